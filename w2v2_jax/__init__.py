@@ -1,0 +1,10 @@
+"""wav2vec 2.0 in JAX/Flax: pretraining, CTC fine-tuning, and weights any framework can load."""
+
+__version__ = "0.1.0"
+
+
+def load(path):
+    """A checkpoint as an object with logits, features, units and transcribe; see `inference`."""
+    from w2v2_jax.inference import load as load_model
+
+    return load_model(path)

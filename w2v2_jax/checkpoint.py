@@ -1,0 +1,210 @@
+"""Checkpoints through Orbax: save in the background, keep the best and the last, restore, find.
+
+A step's directory holds `params`, `training` (step and optimizer state) and `model`, a JSON
+description from which the network can be rebuilt without the configuration.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from w2v2_jax.data.vocabulary import Vocabulary
+from w2v2_jax.errors import InputError
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.train_step import TrainState
+
+FORMAT = 1
+FOLDER = "checkpoints"
+
+
+class Description(NamedTuple):
+    """What a checkpoint is: objective "contrastive" or "ctc", network, vocabulary, input scale."""
+
+    objective: str
+    model: ModelConfig
+    vocabulary: Vocabulary | None
+    normalise: bool
+
+    def to_json(self) -> dict[str, Any]:
+        vocabulary = None
+        if self.vocabulary is not None:
+            vocabulary = {"symbols": list(self.vocabulary.symbols), "case": self.vocabulary.case}
+        return {
+            "format": FORMAT,
+            "objective": self.objective,
+            "model": dataclasses.asdict(self.model),
+            "vocabulary": vocabulary,
+            "normalise": self.normalise,
+        }
+
+
+def describe(value: dict[str, Any], where: str) -> Description:
+    """The inverse of `Description.to_json`; raises InputError naming the checkpoint."""
+    if value.get("format") != FORMAT:
+        raise InputError(
+            f"{where}: checkpoint format {value.get('format')!r}, this version reads {FORMAT}"
+        )
+    known = {field.name for field in dataclasses.fields(ModelConfig)}
+    vocabulary = value["vocabulary"]
+    return Description(
+        value["objective"],
+        ModelConfig(**{k: v for k, v in value["model"].items() if k in known}),
+        vocabulary and Vocabulary(tuple(vocabulary["symbols"]), vocabulary["case"]),
+        value["normalise"],
+    )
+
+
+def manager(workdir: Path, *, keep_last: int, keep_best: int) -> ocp.CheckpointManager:
+    """Keeps the `keep_last` newest steps and the `keep_best` of lowest rank (see `save`)."""
+    keep = [policies.LatestN(keep_last)]
+    if keep_best:
+        keep.append(
+            policies.BestN(
+                get_metric_fn=lambda values: values["rank"],
+                reverse=True,
+                n=keep_best,
+                keep_checkpoints_without_metrics=False,
+            )
+        )
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=policies.AnyPreservationPolicy(keep),
+        best_fn=lambda values: values["rank"],
+        best_mode="min",
+        enable_async_checkpointing=True,
+        cleanup_tmp_directories=True,
+    )
+    return ocp.CheckpointManager(Path(workdir).absolute() / FOLDER, options=options)
+
+
+def save(
+    checkpoints: ocp.CheckpointManager, state: TrainState, description: Description,
+    rank: float | None = None,
+) -> None:  # fmt: skip
+    """Saves in the background under the state's step; arrays are copied before this returns.
+
+    rank: the validation figure that decides which checkpoint is best, lower is better.
+    """
+    step = int(state.step)
+    if step in checkpoints.all_steps():
+        return
+    checkpoints.save(
+        step,
+        args=ocp.args.Composite(
+            params=ocp.args.StandardSave(state.params),
+            training=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state}),
+            model=ocp.args.JsonSave(description.to_json()),
+        ),
+        metrics=None if rank is None else {"rank": rank},
+    )
+
+
+def restore(checkpoints: ocp.CheckpointManager, abstract: TrainState) -> TrainState | None:
+    """The newest state on its mesh, or None where nothing was saved yet."""
+    step = checkpoints.latest_step()
+    if step is None:
+        return None
+    try:
+        items = checkpoints.restore(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardRestore(abstract.params),
+                training=ocp.args.StandardRestore(
+                    {"step": abstract.step, "opt_state": abstract.opt_state}
+                ),
+            ),
+        )
+    except (ValueError, FileNotFoundError, KeyError) as error:
+        where = Path(str(checkpoints.directory)) / str(step)
+        raise InputError(
+            f"{where} does not fit this configuration: {str(error)[:300]}; "
+            "use another --workdir, or the configuration it was saved with"
+        ) from error
+    return TrainState(items["training"]["step"], items["params"], items["training"]["opt_state"])
+
+
+def find(path: str | Path) -> Path:
+    """A workdir (best step by validation, else newest) or one step's directory -> that step's
+    directory. Raises InputError where there is none."""
+    path = Path(path).absolute()
+    if (path / "model").is_dir() and (path / "params").is_dir():
+        return path
+    folder = path / FOLDER if (path / FOLDER).is_dir() else path
+    steps = [p for p in folder.glob("[0-9]*") if p.name.isdigit() and (p / "model").is_dir()]
+    if not steps:
+        raise InputError(
+            f"{path} holds no checkpoint; give a training workdir, one step's directory "
+            "or an exported Hugging Face directory"
+        )
+    with ocp.CheckpointManager(
+        folder, options=ocp.CheckpointManagerOptions(read_only=True)
+    ) as checkpoints:
+        scores = {step: _score(checkpoints, step) for step in checkpoints.all_steps()}
+    scored = {step: score for step, score in scores.items() if score is not None}
+    step = min(scored, key=lambda s: (scored[s], -s)) if scored else max(scores)
+    return folder / str(step)
+
+
+def _score(checkpoints: ocp.CheckpointManager, step: int) -> float | None:
+    metrics = checkpoints.metrics(step)
+    return metrics.get("rank") if metrics else None
+
+
+class Loaded(NamedTuple):
+    """A checkpoint for inference: its step's directory, description and parameters (numpy)."""
+
+    path: Path
+    description: Description
+    params: Any
+
+
+def load(path: str | Path) -> Loaded:
+    """Reads the description and parameters of a native checkpoint onto the host."""
+    step = find(path)
+    with ocp.CheckpointManager(
+        step.parent, options=ocp.CheckpointManagerOptions(read_only=True)
+    ) as checkpoints:
+        try:
+            items = checkpoints.restore(
+                int(step.name),
+                args=ocp.args.Composite(
+                    params=ocp.args.StandardRestore(), model=ocp.args.JsonRestore()
+                ),
+            )
+        except (ValueError, FileNotFoundError, KeyError, OSError) as error:
+            raise InputError(f"{step}: cannot be read: {str(error)[:200]}") from error
+    return Loaded(step, describe(items["model"], str(step)), jax.device_get(items["params"]))
+
+
+def graft(params, source, *, where: str) -> tuple[Any, list[str]]:
+    """Puts a source's parameters into `params` where both have them; lists those left fresh.
+
+    The encoder must be there whole. Raises InputError for a missing tensor or another shape.
+    """
+    flat = {_name(p): x for p, x in jax.tree_util.tree_leaves_with_path(source)}
+    fresh = []
+
+    def take(path, leaf):
+        name = _name(path)
+        if name not in flat:
+            if name.startswith("encoder/"):
+                raise InputError(f"{where} has no {name}; is it a wav2vec 2.0 encoder?")
+            fresh.append(name)
+            return leaf
+        if flat[name].shape != leaf.shape:
+            if name.startswith("head/"):
+                fresh.append(name)
+                return leaf
+            raise InputError(f"{where}: {name} is {flat[name].shape}, the model has {leaf.shape}")
+        return jax.device_put(flat[name].astype(leaf.dtype), leaf.sharding)
+
+    return jax.tree_util.tree_map_with_path(take, params), fresh
+
+
+def _name(path) -> str:
+    return "/".join(str(getattr(key, "key", key)) for key in path)

@@ -1,0 +1,1 @@
+"""Audio and transcripts: sources, preparation, the plan of batches, the reading pipeline."""

@@ -1,0 +1,228 @@
+"""From a plan and a prepared corpus to batches of numpy arrays, read ahead in parallel."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import itertools
+import os
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from w2v2_jax.batch import Batch
+from w2v2_jax.data.plan import AnyPlan, BatchPlan
+from w2v2_jax.data.store import Corpus
+from w2v2_jax.data.vocabulary import Vocabulary
+from w2v2_jax.errors import InputError
+
+NORMALISE_EPS = 1e-5  # fairseq raw_audio_dataset.postprocess: layer_norm over the file
+FULL_SCALE = 32768
+LABEL_MULTIPLE = 16
+
+
+def batches(
+    corpus: Corpus,
+    plan: AnyPlan,
+    *,
+    first_step: int,
+    num_steps: int | None,
+    normalise: bool,
+    workers: int,
+    host: int = 0,
+    num_hosts: int = 1,
+    vocabulary: Vocabulary | None = None,
+    max_labels: dict[int, int] | None = None,
+    reader: str = "tfdata",
+    prefetch: int = 4,
+) -> Iterator[Batch]:
+    """Batches of steps `first_step`, `first_step + 1`, ... in order, made ahead by `workers`.
+
+    num_steps: how many; None means endless, or to the end of an evaluation plan. Host h of H gets
+    rows h*R/H to (h+1)*R/H of every global batch; all hosts have the same bucket at a step.
+    vocabulary: adds labels, [R/H, U] with one U a bucket (`max_labels`, by default
+    `label_widths`); only for plans of whole utterances. normalise: whole-file zero mean and unit
+    variance, else samples scaled to [-1, 1]. reader: one of READERS; both give identical batches.
+    The arrays may be read-only. Closing the generator stops its threads.
+    Raises InputError, before any reading, when the arguments do not fit each other.
+    """
+    _check(plan, host, num_hosts, vocabulary, reader)
+    if vocabulary is not None and max_labels is None:
+        max_labels = label_widths(corpus, plan, vocabulary)
+    last = None if num_steps is None else first_step + num_steps
+    if plan.num_steps is not None:
+        last = min(plan.num_steps, plan.num_steps if last is None else last)
+
+    def make(step: int) -> Batch:
+        part = host_rows(plan.batch(step), host=host, num_hosts=num_hosts)
+        width = None if vocabulary is None else max_labels[part.samples]
+        return make_batch(
+            corpus, part, normalise=normalise, vocabulary=vocabulary, label_width=width
+        )
+
+    return READERS[reader](make, first_step, last, workers, prefetch, vocabulary is not None)
+
+
+def _check(plan, host, num_hosts, vocabulary, reader) -> None:
+    if reader not in READERS:
+        raise InputError(f"data.reader={reader!r} is unknown; use one of {', '.join(READERS)}")
+    if not 0 <= host < num_hosts:
+        raise InputError(f"host {host} is outside 0..{num_hosts - 1}")
+    for rows, samples in plan.shapes:
+        if rows % num_hosts:
+            raise InputError(
+                f"batches of {rows} rows (bucket {samples}) do not divide among {num_hosts} hosts; "
+                "make row_multiple a multiple of the hosts"
+            )
+    if vocabulary is not None and plan.mode != "pad":
+        raise InputError(f"labels need whole utterances: data.mode={plan.mode!r}; use 'pad'")
+
+
+def host_rows(plan: BatchPlan, *, host: int, num_hosts: int) -> BatchPlan:
+    """The rows of a global batch that one host reads."""
+    share = len(plan.rows) // num_hosts
+    part = slice(host * share, (host + 1) * share)
+    return BatchPlan(plan.samples, plan.rows[part], plan.weights[part])
+
+
+def make_batch(
+    corpus: Corpus,
+    plan: BatchPlan,
+    *,
+    normalise: bool,
+    vocabulary: Vocabulary | None,
+    label_width: int | None,
+) -> Batch:
+    """Reads the rows of `plan`: a pure function of its arguments and the corpus on disk."""
+    waveforms = np.zeros((len(plan.rows), plan.samples), np.float32)  # [B, S]
+    num_samples = np.zeros(len(plan.rows), np.int32)
+    for row, segments in enumerate(plan.rows):
+        end = 0
+        for utterance, start, length in segments:
+            samples = corpus.read(utterance, start, length)
+            scale, shift = _scale_and_shift(corpus, utterance, normalise)
+            part = waveforms[row, end : end + length]
+            np.multiply(samples, scale, out=part)
+            if shift:
+                part += shift
+            end += length
+        num_samples[row] = end
+    labels, num_labels = None, None
+    if vocabulary is not None:
+        texts = [corpus.text(segments[0].utterance) for segments in plan.rows]
+        labels, num_labels = _labels(texts, vocabulary, label_width)
+    return Batch(waveforms, num_samples, plan.weights, labels, num_labels)
+
+
+def _scale_and_shift(corpus: Corpus, utterance: int, normalise: bool):
+    """float32 (a, b) with waveform = a * int16 + b, from the statistics of the whole file."""
+    if not normalise:
+        return np.float32(1 / FULL_SCALE), np.float32(0)
+    mean, std = float(corpus.mean[utterance]), float(corpus.std[utterance])
+    scale = (std * std + NORMALISE_EPS) ** -0.5
+    return np.float32(scale / FULL_SCALE), np.float32(-mean * scale)
+
+
+def _labels(texts: list[str], vocabulary: Vocabulary, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """([B, U] int32 padded with 0, [B] int32)."""
+    labels = np.zeros((len(texts), width), np.int32)
+    num_labels = np.zeros(len(texts), np.int32)
+    for row, text in enumerate(texts):
+        ids = vocabulary.encode(text)
+        if len(ids) > width:
+            raise InputError(f"a transcript has {len(ids)} labels, more than the {width} of U")
+        labels[row, : len(ids)], num_labels[row] = ids, len(ids)
+    return labels, num_labels
+
+
+def label_widths(corpus: Corpus, plan: AnyPlan, vocabulary: Vocabulary) -> dict[int, int]:
+    """bucket samples -> U: its longest label rounded up to a multiple of 16, the same on all hosts.
+
+    Raises InputError when no utterance of the plan has a transcript.
+    """
+    longest = {
+        b.samples: max(len(vocabulary.encode(corpus.text(int(i)))) for i in b.utterances)
+        for b in plan.buckets
+    }
+    if not any(longest.values()):
+        raise InputError(f"{corpus.directory}: no transcripts, so there are no labels to train on")
+    return {s: -(-max(1, n) // LABEL_MULTIPLE) * LABEL_MULTIPLE for s, n in longest.items()}
+
+
+def read_with_threads(
+    make: Callable[[int], Batch],
+    first: int,
+    last: int | None,
+    workers: int,
+    prefetch: int,
+    has_labels: bool,
+) -> Iterator[Batch]:
+    """`make(step)` for the steps in order, by a pool of threads; needs nothing but numpy."""
+    del has_labels
+    steps = itertools.count(first) if last is None else iter(range(first, last))
+    pool = concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="w2v2-data")
+    try:
+        ahead = itertools.islice(steps, workers + prefetch)
+        pending = collections.deque(pool.submit(make, step) for step in ahead)
+        while pending:
+            batch = pending.popleft().result()
+            pending.extend(pool.submit(make, step) for step in itertools.islice(steps, 1))
+            yield batch
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def read_with_tfdata(
+    make: Callable[[int], Batch],
+    first: int,
+    last: int | None,
+    workers: int,
+    prefetch: int,
+    has_labels: bool,
+) -> Iterator[Batch]:
+    """`make(step)` for the steps in order, by tf.data. TensorFlow never sees a GPU."""
+    tf = _import_tensorflow()
+    types = [tf.float32, tf.int32, tf.float32] + [tf.int32, tf.int32] * has_labels
+    failures: list[Exception] = []
+
+    def call(step):
+        try:
+            return [field for field in make(int(step)) if field is not None]
+        except Exception as error:
+            failures.append(error)
+            raise
+
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = workers
+    options.deterministic = True
+    steps = tf.data.Dataset.range(first, np.iinfo(np.int64).max if last is None else last)
+    dataset = steps.map(
+        lambda step: tf.numpy_function(call, [step], types),
+        num_parallel_calls=workers,
+        deterministic=True,
+    )
+    iterator = dataset.prefetch(prefetch).with_options(options).as_numpy_iterator()
+    try:
+        for fields in iterator:
+            yield Batch(*fields)
+    except tf.errors.OpError:
+        raise failures[0] if failures else RuntimeError("tf.data failed") from None
+    finally:
+        del iterator, dataset
+
+
+def _import_tensorflow():
+    """TensorFlow, kept quiet and away from the accelerators that JAX uses."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise InputError(
+            "data.reader='tfdata' needs TensorFlow, which is not installed here; "
+            "install it or use data.reader='threads'"
+        ) from error
+    tf.config.set_visible_devices([], "GPU")
+    return tf
+
+
+READERS = {"tfdata": read_with_tfdata, "threads": read_with_threads}

@@ -1,0 +1,233 @@
+"""The order of the data as a pure function of (seed, step): numpy only, the same on every host.
+
+Nothing needs saving but the step. A batch is found by arithmetic from the tables of its epoch, so
+that resuming costs the same at step 10 and at step 400000, and the number of hosts changes nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Protocol
+
+import numpy as np
+
+from w2v2_jax.data.buckets import (
+    MODES,
+    SAMPLE_RATE,
+    Bucket,
+    PlanSummary,
+    length_histogram,
+    make_buckets,
+    rows_per_batch,
+    summarise,
+)
+from w2v2_jax.data.epochs import (
+    BatchPlan,
+    Epoch,
+    Segment,
+    bucketed_epoch,
+    rows_of_bucket,
+    stream_epoch,
+)
+from w2v2_jax.errors import InputError
+
+__all__ = [
+    "MODES",
+    "AnyPlan",
+    "BatchPlan",
+    "Bucket",
+    "EvaluationPlan",
+    "Plan",
+    "PlanSummary",
+    "Segment",
+    "evaluation_plan",
+    "length_histogram",
+    "rows_per_batch",
+]
+
+
+class AnyPlan(Protocol):
+    """What the pipeline needs of a plan. `num_steps` is None for an endless plan."""
+
+    mode: str
+    buckets: tuple[Bucket, ...]
+
+    @property
+    def num_steps(self) -> int | None: ...
+
+    @property
+    def steps_per_epoch(self) -> int: ...
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]: ...
+
+    def batch(self, step: int) -> BatchPlan: ...
+
+
+class Plan:
+    """Endless training plan: `batch(step)` for any step >= 0, independent of all other steps.
+
+    num_samples: [N] length of every utterance of the corpus, 16 kHz samples.
+    mode: "crop", "concatenate" or "pad" (see MODES). crop puts an utterance into the largest
+    bucket it fills and takes a random crop, so long files are kept (trap of dropping them); pad
+    takes the smallest bucket that holds it. concatenate uses the largest bucket only.
+    bucket_samples: row lengths S; each non-empty one is a compiled shape.
+    batch_samples, row_multiple: see `rows_per_batch`.
+    min_samples: shorter utterances are dropped and counted.
+
+    Every epoch shuffles the utterances of each bucket, cuts them into batches (the last one filled
+    up by going round to the bucket's first) and shuffles the batches, so all epochs have
+    `steps_per_epoch` steps. Raises InputError for unusable arguments or when nothing is usable.
+    Safe to call from several threads.
+    """
+
+    num_steps = None
+
+    def __init__(
+        self,
+        num_samples: np.ndarray,
+        *,
+        seed: int,
+        mode: str,
+        bucket_samples: tuple[int, ...],
+        batch_samples: int,
+        row_multiple: int,
+        min_samples: int,
+    ):
+        self.seed, self.mode = seed, mode
+        self.num_samples = np.asarray(num_samples)
+        self.buckets, self._dropped = make_buckets(
+            self.num_samples, mode, bucket_samples, batch_samples, row_multiple, min_samples
+        )
+        self._total = sum(int(self.num_samples[b.utterances].sum()) for b in self.buckets)
+        if mode == "concatenate" and self._total < self.buckets[0].samples:
+            raise InputError(
+                f"data: {self._total / SAMPLE_RATE:.1f} s of audio do not fill one row of "
+                f"{self.buckets[0].samples / SAMPLE_RATE:g} s; use a smaller bucket or more audio"
+            )
+        rows = [self._rows_of(b) for b in self.buckets]
+        batches = [-(-n // b.rows) for n, b in zip(rows, self.buckets, strict=True)]
+        self._repeated = sum(
+            k * b.rows - n for k, n, b in zip(batches, rows, self.buckets, strict=True)
+        )
+        self._steps = sum(batches)
+        self._epochs: dict[int, Epoch] = {}
+        self._lock = threading.Lock()
+
+    def _rows_of(self, bucket: Bucket) -> int:
+        """Rows the bucket's audio gives in an epoch, before filling the last batch."""
+        if self.mode == "concatenate":
+            return -(-self._total // bucket.samples)
+        return len(bucket.utterances)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self._steps
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(rows, samples) of every non-empty bucket: all shapes a step is compiled for."""
+        return [(b.rows, b.samples) for b in self.buckets]
+
+    def epoch(self, step: int) -> int:
+        return step // self._steps
+
+    def batch(self, step: int) -> BatchPlan:
+        """The global batch of `step`; costs O(rows), plus the tables when its epoch is new."""
+        epoch, index = divmod(step, self._steps)
+        return self._tables(epoch).batch(index)
+
+    def _tables(self, epoch: int) -> Epoch:
+        """Tables of an epoch; two are kept because look-ahead straddles the boundary."""
+        with self._lock:
+            if epoch not in self._epochs:
+                for old in sorted(self._epochs)[:-1]:
+                    del self._epochs[old]
+                build = stream_epoch if self.mode == "concatenate" else bucketed_epoch
+                self._epochs[epoch] = build(
+                    self.num_samples, self.buckets, seed=self.seed, epoch=epoch, mode=self.mode
+                )
+            return self._epochs[epoch]
+
+    def summary(self) -> PlanSummary:
+        return summarise(self.buckets, self._dropped, self._total, self._repeated)
+
+
+class EvaluationPlan:
+    """Every usable utterance exactly once, by rising length, in static bucket shapes.
+
+    The last batch of a bucket is filled with rows of weight 0, which repeat the bucket's longest
+    utterance so that every value stays finite. `batch(step)` holds for 0 <= step < num_steps.
+    """
+
+    def __init__(
+        self,
+        num_samples: np.ndarray,
+        *,
+        bucket_samples: tuple[int, ...],
+        batch_samples: int,
+        row_multiple: int,
+        mode: str,
+    ):
+        if mode == "concatenate":
+            raise InputError("evaluation plan: mode 'concatenate' is unknown; use 'pad' or 'crop'")
+        self.mode = mode
+        self.num_samples = np.asarray(num_samples)
+        buckets, self._dropped = make_buckets(
+            self.num_samples, mode, bucket_samples, batch_samples, row_multiple, 1
+        )
+        self.buckets = tuple(b._replace(utterances=self._by_length(b.utterances)) for b in buckets)
+        self._ends = np.cumsum([-(-len(b.utterances) // b.rows) for b in self.buckets])
+
+    def _by_length(self, utterances: np.ndarray) -> np.ndarray:
+        return utterances[np.argsort(self.num_samples[utterances], kind="stable")]
+
+    @property
+    def num_steps(self) -> int:
+        return int(self._ends[-1])
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.num_steps
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        return [(b.rows, b.samples) for b in self.buckets]
+
+    def batch(self, step: int) -> BatchPlan:
+        if not 0 <= step < self.num_steps:
+            raise IndexError(f"evaluation step {step} is outside 0..{self.num_steps - 1}")
+        place = int(np.searchsorted(self._ends, step, side="right"))
+        bucket = self.buckets[place]
+        first = step - (int(self._ends[place - 1]) if place else 0)
+        positions = first * bucket.rows + np.arange(bucket.rows)
+        real = positions < len(bucket.utterances)
+        utterances = bucket.utterances[np.minimum(positions, len(bucket.utterances) - 1)]
+        lengths = np.minimum(self.num_samples[utterances], bucket.samples)
+        rows = rows_of_bucket(utterances, np.zeros_like(lengths), lengths)
+        return BatchPlan(bucket.samples, rows, real.astype(np.float32))
+
+    def summary(self) -> PlanSummary:
+        total = sum(int(self.num_samples[b.utterances].sum()) for b in self.buckets)
+        filler = sum(-len(b.utterances) % b.rows for b in self.buckets)
+        return summarise(self.buckets, self._dropped, total, filler)
+
+
+def evaluation_plan(
+    num_samples: np.ndarray,
+    *,
+    bucket_samples: tuple[int, ...],
+    batch_samples: int,
+    row_multiple: int,
+    mode: str,
+) -> EvaluationPlan:
+    """A finite plan for evaluation: "pad" keeps whole utterances (longer than the largest bucket
+    are dropped and counted), "crop" takes the first samples (shorter than the smallest bucket are
+    dropped and counted). Raises InputError when nothing is usable."""
+    return EvaluationPlan(
+        num_samples,
+        bucket_samples=bucket_samples,
+        batch_samples=batch_samples,
+        row_multiple=row_multiple,
+        mode=mode,
+    )

@@ -1,0 +1,36 @@
+"""What a source yields: one recording before it is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from w2v2_jax.errors import InputError
+
+
+class Utterance(NamedTuple):
+    """One recording before it is decoded.
+
+    audio: a path, the bytes of a file, or samples [S] or [S, channels] at `rate` Hz. text, split
+    and speaker are None where the source does not say.
+    """
+
+    id: str
+    audio: str | bytes | np.ndarray
+    rate: int | None = None
+    text: str | None = None
+    split: str | None = None
+    speaker: str | None = None
+
+
+def text_lines(path: Path) -> Iterator[str]:
+    """Lines without their ends; InputError names a file that is not UTF-8."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            for line in file:
+                yield line.rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text ({error})") from error

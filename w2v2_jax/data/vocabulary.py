@@ -1,0 +1,131 @@
+"""Characters and their ids for CTC. Index 0 is the blank; words end with `|`."""
+
+from __future__ import annotations
+
+import functools
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from w2v2_jax.errors import InputError
+
+SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "|")
+BLANK, UNKNOWN, BOUNDARY = 0, 3, 4
+CASES = {"upper": str.upper, "lower": str.lower, "keep": str}
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Symbols in the order of the model's output rows, and the case texts are brought to.
+
+    symbols: the five special rows `<s> <pad> </s> <unk> |`, then one character each (fairseq order;
+    `<s>` is the CTC blank). case: "upper", "lower" or "keep". Raises InputError when malformed.
+    """
+
+    symbols: tuple[str, ...]
+    case: str
+
+    def __post_init__(self):
+        if self.case not in CASES:
+            raise InputError(f"vocabulary case={self.case!r} is unknown; use {', '.join(CASES)}")
+        if self.symbols[: len(SPECIALS)] != SPECIALS:
+            raise InputError(f"vocabulary: the first symbols must be {' '.join(SPECIALS)}")
+        doubled = [s for s, n in Counter(self.symbols).items() if n > 1]
+        long = [s for s in self.symbols[len(SPECIALS) :] if len(s) != 1]
+        if doubled or long:
+            raise InputError(f"vocabulary: symbols must be different characters: {doubled + long}")
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    @functools.cached_property
+    def _ids(self) -> dict[str, int]:
+        return {s: i for i, s in enumerate(self.symbols) if len(s) == 1}
+
+    def normalise(self, text: str) -> str:
+        """Unicode NFC, this vocabulary's case, single spaces (a `|` in the text is one)."""
+        text = CASES[self.case](unicodedata.normalize("NFC", text))
+        return " ".join(text.replace("|", " ").split())
+
+    def encode(self, text: str) -> np.ndarray:
+        """[U] int32 ids: every word followed by `|`, as in fairseq's .ltr files (the final one
+        matters to the loss). Unknown characters become `<unk>`; an empty text has no ids."""
+        words = self.normalise(text)
+        letters = words.replace(" ", "|") + "|" if words else ""
+        return np.array([self._ids.get(c, UNKNOWN) for c in letters], np.int32)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of ids whose repeats and blanks are already collapsed; `<unk>` stays visible."""
+        silent = {SPECIALS.index(s) for s in ("<s>", "<pad>", "</s>")}
+        text = "".join(self.symbols[int(i)] for i in ids if int(i) not in silent)
+        return " ".join(text.replace("|", " ").split())
+
+    def unknown(self, texts: Iterable[str]) -> dict[str, int]:
+        """Characters of the normalised texts that this vocabulary lacks, with their counts."""
+        counts = count_characters(texts, normalise=self.normalise)
+        return {c: n for c, n in counts.items() if c not in self._ids}
+
+    def save(self, path: str | Path) -> None:
+        """Writes JSON {"symbols": [...], "case": ...}, by convention `vocabulary.json`."""
+        content = {"symbols": list(self.symbols), "case": self.case}
+        Path(path).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+def load_vocabulary(path: str | Path) -> Vocabulary:
+    """Reads what `Vocabulary.save` wrote; InputError names the file when it cannot."""
+    try:
+        content = json.loads(Path(path).read_text("utf-8"))
+        return Vocabulary(tuple(content["symbols"]), content["case"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a vocabulary: {error}") from error
+
+
+def count_characters(texts: Iterable[str], *, normalise) -> dict[str, int]:
+    """Characters but spaces of the normalised texts, most frequent first."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(normalise(text))
+    counts.pop(" ", None)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def build_vocabulary(texts: Iterable[str], *, case: str, min_count: int) -> Vocabulary:
+    """The special rows, then the characters seen at least `min_count` times, by falling frequency
+    (ties by code point). Raises InputError when the texts hold no character."""
+    counts = count_characters(texts, normalise=Vocabulary(SPECIALS, case).normalise)
+    kept = tuple(c for c, n in counts.items() if n >= min_count)
+    if not kept:
+        raise InputError(
+            f"vocabulary: no character occurs {min_count} times in the transcripts; "
+            "does the corpus have transcripts?"
+        )
+    return Vocabulary(SPECIALS + kept, case)
+
+
+# Rows of every released LibriSpeech checkpoint (fairseq dict.ltr.txt after its four specials).
+LIBRISPEECH = Vocabulary((*SPECIALS, *"ETAONIHSRDLUMWCFGYPBVK'XJQZ"), "upper")
+
+VOCABULARIES = {"librispeech": LIBRISPEECH}
+FROM_TRANSCRIPTS = "from_transcripts"
+
+
+def make_vocabulary(
+    name: str, texts: Iterable[str] = (), *, case: str | None = None, min_count: int = 1
+) -> Vocabulary:
+    """A vocabulary by name: one of VOCABULARIES, "from_transcripts" (then `texts` and `case`
+    decide), or the path of a saved `.json`. Raises InputError that lists the known names."""
+    if name in VOCABULARIES:
+        return VOCABULARIES[name]
+    if name == FROM_TRANSCRIPTS:
+        if case is None:
+            raise InputError(f"vocabulary {name}: give its case: {', '.join(CASES)}")
+        return build_vocabulary(texts, case=case, min_count=min_count)
+    if name.endswith(".json"):
+        return load_vocabulary(name)
+    known = ", ".join([*VOCABULARIES, FROM_TRANSCRIPTS, "FILE.json"])
+    raise InputError(f"vocabulary {name!r} is unknown; use one of {known}")

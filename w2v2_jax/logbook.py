@@ -1,0 +1,85 @@
+"""What a run tells: a console line with rate and time left, metrics.jsonl, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TextIO
+
+SHOWN = (
+    "loss", "contrastive_accuracy", "code_perplexity", "prob_perplexity", "cer", "wer",
+    "gradient_norm", "learning_rate",
+)  # fmt: skip
+
+
+def keep_until(path: Path, step: int) -> None:
+    """Drops the records after `step` from a metrics file, which the resumed run writes again."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text("utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:  # the last line of a killed run
+            continue
+        if record["step"] <= step:
+            kept.append(line)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("".join(line + "\n" for line in kept), "utf-8")
+    os.replace(temporary, path)
+
+
+def duration(seconds: float) -> str:
+    """1:02:03."""
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+class Logbook:
+    """Writes one object per logged step. A context manager; only one process should open it."""
+
+    def __init__(self, workdir: Path, *, first_step: int, total: int, stream: TextIO = sys.stderr):
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        self.path = workdir / "metrics.jsonl"
+        keep_until(self.path, first_step)
+        self._file = self.path.open("a", encoding="utf-8")
+        self._events = EventFileWriter(str(workdir / "tensorboard"))
+        self._total, self._stream = total, stream
+        self._start = (time.monotonic(), first_step)
+
+    def write(self, step: int, split: str, metrics: dict[str, float]) -> None:
+        """Appends a record and shows a line; metrics are plain floats."""
+        self._file.write(json.dumps({"step": step, "split": split, **metrics}) + "\n")
+        self._file.flush()
+        self._tensorboard(step, split, metrics)
+        shown = "  ".join(f"{k} {metrics[k]:.4g}" for k in SHOWN if k in metrics)
+        rate = metrics.get("audio_seconds_per_second")
+        speed = f"  {rate:.1f} audio-s/s" if rate else ""
+        left = f"  {duration(self._left(step))} left" if split == "train" else ""
+        line = f"{split:5} {step}/{self._total}  {shown}{speed}{left}"
+        print(line, file=self._stream, flush=True)
+
+    def _left(self, step: int) -> float:
+        start, first = self._start
+        done = max(step - first, 1)
+        return (time.monotonic() - start) / done * (self._total - step)
+
+    def _tensorboard(self, step: int, split: str, metrics: dict[str, float]) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        values = [Summary.Value(tag=f"{split}/{k}", simple_value=v) for k, v in metrics.items()]
+        event = Event(wall_time=time.time(), step=step, summary=Summary(value=values))
+        self._events.add_event(event)
+
+    def __enter__(self) -> Logbook:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._file.close()
+        self._events.close()

@@ -1,0 +1,146 @@
+"""The network's configuration and the released families as a table.
+
+One frozen value is the configuration of every module, so that a family is one row here and the
+parameter tree follows from it alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from w2v2_jax.errors import InputError
+
+CONV_LAYERS = ((512, 10, 5), *(((512, 3, 2),) * 4), *(((512, 2, 2),) * 2))
+CHOICES = {
+    "extractor_norm": ("group", "layer"),
+    "norm_order": ("post", "pre"),
+    "dtype": ("float32", "bfloat16"),
+    "remat": ("none", "dots", "full"),
+    "position_formulation": ("auto", "grouped", "toeplitz", "split"),
+    "conv_formulation": ("auto", "matmul", "conv"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Sizes, orders and rates of one network (paper section 4.2; fairseq `Wav2Vec2Config`).
+
+    conv_layers: (channels, kernel, stride) of each feature-encoder layer.
+    extractor_norm: "group" normalises each channel over time after layer 0 (BASE, LARGE LS);
+        "layer" normalises channels after every layer (LARGE LV-60k of 2021, XLS-R, MMS).
+    masked_group_norm: group statistics see real frames only, so that an utterance gives the same
+        output alone and in a padded batch. False gives the released code's statistics over padding.
+    norm_order: "post" or "pre" layer normalisation in the Transformer.
+    mask_start_prob: probability that a frame starts a span (fairseq's mask_prob / mask_length).
+    feature_grad_scale: multiplies the gradient entering the feature encoder; 0 freezes it.
+    dtype: compute dtype. Parameters, norms, softmax, similarities and losses stay float32.
+    """
+
+    conv_layers: tuple[tuple[int, int, int], ...] = CONV_LAYERS
+    conv_bias: bool = False
+    extractor_norm: str = "group"
+    masked_group_norm: bool = True
+    d_model: int = 768
+    num_layers: int = 12
+    num_heads: int = 12
+    ffn_dim: int = 3072
+    norm_order: str = "post"
+    position_kernel: int = 128
+    position_groups: int = 16
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    activation_dropout: float = 0.0
+    input_dropout: float = 0.1
+    quantizer_dropout: float = 0.1
+    final_dropout: float = 0.0
+    layer_drop: float = 0.05
+    feature_grad_scale: float = 0.1
+    codebooks: int = 2
+    entries: int = 320
+    code_dim: int = 256
+    final_dim: int = 256
+    mask_start_prob: float = 0.065
+    mask_length: int = 10
+    mask_min_spans: int = 2
+    mask_equalise_rows: int = 0
+    channel_mask_start_prob: float = 0.0
+    channel_mask_length: int = 64
+    dtype: str = "float32"
+    remat: str = "none"
+    scan_layers: bool = False
+    position_formulation: str = "auto"
+    conv_formulation: str = "auto"
+
+    def __post_init__(self):
+        layers = tuple(tuple(int(n) for n in layer) for layer in self.conv_layers)
+        object.__setattr__(self, "conv_layers", layers)
+        for field, known in CHOICES.items():
+            if getattr(self, field) not in known:
+                value = getattr(self, field)
+                raise InputError(f"model.{field}={value!r} is not known; use one of {list(known)}")
+        for whole, part in (
+            ("d_model", "num_heads"),
+            ("d_model", "position_groups"),
+            ("code_dim", "codebooks"),
+        ):
+            if getattr(self, whole) % getattr(self, part):
+                raise InputError(
+                    f"model.{part}={getattr(self, part)} does not divide "
+                    f"model.{whole}={getattr(self, whole)}"
+                )
+        for field in dataclasses.fields(self):
+            rate = field.name.endswith(("dropout", "_prob", "layer_drop"))
+            if rate and not 0 <= getattr(self, field.name) < 1:
+                raise InputError(
+                    f"model.{field.name}={getattr(self, field.name)} must be in [0, 1)"
+                )
+
+    @property
+    def conv_dim(self) -> int:
+        """Channels of the last feature-encoder layer."""
+        return self.conv_layers[-1][0]
+
+    @property
+    def stride(self) -> int:
+        """Samples between two frames: 320 (20 ms) for the released families."""
+        product = 1
+        for _, _, stride in self.conv_layers:
+            product *= stride
+        return product
+
+
+LARGE = dict(d_model=1024, num_layers=24, num_heads=16, ffn_dim=4096, code_dim=768, final_dim=768)
+LAYER_NORM = dict(extractor_norm="layer", conv_bias=True, norm_order="pre")
+XLS_R = dict(**LAYER_NORM, dropout=0.0, attention_dropout=0.1, input_dropout=0.0)
+
+# Shapes of the released families; the training rates of a recipe are set by its experiment.
+FAMILIES: dict[str, dict] = {
+    "small": dict(
+        conv_layers=((256, 10, 5), *(((256, 3, 2),) * 4), *(((256, 2, 2),) * 2)),
+        d_model=256, num_layers=6, num_heads=4, ffn_dim=1024, code_dim=256, final_dim=128,
+    ),
+    "base": {},
+    "large": dict(**LARGE, layer_drop=0.2),
+    "large_lv60k": dict(**LARGE, **LAYER_NORM, layer_drop=0.0),
+    "xlsr_53": dict(**LARGE, **LAYER_NORM, layer_drop=0.0),
+    "xls_r_300m": dict(**LARGE, **XLS_R, layer_drop=0.0),
+    "xls_r_1b": dict(
+        d_model=1280, num_layers=48, num_heads=16, ffn_dim=5120, code_dim=1024, final_dim=1024,
+        **XLS_R, layer_drop=0.0,
+    ),
+    "xls_r_2b": dict(
+        d_model=1920, num_layers=48, num_heads=16, ffn_dim=7680, code_dim=1024, final_dim=1024,
+        **XLS_R, layer_drop=0.0,
+    ),
+}  # fmt: skip
+
+
+def model_config(family: str, **overrides) -> ModelConfig:
+    """Returns a family's configuration with overrides; unknown names are InputErrors."""
+    if family not in FAMILIES:
+        raise InputError(f"model.family={family!r} is not known; use one of {sorted(FAMILIES)}")
+    known = {field.name for field in dataclasses.fields(ModelConfig)}
+    unknown = sorted(set(overrides) - known)
+    if unknown:
+        raise InputError(f"model.{unknown[0]} is not a setting; known: {', '.join(sorted(known))}")
+    return ModelConfig(**{**FAMILIES[family], **overrides})

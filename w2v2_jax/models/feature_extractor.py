@@ -1,0 +1,152 @@
+"""Raw waveform -> latent features: the multi-layer convolutional encoder (paper section 2).
+
+No padding anywhere: a layer gives floor((length - kernel) / stride) + 1 frames, so frames that
+come from real samples never see padding, and only the GroupNorm of layer 0 looks across time.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.layers import EPSILON, LayerNorm, gelu, named, torch_linear_bias
+
+# torch kaiming_normal_: fan_in, gain sqrt(2), not truncated.
+conv_init = nn.initializers.variance_scaling(2.0, "fan_in", "normal", in_axis=(0, 1), out_axis=2)
+
+
+def frame_counts(num_samples, conv_layers):
+    """Frames made from `num_samples` (int or integer array, numpy or jax); 0 where too short."""
+    count = num_samples
+    for _, kernel, stride in conv_layers:
+        count = (count - kernel) // stride + 1
+        count = count * (count > 0)  # stays an int for ints
+    return count
+
+
+def frame_mask(counts: jax.Array, length: int) -> jax.Array:
+    """[B] counts -> [B, length] bool, True on real frames."""
+    return jnp.arange(length) < counts[:, None]
+
+
+def _patches(x: jax.Array, kernel: int, stride: int, frames: int) -> jax.Array:
+    """[B, S] -> [B, frames, kernel], windows as views where the stride divides the kernel."""
+    if kernel % stride == 0:
+        views = [
+            x[:, q : q + frames * stride].reshape(x.shape[0], frames, stride)
+            for q in range(0, kernel, stride)
+        ]
+        return jnp.concatenate(views, axis=-1)
+    taps = [x[:, j : j + (frames - 1) * stride + 1 : stride] for j in range(kernel)]
+    return jnp.stack(taps, axis=-1)
+
+
+def strided_matmul(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Unpadded convolution of x [B, L, I] with kernel [k, I, O] as matmuls on views of x."""
+    width, _, out = kernel.shape
+    frames = (x.shape[1] - width) // stride + 1
+    total = None
+    for first in range(0, width, stride):
+        taps = kernel[first : first + stride]
+        if taps.shape[0] == stride:
+            view = x[:, first : first + frames * stride].reshape(x.shape[0], frames, -1)
+            part = view @ taps.reshape(-1, out)
+        else:
+            part = sum(
+                x[:, first + j : first + j + (frames - 1) * stride + 1 : stride] @ taps[j]
+                for j in range(taps.shape[0])
+            )
+        total = part if total is None else total + part
+    return total
+
+
+def strided_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """The same convolution through XLA's convolution, channels last."""
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride,), "VALID", dimension_numbers=("NWC", "WIO", "NWC")
+    )
+
+
+def folded_group_norm(patches, kernel, scale, bias, real, dtype):
+    """First convolution and its per-channel GroupNorm without the pre-norm activation.
+
+    The convolution is linear, so each channel's mean and variance over time follow from the
+    mean and covariance of the waveform patches (k and k x k numbers a row): normalise the
+    weights per row and convolve once. patches [B, T, k] float32, kernel [k, O], real [B, T].
+    """
+    weight = real.astype(jnp.float32)[..., None]
+    count = jnp.maximum(weight.sum(1, keepdims=True), 1.0)
+    centred = patches - (patches * weight).sum(1, keepdims=True) / count
+    covariance = jnp.einsum("btj,btk->bjk", centred * weight, centred, precision="highest") / count
+    variance = jnp.einsum("jo,bjk,ko->bo", kernel, covariance, kernel, precision="highest")
+    gain = scale * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + EPSILON)  # [B, O]
+    normalised = kernel * gain[:, None, :]  # [B, k, O]
+    out = centred.astype(dtype) @ normalised.astype(dtype)
+    return out + bias.astype(dtype)
+
+
+class ConvLayer(nn.Module):
+    """Convolution -> norm ("group", "layer" or none) -> GELU of one feature-encoder layer."""
+
+    config: ModelConfig
+    index: int
+
+    @nn.compact
+    def __call__(self, x, real):
+        """x [B, S] (layer 0) or [B, L, I]; real [B, T] frames of the result -> [B, T, O]."""
+        config, dtype = self.config, jnp.dtype(self.config.dtype)
+        out, width, stride = config.conv_layers[self.index]
+        channels = 1 if self.index == 0 else x.shape[-1]
+        kernel = self.param(
+            "kernel",
+            named(conv_init, (None, "conv_in", "conv_out")),
+            (width, channels, out),
+        )
+        bias = None
+        if config.conv_bias:
+            init = torch_linear_bias(width * channels)
+            bias = self.param("bias", named(init, ("conv_out",)), (out,))
+        grouped = config.extractor_norm == "group" and self.index == 0
+        if grouped:  # a bias before this norm has no effect: its mean is subtracted
+            scale = self.param("norm_scale", named(nn.initializers.ones, ("conv_out",)), (out,))
+            shift = self.param("norm_bias", named(nn.initializers.zeros, ("conv_out",)), (out,))
+            patches = _patches(x.astype(jnp.float32), width, stride, real.shape[1])
+            return gelu(folded_group_norm(patches, kernel[:, 0], scale, shift, real, dtype))
+        if self.index == 0:
+            patches = _patches(x.astype(dtype), width, stride, real.shape[1])
+            x = patches @ kernel[:, 0].astype(dtype)
+        else:
+            convolve = CONVOLUTIONS[config.conv_formulation]
+            x = convolve(x.astype(dtype), kernel.astype(dtype), stride)
+        x = x if bias is None else x + bias.astype(dtype)
+        if config.extractor_norm == "layer":
+            x = LayerNorm(config.dtype, name="norm")(x)
+        return gelu(x)
+
+
+CONVOLUTIONS = {"auto": strided_matmul, "matmul": strided_matmul, "conv": strided_conv}
+
+
+class FeatureExtractor(nn.Module):
+    """waveforms [B, S], num_samples [B] -> latents [B, T, C] (fairseq ConvFeatureExtractionModel).
+
+    Raises ValueError when S is shorter than the receptive field (400 samples when released).
+    """
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, waveforms, num_samples):
+        config, x = self.config, waveforms
+        for index in range(len(config.conv_layers)):
+            layers = config.conv_layers[: index + 1]
+            frames = int(frame_counts(waveforms.shape[1], layers))
+            if frames < 1:
+                raise ValueError(f"{waveforms.shape[1]} samples are too few for one frame")
+            counts = frame_counts(num_samples, layers)
+            if not config.masked_group_norm:
+                counts = jnp.full_like(counts, frames)
+            x = ConvLayer(config, index, name=f"conv_{index}")(x, frame_mask(counts, frames))
+        return x

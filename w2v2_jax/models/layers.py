@@ -1,0 +1,130 @@
+"""The few primitives every part shares: exact GELU, float32 LayerNorm, Dense, gradient scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+EPSILON = 1e-5  # torch's default, everywhere (trap T20)
+SQRT_HALF = 0.7071067811865476
+INV_SQRT_TAU = 0.3989422804014327
+
+
+@flax.struct.dataclass
+class Named(nn.meta.AxisMetadata):
+    """A parameter with its logical axis names, which `partition.py` maps to mesh axes.
+
+    Flax's own boxes constrain the value's sharding when they are opened and fail where the
+    names are not mesh axes; this one only carries the names.
+    """
+
+    value: jax.Array
+    names: tuple[str | None, ...] = flax.struct.field(pytree_node=False)
+
+    def unbox(self) -> jax.Array:
+        return self.value
+
+    def replace_boxed(self, val) -> Named:
+        return self.replace(value=val)
+
+    def add_axis(self, index: int, params: dict) -> Named:
+        names = list(self.names)
+        names.insert(index, params[nn.PARTITION_NAME])
+        return self.replace(names=tuple(names))
+
+    def remove_axis(self, index: int, params: dict) -> Named:
+        names = list(self.names)
+        names.pop(index)
+        return self.replace(names=tuple(names))
+
+
+def named(init: Callable, names: tuple[str | None, ...]) -> Callable:
+    """An initialiser whose result carries one logical name (or None) an axis."""
+    return lambda *args, **kwargs: Named(init(*args, **kwargs), names)
+
+
+@jax.custom_vjp
+def gelu(x: jax.Array) -> jax.Array:
+    """Exact (erf) GELU, trap T16; its backward pass needs only the input."""
+    half = x.astype(jnp.float32)
+    return (half * 0.5 * (1.0 + jax.lax.erf(half * SQRT_HALF))).astype(x.dtype)
+
+
+def _gelu_forward(x):
+    return gelu(x), x
+
+
+def _gelu_backward(x, gradient):
+    value = x.astype(jnp.float32)
+    cdf = 0.5 * (1.0 + jax.lax.erf(value * SQRT_HALF))
+    slope = cdf + value * INV_SQRT_TAU * jnp.exp(-0.5 * value * value)
+    return ((gradient.astype(jnp.float32) * slope).astype(x.dtype),)
+
+
+gelu.defvjp(_gelu_forward, _gelu_backward)
+
+
+def scale_gradient(x: jax.Array, scale: float) -> jax.Array:
+    """Identity whose gradient is multiplied by `scale` (fairseq GradMultiply); 0 cuts it."""
+    if scale == 1.0:
+        return x
+    if scale == 0.0:
+        return jax.lax.stop_gradient(x)
+    scale = jnp.asarray(scale, x.dtype)
+    return x * scale + jax.lax.stop_gradient(x - x * scale)
+
+
+class LayerNorm(nn.Module):
+    """LayerNorm over the last axis, computed in float32 (trap T21), returned in `dtype`."""
+
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x):
+        shape = (x.shape[-1],)
+        names = ("norm",)
+        scale = self.param("scale", named(nn.initializers.ones, names), shape)
+        bias = self.param("bias", named(nn.initializers.zeros, names), shape)
+        x = x.astype(jnp.float32)
+        centred = x - x.mean(-1, keepdims=True)
+        variance = jnp.square(centred).mean(-1, keepdims=True)
+        return (centred * jax.lax.rsqrt(variance + EPSILON) * scale + bias).astype(self.dtype)
+
+
+def torch_linear_bias(fan_in: int):
+    """torch's default bias initialisation: uniform in +-1/sqrt(fan_in)."""
+    bound = fan_in**-0.5
+
+    def init(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def torch_linear_kernel(key, shape, dtype=jnp.float32):
+    """torch's default Linear weight initialisation: uniform in +-1/sqrt(fan_in)."""
+    bound = shape[0] ** -0.5
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+class Dense(nn.Module):
+    """x [..., I] @ kernel [I, O] + bias; axes name the kernel's two logical axes."""
+
+    features: int
+    axes: tuple[str | None, str | None]
+    kernel_init: nn.initializers.Initializer = torch_linear_kernel
+    bias_init: nn.initializers.Initializer | None = None
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x):
+        fan_in = x.shape[-1]
+        bias_init = self.bias_init or torch_linear_bias(fan_in)
+        kernel = self.param("kernel", named(self.kernel_init, self.axes), (fan_in, self.features))
+        bias = self.param("bias", named(bias_init, self.axes[1:]), (self.features,))
+        dtype = jnp.dtype(self.dtype)
+        return x.astype(dtype) @ kernel.astype(dtype) + bias.astype(dtype)

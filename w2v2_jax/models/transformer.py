@@ -1,0 +1,152 @@
+"""The context network: a Transformer over masked features (paper section 2).
+
+Its layers' parameters are stacked along a leading axis whether they are scanned or unrolled, so
+that the parameter tree, the checkpoints and the exporters do not know which of the two ran.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from w2v2_jax.models import noise
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.layers import Dense, LayerNorm, Named, gelu, named
+from w2v2_jax.models.position import PositionalConvolution
+
+bert_init = nn.initializers.normal(0.02)  # fairseq init_bert_params
+zeros = nn.initializers.zeros
+REMAT_POLICIES = {
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "full": jax.checkpoint_policies.nothing_saveable,
+}
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention over real frames; q, k and v are one matmul, biases everywhere."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, x, real, keys):
+        config, dtype = self.config, jnp.dtype(self.config.dtype)
+        dim, heads = config.d_model, config.num_heads
+        size = dim // heads
+        kernel = self.param(
+            "qkv_kernel",
+            named(bert_init, ("embed", None, "heads", None)),
+            (dim, 3, heads, size),
+        )
+        bias = self.param("qkv_bias", named(zeros, (None, "heads", None)), (3, heads, size))
+        out_kernel = self.param(
+            "out_kernel",
+            named(bert_init, ("heads", None, "embed")),
+            (heads, size, dim),
+        )
+        out_bias = self.param("out_bias", named(zeros, ("embed",)), (dim,))
+
+        x = x.astype(dtype)
+        qkv = jnp.einsum("btd,dchs->cbhts", x, kernel.astype(dtype))
+        qkv = qkv + bias[:, None, :, None, :].astype(dtype)
+        query, key, value = qkv * jnp.array([size**-0.5, 1, 1], dtype).reshape(3, 1, 1, 1, 1)
+        scores = jnp.einsum(
+            "bhqs,bhks->bhqk", query, key, preferred_element_type=jnp.float32
+        )  # float32: softmax
+        scores = jnp.where(real[:, None, None, :], scores, -1e30)
+        weights = jax.nn.softmax(scores, axis=-1).astype(dtype)
+        weights = noise.dropout(weights, config.attention_dropout, keys)
+        context = jnp.einsum("bhqk,bhks->bhqs", weights, value)
+        out = jnp.einsum("bhts,hsd->btd", context, out_kernel.astype(dtype))
+        return out + out_bias.astype(dtype)
+
+
+class TransformerLayer(nn.Module):
+    """One block, post-LN (attention, add, norm, feed-forward, add, norm) or pre-LN."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, x, real, keys):
+        config = self.config
+        pre = config.norm_order == "pre"
+        attention_norm = LayerNorm(config.dtype, name="attention_norm")
+        feed_forward_norm = LayerNorm(config.dtype, name="feed_forward_norm")
+
+        residual = x
+        x = attention_norm(x) if pre else x
+        x = SelfAttention(config, name="attention")(x, real, noise.fold(keys, 0))
+        x = residual + noise.dropout(x, config.dropout, noise.fold(keys, 1))
+        x = x if pre else attention_norm(x)
+
+        residual = x
+        x = feed_forward_norm(x) if pre else x
+        x = Dense(
+            config.ffn_dim, ("embed", "mlp"), bert_init, zeros, config.dtype, name="feed_forward_in"
+        )(x)
+        x = noise.dropout(gelu(x), config.activation_dropout, noise.fold(keys, 2))
+        x = Dense(
+            config.d_model,
+            ("mlp", "embed"),
+            bert_init,
+            zeros,
+            config.dtype,
+            name="feed_forward_out",
+        )(x)
+        x = residual + noise.dropout(x, config.dropout, noise.fold(keys, 3))
+        return x if pre else feed_forward_norm(x)
+
+
+def _stack_axis(leaf):
+    return leaf.replace(names=("layers", *leaf.names))
+
+
+class Transformer(nn.Module):
+    """x [B, T, D], real [B, T], keys [B] or None -> (context [B, T, D], states).
+
+    states is the list of every block's input and the last output [B, T, D] (index 0 is the input
+    of block 0) when `hidden_states`, else (). Pre-LN states are not normalised (trap T18).
+    """
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, x, real, keys, *, hidden_states: bool = False):
+        config = self.config
+        layer = TransformerLayer(config, parent=None)
+
+        def init_layers(key):
+            sample = jnp.zeros((1, 1, config.d_model), config.dtype)
+            init = lambda key: layer.init(key, sample, jnp.ones((1, 1), bool), None)["params"]  # noqa: E731
+            stacked = jax.vmap(init)(jax.random.split(key, config.num_layers))
+            return jax.tree.map(_stack_axis, stacked, is_leaf=lambda leaf: isinstance(leaf, Named))
+
+        layers = self.param("layers", init_layers)
+
+        x = jnp.where(real[..., None], x, 0)
+        x = x + PositionalConvolution(config, name="position")(x)
+        norm = LayerNorm(config.dtype, name="norm")
+        x = norm(x) if config.norm_order == "post" else x
+        x = noise.dropout(x, config.dropout, noise.fold(keys, noise.ENTRY))
+
+        def block(x, index, params):
+            block_keys = noise.fold(noise.fold(keys, noise.LAYER), index)
+            y = layer.apply({"params": params}, x, real, block_keys)
+            if keys is None or config.layer_drop == 0.0:
+                return y
+            # LayerDrop by select, a draw a row: no branch that devices could disagree on (T37).
+            draw = jax.vmap(jax.random.uniform)(noise.fold(block_keys, 4))
+            return jnp.where((draw >= config.layer_drop)[:, None, None], y, x)
+
+        if config.remat != "none":
+            block = jax.checkpoint(block, policy=REMAT_POLICIES[config.remat])
+        states = [x]
+        if config.scan_layers and not hidden_states:
+            indices = jnp.arange(config.num_layers)
+            x, _ = jax.lax.scan(lambda x, p: (block(x, *p), None), x, (indices, layers))
+        else:
+            for index in range(config.num_layers):
+                x = block(x, index, jax.tree.map(lambda leaf, i=index: leaf[i], layers))
+                states.append(x)
+        x = norm(x) if config.norm_order == "pre" else x
+        return x, tuple(states) if hidden_states else ()

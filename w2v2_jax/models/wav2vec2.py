@@ -1,0 +1,158 @@
+"""The whole network: encoder, its pretraining heads and its CTC head (paper sections 2 and 3).
+
+Top-level parameter tree: encoder, and quantizer + target_projection + context_projection when
+pretraining, or head with CTC.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from w2v2_jax.models import noise
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.feature_extractor import FeatureExtractor, frame_counts, frame_mask
+from w2v2_jax.models.layers import Dense, LayerNorm, named, scale_gradient
+from w2v2_jax.models.masking import Slots
+from w2v2_jax.models.quantizer import Quantizer, unit_uniform
+from w2v2_jax.models.transformer import Transformer
+
+
+class Encoded(NamedTuple):
+    """context [B, T, D]; features [B, T, C] (normalised latents z); counts [B] real frames;
+    penalty [B], the mean square of the un-normalised latents over a row's real frames (T10);
+    states, every Transformer layer's output, if asked for.
+    """
+
+    context: jax.Array
+    features: jax.Array
+    counts: jax.Array
+    penalty: jax.Array
+    states: tuple[jax.Array, ...]
+
+
+class Encoder(nn.Module):
+    """Waveforms to context: feature encoder -> norm -> projection -> mask -> Transformer."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(
+        self, waveforms, num_samples, *, mask=None, channel_mask=None, keys=None,
+        hidden_states=False,
+    ) -> Encoded:  # fmt: skip
+        """waveforms [B, S], num_samples [B]; mask [B, T] and channel_mask [B, D] bool or None;
+        keys [B] for dropout and LayerDrop, None when evaluating."""
+        config = self.config
+        latents = FeatureExtractor(config, name="feature_extractor")(waveforms, num_samples)
+        latents = scale_gradient(latents, config.feature_grad_scale)
+        counts = frame_counts(num_samples, config.conv_layers)
+        real = frame_mask(counts, latents.shape[1])  # [B, T]
+        squares = jnp.square(latents.astype(jnp.float32)).mean(-1) * real
+        penalty = squares.sum(1) / jnp.maximum(counts, 1)  # [B]
+
+        features = LayerNorm(config.dtype, name="feature_norm")(latents)
+        x = features
+        if config.conv_dim != config.d_model:
+            x = Dense(
+                config.d_model, (None, "embed"), dtype=config.dtype, name="feature_projection"
+            )(x)
+        x = noise.dropout(x, config.input_dropout, noise.fold(keys, noise.INPUT))
+        embedding = self.param("mask_embedding", named(unit_uniform, ("embed",)), (config.d_model,))
+        if mask is not None:
+            x = jnp.where(mask[..., None], embedding.astype(x.dtype), x)
+        if channel_mask is not None:
+            x = jnp.where(channel_mask[:, None, :], jnp.zeros((), x.dtype), x)
+        context, states = Transformer(config, name="transformer")(
+            x, real, keys, hidden_states=hidden_states
+        )
+        return Encoded(context, features, counts, penalty, states)
+
+
+class Contrast(NamedTuple):
+    """What the contrastive task compares in the M masked slots of each row.
+
+    context [B, M, F], targets [B, M, F] (projected quantized latents), ids [B, M, G],
+    probs [B, M, G, V], penalty [B].
+    """
+
+    context: jax.Array
+    targets: jax.Array
+    ids: jax.Array
+    probs: jax.Array
+    penalty: jax.Array
+
+
+def take_frames(x: jax.Array, frames: jax.Array) -> jax.Array:
+    """x [B, T, C], frames [B, M] -> [B, M, C]."""
+    return jnp.take_along_axis(x, frames[..., None], axis=1)
+
+
+class Wav2Vec2ForPretraining(nn.Module):
+    """Encoder plus quantizer; only masked frames are quantized and projected."""
+
+    config: ModelConfig
+
+    def setup(self):
+        config = self.config
+        self.encoder = Encoder(config)
+        self.quantizer = Quantizer(config)
+        self.target_projection = Dense(config.final_dim, (None, None))
+        self.context_projection = Dense(config.final_dim, ("embed", None), dtype=config.dtype)
+
+    def __call__(
+        self, waveforms, num_samples, *, mask, slots: Slots, gumbel, temperature, keys=None
+    ) -> Contrast:
+        """mask [B, T] is hidden from the Transformer; the quantizer sees unmasked features."""
+        encoded = self.encoder(waveforms, num_samples, mask=mask, keys=keys)
+        features = noise.dropout(
+            encoded.features, self.config.quantizer_dropout, noise.fold(keys, noise.QUANTIZER)
+        )
+        quantized = self.quantizer(take_frames(features, slots.frames), gumbel, temperature)
+        return Contrast(
+            self.context_projection(take_frames(encoded.context, slots.frames)),
+            self.target_projection(quantized.codes),
+            quantized.ids,
+            quantized.probs,
+            encoded.penalty,
+        )
+
+    def units(self, waveforms, num_samples) -> jax.Array:
+        """Quantizer entries of every frame, [B, T, G] int32."""
+        encoded = self.encoder(waveforms, num_samples)
+        return self.quantizer(encoded.features, None, 1.0).ids
+
+    def encode(self, waveforms, num_samples, *, hidden_states=False) -> Encoded:
+        """The encoder alone, without masks or dropout."""
+        return self.encoder(waveforms, num_samples, hidden_states=hidden_states)
+
+
+class Wav2Vec2ForCTC(nn.Module):
+    """Encoder plus one linear layer to `num_classes` symbols, row 0 the CTC blank."""
+
+    config: ModelConfig
+    num_classes: int
+
+    def setup(self):
+        self.encoder = Encoder(self.config)
+        self.head = Dense(
+            self.num_classes, ("embed", None), nn.initializers.xavier_uniform()
+        )  # float32: the logits enter a log-softmax
+
+    def __call__(
+        self, waveforms, num_samples, *, mask=None, channel_mask=None, keys=None, frozen=False
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns logits [B, T, C] float32 and real frames [B]; frozen trains the head alone."""
+        encoded = self.encoder(
+            waveforms, num_samples, mask=mask, channel_mask=channel_mask, keys=keys
+        )
+        context = jax.lax.stop_gradient(encoded.context) if frozen else encoded.context
+        context = noise.dropout(context, self.config.final_dropout, noise.fold(keys, noise.FINAL))
+        return self.head(context.astype(jnp.float32)), encoded.counts
+
+    def encode(self, waveforms, num_samples, *, hidden_states=False) -> Encoded:
+        """The encoder alone, without masks or dropout."""
+        return self.encoder(waveforms, num_samples, hidden_states=hidden_states)

@@ -1,0 +1,225 @@
+"""The contrastive task over quantized latents, with diversity and feature penalty (section 3.2).
+
+loss = sum over masked frames of -log softmax(sim(c, q) / kappa)[true]
+     + diversity_weight * sum over groups of N_group * (G V - perplexity) / (G V)
+     + feature_penalty_weight * sum over rows of N_row * mean square of the latents,
+divided by the global number of masked frames N (traps T27, T28): the fairseq criterion.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from w2v2_jax.batch import Batch
+from w2v2_jax.metrics import Mean, Sums
+from w2v2_jax.models import masking, noise
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.feature_extractor import frame_counts
+from w2v2_jax.models.quantizer import gumbel_temperature
+from w2v2_jax.models.wav2vec2 import Wav2Vec2ForPretraining
+
+EXCLUDED = -1e30  # instead of -inf, whose gradient is nan on XLA (trap T25)
+
+
+class Draws(NamedTuple):
+    """Everything random about one batch's task, so that a test can inject another code's draws.
+
+    mask [B, T] bool, slots (its masked frames), negatives [B, M, K] slot numbers,
+    gumbel [B, M, G, V] or None when evaluating.
+    """
+
+    mask: jax.Array
+    slots: masking.Slots
+    negatives: jax.Array
+    gumbel: jax.Array | None
+
+
+class Scores(NamedTuple):
+    """Per masked slot [B, M] float32: cross-entropy; correct; counted (not a tie of all logits);
+    clashes, the number of negatives that equal the positive."""
+
+    cross_entropy: jax.Array
+    correct: jax.Array
+    counted: jax.Array
+    clashes: jax.Array
+
+
+def cosine_similarity(a: jax.Array, b: jax.Array) -> jax.Array:
+    """a [B, M, F], b [B, N, F] -> [B, M, N] in float32 (trap T23)."""
+    a, b = a.astype(jnp.float32), b.astype(jnp.float32)
+    a = a / jnp.maximum(jnp.sqrt(jnp.square(a).sum(-1, keepdims=True) + 1e-16), 1e-8)
+    b = b / jnp.maximum(jnp.sqrt(jnp.square(b).sum(-1, keepdims=True) + 1e-16), 1e-8)
+    return jnp.einsum("bmf,bnf->bmn", a, b)
+
+
+def multiplicity(negatives: jax.Array, slots: int) -> jax.Array:
+    """How often each slot was drawn: negatives [B, M, K] -> counts [B, M, slots] int32."""
+
+    def count(drawn):
+        return jnp.zeros(slots, jnp.int32).at[drawn].add(1)
+
+    return jax.vmap(jax.vmap(count))(negatives)
+
+
+def contrast(context, targets, ids, negatives, *, temperature: float) -> Scores:
+    """Scores each slot's true target against its negatives.
+
+    The logsumexp over K draws equals a sum over distinct slots weighted by how often each was
+    drawn, so only the M x M similarities and integer counts are needed, never K gathered vectors.
+    A negative with the positive's own codes is removed (trap T25).
+    """
+    logits = cosine_similarity(context, targets) / temperature  # [B, M, M]
+    slots = logits.shape[-1]
+    same = jnp.all(ids[:, :, None] == ids[:, None], axis=-1)  # [B, M, M]
+    drawn = multiplicity(negatives, slots)
+    counts = jnp.where(same, 0, drawn)
+    positive = jnp.diagonal(logits, axis1=1, axis2=2)  # [B, M]
+    masked = jnp.where(counts > 0, logits, EXCLUDED)
+    top = jax.lax.stop_gradient(jnp.maximum(positive, masked.max(-1)))
+    total = (counts * jnp.exp(masked - top[..., None])).sum(-1) + jnp.exp(positive - top)
+    clashes = jnp.where(same, drawn, 0).sum(-1)
+    lowest = jnp.where(counts > 0, logits, -EXCLUDED).min(-1)
+    tie = (positive >= masked.max(-1)) & (positive <= lowest) & (clashes == 0)
+    return Scores(
+        jnp.log(total) + top - positive,
+        ((positive >= masked.max(-1)) & ~tie).astype(jnp.float32),
+        (~tie).astype(jnp.float32),
+        clashes.astype(jnp.float32),
+    )
+
+
+def perplexity(probs: jax.Array, valid: jax.Array, rows: int) -> tuple[jax.Array, jax.Array]:
+    """Perplexity of the mean distribution of each group of `rows` consecutive rows.
+
+    probs [B, M, G, V], valid [B, M] float32 -> (sum over codebooks of exp(entropy) [groups],
+    valid slots [groups]). The group is explicit because the mean's extent sets how strong the
+    diversity loss is (trap T29): fairseq's is one GPU's batch, 5 or 6 rows of 15.6 s.
+    """
+    batch = probs.shape[0]
+    total = jnp.einsum("bmgv,bm->bgv", probs, valid)
+    total = total.reshape(batch // rows, rows, *total.shape[1:]).sum(1)
+    count = valid.sum(1).reshape(-1, rows).sum(1)
+    mean = total / jnp.maximum(count, 1.0)[:, None, None]
+    entropy = -(mean * jnp.log(mean + 1e-7)).sum(-1)
+    return jnp.exp(entropy).sum(-1), count
+
+
+@dataclasses.dataclass(frozen=True)
+class Contrastive:
+    """Pretraining. diversity_group_rows: rows whose code distribution is averaged (fairseq: 5-6)."""
+
+    model: ModelConfig
+    diversity_group_rows: int
+    num_negatives: int = 100
+    logit_temperature: float = 0.1
+    diversity_weight: float = 0.1
+    feature_penalty_weight: float = 10.0
+    gumbel_start: float = 2.0
+    gumbel_end: float = 0.5
+    gumbel_decay: float = 0.999995
+
+    @property
+    def network(self) -> Wav2Vec2ForPretraining:
+        return Wav2Vec2ForPretraining(self.model)
+
+    def row_multiple(self) -> int:
+        return self.diversity_group_rows
+
+    def at(self, step: int) -> Contrastive:
+        return self
+
+    def init(self, key):
+        samples = 40 * self.model.stride
+        counts = jnp.full((1,), samples, jnp.int32)
+        keys = noise.row_keys(key, jnp.arange(1))
+        draws = self.draw(keys, counts, samples, training=False, equalised=False)
+        return self.network.init(
+            key, jnp.zeros((1, samples)), counts,
+            mask=draws.mask, slots=draws.slots, gumbel=None, temperature=1.0,
+        )["params"]  # fmt: skip
+
+    def draw(self, keys, num_samples, samples: int, *, training: bool, equalised=True) -> Draws:
+        """Draws masks, negatives and Gumbel noise of a batch of rows from their keys [B]."""
+        model = self.model
+        length = int(frame_counts(samples, model.conv_layers))
+        counts = frame_counts(num_samples, model.conv_layers)
+        mask_keys = noise.fold(keys, noise.MASK)
+        mask = masking.span_mask(
+            mask_keys, counts, length,
+            start_prob=model.mask_start_prob, span=model.mask_length,
+            min_spans=model.mask_min_spans,
+        )  # fmt: skip
+        if model.mask_equalise_rows and equalised:
+            mask = masking.equalise(mask_keys, mask, model.mask_equalise_rows)
+        room = masking.slot_count(length, model.mask_start_prob, model.mask_length)
+        slots = masking.masked_slots(mask, room)
+        negatives = masking.draw_negatives(
+            noise.fold(keys, noise.NEGATIVES), slots.counts, room, self.num_negatives
+        )
+        shape = (room, model.codebooks, model.entries)
+        gumbel_keys = noise.fold(keys, noise.GUMBEL)
+        gumbel = jax.vmap(lambda key: jax.random.gumbel(key, shape))(gumbel_keys)
+        return Draws(mask, slots, negatives, gumbel if training else None)
+
+    def temperature(self, step):
+        """The Gumbel temperature after `step` updates."""
+        return gumbel_temperature(
+            step, start=self.gumbel_start, end=self.gumbel_end, decay=self.gumbel_decay
+        )
+
+    def loss(self, params, batch: Batch, keys, step) -> Sums:
+        draws = self.draw(keys, batch.num_samples, batch.waveforms.shape[1], training=True)
+        return self.terms(params, batch, draws, keys, step)
+
+    def evaluate(self, params, batch: Batch, keys, step):
+        draws = self.draw(keys, batch.num_samples, batch.waveforms.shape[1], training=False)
+        return self.terms(params, batch, draws, None, step), {}
+
+    def terms(self, params, batch: Batch, draws: Draws, keys, step) -> Sums:
+        """The loss and its parts for given draws; keys None switches dropout off."""
+        out = self.network.apply(
+            {"params": params}, batch.waveforms, batch.num_samples, mask=draws.mask,
+            slots=draws.slots, gumbel=draws.gumbel, temperature=self.temperature(step), keys=keys,
+        )  # fmt: skip
+        valid = draws.slots.valid * batch.weights[:, None]  # [B, M] float32
+        scores = contrast(
+            out.context, out.targets, out.ids, draws.negatives, temperature=self.logit_temperature
+        )
+        frames, total = valid.sum(1), valid.sum()
+        cross_entropy = (scores.cross_entropy * valid).sum()
+
+        codes = self.model.codebooks * self.model.entries
+        prob_perplexity, group_frames = perplexity(out.probs, valid, self.diversity_group_rows)
+        chosen = jax.nn.one_hot(out.ids, self.model.entries)
+        code_perplexity, _ = perplexity(chosen, valid, self.diversity_group_rows)
+        diversity = (group_frames * (codes - prob_perplexity) / codes).sum()
+        penalty = (frames * out.penalty).sum()
+        loss = (
+            cross_entropy
+            + self.diversity_weight * diversity
+            + self.feature_penalty_weight * penalty
+        )
+        starts = draws.mask & ~jnp.pad(draws.mask, ((0, 0), (1, 0)))[:, :-1]
+        real = frame_counts(batch.num_samples, self.model.conv_layers) * batch.weights
+        masked = (draws.mask.sum(1) * batch.weights).sum()
+        return Sums(loss, total, {
+            "loss": Mean(loss, total),
+            "contrastive_loss": Mean(cross_entropy, total),
+            "diversity_loss": Mean(diversity, total),
+            "feature_penalty": Mean(penalty, total),
+            "contrastive_accuracy": Mean(
+                (scores.correct * valid).sum(), (scores.counted * valid).sum()
+            ),
+            "negative_is_positive": Mean(
+                (scores.clashes * valid).sum(), total * self.num_negatives
+            ),
+            "prob_perplexity": Mean((prob_perplexity * group_frames).sum(), total),
+            "code_perplexity": Mean((code_perplexity * group_frames).sum(), total),
+            "gumbel_temperature": Mean(self.temperature(step) * total, total),
+            "masked_fraction": Mean(masked, real.sum()),
+            "mean_span": Mean(masked, (starts.sum(1) * batch.weights).sum()),
+        })  # fmt: skip

@@ -1,0 +1,116 @@
+"""CTC fine-tuning (paper section 3.3; fairseq `ctc.py`): loss summed, divided by utterances."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+import optax
+
+from w2v2_jax.batch import Batch
+from w2v2_jax.metrics import Mean, Sums
+from w2v2_jax.models import masking, noise
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.feature_extractor import frame_counts, frame_mask
+from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
+
+BLANK = 0  # `<s>` in fairseq's dictionary, `<pad>` in Hugging Face's: the same row (trap T43)
+
+
+def alignable(labels, num_labels, counts):
+    """[B] bool: whether CTC has any path, T >= U + adjacent repeats (trap T47)."""
+    position = jnp.arange(1, labels.shape[1])
+    repeats = (labels[:, 1:] == labels[:, :-1]) & (position < num_labels[:, None])
+    return counts >= num_labels + repeats.sum(1)
+
+
+def ctc_losses(logits, counts, labels, num_labels):
+    """Per-row negative log-likelihoods [B] and whether they count [B] bool.
+
+    logits [B, T, C] float32, counts [B] real frames, labels [B, U], num_labels [B]. A row whose
+    label has no path is computed with an empty label, so that no infinity enters the gradient,
+    and its loss is zero.
+    """
+    fits = alignable(labels, num_labels, counts) & (counts > 0)
+    used = jnp.where(fits, num_labels, 0)
+    losses = optax.ctc_loss(
+        logits,
+        1.0 - frame_mask(counts, logits.shape[1]),
+        labels,
+        1.0 - frame_mask(used, labels.shape[1]),
+        blank_id=BLANK,
+    )
+    return jnp.where(fits, losses, 0.0), fits
+
+
+@dataclasses.dataclass(frozen=True)
+class CTC:
+    """Fine-tuning. freeze_updates: first updates that train the head alone, while the encoder
+    still runs with dropout and masks (trap T49); frozen says that they are under way."""
+
+    model: ModelConfig
+    num_classes: int
+    freeze_updates: int = 0
+    frozen: bool = False
+
+    @property
+    def network(self) -> Wav2Vec2ForCTC:
+        return Wav2Vec2ForCTC(self.model, self.num_classes)
+
+    def row_multiple(self) -> int:
+        return 1
+
+    def at(self, step: int) -> CTC:
+        return dataclasses.replace(self, frozen=step < self.freeze_updates)
+
+    def init(self, key):
+        samples = 40 * self.model.stride
+        return self.network.init(key, jnp.zeros((1, samples)), jnp.full((1,), samples))["params"]
+
+    def masks(self, keys, num_samples, samples: int):
+        """Time mask [B, T] and channel mask [B, D], None where the probability is 0."""
+        model = self.model
+        counts = frame_counts(num_samples, model.conv_layers)
+        time_mask = channel_mask = None
+        if model.mask_start_prob > 0:
+            time_mask = masking.span_mask(
+                noise.fold(keys, noise.MASK), counts, int(frame_counts(samples, model.conv_layers)),
+                start_prob=model.mask_start_prob, span=model.mask_length,
+                min_spans=model.mask_min_spans,
+            )  # fmt: skip
+        if model.channel_mask_start_prob > 0:
+            channel_mask = masking.span_mask(
+                noise.fold(keys, noise.CHANNEL_MASK), jnp.full_like(counts, model.d_model),
+                model.d_model, start_prob=model.channel_mask_start_prob,
+                span=model.channel_mask_length, min_spans=0,
+            )  # fmt: skip
+        return time_mask, channel_mask
+
+    def loss(self, params, batch: Batch, keys, step) -> Sums:
+        mask, channel_mask = self.masks(keys, batch.num_samples, batch.waveforms.shape[1])
+        logits, counts = self.network.apply(
+            {"params": params}, batch.waveforms, batch.num_samples,
+            mask=mask, channel_mask=channel_mask, keys=keys, frozen=self.frozen,
+        )  # fmt: skip
+        return self.terms(logits, counts, batch)
+
+    def evaluate(self, params, batch: Batch, keys, step):
+        logits, counts = self.network.apply({"params": params}, batch.waveforms, batch.num_samples)
+        outputs = {"logits": logits, "counts": counts, "weights": batch.weights}
+        return self.terms(logits, counts, batch), outputs
+
+    def terms(self, logits, counts, batch: Batch) -> Sums:
+        """The summed loss over alignable real rows, its weight, and metrics."""
+        losses, fits = ctc_losses(logits, counts, batch.labels, batch.num_labels)
+        rows = batch.weights.sum()
+        weights = batch.weights * fits
+        loss, total = (losses * weights).sum(), weights.sum()
+        labels = (batch.num_labels * weights).sum()
+        real = frame_mask(counts, logits.shape[1]) * batch.weights[:, None]
+        blank = (jnp.argmax(logits, -1) == BLANK) * real
+        return Sums(loss, total, {
+            "loss": Mean(loss, total),
+            "loss_per_label": Mean(loss, labels),
+            "blank_rate": Mean(blank.sum(), real.sum()),
+            "unalignable": Mean(rows - total, rows),
+        })  # fmt: skip

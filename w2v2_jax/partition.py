@@ -1,0 +1,97 @@
+"""The mesh, the one table from logical axis names to mesh axes, and the shardings that follow."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import numpy as np
+from flax import linen as nn
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from w2v2_jax.batch import Batch
+from w2v2_jax.errors import InputError
+
+AXES = ("data", "fsdp", "tensor")
+RULES: dict[str, str | None] = {
+    "embed": "fsdp",
+    "mlp": "tensor",
+    "heads": "tensor",
+    "conv_in": "fsdp",
+    "conv_out": "tensor",
+    "position_out": None,
+    "norm": None,
+    "layers": None,
+}
+
+
+def make_mesh(*, data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> jax.sharding.Mesh:
+    """A mesh over all devices; data=-1 takes what the other axes leave.
+
+    Raises InputError when the product is not the number of devices.
+    """
+    devices = devices if devices is not None else jax.devices()
+    if data == -1:
+        data = max(len(devices) // (fsdp * tensor), 1)
+    shape = (data, fsdp, tensor)
+    if min(shape) < 1 or math.prod(shape) != len(devices):
+        raise InputError(
+            f"mesh.data={data} x mesh.fsdp={fsdp} x mesh.tensor={tensor} is not the number of "
+            f"devices, {len(devices)}; use mesh.data=-1 to take what the others leave"
+        )
+    kinds = (AxisType.Auto,) * len(AXES)
+    return jax.make_mesh(shape, AXES, axis_types=kinds, devices=devices)
+
+
+def rows_axis(mesh: jax.sharding.Mesh) -> int:
+    """Number of shards of the batch's rows."""
+    return mesh.shape["data"] * mesh.shape["fsdp"]
+
+
+def batch_sharding(mesh: jax.sharding.Mesh) -> NamedSharding:
+    """Rows over data and fsdp."""
+    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+
+
+def replicated(mesh: jax.sharding.Mesh) -> NamedSharding:
+    """The same value on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def _is_box(leaf) -> bool:
+    return isinstance(leaf, nn.meta.AxisMetadata)
+
+
+def shardings(boxed, mesh: jax.sharding.Mesh, rules: dict[str, str | None] | None = None):
+    """The sharding of every leaf of a tree whose parameters are boxed with logical names.
+
+    An axis whose size its mesh axis does not divide is replicated, as is an unboxed leaf.
+    """
+    table = {**RULES, **(rules or {})}
+
+    def place(leaf):
+        if not _is_box(leaf):
+            return replicated(mesh)
+        spec = []
+        for size, name in zip(leaf.value.shape, leaf.names, strict=True):
+            if name is not None and name not in table:
+                raise InputError(f"mesh.rules has no axis {name!r}; known: {sorted(table)}")
+            axis = table.get(name)
+            taken = axis is None or axis in spec or size % mesh.shape[axis]
+            spec.append(None if taken else axis)
+        return NamedSharding(mesh, PartitionSpec(*spec))
+
+    return jax.tree.map(place, boxed, is_leaf=_is_box)
+
+
+def unbox(tree):
+    """Plain arrays in place of boxes."""
+    return jax.tree.map(lambda leaf: leaf.unbox() if _is_box(leaf) else leaf, tree, is_leaf=_is_box)
+
+
+def global_batch(local: Batch, mesh: jax.sharding.Mesh) -> Batch:
+    """This host's rows -> the global batch on the mesh."""
+    sharding = batch_sharding(mesh)
+    return jax.tree.map(
+        lambda rows: jax.make_array_from_process_local_data(sharding, np.asarray(rows)), local
+    )

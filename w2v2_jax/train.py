@@ -1,0 +1,134 @@
+"""Command line: pretrain or fine-tune; the same command resumes.
+
+python -m w2v2_jax.train --config experiments/X.py[:arg] --workdir DIR [--config.a.b=value ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import runpy
+import sys
+from pathlib import Path
+
+import jax
+
+from w2v2_jax import checkpoint, experiment, loop
+from w2v2_jax.data.feed import Feed, train_feed, valid_feed
+from w2v2_jax.data.store import open_corpus
+from w2v2_jax.data.vocabulary import Vocabulary, make_vocabulary
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.experiment import Settings
+from w2v2_jax.inference import load_any
+
+
+def load_config(spec: str) -> dict:
+    """FILE.py[:arg] -> the nested dict of its `get_config(arg)`."""
+    file, _, argument = spec.partition(":")
+    if not Path(file).is_file():
+        raise InputError(f"--config {file} is not a file")
+    get_config = runpy.run_path(file).get("get_config")
+    if get_config is None:
+        raise InputError(f"--config {file} has no get_config(arg)")
+    config = get_config(argument)
+    return config.to_dict() if hasattr(config, "to_dict") else config
+
+
+def override(config: dict, overrides: list[str]) -> None:
+    """Applies --config.a.b=value in place; the section must exist, values are Python literals."""
+    for item in overrides:
+        path, equals, value = item.partition("=")
+        if not path.startswith("--config.") or not equals:
+            raise InputError(f"{item} is not an option; overrides look like --config.train.steps=5")
+        *sections, name = path.removeprefix("--config.").split(".")
+        place = config
+        for section in sections:
+            if not isinstance(place.get(section), dict):
+                raise InputError(
+                    f"config.{'.'.join(sections)} is not a section; known: "
+                    f"{', '.join(k for k in place if isinstance(place[k], dict))}"
+                )
+            place = place[section]
+        try:
+            place[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            place[name] = value
+
+
+def choose_vocabulary(settings: Settings, inherited: Vocabulary | None) -> Vocabulary | None:
+    """The vocabulary of a CTC run, None when pretraining; a tuned start keeps its own."""
+    if settings.kind != "ctc":
+        return None
+    if inherited is not None and "vocabulary" not in settings.raw:
+        return inherited
+    chosen = settings.vocabulary
+    texts = open_corpus(settings.data.train).texts() if chosen.name == "from_transcripts" else ()
+    return make_vocabulary(chosen.name, texts, case=chosen.case, min_count=chosen.min_count)
+
+
+def report_unknown(feed: Feed) -> None:
+    """Warns of transcript characters the vocabulary lacks, before step 0 (complaint U20)."""
+    unknown = feed.vocabulary.unknown(feed.corpus.texts())
+    if unknown:
+        print(
+            f"warning: {sum(unknown.values())} characters of {feed.corpus.directory} are not in "
+            f"the vocabulary and become <unk>: {dict(list(unknown.items())[:10])}",
+            file=sys.stderr,
+        )
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="w2v2 train", description=__doc__.splitlines()[0])
+    parser.add_argument("--config", required=True, metavar="FILE.py[:arg]")
+    parser.add_argument("--workdir", required=True, type=Path)
+    arguments, rest = parser.parse_known_args(argv)
+    raw = load_config(arguments.config)
+    override(raw, rest)
+    settings = experiment.read(raw)
+    source = load_any(settings.init_from) if settings.init_from else None
+    description = source.description if source else None
+    vocabulary = choose_vocabulary(settings, description.vocabulary if description else None)
+    built = experiment.build(
+        settings, vocabulary=vocabulary, inherited=description.model if description else None
+    )
+    train = train_feed(settings.data, vocabulary, seed=settings.seed)
+    valid = valid_feed(settings.data, vocabulary)
+    print(f"train {train.corpus.directory}: {train.plan.summary()}", file=sys.stderr)
+    if vocabulary is not None:
+        report_unknown(train)
+    if description and description.normalise != settings.data.normalise:
+        print(
+            f"warning: config.data.normalise={settings.data.normalise}, but "
+            f"{settings.init_from} was trained with {description.normalise}",
+            file=sys.stderr,
+        )
+    built.check_shapes(train.plan.shapes, settings.train.accumulate, "training")
+    with loop.lock(arguments.workdir):
+        loop.save_config(arguments.workdir, raw)
+        start = built.init()
+        if source:
+            params, fresh = checkpoint.graft(start.params, source.params, where=settings.init_from)
+            start = start._replace(params=params)
+            print(
+                f"started from {source.path}; fresh: {', '.join(fresh) or 'nothing'}",
+                file=sys.stderr,
+            )
+        outcome = loop.run(
+            built,
+            train,
+            valid,
+            arguments.workdir,
+            start=start,
+            description=checkpoint.Description(
+                settings.kind, built.model, vocabulary, settings.data.normalise
+            ),
+        )
+    word = "stopped by SIGTERM" if outcome.stopped else "done"
+    print(
+        f"{word} at step {int(outcome.state.step)}; wrote {arguments.workdir} "
+        f"({jax.device_count()} {jax.devices()[0].device_kind} devices)"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,104 @@
+"""One train step for every objective: gradients of sums, accumulation, one optimizer update."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from w2v2_jax.batch import Batch
+from w2v2_jax.metrics import Mean, Sums, global_norm, merge
+from w2v2_jax.models import noise
+from w2v2_jax.objectives.base import Objective
+
+
+class TrainState(NamedTuple):
+    """Arrays only. step counts optimizer updates, skipped ones included."""
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
+
+
+def init_state(objective: Objective, tx: optax.GradientTransformation, seed: int) -> TrainState:
+    """A fresh state whose parameters and moments are boxed with their logical axis names."""
+    params = objective.init(jax.random.key(seed))
+    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params))
+
+
+def microbatches(tree, accumulate: int, shards: int):
+    """Rows [B, ...] -> [accumulate, B / accumulate, ...], each shard keeping its own rows.
+
+    Consecutive rows stay together, so the groups of the diversity loss are the same for every
+    number of microbatches and shards.
+    """
+
+    def split(x):
+        rows = x.shape[0] // (accumulate * shards)
+        x = x.reshape(shards, accumulate, rows, *x.shape[1:])
+        return x.swapaxes(0, 1).reshape(accumulate, shards * rows, *x.shape[3:])
+
+    return jax.tree.map(split, tree)
+
+
+def summed_gradients(params, batch: Batch, keys, step, *, objective, accumulate, shards):
+    """Gradients of the summed loss and the sums, added over the microbatches."""
+
+    def loss(params, batch, keys):
+        sums = objective.loss(params, batch, keys, step)
+        return sums.loss, sums
+
+    gradient = jax.grad(loss, has_aux=True)
+    if accumulate == 1:
+        return gradient(params, batch, keys)
+    parts = microbatches((batch, keys), accumulate, shards)
+    first = jax.eval_shape(gradient, params, *jax.tree.map(lambda x: x[0], parts))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), first)
+    total, _ = jax.lax.scan(
+        lambda total, part: (merge(total, gradient(params, *part)), None), zeros, parts
+    )
+    return total
+
+
+def train_step(
+    state: TrainState, batch: Batch, *, objective: Objective, tx: optax.GradientTransformation,
+    accumulate: int, seed: int, shards: int = 1,
+) -> tuple[TrainState, dict[str, Mean]]:  # fmt: skip
+    """One update. Everything after `batch` is static.
+
+    The summed gradient is divided by the global weight (masked frames, utterances), so rows may
+    be spread over devices, hosts and microbatches in any way. An update whose loss or gradient
+    is not finite is skipped and counted (bf16 has no loss scale that would skip it, trap T36).
+    """
+    key = jax.random.fold_in(jax.random.key(seed), state.step)
+    keys = noise.row_keys(key, jnp.arange(batch.waveforms.shape[0]))
+    gradients, sums = summed_gradients(
+        state.params, batch, keys, state.step,
+        objective=objective, accumulate=accumulate, shards=shards,
+    )  # fmt: skip
+    scale = 1.0 / jnp.maximum(sums.weight, 1.0)
+    gradients = jax.tree.map(lambda g: g * scale, gradients)
+    norm = global_norm(gradients)
+    finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
+    updates, opt_state = tx.update(gradients, state.opt_state, state.params)
+    new = (optax.apply_updates(state.params, updates), opt_state)
+    old = (state.params, state.opt_state)
+    params, opt_state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+    one = jnp.ones(())
+    metrics = {
+        **sums.metrics,
+        "gradient_norm": Mean(norm, one),
+        "skipped": Mean(1.0 - finite, one),
+        "weight": Mean(sums.weight, one),
+    }
+    return TrainState(state.step + 1, params, opt_state), metrics
+
+
+def eval_step(
+    params, batch: Batch, step, *, objective: Objective, seed: int
+) -> tuple[Sums, dict[str, jax.Array]]:
+    """Sums and scoring arrays of one evaluation batch; masks depend on seed and rows alone."""
+    keys = noise.row_keys(jax.random.key(seed), jnp.arange(batch.waveforms.shape[0]))
+    return objective.evaluate(params, batch, keys, step)

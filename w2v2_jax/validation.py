@@ -1,0 +1,73 @@
+"""One pass over the validation corpus: summed metrics, and with CTC greedy error rates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from w2v2_jax import partition
+from w2v2_jax.data.feed import Feed
+from w2v2_jax.data.vocabulary import Vocabulary
+from w2v2_jax.decode.greedy import greedy, text
+from w2v2_jax.metrics import compute, merge
+from w2v2_jax.scoring import score
+
+
+def hypotheses(logits, counts, vocabulary: Vocabulary) -> list[str]:
+    """Greedy texts of logits [B, T, C] with real frames counts [B]."""
+    alignments = greedy(np.asarray(logits), np.asarray(counts))
+    return [text(alignment, vocabulary.symbols) for alignment in alignments]
+
+
+def validate(eval_function: Callable, feed: Feed, params, step, mesh) -> dict[str, float]:
+    """Metrics as floats. eval_function(batch) is the compiled step for the batch's shape.
+
+    On several processes each decodes its own rows' utterances and only the sums are global, so
+    word errors are gathered by process.
+    """
+    host, hosts = jax.process_index(), jax.process_count()
+    totals, references, guesses = None, [], []
+    for index, local in enumerate(feed.batches(0, None, host=host, num_hosts=hosts)):
+        batch = partition.global_batch(local, mesh)
+        sums, outputs = eval_function(batch)(params, batch, step)
+        totals = sums.metrics if totals is None else merge(totals, sums.metrics)
+        if feed.vocabulary is None:
+            continue
+        rows = feed.plan.batch(index).rows
+        local_rows = rows[host * len(rows) // hosts : (host + 1) * len(rows) // hosts]
+        guessed = hypotheses(_local(outputs["logits"]), _local(outputs["counts"]), feed.vocabulary)
+        for row, guess, weight in zip(local_rows, guessed, local.weights, strict=True):
+            if weight:
+                utterance = row[0].utterance
+                references.append(feed.vocabulary.normalise(feed.corpus.text(utterance)))
+                guesses.append(guess)
+    metrics = compute(totals)
+    if feed.vocabulary is not None:
+        errors = _error_sums(references, guesses)
+        metrics |= {"wer": errors[0] / max(errors[1], 1), "cer": errors[2] / max(errors[3], 1)}
+    return metrics
+
+
+def _local(array: jax.Array) -> np.ndarray:
+    """This process's rows of a row-sharded array."""
+    shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+    seen = {shard.index[0].start or 0: np.asarray(shard.data) for shard in shards}
+    return np.concatenate([seen[start] for start in sorted(seen)])
+
+
+def _error_sums(references: list[str], guesses: list[str]) -> np.ndarray:
+    """[word errors, words, character errors, characters] over all processes."""
+    result = score(references, guesses, intervals=False)
+    local = np.array(
+        [
+            result.words.errors, result.words.reference_length,
+            result.characters.errors, result.characters.reference_length,
+        ]
+    )  # fmt: skip
+    if jax.process_count() == 1:
+        return local
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(local).sum(0)
