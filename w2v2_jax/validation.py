@@ -59,7 +59,7 @@ def _local(array: jax.Array) -> np.ndarray:
 
 def _error_sums(references: list[str], guesses: list[str]) -> np.ndarray:
     """[word errors, words, character errors, characters] over all processes."""
-    result = score(references, guesses, intervals=False)
+    result = score(references, guesses)
     local = np.array(
         [
             result.words.errors, result.words.reference_length,

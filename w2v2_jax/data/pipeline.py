@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import itertools
-import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from w2v2_jax.batch import Batch
 from w2v2_jax.data.plan import AnyPlan, BatchPlan
 from w2v2_jax.data.store import Corpus
+from w2v2_jax.data.tensorflow_host import import_tensorflow
 from w2v2_jax.data.vocabulary import Vocabulary
 from w2v2_jax.errors import InputError
 
@@ -181,7 +181,7 @@ def read_with_tfdata(
     has_labels: bool,
 ) -> Iterator[Batch]:
     """`make(step)` for the steps in order, by tf.data. TensorFlow never sees a GPU."""
-    tf = _import_tensorflow()
+    tf = import_tensorflow("data.reader='tfdata' (use 'threads' without it)")
     types = [tf.float32, tf.int32, tf.float32] + [tf.int32, tf.int32] * has_labels
     failures: list[Exception] = []
 
@@ -209,20 +209,6 @@ def read_with_tfdata(
         raise failures[0] if failures else RuntimeError("tf.data failed") from None
     finally:
         del iterator, dataset
-
-
-def _import_tensorflow():
-    """TensorFlow, kept quiet and away from the accelerators that JAX uses."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        import tensorflow as tf
-    except ImportError as error:
-        raise InputError(
-            "data.reader='tfdata' needs TensorFlow, which is not installed here; "
-            "install it or use data.reader='threads'"
-        ) from error
-    tf.config.set_visible_devices([], "GPU")
-    return tf
 
 
 READERS = {"tfdata": read_with_tfdata, "threads": read_with_threads}

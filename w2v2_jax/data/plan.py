@@ -33,6 +33,7 @@ from w2v2_jax.errors import InputError
 
 __all__ = [
     "MODES",
+    "SAMPLE_RATE",
     "AnyPlan",
     "BatchPlan",
     "Bucket",

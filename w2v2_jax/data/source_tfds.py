@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterator
 
+from w2v2_jax.data.tensorflow_host import import_tensorflow
 from w2v2_jax.data.utterance import Utterance
 from w2v2_jax.errors import InputError
 
@@ -38,7 +38,7 @@ def tfds(where: str, *, tfds_data_dir: str | None = None) -> Iterator[Utterance]
     for split in splits:
         if split.partition("[")[0] not in builder.info.splits:
             raise InputError(
-                f"tfds:{where}: no split {split}; use {', '.join(builder.info.splits)}"
+                f"tfds:{where}: no split {split}; use {', '.join(sorted(builder.info.splits))}"
             )
     return _tfds_rows(library, builder, splits, roles)
 
@@ -77,11 +77,9 @@ def _plain(value) -> str:
 
 
 def _import_tfds():
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import_tensorflow("--source tfds:...")
     try:
-        import tensorflow
         import tensorflow_datasets
     except ImportError as error:
         raise InputError(f"--source tfds:... needs tensorflow-datasets: {error}") from error
-    tensorflow.config.set_visible_devices([], "GPU")
     return tensorflow_datasets

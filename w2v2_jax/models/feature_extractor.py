@@ -126,7 +126,7 @@ class ConvLayer(nn.Module):
         return gelu(x)
 
 
-CONVOLUTIONS = {"auto": strided_matmul, "matmul": strided_matmul, "conv": strided_conv}
+CONVOLUTIONS = {"auto": strided_conv, "matmul": strided_matmul, "conv": strided_conv}
 
 
 class FeatureExtractor(nn.Module):

@@ -110,7 +110,7 @@ def perplexity(probs: jax.Array, valid: jax.Array, rows: int) -> tuple[jax.Array
 
 @dataclasses.dataclass(frozen=True)
 class Contrastive:
-    """Pretraining. diversity_group_rows: rows whose code distribution is averaged (fairseq: 5-6)."""
+    """Pretraining. diversity_group_rows: rows whose code distribution is averaged (fairseq 5-6)."""
 
     model: ModelConfig
     diversity_group_rows: int

@@ -1,0 +1,110 @@
+"""CTC fine-tuning on LibriSpeech and its Libri-Light limited splits: `:<model>_<labels>`.
+
+model: base, large (LARGE LS-960) or lv60k (LARGE LV-60k); labels: 10m, 1h, 10h, 100h, 960h.
+
+Source: for base and lv60k the fairseq YAMLs (`config/finetuning/{base,vox}_*.yaml`), because the
+released checkpoints come from them; where they disagree with the paper's Table 6 (12 k updates at
+10 min, 50 k at 100 h, a 10 k freeze for all) the YAML wins. There is no YAML for LARGE LS-960: its
+rows are Table 6, with the head alone for 10 k updates and the rate 3e-5, one of the two the paper
+searched. The decay of the tri-stage schedule is exponential, as run, not linear, as printed.
+
+Run:
+    python -m w2v2_jax.train --config experiments/finetune.py:base_10h --workdir runs/base_10h \
+        --config.init_from=runs/base --config.data.train=data/librispeech:train-10h
+    `init_from` is a pretraining workdir, a step or an exported Hugging Face folder; the network's
+    shape and norms are its own. Append `,smoke` for the same recipe at toy size from scratch.
+    train-10m, -1h and -10h are picked from LibriSpeech by the utterance ids of Libri-Light's
+    limited-supervision lists: put their ids into a manifest, or the files into a folder.
+
+Hardware and time: 1600 s of audio an update (1920 s for LARGE with 960 h), on 8 to 24 V100 then.
+
+Expected, WER on test-clean/test-other without LM (paper Table 9): base 10m 46.9/50.9, 1h 24.5/29.7,
+10h 11.1/17.6, 100h 6.1/13.3, 960h 3.4/8.5; large 43.5/45.3, 21.6-25.3 (1h), 8.0/12.1, 4.7/9.0,
+2.8/6.3; lv60k 40.2/38.7, 17.2/20.3, 6.3/10.0, 3.1/6.3, 2.2/4.5.
+Got: not run.
+
+Differences from the paper: rows of one length bucket; unalignable utterances leave the denominator.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from w2v2_jax.smoke import shrink
+
+# (time mask start probability x 10, channel mask start probability x 64, LayerDrop, peak rate,
+#  updates, head-only updates)
+RECIPES = {
+    "base_10m": (0.65, 0.25, 0.1, 5e-5, 13_000, 10_000),
+    "base_1h": (0.65, 0.25, 0.1, 5e-5, 13_000, 10_000),
+    "base_10h": (0.65, 0.5, 0.05, 5e-5, 20_000, 10_000),
+    "base_100h": (0.65, 0.5, 0.1, 3e-5, 80_000, 0),
+    "base_960h": (0.5, 0.1, 0.1, 1e-4, 320_000, 0),
+    "large_10m": (0.75, 0.512, 0.1, 3e-5, 12_000, 10_000),
+    "large_1h": (0.75, 0.256, 0.1, 3e-5, 13_000, 10_000),
+    "large_10h": (0.65, 0.256, 0.1, 3e-5, 20_000, 10_000),
+    "large_100h": (0.5, 0.512, 0.1, 3e-5, 50_000, 10_000),
+    "large_960h": (0.5, 0.1024, 0.1, 3e-5, 320_000, 10_000),
+    "lv60k_10m": (0.65, 0.25, 0.1, 1e-4, 13_000, 10_000),
+    "lv60k_1h": (0.75, 0.25, 0.1, 3e-4, 13_000, 10_000),
+    "lv60k_10h": (0.75, 0.25, 0.1, 1e-4, 20_000, 10_000),
+    "lv60k_100h": (0.5, 0.5, 0.1, 3e-5, 80_000, 10_000),
+    "lv60k_960h": (0.5, 0.25, 0.1, 3e-5, 320_000, 10_000),
+}
+
+
+def get_config(arg: str = "base_10h") -> ConfigDict:
+    """arg: `<model>_<labels>`, with `,smoke` for toy size."""
+    name, _, size = (arg or "base_10h").partition(",")
+    if name not in RECIPES or size not in ("", "smoke"):
+        raise ValueError(
+            f"finetune.py:{arg} is not known; use {list(RECIPES)}, each also with ,smoke"
+        )
+    family, labels = name.split("_")
+    time_mask, channel_mask, layer_drop, peak, steps, freeze = RECIPES[name]
+    big = family != "base" and labels == "960h"
+    config = ConfigDict(
+        dict(
+            seed=1,
+            init_from=f"runs/{family}",
+            model=dict(
+                family="inherit",
+                dropout=0.0,
+                attention_dropout=0.0,
+                activation_dropout=0.1,
+                input_dropout=0.0,
+                final_dropout=0.0,
+                layer_drop=layer_drop,
+                feature_grad_scale=0.0,
+                mask_start_prob=time_mask / 10,
+                mask_length=10,
+                channel_mask_start_prob=channel_mask / 64,
+                channel_mask_length=64,
+            ),
+            objective=dict(name="ctc", freeze_updates=freeze),
+            schedule=dict(name="tri_stage", peak=peak),
+            optimizer=dict(b1=0.9, b2=0.98, eps=1e-8, weight_decay=0.0),
+            vocabulary=dict(name="librispeech"),
+            data=dict(
+                train=f"data/librispeech:train-{labels}",
+                valid="data/librispeech:dev-other",
+                mode="pad",
+                bucket_seconds=(4.0, 8.0, 12.0, 16.0, 20.0, 25.0, 36.0),
+                batch_seconds=1920.0 if big else 1600.0,
+                row_multiple=8,
+                min_seconds=0.1,
+                normalise=family == "lv60k",
+            ),
+            train=dict(
+                steps=steps,
+                accumulate=1,
+                log_every=100,
+                eval_every=1_000,
+                checkpoint_every=1_000,
+                keep_last=2,
+                best_metric="wer",
+            ),
+            mesh=dict(data=-1, fsdp=1, tensor=1),
+        )
+    )
+    return shrink(config) if size == "smoke" else config

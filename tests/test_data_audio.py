@@ -1,0 +1,133 @@
+import io
+import tracemalloc
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from w2v2_jax.data.audio import AudioError, audio_blocks, load_audio
+from w2v2_jax.errors import InputError
+
+RNG = np.random.default_rng(0)
+
+
+def tone(seconds, rate, hertz=440.0):
+    return (0.3 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)).astype("f4")
+
+
+def write(path, samples, rate, **options):
+    soundfile.write(path, samples, rate, **options)
+    return path
+
+
+def reason_of(path):
+    with pytest.raises(AudioError, match=path.name) as caught:
+        load_audio(path)
+    assert isinstance(caught.value, InputError)
+    return caught.value.reason
+
+
+def test_sixteen_bit_files_at_16_khz_come_back_exactly(tmp_path):
+    samples = RNG.integers(-32768, 32768, 200_000).astype(np.int16)
+    for name in ("a.wav", "a.flac"):
+        waveform = load_audio(write(tmp_path / name, samples, 16000))
+        assert waveform.dtype == np.float32
+        np.testing.assert_array_equal(waveform * 32768, samples)
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+def test_a_tone_keeps_its_pitch_level_and_length_at_any_rate_and_format(tmp_path, suffix, rate):
+    path = write(tmp_path / f"tone.{suffix}", tone(2.0, rate), rate)
+    waveform = load_audio(path)
+    slack = 2500 if suffix == "mp3" else 2  # an encoder's padding
+    assert abs(len(waveform) - 32_000) <= slack
+    middle = waveform[4_000:20_000]
+    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
+    assert spectrum.argmax() == pytest.approx(440, abs=1)
+    assert middle.std() == pytest.approx(0.3 / 2**0.5, rel=0.05)
+
+
+def test_resampling_by_blocks_equals_resampling_the_whole():
+    samples = (RNG.standard_normal(500_000) * 0.1).astype(np.float32)
+    streamed = np.concatenate(list(audio_blocks(samples, rate=44100)))
+    whole = soxr.resample(samples, 44100, 16000, quality="HQ")
+    assert len(streamed) == len(whole)
+    np.testing.assert_allclose(streamed, whole, atol=1e-5)
+
+
+def test_channels_are_averaged(tmp_path):
+    stereo = np.stack([tone(1, 44100), np.zeros(44100, "f4")], axis=1)
+    path = write(tmp_path / "stereo.wav", stereo, 44100, subtype="FLOAT")
+    mono = write(tmp_path / "mono.wav", stereo.mean(axis=1), 44100, subtype="FLOAT")
+    np.testing.assert_allclose(load_audio(path), load_audio(mono), atol=1e-6)
+
+
+def test_eight_bit_8_khz_is_read(tmp_path):
+    path = write(tmp_path / "phone.wav", tone(1.0, 8000), 8000, subtype="PCM_U8")
+    waveform = load_audio(path)
+    assert len(waveform) == 16_000
+    np.testing.assert_allclose(waveform[500:-500], tone(1.0, 16000)[500:-500], atol=0.02)
+
+
+def test_bytes_and_non_ascii_paths_are_read(tmp_path):
+    path = write(tmp_path / "звук ñandú 音.flac", tone(0.5, 16000), 16000)
+    np.testing.assert_array_equal(load_audio(path), load_audio(path.read_bytes()))
+
+
+def test_integer_arrays_are_16_bit_samples():
+    samples = np.array([[16384, 0], [-32768, -32768]], np.int64)
+    blocks = list(audio_blocks(samples, rate=16000))
+    np.testing.assert_array_equal(np.concatenate(blocks), np.float32([0.25, -1.0]))
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize("suffix", ["flac", "wav"])
+def test_a_file_cut_short_is_truncated(tmp_path, suffix, share):
+    path = write(tmp_path / f"cut.{suffix}", RNG.standard_normal(80_000) * 0.1, 16000)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    assert reason_of(path) == "truncated"
+
+
+def test_a_wav_written_to_a_pipe_declares_no_length_and_is_read(tmp_path):
+    file = io.BytesIO()
+    soundfile.write(file, tone(1, 16000), 16000, format="WAV")
+    content = bytearray(file.getvalue())
+    content[40:44] = b"\xff\xff\xff\xff"
+    assert len(load_audio(bytes(content))) == 16_000
+
+
+def test_useless_files_are_named_with_their_reason(tmp_path):
+    nothing, text = tmp_path / "nothing.wav", tmp_path / "text.wav"
+    nothing.write_bytes(b"")
+    text.write_text("this is not audio\n" * 100)
+    no_samples = write(tmp_path / "header.wav", np.zeros(0, "f4"), 16000)
+    assert reason_of(nothing) == "empty"
+    assert reason_of(no_samples) == "empty"
+    assert reason_of(text) == "unreadable"
+    assert reason_of(tmp_path / "absent.wav") == "unreadable"
+    assert reason_of(tmp_path) == "unreadable"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_that_are_not_finite_are_refused(tmp_path, value):
+    samples = tone(1, 44100)
+    samples[30_000] = value
+    path = write(tmp_path / "nan.wav", samples, 44100, subtype="FLOAT")
+    assert reason_of(path) == "not finite"
+
+
+def test_memory_is_bounded_by_a_block_not_by_the_file(tmp_path):
+    rate, block = 8000, (RNG.standard_normal(8000 * 20) * 0.01).astype(np.float32)
+    path = tmp_path / "long.wav"
+    with soundfile.SoundFile(path, "w", rate, 1) as file:
+        for _ in range(9):
+            file.write(block)  # 3 minutes, 11.5 MB as float32 at 16 kHz
+    tracemalloc.start()
+    samples = sum(len(b) for b in audio_blocks(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert samples == 180 * 16_000
+    assert peak < 4_000_000

@@ -1,0 +1,1 @@
+"""From the logits of a fine-tuned model to text: greedy and beam search, words with times."""

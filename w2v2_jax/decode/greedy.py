@@ -1,0 +1,108 @@
+"""Greedy (best path) CTC decoding: the likeliest class of each frame, repeats joined, blanks out.
+
+Graves et al. 2006, section 3.2; the baseline beside which a beam search with a language model is
+judged. Numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+SECONDS_PER_FRAME = 0.02  # the feature encoder's stride, 320 samples at 16 kHz
+SPECIAL_SYMBOLS = frozenset({"<s>", "<pad>", "</s>", "<unk>"})
+
+
+class Alignment(NamedTuple):
+    """The symbols of one utterance, N of them; symbol n spans frames start_frame to end_frame."""
+
+    ids: np.ndarray  # [N] int
+    start_frame: np.ndarray  # [N] int, the first frame
+    end_frame: np.ndarray  # [N] int, one past the last frame
+    confidence: np.ndarray  # [N] mean softmax probability of the symbol over its frames
+
+
+class Word(NamedTuple):
+    """A word with its times in seconds and the mean confidence of its letters."""
+
+    word: str
+    start: float
+    end: float
+    confidence: float
+
+
+def _best_path(logits: np.ndarray, *, blank: int) -> Alignment:
+    path = logits.argmax(axis=-1)  # [T]
+    starts = np.flatnonzero(np.diff(path, prepend=-1))  # [runs], the first frame of each run
+    ends = np.append(starts[1:], len(path))[: len(starts)]
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
+    probability = 1 / np.exp(shifted).sum(axis=-1)  # [T], of the likeliest class
+    sums = np.concatenate([[0.0], np.cumsum(probability)])
+    confidence = (sums[ends] - sums[starts]) / (ends - starts)
+    kept = path[starts] != blank
+    return Alignment(path[starts][kept], starts[kept], ends[kept], confidence[kept])
+
+
+def greedy(
+    logits: np.ndarray, num_frames: int | Sequence[int] | np.ndarray, *, blank: int = 0
+) -> list[Alignment]:
+    """Best path of each utterance.
+
+    Args:
+      logits: [T, C] or [B, T, C], unnormalised or log probabilities.
+      num_frames: valid frames, one number or [B]; later frames are not looked at.
+      blank: the id of the CTC blank.
+    """
+    logits = np.asarray(logits)
+    batch = logits if logits.ndim == 3 else logits[None]
+    counts = np.atleast_1d(num_frames)
+    if (
+        batch.ndim != 3
+        or counts.shape != batch.shape[:1]
+        or np.any((counts < 0) | (counts > batch.shape[1]))
+    ):
+        raise ValueError(
+            f"logits {logits.shape} do not fit num_frames {np.shape(num_frames)}: "
+            "[T, C] with one number or [B, T, C] with [B], none over T"
+        )
+    return [_best_path(row[:count], blank=blank) for row, count in zip(batch, counts, strict=True)]
+
+
+def words(
+    alignment: Alignment,
+    symbols: Sequence[str],
+    *,
+    seconds_per_frame: float = SECONDS_PER_FRAME,
+    delimiter: str = "|",
+) -> list[Word]:
+    """Groups the symbols between delimiters; special symbols are left out."""
+    found: list[Word] = []
+    letters: list[int] = []  # positions in the alignment
+
+    def close() -> None:
+        if letters:
+            found.append(
+                Word(
+                    word="".join(symbols[alignment.ids[n]] for n in letters),
+                    start=float(alignment.start_frame[letters[0]] * seconds_per_frame),
+                    end=float(alignment.end_frame[letters[-1]] * seconds_per_frame),
+                    confidence=float(np.mean(alignment.confidence[letters])),
+                )
+            )
+            letters.clear()
+
+    for position, symbol_id in enumerate(alignment.ids):
+        symbol = symbols[symbol_id]
+        if symbol == delimiter:
+            close()
+        elif symbol not in SPECIAL_SYMBOLS:
+            letters.append(position)
+    close()
+    return found
+
+
+def text(alignment: Alignment, symbols: Sequence[str], *, delimiter: str = "|") -> str:
+    """The words with single spaces between them."""
+    return " ".join(word.word for word in words(alignment, symbols, delimiter=delimiter))

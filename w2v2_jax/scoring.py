@@ -1,0 +1,165 @@
+"""Word and character error rates of a set of utterances, with alignments and intervals.
+
+A rate is all errors of the set over all reference units of the set (as in infer.py of fairseq),
+never the mean of the utterances' own rates. Texts are compared as they are, apart from white space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+RESAMPLES = 1000
+CONFIDENCE = 0.95
+
+
+class ErrorCounts(NamedTuple):
+    """Errors of one hypothesis, or of a set of them, and the units of the reference."""
+
+    substitutions: int
+    insertions: int
+    deletions: int
+    reference_length: int
+
+    @property
+    def errors(self) -> int:
+        return self.substitutions + self.insertions + self.deletions
+
+    @property
+    def rate(self) -> float:
+        """Errors over reference units; with an empty reference 0 (nothing said) or infinity."""
+        if self.reference_length:
+            return self.errors / self.reference_length
+        return float("inf") if self.errors else 0.0
+
+
+class Row(NamedTuple):
+    """One utterance."""
+
+    reference: str
+    hypothesis: str
+    words: ErrorCounts
+    characters: ErrorCounts
+
+
+class Scores(NamedTuple):
+    """Rates of the whole set; intervals are 95 % bootstrap intervals over utterances."""
+
+    wer: float
+    cer: float
+    words: ErrorCounts
+    characters: ErrorCounts
+    wer_interval: tuple[float, float]
+    cer_interval: tuple[float, float]
+    rows: list[Row]
+
+
+def _distances(reference: np.ndarray, hypothesis: np.ndarray) -> np.ndarray:
+    """Levenshtein distance of every pair of prefixes [R + 1, H + 1]."""
+    columns = np.arange(len(hypothesis) + 1)
+    table = np.empty((len(reference) + 1, len(hypothesis) + 1), np.int64)
+    table[0] = columns
+    for i, unit in enumerate(reference, 1):
+        above = table[i - 1]
+        row = above + 1  # deletion
+        np.minimum(row[1:], above[:-1] + (hypothesis != unit), out=row[1:])  # match, substitution
+        # insertion: row[j] = min over k <= j of row[k] + (j - k)
+        table[i] = np.minimum.accumulate(row - columns) + columns
+    return table
+
+
+def align(
+    reference: Sequence[str], hypothesis: Sequence[str]
+) -> list[tuple[str | None, str | None]]:
+    """Pairs (reference unit, hypothesis unit) of one alignment with the fewest errors.
+
+    None on the left is an insertion, None on the right a deletion. Among equal alignments the one
+    that pairs units latest in the utterance is taken: substitution before deletion and insertion.
+    """
+    units = {unit: number for number, unit in enumerate({*reference, *hypothesis})}
+    ref = np.array([units[unit] for unit in reference], np.int64)
+    hyp = np.array([units[unit] for unit in hypothesis], np.int64)
+    table = _distances(ref, hyp)
+    i, j = len(reference), len(hypothesis)
+    pairs: list[tuple[str | None, str | None]] = []
+    while i or j:
+        if i and j and table[i, j] == table[i - 1, j - 1] + (ref[i - 1] != hyp[j - 1]):
+            i, j = i - 1, j - 1
+            pairs.append((reference[i], hypothesis[j]))
+        elif i and table[i, j] == table[i - 1, j] + 1:
+            i -= 1
+            pairs.append((reference[i], None))
+        else:
+            j -= 1
+            pairs.append((None, hypothesis[j]))
+    return pairs[::-1]
+
+
+def count_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCounts:
+    """Errors of one hypothesis against its reference; units are words or characters."""
+    pairs = align(reference, hypothesis)
+    return ErrorCounts(
+        substitutions=sum(None not in (r, h) and r != h for r, h in pairs),
+        insertions=sum(r is None for r, _ in pairs),
+        deletions=sum(h is None for _, h in pairs),
+        reference_length=len(reference),
+    )
+
+
+def total(counts: Sequence[ErrorCounts]) -> ErrorCounts:
+    """The sum over utterances."""
+    return ErrorCounts(*(sum(column) for column in zip(*counts, strict=True)))
+
+
+def bootstrap_interval(counts: Sequence[ErrorCounts], *, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile interval of the rate when whole utterances are drawn with replacement.
+
+    An utterance is the unit because errors inside one are not independent.
+    """
+    errors = np.array([count.errors for count in counts])
+    lengths = np.array([count.reference_length for count in counts])
+    rng = np.random.default_rng(seed)
+    rates = np.empty(RESAMPLES)
+    for k in range(RESAMPLES):
+        drawn = rng.integers(len(counts), size=len(counts))
+        sums = ErrorCounts(int(errors[drawn].sum()), 0, 0, int(lengths[drawn].sum()))
+        rates[k] = sums.rate
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(rates, [tail, 1 - tail], method="nearest")
+    return float(low), float(high)
+
+
+def score(references: list[str], hypotheses: list[str]) -> Scores:
+    """Scores hypotheses against references of the same order; raises ValueError on none or unequal.
+
+    Characters include the single spaces between words.
+    """
+    if not references or len(references) != len(hypotheses):
+        raise ValueError(
+            f"{len(references)} references and {len(hypotheses)} hypotheses: as many of each, "
+            "and at least one"
+        )
+    rows = []
+    for reference, hypothesis in zip(references, hypotheses, strict=True):
+        ref_words, hyp_words = reference.split(), hypothesis.split()
+        rows.append(
+            Row(
+                reference=" ".join(ref_words),
+                hypothesis=" ".join(hyp_words),
+                words=count_errors(ref_words, hyp_words),
+                characters=count_errors(" ".join(ref_words), " ".join(hyp_words)),
+            )
+        )
+    words = [row.words for row in rows]
+    characters = [row.characters for row in rows]
+    return Scores(
+        wer=total(words).rate,
+        cer=total(characters).rate,
+        words=total(words),
+        characters=total(characters),
+        wer_interval=bootstrap_interval(words),
+        cer_interval=bootstrap_interval(characters),
+        rows=rows,
+    )

@@ -1,0 +1,31 @@
+"""The same recipe at toy size: what `:smoke` makes of an experiment's configuration."""
+
+from __future__ import annotations
+
+TINY_MODEL = dict(
+    conv_layers=((32, 10, 5), *(((32, 3, 2),) * 4), *(((32, 2, 2),) * 2)),
+    d_model=32, num_layers=2, num_heads=4, ffn_dim=64, position_kernel=16, position_groups=4,
+    code_dim=32, final_dim=16,
+)  # fmt: skip
+
+
+def shrink(config):
+    """Keeps every choice of a recipe (norms, rates, objective, schedule) and cuts its sizes."""
+    config.model.update({**TINY_MODEL, "dtype": "float32", "scan_layers": False, "remat": "none"})
+    if config.model.family == "inherit":
+        config.model.family = "small"
+        config.init_from = ""
+    if "diversity_group_rows" in config.objective:
+        config.objective.diversity_group_rows = 2
+    if "freeze_updates" in config.objective:
+        config.objective.freeze_updates = min(config.objective.freeze_updates, 1)
+    if "warmup" in config.schedule and config.schedule.warmup > 1:
+        config.schedule.warmup = 2
+    config.data.update(
+        bucket_seconds=(1.0, 2.0), batch_seconds=8.0, row_multiple=2, valid_bucket_seconds=(),
+        valid_batch_seconds=0.0, min_seconds=0.1,
+    )  # fmt: skip
+    config.train.update(
+        steps=4, accumulate=1, log_every=1, eval_every=2, checkpoint_every=2, keep_last=2
+    )
+    return config
