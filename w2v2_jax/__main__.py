@@ -7,7 +7,17 @@ import sys
 
 from w2v2_jax.errors import run_command
 
-COMMANDS = ("prepare", "train", "evaluate", "transcribe", "export", "convert", "bench")
+COMMANDS = (
+    "prepare",
+    "train",
+    "evaluate",
+    "transcribe",
+    "export",
+    "convert",
+    "bench",
+    "codebook",
+    "report",
+)
 
 
 def main(argv: list[str] | None = None) -> int:

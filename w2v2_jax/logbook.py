@@ -43,12 +43,16 @@ class Logbook:
     """Writes one object per logged step. A context manager; only one process should open it."""
 
     def __init__(self, workdir: Path, *, first_step: int, total: int, stream: TextIO = sys.stderr):
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        # The record writer alone: tensorboard's own file writer would load TensorFlow.
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
         self.path = workdir / "metrics.jsonl"
         keep_until(self.path, first_step)
         self._file = self.path.open("a", encoding="utf-8")
-        self._events = EventFileWriter(str(workdir / "tensorboard"))
+        folder = workdir / "tensorboard"
+        folder.mkdir(exist_ok=True)
+        events = folder / f"events.out.tfevents.{int(time.time())}.{os.getpid()}"
+        self._events = RecordWriter(events.open("wb"))
         self._total, self._stream = total, stream
         self._start = (time.monotonic(), first_step)
 
@@ -75,7 +79,8 @@ class Logbook:
 
         values = [Summary.Value(tag=f"{split}/{k}", simple_value=v) for k, v in metrics.items()]
         event = Event(wall_time=time.time(), step=step, summary=Summary(value=values))
-        self._events.add_event(event)
+        self._events.write(event.SerializeToString())
+        self._events.flush()
 
     def __enter__(self) -> Logbook:
         return self

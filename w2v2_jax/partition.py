@@ -31,7 +31,7 @@ def make_mesh(*, data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -
     Raises InputError when the product is not the number of devices.
     """
     devices = devices if devices is not None else jax.devices()
-    if data == -1:
+    if data == -1 and min(fsdp, tensor) >= 1:
         data = max(len(devices) // (fsdp * tensor), 1)
     shape = (data, fsdp, tensor)
     if min(shape) < 1 or math.prod(shape) != len(devices):
@@ -77,6 +77,8 @@ def shardings(boxed, mesh: jax.sharding.Mesh, rules: dict[str, str | None] | Non
             if name is not None and name not in table:
                 raise InputError(f"mesh.rules has no axis {name!r}; known: {sorted(table)}")
             axis = table.get(name)
+            if axis is not None and axis not in mesh.shape:
+                raise InputError(f"mesh.rules.{name}={axis!r} is not a mesh axis: {AXES}")
             taken = axis is None or axis in spec or size % mesh.shape[axis]
             spec.append(None if taken else axis)
         return NamedSharding(mesh, PartitionSpec(*spec))

@@ -15,7 +15,7 @@ import jax
 
 from w2v2_jax import checkpoint, experiment, loop
 from w2v2_jax.data.feed import Feed, train_feed, valid_feed
-from w2v2_jax.data.store import open_corpus
+from w2v2_jax.data.joined import open_splits
 from w2v2_jax.data.vocabulary import Vocabulary, make_vocabulary
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment import Settings
@@ -62,7 +62,7 @@ def choose_vocabulary(settings: Settings, inherited: Vocabulary | None) -> Vocab
     if inherited is not None and "vocabulary" not in settings.raw:
         return inherited
     chosen = settings.vocabulary
-    texts = open_corpus(settings.data.train).texts() if chosen.name == "from_transcripts" else ()
+    texts = open_splits(settings.data.train).texts() if chosen.name == "from_transcripts" else ()
     return make_vocabulary(chosen.name, texts, case=chosen.case, min_count=chosen.min_count)
 
 

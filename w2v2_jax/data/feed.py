@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from w2v2_jax.batch import Batch
 from w2v2_jax.data.pipeline import READERS, batches, label_widths
 from w2v2_jax.data.plan import MODES, SAMPLE_RATE, EvaluationPlan, Plan, evaluation_plan
-from w2v2_jax.data.store import Corpus, open_corpus
+from w2v2_jax.data.joined import JoinedCorpus, open_splits
+from w2v2_jax.data.store import Corpus
 from w2v2_jax.data.vocabulary import Vocabulary
 from w2v2_jax.errors import InputError
 
@@ -18,7 +19,7 @@ from w2v2_jax.errors import InputError
 class DataConfig:
     """Where the audio is and how it is cut into batches.
 
-    train, valid: prepared corpora, "DIR[:split]"; valid "" means none.
+    train, valid: prepared corpora, "DIR[:split[+split]]"; valid "" means none.
     mode: "crop", "concatenate" (pretraining) or "pad" (CTC); see `data.plan.MODES`.
     bucket_seconds: row lengths; each non-empty one is one compiled shape.
     batch_seconds: audio a global batch holds at most (rows x row length).
@@ -91,7 +92,7 @@ class Feed:
     """A corpus, its plan and its vocabulary: everything a stream of batches follows from."""
 
     config: DataConfig
-    corpus: Corpus
+    corpus: Corpus | JoinedCorpus
     plan: Plan | EvaluationPlan
     vocabulary: Vocabulary | None
     widths: dict[int, int] | None
@@ -117,7 +118,7 @@ class Feed:
 
 def train_feed(config: DataConfig, vocabulary: Vocabulary | None, *, seed: int) -> Feed:
     """The training stream; raises InputError naming the corpus where something does not fit."""
-    corpus = open_corpus(config.train)
+    corpus = open_splits(config.train)
     plan = config.train_plan(corpus, seed=seed)
     widths = label_widths(corpus, plan, vocabulary) if vocabulary else None
     return Feed(config, corpus, plan, vocabulary, widths)
@@ -127,7 +128,7 @@ def valid_feed(config: DataConfig, vocabulary: Vocabulary | None) -> Feed | None
     """One pass over the validation corpus, or None where the configuration names none."""
     if not config.valid:
         return None
-    corpus = open_corpus(config.valid)
+    corpus = open_splits(config.valid)
     plan = config.valid_plan(corpus)
     widths = label_widths(corpus, plan, vocabulary) if vocabulary else None
     return Feed(config, corpus, plan, vocabulary, widths)

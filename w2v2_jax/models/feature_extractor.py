@@ -28,7 +28,7 @@ def frame_counts(num_samples, conv_layers):
 
 def frame_mask(counts: jax.Array, length: int) -> jax.Array:
     """[B] counts -> [B, length] bool, True on real frames."""
-    return jnp.arange(length) < counts[:, None]
+    return jnp.arange(length)[None] < counts[:, None]
 
 
 def _patches(x: jax.Array, kernel: int, stride: int, frames: int) -> jax.Array:
@@ -81,10 +81,10 @@ def folded_group_norm(patches, kernel, scale, bias, real, dtype):
     centred = patches - (patches * weight).sum(1, keepdims=True) / count
     covariance = jnp.einsum("btj,btk->bjk", centred * weight, centred, precision="highest") / count
     variance = jnp.einsum("jo,bjk,ko->bo", kernel, covariance, kernel, precision="highest")
-    gain = scale * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + EPSILON)  # [B, O]
-    normalised = kernel * gain[:, None, :]  # [B, k, O]
+    gain = scale[None] * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + EPSILON)  # [B, O]
+    normalised = kernel[None] * gain[:, None, :]  # [B, k, O]
     out = centred.astype(dtype) @ normalised.astype(dtype)
-    return out + bias.astype(dtype)
+    return out + bias[None, None].astype(dtype)
 
 
 class ConvLayer(nn.Module):
@@ -120,7 +120,7 @@ class ConvLayer(nn.Module):
         else:
             convolve = CONVOLUTIONS[config.conv_formulation]
             x = convolve(x.astype(dtype), kernel.astype(dtype), stride)
-        x = x if bias is None else x + bias.astype(dtype)
+        x = x if bias is None else x + bias[None, None].astype(dtype)
         if config.extractor_norm == "layer":
             x = LayerNorm(config.dtype, name="norm")(x)
         return gelu(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import flax.struct
@@ -68,14 +69,22 @@ def _gelu_backward(x, gradient):
 gelu.defvjp(_gelu_forward, _gelu_backward)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _scaled(x, scale):
+    return x
+
+
+_scaled.defvjp(lambda x, scale: (x, None), lambda scale, _, gradient: (gradient * scale,))
+
+
 def scale_gradient(x: jax.Array, scale: float) -> jax.Array:
     """Identity whose gradient is multiplied by `scale` (fairseq GradMultiply); 0 cuts it."""
-    if scale == 1.0:
-        return x
-    if scale == 0.0:
-        return jax.lax.stop_gradient(x)
-    scale = jnp.asarray(scale, x.dtype)
-    return x * scale + jax.lax.stop_gradient(x - x * scale)
+    return jax.lax.stop_gradient(x) if scale == 0.0 else _scaled(x, scale)
+
+
+def channels(vector: jax.Array, x: jax.Array) -> jax.Array:
+    """vector [C] with the rank of x [..., C]: rank promotion is an error in the tests."""
+    return jax.lax.expand_dims(vector, range(x.ndim - 1))
 
 
 class LayerNorm(nn.Module):
@@ -92,7 +101,8 @@ class LayerNorm(nn.Module):
         x = x.astype(jnp.float32)
         centred = x - x.mean(-1, keepdims=True)
         variance = jnp.square(centred).mean(-1, keepdims=True)
-        return (centred * jax.lax.rsqrt(variance + EPSILON) * scale + bias).astype(self.dtype)
+        normalised = centred * jax.lax.rsqrt(variance + EPSILON)
+        return (normalised * channels(scale, x) + channels(bias, x)).astype(self.dtype)
 
 
 def torch_linear_bias(fan_in: int):
@@ -127,4 +137,4 @@ class Dense(nn.Module):
         kernel = self.param("kernel", named(self.kernel_init, self.axes), (fan_in, self.features))
         bias = self.param("bias", named(bias_init, self.axes[1:]), (self.features,))
         dtype = jnp.dtype(self.dtype)
-        return x.astype(dtype) @ kernel.astype(dtype) + bias.astype(dtype)
+        return x.astype(dtype) @ kernel.astype(dtype) + channels(bias, x).astype(dtype)

@@ -26,7 +26,7 @@ def span_mask(
     position is never masked (trap T33). Where n - span <= k the starts come from 0 .. k, as in
     fairseq. A row that would be masked whole (fairseq raises) is left unmasked.
     """
-    position = jnp.arange(length)
+    position = jnp.arange(length)[None]  # [1, T]
     start_keys, round_keys = noise.fold(keys, 0), noise.fold(keys, 1)
     rounding = jax.vmap(jax.random.uniform)(round_keys)
     spans = jnp.floor(start_prob * counts + rounding).astype(jnp.int32)
@@ -80,7 +80,7 @@ def masked_slots(mask: jax.Array, slots: int) -> Slots:
     """Gathers the masked frame numbers of mask [B, T] into `slots` slots, the excess dropped."""
     counts = jnp.minimum(mask.sum(1), slots).astype(jnp.int32)
     frames = jnp.argsort(~mask, axis=1, stable=True)[:, :slots].astype(jnp.int32)
-    valid = jnp.arange(slots) < counts[:, None]
+    valid = jnp.arange(slots)[None] < counts[:, None]
     return Slots(jnp.where(valid, frames, 0), valid, counts)
 
 
@@ -92,4 +92,4 @@ def draw_negatives(keys: jax.Array, counts: jax.Array, slots: int, negatives: in
     uniform = jax.vmap(lambda key: jax.random.uniform(key, (slots, negatives)))(keys)
     others = jnp.maximum(counts - 1, 1)[:, None, None]
     drawn = jnp.minimum((uniform * others).astype(jnp.int32), others - 1)
-    return drawn + (drawn >= jnp.arange(slots)[:, None])
+    return drawn + (drawn >= jnp.arange(slots)[None, :, None])

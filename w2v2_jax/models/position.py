@@ -48,7 +48,7 @@ def toeplitz(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
     span = block + width - 1
     left = width // 2
     x = jnp.pad(x, ((0, 0), (left, blocks * block - frames + width - 1 - left), (0, 0)))
-    starts = jnp.arange(blocks)[:, None] * block + jnp.arange(span)
+    starts = jnp.arange(blocks)[:, None] * block + jnp.arange(span)[None]
     windows = rearrange(x[:, starts], "b n s (g i) -> g (b n) (s i)", g=groups)
     taps = rearrange(kernel, "k i (g o) -> g k i o", g=groups)
     shifted = [jnp.pad(taps, ((0, 0), (p, block - 1 - p), (0, 0), (0, 0))) for p in range(block)]
@@ -95,4 +95,4 @@ class PositionalConvolution(nn.Module):
         dtype = jnp.dtype(config.dtype)
         convolve = choose(config.position_formulation)
         out = convolve(x.astype(dtype), kernel.astype(dtype), config.position_groups)
-        return gelu(out + bias.astype(dtype))
+        return gelu(out + bias[None, None].astype(dtype))

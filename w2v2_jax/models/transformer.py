@@ -58,7 +58,7 @@ class SelfAttention(nn.Module):
         weights = noise.dropout(weights, config.attention_dropout, keys)
         context = jnp.einsum("bhqk,bhks->bhqs", weights, value)
         out = jnp.einsum("bhts,hsd->btd", context, out_kernel.astype(dtype))
-        return out + out_bias.astype(dtype)
+        return out + out_bias[None, None].astype(dtype)
 
 
 class TransformerLayer(nn.Module):

@@ -138,9 +138,10 @@ class Wav2Vec2ForCTC(nn.Module):
 
     def setup(self):
         self.encoder = Encoder(self.config)
-        self.head = Dense(
-            self.num_classes, ("embed", None), nn.initializers.xavier_uniform()
-        )  # float32: the logits enter a log-softmax
+        self.head = Dense(  # float32: the logits enter a log-softmax
+            self.num_classes, ("embed", None), nn.initializers.xavier_uniform(),
+            nn.initializers.zeros,
+        )  # fmt: skip
 
     def __call__(
         self, waveforms, num_samples, *, mask=None, channel_mask=None, keys=None, frozen=False

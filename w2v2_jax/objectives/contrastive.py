@@ -194,7 +194,8 @@ class Contrastive:
 
         codes = self.model.codebooks * self.model.entries
         prob_perplexity, group_frames = perplexity(out.probs, valid, self.diversity_group_rows)
-        chosen = jax.nn.one_hot(out.ids, self.model.entries)
+        best = jnp.argmax(out.probs, -1)  # without noise, as fairseq reports it
+        chosen = jax.nn.one_hot(best, self.model.entries)
         code_perplexity, _ = perplexity(chosen, valid, self.diversity_group_rows)
         diversity = (group_frames * (codes - prob_perplexity) / codes).sum()
         penalty = (frames * out.penalty).sum()

@@ -19,7 +19,7 @@ BLANK = 0  # `<s>` in fairseq's dictionary, `<pad>` in Hugging Face's: the same 
 
 def alignable(labels, num_labels, counts):
     """[B] bool: whether CTC has any path, T >= U + adjacent repeats (trap T47)."""
-    position = jnp.arange(1, labels.shape[1])
+    position = jnp.arange(1, labels.shape[1])[None]  # [1, U - 1]
     repeats = (labels[:, 1:] == labels[:, :-1]) & (position < num_labels[:, None])
     return counts >= num_labels + repeats.sum(1)
 

@@ -1,0 +1,38 @@
+# Sourced by the other scripts: makes .venv with the pinned requirements and puts it on PATH.
+# W2V2_PYTHON chooses the interpreter (3.11 to 3.13); W2V2_JAX=cuda adds JAX's CUDA wheels.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+find_python() {
+  local candidate
+  for candidate in ${W2V2_PYTHON:-} python3.12 python3.13 python3.11 python3; do
+    if "$candidate" -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+      2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+  echo "error: Python 3.11, 3.12 or 3.13 is needed; set W2V2_PYTHON to one" >&2
+  return 2
+}
+
+make_environment() {
+  local python stamp wanted
+  wanted="$(cat requirements.txt setup.cfg) ${W2V2_JAX:-cpu}"
+  stamp=.venv/installed
+  if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
+    python="$(find_python)" || return 2
+    echo "installing into .venv with $python (a few minutes, once)" >&2
+    [ -x .venv/bin/python ] || "$python" -m venv .venv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+    if [ "${W2V2_JAX:-cpu}" = cuda ]; then
+      .venv/bin/python -m pip install --quiet --disable-pip-version-check "jax[cuda13]==0.10.2"
+    fi
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+    printf '%s' "$wanted" >"$stamp"
+  fi
+  PATH="$PWD/.venv/bin:$PATH"
+  export PATH TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-3}"
+}
+
+make_environment

@@ -1,0 +1,89 @@
+"""Eight fake CPU devices, strict ranks, and the tiny network and batch that many tests share."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+FLAGS = (
+    "--xla_force_host_platform_device_count=8",
+    "--xla_cpu_use_fusion_emitters=false",  # compiles a train step in a third of the time
+)
+for flag in FLAGS:
+    if flag.split("=")[0] not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from w2v2_jax import partition
+from w2v2_jax.batch import Batch
+from w2v2_jax.models.config import ModelConfig
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_disable_most_optimizations", True)  # compiling is most of the time
+
+RATES = ("dropout", "attention_dropout", "activation_dropout", "input_dropout",
+         "quantizer_dropout", "final_dropout", "layer_drop")  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ModelConfig:
+    """A network of 20-sample frames and two layers: 1000 samples are 49 frames."""
+    return ModelConfig(
+        conv_layers=((8, 10, 5), (8, 3, 2), (8, 2, 2)), d_model=16, num_layers=2, num_heads=2,
+        ffn_dim=32, position_kernel=8, position_groups=2, entries=8, code_dim=8, final_dim=8,
+        scan_layers=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def quiet(tiny) -> ModelConfig:
+    """The tiny network without dropout or LayerDrop."""
+    return dataclasses.replace(tiny, **dict.fromkeys(RATES, 0.0))
+
+
+@pytest.fixture(scope="session")
+def noisy(tiny) -> ModelConfig:
+    """The tiny network with every kind of dropout and LayerDrop switched on."""
+    return dataclasses.replace(tiny, **dict.fromkeys(RATES, 0.2))
+
+
+@pytest.fixture(scope="session")
+def random_params():
+    """objective -> parameters of its shapes drawn by numpy: nothing to compile, and no scale,
+    shift or bias at the 1 or 0 that could hide its absence."""
+
+    def make(objective, seed=0):
+        rng = np.random.default_rng(seed)
+
+        def draw(path, leaf):
+            ones = str(path[-1].key) in ("scale", "norm_scale", "magnitude")
+            width = 1.0 if str(path[-1].key) == "entries" else 0.2
+            return (ones + width * rng.normal(size=leaf.shape)).astype(np.float32)
+
+        shapes = partition.unbox(jax.eval_shape(objective.init, jax.random.key(0)))
+        return jax.tree_util.tree_map_with_path(draw, shapes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_batch():
+    """(rows, samples) -> a Batch of noise whose rows have different lengths, zero where padded."""
+
+    def make(rows=8, samples=1000, *, seed=0, labels=True, shortest=600) -> Batch:
+        rng = np.random.default_rng(seed)
+        lengths = rng.integers(shortest, samples + 1, rows).astype(np.int32)
+        lengths[0] = samples
+        real = np.arange(samples) < lengths[:, None]
+        waveforms = (rng.normal(size=(rows, samples)) * real).astype(np.float32)
+        weights = np.ones(rows, np.float32)
+        if not labels:
+            return Batch(waveforms, lengths, weights)
+        num_labels = rng.integers(1, 6, rows).astype(np.int32)
+        text = rng.integers(1, 5, (rows, 6)) * (np.arange(6) < num_labels[:, None])
+        return Batch(waveforms, lengths, weights, text.astype(np.int32), num_labels)
+
+    return make

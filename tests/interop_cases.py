@@ -1,0 +1,39 @@
+"""Random checkpoints and directories that the interop tests share."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from w2v2_jax.checkpoint import Description, Loaded
+from w2v2_jax.data.vocabulary import SPECIALS, Vocabulary
+from w2v2_jax.interop import names
+from w2v2_jax.models.config import ModelConfig
+
+ENCODER = ("encoder",)
+PRETRAINING = ("encoder", "quantizer", "target_projection", "context_projection")
+VOCABULARY = Vocabulary((*SPECIALS, *"ABC'"), "upper")
+
+
+def random_checkpoint(model: ModelConfig, *, parts, vocabulary=None, normalise=False) -> Loaded:
+    rng = np.random.default_rng(0)
+    shapes = names.expected(model, parts=parts, classes=len(vocabulary or ()))
+    params = {path: rng.standard_normal(shape, np.float32) for path, shape in shapes.items()}
+    objective = "ctc" if vocabulary else "contrastive"
+    description = Description(objective, model, vocabulary, normalise)
+    return Loaded(Path("random"), description, names.nest(params))
+
+
+LAYER_NORM = dict(extractor_norm="layer", conv_bias=True, norm_order="pre")
+
+
+def edit(path: Path, **changes) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def assert_same(ours, theirs) -> None:
+    ours, theirs = names.flatten(ours), names.flatten(theirs)
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        assert np.asarray(array).dtype == np.float32
+        np.testing.assert_array_equal(array, theirs[name], err_msg=name)

@@ -1,0 +1,133 @@
+"""Configurations: every recipe builds, and every mistake is one line that names its path."""
+
+import json
+import runpy
+from pathlib import Path
+
+import jax
+import pytest
+
+from w2v2_jax import experiment, train
+from w2v2_jax.data.vocabulary import LIBRISPEECH
+from w2v2_jax.errors import InputError
+from w2v2_jax.models.config import FAMILIES, model_config
+
+ROOT = Path(__file__).parents[1]
+RECIPES = [
+    "quickstart.py:pretrain",
+    "quickstart.py:finetune",
+    "pretrain_base.py",
+    *(f"pretrain_large.py:{name}" for name in ("ls960", "lv60k", "lv60k_2021")),
+    *(
+        f"finetune.py:{model}_{labels}"
+        for model in ("base", "large", "lv60k")
+        for labels in ("10m", "1h", "10h", "100h", "960h")
+    ),
+]
+
+
+def smoke(spec: str) -> dict:
+    file, _, argument = spec.partition(":")
+    argument = f"{argument},smoke" if argument else "smoke"
+    return train.load_config(f"{ROOT}/experiments/{file}:{argument}")
+
+
+def build(config: dict) -> experiment.Experiment:
+    settings = experiment.read(config)
+    vocabulary = LIBRISPEECH if settings.kind == "ctc" else None
+    inherited = model_config("base") if config["model"]["family"] == "inherit" else None
+    return experiment.build(
+        settings, vocabulary=vocabulary, inherited=inherited, devices=jax.devices()[:1]
+    )
+
+
+@pytest.mark.parametrize("spec", RECIPES)
+def test_every_recipe_reads_and_builds_at_full_size_and_at_toy_size(spec):
+    full = build(train.load_config(f"{ROOT}/experiments/{spec}"))
+    toy = build(smoke(spec))
+    assert toy.model.d_model == 32 and full.model.d_model > 32
+    assert toy.model.extractor_norm == full.model.extractor_norm or "finetune" in spec
+    assert type(toy.objective) is type(full.objective)
+
+
+def test_large_recipes_differ_where_the_dossier_says():
+    paper = train.load_config(f"{ROOT}/experiments/pretrain_large.py:lv60k")
+    later = train.load_config(f"{ROOT}/experiments/pretrain_large.py:lv60k_2021")
+    assert (paper["schedule"]["peak"], later["schedule"]["peak"]) == (3e-4, 5e-3)
+    assert (paper["train"]["steps"], later["train"]["steps"]) == (600_000, 1_000_000)
+    assert paper["model"]["norm_order"] == "post"
+    assert FAMILIES[later["model"]["family"]]["norm_order"] == "pre"
+
+
+def test_an_unknown_recipe_argument_lists_the_known_ones():
+    with pytest.raises(ValueError, match="base_10h"):
+        runpy.run_path(f"{ROOT}/experiments/finetune.py")["get_config"]("base_3h")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("model.dmodel", 3, r"config.model.dmodel is not a setting; known: .*d_model"),
+        ("objective.gumbel", 1, r"config.objective.gumbel is not a setting"),
+        ("optimizer.beta", 1, r"config.optimizer.beta is not a setting; known: b1"),
+        ("data.bucket", 1, r"config.data.bucket is not a setting"),
+        ("train.step", 1, r"config.train.step is not a setting"),
+        ("mesh.model", 1, r"config.mesh.model is not a setting; known: data, fsdp, tensor"),
+        ("schedule.name", "cosine", r"config.schedule.name='cosine'; use one of polynomial"),
+        ("objective.name", "bert", r"config.objective.name='bert' is not known; use one of"),
+        ("model.family", "huge", r"config.model.family='huge' is not known; use one of"),
+        ("model.norm_order", "mid", r"config.model.norm_order='mid' is not known; use one of"),
+        ("model.dropout", 1.5, r"config.model.dropout=1.5 must be in \[0, 1\)"),
+        ("model.num_heads", 5, r"config.model.num_heads=5 does not divide model.d_model=32"),
+        ("data.mode", "cut", r"config.data.mode='cut' is unknown; use one of"),
+        ("train.steps", 0, r"config.train.steps=0 must be at least 1"),
+        ("mesh.data", 6, r"config.mesh.data=6 x mesh.fsdp=1 x mesh.tensor=1 is not the number"),
+    ],
+)
+def test_a_mistake_in_a_section_names_its_path_and_what_would_work(path, value, message):
+    config = smoke("pretrain_base.py")
+    train.override(config, [f"--config.{path}={value!r}"])
+    with pytest.raises(InputError, match=message):
+        build(config)
+
+
+def test_an_unknown_section_is_an_error():
+    with pytest.raises(InputError, match=r"config.optimiser is not a section; known: seed"):
+        experiment.read({**smoke("pretrain_base.py"), "optimiser": {}})
+
+
+def test_a_mesh_that_does_not_divide_the_batch_says_what_would_work():
+    settings = experiment.read(smoke("pretrain_base.py"))
+    built = experiment.build(settings, devices=jax.devices()[:8])
+    with pytest.raises(InputError, match=r"does not divide the 4 rows .* a multiple of 16"):
+        built.check_shapes([(4, 32000)], 1, "training")
+
+
+def test_overrides_are_python_literals_and_must_name_a_section():
+    config = smoke("pretrain_base.py")
+    train.override(config, ["--config.train.steps=7", "--config.data.train=a:b"])
+    assert config["train"]["steps"] == 7 and config["data"]["train"] == "a:b"
+    with pytest.raises(InputError, match=r"config.nothing is not a section"):
+        train.override(config, ["--config.nothing.a=1"])
+    with pytest.raises(InputError, match="--steps=7 is not an option"):
+        train.override(config, ["--steps=7"])
+
+
+def test_the_resolved_configuration_is_json(tmp_path):
+    config = smoke("quickstart.py:pretrain")
+    assert json.loads(json.dumps(config, default=list))["train"]["steps"] == 4
+
+
+def test_number_of_compilations_is_the_number_of_shapes():
+    import numpy as np
+
+    from w2v2_jax.batch import Batch
+
+    built = build(smoke("pretrain_base.py"))
+
+    def batch(samples):
+        return Batch(np.zeros((2, samples), "f"), np.full(2, samples, "i4"), np.ones(2, "f"))
+
+    for samples in (16000, 16000, 32000, 16000):
+        built.step_function(built.objective.at(0), batch(samples))
+    assert len(built.compiled) == 2

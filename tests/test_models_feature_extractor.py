@@ -1,0 +1,219 @@
+"""The feature encoder: frame counts, equal formulations, normalisation over real frames only."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from w2v2_jax import partition
+from w2v2_jax.models.config import CONV_LAYERS
+from w2v2_jax.models.feature_extractor import (
+    FeatureExtractor,
+    _patches,
+    conv_init,
+    folded_group_norm,
+    frame_counts,
+    frame_mask,
+    strided_conv,
+    strided_matmul,
+)
+from w2v2_jax.models.layers import LayerNorm, gelu, scale_gradient
+
+
+def random(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def weighted_sum(out):
+    """A scalar whose gradient reaches every output differently."""
+    return (out * random(*out.shape, seed=9)).sum()
+
+
+@pytest.mark.parametrize(
+    ("samples", "frames"),
+    [(250_000, 781), (320_000, 999), (16_000, 49), (400, 1), (399, 0), (719, 1), (720, 2), (0, 0)],
+)
+def test_frame_counts_are_those_of_the_released_models(samples, frames):
+    assert frame_counts(samples, CONV_LAYERS) == frames
+    assert frame_counts(jnp.array([samples]), CONV_LAYERS)[0] == frames
+    assert frame_counts(np.array([samples]), CONV_LAYERS)[0] == frames
+
+
+def test_frame_counts_of_an_int_are_an_int():
+    assert isinstance(frame_counts(16_000, CONV_LAYERS), int)
+
+
+def test_a_frame_mask_is_true_on_the_first_count_frames():
+    np.testing.assert_array_equal(
+        frame_mask(jnp.array([0, 2, 3]), 3),
+        [[False, False, False], [True, True, False], [True, True, True]],
+    )
+
+
+@pytest.mark.parametrize(("width", "stride"), [(3, 2), (2, 2), (10, 5)])
+def test_a_strided_matmul_is_a_strided_convolution_with_its_gradients(width, stride):
+    x, kernel = random(2, 37, 4), random(width, 4, 6, seed=1)
+
+    def both(convolve):
+        value = lambda x, kernel: weighted_sum(convolve(x, kernel, stride))  # noqa: E731
+        return jax.jit(lambda x, k: (convolve(x, k, stride), jax.grad(value, (0, 1))(x, k)))
+
+    with jax.default_matmul_precision("highest"):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+            both(strided_matmul)(x, kernel), both(strided_conv)(x, kernel),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(("width", "stride"), [(10, 5), (3, 2)])
+def test_patches_are_the_windows_of_the_waveform(width, stride):
+    x = np.arange(2 * 41, dtype=np.float32).reshape(2, 41)
+    frames = (41 - width) // stride + 1
+    expected = np.stack([x[:, t * stride : t * stride + width] for t in range(frames)], axis=1)
+    np.testing.assert_array_equal(_patches(jnp.asarray(x), width, stride, frames), expected)
+
+
+def plain_group_norm(patches, kernel, scale, bias, real):
+    """Convolve, then normalise each channel of each row over its real frames."""
+    out = jnp.einsum("btk,ko->bto", patches, kernel, precision="highest")
+    weight = real[..., None].astype(jnp.float32)
+    count = weight.sum(1, keepdims=True)
+    mean = (out * weight).sum(1, keepdims=True) / count
+    variance = (jnp.square(out - mean) * weight).sum(1, keepdims=True) / count
+    return (out - mean) / jnp.sqrt(variance + 1e-5) * scale[None, None] + bias[None, None]
+
+
+@pytest.mark.parametrize("offset", [0.0, 3.0])
+def test_the_folded_group_norm_is_convolution_then_group_norm_with_its_gradients(offset):
+    patches = random(3, 40, 10) + offset
+    real = frame_mask(jnp.array([40, 25, 1]), 40)
+    arguments = patches, random(10, 6, seed=1), 1 + random(6, seed=2), random(6, seed=3)
+    folded = functools.partial(folded_group_norm, real=real, dtype=jnp.float32)
+    plain = functools.partial(plain_group_norm, real=real)
+
+    def both(norm):
+        value = lambda *a: weighted_sum(jnp.where(real[..., None], norm(*a), 0))  # noqa: E731
+        return jax.jit(lambda *a: (norm(*a), jax.grad(value, (0, 1, 2, 3))(*a)))
+
+    got, expected = both(folded)(*arguments), both(plain)(*arguments)
+    np.testing.assert_allclose(got[0][:2], expected[0][:2], rtol=1e-4, atol=1e-4)
+    for a, b in zip(got[1][1:], expected[1][1:], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(got[1][0][:2], expected[1][0][:2], rtol=1e-3, atol=1e-4)
+
+
+def extractor(config):
+    network = FeatureExtractor(config)
+    abstract = jax.eval_shape(
+        network.init, jax.random.key(0), jnp.zeros((1, 200)), jnp.array([200])
+    )
+    shapes = partition.unbox(abstract)
+    keys = iter(range(1000))
+    params = jax.tree.map(lambda leaf: 0.3 * random(*leaf.shape, seed=next(keys)), shapes)
+    return jax.jit(network.apply), params
+
+
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_latents_of_real_frames_do_not_depend_on_padding(tiny, norm):
+    apply, params = extractor(dataclasses.replace(tiny, extractor_norm=norm, conv_bias=True))
+    x = random(2, 1000)
+    padded = x.at[1, 700:].set(0.0)
+    together = apply(params, padded, jnp.array([1000, 700]))
+    alone = apply(params, x[1:, :700], jnp.array([700]))
+    frames = alone.shape[1]
+    np.testing.assert_allclose(together[1, :frames], alone[0], rtol=1e-4, atol=1e-5)
+    first = apply(params, x[:1], jnp.array([1000]))
+    np.testing.assert_allclose(together[0], first[0], rtol=1e-4, atol=1e-5)
+
+
+def test_without_masked_group_norm_padding_enters_the_statistics_as_in_the_released_code(tiny):
+    apply, params = extractor(dataclasses.replace(tiny, masked_group_norm=False))
+    x = random(1, 1000).at[0, 700:].set(0.0)
+    short, full = apply(params, x, jnp.array([700])), apply(params, x, jnp.array([1000]))
+    np.testing.assert_array_equal(short, full)
+    alone = apply(params, x[:, :700], jnp.array([700]))
+    assert np.abs(short[:, : alone.shape[1]] - alone).max() > 0.01
+
+
+def test_the_group_norm_cancels_the_waveforms_offset_and_scale(tiny):
+    apply, params = extractor(tiny)
+    x, counts = random(1, 1000), jnp.array([1000])
+    np.testing.assert_allclose(
+        apply(params, 50 * x + 3, counts), apply(params, x, counts), rtol=1e-2, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(("norm", "normalised"), [("group", ["conv_0"]), ("layer", ["conv_0", "conv_1", "conv_2"])])  # fmt: skip
+def test_group_norm_follows_the_first_layer_and_layer_norm_every_layer(tiny, norm, normalised):
+    _, params = extractor(dataclasses.replace(tiny, extractor_norm=norm))
+    layers = params["params"]
+    assert [name for name in layers if set(layers[name]) != {"kernel"}] == normalised
+
+
+def test_matmul_and_convolution_extractors_are_equal(tiny):
+    x, counts = random(2, 1000), jnp.array([1000, 800])
+    matmul, params = extractor(dataclasses.replace(tiny, conv_formulation="matmul"))
+    conv, _ = extractor(dataclasses.replace(tiny, conv_formulation="conv"))
+    np.testing.assert_allclose(
+        matmul(params, x, counts), conv(params, x, counts), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_too_few_samples_for_one_frame_are_an_error(tiny):
+    with pytest.raises(ValueError, match="too few for one frame"):
+        FeatureExtractor(tiny).init(jax.random.key(0), jnp.zeros((1, 20)), jnp.array([20]))
+
+
+def test_convolutions_start_kaiming_normal():
+    kernel = np.asarray(conv_init(jax.random.key(0), (3, 128, 256), jnp.float32))
+    deviation = np.sqrt(2 / (3 * 128))
+    assert kernel.std() == pytest.approx(deviation, rel=0.02)
+    assert abs(kernel.mean()) < 0.02 * deviation
+    assert np.abs(kernel).max() > 3.5 * deviation  # not truncated
+
+
+# The shared primitives ---------------------------------------------------------------------------
+
+
+def test_gelu_is_exact_and_so_is_its_gradient():
+    x = jnp.linspace(-6, 6, 4001)
+    exact = lambda x: jax.nn.gelu(x, approximate=False)  # noqa: E731
+    np.testing.assert_allclose(gelu(x), exact(x), rtol=1e-5, atol=1e-6)
+    slope, expected = (jax.vmap(jax.grad(f))(x) for f in (gelu, exact))
+    np.testing.assert_allclose(slope, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_gelu_keeps_its_inputs_dtype():
+    x = jnp.ones(3, jnp.bfloat16)
+    assert gelu(x).dtype == jnp.bfloat16
+    assert jax.grad(lambda x: gelu(x).sum())(x).dtype == jnp.bfloat16
+
+
+def test_layer_norm_has_epsilon_1e_5():
+    x = jnp.array([[1e-3, -1e-3]])  # variance 1e-6: the epsilon decides
+    params = {"params": {"scale": jnp.ones(2), "bias": jnp.zeros(2)}}
+    np.testing.assert_allclose(
+        LayerNorm().apply(params, x), x / np.sqrt(1e-6 + 1e-5), rtol=1e-5
+    )
+
+
+def test_layer_norm_computes_in_float32_under_bfloat16():
+    x = (1000 + random(1, 64)).astype(jnp.bfloat16)
+    params = {"params": {"scale": jnp.ones(64), "bias": jnp.zeros(64)}}
+    low = LayerNorm("bfloat16").apply(params, x)
+    assert low.dtype == jnp.bfloat16
+    exact = LayerNorm().apply(params, x.astype(jnp.float32))
+    np.testing.assert_array_equal(low, exact.astype(jnp.bfloat16))
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.03, 0.1, 1.0])
+def test_scale_gradient_is_the_identity_forward_and_scales_the_gradient(scale):
+    for dtype in (jnp.float32, jnp.bfloat16):
+        x = random(50).astype(dtype)
+        np.testing.assert_array_equal(scale_gradient(x, scale), x)
+    x = random(50)
+    gradient = jax.grad(lambda x: jnp.square(scale_gradient(x, scale)).sum())(x)
+    np.testing.assert_allclose(gradient, scale * 2 * x, rtol=1e-5)

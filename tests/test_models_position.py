@@ -1,0 +1,92 @@
+"""The positional convolution: equal formulations, its alignment and its weight norm."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from w2v2_jax import partition
+from w2v2_jax.models.layers import gelu
+from w2v2_jax.models.position import PositionalConvolution, grouped, split, toeplitz
+
+
+def random(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def direct(x, kernel, groups):
+    """Loops: frame t sees frames t - k // 2 ... of its own group's channels."""
+    x, kernel = np.asarray(x, np.float64), np.asarray(kernel, np.float64)
+    width, inputs, outputs = kernel.shape
+    size = outputs // groups
+    out = np.zeros((*x.shape[:2], outputs))
+    for t in range(x.shape[1]):
+        for k in range(width):
+            source = t - width // 2 + k
+            if 0 <= source < x.shape[1]:
+                for g in range(groups):
+                    o = slice(g * size, (g + 1) * size)
+                    out[:, t, o] += x[:, source, g * inputs : (g + 1) * inputs] @ kernel[k, :, o]
+    return out
+
+
+@pytest.mark.parametrize("width", [8, 5])
+@pytest.mark.parametrize("formulation", [grouped, split, toeplitz])
+def test_every_formulation_is_the_direct_sum_with_even_and_odd_kernels(formulation, width):
+    x, kernel = random(2, 13, 6), random(width, 2, 6, seed=1)  # 13 frames: no whole blocks
+    got = jax.jit(formulation, static_argnums=2)(x, kernel, 3)
+    np.testing.assert_allclose(got, direct(x, kernel, 3), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("width", [8, 5])
+def test_every_formulation_has_the_same_gradients(width):
+    x, kernel, target = random(2, 13, 6), random(width, 2, 6, seed=1), random(2, 13, 6, seed=2)
+
+    def gradients(formulation):
+        value = lambda x, kernel: (formulation(x, kernel, 3) * target).sum()  # noqa: E731
+        return jax.jit(jax.grad(value, (0, 1)))(x, kernel)
+
+    expected = gradients(grouped)
+    for formulation in (split, toeplitz):
+        for a, b in zip(gradients(formulation), expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def module(tiny, **changes):
+    config = dataclasses.replace(tiny, **changes)
+    network = PositionalConvolution(config)
+    params = partition.unbox(network.init(jax.random.key(0), jnp.zeros((1, 4, config.d_model))))
+    return network, params["params"]
+
+
+def test_an_even_kernel_of_128_sees_64_frames_back_and_63_ahead(tiny):
+    network, params = module(tiny, position_kernel=128)
+    apply = jax.jit(lambda x: network.apply({"params": params}, x))
+    x = jnp.zeros((1, 300, 16)).at[0, 150].set(1.0)
+    changed = np.abs(apply(x) - apply(0 * x)).max(-1)[0] > 1e-6
+    assert np.nonzero(changed)[0].min() == 150 - 63
+    assert np.nonzero(changed)[0].max() == 150 + 64
+
+
+def test_the_weight_norm_has_one_magnitude_a_tap_over_both_channel_axes(tiny):
+    network, params = module(tiny)
+    assert params["magnitude"].shape == (8,)
+    np.testing.assert_allclose(
+        params["magnitude"], np.sqrt(np.square(params["direction"]).sum((1, 2))), rtol=1e-5
+    )
+    changed = {**params, "direction": 3 * params["direction"]}  # the direction's length is nothing
+    changed["magnitude"] = params["magnitude"].at[2].multiply(2.0)
+    x = random(2, 13, 16)
+    kernel = params["direction"].at[2].multiply(2.0)
+    expected = gelu(grouped(x, kernel, 2))
+    np.testing.assert_allclose(
+        network.apply({"params": changed}, x), expected, rtol=1e-3, atol=1e-5
+    )
+
+
+def test_the_direction_starts_with_variance_4_over_kernel_times_width(tiny):
+    _, params = module(tiny, d_model=128, position_kernel=32)
+    assert np.std(params["direction"]) == pytest.approx(np.sqrt(4 / (32 * 128)), rel=0.02)
+    assert not np.asarray(params["bias"]).any()

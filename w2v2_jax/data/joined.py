@@ -1,0 +1,80 @@
+"""Several prepared splits as one corpus: "DIR:train+unlabeled"."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from w2v2_jax.data.store import Corpus, open_corpus
+
+
+@dataclass(frozen=True)
+class JoinedCorpus:
+    """The utterances of `parts`, one split after the other; reads like a `Corpus`."""
+
+    parts: tuple[Corpus, ...]
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    @property
+    def directory(self) -> Path:
+        """Where the parts lie, for messages."""
+        return self.parts[0].directory.with_name("+".join(part.split for part in self.parts))
+
+    @property
+    def has_text(self) -> bool:
+        """Whether any utterance has a transcript."""
+        return any(part.has_text for part in self.parts)
+
+    @functools.cached_property
+    def num_samples(self) -> np.ndarray:
+        """[N] int64, as in `Corpus`."""
+        return np.concatenate([part.num_samples for part in self.parts])
+
+    @functools.cached_property
+    def mean(self) -> np.ndarray:
+        """[N] float32, as in `Corpus`."""
+        return np.concatenate([part.mean for part in self.parts])
+
+    @functools.cached_property
+    def std(self) -> np.ndarray:
+        """[N] float32, as in `Corpus`."""
+        return np.concatenate([part.std for part in self.parts])
+
+    def id(self, i: int) -> str:
+        part, index = self._locate(i)
+        return part.id(index)
+
+    def text(self, i: int) -> str:
+        part, index = self._locate(i)
+        return part.text(index)
+
+    def texts(self) -> Iterator[str]:
+        """All transcripts in order."""
+        return (text for part in self.parts for text in part.texts())
+
+    def read(self, i: int, start: int, length: int) -> np.ndarray:
+        """[length] int16 samples of utterance i, as in `Corpus`."""
+        part, index = self._locate(i)
+        return part.read(index, start, length)
+
+    @functools.cached_property
+    def _ends(self) -> np.ndarray:
+        return np.cumsum([len(part) for part in self.parts])
+
+    def _locate(self, i: int) -> tuple[Corpus, int]:
+        place = int(np.searchsorted(self._ends, i, side="right"))
+        return self.parts[place], i - (int(self._ends[place - 1]) if place else 0)
+
+
+def open_splits(where: str) -> Corpus | JoinedCorpus:
+    """Opens "DIR[:split[+split...]]"; raises InputError as `open_corpus` does."""
+    directory, colon, splits = str(where).rpartition(":")
+    if not colon or "+" not in splits:
+        return open_corpus(where)
+    return JoinedCorpus(tuple(open_corpus(f"{directory}:{name}") for name in splits.split("+")))

@@ -1,0 +1,1 @@
+"""Checkpoints of other frameworks, both directions; only the command lines import this."""

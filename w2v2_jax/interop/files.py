@@ -1,0 +1,81 @@
+"""Reading safetensors safely, and output that appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from w2v2_jax.checkpoint import Loaded
+from w2v2_jax.errors import InputError
+
+
+class Imported(NamedTuple):
+    """What was read: the checkpoint, names taken over, names left unused, remarks for people."""
+
+    loaded: Loaded
+    matched: list[str]
+    left: list[str]
+    notes: list[str]
+
+
+@contextlib.contextmanager
+def new_output(out: str | Path) -> Iterator[Path]:
+    """A temporary path beside `out` that becomes `out` when the block succeeds, else vanishes.
+
+    Raises InputError when `out` exists and is not empty, or cannot be written.
+    """
+    out = Path(out).absolute()
+    if (out.is_dir() and any(out.iterdir())) or (out.is_file() and out.stat().st_size):
+        raise InputError(f"--out {out} exists and is not empty; give a new path or remove it")
+    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        if out.is_dir():
+            out.rmdir()
+        partial.rename(out)
+    except OSError as error:
+        raise InputError(f"--out {out} cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; InputError names the file when it is absent or something else."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: not a JSON object")
+    return value
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", "utf-8")
+
+
+def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """One safetensors file -> {name: array} and its metadata; InputError when it is damaged."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise InputError(f"{path}: not a whole safetensors file: {error}") from error
+
+
+def print_written(out: Path) -> None:
+    """Names what a conversion wrote, with its files where it is a folder of files."""
+    files = sorted(path for path in out.iterdir() if path.is_file()) if out.is_dir() else [out]
+    print(
+        f"wrote {out}" + (f": {', '.join(f.name for f in files)}" if out.is_dir() and files else "")
+    )

@@ -1,0 +1,193 @@
+"""Hugging Face directories (transformers 4 and 5): config.json, safetensors, tokenizer files.
+
+Reads Wav2Vec2ForPreTraining, Wav2Vec2ForCTC and bare Wav2Vec2Model; needs neither torch nor
+transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from w2v2_jax.checkpoint import Description, Loaded
+from w2v2_jax.errors import InputError
+from w2v2_jax.interop import hugging_face_config as settings
+from w2v2_jax.interop import names, tokenizer
+from w2v2_jax.interop.files import Imported, read_json, read_tensors, write_json
+from w2v2_jax.models.config import ModelConfig
+
+PREFIX = "wav2vec2."
+MASK_EMBEDDING = "wav2vec2.masked_spec_embed"
+NEVER = -1e4  # bias of a symbol that the file's head does not have
+
+
+class Kind(NamedTuple):
+    """objective and top-level parameters of one of their classes; heads are names it owns."""
+
+    objective: str
+    parts: tuple[str, ...]
+    heads: tuple[str, ...]
+
+
+PRETRAINING_PARTS = ("encoder", "quantizer", "target_projection", "context_projection")
+KINDS: dict[str, Kind] = {
+    "Wav2Vec2ForCTC": Kind("ctc", ("encoder", "head"), ("lm_head.",)),
+    "Wav2Vec2ForPreTraining": Kind(
+        "contrastive", PRETRAINING_PARTS, ("quantizer.", "project_hid.", "project_q.")
+    ),
+    "Wav2Vec2Model": Kind("contrastive", ("encoder",), ()),
+}
+
+
+def load(path: str | Path) -> Loaded:
+    """A directory -> description and float32 parameters. Raises InputError naming what is amiss."""
+    return read(path).loaded
+
+
+def read(path: str | Path) -> Imported:
+    """`load`, with the names that were taken over, those left unused, and remarks."""
+    path = Path(path)
+    if not (path / "config.json").is_file():
+        raise InputError(f"{path} is not a Hugging Face directory: it has no config.json")
+    config = read_json(path / "config.json")
+    model = settings.to_model(config, where=f"{path}/config.json")
+    tensors = _tensors(path)
+    kind = KINDS[_architecture(config, tensors)]
+    notes: list[str] = []
+    if MASK_EMBEDDING not in tensors:  # files of fine-tuned models often lack it
+        tensors[MASK_EMBEDDING] = np.random.default_rng(0).random(model.d_model, np.float32)
+        notes.append(f"{MASK_EMBEDDING} is absent; drawn afresh, as it only matters when training")
+    classes = config.get("vocab_size", 32) if kind.objective == "ctc" else 0
+    shapes = names.expected(model, parts=kind.parts, classes=classes)
+    params = names.join(tensors, shapes, where=str(path))
+    vocabulary = None
+    if kind.objective == "ctc":
+        found = tokenizer.read(path, classes=classes, blank=config.get("pad_token_id", 0))
+        vocabulary = found.vocabulary
+        params["head"] = _select_rows(params["head"], found.rows, notes)
+    elif 0 < model.mask_start_prob * model.mask_length < 0.2:
+        notes.append(
+            f"mask_time_prob masks {model.mask_start_prob * model.mask_length:.0%} of the frames; "
+            "pretraining hides about half: set model.mask_start_prob=0.065"
+        )
+    description = Description(kind.objective, model, vocabulary, _normalise(path, model, notes))
+    used = names.their_names(shapes)
+    left = sorted(set(tensors) - set(used))
+    return Imported(Loaded(path, description, params), used, left, notes)
+
+
+def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -> None:
+    """Writes a directory for AutoModelForCTC / AutoModelForPreTraining and AutoProcessor.
+
+    legacy_weight_norm: weight_g and weight_v instead of torch's parametrizations, for old readers.
+    """
+    out = Path(out)
+    description = loaded.description
+    settings.refuse_square_projection(description.model, str(loaded.path))
+    tensors = names.split(loaded.params)
+    architecture = next(
+        name for name, kind in KINDS.items() if set(kind.parts) <= set(loaded.params)
+    )
+    if architecture == "Wav2Vec2Model":
+        tensors = {name.removeprefix(PREFIX): x for name, x in tensors.items()}
+    if legacy_weight_norm:
+        for new, old in names.LEGACY_WEIGHT_NORM.items():
+            for prefixed in (new, new.removeprefix(PREFIX)):
+                if prefixed in tensors:
+                    tensors[old[len(new) - len(prefixed) :]] = tensors.pop(prefixed)
+    config: dict[str, Any] = {
+        "architectures": [architecture],
+        **settings.from_model(description.model),
+    }
+    extractor = settings.feature_extractor(description.model, normalise=description.normalise)
+    out.mkdir(parents=True, exist_ok=True)
+    if description.vocabulary is not None:
+        config |= {"vocab_size": len(description.vocabulary), "pad_token_id": 0}
+        config |= {"bos_token_id": 1, "eos_token_id": 2}
+        # Ours: rows without a path cost nothing, the sum is divided by the utterances.
+        config |= {"ctc_loss_reduction": "sum", "ctc_zero_infinity": True}
+        tokenizer.write(out, description.vocabulary)
+        extractor["processor_class"] = "Wav2Vec2Processor"
+        # The feature extractor's settings stay out of this file: transformers 5 would take them
+        # from here too, but 4.46 refuses to load a directory that has them here.
+        write_json(out / "processor_config.json", {"processor_class": "Wav2Vec2Processor"})
+    write_json(out / "preprocessor_config.json", extractor)
+    write_json(out / "config.json", config)
+    save_file(dict(sorted(tensors.items())), out / "model.safetensors", metadata={"format": "pt"})
+
+
+def _tensors(path: Path) -> dict[str, np.ndarray]:
+    """Every tensor of the directory, under `wav2vec2.` names and the newer weight-norm spelling."""
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        shards = read_json(index).get("weight_map")
+        if not isinstance(shards, dict):
+            raise InputError(f"{index}: no weight_map")
+        files = [path / name for name in sorted(set(shards.values()))]
+    elif (path / "model.safetensors").is_file():
+        files = [path / "model.safetensors"]
+    else:
+        other = " (pytorch_model.bin must be saved again as safetensors)"
+        found = other if (path / "pytorch_model.bin").exists() else ""
+        raise InputError(f"{path} has no model.safetensors{found}")
+    tensors: dict[str, np.ndarray] = {}
+    for file in files:
+        tensors |= read_tensors(file)[0]
+    if not any(name.startswith(PREFIX) for name in tensors):
+        heads = tuple(head for kind in KINDS.values() for head in kind.heads)
+        tensors = {n if n.startswith(heads) else PREFIX + n: x for n, x in tensors.items()}
+    for new, old in names.LEGACY_WEIGHT_NORM.items():
+        if old in tensors:
+            tensors[new] = tensors.pop(old)
+    return tensors
+
+
+def _architecture(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
+    """The class by its name in config.json, else by the heads among the tensors."""
+    for name in config.get("architectures") or ():
+        if name in KINDS:
+            return name
+    for name, kind in KINDS.items():
+        if kind.heads and any(tensor.startswith(kind.heads) for tensor in tensors):
+            return name
+    return "Wav2Vec2Model"
+
+
+def _select_rows(head: dict, rows: tuple[int | None, ...], notes: list[str]) -> dict:
+    """The head [D, C] with its columns in our vocabulary's order."""
+    if rows == tuple(range(head["kernel"].shape[1])):
+        return head
+    notes.append("the CTC head's rows were put into this package's order of symbols")
+    width = head["kernel"].shape[0]
+    kernel, bias = np.zeros((width, len(rows)), np.float32), np.full(len(rows), NEVER, np.float32)
+    for ours, theirs in enumerate(rows):
+        if theirs is not None:
+            kernel[:, ours], bias[ours] = head["kernel"][:, theirs], head["bias"][theirs]
+    return {"kernel": kernel, "bias": bias}
+
+
+def _normalise(path: Path, model: ModelConfig, notes: list[str]) -> bool:
+    """do_normalize of the feature extractor.
+
+    Files of the group-norm families say true although they were trained on raw waveforms: the
+    norm after the first convolution cancels the scale, so that both give the same output but for
+    near-silent audio (trap T12), and what the file says is kept.
+    """
+    extractor: dict[str, Any] = {}
+    if (path / "preprocessor_config.json").is_file():
+        extractor = read_json(path / "preprocessor_config.json")
+    if (path / "processor_config.json").is_file():
+        extractor = read_json(path / "processor_config.json").get("feature_extractor", extractor)
+    if extractor.get("sampling_rate", settings.SAMPLE_RATE) != settings.SAMPLE_RATE:
+        raise InputError(
+            f"{path}: sampling_rate={extractor['sampling_rate']}, this network takes 16000"
+        )
+    if "do_normalize" not in extractor:
+        value = model.extractor_norm == "layer"
+        notes.append(f"no feature extractor settings say do_normalize; taken as {value}")
+        return value
+    return bool(extractor["do_normalize"])

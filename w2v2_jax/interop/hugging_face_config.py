@@ -1,0 +1,127 @@
+"""Hugging Face's config.json and feature extractor settings <-> our network configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from w2v2_jax.errors import InputError
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.layers import EPSILON
+
+# (their name, their default for an absent key, our name): values that carry over unchanged.
+FIELDS: tuple[tuple[str, Any, str], ...] = (
+    ("hidden_size", 768, "d_model"),
+    ("num_hidden_layers", 12, "num_layers"),
+    ("num_attention_heads", 12, "num_heads"),
+    ("intermediate_size", 3072, "ffn_dim"),
+    ("conv_bias", False, "conv_bias"),
+    ("feat_extract_norm", "group", "extractor_norm"),
+    ("num_conv_pos_embeddings", 128, "position_kernel"),
+    ("num_conv_pos_embedding_groups", 16, "position_groups"),
+    ("num_codevector_groups", 2, "codebooks"),
+    ("num_codevectors_per_group", 320, "entries"),
+    ("codevector_dim", 256, "code_dim"),
+    ("proj_codevector_dim", 256, "final_dim"),
+    ("hidden_dropout", 0.1, "dropout"),
+    ("attention_dropout", 0.1, "attention_dropout"),
+    ("activation_dropout", 0.1, "activation_dropout"),
+    ("feat_proj_dropout", 0.0, "input_dropout"),
+    ("feat_quantizer_dropout", 0.0, "quantizer_dropout"),
+    ("final_dropout", 0.1, "final_dropout"),
+    ("layerdrop", 0.1, "layer_drop"),
+    ("mask_time_length", 10, "mask_length"),
+    ("mask_time_min_masks", 2, "mask_min_spans"),
+    ("mask_feature_length", 10, "channel_mask_length"),
+)
+# Settings with one supported value, which is also what an absent key means.
+FIXED: dict[str, Any] = {
+    "hidden_act": "gelu",
+    "feat_extract_activation": "gelu",
+    "layer_norm_eps": EPSILON,
+    "add_adapter": False,
+    "adapter_attn_dim": None,
+}
+SAMPLE_RATE = 16000
+CONV_DEFAULTS = {
+    "conv_dim": (512,) * 7,
+    "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
+    "conv_stride": (5, 2, 2, 2, 2, 2, 2),
+}
+
+
+def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
+    """config.json -> ModelConfig; InputError for what this network cannot express.
+
+    Absent keys mean Hugging Face's defaults. The order of norms cannot be seen in the tensors,
+    so do_stable_layer_norm decides it.
+    """
+    if config.get("model_type") != "wav2vec2":
+        raise InputError(f"{where}: model_type={config.get('model_type')!r}; use 'wav2vec2'")
+    for name, value in FIXED.items():
+        if config.get(name, value) != value:
+            raise InputError(f"{where}: {name}={config[name]!r} is not supported; only {value!r}")
+    conv = [config.get(name, default) for name, default in CONV_DEFAULTS.items()]
+    masked = config.get("apply_spec_augment", True)
+    try:
+        # Their mask probabilities are shares of the sequence, ours those of starting a span (T8).
+        time = config.get("mask_time_prob", 0.05) / config.get("mask_time_length", 10)
+        channel = config.get("mask_feature_prob", 0.0) / config.get("mask_feature_length", 10)
+        model = ModelConfig(
+            **{ours: config.get(theirs, default) for theirs, default, ours in FIELDS},
+            conv_layers=tuple(zip(*conv, strict=True)),
+            norm_order="pre" if config.get("do_stable_layer_norm", False) else "post",
+            mask_start_prob=time if masked else 0.0,
+            channel_mask_start_prob=channel if masked else 0.0,
+        )
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise InputError(f"{where}: {error}") from error
+    refuse_square_projection(model, where)
+    return model
+
+
+def refuse_square_projection(model: ModelConfig, where: str) -> None:
+    """Their network always projects features to the model width; ours, as fairseq's, only where
+    the two differ, so neither side can express the other's network when they are equal."""
+    if model.conv_dim == model.d_model:
+        raise InputError(
+            f"{where}: the feature encoder's {model.conv_dim} channels equal the model width, "
+            "where Hugging Face has a projection layer and this network has none; "
+            "only networks whose two widths differ can be exchanged"
+        )
+
+
+def from_model(model: ModelConfig) -> dict[str, Any]:
+    """The part of config.json that follows from the network."""
+    channels, kernels, strides = zip(*model.conv_layers, strict=True)
+    time = round(model.mask_start_prob * model.mask_length, 12)
+    channel = round(model.channel_mask_start_prob * model.channel_mask_length, 12)
+    masked = time > 0 or channel > 0
+    return {
+        "model_type": "wav2vec2",
+        "dtype": "float32",
+        **{theirs: getattr(model, ours) for theirs, _, ours in FIELDS},
+        **FIXED,
+        "conv_dim": list(channels),
+        "conv_kernel": list(kernels),
+        "conv_stride": list(strides),
+        "num_feat_extract_layers": len(channels),
+        "do_stable_layer_norm": model.norm_order == "pre",
+        # Probabilities of 0 would drop masked_spec_embed; the switch turns masking off instead.
+        "mask_time_prob": time if masked else 0.05,
+        "mask_feature_prob": channel,
+        "apply_spec_augment": masked,
+    }
+
+
+def feature_extractor(model: ModelConfig, *, normalise: bool) -> dict[str, Any]:
+    """Settings of Wav2Vec2FeatureExtractor. Group-norm models were trained without an attention
+    mask, so it returns none for them."""
+    return {
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+        "feature_size": 1,
+        "sampling_rate": SAMPLE_RATE,
+        "padding_side": "right",
+        "padding_value": 0.0,
+        "do_normalize": normalise,
+        "return_attention_mask": model.extractor_norm == "layer",
+    }

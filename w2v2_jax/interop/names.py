@@ -1,0 +1,212 @@
+"""One table of parameter names: our path, the other framework's name, the layout between them.
+
+torch keeps Linear weights as [out, in] and Conv1d weights as [out, in, k], one tensor a layer and
+one each for q, k and v. Ours are [in, out] and [k, in, out], layers stacked on a leading axis and
+q, k, v fused. Every transform moves elements and changes none, so round trips are bit-exact.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from w2v2_jax import partition
+from w2v2_jax.errors import InputError
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.objectives.contrastive import Contrastive
+from w2v2_jax.objectives.ctc import CTC
+
+Shape = tuple[int, ...]
+
+
+class Transform(NamedTuple):
+    """split: our array -> their arrays; join: their arrays and our shape -> our array."""
+
+    split: Callable[[Any], tuple]
+    join: Callable[[list, Shape], Any]
+
+
+def _one(split, join) -> Transform:
+    return Transform(lambda x: (split(x),), lambda parts, shape: join(parts[0], shape))
+
+
+TRANSFORMS: dict[str, Transform] = {
+    "same": _one(lambda x: x, lambda x, shape: x),
+    "linear": _one(lambda x: x.T, lambda x, shape: x.T),
+    "convolution": _one(lambda x: x.transpose(2, 1, 0), lambda x, shape: x.transpose(2, 1, 0)),
+    "magnitude": _one(lambda x: x.reshape(1, 1, -1), lambda x, shape: x.reshape(shape)),
+    "entries": _one(  # [G, V, c] <-> [1, G V, c]
+        lambda x: x.reshape(1, -1, x.shape[-1]), lambda x, shape: x.reshape(shape)
+    ),
+    "out": _one(  # [H, d, D] <-> [D, H d]
+        lambda x: x.reshape(-1, x.shape[-1]).T, lambda x, shape: x.T.reshape(shape)
+    ),
+    "qkv": Transform(  # [D, 3, H, d] <-> 3 x [H d, D]
+        lambda x: tuple(x[:, i].reshape(x.shape[0], -1).T for i in range(3)),
+        lambda parts, shape: np.stack([x.T.reshape(shape[0], *shape[2:]) for x in parts], axis=1),
+    ),
+    "qkv_bias": Transform(  # [3, H, d] <-> 3 x [H d]
+        lambda x: tuple(x[i].reshape(-1) for i in range(3)),
+        lambda parts, shape: np.stack([x.reshape(shape[1:]) for x in parts]),
+    ),
+}
+
+CONV = "wav2vec2.feature_extractor.conv_layers.{i}."
+PROJECTION = "wav2vec2.feature_projection."
+POSITION = "wav2vec2.encoder.pos_conv_embed.conv."
+BLOCK = "wav2vec2.encoder.layers.{i}."
+STACKED = "encoder/transformer/layers/"
+
+# (our path, their names, transform); {i} counts layers, which our STACKED paths hold in one array.
+HUGGING_FACE: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("encoder/feature_extractor/conv_{i}/kernel", (CONV + "conv.weight",), "convolution"),
+    ("encoder/feature_extractor/conv_{i}/bias", (CONV + "conv.bias",), "same"),
+    ("encoder/feature_extractor/conv_{i}/norm_scale", (CONV + "layer_norm.weight",), "same"),
+    ("encoder/feature_extractor/conv_{i}/norm_bias", (CONV + "layer_norm.bias",), "same"),
+    ("encoder/feature_extractor/conv_{i}/norm/scale", (CONV + "layer_norm.weight",), "same"),
+    ("encoder/feature_extractor/conv_{i}/norm/bias", (CONV + "layer_norm.bias",), "same"),
+    ("encoder/feature_norm/scale", (PROJECTION + "layer_norm.weight",), "same"),
+    ("encoder/feature_norm/bias", (PROJECTION + "layer_norm.bias",), "same"),
+    ("encoder/feature_projection/kernel", (PROJECTION + "projection.weight",), "linear"),
+    ("encoder/feature_projection/bias", (PROJECTION + "projection.bias",), "same"),
+    ("encoder/mask_embedding", ("wav2vec2.masked_spec_embed",), "same"),
+    ("encoder/transformer/position/magnitude",
+     (POSITION + "parametrizations.weight.original0",), "magnitude"),
+    ("encoder/transformer/position/direction",
+     (POSITION + "parametrizations.weight.original1",), "convolution"),
+    ("encoder/transformer/position/bias", (POSITION + "bias",), "same"),
+    ("encoder/transformer/norm/scale", ("wav2vec2.encoder.layer_norm.weight",), "same"),
+    ("encoder/transformer/norm/bias", ("wav2vec2.encoder.layer_norm.bias",), "same"),
+    (STACKED + "attention/qkv_kernel",
+     tuple(BLOCK + f"attention.{x}_proj.weight" for x in "qkv"), "qkv"),
+    (STACKED + "attention/qkv_bias",
+     tuple(BLOCK + f"attention.{x}_proj.bias" for x in "qkv"), "qkv_bias"),
+    (STACKED + "attention/out_kernel", (BLOCK + "attention.out_proj.weight",), "out"),
+    (STACKED + "attention/out_bias", (BLOCK + "attention.out_proj.bias",), "same"),
+    (STACKED + "attention_norm/scale", (BLOCK + "layer_norm.weight",), "same"),
+    (STACKED + "attention_norm/bias", (BLOCK + "layer_norm.bias",), "same"),
+    (STACKED + "feed_forward_in/kernel",
+     (BLOCK + "feed_forward.intermediate_dense.weight",), "linear"),
+    (STACKED + "feed_forward_in/bias", (BLOCK + "feed_forward.intermediate_dense.bias",), "same"),
+    (STACKED + "feed_forward_out/kernel", (BLOCK + "feed_forward.output_dense.weight",), "linear"),
+    (STACKED + "feed_forward_out/bias", (BLOCK + "feed_forward.output_dense.bias",), "same"),
+    (STACKED + "feed_forward_norm/scale", (BLOCK + "final_layer_norm.weight",), "same"),
+    (STACKED + "feed_forward_norm/bias", (BLOCK + "final_layer_norm.bias",), "same"),
+    ("quantizer/logits/kernel", ("quantizer.weight_proj.weight",), "linear"),
+    ("quantizer/logits/bias", ("quantizer.weight_proj.bias",), "same"),
+    ("quantizer/entries", ("quantizer.codevectors",), "entries"),
+    ("target_projection/kernel", ("project_q.weight",), "linear"),
+    ("target_projection/bias", ("project_q.bias",), "same"),
+    ("context_projection/kernel", ("project_hid.weight",), "linear"),
+    ("context_projection/bias", ("project_hid.bias",), "same"),
+    ("head/kernel", ("lm_head.weight",), "linear"),
+    ("head/bias", ("lm_head.bias",), "same"),
+)  # fmt: skip
+
+# torch spells a weight norm in two ways with equal values; files of both kinds are about.
+LEGACY_WEIGHT_NORM = {
+    POSITION + "parametrizations.weight.original0": POSITION + "weight_g",
+    POSITION + "parametrizations.weight.original1": POSITION + "weight_v",
+}
+
+
+def flatten(tree) -> dict[str, Any]:
+    """Nested dicts -> {"a/b/c": leaf}."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {"/".join(str(key.key) for key in path): leaf for path, leaf in leaves}
+
+
+def nest(flat: Mapping[str, Any]) -> dict:
+    """The inverse of `flatten`."""
+    tree: dict = {}
+    for path, leaf in flat.items():
+        *parents, name = path.split("/")
+        place = tree
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[name] = leaf
+    return tree
+
+
+def expected(model: ModelConfig, *, parts: Iterable[str], classes: int = 0) -> dict[str, Shape]:
+    """Our paths and shapes of a network; parts are the top-level names wanted ("encoder", ...)."""
+    wanted = set(parts)
+    objective = CTC(model, classes) if "head" in wanted else Contrastive(model, 1)
+    boxed = jax.eval_shape(objective.init, jax.random.key(0))
+    return {
+        path: leaf.shape
+        for path, leaf in flatten(partition.unbox(boxed)).items()
+        if path.split("/")[0] in wanted
+    }
+
+
+def _row(path: str) -> tuple[tuple[str, ...], Transform]:
+    for ours, theirs, transform in HUGGING_FACE:
+        found = re.fullmatch(ours.replace("{i}", r"(\d+)"), path)
+        if found and "{i}" in ours:
+            theirs = tuple(name.replace("{i}", found[1]) for name in theirs)
+        if found:
+            return theirs, TRANSFORMS[transform]
+    raise InputError(f"parameter {path} has no name in this format")
+
+
+def _their_names(path: str, shape: Shape) -> list[tuple[str, ...]]:
+    """The names behind one of our arrays, a tuple for each layer (one where it is not stacked)."""
+    theirs, _ = _row(path)
+    layers = range(shape[0]) if path.startswith(STACKED) else range(1)
+    return [tuple(name.replace("{i}", str(layer)) for name in theirs) for layer in layers]
+
+
+def their_names(shapes: Mapping[str, Shape]) -> list[str]:
+    """Every name behind our paths and shapes, sorted."""
+    layers = [names for path, shape in shapes.items() for names in _their_names(path, shape)]
+    return sorted(name for names in layers for name in names)
+
+
+def split(params) -> dict[str, np.ndarray]:
+    """Our parameters -> {their name: contiguous array}; InputError for one without a name."""
+    tensors = {}
+    for path, leaf in flatten(params).items():
+        _, transform = _row(path)
+        layers = leaf if path.startswith(STACKED) else [leaf]
+        for names, array in zip(_their_names(path, leaf.shape), layers, strict=True):
+            for name, part in zip(names, transform.split(np.asarray(array)), strict=True):
+                tensors[name] = np.ascontiguousarray(part)
+    return tensors
+
+
+def join(tensors: Mapping[str, np.ndarray], shapes: dict[str, Shape], *, where: str) -> dict:
+    """{their name: array} -> our nested float32 parameters of `shapes`, every one of them.
+
+    Raises InputError that names the first missing tensor, or one of another shape.
+    """
+    flat = {}
+    for path, shape in shapes.items():
+        _, transform = _row(path)
+        stacked = path.startswith(STACKED)
+        layers = [
+            _join(tensors, theirs, transform, shape[1:] if stacked else shape, where)
+            for theirs in _their_names(path, shape)
+        ]
+        flat[path] = np.stack(layers) if stacked else layers[0]
+    return nest(flat)
+
+
+def _join(tensors, theirs, transform: Transform, shape: Shape, where: str) -> np.ndarray:
+    sample = jax.ShapeDtypeStruct(shape, np.float32)
+    needed = jax.eval_shape(transform.split, sample)
+    parts = []
+    for name, need in zip(theirs, needed, strict=True):
+        if name not in tensors:
+            raise InputError(f"{where} has no tensor {name}")
+        if tensors[name].shape != need.shape:
+            raise InputError(
+                f"{where}: {name} is {list(tensors[name].shape)}, "
+                f"its configuration needs {list(need.shape)}"
+            )
+        parts.append(np.asarray(tensors[name], np.float32))
+    return np.ascontiguousarray(transform.join(parts, shape))

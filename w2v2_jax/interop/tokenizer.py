@@ -1,0 +1,130 @@
+"""Hugging Face's CTC tokenizer files <-> our vocabulary, with the row each symbol came from.
+
+Both sides name the same rows differently: the CTC blank is fairseq's `<s>` and Hugging Face's
+`<pad>`, row 0 in the released models (trap T43).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from w2v2_jax.data.vocabulary import SPECIALS, Vocabulary
+from w2v2_jax.errors import InputError
+from w2v2_jax.interop.files import read_json, write_json
+
+# Our special symbols in row order, each with its setting in the tokenizer and that one's default.
+SETTINGS = (
+    ("pad_token", "<pad>"),
+    ("bos_token", "<s>"),
+    ("eos_token", "</s>"),
+    ("unk_token", "<unk>"),
+    ("word_delimiter_token", "|"),
+)
+
+
+class Rows(NamedTuple):
+    """vocabulary, and the row of the file's CTC head behind each of its symbols (None: no such
+    row, as where a tokenizer has no `<s>`)."""
+
+    vocabulary: Vocabulary
+    rows: tuple[int | None, ...]
+
+
+def read(folder: Path, *, classes: int, blank: int) -> Rows:
+    """vocab.json and tokenizer_config.json of a CTC model with `classes` rows.
+
+    Raises InputError where the files are absent, the rows are not characters, or the blank
+    is not the padding token.
+    """
+    if not (folder / "vocab.json").is_file():
+        raise InputError(f"{folder} has a CTC head but no vocab.json, so its rows have no names")
+    settings = _settings(folder)
+    ids = _ids(folder, settings)
+    names = [_text(settings.get(key, default)) for key, default in SETTINGS]
+    rows = [_within(ids.get(name), classes) for name in names]
+    if rows[0] is None or rows[0] != blank:
+        raise InputError(
+            f"{folder}: {names[0]!r} is row {rows[0]} of vocab.json but pad_token_id={blank} in "
+            "config.json; the CTC blank must be both"
+        )
+    taken = {row for row in rows if row is not None}
+    others = sorted((i, s) for s, i in ids.items() if i < classes and i not in taken)
+    unnamed = set(range(classes)) - taken - {i for i, _ in others}
+    if unnamed:
+        raise InputError(f"{folder}/vocab.json has no symbol for row {min(unnamed)} of the head")
+    for _, symbol in others:
+        if len(symbol) != 1:
+            raise InputError(
+                f"{folder}/vocab.json: {symbol!r} is not one character; "
+                "only character vocabularies are supported"
+            )
+    characters = tuple(symbol for _, symbol in others)
+    case = _case(characters, lowered=bool(settings.get("do_lower_case", False)))
+    return Rows(Vocabulary(SPECIALS + characters, case), (*rows, *(index for index, _ in others)))
+
+
+def write(folder: Path, vocabulary: Vocabulary) -> None:
+    """vocab.json, tokenizer_config.json and special_tokens_map.json, rows in the same order."""
+    tokens = [default for _, default in SETTINGS] + list(vocabulary.symbols[len(SPECIALS) :])
+    special = {key: default for key, default in SETTINGS if key != "word_delimiter_token"}
+    write_json(folder / "vocab.json", {token: row for row, token in enumerate(tokens)})
+    write_json(folder / "special_tokens_map.json", special)
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            **dict(SETTINGS),
+            # True would upper-case what is encoded and lower-case what is decoded.
+            "do_lower_case": False,
+            "replace_word_delimiter_char": " ",
+            "tokenizer_class": "Wav2Vec2CTCTokenizer",
+            "processor_class": "Wav2Vec2Processor",
+        },
+    )
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            settings |= {k: v for k, v in read_json(folder / name).items() if v is not None}
+    return settings
+
+
+def _ids(folder: Path, settings: dict[str, Any]) -> dict[str, int]:
+    """{symbol: row} of vocab.json and of tokens added later."""
+    ids = read_json(folder / "vocab.json")
+    if any(isinstance(value, dict) for value in ids.values()):
+        language = settings.get("target_lang")
+        if language not in ids:
+            raise InputError(
+                f"{folder}/vocab.json has a vocabulary a language ({', '.join(sorted(ids)[:5])}, "
+                "...) and tokenizer_config.json no target_lang that picks one"
+            )
+        ids = dict(ids[language])
+    if (folder / "added_tokens.json").is_file():
+        ids |= read_json(folder / "added_tokens.json")
+    ids |= {
+        _text(token): int(row) for row, token in settings.get("added_tokens_decoder", {}).items()
+    }
+    if not all(type(row) is int for row in ids.values()):
+        raise InputError(f"{folder}/vocab.json must map symbols to row numbers")
+    return ids
+
+
+def _text(token: str | dict) -> str:
+    """A token is its text or a dict around it."""
+    return token["content"] if isinstance(token, dict) else token
+
+
+def _within(row: int | None, classes: int) -> int | None:
+    return row if row is not None and row < classes else None
+
+
+def _case(characters: tuple[str, ...], *, lowered: bool) -> str:
+    """The case texts must be brought to: the characters tell, do_lower_case where they cannot."""
+    upper = any(c != c.lower() for c in characters)
+    lower = any(c != c.upper() for c in characters)
+    if upper != lower:
+        return "upper" if upper else "lower"
+    return "upper" if lowered and not lower else "keep"
