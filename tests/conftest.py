@@ -11,15 +11,15 @@ for flag in FLAGS:
     if flag.split("=")[0] not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
 
-import dataclasses
+import dataclasses  # noqa: E402
 
-import jax
-import numpy as np
-import pytest
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
-from w2v2_jax import partition
-from w2v2_jax.batch import Batch
-from w2v2_jax.models.config import ModelConfig
+from w2v2_jax import partition  # noqa: E402
+from w2v2_jax.batch import Batch  # noqa: E402
+from w2v2_jax.models.config import ModelConfig  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", True)  # compiling is most of the time

@@ -146,7 +146,10 @@ def test_the_group_norm_cancels_the_waveforms_offset_and_scale(tiny):
     )
 
 
-@pytest.mark.parametrize(("norm", "normalised"), [("group", ["conv_0"]), ("layer", ["conv_0", "conv_1", "conv_2"])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("norm", "normalised"),
+    [("group", ["conv_0"]), ("layer", ["conv_0", "conv_1", "conv_2"])],
+)
 def test_group_norm_follows_the_first_layer_and_layer_norm_every_layer(tiny, norm, normalised):
     _, params = extractor(dataclasses.replace(tiny, extractor_norm=norm))
     layers = params["params"]
@@ -195,9 +198,7 @@ def test_gelu_keeps_its_inputs_dtype():
 def test_layer_norm_has_epsilon_1e_5():
     x = jnp.array([[1e-3, -1e-3]])  # variance 1e-6: the epsilon decides
     params = {"params": {"scale": jnp.ones(2), "bias": jnp.zeros(2)}}
-    np.testing.assert_allclose(
-        LayerNorm().apply(params, x), x / np.sqrt(1e-6 + 1e-5), rtol=1e-5
-    )
+    np.testing.assert_allclose(LayerNorm().apply(params, x), x / np.sqrt(1e-6 + 1e-5), rtol=1e-5)
 
 
 def test_layer_norm_computes_in_float32_under_bfloat16():

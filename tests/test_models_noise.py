@@ -12,6 +12,9 @@ from w2v2_jax.models import noise
 ROWS, SHAPE = 16, (100, 64)
 
 
+dropout = jax.jit(noise.dropout, static_argnums=1)
+
+
 def keys_of(rows, seed=0):
     return noise.row_keys(jax.random.key(seed), jnp.arange(rows))
 
@@ -21,7 +24,9 @@ def bits(tag=0):
     """[ROWS, T, D, 32] single bits as -1 and 1."""
     draw = jax.jit(lambda keys: noise.row_bits(keys, SHAPE))
     words = np.asarray(draw(noise.fold(keys_of(ROWS), tag)))
-    return (((words[..., None] >> np.arange(32, dtype=np.uint32)) & 1) * 2.0 - 1.0).astype("float32")
+    return (((words[..., None] >> np.arange(32, dtype=np.uint32)) & 1) * 2.0 - 1.0).astype(
+        "float32"
+    )
 
 
 def assert_no_correlation(a, b, axes):
@@ -67,7 +72,7 @@ def test_bits_of_one_word_are_uncorrelated():
 
 @pytest.mark.parametrize("rate", [0.05, 0.1, 0.5])
 def test_dropout_zeroes_its_share_and_scales_the_rest(rate):
-    out = np.asarray(noise.dropout(jnp.full((32, 50, 64), 3.0), rate, keys_of(32)))
+    out = np.asarray(dropout(jnp.full((32, 50, 64), 3.0), rate, keys_of(32)))
     error = np.sqrt(rate * (1 - rate) / out.size)
     assert (out == 0).mean() == pytest.approx(rate, abs=5 * error)
     np.testing.assert_allclose(out[out != 0], 3.0 / (1 - rate), rtol=1e-6)
@@ -77,17 +82,17 @@ def test_dropout_zeroes_its_share_and_scales_the_rest(rate):
 
 def test_dropout_of_a_row_is_the_same_in_any_batch_and_in_longer_rows():
     keys = keys_of(8)
-    whole = noise.dropout(jnp.ones((8, 30, 4)), 0.3, keys)
-    part = noise.dropout(jnp.ones((2, 30, 4)), 0.3, keys[jnp.array([5, 2])])
+    whole = dropout(jnp.ones((8, 30, 4)), 0.3, keys)
+    part = dropout(jnp.ones((2, 30, 4)), 0.3, keys[jnp.array([5, 2])])
     np.testing.assert_array_equal(part, whole[np.array([5, 2])])
-    longer = noise.dropout(jnp.ones((8, 45, 4)), 0.3, keys)
+    longer = dropout(jnp.ones((8, 45, 4)), 0.3, keys)
     np.testing.assert_array_equal(longer[:, :30], whole)
 
 
 def test_rows_and_purposes_get_different_dropout():
     keys, x = keys_of(2), jnp.ones((2, 50, 8))
-    first = noise.dropout(x, 0.5, noise.fold(keys, 1))
-    second = noise.dropout(x, 0.5, noise.fold(keys, 2))
+    first = dropout(x, 0.5, noise.fold(keys, 1))
+    second = dropout(x, 0.5, noise.fold(keys, 2))
     assert 0.4 < (np.asarray(first[0]) != first[1]).mean() < 0.6
     assert 0.4 < (np.asarray(first) != second).mean() < 0.6
 
@@ -101,12 +106,12 @@ def test_no_keys_or_rate_0_change_nothing():
 
 def test_dropouts_gradient_passes_where_the_value_does():
     keys, x = keys_of(4), jnp.ones((4, 50))
-    gradient = jax.grad(lambda x: noise.dropout(x, 0.25, keys).sum())(x)
-    np.testing.assert_array_equal(gradient, noise.dropout(x, 0.25, keys))
+    gradient = jax.jit(jax.grad(lambda x: dropout(x, 0.25, keys).sum()))(x)
+    np.testing.assert_array_equal(gradient, dropout(x, 0.25, keys))
 
 
 def test_dropout_keeps_bfloat16():
-    assert noise.dropout(jnp.ones((2, 4), jnp.bfloat16), 0.5, keys_of(2)).dtype == jnp.bfloat16
+    assert dropout(jnp.ones((2, 4), jnp.bfloat16), 0.5, keys_of(2)).dtype == jnp.bfloat16
 
 
 def test_purposes_have_different_tags():

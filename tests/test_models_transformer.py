@@ -30,7 +30,9 @@ def filled(init, *arguments, **options):
     rng = np.random.default_rng(0)
     ones = [str(path[-1].key) in ("scale", "norm_scale", "magnitude")
             for path, _ in jax.tree_util.tree_leaves_with_path(shapes)]  # fmt: skip
-    values = [one + 0.3 * rng.normal(size=leaf.shape) for one, leaf in zip(ones, leaves, strict=True)]
+    values = [
+        one + 0.3 * rng.normal(size=leaf.shape) for one, leaf in zip(ones, leaves, strict=True)
+    ]
     return jax.tree.unflatten(tree, [value.astype(np.float32) for value in values])
 
 
@@ -145,9 +147,13 @@ def unrolled(noisy, params, x, keys):
 
 @pytest.mark.parametrize(
     "changes",
-    [dict(scan_layers=True), dict(remat="dots"), dict(remat="full"),
-     dict(remat="full", scan_layers=True)],
-)  # fmt: skip
+    [
+        dict(scan_layers=True),
+        dict(remat="full", scan_layers=True),
+        pytest.param(dict(remat="dots"), marks=pytest.mark.slow),
+        pytest.param(dict(remat="full"), marks=pytest.mark.slow),
+    ],
+)
 def test_scan_and_rematerialisation_change_no_value_and_no_gradient(
     changes, unrolled, noisy, params, x, keys
 ):
@@ -159,9 +165,7 @@ def test_scan_and_rematerialisation_change_no_value_and_no_gradient(
 
 
 @pytest.mark.parametrize(("remat", "recomputes"), [("none", False), ("full", True)])
-def test_full_rematerialisation_is_in_the_compiled_gradient(
-    remat, recomputes, quiet, params, x
-):
+def test_full_rematerialisation_is_in_the_compiled_gradient(remat, recomputes, quiet, params, x):
     config = dataclasses.replace(quiet, remat=remat)
     value = lambda p: Transformer(config).apply(p, x, REAL, None)[0].sum()  # noqa: E731
     assert ("remat" in str(jax.make_jaxpr(jax.grad(value))(params))) == recomputes
@@ -329,12 +333,16 @@ def fresh(quiet):
 def test_transformer_matrices_start_normal_with_deviation_0_02_and_no_bias(fresh):
     layers = fresh[0]["encoder"]["transformer"]["layers"]
     attention = layers["attention"]
-    for kernel in (attention["qkv_kernel"], attention["out_kernel"],
-                   layers["feed_forward_in"]["kernel"], layers["feed_forward_out"]["kernel"]):  # fmt: skip
+    inner, outer = layers["feed_forward_in"], layers["feed_forward_out"]
+    for kernel in (
+        attention["qkv_kernel"],
+        attention["out_kernel"],
+        inner["kernel"],
+        outer["kernel"],
+    ):
         assert kernel.std() == pytest.approx(0.02, rel=0.03)
         assert np.abs(kernel).max() > 3.2 * 0.02
-    for bias in (attention["qkv_bias"], attention["out_bias"],
-                 layers["feed_forward_in"]["bias"], layers["feed_forward_out"]["bias"]):  # fmt: skip
+    for bias in attention["qkv_bias"], attention["out_bias"], inner["bias"], outer["bias"]:
         assert not bias.any()
 
 

@@ -36,7 +36,7 @@ def random_task(rows=2, slots=7, negatives=12, books=2, entries=2, dim=5, seed=0
 
 def gathered(context, targets, ids, draws):
     """fairseq's way: K gathered negatives behind the positive, -inf where vectors are equal."""
-    rows, slots, number = draws.shape
+    rows, slots, _ = draws.shape
     results = np.zeros((4, rows, slots))
     for b in range(rows):
         for m in range(slots):
@@ -222,7 +222,7 @@ def test_padding_rows_longer_changes_nothing(objective, params, keys, make_batch
     short = make_batch(labels=False)
     long = short._replace(waveforms=np.pad(short.waveforms, ((0, 0), (0, 300))))
     draws = objective.draw(keys, short.num_samples, 1000, training=True)
-    extra = int((1300 - 10) // 5 + 1)
+    extra = (1300 - 10) // 5 + 1
     frames = ((extra - 3) // 2 + 1 - 2) // 2 + 1
     mask = jnp.pad(draws.mask, ((0, 0), (0, frames - draws.mask.shape[1])))
     first = terms(params, short, draws, None, 3)
@@ -261,8 +261,18 @@ def test_reported_code_perplexity_is_of_the_noise_free_choice(
     assert noisy["contrastive_loss"].total != still["contrastive_loss"].total
 
 
-def test_evaluation_draws_no_gumbel_noise(objective, keys):
-    assert objective.draw(keys, jnp.full(8, 1000), 1000, training=False).gumbel is None
+def test_evaluation_knows_no_noise_no_temperature_and_no_dropout(
+    noisy, objective, params, keys, make_batch
+):
+    batch = make_batch(labels=False)
+    loud = Contrastive(noisy, diversity_group_rows=1, num_negatives=10)
+    evaluate = jax.jit(loud.evaluate)
+    early, late = (evaluate(params, batch, keys, step)[0] for step in (0, 200_000))
+    np.testing.assert_array_equal(early.loss, late.loss)
+    draws = objective.draw(keys, batch.num_samples, 1000, training=False)
+    assert draws.gumbel is None
+    still = jax.jit(objective.terms)(params, batch, draws, None, 0)
+    np.testing.assert_allclose(early.loss, still.loss, rtol=1e-5)
 
 
 def test_the_penalty_gradient_reaches_the_extractor_scaled(quiet, params, keys, make_batch):

@@ -129,7 +129,9 @@ def test_a_row_that_does_not_count_changes_no_loss_gradient_or_weight(
     np.testing.assert_allclose(sums.loss, without[1].loss, rtol=1e-5)
     assert sums.weight == 7
     unalignable = sums.metrics["unalignable"]
-    assert (unalignable.total, unalignable.weight) == ((1, 8) if change == "unalignable" else (0, 7))
+    assert (unalignable.total, unalignable.weight) == (
+        (1, 8) if change == "unalignable" else (0, 7)
+    )
 
 
 def test_the_loss_does_not_depend_on_the_order_of_rows(gradient, params, keys, make_batch):

@@ -113,14 +113,20 @@ def test_value_by_path_searches_the_joined_path():
 
 
 def test_clipping_is_off_unless_asked_for_and_bounds_the_whole_gradient():
-    def moved(clip):  # one update of a large-eps Adam is proportional to the gradient
-        after = run(adam(constant(peak=1.0), eps=1e6, weight_decay=0.0, clip_norm=clip), updates=1)
-        norm = np.sqrt(sum((g**2).sum() for g in jax.tree.leaves(gradients(0))))
-        return after, norm
+    grads = jax.tree.map(lambda g: jnp.asarray(g, jnp.float32), gradients(0))
+    norm = np.sqrt(sum(np.square(g).sum() for g in jax.tree.leaves(grads)))
 
-    assert len(adam(constant(peak=1.0)).init(parameters())) == 3
-    assert len(adam(constant(peak=1.0), clip_norm=1.0).init(parameters())) == 4
-    assert moved(0.0)[1] > 0
+    def update(clip):  # without moments and with a huge eps: proportional to the gradient
+        tx = adam(constant(peak=1.0), b1=0.0, b2=0.0, eps=1e9, weight_decay=0.0, clip_norm=clip)
+        return jax.jit(lambda grads: tx.update(grads, tx.init(grads), grads)[0])(grads)
+
+    jax.tree.map(
+        lambda u, g: np.testing.assert_allclose(u, -1e-9 * g, rtol=1e-5), update(0.0), grads
+    )
+    jax.tree.map(
+        lambda u, g: np.testing.assert_allclose(u, -1e-9 * g / (2 * norm), rtol=1e-4),
+        update(0.5), grads,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -129,7 +135,7 @@ def test_clipping_is_off_unless_asked_for_and_bounds_the_whole_gradient():
 )  # fmt: skip
 def test_the_polynomial_schedule_at_its_corners(step, rate):
     schedule = polynomial(peak=5e-4, warmup=32_000, total=400_000)
-    assert float(schedule(jnp.asarray(step))) == pytest.approx(rate, rel=1e-4, abs=1e-12)
+    assert float(schedule(jnp.asarray(step))) == pytest.approx(rate, rel=1e-4, abs=1e-10)
 
 
 def test_a_polynomial_schedule_without_warmup_starts_at_its_peak_and_ends_at_end():

@@ -1,4 +1,4 @@
-"""The train command end to end: it learns from prepared audio, resumes bitwise, refuses mistakes."""
+"""The train command end to end: it learns, resumes bitwise and refuses mistakes."""
 
 import json
 import os

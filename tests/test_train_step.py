@@ -91,9 +91,13 @@ def test_eight_microbatches_of_one_row_equal_one_of_eight(task, single):
 slow = pytest.mark.slow
 
 
-@pytest.mark.parametrize(
-    "mesh", [(2, 2, 2), pytest.param((8, 1, 1), marks=slow), pytest.param((1, 8, 1), marks=slow)]
-)
+@pytest.mark.parametrize("task", ["contrastive", pytest.param("ctc", marks=slow)], indirect=True)
+def test_eight_devices_split_by_rows_and_parameters_equal_one(task, single):
+    assert_same_run(single, run(*task, mesh=(2, 2, 2)))
+
+
+@slow
+@pytest.mark.parametrize("mesh", [(8, 1, 1), (1, 8, 1)])
 def test_eight_devices_equal_one(mesh, task, single):
     assert_same_run(single, run(*task, mesh=mesh))
 

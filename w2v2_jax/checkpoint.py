@@ -7,6 +7,7 @@ description from which the network can be rebuilt without the configuration.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from w2v2_jax.data.vocabulary import Vocabulary
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.train_step import TrainState
+
+logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of its own defaults
 
 FORMAT = 1
 FOLDER = "checkpoints"

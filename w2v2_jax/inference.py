@@ -110,8 +110,8 @@ class Model:
 
     def units(self, waveforms, num_samples=None) -> np.ndarray:
         """[B, T, G] quantizer entries of a pretraining checkpoint."""
-        if self.description.objective == "ctc":
-            raise InputError(f"{self.path} is fine-tuned; only pretraining checkpoints have units")
+        if "quantizer" not in self.params:
+            raise InputError(f"{self.path} has no quantizer; only pretraining checkpoints do")
         return np.asarray(
             self._functions["units"](self.params, *self._prepare(waveforms, num_samples))
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import signal
@@ -18,7 +19,7 @@ from w2v2_jax.batch import Batch
 from w2v2_jax.checkpoint import Description
 from w2v2_jax.data.feed import Feed
 from w2v2_jax.errors import InputError
-from w2v2_jax.experiment import Experiment
+from w2v2_jax.experiment import Experiment, TrainConfig
 from w2v2_jax.logbook import Logbook
 from w2v2_jax.metrics import compute
 from w2v2_jax.train_step import TrainState
@@ -34,6 +35,7 @@ class Outcome(NamedTuple):
     stopped: bool
 
 
+@contextlib.contextmanager
 def lock(workdir: Path):
     """Holds the workdir for this run; a second run in it is an InputError."""
     try:
@@ -41,11 +43,12 @@ def lock(workdir: Path):
         handle = (workdir / ".lock").open("w")
     except OSError as error:
         raise InputError(f"--workdir {workdir}: {error.strerror}") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise InputError(f"--workdir {workdir} is in use by another run") from None
-    return handle
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"--workdir {workdir} is in use by another run") from None
+        yield
 
 
 def save_config(workdir: Path, config: dict) -> None:
@@ -90,8 +93,8 @@ class _Stop:
         signal.signal(signal.SIGTERM, self._before)
 
 
-def _due(step: int, every: int, last: int) -> bool:
-    return step == last or (every > 0 and step % every == 0)
+def _due(step: int, every: int, last: bool) -> bool:
+    return last or (every > 0 and step % every == 0)
 
 
 def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
@@ -104,17 +107,37 @@ def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
         yield batch, time.monotonic() - start
 
 
+class _Pending(NamedTuple):
+    """A dispatched step whose metrics are still on the device."""
+
+    step: int
+    metrics: dict
+    host: dict[str, float]
+
+
+def _log(logbook: Logbook, pending: _Pending | None) -> None:
+    if pending is not None:
+        logbook.write(pending.step, "train", {**compute(pending.metrics), **pending.host})
+
+
+def _rank(results: dict[str, float], config: TrainConfig) -> float:
+    """The validation figure that decides which checkpoint is best, lower is better."""
+    if config.best_metric not in results:
+        raise InputError(
+            f"config.train.best_metric={config.best_metric!r} is not a validation metric; "
+            f"known: {', '.join(results)}"
+        )
+    return results[config.best_metric] * (1 if config.best_mode == "min" else -1)
+
+
 def run(
     experiment: Experiment, train: Feed, valid: Feed | None, workdir: Path, *,
     description: Description, start: TrainState,
 ) -> Outcome:  # fmt: skip
     """Trains from `start`, or from the newest checkpoint in `workdir`, to the last step."""
     config = experiment.settings.train
-    shards = partition.rows_axis(experiment.mesh)
-    experiment.check_shapes(train.plan.shapes, config.accumulate, "training")
-    if valid is not None and valid.plan.shapes:
+    if valid is not None:
         experiment.check_shapes(valid.plan.shapes, 1, "validation")
-    del shards
     keep = {"keep_last": config.keep_last, "keep_best": config.keep_best}
     with checkpoint.manager(workdir, **keep) as checkpoints, _Stop() as stop:
         state = checkpoint.restore(checkpoints, experiment.abstract_state) or start
@@ -123,50 +146,48 @@ def run(
             print(f"resuming {workdir} at step {first}", file=sys.stderr)
         if first >= config.steps:
             return Outcome(state, False)
-        host, hosts = jax.process_index(), jax.process_count()
-        batches = train.batches(first, config.steps - first, host=host, num_hosts=hosts)
-        with Logbook(workdir, first_step=first, total=config.steps) as logbook:
-            pending: tuple[int, dict, dict] | None = None
-            before = time.monotonic()
+        hosts = jax.process_count()
+        batches = train.batches(
+            first, config.steps - first, host=jax.process_index(), num_hosts=hosts
+        )
+        with (
+            contextlib.closing(batches),
+            Logbook(workdir, first_step=first, total=config.steps) as logbook,
+        ):
+            pending: _Pending | None = None
+            began = time.monotonic()
             for step, (local, waited) in enumerate(_timed(batches), first + 1):
                 batch = partition.global_batch(local, experiment.mesh)
                 function = experiment.step_function(experiment.objective.at(step - 1), batch)
                 state, metrics = function(state, batch)
-                if pending is not None:
-                    logbook.write(pending[0], "train", {**compute(pending[1]), **pending[2]})
-                    pending = None
-                last = config.steps if not stop.asked else step
-                if _due(step, config.log_every, last):
-                    jax.block_until_ready(metrics["loss"]) if step == last else None
-                    now = time.monotonic()
-                    host_metrics = {
+                _log(logbook, pending)  # step k-1, while step k runs
+                pending = None
+                last = step == config.steps or stop.asked
+                elapsed = max(time.monotonic() - began, 1e-9)
+                began = time.monotonic()
+                if last or step % config.log_every == 0:
+                    pending = _Pending(step, metrics, {
                         "learning_rate": float(experiment.schedule(step - 1)),
-                        "audio_seconds_per_second": hosts * local.waveforms.size / SAMPLE_RATE
-                        / max(now - before, 1e-9),
-                        "data_wait": waited / max(now - before, 1e-9),
+                        "audio_seconds_per_second":
+                            hosts * local.waveforms.size / SAMPLE_RATE / elapsed,
+                        "data_wait": waited / elapsed,
                         "epoch": train.plan.epoch(step - 1),
                         "compilations": len(experiment.compiled),
-                    }  # fmt: skip
-                    pending = (step, metrics, host_metrics)
-                before = time.monotonic()
+                    })  # fmt: skip
                 rank = None
-                if valid is not None and _due(step, config.eval_every, config.steps):
-                    if pending is not None:
-                        logbook.write(pending[0], "train", {**compute(pending[1]), **pending[2]})
-                        pending = None
+                if valid is not None and _due(step, config.eval_every, step == config.steps):
+                    _log(logbook, pending)
+                    pending = None
                     results = validate(
                         experiment.eval_function, valid, state.params, state.step, experiment.mesh
                     )
                     logbook.write(step, "valid", results)
-                    sign = 1 if config.best_mode == "min" else -1
-                    rank = sign * results[config.best_metric]
-                    before = time.monotonic()
+                    rank = _rank(results, config)
+                    began = time.monotonic()
                 if rank is not None or _due(step, config.checkpoint_every, last):
                     checkpoint.save(checkpoints, state, description, rank)
                 if stop.asked:
                     break
-            if pending is not None:
-                logbook.write(pending[0], "train", {**compute(pending[1]), **pending[2]})
-        batches.close()
+            _log(logbook, pending)
         checkpoints.wait_until_finished()
-    return Outcome(state, stop.asked and int(state.step) < config.steps)
+    return Outcome(state, int(state.step) < config.steps)

@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 
 from w2v2_jax.batch import Batch
+from w2v2_jax.data.joined import JoinedCorpus, open_splits
 from w2v2_jax.data.pipeline import READERS, batches, label_widths
 from w2v2_jax.data.plan import MODES, SAMPLE_RATE, EvaluationPlan, Plan, evaluation_plan
-from w2v2_jax.data.joined import JoinedCorpus, open_splits
 from w2v2_jax.data.store import Corpus
 from w2v2_jax.data.vocabulary import Vocabulary
 from w2v2_jax.errors import InputError

@@ -7,6 +7,7 @@ q, k, v fused. Every transform moves elements and changes none, so round trips a
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -135,6 +136,7 @@ def nest(flat: Mapping[str, Any]) -> dict:
 def expected(model: ModelConfig, *, parts: Iterable[str], classes: int = 0) -> dict[str, Shape]:
     """Our paths and shapes of a network; parts are the top-level names wanted ("encoder", ...)."""
     wanted = set(parts)
+    model = dataclasses.replace(model, scan_layers=True)  # the same tree, traced faster
     objective = CTC(model, classes) if "head" in wanted else Contrastive(model, 1)
     boxed = jax.eval_shape(objective.init, jax.random.key(0))
     return {
