@@ -148,8 +148,8 @@ def unrolled(noisy, params, x, keys):
 @pytest.mark.parametrize(
     "changes",
     [
-        dict(scan_layers=True),
         dict(remat="full", scan_layers=True),
+        pytest.param(dict(scan_layers=True), marks=pytest.mark.slow),
         pytest.param(dict(remat="dots"), marks=pytest.mark.slow),
         pytest.param(dict(remat="full"), marks=pytest.mark.slow),
     ],

@@ -17,6 +17,7 @@ from w2v2_jax.train_step import TrainState, init_state, microbatches, train_step
 STEPS = 3
 TX = adam(constant(peak=1e-2), eps=1e-2)  # a large eps: noise of empty gradients stays noise
 AXES = ("data", "fsdp", "tensor")
+slow = pytest.mark.slow
 
 
 @functools.cache
@@ -84,11 +85,9 @@ def test_training_changes_every_parameter_tensor(task, single):
         assert np.abs(leaf - before).max() > 0, path
 
 
+@pytest.mark.parametrize("task", ["contrastive", pytest.param("ctc", marks=slow)], indirect=True)
 def test_eight_microbatches_of_one_row_equal_one_of_eight(task, single):
     assert_same_run(single, run(*task, accumulate=8))
-
-
-slow = pytest.mark.slow
 
 
 @pytest.mark.parametrize("task", ["contrastive", pytest.param("ctc", marks=slow)], indirect=True)

@@ -107,6 +107,27 @@ def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
         yield batch, time.monotonic() - start
 
 
+class _Window:
+    """Audio trained on and seconds waited for data since the last logged step.
+
+    Steps are dispatched ahead of the device, so only a window of them can be timed.
+    """
+
+    def __init__(self):
+        self._began, self._audio, self._waited = time.monotonic(), 0.0, 0.0
+
+    def add(self, audio: float, waited: float) -> None:
+        self._audio += audio
+        self._waited += waited
+
+    def rates(self) -> dict[str, float]:
+        elapsed = max(time.monotonic() - self._began, 1e-9)
+        return {
+            "audio_seconds_per_second": self._audio / elapsed,
+            "data_wait": self._waited / elapsed,
+        }
+
+
 class _Pending(NamedTuple):
     """A dispatched step whose metrics are still on the device."""
 
@@ -155,7 +176,7 @@ def run(
             Logbook(workdir, first_step=first, total=config.steps) as logbook,
         ):
             pending: _Pending | None = None
-            began = time.monotonic()
+            since = _Window()
             for step, (local, waited) in enumerate(_timed(batches), first + 1):
                 batch = partition.global_batch(local, experiment.mesh)
                 function = experiment.step_function(experiment.objective.at(step - 1), batch)
@@ -163,17 +184,16 @@ def run(
                 _log(logbook, pending)  # step k-1, while step k runs
                 pending = None
                 last = step == config.steps or stop.asked
-                elapsed = max(time.monotonic() - began, 1e-9)
-                began = time.monotonic()
+                since.add(hosts * local.waveforms.size / SAMPLE_RATE, waited)
                 if last or step % config.log_every == 0:
-                    pending = _Pending(step, metrics, {
+                    host = {
                         "learning_rate": float(experiment.schedule(step - 1)),
-                        "audio_seconds_per_second":
-                            hosts * local.waveforms.size / SAMPLE_RATE / elapsed,
-                        "data_wait": waited / elapsed,
+                        **since.rates(),
                         "epoch": train.plan.epoch(step - 1),
                         "compilations": len(experiment.compiled),
-                    })  # fmt: skip
+                    }
+                    pending = _Pending(step, metrics, host)
+                    since = _Window()
                 rank = None
                 if valid is not None and _due(step, config.eval_every, step == config.steps):
                     _log(logbook, pending)
@@ -183,7 +203,7 @@ def run(
                     )
                     logbook.write(step, "valid", results)
                     rank = _rank(results, config)
-                    began = time.monotonic()
+                    since = _Window()
                 if rank is not None or _due(step, config.checkpoint_every, last):
                     checkpoint.save(checkpoints, state, description, rank)
                 if stop.asked:

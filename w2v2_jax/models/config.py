@@ -116,8 +116,11 @@ XLS_R = dict(**LAYER_NORM, dropout=0.0, attention_dropout=0.1, input_dropout=0.0
 # Shapes of the released families; the training rates of a recipe are set by its experiment.
 FAMILIES: dict[str, dict] = {
     "small": dict(
-        conv_layers=((256, 10, 5), *(((256, 3, 2),) * 4), *(((256, 2, 2),) * 2)),
-        d_model=256, num_layers=6, num_heads=4, ffn_dim=1024, code_dim=256, final_dim=128,
+        conv_layers=(
+            (32, 10, 5), (64, 3, 2), (64, 3, 2), (128, 3, 2), (128, 3, 2), (128, 2, 2), (128, 2, 2),
+        ),
+        d_model=192, num_layers=3, num_heads=4, ffn_dim=768, position_kernel=16,
+        code_dim=256, final_dim=128, **LAYER_NORM,
     ),
     "base": {},
     "large": dict(**LARGE, layer_drop=0.2),
