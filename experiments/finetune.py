@@ -10,11 +10,13 @@ searched. The decay of the tri-stage schedule is exponential, as run, not linear
 
 Run:
     python -m w2v2_jax.train --config experiments/finetune.py:base_10h --workdir runs/base_10h \
-        --config.init_from=runs/base --config.data.train=data/librispeech:train-10h
+        --config.init_from=runs/base --config.data.train=data/librispeech:train_10h
     `init_from` is a pretraining workdir, a step or an exported Hugging Face folder; the network's
     shape and norms are its own. Append `,smoke` for the same recipe at toy size from scratch.
-    train-10m, -1h and -10h are picked from LibriSpeech by the utterance ids of Libri-Light's
-    limited-supervision lists: put their ids into a manifest, or the files into a folder.
+    100h is LibriSpeech's train_clean100 and 960h all of its training sets. The Libri-Light limited
+    splits are picked from it by utterance id, from the lists that Libri-Light publishes:
+    python -m w2v2_jax.prepare --source tfds:librispeech --ids 10h.txt --split train_10h \
+        --out data/librispeech
 
 Hardware and time: 1600 s of audio an update (1920 s for LARGE with 960 h), on 8 to 24 V100 then.
 
@@ -53,6 +55,10 @@ RECIPES = {
 }
 
 
+ALL = "train_clean100+train_clean360+train_other500"
+SPLITS = {"100h": "train_clean100", "960h": ALL}
+
+
 def get_config(arg: str = "base_10h") -> ConfigDict:
     """arg: `<model>_<labels>`, with `,smoke` for toy size."""
     name, _, size = (arg or "base_10h").partition(",")
@@ -86,8 +92,8 @@ def get_config(arg: str = "base_10h") -> ConfigDict:
             optimizer=dict(b1=0.9, b2=0.98, eps=1e-8, weight_decay=0.0),
             vocabulary=dict(name="librispeech"),
             data=dict(
-                train=f"data/librispeech:train-{labels}",
-                valid="data/librispeech:dev-other",
+                train=f"data/librispeech:{SPLITS.get(labels, f'train_{labels}')}",
+                valid="data/librispeech:dev_other",
                 mode="pad",
                 bucket_seconds=(4.0, 8.0, 12.0, 16.0, 20.0, 25.0, 36.0),
                 batch_seconds=1920.0 if big else 1600.0,

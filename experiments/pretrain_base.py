@@ -3,7 +3,7 @@
 Source: paper section 4.2; fairseq `wav2vec2_base_librispeech.yaml`, which agrees with it.
 
 Run:
-    python -m w2v2_jax.prepare --source tfds:librispeech:train --out data/librispeech
+    python -m w2v2_jax.prepare --source tfds:librispeech --out data/librispeech
     python -m w2v2_jax.train --config experiments/pretrain_base.py --workdir runs/base
     (`:smoke` is the same recipe at toy size; data.train and data.valid name prepared corpora)
 
@@ -41,8 +41,8 @@ def get_config(arg: str = "") -> ConfigDict:
             schedule=dict(name="polynomial", peak=5e-4, warmup=32_000),
             optimizer=dict(b1=0.9, b2=0.98, eps=1e-6, weight_decay=0.01),
             data=dict(
-                train="data/librispeech:train",
-                valid="data/librispeech:dev-other",
+                train="data/librispeech:train_clean100+train_clean360+train_other500",
+                valid="data/librispeech:dev_other",
                 mode="crop",
                 bucket_seconds=(4.0, 7.8, 11.7, 15.625),
                 batch_seconds=6000.0,

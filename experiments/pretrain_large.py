@@ -28,7 +28,7 @@ from w2v2_jax.smoke import shrink
 
 RECIPES = {
     "ls960": dict(
-        data="data/librispeech",
+        data="data/librispeech:train_clean100+train_clean360+train_other500",
         steps=250_000,
         peak=3e-4,
         warmup=20_000,
@@ -36,7 +36,7 @@ RECIPES = {
         model=dict(family="large", layer_drop=0.2),
     ),
     "lv60k": dict(
-        data="data/librilight",
+        data="data/librilight:train",
         steps=600_000,
         peak=3e-4,
         warmup=48_000,
@@ -50,7 +50,7 @@ RECIPES = {
         ),
     ),
     "lv60k_2021": dict(
-        data="data/librilight",
+        data="data/librilight:train",
         steps=1_000_000,
         peak=5e-3,
         warmup=32_000,
@@ -91,8 +91,8 @@ def get_config(arg: str = "ls960") -> ConfigDict:
             schedule=dict(name="polynomial", peak=recipe["peak"], warmup=recipe["warmup"]),
             optimizer=dict(b1=0.9, b2=0.98, eps=1e-6, weight_decay=0.01),
             data=dict(
-                train=f"{recipe['data']}:train",
-                valid="data/librispeech:dev-other",
+                train=recipe["data"],
+                valid="data/librispeech:dev_other",
                 mode="crop",
                 bucket_seconds=(5.0, 10.0, 15.0, 20.0),
                 batch_seconds=10_240.0,

@@ -1,5 +1,6 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: makes .venv with the pinned requirements and puts it on PATH.
-# W2V2_PYTHON chooses the interpreter (3.11 to 3.13); W2V2_JAX=cuda adds JAX's CUDA wheels.
+# W2V2_PYTHON chooses the interpreter (3.11 to 3.13); W2V2_JAX is cpu or cuda.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -35,4 +36,8 @@ make_environment() {
   export PATH TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-3}"
 }
 
+# A machine with an NVIDIA GPU gets JAX's CUDA wheels unless W2V2_JAX says otherwise.
+if [ -z "${W2V2_JAX:-}" ] && command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then
+  W2V2_JAX=cuda
+fi
 make_environment

@@ -303,3 +303,18 @@ def test_twenty_minutes_at_8_khz_take_bounded_memory(tmp_path):
     assert int(done.stdout.split("GREW")[1]) < 60_000  # kB; the samples alone are 38 MB as int16
     corpus = open_corpus(tmp_path / "out")
     assert corpus.num_samples[0] == pytest.approx(20 * 60 * 16_000, abs=2)
+
+
+def test_ids_pick_utterances_whatever_their_folder_and_suffix(tmp_path):
+    random = np.random.default_rng(0)
+    (tmp_path / "audio" / "19").mkdir(parents=True)
+    for name in ("19-198-0000", "19-198-0001", "26-495-0002"):
+        samples = 0.1 * random.standard_normal(16000)
+        soundfile.write(tmp_path / "audio" / "19" / f"{name}.flac", samples, 16000)
+    (tmp_path / "ids.txt").write_text("19-198-0001\n1h/26-495-0002.flac\n")
+    options = ["--source", f"folder:{tmp_path / 'audio'}", "--out", str(tmp_path / "out")]
+    command.main([*options, "--ids", str(tmp_path / "ids.txt"), "--workers", "1"])
+    corpus = open_corpus(tmp_path / "out")
+    assert sorted(corpus.id(i)[3:14] for i in range(len(corpus))) == ["19-198-0001", "26-495-0002"]
+    (tmp_path / "ids.txt").write_text("")
+    assert run_command(command.main, [*options, "--ids", str(tmp_path / "ids.txt")]) == 2

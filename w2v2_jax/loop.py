@@ -110,7 +110,7 @@ def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
 class _Window:
     """Audio trained on and seconds waited for data since the last logged step.
 
-    Steps are dispatched ahead of the device, so only a window of them can be timed.
+    A step is dispatched while the one before still runs, so only a window of them can be timed.
     """
 
     def __init__(self):
@@ -176,11 +176,14 @@ def run(
             Logbook(workdir, first_step=first, total=config.steps) as logbook,
         ):
             pending: _Pending | None = None
+            before: dict = {}
             since = _Window()
             for step, (local, waited) in enumerate(_timed(batches), first + 1):
                 batch = partition.global_batch(local, experiment.mesh)
                 function = experiment.step_function(experiment.objective.at(step - 1), batch)
                 state, metrics = function(state, batch)
+                jax.block_until_ready(before)  # never more than one step ahead of the device
+                before = metrics
                 _log(logbook, pending)  # step k-1, while step k runs
                 pending = None
                 last = step == config.steps or stop.asked

@@ -23,6 +23,7 @@ def main(argv: list[str] | None = None) -> None:
         workers=args.workers,
         overwrite=args.overwrite,
         tfds_data_dir=args.tfds_data_dir,
+        ids=args.ids,
     )
 
 
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--min-seconds", type=float, default=0.1, help="shorter is rejected")
     parser.add_argument("--require-text", action="store_true", help="reject what has no transcript")
     parser.add_argument("--workers", type=int, default=_cores(), help="processes (default: cores)")
+    parser.add_argument("--ids", metavar="FILE", help="keep only these utterances, one id a line")
     parser.add_argument("--overwrite", action="store_true", help="replace splits that exist")
     parser.add_argument("--tfds-data-dir", help="where TensorFlow Datasets keeps its data")
     return parser

@@ -17,6 +17,7 @@ from w2v2_jax.data.intake import Limits, Outcome, spooled_bytes, take_in
 from w2v2_jax.data.report import Rejects, describe, find_leaks, render, transcript_key
 from w2v2_jax.data.sources import open_source
 from w2v2_jax.data.store import SAMPLE_RATE, Corpus, CorpusWriter, Entry, list_splits, open_corpus
+from w2v2_jax.data.utterance import Utterance
 from w2v2_jax.errors import InputError
 
 DEFAULT_SPLIT = "train"
@@ -34,6 +35,7 @@ def prepare(
     workers: int,
     overwrite: bool,
     tfds_data_dir: str | None = None,
+    ids: Path | None = None,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
     """Writes OUT/<split>/ for every split of the source; prints and returns their reports.
@@ -42,6 +44,8 @@ def prepare(
     holdout: share of the utterances to set apart, by split name. It is decided by the hash of the
     transcript (of the audio where there is none), so it never changes as a corpus grows and no
     sentence stands on both sides. Utterances with the same audio in a split are kept once.
+    ids: a text file of utterance ids, one a line (a path's folder and suffix do not count, so
+    that the lists of Libri-Light's limited splits pick from LibriSpeech); others are passed over.
     Everything is written beside and renamed at the end: a kill leaves no half corpus.
     Raises InputError when nothing is usable, or a split exists and `overwrite` is False.
     """
@@ -49,6 +53,8 @@ def prepare(
     _check(out, split, holdout, min_seconds, workers, overwrite)
     limits = Limits(round(min_seconds * SAMPLE_RATE), require_text)
     utterances = open_source(source, tfds_data_dir=tfds_data_dir)
+    if ids is not None:
+        utterances = picked(utterances, read_ids(ids))
     out.mkdir(parents=True, exist_ok=True)
     _mention_leftovers(out)
     work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=out))
@@ -63,6 +69,27 @@ def prepare(
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return reports
+
+
+def read_ids(path: str | Path) -> frozenset[str]:
+    """The utterance ids of a text file; InputError when it cannot be read or holds none."""
+    try:
+        names = Path(path).read_text("utf-8").split()
+    except (OSError, ValueError) as error:
+        raise InputError(f"--ids {path}: cannot be read: {error}") from error
+    if not names:
+        raise InputError(f"--ids {path} holds no utterance id")
+    return frozenset(_stem(name) for name in names)
+
+
+def picked(utterances: Iterable[Utterance], ids: frozenset[str]) -> Iterator[Utterance]:
+    """The utterances whose id is among `ids`."""
+    return (utterance for utterance in utterances if _stem(utterance.id) in ids)
+
+
+def _stem(name: str) -> str:
+    base = name.rsplit("/", 1)[-1]
+    return base.rsplit(".", 1)[0] if base.endswith((".flac", ".wav", ".ogg", ".mp3")) else base
 
 
 class _Intake:
