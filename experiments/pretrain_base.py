@@ -18,7 +18,8 @@ Got: not run.
 
 Differences from the paper: 12 heads, as in every released model, where the text prints 8; batches
 are rows of one length bucket (exactly 1.25 to 1.7 h) instead of 1.6 h of mixed crops; masks are not
-trimmed to the batch's smallest count; the diversity loss averages over 6 rows, as one V100 did.
+trimmed to the batch's smallest count; the diversity loss averages over 6 rows, as one V100 did; the
+feature penalty is weighted by each row's masked frames, so that microbatches change nothing.
 """
 
 from __future__ import annotations

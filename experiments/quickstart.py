@@ -43,7 +43,7 @@ def pretrain(gpu: bool) -> dict:
         objective=dict(
             name="contrastive",
             diversity_group_rows=4,
-            diversity_weight=0.05,
+            diversity_weight=0.1,
             feature_penalty_weight=0.0,
             gumbel_decay=0.9999 if gpu else 0.999,
         ),

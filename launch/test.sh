@@ -24,4 +24,4 @@ case "$suite" in
 esac
 ruff check .
 ruff format --check .
-python -m pytest -m "$marks" "$@"
+python -m pytest -n 2 -m "$marks" "$@"

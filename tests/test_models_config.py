@@ -60,7 +60,7 @@ def test_large_pretraining_has_317_million_parameters():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_makes_a_parameter_tree(family):
-    assert parameters(CTC(model_config(family, num_layers=1, scan_layers=True), 32)) > 2_000_000
+    assert parameters(CTC(model_config(family, num_layers=1, scan_layers=True), 32)) > 100_000
 
 
 def test_every_transformer_matrix_has_a_named_axis_besides_the_layers():

@@ -15,7 +15,8 @@ from w2v2_jax.objectives.base import Objective
 
 
 class TrainState(NamedTuple):
-    """Arrays only. step counts optimizer updates, skipped ones included."""
+    """Arrays only. step counts batches seen: optimizer updates and skipped ones, which the
+    optimizer's own count (and so its schedule) leaves out."""
 
     step: jax.Array
     params: Any
