@@ -74,11 +74,10 @@ def pretrain(gpu: bool) -> dict:
 
 def finetune(gpu: bool) -> dict:
     """CTC on 16 minutes of transcripts, the whole network trained, from init_from or scratch."""
-    steps = 4_000 if gpu else 350
+    steps = 4_000 if gpu else 700
     rates = dict(
         feature_grad_scale=1.0,
-        mask_start_prob=0.03,
-        channel_mask_start_prob=0.002,
+        mask_start_prob=0.0,
         dropout=0.1,
     )
     return dict(
@@ -91,8 +90,8 @@ def finetune(gpu: bool) -> dict:
             train=f"{CORPUS}:train",
             valid=f"{CORPUS}:dev",
             mode="pad",
-            bucket_seconds=(4.0, 16.0),
-            batch_seconds=128.0 if gpu else 32.0,
+            bucket_seconds=(1.5, 4.0, 16.0),
+            batch_seconds=128.0 if gpu else 16.0,
             row_multiple=2,
             valid_batch_seconds=64.0,
             normalise=True,
