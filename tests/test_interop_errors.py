@@ -96,8 +96,8 @@ def test_a_damaged_or_foreign_directory_is_one_clear_error(folder, name):
 
 
 def test_a_square_network_is_not_exported(tmp_path):
-    small = model_config("small", num_layers=1)
-    with pytest.raises(InputError, match="256 channels equal the model width"):
+    small = model_config("small", num_layers=1, d_model=128)
+    with pytest.raises(InputError, match="128 channels equal the model width"):
         hugging_face.save(random_checkpoint(small, parts=ENCODER), tmp_path / "hf")
 
 

@@ -203,7 +203,6 @@ def bench_data(arguments) -> dict:
         where = arguments.data
         if not where:
             where = str(Path(temporary) / "train")
-            Path(where).mkdir()
             synthetic_corpus(Path(where), utterances=256, seconds=15.0)
         corpus = open_corpus(where)
         samples = round(min(arguments.seconds, float(corpus.num_samples.max()) / SAMPLE_RATE)
