@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from w2v2_jax.data import sample_speech
+from w2v2_jax.data import sample_packages, sample_speech, sample_texts
 from w2v2_jax.errors import InputError, run_command
 
 
@@ -58,7 +58,7 @@ def packages(tmp_path, monkeypatch):
     for key, content in contents.items():
         (directory / f"asterisk-core-sounds-{key}_1.6.1-1_all.deb").write_bytes(content)
         hashes[key] = hashlib.sha256(content).hexdigest()
-    monkeypatch.setattr(sample_speech, "SHA256", hashes)
+    monkeypatch.setattr(sample_packages, "SHA256", hashes)
     return directory
 
 
@@ -70,7 +70,7 @@ def test_a_deb_gives_its_regular_files(tmp_path, compression):
     path = tmp_path / "a.deb"
     files = {"usr/share/a": b"odd", "usr/share/b/c": b"even"}
     path.write_bytes(deb(files, compression=compression))
-    assert dict(sample_speech.deb_members(path)) == files
+    assert dict(sample_packages.deb_members(path)) == files
 
 
 @pytest.mark.parametrize("content", [b"", b"not an archive", deb({})[:100]])
@@ -78,14 +78,14 @@ def test_a_file_that_is_no_deb_is_an_input_error(tmp_path, content):
     path = tmp_path / "a.deb"
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"a\.deb is not a Debian package"):
-        list(sample_speech.deb_members(path))
+        list(sample_packages.deb_members(path))
 
 
 def test_a_cached_package_with_another_hash_is_an_input_error(packages):
     damaged = packages / "asterisk-core-sounds-fr-g722_1.6.1-1_all.deb"
     damaged.write_bytes(damaged.read_bytes() + b"x")
     with pytest.raises(InputError, match=r"fr-g722.*SHA-256.*expected"):
-        sample_speech.fetch_packages(packages)
+        sample_packages.fetch_packages(packages)
 
 
 def test_a_downloaded_package_with_another_hash_is_an_input_error_and_is_not_kept(
@@ -98,9 +98,9 @@ def test_a_downloaded_package_with_another_hash_is_an_input_error_and_is_not_kep
         assert (names, mirror) == (["en"], "file:///mirror")
         (directory / missing.name).write_bytes(b"something else")
 
-    monkeypatch.setattr(sample_speech, "_download_from_mirror", download)
+    monkeypatch.setattr(sample_packages, "_download_from_mirror", download)
     with pytest.raises(InputError, match=r"SHA-256.*prepare --source folder:DIR"):
-        sample_speech.fetch_packages(packages, mirror="file:///mirror")
+        sample_packages.fetch_packages(packages, mirror="file:///mirror")
     assert not missing.exists()
 
 
@@ -109,16 +109,16 @@ def test_a_mirror_is_read_at_its_pool_path(packages, tmp_path):
     pool.mkdir(parents=True)
     for path in packages.iterdir():
         path.rename(pool / path.name)
-    found = sample_speech.fetch_packages(packages, mirror=(tmp_path / "mirror").as_uri())
+    found = sample_packages.fetch_packages(packages, mirror=(tmp_path / "mirror").as_uri())
     assert all(path.exists() for path in found.values())
-    assert found.keys() == sample_speech.SHA256.keys()
+    assert found.keys() == sample_packages.SHA256.keys()
 
 
 def test_without_apt_the_error_names_both_ways_and_the_way_out(packages, monkeypatch):
     next(packages.iterdir()).unlink()
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(InputError) as error:
-        sample_speech.fetch_packages(packages)
+        sample_packages.fetch_packages(packages)
     for part in ("apt-get download:", "private state directory:", "--mirror", "folder:DIR"):
         assert part in str(error.value)
 
@@ -149,11 +149,11 @@ def test_without_apt_the_error_names_both_ways_and_the_way_out(packages, monkeyp
     ],
 )
 def test_texts_are_normalised_or_left_out(text, expected):
-    assert sample_speech.normalise_transcript(text) == expected
+    assert sample_texts.normalise_transcript(text) == expected
 
 
 def test_near_equal_transcripts_are_one_group_and_others_are_not():
-    groups = sample_speech.group_transcripts(
+    groups = sample_texts.group_transcripts(
         [
             "PRESS ONE TO SEND IT",
             "PRESS TWO TO SEND IT",
@@ -175,10 +175,8 @@ def random_transcripts(seed: int) -> list[str]:
 
 def test_no_transcript_nor_its_near_copy_is_on_two_sides():
     texts = random_transcripts(0)
-    split = dict(
-        zip(texts, sample_speech.split_transcripts(texts, [1.0] * len(texts)), strict=True)
-    )
-    repeated = sample_speech.split_transcripts(texts, [1.0] * len(texts))
+    split = dict(zip(texts, sample_texts.split_transcripts(texts, [1.0] * len(texts)), strict=True))
+    repeated = sample_texts.split_transcripts(texts, [1.0] * len(texts))
     assert all(split[text] == side for text, side in zip(texts, repeated, strict=True))
     for a, b in itertools.combinations(split, 2):
         shared, longest = set(a.split()) & set(b.split()), max(len(a.split()), len(b.split()))
@@ -188,15 +186,15 @@ def test_no_transcript_nor_its_near_copy_is_on_two_sides():
 
 def test_splits_do_not_depend_on_the_order_of_the_clips():
     texts = random_transcripts(1)
-    sides = sample_speech.split_transcripts(texts, [1.0] * len(texts))
-    backward = sample_speech.split_transcripts(texts[::-1], [1.0] * len(texts))
+    sides = sample_texts.split_transcripts(texts, [1.0] * len(texts))
+    backward = sample_texts.split_transcripts(texts[::-1], [1.0] * len(texts))
     assert backward == sides[::-1]
 
 
 def test_splits_are_about_seventy_ten_twenty_by_time():
     texts = random_transcripts(2)
     seconds = [1.0 + len(text) / 10 for text in texts]
-    sides = sample_speech.split_transcripts(texts, seconds)
+    sides = sample_texts.split_transcripts(texts, seconds)
     for name, share in {"train": 0.7, "dev": 0.1, "test": 0.2}.items():
         time = sum(s for s, side in zip(seconds, sides, strict=True) if side == name)
         assert time / sum(seconds) == pytest.approx(share, abs=0.03)
@@ -204,7 +202,7 @@ def test_splits_are_about_seventy_ten_twenty_by_time():
 
 def test_one_word_prompts_and_long_groups_are_always_train():
     texts = ["A", "B", "A B C D", "E F G H"] * 10
-    sides = sample_speech.split_transcripts(texts, [1.0, 1.0, 1.0, 3.0] * 10)
+    sides = sample_texts.split_transcripts(texts, [1.0, 1.0, 1.0, 3.0] * 10)
     assert set(sides[0::4] + sides[1::4] + sides[3::4]) == {"train"}
     assert set(sides[2::4]) != {"train"}
 

@@ -8,105 +8,25 @@ same labels, one from random parameters and one from the pretrained encoder.
 from __future__ import annotations
 
 import argparse
-import itertools
-import json
-import math
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.report_figure import draw
+from w2v2_jax.report_inputs import (
+    Results,
+    Run,
+    read_evaluation,
+    read_run,
+    read_units,
+    series,
+)
 
 SAMPLE_RATE = 16_000
 SECONDS_PER_FRAME = 0.02
 NUM_EXAMPLES = 5
-
-
-class Run(NamedTuple):
-    """One workdir and its records, each with step, split and metrics."""
-
-    workdir: Path
-    records: list[dict[str, Any]]
-
-
-class Units(NamedTuple):
-    """One clip with its mask, and how often each codebook entry was chosen."""
-
-    waveform: np.ndarray  # [S]
-    mask: np.ndarray  # [T] bool
-    code_counts: np.ndarray  # [G, V]
-
-
-class Results(NamedTuple):
-    """Everything the table and the figure are made of."""
-
-    pretrain: Run
-    scratch: Run
-    finetuned: Run
-    scratch_eval: dict[str, Any]
-    finetuned_eval: dict[str, Any]
-    units: Units | None
-    num_negatives: int
-    num_codes: int
-
-
-# ---- reading -------------------------------------------------------------------------------------
-
-
-def read_run(workdir: Path) -> Run:
-    """Reads WORKDIR/metrics.jsonl; a last line cut off by a killed run is left out."""
-    path = workdir / "metrics.jsonl"
-    records = []
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; give a training workdir") from error
-    for number, line in enumerate(lines, 1):
-        try:
-            records.append(json.loads(line))
-        except ValueError as error:
-            if number < len(lines):
-                raise InputError(f"{path} line {number} is not JSON") from error
-    if not records:
-        raise InputError(f"{path} has no records: train first")
-    return Run(workdir, records)
-
-
-def read_evaluation(path: Path) -> dict[str, Any]:
-    """Reads what `w2v2_jax.evaluate --json` wrote."""
-    try:
-        evaluation = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; write it with w2v2_jax.evaluate") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON") from error
-    needed = {"wer", "cer", "wer_interval", "cer_interval", "step", "utterances"}
-    if not isinstance(evaluation, dict) or needed - evaluation.keys():
-        raise InputError(f"{path} is no evaluation: it needs {', '.join(sorted(needed))}")
-    each = {"id", "reference", "hypothesis", "wer"}
-    if not all(each <= utterance.keys() for utterance in evaluation["utterances"]):
-        raise InputError(f"{path}: each utterance needs {', '.join(sorted(each))}")
-    return evaluation
-
-
-def read_units(path: Path) -> Units:
-    """Reads an npz with waveform [S], mask [T] and code_counts [G, V]."""
-    try:
-        with np.load(path) as arrays:
-            return Units(*(arrays[name] for name in Units._fields))
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: {error}; needs {', '.join(Units._fields)}") from error
-
-
-def series(run: Run, split: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one metric, empty where the run has none."""
-    rows = [r for r in run.records if r.get("split") == split and metric in r]
-    return np.array([r["step"] for r in rows]), np.array([r[metric] for r in rows], float)
-
-
-# ---- the table -----------------------------------------------------------------------------------
 
 
 def start_and_end(run: Run, metric: str) -> tuple[str, list[float], list[int]]:
@@ -195,127 +115,6 @@ def check_comparable(results: Results) -> list[str]:
     if results.units is None:
         notes.append("note: no --units file, so the figure has no mask and no codebook panel")
     return notes
-
-
-# ---- the figure ----------------------------------------------------------------------------------
-
-COLOURS = {"blue": "#2166ac", "red": "#c8552b", "green": "#3a8f5c", "grey": "#777777"}
-STYLE = {
-    "font.size": 11,
-    "axes.titlesize": 12,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.8,
-    "legend.edgecolor": "none",
-    "legend.framealpha": 0.85,
-    "legend.fontsize": 10,
-}
-
-
-def _curve(axes, run: Run, metric: str, *, label: str, colour: str, scale: float = 1.0) -> None:
-    """Training as a thin line, validation as a line with marks."""
-    steps, values = series(run, "train", metric)
-    valid_steps, valid_values = series(run, "valid", metric)
-    if len(steps):
-        text = label if not len(valid_steps) else f"{label}, train"
-        axes.plot(steps, scale * values, color=COLOURS[colour], lw=1, alpha=0.55, label=text)
-    if len(valid_steps):
-        text = label if not len(steps) else f"{label}, validation"
-        axes.plot(
-            valid_steps, scale * valid_values, ".-", color=COLOURS[colour], lw=1.8, label=text
-        )
-
-
-def _finish(axes, title: str, *, chance: tuple[float, str] | None = None) -> None:
-    if chance:
-        axes.axhline(chance[0], color=COLOURS["grey"], ls="--", lw=1, label=chance[1])
-    axes.set_title(title)
-    axes.set_xlabel("update")
-    axes.set_ylim(bottom=0)
-    axes.margins(x=0.02)
-    axes.legend()
-
-
-def _draw_pretraining(panels: dict[str, Any], results: Results) -> None:
-    run, candidates = results.pretrain, results.num_negatives + 1
-    axes = panels["losses"]
-    _curve(axes, run, "contrastive_loss", label="contrastive", colour="blue")
-    _curve(axes, run, "diversity_loss", label="diversity", colour="red")
-    _finish(axes, "Pretraining losses", chance=(math.log(candidates), f"chance, ln {candidates}"))
-    axes = panels["accuracy"]
-    _curve(axes, run, "contrastive_accuracy", label="accuracy", colour="blue")
-    _finish(axes, "Contrastive accuracy", chance=(1 / candidates, f"chance, 1/{candidates}"))
-    axes = panels["perplexity"]
-    _curve(axes, run, "code_perplexity", label="codes chosen", colour="blue")
-    _curve(axes, run, "prob_perplexity", label="probabilities", colour="red")
-    limit = (results.num_codes, f"all {results.num_codes} codes")
-    _finish(axes, "Codebook perplexity", chance=limit)
-
-
-def _draw_finetuning(panels: dict[str, Any], results: Results) -> None:
-    for name, metric, scale in (("ctc", "loss", 1.0), ("cer", "cer", 100.0)):
-        axes = panels[name]
-        pair = (results.scratch, "from scratch", "red"), (results.finetuned, "pretrained", "blue")
-        for run, label, colour in pair:
-            _curve(axes, run, metric, label=label, colour=colour, scale=scale)
-    _finish(panels["ctc"], "Fine-tuning: CTC loss")
-    _finish(panels["cer"], "Fine-tuning: character error rate, %")
-
-
-def _draw_units(panels: dict[str, Any], units: Units) -> None:
-    import librosa
-
-    axes = panels["codes"]
-    colours = itertools.cycle(COLOURS.values())
-    for number, (counts, colour) in enumerate(zip(units.code_counts, colours, strict=False), 1):
-        used = f"codebook {number}: {np.count_nonzero(counts)} of {len(counts)} used"
-        ranks = np.arange(1, len(counts) + 1)
-        axes.plot(ranks, np.sort(counts)[::-1], color=colour, lw=2, label=used)
-    _finish(axes, "Codebook use")
-    axes.set_xlabel("entry of each codebook, by rank")
-    axes.set_ylabel("times chosen")
-
-    axes = panels["mask"]
-    mel = librosa.feature.melspectrogram(
-        y=units.waveform.astype(np.float32), sr=SAMPLE_RATE, n_fft=512, hop_length=160, n_mels=80
-    )
-    decibels = 10 * np.log10(np.maximum(mel, mel.max() * 1e-7 + 1e-12))  # [80, frames]
-    seconds = len(units.waveform) / SAMPLE_RATE
-    axes.imshow(decibels, origin="lower", aspect="auto", cmap="magma", extent=(0, seconds, 0, 80))
-    edges = np.flatnonzero(np.diff(np.pad(units.mask.astype(int), 1))).reshape(-1, 2)
-    for first, end in edges * SECONDS_PER_FRAME:
-        axes.axvspan(first, end, color="white", alpha=0.55, lw=0)
-    axes.set_title(f"Log-mel spectrogram of a test clip, {units.mask.mean():.0%} masked (pale)")
-    axes.set(xlabel="seconds", ylabel="mel band", xlim=(0, seconds))
-    axes.grid(False)
-
-
-def draw(results: Results, path: Path) -> None:
-    """Writes the figure: 1600 x 1200 pixels, or 1600 x 800 without the units."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    top = ["losses"] * 2 + ["accuracy"] * 2 + ["perplexity"] * 2
-    rows = [top, ["ctc"] * 3 + ["cer"] * 3]
-    if results.units is not None:
-        rows = [top, ["ctc"] * 2 + ["cer"] * 2 + ["codes"] * 2, ["mask"] * 6]
-    with pyplot.rc_context(STYLE):
-        figure, panels = pyplot.subplot_mosaic(
-            rows, figsize=(16, 4 * len(rows)), dpi=100, layout="constrained"
-        )
-        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
-        _draw_pretraining(panels, results)
-        _draw_finetuning(panels, results)
-        if results.units is not None:
-            _draw_units(panels, results.units)
-        figure.savefig(path)
-        pyplot.close(figure)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,0 +1,90 @@
+"""What the quickstart's report is made of: metrics of runs, evaluations, codebook use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from w2v2_jax.errors import InputError
+
+
+class Run(NamedTuple):
+    """One workdir and its records, each with step, split and metrics."""
+
+    workdir: Path
+    records: list[dict[str, Any]]
+
+
+class Units(NamedTuple):
+    """One clip with its mask, and how often each codebook entry was chosen."""
+
+    waveform: np.ndarray  # [S]
+    mask: np.ndarray  # [T] bool
+    code_counts: np.ndarray  # [G, V]
+
+
+class Results(NamedTuple):
+    """Everything the table and the figure are made of."""
+
+    pretrain: Run
+    scratch: Run
+    finetuned: Run
+    scratch_eval: dict[str, Any]
+    finetuned_eval: dict[str, Any]
+    units: Units | None
+    num_negatives: int
+    num_codes: int
+
+
+def read_run(workdir: Path) -> Run:
+    """Reads WORKDIR/metrics.jsonl; a last line cut off by a killed run is left out."""
+    path = workdir / "metrics.jsonl"
+    records = []
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give a training workdir") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            if number < len(lines):
+                raise InputError(f"{path} line {number} is not JSON") from error
+    if not records:
+        raise InputError(f"{path} has no records: train first")
+    return Run(workdir, records)
+
+
+def read_evaluation(path: Path) -> dict[str, Any]:
+    """Reads what `w2v2_jax.evaluate --json` wrote."""
+    try:
+        evaluation = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; write it with w2v2_jax.evaluate") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON") from error
+    needed = {"wer", "cer", "wer_interval", "cer_interval", "step", "utterances"}
+    if not isinstance(evaluation, dict) or needed - evaluation.keys():
+        raise InputError(f"{path} is no evaluation: it needs {', '.join(sorted(needed))}")
+    each = {"id", "reference", "hypothesis", "wer"}
+    if not all(each <= utterance.keys() for utterance in evaluation["utterances"]):
+        raise InputError(f"{path}: each utterance needs {', '.join(sorted(each))}")
+    return evaluation
+
+
+def read_units(path: Path) -> Units:
+    """Reads an npz with waveform [S], mask [T] and code_counts [G, V]."""
+    try:
+        with np.load(path) as arrays:
+            return Units(*(arrays[name] for name in Units._fields))
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: {error}; needs {', '.join(Units._fields)}") from error
+
+
+def series(run: Run, split: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of one metric, empty where the run has none."""
+    rows = [r for r in run.records if r.get("split") == split and metric in r]
+    return np.array([r["step"] for r in rows]), np.array([r[metric] for r in rows], float)
