@@ -22,9 +22,9 @@ Got (2026-11-23, CPU, seed 1):
     pretrained encoder is *worse*: the third expectation is not met. Its context vectors have an
     effective rank of 4 of 192 (mean cosine .84; the residual stream grows from 2 to 16 RMS).
     Seeds 2 and 3, `,gpu`: not run.
-Tried and worse for pretraining (same audio, first 100 to 700 updates): feature penalty 10 or GroupNorm
-extractor, stuck at chance; diversity weight .02 to .05, perplexity falls below 50; targets at the full
-rate, collapse to 2 codes or stuck; final fine-tuning rates of 3e-4 and 3e-3, no better.
+Tried and worse for pretraining (same audio, first 100 to 700 updates): feature penalty 10 or
+GroupNorm extractor, stuck at chance; diversity weight .02 to .05, perplexity below 50; targets at
+the full rate, stuck or collapsed to 2 codes. Fine-tuning at 3e-4 or 3e-3 was no better.
 
 Differences from the paper: 2 M parameters; diversity weight as in the paper but no feature penalty,
 no dropout; quantizer and features at a twentieth and a fifth of the rate; temperature down to .5 in
