@@ -21,6 +21,9 @@ Got (2026-11-23, CPU, seed 1):
     test CER 68.7 % from scratch, 76.9 % from the pretrained encoder, 700 updates each. The
     pretrained encoder is *worse*: the third expectation is not met. Its context vectors have an
     effective rank of 4 of 192 (mean cosine .84; the residual stream grows from 2 to 16 RMS).
+    With --config.model.norm_order=post and --config.schedule.peak=0.001 in pretraining: accuracy
+    .119, perplexity 75.5, effective rank 7 (cosine .50); then, scratch against pretrained, both
+    post-LN: validation CTC loss 111.8 / 99.6, test WER 100.0 / 97.5 %, test CER 73.3 / 74.7 %.
     Seeds 2 and 3, `,gpu`: not run.
 Tried and worse for pretraining (same audio, first 100 to 700 updates): feature penalty 10 or
 GroupNorm extractor, stuck at chance; diversity weight .02 to .05, perplexity below 50; targets at
