@@ -12,11 +12,12 @@ Run: bash launch/quickstart.sh does all of it. One step alone, with R=runs/mine:
     `:pretrain,gpu` and `:finetune,gpu` are the larger preset; `,smoke` is toy size.
 
 Hardware and time: 2 CPU cores (AMD EPYC, AVX-512), 19.4 min from nothing, installs included: 1.5 to
-the first update, 8.5 pretraining at 85 audio-s/s, 4.3 each fine-tuning.
+the first update, 8.0 pretraining at 85 audio-s/s, 4.5 each fine-tuning.
 
 Expected: contrastive accuracy on validation at least 10 times chance (1/101), code perplexity above
 50 of 640, and a lower character error rate (CER) from the pretrained encoder than from scratch.
 Got (2026-11-23, CPU, seed 1):
+    (labels: the 12 of 16 min that are in clips of at most 16 s)
     accuracy .165 (16.7 times chance), code perplexity 63.0 after 1500 updates;
     test CER 68.7 % from scratch, 76.9 % from the pretrained encoder, 700 updates each. The
     pretrained encoder is *worse*: the third expectation is not met. Its context vectors have an

@@ -12,13 +12,17 @@ for flag in FLAGS:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
 
 import dataclasses  # noqa: E402
+from pathlib import Path  # noqa: E402
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from interop_cases import PRETRAINING, VOCABULARY, random_checkpoint  # noqa: E402
 
 from w2v2_jax import partition  # noqa: E402
 from w2v2_jax.batch import Batch  # noqa: E402
+from w2v2_jax.checkpoint import Loaded  # noqa: E402
+from w2v2_jax.interop import hugging_face  # noqa: E402
 from w2v2_jax.models.config import ModelConfig  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -87,3 +91,22 @@ def make_batch():
         return Batch(waveforms, lengths, weights, text.astype(np.int32), num_labels)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def tuned(tiny) -> Loaded:
+    """A fine-tuned checkpoint with random parameters."""
+    return random_checkpoint(tiny, parts=("encoder", "head"), vocabulary=VOCABULARY)
+
+
+@pytest.fixture(scope="module")
+def pretrained(tiny) -> Loaded:
+    """A pretraining checkpoint with random parameters."""
+    return random_checkpoint(tiny, parts=PRETRAINING)
+
+
+@pytest.fixture
+def folder(tuned, tmp_path) -> Path:
+    """A Hugging Face directory that a test may damage."""
+    hugging_face.save(tuned, tmp_path / "hf")
+    return tmp_path / "hf"

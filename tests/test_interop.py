@@ -21,30 +21,12 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from w2v2_jax import checkpoint, convert, export
-from w2v2_jax.checkpoint import Loaded
 from w2v2_jax.data.vocabulary import LIBRISPEECH, SPECIALS, Vocabulary
 from w2v2_jax.errors import run_command
 from w2v2_jax.inference import load_any
 from w2v2_jax.interop import hugging_face, names, safetensors_file
 
 GOLDEN = Path(__file__).parent / "golden"
-
-
-@pytest.fixture(scope="module")
-def tuned(tiny) -> Loaded:
-    return random_checkpoint(tiny, parts=("encoder", "head"), vocabulary=VOCABULARY)
-
-
-@pytest.fixture(scope="module")
-def pretrained(tiny) -> Loaded:
-    return random_checkpoint(tiny, parts=PRETRAINING)
-
-
-@pytest.fixture
-def folder(tuned, tmp_path) -> Path:
-    """A Hugging Face directory that a test may damage."""
-    hugging_face.save(tuned, tmp_path / "hf")
-    return tmp_path / "hf"
 
 
 @pytest.mark.parametrize(

@@ -4,32 +4,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from interop_cases import ENCODER, PRETRAINING, VOCABULARY, edit, random_checkpoint
+from interop_cases import ENCODER, edit, random_checkpoint
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from w2v2_jax import convert, export
-from w2v2_jax.checkpoint import Loaded
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.interop import hugging_face, safetensors_file
 from w2v2_jax.models.config import model_config
-
-
-@pytest.fixture(scope="module")
-def tuned(tiny) -> Loaded:
-    return random_checkpoint(tiny, parts=("encoder", "head"), vocabulary=VOCABULARY)
-
-
-@pytest.fixture(scope="module")
-def pretrained(tiny) -> Loaded:
-    return random_checkpoint(tiny, parts=PRETRAINING)
-
-
-@pytest.fixture
-def folder(tuned, tmp_path) -> Path:
-    """A Hugging Face directory that a test may damage."""
-    hugging_face.save(tuned, tmp_path / "hf")
-    return tmp_path / "hf"
 
 
 def _truncate(folder: Path) -> None:

@@ -148,9 +148,9 @@ class Model:
             load_audio(x) if isinstance(x, (str, Path)) else np.asarray(x, np.float32)
             for x in inputs
         ]
-        least = next(n for n in range(1, 100_000) if frame_counts(n, self._layers) > 0)
+        conv_layers = self.description.model.conv_layers
         for name, waveform in zip(names, waveforms, strict=True):
-            if len(waveform) < least:
+            if frame_counts(len(waveform), conv_layers) < 1:
                 raise InputError(f"{name}: {len(waveform)} samples are too short for one frame")
         results: list[Result | None] = [None] * len(inputs)
         symbols = self.description.vocabulary.symbols if self.description.vocabulary else ()
@@ -163,10 +163,6 @@ class Model:
                 decoding.words(alignment, symbols, seconds_per_frame=seconds),
             )
         return results
-
-    @property
-    def _layers(self):
-        return self.description.model.conv_layers
 
 
 def _bucket(samples: int) -> int:
