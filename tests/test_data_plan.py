@@ -143,6 +143,16 @@ def test_concatenate_uses_every_sample_exactly_once_when_rows_divide_the_audio()
         assert (coverage(plan, lengths, steps.tolist()) == 1).all()
 
 
+def test_concatenate_joins_the_clips_of_one_speaker():
+    speakers = np.random.default_rng(1).integers(0, 3, 300).astype(np.uint64) * 10**15
+    options = {"mode": "concatenate", "lengths": [5_000] * 300, "speakers": speakers}
+    plan = make_plan(**options)
+    rows = [row for k in range(plan.steps_per_epoch) for row in plan.batch(k).rows]
+    mixed = [len({speakers[s.utterance] for s in row}) > 1 for row in rows]
+    assert len(rows) > 30
+    assert sum(mixed) <= 3, "only where one speaker's clips end may a row hold two voices"
+
+
 def test_concatenate_repeats_only_what_fills_the_last_rows():
     lengths = corpus_lengths[:100]
     plan = make_plan(mode="concatenate", lengths=lengths)

@@ -9,7 +9,7 @@ import soundfile
 
 from w2v2_jax import prepare as command
 from w2v2_jax.data.prepare import held_out_split, prepare
-from w2v2_jax.data.store import CorpusWriter, Entry, list_splits, open_corpus
+from w2v2_jax.data.store import CorpusWriter, Entry, list_splits, open_corpus, string_hashes
 from w2v2_jax.errors import InputError, run_command
 
 RNG = np.random.default_rng(0)
@@ -318,3 +318,12 @@ def test_ids_pick_utterances_whatever_their_folder_and_suffix(tmp_path):
     assert sorted(corpus.id(i)[3:14] for i in range(len(corpus))) == ["19-198-0001", "26-495-0002"]
     (tmp_path / "ids.txt").write_text("")
     assert run_command(command.main, [*options, "--ids", str(tmp_path / "ids.txt")]) == 2
+
+
+def test_speaker_numbers_follow_the_name_alone():
+    names = ["ab", "ba", "", "ab", "b", "ä"]
+    blob = np.frombuffer("".join(names).encode(), np.uint8)
+    ends = np.cumsum([len(name.encode()) for name in names])
+    numbers = string_hashes(blob, ends)
+    assert numbers[0] == numbers[3]
+    assert len(set(numbers.tolist())) == 5

@@ -14,7 +14,7 @@ EDGES_SECONDS = (0.1, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 600)
 TOO_SHORT, TOO_LONG = -1, -2
 MODES = {
     "crop": "random crops of exactly the bucket, never padded (pretraining)",
-    "concatenate": "short clips joined end to end into rows without padding (pretraining)",
+    "concatenate": "clips of one speaker joined end to end into rows without padding (pretraining)",
     "pad": "whole utterances, zero padded up to the bucket (CTC)",
 }
 

@@ -106,10 +106,20 @@ def bucketed_epoch(num_samples, buckets, *, seed: int, epoch: int, mode: str) ->
     return BucketedEpoch(num_samples, shuffled, order, ends, key, mode)
 
 
-def stream_epoch(num_samples, buckets, *, seed: int, epoch: int, mode: str) -> StreamEpoch:
-    """Tables of an epoch in mode "concatenate"."""
+def stream_epoch(
+    num_samples, buckets, *, seed: int, epoch: int, speakers: np.ndarray | None
+) -> StreamEpoch:
+    """Tables of an epoch in mode "concatenate".
+
+    Each speaker's clips stand together, speakers and clips in random order: the negatives of a
+    row are to come from the voice of its positives, as they do within one utterance.
+    """
     rng = np.random.default_rng((seed, epoch, ORDER))
-    bucket = buckets[0]._replace(utterances=_shuffled(rng, buckets[0].utterances))
+    utterances = _shuffled(rng, buckets[0].utterances)
+    if speakers is not None:
+        turn = rng.permutation(int(speakers.max()) + 1)[speakers[utterances]]
+        utterances = utterances[np.argsort(turn, kind="stable")]
+    bucket = buckets[0]._replace(utterances=utterances)
     ends = np.cumsum(num_samples[bucket.utterances], dtype=np.int64)
     rows = -(-int(ends[-1]) // bucket.samples)
     rows = -(-rows // bucket.rows) * bucket.rows

@@ -70,6 +70,7 @@ class DataConfig:
             batch_samples=round(self.batch_seconds * SAMPLE_RATE),
             row_multiple=self.row_multiple,
             min_samples=round(self.min_seconds * SAMPLE_RATE),
+            speakers=corpus.speakers if self.mode == "concatenate" else None,
         )
 
     def valid_plan(self, corpus: Corpus) -> EvaluationPlan:

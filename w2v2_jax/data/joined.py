@@ -46,6 +46,11 @@ class JoinedCorpus:
         """[N] float32, as in `Corpus`."""
         return np.concatenate([part.std for part in self.parts])
 
+    @functools.cached_property
+    def speakers(self) -> np.ndarray:
+        """[N] uint64, as in `Corpus`."""
+        return np.concatenate([part.speakers for part in self.parts])
+
     def id(self, i: int) -> str:
         part, index = self._locate(i)
         return part.id(index)

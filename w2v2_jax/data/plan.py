@@ -75,6 +75,7 @@ class Plan:
     bucket_samples: row lengths S; each non-empty one is a compiled shape.
     batch_samples, row_multiple: see `rows_per_batch`.
     min_samples: shorter utterances are dropped and counted.
+    speakers: [N] integers, equal for one speaker; concatenate joins a speaker's clips.
 
     Every epoch shuffles the utterances of each bucket, cuts them into batches (the last one filled
     up by going round to the bucket's first) and shuffles the batches, so all epochs have
@@ -94,8 +95,10 @@ class Plan:
         batch_samples: int,
         row_multiple: int,
         min_samples: int,
+        speakers: np.ndarray | None = None,
     ):
         self.seed, self.mode = seed, mode
+        self.speakers = None if speakers is None else np.unique(speakers, return_inverse=True)[1]
         self.num_samples = np.asarray(num_samples)
         self.buckets, self._dropped = make_buckets(
             self.num_samples, mode, bucket_samples, batch_samples, row_multiple, min_samples
@@ -144,11 +147,14 @@ class Plan:
             if epoch not in self._epochs:
                 for old in sorted(self._epochs)[:-1]:
                     del self._epochs[old]
-                build = stream_epoch if self.mode == "concatenate" else bucketed_epoch
-                self._epochs[epoch] = build(
-                    self.num_samples, self.buckets, seed=self.seed, epoch=epoch, mode=self.mode
-                )
+                self._epochs[epoch] = self._build(epoch)
             return self._epochs[epoch]
+
+    def _build(self, epoch: int) -> Epoch:
+        place = dict(seed=self.seed, epoch=epoch)
+        if self.mode == "concatenate":
+            return stream_epoch(self.num_samples, self.buckets, speakers=self.speakers, **place)
+        return bucketed_epoch(self.num_samples, self.buckets, mode=self.mode, **place)
 
     def summary(self) -> PlanSummary:
         return summarise(self.buckets, self._dropped, self._total, self._repeated)

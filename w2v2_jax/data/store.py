@@ -106,6 +106,11 @@ class Corpus:
         """All transcripts in order."""
         return (self.text(i) for i in range(len(self)))
 
+    @functools.cached_property
+    def speakers(self) -> np.ndarray:
+        """[N] uint64, one number a speaker's name, the same in every split."""
+        return string_hashes(self._array("speaker_blob"), self._array("speaker_ends"))
+
     def read(self, i: int, start: int, length: int) -> np.ndarray:
         """[length] int16 view (no copy) of samples `start` to `start + length` of utterance i."""
         if start < 0 or start + length > self.num_samples[i]:
@@ -157,6 +162,17 @@ class Corpus:
                 raise InputError(f"{path}: cannot map the samples: {error}") from error
 
         return shard
+
+
+def string_hashes(blob: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """[N] uint64 hashes of N strings laid end to end: millions of names without a loop."""
+    starts = np.concatenate([[0], ends[:-1]]) if len(ends) else ends
+    place = np.arange(len(blob)) - np.repeat(starts, ends - starts)
+    x = blob.astype(np.uint64) + place.astype(np.uint64) * np.uint64(256) + np.uint64(1)
+    x = x * np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+    total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(x ^ (x >> np.uint64(32)))])
+    return total[ends] - total[starts]
 
 
 def open_corpus(where: str | Path) -> Corpus:
