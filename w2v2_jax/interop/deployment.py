@@ -18,7 +18,6 @@ from jax import export
 
 from w2v2_jax.checkpoint import Description, Loaded
 from w2v2_jax.errors import InputError
-
 from w2v2_jax.interop import names
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.layers import EPSILON

@@ -15,8 +15,8 @@ from safetensors.numpy import save_file
 
 from w2v2_jax.checkpoint import Description, Loaded
 from w2v2_jax.errors import InputError
-from w2v2_jax.interop import hugging_face_config as settings
 from w2v2_jax.interop import adapters, names, tokenizer
+from w2v2_jax.interop import hugging_face_config as settings
 from w2v2_jax.interop.files import Imported, read_json, read_tensors, write_json
 from w2v2_jax.models.config import ModelConfig
 
