@@ -20,7 +20,7 @@ from w2v2_jax.data.vocabulary import (
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import hugging_face, names
 from w2v2_jax.models.config import model_config
-from w2v2_jax.objectives.ctc import CTC
+from w2v2_jax.models.transformer import Adapter
 from w2v2_jax.smoke import TINY_MODEL
 
 OLD = Vocabulary((*SPECIALS, *"ABC"), "upper")
@@ -28,10 +28,10 @@ NEW = Vocabulary((*SPECIALS, *"CXA"), "upper")
 CHANNELS = 48  # Hugging Face's networks need a width other than the convolutions' 32
 
 
-def started(model, vocabulary, seed=0):
-    """Fresh parameters of a CTC network."""
-    objective = CTC(dataclasses.replace(model, scan_layers=True), len(vocabulary))
-    return partition.unbox(jax.jit(objective.init)(jax.random.key(seed)))
+def started(model, vocabulary):
+    """Parameters of a CTC network that no source has, on the device."""
+    made = random_checkpoint(model, parts=("encoder", "head"), vocabulary=vocabulary)
+    return jax.tree.map(lambda x: jnp.asarray(x + 1.0), made.params)
 
 
 def head(params):
@@ -69,15 +69,21 @@ def test_the_same_vocabulary_keeps_the_head_whole(tiny):
     assert_same(jax.device_get(after), source.params)
 
 
-def test_adapters_that_the_source_lacks_start_as_the_identity(tiny):
+def test_adapters_that_the_source_lacks_stay_fresh(tiny):
     model = dataclasses.replace(tiny, norm_order="pre")
     source = random_checkpoint(model, parts=ENCODER)
     fresh = started(dataclasses.replace(model, adapter_dim=3), OLD)
-    params, left = checkpoint.graft(fresh, source.params, where="old")
+    _, left = checkpoint.graft(fresh, source.params, where="old")
     assert [name for name in left if "adapter" not in name] == ["head/bias", "head/kernel"]
     assert sum("adapter" in name for name in left) == 6
-    up = params["encoder"]["transformer"]["layers"]["adapter"]["up"]
-    assert not jnp.any(up["kernel"]) and not jnp.any(up["bias"])
+
+
+def test_a_fresh_adapter_changes_nothing(tiny):
+    adapter = Adapter(dataclasses.replace(tiny, norm_order="pre", adapter_dim=3))
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((1, 2, tiny.d_model)), jnp.float32)
+    params = partition.unbox(adapter.init(jax.random.key(0), x))
+    assert jnp.any(params["params"]["down"]["kernel"])
+    assert not jnp.any(adapter.apply(params, x))
 
 
 def test_extending_needs_a_tuned_start():

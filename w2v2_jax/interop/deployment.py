@@ -47,6 +47,7 @@ pip install {packages}
 
 ```python
 import json
+from pathlib import Path
 
 import soundfile
 {imports}
@@ -55,7 +56,7 @@ waveform, rate = soundfile.read("clip.wav", dtype="float32")
 assert rate == 16000 and waveform.ndim == 1
 waveforms, num_samples = waveform[None], np.array([len(waveform)], np.int32)
 {call}
-symbols = json.load(open("vocabulary.json", encoding="utf-8"))["symbols"]
+symbols = json.loads(Path("vocabulary.json").read_text("utf-8"))["symbols"]
 ids = np.asarray(logits)[0, : int(frames[0])].argmax(-1).tolist()
 kept = [symbols[i] for i, before in zip(ids, [-1, *ids]) if i != before and i > 2]
 print(" ".join("".join(kept).replace("|", " ").split()))

@@ -39,7 +39,7 @@ def save(loaded: Loaded, out: str | Path) -> None:
         f"{', '.join(deployment.PLATFORMS)}), `{WEIGHTS}` its parameters by name.",
         packages="jax safetensors soundfile",
         imports="import jax\nimport numpy as np\nfrom safetensors.numpy import load_file\n",
-        load=f'model = jax.export.deserialize(bytearray(open("{PROGRAM}", "rb").read()))\n'
+        load=f'model = jax.export.deserialize(bytearray(Path("{PROGRAM}").read_bytes()))\n'
         f'weights = jax.device_put(load_file("{WEIGHTS}"))\n'
         "call = jax.jit(model.call)  # compiles once a shape: pad to a few lengths",
         call="logits, frames = call(weights, waveforms, num_samples)",
