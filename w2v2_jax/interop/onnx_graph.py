@@ -17,7 +17,7 @@ import numpy as np
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.layers import EPSILON
 
-OPSET = 23  # Gelu is of 20; the newest that onnxruntime 1.23 and later support in full
+OPSET = 23  # Gelu asks for 20; tested with onnxruntime 1.32
 IR_VERSION = 11
 MASKED = np.float32(-1e30)
 

@@ -17,7 +17,7 @@ from w2v2_jax.checkpoint import Loaded
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import deployment, names
 
-STABLEHLO_VERSION = "1.9.0"  # of January 2025; TensorFlow 2.20 and newer read it
+STABLEHLO_VERSION = "1.9.0"  # TensorFlow 2.21 reads up to 1.13
 PLATFORMS = ("cpu", "cuda", "tpu")  # those TensorFlow knows by these names
 
 

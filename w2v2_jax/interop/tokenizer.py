@@ -103,7 +103,8 @@ def _ids(folder: Path, settings: dict[str, Any]) -> dict[str, int]:
         if language not in ids:
             raise InputError(
                 f"{folder}/vocab.json has a vocabulary a language ({', '.join(sorted(ids)[:5])}, "
-                "...) and tokenizer_config.json no target_lang that picks one; choose with --language"
+                "...) and tokenizer_config.json no target_lang that picks one; "
+                "choose one with --language"
             )
         ids = dict(ids[language])
     if (folder / "added_tokens.json").is_file():
