@@ -151,7 +151,8 @@ def test_pretraining_continues_from_a_hugging_face_directory_with_its_quantizer(
 ):
     source = saved(tmp_path / "hf", parts=PRETRAINING)
     # The first update of a polynomial schedule has rate 0: what it leaves is what it started from.
-    workdir, after = run("continue_pretraining.py:large", tmp_path / "hf", **{"train.steps": 1, "schedule.warmup": 1})
+    once = {"train.steps": 1, "schedule.warmup": 1}
+    workdir, after = run("continue_pretraining.py:large", tmp_path / "hf", **once)
     assert "fresh: nothing" in capsys.readouterr().err
     assert_same(after.params, source)
     _, tuned = run("adapt.py:language", workdir)
