@@ -23,6 +23,8 @@ RECIPES = [
         for model in ("base", "large", "lv60k")
         for labels in ("10m", "1h", "10h", "100h", "960h")
     ),
+    *(f"continue_pretraining.py:{name}" for name in ("base", "large")),
+    *(f"adapt.py:{name}" for name in ("language", "extend", "adapter")),
 ]
 
 
@@ -43,10 +45,11 @@ def build(config: dict) -> experiment.Experiment:
 
 @pytest.mark.parametrize("spec", RECIPES)
 def test_every_recipe_reads_and_builds_at_full_size_and_at_toy_size(spec):
-    full = build(train.load_config(f"{ROOT}/experiments/{spec}"))
-    toy = build(smoke(spec))
+    config = train.load_config(f"{ROOT}/experiments/{spec}")
+    inherits = config["model"]["family"] == "inherit"
+    full, toy = build(config), build(smoke(spec))
     assert toy.model.d_model == 32 and full.model.d_model > 32
-    assert toy.model.extractor_norm == full.model.extractor_norm or "finetune" in spec
+    assert toy.model.extractor_norm == full.model.extractor_norm or inherits
     assert type(toy.objective) is type(full.objective)
 
 

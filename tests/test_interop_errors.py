@@ -45,7 +45,7 @@ DAMAGE = {
     "heads": (_config(num_attention_heads=3), "num_heads=3"),
     "sizes": (_config(intermediate_size=33), r"intermediate_dense.*\[33"),
     "foreign": (_config(model_type="hubert"), "model_type='hubert'"),
-    "adapter": (_config(adapter_attn_dim=16), "adapter_attn_dim=16"),
+    "adapter": (_config(add_adapter=True), "add_adapter=True"),
     "activation": (_config(hidden_act="relu"), "hidden_act='relu'"),
     "conv lists": (_config(conv_kernel=[10, 3]), "config.json"),
     "wrong type": (_config(hidden_size="many"), "config.json"),

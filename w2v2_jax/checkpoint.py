@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
@@ -24,6 +26,7 @@ logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of its own defa
 
 FORMAT = 1
 FOLDER = "checkpoints"
+ADAPTER = "/layers/adapter/"
 
 
 class Description(NamedTuple):
@@ -184,10 +187,14 @@ def load(path: str | Path) -> Loaded:
     return Loaded(step, describe(items["model"], str(step)), jax.device_get(items["params"]))
 
 
-def graft(params, source, *, where: str) -> tuple[Any, list[str]]:
+def graft(
+    params, source, *, where: str, rows: tuple[int | None, ...] | None = None
+) -> tuple[Any, list[str]]:
     """Puts a source's parameters into `params` where both have them; lists those left fresh.
 
-    The encoder must be there whole. Raises InputError for a missing tensor or another shape.
+    The encoder must be there whole, but for adapters. rows: for each of our CTC symbols the row
+    of the source's head that has it, None for a symbol it lacks; without `rows` a head is taken
+    as it stands. Raises InputError for a missing tensor or another shape.
     """
     flat = {_name(p): x for p, x in jax.tree_util.tree_leaves_with_path(source)}
     fresh = []
@@ -195,18 +202,25 @@ def graft(params, source, *, where: str) -> tuple[Any, list[str]]:
     def take(path, leaf):
         name = _name(path)
         if name not in flat:
-            if name.startswith("encoder/"):
+            if name.startswith("encoder/") and ADAPTER not in name:
                 raise InputError(f"{where} has no {name}; is it a wav2vec 2.0 encoder?")
             fresh.append(name)
             return leaf
+        if rows is not None and name.startswith("head/"):
+            return take_rows(leaf, flat[name], rows)
         if flat[name].shape != leaf.shape:
-            if name.startswith("head/"):
-                fresh.append(name)
-                return leaf
             raise InputError(f"{where}: {name} is {flat[name].shape}, the model has {leaf.shape}")
         return jax.device_put(flat[name].astype(leaf.dtype), leaf.sharding)
 
     return jax.tree_util.tree_map_with_path(take, params), fresh
+
+
+def take_rows(leaf: jax.Array, source, rows: tuple[int | None, ...]) -> jax.Array:
+    """leaf [..., C] with the entries of source [..., C'] that `rows` names, others as they are."""
+    known = np.array([row is not None for row in rows]).reshape((1,) * (leaf.ndim - 1) + (-1,))
+    taken = np.asarray(source)[..., np.array([row or 0 for row in rows])].astype(leaf.dtype)
+    choose = lambda leaf, taken: jnp.where(known, taken, leaf)  # noqa: E731
+    return jax.jit(choose, out_shardings=leaf.sharding)(leaf, taken)
 
 
 def _name(path) -> str:

@@ -6,6 +6,7 @@ python -m w2v2_jax.convert --from hf|safetensors --input PATH --out DIR
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from pathlib import Path
 
@@ -21,13 +22,19 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--from", required=True, dest="source", metavar="|".join(IMPORTERS))
     parser.add_argument("--input", required=True, type=Path, metavar="PATH")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--language", help="hf: whose adapters and head to take (MMS), as `fra`")
     arguments = parser.parse_args(argv)
     if arguments.source not in IMPORTERS:
         raise InputError(
             f"--from {arguments.source} is not known; use one of {', '.join(IMPORTERS)}"
         )
+    read = IMPORTERS[arguments.source]
+    if arguments.language is not None:
+        if arguments.source != "hf":
+            raise InputError("--language goes with --from hf")
+        read = functools.partial(hugging_face.read, language=arguments.language)
     with new_output(arguments.out) as partial:
-        imported = IMPORTERS[arguments.source](arguments.input)
+        imported = read(arguments.input)
         native.write_initial(partial, imported.loaded)
     print(f"read {arguments.input}: {imported.loaded.description.objective} checkpoint")
     print(

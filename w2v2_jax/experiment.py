@@ -57,7 +57,8 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class VocabularyConfig:
-    """name: "librispeech", "from_transcripts" (case and min_count decide) or a JSON file."""
+    """name: "librispeech", "from_transcripts" (case and min_count decide), "extend" (init_from's
+    and the transcripts' further characters) or a JSON file."""
 
     name: str = "librispeech"
     case: str | None = None

@@ -1,6 +1,6 @@
 """Command line: a checkpoint becomes another framework's files.
 
-python -m w2v2_jax.export --checkpoint DIR --to hf|safetensors --out PATH
+python -m w2v2_jax.export --checkpoint DIR --to hf|safetensors|onnx|stablehlo|savedmodel --out PATH
 """
 
 from __future__ import annotations
@@ -12,10 +12,23 @@ from pathlib import Path
 
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import load_any
-from w2v2_jax.interop import hugging_face, names, safetensors_file
+from w2v2_jax.interop import (
+    hugging_face,
+    names,
+    onnx_file,
+    safetensors_file,
+    saved_model,
+    stablehlo,
+)
 from w2v2_jax.interop.files import new_output, print_written
 
-EXPORTERS = {"hf": hugging_face.save, "safetensors": safetensors_file.save}
+EXPORTERS = {
+    "hf": hugging_face.save,
+    "safetensors": safetensors_file.save,
+    "onnx": onnx_file.save,
+    "stablehlo": stablehlo.save,
+    "savedmodel": saved_model.save,
+}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -28,6 +41,7 @@ def main(argv: list[str] | None = None) -> None:
         action="store_true",
         help="hf: name the positional convolution's weights weight_g and weight_v",
     )
+    parser.add_argument("--int8", action="store_true", help="onnx: 8-bit weights")
     arguments = parser.parse_args(argv)
     if arguments.to not in EXPORTERS:
         raise InputError(f"--to {arguments.to} is not known; use one of {', '.join(EXPORTERS)}")
@@ -36,6 +50,10 @@ def main(argv: list[str] | None = None) -> None:
         if arguments.to != "hf":
             raise InputError("--legacy-weight-norm goes with --to hf")
         export = functools.partial(hugging_face.save, legacy_weight_norm=True)
+    if arguments.int8:
+        if arguments.to != "onnx":
+            raise InputError("--int8 goes with --to onnx")
+        export = functools.partial(onnx_file.save, int8=True)
     with new_output(arguments.out) as partial:
         loaded = load_any(arguments.checkpoint)
         export(loaded, partial)

@@ -25,12 +25,20 @@ EPSILON = 1e-5
 BUCKETS_SECONDS = (1, 2, 4, 6, 8, 12, 16, 20, 25, 30, 40, 60)  # one compiled shape each
 
 
-def load_any(path: str | Path) -> Loaded:
-    """A workdir, one step's directory or an exported Hugging Face directory -> its parts."""
+def load_any(path: str | Path, *, language: str | None = None) -> Loaded:
+    """A workdir, one step's directory or an exported Hugging Face directory -> its parts.
+
+    language: whose adapters and head to take from a Hugging Face directory with a choice (MMS).
+    """
     if (Path(path) / "config.json").is_file() and _is_hugging_face(Path(path)):
         from w2v2_jax.interop import hugging_face
 
-        return hugging_face.load(path)
+        return hugging_face.load(path, language=language)
+    if language is not None:
+        raise InputError(
+            f"{path} is no Hugging Face directory with adapters; language={language!r} is "
+            "chosen when such a one is converted or loaded"
+        )
     return checkpoint.load(path)
 
 
@@ -173,7 +181,7 @@ def _bucket(samples: int) -> int:
     return -(-samples // (60 * SAMPLE_RATE)) * 60 * SAMPLE_RATE
 
 
-def load(path: str | Path) -> Model:
-    """Anything --checkpoint takes -> a Model ready to use."""
-    loaded = load_any(path)
+def load(path: str | Path, *, language: str | None = None) -> Model:
+    """Anything --checkpoint takes -> a Model ready to use; language as in `load_any`."""
+    loaded = load_any(path, language=language)
     return Model(loaded.path, loaded.description, jax.device_put(loaded.params))

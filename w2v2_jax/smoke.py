@@ -14,7 +14,7 @@ def shrink(config):
     config.model.update({**TINY_MODEL, "dtype": "float32", "scan_layers": False, "remat": "none"})
     if config.model.family == "inherit":
         config.model.family = "small"
-        config.init_from = ""
+    config.init_from = ""
     if "diversity_group_rows" in config.objective:
         config.objective.diversity_group_rows = 2
     if "freeze_updates" in config.objective:

@@ -14,9 +14,17 @@ from pathlib import Path
 import jax
 
 from w2v2_jax import checkpoint, experiment, loop
+from w2v2_jax.checkpoint import Loaded
 from w2v2_jax.data.feed import Feed, train_feed, valid_feed
 from w2v2_jax.data.joined import open_splits
-from w2v2_jax.data.vocabulary import Vocabulary, make_vocabulary
+from w2v2_jax.data.vocabulary import (
+    EXTEND,
+    FROM_TRANSCRIPTS,
+    Vocabulary,
+    extend_vocabulary,
+    make_vocabulary,
+    shared_rows,
+)
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment import Settings
 from w2v2_jax.inference import load_any
@@ -56,14 +64,41 @@ def override(config: dict, overrides: list[str]) -> None:
 
 
 def choose_vocabulary(settings: Settings, inherited: Vocabulary | None) -> Vocabulary | None:
-    """The vocabulary of a CTC run, None when pretraining; a tuned start keeps its own."""
+    """The vocabulary of a CTC run, None when pretraining; a tuned start keeps its own, or adds
+    the transcripts' further characters to it ("extend")."""
     if settings.kind != "ctc":
         return None
     if inherited is not None and "vocabulary" not in settings.raw:
         return inherited
     chosen = settings.vocabulary
-    texts = open_splits(settings.data.train).texts() if chosen.name == "from_transcripts" else ()
+    if chosen.name == EXTEND:
+        if inherited is None:
+            raise InputError(
+                "config.vocabulary.name='extend' needs config.init_from to be a tuned checkpoint; "
+                "use 'from_transcripts'"
+            )
+        texts = open_splits(settings.data.train).texts()
+        return extend_vocabulary(inherited, texts, min_count=chosen.min_count)
+    texts = open_splits(settings.data.train).texts() if chosen.name == FROM_TRANSCRIPTS else ()
     return make_vocabulary(chosen.name, texts, case=chosen.case, min_count=chosen.min_count)
+
+
+def warm_start(params, source: Loaded, vocabulary: Vocabulary | None, *, where: str):
+    """The parameters with the source's in them; a CTC head is taken over symbol by symbol."""
+    rows, old = None, source.description.vocabulary
+    if vocabulary is not None and old is not None and vocabulary.symbols != old.symbols:
+        rows = shared_rows(vocabulary, old)
+    params, fresh = checkpoint.graft(params, source.params, where=where, rows=rows)
+    print(f"started from {source.path}; fresh: {', '.join(fresh) or 'nothing'}", file=sys.stderr)
+    if rows is not None:
+        new = [s for s, row in zip(vocabulary.symbols, rows, strict=True) if row is None]
+        dropped = [s for s in old.symbols if s not in vocabulary.symbols]
+        print(
+            f"head: {len(rows) - len(new)} symbols keep their weights; fresh: "
+            f"{' '.join(new) or 'none'}; dropped: {' '.join(dropped) or 'none'}",
+            file=sys.stderr,
+        )
+    return params
 
 
 def report_unknown(feed: Feed) -> None:
@@ -107,12 +142,8 @@ def main(argv: list[str] | None = None) -> None:
         loop.save_config(arguments.workdir, raw)
         start = built.init()
         if source:
-            params, fresh = checkpoint.graft(start.params, source.params, where=settings.init_from)
+            params = warm_start(start.params, source, vocabulary, where=settings.init_from)
             start = start._replace(params=params)
-            print(
-                f"started from {source.path}; fresh: {', '.join(fresh) or 'nothing'}",
-                file=sys.stderr,
-            )
         outcome = loop.run(
             built,
             train,

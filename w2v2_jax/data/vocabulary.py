@@ -107,11 +107,24 @@ def build_vocabulary(texts: Iterable[str], *, case: str, min_count: int) -> Voca
     return Vocabulary(SPECIALS + kept, case)
 
 
+def extend_vocabulary(old: Vocabulary, texts: Iterable[str], *, min_count: int) -> Vocabulary:
+    """The old symbols in their rows, then the characters of the texts they lack, most frequent
+    first; characters seen less than `min_count` times stay unknown."""
+    new = tuple(c for c, n in old.unknown(texts).items() if n >= min_count)
+    return Vocabulary(old.symbols + new, old.case)
+
+
+def shared_rows(new: Vocabulary, old: Vocabulary) -> tuple[int | None, ...]:
+    """For each symbol of `new` the row `old` has it in, None where it has not."""
+    rows = {symbol: row for row, symbol in enumerate(old.symbols)}
+    return tuple(rows.get(symbol) for symbol in new.symbols)
+
+
 # Rows of every released LibriSpeech checkpoint (fairseq dict.ltr.txt after its four specials).
 LIBRISPEECH = Vocabulary((*SPECIALS, *"ETAONIHSRDLUMWCFGYPBVK'XJQZ"), "upper")
 
 VOCABULARIES = {"librispeech": LIBRISPEECH}
-FROM_TRANSCRIPTS = "from_transcripts"
+FROM_TRANSCRIPTS, EXTEND = "from_transcripts", "extend"
 
 
 def make_vocabulary(
@@ -127,5 +140,5 @@ def make_vocabulary(
         return build_vocabulary(texts, case=case, min_count=min_count)
     if name.endswith(".json"):
         return load_vocabulary(name)
-    known = ", ".join([*VOCABULARIES, FROM_TRANSCRIPTS, "FILE.json"])
+    known = ", ".join([*VOCABULARIES, FROM_TRANSCRIPTS, EXTEND, "FILE.json"])
     raise InputError(f"vocabulary {name!r} is unknown; use one of {known}")

@@ -15,8 +15,8 @@ from safetensors.numpy import save_file
 
 from w2v2_jax.checkpoint import Description, Loaded
 from w2v2_jax.errors import InputError
+from w2v2_jax.interop import adapters, names, tokenizer
 from w2v2_jax.interop import hugging_face_config as settings
-from w2v2_jax.interop import names, tokenizer
 from w2v2_jax.interop.files import Imported, read_json, read_tensors, write_json
 from w2v2_jax.models.config import ModelConfig
 
@@ -43,12 +43,15 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def load(path: str | Path) -> Loaded:
-    """A directory -> description and float32 parameters. Raises InputError naming what is amiss."""
-    return read(path).loaded
+def load(path: str | Path, *, language: str | None = None) -> Loaded:
+    """A directory -> description and float32 parameters. Raises InputError naming what is amiss.
+
+    language: whose adapters and head to take where there is a choice (MMS), else its own.
+    """
+    return read(path, language=language).loaded
 
 
-def read(path: str | Path) -> Imported:
+def read(path: str | Path, *, language: str | None = None) -> Imported:
     """`load`, with the names that were taken over, those left unused, and remarks."""
     path = Path(path)
     if not (path / "config.json").is_file():
@@ -56,17 +59,23 @@ def read(path: str | Path) -> Imported:
     config = read_json(path / "config.json")
     model = settings.to_model(config, where=f"{path}/config.json")
     tensors = _tensors(path)
+    if language is not None:
+        tensors = adapters.with_language(path, tensors, language, config=config)
     kind = KINDS[_architecture(config, tensors)]
     notes: list[str] = []
     if MASK_EMBEDDING not in tensors:  # files of fine-tuned models often lack it
         tensors[MASK_EMBEDDING] = np.random.default_rng(0).random(model.d_model, np.float32)
         notes.append(f"{MASK_EMBEDDING} is absent; drawn afresh, as it only matters when training")
     classes = config.get("vocab_size", 32) if kind.objective == "ctc" else 0
+    if language is not None:
+        classes = len(tensors["lm_head.bias"])  # config.json counts the default language's
     shapes = names.expected(model, parts=kind.parts, classes=classes)
     params = names.join(tensors, shapes, where=str(path))
     vocabulary = None
     if kind.objective == "ctc":
-        found = tokenizer.read(path, classes=classes, blank=config.get("pad_token_id", 0))
+        found = tokenizer.read(
+            path, classes=classes, blank=config.get("pad_token_id", 0), language=language
+        )
         vocabulary = found.vocabulary
         params["head"] = _select_rows(params["head"], found.rows, notes)
     elif 0 < model.mask_start_prob * model.mask_length < 0.2:

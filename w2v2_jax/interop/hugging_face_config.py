@@ -39,7 +39,6 @@ FIXED: dict[str, Any] = {
     "feat_extract_activation": "gelu",
     "layer_norm_eps": EPSILON,
     "add_adapter": False,
-    "adapter_attn_dim": None,
 }
 SAMPLE_RATE = 16000
 CONV_DEFAULTS = {
@@ -62,6 +61,7 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
             raise InputError(f"{where}: {name}={config[name]!r} is not supported; only {value!r}")
     conv = [config.get(name, default) for name, default in CONV_DEFAULTS.items()]
     masked = config.get("apply_spec_augment", True)
+    stable = config.get("do_stable_layer_norm", False)
     try:
         # Their mask probabilities are shares of the sequence, ours those of starting a span (T8).
         time = config.get("mask_time_prob", 0.05) / config.get("mask_time_length", 10)
@@ -69,7 +69,9 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
         model = ModelConfig(
             **{ours: config.get(theirs, default) for theirs, default, ours in FIELDS},
             conv_layers=tuple(zip(*conv, strict=True)),
-            norm_order="pre" if config.get("do_stable_layer_norm", False) else "post",
+            norm_order="pre" if stable else "post",
+            # Their post-LN blocks have no adapters, whatever this says.
+            adapter_dim=(config.get("adapter_attn_dim") or 0) if stable else 0,
             mask_start_prob=time if masked else 0.0,
             channel_mask_start_prob=channel if masked else 0.0,
         )
@@ -106,6 +108,7 @@ def from_model(model: ModelConfig) -> dict[str, Any]:
         "conv_stride": list(strides),
         "num_feat_extract_layers": len(channels),
         "do_stable_layer_norm": model.norm_order == "pre",
+        "adapter_attn_dim": model.adapter_dim or None,
         # Probabilities of 0 would drop masked_spec_embed; the switch turns masking off instead.
         "mask_time_prob": time if masked else 0.05,
         "mask_feature_prob": channel,

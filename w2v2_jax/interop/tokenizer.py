@@ -31,8 +31,10 @@ class Rows(NamedTuple):
     rows: tuple[int | None, ...]
 
 
-def read(folder: Path, *, classes: int, blank: int) -> Rows:
+def read(folder: Path, *, classes: int, blank: int, language: str | None = None) -> Rows:
     """vocab.json and tokenizer_config.json of a CTC model with `classes` rows.
+
+    language: which of a multilingual vocab.json's vocabularies, instead of target_lang's.
 
     Raises InputError where the files are absent, the rows are not characters, or the blank
     is not the padding token.
@@ -40,6 +42,8 @@ def read(folder: Path, *, classes: int, blank: int) -> Rows:
     if not (folder / "vocab.json").is_file():
         raise InputError(f"{folder} has a CTC head but no vocab.json, so its rows have no names")
     settings = _settings(folder)
+    if language is not None:
+        settings["target_lang"] = language
     ids = _ids(folder, settings)
     names = [_text(settings.get(key, default)) for key, default in SETTINGS]
     rows = [_within(ids.get(name), classes) for name in names]
@@ -99,7 +103,8 @@ def _ids(folder: Path, settings: dict[str, Any]) -> dict[str, int]:
         if language not in ids:
             raise InputError(
                 f"{folder}/vocab.json has a vocabulary a language ({', '.join(sorted(ids)[:5])}, "
-                "...) and tokenizer_config.json no target_lang that picks one"
+                "...) and tokenizer_config.json no target_lang that picks one; "
+                "choose one with --language"
             )
         ids = dict(ids[language])
     if (folder / "added_tokens.json").is_file():

@@ -31,6 +31,8 @@ class ModelConfig:
     masked_group_norm: group statistics see real frames only, so that an utterance gives the same
         output alone and in a padded batch. False gives the released code's statistics over padding.
     norm_order: "post" or "pre" layer normalisation in the Transformer.
+    adapter_dim: width of the adapter after each block (MMS: 16, one set of adapters a language);
+        0 means none. Only pre-LN networks have them.
     mask_start_prob: probability that a frame starts a span (fairseq's mask_prob / mask_length).
     feature_grad_scale: multiplies the gradient entering the feature encoder; 0 freezes it.
     dtype: compute dtype. Parameters, norms, softmax, similarities and losses stay float32.
@@ -45,6 +47,7 @@ class ModelConfig:
     num_heads: int = 12
     ffn_dim: int = 3072
     norm_order: str = "post"
+    adapter_dim: int = 0
     position_kernel: int = 128
     position_groups: int = 16
     dropout: float = 0.1
@@ -88,6 +91,10 @@ class ModelConfig:
                     f"model.{part}={getattr(self, part)} does not divide "
                     f"model.{whole}={getattr(self, whole)}"
                 )
+        if self.adapter_dim and self.norm_order != "pre":
+            raise InputError(
+                f"model.adapter_dim={self.adapter_dim} needs model.norm_order='pre'; use 0"
+            )
         for field in dataclasses.fields(self):
             rate = field.name.endswith(("dropout", "_prob", "layer_drop"))
             if rate and not 0 <= getattr(self, field.name) < 1:
@@ -130,6 +137,15 @@ FAMILIES: dict[str, dict] = {
     "xls_r_1b": dict(
         d_model=1280, num_layers=48, num_heads=16, ffn_dim=5120, code_dim=1024, final_dim=1024,
         **XLS_R, layer_drop=0.0,
+    ),
+    "mms_300m": dict(**LARGE, **XLS_R, layer_drop=0.0),
+    "mms_1b": dict(
+        d_model=1280, num_layers=48, num_heads=16, ffn_dim=5120, code_dim=1024, final_dim=1024,
+        **XLS_R, layer_drop=0.0,
+    ),
+    "mms_1b_adapters": dict(  # fine-tuned: mms-1b-fl102, mms-1b-l1107, mms-1b-all
+        d_model=1280, num_layers=48, num_heads=16, ffn_dim=5120, code_dim=1024, final_dim=1024,
+        adapter_dim=16, **XLS_R, layer_drop=0.0,
     ),
     "xls_r_2b": dict(
         d_model=1920, num_layers=48, num_heads=16, ffn_dim=7680, code_dim=1024, final_dim=1024,

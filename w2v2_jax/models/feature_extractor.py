@@ -142,7 +142,7 @@ class FeatureExtractor(nn.Module):
         config, x = self.config, waveforms
         for index in range(len(config.conv_layers)):
             layers = config.conv_layers[: index + 1]
-            frames = int(frame_counts(waveforms.shape[1], layers))
+            frames = frame_counts(waveforms.shape[1], layers)  # symbolic when exported
             if frames < 1:
                 raise ValueError(f"{waveforms.shape[1]} samples are too few for one frame")
             counts = frame_counts(num_samples, layers)

@@ -61,6 +61,25 @@ class SelfAttention(nn.Module):
         return out + out_bias[None, None].astype(dtype)
 
 
+class Adapter(nn.Module):
+    """x [B, T, D] -> norm, down to adapter_dim, ReLU, up to D (MMS; Hugging Face's
+    Wav2Vec2AttnAdapterLayer). A fresh one gives 0, so that training starts from the network as
+    it was."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, x):
+        config = self.config
+        x = LayerNorm(config.dtype, name="norm")(x)
+        x = Dense(config.adapter_dim, ("embed", None), bert_init, zeros, config.dtype, name="down")(
+            x
+        )
+        return Dense(config.d_model, (None, "embed"), zeros, zeros, config.dtype, name="up")(
+            jax.nn.relu(x)
+        )
+
+
 class TransformerLayer(nn.Module):
     """One block, post-LN (attention, add, norm, feed-forward, add, norm) or pre-LN."""
 
@@ -94,6 +113,8 @@ class TransformerLayer(nn.Module):
             name="feed_forward_out",
         )(x)
         x = residual + noise.dropout(x, config.dropout, noise.fold(keys, 3))
+        if config.adapter_dim:
+            x = x + Adapter(config, name="adapter")(x)
         return x if pre else feed_forward_norm(x)
 
 
