@@ -71,25 +71,50 @@ def make_lexicon(seen: Counter[str], vocabulary: Vocabulary, path: Path, *, min_
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="w2v2 lm", description=__doc__.splitlines()[0])
-    parser.add_argument("--text", required=True, nargs="+", metavar="FILE",
-                        help="one sentence a line, UTF-8, plain or .gz; - is standard input")
+    parser.add_argument(
+        "--text",
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="one sentence a line, UTF-8, plain or .gz; - is standard input",
+    )
     parser.add_argument("--out", required=True, type=Path, metavar="LM.arpa")
     parser.add_argument("--order", type=int, default=4)
-    parser.add_argument("--prune", type=int, nargs="+", default=[0], metavar="COUNT",
-                        help="leave out n-grams seen at most this often, one number an order")
-    parser.add_argument("--discount-fallback", action="store_true",
-                        help="discounts .5 1 1.5 where the text is too small to estimate them")
-    parser.add_argument("--vocabulary", metavar="librispeech|FILE.json",
-                        help="the CTC model's; brings the text to its case")
+    parser.add_argument(
+        "--prune",
+        type=int,
+        nargs="+",
+        default=[0],
+        metavar="COUNT",
+        help="leave out n-grams seen at most this often, one number an order",
+    )
+    parser.add_argument(
+        "--discount-fallback",
+        action="store_true",
+        help="discounts .5 1 1.5 where the text is too small to estimate them",
+    )
+    parser.add_argument(
+        "--vocabulary",
+        metavar="librispeech|FILE.json",
+        help="the CTC model's; brings the text to its case",
+    )
     parser.add_argument("--case", choices=CASES, help="case of the text without --vocabulary")
-    parser.add_argument("--characters", action="store_true",
-                        help="model letters and | instead of words, for decoding without lexicon")
+    parser.add_argument(
+        "--characters",
+        action="store_true",
+        help="model letters and | instead of words, for decoding without lexicon",
+    )
     parser.add_argument("--lexicon", type=Path, metavar="OUT", help="also write a lexicon")
     parser.add_argument("--lexicon-min-count", type=int, default=1, metavar="N")
-    parser.add_argument("--estimator", choices=ESTIMATORS, default="auto",
-                        help="auto: KenLM's lmplz when installed, else our own")
-    parser.add_argument("--memory", type=float, default=1.0, metavar="GIB",
-                        help="what sorting may take")
+    parser.add_argument(
+        "--estimator",
+        choices=ESTIMATORS,
+        default="auto",
+        help="auto: KenLM's lmplz when installed, else our own",
+    )
+    parser.add_argument(
+        "--memory", type=float, default=1.0, metavar="GIB", help="what sorting may take"
+    )
     parser.add_argument("--temporary", metavar="DIR", help="where sorted runs are kept meanwhile")
     return parser  # fmt: skip
 

@@ -190,24 +190,20 @@ def collect(
         valid = np.ones(len(counts), bool)
         for level, order in enumerate(orders, 1):
             changed |= _changes(columns[level - 1 : level + 1])
-            changed[0] = last is None or any(
-                columns[j][0] != last[j] for j in range(level + 1)
-            )
+            changed[0] = last is None or any(columns[j][0] != last[j] for j in range(level + 1))
             # `<s>` stands only at the front of an n-gram.
             valid &= columns[level - 1] != START
             index = order.add(columns[level], index, changed & valid, valid, counts)
         last = [int(column[-1]) for column in columns]
     if not all(order.parts for order in orders):
         raise InputError(
-            f"--order {layout.order}: no sentence of the text has that many words; use a lower order"
+            f"--order {layout.order}: no sentence has that many words; use a lower order"
         )
     words = np.arange(vocabulary, dtype=np.int32)
     return [Grams(words, np.zeros(vocabulary, np.int64), unigrams)] + [o.finish() for o in orders]
 
 
-def count(
-    ids: np.ndarray, *, order: int, vocabulary: int, folder: Path, rows: int
-) -> list[Grams]:
+def count(ids: np.ndarray, *, order: int, vocabulary: int, folder: Path, rows: int) -> list[Grams]:
     """N-grams of orders 1 .. order of spooled ids [M] (whole sentences).
 
     `folder` takes the sorted runs; `rows` words are sorted at once. The result holds every

@@ -60,9 +60,7 @@ def contexts(orders: Sequence[Grams]) -> list[np.ndarray]:
     return found
 
 
-def discounts(
-    adjusted: np.ndarray, *, order: int, fallback: bool
-) -> tuple[float, float, float]:
+def discounts(adjusted: np.ndarray, *, order: int, fallback: bool) -> tuple[float, float, float]:
     """D1, D2, D3+ of one order in closed form (Chen and Goodman, equation 26).
 
     Raises InputError when the text has too few different counts, unless `fallback`.
@@ -112,9 +110,7 @@ def estimate(
         discount = np.array([0.0, *d])[np.minimum(counts, 3)]
         size = len(orders[k - 1].first) if k else 1
         total = np.bincount(context[k], weights=counts, minlength=size)
-        left = np.bincount(
-            context[k], weights=np.where(kept, discount, counts), minlength=size
-        )
+        left = np.bincount(context[k], weights=np.where(kept, discount, counts), minlength=size)
         weight = np.divide(left, total, out=np.ones(size), where=total > 0)
         if below is None:
             lower = np.full(vocabulary, 1 / (np.count_nonzero(kept) - 1))  # all words but <s>

@@ -35,7 +35,7 @@ def sentences(paths: Iterable[str], normalise: Callable[[str], str]) -> Iterator
                     for word in SPECIALS:
                         if word in words:
                             raise InputError(
-                                f"{path}, line {number}: {word} is reserved; remove it from the text"
+                                f"{path}, line {number}: {word} is reserved; remove it"
                             )
                     if words:
                         yield words
