@@ -45,3 +45,13 @@ def logits_of(text: str, rng: np.random.Generator, *, noise: float = 2.0) -> np.
     clean = 5.0 * np.eye(len(VOCABULARY))[path]
     clean[:, 1:4] -= 10.0  # the model never writes the special symbols
     return (clean + noise * rng.normal(size=clean.shape)).astype(np.float32)
+
+
+# name: order, pruning thresholds
+LMPLZ_MODELS = {"whole": (4, [0]), "pruned": (3, [0, 0, 1]), "words": (2, [1, 1])}
+
+
+def lmplz_text() -> str:
+    """The text of the stored lmplz models."""
+    lines = sentences(600, words(400, seed=3), seed=4)
+    return "".join(" ".join(line) + "\n" for line in lines)

@@ -181,9 +181,7 @@ def main(argv: list[str] | None = None) -> None:
     # Without a lexicon there are no words to score while searching.
     spoken = isinstance(work.decoder, LexiconDecoder)
     word_scores = tuple(arguments.word_scores) if spoken else (0.0, 0.0)
-    points = SEARCHES[arguments.search](
-        arguments.seed, [tuple(arguments.lm_weights), word_scores]
-    )
+    points = SEARCHES[arguments.search](arguments.seed, [tuple(arguments.lm_weights), word_scores])
     trials: list[Trial] = []
     best: Trial | None = None
     running = run(work, found.beam, points, trials=arguments.trials, jobs=arguments.jobs)

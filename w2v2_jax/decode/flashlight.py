@@ -64,6 +64,7 @@ def language_model(path: str | None, words: Sequence[str]):
 
 def known_words(path: str, words: Sequence[str]) -> list[str]:
     """Those of the words that a KenLM model (ARPA or binary) has."""
+    _library()
     import kenlm
 
     config = kenlm.Config()

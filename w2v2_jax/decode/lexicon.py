@@ -11,6 +11,7 @@ from pathlib import Path
 
 from w2v2_jax.data.vocabulary import Vocabulary
 from w2v2_jax.errors import InputError
+from w2v2_jax.ngram.text import SPECIALS
 
 BOUNDARY = "|"
 Entries = list[tuple[str, tuple[str, ...]]]  # (word, its symbols)
@@ -43,9 +44,11 @@ def read_lexicon(path: str | Path, symbols: Iterable[str]) -> Entries:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot read this lexicon: {error}") from error
     for number, line in enumerate(lines, 1):
-        word, *spelling = line.split()[:1] + line.split()[1:] or [""]
+        word, *spelling = line.split() or [""]
         if not word:
             continue
+        if word in SPECIALS:
+            raise InputError(f"{path}, line {number}: {word} is reserved; remove it")
         if not spelling:
             raise InputError(
                 f"{path}, line {number}: {word!r} has no spelling; write word<TAB>w o r d |"
