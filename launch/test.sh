@@ -1,35 +1,42 @@
 #!/usr/bin/env bash
-# Lint and tests from nothing: bash launch/test.sh [everyday|slow|parity|deploy|all] [pytest arguments]
-# everyday (default): lint and the fast suite; slow: the slow tests too; parity: installs torch and
-# transformers and runs the live comparisons; deploy: installs onnx and onnxruntime and runs what
-# was exported; all: everything this machine can run.
+# Lint and tests from nothing: bash launch/test.sh [SUITE] [pytest arguments]
+#   everyday (default)  lint and the fast tests, with requirements.txt alone
+#   slow                the slow tests too
+#   parity              live comparisons; installs torch, transformers, what fairseq and torchaudio
+#                       need (W2V2_FAIRSEQ may name a checkout of fairseq)
+#   deploy              runs what was exported; installs onnx and onnxruntime
+#   decode              beam search with language models; installs flashlight-text, KenLM, optuna
+#   aot                 compiles for TPU topologies (many minutes); installs libtpu
+#   all                 everything this machine can run
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
 suite="${1:-everyday}"
 [ $# -gt 0 ] && shift
+optional="not parity and not deploy and not decode and not aot and not gpu and not network"
 case "$suite" in
-  everyday) marks="not slow and not parity and not deploy and not gpu and not network" ;;
-  slow) marks="not parity and not deploy and not gpu and not network" ;;
-  parity) marks="parity" ;;
-  deploy) marks="deploy" ;;
+  everyday) marks="not slow and $optional" ;;
+  slow) marks="$optional" ;;
+  parity | deploy | decode | aot) marks="$suite" ;;
   all) marks="not gpu" ;;
   *)
-    echo "error: suite '$suite' is not known; use everyday, slow, parity, deploy or all" >&2
+    echo "error: suite '$suite' is not known; use everyday, slow, parity, deploy, decode, aot" \
+      "or all" >&2
     exit 2
     ;;
 esac
-case "$suite" in
-  parity | all)
-    python -m pip install --quiet --disable-pip-version-check torch==2.13.0 transformers==5.23.0
-    ;;
-esac
-case "$suite" in
-  deploy | all)
-    python -m pip install --quiet --disable-pip-version-check \
-      onnx==1.23.2 onnxruntime==1.32.0 onnx-ir==1.1.0
-    ;;
-esac
+
+install() { # suite, packages...
+  if [ "$suite" = "$1" ] || [ "$suite" = all ]; then
+    shift
+    python -m pip install --quiet --disable-pip-version-check "$@"
+  fi
+}
+
+install parity torch==2.13.0 transformers==5.23.0
+install deploy onnx==1.23.2 onnxruntime==1.32.0 onnx-ir==1.1.0
+install decode flashlight-text==0.0.7 ufal.kenlm==26.4.1 optuna==5.0.0
+install aot "jax[tpu]==0.10.2"
 ruff check .
 ruff format --check .
 python -m pytest -n 2 -m "$marks" "$@"

@@ -99,7 +99,8 @@ def test_flax_lives_in_models_partition_and_axis_names():
 
 def test_no_module_of_the_package_needs_torch():
     for module, imports in modules().items():
-        assert not {"torch", "transformers"} & outside(imports) or top(module) == "interop", module
+        allowed = top(module) == "interop" or module == "decode.rescore"  # where somebody asks
+        assert not {"torch", "transformers"} & outside(imports) or allowed, module
 
 
 def test_importing_the_experiment_needs_no_tensorflow_and_no_audio_library():

@@ -16,6 +16,10 @@ COMMANDS = (
     "convert",
     "bench",
     "codebook",
+    "lm",
+    "emit",
+    "decode",
+    "sweep",
     "report",
 )
 

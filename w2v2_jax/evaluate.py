@@ -1,6 +1,6 @@
 """Command line: word and character error rates of a checkpoint on a prepared corpus.
 
-python -m w2v2_jax.evaluate --checkpoint DIR --data DIR[:split] --json OUT
+python -m w2v2_jax.evaluate --checkpoint DIR --data DIR[:split] --json OUT [--lm FILE.arpa|.bin]
 """
 
 from __future__ import annotations
@@ -8,12 +8,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from w2v2_jax.data.store import Corpus, open_corpus
-from w2v2_jax.decode import greedy as decoding
+from w2v2_jax.decode import options
+from w2v2_jax.decode.hypothesis import Decoder
+from w2v2_jax.decode.many import decode_many
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import Model, load
 from w2v2_jax.scoring import Scores, score
@@ -21,10 +24,10 @@ from w2v2_jax.scoring import Scores, score
 CHUNK = 4096  # utterances whose audio is held at once
 
 
-def transcripts(model: Model, corpus: Corpus, *, batch_seconds: float) -> list[str]:
-    """Greedy transcripts of every utterance of a corpus, in its order."""
-    texts = [""] * len(corpus)
-    symbols = model.description.vocabulary.symbols
+def corpus_logits(
+    model: Model, corpus: Corpus, *, batch_seconds: float
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(index, logits [T, C]) of every utterance of a corpus, in an order of its own."""
     for first in range(0, len(corpus), CHUNK):
         indices = range(first, min(first + CHUNK, len(corpus)))
         waveforms = [
@@ -32,8 +35,24 @@ def transcripts(model: Model, corpus: Corpus, *, batch_seconds: float) -> list[s
             for i in indices
         ]
         for offset, logits in model.batched_logits(waveforms, batch_seconds=batch_seconds):
-            alignment = decoding.greedy(logits, len(logits))[0]
-            texts[first + offset] = decoding.text(alignment, symbols)
+            yield first + offset, logits
+
+
+def transcripts(
+    model: Model, corpus: Corpus, *, batch_seconds: float, decoder: Decoder, jobs: int = 1
+) -> list[str]:
+    """The best transcript of every utterance of a corpus, in its order."""
+    order: list[int] = []
+
+    def noted() -> Iterator[np.ndarray]:
+        for index, logits in corpus_logits(model, corpus, batch_seconds=batch_seconds):
+            order.append(index)
+            yield logits
+
+    texts = [""] * len(corpus)
+    found = decode_many(decoder, noted(), jobs=jobs, total=len(corpus))
+    for number, hypotheses in enumerate(found):
+        texts[order[number]] = hypotheses[0].text
     return texts
 
 
@@ -72,6 +91,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", required=True, metavar="DIR[:split]")
     parser.add_argument("--json", required=True, type=Path, metavar="OUT")
     parser.add_argument("--batch-seconds", type=float, default=120.0)
+    options.add_arguments(parser)
     arguments = parser.parse_args(argv)
     corpus = open_corpus(arguments.data)
     if not corpus.has_text:
@@ -82,7 +102,10 @@ def main(argv: list[str] | None = None) -> None:
             f"--checkpoint {arguments.checkpoint} is a pretraining checkpoint; fine-tune it first"
         )
     references = [model.description.vocabulary.normalise(text) for text in corpus.texts()]
-    guesses = transcripts(model, corpus, batch_seconds=arguments.batch_seconds)
+    decoder = options.make_decoder(arguments, model.description.vocabulary)
+    guesses = transcripts(
+        model, corpus, batch_seconds=arguments.batch_seconds, decoder=decoder, jobs=arguments.jobs
+    )
     scores = score(references, guesses)
     result = report(model, arguments.data, corpus, references, guesses, scores)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ import numpy as np
 from w2v2_jax import checkpoint
 from w2v2_jax.checkpoint import Description, Loaded
 from w2v2_jax.decode import greedy as decoding
+from w2v2_jax.decode.greedy_decoder import GreedyDecoder
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.feature_extractor import frame_counts
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC, Wav2Vec2ForPretraining
@@ -144,8 +145,9 @@ class Model:
             for row, i in enumerate(group):
                 yield i, logits[row, : int(frame_counts(len(waveforms[i]), conv_layers))]
 
-    def transcribe(self, inputs, *, batch_seconds: float = 60.0) -> list[Result]:
-        """Greedy transcripts of files (any format and rate) or of 16 kHz arrays, in order."""
+    def transcribe(self, inputs, *, batch_seconds: float = 60.0, decoder=None) -> list[Result]:
+        """Transcripts of files (any format and rate) or of 16 kHz arrays, in order; greedy unless
+        a Decoder (`w2v2_jax.decode.make`) is given."""
         from w2v2_jax.data.audio import load_audio
 
         inputs = [inputs] if isinstance(inputs, (str, Path, np.ndarray)) else list(inputs)
@@ -163,13 +165,10 @@ class Model:
         results: list[Result | None] = [None] * len(inputs)
         symbols = self.description.vocabulary.symbols if self.description.vocabulary else ()
         seconds = self.description.model.stride / SAMPLE_RATE
+        decoder = decoder or GreedyDecoder(symbols, seconds_per_frame=seconds)
         for i, logits in self.batched_logits(waveforms, batch_seconds=batch_seconds):
-            alignment = decoding.greedy(logits, len(logits))[0]
-            results[i] = Result(
-                names[i],
-                decoding.text(alignment, symbols),
-                decoding.words(alignment, symbols, seconds_per_frame=seconds),
-            )
+            best = decoder(logits)[0]
+            results[i] = Result(names[i], best.text, best.words)
         return results
 
 

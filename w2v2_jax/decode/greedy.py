@@ -33,12 +33,13 @@ class Word(NamedTuple):
     confidence: float
 
 
-def _best_path(logits: np.ndarray, *, blank: int) -> Alignment:
-    path = logits.argmax(axis=-1)  # [T]
+def align_path(path: np.ndarray, logits: np.ndarray, *, blank: int) -> Alignment:
+    """The symbols of a path [T] through logits [T, C], with its probability as confidence."""
     starts = np.flatnonzero(np.diff(path, prepend=-1))  # [runs], the first frame of each run
     ends = np.append(starts[1:], len(path))[: len(starts)]
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
-    probability = 1 / np.exp(shifted).sum(axis=-1)  # [T], of the likeliest class
+    exponentials = np.exp(shifted)
+    probability = exponentials[np.arange(len(path)), path] / exponentials.sum(axis=-1)  # [T]
     sums = np.concatenate([[0.0], np.cumsum(probability)])
     confidence = (sums[ends] - sums[starts]) / (ends - starts)
     kept = path[starts] != blank
@@ -67,7 +68,8 @@ def greedy(
             f"logits {logits.shape} do not fit num_frames {np.shape(num_frames)}: "
             "[T, C] with one number or [B, T, C] with [B], none over T"
         )
-    return [_best_path(row[:count], blank=blank) for row, count in zip(batch, counts, strict=True)]
+    rows = [row[:count] for row, count in zip(batch, counts, strict=True)]
+    return [align_path(row.argmax(axis=-1), row, blank=blank) for row in rows]
 
 
 def words(

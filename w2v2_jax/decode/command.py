@@ -1,0 +1,62 @@
+"""Command line: decodes saved logits; scores them where references were saved with them.
+
+python -m w2v2_jax.decode --logits DIR [--lm FILE.arpa|.bin] [--nbest N] [--json OUT]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from w2v2_jax.decode import options
+from w2v2_jax.decode.emissions import Emissions
+from w2v2_jax.decode.hypothesis import Hypothesis
+from w2v2_jax.decode.many import decode_many
+from w2v2_jax.scoring import score
+
+
+def _row(hypothesis: Hypothesis) -> dict:
+    return {
+        "text": hypothesis.text,
+        "score": round(hypothesis.score, 4),
+        "acoustic_score": round(hypothesis.acoustic_score, 4),
+        "lm_score": round(hypothesis.lm_score, 4),
+        "words": [word._asdict() for word in hypothesis.words],
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="w2v2 decode", description=__doc__.splitlines()[0])
+    parser.add_argument("--logits", required=True, metavar="DIR", help="what `w2v2 emit` wrote")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="n-best lists, words and rates")
+    options.add_arguments(parser)
+    arguments = parser.parse_args(argv)
+    emissions = Emissions(arguments.logits)
+    decoder = options.make_decoder(
+        arguments, emissions.vocabulary, seconds_per_frame=emissions.seconds_per_frame
+    )
+    rows = (emissions[i] for i in range(len(emissions)))
+    found = list(decode_many(decoder, rows, jobs=arguments.jobs, total=len(emissions)))
+    texts = [hypotheses[0].text for hypotheses in found]
+    report: dict = {"logits": arguments.logits}
+    if emissions.references is None:
+        for name, text in zip(emissions.ids, texts, strict=True):
+            print(f"{name}\t{text}")
+    else:
+        scores = score(emissions.references, texts)
+        report |= {"wer": scores.wer, "cer": scores.cer, "wer_interval": scores.wer_interval}
+        low, high = scores.wer_interval
+        print(f"WER {100 * scores.wer:.2f} %  (95 % interval {100 * low:.2f} to {100 * high:.2f})")
+        print(f"CER {100 * scores.cer:.2f} %  ({len(texts)} utterances)")
+    if arguments.json:
+        report["utterances"] = [
+            {"id": name, "reference": reference, "nbest": [_row(h) for h in hypotheses]}
+            for name, reference, hypotheses in zip(
+                emissions.ids, emissions.references or [None] * len(found), found, strict=True
+            )
+        ]
+        text = json.dumps(report, ensure_ascii=False, indent=1)
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(text + "\n", "utf-8")
+        print(f"wrote {arguments.json}")

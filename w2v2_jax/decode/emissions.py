@@ -1,0 +1,109 @@
+"""Logits on disk: computed once, decoded many times.
+
+A folder of `logits.npy` (all utterances' frames behind one another, [frames, C]), `index.npz`
+(utterance ids, frame counts, references) and `emissions.json` (symbols, case, seconds a frame and
+where the logits come from), which is written last and makes the folder whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from w2v2_jax.data.vocabulary import Vocabulary
+from w2v2_jax.errors import InputError
+
+DESCRIPTION, INDEX, LOGITS = "emissions.json", "index.npz", "logits.npy"
+DTYPES = ("float32", "float16")
+
+
+class Utterance(NamedTuple):
+    """One row of a corpus: its id, logits [T, C] and reference, None where there is none."""
+
+    id: str
+    logits: np.ndarray
+    reference: str | None
+
+
+class Emissions:
+    """A folder of logits, read through the page cache; processes share it by opening it each."""
+
+    def __init__(self, folder: str | Path):
+        """Raises InputError when the folder is not whole."""
+        self.folder = Path(folder)
+        try:
+            content = json.loads((self.folder / DESCRIPTION).read_text("utf-8"))
+            self.vocabulary = Vocabulary(tuple(content["symbols"]), content["case"])
+            self.seconds_per_frame = float(content["seconds_per_frame"])
+            with np.load(self.folder / INDEX) as index:
+                self.ids = [str(name) for name in index["ids"]]
+                self.num_frames = index["num_frames"]  # [N]
+                texts = [str(text) for text in index["references"]]
+            self.references = texts if content["has_references"] else None
+            self._logits = np.load(self.folder / LOGITS, mmap_mode="r")  # [frames, C]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"--logits {folder}: no saved logits (`w2v2 emit` makes them): {error}"
+            ) from error
+        self._starts = np.concatenate([[0], np.cumsum(self.num_frames)])
+        wanted = (int(self._starts[-1]), len(self.vocabulary))
+        if self._logits.shape != wanted:
+            raise InputError(f"--logits {folder}: {self._logits.shape} logits, not {wanted}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        """Logits [T, C] float32 of one utterance."""
+        rows = self._logits[self._starts[number] : self._starts[number + 1]]
+        return np.asarray(rows, np.float32)
+
+    def __reduce__(self):
+        return type(self), (self.folder,)
+
+
+def write(
+    folder: Path,
+    utterances: Iterable[Utterance],
+    *,
+    vocabulary: Vocabulary,
+    num_frames: int,
+    seconds_per_frame: float,
+    dtype: str = "float32",
+    **origin: Any,
+) -> None:
+    """Writes utterances of `num_frames` frames in all, one at a time.
+
+    Raises InputError when the folder holds logits already, ValueError on another sum of frames.
+    """
+    if (folder / DESCRIPTION).exists():
+        raise InputError(f"--out {folder} holds saved logits already; remove it or name another")
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = (num_frames, len(vocabulary))
+    held = np.lib.format.open_memmap(folder / LOGITS, mode="w+", dtype=dtype, shape=shape)
+    ids, counts, references, at = [], [], [], 0
+    for utterance in utterances:
+        held[at : at + len(utterance.logits)] = utterance.logits
+        at += len(utterance.logits)
+        ids.append(utterance.id)
+        counts.append(len(utterance.logits))
+        references.append(utterance.reference)
+    if at != num_frames:
+        raise ValueError(f"{at} frames came, {num_frames} were announced")
+    held.flush()
+    has_references = None not in references
+    np.savez(
+        folder / INDEX, ids=np.array(ids), num_frames=np.array(counts, np.int64),
+        references=np.array(references if has_references else [""] * len(ids)),
+    )  # fmt: skip
+    content = {
+        "symbols": list(vocabulary.symbols), "case": vocabulary.case,
+        "seconds_per_frame": seconds_per_frame, "has_references": has_references, **origin,
+    }  # fmt: skip
+    (folder / DESCRIPTION).write_text(
+        json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8"
+    )

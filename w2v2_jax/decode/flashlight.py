@@ -1,0 +1,173 @@
+"""The only file that touches flashlight-text and KenLM; both are optional and loaded on use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from w2v2_jax.decode.lexicon import BOUNDARY
+from w2v2_jax.errors import InputError
+
+UNKNOWN = "<unk>"
+INSTALL = "pip install flashlight-text ufal.kenlm"
+
+
+def _library():
+    try:
+        import kenlm  # noqa: F401  (brings libkenlm.so, which flashlight's KenLM binding links)
+        from flashlight.lib.text import decoder
+    except ImportError as error:
+        raise InputError(f"beam search needs flashlight-text and KenLM: {INSTALL}") from error
+    return decoder
+
+
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """KenLM draws its progress on the process's stderr; errors come as exceptions all the same."""
+    kept = os.dup(2)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(silence)
+
+
+def language_model(path: str | None, words: Sequence[str]):
+    """KenLM's model asked by index into `words`; None gives every word probability 1.
+
+    Raises InputError that names the file when there is none or KenLM cannot read it.
+    """
+    library = _library()
+    if path is None:
+        return library.ZeroLM()
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: there is no such language model file")
+    from flashlight.lib.text.decoder.kenlm import KenLM
+    from flashlight.lib.text.dictionary import Dictionary
+
+    dictionary = Dictionary()
+    for word in words:
+        dictionary.add_entry(word)
+    try:
+        with _without_chatter():
+            return KenLM(path, dictionary)
+    except RuntimeError as error:
+        reason = str(error).split("\n", 1)[-1]
+        raise InputError(f"{path}: KenLM cannot read this language model: {reason}") from error
+
+
+def known_words(path: str, words: Sequence[str]) -> list[str]:
+    """Those of the words that a KenLM model (ARPA or binary) has."""
+    _library()
+    import kenlm
+
+    config = kenlm.Config()
+    config.load_method = kenlm.LoadMethod.LAZY
+    config.show_progress = False
+    try:
+        with _without_chatter():
+            model = kenlm.Model(path, config)
+    except OSError as error:
+        raise InputError(f"{path}: KenLM cannot read this language model: {error}") from error
+    return [word for word in words if word in model]
+
+
+def check_words(path: str | None, words: Sequence[str]) -> None:
+    """Raises InputError when the model has none of the words, which a wrong case brings about."""
+    if path is not None and not known_words(path, words):
+        raise InputError(
+            f"{path}: the language model has none of the lexicon's {len(words)} words, such as "
+            f"{words[0]!r}; is one of them in another case?"
+        )
+
+
+def trie(
+    model,
+    lexicon: Sequence[tuple[str, tuple[str, ...]]],
+    words: Sequence[str],
+    *,
+    symbols: Sequence[str],
+    bonuses: Mapping[int, float],
+):
+    """The tree of spellings; a node knows the best score of a word below it (after `<s>`)."""
+    library = _library()
+    ids = {symbol: index for index, symbol in enumerate(symbols)}
+    numbers = {word: index for index, word in enumerate(words)}
+    start = model.start(False)
+    scores = [
+        model.score(start, number)[1] + bonuses.get(number, 0.0) for number in range(len(words))
+    ]
+    tree = library.Trie(len(symbols), ids[BOUNDARY])
+    for word, spelling in lexicon:
+        number = numbers[word]
+        tree.insert([ids[symbol] for symbol in spelling], number, scores[number])
+    tree.smear(library.SmearingMode.MAX)
+    return tree
+
+
+def boosted(model, bonuses: Mapping[int, float]):
+    """The model with a bonus on some words."""
+    library = _library()
+
+    class Boosted(library.LM):
+        """States are the model's own."""
+
+        def __init__(self):
+            library.LM.__init__(self)
+
+        def start(self, start_with_nothing):
+            return model.start(start_with_nothing)
+
+        def score(self, state, word):
+            after, score = model.score(state, word)
+            return after, score + bonuses.get(word, 0.0)
+
+        def finish(self, state):
+            return model.finish(state)
+
+    return Boosted()
+
+
+def with_lexicon(options, tree, model, *, symbols: Sequence[str], blank: int, unknown: int):
+    """flashlight's LexiconDecoder for CTC and a word model."""
+    library = _library()
+    settings = library.LexiconDecoderOptions(
+        beam_size=options.beam,
+        beam_size_token=options.beam_tokens or len(symbols),
+        beam_threshold=options.beam_threshold,
+        lm_weight=options.lm_weight,
+        word_score=options.word_score,
+        unk_score=options.unknown_score,
+        sil_score=options.silence_score,
+        log_add=options.log_add,
+        criterion_type=library.CriterionType.CTC,
+    )
+    boundary = list(symbols).index(BOUNDARY)
+    return library.LexiconDecoder(settings, tree, model, boundary, blank, unknown, [], False)
+
+
+def lexicon_free(options, model, *, symbols: Sequence[str], blank: int):
+    """flashlight's LexiconFreeDecoder for CTC."""
+    library = _library()
+    settings = library.LexiconFreeDecoderOptions(
+        beam_size=options.beam,
+        beam_size_token=options.beam_tokens or len(symbols),
+        beam_threshold=options.beam_threshold,
+        lm_weight=options.lm_weight,
+        sil_score=options.silence_score,
+        log_add=options.log_add,
+        criterion_type=library.CriterionType.CTC,
+    )
+    boundary = list(symbols).index(BOUNDARY)
+    return library.LexiconFreeDecoder(settings, model, boundary, blank, [])
+
+
+def decode(search, log_probs: np.ndarray) -> list:
+    """Results of log probabilities [T, C] (float32, contiguous), best first."""
+    return search.decode(log_probs.ctypes.data, *log_probs.shape)

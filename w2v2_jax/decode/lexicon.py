@@ -1,0 +1,65 @@
+"""Lexicons: which words may be decoded, and how the model's symbols spell each of them.
+
+One spelling a line, `word<TAB>s y m b o l s |` (fairseq's and flashlight's form); a word may have
+several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from w2v2_jax.data.vocabulary import Vocabulary
+from w2v2_jax.errors import InputError
+from w2v2_jax.ngram.text import SPECIALS
+
+BOUNDARY = "|"
+Entries = list[tuple[str, tuple[str, ...]]]  # (word, its symbols)
+
+
+def spell(words: Iterable[str], vocabulary: Vocabulary) -> tuple[Entries, list[str]]:
+    """Words by their letters with `|` behind, and the words that have unknown letters."""
+    known = {symbol for symbol in vocabulary.symbols if len(symbol) == 1} - {BOUNDARY}
+    entries: Entries = []
+    unknown = []
+    for word in words:
+        if known.issuperset(word):
+            entries.append((word, (*word, BOUNDARY)))
+        else:
+            unknown.append(word)
+    return entries, unknown
+
+
+def write_lexicon(path: str | Path, entries: Entries) -> None:
+    lines = [f"{word}\t{' '.join(symbols)}\n" for word, symbols in entries]
+    Path(path).write_text("".join(lines), "utf-8")
+
+
+def read_lexicon(path: str | Path, symbols: Iterable[str]) -> Entries:
+    """Reads and checks a lexicon; InputError names the file and line that does not fit."""
+    known = set(symbols)
+    entries: Entries = []
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot read this lexicon: {error}") from error
+    for number, line in enumerate(lines, 1):
+        word, *spelling = line.split() or [""]
+        if not word:
+            continue
+        if word in SPECIALS:
+            raise InputError(f"{path}, line {number}: {word} is reserved; remove it")
+        if not spelling:
+            raise InputError(
+                f"{path}, line {number}: {word!r} has no spelling; write word<TAB>w o r d |"
+            )
+        strange = [symbol for symbol in spelling if symbol not in known]
+        if strange:
+            raise InputError(
+                f"{path}, line {number}: {word!r} is spelled with {' '.join(strange)}, which the "
+                f"model lacks; its symbols are {' '.join(sorted(known))}"
+            )
+        entries.append((word, tuple(spelling)))
+    if not entries:
+        raise InputError(f"{path}: an empty lexicon; write lines word<TAB>w o r d |")
+    return entries

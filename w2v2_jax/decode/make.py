@@ -1,0 +1,159 @@
+"""Settings by name -> a decoder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from w2v2_jax.data.vocabulary import BLANK, Vocabulary
+from w2v2_jax.decode import flashlight
+from w2v2_jax.decode.beam import BeamOptions, LexiconDecoder, LexiconFreeDecoder, as_lexicon
+from w2v2_jax.decode.greedy import SECONDS_PER_FRAME
+from w2v2_jax.decode.greedy_decoder import GreedyDecoder
+from w2v2_jax.decode.hypothesis import Decoder
+from w2v2_jax.decode.lexicon import BOUNDARY, Entries, read_lexicon, spell
+from w2v2_jax.decode.presets import preset
+from w2v2_jax.decode.rescore import RescoringDecoder, TransformerLM
+from w2v2_jax.errors import InputError
+from w2v2_jax.ngram import arpa
+from w2v2_jax.ngram.text import SPECIALS
+
+KINDS = ("greedy", "beam")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Everything a decoder is made from; None or empty means without."""
+
+    kind: str = "greedy"
+    lm: str | None = None
+    lexicon: str | None = None
+    beam: BeamOptions = dataclasses.field(default_factory=BeamOptions)
+    hot_words: tuple[tuple[str, float], ...] = ()
+    rescore: str | None = None
+    rescore_weight: float = 1.0
+    rescore_word_score: float = 0.0
+    rescore_ngram_weight: float = 0.0
+    rescore_case: str = "keep"
+
+
+_BEAM_FIELDS = {field.name for field in dataclasses.fields(BeamOptions)}
+_PLAIN_FIELDS = {field.name for field in dataclasses.fields(Settings)} - {"beam", "hot_words"}
+
+
+def save_settings(path: Path, values: Mapping[str, Any], **report: Any) -> None:
+    """Writes settings for `read_settings`, with a report beside them that it does not read."""
+    finite = {k: v for k, v in values.items() if not (isinstance(v, float) and math.isinf(v))}
+    text = json.dumps({"settings": finite, **report}, ensure_ascii=False, indent=1)
+    path.write_text(text + "\n", "utf-8")
+
+
+def read_settings(path: str) -> dict[str, Any]:
+    """What `save_settings` wrote; InputError names the file and what is wrong with it."""
+    try:
+        values = json.loads(Path(path).read_text("utf-8"))["settings"]
+        unknown = set(values) - _BEAM_FIELDS - _PLAIN_FIELDS
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"--decoder-settings {path}: not what `sweep` writes: {error}") from error
+    if unknown:
+        raise InputError(f"--decoder-settings {path}: unknown settings {', '.join(unknown)}")
+    return values
+
+
+def settings(
+    given: Mapping[str, Any], *, preset_name: str | None = None, file: str | None = None
+) -> Settings:
+    """Merges defaults, a preset, a settings file and what was given, the later the stronger."""
+    merged = {**(preset(preset_name) if preset_name else {})}
+    merged |= read_settings(file) if file else {}
+    merged |= {name: value for name, value in given.items() if value is not None}
+    if "kind" not in merged:
+        wants = {"lm", "lexicon", "rescore", "hot_words", "lm_weight"} & set(merged)
+        merged["kind"] = "beam" if wants else "greedy"
+    if merged["kind"] not in KINDS:
+        raise InputError(f"--decoder {merged['kind']!r} is unknown; use {', '.join(KINDS)}")
+    beam = {name: merged.pop(name) for name in _BEAM_FIELDS & set(merged)}
+    found = Settings(**merged, beam=BeamOptions(**beam))
+    if found.kind == "greedy" and (found.lm or found.lexicon or found.rescore or found.hot_words):
+        raise InputError(
+            "--decoder greedy takes no --lm, --lexicon, --hot-word or --rescore; use --decoder beam"
+        )
+    return found
+
+
+def _lexicon(found: Settings, vocabulary: Vocabulary) -> Entries | None:
+    """The lexicon given, or that of the LM's own words; None to decode without one."""
+    if found.lexicon:
+        return read_lexicon(found.lexicon, vocabulary.symbols)
+    if found.lm is None:
+        return None
+    if not os.path.isfile(found.lm):
+        raise InputError(f"--lm {found.lm}: there is no such file")
+    if flashlight.known_words(found.lm, [BOUNDARY]):  # a model of letters
+        return None
+    if not found.lm.endswith((".arpa", ".arpa.gz")):
+        raise InputError(
+            f"--lm {found.lm} is a model of words in binary form: give its words by --lexicon"
+        )
+    words = [word for word in arpa.vocabulary(found.lm) if word not in SPECIALS]
+    entries, unknown = spell(words, vocabulary)
+    if not entries:
+        raise InputError(
+            f"--lm {found.lm}: none of its {len(words)} words, such as {words[0]!r}, consists of "
+            "the model's symbols; is it in another case?"
+        )
+    if unknown:
+        print(
+            f"{found.lm}: {len(unknown)} of {len(words)} words have symbols the model lacks "
+            f"and are left out, such as {unknown[0]!r}",
+            file=sys.stderr,
+        )
+    return entries
+
+
+def with_hot_words(
+    entries: Entries, hot: Sequence[tuple[str, float]], vocabulary: Vocabulary
+) -> tuple[Entries, tuple[tuple[str, float], ...]]:
+    """Entries with the hot words they lack (spelled by letters), and the words in their case."""
+    hot = tuple((vocabulary.normalise(word), bonus) for word, bonus in hot)
+    known = {word for word, _ in entries}
+    for word, _ in hot:
+        if " " in word or not word:
+            raise InputError(f"--hot-word {word!r}: one word without spaces")
+    spelled, unknown = spell([word for word, _ in hot if word not in known], vocabulary)
+    if unknown:
+        raise InputError(f"--hot-word {unknown[0]!r} has letters that the model lacks")
+    return entries + spelled, hot
+
+
+def make(
+    found: Settings, vocabulary: Vocabulary, *, seconds_per_frame: float = SECONDS_PER_FRAME
+) -> Decoder:
+    """The decoder of some settings, its models loaded. Raises InputError when they cannot be."""
+    common = {"blank": BLANK, "seconds_per_frame": seconds_per_frame}
+    if found.kind == "greedy":
+        return GreedyDecoder(vocabulary.symbols, **common)
+    entries = _lexicon(found, vocabulary)
+    decoder: Decoder
+    if entries is None:
+        if found.hot_words:
+            raise InputError("--hot-word needs --lexicon or a model of words (--lm)")
+        decoder = LexiconFreeDecoder(vocabulary.symbols, found.lm, found.beam, **common)
+    else:
+        entries, hot = with_hot_words(entries, found.hot_words, vocabulary)
+        decoder = LexiconDecoder(
+            vocabulary.symbols, found.lm, as_lexicon(entries), found.beam, hot, **common
+        )
+    if found.rescore:
+        decoder = RescoringDecoder(
+            decoder, TransformerLM(found.rescore, found.rescore_case), found.rescore_weight,
+            found.rescore_word_score, found.rescore_ngram_weight, found.beam.nbest,
+        )  # fmt: skip
+    decoder.prepare()
+    return decoder

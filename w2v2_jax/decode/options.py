@@ -1,0 +1,90 @@
+"""The decoder's options of a command line: `add_arguments`, then `make_decoder`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from w2v2_jax.data.vocabulary import Vocabulary
+from w2v2_jax.decode.greedy import SECONDS_PER_FRAME
+from w2v2_jax.decode.hypothesis import Decoder
+from w2v2_jax.decode.make import KINDS, Settings, make, settings
+from w2v2_jax.decode.rescore import CASES
+from w2v2_jax.errors import InputError
+
+HOT_BONUS = 5.0
+
+# option: the setting it gives
+_NUMBERS = {
+    "beam": (int, "hypotheses kept (50)"),
+    "beam_tokens": (int, "symbols tried a frame (all)"),
+    "beam_threshold": (float, "how far below the best a hypothesis may fall (50)"),
+    "lm_weight": (float, "weight of the LM's log10 probability (2)"),
+    "word_score": (float, "added for each word (-1)"),
+    "unknown_score": (float, "added for a word outside the lexicon (-inf: none)"),
+    "silence_score": (float, "added for each frame of | (0)"),
+    "nbest": (int, "hypotheses given back, or rescored (1)"),
+    "rescore_weight": (float, "weight of the Transformer's ln probability (1)"),
+    "rescore_word_score": (float, "added for each word when rescoring (0)"),
+    "rescore_ngram_weight": (float, "share of the n-gram score kept when rescoring (0)"),
+}
+
+
+def _hot_word(text: str) -> tuple[str, float]:
+    word, _, bonus = text.rpartition("=")
+    try:
+        return (word, float(bonus)) if word else (text, HOT_BONUS)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: WORD or WORD=BONUS") from None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the decoder's options as a group of their own."""
+    group = parser.add_argument_group("decoder", "without any of these: greedy")
+    add = group.add_argument
+    add("--decoder", choices=KINDS, dest="decoder_kind", help="beam is implied by --lm, --lexicon")
+    add("--lm", metavar="FILE.arpa|.bin", help="n-gram model of words, or of letters and |")
+    add("--lexicon", metavar="FILE", help="word<TAB>s y m b o l s | (default: the ARPA's words)")
+    add("--decoder-preset", metavar="NAME", help="the paper's weights: base_10m .. lv60k_960h")
+    add("--decoder-settings", metavar="FILE.json", help="what `w2v2 sweep` wrote")
+    for name, (kind, text) in _NUMBERS.items():
+        add(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=text)
+    add("--log-add", action="store_true", default=None, help="sum alignments, not the best one")
+    add(
+        "--end-word",
+        action="store_true",
+        default=None,
+        help="the audio's end ends a word: for models that write no last |",
+    )
+    add(
+        "--hot-word",
+        action="append",
+        type=_hot_word,
+        metavar="WORD[=BONUS]",
+        dest="hot_words",
+        help=f"a word to prefer (bonus {HOT_BONUS:g}); may be repeated",
+    )
+    add("--rescore", metavar="DIR", help="causal LM (Hugging Face folder) that ranks the n-best")
+    add("--rescore-case", choices=CASES, help="case of the texts it reads (keep)")
+    add("--jobs", type=int, default=1, metavar="N", help="decode in N processes (1)")  # fmt: skip
+
+
+def read_arguments(arguments: argparse.Namespace) -> Settings:
+    """The settings that the options mean; InputError when they contradict each other."""
+    if arguments.jobs < 1:
+        raise InputError(f"--jobs {arguments.jobs} must be at least 1")
+    names = ("lm", "lexicon", "rescore", "rescore_case", "log_add", "end_word", *_NUMBERS)
+    given: dict[str, Any] = {name: getattr(arguments, name) for name in names}
+    given["kind"] = arguments.decoder_kind
+    given["hot_words"] = tuple(arguments.hot_words) if arguments.hot_words else None
+    return settings(given, preset_name=arguments.decoder_preset, file=arguments.decoder_settings)
+
+
+def make_decoder(
+    arguments: argparse.Namespace,
+    vocabulary: Vocabulary,
+    *,
+    seconds_per_frame: float = SECONDS_PER_FRAME,
+) -> Decoder:
+    """The decoder that the options mean, its models loaded."""
+    return make(read_arguments(arguments), vocabulary, seconds_per_frame=seconds_per_frame)

@@ -1,0 +1,58 @@
+"""Command line: a checkpoint's logits of a corpus, saved once to be decoded many times.
+
+python -m w2v2_jax.emit --checkpoint DIR --data DIR[:split] --out DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from w2v2_jax.data.store import open_corpus
+from w2v2_jax.decode.emissions import DTYPES, Utterance, write
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.evaluate import corpus_logits
+from w2v2_jax.inference import SAMPLE_RATE, load
+from w2v2_jax.models.feature_extractor import frame_counts
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="w2v2 emit", description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", required=True, help="workdir, step or Hugging Face folder")
+    parser.add_argument("--data", required=True, metavar="DIR[:split]")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR")
+    parser.add_argument(
+        "--dtype", choices=DTYPES, default=DTYPES[0], help="float16 halves the size"
+    )
+    parser.add_argument("--batch-seconds", type=float, default=120.0)
+    arguments = parser.parse_args(argv)
+    corpus = open_corpus(arguments.data)
+    model = load(arguments.checkpoint)
+    if model.description.objective != "ctc":
+        raise InputError(
+            f"--checkpoint {arguments.checkpoint} is a pretraining checkpoint; fine-tune it first"
+        )
+    config, vocabulary = model.description.model, model.description.vocabulary
+    frames = int(frame_counts(corpus.num_samples, config.conv_layers).sum())
+    references = list(corpus.texts()) if corpus.has_text else None
+    write(
+        arguments.out,
+        (
+            Utterance(
+                corpus.id(i), logits, vocabulary.normalise(references[i]) if references else None
+            )
+            for i, logits in corpus_logits(model, corpus, batch_seconds=arguments.batch_seconds)
+        ),
+        vocabulary=vocabulary,
+        num_frames=frames,
+        seconds_per_frame=config.stride / SAMPLE_RATE,
+        dtype=arguments.dtype,
+        checkpoint=str(model.path),
+        data=arguments.data,
+    )
+    print(f"wrote {arguments.out}: {frames} frames of {len(corpus)} utterances")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,171 @@
+"""Command line: an n-gram language model in ARPA form from text, and a lexicon for decoding.
+
+python -m w2v2_jax.lm --text FILE... --out LM.arpa [--order 4] [--prune 0 0 1]
+    [--vocabulary librispeech|FILE.json] [--lexicon OUT] [--characters]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from w2v2_jax.data.vocabulary import CASES, Vocabulary, make_vocabulary
+from w2v2_jax.decode.lexicon import spell, write_lexicon
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.ngram import arpa, counts, kneser_ney, lmplz, text
+
+MAX_ORDER = 6  # what KenLM is compiled for
+ESTIMATORS = ("auto", "lmplz", "own")
+
+
+def rows_in(memory_gib: float, *, order: int) -> int:
+    """Words sorted at once: their windows, keys, a sort order and copies of the keys.
+
+    Measured: about 16 bytes a word and order, and 100 more.
+    """
+    return max(1000, int(memory_gib * 2**30 / (16 * order + 100)))
+
+
+def estimate(lines, out: Path, arguments, prune: list[int], folder: Path) -> None:
+    """The model by our own estimator."""
+    with (folder / "ids").open("wb") as file:
+        words = text.spool(lines, file)
+    ids = np.memmap(folder / "ids", np.int32, mode="r")
+    rows = rows_in(arguments.memory, order=arguments.order)
+    grams = counts.count(
+        ids, order=arguments.order, vocabulary=len(words), folder=folder, rows=rows
+    )
+    model = kneser_ney.estimate(grams, prune=prune, fallback=arguments.discount_fallback)
+    sizes = arpa.write(out, model, words)
+    print(f"wrote {out}: {', '.join(f'{n} {k}-grams' for k, n in enumerate(sizes, 1))}")
+
+
+def pruning(thresholds: list[int], *, order: int) -> list[int]:
+    """One threshold an order; the last one given holds for the orders above it."""
+    if len(thresholds) > order:
+        raise InputError(f"--prune has {len(thresholds)} thresholds for {order} orders")
+    full = thresholds + thresholds[-1:] * (order - len(thresholds))
+    if min(full) < 0 or sorted(full) != full:
+        raise InputError(f"--prune {' '.join(map(str, thresholds))}: thresholds must not fall")
+    return full
+
+
+def make_lexicon(seen: Counter[str], vocabulary: Vocabulary, path: Path, *, min_count: int) -> None:
+    """Writes the words of the text, most frequent first, as the model spells them."""
+    frequent = [word for word, number in seen.most_common() if number >= min_count]
+    spelled, unknown = spell(frequent, vocabulary)
+    if not spelled:
+        raise InputError(
+            f"--lexicon: no word of the text consists of the {len(vocabulary)} symbols of "
+            "--vocabulary"
+        )
+    write_lexicon(path, spelled)
+    print(f"wrote {path}: {len(spelled)} words; {len(unknown)} left out: unknown symbols")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="w2v2 lm", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--text",
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="one sentence a line, UTF-8, plain or .gz; - is standard input",
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="LM.arpa")
+    parser.add_argument("--order", type=int, default=4)
+    parser.add_argument(
+        "--prune",
+        type=int,
+        nargs="+",
+        default=[0],
+        metavar="COUNT",
+        help="leave out n-grams seen at most this often, one number an order",
+    )
+    parser.add_argument(
+        "--discount-fallback",
+        action="store_true",
+        help="discounts .5 1 1.5 where the text is too small to estimate them",
+    )
+    parser.add_argument(
+        "--vocabulary",
+        metavar="librispeech|FILE.json",
+        help="the CTC model's; brings the text to its case",
+    )
+    parser.add_argument("--case", choices=CASES, help="case of the text without --vocabulary")
+    parser.add_argument(
+        "--characters",
+        action="store_true",
+        help="model letters and | instead of words, for decoding without lexicon",
+    )
+    parser.add_argument("--lexicon", type=Path, metavar="OUT", help="also write a lexicon")
+    parser.add_argument("--lexicon-min-count", type=int, default=1, metavar="N")
+    parser.add_argument(
+        "--estimator",
+        choices=ESTIMATORS,
+        default="auto",
+        help="auto: KenLM's lmplz when installed, else our own",
+    )
+    parser.add_argument(
+        "--memory", type=float, default=1.0, metavar="GIB", help="what sorting may take"
+    )
+    parser.add_argument("--temporary", metavar="DIR", help="where sorted runs are kept meanwhile")
+    return parser  # fmt: skip
+
+
+def _checked(arguments) -> tuple[Vocabulary | None, Callable[[str], str], list[int]]:
+    """The vocabulary, how text is normalised and the pruning thresholds."""
+    if not 1 <= arguments.order <= MAX_ORDER:
+        raise InputError(f"--order {arguments.order} is outside 1..{MAX_ORDER} (KenLM's limit)")
+    if arguments.memory <= 0:
+        raise InputError(f"--memory {arguments.memory}: a positive number of GiB")
+    if arguments.lexicon and not arguments.vocabulary:
+        raise InputError("--lexicon needs --vocabulary: librispeech or a corpus's vocabulary.json")
+    if arguments.case and arguments.vocabulary:
+        raise InputError("--case and --vocabulary exclude each other; the vocabulary has a case")
+    if arguments.estimator == "lmplz" and not lmplz.installed():
+        raise InputError("--estimator lmplz: KenLM's lmplz is not on PATH; use --estimator own")
+    if not arguments.out.parent.is_dir():
+        raise InputError(f"--out {arguments.out}: there is no folder {arguments.out.parent}")
+    thresholds = pruning(arguments.prune, order=arguments.order)
+    if not arguments.vocabulary:
+        return None, CASES[arguments.case or "keep"], thresholds
+    vocabulary = make_vocabulary(arguments.vocabulary)
+    return vocabulary, vocabulary.normalise, thresholds
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = _parser().parse_args(argv)
+    vocabulary, normalise, prune = _checked(arguments)
+    seen: Counter[str] = Counter()
+
+    def lines() -> Iterator[list[str]]:
+        for words in text.sentences(arguments.text, normalise):
+            if arguments.lexicon:
+                seen.update(words)
+            yield text.letters(words) if arguments.characters else words
+
+    try:
+        with tempfile.TemporaryDirectory(dir=arguments.temporary) as name:
+            if arguments.estimator == "own" or not lmplz.installed():
+                estimate(lines(), arguments.out, arguments, prune, Path(name))
+            else:
+                lmplz.run(
+                    lines(), arguments.out, order=arguments.order, prune=prune, folder=Path(name),
+                    fallback=arguments.discount_fallback, memory_gib=arguments.memory,
+                )  # fmt: skip
+                print(f"wrote {arguments.out} (KenLM's lmplz)")
+    except OSError as error:
+        raise InputError(f"--out {arguments.out}: {error}") from error
+    if arguments.lexicon:
+        make_lexicon(seen, vocabulary, arguments.lexicon, min_count=arguments.lexicon_min_count)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

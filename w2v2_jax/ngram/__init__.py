@@ -1,0 +1,1 @@
+"""N-gram language models: counted on disk, smoothed by modified Kneser-Ney, written as ARPA."""

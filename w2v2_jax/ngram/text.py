@@ -1,0 +1,72 @@
+"""Text files -> sentences -> word ids on disk, one pass, whatever the size of the text."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import BinaryIO
+
+from w2v2_jax.errors import InputError
+
+UNKNOWN, START, END = 0, 1, 2  # ids of the three words every model has
+SPECIALS = ("<unk>", "<s>", "</s>")
+
+
+def open_text(path: str) -> BinaryIO:
+    """A text file as bytes, gzip by its name; `-` is standard input."""
+    if path == "-":
+        return sys.stdin.buffer
+    try:
+        return gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb")
+    except OSError as error:
+        raise InputError(f"{path}: cannot read this text: {error.strerror}") from error
+
+
+def sentences(paths: Iterable[str], normalise: Callable[[str], str]) -> Iterator[list[str]]:
+    """The words of each line that has any. Raises InputError on what is not UTF-8 text and on
+    lines that hold `<s>`, `</s>` or `<unk>`, which belong to the model."""
+    for path in paths:
+        with open_text(path) as file:
+            try:
+                for number, line in enumerate(file, 1):
+                    words = normalise(line.decode("utf-8")).split()
+                    for word in SPECIALS:
+                        if word in words:
+                            raise InputError(
+                                f"{path}, line {number}: {word} is reserved; remove it"
+                            )
+                    if words:
+                        yield words
+            except UnicodeDecodeError as error:
+                raise InputError(f"{path}: not UTF-8 text: {error.reason}") from error
+            except (OSError, EOFError) as error:
+                raise InputError(f"{path}: cannot read this text: {error}") from error
+
+
+def letters(words: Sequence[str], *, boundary: str = "|") -> list[str]:
+    """The symbols a CTC model writes for a sentence: letters, and a boundary after each word."""
+    return [symbol for word in words for symbol in (*word, boundary)]
+
+
+class _Ids(dict[str, int]):
+    """word -> id in order of first appearance."""
+
+    def __missing__(self, word: str) -> int:
+        self[word] = number = len(self)
+        return number
+
+
+def spool(lines: Iterable[Sequence[str]], file: BinaryIO) -> list[str]:
+    """Writes each sentence as int32 ids with `</s>` behind; returns the words by id.
+
+    Only the vocabulary stays in memory. Raises InputError when there is no word at all.
+    """
+    ids = _Ids((word, number) for number, word in enumerate(SPECIALS))
+    for words in lines:
+        array("i", [ids[word] for word in words] + [END]).tofile(file)
+    file.flush()
+    if len(ids) == len(SPECIALS):
+        raise InputError("--text has no words; a language model needs some")
+    return list(ids)

@@ -1,0 +1,206 @@
+"""Command line: tunes LM weight and word score on saved logits of a dev set.
+
+python -m w2v2_jax.sweep --logits DIR --lm FILE.arpa|.bin [--lexicon FILE] --out best.json
+`evaluate`, `transcribe` and `decode` take the result by --decoder-settings best.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from w2v2_jax.decode import options
+from w2v2_jax.decode.beam import BeamOptions, LexiconDecoder, LexiconFreeDecoder
+from w2v2_jax.decode.emissions import Emissions
+from w2v2_jax.decode.greedy_decoder import GreedyDecoder
+from w2v2_jax.decode.make import Settings, make, save_settings
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.scoring import ErrorCounts, count_errors, total
+
+SLICE = 16  # utterances handed to a process at once
+
+Searchable = LexiconDecoder | LexiconFreeDecoder
+
+
+class Trial(NamedTuple):
+    """Two weights and the dev set's errors with them."""
+
+    lm_weight: float
+    word_score: float
+    words: ErrorCounts
+
+
+class _Work(NamedTuple):
+    """What a process needs; sent to it once."""
+
+    decoder: Searchable
+    emissions: Emissions
+
+
+_work: _Work | None = None  # of a worker process
+
+
+def _receive(work: _Work) -> None:
+    global _work
+    _work = work
+
+
+def _errors(beam: BeamOptions, start: int) -> ErrorCounts:
+    return errors_of(_work, beam, start)
+
+
+def errors_of(work: _Work, beam: BeamOptions, start: int) -> ErrorCounts:
+    """Word errors of one slice of the dev set."""
+    decoder = work.decoder.with_options(beam)
+    rows = range(start, min(start + SLICE, len(work.emissions)))
+    references = work.emissions.references
+    return total(
+        [
+            count_errors(references[i].split(), decoder(work.emissions[i])[0].text.split())
+            for i in rows
+        ]
+    )
+
+
+def random_points(seed: int, ranges) -> Iterator[tuple[tuple[float, float], Callable]]:
+    """Points drawn evenly from the ranges [(low, high)] * 2; what is found is not looked at."""
+    rng = np.random.default_rng(seed)
+    while True:
+        first, second = (float(rng.uniform(low, high)) for low, high in ranges)
+        yield (first, second), lambda rate: None
+
+
+def bayesian_points(seed: int, ranges) -> Iterator[tuple[tuple[float, float], Callable]]:
+    """Points of optuna's TPE sampler, which learns from the rates it is told."""
+    try:
+        import optuna
+    except ImportError as error:
+        raise InputError("--search bayes needs optuna: pip install optuna") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+    names = ("lm_weight", "word_score")
+    while True:
+        trial = study.ask()
+        point = tuple(
+            trial.suggest_float(name, low, high)
+            for name, (low, high) in zip(names, ranges, strict=True)
+        )
+        yield point, lambda rate, trial=trial: study.tell(trial, rate)
+
+
+SEARCHES = {"random": random_points, "bayes": bayesian_points}
+
+
+def run(
+    work: _Work, beam: BeamOptions, points: Iterator, *, trials: int, jobs: int
+) -> Iterator[Trial]:
+    """Decodes the dev set once a trial; slices of it go to `jobs` processes."""
+    starts = range(0, len(work.emissions), SLICE)
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, spawn, _receive, (work,)) if jobs > 1 else None
+    try:
+        for _ in range(trials):
+            (lm_weight, word_score), tell = next(points)
+            options = dataclasses.replace(beam, lm_weight=lm_weight, word_score=word_score, nbest=1)
+            if pool:
+                waiting = [pool.submit(_errors, options, start) for start in starts]
+                parts = [future.result() for future in waiting]
+            else:
+                parts = [errors_of(work, options, start) for start in starts]
+            trial = Trial(lm_weight, word_score, total(parts))
+            tell(trial.words.rate)
+            yield trial
+    finally:
+        if pool:
+            pool.shutdown(cancel_futures=True)
+
+
+def greedy_errors(emissions: Emissions) -> ErrorCounts:
+    """Word errors of the best path, to compare with."""
+    decoder = GreedyDecoder(emissions.vocabulary.symbols)
+    return total(
+        [
+            count_errors(reference.split(), decoder(emissions[i])[0].text.split())
+            for i, reference in enumerate(emissions.references)
+        ]
+    )
+
+
+def _write(out: Path, found: Settings, best: Trial, trials: list[Trial], **report: Any) -> None:
+    beam = dataclasses.asdict(found.beam)
+    values = {**beam, "kind": "beam", "lm": found.lm, "lexicon": found.lexicon}
+    values |= {"lm_weight": round(best.lm_weight, 4), "word_score": round(best.word_score, 4)}
+    rows = [[round(t.lm_weight, 4), round(t.word_score, 4), t.words.rate] for t in trials]
+    save_settings(
+        out, {name: value for name, value in values.items() if value is not None},
+        dev_wer=best.words.rate, trials=rows, **report,
+    )  # fmt: skip
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="w2v2 sweep", description=__doc__.splitlines()[0])
+    parser.add_argument("--logits", required=True, metavar="DIR", help="what `w2v2 emit` wrote")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE.json")
+    parser.add_argument("--search", choices=SEARCHES, default="random", help="bayes needs optuna")
+    parser.add_argument("--trials", type=int, default=128, help="as many as in the paper (128)")
+    parser.add_argument("--lm-weights", type=float, nargs=2, default=[0.0, 5.0], metavar="N")
+    parser.add_argument("--word-scores", type=float, nargs=2, default=[-5.0, 5.0], metavar="N")
+    parser.add_argument("--seed", type=int, default=0)
+    options.add_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def _work_of(arguments: argparse.Namespace) -> tuple[_Work, Settings]:
+    emissions = Emissions(arguments.logits)
+    if emissions.references is None:
+        raise InputError(f"--logits {arguments.logits} has no references to tune on")
+    if arguments.trials < 1:
+        raise InputError(f"--trials {arguments.trials} must be at least 1")
+    if not arguments.out.parent.is_dir():
+        raise InputError(f"--out {arguments.out}: there is no folder {arguments.out.parent}")
+    found = options.read_arguments(arguments)
+    if found.lm is None or found.rescore or found.hot_words:
+        raise InputError("sweep tunes the weight of --lm, without --rescore and --hot-word")
+    decoder = make(found, emissions.vocabulary, seconds_per_frame=emissions.seconds_per_frame)
+    return _Work(decoder, emissions), found
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = _arguments(argv)
+    work, found = _work_of(arguments)
+    greedy = greedy_errors(work.emissions)
+    print(f"greedy: WER {100 * greedy.rate:.2f} % of {greedy.reference_length} words", flush=True)
+    # Without a lexicon there are no words to score while searching.
+    spoken = isinstance(work.decoder, LexiconDecoder)
+    word_scores = tuple(arguments.word_scores) if spoken else (0.0, 0.0)
+    points = SEARCHES[arguments.search](arguments.seed, [tuple(arguments.lm_weights), word_scores])
+    trials: list[Trial] = []
+    best: Trial | None = None
+    running = run(work, found.beam, points, trials=arguments.trials, jobs=arguments.jobs)
+    for trial in running:
+        trials.append(trial)
+        if best is None or trial.words.errors < best.words.errors:
+            best = trial
+            # Written at each improvement: an interrupted sweep leaves its best so far.
+            _write(
+                arguments.out, found, best, trials, greedy_wer=greedy.rate, logits=arguments.logits
+            )
+            print(
+                f"trial {len(trials)} of {arguments.trials}: lm_weight {trial.lm_weight:.2f}, "
+                f"word_score {trial.word_score:.2f}: WER {100 * trial.words.rate:.2f} %",
+                flush=True,
+            )
+    _write(arguments.out, found, best, trials, greedy_wer=greedy.rate, logits=arguments.logits)
+    print(f"wrote {arguments.out}: WER {100 * best.words.rate:.2f} % (best of {len(trials)})")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
