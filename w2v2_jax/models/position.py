@@ -58,10 +58,19 @@ def toeplitz(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
     return out[:, :frames]
 
 
+def platform() -> str:
+    """Where the computation being traced will run: the mesh's platform, or else the default's.
+
+    A step compiled ahead of time for a TPU is traced on a machine whose default is the CPU.
+    """
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return device.platform if device is not None else jax.default_backend()
+
+
 def choose(name: str):
-    """The formulation of a name; "auto" is the fastest measured on the default backend."""
+    """The formulation of a name; "auto" is the fastest measured where it will run."""
     if name == "auto":
-        name = "toeplitz" if jax.default_backend() == "cpu" else "grouped"
+        name = "toeplitz" if platform() == "cpu" else "grouped"
     return {"grouped": grouped, "split": split, "toeplitz": toeplitz}[name]
 
 
