@@ -80,7 +80,7 @@ def test_a_text_without_entry_is_refused():
 
 
 def test_a_loops_trips_follow_from_its_condition_where_the_compiler_gives_none(tpu):
-    module, runs = tpu
+    _, runs = tpu
     assert runs.scheduled["body"] == 12 and runs.fused["fused.1"] == 12
     assert runs.unknown_loops == ()
 

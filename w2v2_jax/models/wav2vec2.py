@@ -60,7 +60,6 @@ class Encoder(nn.Module):
             x = Dense(
                 config.d_model, (None, "embed"), dtype=config.dtype, name="feature_projection"
             )(x)
-            x = residual(x)
         x = noise.dropout(x, config.input_dropout, noise.fold(keys, noise.INPUT))
         embedding = self.param("mask_embedding", named(unit_uniform, ("embed",)), (config.d_model,))
         if mask is not None:
@@ -68,7 +67,7 @@ class Encoder(nn.Module):
         if channel_mask is not None:
             x = jnp.where(channel_mask[:, None, :], jnp.zeros((), x.dtype), x)
         context, states = Transformer(config, name="transformer")(
-            x, real, keys, hidden_states=hidden_states
+            residual(x), real, keys, hidden_states=hidden_states
         )
         return Encoded(context, features, counts, penalty, states)
 
