@@ -126,9 +126,9 @@ def check_no_surprise(outcome, found, mesh):
     """Gradients are summed once; what else moves is parameters (fsdp) or a block's output."""
     built = outcome.built
     expected = report.gradient_bytes(outcome)
-    gradients = [c for c in found if set(c.axes) & {"data", "fsdp"}]
-    summed = sum(c.total for c in gradients if c.kind in ("all-reduce", "reduce-scatter"))
-    assert summed == pytest.approx(expected, rel=0.05), collectives.table(found)
+    assert collectives.reduced(found, ("data", "fsdp")) == pytest.approx(expected, rel=0.05), (
+        collectives.table(found)
+    )
     other = [c for c in found if c.kind not in ("all-reduce", "reduce-scatter")]
     weights = 4 * report.parameter_count(outcome)
     rows = outcome.shape.rows // partition.rows_axis(built.mesh)

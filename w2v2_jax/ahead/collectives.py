@@ -121,10 +121,11 @@ def find(
 
 
 def reduced(found: Sequence[Collective], axes: Sequence[str]) -> int:
-    """Bytes a step that are summed along some of `axes` and no other: the gradients' reduction."""
+    """Bytes a step that are summed along any of `axes`: for the axes that split the batch, the
+    gradients' reduction. One in two stages (within fsdp, then over data) counts both."""
     return sum(
         c.total for c in found
-        if c.kind in ("all-reduce", "reduce-scatter") and c.axes and set(c.axes) <= set(axes)
+        if c.kind in ("all-reduce", "reduce-scatter") and set(c.axes) & set(axes)
     )  # fmt: skip
 
 

@@ -55,12 +55,16 @@ EVERY = (*ROWS, "tensor")
 ANY = PartitionSpec.UNCONSTRAINED
 
 
-def _constrain(x: jax.Array, axis: int, axes: tuple[str, ...], others) -> jax.Array:
+def _splits(size: int, axes: tuple[str, ...]) -> bool:
+    """Whether a mesh of several devices is set whose `axes` divide `size`."""
     mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or not set(axes) <= set(mesh.axis_names):
-        return x
-    shards = math.prod(mesh.shape[name] for name in axes)
-    if math.prod(mesh.shape.values()) == 1 or x.shape[axis] % shards:
+    if mesh.empty or not set(axes) <= set(mesh.axis_names) or mesh.size == 1:
+        return False
+    return size % math.prod(mesh.shape[name] for name in axes) == 0
+
+
+def _constrain(x: jax.Array, axis: int, axes: tuple[str, ...], others) -> jax.Array:
+    if not _splits(x.shape[axis], axes):
         return x
     spec = [others] * x.ndim
     spec[axis] = axes
@@ -88,6 +92,18 @@ def spread(x: jax.Array) -> jax.Array:
     """
     spread = _constrain(x, 0, EVERY, None)
     return residual(x) if spread is x else spread
+
+
+def by_rows(function: Callable, x: jax.Array, weights: jax.Array) -> jax.Array:
+    """function(x [B, ...], weights) -> [B, ...] where every device has its rows and all weights.
+
+    For what the partitioner cannot split by rows: it would gather the whole batch for a grouped
+    convolution. Without a mesh, the function itself.
+    """
+    if not _splits(x.shape[0], ROWS):
+        return function(x, weights)
+    split = PartitionSpec(ROWS)
+    return jax.shard_map(function, in_specs=(split, PartitionSpec()), out_specs=split)(x, weights)
 
 
 @jax.custom_vjp
