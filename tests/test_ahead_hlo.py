@@ -161,3 +161,15 @@ def test_flops_of_a_compiled_loop_within_a_loop_are_those_of_its_matmuls():
     module = hlo.parse(compiled.as_text())
     totals = work.totals(module, hlo.executions(module))
     assert totals.flops == 3 * 5 * 2 * 24**3
+
+
+def test_an_asynchronous_copy_moves_what_lies_in_main_memory_once():
+    lines = (
+        "  %x = f32[100]{0} parameter(0)\n"
+        "  %in = (f32[100]{0:S(1)}, f32[100]{0}, u32[]{:S(2)}) copy-start(%x)\n"
+        "  %near = f32[100]{0:S(1)} copy-done(%in)\n"
+        "  %out = (f32[100]{0}, f32[100]{0:S(1)}, u32[]{:S(2)}) copy-start(%near)\n"
+        "  ROOT %far = f32[100]{0} copy-done(%out)"
+    )
+    module = hlo.parse("HloModule m\n\nENTRY %main () -> f32[] {\n" + lines + "\n}\n")
+    assert work.totals(module, hlo.executions(module)).bytes == 2 * 400

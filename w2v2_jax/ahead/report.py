@@ -144,10 +144,13 @@ def seconds(outcome, result: dict, operations, count: cycles.Cycles, chip: Chip 
     """Seconds of a step by three routes: the compiler's cycles, its own sum, and the roofline.
 
     step: cycles (or, where there are none, the roofline) and then every exchange at the links'
-    published rate, as if nothing overlapped. The compiler's optimal_seconds counts a loop's body
-    once and is left out where an unknown cost has made it negative.
+    published rate, as if nothing overlapped. None for a device that is not in the table, or where
+    libraries hide the work from the text (measure that with bench). The compiler's own
+    optimal_seconds counts a loop's body once and is left out where an unknown cost has made it
+    negative.
     """
-    if chip is None:
+    known = chip is not None and (count.total or result["flops"]["compiled"] is not None)
+    if not known:
         return {"step": None, "cycles": count.total or None, "cycles_left_out": count.left_out}
     table = outcome.compiled.cost_analysis() or {}
     optimal = table.get("optimal_seconds", -1.0)

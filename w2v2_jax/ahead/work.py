@@ -13,7 +13,8 @@ from w2v2_jax.ahead.hlo import ArrayShape, Executions, Instruction, Module
 # Instructions that name or reinterpret memory without moving it, or run what is counted elsewhere.
 FREE = {
     "parameter", "constant", "bitcast", "tuple", "get-tuple-element", "while", "conditional",
-    "call", "after-all", "opt-barrier", "partition-id", "replica-id", "async-start", "async-update",
+    "call", "call-start", "after-all", "opt-barrier", "partition-id", "replica-id", "async-start",
+    "async-update",
     "async-done", "copy-done", "iota", "domain", "add-dependency",
 }  # fmt: skip
 SLICES = ("dynamic-slice", "slice", "gather")
@@ -92,6 +93,10 @@ def flops_of(module: Module, instruction: Instruction) -> float:
     return total
 
 
+def _in_main_memory(arrays) -> int:
+    return sum(array.bytes for array in arrays if array.space == 0)
+
+
 def _read_by_fusion(module: Module, instruction: Instruction, index: int, operand) -> int:
     """Bytes of one operand that a fusion reads: where it is only sliced, the slices."""
     body = module.computations[instruction.names("calls")[0]]
@@ -99,7 +104,7 @@ def _read_by_fusion(module: Module, instruction: Instruction, index: int, operan
     parameters = (i for i in body.values() if i.opcode == "parameter")
     name = next((i.name for i in parameters if place.match(i.attributes)), None)
     users = [i for i in body.values() if name in i.operands]
-    whole = sum(array.bytes for array in operand.arrays if array.space == 0)
+    whole = _in_main_memory(operand.arrays)
     if users and all(user.opcode in SLICES for user in users):
         return min(whole, sum(user.bytes for user in users))
     if users and all(
@@ -111,7 +116,7 @@ def _read_by_fusion(module: Module, instruction: Instruction, index: int, operan
 
 def _written(module: Module, instruction: Instruction) -> int:
     """Bytes an instruction writes to main memory: an update in place writes the update."""
-    arrays = sum(array.bytes for array in instruction.arrays if array.space == 0)
+    arrays = _in_main_memory(instruction.arrays)
     root = instruction
     if instruction.opcode == "fusion":
         body = module.computations[instruction.names("calls")[0]]
@@ -121,10 +126,21 @@ def _written(module: Module, instruction: Instruction) -> int:
     return arrays
 
 
+def _started(module: Module, instruction: Instruction) -> int:
+    """An asynchronous copy or exchange: its result names its operands beside what it writes."""
+    read = sum(_in_main_memory(operand.arrays) for operand in module.operands(instruction))
+    written = max(0, _in_main_memory(instruction.arrays) - read)
+    if instruction.opcode == "slice-start":
+        read = max(array.bytes for array in instruction.arrays[1:])
+    return read + written
+
+
 def moved_bytes(module: Module, instruction: Instruction) -> int:
     """Bytes read from and written to main memory (HBM), operands counted once each."""
     if instruction.opcode in FREE or instruction.opcode.endswith("-done"):
         return 0
+    if instruction.opcode.endswith("-start"):
+        return _started(module, instruction)
     total = _written(module, instruction)
     if instruction.opcode in SLICES:
         return 2 * total
@@ -134,7 +150,7 @@ def moved_bytes(module: Module, instruction: Instruction) -> int:
         elif instruction.opcode == "dynamic-update-slice" and index == 0:
             continue
         else:
-            total += sum(array.bytes for array in operand.arrays if array.space == 0)
+            total += _in_main_memory(operand.arrays)
     return total
 
 
