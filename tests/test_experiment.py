@@ -18,6 +18,7 @@ RECIPES = [
     "quickstart.py:finetune",
     "pretrain_base.py",
     *(f"pretrain_large.py:{name}" for name in ("ls960", "lv60k", "lv60k_2021")),
+    *(f"pretrain_xlsr.py:{size}" for size in ("300m", "1b", "2b")),
     *(
         f"finetune.py:{model}_{labels}"
         for model in ("base", "large", "lv60k")
@@ -39,7 +40,10 @@ def build(config: dict) -> experiment.Experiment:
     vocabulary = LIBRISPEECH if settings.kind == "ctc" else None
     inherited = model_config("base") if config["model"]["family"] == "inherit" else None
     return experiment.build(
-        settings, vocabulary=vocabulary, inherited=inherited, devices=jax.devices()[:1]
+        settings,
+        vocabulary=vocabulary,
+        inherited=inherited,
+        devices=jax.devices()[: config.get("mesh", {}).get("fsdp", 1)],
     )
 
 

@@ -54,6 +54,21 @@ def test_every_formulation_has_the_same_gradients(width):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
+def test_on_a_mesh_the_grouped_form_keeps_rows_apart_and_has_the_same_value_and_gradients():
+    x, kernel, target = random(8, 13, 6), random(5, 2, 6, seed=1), random(8, 13, 6, seed=2)
+    value = lambda x, kernel: (grouped(x, kernel, 3) * target).sum()  # noqa: E731
+    gradients = jax.value_and_grad(value, (0, 1))
+    expected = jax.jit(gradients)(x, kernel)
+    mesh = partition.make_mesh(data=2, fsdp=2, tensor=2)
+    rows, whole = partition.batch_sharding(mesh), partition.replicated(mesh)
+    with jax.set_mesh(mesh):
+        compiled = jax.jit(gradients, in_shardings=(rows, whole)).lower(x, kernel).compile()
+        got = compiled(jax.device_put(x, rows), jax.device_put(kernel, whole))
+    assert "all-gather" not in compiled.as_text() and "all-to-all" not in compiled.as_text()
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
 def module(tiny, **changes):
     config = dataclasses.replace(tiny, **changes)
     network = PositionalConvolution(config)

@@ -14,6 +14,7 @@ COMMANDS = (
     "transcribe",
     "export",
     "convert",
+    "aot",
     "bench",
     "codebook",
     "lm",

@@ -7,22 +7,43 @@ import math
 import jax
 import numpy as np
 from flax import linen as nn
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from w2v2_jax.batch import Batch
 from w2v2_jax.errors import InputError
 
 AXES = ("data", "fsdp", "tensor")
+KINDS = (AxisType.Auto,) * len(AXES)
 RULES: dict[str, str | None] = {
     "embed": "fsdp",
     "mlp": "tensor",
     "heads": "tensor",
     "conv_in": "fsdp",
-    "conv_out": "tensor",
+    "conv_out": None,  # the feature encoder splits rows instead: its activations are the largest
     "position_out": None,
     "norm": None,
     "layers": None,
 }
+
+
+def arrange(shape: tuple[int, int, int], devices) -> np.ndarray:
+    """The devices as an array of the mesh's shape, neighbours in the fast axes close by.
+
+    Between TPU slices lies the data-center network, which only the data axis may cross: its
+    gradients cross once a step, while the other axes exchange parameters in every layer.
+    """
+    data, fsdp, tensor = shape
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if devices[0].platform != "tpu" or slices == 1:
+        return jax.make_mesh(shape, AXES, axis_types=KINDS, devices=devices).devices
+    if data % slices:
+        raise InputError(
+            f"mesh.data={data} is not a multiple of the {slices} slices; only data crosses slices"
+        )
+    return mesh_utils.create_hybrid_device_mesh(
+        (data // slices, fsdp, tensor), (slices, 1, 1), devices, allow_split_physical_axes=True
+    )
 
 
 def make_mesh(*, data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> jax.sharding.Mesh:
@@ -39,8 +60,7 @@ def make_mesh(*, data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -
             f"mesh.data={data} x mesh.fsdp={fsdp} x mesh.tensor={tensor} is not the number of "
             f"devices, {len(devices)}; use mesh.data=-1 to take what the others leave"
         )
-    kinds = (AxisType.Auto,) * len(AXES)
-    return jax.make_mesh(shape, AXES, axis_types=kinds, devices=devices)
+    return jax.sharding.Mesh(arrange(shape, devices), AXES, axis_types=KINDS)
 
 
 def rows_axis(mesh: jax.sharding.Mesh) -> int:

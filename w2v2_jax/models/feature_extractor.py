@@ -11,7 +11,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.layers import EPSILON, LayerNorm, gelu, named, torch_linear_bias
+from w2v2_jax.models.layers import (
+    EPSILON,
+    LayerNorm,
+    gelu,
+    named,
+    spread,
+    torch_linear_bias,
+)
 
 # torch kaiming_normal_: fan_in, gain sqrt(2), not truncated.
 conv_init = nn.initializers.variance_scaling(2.0, "fan_in", "normal", in_axis=(0, 1), out_axis=2)
@@ -139,7 +146,7 @@ class FeatureExtractor(nn.Module):
 
     @nn.compact
     def __call__(self, waveforms, num_samples):
-        config, x = self.config, waveforms
+        config, x = self.config, spread(waveforms)
         for index in range(len(config.conv_layers)):
             layers = config.conv_layers[: index + 1]
             frames = frame_counts(waveforms.shape[1], layers)  # symbolic when exported
@@ -149,4 +156,5 @@ class FeatureExtractor(nn.Module):
             if not config.masked_group_norm:
                 counts = jnp.full_like(counts, frames)
             x = ConvLayer(config, index, name=f"conv_{index}")(x, frame_mask(counts, frames))
+            x = spread(x)
         return x

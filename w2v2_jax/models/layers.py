@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.sharding import PartitionSpec
 
 EPSILON = 1e-5  # torch's default, everywhere (trap T20)
 SQRT_HALF = 0.7071067811865476
@@ -46,6 +48,62 @@ class Named(nn.meta.AxisMetadata):
 def named(init: Callable, names: tuple[str | None, ...]) -> Callable:
     """An initialiser whose result carries one logical name (or None) an axis."""
     return lambda *args, **kwargs: Named(init(*args, **kwargs), names)
+
+
+ROWS = ("data", "fsdp")  # the mesh axes that split the batch
+EVERY = (*ROWS, "tensor")
+ANY = PartitionSpec.UNCONSTRAINED
+
+
+def _splits(size: int, axes: tuple[str, ...]) -> bool:
+    """Whether a mesh of several devices is set whose `axes` divide `size`."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or not set(axes) <= set(mesh.axis_names) or mesh.size == 1:
+        return False
+    return size % math.prod(mesh.shape[name] for name in axes) == 0
+
+
+def _constrain(x: jax.Array, axis: int, axes: tuple[str, ...], others) -> jax.Array:
+    if not _splits(x.shape[axis], axes):
+        return x
+    spec = [others] * x.ndim
+    spec[axis] = axes
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(*spec))
+
+
+def rows(x: jax.Array, axis: int = 0) -> jax.Array:
+    """x with its rows (at `axis`) where the batch's are; the other axes as their weights ask.
+
+    Without this the compiler may split activations like the fsdp-sharded weights they meet and
+    exchange them, which costs more than gathering the weights. No mesh, no constraint.
+    """
+    return _constrain(x, axis, ROWS, ANY)
+
+
+def residual(x: jax.Array) -> jax.Array:
+    """x [B, ...] with its rows where the batch's are and everything else whole on each device."""
+    return _constrain(x, 0, ROWS, None)
+
+
+def spread(x: jax.Array) -> jax.Array:
+    """x [B, ...] with its rows over every device, the tensor axis too, where they divide.
+
+    For the feature encoder: its matrices are too small to split, its activations are the largest.
+    """
+    spread = _constrain(x, 0, EVERY, None)
+    return residual(x) if spread is x else spread
+
+
+def by_rows(function: Callable, x: jax.Array, weights: jax.Array) -> jax.Array:
+    """function(x [B, ...], weights) -> [B, ...] where every device has its rows and all weights.
+
+    For what the partitioner cannot split by rows: it would gather the whole batch for a grouped
+    convolution. Without a mesh, the function itself.
+    """
+    if not _splits(x.shape[0], ROWS):
+        return function(x, weights)
+    split = PartitionSpec(ROWS)
+    return jax.shard_map(function, in_specs=(split, PartitionSpec()), out_specs=split)(x, weights)
 
 
 @jax.custom_vjp

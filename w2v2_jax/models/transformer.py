@@ -12,7 +12,7 @@ from flax import linen as nn
 
 from w2v2_jax.models import noise
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.layers import Dense, LayerNorm, Named, gelu, named
+from w2v2_jax.models.layers import Dense, LayerNorm, Named, gelu, named, residual, rows
 from w2v2_jax.models.position import PositionalConvolution
 
 bert_init = nn.initializers.normal(0.02)  # fairseq init_bert_params
@@ -47,7 +47,7 @@ class SelfAttention(nn.Module):
         out_bias = self.param("out_bias", named(zeros, ("embed",)), (dim,))
 
         x = x.astype(dtype)
-        qkv = jnp.einsum("btd,dchs->cbhts", x, kernel.astype(dtype))
+        qkv = rows(jnp.einsum("btd,dchs->cbhts", x, kernel.astype(dtype)), axis=1)
         qkv = qkv + bias[:, None, :, None, :].astype(dtype)
         query, key, value = qkv * jnp.array([size**-0.5, 1, 1], dtype).reshape(3, 1, 1, 1, 1)
         scores = jnp.einsum(
@@ -56,8 +56,8 @@ class SelfAttention(nn.Module):
         scores = jnp.where(real[:, None, None, :], scores, -1e30)
         weights = jax.nn.softmax(scores, axis=-1).astype(dtype)
         weights = noise.dropout(weights, config.attention_dropout, keys)
-        context = jnp.einsum("bhqk,bhks->bhqs", weights, value)
-        out = jnp.einsum("bhts,hsd->btd", context, out_kernel.astype(dtype))
+        context = rows(jnp.einsum("bhqk,bhks->bhqs", weights, value))
+        out = residual(jnp.einsum("bhts,hsd->btd", context, out_kernel.astype(dtype)))
         return out + out_bias[None, None].astype(dtype)
 
 
@@ -92,18 +92,18 @@ class TransformerLayer(nn.Module):
         attention_norm = LayerNorm(config.dtype, name="attention_norm")
         feed_forward_norm = LayerNorm(config.dtype, name="feed_forward_norm")
 
-        residual = x
+        skip = x
         x = attention_norm(x) if pre else x
         x = SelfAttention(config, name="attention")(x, real, noise.fold(keys, 0))
-        x = residual + noise.dropout(x, config.dropout, noise.fold(keys, 1))
+        x = skip + noise.dropout(x, config.dropout, noise.fold(keys, 1))
         x = x if pre else attention_norm(x)
 
-        residual = x
+        skip = x
         x = feed_forward_norm(x) if pre else x
         x = Dense(
             config.ffn_dim, ("embed", "mlp"), bert_init, zeros, config.dtype, name="feed_forward_in"
         )(x)
-        x = noise.dropout(gelu(x), config.activation_dropout, noise.fold(keys, 2))
+        x = noise.dropout(gelu(rows(x)), config.activation_dropout, noise.fold(keys, 2))
         x = Dense(
             config.d_model,
             ("mlp", "embed"),
@@ -112,7 +112,7 @@ class TransformerLayer(nn.Module):
             config.dtype,
             name="feed_forward_out",
         )(x)
-        x = residual + noise.dropout(x, config.dropout, noise.fold(keys, 3))
+        x = skip + noise.dropout(residual(x), config.dropout, noise.fold(keys, 3))
         if config.adapter_dim:
             x = x + Adapter(config, name="adapter")(x)
         return x if pre else feed_forward_norm(x)
@@ -145,7 +145,7 @@ class Transformer(nn.Module):
         layers = self.param("layers", init_layers)
 
         x = jnp.where(real[..., None], x, 0)
-        x = x + PositionalConvolution(config, name="position")(x)
+        x = residual(x + PositionalConvolution(config, name="position")(x))
         norm = LayerNorm(config.dtype, name="norm")
         x = norm(x) if config.norm_order == "post" else x
         x = noise.dropout(x, config.dropout, noise.fold(keys, noise.ENTRY))

@@ -15,7 +15,7 @@ from flax import linen as nn
 from w2v2_jax.models import noise
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.feature_extractor import FeatureExtractor, frame_counts, frame_mask
-from w2v2_jax.models.layers import Dense, LayerNorm, named, scale_gradient
+from w2v2_jax.models.layers import Dense, LayerNorm, named, residual, scale_gradient
 from w2v2_jax.models.masking import Slots
 from w2v2_jax.models.quantizer import Quantizer, unit_uniform
 from w2v2_jax.models.transformer import Transformer
@@ -48,7 +48,7 @@ class Encoder(nn.Module):
         keys [B] for dropout and LayerDrop, None when evaluating."""
         config = self.config
         latents = FeatureExtractor(config, name="feature_extractor")(waveforms, num_samples)
-        latents = scale_gradient(latents, config.feature_grad_scale)
+        latents = scale_gradient(residual(latents), config.feature_grad_scale)
         counts = frame_counts(num_samples, config.conv_layers)
         real = frame_mask(counts, latents.shape[1])  # [B, T]
         squares = jnp.square(latents.astype(jnp.float32)).mean(-1) * real
@@ -67,7 +67,7 @@ class Encoder(nn.Module):
         if channel_mask is not None:
             x = jnp.where(channel_mask[:, None, :], jnp.zeros((), x.dtype), x)
         context, states = Transformer(config, name="transformer")(
-            x, real, keys, hidden_states=hidden_states
+            residual(x), real, keys, hidden_states=hidden_states
         )
         return Encoded(context, features, counts, penalty, states)
 

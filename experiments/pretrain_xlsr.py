@@ -1,0 +1,90 @@
+"""XLS-R pretraining (cross-lingual, 436 k hours, 128 languages): `:300m`, `:1b`, `:2b`.
+
+Source: Babu et al. 2021 (arXiv 2111.09296): sizes of the released models, crops of at most 20 s,
+one million updates, 32 k of them warm-up. The peak rates are not from the paper: they are those of
+fairseq's `wav2vec2_large_librivox.yaml`, the same pre-LN network without dropout.
+
+Run: python -m w2v2_jax.train --config experiments/pretrain_xlsr.py:1b --workdir runs/xlsr_1b
+     (append `,smoke` for the same recipe at toy size; data.train names prepared corpora)
+
+Hardware and time: by the compiler, docs/aot.md. 1b and 2b shard parameters and moments (fsdp).
+`--rows N` of `python -m w2v2_jax.aot` says how many microbatches a smaller machine needs.
+
+Expected: the paper publishes no pretraining curve; its tables are of fine-tuned models.
+Got: not run.
+
+Differences from the paper: languages are not upsampled here (data.train mixes prepared corpora as
+they are; the paper resamples with alpha 0.5); batches are 2.8 h in rows of one
+length bucket, in the range of the paper's larger models.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from w2v2_jax.smoke import shrink
+
+# Name -> family, peak rate, whether parameters are sharded over the pod's fsdp axis.
+RECIPES = {
+    "300m": dict(family="xls_r_300m", peak=5e-3, fsdp=1),
+    "1b": dict(family="xls_r_1b", peak=5e-3, fsdp=4),
+    "2b": dict(family="xls_r_2b", peak=5e-3, fsdp=8),
+}
+
+
+def get_config(arg: str = "300m") -> ConfigDict:
+    """arg: a recipe's name, with `,smoke` for toy size."""
+    name, _, size = arg.partition(",")
+    name = name or "300m"
+    if name not in RECIPES or size not in ("", "smoke"):
+        raise ValueError(
+            f"pretrain_xlsr.py:{arg} is not known; use {list(RECIPES)}, each also with ,smoke"
+        )
+    recipe = RECIPES[name]
+    config = ConfigDict(
+        dict(
+            seed=1,
+            init_from="",
+            model=dict(
+                family=recipe["family"],
+                dtype="bfloat16",
+                remat="full",
+                scan_layers=True,
+                attention_dropout=0.0,
+                quantizer_dropout=0.0,
+                feature_grad_scale=1.0,
+            ),
+            objective=dict(
+                name="contrastive",
+                diversity_group_rows=4,
+                feature_penalty_weight=0.0,
+                gumbel_end=0.1,
+            ),
+            schedule=dict(name="polynomial", peak=recipe["peak"], warmup=32_000),
+            optimizer=dict(b1=0.9, b2=0.98, eps=1e-6, weight_decay=0.01),
+            data=dict(
+                train="data/xlsr:train",
+                valid="data/xlsr:dev",
+                mode="crop",
+                bucket_seconds=(5.0, 10.0, 15.0, 20.0),
+                batch_seconds=10_240.0,
+                row_multiple=512,
+                min_seconds=2.0,
+                normalise=True,
+            ),
+            train=dict(
+                steps=1_000_000,
+                accumulate=1,
+                log_every=200,
+                eval_every=5_000,
+                checkpoint_every=1_000,
+                keep_last=3,
+                best_metric="contrastive_loss",
+            ),
+            mesh=dict(data=-1, fsdp=recipe["fsdp"], tensor=1),
+        )
+    )
+    if size != "smoke":
+        return config
+    config.mesh.fsdp = 1
+    return shrink(config)
