@@ -1,6 +1,7 @@
 """Starting from another checkpoint: quantizer included, heads symbol by symbol, adapters fresh."""
 
 import dataclasses
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -23,6 +24,7 @@ from w2v2_jax.models.config import model_config
 from w2v2_jax.models.transformer import Adapter
 from w2v2_jax.smoke import TINY_MODEL
 
+ROOT = Path(__file__).parents[1]
 OLD = Vocabulary((*SPECIALS, *"ABC"), "upper")
 NEW = Vocabulary((*SPECIALS, *"CXA"), "upper")
 CHANNELS = 48  # Hugging Face's networks need a width other than the convolutions' 32
@@ -128,7 +130,7 @@ def run(corpus, tmp_path, monkeypatch):
             "data.reader": "threads", "mesh.data": 1, "model.d_model": CHANNELS, **changes,
         }  # fmt: skip
         train.main(
-            ["--config", f"experiments/{recipe},smoke", "--workdir", str(workdir)]
+            ["--config", f"{ROOT}/experiments/{recipe},smoke", "--workdir", str(workdir)]
             + [f"--config.{name}={value}" for name, value in values.items()]
         )
         return workdir, checkpoint.load(workdir)
