@@ -177,7 +177,9 @@ def test_a_sweep_raises_rows_until_they_do_not_fit_and_takes_the_fastest(monkeyp
 class Chip(SimpleNamespace):
     """A TPU chip as far as laying out a mesh needs one."""
 
-    platform, device_kind, core_on_chip, num_cores = "tpu", "TPU v5 lite", 0, 1
+    def __init__(self, device_kind="TPU v5 lite", **values):
+        super().__init__(platform="tpu", device_kind=device_kind, core_on_chip=0, num_cores=1,
+                         **values)  # fmt: skip
 
 
 def slices(count: int):
@@ -192,6 +194,16 @@ def test_only_the_data_axis_crosses_slices():
     index = np.vectorize(lambda chip: chip.slice_index)(array)
     assert array.shape == (8, 2, 2) and len({chip.id for chip in array.flat}) == 32
     assert (index[:4] == 0).all() and (index[4:] == 1).all()
+
+
+@pytest.mark.parametrize("shape", [(4, 8, 2), (64, 1, 1), (2, 2, 16)])
+def test_a_cube_of_chips_takes_any_mesh_of_its_size(shape):
+    cube = [
+        Chip(device_kind="TPU v5", coords=(x, y, z), id=16 * z + 4 * y + x, process_index=z)
+        for z in range(4) for y in range(4) for x in range(4)
+    ]  # fmt: skip
+    array = partition.arrange(shape, cube)
+    assert array.shape == shape and len({chip.id for chip in array.flat}) == 64
 
 
 def test_data_that_the_slices_do_not_divide_is_an_input_error():

@@ -34,9 +34,11 @@ def arrange(shape: tuple[int, int, int], devices) -> np.ndarray:
     gradients cross once a step, while the other axes exchange parameters in every layer.
     """
     data, fsdp, tensor = shape
-    slices = len({getattr(device, "slice_index", 0) for device in devices})
-    if devices[0].platform != "tpu" or slices == 1:
+    if devices[0].platform != "tpu":
         return jax.make_mesh(shape, AXES, axis_types=KINDS, devices=devices).devices
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if slices == 1:  # a torus axis may serve two mesh axes: 8 x 2 x 4 chips of a 4 x 4 x 4 cube
+        return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
     if data % slices:
         raise InputError(
             f"mesh.data={data} is not a multiple of the {slices} slices; only data crosses slices"

@@ -17,6 +17,15 @@ CUBE = (
 # The slice shapes that the clouds sell; the compiler takes others too.
 TOPOLOGIES: dict[str, tuple[str, ...]] = {"v4": CUBE, "v5e": FLAT, "v5p": CUBE, "v6e": FLAT}
 PRESENT = ("cpu", "gpu")
+# Compiling needs no chip: several compilations may run beside a job that holds the TPU, and
+# libtpu need not complain on stderr that it finds no description of this host.
+LIBTPU = {
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    "TPU_ACCELERATOR_TYPE": "v5p-8",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_STDERR_LOG_LEVEL": "3",
+    "TPU_MIN_LOG_LEVEL": "3",
+}
 
 
 class Target(NamedTuple):
@@ -65,9 +74,8 @@ def _present(name: str, slices: int) -> Target:
 def _libtpu_devices(chip: str, shape: str, slices: int) -> list[Any]:
     from jax.experimental import topologies
 
-    # Compiling needs no chip, so it neither claims one nor waits for one's metadata server, and
-    # several compilations may run beside a job that holds the TPU.
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+    for name, value in LIBTPU.items():
+        os.environ.setdefault(name, value)
     options: dict[str, Any] = {}
     if chip == "v4":
         options["chip_config_name"] = "megacore"  # one device a chip, as on a TPU VM
