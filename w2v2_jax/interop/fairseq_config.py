@@ -40,6 +40,7 @@ FIXED: dict[str, Any] = {
     "activation_fn": "gelu", "layer_type": "transformer", "quantize_input": False,
     "target_glu": False, "quantizer_depth": 1, "pos_conv_depth": 1, "conv_pos_batch_norm": False,
 }  # fmt: skip
+MOST_LAYERS = 100  # no feature encoder is so deep; a text that asks for more is no such list
 NORMS = {"default": "group", "layer_norm": "layer"}
 # Rates that fine-tuning sets anew: (name when fine-tuning, name in Wav2Vec2Config).
 TUNED = {
@@ -124,8 +125,9 @@ def conv_layers(text: str) -> list[tuple[int, int, int]]:
             case ast.BinOp(left=left, op=ast.Add(), right=right):
                 return value(left) + value(right)
             case ast.BinOp(left=left, op=ast.Mult(), right=ast.Constant(value=int(times))):
-                if 0 < times < 100:
-                    return value(left) * times
+                layers = value(left)
+                if isinstance(layers, list) and 0 < len(layers) * times <= MOST_LAYERS:
+                    return layers * times
         raise ValueError(
             f"conv_feature_layers={text!r} is not a list of (channels, kernel, stride)"
         )
