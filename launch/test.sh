@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Lint and tests from nothing: bash launch/test.sh [everyday|slow|parity|all] [pytest arguments]
-# everyday (default): lint and the fast suite; slow: the slow tests too; parity: installs torch and
-# transformers and runs the live comparisons; all: everything this machine can run.
+# everyday (default): lint and the fast suite; slow: the slow tests too; parity: installs torch,
+# transformers and what fairseq and torchaudio need, and runs the live comparisons (W2V2_FAIRSEQ may
+# name a checkout of fairseq); all: everything this machine can run.
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
@@ -19,7 +20,9 @@ case "$suite" in
 esac
 case "$suite" in
   parity | all)
-    python -m pip install --quiet --disable-pip-version-check torch==2.13.0 transformers==5.23.0
+    # shellcheck source=launch/references.sh
+    source launch/references.sh
+    install_references
     ;;
 esac
 ruff check .

@@ -1,7 +1,9 @@
 """fairseq's published code, imported from a checkout that is not part of this project.
 
 W2V2_FAIRSEQ names the checkout (the folder that holds the package `fairseq`); a release unpacked
-from PyPI serves too. It needs torch, omegaconf 2.0.6 and hydra-core 1.0.7.
+from PyPI serves too. It needs torch, omegaconf 2.0.6 and hydra-core 1.0.7. Further folders, after
+a colon, may hold what it needs: hydra-core 1.0.7 installed as usual breaks pytest on Python 3.11,
+by a plugin of its own.
 """
 
 import dataclasses
@@ -14,7 +16,7 @@ VARIABLE = "W2V2_FAIRSEQ"
 
 def absent() -> str:
     """Why the code cannot be imported here; empty when nothing is known to be missing."""
-    folder = os.environ.get(VARIABLE, "")
+    folder = os.environ.get(VARIABLE, "").split(os.pathsep)[0]
     if not folder:
         return f"{VARIABLE} does not name a checkout of facebookresearch/fairseq"
     if not (Path(folder) / "fairseq" / "checkpoint_utils.py").is_file():
@@ -30,10 +32,10 @@ def prepare() -> None:
     """
     if reason := absent():
         raise RuntimeError(reason)
-    folder = os.environ[VARIABLE]
-    if folder in sys.path:
+    folders = os.environ[VARIABLE].split(os.pathsep)
+    if folders[0] in sys.path:
         return
-    sys.path.insert(0, folder)
+    sys.path[:0] = folders
     os.environ.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     process = dataclasses._process_class
 

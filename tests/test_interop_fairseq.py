@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from fairseq_cases import FairseqCase, unpack
 from interop_cases import (
     ENCODER,
     LAYER_NORM,
@@ -28,7 +29,9 @@ from w2v2_jax.interop import (
     torch_write,
     torchaudio_file,
 )
+from w2v2_jax.interop.fairseq_names import FAIRSEQ
 from w2v2_jax.interop.inferred import Given
+from w2v2_jax.interop.torchaudio_names import TORCHAUDIO
 
 TUNED = ("encoder", "head")
 
@@ -251,10 +254,19 @@ def test_a_failed_conversion_exits_2_with_one_line_and_writes_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_every_table_names_every_parameter_once(tiny):
-    from w2v2_jax.interop.fairseq_names import FAIRSEQ
-    from w2v2_jax.interop.torchaudio_names import TORCHAUDIO
+@pytest.mark.parametrize("name", ["base", "lv60k"])
+def test_names_and_layouts_are_those_of_the_stored_fairseq_weights(name):
+    case = FairseqCase(name)
+    weights = unpack(case.stored, "weight")
+    written = {}
+    for parts in (PRETRAINING, TUNED):
+        written |= names.split(case.parameters(parts), FAIRSEQ)
+    assert written.keys() == weights.keys()
+    for key, value in weights.items():
+        np.testing.assert_array_equal(written[key], value, err_msg=key)
 
+
+def test_every_table_names_every_parameter_once(tiny):
     model = dataclasses.replace(tiny, **LAYER_NORM)
     shapes = names.expected(model, parts=(*PRETRAINING, "head"), classes=9)
     only_encoder = {
@@ -273,3 +285,22 @@ def test_a_native_checkpoint_of_a_fairseq_file_is_whole(pretrained, tmp_path):
     out = str(tmp_path / "native")
     convert.main(["--from", "fairseq", "--input", str(tmp_path / "a.pt"), "--out", out])
     assert_same(checkpoint.load(out).params, pretrained.params)
+
+
+def test_verify_refuses_a_file_whose_network_is_another(pretrained, tmp_path, monkeypatch):
+    from w2v2_jax.interop import verify
+
+    monkeypatch.setitem(verify.FRAMEWORKS, "hf", lambda loaded, path, x: np.ones((1, 1, 1)))
+    with pytest.raises(InputError, match=r"hf gives context \(1, 1, 1\)"):
+        verify.report(pretrained, "hf", tmp_path, verify.SYNTHETIC)
+
+
+def test_verify_says_why_it_cannot_where_the_framework_is_absent(pretrained, tmp_path, monkeypatch):
+    from w2v2_jax.interop import verify
+
+    def absent(loaded, path, waveform):
+        raise ImportError("No module named 'torch'")
+
+    monkeypatch.setitem(verify.FRAMEWORKS, "hf", absent)
+    (note,) = verify.report(pretrained, "hf", tmp_path, verify.SYNTHETIC)
+    assert note == "not verified: hf cannot be run here: No module named 'torch'"

@@ -143,6 +143,7 @@ def conv_layers(text: str) -> list[tuple[int, int, int]]:
 def from_model(model: ModelConfig, *, normalise: bool, classes: int) -> dict[str, Any]:
     """The `cfg` of a file: of a pretraining one, or with classes > 0 of a fine-tuned one."""
     pretraining = {
+        "common": {"seed": 1, "tpu": False},
         "model": {"_name": "wav2vec2", **_model(model)},
         "task": {"_name": "audio_pretraining", **_task(normalise), "labels": None},
         "criterion": {
@@ -157,6 +158,7 @@ def from_model(model: ModelConfig, *, normalise: bool, classes: int) -> dict[str
     tuned = {name: rates[theirs] for name, theirs in TUNED.items() if theirs in rates}
     masked = rates["mask_prob"] > 0 or rates["mask_channel_prob"] > 0
     return {
+        "common": pretraining["common"],
         "model": {
             "_name": "wav2vec_ctc", "w2v_path": "", "data": "", "normalize": normalise,
             "apply_mask": masked, **tuned, "final_dropout": model.final_dropout,
@@ -186,4 +188,4 @@ def _model(model: ModelConfig) -> dict[str, Any]:
 
 
 def _task(normalise: bool) -> dict[str, Any]:
-    return {"data": "", "sample_rate": 16000, "normalize": normalise, "tpu": False, "seed": 1}
+    return {"data": "", "sample_rate": 16000, "normalize": normalise, "tpu": False}
