@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.interop import torch_read, torch_write
+from w2v2_jax.interop import torch_pickle, torch_read, torch_write
 
 VALUE = {
     "model": {
@@ -31,7 +31,7 @@ def file(tmp_path):
 def test_what_is_written_is_read_back(file):
     with torch_read.opened(file) as opened:
         arrays = opened.arrays(opened.value["model"])
-        assert torch_read.plain(opened.value["args"]) == {"rate": 0.1, "list": [1, None, "é"]}
+        assert torch_pickle.plain(opened.value["args"]) == {"rate": 0.1, "list": [1, None, "é"]}
         assert opened.value["numbers"] == (2**70, -5, True, False)
         assert opened.record("note.json") == b"{}" and opened.record("other") is None
     assert arrays.keys() == VALUE["model"].keys()
@@ -78,8 +78,8 @@ def test_objects_of_known_packages_stay_inert(file):
     assert foreign != pickled
     replace_pickle(file, foreign)
     with torch_read.opened(file) as opened:
-        assert isinstance(opened.value["cfg"], torch_read.Inert)
-        assert torch_read.plain(opened.value["cfg"]) == {"data": {"a": 1}}
+        assert isinstance(opened.value["cfg"], torch_pickle.Inert)
+        assert torch_pickle.plain(opened.value["cfg"]) == {"data": {"a": 1}}
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.9, 0.999])
@@ -110,6 +110,6 @@ def test_a_foreign_file_is_one_error(file, content):
                                      (-1, (2,), (1,)), (0, (3,), (-1,)), (0, (2,), (1, 1))],
 )  # fmt: skip
 def test_a_tensor_outside_its_storage_is_refused(offset, shape, strides):
-    storage = torch_read.Storage("0", np.dtype(np.float32), 12)
+    storage = torch_pickle.Storage("0", np.dtype(np.float32), 12)
     with pytest.raises(ValueError, match="storage"):
-        torch_read.BUILDERS["torch._utils._rebuild_tensor_v2"](storage, offset, shape, strides)
+        torch_pickle.BUILDERS["torch._utils._rebuild_tensor_v2"](storage, offset, shape, strides)

@@ -11,8 +11,7 @@ Wav2VecCtc's head, a batch, and given masks, negatives and Gumbel noise; then th
 entries in evaluation and, of one training pass through Wav2vecCriterion, the input and output of
 every block, the context, the contrastive logits, every loss term and every gradient; and logits,
 loss and gradients of CtcCriterion. Dropout and LayerDrop are 0. Negatives include some whose
-entries equal the positive's. fairseq_optimizer.npz holds 20 updates of its Adam under its two
-schedules.
+entries equal the positive's.
 """
 
 import json
@@ -33,11 +32,6 @@ from fairseq.criterions.ctc import CtcCriterion, CtcCriterionConfig  # noqa: E40
 from fairseq.criterions.wav2vec_criterion import Wav2vecCriterion  # noqa: E402
 from fairseq.data import Dictionary  # noqa: E402
 from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model  # noqa: E402
-from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig  # noqa: E402
-from fairseq.optim.lr_scheduler.polynomial_decay_schedule import (  # noqa: E402
-    PolynomialDecayLRSchedule,
-)
-from fairseq.optim.lr_scheduler.tri_stage_lr_scheduler import TriStageLRSchedule  # noqa: E402
 from fairseq.tasks.audio_finetuning import AudioFinetuningTask  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 
@@ -322,57 +316,6 @@ def make(name: str, settings, loss_weights, lengths, seed: int) -> None:
     write(f"fairseq_{name}", found)
 
 
-def optimizer(name: str, schedule, adam: dict, plan: dict, rng) -> dict[str, np.ndarray]:
-    """Rates and parameters of 20 updates, in the trainer's order of calls."""
-    parameters = [
-        torch.nn.Parameter(torch.tensor(rng.standard_normal(shape), dtype=torch.float32))
-        for shape in ((3, 4), (5,))
-    ]
-    lr = [0.05]
-    built = FairseqAdam(
-        OmegaConf.structured(FairseqAdamConfig(adam_betas="(0.9, 0.98)", lr=lr, tpu=False, **adam)),
-        parameters,
-    )
-    scheduler = schedule(OmegaConf.create({"lr": lr, **plan}), built)
-    scheduler.step_update(0)
-    found = {f"{name}/start/{i}": p.detach().numpy().copy() for i, p in enumerate(parameters)}
-    rates, steps, given = [], ([], []), ([], [])
-    for update in range(20):
-        for i, parameter in enumerate(parameters):
-            gradient = rng.standard_normal(tuple(parameter.shape)) * 10.0 ** rng.integers(-7, 2)
-            if i == 1 and update < 3:
-                gradient *= 0.0  # as while the encoder is frozen
-            given[i].append(gradient.astype(np.float32))
-            parameter.grad = torch.tensor(given[i][-1])
-        rates.append(built.get_lr())
-        built.step()
-        for i, parameter in enumerate(parameters):
-            steps[i].append(parameter.detach().numpy().copy())
-        scheduler.step_update(update + 1)
-    found[f"{name}/rates"] = np.array(rates)
-    for i in range(2):
-        found |= {f"{name}/gradients/{i}": np.stack(given[i])}
-        found |= {f"{name}/parameters/{i}": np.stack(steps[i])}
-    return found
-
-
-def make_optimizer() -> None:
-    rng = np.random.default_rng(0)
-    polynomial = dict(
-        warmup_updates=6, total_num_update=18, end_learning_rate=0.0, power=1.0, force_anneal=None
-    )
-    tri_stage = dict(
-        max_update=18, phase_ratio=[0.1, 0.4, 0.5], init_lr_scale=0.01, final_lr_scale=0.05,
-        warmup_steps=0, hold_steps=0, decay_steps=0,
-    )  # fmt: skip
-    pretraining_adam = dict(adam_eps=1e-6, weight_decay=0.01)
-    write("fairseq_optimizer", {
-        "versions": np.array(VERSIONS),
-        **optimizer("polynomial", PolynomialDecayLRSchedule, pretraining_adam, polynomial, rng),
-        **optimizer("tri_stage", TriStageLRSchedule, dict(adam_eps=1e-8), tri_stage, rng),
-    })  # fmt: skip
-
-
 def write(name: str, found: dict[str, np.ndarray]) -> None:
     narrow = {k: v.astype(np.int32) if v.dtype == np.int64 else v for k, v in found.items()}
     path = HERE / f"{name}.npz"
@@ -383,4 +326,3 @@ def write(name: str, found: dict[str, np.ndarray]) -> None:
 if __name__ == "__main__":
     for seed, (name, (settings, loss_weights, lengths)) in enumerate(CASES.items()):
         make(name, settings, loss_weights, lengths, seed)
-    make_optimizer()

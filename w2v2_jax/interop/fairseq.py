@@ -14,8 +14,15 @@ import numpy as np
 
 from w2v2_jax.checkpoint import Description, Loaded
 from w2v2_jax.errors import InputError
-from w2v2_jax.interop import dictionary, fairseq_config, inferred, names, tokenizer
-from w2v2_jax.interop import torch_read as torch_files
+from w2v2_jax.interop import (
+    dictionary,
+    fairseq_config,
+    inferred,
+    names,
+    tokenizer,
+    torch_pickle,
+    torch_read,
+)
 from w2v2_jax.interop.fairseq_names import FAIRSEQ, HEAD, OTHER_WEIGHT_NORM, PREFIX
 from w2v2_jax.interop.files import Exported, Imported
 from w2v2_jax.interop.inferred import Given
@@ -32,12 +39,12 @@ def read(path: str | Path, given: Given | None = None) -> Imported:
     amiss, or what could not be inferred.
     """
     path, given, notes = Path(path), given or Given(), []
-    with torch_files.opened(path) as file:
+    with torch_read.opened(path) as file:
         state = file.value if isinstance(file.value, Mapping) else {}
         weights = state.get("model", state)
         tensors = _rename(file.arrays(weights if isinstance(weights, Mapping) else {}))
-        with torch_files.damage(path):
-            said = {k: torch_files.plain(state.get(k)) for k in ("cfg", "args", "task_state")}
+        with torch_read.damage(path):
+            said = {k: torch_pickle.plain(state.get(k)) for k in ("cfg", "args", "task_state")}
     tuned = f"{HEAD}weight" in tensors
     if not tuned and "mask_emb" not in tensors:
         raise InputError(f"{path}: not a fairseq wav2vec 2.0 file: it has no tensor mask_emb")
