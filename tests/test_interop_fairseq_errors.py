@@ -102,6 +102,7 @@ def test_a_failed_conversion_exits_2_with_one_line_and_writes_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_verify_refuses_a_file_whose_network_is_another(pretrained, tmp_path, monkeypatch):
     monkeypatch.setitem(verify.FRAMEWORKS, "hf", lambda loaded, path, x: np.ones((1, 1, 1)))
     with pytest.raises(InputError, match=r"hf gives context \(1, 1, 1\)"):
