@@ -33,7 +33,11 @@ install() { # suite, packages...
   fi
 }
 
-install parity torch==2.13.0 transformers==5.23.0
+if [ "$suite" = parity ] || [ "$suite" = all ]; then
+  # shellcheck source=launch/references.sh
+  source launch/references.sh
+  install_references
+fi
 install deploy onnx==1.23.2 onnxruntime==1.32.0 onnx-ir==1.1.0
 install decode flashlight-text==0.0.7 ufal.kenlm==26.4.1 optuna==5.0.0
 install aot "jax[tpu]==0.10.2"

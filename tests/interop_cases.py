@@ -7,7 +7,7 @@ import numpy as np
 
 from w2v2_jax.checkpoint import Description, Loaded
 from w2v2_jax.data.vocabulary import SPECIALS, Vocabulary
-from w2v2_jax.interop import names
+from w2v2_jax.interop import names, torch_pickle, torch_read, torch_write
 from w2v2_jax.models.config import ModelConfig
 
 ENCODER = ("encoder",)
@@ -37,3 +37,12 @@ def assert_same(ours, theirs) -> None:
     for name, array in ours.items():
         assert np.asarray(array).dtype == np.float32
         np.testing.assert_array_equal(array, theirs[name], err_msg=name)
+
+
+def rewrite(path, change) -> None:
+    """Reads a fairseq file as plain values, lets `change` edit them, writes it back."""
+    with torch_read.opened(path) as file:
+        state = {k: torch_pickle.plain(v) for k, v in file.value.items() if k != "model"}
+        state["model"] = {k: x.copy() for k, x in file.arrays(file.value["model"]).items()}
+    change(state)
+    torch_write.save(state, path)

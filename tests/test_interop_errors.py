@@ -53,8 +53,11 @@ DAMAGE = {
     "blank": (_config(pad_token_id=3), "pad_token_id=3"),
     "broken json": (lambda folder: (folder / "config.json").write_text("{"), "config.json"),
     "no config": (lambda folder: (folder / "config.json").unlink(), "no config.json"),
-    "no tensors": (lambda folder: (folder / "model.safetensors").unlink(), "no model.safetensors"),
-    "pickle": (_only_a_pickle, "saved again as safetensors"),
+    "no tensors": (
+        lambda folder: (folder / "model.safetensors").unlink(),
+        "no model.safetensors and no pytorch",
+    ),
+    "pickle": (_only_a_pickle, "pytorch_model.bin: not a torch file"),
     "no vocabulary": (lambda folder: (folder / "vocab.json").unlink(), "no vocab.json"),
     "phonemes": (
         lambda folder: edit(folder / "vocab.json", **{"A": 99, "tʃ": 5}),
@@ -106,10 +109,18 @@ def test_a_damaged_safetensors_file_is_one_clear_error(pretrained, tmp_path, dam
 @pytest.mark.parametrize(
     ("main", "arguments", "message"),
     [
-        (export.main, ["--checkpoint", "HF", "--to", "tflite", "--out", "X"], "hf, safetensors"),
+        (
+            export.main,
+            ["--checkpoint", "HF", "--to", "tflite", "--out", "X"],
+            "hf, fairseq, torchaudio, safetensors",
+        ),
         (export.main, ["--checkpoint", "NOWHERE", "--to", "hf", "--out", "X"], "no checkpoint"),
         (export.main, ["--checkpoint", "HF", "--to", "hf", "--out", "FULL"], "not empty"),
-        (convert.main, ["--from", "keras", "--input", "HF", "--out", "X"], "hf, safetensors"),
+        (
+            convert.main,
+            ["--from", "keras", "--input", "HF", "--out", "X"],
+            "hf, fairseq, torchaudio, safetensors",
+        ),
         (convert.main, ["--from", "hf", "--input", "NOWHERE", "--out", "X"], "no config.json"),
         (convert.main, ["--from", "hf", "--input", "CUT", "--out", "X"], "whole safetensors"),
         (convert.main, ["--from", "hf", "--input", "HF", "--out", "FULL"], "not empty"),

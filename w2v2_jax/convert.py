@@ -1,6 +1,6 @@
 """Command line: another framework's checkpoint becomes a native one.
 
-python -m w2v2_jax.convert --from hf|safetensors --input PATH --out DIR
+python -m w2v2_jax.convert --from hf|fairseq|torchaudio|safetensors --input PATH --out DIR
 """
 
 from __future__ import annotations
@@ -11,10 +11,25 @@ import sys
 from pathlib import Path
 
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.interop import hugging_face, native, safetensors_file
-from w2v2_jax.interop.files import new_output, print_written
+from w2v2_jax.interop import (
+    fairseq,
+    hugging_face,
+    native,
+    safetensors_file,
+    torchaudio_file,
+    verify,
+)
+from w2v2_jax.interop.files import new_output, print_check, print_written
+from w2v2_jax.interop.inferred import Given
 
-IMPORTERS = {"hf": hugging_face.read, "safetensors": safetensors_file.read}
+IMPORTERS = {
+    "hf": hugging_face.read,
+    "fairseq": fairseq.read,
+    "torchaudio": torchaudio_file.read,
+    "safetensors": safetensors_file.read,
+}
+# Formats whose files do not say everything about their network: their readers take a Given.
+TAKE_GIVEN = {"fairseq", "torchaudio"}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -23,27 +38,55 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--input", required=True, type=Path, metavar="PATH")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR")
     parser.add_argument("--language", help="hf: whose adapters and head to take (MMS), as `fra`")
+    _add_given(parser)
+    verify.add_argument(parser)
     arguments = parser.parse_args(argv)
     if arguments.source not in IMPORTERS:
         raise InputError(
             f"--from {arguments.source} is not known; use one of {', '.join(IMPORTERS)}"
         )
-    read = IMPORTERS[arguments.source]
+    read, given = IMPORTERS[arguments.source], _given(arguments)
+    if arguments.source in TAKE_GIVEN:
+        read = functools.partial(read, given=given)
+    elif given != Given():
+        raise InputError(
+            "--norm-order, --heads, --strides, --normalise and --dictionary go with "
+            f"--from {' or '.join(sorted(TAKE_GIVEN))}; {arguments.source} files say these things"
+        )
     if arguments.language is not None:
         if arguments.source != "hf":
             raise InputError("--language goes with --from hf")
-        read = functools.partial(hugging_face.read, language=arguments.language)
+        read = functools.partial(read, language=arguments.language)
+    verify.refuse_unknown(arguments.verify, arguments.source)
     with new_output(arguments.out) as partial:
         imported = read(arguments.input)
+        verified = verify.report(
+            imported.loaded, arguments.source, arguments.input, arguments.verify
+        )
         native.write_initial(partial, imported.loaded)
     print(f"read {arguments.input}: {imported.loaded.description.objective} checkpoint")
-    print(
-        f"{len(imported.matched)} names matched, {len(imported.left)} left over"
-        + (f": {', '.join(imported.left)}" if imported.left else "")
-    )
-    for note in imported.notes:
-        print(f"note: {note}")
+    print_check(f"{len(imported.matched)} names", imported.left, imported.notes + verified)
     print_written(arguments.out)
+
+
+def _add_given(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("where a fairseq or torchaudio file does not say").add_argument
+    add("--norm-order", choices=("post", "pre"), help="layer norms after or before each block")
+    add("--heads", type=int, metavar="N", help="attention heads")
+    add("--strides", metavar="5,2,...", help="strides of the convolutions")
+    add("--normalise", choices=("yes", "no"), help="whether it takes normalised waveforms")
+    add("--dictionary", metavar="FILE", help="dict.ltr.txt or vocabulary.json of the CTC head")
+
+
+def _given(arguments: argparse.Namespace) -> Given:
+    strides = None
+    if arguments.strides is not None:
+        parts = arguments.strides.split(",")
+        if not all(part.isdigit() and int(part) > 0 for part in parts):
+            raise InputError(f"--strides {arguments.strides}: give numbers, as in 5,2,2,2,2,2,2")
+        strides = tuple(map(int, parts))
+    normalise = None if arguments.normalise is None else arguments.normalise == "yes"
+    return Given(arguments.norm_order, arguments.heads, strides, normalise, arguments.dictionary)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Command line: a checkpoint becomes another framework's files.
 
-python -m w2v2_jax.export --checkpoint DIR --to hf|safetensors|onnx|stablehlo|savedmodel --out PATH
+python -m w2v2_jax.export --checkpoint DIR --out PATH
+    --to hf|fairseq|torchaudio|safetensors|onnx|stablehlo|savedmodel
 """
 
 from __future__ import annotations
@@ -13,22 +14,29 @@ from pathlib import Path
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import load_any
 from w2v2_jax.interop import (
+    fairseq,
     hugging_face,
     names,
     onnx_file,
     safetensors_file,
     saved_model,
     stablehlo,
+    torchaudio_file,
+    verify,
 )
-from w2v2_jax.interop.files import new_output, print_written
+from w2v2_jax.interop.files import Exported, new_output, print_check, print_written
 
+# Each takes the loaded checkpoint and a path to write, and may return what to say about it.
 EXPORTERS = {
     "hf": hugging_face.save,
+    "fairseq": fairseq.save,
+    "torchaudio": torchaudio_file.save,
     "safetensors": safetensors_file.save,
     "onnx": onnx_file.save,
     "stablehlo": stablehlo.save,
     "savedmodel": saved_model.save,
 }
+WITH_LEGACY_WEIGHT_NORM = {"hf", "torchaudio"}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -39,26 +47,30 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--legacy-weight-norm",
         action="store_true",
-        help="hf: name the positional convolution's weights weight_g and weight_v",
+        help="hf, torchaudio: name the positional convolution's weights weight_g and weight_v",
     )
     parser.add_argument("--int8", action="store_true", help="onnx: 8-bit weights")
+    verify.add_argument(parser)
     arguments = parser.parse_args(argv)
     if arguments.to not in EXPORTERS:
         raise InputError(f"--to {arguments.to} is not known; use one of {', '.join(EXPORTERS)}")
     export = EXPORTERS[arguments.to]
     if arguments.legacy_weight_norm:
-        if arguments.to != "hf":
-            raise InputError("--legacy-weight-norm goes with --to hf")
-        export = functools.partial(hugging_face.save, legacy_weight_norm=True)
+        if arguments.to not in WITH_LEGACY_WEIGHT_NORM:
+            raise InputError("--legacy-weight-norm goes with --to hf or torchaudio")
+        export = functools.partial(export, legacy_weight_norm=True)
     if arguments.int8:
         if arguments.to != "onnx":
             raise InputError("--int8 goes with --to onnx")
-        export = functools.partial(onnx_file.save, int8=True)
+        export = functools.partial(export, int8=True)
+    verify.refuse_unknown(arguments.verify, arguments.to)
     with new_output(arguments.out) as partial:
         loaded = load_any(arguments.checkpoint)
-        export(loaded, partial)
+        said = export(loaded, partial) or Exported([], [])
+        verified = verify.report(loaded, arguments.to, partial, arguments.verify)
     print(f"read {loaded.path}")
-    print(f"{len(names.flatten(loaded.params))} parameters matched, 0 left over")
+    used = len(names.flatten(loaded.params)) - len(said.left)
+    print_check(f"{used} parameters", said.left, said.notes + verified)
     print_written(arguments.out)
 
 

@@ -1,4 +1,4 @@
-"""Reading safetensors safely, and output that appears whole or not at all."""
+"""Reading tensor files safely, and output that appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from w2v2_jax.checkpoint import Loaded
 from w2v2_jax.errors import InputError
+from w2v2_jax.interop import torch_read
 
 
 class Imported(NamedTuple):
@@ -22,6 +23,13 @@ class Imported(NamedTuple):
 
     loaded: Loaded
     matched: list[str]
+    left: list[str]
+    notes: list[str]
+
+
+class Exported(NamedTuple):
+    """What an export says: parameters the other format has no place for, remarks for people."""
+
     left: list[str]
     notes: list[str]
 
@@ -71,6 +79,21 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
         raise InputError(f"{path}: not a whole safetensors file: {error}") from error
+
+
+def read_bin(path: Path) -> dict[str, np.ndarray]:
+    """One state dict that torch saved -> {name: array}; InputError when it is damaged."""
+    with torch_read.opened(path) as file:
+        if not isinstance(file.value, Mapping):
+            raise InputError(f"{path}: holds no state dict")
+        return file.arrays(file.value)
+
+
+def print_check(matched: str, left: list[str], notes: list[str]) -> None:
+    """The check a conversion ends with: what matched, what is left over by name, remarks."""
+    print(f"{matched} matched, {len(left)} left over" + (f": {', '.join(left)}" if left else ""))
+    for note in notes:
+        print(f"note: {note}")
 
 
 def print_written(out: Path) -> None:

@@ -1,4 +1,4 @@
-"""Hugging Face directories (transformers 4 and 5): config.json, safetensors, tokenizer files.
+"""Hugging Face directories (transformers 4 and 5): config.json, weights, tokenizer files.
 
 Reads Wav2Vec2ForPreTraining, Wav2Vec2ForCTC and bare Wav2Vec2Model; needs neither torch nor
 transformers.
@@ -17,12 +17,11 @@ from w2v2_jax.checkpoint import Description, Loaded
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import adapters, names, tokenizer
 from w2v2_jax.interop import hugging_face_config as settings
-from w2v2_jax.interop.files import Imported, read_json, read_tensors, write_json
+from w2v2_jax.interop.files import Imported, read_bin, read_json, read_tensors, write_json
 from w2v2_jax.models.config import ModelConfig
 
 PREFIX = "wav2vec2."
 MASK_EMBEDDING = "wav2vec2.masked_spec_embed"
-NEVER = -1e4  # bias of a symbol that the file's head does not have
 
 
 class Kind(NamedTuple):
@@ -77,7 +76,7 @@ def read(path: str | Path, *, language: str | None = None) -> Imported:
             path, classes=classes, blank=config.get("pad_token_id", 0), language=language
         )
         vocabulary = found.vocabulary
-        params["head"] = _select_rows(params["head"], found.rows, notes)
+        params["head"] = tokenizer.in_our_order(params["head"], found.rows, notes)
     elif 0 < model.mask_start_prob * model.mask_length < 0.2:
         notes.append(
             f"mask_time_prob masks {model.mask_start_prob * model.mask_length:.0%} of the frames; "
@@ -131,21 +130,9 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
 
 def _tensors(path: Path) -> dict[str, np.ndarray]:
     """Every tensor of the directory, under `wav2vec2.` names and the newer weight-norm spelling."""
-    index = path / "model.safetensors.index.json"
-    if index.is_file():
-        shards = read_json(index).get("weight_map")
-        if not isinstance(shards, dict):
-            raise InputError(f"{index}: no weight_map")
-        files = [path / name for name in sorted(set(shards.values()))]
-    elif (path / "model.safetensors").is_file():
-        files = [path / "model.safetensors"]
-    else:
-        other = " (pytorch_model.bin must be saved again as safetensors)"
-        found = other if (path / "pytorch_model.bin").exists() else ""
-        raise InputError(f"{path} has no model.safetensors{found}")
     tensors: dict[str, np.ndarray] = {}
-    for file in files:
-        tensors |= read_tensors(file)[0]
+    for file in _files(path):
+        tensors |= read_tensors(file)[0] if file.suffix == ".safetensors" else read_bin(file)
     if not any(name.startswith(PREFIX) for name in tensors):
         heads = tuple(head for kind in KINDS.values() for head in kind.heads)
         tensors = {n if n.startswith(heads) else PREFIX + n: x for n, x in tensors.items()}
@@ -153,6 +140,20 @@ def _tensors(path: Path) -> dict[str, np.ndarray]:
         if old in tensors:
             tensors[new] = tensors.pop(old)
     return tensors
+
+
+def _files(path: Path) -> list[Path]:
+    """The weight files: safetensors where there are any, else torch's, sharded or not."""
+    for stem in ("model.safetensors", "pytorch_model.bin"):
+        index = path / f"{stem}.index.json"
+        if index.is_file():
+            shards = read_json(index).get("weight_map")
+            if not isinstance(shards, dict):
+                raise InputError(f"{index}: no weight_map")
+            return [path / name for name in sorted(set(shards.values()))]
+        if (path / stem).is_file():
+            return [path / stem]
+    raise InputError(f"{path} has no model.safetensors and no pytorch_model.bin")
 
 
 def _architecture(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
@@ -164,19 +165,6 @@ def _architecture(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) 
         if kind.heads and any(tensor.startswith(kind.heads) for tensor in tensors):
             return name
     return "Wav2Vec2Model"
-
-
-def _select_rows(head: dict, rows: tuple[int | None, ...], notes: list[str]) -> dict:
-    """The head [D, C] with its columns in our vocabulary's order."""
-    if rows == tuple(range(head["kernel"].shape[1])):
-        return head
-    notes.append("the CTC head's rows were put into this package's order of symbols")
-    width = head["kernel"].shape[0]
-    kernel, bias = np.zeros((width, len(rows)), np.float32), np.full(len(rows), NEVER, np.float32)
-    for ours, theirs in enumerate(rows):
-        if theirs is not None:
-            kernel[:, ours], bias[ours] = head["kernel"][:, theirs], head["bias"][theirs]
-    return {"kernel": kernel, "bias": bias}
 
 
 def _normalise(path: Path, model: ModelConfig, notes: list[str]) -> bool:

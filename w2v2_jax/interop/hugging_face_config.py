@@ -81,14 +81,16 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
     return model
 
 
-def refuse_square_projection(model: ModelConfig, where: str) -> None:
+def refuse_square_projection(
+    model: ModelConfig, where: str, framework: str = "Hugging Face"
+) -> None:
     """Their network always projects features to the model width; ours, as fairseq's, only where
     the two differ, so neither side can express the other's network when they are equal."""
     if model.conv_dim == model.d_model:
         raise InputError(
             f"{where}: the feature encoder's {model.conv_dim} channels equal the model width, "
-            "where Hugging Face has a projection layer and this network has none; "
-            "only networks whose two widths differ can be exchanged"
+            f"where {framework} has a projection layer and this network has none; "
+            "only networks whose two widths differ can be exchanged (fairseq takes both)"
         )
 
 

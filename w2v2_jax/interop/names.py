@@ -1,4 +1,7 @@
-"""One table of parameter names: our path, the other framework's name, the layout between them.
+"""Tables of parameter names: our path, the other framework's names, the layout between them.
+
+This file holds the layouts, Hugging Face's table and what works on any table; fairseq's and
+torchaudio's tables stand in files of their own.
 
 torch keeps Linear weights as [out, in] and Conv1d weights as [out, in, k], one tensor a layer and
 one each for q, k and v. Ours are [in, out] and [k, in, out], layers stacked on a leading axis and
@@ -63,7 +66,8 @@ BLOCK = "wav2vec2.encoder.layers.{i}."
 STACKED = "encoder/transformer/layers/"
 
 # (our path, their names, transform); {i} counts layers, which our STACKED paths hold in one array.
-HUGGING_FACE: tuple[tuple[str, tuple[str, ...], str], ...] = (
+Table = tuple[tuple[str, tuple[str, ...], str], ...]
+HUGGING_FACE: Table = (
     ("encoder/feature_extractor/conv_{i}/kernel", (CONV + "conv.weight",), "convolution"),
     ("encoder/feature_extractor/conv_{i}/bias", (CONV + "conv.bias",), "same"),
     ("encoder/feature_extractor/conv_{i}/norm_scale", (CONV + "layer_norm.weight",), "same"),
@@ -152,8 +156,8 @@ def expected(model: ModelConfig, *, parts: Iterable[str], classes: int = 0) -> d
     }
 
 
-def _row(path: str) -> tuple[tuple[str, ...], Transform]:
-    for ours, theirs, transform in HUGGING_FACE:
+def _row(path: str, table: Table) -> tuple[tuple[str, ...], Transform]:
+    for ours, theirs, transform in table:
         found = re.fullmatch(ours.replace("{i}", r"(\d+)"), path)
         if found and "{i}" in ours:
             theirs = tuple(name.replace("{i}", found[1]) for name in theirs)
@@ -162,43 +166,49 @@ def _row(path: str) -> tuple[tuple[str, ...], Transform]:
     raise InputError(f"parameter {path} has no name in this format")
 
 
-def _their_names(path: str, shape: Shape) -> list[tuple[str, ...]]:
-    """The names behind one of our arrays, a tuple for each layer (one where it is not stacked)."""
-    theirs, _ = _row(path)
+def layer_names(path: str, shape: Shape, table: Table) -> list[tuple[str, ...]]:
+    """Their names behind one of our arrays: a tuple a layer (one tuple where it is not stacked)."""
+    theirs, _ = _row(path, table)
     layers = range(shape[0]) if path.startswith(STACKED) else range(1)
     return [tuple(name.replace("{i}", str(layer)) for name in theirs) for layer in layers]
 
 
-def their_names(shapes: Mapping[str, Shape]) -> list[str]:
+def their_names(shapes: Mapping[str, Shape], table: Table = HUGGING_FACE) -> list[str]:
     """Every name behind our paths and shapes, sorted."""
-    layers = [names for path, shape in shapes.items() for names in _their_names(path, shape)]
+    layers = [names for path, shape in shapes.items() for names in layer_names(path, shape, table)]
     return sorted(name for names in layers for name in names)
 
 
-def split(params) -> dict[str, np.ndarray]:
+def split(params, table: Table = HUGGING_FACE) -> dict[str, np.ndarray]:
     """Our parameters -> {their name: contiguous array}; InputError for one without a name."""
     tensors = {}
     for path, leaf in flatten(params).items():
-        _, transform = _row(path)
+        _, transform = _row(path, table)
         layers = leaf if path.startswith(STACKED) else [leaf]
-        for names, array in zip(_their_names(path, leaf.shape), layers, strict=True):
+        for names, array in zip(layer_names(path, leaf.shape, table), layers, strict=True):
             for name, part in zip(names, transform.split(np.asarray(array)), strict=True):
                 tensors[name] = np.ascontiguousarray(part)
     return tensors
 
 
-def join(tensors: Mapping[str, np.ndarray], shapes: dict[str, Shape], *, where: str) -> dict:
+def join(
+    tensors: Mapping[str, np.ndarray],
+    shapes: dict[str, Shape],
+    *,
+    where: str,
+    table: Table = HUGGING_FACE,
+) -> dict:
     """{their name: array} -> our nested float32 parameters of `shapes`, every one of them.
 
     Raises InputError that names the first missing tensor, or one of another shape.
     """
     flat = {}
     for path, shape in shapes.items():
-        _, transform = _row(path)
+        _, transform = _row(path, table)
         stacked = path.startswith(STACKED)
         layers = [
             _join(tensors, theirs, transform, shape[1:] if stacked else shape, where)
-            for theirs in _their_names(path, shape)
+            for theirs in layer_names(path, shape, table)
         ]
         flat[path] = np.stack(layers) if stacked else layers[0]
     return nest(flat)

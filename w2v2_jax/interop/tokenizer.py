@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from w2v2_jax.data.vocabulary import SPECIALS, Vocabulary
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop.files import read_json, write_json
@@ -21,6 +23,7 @@ SETTINGS = (
     ("unk_token", "<unk>"),
     ("word_delimiter_token", "|"),
 )
+NEVER = -1e4  # bias of a symbol that the file's head does not have
 
 
 class Rows(NamedTuple):
@@ -64,8 +67,21 @@ def read(folder: Path, *, classes: int, blank: int, language: str | None = None)
                 "only character vocabularies are supported"
             )
     characters = tuple(symbol for _, symbol in others)
-    case = _case(characters, lowered=bool(settings.get("do_lower_case", False)))
+    case = case_of(characters, lowered=bool(settings.get("do_lower_case", False)))
     return Rows(Vocabulary(SPECIALS + characters, case), (*rows, *(index for index, _ in others)))
+
+
+def in_our_order(head: dict, rows: tuple[int | None, ...], notes: list[str]) -> dict:
+    """A head [D, C] with its columns in our vocabulary's order, a note where that moves any."""
+    if rows == tuple(range(head["kernel"].shape[1])):
+        return head
+    notes.append("the CTC head's rows were put into this package's order of symbols")
+    width = head["kernel"].shape[0]
+    kernel, bias = np.zeros((width, len(rows)), np.float32), np.full(len(rows), NEVER, np.float32)
+    for ours, theirs in enumerate(rows):
+        if theirs is not None:
+            kernel[:, ours], bias[ours] = head["kernel"][:, theirs], head["bias"][theirs]
+    return {"kernel": kernel, "bias": bias}
 
 
 def write(folder: Path, vocabulary: Vocabulary) -> None:
@@ -126,7 +142,7 @@ def _within(row: int | None, classes: int) -> int | None:
     return row if row is not None and row < classes else None
 
 
-def _case(characters: tuple[str, ...], *, lowered: bool) -> str:
+def case_of(characters: tuple[str, ...], *, lowered: bool) -> str:
     """The case texts must be brought to: the characters tell, do_lower_case where they cannot."""
     upper = any(c != c.lower() for c in characters)
     lower = any(c != c.upper() for c in characters)

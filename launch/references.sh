@@ -1,0 +1,32 @@
+# shellcheck shell=bash
+# Sourced by test.sh: what the parity suite compares with, from PyPI alone. fairseq (its published
+# code, unbuilt) and torchaudio (its files, not installed: beside this torch the package does not
+# load) are unpacked into .venv/references. What cannot be had is named, and its tests skip.
+pip_quietly() {
+  python -m pip "$@" --quiet --disable-pip-version-check
+}
+
+install_references() {
+  local folder="$PWD/.venv/references"
+  pip_quietly install torch==2.13.0 transformers==5.23.0
+  if [ -z "${W2V2_FAIRSEQ:-}" ]; then
+    if [ ! -d "$folder/fairseq-0.12.2" ]; then
+      # Newer pip refuses the version ranges that omegaconf states; hydra-core stays out of the
+      # environment because its plugin stops pytest.
+      pip_quietly install "pip<24.1" &&
+        pip_quietly install scikit-learn regex sacrebleu bitarray pyyaml cython &&
+        pip_quietly install --no-deps --target "$folder/needs" \
+          omegaconf==2.0.6 hydra-core==1.0.7 antlr4-python3-runtime==4.8 &&
+        pip_quietly download --no-deps --no-binary fairseq --dest "$folder" fairseq==0.12.2 &&
+        tar -xzf "$folder/fairseq-0.12.2.tar.gz" -C "$folder" ||
+        echo "note: fairseq could not be had; its live tests are skipped" >&2
+    fi
+    export W2V2_FAIRSEQ="$folder/fairseq-0.12.2:$folder/needs"
+  fi
+  if [ -z "${W2V2_TORCHAUDIO:-}" ]; then
+    [ -d "$folder/torchaudio" ] ||
+      pip_quietly install --no-deps --target "$folder/torchaudio" torchaudio==2.11.0 ||
+      echo "note: torchaudio could not be had; its live tests are skipped" >&2
+    export W2V2_TORCHAUDIO="$folder/torchaudio"
+  fi
+}

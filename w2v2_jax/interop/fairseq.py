@@ -1,0 +1,147 @@
+"""fairseq checkpoints (`.pt`): pretraining and CTC, old `args` and new `cfg`, without torch.
+
+What is written loads in fairseq's `checkpoint_utils` (model, task and, fine-tuned, dictionary) and
+serves as `model.w2v_path` of its fine-tuning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from w2v2_jax.checkpoint import Description, Loaded
+from w2v2_jax.errors import InputError
+from w2v2_jax.interop import (
+    dictionary,
+    fairseq_config,
+    inferred,
+    names,
+    tokenizer,
+    torch_pickle,
+    torch_read,
+)
+from w2v2_jax.interop.fairseq_names import FAIRSEQ, HEAD, OTHER_WEIGHT_NORM, PREFIX
+from w2v2_jax.interop.files import Exported, Imported
+from w2v2_jax.interop.inferred import Given
+from w2v2_jax.interop.torch_write import save as save_torch
+
+PRETRAINING_PARTS = ("encoder", "quantizer", "target_projection", "context_projection")
+TUNED_PARTS = ("encoder", "head")
+
+
+def read(path: str | Path, given: Given | None = None) -> Imported:
+    """A `.pt` file -> description and float32 parameters.
+
+    given: what the file does not say (norm order, dictionary). Raises InputError naming what is
+    amiss, or what could not be inferred.
+    """
+    path, given, notes = Path(path), given or Given(), []
+    with torch_read.opened(path) as file:
+        state = file.value if isinstance(file.value, Mapping) else {}
+        weights = state.get("model", state)
+        tensors = _rename(file.arrays(weights if isinstance(weights, Mapping) else {}))
+        with torch_read.damage(path):
+            said = {k: torch_pickle.plain(state.get(k)) for k in ("cfg", "args", "task_state")}
+    tuned = f"{HEAD}weight" in tensors
+    if not tuned and "mask_emb" not in tensors:
+        raise InputError(f"{path}: not a fairseq wav2vec 2.0 file: it has no tensor mask_emb")
+    model, normalise = _configuration(path, said, tensors, given, notes, tuned=tuned)
+    classes = len(tensors[f"{HEAD}weight"]) if tuned else 0
+    parts = TUNED_PARTS if tuned else PRETRAINING_PARTS
+    shapes = names.expected(model, parts=parts, classes=classes)
+    params = names.join(tensors, shapes, where=str(path), table=FAIRSEQ)
+    vocabulary = None
+    if tuned:
+        symbols = _symbols(path, said["task_state"], given, notes, classes=classes)
+        found = dictionary.to_rows(symbols, classes=classes, where=str(path))
+        vocabulary = found.vocabulary
+        params["head"] = tokenizer.in_our_order(params["head"], found.rows, notes)
+    description = Description("ctc" if tuned else "contrastive", model, vocabulary, normalise)
+    used = names.their_names(shapes, FAIRSEQ)
+    return Imported(
+        Loaded(path, description, params), used, sorted(set(tensors) - set(used)), notes
+    )
+
+
+def save(loaded: Loaded, out: str | Path) -> Exported:
+    """Writes one `.pt` file that fairseq loads with no key missing or left over.
+
+    Raises InputError for a bare encoder, which fairseq has no checkpoint for.
+    """
+    description = loaded.description
+    tuned = set(TUNED_PARTS) <= set(loaded.params)
+    if not tuned and not set(PRETRAINING_PARTS) <= set(loaded.params):
+        raise InputError(
+            f"{loaded.path} is an encoder without heads; fairseq's files have a CTC head or the "
+            "quantizer and projections of pretraining"
+        )
+    tensors = names.split(loaded.params, FAIRSEQ)
+    if tuned:
+        tensors = {k if k.startswith(HEAD) else PREFIX + k: x for k, x in tensors.items()}
+    vocabulary = description.vocabulary if tuned else None
+    state: dict[str, Any] = {
+        "args": None,
+        "cfg": fairseq_config.from_model(
+            description.model, normalise=description.normalise, classes=len(vocabulary or ())
+        ),
+        "model": dict(sorted(tensors.items())),
+        "criterion": None,
+        "optimizer_history": [
+            {
+                "criterion_name": "CtcCriterion" if tuned else "Wav2vecCriterion",
+                "optimizer_name": "FairseqAdam",
+                "lr_scheduler_state": {},
+                "num_updates": 0,
+            }
+        ],
+        "task_state": {"target_dictionary": dictionary.to_object(vocabulary)} if tuned else {},
+        "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
+        "last_optimizer_state": None,
+    }
+    save_torch(state, out)
+    return Exported([], [])
+
+
+def _rename(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Names without the fine-tuned prefix, in one spelling of the weight norm."""
+    tensors = {name.removeprefix(PREFIX): x for name, x in tensors.items()}
+    return {OTHER_WEIGHT_NORM.get(name, name): x for name, x in tensors.items()}
+
+
+def _configuration(path, said, tensors, given: Given, notes, *, tuned: bool):
+    """(ModelConfig, normalise) as the file says, else as its tensors show and a person says."""
+    found = fairseq_config.settings(said, tuned=tuned, where=str(path))
+    if found is None:
+        model = inferred.to_model(tensors, FAIRSEQ, given, where=str(path))
+        notes.append("it holds no settings; the configuration follows from its tensors")
+        normalise = given.normalise
+    else:
+        model = fairseq_config.to_model(found.model, where=str(path))
+        if given.norm_order not in (None, model.norm_order):
+            raise InputError(
+                f"--norm-order {given.norm_order}: {path} says {model.norm_order} itself"
+            )
+        normalise = found.normalise if given.normalise is None else given.normalise
+    if normalise is None:
+        normalise = model.extractor_norm == "layer"
+        notes.append(f"nothing says whether waveforms are normalised; taken as {normalise}")
+    return model, normalise
+
+
+def _symbols(path: Path, task_state, given: Given, notes, *, classes: int) -> list[str]:
+    """Names of the head's rows: given, in the file, beside it, or LibriSpeech's by their count."""
+    if given.dictionary is not None:
+        return dictionary.read_symbols(given.dictionary)
+    inside = task_state.get("target_dictionary") if isinstance(task_state, Mapping) else None
+    if isinstance(inside, Mapping) and isinstance(inside.get("symbols"), list):
+        return inside["symbols"]
+    beside = path.with_name("dict.ltr.txt")
+    if beside.is_file():
+        notes.append(f"the head's rows are named by {beside}")
+        return dictionary.read_symbols(beside)
+    symbols = dictionary.guess(classes, str(path))
+    notes.append(f"no dictionary names the head's {classes} rows; taken as LibriSpeech's")
+    return symbols

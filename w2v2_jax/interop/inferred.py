@@ -1,0 +1,114 @@
+"""A network's configuration from its tensors alone, as far as they show it.
+
+Shapes show widths, depths, kernels and codebooks. They do not show the number of heads, the
+strides or the order of norms: the first two are taken from the released families where the shapes
+are theirs, and the last must be said.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from w2v2_jax.errors import InputError
+from w2v2_jax.interop import names
+from w2v2_jax.models.config import CONV_LAYERS, ModelConfig
+
+RELEASED_HEADS = {768: 12, 1024: 16, 1280: 16, 1920: 16}
+
+
+class Given(NamedTuple):
+    """What a person says about a file: options of the command line, None where not given."""
+
+    norm_order: str | None = None
+    num_heads: int | None = None
+    strides: tuple[int, ...] | None = None
+    normalise: bool | None = None
+    dictionary: str | None = None
+
+
+def to_model(
+    tensors: Mapping[str, np.ndarray], table: names.Table, given: Given, *, where: str
+) -> ModelConfig:
+    """Tensors under a table's names -> ModelConfig; InputError names what they do not show."""
+
+    def shape(path: str, layer: int = 0, part: int = 0) -> tuple[int, ...] | None:
+        behind = names.layer_names(path, (layer + 1,), table)
+        found = tensors.get(behind[layer if len(behind) > 1 else 0][part])
+        return None if found is None else found.shape
+
+    def needed(path: str) -> tuple[int, ...]:
+        found = shape(path)
+        if found is None:
+            raise InputError(f"{where} has no tensor {names.layer_names(path, (1,), table)[0][0]}")
+        return found
+
+    convolution = "encoder/feature_extractor/conv_{}/"
+    count = next(i for i in itertools.count() if shape(convolution.format(i) + "kernel") is None)
+    kernels = [needed(convolution.format(i) + "kernel") for i in range(max(count, 1))]
+    width = needed("encoder/transformer/position/bias")[0]
+    direction = needed("encoder/transformer/position/direction")
+    block = names.STACKED + "feed_forward_in/bias"
+    settings = dict(
+        conv_layers=[
+            (k[0], k[2], stride)
+            for k, stride in zip(kernels, _strides(kernels, given, where), strict=True)
+        ],
+        conv_bias=shape(convolution.format(0) + "bias") is not None,
+        extractor_norm="layer" if shape(convolution.format(1) + "norm/scale") else "group",
+        d_model=width,
+        num_layers=next(i for i in itertools.count() if shape(block, i) is None),
+        num_heads=_heads(width, given, where),
+        ffn_dim=needed(block)[0],
+        norm_order=_norm_order(given, where),
+        position_kernel=direction[2],
+        position_groups=width // direction[1],
+    )
+    if any(ours == "quantizer/entries" for ours, _, _ in table) and shape("quantizer/entries"):
+        settings |= _codebooks(needed)
+    return ModelConfig(**settings)
+
+
+def _codebooks(needed) -> dict:
+    _, rows, size = needed("quantizer/entries")
+    code_dim = needed("target_projection/kernel")[1]
+    books = code_dim // size
+    return dict(
+        codebooks=books, entries=rows // books, code_dim=code_dim,
+        final_dim=needed("context_projection/bias")[0],
+    )  # fmt: skip
+
+
+def _strides(kernels, given: Given, where: str) -> tuple[int, ...]:
+    if given.strides is not None:
+        if len(given.strides) != len(kernels):
+            raise InputError(f"{where} has {len(kernels)} convolutions, --strides another number")
+        return given.strides
+    if [k[2] for k in kernels] == [kernel for _, kernel, _ in CONV_LAYERS]:
+        return tuple(stride for _, _, stride in CONV_LAYERS)
+    raise InputError(
+        f"{where}: the strides of its {len(kernels)} convolutions cannot be seen in its tensors; "
+        "give --strides 5,2,..."
+    )
+
+
+def _heads(width: int, given: Given, where: str) -> int:
+    heads = given.num_heads or RELEASED_HEADS.get(width)
+    if heads is None:
+        raise InputError(
+            f"{where}: the number of attention heads at width {width} cannot be seen in its "
+            "tensors; give --heads"
+        )
+    return heads
+
+
+def _norm_order(given: Given, where: str) -> str:
+    if given.norm_order is None:
+        raise InputError(
+            f"{where}: the order of norms cannot be seen in its tensors; give --norm-order post "
+            "(BASE, LARGE of LibriSpeech) or pre (LV-60k, XLSR-53, XLS-R)"
+        )
+    return given.norm_order
