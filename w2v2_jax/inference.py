@@ -19,22 +19,26 @@ from w2v2_jax.decode import greedy as decoding
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.feature_extractor import frame_counts
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC, Wav2Vec2ForPretraining
+from w2v2_jax.paths import AnyPath, is_remote, to_path
 
 SAMPLE_RATE = 16000
 EPSILON = 1e-5
 BUCKETS_SECONDS = (1, 2, 4, 6, 8, 12, 16, 20, 25, 30, 40, 60)  # one compiled shape each
 
 
-def load_any(path: str | Path) -> Loaded:
+def load_any(path: str | AnyPath) -> Loaded:
     """A workdir, one step's directory or an exported Hugging Face directory -> its parts."""
-    if (Path(path) / "config.json").is_file() and _is_hugging_face(Path(path)):
+    where = to_path(path)
+    if (where / "config.json").is_file() and _is_hugging_face(where):
+        if is_remote(where):
+            raise InputError(f"{where}: copy the Hugging Face folder to this machine first")
         from w2v2_jax.interop import hugging_face
 
         return hugging_face.load(path)
     return checkpoint.load(path)
 
 
-def _is_hugging_face(path: Path) -> bool:
+def _is_hugging_face(path: AnyPath) -> bool:
     try:
         return "model_type" in json.loads((path / "config.json").read_text("utf-8"))
     except ValueError:
