@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
@@ -194,12 +195,21 @@ def load(path: str | AnyPath) -> Loaded:
             items = checkpoints.restore(
                 int(step.name),
                 args=ocp.args.Composite(
-                    params=ocp.args.StandardRestore(), model=ocp.args.JsonRestore()
+                    params=ocp.args.StandardRestore(_on_host(step / "params")),
+                    model=ocp.args.JsonRestore(),
                 ),
             )
         except (ValueError, FileNotFoundError, KeyError, OSError) as error:
             raise InputError(f"{step}: cannot be read: {str(error)[:200]}") from error
     return Loaded(step, describe(items["model"], str(step)), jax.device_get(items["params"]))
+
+
+def _on_host(params: AnyPath):
+    """Empty numpy arrays of a checkpoint's shapes: without a target Orbax restores only onto as
+    many devices as saved it."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        found = checkpointer.metadata(params).item_metadata.tree
+    return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), found)
 
 
 def graft(params, source, *, where: str) -> tuple[Any, list[str]]:

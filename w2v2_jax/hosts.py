@@ -24,6 +24,7 @@ from w2v2_jax.errors import InputError
 LOST = 75  # EX_TEMPFAIL: another host died; the same command on all hosts resumes
 HEARTBEAT_SECONDS = 30  # a host silent for so long is dead to the others
 JOIN_SECONDS = 300
+LINGER_SECONDS = 3  # the coordinator goes last, so that the others can say why they end
 PEER_ERRORS = re.compile(
     r"gloo|nccl|coordination|heartbeat|unavailable|barrier|connection (closed|reset)|socket"
     r"|preempted|peer",
@@ -116,6 +117,8 @@ def joined(address: Address | None) -> Iterator[None]:
             status = explain(error)
             _dismiss(witness)
             sys.stderr.flush()
+            if jax.distributed.is_initialized() and is_chief():
+                time.sleep(LINGER_SECONDS)
             os._exit(status)
 
 
