@@ -18,6 +18,7 @@ from w2v2_jax import hosts, prepare
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 STEPS = 6
+STARTED: list[subprocess.Popen] = []
 LIMIT = 900  # seconds a run may take on a busy machine
 
 
@@ -37,6 +38,16 @@ def corpus(tmp_path_factory):
     out = folder / "corpus"
     prepare.main(["--source", f"folder:{folder}", "--out", str(out), "--workers", "1"])
     return out
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left():
+    """Kills what a failed test left running."""
+    yield
+    for process in STARTED:
+        process.kill()
+        process.wait()
+    STARTED.clear()
 
 
 def start(corpus, workdir, *, count=1, devices=1, steps=STEPS, recipe="pretrain", more=(), each=()):
@@ -73,6 +84,7 @@ def start(corpus, workdir, *, count=1, devices=1, steps=STEPS, recipe="pretrain"
                     },
                 )
             )  # fmt: skip
+    STARTED.extend(processes)
     return processes
 
 
@@ -174,12 +186,13 @@ def test_a_killed_process_ends_all_within_60_s_with_one_clear_line_and_the_resta
         lines = [line for line in shown.splitlines() if line.startswith("error: ")]
         assert len(lines) == 1 and "the same command on all hosts resumes" in lines[0], shown
     saved = max(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
+    before = losses(workdir)
+    last = max(step for _, step in before)
+    assert saved >= 2 and last >= 4
     again = start(corpus, workdir, count=count, steps=100000, more=more)
-    wait_for_step(workdir, saved + 2, again)
+    wait_for_step(workdir, last + 1, again)
     assert f"resuming {workdir} at step {saved}" in Path(f"{workdir}.0.err").read_text()
-    for process in again:
-        process.kill()
-    finish(again)
+    assert_close(losses(workdir), before)
 
 
 @pytest.mark.parametrize(("count", "told"), [(2, 1), (4, 0)])
