@@ -116,3 +116,23 @@ def test_a_process_feeds_the_parts_its_devices_hold_whatever_the_order_of_the_me
     batch = partition.global_batch(local, mesh)
     np.testing.assert_array_equal(batch.waveforms, local.waveforms)
     assert batch.waveforms.addressable_shards[0].data.shape == (2, 1000)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_the_chief_finds_wrong_is_raised_on_every_host(monkeypatch, count):
+    from jax.experimental import multihost_utils
+
+    def wrong():
+        raise InputError("--workdir über is in use")
+
+    monkeypatch.setattr(jax, "process_count", lambda: count)
+    sent = []
+    monkeypatch.setattr(multihost_utils, "broadcast_one_to_all", lambda x: sent.append(x) or x)
+    hosts.by_chief(lambda: None)
+    with pytest.raises(InputError, match="--workdir über is in use"):
+        hosts.by_chief(wrong)
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    monkeypatch.setattr(multihost_utils, "broadcast_one_to_all", lambda _: sent[-1])
+    if count == 2:  # the other host, whose action is never run
+        with pytest.raises(InputError, match="--workdir über is in use"):
+            hosts.by_chief(lambda: 1 / 0)

@@ -24,6 +24,7 @@ from w2v2_jax.errors import InputError
 LOST = 75  # EX_TEMPFAIL: another host died; the same command on all hosts resumes
 HEARTBEAT_SECONDS = 30  # a host silent for so long is dead to the others
 JOIN_SECONDS = 300
+MESSAGE_BYTES = 1024
 LINGER_SECONDS = 3  # the coordinator goes last, so that the others can say why they end
 PEER_ERRORS = re.compile(
     r"gloo|nccl|coordination|heartbeat|unavailable|barrier|connection (closed|reset)|socket"
@@ -218,12 +219,22 @@ def agree(facts: Mapping[str, Any]) -> None:
             )
 
 
-def wait_for_all(name: str) -> None:
-    """Returns once every process has come here."""
+def by_chief(action: Callable[[], None]) -> None:
+    """Runs the action on the chief while the others wait; its InputError is raised on all."""
+    message = ""
+    if is_chief():
+        try:
+            action()
+        except InputError as error:
+            message = str(error)
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
-        multihost_utils.sync_global_devices(name)
+        packed = np.frombuffer(message.encode()[:MESSAGE_BYTES].ljust(MESSAGE_BYTES), np.uint8)
+        packed = np.asarray(multihost_utils.broadcast_one_to_all(packed), np.uint8)
+        message = packed.tobytes().decode(errors="replace").strip()
+    if message:
+        raise InputError(message)
 
 
 def within(seconds: float, condition: Callable[[], bool]) -> bool:

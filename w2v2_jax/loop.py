@@ -40,20 +40,22 @@ def lock(workdir: AnyPath):
 
     The chief holds it for all hosts. An object store knows no locks: there nothing is held.
     """
-    if not hosts.is_chief() or is_remote(workdir):
+    with contextlib.ExitStack() as held:
+        if not is_remote(workdir):
+            hosts.by_chief(lambda: _acquire(workdir, held))
         yield
-        return
+
+
+def _acquire(workdir: AnyPath, held: contextlib.ExitStack) -> None:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        handle = (workdir / ".lock").open("w")
+        handle = held.enter_context((workdir / ".lock").open("w"))
     except OSError as error:
         raise InputError(f"--workdir {workdir}: {error.strerror}") from None
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"--workdir {workdir} is in use by another run") from None
-        yield
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise InputError(f"--workdir {workdir} is in use by another run") from None
 
 
 def save_config(workdir: AnyPath, config: dict) -> None:
@@ -63,12 +65,14 @@ def save_config(workdir: AnyPath, config: dict) -> None:
     """
     path = workdir / "config.json"
     text = json.dumps(config, indent=1, sort_keys=True, default=list) + "\n"
-    if hosts.is_chief():
+
+    def write():
         if path.exists():
             _check_same(json.loads(path.read_text("utf-8")), json.loads(text), workdir)
         workdir.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
-    hosts.wait_for_all("config.json is written")
+
+    hosts.by_chief(write)
     if not hosts.within(VISIBLE_SECONDS, lambda: path.exists() and path.read_text("utf-8") == text):
         raise InputError(
             f"--workdir {workdir} is not the same folder on all hosts; use a shared file system "
