@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced by the other scripts: makes .venv with the pinned requirements and puts it on PATH.
-# W2V2_PYTHON chooses the interpreter (3.11 to 3.13); W2V2_JAX is cpu or cuda.
+# W2V2_PYTHON chooses the interpreter (3.11 to 3.13); W2V2_JAX is cpu, cuda or tpu.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -26,9 +26,10 @@ make_environment() {
     echo "installing into .venv with $python (a few minutes, once)" >&2
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-    if [ "${W2V2_JAX:-cpu}" = cuda ]; then
-      .venv/bin/python -m pip install --quiet --disable-pip-version-check "jax[cuda13]==0.10.2"
-    fi
+    case "${W2V2_JAX:-cpu}" in
+      cuda) .venv/bin/python -m pip install --quiet --disable-pip-version-check "jax[cuda13]==0.10.2" ;;
+      tpu) .venv/bin/python -m pip install --quiet --disable-pip-version-check "jax[tpu]==0.10.2" ;;
+    esac
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
     printf '%s' "$wanted" >"$stamp"
   fi

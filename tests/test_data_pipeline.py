@@ -72,7 +72,7 @@ def test_the_rows_of_all_hosts_together_are_the_global_batch(corpus, mode, hosts
     vocabulary = LIBRISPEECH if mode == "pad" else None
     whole = read(corpus, plan, vocabulary=vocabulary)
     parts = [
-        read(corpus, make_plan(corpus, mode), vocabulary=vocabulary, host=h, num_hosts=hosts)
+        read(corpus, make_plan(corpus, mode), vocabulary=vocabulary, parts=(h,), num_parts=hosts)
         for h in range(hosts)
     ]
     joined = [
@@ -136,7 +136,7 @@ def test_labels_have_one_static_width_a_bucket_and_are_those_of_the_rows(corpus)
 @pytest.mark.parametrize("mode", ["crop", "pad", "concatenate"])
 def test_tfdata_and_threads_give_identical_batches(corpus, mode):
     vocabulary = LIBRISPEECH if mode == "pad" else None
-    options = {"vocabulary": vocabulary, "first_step": 2, "host": 1, "num_hosts": 2}
+    options = {"vocabulary": vocabulary, "first_step": 2, "parts": (1,), "num_parts": 2}
     plan = make_plan(corpus, mode)
     assert_same(
         read(corpus, plan, reader="tfdata", **options),
@@ -181,10 +181,10 @@ def test_arguments_that_do_not_fit_are_refused_with_what_would_work(corpus, tmp_
     plan = make_plan(corpus, "crop")
     with pytest.raises(InputError, match=r"'disk' is unknown; use one of tfdata, threads"):
         read(corpus, plan, reader="disk")
-    with pytest.raises(InputError, match="do not divide among 3 hosts"):
-        read(corpus, plan, num_hosts=3)
-    with pytest.raises(InputError, match=r"host 2 is outside 0\.\.1"):
-        read(corpus, plan, host=2, num_hosts=2)
+    with pytest.raises(InputError, match="do not divide into 3 parts"):
+        read(corpus, plan, num_parts=3)
+    with pytest.raises(InputError, match=r"parts \(2,\) of a batch are outside 0\.\.1"):
+        read(corpus, plan, parts=(2,), num_parts=2)
     with pytest.raises(InputError, match="labels need whole utterances"):
         read(corpus, plan, vocabulary=LIBRISPEECH)
     mute = make_corpus(tmp_path, lengths=[9_000] * 8, text=False)

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -238,3 +239,40 @@ def test_twelve_million_utterances_plan_within_seconds():
     lengths = np.random.default_rng(0).integers(16_000, 500_000, 12_000_000)
     plan = make_plan(lengths=lengths, bucket_samples=(80_000, 250_000), batch_samples=16_000_000)
     assert len(plan.batch(10**6).rows) in {rows for rows, _ in plan.shapes}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["crop", "concatenate"])
+def test_the_plan_of_twelve_million_utterances_takes_under_10_s_and_1_gib(tmp_path, mode):
+    """From the index on disk to the first batches of two epochs, in a process of its own."""
+    count, index = 12_000_000, tmp_path / "train" / "index.npz"
+    index.parent.mkdir()
+    rng = np.random.default_rng(0)
+    lengths = np.clip(rng.lognormal(np.log(12), 0.6, count) * 16000, 8000, 640000)
+    np.savez(index, num_samples=lengths.astype(np.int64))
+    info = {
+        "format": "w2v2_jax.corpus", "version": 1, "split": "train", "utterances": count,
+        "index_bytes": index.stat().st_size, "index_sha256": "",
+    }  # fmt: skip
+    (index.parent / "corpus.json").write_text(json.dumps(info))
+    code = (
+        "import sys, time, resource\n"
+        "from w2v2_jax.data.store import open_corpus\n"
+        "from w2v2_jax.data.plan import Plan\n"
+        "start = time.process_time()\n"
+        "plan = Plan(open_corpus(sys.argv[1]).num_samples, seed=1, mode=sys.argv[2],\n"
+        "    bucket_samples=(64000, 124800, 187200, 250000), batch_samples=384_000_000,\n"
+        "    row_multiple=384, min_samples=32000)\n"
+        "plan.batch(0), plan.batch(plan.steps_per_epoch)\n"
+        "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "print(time.process_time() - start, peak, plan.steps_per_epoch)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), mode],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seconds, kibibytes, steps = (float(word) for word in done.stdout.split())
+    assert seconds < 10 and kibibytes < 2**20 and steps > 5000
+    print(f"{mode}: {seconds:.2f} CPU seconds, {kibibytes / 1024:.0f} MiB")

@@ -117,6 +117,25 @@ def test_a_run_that_dies_between_steps_resumes_with_bitwise_equal_losses(
     assert records(workdir, "valid") == records(pretrained, "valid")
 
 
+def test_a_run_compiles_once_a_bucket_and_once_an_evaluation_shape(pretrained):
+    lines = (pretrained / "metrics.jsonl").read_text().splitlines()
+    counts = [row["compilations"] for row in map(json.loads, lines) if "compilations" in row]
+    assert counts == [1, 1, 2, 2, 2, 2]  # one bucket; from the first validation on, its shape
+
+
+@pytest.mark.slow
+def test_the_compiler_sees_each_bucket_and_each_evaluation_shape_once(corpus, tmp_path, caplog):
+    """Two training buckets and one of validation, by the compiler's own log."""
+    import jax
+
+    more = ("--config.data.bucket_seconds=(1.0,1.3)", "--config.train.steps=8")
+    with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
+        train.main(["--config", PRETRAIN, *options(corpus, tmp_path / "run", *more)])
+    shown = [r.getMessage() for r in caplog.records if r.getMessage().startswith("Compiling ")]
+    assert sum("train_step" in line for line in shown) == 2
+    assert sum("eval_step" in line for line in shown) == 1
+
+
 def test_running_a_finished_run_again_changes_nothing(corpus, pretrained):
     before = (pretrained / "metrics.jsonl").read_text()
     train.main(["--config", PRETRAIN, *options(corpus, pretrained, "--config.train.steps=6")])

@@ -6,9 +6,10 @@ description from which the network can be rebuilt without the configuration.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +21,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from w2v2_jax.data.vocabulary import Vocabulary
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.paths import AnyPath, absolute
 from w2v2_jax.train_step import TrainState
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of its own defaults
@@ -66,8 +68,24 @@ def describe(value: dict[str, Any], where: str) -> Description:
     )
 
 
-def manager(workdir: Path, *, keep_last: int, keep_best: int) -> ocp.CheckpointManager:
-    """Keeps the `keep_last` newest steps and the `keep_best` of lowest rank (see `save`)."""
+@contextlib.contextmanager
+def manager(workdir: AnyPath, *, keep_last: int, keep_best: int) -> Iterator[ocp.CheckpointManager]:
+    """Keeps the `keep_last` newest steps and the `keep_best` of lowest rank (see `save`).
+
+    Closing waits for the save under way; after an exception on one of several hosts it does not,
+    because the others may be gone.
+    """
+    checkpoints = _manager(workdir, keep_last, keep_best)
+    try:
+        yield checkpoints
+    except BaseException:
+        if jax.process_count() == 1:
+            checkpoints.close()
+        raise
+    checkpoints.close()
+
+
+def _manager(workdir: AnyPath, keep_last: int, keep_best: int) -> ocp.CheckpointManager:
     keep = [policies.LatestN(keep_last)]
     if keep_best:
         keep.append(
@@ -85,7 +103,7 @@ def manager(workdir: Path, *, keep_last: int, keep_best: int) -> ocp.CheckpointM
         enable_async_checkpointing=True,
         cleanup_tmp_directories=True,
     )
-    return ocp.CheckpointManager(Path(workdir).absolute() / FOLDER, options=options)
+    return ocp.CheckpointManager(absolute(workdir) / FOLDER, options=options)
 
 
 def save(
@@ -126,7 +144,7 @@ def restore(checkpoints: ocp.CheckpointManager, abstract: TrainState) -> TrainSt
             ),
         )
     except (ValueError, FileNotFoundError, KeyError) as error:
-        where = Path(str(checkpoints.directory)) / str(step)
+        where = checkpoints.directory / str(step)
         raise InputError(
             f"{where} does not fit this configuration: {str(error)[:300]}; "
             "use another --workdir, or the configuration it was saved with"
@@ -134,10 +152,10 @@ def restore(checkpoints: ocp.CheckpointManager, abstract: TrainState) -> TrainSt
     return TrainState(items["training"]["step"], items["params"], items["training"]["opt_state"])
 
 
-def find(path: str | Path) -> Path:
+def find(path: str | AnyPath) -> AnyPath:
     """A workdir (best step by validation, else newest) or one step's directory -> that step's
     directory. Raises InputError where there is none."""
-    path = Path(path).absolute()
+    path = absolute(path)
     if (path / "model").is_dir() and (path / "params").is_dir():
         return path
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
@@ -164,12 +182,12 @@ def _score(checkpoints: ocp.CheckpointManager, step: int) -> float | None:
 class Loaded(NamedTuple):
     """A checkpoint for inference: its step's directory, description and parameters (numpy)."""
 
-    path: Path
+    path: AnyPath
     description: Description
     params: Any
 
 
-def load(path: str | Path) -> Loaded:
+def load(path: str | AnyPath) -> Loaded:
     """Reads the description and parameters of a native checkpoint onto the host."""
     step = find(path)
     with ocp.CheckpointManager(
@@ -179,12 +197,21 @@ def load(path: str | Path) -> Loaded:
             items = checkpoints.restore(
                 int(step.name),
                 args=ocp.args.Composite(
-                    params=ocp.args.StandardRestore(), model=ocp.args.JsonRestore()
+                    params=ocp.args.StandardRestore(_on_host(step / "params")),
+                    model=ocp.args.JsonRestore(),
                 ),
             )
         except (ValueError, FileNotFoundError, KeyError, OSError) as error:
             raise InputError(f"{step}: cannot be read: {str(error)[:200]}") from error
     return Loaded(step, describe(items["model"], str(step)), jax.device_get(items["params"]))
+
+
+def _on_host(params: AnyPath):
+    """Empty numpy arrays of a checkpoint's shapes: without a target Orbax restores only onto as
+    many devices as saved it."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        found = checkpointer.metadata(params).item_metadata.tree
+    return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), found)
 
 
 def graft(

@@ -20,18 +20,22 @@ from w2v2_jax.decode.greedy_decoder import GreedyDecoder
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.feature_extractor import frame_counts
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC, Wav2Vec2ForPretraining
+from w2v2_jax.paths import AnyPath, is_remote, to_path
 
 SAMPLE_RATE = 16000
 EPSILON = 1e-5
 BUCKETS_SECONDS = (1, 2, 4, 6, 8, 12, 16, 20, 25, 30, 40, 60)  # one compiled shape each
 
 
-def load_any(path: str | Path, *, language: str | None = None) -> Loaded:
+def load_any(path: str | AnyPath, *, language: str | None = None) -> Loaded:
     """A workdir, one step's directory or an exported Hugging Face directory -> its parts.
 
     language: whose adapters and head to take from a Hugging Face directory with a choice (MMS).
     """
-    if (Path(path) / "config.json").is_file() and _is_hugging_face(Path(path)):
+    where = to_path(path)
+    if (where / "config.json").is_file() and _is_hugging_face(where):
+        if is_remote(where):
+            raise InputError(f"{where}: copy the Hugging Face folder to this machine first")
         from w2v2_jax.interop import hugging_face
 
         return hugging_face.load(path, language=language)
@@ -43,7 +47,7 @@ def load_any(path: str | Path, *, language: str | None = None) -> Loaded:
     return checkpoint.load(path)
 
 
-def _is_hugging_face(path: Path) -> bool:
+def _is_hugging_face(path: AnyPath) -> bool:
     try:
         return "model_type" in json.loads((path / "config.json").read_text("utf-8"))
     except ValueError:

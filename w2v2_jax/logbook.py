@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TextIO
 
+from w2v2_jax.paths import AnyPath, is_remote
+
+METRICS = "metrics.jsonl"
+PUBLISH_SECONDS = 60
 SHOWN = (
     "loss", "contrastive_accuracy", "code_perplexity", "prob_perplexity", "cer", "wer",
     "gradient_norm", "learning_rate",
@@ -39,17 +44,59 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
+class _Local:
+    """The workdir itself, where it is a folder."""
+
+    def __init__(self, workdir: Path):
+        self.folder = workdir
+
+    def publish(self, *, now: bool = False) -> None:
+        """Nothing to do: what is flushed is there."""
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class _Mirror:
+    """A local folder whose files are copied to an object store, which cannot append."""
+
+    def __init__(self, workdir: AnyPath):
+        self._workdir, self._last = workdir, time.monotonic()
+        self._temporary = tempfile.TemporaryDirectory(prefix="w2v2-log-")
+        self.folder = Path(self._temporary.name)
+        if (workdir / METRICS).exists():
+            (self.folder / METRICS).write_bytes((workdir / METRICS).read_bytes())
+
+    def publish(self, *, now: bool = False) -> None:
+        """Copies the files up, at most every PUBLISH_SECONDS unless `now`."""
+        if not now and time.monotonic() - self._last < PUBLISH_SECONDS:
+            return
+        self._last = time.monotonic()
+        for path in self.folder.rglob("*"):
+            if path.is_file():
+                target = self._workdir / path.relative_to(self.folder).as_posix()
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(path.read_bytes())
+
+    def close(self) -> None:
+        self.publish(now=True)
+        self._temporary.cleanup()
+
+
 class Logbook:
     """Writes one object per logged step. A context manager; only one process should open it."""
 
-    def __init__(self, workdir: Path, *, first_step: int, total: int, stream: TextIO = sys.stderr):
+    def __init__(
+        self, workdir: AnyPath, *, first_step: int, total: int, stream: TextIO = sys.stderr
+    ):
         # The record writer alone: tensorboard's own file writer would load TensorFlow.
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        self.path = workdir / "metrics.jsonl"
+        self._place = _Mirror(workdir) if is_remote(workdir) else _Local(workdir)
+        self.path = self._place.folder / METRICS
         keep_until(self.path, first_step)
         self._file = self.path.open("a", encoding="utf-8")
-        folder = workdir / "tensorboard"
+        folder = self._place.folder / "tensorboard"
         folder.mkdir(exist_ok=True)
         events = folder / f"events.out.tfevents.{int(time.time())}.{os.getpid()}"
         self._events = RecordWriter(events.open("wb"))
@@ -67,6 +114,7 @@ class Logbook:
         left = f"  {duration(self._left(step))} left" if split == "train" else ""
         line = f"{split:5} {step}/{self._total}  {shown}{speed}{left}"
         print(line, file=self._stream, flush=True)
+        self._place.publish(now=split == "valid")
 
     def _left(self, step: int) -> float:
         start, first = self._start
@@ -88,3 +136,4 @@ class Logbook:
     def __exit__(self, *_) -> None:
         self._file.close()
         self._events.close()
+        self._place.close()

@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import signal
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
 
-from w2v2_jax import checkpoint, partition
+from w2v2_jax import checkpoint, hosts, partition
 from w2v2_jax.batch import Batch
 from w2v2_jax.checkpoint import Description
 from w2v2_jax.data.feed import Feed
@@ -22,10 +19,12 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.experiment import Experiment, TrainConfig
 from w2v2_jax.logbook import Logbook
 from w2v2_jax.metrics import compute
+from w2v2_jax.paths import AnyPath, is_remote
 from w2v2_jax.train_step import TrainState
 from w2v2_jax.validation import validate
 
 SAMPLE_RATE = 16000
+VISIBLE_SECONDS = 60  # a network file system may show another host's file this late
 
 
 class Outcome(NamedTuple):
@@ -36,31 +35,52 @@ class Outcome(NamedTuple):
 
 
 @contextlib.contextmanager
-def lock(workdir: Path):
-    """Holds the workdir for this run; a second run in it is an InputError."""
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        handle = (workdir / ".lock").open("w")
-    except OSError as error:
-        raise InputError(f"--workdir {workdir}: {error.strerror}") from None
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"--workdir {workdir} is in use by another run") from None
+def lock(workdir: AnyPath):
+    """Holds the workdir for this run; a second run in it is an InputError.
+
+    The chief holds it for all hosts. An object store knows no locks: there nothing is held.
+    """
+    with contextlib.ExitStack() as held:
+        if not is_remote(workdir):
+            hosts.by_chief(lambda: _acquire(workdir, held))
         yield
 
 
-def save_config(workdir: Path, config: dict) -> None:
-    """Writes the resolved configuration; a resumed run's must be the same but for its length."""
+def _acquire(workdir: AnyPath, held: contextlib.ExitStack) -> None:
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        handle = held.enter_context((workdir / ".lock").open("w"))
+    except OSError as error:
+        raise InputError(f"--workdir {workdir}: {error.strerror}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise InputError(f"--workdir {workdir} is in use by another run") from None
+
+
+def save_config(workdir: AnyPath, config: dict) -> None:
+    """Writes the resolved configuration; a resumed run's must be the same but for its length.
+
+    Raises InputError on every host where the workdir is not one that all of them see.
+    """
     path = workdir / "config.json"
     text = json.dumps(config, indent=1, sort_keys=True, default=list) + "\n"
-    if path.exists():
-        _check_same(json.loads(path.read_text("utf-8")), json.loads(text), workdir)
-    path.write_text(text, "utf-8")
+
+    def write():
+        if path.exists():
+            _check_same(json.loads(path.read_text("utf-8")), json.loads(text), workdir)
+        workdir.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+
+    hosts.by_chief(write)
+    if not hosts.within(VISIBLE_SECONDS, lambda: path.exists() and path.read_text("utf-8") == text):
+        raise InputError(
+            f"--workdir {workdir} is not the same folder on all hosts; use a shared file system "
+            "or an object store (gs://..., s3://...)"
+        )
 
 
-def _check_same(old: dict, new: dict, workdir: Path) -> None:
+def _check_same(old: dict, new: dict, workdir: AnyPath) -> None:
     """Data order, network and objective must not change under a run; rhythm and mesh may."""
     for section in ("seed", "model", "objective", "vocabulary", "optimizer"):
         if old.get(section) != new.get(section):
@@ -74,23 +94,6 @@ def _check_same(old: dict, new: dict, workdir: Path) -> None:
                 f"--workdir {workdir} was started with config.data.{key}={old['data'].get(key)}, "
                 f"now {new['data'].get(key)}; use a new --workdir"
             )
-
-
-class _Stop:
-    """Remembers a SIGTERM (preemption notice) until the step in flight is done."""
-
-    def __init__(self):
-        self.asked = False
-
-    def __enter__(self):
-        self._before = signal.signal(signal.SIGTERM, self._ask)
-        return self
-
-    def _ask(self, *_):
-        self.asked = True
-
-    def __exit__(self, *_):
-        signal.signal(signal.SIGTERM, self._before)
 
 
 def _due(step: int, every: int, last: bool) -> bool:
@@ -136,8 +139,13 @@ class _Pending(NamedTuple):
     host: dict[str, float]
 
 
-def _log(logbook: Logbook, pending: _Pending | None) -> None:
-    if pending is not None:
+def _logbook(workdir: AnyPath, **options):
+    """The run's logbook on the chief; None on the other hosts."""
+    return Logbook(workdir, **options) if hosts.is_chief() else contextlib.nullcontext()
+
+
+def _log(logbook: Logbook | None, pending: _Pending | None) -> None:
+    if pending is not None and logbook is not None:
         logbook.write(pending.step, "train", {**compute(pending.metrics), **pending.host})
 
 
@@ -152,7 +160,7 @@ def _rank(results: dict[str, float], config: TrainConfig) -> float:
 
 
 def run(
-    experiment: Experiment, train: Feed, valid: Feed | None, workdir: Path, *,
+    experiment: Experiment, train: Feed, valid: Feed | None, workdir: AnyPath, *,
     description: Description, start: TrainState,
 ) -> Outcome:  # fmt: skip
     """Trains from `start`, or from the newest checkpoint in `workdir`, to the last step."""
@@ -160,20 +168,18 @@ def run(
     if valid is not None:
         experiment.check_shapes(valid.plan.shapes, 1, "validation")
     keep = {"keep_last": config.keep_last, "keep_best": config.keep_best}
-    with checkpoint.manager(workdir, **keep) as checkpoints, _Stop() as stop:
+    with checkpoint.manager(workdir, **keep) as checkpoints, hosts.Preemption() as preemption:
         state = checkpoint.restore(checkpoints, experiment.abstract_state) or start
         first = int(state.step)
         if first:
-            print(f"resuming {workdir} at step {first}", file=sys.stderr)
+            hosts.say(f"resuming {workdir} at step {first}")
         if first >= config.steps:
             return Outcome(state, False)
-        hosts = jax.process_count()
-        batches = train.batches(
-            first, config.steps - first, host=jax.process_index(), num_hosts=hosts
-        )
+        mine = partition.host_rows(experiment.mesh)
+        batches = train.batches(first, config.steps - first, **mine._asdict())
         with (
             contextlib.closing(batches),
-            Logbook(workdir, first_step=first, total=config.steps) as logbook,
+            _logbook(workdir, first_step=first, total=config.steps) as logbook,
         ):
             pending: _Pending | None = None
             before: dict = {}
@@ -186,8 +192,9 @@ def run(
                 before = metrics
                 _log(logbook, pending)  # step k-1, while step k runs
                 pending = None
-                last = step == config.steps or stop.asked
-                since.add(hosts * local.waveforms.size / SAMPLE_RATE, waited)
+                stop = preemption.reached(step)
+                last = step == config.steps or stop
+                since.add(batch.waveforms.size / SAMPLE_RATE, waited)
                 if last or step % config.log_every == 0:
                     host = {
                         "learning_rate": float(experiment.schedule(step - 1)),
@@ -204,12 +211,13 @@ def run(
                     results = validate(
                         experiment.eval_function, valid, state.params, state.step, experiment.mesh
                     )
-                    logbook.write(step, "valid", results)
+                    if logbook is not None:
+                        logbook.write(step, "valid", results)
                     rank = _rank(results, config)
                     since = _Window()
                 if rank is not None or _due(step, config.checkpoint_every, last):
                     checkpoint.save(checkpoints, state, description, rank)
-                if stop.asked:
+                if stop:
                     break
             _log(logbook, pending)
         checkpoints.wait_until_finished()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -113,9 +114,34 @@ def unbox(tree):
     return jax.tree.map(lambda leaf: leaf.unbox() if _is_box(leaf) else leaf, tree, is_leaf=_is_box)
 
 
+class HostRows(NamedTuple):
+    """The parts, out of `num_parts` equal ones, of every global batch that this process feeds."""
+
+    parts: tuple[int, ...]
+    num_parts: int
+
+
+def host_rows(mesh: jax.sharding.Mesh) -> HostRows:
+    """Which rows this process's devices hold, read from the sharding itself: a mesh may lay the
+    processes out in any order, and two of them may hold the same rows (a tensor axis)."""
+    count = rows_axis(mesh)
+    places = batch_sharding(mesh).addressable_devices_indices_map((count,)).values()
+    return HostRows(tuple(sorted({rows.start or 0 for (rows,) in places})), count)
+
+
 def global_batch(local: Batch, mesh: jax.sharding.Mesh) -> Batch:
-    """This host's rows -> the global batch on the mesh."""
-    sharding = batch_sharding(mesh)
-    return jax.tree.map(
-        lambda rows: jax.make_array_from_process_local_data(sharding, np.asarray(rows)), local
-    )
+    """This process's rows, in the order of its parts (`host_rows`) -> the global batch."""
+    sharding, (parts, num_parts) = batch_sharding(mesh), host_rows(mesh)
+
+    def place(rows):
+        rows = np.asarray(rows)
+        size = len(rows) // len(parts)
+
+        def piece(index):
+            first = parts.index((index[0].start or 0) // size) * size
+            return rows[first : first + size]
+
+        shape = (size * num_parts, *rows.shape[1:])
+        return jax.make_array_from_callback(shape, sharding, piece)
+
+    return jax.tree.map(place, local)

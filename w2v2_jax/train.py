@@ -13,7 +13,8 @@ from pathlib import Path
 
 import jax
 
-from w2v2_jax import checkpoint, experiment, loop
+import w2v2_jax
+from w2v2_jax import checkpoint, experiment, hosts, loop
 from w2v2_jax.checkpoint import Loaded
 from w2v2_jax.data.feed import Feed, train_feed, valid_feed
 from w2v2_jax.data.joined import open_splits
@@ -28,6 +29,7 @@ from w2v2_jax.data.vocabulary import (
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment import Settings
 from w2v2_jax.inference import load_any
+from w2v2_jax.paths import AnyPath, to_path
 
 
 def load_config(spec: str) -> dict:
@@ -89,14 +91,13 @@ def warm_start(params, source: Loaded, vocabulary: Vocabulary | None, *, where: 
     if vocabulary is not None and old is not None and vocabulary.symbols != old.symbols:
         rows = shared_rows(vocabulary, old)
     params, fresh = checkpoint.graft(params, source.params, where=where, rows=rows)
-    print(f"started from {source.path}; fresh: {', '.join(fresh) or 'nothing'}", file=sys.stderr)
+    hosts.say(f"started from {source.path}; fresh: {', '.join(fresh) or 'nothing'}")
     if rows is not None:
         new = [s for s, row in zip(vocabulary.symbols, rows, strict=True) if row is None]
         dropped = [s for s in old.symbols if s not in vocabulary.symbols]
-        print(
+        hosts.say(
             f"head: {len(rows) - len(new)} symbols keep their weights; fresh: "
-            f"{' '.join(new) or 'none'}; dropped: {' '.join(dropped) or 'none'}",
-            file=sys.stderr,
+            f"{' '.join(new) or 'none'}; dropped: {' '.join(dropped) or 'none'}"
         )
     return params
 
@@ -105,21 +106,36 @@ def report_unknown(feed: Feed) -> None:
     """Warns of transcript characters the vocabulary lacks, before step 0 (complaint U20)."""
     unknown = feed.vocabulary.unknown(feed.corpus.texts())
     if unknown:
-        print(
+        hosts.say(
             f"warning: {sum(unknown.values())} characters of {feed.corpus.directory} are not in "
-            f"the vocabulary and become <unk>: {dict(list(unknown.items())[:10])}",
-            file=sys.stderr,
+            f"the vocabulary and become <unk>: {dict(list(unknown.items())[:10])}"
         )
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 train", description=__doc__.splitlines()[0])
     parser.add_argument("--config", required=True, metavar="FILE.py[:arg]")
-    parser.add_argument("--workdir", required=True, type=Path)
+    parser.add_argument("--workdir", required=True, help="a folder, gs://... or s3://...")
+    parser.add_argument(
+        "--stopped-status",
+        type=int,
+        default=0,
+        metavar="N",
+        help="exit status of a run that SIGTERM stopped (0); schedulers restart what is not 0",
+    )
+    hosts.add_flags(parser)
     arguments, rest = parser.parse_known_args(argv)
     raw = load_config(arguments.config)
     override(raw, rest)
     settings = experiment.read(raw)
+    with hosts.joined(hosts.find(arguments)):
+        outcome = run(settings, to_path(arguments.workdir))
+    if outcome.stopped and arguments.stopped_status:
+        sys.exit(arguments.stopped_status)
+
+
+def run(settings: Settings, workdir: AnyPath) -> loop.Outcome:
+    """Trains as one of the hosts of the job; every host runs the same lines."""
     source = load_any(settings.init_from) if settings.init_from else None
     description = source.description if source else None
     vocabulary = choose_vocabulary(settings, description.vocabulary if description else None)
@@ -128,18 +144,25 @@ def main(argv: list[str] | None = None) -> None:
     )
     train = train_feed(settings.data, vocabulary, seed=settings.seed)
     valid = valid_feed(settings.data, vocabulary)
-    print(f"train {train.corpus.directory}: {train.plan.summary()}", file=sys.stderr)
+    hosts.agree(
+        {
+            "configuration": settings.raw,
+            "version of w2v2_jax": w2v2_jax.__version__,
+            "training corpus (data.train)": train.corpus.fingerprint(),
+            "validation corpus (data.valid)": valid.corpus.fingerprint() if valid else None,
+        }
+    )
+    hosts.say(f"train {train.corpus.directory}: {train.plan.summary()}")
     if vocabulary is not None:
         report_unknown(train)
     if description and description.normalise != settings.data.normalise:
-        print(
+        hosts.say(
             f"warning: config.data.normalise={settings.data.normalise}, but "
-            f"{settings.init_from} was trained with {description.normalise}",
-            file=sys.stderr,
+            f"{settings.init_from} was trained with {description.normalise}"
         )
     built.check_shapes(train.plan.shapes, settings.train.accumulate, "training")
-    with loop.lock(arguments.workdir):
-        loop.save_config(arguments.workdir, raw)
+    with loop.lock(workdir):
+        loop.save_config(workdir, settings.raw)
         start = built.init()
         if source:
             params = warm_start(start.params, source, vocabulary, where=settings.init_from)
@@ -148,17 +171,20 @@ def main(argv: list[str] | None = None) -> None:
             built,
             train,
             valid,
-            arguments.workdir,
+            workdir,
             start=start,
             description=checkpoint.Description(
                 settings.kind, built.model, vocabulary, settings.data.normalise
             ),
         )
     word = "stopped by SIGTERM" if outcome.stopped else "done"
-    print(
-        f"{word} at step {int(outcome.state.step)}; wrote {arguments.workdir} "
-        f"({jax.device_count()} {jax.devices()[0].device_kind} devices)"
-    )
+    if hosts.is_chief():
+        print(
+            f"{word} at step {int(outcome.state.step)}; wrote {workdir} "
+            f"({jax.device_count()} {jax.devices()[0].device_kind} devices, "
+            f"{jax.process_count()} processes)"
+        )
+    return outcome
 
 
 if __name__ == "__main__":

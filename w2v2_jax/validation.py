@@ -9,6 +9,7 @@ import numpy as np
 
 from w2v2_jax import partition
 from w2v2_jax.data.feed import Feed
+from w2v2_jax.data.pipeline import host_rows
 from w2v2_jax.data.vocabulary import Vocabulary
 from w2v2_jax.decode.greedy import greedy, text
 from w2v2_jax.metrics import compute, merge
@@ -27,16 +28,15 @@ def validate(eval_function: Callable, feed: Feed, params, step, mesh) -> dict[st
     On several processes each decodes its own rows' utterances and only the sums are global, so
     word errors are gathered by process.
     """
-    host, hosts = jax.process_index(), jax.process_count()
+    mine = partition.host_rows(mesh)
     totals, references, guesses = None, [], []
-    for index, local in enumerate(feed.batches(0, None, host=host, num_hosts=hosts)):
+    for index, local in enumerate(feed.batches(0, None, **mine._asdict())):
         batch = partition.global_batch(local, mesh)
         sums, outputs = eval_function(batch)(params, batch, step)
         totals = sums.metrics if totals is None else merge(totals, sums.metrics)
         if feed.vocabulary is None:
             continue
-        rows = feed.plan.batch(index).rows
-        local_rows = rows[host * len(rows) // hosts : (host + 1) * len(rows) // hosts]
+        local_rows = host_rows(feed.plan.batch(index), **mine._asdict()).rows
         guessed = hypotheses(_local(outputs["logits"]), _local(outputs["counts"]), feed.vocabulary)
         for row, guess, weight in zip(local_rows, guessed, local.weights, strict=True):
             if weight:

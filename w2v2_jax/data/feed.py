@@ -99,9 +99,14 @@ class Feed:
     widths: dict[int, int] | None
 
     def batches(
-        self, first_step: int, num_steps: int | None, *, host: int = 0, num_hosts: int = 1
+        self,
+        first_step: int,
+        num_steps: int | None,
+        *,
+        parts: tuple[int, ...] = (0,),
+        num_parts: int = 1,
     ) -> Iterator[Batch]:
-        """This host's rows of batch first_step, first_step + 1, ..."""
+        """This host's parts of the rows of batch first_step, first_step + 1, ..."""
         return batches(
             self.corpus,
             self.plan,
@@ -109,8 +114,8 @@ class Feed:
             num_steps=num_steps,
             normalise=self.config.normalise,
             workers=self.config.threads(),
-            host=host,
-            num_hosts=num_hosts,
+            parts=parts,
+            num_parts=num_parts,
             vocabulary=self.vocabulary,
             max_labels=self.widths,
             reader=self.config.reader,

@@ -51,6 +51,10 @@ class JoinedCorpus:
         """[N] uint64, as in `Corpus`."""
         return np.concatenate([part.speakers for part in self.parts])
 
+    def fingerprint(self) -> str:
+        """As in `Corpus`, of all parts."""
+        return "+".join(part.fingerprint() for part in self.parts)
+
     def id(self, i: int) -> str:
         part, index = self._locate(i)
         return part.id(index)
@@ -80,6 +84,6 @@ class JoinedCorpus:
 def open_splits(where: str) -> Corpus | JoinedCorpus:
     """Opens "DIR[:split[+split...]]"; raises InputError as `open_corpus` does."""
     directory, colon, splits = str(where).rpartition(":")
-    if not colon or "+" not in splits:
+    if not colon or "+" not in splits or "/" in splits:
         return open_corpus(where)
     return JoinedCorpus(tuple(open_corpus(f"{directory}:{name}") for name in splits.split("+")))

@@ -29,8 +29,8 @@ def batches(
     num_steps: int | None,
     normalise: bool,
     workers: int,
-    host: int = 0,
-    num_hosts: int = 1,
+    parts: tuple[int, ...] = (0,),
+    num_parts: int = 1,
     vocabulary: Vocabulary | None = None,
     max_labels: dict[int, int] | None = None,
     reader: str = "tfdata",
@@ -38,15 +38,16 @@ def batches(
 ) -> Iterator[Batch]:
     """Batches of steps `first_step`, `first_step + 1`, ... in order, made ahead by `workers`.
 
-    num_steps: how many; None means endless, or to the end of an evaluation plan. Host h of H gets
-    rows h*R/H to (h+1)*R/H of every global batch; all hosts have the same bucket at a step.
-    vocabulary: adds labels, [R/H, U] with one U a bucket (`max_labels`, by default
+    num_steps: how many; None means endless, or to the end of an evaluation plan. parts: which of
+    `num_parts` equal pieces of every global batch's R rows to read, one after the other: part p of
+    P is rows p*R/P to (p+1)*R/P. All hosts have the same bucket at a step.
+    vocabulary: adds labels, [rows, U] with one U a bucket (`max_labels`, by default
     `label_widths`); only for plans of whole utterances. normalise: whole-file zero mean and unit
     variance, else samples scaled to [-1, 1]. reader: one of READERS; both give identical batches.
     The arrays may be read-only. Closing the generator stops its threads.
     Raises InputError, before any reading, when the arguments do not fit each other.
     """
-    _check(plan, host, num_hosts, vocabulary, reader)
+    _check(plan, parts, num_parts, vocabulary, reader)
     if vocabulary is not None and max_labels is None:
         max_labels = label_widths(corpus, plan, vocabulary)
     last = None if num_steps is None else first_step + num_steps
@@ -54,7 +55,7 @@ def batches(
         last = min(plan.num_steps, plan.num_steps if last is None else last)
 
     def make(step: int) -> Batch:
-        part = host_rows(plan.batch(step), host=host, num_hosts=num_hosts)
+        part = host_rows(plan.batch(step), parts=parts, num_parts=num_parts)
         width = None if vocabulary is None else max_labels[part.samples]
         return make_batch(
             corpus, part, normalise=normalise, vocabulary=vocabulary, label_width=width
@@ -63,26 +64,26 @@ def batches(
     return READERS[reader](make, first_step, last, workers, prefetch, vocabulary is not None)
 
 
-def _check(plan, host, num_hosts, vocabulary, reader) -> None:
+def _check(plan, parts, num_parts, vocabulary, reader) -> None:
     if reader not in READERS:
         raise InputError(f"data.reader={reader!r} is unknown; use one of {', '.join(READERS)}")
-    if not 0 <= host < num_hosts:
-        raise InputError(f"host {host} is outside 0..{num_hosts - 1}")
+    if not parts or min(parts) < 0 or max(parts) >= num_parts:
+        raise InputError(f"parts {parts} of a batch are outside 0..{num_parts - 1}")
     for rows, samples in plan.shapes:
-        if rows % num_hosts:
+        if rows % num_parts:
             raise InputError(
-                f"batches of {rows} rows (bucket {samples}) do not divide among {num_hosts} hosts; "
-                "make row_multiple a multiple of the hosts"
+                f"batches of {rows} rows (bucket {samples}) do not divide into {num_parts} parts; "
+                f"make data.row_multiple a multiple of {num_parts}"
             )
     if vocabulary is not None and plan.mode != "pad":
         raise InputError(f"labels need whole utterances: data.mode={plan.mode!r}; use 'pad'")
 
 
-def host_rows(plan: BatchPlan, *, host: int, num_hosts: int) -> BatchPlan:
+def host_rows(plan: BatchPlan, *, parts: tuple[int, ...], num_parts: int) -> BatchPlan:
     """The rows of a global batch that one host reads."""
-    share = len(plan.rows) // num_hosts
-    part = slice(host * share, (host + 1) * share)
-    return BatchPlan(plan.samples, plan.rows[part], plan.weights[part])
+    size = len(plan.rows) // num_parts
+    numbers = [row for part in parts for row in range(part * size, (part + 1) * size)]
+    return BatchPlan(plan.samples, tuple(plan.rows[n] for n in numbers), plan.weights[numbers])
 
 
 def make_batch(

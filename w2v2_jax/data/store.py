@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.paths import AnyPath, is_remote, size_of, to_path
 
 FORMAT, VERSION = "w2v2_jax.corpus", 1
 SAMPLE_RATE = 16000
@@ -57,7 +58,7 @@ class Corpus:
     directory: of the split. info: the content of its corpus.json.
     """
 
-    directory: Path
+    directory: AnyPath
     info: dict[str, Any]
 
     def __len__(self) -> int:
@@ -121,6 +122,10 @@ class Corpus:
             raise InputError(f"{self.directory}: the shard of {self.id(i)} is cut short")
         return view
 
+    def fingerprint(self) -> str:
+        """The hash of the index: equal for equal utterances, lengths, texts and samples."""
+        return self.info["index_sha256"]
+
     def verify(self, i: int) -> bool:
         """Whether the samples of utterance i still have the checksum of the index."""
         samples = self.read(i, 0, int(self.num_samples[i]))
@@ -138,7 +143,7 @@ class Corpus:
         if name not in self._arrays:
             path = self.directory / "index.npz"
             try:
-                with np.load(path, allow_pickle=False) as index:
+                with path.open("rb") as file, np.load(file, allow_pickle=False) as index:
                     self._arrays[name] = index[name]
             except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
                 raise InputError(f"{path}: damaged index ({error}); prepare it again") from error
@@ -156,6 +161,8 @@ class Corpus:
         @functools.lru_cache(maxsize=4096)  # a process may hold some 65000 maps
         def shard(k: int) -> np.ndarray:
             path = self.directory / shard_name(k)
+            if is_remote(path):
+                return RemoteShard(path)
             try:
                 return np.memmap(path, dtype="<i2", mode="r").view(np.ndarray)
             except (OSError, ValueError) as error:
@@ -175,19 +182,29 @@ def string_hashes(blob: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return total[ends] - total[starts]
 
 
-def open_corpus(where: str | Path) -> Corpus:
+class RemoteShard(NamedTuple):
+    """A shard in an object store: a slice of it is one ranged read."""
+
+    path: AnyPath
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        with self.path.open("rb") as file:
+            file.seek(2 * part.start)
+            return np.frombuffer(file.read(2 * (part.stop - part.start)), "<i2")
+
+
+def open_corpus(where: str | AnyPath) -> Corpus:
     """Opens "DIR[:split]", or a split's own directory; a lone split may be left out.
 
     Raises InputError that lists the splits when it is missing or ambiguous, or names what is wrong
     with the directory.
     """
-    directory, split = Path(where), ""
-    if not directory.exists() and ":" in str(where):
-        name, split = str(where).rsplit(":", 1)
-        directory = Path(name)
+    directory, split = to_path(where), ""
+    name, colon, last = str(where).rpartition(":")
+    if colon and "/" not in last and not directory.exists():
+        directory, split = to_path(name), last
     if not directory.is_dir():
-        hint = "; a bucket has to be mounted or copied first" if "//" in str(where) else ""
-        raise InputError(f"{directory}: no such directory of a prepared corpus{hint}")
+        raise InputError(f"{directory}: no such directory of a prepared corpus")
     if not split and (directory / "corpus.json").is_file():
         return _open_split(directory)
     splits = list_splits(directory)
@@ -200,18 +217,18 @@ def open_corpus(where: str | Path) -> Corpus:
     return _open_split(directory / (split or splits[0]))
 
 
-def list_splits(directory: str | Path) -> list[str]:
+def list_splits(directory: str | AnyPath) -> list[str]:
     """Names of the prepared splits under `directory`; unfinished ones are not among them."""
-    found = Path(directory).glob("*/corpus.json")
+    found = to_path(directory).glob("*/corpus.json")
     return sorted(p.parent.name for p in found if not p.parent.name.startswith("."))
 
 
-def _open_split(directory: Path) -> Corpus:
+def _open_split(directory: AnyPath) -> Corpus:
     path = directory / "corpus.json"
     try:
         info = json.loads(path.read_text("utf-8"))
         known = info["format"] == FORMAT and info["version"] == VERSION
-        whole = (directory / "index.npz").stat().st_size == info["index_bytes"]
+        whole = size_of(directory / "index.npz") == info["index_bytes"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: unreadable ({error}); prepare the corpus again") from error
     if not known:
@@ -304,6 +321,6 @@ def shard_name(k: int) -> str:
     return f"shard-{k:05d}.i16"
 
 
-def file_sha256(path: Path) -> str:
-    with open(path, "rb") as file:
+def file_sha256(path: AnyPath) -> str:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

