@@ -33,12 +33,26 @@ class Word(NamedTuple):
     confidence: float
 
 
-def _best_path(logits: np.ndarray, *, blank: int) -> Alignment:
-    path = logits.argmax(axis=-1)  # [T]
+class Character(NamedTuple):
+    """A letter of a word with its times in seconds and its confidence."""
+
+    character: str
+    start: float
+    end: float
+    confidence: float
+
+
+def frame_choices(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits [T, C] -> the likeliest class [T] of each frame and its softmax probability [T]."""
+    path = logits.argmax(axis=-1)
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
+    return path, 1 / np.exp(shifted).sum(axis=-1)
+
+
+def collapse(path: np.ndarray, probability: np.ndarray, *, blank: int = 0) -> Alignment:
+    """Path [T] and the probability [T] of its steps -> its symbols: repeats joined, no blanks."""
     starts = np.flatnonzero(np.diff(path, prepend=-1))  # [runs], the first frame of each run
     ends = np.append(starts[1:], len(path))[: len(starts)]
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
-    probability = 1 / np.exp(shifted).sum(axis=-1)  # [T], of the likeliest class
     sums = np.concatenate([[0.0], np.cumsum(probability)])
     confidence = (sums[ends] - sums[starts]) / (ends - starts)
     kept = path[starts] != blank
@@ -67,7 +81,10 @@ def greedy(
             f"logits {logits.shape} do not fit num_frames {np.shape(num_frames)}: "
             "[T, C] with one number or [B, T, C] with [B], none over T"
         )
-    return [_best_path(row[:count], blank=blank) for row, count in zip(batch, counts, strict=True)]
+    return [
+        collapse(*frame_choices(row[:count]), blank=blank)
+        for row, count in zip(batch, counts, strict=True)
+    ]
 
 
 def words(
@@ -101,6 +118,24 @@ def words(
             letters.append(position)
     close()
     return found
+
+
+def characters(
+    alignment: Alignment,
+    symbols: Sequence[str],
+    *,
+    seconds_per_frame: float = SECONDS_PER_FRAME,
+    delimiter: str = "|",
+) -> list[Character]:
+    """The letters of the words, in order; delimiters and special symbols are left out."""
+    return [
+        Character(
+            symbols[symbol], float(start * seconds_per_frame), float(end * seconds_per_frame),
+            float(confidence),
+        )
+        for symbol, start, end, confidence in zip(*alignment, strict=True)
+        if symbols[symbol] != delimiter and symbols[symbol] not in SPECIAL_SYMBOLS
+    ]  # fmt: skip
 
 
 def text(alignment: Alignment, symbols: Sequence[str], *, delimiter: str = "|") -> str:
