@@ -15,11 +15,10 @@ import numpy as np
 
 from w2v2_jax import vad
 from w2v2_jax.decode import greedy
-from w2v2_jax.decode.greedy import Alignment
 from w2v2_jax.decode.lines import Line, align_lines, encode_lines
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.feature_extractor import frame_counts
-from w2v2_jax.transcript import Result, from_alignments
+from w2v2_jax.transcript import Reading, Result, joined
 
 if TYPE_CHECKING:
     from w2v2_jax.inference import Model
@@ -36,15 +35,16 @@ class Options:
     """How to transcribe.
 
     batch_seconds: padded audio a call of the network. chunk_seconds, context_seconds: see
-    `long_audio`; recordings above WHOLE_SECONDS come in chunks. decoder: logits [T, C] -> symbols
-    with frames; greedy when None. vad: transcribe stretches of speech only. sample_rate: of arrays,
-    in Hz. progress: called with seconds of audio that are done.
+    `long_audio`; recordings above WHOLE_SECONDS come in chunks. decoder: logits [T, C] -> readings,
+    best first, each with words and tokens (the symbol [T] of each frame); greedy when None. vad:
+    transcribe stretches of speech only. sample_rate: of arrays, in Hz. progress: called with
+    seconds of audio that are done.
     """
 
     batch_seconds: float = 60.0
     chunk_seconds: float = CHUNK_SECONDS
     context_seconds: float = CONTEXT_SECONDS
-    decoder: Callable[[np.ndarray], Alignment] | None = None
+    decoder: Callable[[np.ndarray], Any] | None = None
     vad: bool = False
     sample_rate: int = SAMPLE_RATE
     progress: Callable[[float], Any] | None = None
@@ -152,8 +152,8 @@ def _short(model: Model, group: list[_Short], options: Options) -> Iterator[Resu
     waveforms = [short.waveform for short in group]
     for i, logits in model.batched_logits(waveforms, batch_seconds=options.batch_seconds):
         duration = len(waveforms[i]) / SAMPLE_RATE
-        pieces = [(0.0, decode([logits], options))]
-        results[i] = _result(model, group[i].name, pieces, duration)
+        reading = decode(model, [logits], options)
+        results[i] = joined(group[i].name, [(0.0, reading)], duration)
         _tell(options, duration)
     yield from results
 
@@ -171,31 +171,42 @@ def _long(model: Model, recording: Recording, options: Options) -> Result:
     if options.vad:
         pieces = list(_speech(model, blocks(), options))
     else:
-        pieces = [(0.0, decode(_told(model, blocks, options), options))]
+        pieces = [(0.0, decode(model, _told(model, blocks, options), options))]
     if count == 0:
         raise InputError(f"{recording.name}: no samples")
-    return _result(model, recording.name, pieces, count / SAMPLE_RATE)
+    return joined(recording.name, pieces, count / SAMPLE_RATE)
 
 
-def _speech(model: Model, blocks, options: Options) -> Iterator[tuple[float, Alignment]]:
-    """(start in seconds, symbols) of stretches of speech; each is an utterance of its own, and
+def _speech(model: Model, blocks, options: Options) -> Iterator[tuple[float, Reading]]:
+    """(start in seconds, what was said) of stretches of speech; each is an utterance of its own, and
     normalised as one."""
     stretches = vad.stretches(blocks, vad.silero())
     while group := list(itertools.islice(stretches, 64)):
-        found: dict[int, Alignment] = {}
+        found: dict[int, Reading] = {}
         waveforms = [stretch.samples for stretch in group]
         for i, logits in model.batched_logits(waveforms, batch_seconds=options.batch_seconds):
-            found[i] = decode([logits], options)
+            found[i] = decode(model, [logits], options)
             _tell(options, len(waveforms[i]) / SAMPLE_RATE)
         yield from ((group[i].start / SAMPLE_RATE, found[i]) for i in range(len(group)))
 
 
-def decode(pieces: Iterable[np.ndarray], options: Options) -> Alignment:
-    """Symbols of logits [t, C] that come in pieces; greedy keeps two numbers a frame of them."""
-    if options.decoder is not None:
-        return options.decoder(np.concatenate(list(pieces)))
-    choices = [greedy.frame_choices(piece) for piece in pieces]
-    return greedy.collapse(*(np.concatenate(parts) for parts in zip(*choices, strict=True)))
+def decode(model: Model, pieces: Iterable[np.ndarray], options: Options) -> Reading:
+    """What logits [t, C] say that come in pieces; greedy keeps two numbers a frame of them."""
+    symbols = model.description.vocabulary.symbols
+    seconds = model.description.model.stride / SAMPLE_RATE
+    words = None
+    if options.decoder is None:
+        choices = [greedy.frame_choices(piece) for piece in pieces]
+        path, probability = (np.concatenate(parts) for parts in zip(*choices, strict=True))
+    else:
+        logits = np.concatenate(list(pieces))
+        best = options.decoder(logits)[0]
+        words, path = list(best.words), np.asarray(best.tokens)
+        probability = greedy.path_probability(path, logits)
+    alignment = greedy.collapse(path, probability)
+    if words is None:
+        words = greedy.words(alignment, symbols, seconds_per_frame=seconds)
+    return Reading(words, greedy.characters(alignment, symbols, seconds_per_frame=seconds))
 
 
 def _told(model: Model, blocks, options: Options) -> Iterator[np.ndarray]:
@@ -212,12 +223,6 @@ def _told(model: Model, blocks, options: Options) -> Iterator[np.ndarray]:
 def _tell(options: Options, seconds: float) -> None:
     if options.progress is not None:
         options.progress(seconds)
-
-
-def _result(model: Model, name: str, pieces, duration: float) -> Result:
-    seconds = model.description.model.stride / SAMPLE_RATE
-    symbols = model.description.vocabulary.symbols
-    return from_alignments(name, pieces, symbols, seconds_per_frame=seconds, duration=duration)
 
 
 def align(model: Model, source, lines, options: Options, *, where: str = "text") -> list[Line]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import html
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from w2v2_jax.decode import greedy
-from w2v2_jax.decode.greedy import Alignment, Character, Word
+from w2v2_jax.decode.greedy import Character, Word
 
 SHOWN_WORDS = 500  # in a notebook
 
@@ -59,20 +58,17 @@ class Result:
         )
 
 
-def from_alignments(
-    path: str,
-    pieces: Sequence[tuple[float, Alignment]],
-    symbols: Sequence[str],
-    *,
-    seconds_per_frame: float,
-    duration: float,
-) -> Result:
-    """A result of pieces (start in seconds, symbols of the piece), one after the other."""
-    words, letters = [], []
-    for offset, alignment in pieces:
-        arguments = dict(seconds_per_frame=seconds_per_frame)
-        words += _later(greedy.words(alignment, symbols, **arguments), offset)
-        letters += _later(greedy.characters(alignment, symbols, **arguments), offset)
+class Reading(NamedTuple):
+    """What was said in one stretch of a recording, times from the stretch's beginning."""
+
+    words: list[Word]
+    characters: list[Character]
+
+
+def joined(path: str, pieces: Sequence[tuple[float, Reading]], duration: float) -> Result:
+    """A result of stretches (start in seconds, what was said), one after the other."""
+    words = [w for offset, reading in pieces for w in _later(reading.words, offset)]
+    letters = [c for offset, reading in pieces for c in _later(reading.characters, offset)]
     return Result(path, " ".join(word.word for word in words), words, letters, duration)
 
 

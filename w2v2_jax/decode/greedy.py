@@ -42,11 +42,17 @@ class Character(NamedTuple):
     confidence: float
 
 
+def path_probability(path: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Softmax probability [T] of each step of a path [T] through logits [T, C]."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
+    exponentials = np.exp(shifted)
+    return exponentials[np.arange(len(path)), path] / exponentials.sum(axis=-1)
+
+
 def frame_choices(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Logits [T, C] -> the likeliest class [T] of each frame and its softmax probability [T]."""
     path = logits.argmax(axis=-1)
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
-    return path, 1 / np.exp(shifted).sum(axis=-1)
+    return path, path_probability(path, logits)
 
 
 def collapse(path: np.ndarray, probability: np.ndarray, *, blank: int = 0) -> Alignment:
