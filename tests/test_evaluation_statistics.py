@@ -70,8 +70,8 @@ def test_a_better_system_is_found_where_the_intervals_of_both_overlap():
     first, second = paired(rng, 600, 0.87)
     found = compare(first, second)
     assert bootstrap_interval(second)[1] > bootstrap_interval(first)[0]
-    assert found.interval[1] < 0 and found.second_better > 0.99
-    assert found.p_permutation < 0.01 and found.p_matched_pairs < 0.01
+    assert found.interval[1] < 0 and found.second_better > 0.97
+    assert found.p_permutation < 0.05 and found.p_matched_pairs < 0.05
     mirrored = compare(second, first)
     assert mirrored.difference == -found.difference
     assert mirrored.p_permutation == found.p_permutation

@@ -11,11 +11,15 @@ COMMANDS = (
     "prepare",
     "train",
     "evaluate",
+    "compare",
     "transcribe",
+    "align",
     "export",
     "convert",
     "bench",
     "codebook",
+    "units",
+    "extract",
     "report",
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,32 +104,48 @@ class Model:
 
     def features(self, waveforms, num_samples=None, layer: int = -1) -> np.ndarray:
         """[B, T, D]: -1 is the context network's output, i >= 0 the input of block i."""
-        layers = self.description.model.num_layers
-        if not -1 <= layer <= layers:
-            raise InputError(f"layer={layer} is outside -1..{layers}")
-        encoded = self._functions["states"](self.params, *self._prepare(waveforms, num_samples))
-        return np.asarray(encoded.context if layer == -1 else encoded.states[layer])
+        return self.layers(waveforms, num_samples, layers=(layer,))[:, :, 0]
 
-    def units(self, waveforms, num_samples=None) -> np.ndarray:
+    def layers(
+        self, waveforms, num_samples=None, *, layers: Sequence[int], statistics=None
+    ) -> np.ndarray:
+        """[B, T, L, D] of several layers, as in `features`, in one pass."""
+        last = self.description.model.num_layers
+        for layer in layers:
+            if not -1 <= layer <= last:
+                raise InputError(f"layer={layer} is outside -1..{last}")
+        inputs = self._prepare(waveforms, num_samples, statistics)
+        encoded = self._functions["states"](self.params, *inputs)
+        chosen = [encoded.context if layer == -1 else encoded.states[layer] for layer in layers]
+        return np.stack([np.asarray(layer) for layer in chosen], axis=2)
+
+    def units(self, waveforms, num_samples=None, *, statistics=None) -> np.ndarray:
         """[B, T, G] quantizer entries of a pretraining checkpoint."""
         if "quantizer" not in self.params:
             raise InputError(f"{self.path} has no quantizer; only pretraining checkpoints do")
-        return np.asarray(
-            self._functions["units"](self.params, *self._prepare(waveforms, num_samples))
-        )
+        inputs = self._prepare(waveforms, num_samples, statistics)
+        return np.asarray(self._functions["units"](self.params, *inputs))
 
     def batched_logits(
         self, waveforms: Sequence[np.ndarray], *, batch_seconds: float
     ) -> Iterable[tuple[int, np.ndarray]]:
-        """(index, logits [T, C]) of many waveforms [S], batched by length, in that order; those
-        above the largest bucket come in chunks, see `stitched_logits`."""
+        """(index, logits [T, C]) of many waveforms [S], batched by length, in that order."""
+        return self.batched(self.logits, waveforms, batch_seconds=batch_seconds)
+
+    def batched(
+        self, apply: Callable, waveforms: Sequence[np.ndarray], *, batch_seconds: float
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """(index, [T, ...]) of many waveforms [S], batched by length, in that order; those above
+        the largest bucket come in chunks, see `stitched`.
+
+        apply: a method of this model from waveforms, num_samples and statistics to [B, T, ...].
+        """
         conv_layers = self.description.model.conv_layers
         order = sorted(range(len(waveforms)), key=lambda i: len(waveforms[i]))
         while order:
             if len(waveforms[order[0]]) > WHOLE_SAMPLES:
                 i = order.pop(0)
-                pieces = self.stitched_logits(lambda i=i: iter([waveforms[i]]))
-                yield i, np.concatenate(list(pieces))
+                yield i, np.concatenate(list(self.stitched(apply, lambda i=i: [waveforms[i]])))
                 continue
             size = _bucket(len(waveforms[order[0]]))
             rows = max(1, int(batch_seconds * SAMPLE_RATE / size))
@@ -140,15 +156,20 @@ class Model:
             for row, i in enumerate(group):
                 padded[row, : len(waveforms[i])] = waveforms[i]
                 counts[row] = len(waveforms[i])
-            logits = self.logits(padded, counts)
+            found = apply(padded, counts)
             for row, i in enumerate(group):
-                yield i, logits[row, : int(frame_counts(len(waveforms[i]), conv_layers))]
+                yield i, found[row, : int(frame_counts(len(waveforms[i]), conv_layers))]
 
-    def stitched_logits(
-        self, blocks, *, chunk_seconds: float = recognise.CHUNK_SECONDS,
+    def stitched_logits(self, blocks: Callable, **sizes) -> Iterator[np.ndarray]:
+        """Logits [t, C] of a recording of any length, piece by piece; see `stitched`."""
+        return self.stitched(self.logits, blocks, **sizes)
+
+    def stitched(
+        self, apply: Callable, blocks: Callable, *,
+        chunk_seconds: float = recognise.CHUNK_SECONDS,
         context_seconds: float = recognise.CONTEXT_SECONDS, batch_seconds: float = 60.0,
     ) -> Iterator[np.ndarray]:  # fmt: skip
-        """Logits [t, C] of a recording of any length, piece by piece, from overlapping chunks.
+        """What `apply` gives of a recording of any length, [t, ...] from overlapping chunks.
 
         blocks: a function that gives the recording's 16 kHz samples as blocks [n]. A model that
         normalises takes mean and variance of the whole recording, as in training (of whole
@@ -167,7 +188,7 @@ class Model:
             ) from error
         statistics = long_audio.measure(blocks()) if self.description.normalise else None
         return long_audio.stitched(
-            blocks(), grid, lambda w, n: self.logits(w, n, statistics=statistics),
+            blocks(), grid, lambda w, n: apply(w, n, statistics=statistics),
             rows=max(1, int(batch_seconds / chunk_seconds)),
         )  # fmt: skip
 

@@ -109,13 +109,13 @@ def recordings(inputs, sample_rate: int = SAMPLE_RATE) -> list[Recording]:
     return found
 
 
-def read_whole(recording: Recording, seconds: float = WHOLE_SECONDS) -> np.ndarray | None:
-    """[S] samples of a recording, or None where it is longer than `seconds`."""
+def read_whole(recording: Recording) -> np.ndarray | None:
+    """[S] samples of a recording, or None where it is longer than WHOLE_SECONDS."""
     pieces, count = [], 0
     for block in recording.blocks():
         pieces.append(block)
         count += len(block)
-        if count > seconds * SAMPLE_RATE:
+        if count > WHOLE_SECONDS * SAMPLE_RATE:
             return None
     return np.concatenate([*pieces, np.zeros(0, np.float32)])
 
@@ -178,8 +178,8 @@ def _long(model: Model, recording: Recording, options: Options) -> Result:
 
 
 def _speech(model: Model, blocks, options: Options) -> Iterator[tuple[float, Reading]]:
-    """(start in seconds, what was said) of stretches of speech; each is an utterance of its own, and
-    normalised as one."""
+    """(start in seconds, what was said) of stretches of speech, each an utterance of its own,
+    and normalised as one."""
     stretches = vad.stretches(blocks, vad.silero())
     while group := list(itertools.islice(stretches, 64)):
         found: dict[int, Reading] = {}
