@@ -153,7 +153,7 @@ def test_plots_alignment_and_tables_are_drawn(browser, tmp_path):
     boxes = browser.evaluate(
         "[...document.querySelectorAll('svg')].map(s => s.getBoundingClientRect().height)"
     )
-    assert len(boxes) == 3 and min(boxes) > 100
+    assert len(boxes) == 2 and min(boxes) > 100
     shown = browser.evaluate("document.querySelector('article').innerText")
     assert "<script>x</script>" in shown and "AGAIN" in shown  # as text
     assert browser.evaluate("document.querySelectorAll('script, img').length") == 0

@@ -123,6 +123,7 @@ def test_confusions_speakers_lengths_and_worst_are_counted():
     assert [(b["from_seconds"], b["to_seconds"], b["utterances"]) for b in bins] == [
         (0, 2, 1), (2, 4, 2), (30, None, 1),
     ]  # fmt: skip
+    assert bins[1]["interval"] is None  # of two utterances
     speakers = error_analysis.by_speaker(rows)
     assert [(s["speaker"], s["rate"]) for s in speakers] == [("bob", 1.0), ("ann", 0.25)]
     assert [row.id for row in error_analysis.worst(rows, 2)] == ["u1", "u2"]

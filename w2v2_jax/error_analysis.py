@@ -10,7 +10,7 @@ from w2v2_jax.scoring import ErrorCounts, align, bootstrap_interval, total
 
 LENGTH_EDGES = (0, 2, 4, 6, 8, 10, 15, 20, 30)  # seconds; the last bin is open
 MOST = 30  # confusions of a kind that are listed
-FEWEST_SPEAKERS = 5  # for an interval over speakers
+FEWEST = 5  # utterances, or speakers, that an interval is drawn from
 
 
 class Scored(NamedTuple):
@@ -43,7 +43,7 @@ def confusions(rows: Sequence[Scored]) -> dict[str, list[list[Any]]]:
 
 
 def by_length(rows: Sequence[Scored]) -> list[dict[str, Any]]:
-    """Rate and interval of the utterances in each bin of length."""
+    """Rate and interval (None below FEWEST utterances) of each bin of length."""
     bins = []
     for low, high in zip(LENGTH_EDGES, (*LENGTH_EDGES[1:], float("inf")), strict=True):
         inside = [row.counts for row in rows if low <= row.seconds < high]
@@ -64,10 +64,10 @@ def by_speaker(rows: Sequence[Scored]) -> list[dict[str, Any]]:
 
 
 def speaker_interval(rows: Sequence[Scored]) -> tuple[float, float] | None:
-    """The rate's 95 % interval when whole speakers are drawn; None with fewer than
-    FEWEST_SPEAKERS, or where some utterance's speaker is not known."""
+    """The rate's 95 % interval when whole speakers are drawn; None with fewer than FEWEST, or
+    where some utterance's speaker is not known."""
     speakers = [row.speaker for row in rows]
-    if not all(speakers) or len(set(speakers)) < FEWEST_SPEAKERS:
+    if not all(speakers) or len(set(speakers)) < FEWEST:
         return None
     return bootstrap_interval([row.counts for row in rows], groups=speakers)
 
@@ -84,6 +84,6 @@ def _summary(counts: list[ErrorCounts]) -> dict[str, Any]:
         "utterances": len(counts),
         "units": sums.reference_length,
         "rate": sums.rate,
-        "interval": list(bootstrap_interval(counts)),
+        "interval": list(bootstrap_interval(counts)) if len(counts) >= FEWEST else None,
         **sums._asdict(),
     }

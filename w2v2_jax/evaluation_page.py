@@ -108,7 +108,7 @@ def _plots(split: dict) -> list[str]:
     labels = [f"{b['from_seconds']}-{b['to_seconds'] or ''} s" for b in bins]
     found.append(_rates(f"{name} by length of the utterance", labels, bins))
     speakers = split["by_speaker"][:SPEAKERS_PLOTTED]
-    if speakers:
+    if len(speakers) > 1:
         which = " (worst)" if len(split["by_speaker"]) > len(speakers) else ""
         labels = [s["speaker"] for s in speakers]
         found.append(_rates(f"{name} by speaker{which}", labels, speakers))
@@ -121,7 +121,7 @@ def _plots(split: dict) -> list[str]:
 
 def _rates(title: str, labels: list[str], entries: list[dict]) -> str:
     values = [100 * e["rate"] for e in entries]
-    intervals = [(100 * e["interval"][0], 100 * e["interval"][1]) for e in entries]
+    intervals = [e["interval"] and tuple(100 * bound for bound in e["interval"]) for e in entries]
     return bars(title, labels, values, intervals=intervals, unit=" %")
 
 

@@ -23,12 +23,12 @@ def bars(
     labels: Sequence[str],
     values: Sequence[float],
     *,
-    intervals: Sequence[tuple[float, float]] | None = None,
+    intervals: Sequence[tuple[float, float] | None] = (),
     unit: str = "",
 ) -> str:
     """An `<svg>` of one bar a label; intervals are drawn as whiskers; infinite values are cut."""
-    tops = [v for v in values if math.isfinite(v)]
-    tops += [high for _, high in intervals or () if math.isfinite(high)]
+    whiskers = intervals or [None] * len(values)
+    tops = [v for v in (*values, *(w[1] for w in whiskers if w)) if math.isfinite(v)]
     ticks = _ticks(max(tops, default=1.0))
     plot_width, plot_height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
     slot = plot_width / max(len(labels), 1)
@@ -46,15 +46,15 @@ def bars(
             f'class="grid"/><text x="{LEFT - 6}" y="{y(tick) + 4:.1f}" class="tick">'
             f"{tick:g}{html.escape(unit)}</text>"
         )
-    for k, (label, value) in enumerate(zip(labels, values, strict=True)):
+    for k, (label, value, whisker) in enumerate(zip(labels, values, whiskers, strict=True)):
         x, middle = LEFT + k * slot + slot * 0.15, LEFT + (k + 0.5) * slot
         parts.append(
             f'<rect x="{x:.1f}" y="{y(value):.1f}" width="{slot * 0.7:.1f}" '
             f'height="{TOP + plot_height - y(value):.1f}" class="bar"><title>'
             f"{html.escape(label)}: {value:.4g}{html.escape(unit)}</title></rect>"
         )
-        if intervals is not None:
-            low, high = intervals[k]
+        if whisker:
+            low, high = whisker
             parts.append(
                 f'<line x1="{middle:.1f}" x2="{middle:.1f}" y1="{y(low):.1f}" '
                 f'y2="{y(high):.1f}" class="whisker"/>'
