@@ -7,6 +7,7 @@ import pytest
 
 from w2v2_jax.data.vocabulary import SPECIALS, Vocabulary
 from w2v2_jax.decode.forced import forced_alignment, frames_needed, log_softmax
+from w2v2_jax.decode.greedy import greedy, words
 from w2v2_jax.decode.lines import align_lines
 from w2v2_jax.errors import InputError
 
@@ -61,6 +62,23 @@ def test_every_symbol_is_within_40_ms_of_where_it_was_put():
     assert found.ids.tolist() == ids.tolist()
     assert np.abs(found.start_frame - starts).max() <= 2
     assert np.median(np.abs(found.start_frame - starts)) == 0
+
+
+def test_greedy_word_times_are_within_40_ms_of_forced_alignment_and_of_the_truth():
+    rng = np.random.default_rng(6)
+    text = " ".join("".join(rng.choice(list("ABCDE"), 4)) for _ in range(60))
+    ids = VOCABULARY.encode(text)
+    logits, starts = spoken(ids, rng)
+    (line,) = align_lines(logits, [text], VOCABULARY, seconds_per_frame=0.02, where="text")
+    heard = words(greedy(logits, len(logits))[0], VOCABULARY.symbols)
+    firsts = starts[np.append(0, np.flatnonzero(ids == 4)[:-1] + 1)] * 0.02
+    assert [w.word for w in line.words] == text.split()
+    assert np.abs([w.start for w in line.words] - firsts).max() <= 0.04
+    forced = {round(w.start, 2): w for w in line.words}
+    matched = [(w, forced[round(w.start, 2)]) for w in heard if round(w.start, 2) in forced]
+    assert len(matched) > 50  # noise makes greedy mishear some, but not elsewhere
+    gaps = [max(abs(a.start - b.start), abs(a.end - b.end)) for a, b in matched]
+    assert np.median(gaps) <= 0.04
 
 
 def test_a_narrow_band_finds_what_the_whole_lattice_finds_or_widens_until_it_does():

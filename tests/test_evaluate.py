@@ -6,10 +6,14 @@ import re
 import numpy as np
 import pytest
 
-from w2v2_jax import compare, evaluate, evaluation_page
-from w2v2_jax.data.store import CorpusWriter, Entry
+from w2v2_jax import bench_long, compare, evaluate, evaluation_page
+from w2v2_jax.data.store import CorpusWriter, Entry, open_corpus
+from w2v2_jax.decode.greedy import Word
 from w2v2_jax.errors import run_command
 from w2v2_jax.inference import Model
+from w2v2_jax.long_audio import chunks, make_grid
+from w2v2_jax.recognise import make_options
+from w2v2_jax.transcript import Result
 
 TEXTS = ("AB CA", "B A", "CAB CAB A", "A <b> & 'B'")
 
@@ -142,3 +146,27 @@ def test_results_of_other_utterances_are_not_compared(results, tmp_path, capsys)
     results[1].write_text("[]")
     assert run(compare, *results) == 2
     assert "not a result of evaluate" in capsys.readouterr().err
+
+
+def test_a_long_recordings_words_are_counted_against_each_utterance_alone():
+    second = bench_long.SAMPLE_RATE
+    places = [(0, 0, 4 * second), (1, 5 * second, 9 * second), (0, 10 * second, 14 * second)]
+    words = [Word("A", 1, 2, 1.0), Word("B", 3, 4, 1.0), Word("X", 6, 7, 1.0), Word("A", 11, 12, 1)]
+    result = Result("recording", "", words, [], 15.0)
+    found = bench_long.differences(result, places, ["A B", "C"], np.array([7.0]))
+    assert found["all"] == {"utterances": 3, "words": 5, "different": 2, "share": 0.4}
+    assert found["away_from_seams"]["different"] == 1  # the last utterance's B
+
+
+def test_a_recording_is_filled_with_the_corpus_and_its_seams_are_where_chunks_meet(corpus, tuned):
+    split = open_corpus(f"{corpus}:dev")
+    places = bench_long.placed(split, 0.002)
+    assert [i for i, _, _ in places[:5]] == [0, 1, 2, 3, 0]
+    samples = sum(len(block) for block in bench_long.blocks(split, places))
+    assert samples == places[-1][2] + bench_long.PAUSE >= 0.002 * 3600 * 16000
+    model = Model(path=tuned.path, description=tuned.description, params={})
+    options = make_options({"chunk_seconds": 0.5, "context_seconds": 0.1})
+    edges = bench_long.seams(model, options, samples)
+    grid = make_grid(tuned.description.model.conv_layers, chunk_samples=8000, context_samples=1600)
+    met = np.cumsum([c.last - c.first for c in chunks(bench_long.blocks(split, places), grid)])
+    np.testing.assert_allclose(edges[: len(met) - 1], met[:-1] * 20 / 16000)

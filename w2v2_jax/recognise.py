@@ -131,7 +131,7 @@ def transcribe(model: Model, inputs, options: Options) -> Iterator[Result]:
         if waveform is None:
             yield from _short(model, waiting, options)
             waiting, held = [], 0
-            yield _long(model, recording, options)
+            yield transcribe_long(model, recording, options)
             continue
         _check_length(model, recording.name, len(waveform))
         waiting.append(_Short(recording.name, waveform))
@@ -158,7 +158,8 @@ def _short(model: Model, group: list[_Short], options: Options) -> Iterator[Resu
     yield from results
 
 
-def _long(model: Model, recording: Recording, options: Options) -> Result:
+def transcribe_long(model: Model, recording: Recording, options: Options) -> Result:
+    """One recording of any length, in chunks or (with vad) in stretches of speech."""
     count = 0
 
     def blocks():
