@@ -1,6 +1,9 @@
 """Chunks tile a recording on one grid, and stitched logits are the whole recording's."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -128,3 +131,50 @@ def test_waveforms_above_the_largest_bucket_are_chunked_in_batches_too(local, gr
 def test_a_context_that_leaves_nothing_is_one_clear_line(local, growing):
     with pytest.raises(InputError, match="longer than twice the context"):
         local.stitched_logits(lambda: [growing], chunk_seconds=1, context_seconds=0.6)
+
+
+TWO_HOURS = """
+import resource, sys
+import jax, jax.numpy as jnp, numpy as np, soundfile
+from pathlib import Path
+from w2v2_jax import partition
+from w2v2_jax.checkpoint import Description
+from w2v2_jax.data.vocabulary import LIBRISPEECH
+from w2v2_jax.inference import Model
+from w2v2_jax.models.config import model_config
+from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
+
+path, rng = sys.argv[1], np.random.default_rng(0)
+block = (0.1 * rng.normal(size=80000)).astype(np.float32)
+with soundfile.SoundFile(path, "w", 8000, 1, "PCM_16") as file:
+    for _ in range(720):
+        file.write(block)
+strides = ((4, 10, 5), *((4, 3, 2),) * 4, *((4, 2, 2),) * 2)
+config = model_config(
+    "small", conv_layers=strides, d_model=16, num_layers=1, num_heads=1, ffn_dim=32,
+    position_groups=1, code_dim=8, final_dim=8,
+)
+network = Wav2Vec2ForCTC(config, len(LIBRISPEECH))
+params = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, 16000)), jnp.array([16000]))
+params = partition.unbox(params)["params"]
+model = Model(Path("micro"), Description("ctc", config, LIBRISPEECH, True), params)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+model.transcribe(np.tile(block, 13))  # 65 s: everything is compiled and loaded
+before = peak()
+(result,) = model.transcribe(path)
+print(result.duration, (peak() - before) / 1024)
+"""
+
+
+@pytest.mark.slow
+def test_two_hours_take_little_more_memory_than_a_minute(tmp_path):
+    """The network is minute, so that what grows with the recording would be seen."""
+    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_HOURS, str(tmp_path / "noise.wav")],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    duration, growth = map(float, done.stdout.split())
+    assert duration == 7200
+    assert growth < 150  # MiB; the samples alone are 439

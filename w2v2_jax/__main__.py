@@ -17,6 +17,7 @@ COMMANDS = (
     "export",
     "convert",
     "bench",
+    "bench_long",
     "codebook",
     "units",
     "extract",
