@@ -1,6 +1,7 @@
-"""Command line: word and character error rates of a checkpoint on a prepared corpus.
+"""Command line: error rates of a checkpoint on prepared corpora, with what went wrong where.
 
-python -m w2v2_jax.evaluate --checkpoint DIR --data DIR[:split] --json OUT [--lm FILE.arpa|.bin]
+python -m w2v2_jax.evaluate --checkpoint DIR --data DIR[:split[+split]] --json OUT [--html OUT]
+    [--lm FILE.arpa|.bin] [--lexicon FILE]
 """
 
 from __future__ import annotations
@@ -10,18 +11,24 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from w2v2_jax import error_analysis, evaluation_page
 from w2v2_jax.data.store import Corpus, open_corpus
 from w2v2_jax.decode import options
+from w2v2_jax.decode.greedy_decoder import GreedyDecoder
 from w2v2_jax.decode.hypothesis import Decoder
 from w2v2_jax.decode.many import decode_many
+from w2v2_jax.error_analysis import Scored
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import Model, load
-from w2v2_jax.scoring import Scores, score
+from w2v2_jax.phones import PHONE_SETS
+from w2v2_jax.scoring import Scores, bootstrap_interval, count_errors, score, total
 
 CHUNK = 4096  # utterances whose audio is held at once
+SAMPLE_RATE = 16000
 
 
 def corpus_logits(
@@ -39,9 +46,11 @@ def corpus_logits(
 
 
 def transcripts(
-    model: Model, corpus: Corpus, *, batch_seconds: float, decoder: Decoder, jobs: int = 1
-) -> list[str]:
-    """The best transcript of every utterance of a corpus, in its order."""
+    model: Model, corpus: Corpus, *, batch_seconds: float, decoder: Decoder | None = None,
+    jobs: int = 1,
+) -> list[str]:  # fmt: skip
+    """The best transcript of every utterance of a corpus, in its order; greedy by default."""
+    decoder = decoder or GreedyDecoder(model.description.vocabulary.symbols)
     order: list[int] = []
 
     def noted() -> Iterator[np.ndarray]:
@@ -56,67 +65,162 @@ def transcripts(
     return texts
 
 
-def report(model: Model, data: str, corpus: Corpus, references, guesses, scores: Scores) -> dict:
-    """The JSON object of an evaluation."""
-    step = model.path.name
-    return {
-        "checkpoint": str(model.path),
+def splits_of(arguments: list[str]) -> list[tuple[str, Corpus]]:
+    """The corpora of all --data arguments, `DIR:dev+test` as two, with their names."""
+    named = []
+    for where in arguments:
+        directory, colon, splits = where.rpartition(":")
+        parts = [f"{directory}:{s}" for s in splits.split("+")] if colon and "+" in splits else []
+        named += [(part, open_corpus(part)) for part in parts or [where]]
+    for name, corpus in named:
+        if not corpus.has_text:
+            raise InputError(f"--data {name} has no transcripts to score against")
+    return named
+
+
+def report(
+    data: str, corpus: Corpus, scores: Scores, phones: list[Scored] | None, num_worst: int
+) -> dict[str, Any]:
+    """One split's part of the JSON; the analysis is of words, or of phones where there are any."""
+    words = [
+        Scored(
+            corpus.id(i), row.reference.split(), row.hypothesis.split(), row.words,
+            int(corpus.num_samples[i]) / SAMPLE_RATE, corpus.speaker(i),
+        )
+        for i, row in enumerate(scores.rows)
+    ]  # fmt: skip
+    rows = words if phones is None else phones
+    result = {
         "data": data,
-        "step": int(step) if step.isdigit() else None,
         "wer": scores.wer,
         "cer": scores.cer,
         "wer_interval": list(scores.wer_interval),
         "cer_interval": list(scores.cer_interval),
-        "num_utterances": len(references),
+        "num_utterances": len(rows),
         "num_words": scores.words.reference_length,
         "word_errors": scores.words._asdict(),
         "character_errors": scores.characters._asdict(),
-        "utterances": [
-            {
-                "id": corpus.id(i),
-                "reference": reference,
-                "hypothesis": guess,
-                "wer": row.words.rate,
-            }
-            for i, (reference, guess, row) in enumerate(
-                zip(references, guesses, scores.rows, strict=True)
-            )
-        ],
+        "unit": "word" if phones is None else "phone",
+        "rate_name": "wer" if phones is None else "per",
+        "speaker_interval": error_analysis.speaker_interval(rows),
+        "by_length": error_analysis.by_length(rows),
+        "by_speaker": error_analysis.by_speaker(rows),
+        "confusions": error_analysis.confusions(rows),
+        "worst": [row.id for row in error_analysis.worst(rows, num_worst)],
     }
+    if phones is not None:
+        counts = [row.counts for row in phones]
+        result |= {"per": total(counts).rate, "per_interval": list(bootstrap_interval(counts)),
+                   "phone_errors": total(counts)._asdict()}  # fmt: skip
+    result["utterances"] = [
+        _utterance(row, scored, text, phones is not None)
+        for row, scored, text in zip(rows, words, scores.rows, strict=True)
+    ]
+    return result
+
+
+def _utterance(row: Scored, words: Scored, text, phones: bool) -> dict[str, Any]:
+    entry = {
+        "id": row.id, "reference": text.reference, "hypothesis": text.hypothesis,
+        "wer": words.counts.rate, "cer": text.characters.rate, "rate": row.counts.rate,
+        "seconds": row.seconds, "speaker": row.speaker, "errors": row.counts._asdict(),
+    }  # fmt: skip
+    if phones:
+        entry |= {"phones_reference": row.reference, "phones_hypothesis": row.hypothesis}
+    return entry
+
+
+def phone_rows(corpus: Corpus, scores: Scores, phone_set: str) -> list[Scored]:
+    """The texts' words as phones of a set, folded, with their errors."""
+    fold_reference, fold_hypothesis = PHONE_SETS[phone_set]
+    rows = []
+    for i, row in enumerate(scores.rows):
+        reference = fold_reference(row.reference.split())
+        hypothesis = fold_hypothesis(row.hypothesis.split())
+        counts = count_errors(reference, hypothesis)
+        seconds = int(corpus.num_samples[i]) / SAMPLE_RATE
+        rows.append(Scored(corpus.id(i), reference, hypothesis, counts, seconds, corpus.speaker(i)))
+    return rows
+
+
+def describe(split: dict[str, Any]) -> str:
+    """What is printed of one split."""
+    lines = []
+    for name in ("per", "wer", "cer"):
+        if name in split:
+            low, high = (100 * bound for bound in split[f"{name}_interval"])
+            rate = f"{name.upper()} {100 * split[name]:.2f} %"
+            lines.append(f"{rate}  (95 % interval {low:.2f} to {high:.2f})")
+    lines.append(f"{split['num_utterances']} utterances, {split['num_words']} words")
+    return "\n".join(lines)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file and the directories above it; InputError where that cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+
+
+def write_page(path: Path, result: dict, splits: list[dict], corpora: list[Corpus]) -> None:
+    """Writes the HTML report with the audio of the worst utterances."""
+    places = [{corpus.id(i): i for i in range(len(corpus))} for corpus in corpora]
+
+    def read(number: int, name: str) -> np.ndarray:
+        corpus, i = corpora[number], places[number][name]
+        return corpus.read(i, 0, int(corpus.num_samples[i]))
+
+    write_text(path, evaluation_page.page(result, splits, read))
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 evaluate", description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", required=True, help="workdir, step or Hugging Face folder")
-    parser.add_argument("--data", required=True, metavar="DIR[:split]")
+    parser.add_argument(
+        "--data", required=True, action="append", metavar="DIR[:split[+split]]",
+        help="may be given several times; each split is scored by itself",
+    )  # fmt: skip
     parser.add_argument("--json", required=True, type=Path, metavar="OUT")
+    parser.add_argument("--html", type=Path, metavar="OUT", help="one file with players and plots")
+    parser.add_argument("--worst", type=int, default=40, help="utterances listed and played")
+    parser.add_argument(
+        "--phones",
+        choices=sorted(PHONE_SETS),
+        help="the texts' words are phones; timit folds to 39",
+    )
     parser.add_argument("--batch-seconds", type=float, default=120.0)
     options.add_arguments(parser)
     arguments = parser.parse_args(argv)
-    corpus = open_corpus(arguments.data)
-    if not corpus.has_text:
-        raise InputError(f"--data {arguments.data} has no transcripts to score against")
+    named = splits_of(arguments.data)
     model = load(arguments.checkpoint)
     if model.description.objective != "ctc":
         raise InputError(
             f"--checkpoint {arguments.checkpoint} is a pretraining checkpoint; fine-tune it first"
         )
-    references = [model.description.vocabulary.normalise(text) for text in corpus.texts()]
     decoder = options.make_decoder(arguments, model.description.vocabulary)
-    guesses = transcripts(
-        model, corpus, batch_seconds=arguments.batch_seconds, decoder=decoder, jobs=arguments.jobs
-    )
-    scores = score(references, guesses)
-    result = report(model, arguments.data, corpus, references, guesses, scores)
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", "utf-8")
-    for name, rate, interval in (
-        ("WER", scores.wer, scores.wer_interval),
-        ("CER", scores.cer, scores.cer_interval),
-    ):
-        low, high = interval
-        print(f"{name} {100 * rate:.2f} %  (95 % interval {100 * low:.2f} to {100 * high:.2f})")
-    print(f"{len(references)} utterances, {result['num_words']} words; wrote {arguments.json}")
+    splits = []
+    for name, corpus in named:
+        references = [model.description.vocabulary.normalise(text) for text in corpus.texts()]
+        guesses = transcripts(
+            model, corpus, batch_seconds=arguments.batch_seconds, decoder=decoder,
+            jobs=arguments.jobs,
+        )  # fmt: skip
+        scores = score(references, guesses)
+        phones = phone_rows(corpus, scores, arguments.phones) if arguments.phones else None
+        splits.append(report(name, corpus, scores, phones, arguments.worst))
+        if len(named) > 1:
+            print(name)
+        print(describe(splits[-1]))
+    step = model.path.name
+    head = {"checkpoint": str(model.path), "step": int(step) if step.isdigit() else None}
+    result = {**head, **splits[0]} if len(splits) == 1 else {**head, "splits": splits}
+    write_text(arguments.json, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
+    print(f"wrote {arguments.json}")
+    if arguments.html is not None:
+        write_page(arguments.html, head, splits, [corpus for _, corpus in named])
+        print(f"wrote {arguments.html}")
 
 
 if __name__ == "__main__":

@@ -5,26 +5,27 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from w2v2_jax import checkpoint
+from w2v2_jax import checkpoint, long_audio, recognise
 from w2v2_jax.checkpoint import Description, Loaded
-from w2v2_jax.decode import greedy as decoding
-from w2v2_jax.decode.greedy_decoder import GreedyDecoder
+from w2v2_jax.decode.lines import Line
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.feature_extractor import frame_counts
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC, Wav2Vec2ForPretraining
 from w2v2_jax.paths import AnyPath, is_remote, to_path
+from w2v2_jax.transcript import Result
 
 SAMPLE_RATE = 16000
 EPSILON = 1e-5
 BUCKETS_SECONDS = (1, 2, 4, 6, 8, 12, 16, 20, 25, 30, 40, 60)  # one compiled shape each
+WHOLE_SAMPLES = BUCKETS_SECONDS[-1] * SAMPLE_RATE  # longer recordings come in chunks
 
 
 def load_any(path: str | AnyPath, *, language: str | None = None) -> Loaded:
@@ -54,14 +55,6 @@ def _is_hugging_face(path: AnyPath) -> bool:
         return False
 
 
-class Result(NamedTuple):
-    """A transcript: where it came from, its text and its words with times in seconds."""
-
-    path: str
-    text: str
-    words: list[decoding.Word]
-
-
 @dataclasses.dataclass(frozen=True)
 class Model:
     """Parameters on the default device with the functions people call; made by `load`."""
@@ -88,8 +81,9 @@ class Model:
         )
         return {"call": apply(None), "units": apply("units"), "states": states}
 
-    def _prepare(self, waveforms, num_samples):
-        """Checks and normalises waveforms [B, S] with the model's own input scale."""
+    def _prepare(self, waveforms, num_samples, statistics=None):
+        """Checks and normalises waveforms [B, S] with the model's own input scale, from the rows'
+        own mean and variance or those (numbers) of the recording they are cut from."""
         waveforms = np.atleast_2d(np.asarray(waveforms, np.float32))
         if num_samples is None:
             num_samples = np.full(len(waveforms), waveforms.shape[1], np.int32)
@@ -99,43 +93,72 @@ class Model:
             raise InputError(f"{shortest} samples of audio are too short for one frame (25 ms)")
         real = np.arange(waveforms.shape[1]) < num_samples[:, None]
         waveforms = np.where(real, waveforms, 0.0)
-        if self.description.normalise:
+        if self.description.normalise and statistics is not None:
+            scaled = (waveforms - statistics.mean) / np.sqrt(statistics.variance + EPSILON)
+            waveforms = np.where(real, scaled, 0.0)
+        elif self.description.normalise:
             count = num_samples[:, None]
             mean = waveforms.sum(1, keepdims=True) / count
             variance = (np.square(waveforms - mean) * real).sum(1, keepdims=True) / count
             waveforms = np.where(real, (waveforms - mean) / np.sqrt(variance + EPSILON), 0.0)
         return jnp.asarray(waveforms, jnp.float32), jnp.asarray(num_samples)
 
-    def logits(self, waveforms, num_samples=None) -> np.ndarray:
-        """[B, S] raw 16 kHz waveforms -> CTC logits [B, T, C]; frames past a row's end are junk."""
+    def logits(self, waveforms, num_samples=None, *, statistics=None) -> np.ndarray:
+        """[B, S] raw 16 kHz waveforms -> CTC logits [B, T, C]; frames past a row's end are junk.
+
+        statistics: `long_audio.Statistics` of the recording that the rows are cut from.
+        """
         if self.description.objective != "ctc":
             raise InputError(f"{self.path} is a pretraining checkpoint; it has no CTC head")
-        logits, _ = self._functions["call"](self.params, *self._prepare(waveforms, num_samples))
+        inputs = self._prepare(waveforms, num_samples, statistics)
+        logits, _ = self._functions["call"](self.params, *inputs)
         return np.asarray(logits)
 
     def features(self, waveforms, num_samples=None, layer: int = -1) -> np.ndarray:
         """[B, T, D]: -1 is the context network's output, i >= 0 the input of block i."""
-        layers = self.description.model.num_layers
-        if not -1 <= layer <= layers:
-            raise InputError(f"layer={layer} is outside -1..{layers}")
-        encoded = self._functions["states"](self.params, *self._prepare(waveforms, num_samples))
-        return np.asarray(encoded.context if layer == -1 else encoded.states[layer])
+        return self.layers(waveforms, num_samples, layers=(layer,))[:, :, 0]
 
-    def units(self, waveforms, num_samples=None) -> np.ndarray:
+    def layers(
+        self, waveforms, num_samples=None, *, layers: Sequence[int], statistics=None
+    ) -> np.ndarray:
+        """[B, T, L, D] of several layers, as in `features`, in one pass."""
+        last = self.description.model.num_layers
+        for layer in layers:
+            if not -1 <= layer <= last:
+                raise InputError(f"layer={layer} is outside -1..{last}")
+        inputs = self._prepare(waveforms, num_samples, statistics)
+        encoded = self._functions["states"](self.params, *inputs)
+        chosen = [encoded.context if layer == -1 else encoded.states[layer] for layer in layers]
+        return np.stack([np.asarray(layer) for layer in chosen], axis=2)
+
+    def units(self, waveforms, num_samples=None, *, statistics=None) -> np.ndarray:
         """[B, T, G] quantizer entries of a pretraining checkpoint."""
         if "quantizer" not in self.params:
             raise InputError(f"{self.path} has no quantizer; only pretraining checkpoints do")
-        return np.asarray(
-            self._functions["units"](self.params, *self._prepare(waveforms, num_samples))
-        )
+        inputs = self._prepare(waveforms, num_samples, statistics)
+        return np.asarray(self._functions["units"](self.params, *inputs))
 
     def batched_logits(
         self, waveforms: Sequence[np.ndarray], *, batch_seconds: float
     ) -> Iterable[tuple[int, np.ndarray]]:
         """(index, logits [T, C]) of many waveforms [S], batched by length, in that order."""
+        return self.batched(self.logits, waveforms, batch_seconds=batch_seconds)
+
+    def batched(
+        self, apply: Callable, waveforms: Sequence[np.ndarray], *, batch_seconds: float
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """(index, [T, ...]) of many waveforms [S], batched by length, in that order; those above
+        the largest bucket come in chunks, see `stitched`.
+
+        apply: a method of this model from waveforms, num_samples and statistics to [B, T, ...].
+        """
         conv_layers = self.description.model.conv_layers
         order = sorted(range(len(waveforms)), key=lambda i: len(waveforms[i]))
         while order:
+            if len(waveforms[order[0]]) > WHOLE_SAMPLES:
+                i = order.pop(0)
+                yield i, np.concatenate(list(self.stitched(apply, lambda i=i: [waveforms[i]])))
+                continue
             size = _bucket(len(waveforms[order[0]]))
             rows = max(1, int(batch_seconds * SAMPLE_RATE / size))
             group = [i for i in order[:rows] if len(waveforms[i]) <= size]
@@ -145,43 +168,58 @@ class Model:
             for row, i in enumerate(group):
                 padded[row, : len(waveforms[i])] = waveforms[i]
                 counts[row] = len(waveforms[i])
-            logits = self.logits(padded, counts)
+            found = apply(padded, counts)
             for row, i in enumerate(group):
-                yield i, logits[row, : int(frame_counts(len(waveforms[i]), conv_layers))]
+                yield i, found[row, : int(frame_counts(len(waveforms[i]), conv_layers))]
 
-    def transcribe(self, inputs, *, batch_seconds: float = 60.0, decoder=None) -> list[Result]:
-        """Transcripts of files (any format and rate) or of 16 kHz arrays, in order; greedy unless
-        a Decoder (`w2v2_jax.decode.make`) is given."""
-        from w2v2_jax.data.audio import load_audio
+    def stitched_logits(self, blocks: Callable, **sizes) -> Iterator[np.ndarray]:
+        """Logits [t, C] of a recording of any length, piece by piece; see `stitched`."""
+        return self.stitched(self.logits, blocks, **sizes)
 
-        inputs = [inputs] if isinstance(inputs, (str, Path, np.ndarray)) else list(inputs)
-        names = [
-            str(x) if isinstance(x, (str, Path)) else f"array {i}" for i, x in enumerate(inputs)
-        ]
-        waveforms = [
-            load_audio(x) if isinstance(x, (str, Path)) else np.asarray(x, np.float32)
-            for x in inputs
-        ]
-        conv_layers = self.description.model.conv_layers
-        for name, waveform in zip(names, waveforms, strict=True):
-            if frame_counts(len(waveform), conv_layers) < 1:
-                raise InputError(f"{name}: {len(waveform)} samples are too short for one frame")
-        results: list[Result | None] = [None] * len(inputs)
-        symbols = self.description.vocabulary.symbols if self.description.vocabulary else ()
-        seconds = self.description.model.stride / SAMPLE_RATE
-        decoder = decoder or GreedyDecoder(symbols, seconds_per_frame=seconds)
-        for i, logits in self.batched_logits(waveforms, batch_seconds=batch_seconds):
-            best = decoder(logits)[0]
-            results[i] = Result(names[i], best.text, best.words)
-        return results
+    def stitched(
+        self, apply: Callable, blocks: Callable, *,
+        chunk_seconds: float = recognise.CHUNK_SECONDS,
+        context_seconds: float = recognise.CONTEXT_SECONDS, batch_seconds: float = 60.0,
+    ) -> Iterator[np.ndarray]:  # fmt: skip
+        """What `apply` gives of a recording of any length, [t, ...] from overlapping chunks.
+
+        blocks: a function that gives the recording's 16 kHz samples as blocks [n]. A model that
+        normalises takes mean and variance of the whole recording, as in training (of whole
+        utterances), so that overlapping chunks see the same numbers: blocks is then called twice.
+        """
+        try:
+            grid = long_audio.make_grid(
+                self.description.model.conv_layers,
+                chunk_samples=int(chunk_seconds * SAMPLE_RATE),
+                context_samples=int(context_seconds * SAMPLE_RATE),
+            )
+        except ValueError as error:
+            raise InputError(
+                f"chunk_seconds={chunk_seconds:g} with context_seconds={context_seconds:g} keeps "
+                "nothing; the chunk must be longer than twice the context"
+            ) from error
+        statistics = long_audio.measure(blocks()) if self.description.normalise else None
+        return long_audio.stitched(
+            blocks(), grid, lambda w, n: apply(w, n, statistics=statistics),
+            rows=max(1, int(batch_seconds / chunk_seconds)),
+        )  # fmt: skip
+
+    def transcribe(self, inputs, **options) -> list[Result]:
+        """Transcripts of files (any format and rate) or of arrays, in order.
+
+        options: those of `recognise.Options`, among them sample_rate of arrays (16000), decoder,
+        vad, chunk_seconds and context_seconds. Raises InputError that names what cannot be used.
+        """
+        return list(recognise.transcribe(self, inputs, recognise.make_options(options)))
+
+    def align(self, source, lines: Sequence[str], **options) -> list[Line]:
+        """Where the lines of a transcript lie in a recording, in the order they are spoken."""
+        return recognise.align(self, source, lines, recognise.make_options(options))
 
 
 def _bucket(samples: int) -> int:
-    """The row length a waveform is padded to; above the largest bucket, whole minutes."""
-    for seconds in BUCKETS_SECONDS:
-        if samples <= seconds * SAMPLE_RATE:
-            return seconds * SAMPLE_RATE
-    return -(-samples // (60 * SAMPLE_RATE)) * 60 * SAMPLE_RATE
+    """The row length a waveform of at most WHOLE_SAMPLES is padded to."""
+    return next(s for s in BUCKETS_SECONDS if samples <= s * SAMPLE_RATE) * SAMPLE_RATE
 
 
 def load(path: str | Path, *, language: str | None = None) -> Model:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 RESAMPLES = 1000
+DRAWN_AT_ONCE = 2**20  # utterances
 CONFIDENCE = 0.95
 
 
@@ -113,22 +114,52 @@ def total(counts: Sequence[ErrorCounts]) -> ErrorCounts:
     return ErrorCounts(*(sum(column) for column in zip(*counts, strict=True)))
 
 
-def bootstrap_interval(counts: Sequence[ErrorCounts], *, seed: int = 0) -> tuple[float, float]:
+def resampled_sums(
+    columns: np.ndarray, *, groups: Sequence[str] | None = None, seed: int = 0
+) -> np.ndarray:
+    """[RESAMPLES, K] sums of columns [N, K] over utterances drawn with replacement.
+
+    groups: a name an utterance, such as its speaker; then whole groups are drawn.
+    """
+    if groups is not None:
+        _, membership = np.unique(np.asarray(groups), return_inverse=True)
+        sums = np.zeros((membership.max() + 1, columns.shape[1]), columns.dtype)
+        np.add.at(sums, membership, columns)
+        columns = sums
+    rng = np.random.default_rng(seed)
+    count = len(columns)
+    resampled = np.empty((RESAMPLES, columns.shape[1]), columns.dtype)
+    for first in range(0, RESAMPLES, step := max(1, DRAWN_AT_ONCE // count)):
+        drawn = rng.integers(count, size=(min(step, RESAMPLES - first), count))
+        for k, column in enumerate(columns.T):
+            resampled[first : first + len(drawn), k] = column[drawn].sum(1)
+    return resampled
+
+
+def percentile_interval(values: np.ndarray) -> tuple[float, float]:
+    """The middle 95 % of resampled values, infinities included."""
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(values, [tail, 1 - tail], method="nearest")
+    return float(low), float(high)
+
+
+def rates(errors: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Errors over reference units of each resample, as in `ErrorCounts.rate`."""
+    empty = np.where(errors > 0, np.inf, 0.0)
+    return np.where(lengths > 0, errors / np.maximum(lengths, 1), empty)
+
+
+def bootstrap_interval(
+    counts: Sequence[ErrorCounts], *, groups: Sequence[str] | None = None, seed: int = 0
+) -> tuple[float, float]:
     """95 % percentile interval of the rate when whole utterances are drawn with replacement.
 
-    An utterance is the unit because errors inside one are not independent.
+    An utterance is the unit because errors inside one are not independent (Bisani and Ney 2004).
+    groups: whole speakers are drawn instead, whose utterances are not independent either.
     """
-    errors = np.array([count.errors for count in counts])
-    lengths = np.array([count.reference_length for count in counts])
-    rng = np.random.default_rng(seed)
-    rates = np.empty(RESAMPLES)
-    for k in range(RESAMPLES):
-        drawn = rng.integers(len(counts), size=len(counts))
-        sums = ErrorCounts(int(errors[drawn].sum()), 0, 0, int(lengths[drawn].sum()))
-        rates[k] = sums.rate
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(rates, [tail, 1 - tail], method="nearest")
-    return float(low), float(high)
+    columns = np.array([(count.errors, count.reference_length) for count in counts])
+    sums = resampled_sums(columns, groups=groups, seed=seed)
+    return percentile_interval(rates(sums[:, 0], sums[:, 1]))
 
 
 def score(references: list[str], hypotheses: list[str]) -> Scores:

@@ -33,17 +33,41 @@ class Word(NamedTuple):
     confidence: float
 
 
-def align_path(path: np.ndarray, logits: np.ndarray, *, blank: int) -> Alignment:
-    """The symbols of a path [T] through logits [T, C], with its probability as confidence."""
-    starts = np.flatnonzero(np.diff(path, prepend=-1))  # [runs], the first frame of each run
-    ends = np.append(starts[1:], len(path))[: len(starts)]
+class Character(NamedTuple):
+    """A letter of a word with its times in seconds and its confidence."""
+
+    character: str
+    start: float
+    end: float
+    confidence: float
+
+
+def path_probability(path: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Softmax probability [T] of each step of a path [T] through logits [T, C]."""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
     exponentials = np.exp(shifted)
-    probability = exponentials[np.arange(len(path)), path] / exponentials.sum(axis=-1)  # [T]
+    return exponentials[np.arange(len(path)), path] / exponentials.sum(axis=-1)
+
+
+def frame_choices(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits [T, C] -> the likeliest class [T] of each frame and its softmax probability [T]."""
+    path = logits.argmax(axis=-1)
+    return path, path_probability(path, logits)
+
+
+def collapse(path: np.ndarray, probability: np.ndarray, *, blank: int = 0) -> Alignment:
+    """Path [T] and the probability [T] of its steps -> its symbols: repeats joined, no blanks."""
+    starts = np.flatnonzero(np.diff(path, prepend=-1))  # [runs], the first frame of each run
+    ends = np.append(starts[1:], len(path))[: len(starts)]
     sums = np.concatenate([[0.0], np.cumsum(probability)])
     confidence = (sums[ends] - sums[starts]) / (ends - starts)
     kept = path[starts] != blank
     return Alignment(path[starts][kept], starts[kept], ends[kept], confidence[kept])
+
+
+def align_path(path: np.ndarray, logits: np.ndarray, *, blank: int) -> Alignment:
+    """The symbols of a path [T] through logits [T, C], with its probability as confidence."""
+    return collapse(path, path_probability(path, logits), blank=blank)
 
 
 def greedy(
@@ -68,8 +92,10 @@ def greedy(
             f"logits {logits.shape} do not fit num_frames {np.shape(num_frames)}: "
             "[T, C] with one number or [B, T, C] with [B], none over T"
         )
-    rows = [row[:count] for row, count in zip(batch, counts, strict=True)]
-    return [align_path(row.argmax(axis=-1), row, blank=blank) for row in rows]
+    return [
+        collapse(*frame_choices(row[:count]), blank=blank)
+        for row, count in zip(batch, counts, strict=True)
+    ]
 
 
 def words(
@@ -103,6 +129,24 @@ def words(
             letters.append(position)
     close()
     return found
+
+
+def characters(
+    alignment: Alignment,
+    symbols: Sequence[str],
+    *,
+    seconds_per_frame: float = SECONDS_PER_FRAME,
+    delimiter: str = "|",
+) -> list[Character]:
+    """The letters of the words, in order; delimiters and special symbols are left out."""
+    return [
+        Character(
+            symbols[symbol], float(start * seconds_per_frame), float(end * seconds_per_frame),
+            float(confidence),
+        )
+        for symbol, start, end, confidence in zip(*alignment, strict=True)
+        if symbols[symbol] != delimiter and symbols[symbol] not in SPECIAL_SYMBOLS
+    ]  # fmt: skip
 
 
 def text(alignment: Alignment, symbols: Sequence[str], *, delimiter: str = "|") -> str:

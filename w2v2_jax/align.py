@@ -1,0 +1,79 @@
+"""Command line: where each line of a transcript lies in a recording, of any length.
+
+python -m w2v2_jax.align --checkpoint DIR AUDIO TEXT [--out DIR --formats textgrid,ctm]
+stdout: start<TAB>end<TAB>score<TAB>line, in seconds; low scores mark lines that do not fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from w2v2_jax import transcript_files
+from w2v2_jax.decode.lines import Line
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.inference import load
+from w2v2_jax.progress import audio_bar, total_seconds
+from w2v2_jax.recognise import align, make_options
+from w2v2_jax.transcript import Result
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of a UTF-8 text file; InputError where it cannot be read."""
+    try:
+        return path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}; give a UTF-8 text, one sentence a line") from error
+
+
+def as_result(path: str, lines: list[Line], duration: float) -> Result:
+    """Aligned lines as one transcript."""
+    return Result(
+        path, " ".join(line.text for line in lines), [w for line in lines for w in line.words],
+        [c for line in lines for c in line.characters], duration,
+    )  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="w2v2 align", description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", required=True, help="workdir, step or Hugging Face folder")
+    parser.add_argument("audio", metavar="AUDIO", help="wav, flac, ogg or mp3, any rate")
+    parser.add_argument("text", type=Path, metavar="TEXT", help="what is said, one sentence a line")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, with words")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write files there as well")
+    parser.add_argument("--formats", default="textgrid,ctm", help="txt,json,srt,vtt,ctm,textgrid")
+    parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument("--batch-seconds", type=float, default=60.0)
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    arguments = parser.parse_args(argv)
+    lines = read_lines(arguments.text)
+    formats = transcript_files.read_formats(arguments.formats)
+    files = {}
+    if arguments.out is not None:
+        files = transcript_files.plan(
+            [arguments.audio], arguments.out, formats, overwrite=arguments.overwrite
+        )[arguments.audio]
+    model = load(arguments.checkpoint)
+    total = total_seconds([arguments.audio])
+    with audio_bar(total, disable=arguments.quiet) as bar:
+        values = {"batch_seconds": arguments.batch_seconds, "progress": bar.update}
+        where = str(arguments.text)
+        found = align(model, arguments.audio, lines, make_options(values), where=where)
+    transcript_files.write(as_result(arguments.audio, found, total or 0.0), files)
+    for line in found:
+        if arguments.json:
+            plain = line._replace(
+                words=[w._asdict() for w in line.words],
+                characters=[c._asdict() for c in line.characters],
+            )
+            print(json.dumps(plain._asdict(), ensure_ascii=False))
+        else:
+            print(f"{line.start:.3f}\t{line.end:.3f}\t{line.score:.3f}\t{line.text}")
+    for path in files.values():
+        print(f"wrote {path}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

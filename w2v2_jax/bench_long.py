@@ -1,0 +1,135 @@
+"""Command line: a long recording in chunks against its utterances one by one.
+
+python -m w2v2_jax.bench_long --checkpoint DIR --data DIR[:split] --hours 2 --json OUT
+A corpus's utterances are said one after the other, with pauses, until the hours are full, and the
+recording is transcribed as any long one is. Reported are the words that differ from transcribing
+each utterance alone, in all and away from the seams of chunks, the speed and the peak memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from w2v2_jax.data.store import Corpus, open_corpus
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.evaluate import transcripts
+from w2v2_jax.inference import Model, load
+from w2v2_jax.long_audio import make_grid
+from w2v2_jax.recognise import Options, Recording, make_options, transcribe_long
+from w2v2_jax.scoring import count_errors, total
+from w2v2_jax.transcript import Result
+
+SAMPLE_RATE = 16000
+PAUSE = 8000  # samples between two utterances
+AWAY = 1.0  # seconds between an utterance and a seam that it is called away from
+
+
+def placed(corpus: Corpus, hours: float) -> list[tuple[int, int, int]]:
+    """(utterance, first, end) in samples of the recording, the corpus over and over."""
+    found, end = [], 0
+    for i in itertools.cycle(range(len(corpus))):
+        if end >= hours * 3600 * SAMPLE_RATE:
+            return found
+        found.append((i, end, end + int(corpus.num_samples[i])))
+        end = found[-1][2] + PAUSE
+    raise InputError("a corpus without utterances")
+
+
+def blocks(corpus: Corpus, places: list[tuple[int, int, int]]) -> Iterator[np.ndarray]:
+    """The recording, an utterance and its pause at a time."""
+    for i, first, end in places:
+        yield corpus.read(i, 0, end - first).astype(np.float32) / 32768
+        yield np.zeros(PAUSE, np.float32)
+
+
+def seams(model: Model, options: Options, samples: int) -> np.ndarray:
+    """Seconds at which the recording goes over from one chunk to the next."""
+    grid = make_grid(
+        model.description.model.conv_layers,
+        chunk_samples=int(options.chunk_seconds * SAMPLE_RATE),
+        context_samples=int(options.context_seconds * SAMPLE_RATE),
+    )
+    hop = grid.frames - 2 * grid.context
+    frames = np.arange(grid.frames - grid.context, samples // grid.stride, hop)
+    return frames * grid.stride / SAMPLE_RATE
+
+
+def differences(
+    result: Result, places: list[tuple[int, int, int]], alone: list[str], edges: np.ndarray
+) -> dict[str, Any]:
+    """Words of the utterances alone, and how many of them the recording's differ in."""
+    starts = np.array([first for _, first, _ in places]) / SAMPLE_RATE
+    heard: list[list[str]] = [[] for _ in places]
+    for word in result.words:
+        middle = (word.start + word.end) / 2
+        heard[max(int(np.searchsorted(starts, middle, side="right")) - 1, 0)].append(word.word)
+    counts = [count_errors(alone[i].split(), h) for (i, _, _), h in zip(places, heard, strict=True)]
+    near = [
+        bool(((edges > first / SAMPLE_RATE - AWAY) & (edges < end / SAMPLE_RATE + AWAY)).any())
+        for _, first, end in places
+    ]
+    away = [count for count, close in zip(counts, near, strict=True) if not close]
+    return {
+        name: {
+            "utterances": len(some), "words": total(some).reference_length if some else 0,
+            "different": total(some).errors if some else 0,
+            "share": total(some).rate if some else None,
+        }
+        for name, some in (("all", counts), ("away_from_seams", away))
+    }  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="w2v2_jax.bench_long", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--checkpoint", required=True, help="workdir, step or Hugging Face folder")
+    parser.add_argument("--data", required=True, metavar="DIR[:split]")
+    parser.add_argument("--hours", type=float, default=2.0)
+    parser.add_argument("--json", required=True, type=Path, metavar="OUT")
+    for name in ("chunk_seconds", "context_seconds", "batch_seconds"):
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=float, default=getattr(Options, name))
+    arguments = parser.parse_args(argv)
+    corpus, model = open_corpus(arguments.data), load(arguments.checkpoint)
+    if model.description.vocabulary is None:
+        raise InputError(
+            f"--checkpoint {arguments.checkpoint} has no vocabulary; fine-tune it first"
+        )
+    names = ("chunk_seconds", "context_seconds", "batch_seconds")
+    options = make_options({name: getattr(arguments, name) for name in names})
+    places = placed(corpus, arguments.hours)
+    started = time.monotonic()
+    recording = Recording("recording", lambda: blocks(corpus, places))
+    result = transcribe_long(model, recording, options)
+    seconds = time.monotonic() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    alone = transcripts(model, corpus, batch_seconds=options.batch_seconds)
+    edges = seams(model, options, int(result.duration * SAMPLE_RATE))
+    report = {
+        "checkpoint": str(model.path), "data": arguments.data, "hours": result.duration / 3600,
+        "wall_seconds": seconds, "real_time_factor": seconds / result.duration,
+        "peak_memory_gib": peak, **{name: getattr(options, name) for name in names},
+        **differences(result, places, alone, edges),
+    }  # fmt: skip
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    print(f"{report['hours']:.2f} h in {seconds:.0f} s, peak memory {peak:.2f} GiB")
+    for name in ("all", "away_from_seams"):
+        part = report[name]
+        print(f"{name}: {part['different']} of {part['words']} words differ")
+    print(f"wrote {arguments.json}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

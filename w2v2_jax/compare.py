@@ -1,0 +1,113 @@
+"""Command line: whether one system is better than another, from two results of `evaluate`.
+
+python -m w2v2_jax.compare FIRST.json SECOND.json [--speakers] [--json OUT]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.scoring import ErrorCounts, count_errors
+from w2v2_jax.significance import Comparison, compare
+
+
+def read_splits(path: Path) -> list[dict[str, Any]]:
+    """The splits of a JSON that `evaluate` wrote; InputError where it is none."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        splits = content.get("splits", [content])
+        for split in splits:
+            split["by_id"] = {u["id"]: u for u in split["utterances"]}
+            for utterance in split["utterances"]:
+                utterance["reference"], utterance["hypothesis"]
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; write it with `evaluate --json`") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a result of evaluate ({error!r})") from error
+    return splits
+
+
+def partner(split: dict, others: list[dict], where: Path) -> dict:
+    """The split of the other result that has the same utterances with the same references."""
+    mine = {name: u["reference"] for name, u in split["by_id"].items()}
+    for other in others:
+        if mine == {name: u["reference"] for name, u in other["by_id"].items()}:
+            return other
+    best = max(others, key=lambda other: len(mine.keys() & other["by_id"].keys()))
+    shared = len(mine.keys() & best["by_id"].keys())
+    raise InputError(
+        f"{where}: no split with the {len(mine)} utterances and references of "
+        f"{split.get('data', '?')}; the nearest shares {shared} ids"
+    )
+
+
+def counts(utterance: dict, unit: str) -> ErrorCounts:
+    """An utterance's errors in words, characters or (as stored) phones."""
+    if unit == "phone":
+        return count_errors(utterance["phones_reference"], utterance["phones_hypothesis"])
+    reference, hypothesis = utterance["reference"], utterance["hypothesis"]
+    if unit == "word":
+        return count_errors(reference.split(), hypothesis.split())
+    return count_errors(reference, hypothesis)
+
+
+def compare_splits(first: dict, second: dict, *, by_speaker: bool) -> dict[str, Comparison]:
+    """The comparison for each kind of unit both results have."""
+    names = list(first["by_id"])
+    pairs = [(first["by_id"][name], second["by_id"][name]) for name in names]
+    groups = None
+    if by_speaker:
+        groups = [a.get("speaker", "") for a, _ in pairs]
+        if not all(groups):
+            raise InputError(f"--speakers: {first.get('data', '?')} has utterances without one")
+    phones = all("phones_reference" in u for pair in pairs for u in pair)
+    units = {"wer": "word", "cer": "character", **({"per": "phone"} if phones else {})}
+    return {
+        rate: compare(
+            [counts(a, unit) for a, _ in pairs], [counts(b, unit) for _, b in pairs], groups=groups
+        )
+        for rate, unit in units.items()
+    }
+
+
+def describe(rate: str, found: Comparison) -> str:
+    """One line for people."""
+    low, high = (100 * bound for bound in found.interval)
+    return (
+        f"{rate.upper()} {100 * found.first:.2f} % -> {100 * found.second:.2f} %: "
+        f"{100 * found.difference:+.2f} points (95 % interval {low:+.2f} to {high:+.2f}), second "
+        f"better in {100 * found.second_better:.1f} % of resamples, p {found.p_permutation:.4f} "
+        f"(permutation), {found.p_matched_pairs:.4f} (matched pairs)"
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="w2v2 compare", description=__doc__.splitlines()[0])
+    parser.add_argument("first", type=Path, metavar="FIRST.json")
+    parser.add_argument("second", type=Path, metavar="SECOND.json")
+    parser.add_argument("--speakers", action="store_true", help="draw whole speakers")
+    parser.add_argument("--json", type=Path, metavar="OUT")
+    arguments = parser.parse_args(argv)
+    firsts, seconds = read_splits(arguments.first), read_splits(arguments.second)
+    pairs = [(split, partner(split, seconds, arguments.second)) for split in firsts]
+    results = []
+    for first, second in pairs:
+        found = compare_splits(first, second, by_speaker=arguments.speakers)
+        data = first.get("data", "")
+        print("\n".join([data, *(f"  {describe(rate, one)}" for rate, one in found.items())]))
+        results.append({"data": data, **{rate: one._asdict() for rate, one in found.items()}})
+    if arguments.json is not None:
+        content = {"first": str(arguments.first), "second": str(arguments.second)}
+        content["splits"] = results
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
+        print(f"wrote {arguments.json}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

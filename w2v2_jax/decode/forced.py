@@ -1,0 +1,185 @@
+"""Forced alignment: where each symbol of a known text lies in CTC log probabilities.
+
+The Viterbi path through the text with optional blanks (Graves et al. 2006, section 4.1, with max
+for sum). Recordings of hours fit: only a band of states that follows the best one is looked at,
+and back pointers are kept for one block of frames at a time and made again on the way back. A path
+that comes near the band's edge is thrown away and the band doubled, up to the whole text, which is
+exact. Numpy only.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from w2v2_jax.decode.greedy import Alignment
+
+BAND = 4000  # states: twice the letters, so some two minutes of speech
+BLOCK = 4096  # frames
+STEER = 32  # frames between two moves of the band
+GAP_COST = 1.0  # nats a frame for sounds outside the text; blanks there cost what they cost
+MINUS_INFINITY = -1e30
+LEAST = -1e4  # of a log probability: a class ruled out by an infinite logit stays comparable
+
+
+class Forced(NamedTuple):
+    """symbols: one span an id of the text, confidence its mean probability. frame_scores: [T] log
+    probability of each frame's state. band: states that had to be looked at."""
+
+    symbols: Alignment
+    frame_scores: np.ndarray
+    band: int
+
+
+class _Lattice(NamedTuple):
+    """States 0..2U: even ones blanks or gaps, odd ones the text's ids."""
+
+    emissions: np.ndarray  # [T, C + 1] log probabilities; the last column is the gap's
+    classes: np.ndarray  # [S] column of each state
+    skip: np.ndarray  # [S] 0 where the blank before may be left out, else minus infinity
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """[T, C] float32 log probabilities."""
+    shifted = logits - logits.max(-1, keepdims=True)
+    return (shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))).astype(np.float32)
+
+
+def frames_needed(ids: np.ndarray) -> int:
+    """The fewest frames that can say the ids: one each, and a blank between equal neighbours."""
+    return len(ids) + int(np.count_nonzero(ids[1:] == ids[:-1]))
+
+
+def forced_alignment(
+    logits: np.ndarray,
+    ids: np.ndarray,
+    *,
+    gaps: np.ndarray | None = None,
+    blank: int = 0,
+    band: int = BAND,
+    block: int = BLOCK,
+) -> Forced:
+    """The likeliest path of a text through logits [T, C], unnormalised or log probabilities.
+
+    ids: [U] classes of the text, none of them the blank. gaps: [U + 1] bool, True where sounds that
+    the text leaves out may lie: before id u, or (the last) after the text; they cost GAP_COST
+    nats a frame beside the frame's likeliest class. Raises ValueError when T is too short.
+    """
+    ids = np.asarray(ids, np.int64)
+    frames, classes = logits.shape
+    if not len(ids) or frames < frames_needed(ids):
+        raise ValueError(f"{len(ids)} symbols need {frames_needed(ids)} frames of {frames}")
+    log_probs = np.maximum(log_softmax(np.asarray(logits)), LEAST)
+    outside = np.maximum(log_probs[:, blank], log_probs.max(1) - GAP_COST)
+    emissions = np.concatenate([log_probs, outside[:, None]], axis=1)
+    columns = np.full(2 * len(ids) + 1, blank)
+    columns[1::2] = ids
+    if gaps is not None:
+        columns[::2][np.asarray(gaps, bool)] = classes
+    skip = np.full(len(columns), MINUS_INFINITY)
+    skip[3::2] = np.where(ids[1:] != ids[:-1], 0.0, MINUS_INFINITY)
+    lattice = _Lattice(emissions, columns, skip)
+    while True:
+        found = _banded(lattice, min(band, len(columns)), block)
+        if found is not None:
+            return _spans(lattice, found, min(band, len(columns)))
+        band *= 2
+
+
+def _banded(lattice: _Lattice, band: int, block: int) -> np.ndarray | None:
+    """The path [T] of states, or None where it leaves the band (never when the band is whole)."""
+    frames, states = len(lattice.emissions), len(lattice.classes)
+    lows = np.zeros(frames, np.int64)
+    alpha = np.full(states + 2, MINUS_INFINITY)  # alpha[s + 2] is the score of state s
+    starts = range(0, frames, block)
+    checkpoints, pointers = [], None
+    for start in starts:
+        checkpoints.append((lows[max(start - 1, 0)], _window(alpha, lows, start, band)))
+        last = start == starts[-1]
+        pointers = np.zeros((min(block, frames - start), band), np.uint8) if last else None
+        _walk(lattice, alpha, lows, start, min(start + block, frames), band, pointers, steer=True)
+    ends = alpha[2 + states - 2 : 2 + states]
+    if ends.max() <= MINUS_INFINITY / 2:
+        return None
+    state = states - 2 + int(ends.argmax())
+    path = np.empty(frames, np.int64)
+    for index, start in reversed(list(enumerate(starts))):
+        stop = min(start + block, frames)
+        if start != starts[-1]:
+            alpha = _restored(states, *checkpoints[index])
+            pointers = np.zeros((stop - start, band), np.uint8)
+            _walk(lattice, alpha, lows, start, stop, band, pointers, steer=False)
+        for frame in range(stop - 1, start - 1, -1):
+            path[frame] = state
+            state -= int(pointers[frame - start, state - lows[frame]])
+    return path if _inside(path, lows, band, states) else None
+
+
+def _window(alpha: np.ndarray, lows: np.ndarray, start: int, band: int) -> np.ndarray:
+    low = lows[max(start - 1, 0)]
+    return alpha[low : low + band + 2].copy()  # with the two states before the window
+
+
+def _restored(states: int, low: int, window: np.ndarray) -> np.ndarray:
+    alpha = np.full(states + 2, MINUS_INFINITY)
+    alpha[low : low + len(window)] = window
+    return alpha
+
+
+def _walk(lattice, alpha, lows, start, stop, band, pointers, *, steer: bool) -> None:
+    """Moves alpha in place over frames start to stop; fills pointers [stop - start, band].
+
+    steer chooses where the band lies (into lows); without it the stored places are taken.
+    """
+    states, frames = len(lattice.classes), len(lattice.emissions)
+    low = int(lows[max(start - 1, 0)])
+    for frame in range(start, stop):
+        if steer:
+            if frame % STEER == 0 and band < states:
+                low = _steered(alpha, low, band, states, 2 * (frames - frame))
+            lows[frame] = low
+        new_low = int(lows[frame])
+        if frame:  # states that the band has left are out of reach
+            alpha[2 + int(lows[frame - 1]) : 2 + new_low] = MINUS_INFINITY
+        high = min(new_low + band, states)
+        stay, step = alpha[new_low + 2 : high + 2], alpha[new_low + 1 : high + 1]
+        jump = alpha[new_low:high] + lattice.skip[new_low:high]
+        best = np.maximum(stay, step)
+        if pointers is not None:
+            row = pointers[frame - start, : high - new_low]
+            np.copyto(row, step > stay, casting="unsafe")
+            row[jump > best] = 2
+        np.maximum(best, jump, out=best)
+        if frame == 0:  # the text begins with its first blank or its first id
+            best[:2] = 0.0
+        best += lattice.emissions[frame].take(lattice.classes[new_low:high])
+        alpha[new_low + 2 : high + 2] = best
+
+
+def _steered(alpha, low: int, band: int, states: int, reach: int) -> int:
+    """The band's next place: the best state in its middle, the end still within reach."""
+    best = low + int(alpha[low + 2 : low + 2 + band].argmax())
+    wanted = max(best - band // 2, states - reach - band // 2, low)
+    return min(wanted, states - band)
+
+
+def _inside(path: np.ndarray, lows: np.ndarray, band: int, states: int) -> bool:
+    """Whether a path keeps an eighth of the band between itself and an edge that hid states."""
+    margin = band // 8
+    near_low = (path - lows < margin) & (lows > 0)
+    near_high = (lows + band - 1 - path < margin) & (lows + band < states)
+    return not (near_low | near_high).any()
+
+
+def _spans(lattice: _Lattice, path: np.ndarray, band: int) -> Forced:
+    scores = lattice.emissions[np.arange(len(path)), lattice.classes[path]]
+    spoken = np.flatnonzero(path % 2)
+    symbols = path[spoken] // 2  # [frames of ids] position in the text
+    first = np.flatnonzero(np.diff(symbols, prepend=-1))
+    start = spoken[first]
+    end = spoken[np.append(first[1:], len(spoken)) - 1] + 1
+    sums = np.concatenate([[0.0], np.cumsum(np.exp(scores.astype(np.float64)))])
+    confidence = (sums[end] - sums[start]) / (end - start)
+    ids = lattice.classes[1::2]
+    return Forced(Alignment(ids, start, end, confidence), scores, band)

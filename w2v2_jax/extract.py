@@ -1,0 +1,158 @@
+"""Command line: layers, quantizer units or logits of a corpus, for probes and other programs.
+
+python -m w2v2_jax.extract --checkpoint DIR --data DIR[:split] --out FILE.npz|FILE.parquet
+    [--what layers|units|logits] [--layers 0,6,-1] [--pool mean] [--dtype float16]
+npz: arrays named ID/layer_6, ID/units or ID/logits. parquet: a row an utterance, columns id, text,
+speaker, frames and one list a kind, its shape in the column's name (layer_6:768).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from w2v2_jax.data.store import Corpus, open_corpus
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.inference import Model, load
+from w2v2_jax.units import corpus_frames
+
+WHAT = ("layers", "units", "logits")
+ROWS_AT_ONCE = 64  # utterances a row group of parquet
+
+
+class Item(NamedTuple):
+    """One utterance of the corpus: its index, its frames, and arrays [T, N], or [N] if pooled."""
+
+    index: int
+    frames: int
+    arrays: dict[str, np.ndarray]
+
+
+def read_layers(text: str, model: Model) -> list[int]:
+    """Numbers of a comma-separated list, or "all"; InputError names what the model has."""
+    last = model.description.model.num_layers
+    try:
+        layers = [*range(last), -1] if text == "all" else [int(n) for n in text.split(",")]
+    except ValueError:
+        layers = [last + 1]
+    if not all(-1 <= layer <= last for layer in layers):
+        raise InputError(f"--layers {text!r}: numbers in -1 (the output) to {last}, or all")
+    return layers
+
+
+def extractor(model: Model, what: str, layers: list[int]) -> tuple[Callable, list[str]]:
+    """The model's method that gives [B, T, K, N] or [B, T, N], and the names of the K."""
+    if what == "units":
+        return model.units, ["units"]
+    if what == "logits":
+        return model.logits, ["logits"]
+    names = ["layer_output" if layer == -1 else f"layer_{layer}" for layer in layers]
+    return lambda w, n, statistics=None: model.layers(
+        w, n, layers=layers, statistics=statistics
+    ), names
+
+
+def extracted(
+    model: Model, corpus: Corpus, what: str, layers: list[int], *,
+    pool: bool, dtype: str, batch_seconds: float,
+) -> Iterator[Item]:  # fmt: skip
+    """Every utterance, in an order of its own."""
+    apply, names = extractor(model, what, layers)
+    for i, found in corpus_frames(model, corpus, apply, batch_seconds=batch_seconds):
+        parts = [found] if found.ndim == 2 else [found[:, k] for k in range(len(names))]
+        if pool:
+            parts = [part.mean(0) for part in parts]
+        kind = np.int32 if what == "units" else np.dtype(dtype)
+        named = zip(names, parts, strict=True)
+        yield Item(i, len(found), {name: part.astype(kind) for name, part in named})
+
+
+def write_npz(path: Path, corpus: Corpus, items: Iterator[Item]) -> int:
+    """One array an utterance and kind, written as they come; returns the utterances."""
+    count = 0
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for item in items:
+            count += 1
+            for name, array in item.arrays.items():
+                place = f"{corpus.id(item.index)}/{name}.npy"
+                with archive.open(place, "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.ascontiguousarray(array))
+    return count
+
+
+def write_parquet(path: Path, corpus: Corpus, items: Iterator[Item]) -> int:
+    """A row an utterance, written in groups as they come; returns the utterances."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError("parquet needs a package: pip install pyarrow; or use .npz") from None
+    writer, rows, count = None, [], 0
+
+    def flush(writer):
+        table = pyarrow.Table.from_pylist(rows)
+        writer = writer or pyarrow.parquet.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+        rows.clear()
+        return writer
+
+    for i, frames, arrays in items:
+        count += 1
+        row = {"id": corpus.id(i), "text": corpus.text(i), "speaker": corpus.speaker(i)}
+        lists = {f"{name}:{a.shape[-1]}": a.reshape(-1) for name, a in arrays.items()}
+        rows.append({**row, "frames": frames, **lists})
+        if len(rows) == ROWS_AT_ONCE:
+            writer = flush(writer)
+    if rows:
+        writer = flush(writer)
+    if writer is not None:
+        writer.close()
+    return count
+
+
+WRITERS = {".npz": write_npz, ".parquet": write_parquet}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="w2v2 extract", description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", required=True, help="workdir, step or Hugging Face folder")
+    parser.add_argument("--data", required=True, metavar="DIR[:split]")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE.npz|FILE.parquet")
+    parser.add_argument("--what", default="layers", choices=WHAT)
+    parser.add_argument("--layers", default="-1", help="of --what layers: 0,6,-1 or all")
+    parser.add_argument("--pool", default="none", choices=("none", "mean"), help="over frames")
+    parser.add_argument("--dtype", default="float32", choices=("float16", "float32"))
+    parser.add_argument("--batch-seconds", type=float, default=60.0)
+    arguments = parser.parse_args(argv)
+    if arguments.out.suffix not in WRITERS:
+        raise InputError(f"--out {arguments.out}: end it in {' or '.join(WRITERS)}")
+    if arguments.pool == "mean" and arguments.what == "units":
+        raise InputError("--pool mean goes with layers or logits; units have no mean")
+    if arguments.out.exists():
+        raise InputError(f"--out {arguments.out} exists; choose another")
+    corpus = open_corpus(arguments.data)
+    model = load(arguments.checkpoint)
+    items = extracted(
+        model, corpus, arguments.what, read_layers(arguments.layers, model),
+        pool=arguments.pool == "mean", dtype=arguments.dtype,
+        batch_seconds=arguments.batch_seconds,
+    )  # fmt: skip
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    partial = arguments.out.with_name(f".{arguments.out.name}.part")
+    try:
+        count = WRITERS[arguments.out.suffix](partial, corpus, items)
+        os.replace(partial, arguments.out)
+    finally:
+        partial.unlink(missing_ok=True)
+    print(f"{count} utterances; wrote {arguments.out}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

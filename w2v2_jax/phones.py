@@ -1,0 +1,47 @@
+"""Phone labels: TIMIT's 61 to the 39 that are scored (Lee and Hon 1989, table 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from w2v2_jax.errors import InputError
+
+# Each of the 39 scored phones and what is counted as it; `q`, the glottal stop, is left out.
+TIMIT_39 = {
+    "iy": "iy", "ih": "ih ix", "eh": "eh", "ae": "ae", "ah": "ah ax ax-h", "uw": "uw ux",
+    "uh": "uh", "aa": "aa ao", "ey": "ey", "ay": "ay", "oy": "oy", "aw": "aw", "ow": "ow",
+    "er": "er axr", "l": "l el", "r": "r", "w": "w", "y": "y", "m": "m em", "n": "n en nx",
+    "ng": "ng eng", "v": "v", "f": "f", "dh": "dh", "th": "th", "z": "z", "s": "s",
+    "sh": "sh zh", "jh": "jh", "ch": "ch", "b": "b", "p": "p", "d": "d", "dx": "dx", "t": "t",
+    "g": "g", "k": "k", "hh": "hh hv", "sil": "bcl dcl gcl pcl tcl kcl h# pau epi",
+}  # fmt: skip
+LEFT_OUT = ("q",)
+_FOLDED = {phone: scored for scored, phones in TIMIT_39.items() for phone in phones.split()}
+_FOLDED |= {scored: scored for scored in TIMIT_39}
+
+
+def fold_timit(phones: Sequence[str]) -> list[str]:
+    """Phones of either set -> the 39, in lower case; InputError names one that is of neither.
+
+    Neighbouring silences stay two, as in the usual scoring.
+    """
+    folded = []
+    for phone in (p.lower() for p in phones):
+        if phone in LEFT_OUT:
+            continue
+        if phone not in _FOLDED:
+            raise InputError(f"{phone!r} is no TIMIT phone; known: {' '.join(sorted(_FOLDED))}")
+        folded.append(_FOLDED[phone])
+    return folded
+
+
+def fold_heard(phones: Sequence[str]) -> list[str]:
+    """The same for a recogniser's output, whose impossible phones stay as they are, as errors."""
+    lowered = [p.lower() for p in phones]
+    return [_FOLDED.get(p, p) for p in lowered if p not in LEFT_OUT]
+
+
+PHONE_SETS: dict[str, tuple[Callable, Callable]] = {
+    "timit": (fold_timit, fold_heard),
+    "as-is": (list, list),
+}

@@ -1,0 +1,30 @@
+"""Progress on stderr in seconds of audio: a bar on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import tqdm
+
+LOG_SECONDS = 30.0  # between two lines where stderr is no terminal
+
+
+def total_seconds(paths: Sequence[str]) -> float | None:
+    """Length of all files by their headers, or None where one does not say."""
+    import soundfile
+
+    try:
+        return sum(soundfile.info(path).duration for path in paths)
+    except (soundfile.LibsndfileError, OSError):
+        return None
+
+
+def audio_bar(total: float | None, *, disable: bool = False) -> tqdm.tqdm:
+    """A bar whose `update` takes seconds of audio; silent unless it has to wait."""
+    terminal = sys.stderr.isatty()
+    return tqdm.tqdm(
+        total=total, unit="s", unit_scale=True, desc="audio", file=sys.stderr, disable=disable,
+        mininterval=0.5 if terminal else LOG_SECONDS, delay=2.0 if terminal else LOG_SECONDS,
+        leave=False,
+    )  # fmt: skip

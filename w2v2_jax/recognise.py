@@ -1,0 +1,245 @@
+"""From files or arrays to transcripts: short ones batched by length, long ones in chunks.
+
+Audio is read in groups, so that neither the number of files nor their length decides memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from w2v2_jax import vad
+from w2v2_jax.decode import greedy
+from w2v2_jax.decode.lines import Line, align_lines, encode_lines
+from w2v2_jax.errors import InputError
+from w2v2_jax.models.feature_extractor import frame_counts
+from w2v2_jax.transcript import Reading, Result, joined
+
+if TYPE_CHECKING:
+    from w2v2_jax.inference import Model
+
+SAMPLE_RATE = 16000
+WHOLE_SECONDS = 60  # the largest bucket of `inference`; longer recordings come in chunks
+CHUNK_SECONDS, CONTEXT_SECONDS = 30.0, 5.0
+GROUP_SECONDS = 1200  # of short recordings held at once
+RATES = (1000, 768000)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to transcribe.
+
+    batch_seconds: padded audio a call of the network. chunk_seconds, context_seconds: see
+    `long_audio`; recordings above WHOLE_SECONDS come in chunks. decoder: logits [T, C] -> readings,
+    best first, each with words and tokens (the symbol [T] of each frame); greedy when None. vad:
+    transcribe stretches of speech only. sample_rate: of arrays, in Hz. progress: called with
+    seconds of audio that are done.
+    """
+
+    batch_seconds: float = 60.0
+    chunk_seconds: float = CHUNK_SECONDS
+    context_seconds: float = CONTEXT_SECONDS
+    decoder: Callable[[np.ndarray], Any] | None = None
+    vad: bool = False
+    sample_rate: int = SAMPLE_RATE
+    progress: Callable[[float], Any] | None = None
+
+
+def make_options(values: dict[str, Any]) -> Options:
+    """Options from keywords; InputError on an unknown one or a value that cannot be."""
+    known = [field.name for field in dataclasses.fields(Options)]
+    for name in values:
+        if name not in known:
+            raise InputError(f"transcribe has no option {name!r}; known: {', '.join(known)}")
+    options = Options(**values)
+    for name in ("batch_seconds", "chunk_seconds"):
+        if not getattr(options, name) > 0:
+            raise InputError(f"{name}={getattr(options, name)} must be above 0")
+    if not options.chunk_seconds > 2 * options.context_seconds >= 0:
+        raise InputError(
+            f"context_seconds={options.context_seconds:g} must be at least 0 and less than half of "
+            f"chunk_seconds={options.chunk_seconds:g}"
+        )
+    low, high = RATES
+    if not low <= options.sample_rate <= high:
+        raise InputError(f"sample_rate={options.sample_rate} Hz is not in {low} to {high}")
+    return options
+
+
+class Recording(NamedTuple):
+    """One input: its name in errors and results, and its 16 kHz blocks [n], as often as asked."""
+
+    name: str
+    blocks: Callable[[], Iterator[np.ndarray]]
+
+
+class _Short(NamedTuple):
+    name: str
+    waveform: np.ndarray
+
+
+def recordings(inputs, sample_rate: int = SAMPLE_RATE) -> list[Recording]:
+    """One path or array, or many; InputError names what is neither or is no mono or multichannel
+    sound, and paths that are not files."""
+    from w2v2_jax.data.audio import audio_blocks
+
+    single = isinstance(inputs, (str, Path, np.ndarray))
+    found = []
+    for number, item in enumerate([inputs] if single else list(inputs)):
+        if isinstance(item, (str, Path)):
+            if not Path(item).is_file():
+                raise InputError(f"{item}: no such file")
+            blocks = lambda item=item: audio_blocks(item)  # noqa: E731
+            found.append(Recording(str(item), blocks))
+            continue
+        name, array = f"array {number}", np.asarray(item)
+        channels_last = array.ndim == 2 and array.shape[1] <= array.shape[0]
+        if array.dtype.kind not in "fi" or not (array.ndim == 1 or channels_last):
+            raise InputError(
+                f"{name}: {array.dtype} {list(array.shape)} is no sound; give samples [S] or "
+                "[S, channels], floats in -1 to 1 or 16-bit integers"
+            )
+        blocks = lambda a=array, n=name: audio_blocks(a, rate=sample_rate, name=n)  # noqa: E731
+        found.append(Recording(name, blocks))
+    return found
+
+
+def read_whole(recording: Recording) -> np.ndarray | None:
+    """[S] samples of a recording, or None where it is longer than WHOLE_SECONDS."""
+    pieces, count = [], 0
+    for block in recording.blocks():
+        pieces.append(block)
+        count += len(block)
+        if count > WHOLE_SECONDS * SAMPLE_RATE:
+            return None
+    return np.concatenate([*pieces, np.zeros(0, np.float32)])
+
+
+def transcribe(model: Model, inputs, options: Options) -> Iterator[Result]:
+    """Results in the order of the inputs, given out as they are ready."""
+    if model.description.vocabulary is None:
+        raise InputError(f"{model.path} has no vocabulary; a fine-tuned checkpoint is needed")
+    waiting: list[_Short] = []
+    held = 0
+    for recording in recordings(inputs, options.sample_rate):
+        waveform = None if options.vad else read_whole(recording)
+        if waveform is None:
+            yield from _short(model, waiting, options)
+            waiting, held = [], 0
+            yield transcribe_long(model, recording, options)
+            continue
+        _check_length(model, recording.name, len(waveform))
+        waiting.append(_Short(recording.name, waveform))
+        held += len(waveform)
+        if held > GROUP_SECONDS * SAMPLE_RATE:
+            yield from _short(model, waiting, options)
+            waiting, held = [], 0
+    yield from _short(model, waiting, options)
+
+
+def _check_length(model: Model, name: str, samples: int) -> None:
+    if frame_counts(samples, model.description.model.conv_layers) < 1:
+        raise InputError(f"{name}: {samples} samples are too short for one frame")
+
+
+def _short(model: Model, group: list[_Short], options: Options) -> Iterator[Result]:
+    results: list[Result | None] = [None] * len(group)
+    waveforms = [short.waveform for short in group]
+    for i, logits in model.batched_logits(waveforms, batch_seconds=options.batch_seconds):
+        duration = len(waveforms[i]) / SAMPLE_RATE
+        reading = decode(model, [logits], options)
+        results[i] = joined(group[i].name, [(0.0, reading)], duration)
+        _tell(options, duration)
+    yield from results
+
+
+def transcribe_long(model: Model, recording: Recording, options: Options) -> Result:
+    """One recording of any length, in chunks or (with vad) in stretches of speech."""
+    count = 0
+
+    def blocks():
+        nonlocal count
+        count = 0
+        for block in recording.blocks():
+            count += len(block)
+            yield block
+
+    if options.vad:
+        pieces = list(_speech(model, blocks(), options))
+    else:
+        pieces = [(0.0, decode(model, _told(model, blocks, options), options))]
+    if count == 0:
+        raise InputError(f"{recording.name}: no samples")
+    return joined(recording.name, pieces, count / SAMPLE_RATE)
+
+
+def _speech(model: Model, blocks, options: Options) -> Iterator[tuple[float, Reading]]:
+    """(start in seconds, what was said) of stretches of speech, each an utterance of its own,
+    and normalised as one."""
+    stretches = vad.stretches(blocks, vad.silero())
+    while group := list(itertools.islice(stretches, 64)):
+        found: dict[int, Reading] = {}
+        waveforms = [stretch.samples for stretch in group]
+        for i, logits in model.batched_logits(waveforms, batch_seconds=options.batch_seconds):
+            found[i] = decode(model, [logits], options)
+            _tell(options, len(waveforms[i]) / SAMPLE_RATE)
+        yield from ((group[i].start / SAMPLE_RATE, found[i]) for i in range(len(group)))
+
+
+def decode(model: Model, pieces: Iterable[np.ndarray], options: Options) -> Reading:
+    """What logits [t, C] say that come in pieces; greedy keeps two numbers a frame of them."""
+    symbols = model.description.vocabulary.symbols
+    seconds = model.description.model.stride / SAMPLE_RATE
+    words = None
+    if options.decoder is None:
+        choices = [greedy.frame_choices(piece) for piece in pieces]
+        path, probability = (np.concatenate(parts) for parts in zip(*choices, strict=True))
+    else:
+        logits = np.concatenate(list(pieces))
+        best = options.decoder(logits)[0]
+        words, path = list(best.words), np.asarray(best.tokens)
+        probability = greedy.path_probability(path, logits)
+    alignment = greedy.collapse(path, probability)
+    if words is None:
+        words = greedy.words(alignment, symbols, seconds_per_frame=seconds)
+    return Reading(words, greedy.characters(alignment, symbols, seconds_per_frame=seconds))
+
+
+def _told(model: Model, blocks, options: Options) -> Iterator[np.ndarray]:
+    """Stitched logits of a recording, with its progress."""
+    pieces = model.stitched_logits(
+        blocks, chunk_seconds=options.chunk_seconds, context_seconds=options.context_seconds,
+        batch_seconds=options.batch_seconds,
+    )  # fmt: skip
+    for piece in pieces:
+        yield piece
+        _tell(options, len(piece) * model.description.model.stride / SAMPLE_RATE)
+
+
+def _tell(options: Options, seconds: float) -> None:
+    if options.progress is not None:
+        options.progress(seconds)
+
+
+def align(model: Model, source, lines, options: Options, *, where: str = "text") -> list[Line]:
+    """The lines of a transcript over one recording, a path or an array; see `align_lines`."""
+    if model.description.vocabulary is None:
+        raise InputError(f"{model.path} has no vocabulary; a fine-tuned checkpoint is needed")
+    encode_lines(lines, model.description.vocabulary, where=where)  # before the network runs
+    (recording,) = recordings(source, options.sample_rate)
+    waveform = read_whole(recording)
+    if waveform is not None:
+        _check_length(model, recording.name, len(waveform))
+        batches = model.batched_logits([waveform], batch_seconds=options.batch_seconds)
+        logits = next(iter(batches))[1]
+    else:
+        logits = np.concatenate(list(_told(model, recording.blocks, options)))
+    return align_lines(
+        logits, lines, model.description.vocabulary, where=where,
+        seconds_per_frame=model.description.model.stride / SAMPLE_RATE,
+    )  # fmt: skip

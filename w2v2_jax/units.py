@@ -1,0 +1,111 @@
+"""Command line: how a pretraining checkpoint uses its units, and what they say about phones.
+
+python -m w2v2_jax.units --checkpoint DIR --data DIR[:split] --json OUT [--phones FILE.tsv|DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from w2v2_jax import unit_analysis
+from w2v2_jax.data.store import Corpus, open_corpus
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.inference import Model, load
+from w2v2_jax.long_audio import make_grid
+from w2v2_jax.phone_labels import read_labels
+from w2v2_jax.phones import PHONE_SETS
+
+SAMPLE_RATE = 16000
+CHUNK = 1024  # utterances whose audio is held at once
+
+
+def corpus_frames(
+    model: Model, corpus: Corpus, apply, *, batch_seconds: float
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(index, [T, ...]) of every utterance, of a method of the model, in an order of its own."""
+    for first in range(0, len(corpus), CHUNK):
+        indices = range(first, min(first + CHUNK, len(corpus)))
+        waveforms = [
+            corpus.read(i, 0, int(corpus.num_samples[i])).astype(np.float32) / 32768
+            for i in indices
+        ]
+        for offset, found in model.batched(apply, waveforms, batch_seconds=batch_seconds):
+            yield first + offset, found
+
+
+def labelled(
+    units: dict[int, np.ndarray], corpus: Corpus, where: Path, phone_set: str, model: Model
+) -> tuple[np.ndarray, list[str]]:
+    """Units [N, G] and phones [N] of all frames that have one."""
+    grid = make_grid(model.description.model.conv_layers, chunk_samples=10**6, context_samples=0)
+    segments = read_labels(where, [corpus.id(i) for i in range(len(corpus))])
+    fold = PHONE_SETS[phone_set][0]
+    kept, phones = [], []
+    for i, found in units.items():
+        spoken = segments.get(corpus.id(i), [])
+        folded = [(a, b, *fold([label])) for a, b, label in spoken]
+        labels = unit_analysis.frame_labels(
+            [s for s in folded if len(s) == 3], len(found),
+            stride=grid.stride / SAMPLE_RATE, field=grid.field / SAMPLE_RATE,
+        )  # fmt: skip
+        known = [t for t, label in enumerate(labels) if label is not None]
+        kept.append(found[known])
+        phones += [labels[t] for t in known]
+    return np.concatenate(kept), phones
+
+
+def report(units: np.ndarray, phones: list[str]) -> dict:
+    """Agreement of each codebook, and of all together, with the phones."""
+    names, numbers = np.unique(phones, return_inverse=True)
+    books = [unit_analysis.agreement(column, numbers)._asdict() for column in units.T]
+    together = unit_analysis.agreement(unit_analysis.combined(units), numbers)._asdict()
+    return {"phones": names.tolist(), "codebooks": books, "together": together}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="w2v2 units", description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", required=True, help="a pretraining workdir or step")
+    parser.add_argument("--data", required=True, metavar="DIR[:split]")
+    parser.add_argument("--json", required=True, type=Path, metavar="OUT")
+    parser.add_argument("--phones", type=Path, metavar="FILE.tsv|DIR", help="labels with times")
+    parser.add_argument("--phone-set", default="as-is", choices=sorted(PHONE_SETS))
+    parser.add_argument("--batch-seconds", type=float, default=60.0)
+    arguments = parser.parse_args(argv)
+    corpus = open_corpus(arguments.data)
+    if arguments.phones is not None and not arguments.phones.exists():
+        raise InputError(f"--phones {arguments.phones}: no such file or folder")
+    model = load(arguments.checkpoint)
+    frames = corpus_frames(model, corpus, model.units, batch_seconds=arguments.batch_seconds)
+    units = dict(frames)
+    every = np.concatenate(list(units.values()))
+    result = {
+        "checkpoint": str(model.path), "data": arguments.data,
+        "usage": unit_analysis.usage(every, entries=model.description.model.entries),
+    }  # fmt: skip
+    for number, book in enumerate(result["usage"]["codebooks"], 1):
+        print(f"codebook {number}: {book['used']} of {book['of']} entries used, perplexity "
+              f"{book['perplexity']:.1f}")  # fmt: skip
+    print(f"{result['usage']['combinations']} combinations in {len(every)} frames")
+    if arguments.phones is not None:
+        kept, phones = labelled(units, corpus, arguments.phones, arguments.phone_set, model)
+        result["agreement"] = report(kept, phones)
+        together = result["agreement"]["together"]
+        print(
+            f"with {len(result['agreement']['phones'])} phones over {len(phones)} frames: "
+            f"information {together['information']:.3f} of {together['phone_entropy']:.3f} bits "
+            f"(PNMI {together['pnmi']:.3f}, {together['pnmi_shuffled']:.3f} by chance), phone "
+            f"purity {together['phone_purity']:.3f}, unit purity {together['unit_purity']:.3f}"
+        )
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    print(f"wrote {arguments.json}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
