@@ -176,5 +176,5 @@ def test_two_hours_take_little_more_memory_than_a_minute(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     duration, growth = map(float, done.stdout.split())
-    assert duration == 7200
+    assert duration == pytest.approx(7200, abs=0.01)
     assert growth < 150  # MiB; the samples alone are 439
