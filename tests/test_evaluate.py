@@ -6,14 +6,15 @@ import re
 import numpy as np
 import pytest
 
-from w2v2_jax import bench_long, compare, evaluate, evaluation_page
+from w2v2_jax import bench_long, compare, evaluate
 from w2v2_jax.data.store import CorpusWriter, Entry, open_corpus
 from w2v2_jax.decode.greedy import Word
 from w2v2_jax.errors import run_command
+from w2v2_jax.evaluation import page as evaluation_page
 from w2v2_jax.inference import Model
-from w2v2_jax.long_audio import chunks, make_grid
-from w2v2_jax.recognise import make_options
-from w2v2_jax.transcript import Result
+from w2v2_jax.recognition.long_audio import chunks, make_grid
+from w2v2_jax.recognition.recognise import make_options
+from w2v2_jax.recognition.transcript import Result
 
 TEXTS = ("AB CA", "B A", "CAB CAB A", "A <b> & 'B'")
 

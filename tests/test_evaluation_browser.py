@@ -10,9 +10,9 @@ import time
 import numpy as np
 import pytest
 
-from w2v2_jax import evaluation_page
 from w2v2_jax.evaluate import report
-from w2v2_jax.scoring import score
+from w2v2_jax.evaluation import page as evaluation_page
+from w2v2_jax.evaluation.scoring import score
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [

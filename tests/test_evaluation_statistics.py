@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from w2v2_jax import error_analysis
-from w2v2_jax.error_analysis import Scored
 from w2v2_jax.errors import InputError
-from w2v2_jax.phones import LEFT_OUT, TIMIT_39, fold_heard, fold_timit
-from w2v2_jax.scoring import ErrorCounts, bootstrap_interval, count_errors
-from w2v2_jax.significance import compare
+from w2v2_jax.evaluation import error_analysis
+from w2v2_jax.evaluation.error_analysis import Scored
+from w2v2_jax.evaluation.phones import LEFT_OUT, TIMIT_39, fold_heard, fold_timit
+from w2v2_jax.evaluation.scoring import ErrorCounts, bootstrap_interval, count_errors
+from w2v2_jax.evaluation.significance import compare
 
 SYSTEMS = 200
 # Of 200 intervals that cover with probability .95, fewer than 182 or all 200 come once in 200.

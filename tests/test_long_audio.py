@@ -13,8 +13,8 @@ from interop_cases import LAYER_NORM, VOCABULARY, random_checkpoint
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.inference import Model
-from w2v2_jax.long_audio import chunks, make_grid, measure, stitched
 from w2v2_jax.models.feature_extractor import frame_counts
+from w2v2_jax.recognition.long_audio import chunks, make_grid, measure, stitched
 
 LAYERS = ((8, 10, 5), (8, 3, 2), (8, 2, 2))  # a frame sees 30 samples, the next one 20 later
 

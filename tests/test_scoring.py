@@ -8,7 +8,14 @@ import time
 import numpy as np
 import pytest
 
-from w2v2_jax.scoring import ErrorCounts, align, bootstrap_interval, count_errors, score, total
+from w2v2_jax.evaluation.scoring import (
+    ErrorCounts,
+    align,
+    bootstrap_interval,
+    count_errors,
+    score,
+    total,
+)
 
 
 def brute_force_distance(a: str, b: str) -> int:

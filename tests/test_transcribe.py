@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from w2v2_jax import align, recognise, transcribe, transcript_formats, vad
+from w2v2_jax import align, transcribe
 from w2v2_jax.decode.greedy import Character, Word, frame_choices
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import Model
-from w2v2_jax.transcript import Result
+from w2v2_jax.recognition import recognise, transcript_formats, vad
+from w2v2_jax.recognition.transcript import Result
 
 RESULT = Result(
     "a b/talk 1.wav",

@@ -10,9 +10,9 @@ from test_evaluate import write_split
 from w2v2_jax import extract, units
 from w2v2_jax.data.store import open_corpus
 from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.evaluation.phone_labels import read_labels
+from w2v2_jax.evaluation.unit_analysis import agreement, combined, entropy, frame_labels, usage
 from w2v2_jax.inference import Model
-from w2v2_jax.phone_labels import read_labels
-from w2v2_jax.unit_analysis import agreement, combined, entropy, frame_labels, usage
 
 
 def test_units_that_are_the_phones_know_all_of_them():

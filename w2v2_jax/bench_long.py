@@ -23,11 +23,11 @@ import numpy as np
 from w2v2_jax.data.store import Corpus, open_corpus
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluate import transcripts
+from w2v2_jax.evaluation.scoring import count_errors, total
 from w2v2_jax.inference import Model, load
-from w2v2_jax.long_audio import make_grid
-from w2v2_jax.recognise import Options, Recording, make_options, transcribe_long
-from w2v2_jax.scoring import count_errors, total
-from w2v2_jax.transcript import Result
+from w2v2_jax.recognition.long_audio import make_grid
+from w2v2_jax.recognition.recognise import Options, Recording, make_options, transcribe_long
+from w2v2_jax.recognition.transcript import Result
 
 SAMPLE_RATE = 16000
 PAUSE = 8000  # samples between two utterances

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.scoring import ErrorCounts, count_errors
-from w2v2_jax.significance import Comparison, compare
+from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors
+from w2v2_jax.evaluation.significance import Comparison, compare
 
 
 def read_splits(path: Path) -> list[dict[str, Any]]:

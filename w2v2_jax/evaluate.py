@@ -15,17 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from w2v2_jax import error_analysis, evaluation_page
 from w2v2_jax.data.store import Corpus, open_corpus
 from w2v2_jax.decode import options
 from w2v2_jax.decode.greedy_decoder import GreedyDecoder
 from w2v2_jax.decode.hypothesis import Decoder
 from w2v2_jax.decode.many import decode_many
-from w2v2_jax.error_analysis import Scored
 from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.evaluation import error_analysis
+from w2v2_jax.evaluation import page as evaluation_page
+from w2v2_jax.evaluation.error_analysis import Scored
+from w2v2_jax.evaluation.phones import PHONE_SETS
+from w2v2_jax.evaluation.scoring import Scores, bootstrap_interval, count_errors, score, total
 from w2v2_jax.inference import Model, load
-from w2v2_jax.phones import PHONE_SETS
-from w2v2_jax.scoring import Scores, bootstrap_interval, count_errors, score, total
 
 CHUNK = 4096  # utterances whose audio is held at once
 SAMPLE_RATE = 16000

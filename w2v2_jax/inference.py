@@ -13,14 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from w2v2_jax import checkpoint, long_audio, recognise
+from w2v2_jax import checkpoint
 from w2v2_jax.checkpoint import Description, Loaded
 from w2v2_jax.decode.lines import Line
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.feature_extractor import frame_counts
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC, Wav2Vec2ForPretraining
 from w2v2_jax.paths import AnyPath, is_remote, to_path
-from w2v2_jax.transcript import Result
+from w2v2_jax.recognition import long_audio, recognise
+from w2v2_jax.recognition.transcript import Result
 
 SAMPLE_RATE = 16000
 EPSILON = 1e-5

@@ -23,7 +23,7 @@ from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.greedy_decoder import GreedyDecoder
 from w2v2_jax.decode.make import Settings, make, save_settings
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.scoring import ErrorCounts, count_errors, total
+from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors, total
 
 SLICE = 16  # utterances handed to a process at once
 

@@ -11,13 +11,13 @@ import json
 import sys
 from pathlib import Path
 
-from w2v2_jax import transcript_files
 from w2v2_jax.decode import options
 from w2v2_jax.decode.greedy_decoder import GreedyDecoder
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import SAMPLE_RATE, load
 from w2v2_jax.progress import audio_bar, total_seconds
-from w2v2_jax.recognise import (
+from w2v2_jax.recognition import transcript_files
+from w2v2_jax.recognition.recognise import (
     CHUNK_SECONDS,
     CONTEXT_SECONDS,
     WHOLE_SECONDS,

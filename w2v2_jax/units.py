@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from w2v2_jax import unit_analysis
 from w2v2_jax.data.store import Corpus, open_corpus
 from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.evaluation import unit_analysis
+from w2v2_jax.evaluation.phone_labels import read_labels
+from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.inference import Model, load
-from w2v2_jax.long_audio import make_grid
-from w2v2_jax.phone_labels import read_labels
-from w2v2_jax.phones import PHONE_SETS
+from w2v2_jax.recognition.long_audio import make_grid
 
 SAMPLE_RATE = 16000
 CHUNK = 1024  # utterances whose audio is held at once

@@ -12,8 +12,8 @@ from w2v2_jax.data.feed import Feed
 from w2v2_jax.data.pipeline import host_rows
 from w2v2_jax.data.vocabulary import Vocabulary
 from w2v2_jax.decode.greedy import greedy, text
+from w2v2_jax.evaluation.scoring import score
 from w2v2_jax.metrics import compute, merge
-from w2v2_jax.scoring import score
 
 
 def hypotheses(logits, counts, vocabulary: Vocabulary) -> list[str]:

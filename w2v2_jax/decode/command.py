@@ -13,7 +13,7 @@ from w2v2_jax.decode import options
 from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.hypothesis import Hypothesis
 from w2v2_jax.decode.many import decode_many
-from w2v2_jax.scoring import score
+from w2v2_jax.evaluation.scoring import score
 
 
 def _row(hypothesis: Hypothesis) -> dict:

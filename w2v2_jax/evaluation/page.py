@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from w2v2_jax.scoring import align
-from w2v2_jax.svg import bars
+from w2v2_jax.evaluation.scoring import align
+from w2v2_jax.evaluation.svg import bars
 
 SAMPLE_RATE = 16000
 LONGEST_PLAYED = 120  # seconds of one utterance

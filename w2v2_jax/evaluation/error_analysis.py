@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from w2v2_jax.scoring import ErrorCounts, align, bootstrap_interval, total
+from w2v2_jax.evaluation.scoring import ErrorCounts, align, bootstrap_interval, total
 
 LENGTH_EDGES = (0, 2, 4, 6, 8, 10, 15, 20, 30)  # seconds; the last bin is open
 MOST = 30  # confusions of a kind that are listed

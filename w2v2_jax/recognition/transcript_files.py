@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.transcript import Result
-from w2v2_jax.transcript_formats import FORMATS
+from w2v2_jax.recognition.transcript import Result
+from w2v2_jax.recognition.transcript_formats import FORMATS
 
 
 def read_formats(names: str) -> list[str]:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from w2v2_jax import vad
 from w2v2_jax.decode import greedy
 from w2v2_jax.decode.lines import Line, align_lines, encode_lines
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.feature_extractor import frame_counts
-from w2v2_jax.transcript import Reading, Result, joined
+from w2v2_jax.recognition import vad
+from w2v2_jax.recognition.transcript import Reading, Result, joined
 
 if TYPE_CHECKING:
     from w2v2_jax.inference import Model

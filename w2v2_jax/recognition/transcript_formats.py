@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from w2v2_jax.decode.greedy import Word
-from w2v2_jax.transcript import Result
+from w2v2_jax.recognition.transcript import Result
 
 CUE_SECONDS = 6.0  # a subtitle's longest stay
 CUE_PAUSE = 0.6  # a pause that ends a subtitle

@@ -13,7 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from w2v2_jax.scoring import ErrorCounts, percentile_interval, rates, resampled_sums, total
+from w2v2_jax.evaluation.scoring import (
+    ErrorCounts,
+    percentile_interval,
+    rates,
+    resampled_sums,
+    total,
+)
 
 PERMUTATIONS = 9999
 DRAWN_AT_ONCE = 2**20  # signs

@@ -1,0 +1,1 @@
+"""Error rates with intervals, what went wrong where, and what the units of a model mean."""

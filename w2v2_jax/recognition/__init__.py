@@ -1,0 +1,1 @@
+"""From recordings of any length to transcripts with times, in the formats others read."""
