@@ -122,6 +122,8 @@ def test_the_audios_end_may_end_a_word():
     assert plain.text != "AB" and ended(logits)[0].text == "AB"
     assert [(w.word, w.start, w.end) for w in ended(logits)[0].words] == [("AB", 0.0, 0.04)]
     assert ended(logits)[0].tokens.tolist() == [2, 3]
+    spoken = log_softmax(logits)[[0, 1], [2, 3]].sum()  # the frame that is added costs nothing
+    assert ended(logits)[0].score == pytest.approx(spoken + WIDE.word_score)
 
 
 def cases(count, seed=0):

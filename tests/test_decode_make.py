@@ -190,3 +190,32 @@ def test_saved_logits_that_are_not_whole_or_would_be_overwritten_are_refused(tmp
     (tmp_path / "logits" / emissions.DESCRIPTION).unlink()
     assert run_command(command.main, ["--logits", str(tmp_path / "logits")]) == 2
     assert "no saved logits (`w2v2 emit` makes them)" in capsys.readouterr().err
+
+
+class Shuffled:
+    """A model that hands out logits by length, and the corpus whose audio is each row's number."""
+
+    texts = ("ABC", "A", "DE FAB", "B")
+    num_samples = np.array([4, 2, 6, 3])
+
+    def __len__(self):
+        return len(self.texts)
+
+    def read(self, number, start, length):
+        return np.full(length, number, np.int16)
+
+    def batched_logits(self, waveforms, *, batch_seconds):
+        rng = np.random.default_rng(0)
+        for n in sorted(range(len(waveforms)), key=lambda n: len(waveforms[n])):
+            number = round(float(waveforms[n][0]) * 32768)
+            yield n, logits_of(self.texts[number], rng, noise=0.0)
+
+
+def test_evaluation_brings_transcripts_into_the_corpus_order(monkeypatch):
+    from w2v2_jax import evaluate
+
+    monkeypatch.setattr(evaluate, "CHUNK", 3)
+    both = Shuffled()
+    decoder = make(settings({}), VOCABULARY)
+    found = evaluate.transcripts(both, both, batch_seconds=1.0, decoder=decoder)
+    assert found == list(Shuffled.texts)

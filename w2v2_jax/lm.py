@@ -25,10 +25,8 @@ ESTIMATORS = ("auto", "lmplz", "own")
 
 
 def rows_in(memory_gib: float, *, order: int) -> int:
-    """Words sorted at once: their windows, keys, a sort order and copies of the keys.
-
-    Measured: about 16 bytes a word and order, and 100 more.
-    """
+    """Words sorted at once. Reckoned on the safe side: 16 bytes a word and order for the windows
+    and their copies, 100 for keys, sort order and counts."""
     return max(1000, int(memory_gib * 2**30 / (16 * order + 100)))
 
 
