@@ -175,6 +175,9 @@ def run(
             hosts.say(f"resuming {workdir} at step {first}")
         if first >= config.steps:
             return Outcome(state, False)
+        # JAX stops all hosts at the call after the last one it saw: a notice that comes while the
+        # first step compiles has to find this one, or its step is never met.
+        preemption.reached(first)
         mine = partition.host_rows(experiment.mesh)
         batches = train.batches(first, config.steps - first, **mine._asdict())
         with (
