@@ -51,7 +51,7 @@ def checkpoint_utils():
     return sys.modules["fairseq.checkpoint_utils"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def torchaudio_model():
     """torchaudio's module of models, without the package around it."""
     folder = Path(os.environ.get(TORCHAUDIO, ""))

@@ -8,8 +8,6 @@ CASES = (
     "layer_pre",
     pytest.param("group_pre_bias", marks=pytest.mark.slow),
     pytest.param("three_codebooks", marks=pytest.mark.slow),
-    pytest.param("large_ls", marks=pytest.mark.slow),
-    pytest.param("xls_r", marks=pytest.mark.slow),
 )
 
 
