@@ -23,6 +23,8 @@ while [ $# -gt 0 ]; do
   shift 2
 done
 data=data/quickstart
+# Both fine-tunings run the same programs: the second takes them from here.
+export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/xla}"
 out="${out:-runs/quickstart/seed$seed}"
 
 say() { printf '\n[%d:%02d] %s\n' $(((SECONDS - started) / 60)) $(((SECONDS - started) % 60)) "$*"; }

@@ -39,10 +39,13 @@ def here():
     return Target(jax.devices()[:1], 1, "cpu")
 
 
+compile_step = step.compile_step  # the command's tests put the outcome in its place
+
+
 @pytest.fixture(scope="module")
 def outcome(here):
     """The tiny pretraining step, compiled once for one CPU device with two microbatches."""
-    return step.compile_step(step.build(settings(), here, None), 4)
+    return compile_step(step.build(settings(), here, None), 4)
 
 
 def test_rows_make_microbatches_that_keep_the_recipes_batch(here):
@@ -52,6 +55,7 @@ def test_rows_make_microbatches_that_keep_the_recipes_batch(here):
     assert step.shape_of(read, 4, 4) == step.Shape(16, 1600, 1, 8)  # twice the recipe's
 
 
+@pytest.mark.slow
 def test_the_report_holds_what_the_command_promises(outcome, here):
     found = report.examine(outcome, here)
     state = outcome.built.abstract_state
@@ -69,6 +73,7 @@ def test_the_report_holds_what_the_command_promises(outcome, here):
     json.dumps(found)
 
 
+@pytest.mark.slow
 def test_on_a_known_chip_time_speed_and_days_follow(outcome, here, monkeypatch):
     chip = chips.Chip("cpu", chips.GIB, 1e9, 1e9, 1e9, 1e9, 0.0)
     monkeypatch.setattr(report, "chip_of", lambda kind: chip)
@@ -82,11 +87,11 @@ def test_on_a_known_chip_time_speed_and_days_follow(outcome, here, monkeypatch):
 
 
 @pytest.fixture
-def command(outcome, monkeypatch, tmp_path):
+def command(request, monkeypatch, tmp_path):
     """Runs the command on the tiny recipe with the step compiled above."""
     config = tmp_path / "tiny.py"
     config.write_text(f"def get_config(arg):\n    return {settings()!r}\n")
-    monkeypatch.setattr(step, "compile_step", lambda built, rows: outcome)
+    monkeypatch.setattr(step, "compile_step", lambda *_: request.getfixturevalue("outcome"))
     monkeypatch.setattr(topology.jax, "devices", lambda *kind: jax.local_devices()[:1])
     out = tmp_path / "out" / "report.json"
 
@@ -97,6 +102,7 @@ def command(outcome, monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_report_and_prints_the_verdict(command, capsys):
     status, out = command("--rows", "4", "--config.train.steps=7")
     written = json.loads(out.read_text())
@@ -105,6 +111,7 @@ def test_the_command_writes_the_report_and_prints_the_verdict(command, capsys):
     assert "fits" in shown and f"wrote {out}" in shown
 
 
+@pytest.mark.slow
 def test_a_step_that_does_not_fit_says_so_writes_its_report_and_exits_2(
     command, capsys, monkeypatch
 ):
@@ -124,6 +131,7 @@ def test_the_compilers_refusal_is_read():
     assert step.memory_shortage("INVALID_ARGUMENT: something else") is None
 
 
+@pytest.mark.slow
 def test_a_refused_compilation_does_not_fit_and_suggests(outcome, here):
     built = outcome.built
     refused = outcome._replace(compiled=None, needed=30 * 2**30, capacity=15 * 2**30)

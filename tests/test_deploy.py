@@ -93,6 +93,7 @@ def check_stablehlo(loaded, folder, lengths):
         assert difference(loaded, lambda w, n: call(weights, w, n), samples) < DIFFERENCE
 
 
+@pytest.mark.slow
 def test_one_stablehlo_program_gives_our_logits_at_any_length(tiny, tmp_path):
     check_stablehlo(checkpoint(tiny, "group_post"), tmp_path / "out", LENGTHS)
     files = {file.name for file in (tmp_path / "out").iterdir()}
@@ -203,7 +204,10 @@ def test_a_pretraining_checkpoint_is_refused_and_nothing_written(tiny, tmp_path,
     [
         (["--to", "stablehlo", "--int8"], "--int8 goes with --to onnx"),
         (["--to", "onnx"], "pip install onnx"),
-        (["--to", "tflite"], "use one of hf, safetensors, onnx, stablehlo, savedmodel"),
+        (
+            ["--to", "tflite"],
+            "use one of hf, fairseq, torchaudio, safetensors, onnx, stablehlo, savedmodel",
+        ),
     ],
 )
 def test_what_cannot_be_exported_is_one_line_and_status_2(

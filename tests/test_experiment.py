@@ -125,6 +125,7 @@ def test_the_resolved_configuration_is_json(tmp_path):
     assert json.loads(json.dumps(config, default=list))["train"]["steps"] == 4
 
 
+@pytest.mark.slow
 def test_number_of_compilations_is_the_number_of_shapes():
     import numpy as np
 

@@ -28,10 +28,10 @@ def theirs(shapes) -> dict[str, list]:
     kinds: Counter = Counter()
     for path, shape in shapes.items():
         stacked = path.startswith(names.STACKED)
-        _, transform = names._row(path)
+        _, transform = names._row(path, names.HUGGING_FACE)
         leaf = jax.ShapeDtypeStruct(shape[1:] if stacked else shape, np.float32)
         parts = jax.eval_shape(transform.split, leaf)
-        for layer in names._their_names(path, shape):
+        for layer in names.layer_names(path, shape, names.HUGGING_FACE):
             for name, part in zip(layer, parts, strict=True):
                 kinds[re.sub(r"\.layers\.\d+\.", ".layers.{i}.", name), part.shape] += 1
     return {name: [count, list(shape)] for (name, shape), count in kinds.items()}

@@ -46,7 +46,8 @@ def prepared(tmp_path_factory):
 @pytest.fixture
 def bucket(prepared, monkeypatch):
     """gs://bucket with the prepared corpus under /corpus."""
-    monkeypatch.setenv("EPATH_USE_TF", "false")
+    # etils asks once a process whether TensorFlow is there; another test may have been first.
+    monkeypatch.setattr("etils.epath.gpath._is_tf_installed", lambda: False)
     for name in ("gcs", "gs"):
         fsspec.register_implementation(name, Bucket, clobber=True)
     root = paths.to_path("gs://bucket")
