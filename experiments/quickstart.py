@@ -11,28 +11,36 @@ Run: bash launch/quickstart.sh does all of it. One step alone, with R=runs/mine:
     without --config.init_from the same recipe starts from scratch: same labels, same updates.
     `:pretrain,gpu` and `:finetune,gpu` are the larger preset; `,smoke` is toy size.
 
-Hardware and time: 2 CPU cores (AMD EPYC, AVX-512), 19.4 min from nothing, installs included: 1.5 to
-the first update, 8.0 pretraining at 85 audio-s/s, 4.5 each fine-tuning.
+Hardware and time: 2 CPU cores (AMD EPYC, AVX-512), 20.5 min from nothing, installs included: 1.4 to
+the start, 8.5 pretraining at 84 audio-s/s, 5.2 and 4.7 fine-tuning, 0.7 the rest.
 
 Expected: contrastive accuracy on validation at least 10 times chance (1/101), code perplexity above
 50 of 640, and a lower character error rate (CER) from the pretrained encoder than from scratch.
-Got (2026-11-23, CPU, seed 1):
-    (labels: the 12 of 16 min that are in clips of at most 16 s)
-    accuracy .165 (16.7 times chance), code perplexity 63.0 after 1500 updates;
-    test CER 68.7 % from scratch, 76.9 % from the pretrained encoder, 700 updates each. The
-    pretrained encoder is *worse*: the third expectation is not met. Its context vectors have an
-    effective rank of 4 of 192 (mean cosine .84; the residual stream grows from 2 to 16 RMS).
-    With --config.model.norm_order=post and --config.schedule.peak=0.001 in pretraining: accuracy
-    .119, perplexity 75.5, effective rank 7 (cosine .50); then, scratch against pretrained, both
-    post-LN: validation CTC loss 111.8 / 99.6, test WER 100.0 / 97.5 %, test CER 73.3 / 74.7 %.
-    Seeds 2 and 3, `,gpu`: not run.
-Tried and worse for pretraining (same audio, first 100 to 700 updates): feature penalty 10 or
-GroupNorm extractor, stuck at chance; diversity weight .02 to .05, perplexity below 50; targets at
-the full rate, stuck or collapsed to 2 codes. Fine-tuning at 3e-4 or 3e-3 was no better.
+Got (2026-11-24, CPU; labels: the 12 of 16 min that are in clips of at most 16 s):
+    seed   accuracy (x chance)   perplexity   test CER scratch, pretrained   test WER
+    1      .170 (17.1)           175.5        62.6, 58.8 %                   100.2, 95.0 %
+    2      .234 (23.6)           148.7        68.5, 54.5 %                   100.5, 95.1 %
+    3      .131 (13.2)           234.0        60.5, 57.3 %                   102.0, 96.7 %
+    `,gpu`: not run.
+Before (2026-11-23 and 24, seed 1 unless said), each worse:
+    rows that join several voices, pre-LN, spans of 10, diversity weight .1, quantizer and features
+    at .05 and .2 of a rate of 2e-3: accuracy .165, perplexity 63, but test CER 76.9 % from the
+    pretrained encoder against 68.7 % from scratch (700 updates of 16 s). The context collapses to
+    an effective rank of 4 of 192. The same post-LN at 1e-3: rank 7, 74.7 against 73.3 %.
+    One voice a row, post-LN, spans of 10, weight .1: accuracy .10, perplexity 88 after 900 updates,
+    features of rank 21 (random ones: 42), CTC slower to start from it than from scratch.
+    Spans of 5 and features at the full rate with weight .1: 17 codes, rank 6; weight 1: 221 codes,
+    rank 71, but accuracy .03 after 350 updates, and CTC as from scratch.
+    Weight .3 over groups of 4 rows: accuracy .30, perplexity 48; the CTC that starts from it was at
+    55.8 % on validation after 1000 of 2000 updates, from scratch at 61.8 %.
+    Weight .5 over groups of 4 rows (seed 2): accuracy .05 after 400 updates.
+    Feature penalty 10 or the GroupNorm extractor: at chance (100 to 700 updates). Masks in
+    fine-tuning: slower to start (validation loss 121 against 110 after 250 updates).
 
-Differences from the paper: 2 M parameters; diversity weight as in the paper but no feature penalty,
-no dropout; quantizer and features at a twentieth and a fifth of the rate; temperature down to .5 in
-1400 updates; no masks in fine-tuning; the whole network is fine-tuned, feature encoder included.
+Differences from the paper: 2 M parameters; spans of 100 ms instead of 200; diversity weight .4 over
+8 rows of 3 s; no feature penalty, no dropout; quantizer at a twentieth of the rate; temperature
+down to .5 in 1400 updates; no masks in fine-tuning; the whole network is fine-tuned, feature encoder
+included.
 """
 
 from __future__ import annotations

@@ -43,4 +43,4 @@ install decode flashlight-text==0.0.7 ufal.kenlm==26.4.1 optuna==5.0.0
 install aot "jax[tpu]==0.10.2"
 ruff check .
 ruff format --check .
-python -m pytest -n 2 -m "$marks" "$@"
+python -m pytest -n 2 --dist loadfile -m "$marks" "$@" # a file's tests share what they compile
