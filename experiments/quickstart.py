@@ -39,7 +39,8 @@ Before (2026-11-23 and 24, seed 1 unless said), each worse:
 
 Differences from the paper: 2 M parameters; spans of 100 ms instead of 200; diversity weight .4 over
 8 rows of 3 s; no feature penalty, no dropout; quantizer at a twentieth of the rate; temperature
-down to .5 in 1400 updates; no masks in fine-tuning; the whole network is fine-tuned, feature encoder
+down to .5 in 1400 updates; no masks in fine-tuning; the whole network is fine-tuned, feature
+    encoder
 included.
 """
 
