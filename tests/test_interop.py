@@ -225,6 +225,7 @@ def test_commands_print_what_matched_and_what_they_wrote(folder, tmp_path, capsy
     assert_same(checkpoint.load(tmp_path / "again").params, checkpoint.load(native).params)
 
 
+@pytest.mark.slow
 def test_conversions_import_no_tensorflow_librosa_or_ml_collections():
     code = (
         "import sys, w2v2_jax.export, w2v2_jax.convert; "

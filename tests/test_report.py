@@ -145,6 +145,7 @@ def test_the_figure_without_units_omits_two_panels_and_says_so(inputs, capsys, t
     assert png_size(tmp_path / "out/report.png") == (1600, 800)
 
 
+@pytest.mark.slow
 def test_the_figure_with_units_is_1600_by_1200(inputs, capsys, tmp_path):
     inputs["--units"] = write_units(tmp_path / "units.npz")
     assert run(inputs) == 0

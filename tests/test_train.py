@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import soundfile
@@ -19,6 +20,22 @@ from w2v2_jax.errors import run_command
 ROOT = Path(__file__).parents[1]
 PRETRAIN = f"{ROOT}/experiments/quickstart.py:pretrain,smoke"
 FINETUNE = f"{ROOT}/experiments/quickstart.py:finetune,smoke"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs(tmp_path_factory):
+    """Runs of one recipe take their compiled steps from each other."""
+    from jax.experimental.compilation_cache import compilation_cache
+
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = [getattr(jax.config, name) for name in names]
+    for name, value in zip(names, (str(tmp_path_factory.mktemp("programs")), 0.5), strict=True):
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in zip(names, before, strict=True):
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +72,6 @@ def options(corpus: Path, workdir: Path, *more: str) -> list[str]:
 @pytest.fixture(autouse=True)
 def one_device(monkeypatch):
     """The suite has 8 fake devices; these runs use one, as a laptop would."""
-    import jax
 
     devices = jax.devices()[:1]
     monkeypatch.setattr(jax, "devices", lambda *a: devices)
@@ -73,7 +89,6 @@ def records(workdir: Path, split: str) -> list[dict]:
 @pytest.fixture(scope="session")
 def pretrained(corpus, tmp_path_factory):
     """A finished toy pretraining run."""
-    import jax
 
     workdir = tmp_path_factory.mktemp("runs") / "pretrain"
     with pytest.MonkeyPatch.context() as patch:
@@ -126,9 +141,12 @@ def test_a_run_compiles_once_a_bucket_and_once_an_evaluation_shape(pretrained):
 @pytest.mark.slow
 def test_the_compiler_sees_each_bucket_and_each_evaluation_shape_once(corpus, tmp_path, caplog):
     """Two training buckets and one of validation, by the compiler's own log."""
-    import jax
 
-    more = ("--config.data.bucket_seconds=(1.0,1.3)", "--config.train.steps=8")
+    more = (
+        "--config.data.mode=crop",  # joined clips would fill the largest bucket alone
+        "--config.data.bucket_seconds=(1.0,1.3)",
+        "--config.train.steps=8",
+    )
     with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
         train.main(["--config", PRETRAIN, *options(corpus, tmp_path / "run", *more)])
     shown = [r.getMessage() for r in caplog.records if r.getMessage().startswith("Compiling ")]
@@ -144,7 +162,7 @@ def test_running_a_finished_run_again_changes_nothing(corpus, pretrained):
 
 def test_fine_tuning_from_it_then_evaluating_and_transcribing(corpus, pretrained, tmp_path, capsys):
     workdir = tmp_path / "tuned"
-    more = (f"--config.init_from={pretrained}",)
+    more = (f"--config.init_from={pretrained}", "--config.data.bucket_seconds=(2.5,)")
     train.main(["--config", FINETUNE, *options(corpus, workdir, *more)])
     assert "fresh: head/bias, head/kernel" in capsys.readouterr().err
     assert {"cer", "wer", "blank_rate"} <= set(records(workdir, "valid")[-1])

@@ -12,9 +12,9 @@ from pathlib import Path
 from w2v2_jax.data.store import open_corpus
 from w2v2_jax.decode.emissions import DTYPES, Utterance, write
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.evaluate import corpus_logits
 from w2v2_jax.inference import SAMPLE_RATE, load
 from w2v2_jax.models.feature_extractor import frame_counts
+from w2v2_jax.recognition.corpus_frames import corpus_frames
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -42,7 +42,9 @@ def main(argv: list[str] | None = None) -> None:
             Utterance(
                 corpus.id(i), logits, vocabulary.normalise(references[i]) if references else None
             )
-            for i, logits in corpus_logits(model, corpus, batch_seconds=arguments.batch_seconds)
+            for i, logits in corpus_frames(
+                model, corpus, model.logits, batch_seconds=arguments.batch_seconds
+            )
         ),
         vocabulary=vocabulary,
         num_frames=frames,

@@ -27,23 +27,9 @@ from w2v2_jax.evaluation.error_analysis import Scored
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.evaluation.scoring import Scores, bootstrap_interval, count_errors, score, total
 from w2v2_jax.inference import Model, load
+from w2v2_jax.recognition.corpus_frames import corpus_frames
 
-CHUNK = 4096  # utterances whose audio is held at once
 SAMPLE_RATE = 16000
-
-
-def corpus_logits(
-    model: Model, corpus: Corpus, *, batch_seconds: float
-) -> Iterator[tuple[int, np.ndarray]]:
-    """(index, logits [T, C]) of every utterance of a corpus, in an order of its own."""
-    for first in range(0, len(corpus), CHUNK):
-        indices = range(first, min(first + CHUNK, len(corpus)))
-        waveforms = [
-            corpus.read(i, 0, int(corpus.num_samples[i])).astype(np.float32) / 32768
-            for i in indices
-        ]
-        for offset, logits in model.batched_logits(waveforms, batch_seconds=batch_seconds):
-            yield first + offset, logits
 
 
 def transcripts(
@@ -55,7 +41,9 @@ def transcripts(
     order: list[int] = []
 
     def noted() -> Iterator[np.ndarray]:
-        for index, logits in corpus_logits(model, corpus, batch_seconds=batch_seconds):
+        for index, logits in corpus_frames(
+            model, corpus, model.logits, batch_seconds=batch_seconds
+        ):
             order.append(index)
             yield logits
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,24 +18,10 @@ from w2v2_jax.evaluation import unit_analysis
 from w2v2_jax.evaluation.phone_labels import read_labels
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.inference import Model, load
+from w2v2_jax.recognition.corpus_frames import corpus_frames
 from w2v2_jax.recognition.long_audio import make_grid
 
 SAMPLE_RATE = 16000
-CHUNK = 1024  # utterances whose audio is held at once
-
-
-def corpus_frames(
-    model: Model, corpus: Corpus, apply, *, batch_seconds: float
-) -> Iterator[tuple[int, np.ndarray]]:
-    """(index, [T, ...]) of every utterance, of a method of the model, in an order of its own."""
-    for first in range(0, len(corpus), CHUNK):
-        indices = range(first, min(first + CHUNK, len(corpus)))
-        waveforms = [
-            corpus.read(i, 0, int(corpus.num_samples[i])).astype(np.float32) / 32768
-            for i in indices
-        ]
-        for offset, found in model.batched(apply, waveforms, batch_seconds=batch_seconds):
-            yield first + offset, found
 
 
 def labelled(

@@ -134,19 +134,26 @@ def boosted(model, bonuses: Mapping[int, float]):
     return Boosted()
 
 
-def with_lexicon(options, tree, model, *, symbols: Sequence[str], blank: int, unknown: int):
-    """flashlight's LexiconDecoder for CTC and a word model."""
-    library = _library()
-    settings = library.LexiconDecoderOptions(
+def _shared_settings(options, symbols: Sequence[str]) -> dict:
+    """What both searches are told."""
+    return dict(
         beam_size=options.beam,
         beam_size_token=options.beam_tokens or len(symbols),
         beam_threshold=options.beam_threshold,
         lm_weight=options.lm_weight,
-        word_score=options.word_score,
-        unk_score=options.unknown_score,
         sil_score=options.silence_score,
         log_add=options.log_add,
-        criterion_type=library.CriterionType.CTC,
+        criterion_type=_library().CriterionType.CTC,
+    )
+
+
+def with_lexicon(options, tree, model, *, symbols: Sequence[str], blank: int, unknown: int):
+    """flashlight's LexiconDecoder for CTC and a word model."""
+    library = _library()
+    settings = library.LexiconDecoderOptions(
+        word_score=options.word_score,
+        unk_score=options.unknown_score,
+        **_shared_settings(options, symbols),
     )
     boundary = list(symbols).index(BOUNDARY)
     return library.LexiconDecoder(settings, tree, model, boundary, blank, unknown, [], False)
@@ -155,15 +162,7 @@ def with_lexicon(options, tree, model, *, symbols: Sequence[str], blank: int, un
 def lexicon_free(options, model, *, symbols: Sequence[str], blank: int):
     """flashlight's LexiconFreeDecoder for CTC."""
     library = _library()
-    settings = library.LexiconFreeDecoderOptions(
-        beam_size=options.beam,
-        beam_size_token=options.beam_tokens or len(symbols),
-        beam_threshold=options.beam_threshold,
-        lm_weight=options.lm_weight,
-        sil_score=options.silence_score,
-        log_add=options.log_add,
-        criterion_type=library.CriterionType.CTC,
-    )
+    settings = library.LexiconFreeDecoderOptions(**_shared_settings(options, symbols))
     boundary = list(symbols).index(BOUNDARY)
     return library.LexiconFreeDecoder(settings, model, boundary, blank, [])
 
