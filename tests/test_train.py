@@ -29,7 +29,7 @@ def programs(tmp_path_factory):
 
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
     before = [getattr(jax.config, name) for name in names]
-    for name, value in zip(names, (str(tmp_path_factory.mktemp("programs")), 0.5), strict=True):
+    for name, value in zip(names, (str(tmp_path_factory.mktemp("programs")), 0.0), strict=True):
         jax.config.update(name, value)
     compilation_cache.reset_cache()
     yield
@@ -86,10 +86,9 @@ def records(workdir: Path, split: str) -> list[dict]:
     ]
 
 
-@pytest.fixture(scope="session")
-def pretrained(corpus, tmp_path_factory):
+@pytest.fixture(scope="module")
+def pretrained(programs, corpus, tmp_path_factory):
     """A finished toy pretraining run."""
-
     workdir = tmp_path_factory.mktemp("runs") / "pretrain"
     with pytest.MonkeyPatch.context() as patch:
         devices = jax.devices()[:1]
