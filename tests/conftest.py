@@ -17,6 +17,7 @@ from pathlib import Path  # noqa: E402
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from frameworks import checkpoint_utils, torchaudio_model  # noqa: E402, F401
 from interop_cases import PRETRAINING, VOCABULARY, random_checkpoint  # noqa: E402
 
 from w2v2_jax import partition  # noqa: E402

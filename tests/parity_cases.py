@@ -23,7 +23,9 @@ from w2v2_jax.objectives.ctc import CTC
 GOLDEN = Path(__file__).parent / "golden"
 PRETRAINING = ("encoder", "quantizer", "target_projection", "context_projection")
 TUNED = ("encoder", "head")
-HUGGING_FACE_CASES = ("group_post", "layer_pre", "group_pre_bias", "three_codebooks")
+HUGGING_FACE_CASES = (
+    "group_post", "large_ls", "layer_pre", "xls_r", "group_pre_bias", "three_codebooks"
+)  # fmt: skip
 HIDDEN, LOSS, GRADIENT = 1e-4, 1e-5, 1e-3  # relative tolerances
 # Compiling is nearly all the time these tests take; XLA's optimiser is not what they are about.
 compiled = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

@@ -1,14 +1,13 @@
 """The network, both losses and every gradient equal Hugging Face's stored outputs."""
 
 import pytest
-from parity_cases import GRADIENT, HIDDEN, LOSS, HuggingFaceCase
+from parity_cases import GRADIENT, HIDDEN, HUGGING_FACE_CASES, LOSS, HuggingFaceCase
 
-CASES = (
-    "group_post",
-    "layer_pre",
-    pytest.param("group_pre_bias", marks=pytest.mark.slow),
-    pytest.param("three_codebooks", marks=pytest.mark.slow),
-)
+EVERYDAY = ("group_post", "layer_pre")
+CASES = [
+    pytest.param(name, marks=() if name in EVERYDAY else pytest.mark.slow)
+    for name in HUGGING_FACE_CASES
+]
 
 
 @pytest.fixture(scope="module", params=CASES)

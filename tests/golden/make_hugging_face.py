@@ -3,7 +3,7 @@
 Run by hand where torch and transformers are installed (stored files: torch 2.13.0, transformers
 5.23.0); the tests that read the files need neither.
 
-    python tests/golden/make_hugging_face.py
+    python tests/golden/make_hugging_face.py [CASE ...]
 
 Each file holds a configuration, random weights for every tensor of Wav2Vec2ForPreTraining and
 Wav2Vec2ForCTC, a batch, and given masks, negatives and Gumbel noise, then outputs, losses and
@@ -13,6 +13,7 @@ replaced by the same formula with the given noise.
 
 import functools
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ TINY = dict(
 )  # fmt: skip
 GROUP, LAYER = dict(feat_extract_norm="group"), dict(feat_extract_norm="layer", conv_bias=True)
 POST, PRE = dict(do_stable_layer_norm=False), dict(do_stable_layer_norm=True)
+DEEP = dict(num_hidden_layers=3, num_attention_heads=4, intermediate_size=16)
 CASES = {  # name: (configuration, lengths); group norms see padding, so theirs are equal
     "group_post": (dict(**TINY, **GROUP, **POST), (987, 987)),
     "layer_pre": (dict(**TINY, **LAYER, **PRE), (987, 741, 403)),
@@ -42,6 +44,12 @@ CASES = {  # name: (configuration, lengths); group norms see padding, so theirs 
         dict(**TINY, **LAYER, **POST) | dict(num_codevector_groups=3, num_conv_pos_embeddings=7),
         (913, 655),
     ),
+    # Deeper and narrower: the shapes' proportions of LARGE on LibriSpeech and of XLS-R.
+    "large_ls": (
+        dict(**TINY, **GROUP, **POST) | DEEP | dict(proj_codevector_dim=14),
+        (787, 787, 787),
+    ),
+    "xls_r": (dict(**TINY, **LAYER, **PRE) | DEEP | dict(proj_codevector_dim=12), (713, 455)),
 }
 TEMPERATURE = 2.0
 
@@ -237,5 +245,7 @@ def make(name: str, settings: dict, lengths: tuple[int, ...], seed: int) -> None
 
 
 if __name__ == "__main__":
+    chosen = sys.argv[1:] or CASES
     for seed, (name, (settings, lengths)) in enumerate(CASES.items()):
-        make(name, settings, lengths, seed)
+        if name in chosen:
+            make(name, settings, lengths, seed)
