@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 
 from w2v2_jax.data.vocabulary import SPECIALS, Vocabulary
+from w2v2_jax.decode.hypothesis import log_softmax
 
 LETTERS = "ABCDEFGH"
 VOCABULARY = Vocabulary((*SPECIALS, *LETTERS), "upper")
@@ -55,3 +59,40 @@ def lmplz_text() -> str:
     """The text of the stored lmplz models."""
     lines = sentences(600, words(400, seed=3), seed=4)
     return "".join(" ".join(line) + "\n" for line in lines)
+
+
+def flashlights_own(
+    arpa: Path, lexicon: Path, vocabulary: Vocabulary
+) -> Callable[[np.ndarray], list[tuple[str, float]]]:
+    """flashlight's own bindings with fairseq's defaults: logits [T, C] -> (text, score), best
+    first."""
+    from flashlight.lib.text import decoder as library
+    from flashlight.lib.text.decoder.kenlm import KenLM
+    from flashlight.lib.text.dictionary import create_word_dict, load_words
+
+    spelled = load_words(str(lexicon))
+    dictionary = create_word_dict(spelled)
+    model = KenLM(str(arpa), dictionary)
+    silence = vocabulary.symbols.index("|")
+    trie = library.Trie(len(vocabulary), silence)
+    for word, spellings in spelled.items():
+        index = dictionary.get_index(word)
+        _, score = model.score(model.start(False), index)
+        for spelling in spellings:
+            trie.insert([vocabulary.symbols.index(s) for s in spelling], index, score)
+    trie.smear(library.SmearingMode.MAX)
+    options = library.LexiconDecoderOptions(
+        50, len(vocabulary), 50.0, 2.0, -1.0, -np.inf, 0.0, False, library.CriterionType.CTC
+    )
+    unknown = dictionary.get_index("<unk>")
+    search = library.LexiconDecoder(options, trie, model, silence, 0, unknown, [], False)
+
+    def decode(logits: np.ndarray) -> list[tuple[str, float]]:
+        log_probs = log_softmax(logits)
+        found = search.decode(log_probs.ctypes.data, *log_probs.shape)
+        return [
+            (" ".join(dictionary.get_entry(w) for w in result.words if w >= 0), result.score)
+            for result in found
+        ]
+
+    return decode

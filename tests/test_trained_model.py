@@ -116,6 +116,28 @@ def test_torchaudio_gives_its_logits(model, clips, exported, torchaudio_model):
         assert relative(out, model.logits(clip)) < 1e-4
 
 
+@pytest.mark.decode
+def test_flashlight_finds_the_same_hypotheses_in_its_logits(model, clips, tmp_path):
+    from decode_cases import flashlights_own
+
+    from w2v2_jax import lm
+    from w2v2_jax.decode.make import make, settings
+
+    text, arpa, lexicon = (tmp_path / name for name in ("text", "lm.arpa", "lexicon"))
+    text.write_text("".join(f"{line}\n" for line in open_corpus(DATA).texts()))
+    vocabulary = tmp_path / "vocabulary.json"
+    model.description.vocabulary.save(vocabulary)
+    lm.main(["--text", str(text), "--order", "3", "--discount-fallback", "--out", str(arpa),
+             "--vocabulary", str(vocabulary), "--lexicon", str(lexicon)])  # fmt: skip
+    vocabulary = model.description.vocabulary
+    given = {"lm": str(arpa), "lexicon": str(lexicon), "nbest": 3}
+    ours, theirs = make(settings(given), vocabulary), flashlights_own(arpa, lexicon, vocabulary)
+    for clip in clips:
+        logits = model.logits(clip)[0]
+        expected = theirs(logits)[:3]
+        assert expected and [(h.text, h.score) for h in ours(logits)] == expected
+
+
 def padded(clips) -> tuple[np.ndarray, np.ndarray]:
     num_samples = np.array([len(clip) for clip in clips], np.int32)
     waveforms = np.zeros((len(clips), num_samples.max()), np.float32)
