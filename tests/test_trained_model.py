@@ -4,6 +4,7 @@ W2V2_TRAINED names a fine-tuned workdir and W2V2_TRAINED_DATA a prepared split; 
 that `bash launch/quickstart.sh` leaves. Without them the tests are skipped.
 """
 
+import difflib
 import os
 from pathlib import Path
 
@@ -136,6 +137,24 @@ def test_flashlight_finds_the_same_hypotheses_in_its_logits(model, clips, tmp_pa
         logits = model.logits(clip)[0]
         expected = theirs(logits)[:3]
         assert expected and [(h.text, h.score) for h in ours(logits)] == expected
+
+
+@pytest.mark.slow
+def test_words_heard_right_lie_where_forced_alignment_puts_them(model, clips):
+    corpus = open_corpus(DATA)
+    gaps = []
+    for i, clip in enumerate(clips):
+        heard = model.transcribe([clip])[0].words
+        text = model.description.vocabulary.normalise(corpus.text(i))
+        said = model.align(clip, [text])[0].words
+        same = difflib.SequenceMatcher(
+            None, [word.word for word in heard], [word.word for word in said], autojunk=False
+        )
+        for first, second, size in same.get_matching_blocks():
+            for a, b in zip(heard[first:][:size], said[second:][:size], strict=True):
+                gaps += [abs(a.start - b.start), abs(a.end - b.end)]
+    assert len(gaps) >= 10
+    assert np.median(gaps) <= 0.04
 
 
 def padded(clips) -> tuple[np.ndarray, np.ndarray]:
