@@ -154,9 +154,14 @@ def test_a_long_recordings_words_are_counted_against_each_utterance_alone():
     places = [(0, 0, 4 * second), (1, 5 * second, 9 * second), (0, 10 * second, 14 * second)]
     words = [Word("A", 1, 2, 1.0), Word("B", 3, 4, 1.0), Word("X", 6, 7, 1.0), Word("A", 11, 12, 1)]
     result = Result("recording", "", words, [], 15.0)
-    found = bench_long.differences(result, places, ["A B", "C"], np.array([7.0]))
-    assert found["all"] == {"utterances": 3, "words": 5, "different": 2, "share": 0.4}
-    assert found["away_from_seams"]["different"] == 1  # the last utterance's B
+    heard = bench_long.heard_of(result, places)
+    assert heard == [["A", "B"], ["X"], ["A"]]
+    found = bench_long.differences(heard, places, ["A B", "C"], np.array([7.0]))
+    assert found["all"]["utterances"] == 3
+    assert found["all"]["words"] == {"of": 5, "different": 2}
+    assert found["all"]["letters"] == {"of": 7, "different": 3}  # X for C, and " B" is missing
+    assert found["away_from_seams"]["words"]["different"] == 1  # the last utterance's B
+    assert bench_long.letter_error_rate(["A B"], ["A C"]) == pytest.approx(1 / 3)
 
 
 def test_a_recording_is_filled_with_the_corpus_and_its_seams_are_where_chunks_meet(corpus, tuned):
