@@ -82,13 +82,13 @@ def test_pieces_give_the_bytes_of_preparing_at_once(folder, capsys):
     assert_same(folder / "plain", folder / "pieces")
 
 
-def counted(monkeypatch, *, break_at=-1):
-    """Names of the utterances decoded; the one of number `break_at` is where the power goes."""
+def counted(monkeypatch, *, break_at=-1, error=KeyboardInterrupt):
+    """Names of the utterances decoded; the one of number `break_at` raises the error."""
     names, real = [], intake._decode
 
     def decode(utterance, *rest):
         if len(names) == break_at:
-            raise KeyboardInterrupt
+            raise error
         names.append(utterance.id)
         return real(utterance, *rest)
 

@@ -13,7 +13,9 @@ audio and the output folder: options such as --sdk_container_image are the runne
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -34,11 +36,21 @@ def import_beam():
 
 
 def pipeline_options(options: list[str]):
-    """Beam's own options object of flags like --runner=FlinkRunner."""
+    """Beam's own options object of flags like --runner=FlinkRunner; InputError for a value it
+    refuses. (What it does not know it passes on or warns of: some runners have flags of their own.)
+    """
     import_beam()
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    return PipelineOptions(flags=list(options))
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            found = PipelineOptions(flags=list(options))
+            found.get_all_options()
+    except SystemExit:
+        line = said.getvalue().strip().splitlines()[-1].partition("error: ")[2]
+        raise InputError(f"--beam-options: {line}") from None
+    return found
 
 
 def download_config(options: list[str]) -> dict[str, Any]:
@@ -52,12 +64,14 @@ def run(function: Callable[[int], str], count: int, *, options: list[str]) -> di
     Raises InputError with the runner's own message where the pipeline fails.
     """
     beam = import_beam()
-    pipeline = beam.Pipeline(options=pipeline_options(options))
-    numbers = pipeline | "Numbers" >> beam.Create(list(range(count)))
-    _ = numbers | beam.Reshuffle() | "Do" >> beam.Map(functools.partial(_counted, function))
     try:
+        pipeline = beam.Pipeline(options=pipeline_options(options))
+        numbers = pipeline | "Numbers" >> beam.Create(list(range(count)))
+        _ = numbers | beam.Reshuffle() | "Do" >> beam.Map(functools.partial(_counted, function))
         result = pipeline.run()
         state = result.wait_until_finish()
+    except InputError:
+        raise
     except Exception as error:  # each runner has its own kinds
         said = " ".join(str(error).split())
         raise InputError(f"--beam: {said[:500]}; finished pieces are kept") from error
