@@ -5,7 +5,7 @@ In a work folder that all workers see:
   piece-000000-<hash>.i16/.json its usable samples end to end, and every utterance's outcome; the
                                 hash is of the part's content, so a changed file is decoded anew
   job-000000.json               a shard of the corpus: which bytes of which pieces it consists of
-  done-<hash>                   that such a shard is written
+  done-<split>-<shard>-<hash>   that such a shard is written
 A file appears whole or not at all, and .json after .i16. Doing a thing twice does no harm.
 """
 
@@ -29,7 +29,7 @@ from w2v2_jax.data.intake import Limits, Measures, Outcome, decode, submitted
 from w2v2_jax.data.parts import Part
 from w2v2_jax.data.store import shard_name
 from w2v2_jax.data.utterance import Utterance
-from w2v2_jax.data.writer import ShardPlan, Stretch
+from w2v2_jax.data.writer import ShardPlan
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, is_remote, size_of, to_path
 
@@ -99,7 +99,7 @@ def _to_json(outcome: Outcome) -> list:
     return [*told, kept, reason, detail]
 
 
-def _from_json(fields: list, samples: AnyPath) -> Outcome:
+def _from_json(fields: list, samples: str) -> Outcome:
     name, text, split, speaker, kept, reason, detail = fields
     measures = None if kept is None else Measures(*kept)._replace(spool=samples)
     return Outcome(Utterance(name, b"", None, text, split, speaker), measures, reason, detail)
@@ -114,7 +114,7 @@ def read_pieces(work: AnyPath, count: int) -> Iterator[Outcome]:
 
     def read(number: int) -> list[Outcome]:
         content = json.loads(found[number].read_text("utf-8"))
-        samples = found[number].with_suffix(".i16")
+        samples = str(found[number].with_suffix(".i16"))
         return [_from_json(fields, samples) for fields in content["outcomes"]]
 
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
@@ -129,8 +129,9 @@ def write_jobs(plans: Iterable[ShardPlan], work: AnyPath) -> int:
         for plan in plans:
             plan.directory.mkdir(parents=True, exist_ok=True)
             _remove_others(plan)
-            for number, stretches in enumerate(plan.shards):
-                yield _job(plan.directory / shard_name(number), stretches)
+            for number, shard in enumerate(plan.shards):
+                target = plan.directory / shard_name(number)
+                yield {"target": str(target), "reads": shard.reads, "key": shard.key}
 
     save = lambda job, path: path.write_text(json.dumps(job), "utf-8")  # noqa: E731
     return _write_each(work, jobs(), "job", save)
@@ -144,22 +145,12 @@ def _remove_others(plan: ShardPlan) -> None:
             path.unlink()
 
 
-def _job(target: AnyPath, stretches: list[Stretch]) -> dict:
-    digest, reads = hashlib.sha256(str(target).encode()), []
-    for file, offset, length, audio_sha256 in stretches:
-        digest.update(json.dumps([length, audio_sha256]).encode())
-        if reads and reads[-1][0] == file and sum(reads[-1][1:]) == offset:
-            reads[-1][2] += length  # one read of what lies end to end
-        else:
-            reads.append([file, offset, length])
-    return {"target": str(target), "reads": reads, "hash": digest.hexdigest()[:32]}
-
-
 def write_shard(number: int, *, work: str) -> str:
     """Copies shard `number` together, unless it is there; says which (MADE or KEPT)."""
     folder = to_path(work)
     job = json.loads((folder / f"job-{number:06d}.json").read_text("utf-8"))
-    target, done = to_path(job["target"]), folder / f"done-{job['hash']}"
+    target = to_path(job["target"])
+    done = folder / f"done-{target.parent.name}-{target.stem}-{job['key']}"
     total = sum(length for _, _, length in job["reads"])
     if done.exists() and _whole(target, total):
         return KEPT

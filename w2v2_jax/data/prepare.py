@@ -106,7 +106,7 @@ def _in_pieces(source: str, out: AnyPath, sorter, found, make, run: pieces.Run):
     work = out / f"{PIECES}{hashlib.sha256(source.encode()).hexdigest()[:8]}"
 
     def add(plan, entry, measures):
-        plan.add(entry, str(measures.spool), measures.offset)
+        plan.add(entry, measures.spool, measures.offset)
 
     with pieces.held(work):
         _mention_leftovers(out, work)

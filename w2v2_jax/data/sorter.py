@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import re
+import sys
 from collections.abc import Callable, Iterable
 
 from w2v2_jax.data.intake import Measures, Outcome
@@ -31,7 +32,7 @@ class Sorter:
         self.rejects: dict[str, Rejects] = collections.defaultdict(Rejects)
         self.writers: dict[str, Layout] = {}
         self._make_writer, self._append = writer, add
-        self._seen: dict[tuple[str, int], str] = {}
+        self._seen: dict[str, dict[int, str]] = collections.defaultdict(dict)
 
     def add_all(self, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:
@@ -43,13 +44,15 @@ class Sorter:
         if measures is None:
             self.rejects[split].add(outcome.reason, outcome.detail)
             return
-        key = split, measures.audio_sha256
-        if key in self._seen:
-            detail = f"{utterance.id}: same audio as {self._seen[key]}"
+        seen = self._seen[split]
+        if measures.audio_sha256 in seen:
+            detail = f"{utterance.id}: same audio as {seen[measures.audio_sha256]}"
             self.rejects[split].add("duplicate", detail)
             return
-        self._seen[key] = utterance.id
-        entry = Entry(utterance.id, utterance.text or "", utterance.speaker or "", *measures[:5])
+        seen[measures.audio_sha256] = utterance.id
+        entry = Entry(
+            utterance.id, utterance.text or "", sys.intern(utterance.speaker or ""), *measures[:5]
+        )
         writer = self._writer(held_out_split(split, entry, self.holdout))
         self._append(writer, entry, measures)
 

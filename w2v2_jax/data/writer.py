@@ -6,6 +6,8 @@ machines can write the shards of one plan (`ShardPlan`), byte by byte as one wou
 
 from __future__ import annotations
 
+import array
+import hashlib
 import json
 import shutil
 import tempfile
@@ -37,46 +39,52 @@ class Place(NamedTuple):
     offset: int
 
 
+NUMBERS = {"num_samples": "q", "mean": "d", "std": "d", "crc32": "Q", "audio_sha256": "Q"}
+PLACES = {"shard": "q", "offset": "q"}
+
+
 class Layout:
     """The entries of a split in the order they came, each with its place; `close` writes both.
 
-    The directory is a finished corpus only once `close` has written corpus.json.
+    The directory is a finished corpus only once `close` has written corpus.json. Numbers are kept
+    in columns: a corpus of millions of utterances is laid out by one machine.
     """
 
     def __init__(self, directory: AnyPath, *, shard_bytes: int | None = None):
         self.directory = directory
         self._shard_bytes = shard_bytes or SHARD_BYTES
-        self._entries: list[Entry] = []
-        self._places: list[Place] = []
+        self._columns = {name: array.array(kind) for name, kind in (NUMBERS | PLACES).items()}
+        self._strings: dict[str, list[str]] = {name: [] for name in INDEX_STRINGS}
         self._shard, self._written = -1, 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._strings["id"])
 
     def place(self, entry: Entry) -> Place:
         """The place of the next utterance, which never spans two shards."""
         size = 2 * entry.num_samples
         if self._shard < 0 or (self._written and self._written + size > self._shard_bytes):
             self._shard, self._written = self._shard + 1, 0
-        self._entries.append(entry)
-        self._places.append(Place(self._shard, self._written // 2))
+        place = Place(self._shard, self._written // 2)
         self._written += size
-        return self._places[-1]
+        for name, text in zip(INDEX_STRINGS, entry[:3], strict=True):
+            self._strings[name].append(text)
+        for name, value in zip(self._columns, (*entry[3:], *place), strict=True):
+            self._columns[name].append(value)
+        return place
 
     def close(self, *, split: str, source: str) -> dict[str, Any]:
         """Writes the index, sorted by id, and corpus.json; returns the latter's content."""
-        ids = [e.id for e in self._entries]
-        order = sorted(range(len(ids)), key=ids.__getitem__)
         path = self.directory / "index.npz"
-        _save(path, self._index([self._entries[i] for i in order], order))
-        samples = sum(e.num_samples for e in self._entries)
+        _save(path, self._index())
+        samples = sum(self._columns["num_samples"])
         info = {
             "format": FORMAT,
             "version": VERSION,
             "split": split,
             "source": source,
             "sample_rate": SAMPLE_RATE,
-            "utterances": len(order),
+            "utterances": len(self),
             "samples": samples,
             "hours": samples / SAMPLE_RATE / 3600,
             "shards": self._shard + 1,
@@ -87,16 +95,14 @@ class Layout:
         (self.directory / "corpus.json").write_text(text, "utf-8")
         return info
 
-    def _index(self, entries: list[Entry], order: list[int]) -> dict[str, np.ndarray]:
-        places = np.array([self._places[i] for i in order], np.int64).reshape(-1, 2)
-        columns = {"shard": places[:, 0], "offset": places[:, 1]}
-        for name in ("num_samples", "mean", "std", "crc32", "audio_sha256"):
-            place = Entry._fields.index(name)
-            columns[name] = np.array([e[place] for e in entries], INDEX_ARRAYS[name])
-        arrays = {name: columns[name].astype(kind) for name, kind in INDEX_ARRAYS.items()}
+    def _index(self) -> dict[str, np.ndarray]:
+        order = sorted(range(len(self)), key=self._strings["id"].__getitem__)
+        arrays = {}
+        for name, kind in INDEX_ARRAYS.items():
+            arrays[name] = np.array(self._columns[name])[order].astype(kind)
         for name in INDEX_STRINGS:
-            place = Entry._fields.index(name)
-            strings = [e[place].encode("utf-8", "surrogateescape") for e in entries]
+            texts = self._strings[name]
+            strings = [texts[i].encode("utf-8", "surrogateescape") for i in order]
             arrays[f"{name}_blob"] = np.frombuffer(b"".join(strings), np.uint8)
             arrays[f"{name}_ends"] = np.cumsum([len(s) for s in strings], dtype=np.int64)
         return arrays
@@ -142,13 +148,26 @@ class CorpusWriter(Layout):
         return super().close(split=split, source=source)
 
 
-class Stretch(NamedTuple):
-    """Bytes of a file of samples that go into a shard, and the hash of what they hold."""
+class PlannedShard:
+    """Which bytes of which files make up a shard.
 
-    file: str
-    offset: int
-    length: int
-    audio_sha256: int
+    reads: [file, offset, length] in bytes, in order. key: hash of what the bytes will be.
+    """
+
+    def __init__(self):
+        self.reads: list[list] = []
+        self._digest = hashlib.sha256()
+
+    def add(self, file: str, offset: int, length: int, audio_sha256: int) -> None:
+        self._digest.update(f"{length} {audio_sha256} ".encode())
+        if self.reads and self.reads[-1][0] == file and sum(self.reads[-1][1:]) == offset:
+            self.reads[-1][2] += length  # one read of what lies end to end
+        else:
+            self.reads.append([file, offset, length])
+
+    @property
+    def key(self) -> str:
+        return self._digest.hexdigest()[:32]
 
 
 class ShardPlan(Layout):
@@ -156,12 +175,11 @@ class ShardPlan(Layout):
 
     def __init__(self, directory: AnyPath, *, shard_bytes: int | None = None):
         super().__init__(directory, shard_bytes=shard_bytes)
-        self.shards: list[list[Stretch]] = []
+        self.shards: list[PlannedShard] = []
 
     def add(self, entry: Entry, file: str, offset: int) -> None:
         """Appends an utterance whose int16 bytes lie at `offset` (bytes) of `file`."""
         shard = self.place(entry).shard
         if shard == len(self.shards):
-            self.shards.append([])
-        stretch = Stretch(file, offset, 2 * entry.num_samples, entry.audio_sha256)
-        self.shards[shard].append(stretch)
+            self.shards.append(PlannedShard())
+        self.shards[shard].add(file, offset, 2 * entry.num_samples, entry.audio_sha256)
