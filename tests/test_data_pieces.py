@@ -137,12 +137,12 @@ def test_what_changed_between_two_runs_is_done_again_and_nothing_else(
     folder, monkeypatch, capsys, change
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(pieces, "write_jobs", lambda *_: 1 / 0)
+        patch.setattr("w2v2_jax.data.prepare._finish", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(folder, "out")
     capsys.readouterr()
     options = {}
-    if change == "audio":  # the length, the name and the time stay
+    if change == "audio":  # its name and length stay, and with them the sizes of the shards
         path = folder / "in" / "u20.wav"
         samples = 0.1 * np.random.default_rng(9).standard_normal(4000)
         soundfile.write(path, samples, 16000)

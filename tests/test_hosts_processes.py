@@ -147,7 +147,9 @@ def test_several_processes_have_the_losses_of_one(corpus, alone, tmp_path, count
     workdir = tmp_path / "run"
     found = train(corpus, workdir, count=count, devices=devices, more=more)
     assert_close(found, alone)
-    assert [r["step"] for r in records(workdir) if r["split"] == "train"] == [1, 2, 3, 4, 5, 6]
+    rows = [r for r in records(workdir) if r["split"] == "train"]
+    assert [r["step"] for r in rows] == [1, 2, 3, 4, 5, 6]
+    assert rows[-1]["compilations"] == 2  # one bucket and one evaluation shape
     output = Path(f"{workdir}.0.out").read_text()
     assert f"{count} processes" in output
     assert "done" not in Path(f"{workdir}.1.out").read_text()
@@ -162,8 +164,11 @@ def test_fine_tuning_on_two_processes_scores_all_utterances_once(corpus, tmp_pat
     two = tmp_path / "two"
     train(corpus, two, count=2, **options)
     for found, expected in zip(records(two), records(one), strict=True):
-        for name in ("loss", "cer", "wer"):
-            assert found.get(name) == pytest.approx(expected.get(name), rel=1e-5), name
+        assert found.keys() == expected.keys()
+        for name in expected.keys() & {"loss", "cer", "wer", "weight"}:
+            assert found[name] == pytest.approx(expected[name], rel=1e-5), name
+    last = records(two)[-1]
+    assert last["split"] == "valid" and {"loss", "cer", "wer"} <= last.keys()
 
 
 @pytest.mark.parametrize(("count", "victim"), [(2, 1), (2, 0), (4, 2)])
