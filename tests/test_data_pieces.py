@@ -12,7 +12,7 @@ from test_paths import Bucket
 from w2v2_jax import prepare as command
 from w2v2_jax.data import intake, parts, pieces, writer
 from w2v2_jax.data.prepare import prepare
-from w2v2_jax.data.store import open_corpus
+from w2v2_jax.data.store import list_splits, open_corpus
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.paths import to_path
 
@@ -212,6 +212,21 @@ def test_audio_in_a_bucket_becomes_a_corpus_in_a_bucket(folder, bucket):
         prepare(f"manifest:{folder}/train.tsv", bucket / "out", **options, beam=None)
     with pytest.raises(InputError, match="use --resumable or --beam"):
         prepare(f"manifest:{folder}/train.tsv", bucket / "new", **OPTIONS)
+
+
+def test_a_run_into_a_bucket_goes_on_where_it_was_ended(folder, bucket, monkeypatch, capsys):
+    run(folder, "plain", resumable=False)
+    options = {**OPTIONS, "resumable": True}
+    with monkeypatch.context() as patch:
+        patch.setattr("w2v2_jax.data.prepare._finish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            prepare(f"folder:{folder}/in", bucket / "out", **options)
+    assert list_splits(bucket / "out") == []
+    capsys.readouterr()
+    prepare(f"folder:{folder}/in", bucket / "out", **options)
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[1][:7] for line in told[:2]] == ["0 made,"] * 2
+    assert_same(folder / "plain", bucket / "out")
 
 
 def test_without_apache_beam_one_line_says_what_to_install(folder, monkeypatch, capsys):
