@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from w2v2_jax import prepare as command
-from w2v2_jax.data import writer
+from w2v2_jax.data import store, writer
 from w2v2_jax.data.prepare import prepare
 from w2v2_jax.data.sorter import held_out_split
 from w2v2_jax.data.store import Entry, list_splits, open_corpus, string_hashes
@@ -322,7 +322,9 @@ def test_ids_pick_utterances_whatever_their_folder_and_suffix(tmp_path):
     assert run_command(command.main, [*options, "--ids", str(tmp_path / "ids.txt")]) == 2
 
 
-def test_speaker_numbers_follow_the_name_alone():
+@pytest.mark.parametrize("at_once", [1, 4, 4096])
+def test_speaker_numbers_follow_the_name_alone(monkeypatch, at_once):
+    monkeypatch.setattr(store, "HASHED", at_once)
     names = ["ab", "ba", "", "ab", "b", "ä"]
     blob = np.frombuffer("".join(names).encode(), np.uint8)
     ends = np.cumsum([len(name.encode()) for name in names])

@@ -182,7 +182,8 @@ def test_a_killed_process_ends_all_within_60_s_with_one_clear_line_and_the_resta
     processes[victim].send_signal(signal.SIGKILL)
     killed = time.monotonic()
     statuses = finish(processes, 60)
-    assert time.monotonic() - killed < 60
+    took = time.monotonic() - killed
+    assert took < 60
     assert statuses[victim] == -signal.SIGKILL
     for i, status in enumerate(statuses):
         if i != victim:  # our own end, or the runtime's abort where the coordinator is gone
@@ -191,6 +192,7 @@ def test_a_killed_process_ends_all_within_60_s_with_one_clear_line_and_the_resta
         shown = Path(f"{workdir}.{i}.err").read_text()
         lines = [line for line in shown.splitlines() if line.startswith("error: ")]
         assert len(lines) == 1 and "the same command on all hosts resumes" in lines[0], shown
+        print(f"process {i} of {count}, {took:.1f} s after the kill: status {status}, {lines[0]}")
     saved = max(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
     before = losses(workdir)
     last = max(step for _, step in before)

@@ -24,6 +24,7 @@ from w2v2_jax.paths import AnyPath, is_remote, size_of, to_path
 
 FORMAT, VERSION = "w2v2_jax.corpus", 1
 SAMPLE_RATE = 16000
+HASHED = 1 << 12  # names: their temporary arrays stay in the cache
 INDEX_ARRAYS = {
     "num_samples": np.int64,
     "shard": np.int32,
@@ -108,7 +109,7 @@ class Corpus:
     @functools.cached_property
     def speakers(self) -> np.ndarray:
         """[N] uint64, one number a speaker's name, the same in every split."""
-        return string_hashes(self._array("speaker_blob"), self._array("speaker_ends"))
+        return string_hashes(self._read("speaker_blob"), self._read("speaker_ends"))
 
     def read(self, i: int, start: int, length: int) -> np.ndarray:
         """[length] int16 view (no copy) of samples `start` to `start + length` of utterance i."""
@@ -139,13 +140,16 @@ class Corpus:
 
     def _array(self, name: str) -> np.ndarray:
         if name not in self._arrays:
-            path = self.directory / "index.npz"
-            try:
-                with path.open("rb") as file, np.load(file, allow_pickle=False) as index:
-                    self._arrays[name] = index[name]
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-                raise InputError(f"{path}: damaged index ({error}); prepare it again") from error
+            self._arrays[name] = self._read(name)
         return self._arrays[name]
+
+    def _read(self, name: str) -> np.ndarray:
+        path = self.directory / "index.npz"
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as index:
+                return index[name]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path}: damaged index ({error}); prepare it again") from error
 
     def _string(self, name: str, i: int) -> str:
         ends = self._array(f"{name}_ends")
@@ -170,8 +174,18 @@ class Corpus:
 
 
 def string_hashes(blob: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """[N] uint64 hashes of N strings laid end to end: millions of names without a loop."""
-    starts = np.concatenate([[0], ends[:-1]]) if len(ends) else ends
+    """[N] uint64 hashes of N strings laid end to end: millions of names without a loop over them,
+    HASHED at a time so that the memory is that of the names."""
+    hashes = np.empty(len(ends), np.uint64)
+    for first in range(0, len(ends), HASHED):
+        begin = int(ends[first - 1]) if first else 0
+        some = ends[first : first + HASHED] - begin
+        hashes[first : first + HASHED] = _hashes(blob[begin : begin + int(some[-1])], some)
+    return hashes
+
+
+def _hashes(blob: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    starts = np.concatenate([[0], ends[:-1]])
     place = np.arange(len(blob)) - np.repeat(starts, ends - starts)
     x = blob.astype(np.uint64) + place.astype(np.uint64) * np.uint64(256) + np.uint64(1)
     x = x * np.uint64(0x9E3779B97F4A7C15)
