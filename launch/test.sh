@@ -7,21 +7,22 @@
 #   deploy              runs what was exported; installs onnx and onnxruntime
 #   decode              beam search with language models; installs flashlight-text, KenLM, optuna
 #   aot                 compiles for TPU topologies (many minutes); installs libtpu
+#   beam                preparation on Apache Beam's runner of this machine; installs apache-beam
 #   all                 everything this machine can run
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
 suite="${1:-everyday}"
 [ $# -gt 0 ] && shift
-optional="not parity and not deploy and not decode and not aot and not gpu and not network"
+optional="not parity and not deploy and not decode and not aot and not beam and not gpu and not network"
 case "$suite" in
   everyday) marks="not slow and $optional" ;;
   slow) marks="$optional" ;;
-  parity | deploy | decode | aot) marks="$suite" ;;
+  parity | deploy | decode | aot | beam) marks="$suite" ;;
   all) marks="not gpu" ;;
   *)
-    echo "error: suite '$suite' is not known; use everyday, slow, parity, deploy, decode, aot" \
-      "or all" >&2
+    echo "error: suite '$suite' is not known; use everyday, slow, parity, deploy, decode, aot," \
+      "beam or all" >&2
     exit 2
     ;;
 esac
@@ -41,6 +42,7 @@ fi
 install deploy onnx==1.23.2 onnxruntime==1.32.0 onnx-ir==1.1.0
 install decode flashlight-text==0.0.7 ufal.kenlm==26.4.1 optuna==5.0.0
 install aot "jax[tpu]==0.10.2"
+install beam apache-beam==2.77.0
 ruff check .
 ruff format --check .
 python -m pytest -n 2 --dist loadfile -m "$marks" "$@" # a file's tests share what they compile

@@ -8,8 +8,9 @@ import pytest
 
 from w2v2_jax.data.pipeline import batches, label_widths
 from w2v2_jax.data.plan import Plan, evaluation_plan
-from w2v2_jax.data.store import CorpusWriter, Entry, open_corpus
+from w2v2_jax.data.store import Entry, open_corpus
 from w2v2_jax.data.vocabulary import LIBRISPEECH
+from w2v2_jax.data.writer import CorpusWriter
 from w2v2_jax.errors import InputError
 
 WORDS = "THE CAT SAT ON A MAT WITH ITS HAT".split()  # noqa: SIM905

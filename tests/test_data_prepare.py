@@ -8,8 +8,10 @@ import pytest
 import soundfile
 
 from w2v2_jax import prepare as command
-from w2v2_jax.data.prepare import held_out_split, prepare
-from w2v2_jax.data.store import CorpusWriter, Entry, list_splits, open_corpus, string_hashes
+from w2v2_jax.data import store, writer
+from w2v2_jax.data.prepare import prepare
+from w2v2_jax.data.sorter import held_out_split
+from w2v2_jax.data.store import Entry, list_splits, open_corpus, string_hashes
 from w2v2_jax.errors import InputError, run_command
 
 RNG = np.random.default_rng(0)
@@ -257,7 +259,7 @@ def test_damaged_corpora_are_named(folder, tmp_path):
 
 
 def test_shards_are_bounded_and_no_utterance_spans_two(folder, tmp_path, monkeypatch):
-    monkeypatch.setitem(CorpusWriter.__init__.__kwdefaults__, "shard_bytes", 60_000)
+    monkeypatch.setattr(writer, "SHARD_BYTES", 60_000)
     run(folder, tmp_path / "out")
     shards = sorted((tmp_path / "out/train").glob("*.i16"))
     assert len(shards) > 5
@@ -320,7 +322,9 @@ def test_ids_pick_utterances_whatever_their_folder_and_suffix(tmp_path):
     assert run_command(command.main, [*options, "--ids", str(tmp_path / "ids.txt")]) == 2
 
 
-def test_speaker_numbers_follow_the_name_alone():
+@pytest.mark.parametrize("at_once", [1, 4, 4096])
+def test_speaker_numbers_follow_the_name_alone(monkeypatch, at_once):
+    monkeypatch.setattr(store, "HASHED", at_once)
     names = ["ab", "ba", "", "ab", "b", "ä"]
     blob = np.frombuffer("".join(names).encode(), np.uint8)
     ends = np.cumsum([len(name.encode()) for name in names])

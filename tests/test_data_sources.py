@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from w2v2_jax.data import parts
 from w2v2_jax.data.audio import load_audio
 from w2v2_jax.data.sources import open_source
 from w2v2_jax.errors import InputError
@@ -148,7 +149,7 @@ def tfds_dir(tmp_path_factory):
             )
 
         def _split_generators(self, dl_manager):
-            return {"train_clean": self._generate_examples(3), "dev": self._generate_examples(1)}
+            return {"train_clean": self._generate_examples(3), "dev": self._generate_examples(2)}
 
         def _generate_examples(self, count):
             for k in range(count):
@@ -156,7 +157,8 @@ def tfds_dir(tmp_path_factory):
                 yield k, {"speech": speech, "text": f"né {k}", "speaker_id": k, "id": f"u-{k}"}
 
     where = str(tmp_path_factory.mktemp("tfds"))
-    TinySpeech(data_dir=where).download_and_prepare()
+    config = tfds.download.DownloadConfig(num_shards=2)
+    TinySpeech(data_dir=where).download_and_prepare(download_config=config)
     return where
 
 
@@ -169,9 +171,27 @@ def test_tfds_finds_the_audio_the_text_the_speaker_and_the_id(tfds_dir):
 
 def test_tfds_without_a_split_gives_all_and_a_slice_keeps_the_name(tfds_dir):
     splits = [u.split for u in open_source("tfds:tiny_speech", tfds_data_dir=tfds_dir)]
-    assert splits == ["dev"] + ["train_clean"] * 3
+    assert splits == ["dev"] * 2 + ["train_clean"] * 3
     sliced = open_source("tfds:tiny_speech:1.0.0:train_clean[:2]", tfds_data_dir=tfds_dir)
     assert [u.split for u in sliced] == ["train_clean"] * 2
+
+
+@pytest.mark.parametrize("split", ["", ":train_clean[1:]"])
+def test_the_parts_of_a_tfds_corpus_are_its_record_files_in_order(tfds_dir, tmp_path, split):
+    where = f"tfds:tiny_speech{split}"
+    cut = list(parts.parts(where, tfds_data_dir=tfds_dir))
+    assert len(cut) == (2 if split else 4)
+    for part in cut:
+        parts.save(part, tmp_path / "part.json")
+        assert parts.load(tmp_path / "part.json") == part
+    found = [u for part in cut for u in parts.read(part, None)]
+    whole = list(open_source(where, tfds_data_dir=tfds_dir))
+    assert [u._replace(audio=None) for u in found] == [u._replace(audio=None) for u in whole]
+    for one, other in zip(found, whole, strict=True):
+        np.testing.assert_array_equal(one.audio, other.audio)
+    assert [u.id for u in parts.read(cut[-1], frozenset({"u-2"}))] == ["u-2"]
+    hashes = {parts.content_hash(part, salt) for part in cut for salt in "ab"}
+    assert len(hashes) == 2 * len(cut)
 
 
 def test_tfds_errors_name_what_is_known(tfds_dir):

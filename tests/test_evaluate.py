@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from w2v2_jax import bench_long, compare, evaluate
-from w2v2_jax.data.store import CorpusWriter, Entry, open_corpus
+from w2v2_jax.data.store import Entry, open_corpus
+from w2v2_jax.data.writer import CorpusWriter
 from w2v2_jax.decode.greedy import Word
 from w2v2_jax.errors import run_command
 from w2v2_jax.evaluation import page as evaluation_page

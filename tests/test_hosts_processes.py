@@ -147,7 +147,9 @@ def test_several_processes_have_the_losses_of_one(corpus, alone, tmp_path, count
     workdir = tmp_path / "run"
     found = train(corpus, workdir, count=count, devices=devices, more=more)
     assert_close(found, alone)
-    assert [r["step"] for r in records(workdir) if r["split"] == "train"] == [1, 2, 3, 4, 5, 6]
+    rows = [r for r in records(workdir) if r["split"] == "train"]
+    assert [r["step"] for r in rows] == [1, 2, 3, 4, 5, 6]
+    assert rows[-1]["compilations"] == 2  # one bucket and one evaluation shape
     output = Path(f"{workdir}.0.out").read_text()
     assert f"{count} processes" in output
     assert "done" not in Path(f"{workdir}.1.out").read_text()
@@ -155,14 +157,18 @@ def test_several_processes_have_the_losses_of_one(corpus, alone, tmp_path, count
 
 
 def test_fine_tuning_on_two_processes_scores_all_utterances_once(corpus, tmp_path):
-    options = {"recipe": "finetune", "steps": 2}
+    buckets = ("--config.data.bucket_seconds=(2.0,3.0)",)  # the last of dev's clips has 2.95 s
+    options = {"recipe": "finetune", "steps": 2, "more": buckets}
     one = tmp_path / "one"
     train(corpus, one, **options)
     two = tmp_path / "two"
     train(corpus, two, count=2, **options)
     for found, expected in zip(records(two), records(one), strict=True):
-        for name in ("loss", "cer", "wer"):
-            assert found.get(name) == pytest.approx(expected.get(name), rel=1e-5), name
+        assert found.keys() == expected.keys()
+        for name in expected.keys() & {"loss", "cer", "wer", "weight"}:
+            assert found[name] == pytest.approx(expected[name], rel=1e-5), name
+    last = records(two)[-1]
+    assert last["split"] == "valid" and {"loss", "cer", "wer"} <= last.keys()
 
 
 @pytest.mark.parametrize(("count", "victim"), [(2, 1), (2, 0), (4, 2)])
@@ -176,7 +182,8 @@ def test_a_killed_process_ends_all_within_60_s_with_one_clear_line_and_the_resta
     processes[victim].send_signal(signal.SIGKILL)
     killed = time.monotonic()
     statuses = finish(processes, 60)
-    assert time.monotonic() - killed < 60
+    took = time.monotonic() - killed
+    assert took < 60
     assert statuses[victim] == -signal.SIGKILL
     for i, status in enumerate(statuses):
         if i != victim:  # our own end, or the runtime's abort where the coordinator is gone
@@ -185,6 +192,7 @@ def test_a_killed_process_ends_all_within_60_s_with_one_clear_line_and_the_resta
         shown = Path(f"{workdir}.{i}.err").read_text()
         lines = [line for line in shown.splitlines() if line.startswith("error: ")]
         assert len(lines) == 1 and "the same command on all hosts resumes" in lines[0], shown
+        print(f"process {i} of {count}, {took:.1f} s after the kill: status {status}, {lines[0]}")
     saved = max(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
     before = losses(workdir)
     last = max(step for _, step in before)

@@ -213,6 +213,19 @@ def test_a_dry_run_prints_the_full_command_set_and_calls_nothing(project, script
         assert word in line
 
 
+def test_a_dry_run_of_a_jobset_shows_a_manifest_that_stages_and_trains(project):
+    yaml = pytest.importorskip("yaml")  # a requirement of flax
+    _, output, _, calls = launch(project, "gke_jobset.sh", "--dry-run", *SET, stubs={"kubectl": ""})
+    spec = yaml.safe_load(output)["spec"]
+    (slices,) = spec["replicatedJobs"]
+    pod = slices["template"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert calls == [] and slices["replicas"] == 2
+    assert "data.stage --from gs://b/corpus" in container["command"][2]
+    assert "w2v2_jax.train --config experiments/x.py:a" in container["command"][2]
+    assert pod["nodeSelector"]["cloud.google.com/gke-tpu-topology"] == "2x2x4"
+
+
 @pytest.mark.parametrize("script", DRY)
 def test_a_launcher_without_its_options_is_one_line_and_status_2(project, script):
     for arguments in ((), ("--config",)):

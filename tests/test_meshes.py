@@ -6,9 +6,11 @@ from test_train_step import run
 
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
+from w2v2_jax.optimizer import adam, constant
 
 pytestmark = pytest.mark.slow
 STEPS = 20
+TX = adam(constant(peak=1e-3), eps=1e-6)  # the recipes' eps: small gradients move weights too
 MESHES = {"8 data": (8, 1, 1), "4 data x 2 fsdp": (4, 2, 1), "2 x 2 fsdp x 2 tensor": (2, 2, 2)}
 
 
@@ -23,10 +25,12 @@ def test_losses_of_twenty_steps_do_not_depend_on_the_mesh(name, noisy, random_pa
     params = random_params(objective)
 
     def losses(mesh):
-        history = run(objective, params, batches, mesh=mesh)
+        history = run(objective, params, batches, mesh=mesh, tx=TX)
         return [float(metrics["loss"].total / metrics["loss"].weight) for _, metrics in history]
 
     expected = losses((1, 1, 1))
-    assert np.std(expected) > 0.01 * np.mean(expected)  # the updates change something
+    assert np.std(expected) > 0.1 * np.mean(expected)  # the updates change something
     for title, mesh in MESHES.items():
-        np.testing.assert_allclose(losses(mesh), expected, rtol=1e-5, err_msg=title)
+        found = losses(mesh)
+        print(f"{name} on {title}: {np.abs(np.divide(found, expected) - 1).max():.1e}")
+        np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=title)

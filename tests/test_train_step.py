@@ -21,15 +21,15 @@ slow = pytest.mark.slow
 
 
 @functools.cache
-def compiled(objective, mesh, accumulate):
+def compiled(objective, mesh, accumulate, tx):
     """(mesh, state shardings, compiled step) as the experiment makes them."""
     mesh = partition.make_mesh(
         **dict(zip(AXES, mesh, strict=True)), devices=jax.devices()[: math.prod(mesh)]
     )
-    shardings = partition.shardings(jax.eval_shape(lambda: init_state(objective, TX, 0)), mesh)
+    shardings = partition.shardings(jax.eval_shape(lambda: init_state(objective, tx, 0)), mesh)
     whole = partition.replicated(mesh)
     step = functools.partial(
-        train_step, objective=objective, tx=TX, accumulate=accumulate, seed=5,
+        train_step, objective=objective, tx=tx, accumulate=accumulate, seed=5,
         shards=partition.rows_axis(mesh),
     )  # fmt: skip
     step = jax.jit(
@@ -39,10 +39,10 @@ def compiled(objective, mesh, accumulate):
     return mesh, shardings, step
 
 
-def run(objective, params, batches, *, mesh=(1, 1, 1), accumulate=1, step=0):
+def run(objective, params, batches, *, mesh=(1, 1, 1), accumulate=1, step=0, tx=TX):
     """States and metrics after each of the batches."""
-    mesh, shardings, function = compiled(objective, mesh, accumulate)
-    state = TrainState(jnp.full((), step, jnp.int32), params, TX.init(params))
+    mesh, shardings, function = compiled(objective, mesh, accumulate, tx)
+    state = TrainState(jnp.full((), step, jnp.int32), params, tx.init(params))
     state, history = jax.device_put(state, shardings), []
     with jax.set_mesh(mesh):
         for batch in batches:

@@ -26,8 +26,9 @@ from w2v2_jax import experiment, flops, partition
 from w2v2_jax.batch import Batch
 from w2v2_jax.data.pipeline import batches
 from w2v2_jax.data.plan import Plan
-from w2v2_jax.data.store import CorpusWriter, Entry, open_corpus
+from w2v2_jax.data.store import Entry, open_corpus
 from w2v2_jax.data.vocabulary import LIBRISPEECH
+from w2v2_jax.data.writer import CorpusWriter
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.models.config import FAMILIES, ModelConfig
 from w2v2_jax.models.feature_extractor import frame_counts

@@ -24,6 +24,8 @@ def main(argv: list[str] | None = None) -> None:
         overwrite=args.overwrite,
         tfds_data_dir=args.tfds_data_dir,
         ids=args.ids,
+        resumable=args.resumable,
+        beam=_beam_options(args),
     )
 
 
@@ -39,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         "*.trans.txt, or name.txt beside the audio), manifest:FILE.tsv (fairseq; labels from "
         "FILE.wrd or FILE.ltr), or tfds:NAME[:SPLIT]",
     )
-    parser.add_argument("--out", required=True, help="directory that gets one folder a split")
+    parser.add_argument("--out", required=True, help="gets one folder a split")
     parser.add_argument("--split", help="put everything into this split (else the source decides)")
     parser.add_argument(
         "--holdout",
@@ -54,7 +56,31 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ids", metavar="FILE", help="keep only these utterances, one id a line")
     parser.add_argument("--overwrite", action="store_true", help="replace splits that exist")
     parser.add_argument("--tfds-data-dir", help="where TensorFlow Datasets keeps its data")
+    parser.add_argument(
+        "--resumable",
+        action="store_true",
+        help="keep finished pieces under OUT, so that the same command goes on after a kill; needs "
+        "room for all samples twice; OUT may be gs://... or s3://...",
+    )
+    parser.add_argument(
+        "--beam",
+        action="store_true",
+        help="do the pieces on Apache Beam (implies --resumable): the same bytes as without",
+    )
+    parser.add_argument(
+        "--beam-options",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="last on the line: everything after it goes to Beam, e.g. --beam-options "
+        "--runner=DataflowRunner --project=P --region=R --temp_location=gs://bucket/tmp",
+    )
     return parser
+
+
+def _beam_options(args: argparse.Namespace) -> list[str] | None:
+    if args.beam_options and not args.beam:
+        raise InputError("--beam-options is for --beam")
+    return args.beam_options if args.beam else None
 
 
 def _share(text: str) -> tuple[str, float]:

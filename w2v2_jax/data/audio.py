@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.paths import is_remote, to_path
 
 SAMPLE_RATE = 16000
 BLOCK_FRAMES = 1 << 16
@@ -96,6 +97,8 @@ def _file_blocks(source: str | Path | bytes, name: str) -> Iterator:
 
     if isinstance(source, bytes):
         size, file = len(source), io.BytesIO(source)
+    elif is_remote(source):
+        size, file = _remote_file(source, name)
     else:
         if not os.path.isfile(source):
             raise AudioError(name, "unreadable", "no such file")
@@ -111,6 +114,14 @@ def _file_blocks(source: str | Path | bytes, name: str) -> Iterator:
         text = getattr(error, "error_string", "") or str(error)
         reason = "truncated" if "lost sync" in text else "unreadable"
         raise AudioError(name, reason, text.strip()) from error
+
+
+def _remote_file(source: str, name: str) -> tuple[int, io.BytesIO]:
+    try:
+        content = to_path(source).read_bytes()
+    except OSError as error:
+        raise AudioError(name, "unreadable", "no such file") from error
+    return len(content), io.BytesIO(content)
 
 
 def _read_all(sound, name: str) -> Iterator[np.ndarray]:

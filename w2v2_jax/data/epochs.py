@@ -117,7 +117,8 @@ def stream_epoch(
     rng = np.random.default_rng((seed, epoch, ORDER))
     utterances = _shuffled(rng, buckets[0].utterances)
     if speakers is not None:
-        turn = rng.permutation(int(speakers.max()) + 1)[speakers[utterances]]
+        turns = rng.permutation(int(speakers.max()) + 1).astype(np.uint32)
+        turn = turns[speakers][utterances]  # the small table first: it stays in the cache
         utterances = utterances[np.argsort(turn, kind="stable")]
     bucket = buckets[0]._replace(utterances=utterances)
     ends = np.cumsum(num_samples[bucket.utterances], dtype=np.int64)

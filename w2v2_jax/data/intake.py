@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import functools
 import hashlib
 import itertools
 import multiprocessing
 import os
 import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -62,28 +63,49 @@ def take_in(
     """Outcomes in the order of the utterances, whatever the number of worker processes.
 
     Samples lie as int16 in files under `spool` until the next outcome but CHUNK is asked for: a
-    file is deleted once all its outcomes were taken. Workers run a bounded way ahead.
+    file is deleted once all its outcomes were taken.
     """
-    chunks = enumerate(_chunks(utterances))
+    numbered = enumerate(chunks(utterances, CHUNK))
+    decode = functools.partial(_decode_numbered, spool=spool, limits=limits)
+    for outcomes in in_order(decode, numbered, workers=workers):
+        yield from outcomes
+        for path in {o.measures.spool for o in outcomes if o.measures}:
+            path.unlink()
+
+
+def _decode_numbered(numbered, *, spool: Path, limits: Limits) -> list[Outcome]:
+    number, utterances = numbered
+    return decode(utterances, spool / f"{number}.i16", limits)
+
+
+def in_order(function: Callable, items: Iterable, *, workers: int) -> Iterator:
+    """What the function makes of each item, in order, by processes that run a bounded way ahead;
+    one worker is this process."""
     if workers == 1:
-        for number, chunk in chunks:
-            yield from _hand_out(decode_chunk(chunk, spool / f"{number}.i16", limits))
+        yield from map(function, items)
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads of libraries
     pool = concurrent.futures.ProcessPoolExecutor(
         workers, mp_context=context, initializer=_end_with_parent
     )
-    jobs = (pool.submit(decode_chunk, c, spool / f"{n}.i16", limits) for n, c in chunks)
     try:
-        pending = collections.deque(itertools.islice(jobs, 3 * workers))
-        while pending:
-            outcomes = pending.popleft().result()
-            pending.extend(itertools.islice(jobs, 1))
-            yield from _hand_out(outcomes)
+        yield from submitted(pool, function, items, ahead=3 * workers)
     except BrokenProcessPool as error:
         raise InputError("a worker process died, out of memory perhaps; use fewer") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def submitted(
+    pool: concurrent.futures.Executor, function: Callable, items: Iterable, *, ahead: int
+) -> Iterator:
+    """Results in the order of the items, of which `ahead` are under way at a time."""
+    jobs = (pool.submit(function, item) for item in items)
+    pending = collections.deque(itertools.islice(jobs, ahead))
+    while pending:
+        result = pending.popleft().result()
+        pending.extend(itertools.islice(jobs, 1))
+        yield result
 
 
 def _end_with_parent() -> None:
@@ -97,20 +119,16 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _chunks(utterances: Iterable[Utterance]) -> Iterator[list[Utterance]]:
-    iterator = iter(utterances)
-    while chunk := list(itertools.islice(iterator, CHUNK)):
+def chunks(items: Iterable, size: int) -> Iterator[list]:
+    """Lists of `size` items, the last one shorter."""
+    iterator = iter(items)
+    while chunk := list(itertools.islice(iterator, size)):
         yield chunk
 
 
-def _hand_out(outcomes: list[Outcome]) -> Iterator[Outcome]:
-    yield from outcomes
-    for spool in {o.measures.spool for o in outcomes if o.measures}:
-        spool.unlink()
-
-
-def decode_chunk(utterances: list[Utterance], spool: Path, limits: Limits) -> list[Outcome]:
-    """What a worker does: decodes to the file `spool` and judges each utterance."""
+def decode(utterances: Iterable[Utterance], spool: Path, limits: Limits) -> list[Outcome]:
+    """What a worker does: decodes to the file `spool`, which is there only if something is usable,
+    and judges each utterance."""
     with open(spool, "wb") as file:
         outcomes = [_decode(u, file, spool, limits) for u in utterances]
     if not any(o.measures for o in outcomes):

@@ -98,7 +98,7 @@ class Plan:
         speakers: np.ndarray | None = None,
     ):
         self.seed, self.mode = seed, mode
-        self.speakers = None if speakers is None else np.unique(speakers, return_inverse=True)[1]
+        self.speakers = None if speakers is None else _numbered(speakers)
         self.num_samples = np.asarray(num_samples)
         self.buckets, self._dropped = make_buckets(
             self.num_samples, mode, bucket_samples, batch_samples, row_multiple, min_samples
@@ -238,3 +238,11 @@ def evaluation_plan(
         row_multiple=row_multiple,
         mode=mode,
     )
+
+
+def _numbered(speakers: np.ndarray) -> np.ndarray:
+    """[N] int32 places of the speakers among the distinct ones in order: what np.unique's inverse
+    is, in a third of its memory."""
+    known = np.sort(speakers)
+    known = known[np.concatenate([[True], known[1:] != known[:-1]])]
+    return np.searchsorted(known, speakers).astype(np.int32)

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import collections
+import functools
+import hashlib
 import json
 import os
-import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from w2v2_jax.data.intake import Limits, Outcome, spooled_bytes, take_in
-from w2v2_jax.data.report import Rejects, describe, find_leaks, render, transcript_key
+from w2v2_jax.data import on_beam, pieces
+from w2v2_jax.data.intake import Limits, Outcome, in_order, spooled_bytes, take_in
+from w2v2_jax.data.parts import parts, picked, read_ids
+from w2v2_jax.data.report import describe, find_leaks, render
+from w2v2_jax.data.sorter import Sorter, check_split
 from w2v2_jax.data.sources import open_source
-from w2v2_jax.data.store import SAMPLE_RATE, Corpus, CorpusWriter, Entry, list_splits, open_corpus
-from w2v2_jax.data.utterance import Utterance
+from w2v2_jax.data.store import SAMPLE_RATE, Corpus, list_splits, open_corpus
+from w2v2_jax.data.writer import CorpusWriter, ShardPlan
 from w2v2_jax.errors import InputError
+from w2v2_jax.paths import AnyPath, absolute, is_remote
 
-DEFAULT_SPLIT = "train"
-PARTIAL = ".partial-"
+PARTIAL, PIECES = ".partial-", ".pieces-"
 
 
 def prepare(
@@ -37,6 +40,8 @@ def prepare(
     tfds_data_dir: str | None = None,
     ids: Path | None = None,
     progress: bool = True,
+    resumable: bool = False,
+    beam: list[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Writes OUT/<split>/ for every split of the source; prints and returns their reports.
 
@@ -46,120 +51,96 @@ def prepare(
     sentence stands on both sides. Utterances with the same audio in a split are kept once.
     ids: a text file of utterance ids, one a line (a path's folder and suffix do not count, so
     that the lists of Libri-Light's limited splits pick from LibriSpeech); others are passed over.
-    Everything is written beside and renamed at the end: a kill leaves no half corpus.
+    resumable: keeps finished pieces under OUT (room for all samples a second time), so that the
+    same call after a kill goes on where it stopped. beam: options of the Apache Beam runner that
+    does the pieces; OUT is then a folder all its workers see, or gs://..., s3://....
+    Every way writes the same bytes, beside, renamed at the end: a kill leaves no half corpus.
     Raises InputError when nothing is usable, or a split exists and `overwrite` is False.
     """
-    out = Path(out)
-    _check(out, split, holdout, min_seconds, workers, overwrite)
+    resumable = resumable or beam is not None
+    out = absolute(out)
+    _check(out, split, holdout, min_seconds, workers, overwrite, resumable)
+    if beam is not None:
+        on_beam.import_beam()
     limits = Limits(round(min_seconds * SAMPLE_RATE), require_text)
-    utterances = open_source(source, tfds_data_dir=tfds_data_dir)
-    if ids is not None:
-        utterances = picked(utterances, read_ids(ids))
+    chosen = read_ids(ids) if ids is not None else None
+    sorter = functools.partial(Sorter, out=out, split=split, holdout=holdout, overwrite=overwrite)
+    told = functools.partial(_with_progress, progress=progress)
+    if not resumable:
+        utterances = picked(open_source(source, tfds_data_dir=tfds_data_dir), chosen)
+        take = functools.partial(take_in, utterances, limits=limits, workers=workers)
+        return _at_once(source, out, sorter, lambda spool: told(take(spool=spool)))
+    download = None if beam is None else on_beam.download_config(beam)
+    found = parts(source, tfds_data_dir=tfds_data_dir, ids=chosen, download=download)
+    if beam is None:
+        run = functools.partial(_run_here, workers=workers, progress=progress)
+    else:
+        run = functools.partial(on_beam.run, options=beam)
+    make = functools.partial(pieces.make_piece, limits=limits, ids=chosen)
+    return _in_pieces(source, out, sorter, found, make, run)
+
+
+def _at_once(source: str, out: Path, sorter, outcomes: Callable[[Path], Iterator[Outcome]]):
     out.mkdir(parents=True, exist_ok=True)
     _mention_leftovers(out)
     work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=out))
+
+    def add(writer, entry, measures):
+        writer.add(entry, spooled_bytes(measures))
+
     try:
         (work / "spool").mkdir()
-        outcomes = take_in(utterances, limits=limits, workers=workers, spool=work / "spool")
-        intake = _Intake(work / "splits", out, split, holdout, overwrite)
-        intake.add_all(_with_progress(outcomes, progress))
-        corpora = intake.close(source)
-        reports = _write_reports(corpora, intake.rejects, out)
-        _publish(corpora, work, out)
+        sorted_out = sorter(work / "splits", writer=CorpusWriter, add=add)
+        try:
+            sorted_out.add_all(outcomes(work / "spool"))
+        finally:
+            for writer in sorted_out.writers.values():
+                writer.abort()
+        return _finish(sorted_out, source, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _in_pieces(source: str, out: AnyPath, sorter, found, make, run: pieces.Run):
+    """Pieces, then the plan of the shards, then the shards: only the plan is one machine's work."""
+    work = out / f"{PIECES}{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+
+    def add(plan, entry, measures):
+        plan.add(entry, measures.spool, measures.offset)
+
+    with pieces.held(work):
+        _mention_leftovers(out, work)
+        count = pieces.write_parts(found, work)
+        pieces.run_all(make, count, run, "pieces", work=str(work))
+        sorted_out = sorter(out if is_remote(out) else work / "splits", writer=ShardPlan, add=add)
+        sorted_out.add_all(pieces.read_pieces(work, count))
+        count = pieces.write_jobs(sorted_out.writers.values(), work)
+        pieces.run_all(pieces.write_shard, count, run, "shards", work=str(work))
+        reports = _finish(sorted_out, source, work)
+    if is_remote(work):
+        work.rmtree()
+    else:
+        shutil.rmtree(work)
     return reports
 
 
-def read_ids(path: str | Path) -> frozenset[str]:
-    """The utterance ids of a text file; InputError when it cannot be read or holds none."""
-    try:
-        names = Path(path).read_text("utf-8").split()
-    except (OSError, ValueError) as error:
-        raise InputError(f"--ids {path}: cannot be read: {error}") from error
-    if not names:
-        raise InputError(f"--ids {path} holds no utterance id")
-    return frozenset(_stem(name) for name in names)
+def _run_here(function: Callable, count: int, *, workers: int, progress: bool) -> dict[str, int]:
+    """The function of 0 .. count - 1 in processes of this machine: how often each result came."""
+    from tqdm import tqdm
+
+    done: dict[str, int] = {}
+    hidden = None if progress else True
+    results = in_order(function, range(count), workers=min(workers, max(count, 1)))
+    for word in tqdm(results, total=count, file=sys.stderr, disable=hidden, mininterval=1):
+        done[word] = done.get(word, 0) + 1
+    return done
 
 
-def picked(utterances: Iterable[Utterance], ids: frozenset[str]) -> Iterator[Utterance]:
-    """The utterances whose id is among `ids`."""
-    return (utterance for utterance in utterances if _stem(utterance.id) in ids)
-
-
-def _stem(name: str) -> str:
-    base = name.rsplit("/", 1)[-1]
-    return base.rsplit(".", 1)[0] if base.endswith((".flac", ".wav", ".ogg", ".mp3")) else base
-
-
-class _Intake:
-    """Routes outcomes to the writers of their splits."""
-
-    def __init__(self, directory: Path, out: Path, split, holdout, overwrite):
-        self.directory, self.out, self.overwrite = directory, out, overwrite
-        self.split, self.holdout = split, holdout
-        self.rejects: dict[str, Rejects] = collections.defaultdict(Rejects)
-        self.writers: dict[str, CorpusWriter] = {}
-        self._seen: dict[tuple[str, int], str] = {}
-
-    def add_all(self, outcomes: Iterable[Outcome]) -> None:
-        try:
-            for outcome in outcomes:
-                self._add(outcome)
-        finally:
-            for writer in self.writers.values():
-                writer.abort()
-
-    def _add(self, outcome: Outcome) -> None:
-        utterance, measures = outcome.utterance, outcome.measures
-        split = self.split or utterance.split or DEFAULT_SPLIT
-        if measures is None:
-            self.rejects[split].add(outcome.reason, outcome.detail)
-            return
-        key = split, measures.audio_sha256
-        if key in self._seen:
-            detail = f"{utterance.id}: same audio as {self._seen[key]}"
-            self.rejects[split].add("duplicate", detail)
-            return
-        self._seen[key] = utterance.id
-        entry = Entry(utterance.id, utterance.text or "", utterance.speaker or "", *measures[:5])
-        writer = self._writer(held_out_split(split, entry, self.holdout))
-        writer.add(entry, spooled_bytes(measures))
-
-    def _writer(self, split: str) -> CorpusWriter:
-        if split not in self.writers:
-            _check_split(self.out, split, self.overwrite)
-            self.writers[split] = CorpusWriter(self.directory / split)
-        return self.writers[split]
-
-    def close(self, source: str) -> list[Corpus]:
-        if not self.writers:
-            tables = [f"split {s}:\n{r.table()}" for s, r in sorted(self.rejects.items())]
-            raise InputError(
-                f"{source}: no usable utterance, nothing is written. Rejected: " + "\n".join(tables)
-            )
-        for split, writer in self.writers.items():
-            writer.close(split=split, source=source)
-        for split in sorted({*self.holdout, *self.rejects} - {*self.writers}):
-            print(f"split {split}: no usable utterance, not written\n{self.rejects[split].table()}")
-        return [open_corpus(self.directory / split) for split in sorted(self.writers)]
-
-
-def held_out_split(split: str, entry: Entry, holdout: dict[str, float]) -> str:
-    """The split an utterance goes to, by the hash of its transcript, or else of its audio."""
-    if split in holdout:
-        return split
-    place, end = (transcript_key(entry.text) or entry.audio_sha256) / 2**64, 0.0
-    for name, share in holdout.items():
-        end += share
-        if place < end:
-            return name
-    return split
-
-
-def _check(out, split, holdout, min_seconds, workers, overwrite) -> None:
+def _check(out, split, holdout, min_seconds, workers, overwrite, resumable) -> None:
+    if is_remote(out) and not resumable:
+        raise InputError(f"--out {out}: use --resumable or --beam to write to an object store")
     for name in [*([split] if split else []), *holdout]:
-        _check_split(out, name, overwrite)
+        check_split(out, name, overwrite)
     if any(not 0 < share < 1 for share in holdout.values()) or sum(holdout.values()) >= 1:
         raise InputError(f"--holdout {holdout}: shares must be above 0 and add up to less than 1")
     if min_seconds < 0 or workers < 1:
@@ -168,21 +149,20 @@ def _check(out, split, holdout, min_seconds, workers, overwrite) -> None:
         raise InputError(f"--out {out}: is a file, not a directory")
 
 
-def _check_split(out: Path, split: str, overwrite: bool) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", split):
-        raise InputError(
-            f"split {split!r}: use letters, digits, '_', '-', '+' and '.'; see --split"
-        )
-    if (out / split).exists() and not overwrite:
-        raise InputError(f"{out / split} exists already; use --overwrite or another --split")
+def _mention_leftovers(out: AnyPath, own: AnyPath | None = None) -> None:
+    for left in sorted([*out.glob(f"{PARTIAL}*"), *out.glob(f"{PIECES}*")]):
+        if left != own:
+            print(f"{left}: of an unfinished run; delete it if none is running", file=sys.stderr)
 
 
-def _mention_leftovers(out: Path) -> None:
-    for left in sorted(out.glob(f"{PARTIAL}*")):
-        print(f"{left}: of an unfinished run; delete it if none is running", file=sys.stderr)
+def _finish(sorted_out: Sorter, source: str, work: AnyPath) -> list[dict[str, Any]]:
+    corpora = sorted_out.close(source)
+    reports = _write_reports(corpora, sorted_out.rejects, sorted_out.out)
+    _publish(corpora, work, sorted_out.out)
+    return reports
 
 
-def _with_progress(outcomes: Iterator[Outcome], progress: bool) -> Iterator[Outcome]:
+def _with_progress(outcomes: Iterator[Outcome], *, progress: bool) -> Iterator[Outcome]:
     from tqdm import tqdm
 
     hidden = None if progress else True  # None: shown on a terminal only
@@ -195,7 +175,7 @@ def _with_progress(outcomes: Iterator[Outcome], progress: bool) -> Iterator[Outc
             yield outcome
 
 
-def _write_reports(corpora: list[Corpus], rejects, out: Path) -> list[dict[str, Any]]:
+def _write_reports(corpora: list[Corpus], rejects, out: AnyPath) -> list[dict[str, Any]]:
     new = {corpus.split for corpus in corpora}
     old = [open_corpus(out / split) for split in list_splits(out) if split not in new]
     reports = []
@@ -209,13 +189,15 @@ def _write_reports(corpora: list[Corpus], rejects, out: Path) -> list[dict[str, 
     return reports
 
 
-def _publish(corpora: list[Corpus], work: Path, out: Path) -> None:
-    """Renames finished splits into place; what they replace goes with the work directory."""
+def _publish(corpora: list[Corpus], work: AnyPath, out: AnyPath) -> None:
+    """Renames finished splits into place; what they replace goes with the work directory. In an
+    object store they were written in place, what makes them a corpus last."""
     for corpus in corpora:
         target = out / corpus.split
-        if target.exists():
-            os.rename(target, work / f"replaced-{corpus.split}")
-        os.rename(corpus.directory, target)
+        if target != corpus.directory:
+            if target.exists():
+                os.rename(target, work / f"replaced-{corpus.split}")
+            os.rename(corpus.directory, target)
         info = corpus.info
         print(
             f"wrote {target}: {info['utterances']} utterances, {info['hours']:.3f} h, "

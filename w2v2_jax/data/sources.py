@@ -10,6 +10,7 @@ from typing import NamedTuple
 from w2v2_jax.data.source_tfds import tfds
 from w2v2_jax.data.utterance import Utterance, text_lines
 from w2v2_jax.errors import InputError
+from w2v2_jax.paths import is_remote
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".sph", ".w64")
 
@@ -105,9 +106,10 @@ def _sibling(path: Path, files: list[str]) -> Transcript | None:
 
 
 def manifest(where: str, *, tfds_data_dir: str | None = None) -> Iterator[Utterance]:
-    """A fairseq manifest: the root on line 1, then `relative path<TAB>frames`; the split is the
-    file's stem. Transcripts, line by line, from FILE.wrd, else FILE.ltr (letters apart, `|` between
-    words). Raises InputError when the labels' lines do not match or a path leaves the root."""
+    """A fairseq manifest: the root on line 1 (a folder, gs://... or s3://...), then
+    `relative path<TAB>frames`; the split is the file's stem. Transcripts, line by line, from
+    FILE.wrd, else FILE.ltr (letters apart, `|` between words). Raises InputError when the labels'
+    lines do not match or a path leaves the root."""
     del tfds_data_dir
     path = Path(where)
     if not path.is_file():
@@ -135,16 +137,18 @@ def _words(letters: str) -> str:
 
 def _manifest_rows(path: Path, texts: Iterator[str] | None) -> Iterator[Utterance]:
     lines = (line for line in text_lines(path) if line.strip())
-    root = os.path.abspath(path.parent / next(lines).strip())
+    root = next(lines).strip().rstrip("/")
+    if not is_remote(root):
+        root = os.path.abspath(path.parent / (root or "/"))
     for number, line in enumerate(lines, 2):
         relative, tab, frames = line.partition("\t")
         if not tab or not frames.strip().isdigit():
             raise InputError(f"{path}:{number}: expected path<TAB>frames, got {line!r}")
-        full = os.path.normpath(os.path.join(root, relative))
-        if os.path.isabs(relative) or os.path.commonpath([root, full]) != root:
+        inside = os.path.normpath(relative)
+        if os.path.isabs(relative) or inside.split("/")[0] == "..":
             raise InputError(f"{path}:{number}: {relative!r} leads outside the root {root}")
         text = None if texts is None else next(texts)
-        yield Utterance(relative, full, None, text, path.stem, None)
+        yield Utterance(relative, f"{root}/{inside}", None, text, path.stem, None)
 
 
 SOURCES = {"folder": folder, "manifest": manifest, "tfds": tfds}

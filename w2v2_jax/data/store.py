@@ -15,7 +15,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +24,7 @@ from w2v2_jax.paths import AnyPath, is_remote, size_of, to_path
 
 FORMAT, VERSION = "w2v2_jax.corpus", 1
 SAMPLE_RATE = 16000
-SHARD_BYTES = 256 * 2**20
+HASHED = 1 << 12  # names: their temporary arrays stay in the cache
 INDEX_ARRAYS = {
     "num_samples": np.int64,
     "shard": np.int32,
@@ -110,7 +109,7 @@ class Corpus:
     @functools.cached_property
     def speakers(self) -> np.ndarray:
         """[N] uint64, one number a speaker's name, the same in every split."""
-        return string_hashes(self._array("speaker_blob"), self._array("speaker_ends"))
+        return string_hashes(self._read("speaker_blob"), self._read("speaker_ends"))
 
     def read(self, i: int, start: int, length: int) -> np.ndarray:
         """[length] int16 view (no copy) of samples `start` to `start + length` of utterance i."""
@@ -141,13 +140,16 @@ class Corpus:
 
     def _array(self, name: str) -> np.ndarray:
         if name not in self._arrays:
-            path = self.directory / "index.npz"
-            try:
-                with path.open("rb") as file, np.load(file, allow_pickle=False) as index:
-                    self._arrays[name] = index[name]
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-                raise InputError(f"{path}: damaged index ({error}); prepare it again") from error
+            self._arrays[name] = self._read(name)
         return self._arrays[name]
+
+    def _read(self, name: str) -> np.ndarray:
+        path = self.directory / "index.npz"
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as index:
+                return index[name]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path}: damaged index ({error}); prepare it again") from error
 
     def _string(self, name: str, i: int) -> str:
         ends = self._array(f"{name}_ends")
@@ -172,8 +174,18 @@ class Corpus:
 
 
 def string_hashes(blob: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """[N] uint64 hashes of N strings laid end to end: millions of names without a loop."""
-    starts = np.concatenate([[0], ends[:-1]]) if len(ends) else ends
+    """[N] uint64 hashes of N strings laid end to end: millions of names without a loop over them,
+    HASHED at a time so that the memory is that of the names."""
+    hashes = np.empty(len(ends), np.uint64)
+    for first in range(0, len(ends), HASHED):
+        begin = int(ends[first - 1]) if first else 0
+        some = ends[first : first + HASHED] - begin
+        hashes[first : first + HASHED] = _hashes(blob[begin : begin + int(some[-1])], some)
+    return hashes
+
+
+def _hashes(blob: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    starts = np.concatenate([[0], ends[:-1]])
     place = np.arange(len(blob)) - np.repeat(starts, ends - starts)
     x = blob.astype(np.uint64) + place.astype(np.uint64) * np.uint64(256) + np.uint64(1)
     x = x * np.uint64(0x9E3779B97F4A7C15)
@@ -236,85 +248,6 @@ def _open_split(directory: AnyPath) -> Corpus:
     if not whole:
         raise InputError(f"{directory / 'index.npz'}: cut short; copy or prepare it again")
     return Corpus(directory, info)
-
-
-class CorpusWriter:
-    """Writes one split into an empty directory: `add` utterances, then `close`.
-
-    The directory is a finished corpus only once `close` has written corpus.json.
-    """
-
-    def __init__(self, directory: Path, *, shard_bytes: int = SHARD_BYTES):
-        self.directory = directory
-        self._shard_bytes = shard_bytes
-        self._entries: list[Entry] = []
-        self._places: list[tuple[int, int]] = []
-        self._shard, self._file, self._written = -1, None, 0
-        directory.mkdir(parents=True)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def add(self, entry: Entry, blocks: Iterator[bytes]) -> None:
-        """Appends an utterance whose int16 bytes come as blocks; it never spans two shards."""
-        size = 2 * entry.num_samples
-        if self._file is None or (self._written and self._written + size > self._shard_bytes):
-            self._next_shard()
-        self._entries.append(entry)
-        self._places.append((self._shard, self._written // 2))
-        for block in blocks:
-            self._file.write(block)
-        self._written += size
-
-    def _next_shard(self) -> None:
-        self.abort()
-        self._shard, self._written = self._shard + 1, 0
-        self._file = open(self.directory / shard_name(self._shard), "wb")  # noqa: SIM115
-
-    def abort(self) -> None:
-        """Closes the open shard."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def close(self, *, split: str, source: str) -> dict[str, Any]:
-        """Writes the index, sorted by id, and corpus.json; returns the latter's content."""
-        self.abort()
-        ids = [e.id for e in self._entries]
-        order = sorted(range(len(ids)), key=ids.__getitem__)
-        path = self.directory / "index.npz"
-        np.savez(path, **self._index([self._entries[i] for i in order], order))
-        samples = sum(e.num_samples for e in self._entries)
-        info = {
-            "format": FORMAT,
-            "version": VERSION,
-            "split": split,
-            "source": source,
-            "sample_rate": SAMPLE_RATE,
-            "utterances": len(order),
-            "samples": samples,
-            "hours": samples / SAMPLE_RATE / 3600,
-            "shards": self._shard + 1,
-            "index_bytes": path.stat().st_size,
-            "index_sha256": file_sha256(path),
-        }
-        text = json.dumps(info, indent=1, ensure_ascii=False) + "\n"
-        (self.directory / "corpus.json").write_text(text, "utf-8")
-        return info
-
-    def _index(self, entries: list[Entry], order: list[int]) -> dict[str, np.ndarray]:
-        places = np.array([self._places[i] for i in order], np.int64).reshape(-1, 2)
-        columns = {"shard": places[:, 0], "offset": places[:, 1]}
-        for name in ("num_samples", "mean", "std", "crc32", "audio_sha256"):
-            place = Entry._fields.index(name)
-            columns[name] = np.array([e[place] for e in entries], INDEX_ARRAYS[name])
-        arrays = {name: columns[name].astype(kind) for name, kind in INDEX_ARRAYS.items()}
-        for name in INDEX_STRINGS:
-            place = Entry._fields.index(name)
-            strings = [e[place].encode("utf-8", "surrogateescape") for e in entries]
-            arrays[f"{name}_blob"] = np.frombuffer(b"".join(strings), np.uint8)
-            arrays[f"{name}_ends"] = np.cumsum([len(s) for s in strings], dtype=np.int64)
-        return arrays
 
 
 def shard_name(k: int) -> str:

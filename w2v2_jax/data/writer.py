@@ -1,0 +1,185 @@
+"""Writing one split of a prepared corpus: where utterances lie in its shards, index, corpus.json.
+
+The place of an utterance follows from the order and lengths of those before it alone, so that many
+machines can write the shards of one plan (`ShardPlan`), byte by byte as one would (`CorpusWriter`).
+"""
+
+from __future__ import annotations
+
+import array
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from w2v2_jax.data.store import (
+    FORMAT,
+    INDEX_ARRAYS,
+    INDEX_STRINGS,
+    SAMPLE_RATE,
+    VERSION,
+    Entry,
+    file_sha256,
+    shard_name,
+)
+from w2v2_jax.paths import AnyPath, is_remote, size_of
+
+SHARD_BYTES = 256 * 2**20
+
+
+class Place(NamedTuple):
+    """Number of a shard, and the first sample of an utterance in it."""
+
+    shard: int
+    offset: int
+
+
+NUMBERS = {"num_samples": "q", "mean": "d", "std": "d", "crc32": "Q", "audio_sha256": "Q"}
+PLACES = {"shard": "q", "offset": "q"}
+
+
+class Layout:
+    """The entries of a split in the order they came, each with its place; `close` writes both.
+
+    The directory is a finished corpus only once `close` has written corpus.json. Numbers are kept
+    in columns: a corpus of millions of utterances is laid out by one machine.
+    """
+
+    def __init__(self, directory: AnyPath, *, shard_bytes: int | None = None):
+        self.directory = directory
+        self._shard_bytes = shard_bytes or SHARD_BYTES
+        self._columns = {name: array.array(kind) for name, kind in (NUMBERS | PLACES).items()}
+        self._strings: dict[str, list[str]] = {name: [] for name in INDEX_STRINGS}
+        self._shard, self._written = -1, 0
+
+    def __len__(self) -> int:
+        return len(self._strings["id"])
+
+    def place(self, entry: Entry) -> Place:
+        """The place of the next utterance, which never spans two shards."""
+        size = 2 * entry.num_samples
+        if self._shard < 0 or (self._written and self._written + size > self._shard_bytes):
+            self._shard, self._written = self._shard + 1, 0
+        place = Place(self._shard, self._written // 2)
+        self._written += size
+        for name, text in zip(INDEX_STRINGS, entry[:3], strict=True):
+            self._strings[name].append(text)
+        for name, value in zip(self._columns, (*entry[3:], *place), strict=True):
+            self._columns[name].append(value)
+        return place
+
+    def close(self, *, split: str, source: str) -> dict[str, Any]:
+        """Writes the index, sorted by id, and corpus.json; returns the latter's content."""
+        path = self.directory / "index.npz"
+        _save(path, self._index())
+        samples = sum(self._columns["num_samples"])
+        info = {
+            "format": FORMAT,
+            "version": VERSION,
+            "split": split,
+            "source": source,
+            "sample_rate": SAMPLE_RATE,
+            "utterances": len(self),
+            "samples": samples,
+            "hours": samples / SAMPLE_RATE / 3600,
+            "shards": self._shard + 1,
+            "index_bytes": size_of(path),
+            "index_sha256": file_sha256(path),
+        }
+        text = json.dumps(info, indent=1, ensure_ascii=False) + "\n"
+        (self.directory / "corpus.json").write_text(text, "utf-8")
+        return info
+
+    def _index(self) -> dict[str, np.ndarray]:
+        order = sorted(range(len(self)), key=self._strings["id"].__getitem__)
+        arrays = {}
+        for name, kind in INDEX_ARRAYS.items():
+            arrays[name] = np.array(self._columns[name])[order].astype(kind)
+        for name in INDEX_STRINGS:
+            texts = self._strings[name]
+            strings = [texts[i].encode("utf-8", "surrogateescape") for i in order]
+            arrays[f"{name}_blob"] = np.frombuffer(b"".join(strings), np.uint8)
+            arrays[f"{name}_ends"] = np.cumsum([len(s) for s in strings], dtype=np.int64)
+        return arrays
+
+
+def _save(path: AnyPath, arrays: dict[str, np.ndarray]) -> None:
+    """An object store's file cannot seek, and a zip written without seeking has other bytes."""
+    if not is_remote(path):
+        np.savez(path, **arrays)
+        return
+    with tempfile.TemporaryFile() as local, path.open("wb") as file:
+        np.savez(local, **arrays)
+        local.seek(0)
+        shutil.copyfileobj(local, file, 1 << 24)
+
+
+class CorpusWriter(Layout):
+    """Writes one split into an empty local directory: `add` utterances, then `close`."""
+
+    def __init__(self, directory: Path, *, shard_bytes: int | None = None):
+        super().__init__(directory, shard_bytes=shard_bytes)
+        self._file = None
+        directory.mkdir(parents=True)
+
+    def add(self, entry: Entry, blocks: Iterator[bytes]) -> None:
+        """Appends an utterance whose int16 bytes come as blocks."""
+        before = self._shard
+        self.place(entry)
+        if self._shard != before:
+            self.abort()
+            self._file = open(self.directory / shard_name(self._shard), "wb")  # noqa: SIM115
+        for block in blocks:
+            self._file.write(block)
+
+    def abort(self) -> None:
+        """Closes the open shard."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def close(self, *, split: str, source: str) -> dict[str, Any]:
+        self.abort()
+        return super().close(split=split, source=source)
+
+
+class PlannedShard:
+    """Which bytes of which files make up a shard.
+
+    reads: [file, offset, length] in bytes, in order. key: hash of what the bytes will be.
+    """
+
+    def __init__(self):
+        self.reads: list[list] = []
+        self._digest = hashlib.sha256()
+
+    def add(self, file: str, offset: int, length: int, audio_sha256: int) -> None:
+        self._digest.update(f"{length} {audio_sha256} ".encode())
+        if self.reads and self.reads[-1][0] == file and sum(self.reads[-1][1:]) == offset:
+            self.reads[-1][2] += length  # one read of what lies end to end
+        else:
+            self.reads.append([file, offset, length])
+
+    @property
+    def key(self) -> str:
+        return self._digest.hexdigest()[:32]
+
+
+class ShardPlan(Layout):
+    """Notes which bytes of which files make up each shard instead of copying them."""
+
+    def __init__(self, directory: AnyPath, *, shard_bytes: int | None = None):
+        super().__init__(directory, shard_bytes=shard_bytes)
+        self.shards: list[PlannedShard] = []
+
+    def add(self, entry: Entry, file: str, offset: int) -> None:
+        """Appends an utterance whose int16 bytes lie at `offset` (bytes) of `file`."""
+        shard = self.place(entry).shard
+        if shard == len(self.shards):
+            self.shards.append(PlannedShard())
+        self.shards[shard].add(file, offset, 2 * entry.num_samples, entry.audio_sha256)
