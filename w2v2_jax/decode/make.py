@@ -23,6 +23,7 @@ from w2v2_jax.decode.rescore import RescoringDecoder, TransformerLM
 from w2v2_jax.errors import InputError
 from w2v2_jax.ngram import arpa
 from w2v2_jax.ngram.text import SPECIALS
+from w2v2_jax.paths import read_json
 
 KINDS = ("greedy", "beam")
 
@@ -57,9 +58,9 @@ def save_settings(path: Path, values: Mapping[str, Any], **report: Any) -> None:
 def read_settings(path: str) -> dict[str, Any]:
     """What `save_settings` wrote; InputError names the file and what is wrong with it."""
     try:
-        values = json.loads(Path(path).read_text("utf-8"))["settings"]
+        values = read_json(path)["settings"]
         unknown = set(values) - _BEAM_FIELDS - _PLAIN_FIELDS
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"--decoder-settings {path}: not what `sweep` writes: {error}") from error
     if unknown:
         raise InputError(f"--decoder-settings {path}: unknown settings {', '.join(unknown)}")

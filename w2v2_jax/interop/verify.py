@@ -104,7 +104,10 @@ def hugging_face(loaded: Loaded, path: Path, waveform: np.ndarray) -> np.ndarray
     from transformers import AutoModel, AutoModelForCTC
 
     tuned = loaded.description.objective == "ctc"
-    network = (AutoModelForCTC if tuned else AutoModel).from_pretrained(path).eval()
+    network = (AutoModelForCTC if tuned else AutoModel).from_pretrained(
+        path, local_files_only=True, trust_remote_code=False
+    )
+    network.eval()
     with torch.no_grad():
         found = network(torch.from_numpy(waveform))
     return (found.logits if tuned else found.last_hidden_state).numpy()

@@ -27,7 +27,7 @@ SAMPLE_RATE = 16000
 WHOLE_SECONDS = 60  # the largest bucket of `inference`; longer recordings come in chunks
 CHUNK_SECONDS, CONTEXT_SECONDS = 30.0, 5.0
 GROUP_SECONDS = 1200  # of short recordings held at once
-RATES = (1000, 768000)
+RATES = (1000, 768000)  # as in data/audio.py
 
 
 @dataclasses.dataclass(frozen=True)
