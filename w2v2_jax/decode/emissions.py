@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from w2v2_jax.data.arrays_file import read_array
+from w2v2_jax.data.arrays_file import DAMAGE, read_array
 from w2v2_jax.data.vocabulary import Vocabulary
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import read_json
@@ -49,7 +49,7 @@ class Emissions:
             texts = [str(text) for text in read_array(index, "references", rows=len(self.ids))]
             self.references = texts if content["has_references"] else None
             self._logits = np.load(self.folder / LOGITS, mmap_mode="r")  # [frames, C]
-        except (OSError, EOFError, ValueError, KeyError, TypeError, SyntaxError) as error:
+        except DAMAGE as error:
             raise InputError(
                 f"--logits {folder}: no saved logits (`w2v2 emit` makes them): {error}"
             ) from error

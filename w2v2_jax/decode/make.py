@@ -44,6 +44,15 @@ class Settings:
     rescore_case: str = "keep"
 
 
+_KINDS = {
+    "int": (int,), "float": (float, int), "bool": (bool,), "str": (str,),
+    "int | None": (int, type(None)), "str | None": (str, type(None)),
+}  # fmt: skip
+_KINDS_OF = {
+    field.name: _KINDS.get(field.type, ())  # by annotation; others do not stand in files
+    for kind in (BeamOptions, Settings)
+    for field in dataclasses.fields(kind)
+}
 _BEAM_FIELDS = {field.name for field in dataclasses.fields(BeamOptions)}
 _PLAIN_FIELDS = {field.name for field in dataclasses.fields(Settings)} - {"beam", "hot_words"}
 
@@ -64,6 +73,10 @@ def read_settings(path: str) -> dict[str, Any]:
         raise InputError(f"--decoder-settings {path}: not what `sweep` writes: {error}") from error
     if unknown:
         raise InputError(f"--decoder-settings {path}: unknown settings {', '.join(unknown)}")
+    for name, value in values.items():
+        if type(value) not in _KINDS_OF[name]:
+            wanted = " or ".join(kind.__name__ for kind in _KINDS_OF[name])
+            raise InputError(f"--decoder-settings {path}: {name}={value!r} must be {wanted}")
     return values
 
 

@@ -78,7 +78,7 @@ def understood(path: Path) -> Iterator[None]:
 
 def plain_name(name: Any, where: Path) -> str:
     """A file's name inside the folder of `where`; InputError for a path that may lead elsewhere."""
-    if not isinstance(name, str) or Path(name).name != name:
+    if not isinstance(name, str) or Path(name).name != name or name == "..":
         raise InputError(f"{where}: {name!r} is not the name of a file beside it")
     return name
 

@@ -29,7 +29,7 @@ INERT = {
     "argparse", "omegaconf", "fairseq", "examples", "torch", "numpy", "typing", "enum", "copyreg",
     "collections", "datetime", "pathlib", "_codecs", "_operator", "operator",
 }  # fmt: skip
-MOST_VALUES = 10**6
+MOST_VALUES = 10**5
 
 
 class Storage(NamedTuple):

@@ -69,10 +69,11 @@ def vocabulary(path: str | Path) -> list[str]:
     path = Path(path)
     with _opened(path) as file:
         lines = _text_lines(file)
-        count = _announced(path, lines)
-        for line in lines:
-            if line.strip() == "\\1-grams:":
-                break
+        count, line = _announced(path, lines)
+        while line.strip() != "\\1-grams:":
+            line = next(lines, None)
+            if line is None:
+                raise InputError(f"{path}: a broken ARPA language model: it has no 1-grams")
         found, letters = [], 0
         for line in lines:
             fields = line.split()
@@ -98,16 +99,16 @@ def check_counts(path: str | Path) -> None:
             _announced(path, _text_lines(file))
 
 
-def _announced(path: Path, lines: Iterator[str]) -> int:
-    """Reads the head `\\data\\`; returns the number of 1-grams it announces."""
+def _announced(path: Path, lines: Iterator[str]) -> tuple[int, str]:
+    """Reads the head `\\data\\`: the number of 1-grams it announces, and the line behind it."""
     if next((line for line in lines if line.strip()), "").strip() != "\\data\\":
         raise InputError(f"{path}: not an ARPA language model: no \\data\\ at its start")
-    counts = []
+    counts, line = [], ""
     for line in lines:
-        if not line.startswith("ngram ") and line.strip():
-            break
         if not line.strip():
             continue
+        if not line.startswith("ngram "):
+            break
         counts.append(int(line.partition("=")[2]))
         if not 0 <= counts[-1] <= MOST_GRAMS:
             raise InputError(f"{path}: announces {counts[-1]} n-grams")
@@ -118,7 +119,7 @@ def _announced(path: Path, lines: Iterator[str]) -> int:
         raise InputError(
             f"{path}: announces {sum(counts)} n-grams, but has room for {possible} at most"
         )
-    return counts[0] if counts else 0
+    return (counts[0] if counts else 0), line
 
 
 def _text_lines(file) -> Iterator[str]:
@@ -139,4 +140,4 @@ def _opened(path: Path, *, errors: str = "strict") -> Iterator:
     except InputError:
         raise
     except (OSError, ValueError, EOFError, IndexError, zlib.error) as error:
-        raise InputError(f"{path}: cannot read this language model: {error}") from error
+        raise InputError(f"{path}: cannot read this ARPA language model: {error}") from error
