@@ -31,7 +31,8 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
         const=SYNTHETIC,
         metavar="AUDIO",
         help="run the other framework too, on this file or on two seconds of tones and noise, "
-        "and print the largest difference; nothing is written if it is large",
+        "and print the largest difference; nothing is written if it is large. For files you "
+        "trust: fairseq's own loader runs what a pickle names",
     )
 
 
