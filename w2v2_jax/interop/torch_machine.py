@@ -152,6 +152,10 @@ def _object(self: Unpickler) -> None:  # of a class on the stack
     self.append(call(kind, tuple(args)))
 
 
+def _byte_array(self: Unpickler) -> None:  # pickle's own sets memory aside before it reads
+    self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))
+
+
 def _refused(self: Unpickler) -> None:
     raise ValueError("an opcode that torch does not write")
 
@@ -163,6 +167,6 @@ for _opcode, _step in {
     pickle.ADDITEMS: _add_items, pickle.FROZENSET: _frozen_set, pickle.INST: _instance,
     pickle.OBJ: _object, pickle.EXT1: _refused, pickle.EXT2: _refused, pickle.EXT4: _refused,
     pickle.NEXT_BUFFER: _refused, pickle.READONLY_BUFFER: _refused,
-    pickle.BYTEARRAY8: _refused,  # it would set memory aside before it reads
+    pickle.BYTEARRAY8: _byte_array,
 }.items():  # fmt: skip
     Unpickler.dispatch[_opcode[0]] = _step

@@ -165,6 +165,7 @@ BUILDERS: dict[str, Callable] = {
     "torch._tensor._rebuild_from_type_v2": lambda build, kind, args, state: call(build, args),
     "torch.Size": _sequence(tuple),
     "torch.serialization._get_layout": lambda *_: None,
+    "_codecs.encode": _scalar(bytes),  # how protocol 2 writes bytes
     "collections.OrderedDict": Bag,
     "collections.defaultdict": lambda *_: Bag(),  # its argument is the factory
     "collections.Counter": Bag,
