@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 from interop_cases import LAYER_NORM, PRETRAINING, VOCABULARY, random_checkpoint
 
-from w2v2_jax import checkpoint
+from w2v2_jax import checkpoint, compare
 from w2v2_jax.data.audio import audio_blocks
 from w2v2_jax.data.prepare import read_ids
 from w2v2_jax.data.sample_packages import deb_members
@@ -169,6 +169,10 @@ def text_seeds(folder: Path) -> list[Files]:
         {"phones.tsv": b"a\t0.0\t0.1\th#\na\t0.1\t0.2\taa\n"},
         {"ids.txt": b"1-2-0000\nx/y.flac\n"},
         {"vocabulary.json": b'{"symbols": ["<s>","<pad>","</s>","<unk>","|","A"],"case":"upper"}'},
+        {
+            "result.json": b'{"data": "x:test", "utterances": '
+            b'[{"id": "a", "reference": "A B", "hypothesis": "A C", "speaker": "z"}]}'
+        },
         {"settings.json": b'{"settings": {"lm_weight": 1.5, "beam": 50, "kind": "beam"}}'},
     ]
 
@@ -182,6 +186,7 @@ def read_texts(folder: Path) -> None:
         "phones.tsv": lambda path: read_labels(path, ["a"]),
         "ids.txt": read_ids,
         "vocabulary.json": load_vocabulary,
+        "result.json": compare.read_splits,
         "settings.json": lambda path: settings({}, file=str(path)),
     }  # fmt: skip
     for path in folder.iterdir():

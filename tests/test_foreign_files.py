@@ -85,6 +85,13 @@ PICKLES = {
     "text": (b"cbuiltins\nstr\n" + NESTED + b"\x85R", "str of a tuple"),
     "zeros": (b"cbuiltins\nbytes\n\x8a\x06" + b"\0" * 5 + b"\x7f\x85R", "whole torch file"),
     "attribute": (b"ctorch._utils\n_rebuild_tensor_v2\nN}X\x08\0\0\0__code__Ns\x86b", "a state"),
+    "copies": (
+        b"X\0\0\x10\0"
+        + b"a" * (1 << 20)
+        + b"q\x01cbuiltins\nbytearray\nq\x02"
+        + b"h\x02h\x01\x85R" * 100,
+        "copies its parts without end",
+    ),
     "function": (b"cos\nsystem\nX\x04\0\0\0true\x85R", r"names os\.system"),
     "dotted": (b"\x80\x04\x8c\x08builtins\x8c\x08str.join\x93)R", r"names builtins\.str\.join"),
     "extension": (b"\x82\x01)R", "an opcode"),

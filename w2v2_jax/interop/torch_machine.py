@@ -48,6 +48,15 @@ class Unpickler(pickle._Unpickler):
         # The files of Python 2 hold text alone.
         super().__init__(_Window(file), encoding="utf-8")
         self.storages: dict[str, Storage] = {}
+        self._copied = 0
+
+    def call(self, build: Any, args: Any) -> Any:
+        """Builds a value; a large part that stands once in a file may not be copied without end."""
+        sizes = (len(part) for part in (args, *args) if hasattr(part, "__len__"))
+        self._copied += sum(sizes)
+        if self._copied > MOST_BYTES:
+            raise ValueError("a pickle that copies its parts without end")
+        return call(build, args)
 
     def find_class(self, module: str, name: str):
         return find(module, name)
@@ -67,12 +76,12 @@ class Unpickler(pickle._Unpickler):
 
 def _reduce(self: Unpickler) -> None:
     args = self.stack.pop()
-    self.stack[-1] = call(self.stack[-1], args)
+    self.stack[-1] = self.call(self.stack[-1], args)
 
 
 def _new_object(self: Unpickler) -> None:
     args = self.stack.pop()
-    self.append(call(self.stack.pop(), args))
+    self.append(self.call(self.stack.pop(), args))
 
 
 def _new_object_with_names(self: Unpickler) -> None:
@@ -144,12 +153,12 @@ def _frozen_set(self: Unpickler) -> None:
 def _instance(self: Unpickler) -> None:  # of a class named in the stream
     module, name = (self.readline()[:-1].decode("ascii") for _ in range(2))
     args = tuple(self.pop_mark())
-    self.append(call(self.find_class(module, name), args))
+    self.append(self.call(self.find_class(module, name), args))
 
 
 def _object(self: Unpickler) -> None:  # of a class on the stack
     kind, *args = self.pop_mark()
-    self.append(call(kind, tuple(args)))
+    self.append(self.call(kind, tuple(args)))
 
 
 def _byte_array(self: Unpickler) -> None:  # pickle's own sets memory aside before it reads

@@ -103,7 +103,7 @@ def _checked(entries: dict | list) -> dict:
 def key_of(value: Any) -> Any:
     """A key or member that is cheap to hash: tuples that hold the same tuple twice, forty deep,
     would take a trillion steps."""
-    flat = isinstance(value, tuple) and all(type(x) in KEYS for x in value)
+    flat = isinstance(value, tuple) and len(value) < 100 and all(type(x) in KEYS for x in value)
     if not flat and type(value) not in KEYS:
         raise ValueError(f"a {type(value).__name__} as a key")
     return value
@@ -113,8 +113,9 @@ def _scalar(kind: type) -> Callable:
     """The conversion of one plain value; of containers it could take for ever, and bytes(n) would
     be n zeros."""
 
-    def convert(value=0, *_):
-        if type(value) not in (str, bytes, int, float, bool):
+    def convert(*args):
+        value = args[0] if args else kind()
+        if type(value) not in (str, bytes, bytearray, int, float, bool):
             raise ValueError(f"{kind.__name__} of a {type(value).__name__}")
         if kind in (bytes, bytearray):
             return kind(value, "latin-1") if isinstance(value, str) else kind(memoryview(value))
@@ -162,7 +163,7 @@ BUILDERS: dict[str, Callable] = {
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": lambda data, *_: data,
     "torch._utils._rebuild_parameter_with_state": lambda data, *_: data,
-    "torch._tensor._rebuild_from_type_v2": lambda build, kind, args, state: call(build, args),
+    "torch._tensor._rebuild_from_type_v2": lambda build, kind, args, state: _again(build, args),
     "torch.Size": _sequence(tuple),
     "torch.serialization._get_layout": lambda *_: None,
     "_codecs.encode": _scalar(bytes),  # how protocol 2 writes bytes
@@ -184,6 +185,13 @@ def find(module: str, name: str) -> Any:
     if package in INERT:
         return Name(full, lambda *args: Inert(full, args))
     raise InputError(f"its pickle names {full}; only tensors and plain containers are read")
+
+
+def _again(build: Any, args: Any) -> Any:
+    """What a tensor of a class of its own is built from."""
+    if not isinstance(build, Name) or build.build is not _tensor:
+        raise ValueError("a tensor that is built from something else")
+    return call(build, args)
 
 
 def call(build: Any, args: Any) -> Any:
