@@ -48,13 +48,14 @@ _KINDS = {
     "int": (int,), "float": (float, int), "bool": (bool,), "str": (str,),
     "int | None": (int, type(None)), "str | None": (str, type(None)),
 }  # fmt: skip
-_KINDS_OF = {
-    field.name: _KINDS.get(field.type, ())  # by annotation; others do not stand in files
-    for kind in (BeamOptions, Settings)
-    for field in dataclasses.fields(kind)
-}
 _BEAM_FIELDS = {field.name for field in dataclasses.fields(BeamOptions)}
 _PLAIN_FIELDS = {field.name for field in dataclasses.fields(Settings)} - {"beam", "hot_words"}
+_KINDS_OF = {
+    field.name: _KINDS[field.type]
+    for kind, names in ((BeamOptions, _BEAM_FIELDS), (Settings, _PLAIN_FIELDS))
+    for field in dataclasses.fields(kind)
+    if field.name in names
+}
 
 
 def save_settings(path: Path, values: Mapping[str, Any], **report: Any) -> None:
