@@ -105,12 +105,12 @@ def render(report: dict[str, Any], rejects: Rejects) -> str:
     ]
     if report["characters"]:
         shown = " ".join(f"{c}:{n}" for c, n in list(report["characters"].items())[:60])
-        lines.append(f"  characters ({len(report['characters'])}): {shown}")
+        lines.append(f"  characters ({len(report['characters'])}): {printable(shown)}")
     if rejects.counts:
         lines += [f"  rejected: {rejects.counts.total()}", rejects.table()]
     for leak in report["leaks"]:
         lines.append(
             f"  WARNING: {leak['count']} utterances share their {leak['kind']} with split "
-            f"{leak['other']}, e.g. {', '.join(leak['examples'][:3])}"
+            f"{leak['other']}, e.g. {printable(', '.join(leak['examples'][:3]))}"
         )
     return "\n".join(lines)
