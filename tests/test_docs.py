@@ -107,6 +107,13 @@ def recordings(folder: Path) -> None:
     (folder / "transcripts.tsv").write_text("".join(lines))
 
 
+# One device, and little optimization: compiling is most of the time.
+QUICK = {
+    "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
+}
+
+
 @pytest.mark.slow
 def test_the_tutorial_runs_from_its_first_command_to_its_last(tmp_path):
     """As it is printed, but for recipes at toy size and a generated folder of sounds."""
@@ -123,7 +130,7 @@ def test_the_tutorial_runs_from_its_first_command_to_its_last(tmp_path):
     done = subprocess.run(
         ["bash", "-c", start + script],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": ""},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **QUICK},
         capture_output=True,
         text=True,
         timeout=1200,
