@@ -141,6 +141,43 @@ def parse(module: str, argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     raise InputError(f"{module} parses nothing")
 
 
+def options(module: str) -> set[str]:
+    """The options of a command's parser."""
+
+    def give(self, args=None, namespace=None):
+        raise _Parsed(set(self._option_string_actions), [])
+
+    with (
+        mock.patch.object(argparse.ArgumentParser, "parse_args", give),
+        mock.patch.object(argparse.ArgumentParser, "parse_known_args", give),
+    ):
+        try:
+            importlib.import_module(f"w2v2_jax.{module}").main([])
+        except _Parsed as parsed:
+            return parsed.values
+    return set()
+
+
+@functools.cache
+def all_options() -> frozenset[str]:
+    """The options of every command of the project, its launchers and its benchmarks."""
+    from w2v2_jax.__main__ import COMMANDS
+
+    modules = (*COMMANDS, "data.stage", "data.sample_speech", "decode.benchmark")
+    found = {option for module in modules for option in options(module)}
+    for script in (ROOT / "launch").iterdir():
+        found |= set(re.findall(r"--[a-z][a-z0-9-]*", script.read_text()))
+    return frozenset(found)
+
+
+def unknown_options(page: Path) -> list[str]:
+    """Options that a page names in backticks and no command has."""
+    named = set()
+    for code in re.findall(r"`([^`\n]+)`", _without_blocks(page.read_text())):
+        named |= set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*(?![\w.])", code))
+    return sorted(named - all_options() - {"--config"})
+
+
 def _error(self, message):
     raise InputError(message)
 

@@ -41,6 +41,11 @@ def test_the_links_of_a_page_lead_somewhere(page):
     assert docs_commands.broken_links(page) == []
 
 
+@pytest.mark.parametrize("page", docs_commands.pages(), ids=lambda page: page.name)
+def test_the_options_that_a_page_names_exist(page):
+    assert docs_commands.unknown_options(page) == []
+
+
 WRONG = {
     "w2v2 trian --config experiments/pretrain_base.py --workdir x": "no command trian",
     "w2v2 evaluate --cheque x --data y --json z": "--checkpoint",
@@ -80,6 +85,12 @@ def test_a_wrong_command_would_be_found(command):
 def test_wrong_python_would_be_found(code, message):
     with pytest.raises(InputError, match=message):
         check_python(code)
+
+
+def test_an_unknown_option_would_be_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("Give `--beam 5`, `--biem 5` or `--config.data.x=1`.\n")
+    assert docs_commands.unknown_options(page) == ["--biem"]
 
 
 def test_a_broken_link_would_be_found(tmp_path):
