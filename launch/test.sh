@@ -8,21 +8,23 @@
 #   decode              beam search with language models; installs flashlight-text, KenLM, optuna
 #   aot                 compiles for TPU topologies (many minutes); installs libtpu
 #   beam                preparation on Apache Beam's runner of this machine; installs apache-beam
+#   fuzz                damaged files against every reader, W2V2_FUZZ_MINUTES (30) in all; installs
+#                       hypothesis
 #   all                 everything this machine can run
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
 suite="${1:-everyday}"
 [ $# -gt 0 ] && shift
-optional="not parity and not deploy and not decode and not aot and not beam and not gpu and not network"
+optional="not parity and not deploy and not decode and not aot and not beam and not fuzz and not gpu and not network"
 case "$suite" in
   everyday) marks="not slow and $optional" ;;
   slow) marks="$optional" ;;
-  parity | deploy | decode | aot | beam) marks="$suite" ;;
+  parity | deploy | decode | aot | beam | fuzz) marks="$suite" ;;
   all) marks="not gpu" ;;
   *)
     echo "error: suite '$suite' is not known; use everyday, slow, parity, deploy, decode, aot," \
-      "beam or all" >&2
+      "beam, fuzz or all" >&2
     exit 2
     ;;
 esac
@@ -41,6 +43,7 @@ if [ "$suite" = parity ] || [ "$suite" = all ]; then
 fi
 install deploy onnx==1.23.2 onnxruntime==1.32.0 onnx-ir==1.1.0
 install decode flashlight-text==0.0.7 ufal.kenlm==26.4.1 optuna==5.0.0
+install fuzz hypothesis==6.170.17
 install aot "jax[tpu]==0.10.2"
 install beam apache-beam==2.77.0
 ruff check .

@@ -224,3 +224,15 @@ def test_evaluation_brings_transcripts_into_the_corpus_order(monkeypatch):
     decoder = make(settings({}), VOCABULARY)
     found = evaluate.transcripts(both, both, batch_seconds=1.0, decoder=decoder)
     assert found == list(Shuffled.texts)
+
+
+def test_what_a_sweep_may_write_is_read_and_other_kinds_of_values_are_not(tmp_path):
+    values = {
+        "kind": "beam", "lm": "lm.arpa", "lexicon": None, "beam": 50, "beam_tokens": None,
+        "lm_weight": 2, "word_score": -1.5, "log_add": True, "rescore_case": "upper",
+    }  # fmt: skip
+    save_settings(tmp_path / "best.json", values, wer=0.5)
+    assert read_settings(str(tmp_path / "best.json")) == values
+    save_settings(tmp_path / "odd.json", {"beam": [50]})
+    with pytest.raises(InputError, match=r"odd\.json: beam=\[50\] must be int"):
+        read_settings(str(tmp_path / "odd.json"))

@@ -22,9 +22,9 @@ from safetensors.numpy import load_file, save_file
 
 from w2v2_jax import checkpoint, convert, export
 from w2v2_jax.data.vocabulary import LIBRISPEECH, SPECIALS, Vocabulary
-from w2v2_jax.errors import run_command
+from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import load_any
-from w2v2_jax.interop import hugging_face, names, safetensors_file
+from w2v2_jax.interop import hugging_face, names, native, safetensors_file
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -233,3 +233,15 @@ def test_conversions_import_no_tensorflow_librosa_or_ml_collections():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+@pytest.mark.slow
+def test_a_native_checkpoint_that_claims_more_than_its_files_can_hold_is_refused(
+    tuned, tmp_path, monkeypatch
+):
+    native.write_initial(tmp_path, tuned)
+    checkpoint.load(tmp_path)
+    monkeypatch.setattr(checkpoint, "SMALL", 0)
+    monkeypatch.setattr(checkpoint, "MOST_INFLATED", 0)
+    with pytest.raises(InputError, match=r"cannot be read: \d+ bytes of files claim to hold \d+"):
+        checkpoint.load(tmp_path)

@@ -82,6 +82,18 @@ def test_objects_of_known_packages_stay_inert(file):
         assert torch_pickle.plain(opened.value["cfg"]) == {"data": {"a": 1}}
 
 
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_plain_values_of_every_protocol_are_read(file, protocol):
+    value = {
+        "bytes": b"x\xff", "array": bytearray(b"xy"), "set": {1, 2}, "frozen": frozenset("ab"),
+        (1, "a"): 1.5, None: [1, (2, 3), {}], "defaults": collections.defaultdict(list, a=[1]),
+        "ordered": collections.OrderedDict(b=2), "complex": 1 + 2j, "text": "é" * 300,
+    }  # fmt: skip
+    replace_pickle(file, pickle.dumps(value, protocol))
+    with torch_read.opened(file) as opened:
+        assert opened.value == value | {"complex": (1.0, 2.0)}
+
+
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.9, 0.999])
 def test_a_truncated_file_is_one_error_that_names_it(file, share):
     content = file.read_bytes()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from w2v2_jax.data.vocabulary import Vocabulary
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.paths import AnyPath, absolute
+from w2v2_jax.paths import AnyPath, absolute, is_remote
 from w2v2_jax.train_step import TrainState
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of its own defaults
@@ -29,6 +30,8 @@ logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of its own defa
 FORMAT = 1
 FOLDER = "checkpoints"
 ADAPTER = "/layers/adapter/"
+SMALL, MOST_INFLATED = 1 << 30, 1000  # bytes; weights hardly compress at all
+OBJECTIVES = ("contrastive", "ctc")
 
 
 class Description(NamedTuple):
@@ -54,18 +57,24 @@ class Description(NamedTuple):
 
 def describe(value: dict[str, Any], where: str) -> Description:
     """The inverse of `Description.to_json`; raises InputError naming the checkpoint."""
-    if value.get("format") != FORMAT:
-        raise InputError(
-            f"{where}: checkpoint format {value.get('format')!r}, this version reads {FORMAT}"
-        )
+    said = value.get("format") if isinstance(value, dict) else None
+    if said != FORMAT:
+        raise InputError(f"{where}: checkpoint format {said!r}, this version reads {FORMAT}")
     known = {field.name for field in dataclasses.fields(ModelConfig)}
-    vocabulary = value["vocabulary"]
-    return Description(
-        value["objective"],
-        ModelConfig(**{k: v for k, v in value["model"].items() if k in known}),
-        vocabulary and Vocabulary(tuple(vocabulary["symbols"]), vocabulary["case"]),
-        value["normalise"],
-    )
+    try:
+        vocabulary = value["vocabulary"]
+        found = Description(
+            value["objective"],
+            ModelConfig(**{k: v for k, v in value["model"].items() if k in known}),
+            None if vocabulary is None
+            else Vocabulary(tuple(vocabulary["symbols"]), vocabulary["case"]),
+            bool(value["normalise"]),
+        )  # fmt: skip
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise InputError(f"{where}: its description is unusable: {error}") from error
+    if found.objective not in OBJECTIVES or (found.objective == "ctc") != bool(found.vocabulary):
+        raise InputError(f"{where}: its description is unusable: objective={found.objective!r}")
+    return found
 
 
 @contextlib.contextmanager
@@ -201,7 +210,9 @@ def load(path: str | AnyPath) -> Loaded:
                     model=ocp.args.JsonRestore(),
                 ),
             )
-        except (ValueError, FileNotFoundError, KeyError, OSError) as error:
+        except (
+            ValueError, LookupError, OSError, TypeError, AttributeError, RecursionError,
+        ) as error:  # fmt: skip
             raise InputError(f"{step}: cannot be read: {str(error)[:200]}") from error
     return Loaded(step, describe(items["model"], str(step)), jax.device_get(items["params"]))
 
@@ -211,6 +222,11 @@ def _on_host(params: AnyPath):
     many devices as saved it."""
     with ocp.StandardCheckpointer() as checkpointer:
         found = checkpointer.metadata(params).item_metadata.tree
+    claimed = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in jax.tree.leaves(found))
+    if claimed > SMALL and not is_remote(params):  # chunks that are absent read as zeros
+        held = sum(file.stat().st_size for file in params.rglob("*") if file.is_file())
+        if claimed > MOST_INFLATED * held:
+            raise ValueError(f"{held} bytes of files claim to hold {claimed}")
     return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), found)
 
 

@@ -24,10 +24,11 @@ def read_splits(path: Path) -> list[dict[str, Any]]:
         for split in splits:
             split["by_id"] = {u["id"]: u for u in split["utterances"]}
             for utterance in split["utterances"]:
-                utterance["reference"], utterance["hypothesis"]
+                if not all(isinstance(utterance[key], str) for key in ("reference", "hypothesis")):
+                    raise ValueError(f"utterance {utterance['id']} has no texts")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; write it with `evaluate --json`") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: not a result of evaluate ({error!r})") from error
     return splits
 

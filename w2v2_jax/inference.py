@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from w2v2_jax.decode.lines import Line
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.feature_extractor import frame_counts
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC, Wav2Vec2ForPretraining
-from w2v2_jax.paths import AnyPath, is_remote, to_path
+from w2v2_jax.paths import AnyPath, is_remote, read_json, to_path
 from w2v2_jax.recognition import long_audio, recognise
 from w2v2_jax.recognition.transcript import Result
 
@@ -51,8 +50,8 @@ def load_any(path: str | AnyPath, *, language: str | None = None) -> Loaded:
 
 def _is_hugging_face(path: AnyPath) -> bool:
     try:
-        return "model_type" in json.loads((path / "config.json").read_text("utf-8"))
-    except ValueError:
+        return "model_type" in read_json(path / "config.json")
+    except InputError:
         return False
 
 

@@ -6,12 +6,14 @@ fsspec with the store's own package (gcsfs, s3fs). Orbax takes the same paths fo
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from w2v2_jax.errors import InputError
 
 SCHEMES = ("gs", "s3")
+MOST_JSON = 64 << 20
 AnyPath = Any  # pathlib.Path, or etils.epath.Path of the same methods
 
 
@@ -40,6 +42,25 @@ def size_of(path: AnyPath) -> int:
     """Bytes of a file."""
     status = path.stat()
     return status.length if is_remote(path) else status.st_size
+
+
+def read_json(path: str | AnyPath) -> dict[str, Any]:
+    """The object in a JSON file, of at most MOST_JSON bytes; InputError names the file when it is
+    absent, broken, nested too deep or something else."""
+    path = to_path(path)
+    try:
+        with path.open("rb") as file:
+            text = file.read(MOST_JSON + 1)
+        if len(text) > MOST_JSON:
+            raise ValueError(f"more than {MOST_JSON >> 20} MiB")
+        value = json.loads(text)
+    except RecursionError as error:
+        raise InputError(f"{path}: cannot be read as JSON: nested too deep") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: not a JSON object")
+    return value
 
 
 def absolute(path: str | AnyPath) -> AnyPath:

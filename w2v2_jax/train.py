@@ -37,6 +37,8 @@ def load_config(spec: str) -> dict:
     file, _, argument = spec.partition(":")
     if not Path(file).is_file():
         raise InputError(f"--config {file} is not a file")
+    if not file.endswith(".py"):  # a zip archive would be run as a program too
+        raise InputError(f"--config {file} is not a Python file, which a recipe is")
     get_config = runpy.run_path(file).get("get_config")
     if get_config is None:
         raise InputError(f"--config {file} has no get_config(arg)")

@@ -16,13 +16,17 @@ from w2v2_jax.paths import is_remote, to_path
 SAMPLE_RATE = 16000
 BLOCK_FRAMES = 1 << 16
 MP3_SLACK_FRAMES = 2304  # an encoder's delay and padding, counted or not in the declared length
+RATES = (1000, 768000)  # Hz; a header that says 1 Hz would turn kilobytes into days
+MOST_SECONDS = 86400  # of one file: a megabyte of FLAC can hold weeks of silence
+LOUDEST = 1e30  # beyond it, sums overflow
 STREAMED_BYTES = 0x7FFFF000  # a WAV written to a pipe declares this much or more
 
 AudioSource = str | Path | bytes | np.ndarray
 
 
 class AudioError(InputError):
-    """Audio that cannot be used. reason: "unreadable", "truncated", "empty" or "not finite"."""
+    """Audio that cannot be used. reason: "unreadable", "truncated", "empty", "not finite" or "too
+    long"."""
 
     def __init__(self, name: str, reason: str, detail: str = ""):
         super().__init__(f"{name}: {reason}" + (f" ({detail})" if detail else ""))
@@ -78,7 +82,7 @@ def _name(source: AudioSource, name: str | None) -> str:
 
 def _checked(blocks: Iterator[np.ndarray], name: str) -> Iterator[np.ndarray]:
     for block in blocks:
-        if not np.isfinite(block).all():
+        if not (np.abs(block) < LOUDEST).all():
             raise AudioError(name, "not finite", "the file holds NaN or infinite samples")
         yield block
 
@@ -107,10 +111,11 @@ def _file_blocks(source: str | Path | bytes, name: str) -> Iterator:
         raise AudioError(name, "empty", "0 bytes")
     try:
         with soundfile.SoundFile(file) as sound:
+            _check_header(sound, name)
             yield sound.samplerate
             _refuse_short_wav(sound.extra_info, name)
             yield from _read_all(sound, name)
-    except (soundfile.LibsndfileError, OSError) as error:
+    except (soundfile.LibsndfileError, OSError, MemoryError) as error:
         text = getattr(error, "error_string", "") or str(error)
         reason = "truncated" if "lost sync" in text else "unreadable"
         raise AudioError(name, reason, text.strip()) from error
@@ -126,12 +131,22 @@ def _remote_file(source: str, name: str) -> tuple[int, io.BytesIO]:
 
 def _read_all(sound, name: str) -> Iterator[np.ndarray]:
     declared, count = sound.frames, 0
-    while len(block := sound.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
+    frames = max(1, BLOCK_FRAMES // sound.channels)
+    while len(block := sound.read(frames, dtype="float32", always_2d=True)):
         count += len(block)
+        if count > MOST_SECONDS * sound.samplerate:
+            raise AudioError(name, "too long", f"more than {MOST_SECONDS // 3600} h; split it")
         yield block[:, 0].copy() if block.shape[1] == 1 else block.mean(axis=1)
     slack = MP3_SLACK_FRAMES if sound.format == "MP3" else 0
     if count + slack < declared < 1 << 62:
         raise AudioError(name, "truncated", f"{count} of {declared} frames")
+
+
+def _check_header(sound, name: str) -> None:
+    low, high = RATES
+    if not low <= sound.samplerate <= high:
+        detail = f"{sound.samplerate} Hz is not in {low} to {high}"
+        raise AudioError(name, "unreadable", detail)
 
 
 def _refuse_short_wav(log: str, name: str) -> None:

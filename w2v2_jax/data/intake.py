@@ -42,8 +42,8 @@ class Measures(NamedTuple):
 class Outcome(NamedTuple):
     """An utterance (without its audio) and either its measures or why it was rejected.
 
-    reason: "unreadable", "truncated", "empty", "not finite", "too short", "silent" or "transcript
-    missing"; None when it is usable.
+    reason: "unreadable", "truncated", "empty", "not finite", "too long", "too short", "silent" or
+    "transcript missing"; None when it is usable.
     """
 
     utterance: Utterance

@@ -14,6 +14,7 @@ import numpy as np
 from w2v2_jax.data.buckets import length_histogram
 from w2v2_jax.data.store import Corpus
 from w2v2_jax.data.vocabulary import count_characters
+from w2v2_jax.errors import printable
 
 EXAMPLES = 5
 
@@ -43,7 +44,7 @@ class Rejects:
     def table(self) -> str:
         """Lines "reason  count  first example"; empty when nothing was rejected."""
         rows = self.counts.most_common()
-        return "\n".join(f"  {r:<20}{n:>9}  e.g. {self.examples[r][0]}" for r, n in rows)
+        return "\n".join(f"  {r:<20}{n:>9}  e.g. {printable(self.examples[r][0])}" for r, n in rows)
 
 
 def transcript_key(text: str) -> int:
@@ -104,12 +105,12 @@ def render(report: dict[str, Any], rejects: Rejects) -> str:
     ]
     if report["characters"]:
         shown = " ".join(f"{c}:{n}" for c, n in list(report["characters"].items())[:60])
-        lines.append(f"  characters ({len(report['characters'])}): {shown}")
+        lines.append(f"  characters ({len(report['characters'])}): {printable(shown)}")
     if rejects.counts:
         lines += [f"  rejected: {rejects.counts.total()}", rejects.table()]
     for leak in report["leaks"]:
         lines.append(
             f"  WARNING: {leak['count']} utterances share their {leak['kind']} with split "
-            f"{leak['other']}, e.g. {', '.join(leak['examples'][:3])}"
+            f"{leak['other']}, e.g. {printable(', '.join(leak['examples'][:3]))}"
         )
     return "\n".join(lines)

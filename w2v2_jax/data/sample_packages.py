@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
 import os
 import shutil
 import subprocess
 import tarfile
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +30,7 @@ SHA256 = {  # as signed in the indexes of Debian 11, 12, 13 and unstable
     "it-g722": "46b4cf7afc508a5fcfc051b7ea233251c0d195dd4ef83cc4b7facb4c6429b016",
     "ru-g722": "673b4238a6b8269960f055d868c6a11083f7a0d00979167cb01554046b48ed9b",
 }
+MOST_BYTES = 512 << 20  # of a package unpacked; the largest of these has 40 MB
 WAY_OUT = (
     "give a Debian mirror with --mirror URL (or W2V2_DEBIAN_MIRROR), or use speech of your own: "
     "python -m w2v2_jax.prepare --source folder:DIR"
@@ -127,18 +130,43 @@ def fetch_packages(directory: Path, *, mirror: str | None = None) -> dict[str, P
 
 
 def deb_members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of every regular file in a .deb: an `ar` archive that holds a data.tar."""
+    """(name, content) of every regular file in a .deb: an `ar` archive that holds a data.tar.
+
+    Raises InputError where it is none, or a member leads outside, or holds more than such packages
+    do.
+    """
+    try:
+        yield from _members(path)
+    except (ValueError, EOFError, tarfile.TarError, lzma.LZMAError, zlib.error, OSError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not a whole Debian package: {error}") from error
+
+
+def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     raw = path.read_bytes()
     offset = 8
     while raw[:offset].startswith(b"!<arch>\n") and offset + 60 <= len(raw):
         name = raw[offset : offset + 16].decode("ascii", "replace").strip().rstrip("/")
         size = int(raw[offset + 48 : offset + 58])
+        if size < 0:
+            raise ValueError(f"a member of {size} bytes")
         offset += 60
         if name.startswith("data.tar"):
             with tarfile.open(fileobj=io.BytesIO(raw[offset : offset + size])) as archive:
-                for member in archive:
-                    if member.isfile():
-                        yield member.name.removeprefix("./"), archive.extractfile(member).read()
+                yield from _regular_files(path, archive)
             return
         offset += size + size % 2
     raise InputError(f"{path} is not a Debian package: no data.tar in it")
+
+
+def _regular_files(path: Path, archive: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
+    total = 0
+    for member in archive:
+        name, total = member.name.removeprefix("./"), total + member.size
+        if name.startswith("/") or ".." in name.split("/"):
+            raise InputError(f"{path}: its member {name!r} leads outside")
+        if not 0 <= member.size <= total <= MOST_BYTES:
+            raise InputError(f"{path}: unpacks to more than {MOST_BYTES >> 20} MiB")
+        if member.isfile():
+            yield name, archive.extractfile(member).read()

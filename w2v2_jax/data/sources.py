@@ -56,7 +56,7 @@ def _walk(root: Path, listed: dict[str, Transcript]) -> Iterator[Utterance]:
             if not file.lower().endswith(AUDIO_SUFFIXES):
                 continue
             path = Path(directory, file)
-            relative = path.relative_to(root).as_posix()
+            relative = _printable(path.relative_to(root).as_posix())
             missing.pop(relative, None)
             found = listed.get(relative) or chapter.get(path.stem) or _sibling(path, files)
             count += 1
@@ -67,6 +67,11 @@ def _walk(root: Path, listed: dict[str, Transcript]) -> Iterator[Utterance]:
         yield Utterance(relative, str(root / relative), None, text, split, speaker)
     if not count:
         raise InputError(f"{root}: no audio files ({' '.join(AUDIO_SUFFIXES)}) in this folder")
+
+
+def _printable(name: str) -> str:
+    """A name as text that can be written: bytes that are not UTF-8 become \\xff."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _read_transcripts(path: Path) -> dict[str, Transcript]:
@@ -80,7 +85,7 @@ def _read_transcripts(path: Path) -> dict[str, Transcript]:
                 f"{path}:{number}: expected path<TAB>text[<TAB>split[<TAB>speaker]], got {line!r}"
             )
         name = fields[0].removeprefix("./")
-        if ".." in name.split("/") or os.path.isabs(name):
+        if ".." in name.split("/") or os.path.isabs(name) or "\0" in name:
             raise InputError(f"{path}:{number}: {name!r} leads outside the folder")
         table[name] = Transcript(fields[1], *(f or None for f in fields[2:]))
     return table
@@ -145,7 +150,8 @@ def _manifest_rows(path: Path, texts: Iterator[str] | None) -> Iterator[Utteranc
         if not tab or not frames.strip().isdigit():
             raise InputError(f"{path}:{number}: expected path<TAB>frames, got {line!r}")
         inside = os.path.normpath(relative)
-        if os.path.isabs(relative) or inside.split("/")[0] == "..":
+        outside = os.path.isabs(relative) or "\0" in relative
+        if outside or inside.split("/")[0] == "..":
             raise InputError(f"{path}:{number}: {relative!r} leads outside the root {root}")
         text = None if texts is None else next(texts)
         yield Utterance(relative, f"{root}/{inside}", None, text, path.stem, None)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from w2v2_jax.data.arrays_file import read_array
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import AnyPath, is_remote, size_of, to_path
+from w2v2_jax.paths import AnyPath, is_remote, read_json, size_of, to_path
 
 FORMAT, VERSION = "w2v2_jax.corpus", 1
 SAMPLE_RATE = 16000
@@ -34,6 +34,7 @@ INDEX_ARRAYS = {
     "crc32": np.uint32,  # of the int16 bytes
     "audio_sha256": np.uint64,  # first 8 bytes of the SHA-256 of the int16 bytes
 }
+INFO = {"split": str, "utterances": int, "index_sha256": str, "hours": float}  # read elsewhere
 INDEX_STRINGS = ("id", "text", "speaker")  # each a utf-8 blob and the [N] ends of its strings
 
 
@@ -113,7 +114,7 @@ class Corpus:
 
     def read(self, i: int, start: int, length: int) -> np.ndarray:
         """[length] int16 view (no copy) of samples `start` to `start + length` of utterance i."""
-        if start < 0 or start + length > self.num_samples[i]:
+        if min(start, length) < 0 or start + length > self.num_samples[i]:
             raise IndexError(f"utterance {i}: samples {start}+{length} of {self.num_samples[i]}")
         first = int(self._array("offset")[i]) + start
         view = self._shard(int(self._array("shard")[i]))[first : first + length]
@@ -144,19 +145,26 @@ class Corpus:
         return self._arrays[name]
 
     def _read(self, name: str) -> np.ndarray:
-        path = self.directory / "index.npz"
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as index:
-                return index[name]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path}: damaged index ({error}); prepare it again") from error
+        path, rows = self.directory / "index.npz", len(self)
+        if name.endswith("_blob"):
+            return read_array(path, name, dtype=np.uint8)
+        if name.endswith("_ends"):
+            return read_array(path, name, dtype=np.int64, rows=rows, rising=True)
+        return read_array(path, name, dtype=INDEX_ARRAYS[name], rows=rows)
 
     def _string(self, name: str, i: int) -> str:
         ends = self._array(f"{name}_ends")
         if not 0 <= i < len(ends):
             raise IndexError(f"utterance {i} of {len(ends)}")
-        begin = int(ends[i - 1]) if i else 0
-        return self._array(f"{name}_blob")[begin : int(ends[i])].tobytes().decode()
+        begin, end = int(ends[i - 1]) if i else 0, int(ends[i])
+        blob = self._array(f"{name}_blob")
+        try:
+            if end > len(blob):
+                raise ValueError(f"{name} {i} ends behind the last")
+            return blob[begin:end].tobytes().decode()
+        except ValueError as error:
+            path = self.directory / "index.npz"
+            raise InputError(f"{path}: damaged index ({error}); prepare it again") from error
 
     @functools.cached_property
     def _shard(self):
@@ -238,9 +246,12 @@ def list_splits(directory: str | AnyPath) -> list[str]:
 def _open_split(directory: AnyPath) -> Corpus:
     path = directory / "corpus.json"
     try:
-        info = json.loads(path.read_text("utf-8"))
+        info = read_json(path)
         known = info["format"] == FORMAT and info["version"] == VERSION
         whole = size_of(directory / "index.npz") == info["index_bytes"]
+        for name, kind in INFO.items():
+            if not isinstance(info[name], kind) or (kind is int and info[name] < 0):
+                raise ValueError(f"{name}={info[name]!r}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: unreadable ({error}); prepare the corpus again") from error
     if not known:

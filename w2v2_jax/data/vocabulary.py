@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.paths import read_json
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "|")
 BLANK, UNKNOWN, BOUNDARY = 0, 3, 4
@@ -31,6 +32,8 @@ class Vocabulary:
     case: str
 
     def __post_init__(self):
+        if not all(isinstance(symbol, str) for symbol in self.symbols):
+            raise InputError("vocabulary: every symbol must be a text")
         if self.case not in CASES:
             raise InputError(f"vocabulary case={self.case!r} is unknown; use {', '.join(CASES)}")
         if self.symbols[: len(SPECIALS)] != SPECIALS:
@@ -79,9 +82,9 @@ class Vocabulary:
 def load_vocabulary(path: str | Path) -> Vocabulary:
     """Reads what `Vocabulary.save` wrote; InputError names the file when it cannot."""
     try:
-        content = json.loads(Path(path).read_text("utf-8"))
+        content = read_json(path)
         return Vocabulary(tuple(content["symbols"]), content["case"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a vocabulary: {error}") from error
 
 

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from w2v2_jax.data.arrays_file import DAMAGE, read_array
 from w2v2_jax.data.vocabulary import Vocabulary
 from w2v2_jax.errors import InputError
+from w2v2_jax.paths import read_json
 
 DESCRIPTION, INDEX, LOGITS = "emissions.json", "index.npz", "logits.npy"
 DTYPES = ("float32", "float16")
@@ -36,16 +38,18 @@ class Emissions:
         """Raises InputError when the folder is not whole."""
         self.folder = Path(folder)
         try:
-            content = json.loads((self.folder / DESCRIPTION).read_text("utf-8"))
+            content = read_json(self.folder / DESCRIPTION)
             self.vocabulary = Vocabulary(tuple(content["symbols"]), content["case"])
             self.seconds_per_frame = float(content["seconds_per_frame"])
-            with np.load(self.folder / INDEX) as index:
-                self.ids = [str(name) for name in index["ids"]]
-                self.num_frames = index["num_frames"]  # [N]
-                texts = [str(text) for text in index["references"]]
+            index = self.folder / INDEX
+            self.ids = [str(name) for name in read_array(index, "ids")]
+            self.num_frames = read_array(
+                index, "num_frames", dtype=np.int64, rows=len(self.ids)
+            )  # [N]
+            texts = [str(text) for text in read_array(index, "references", rows=len(self.ids))]
             self.references = texts if content["has_references"] else None
             self._logits = np.load(self.folder / LOGITS, mmap_mode="r")  # [frames, C]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except DAMAGE as error:
             raise InputError(
                 f"--logits {folder}: no saved logits (`w2v2 emit` makes them): {error}"
             ) from error

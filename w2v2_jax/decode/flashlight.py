@@ -10,6 +10,7 @@ import numpy as np
 
 from w2v2_jax.decode.lexicon import BOUNDARY
 from w2v2_jax.errors import InputError
+from w2v2_jax.ngram import arpa
 
 UNKNOWN = "<unk>"
 INSTALL = "pip install flashlight-text ufal.kenlm"
@@ -48,6 +49,7 @@ def language_model(path: str | None, words: Sequence[str]):
         return library.ZeroLM()
     if not os.path.isfile(path):
         raise InputError(f"{path}: there is no such language model file")
+    arpa.check_counts(path)
     from flashlight.lib.text.decoder.kenlm import KenLM
     from flashlight.lib.text.dictionary import Dictionary
 
@@ -67,6 +69,7 @@ def known_words(path: str, words: Sequence[str]) -> list[str]:
     _library()
     import kenlm
 
+    arpa.check_counts(path)
     config = kenlm.Config()
     config.load_method = kenlm.LoadMethod.LAZY
     config.show_progress = False

@@ -23,6 +23,7 @@ from w2v2_jax.decode.rescore import RescoringDecoder, TransformerLM
 from w2v2_jax.errors import InputError
 from w2v2_jax.ngram import arpa
 from w2v2_jax.ngram.text import SPECIALS
+from w2v2_jax.paths import read_json
 
 KINDS = ("greedy", "beam")
 
@@ -43,8 +44,18 @@ class Settings:
     rescore_case: str = "keep"
 
 
+_KINDS = {
+    "int": (int,), "float": (float, int), "bool": (bool,), "str": (str,),
+    "int | None": (int, type(None)), "str | None": (str, type(None)),
+}  # fmt: skip
 _BEAM_FIELDS = {field.name for field in dataclasses.fields(BeamOptions)}
 _PLAIN_FIELDS = {field.name for field in dataclasses.fields(Settings)} - {"beam", "hot_words"}
+_KINDS_OF = {
+    field.name: _KINDS[field.type]
+    for kind, names in ((BeamOptions, _BEAM_FIELDS), (Settings, _PLAIN_FIELDS))
+    for field in dataclasses.fields(kind)
+    if field.name in names
+}
 
 
 def save_settings(path: Path, values: Mapping[str, Any], **report: Any) -> None:
@@ -57,12 +68,16 @@ def save_settings(path: Path, values: Mapping[str, Any], **report: Any) -> None:
 def read_settings(path: str) -> dict[str, Any]:
     """What `save_settings` wrote; InputError names the file and what is wrong with it."""
     try:
-        values = json.loads(Path(path).read_text("utf-8"))["settings"]
+        values = read_json(path)["settings"]
         unknown = set(values) - _BEAM_FIELDS - _PLAIN_FIELDS
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"--decoder-settings {path}: not what `sweep` writes: {error}") from error
     if unknown:
         raise InputError(f"--decoder-settings {path}: unknown settings {', '.join(unknown)}")
+    for name, value in values.items():
+        if type(value) not in _KINDS_OF[name]:
+            wanted = " or ".join(kind.__name__ for kind in _KINDS_OF[name])
+            raise InputError(f"--decoder-settings {path}: {name}={value!r} must be {wanted}")
     return values
 
 

@@ -44,7 +44,7 @@ class TransformerLM:
         except ImportError as error:
             raise InputError(f"--rescore needs torch and transformers: {INSTALL}") from error
         try:
-            local = {"local_files_only": True}
+            local = {"local_files_only": True, "trust_remote_code": False}
             tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder, **local)
             model = transformers.AutoModelForCausalLM.from_pretrained(self.folder, **local)
         except (OSError, ValueError, KeyError) as error:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.interop.files import read_tensors
+from w2v2_jax.interop.files import plain_name, read_tensors
 
 PARTS = (".adapter_layer.", "lm_head.")
 
@@ -33,7 +33,7 @@ def with_language(
     """
     if not config.get("adapter_attn_dim"):
         raise InputError(f"{path} has no adapters, so language {language!r} cannot be chosen")
-    file = path / f"adapter.{language}.safetensors"
+    file = path / plain_name(f"adapter.{language}.safetensors", path)
     if not file.is_file():
         known = languages(path)
         raise InputError(

@@ -24,7 +24,7 @@ from w2v2_jax.interop import (
     torch_read,
 )
 from w2v2_jax.interop.fairseq_names import FAIRSEQ, HEAD, OTHER_WEIGHT_NORM, PREFIX
-from w2v2_jax.interop.files import Exported, Imported
+from w2v2_jax.interop.files import Exported, Imported, understood
 from w2v2_jax.interop.inferred import Given
 from w2v2_jax.interop.torch_write import save as save_torch
 
@@ -38,7 +38,11 @@ def read(path: str | Path, given: Given | None = None) -> Imported:
     given: what the file does not say (norm order, dictionary). Raises InputError naming what is
     amiss, or what could not be inferred.
     """
-    path, given, notes = Path(path), given or Given(), []
+    with understood(Path(path)):
+        return _read(Path(path), given or Given(), [])
+
+
+def _read(path: Path, given: Given, notes: list[str]) -> Imported:
     with torch_read.opened(path) as file:
         state = file.value if isinstance(file.value, Mapping) else {}
         weights = state.get("model", state)

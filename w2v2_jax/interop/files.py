@@ -57,15 +57,30 @@ def new_output(out: str | Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; InputError names the file when it is absent or something else."""
+# What unexpected values in a foreign file do to code that takes them for what they should be.
+ODD = (
+    ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError,
+    MemoryError, OSError,
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Whatever odd values in the files at `path` do to their reader becomes one InputError."""
     try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: not a JSON object")
-    return value
+        yield
+    except InputError:
+        raise
+    except ODD as error:
+        reason = f"{type(error).__name__}: {error}"[:200]
+        raise InputError(f"{path}: holds something that is not understood: {reason}") from error
+
+
+def plain_name(name: Any, where: Path) -> str:
+    """A file's name inside the folder of `where`; InputError for a path that may lead elsewhere."""
+    if not isinstance(name, str) or Path(name).name != name or name == "..":
+        raise InputError(f"{where}: {name!r} is not the name of a file beside it")
+    return name
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
@@ -77,7 +92,7 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     try:
         with safe_open(path, framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError, AttributeError, MemoryError) as error:
         raise InputError(f"{path}: not a whole safetensors file: {error}") from error
 
 

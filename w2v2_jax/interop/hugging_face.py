@@ -17,8 +17,16 @@ from w2v2_jax.checkpoint import Description, Loaded
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import adapters, names, tokenizer
 from w2v2_jax.interop import hugging_face_config as settings
-from w2v2_jax.interop.files import Imported, read_bin, read_json, read_tensors, write_json
+from w2v2_jax.interop.files import (
+    Imported,
+    plain_name,
+    read_bin,
+    read_tensors,
+    understood,
+    write_json,
+)
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.paths import read_json
 
 PREFIX = "wav2vec2."
 MASK_EMBEDDING = "wav2vec2.masked_spec_embed"
@@ -52,7 +60,11 @@ def load(path: str | Path, *, language: str | None = None) -> Loaded:
 
 def read(path: str | Path, *, language: str | None = None) -> Imported:
     """`load`, with the names that were taken over, those left unused, and remarks."""
-    path = Path(path)
+    with understood(Path(path)):
+        return _read(Path(path), language)
+
+
+def _read(path: Path, language: str | None) -> Imported:
     if not (path / "config.json").is_file():
         raise InputError(f"{path} is not a Hugging Face directory: it has no config.json")
     config = read_json(path / "config.json")
@@ -65,7 +77,7 @@ def read(path: str | Path, *, language: str | None = None) -> Imported:
     if MASK_EMBEDDING not in tensors:  # files of fine-tuned models often lack it
         tensors[MASK_EMBEDDING] = np.random.default_rng(0).random(model.d_model, np.float32)
         notes.append(f"{MASK_EMBEDDING} is absent; drawn afresh, as it only matters when training")
-    classes = config.get("vocab_size", 32) if kind.objective == "ctc" else 0
+    classes = _rows(config, path) if kind.objective == "ctc" else 0
     if language is not None:
         classes = len(tensors["lm_head.bias"])  # config.json counts the default language's
     shapes = names.expected(model, parts=kind.parts, classes=classes)
@@ -150,7 +162,7 @@ def _files(path: Path) -> list[Path]:
             shards = read_json(index).get("weight_map")
             if not isinstance(shards, dict):
                 raise InputError(f"{index}: no weight_map")
-            return [path / name for name in sorted(set(shards.values()))]
+            return [path / plain_name(name, index) for name in sorted(set(shards.values()))]
         if (path / stem).is_file():
             return [path / stem]
     raise InputError(f"{path} has no model.safetensors and no pytorch_model.bin")
@@ -165,6 +177,13 @@ def _architecture(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) 
         if kind.heads and any(tensor.startswith(kind.heads) for tensor in tensors):
             return name
     return "Wav2Vec2Model"
+
+
+def _rows(config: Mapping[str, Any], path: Path) -> int:
+    rows = config.get("vocab_size", 32)
+    if type(rows) is not int or rows < 1:
+        raise InputError(f"{path}/config.json: vocab_size={rows!r}; use a number of symbols")
+    return rows
 
 
 def _normalise(path: Path, model: ModelConfig, notes: list[str]) -> bool:

@@ -11,6 +11,7 @@ q, k, v fused. Every transform moves elements and changes none, so round trips a
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -145,7 +146,11 @@ def nest(flat: Mapping[str, Any]) -> dict:
 
 def expected(model: ModelConfig, *, parts: Iterable[str], classes: int = 0) -> dict[str, Shape]:
     """Our paths and shapes of a network; parts are the top-level names wanted ("encoder", ...)."""
-    wanted = set(parts)
+    return dict(_expected(model, frozenset(parts), classes))
+
+
+@functools.lru_cache(maxsize=64)
+def _expected(model: ModelConfig, wanted: frozenset[str], classes: int) -> dict[str, Shape]:
     model = dataclasses.replace(model, scan_layers=True)  # the same tree, traced faster
     objective = CTC(model, classes) if "head" in wanted else Contrastive(model, 1)
     boxed = jax.eval_shape(objective.init, jax.random.key(0))

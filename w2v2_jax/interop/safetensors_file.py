@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from w2v2_jax.checkpoint import Loaded, describe
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import names
-from w2v2_jax.interop.files import Imported, read_tensors
+from w2v2_jax.interop.files import Imported, read_tensors, understood
 
 METADATA = "w2v2_jax"
 
@@ -26,13 +26,17 @@ def save(loaded: Loaded, path: str | Path) -> None:
 
 def read(path: str | Path) -> Imported:
     """The inverse of `save`. InputError: damaged, not ours, or tensors that do not fit."""
-    path = Path(path)
+    with understood(Path(path)):
+        return _read(Path(path))
+
+
+def _read(path: Path) -> Imported:
     tensors, metadata = read_tensors(path)
     if METADATA not in metadata:
         raise InputError(f"{path} has no {METADATA!r} metadata; it was not written by this package")
     try:
         description = describe(json.loads(metadata[METADATA]), str(path))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: its {METADATA!r} metadata is unusable: {error}") from error
     parts = {"encoder"} | {name.split("/")[0] for name in tensors}
     classes = len(description.vocabulary or ())

@@ -13,7 +13,8 @@ import numpy as np
 
 from w2v2_jax.data.vocabulary import SPECIALS, Vocabulary
 from w2v2_jax.errors import InputError
-from w2v2_jax.interop.files import read_json, write_json
+from w2v2_jax.interop.files import write_json
+from w2v2_jax.paths import read_json
 
 # Our special symbols in row order, each with its setting in the tokenizer and that one's default.
 SETTINGS = (

@@ -1,16 +1,16 @@
-"""Pickles of torch files without running them: tensors, plain containers, inert objects.
+"""What the pickles of torch files become: tensors, plain containers, inert objects.
 
-A pickle is a program that names classes and functions to call. This reader finds none of them: it
-builds what torch's tensors and the plain containers need itself, keeps objects of argparse,
+A pickle is a program that names classes and functions to call. None of them is found here: this
+file builds what torch's tensors and the plain containers need itself, keeps objects of argparse,
 omegaconf, fairseq and a few others as `Inert` values that hold what was stored about them, and
-refuses every other name (os.system, say).
+has nothing for any other name (os.system, say). `torch_machine` follows the program.
 """
 
 from __future__ import annotations
 
-import collections
-import pickle
-from collections.abc import Callable, Mapping
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -29,6 +29,7 @@ INERT = {
     "argparse", "omegaconf", "fairseq", "examples", "torch", "numpy", "typing", "enum", "copyreg",
     "collections", "datetime", "pathlib", "_codecs", "_operator", "operator",
 }  # fmt: skip
+MOST_VALUES = 10**5
 
 
 class Storage(NamedTuple):
@@ -51,42 +52,90 @@ class Tensor(NamedTuple):
 class Inert:
     """An object of a class that is not built: its class's name, arguments and stored state."""
 
-    where = ""
-    args: tuple = ()
-    state: Any = None
+    __slots__ = ("args", "state", "where")
 
-    def __new__(cls, *args, **kwargs):
-        made = super().__new__(cls)
-        made.args = args
-        return made
+    def __init__(self, where: str, args: Iterable[Any]):
+        self.where, self.args, self.state = where, list(args), None
 
-    def __init__(self, *args, **kwargs):
-        pass
-
-    def __setstate__(self, state):
-        self.state = state
-
-    def __call__(self, *args, **kwargs):
-        return Inert(*args)
+    def __call__(self, *args):
+        return Inert(self.where, args)
 
     def __setitem__(self, key, value):
-        self.state = (self.state or {}) | {key: value}
+        if not isinstance(self.state, dict):
+            self.state = {}
+        self.state[key] = value
 
     def append(self, value):
-        self.args = (*self.args, value)
+        self.args.append(value)
 
     def extend(self, values):
-        self.args = (*self.args, *values)
+        self.args.extend(values)
+
+
+class Name:
+    """What a global of a pickle stands for: calling it builds a value, nothing else can be done."""
+
+    __slots__ = ("build", "where")
+
+    def __init__(self, where: str, build: Callable):
+        self.where, self.build = where, build
+
+    def __call__(self, *args):
+        return self.build(*args)
 
 
 class Bag(dict):
     """Any of the dict classes: entries alone, no factory and no attributes."""
 
     def __init__(self, *args):
-        super().__init__(*(a for a in args[:1] if isinstance(a, (dict, list, tuple))))
+        super().__init__(_checked(args[0]) if args and isinstance(args[0], (dict, list)) else ())
 
-    def __setstate__(self, state):
-        pass
+
+KEYS = (str, bytes, int, float, bool, type(None), Inert, Name, np.dtype)
+
+
+def _checked(entries: dict | list) -> dict:
+    """Entries or a list of pairs as a dict."""
+    pairs = entries.items() if isinstance(entries, dict) else entries
+    return {key_of(key): value for key, value in pairs}
+
+
+def key_of(value: Any) -> Any:
+    """A key or member that is cheap to hash: tuples that hold the same tuple twice, forty deep,
+    would take a trillion steps."""
+    flat = isinstance(value, tuple) and len(value) < 100 and all(type(x) in KEYS for x in value)
+    if not flat and type(value) not in KEYS:
+        raise ValueError(f"a {type(value).__name__} as a key")
+    return value
+
+
+def _scalar(kind: type) -> Callable:
+    """The conversion of one plain value; of containers it could take for ever, and bytes(n) would
+    be n zeros."""
+
+    def convert(*args):
+        value = args[0] if args else kind()
+        if type(value) not in (str, bytes, bytearray, int, float, bool):
+            raise ValueError(f"{kind.__name__} of a {type(value).__name__}")
+        if kind in (bytes, bytearray):
+            return kind(value, "latin-1") if isinstance(value, str) else kind(memoryview(value))
+        return str(value, "utf-8") if (kind, type(value)) == (str, bytes) else kind(value)
+
+    return convert
+
+
+def _sequence(kind: type) -> Callable:
+    return lambda values=(), *_: kind(_plain_sequence(values))
+
+
+def _members(kind: type) -> Callable:
+    return lambda values=(), *_: kind(key_of(x) for x in _plain_sequence(values))
+
+
+def _plain_sequence(values: Any) -> Any:
+    if type(values) not in (list, tuple, set, frozenset):
+        raise ValueError(f"a sequence of a {type(values).__name__}")
+    return values
 
 
 def _tensor(storage: Storage, offset, shape, strides, *_) -> Tensor:
@@ -94,74 +143,87 @@ def _tensor(storage: Storage, offset, shape, strides, *_) -> Tensor:
     if not isinstance(storage, Storage) or len(shape) != len(strides):
         raise ValueError("a tensor without a storage")
     numbers = (offset, *shape, *strides)
+    if not all(type(n) is int and n >= 0 for n in numbers):
+        raise ValueError("a tensor whose offset, shape and strides in its storage are no numbers")
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
-    if min(numbers) < 0 or (0 not in shape and last >= storage.size):
+    if 0 not in shape and (last >= storage.size or math.prod(shape) > storage.size):
         raise ValueError(f"a tensor of shape {list(shape)} reaches outside its storage")
     return Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
-BUILTINS = {
-    "set": set, "frozenset": frozenset, "list": list, "dict": dict, "tuple": tuple, "str": str,
-    "int": int, "float": float, "bool": bool, "complex": complex, "bytes": bytes,
-    "bytearray": bytearray, "slice": slice, "long": int, "object": Inert,
+BUILTINS: dict[str, Callable] = {
+    "set": _members(set), "frozenset": _members(frozenset), "list": _sequence(list),
+    "tuple": _sequence(tuple), "dict": Bag, "str": _scalar(str), "int": _scalar(int),
+    "long": _scalar(int), "float": _scalar(float), "bool": _scalar(bool), "bytes": _scalar(bytes),
+    "bytearray": _scalar(bytearray), "complex": lambda *parts: parts, "slice": lambda *parts: parts,
+    "object": lambda *_: Inert("object", ()),
 }  # fmt: skip
 BUILDERS: dict[str, Callable] = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": lambda data, *_: data,
     "torch._utils._rebuild_parameter_with_state": lambda data, *_: data,
-    "torch._tensor._rebuild_from_type_v2": lambda build, kind, args, state: build(*args),
-    "torch.Size": tuple,
+    "torch._tensor._rebuild_from_type_v2": lambda build, kind, args, state: _again(build, args),
+    "torch.Size": _sequence(tuple),
     "torch.serialization._get_layout": lambda *_: None,
+    "_codecs.encode": _scalar(bytes),  # how protocol 2 writes bytes
     "collections.OrderedDict": Bag,
-    "collections.defaultdict": Bag,
+    "collections.defaultdict": lambda *_: Bag(),  # its argument is the factory
     "collections.Counter": Bag,
 }
 
 
-class Unpickler(pickle.Unpickler):
-    """Finds nothing but the names above."""
+def find(module: str, name: str) -> Any:
+    """The value that stands for a global of a pickle; InputError names one that is not read."""
+    full, package = f"{module}.{name}", module.split(".")[0]
+    if package == "torch" and name in DTYPES:
+        return np.dtype(DTYPES[name])
+    if full in BUILDERS:
+        return Name(full, BUILDERS[full])
+    if module in ("builtins", "__builtin__") and name in BUILTINS:
+        return Name(full, BUILTINS[name])
+    if package in INERT:
+        return Name(full, lambda *args: Inert(full, args))
+    raise InputError(f"its pickle names {full}; only tensors and plain containers are read")
 
-    def __init__(self, file):
-        super().__init__(file, encoding="utf-8")  # the files of Python 2 hold text alone
-        self.storages: dict[str, Storage] = {}
 
-    def find_class(self, module: str, name: str):
-        full, package = f"{module}.{name}", module.split(".")[0]
-        if package == "torch" and name in DTYPES:
-            return np.dtype(DTYPES[name])
-        if full in BUILDERS:
-            return BUILDERS[full]
-        if module in ("builtins", "__builtin__") and name in BUILTINS:
-            return BUILTINS[name]
-        if package in INERT:
-            return type(name, (Inert,), {"where": full})
-        raise InputError(f"its pickle names {full}; only tensors and plain containers are read")
+def _again(build: Any, args: Any) -> Any:
+    """What a tensor of a class of its own is built from."""
+    if not isinstance(build, Name) or build.build is not _tensor:
+        raise ValueError("a tensor that is built from something else")
+    return call(build, args)
 
-    def persistent_load(self, pid):
-        kind, dtype, key, _, size = pid[:5]
-        if kind != "storage" or not isinstance(dtype, np.dtype):
-            raise ValueError(f"a storage of a kind that is not read: {pid[:2]}")
-        storage = Storage(str(key), dtype, int(size))
-        self.storages[storage.key] = storage
-        if len(pid) > 5 and pid[5] is not None:
-            raise ValueError("views of storages are not read; save the file again with new torch")
-        return storage
+
+def call(build: Any, args: Any) -> Any:
+    """What a global or an inert object builds of its arguments; nothing else is called."""
+    if not isinstance(build, (Name, Inert)) or not isinstance(args, tuple):
+        raise ValueError(f"a call of a {type(build).__name__}")
+    return build(*args)
 
 
 def plain(value: Any) -> Any:
-    """Settings without classes: a Namespace or an omegaconf node becomes dict, list, scalar."""
+    """Settings without classes: a Namespace or an omegaconf node becomes dict, list, scalar.
+
+    Raises ValueError where they unfold to more than MOST_VALUES: shared parts stand once in a
+    pickle and once for each use here.
+    """
+    return _plain(value, itertools.count())
+
+
+def _plain(value: Any, seen: Iterator[int]) -> Any:
+    if next(seen) > MOST_VALUES:
+        raise ValueError(f"its settings unfold to more than {MOST_VALUES} values")
     if isinstance(value, Inert):
         state = value.state if isinstance(value.state, dict) else {}
         if "_content" in state:
-            return plain(state["_content"])
+            return _plain(state["_content"], seen)
         if "_val" in state:
-            return plain(state["_val"])
+            return _plain(state["_val"], seen)
         if value.state is None:
-            return plain(value.args[0]) if len(value.args) == 1 else None
-        return plain(state)
+            return _plain(value.args[0], seen) if len(value.args) == 1 else None
+        return _plain(state, seen)
     if isinstance(value, Mapping):
-        return {key: plain(x) for key, x in value.items()}
-    if isinstance(value, (list, tuple, collections.deque)):
-        return [plain(x) for x in value]
+        return {key: _plain(x, seen) for key, x in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(x, seen) for x in value]
     return value

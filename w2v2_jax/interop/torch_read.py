@@ -1,7 +1,7 @@
 """Reads what torch.save wrote, both of its file formats, with numpy alone.
 
-A torch file is a pickle (see torch_pickle) beside raw storages. Formats: the zip archive of
-torch >= 1.6 (data.pkl and one record a storage) and the older sequence of pickles followed by the
+A torch file is a pickle (see torch_machine) beside raw storages. Formats: the zip archive of torch
+>= 1.6 (data.pkl and one record a storage) and the older sequence of pickles followed by the
 storages, in which fairseq's files of 2020 are. Storages are read when a tensor is asked for, so
 that an optimizer state costs nothing.
 """
@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.interop.torch_pickle import Storage, Tensor, Unpickler
+from w2v2_jax.interop.torch_machine import Unpickler
+from w2v2_jax.interop.torch_pickle import Storage, Tensor
 
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 DAMAGE = (
@@ -39,18 +40,19 @@ class TorchFile(NamedTuple):
 
     def arrays(self, tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """The tensors of a state dict as arrays; what is not a tensor is left out."""
-        return {k: self.array(x) for k, x in tensors.items() if isinstance(x, Tensor)}
-
-    def array(self, tensor: Tensor) -> np.ndarray:
-        """Reads one tensor; InputError where its storage is damaged or absent."""
         with damage(self.path):
-            data = self.load(tensor.storage)
-            if 0 in tensor.shape:
-                return np.zeros(tensor.shape, data.dtype)
-            bytes_apart = [step * data.itemsize for step in tensor.strides]
-            return np.lib.stride_tricks.as_strided(
-                data[tensor.offset :], tensor.shape, bytes_apart, writeable=False
-            )
+            found = {k: x for k, x in tensors.items() if isinstance(x, Tensor) and type(k) is str}
+            # Many tensors may lie in one storage: it is read once.
+            data = {x.storage: self.load(x.storage) for x in found.values()}
+            return {k: self._view(x, data[x.storage]) for k, x in found.items()}
+
+    def _view(self, tensor: Tensor, data: np.ndarray) -> np.ndarray:
+        if 0 in tensor.shape:
+            return np.zeros(tensor.shape, data.dtype)
+        bytes_apart = [step * data.itemsize for step in tensor.strides]
+        return np.lib.stride_tricks.as_strided(
+            data[tensor.offset :], tensor.shape, bytes_apart, writeable=False
+        )
 
 
 @contextlib.contextmanager
@@ -90,7 +92,8 @@ def _bytes_to_array(data: bytes, storage: Storage) -> np.ndarray:
 
 def _archive(path: Path, archive: zipfile.ZipFile) -> TorchFile:
     """The zip format: <name>/data.pkl, <name>/data/<key>, all under one folder."""
-    names = set(archive.namelist())
+    _refuse_bombs(path, archive)
+    names = archive.namelist()
     folder = next((n.removesuffix("data.pkl") for n in names if n.endswith("/data.pkl")), None)
     if folder is None:
         raise InputError("a zip archive, but not one that torch.save wrote")
@@ -108,18 +111,30 @@ def _archive(path: Path, archive: zipfile.ZipFile) -> TorchFile:
     return TorchFile(path, value, load, record)
 
 
+def _refuse_bombs(path: Path, archive: zipfile.ZipFile) -> None:
+    """torch.save stores its records one after the other: none is compressed, none shared."""
+    records = archive.infolist()
+    for record in records:
+        if record.compress_type != zipfile.ZIP_STORED or record.file_size != record.compress_size:
+            raise InputError(f"its record {record.filename!r} is compressed; torch.save's are not")
+    if sum(record.file_size for record in records) > path.stat().st_size:
+        raise InputError("its records overlap")
+
+
 def _legacy(path: Path, file) -> TorchFile:
     """The old format: pickles (version, machine, value, keys), then each storage with its size."""
     Unpickler(file).load()
     Unpickler(file).load()
     reader = Unpickler(file)
     value, storages = reader.load(), reader.storages
-    places = {}
+    places, whole = {}, path.stat().st_size
     for key in Unpickler(file).load():
         storage = storages[str(key)]
         (size,) = struct.unpack("<q", file.read(8))
         if size != storage.size:
             raise ValueError(f"storage {key} has {size} numbers, not {storage.size}")
+        if size * storage.dtype.itemsize > whole - file.tell():
+            raise ValueError(f"storage {key} is cut short")
         places[storage.key] = file.tell()
         file.seek(size * storage.dtype.itemsize, 1)
 

@@ -16,7 +16,7 @@ import numpy as np
 from w2v2_jax.checkpoint import Description, Loaded, describe
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import dictionary, inferred, names, tokenizer, torch_read, torch_write
-from w2v2_jax.interop.files import Exported, Imported
+from w2v2_jax.interop.files import Exported, Imported, understood
 from w2v2_jax.interop.hugging_face_config import refuse_square_projection
 from w2v2_jax.interop.inferred import Given
 from w2v2_jax.interop.torchaudio_names import LEGACY_WEIGHT_NORM, TORCHAUDIO
@@ -31,7 +31,11 @@ def read(path: str | Path, given: Given | None = None) -> Imported:
 
     Raises InputError naming what is amiss, or what the tensors do not show.
     """
-    path, given, notes = Path(path), given or Given(), []
+    with understood(Path(path)):
+        return _read(Path(path), given or Given(), [])
+
+
+def _read(path: Path, given: Given, notes: list[str]) -> Imported:
     with torch_read.opened(path) as file:
         tensors = file.arrays(file.value if isinstance(file.value, dict) else {})
         with torch_read.damage(path):

@@ -19,6 +19,15 @@ CHOICES = {
     "position_formulation": ("auto", "grouped", "toeplitz", "split"),
     "conv_formulation": ("auto", "matmul", "conv"),
 }
+# The largest value of each size: beyond all that exists, but a file's header cannot ask for hours.
+SIZES = {
+    "d_model": 1 << 16, "num_layers": 1000, "num_heads": 1 << 12, "ffn_dim": 1 << 20,
+    "position_kernel": 1 << 14, "position_groups": 1 << 16, "codebooks": 1 << 10,
+    "entries": 1 << 20, "code_dim": 1 << 16, "final_dim": 1 << 16, "mask_length": 1 << 20,
+    "channel_mask_length": 1 << 20,
+}  # fmt: skip
+MOST_CONV_LAYERS, MOST_CONV = 100, 1 << 16
+SWITCHES = ("conv_bias", "masked_group_norm", "scan_layers")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +86,7 @@ class ModelConfig:
     def __post_init__(self):
         layers = tuple(tuple(int(n) for n in layer) for layer in self.conv_layers)
         object.__setattr__(self, "conv_layers", layers)
+        self._check_sizes()
         for field, known in CHOICES.items():
             if getattr(self, field) not in known:
                 value = getattr(self, field)
@@ -101,6 +111,24 @@ class ModelConfig:
                 raise InputError(
                     f"model.{field.name}={getattr(self, field.name)} must be in [0, 1)"
                 )
+
+    def _check_sizes(self) -> None:
+        for field, most in SIZES.items():
+            value = getattr(self, field)
+            if type(value) is not int or not 1 <= value <= most:
+                raise InputError(f"model.{field}={value!r} must be a whole number, 1 to {most}")
+        for field in SWITCHES:
+            if getattr(self, field) not in (True, False):
+                raise InputError(f"model.{field}={getattr(self, field)!r} must be True or False")
+        layers = self.conv_layers
+        sane = all(
+            len(layer) == 3 and 1 <= min(layer) <= max(layer) <= MOST_CONV for layer in layers
+        )
+        if not 1 <= len(layers) <= MOST_CONV_LAYERS or not sane:
+            raise InputError(
+                f"model.conv_layers={str(layers)[:100]} must be 1 to {MOST_CONV_LAYERS} times "
+                f"(channels, kernel, stride), each 1 to {MOST_CONV}"
+            )
 
     @property
     def conv_dim(self) -> int:

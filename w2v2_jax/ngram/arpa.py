@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +15,12 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.ngram.kneser_ney import Estimated
 
 BLOCK = 1 << 16  # lines written at once
+BINARY = "mmap lm http://kheafield.com/code"
+MOST_LINE = 1 << 16
+MOST_GRAMS = 1 << 40
+MOST_LETTERS = 1 << 28  # of all words together
+MOST_INFLATED = 1032  # deflate's limit
+SHORTEST_LINE = 4  # bytes: "0 a" and its end
 
 
 def _lines(model: Sequence[Estimated], level: int, words: np.ndarray) -> Iterator[list[str]]:
@@ -56,25 +64,80 @@ def write(path: Path, model: Sequence[Estimated], words: Sequence[str]) -> list[
 
 
 def vocabulary(path: str | Path) -> list[str]:
-    """The words (1-grams) of an ARPA file, plain or gzip; InputError when it is not one."""
+    """The words (1-grams) of an ARPA file, plain or gzip; InputError when it is not one, or says
+    more than a language model can hold."""
     path = Path(path)
+    with _opened(path) as file:
+        lines = _text_lines(file)
+        count, line = _announced(path, lines)
+        while line.strip() != "\\1-grams:":
+            line = next(lines, None)
+            if line is None:
+                raise InputError(f"{path}: a broken ARPA language model: it has no 1-grams")
+        found, letters = [], 0
+        for line in lines:
+            fields = line.split()
+            if not fields or fields[0].startswith("\\"):
+                break
+            float(fields[0])
+            found.append(fields[1])
+            letters += len(fields[1])
+            if len(found) > count or letters > MOST_LETTERS:
+                raise InputError(f"{path}: more 1-grams than the {count} it announces")
+        if not found:
+            raise InputError(f"{path}: a broken ARPA language model: it has no 1-grams")
+        return found
+
+
+def check_counts(path: str | Path) -> None:
+    """Refuses an ARPA file that announces more n-grams than its size can hold: KenLM sets memory
+    aside for them before it reads any. KenLM's binary files pass: it checks their size itself."""
+    path = Path(path)
+    with _opened(path, errors="replace") as file:
+        if not file.read(len(BINARY)).startswith(BINARY):
+            file.seek(0)
+            _announced(path, _text_lines(file))
+
+
+def _announced(path: Path, lines: Iterator[str]) -> tuple[int, str]:
+    """Reads the head `\\data\\`: the number of 1-grams it announces, and the line behind it."""
+    if next((line for line in lines if line.strip()), "").strip() != "\\data\\":
+        raise InputError(f"{path}: not an ARPA language model: no \\data\\ at its start")
+    counts, line = [], ""
+    for line in lines:
+        if not line.strip():
+            continue
+        if not line.startswith("ngram "):
+            break
+        counts.append(int(line.partition("=")[2]))
+        if not 0 <= counts[-1] <= MOST_GRAMS:
+            raise InputError(f"{path}: announces {counts[-1]} n-grams")
+    with path.open("rb") as file:
+        inflated = MOST_INFLATED if file.read(2) == b"\x1f\x8b" else 1
+    possible = path.stat().st_size * inflated // SHORTEST_LINE
+    if sum(counts) > possible:
+        raise InputError(
+            f"{path}: announces {sum(counts)} n-grams, but has room for {possible} at most"
+        )
+    return (counts[0] if counts else 0), line
+
+
+def _text_lines(file) -> Iterator[str]:
+    while line := file.readline(MOST_LINE + 1):
+        if len(line) > MOST_LINE:
+            raise ValueError(f"a line of more than {MOST_LINE} characters")
+        yield line
+
+
+@contextlib.contextmanager
+def _opened(path: Path, *, errors: str = "strict") -> Iterator:
+    """An ARPA file as text, plain or gzip; damage becomes InputError."""
     try:
         with path.open("rb") as plain:
             packed = plain.read(2) == b"\x1f\x8b"
-        with (gzip.open if packed else open)(path, "rt", encoding="utf-8") as file:
-            if next((line for line in file if line.strip()), "").strip() != "\\data\\":
-                raise InputError(f"{path}: not an ARPA language model: no \\data\\ at its start")
-            for line in file:
-                if line.strip() == "\\1-grams:":
-                    break
-            found = []
-            for line in file:
-                fields = line.split()
-                if not fields or fields[0].startswith("\\"):
-                    break
-                found.append(fields[1])
-            if not found:
-                raise InputError(f"{path}: a broken ARPA language model: it has no 1-grams")
-            return found
-    except (OSError, UnicodeDecodeError, EOFError, IndexError) as error:
-        raise InputError(f"{path}: cannot read this language model: {error}") from error
+        with (gzip.open if packed else open)(path, "rt", encoding="utf-8", errors=errors) as file:
+            yield file
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, IndexError, zlib.error) as error:
+        raise InputError(f"{path}: cannot read this ARPA language model: {error}") from error

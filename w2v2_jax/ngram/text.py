@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import sys
+import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO
@@ -41,7 +42,7 @@ def sentences(paths: Iterable[str], normalise: Callable[[str], str]) -> Iterator
                         yield words
             except UnicodeDecodeError as error:
                 raise InputError(f"{path}: not UTF-8 text: {error.reason}") from error
-            except (OSError, EOFError) as error:
+            except (OSError, EOFError, zlib.error) as error:
                 raise InputError(f"{path}: cannot read this text: {error}") from error
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from w2v2_jax.data.audio import RATES
 from w2v2_jax.decode import greedy
 from w2v2_jax.decode.lines import Line, align_lines, encode_lines
 from w2v2_jax.errors import InputError
@@ -27,7 +28,6 @@ SAMPLE_RATE = 16000
 WHOLE_SECONDS = 60  # the largest bucket of `inference`; longer recordings come in chunks
 CHUNK_SECONDS, CONTEXT_SECONDS = 30.0, 5.0
 GROUP_SECONDS = 1200  # of short recordings held at once
-RATES = (1000, 768000)
 
 
 @dataclasses.dataclass(frozen=True)

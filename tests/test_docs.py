@@ -1,0 +1,152 @@
+"""Every command, link and call in the documentation is one that the code takes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import docs_commands
+import numpy as np
+import pytest
+import soundfile
+from docs_commands import ROOT, blocks, check_python, check_shell
+
+from w2v2_jax.errors import InputError
+
+CHECKS = {"bash": check_shell, "python": check_python, "text": lambda content: None}
+
+
+@pytest.mark.parametrize("page", sorted({block.file for block in blocks()}))
+def test_the_commands_of_a_page_are_what_the_code_takes(page):
+    for block in blocks():
+        if block.file == page:
+            where = f"{page}:{block.line}"
+            assert block.language in CHECKS, f"{where}: name the block's language"
+            try:
+                CHECKS[block.language](block.content)
+            except InputError as error:
+                pytest.fail(f"{where}: {error}")
+
+
+@pytest.mark.parametrize("recipe", docs_commands.recipe_commands())
+def test_the_commands_of_a_recipe_are_what_the_code_takes(recipe):
+    commands = docs_commands.recipe_commands()[recipe]
+    assert commands
+    for command in commands:
+        check_shell(command)
+
+
+@pytest.mark.parametrize("page", docs_commands.pages(), ids=lambda page: page.name)
+def test_the_links_of_a_page_lead_somewhere(page):
+    assert docs_commands.broken_links(page) == []
+
+
+@pytest.mark.parametrize("page", docs_commands.pages(), ids=lambda page: page.name)
+def test_the_options_that_a_page_names_exist(page):
+    assert docs_commands.unknown_options(page) == []
+
+
+WRONG = {
+    "w2v2 trian --config experiments/pretrain_base.py --workdir x": "no command trian",
+    "w2v2 evaluate --cheque x --data y --json z": "--checkpoint",
+    "w2v2 evaluate --checkpoint x --data y --json z --nothing": "unrecognized arguments",
+    "w2v2 train --config experiments/none.py --workdir x": "is not a file",
+    "w2v2 train --config experiments/quickstart.py:none --workdir x": "not known",
+    "w2v2 train --config experiments/pretrain_base.py --workdir x --config.data.none=1": "none",
+    "w2v2 train --config experiments/pretrain_base.py --workdir x --config.model.none=1": "none",
+    "w2v2 train --config experiments/pretrain_base.py --workdir x --config.nothing.a=1": "section",
+    "w2v2 train --config experiments/pretrain_base.py --workdir x --fast": "not an option",
+    "w2v2 bench --what everything --json x": "invalid choice",
+    "w2v2 train --config experiments/pretrain_base.py --workdir x --num-processes N": "int",
+    "python -m w2v2_jax.nothing": "no command nothing",
+    "bash launch/none.sh": "no file launch/none.sh",
+    "bash launch/test.sh quick": "no suite quick",
+    "pip install .[none]": "no such extra",
+    "curl example.org | bash": "none of this project's commands",
+}
+
+
+@pytest.mark.parametrize("command", WRONG)
+def test_a_wrong_command_would_be_found(command):
+    with pytest.raises(InputError, match=WRONG[command]):
+        check_shell(command)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("model = (", "not Python"),
+        ("from w2v2_jax.decode.make import nothing", "has no nothing"),
+        ("model.transcripts(['a.wav'])", "no model.transcripts"),
+        ("model.features(x, layers=3)", "takes no layers"),
+        ("w2v2_jax.open('x')", r"no w2v2_jax\.open"),
+    ],
+)
+def test_wrong_python_would_be_found(code, message):
+    with pytest.raises(InputError, match=message):
+        check_python(code)
+
+
+def test_an_unknown_option_would_be_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("Give `--beam 5`, `--biem 5` or `--config.data.x=1`.\n")
+    assert docs_commands.unknown_options(page) == ["--biem"]
+
+
+def test_a_broken_link_would_be_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# A heading\n[a](#a-heading) [b](#none) [c](none.md) `tests/test_none.py`\n")
+    assert docs_commands.broken_links(page) == ["#none", "none.md", "tests/test_none.py"]
+
+
+# ---- the tutorial, run ---------------------------------------------------------------------------
+
+
+def recordings(folder: Path) -> None:
+    """A stand-in for the sample speech: noises with the letters of their texts in them."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for number in range(24):
+        split = ("train", "train", "dev", "test", "unlabeled", "train")[number % 6]
+        name = f"en/{'vm-goodbye' if number == 0 else f'clip{number}'}.flac"
+        (folder / "en").mkdir(parents=True, exist_ok=True)
+        times = np.arange(int(16000 * (0.9 + 0.02 * number))) / 16000
+        tone = np.sin(2 * np.pi * (200 + 40 * number) * times) * np.sin(9 * times)
+        soundfile.write(folder / name, 0.3 * tone + 0.01 * rng.normal(size=len(times)), 16000)
+        text = "" if split == "unlabeled" else f"GOODBYE {chr(65 + number)}"
+        lines.append(f"{name}\t{text}\t{split}\tspeaker{number % 3}\n")
+    (folder / "transcripts.tsv").write_text("".join(lines))
+
+
+# One device, and little optimization: compiling is most of the time.
+QUICK = {
+    "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
+}
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_from_its_first_command_to_its_last(tmp_path):
+    """As it is printed, but for recipes at toy size and a generated folder of sounds."""
+    mine = [b for b in blocks() if b.file == "tutorial.md" and b.language == "bash" and not b.needs]
+    assert len(mine) == 5  # prepare, pretrain, fine-tune, evaluate, share
+    script = "\n".join(block.content for block in mine)
+    for recipe in ("pretrain", "finetune"):
+        old = f"experiments/quickstart.py:{recipe}"
+        assert old in script
+        script = script.replace(old, f"{old},smoke --config.model.d_model=48")
+    recordings(tmp_path / "data/quickstart/speech/audio")
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
+    start = f'set -euo pipefail\nw2v2() {{ "{sys.executable}" -m w2v2_jax "$@"; }}\n'
+    done = subprocess.run(
+        ["bash", "-c", start + script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **QUICK},
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert (tmp_path / "shared/hf/model.safetensors").is_file()
+    transcripts = [line for line in done.stdout.splitlines() if "vm-goodbye.flac\t" in line]
+    assert len(transcripts) >= 2 and len(set(transcripts)) == 1  # ours, and from what is shared

@@ -1,0 +1,62 @@
+"""Arrays out of an .npz file that nobody vouches for: nothing is unpickled or inflated, and no
+header decides memory."""
+
+from __future__ import annotations
+
+import math
+import tokenize
+import zipfile
+import zlib
+from typing import Any
+
+import numpy as np
+
+from w2v2_jax.errors import InputError
+from w2v2_jax.paths import AnyPath
+
+DAMAGE = (
+    OSError, EOFError, ValueError, KeyError, TypeError, SyntaxError, NotImplementedError,
+    RuntimeError, OverflowError, MemoryError, zipfile.BadZipFile, zlib.error, tokenize.TokenError,
+)  # fmt: skip
+
+
+def read_array(
+    path: AnyPath, name: str, *, dtype: Any = None, rows: int | None = None, rising: bool = False
+) -> np.ndarray:
+    """One array [N] of plain numbers or texts as `np.savez` stores it; whole numbers are counts
+    and places, so never below 0. dtype, rows: what it must have; rising: it must never fall.
+
+    Raises InputError that names the file where it is damaged, compressed (as `np.savez` never
+    does), or something else than was asked for.
+    """
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            record = archive.getinfo(f"{name}.npy")
+            if record.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{name} is compressed")
+            with archive.open(record) as content:
+                found = _read(content, record.file_size)
+        if dtype not in (None, found.dtype) or rows not in (None, len(found)):
+            raise ValueError(f"{name} is {found.dtype} {found.shape}")
+        signed = found.dtype.kind == "i"
+        if (signed and (found < 0).any()) or (rising and (np.diff(found) < 0).any()):
+            raise ValueError(f"{name} has values that cannot be")
+        return found
+    except DAMAGE as error:
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{path}: damaged index ({reason}); prepare it again") from error
+
+
+def _read(content: Any, size: int) -> np.ndarray:
+    version = np.lib.format.read_magic(content)
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    shape, fortran, dtype = readers[version](content)
+    if dtype.kind not in "biufU" or fortran or len(shape) != 1 or shape[0] < 0:
+        raise ValueError(f"an array of {dtype} {shape}")
+    left = size - content.tell()
+    if math.prod(shape) * dtype.itemsize != left:
+        raise ValueError(f"an array of {dtype} {shape} in {left} bytes")
+    return np.frombuffer(content.read(), dtype)
