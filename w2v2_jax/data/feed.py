@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from w2v2_jax.batch import Batch
 from w2v2_jax.data.joined import JoinedCorpus, open_splits
@@ -120,6 +121,13 @@ class Feed:
             max_labels=self.widths,
             reader=self.config.reader,
         )
+
+    def rows(self, step: int) -> list[list[dict[str, Any]]]:
+        """What stands in each row of the global batch of update `step` (from 1 on)."""
+        return [
+            [{"id": self.corpus.id(u), "start": start, "samples": n} for u, start, n in row]
+            for row in self.plan.batch(step - 1).rows
+        ]
 
 
 def train_feed(config: DataConfig, vocabulary: Vocabulary | None, *, seed: int) -> Feed:
