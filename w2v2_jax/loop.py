@@ -160,7 +160,9 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
         contextlib.closing(batches),
         _logbook(job.workdir, first_step=first, total=config.steps) as logbook,
     ):
-        watch = Watch(job.monitor, job.ledger, logbook)
+        feeds = [feed for feed in (job.train, job.valid) if feed is not None]
+        damages = [feed.damage for feed in feeds if feed.damage is not None]
+        watch = Watch(job.monitor, job.ledger, logbook, damages)
         before, since = None, Window()
         for step, (local, waited) in enumerate(_timed(batches), first + 1):
             if step in job.ledger.left_out:

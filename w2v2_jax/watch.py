@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import NamedTuple
 
 import jax
 
+from w2v2_jax.data.damage import Damage
 from w2v2_jax.health.config import ROLLBACK, STOP
-from w2v2_jax.health.ledger import Ledger
+from w2v2_jax.health.ledger import Ledger, note_damage
 from w2v2_jax.health.monitor import Alarm, HealthError, Monitor, flags_of
 from w2v2_jax.logbook import Logbook
 from w2v2_jax.metrics import compute
@@ -51,8 +53,11 @@ class Watch:
     All hosts ask the same rules of the same global numbers, so all of them take the same turn.
     """
 
-    def __init__(self, monitor: Monitor, ledger: Ledger, logbook: Logbook | None):
+    def __init__(
+        self, monitor: Monitor, ledger: Ledger, logbook: Logbook | None, damages: list[Damage]
+    ):
         self._monitor, self._ledger, self._logbook = monitor, ledger, logbook
+        self._damages = damages
 
     def look(self, done: Dispatched | None) -> Alarm | None:
         """Waits for an update and judges it; the alarm that asks to go back, if there is one.
@@ -69,6 +74,7 @@ class Watch:
             if self._logbook is not None:
                 self._logbook.write(done.step, "train", record)
             alarms += self._monitor.saw_record(done.step, record)
+        self._tell_damage()
         if flags.non_finite[0] > 0:  # every one, also while the rule keeps silent
             self._ledger.note(done.step, "non-finite", "update not taken", left_out=False)
         for alarm in alarms:
@@ -80,3 +86,11 @@ class Watch:
             if alarm.action == STOP:
                 raise HealthError(f"stopped by health rule {alarm.line()}")
         return next((alarm for alarm in alarms if alarm.action == ROLLBACK), None)
+
+    def _tell_damage(self) -> None:
+        """Every host speaks of its own disk: no other may have seen it."""
+        found = [broken for damage in self._damages for broken in damage.news()]
+        if found:
+            path = note_damage(self._ledger.path.parent, jax.process_index(), found)
+            shown = ", ".join(f"{name} ({reason})" for name, reason in found[:3])
+            print(f"warning: damaged audio, left out: {shown}; all in {path}", file=sys.stderr)

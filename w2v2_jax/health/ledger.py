@@ -1,21 +1,21 @@
-"""WORKDIR/bad_batches.jsonl: the batches that misbehaved, what was in them, which are left out.
+"""What a run writes down of bad data: batches that misbehaved, utterances that are damaged.
 
-It is read when a run goes on, so that a batch once left out stays out: with it the data is still
-a pure function of (seed, step).
+bad_batches.jsonl is read when a run goes on, so that a batch once left out stays out: with it the
+data is still a pure function of (seed, step). damaged_audio.N.jsonl is of host N's own disk.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, is_remote
 
-FILE = "bad_batches.jsonl"
+BATCHES = "bad_batches.jsonl"
 
 
 class Ledger:
@@ -25,7 +25,7 @@ class Ledger:
     """
 
     def __init__(self, workdir: AnyPath, rows: Callable[[int], list], *, writes: bool):
-        self.path, self._rows, self._writes = workdir / FILE, rows, writes
+        self.path, self._rows, self._writes = workdir / BATCHES, rows, writes
         self._entries: dict[tuple[int, str], dict[str, Any]] = {}
         try:
             text = self.path.read_text("utf-8") if self.path.exists() else ""
@@ -56,13 +56,28 @@ class Ledger:
             self._write()
 
     def _write(self) -> None:
-        text = "".join(json.dumps(entry) + "\n" for entry in self._entries.values())
-        if is_remote(self.path):
-            self.path.write_text(text, "utf-8")
-            return
-        temporary = Path(f"{self.path}.tmp")
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path)
+        _replace(self.path, self._entries.values())
+
+
+def note_damage(workdir: AnyPath, host: int, found: Iterable[tuple[str, str]]) -> AnyPath:
+    """Adds damaged utterances (id, reason) to the host's file, each once; returns its path."""
+    path = workdir / f"damaged_audio.{host}.jsonl"
+    known = path.read_text("utf-8").splitlines() if path.exists() else []
+    entries = {entry["id"]: entry for entry in map(json.loads, known)}
+    entries |= {name: {"id": name, "reason": reason} for name, reason in found}
+    _replace(path, entries.values())
+    return path
+
+
+def _replace(path: AnyPath, entries: Iterable[dict]) -> None:
+    """Writes all entries; on a disk a kill leaves the file as it was, or as it is to be."""
+    text = "".join(json.dumps(entry) + "\n" for entry in entries)
+    if is_remote(path):
+        path.write_text(text, "utf-8")
+        return
+    temporary = Path(f"{path}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
