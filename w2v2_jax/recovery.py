@@ -73,8 +73,10 @@ def _restore(checkpoints: Manager, step: int, abstract: TrainState) -> TrainStat
     with _reading():
         model = checkpoints.restore(step, args=ocp.args.Composite(model=ocp.args.JsonRestore()))
         with ocp.StandardCheckpointer() as reader:
-            found = {name: reader.metadata(where / name).item_metadata.tree for name in wanted}
-        shapes = {name: _shapes(tree) for name, tree in found.items()}
+            found = {name: reader.metadata(where / name).item_metadata for name in wanted}
+    if missing := [name for name, tree in found.items() if tree is None]:
+        raise _Damaged(f"{missing[0]} is gone or cut short")
+    shapes = {name: _shapes(metadata.tree) for name, metadata in found.items()}
     model = model["model"]
     describe(model, str(where))
     for name, tree in wanted.items():
