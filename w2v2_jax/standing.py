@@ -29,6 +29,7 @@ SHOWN = {
 }
 SMOOTH = 5  # logged records: one is a single batch
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the updates that run and reference share
+ROUNDED = 1e-3  # stored values have four digits
 ALONE = 0.05  # a published mean without a spread: this share of it counts as the same
 
 
@@ -100,8 +101,8 @@ def _rows(metric: str, found: Curve) -> list[Row]:
         step = shared[place]
         value = float(np.interp(step, found.steps, found.values))
         low, high = found.reference[:, place].min(), found.reference[:, place].max()
-        if len(found.reference) == 1:
-            low, high = low * (1 - ALONE), high * (1 + ALONE)
+        slack = ALONE if len(found.reference) == 1 else ROUNDED
+        low, high = low - slack * abs(low), high + slack * abs(high)
         side = int(value > high) - int(value < low)
         words = ("below", "within", "above")
         verdict = words[side + 1] if not better or not side else ""
@@ -144,10 +145,10 @@ def table(standing: Standing) -> str:
     lines = [f"reference {standing.reference.name}: {standing.reference.about}"]
     for path, (mine, theirs) in standing.differs.items():
         lines.append(f"  differs: config.{path} is {mine} here, {theirs} there")
-    lines.append(f"{'metric':<22}{'update':>8}{'run':>10}{'reference':>20}")
+    lines.append(f"{'metric':<22}{'update':>8}{'run':>10}{'reference':>24}")
     for row in standing.rows:
         band = f"{row.low:.4g} .. {row.high:.4g}"
-        lines.append(f"{row.metric:<22}{row.step:>8}{row.value:>10.4g}{band:>20}  {row.verdict}")
+        lines.append(f"{row.metric:<22}{row.step:>8}{row.value:>10.4g}{band:>24}  {row.verdict}")
     return "\n".join(lines)
 
 
