@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,6 +117,16 @@ def test_all_rules_are_silent_over_the_reference_runs(name, seed):
         alarms += monitor.saw_step(int(step), flags(loss, row["gradient_norm"]))
         alarms += monitor.saw_record(int(step), row)
     assert len(train["step"]) >= 40 and alarms == []
+
+
+@pytest.mark.parametrize(("kind", "run"), [("pretrain", PRETRAIN), ("finetune", TUNE)])
+def test_rules_of_every_update_are_silent_over_the_first_updates_of_healthy_runs(kind, run):
+    stored = np.load(Path(__file__).parent / "golden" / "updates.npz")
+    losses, gradients = stored[f"{kind}/loss"], stored[f"{kind}/gradient_norm"]
+    steps = [flags(loss, norm) for loss, norm in zip(losses, gradients, strict=True)]
+    assert len(steps) > 130 and stepped(run, steps) == []
+    share = stored[f"{kind}/feature_gradient_norm"] / gradients
+    assert share.min() > 0.05 and share.max() < 0.95
 
 
 def test_chance_is_no_alarm_before_two_fifths_of_a_run_or_the_warm_up_of_base(quiet):

@@ -18,7 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from w2v2_jax.checksum import sums
+from w2v2_jax.checksum import sum_on_host, sums
 from w2v2_jax.data.vocabulary import Vocabulary
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
@@ -185,7 +185,11 @@ def load(path: str | AnyPath) -> Loaded:
             )
         except (ValueError, FileNotFoundError, KeyError, OSError) as error:
             raise InputError(f"{step}: cannot be read: {str(error)[:200]}") from error
-    return Loaded(step, describe(items["model"], str(step)), jax.device_get(items["params"]))
+    description, params = describe(items["model"], str(step)), jax.device_get(items["params"])
+    stored = items["model"].get("checksum")
+    if stored is not None and stored["params"] != sum_on_host(params):
+        raise InputError(f"{step} is damaged: its values differ from their checksum; use another")
+    return Loaded(step, description, params)
 
 
 def _on_host(params: AnyPath):

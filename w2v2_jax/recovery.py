@@ -11,10 +11,9 @@ import orbax.checkpoint as ocp
 from w2v2_jax import hosts
 from w2v2_jax.checkpoint import Manager, describe, name_of
 from w2v2_jax.checksum import sums
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, disk_reason
 from w2v2_jax.paths import AnyPath
 from w2v2_jax.train_step import TrainState
-from w2v2_jax.workdir import disk_reason
 
 DAMAGED = "damaged_checkpoints"
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
-import os
 
 from w2v2_jax import hosts
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, disk_reason
 from w2v2_jax.paths import AnyPath, is_remote
 
-DISK_ERRORS = (
-    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE, errno.EACCES,
-)  # fmt: skip
 VISIBLE_SECONDS = 60  # a network file system may show another host's file this late
 
 
@@ -98,15 +93,3 @@ def disk_errors(workdir: AnyPath):
             f"--workdir {workdir}: {reason}; the checkpoints before are whole: the same command "
             "goes on from there once this is mended"
         ) from error
-
-
-def disk_reason(error: BaseException) -> str | None:
-    """Why a disk refused, told from an exception and its causes; None for any other error."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-            return f"{error.strerror}" + (f" ({error.filename})" if error.filename else "")
-        found = next((os.strerror(n) for n in DISK_ERRORS if os.strerror(n) in str(error)), None)
-        if found:
-            return found
-        error = error.__cause__ or error.__context__
-    return None

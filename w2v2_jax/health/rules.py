@@ -128,7 +128,8 @@ def mean_span(seen: Seen) -> str | None:
 
 
 def encoder_gradient(seen: Seen) -> str | None:
-    """The feature encoder is cut off from the loss, or alone in it: see CALIBRATED below."""
+    """The feature encoder is cut off from the loss, or alone in it. Its share of the gradient's
+    norm is .09 to .90 in the quickstart's pretraining and .21 to .78 in fine-tuning."""
     encoder, whole = (_mean(seen, f"{n}gradient_norm", SOME) for n in ("feature_", ""))
     if not seen.run.trains_features or encoder is None or not whole:
         return None
@@ -140,13 +141,13 @@ def encoder_gradient(seen: Seen) -> str | None:
 
 def _spike(seen: Seen, name: str, ratio: float) -> tuple[float, float] | None:
     """(value, median of up to 200 before) where the newest exceeds it by `ratio` and by ten times
-    their spread (median absolute deviation), of 50 at least."""
+    their spread (median absolute deviation), of 30 at least."""
     values = seen.steps[name]
     if not len(values) or not math.isfinite(values[-1]):
         return None
     before = values[-201:-1]
     before = before[np.isfinite(before)]
-    if len(before) < 50:
+    if len(before) < 30:
         return None
     median = float(np.median(before))
     spread = float(np.median(np.abs(before - median)))
@@ -155,14 +156,16 @@ def _spike(seen: Seen, name: str, ratio: float) -> tuple[float, float] | None:
 
 
 def loss_spike(seen: Seen) -> str | None:
-    """A loss far above the 200 before, as PaLM's (Chowdhery et al. 2022, section 5.1) on its way
-    to divergence; contrastive losses are bounded by chance, so the ratio is small there."""
-    found = _spike(seen, "loss", 1.15 if seen.run.negatives else 4.0)
+    """A loss far above the 200 before, as PaLM's (Chowdhery et al. 2022, section 5.1). Of the
+    medians before them, the reference runs' contrastive losses reach 1.04 (a forerunner's 1.08),
+    and their CTC losses a label 4.4: clips that are known by heart stand beside hard ones."""
+    found = _spike(seen, "loss", 1.15 if seen.run.negatives else 8.0)
     return found and f"loss {found[0]:.3g} after a median of {found[1]:.3g}"
 
 
 def gradient_spike(seen: Seen) -> str | None:
-    """A gradient far above the 200 before; nothing clips it (trap T36)."""
+    """A gradient far above the 200 before; nothing clips it (trap T36). Update by update the
+    quickstart's reach 4.6 times the median in pretraining and 11.5 times in fine-tuning."""
     found = _spike(seen, "gradient_norm", 20.0)
     return found and f"gradient norm {found[0]:.3g} after a median of {found[1]:.3g}"
 
