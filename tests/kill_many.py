@@ -195,7 +195,8 @@ def finished(folder: Path) -> list[str]:
 
 
 def losses(workdir: Path) -> list[dict]:
-    """All records without what depends on time; the last line may be cut off by a kill."""
+    """All records but alarms (waiting for data is one), without what depends on time; the last
+    line may be cut off by a kill."""
     path = workdir / "metrics.jsonl"
     rows = []
     for line in path.read_text().splitlines() if path.exists() else []:
@@ -203,7 +204,8 @@ def losses(workdir: Path) -> list[dict]:
             record = json.loads(line)
         except ValueError:
             continue
-        rows.append({k: v for k, v in record.items() if k not in TIMING})
+        if record["split"] != "health":
+            rows.append({k: v for k, v in record.items() if k not in TIMING})
     return rows
 
 

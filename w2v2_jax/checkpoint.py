@@ -25,7 +25,8 @@ from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.paths import AnyPath, absolute
 from w2v2_jax.train_step import TrainState
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of its own defaults
+# Orbax warns of its own defaults, and tells what it raises a hundred lines long.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 FORMAT = 1
 FOLDER = "checkpoints"

@@ -98,7 +98,7 @@ class Logbook:
     """Writes one object per logged step. A context manager; only one process should open it."""
 
     def __init__(
-        self, workdir: AnyPath, *, first_step: int, total: int, stream: TextIO = sys.stderr
+        self, workdir: AnyPath, *, first_step: int, total: int, stream: TextIO | None = None
     ):
         # The record writer alone: tensorboard's own file writer would load TensorFlow.
         from tensorboard.summary.writer.record_writer import RecordWriter
@@ -110,7 +110,7 @@ class Logbook:
         folder = self._place.folder / "tensorboard"
         folder.mkdir(exist_ok=True)
         self._events = RecordWriter(_new_file(folder, f"events.out.tfevents.{int(time.time())}"))
-        self._total, self._stream = total, stream
+        self._total, self._stream = total, stream or sys.stderr
         self._start = (time.monotonic(), first_step)
 
     def write(self, step: int, split: str, metrics: dict[str, float]) -> None:

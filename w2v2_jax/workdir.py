@@ -6,6 +6,8 @@ import contextlib
 import fcntl
 import json
 
+import jax
+
 from w2v2_jax import hosts
 from w2v2_jax.errors import InputError, disk_reason
 from w2v2_jax.paths import AnyPath, is_remote
@@ -87,6 +89,8 @@ def disk_errors(workdir: AnyPath):
         raise
     except Exception as error:
         reason = disk_reason(error)
+        if isinstance(error, TimeoutError) and jax.process_count() == 1:  # else a host is gone
+            reason = f"writing took too long, or the clock jumped ({str(error)[:100]})"
         if reason is None:
             raise
         raise InputError(
