@@ -2,12 +2,13 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from w2v2_jax import reference_curves
+from w2v2_jax import experiment, reference_curves, train
 from w2v2_jax.errors import InputError
 from w2v2_jax.health import monitor as monitors
 from w2v2_jax.health.config import HealthConfig, Run, describe
@@ -18,6 +19,7 @@ from w2v2_jax.metrics import Mean
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
 
+ROOT = Path(__file__).parents[1]
 # The quickstart's: 1600 updates, 640 codes, spans of 5 from a tenth of the frames.
 PRETRAIN = Run(1600, 640, True, 100, 2, 640, masked=1 - 0.9**5, span=(0.9**-5 - 1) / 0.1)
 TUNE = Run(1600, 640, True)
@@ -99,7 +101,7 @@ def test_a_rule_of_every_update_speaks_of_the_update_itself(rule, sick):
 def test_every_rule_has_a_test_and_a_heading_on_the_page():
     tested = {rule for rule, *_ in LOGGED}
     tested |= {"loss-spike", "gradient-spike", "non-finite", "damaged-audio"}
-    page = (reference_curves.FOLDER.parents[1] / "docs" / "symptoms.md").read_text()
+    page = (ROOT / "docs" / "symptoms.md").read_text()
     assert tested == {rule.name for rule in RULES}
     for rule in RULES:
         assert f"\n## {rule.name}\n" in page, rule.name
@@ -197,6 +199,24 @@ def test_rollbacks_beyond_the_limit_end_the_run():
 def test_a_rule_that_cannot_do_that_is_named(values, message):
     with pytest.raises(InputError, match=message):
         check_names(HealthConfig(**values))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("cooldwn=3", "config.health.cooldwn is not a setting; known: stop, rollback, off"),
+        ("cooldown=-3", "config.health.cooldown=-3 must not be negative"),
+        ("rollback=all-blank", "config.health.rollback: leaving batches out does not cure"),
+    ],
+)
+def test_a_mistake_in_the_health_section_is_named_with_its_path(option, message):
+    raw = train.load_config(str(ROOT / "experiments" / "quickstart.py:pretrain"))
+    raw.setdefault("health", {})
+    train.override(raw, ["--config.health.stop=non-finite"])
+    assert experiment.read(raw).health.stop == ("non-finite",)
+    train.override(raw, [f"--config.health.{option}"])
+    with pytest.raises(InputError, match=re.escape(message)):
+        experiment.read(raw)
 
 
 def test_the_newest_values_survive_the_wrap_of_the_buffer():
