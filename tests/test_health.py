@@ -82,6 +82,12 @@ def test_a_rule_of_logged_records_speaks_once_of_its_own_symptom(rule, run, sick
     assert words in alarms[0].line() and f"docs/symptoms.md#{rule}]" in alarms[0].line()
 
 
+def test_records_that_are_not_finite_are_left_to_the_rule_of_every_update():
+    for well, run in ((WELL, PRETRAIN), (WELL_CTC, TUNE)):
+        sick = {name: math.nan for name in well if name not in ("data_wait", "weight")}
+        assert fed(run, [{**well, **sick}] * 10) == []
+
+
 @pytest.mark.parametrize(
     ("rule", "sick"),
     [

@@ -41,9 +41,10 @@ class Rule(NamedTuple):
 
 
 def _mean(seen: Seen, name: str, records: int) -> float | None:
-    """The mean of a metric over the last records that all have it."""
-    values = [record.get(name) for record in list(seen.logged)[-records:]]
-    return None if len(values) < records or None in values else float(np.mean(values))
+    """The mean of a metric over the last records that all have it; None if it is not finite."""
+    values = [record.get(name, math.nan) for record in list(seen.logged)[-records:]]
+    mean = float(np.mean(values)) if len(values) == records else math.nan
+    return mean if math.isfinite(mean) else None
 
 
 def _started(seen: Seen) -> bool:
@@ -65,16 +66,15 @@ def chance_loss(seen: Seen) -> str | None:
 def degenerate_accuracy(seen: Seen) -> str | None:
     """fairseq issues 3735 and 3687: accuracy exactly 0 or 1. By chance (1 of K + 1) no hit in n
     frames has probability e^(-n / (K + 1)): 1 in a million after 14 (K + 1) of them."""
-    frames, value = 0.0, None
+    last = seen.logged[-1].get("contrastive_accuracy")  # None: all logits of all frames tie
+    frames = 0.0
     for record in reversed(seen.logged):
-        now = record.get("contrastive_accuracy", math.nan)  # nan: all logits of all frames tie
-        if "contrastive_loss" not in record or 0 < now < 1 or (value is not None and now != value):
+        now = record.get("contrastive_accuracy")
+        if "contrastive_loss" not in record or now not in (None, 0, 1) or now != last:
             break
-        value = None if math.isnan(now) else now
         frames += record["weight"]
     if not frames or frames < 14 * (seen.run.negatives + 1):
         return None
-    last = seen.logged[-1].get("contrastive_accuracy")
     what = "undefined: all similarities are equal" if last is None else f"exactly {last:g}"
     return f"contrastive accuracy is {what} over {frames:.0f} masked frames"
 
