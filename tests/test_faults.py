@@ -34,13 +34,13 @@ from w2v2_jax.data.store import open_corpus
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.health import monitor, rules
 
-pytestmark = pytest.mark.slow
+# After a read or a save that failed, threads of TensorStore find Orbax's event loop closed.
+UNRAISABLE = "ignore::pytest.PytestUnraisableExceptionWarning"
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(UNRAISABLE)]
 
 KILLS = int(os.environ.get("W2V2_KILLS", "6"))
 UPDATES = int(os.environ.get("W2V2_UPDATES", "600"))
 STEPS = "--config.train.steps=6"
-# After a save that failed, threads of TensorStore find Orbax's event loop closed.
-UNRAISABLE = "ignore::pytest.PytestUnraisableExceptionWarning"
 
 
 def run(corpus, workdir, *more):  # noqa: F811
@@ -178,7 +178,6 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-@pytest.mark.filterwarnings(UNRAISABLE)
 def test_a_full_disk_ends_a_run_in_one_line_and_it_goes_on_once_there_is_room(
     corpus, pretrained, small_disk, capsys, die_at  # noqa: F811
 ):  # fmt: skip
@@ -235,7 +234,6 @@ def test_a_clock_that_goes_back_changes_no_number_and_overwrites_no_file(
     assert records(workdir, "train") == records(pretrained, "train")
 
 
-@pytest.mark.filterwarnings(UNRAISABLE)
 def test_a_clock_that_jumps_a_year_ahead_in_a_save_costs_that_save_alone(
     corpus, pretrained, tmp_path, capsys, monkeypatch  # noqa: F811
 ):  # fmt: skip
