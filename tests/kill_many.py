@@ -183,6 +183,7 @@ class Preparer:
                 shutil.rmtree(target)
             return "in prepare"
         assert status == 0 and self.check(target) == self.fingerprints, self.log.read_text()
+        self.usual = min(self.usual, time.monotonic() - life.began)  # the first may have waited
         shutil.rmtree(target)
         self.runs += 1
         return "ended"
@@ -209,14 +210,14 @@ def losses(workdir: Path) -> list[dict]:
     return rows
 
 
-def kill_many(kills: int, out: Path, seed: int) -> collections.Counter:
+def kill_many(kills: int, out: Path, seed: int, share: float) -> collections.Counter:
     """Kills so many lives; counts what they were doing, and the runs that ended in between."""
     write_speech(out / "speech")
     random, done = np.random.default_rng(seed), collections.Counter()
     preparer = Preparer(out, out / "speech")
     trainer = Trainer(out, out / "corpus")
     while sum(n for what, n in done.items() if "ended" not in what) < kills:
-        one = trainer if random.random() < 0.75 else preparer
+        one = trainer if random.random() >= share else preparer
         what = one.once(random)
         done[f"{type(one).__name__.lower()} {what}"] += 1
         print(dict(done), flush=True)
@@ -231,9 +232,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--prepare", type=float, default=0.25, help="share of lives that prepare")
     arguments = parser.parse_args(argv)
     began = time.monotonic()
-    done = kill_many(arguments.kills, arguments.out, arguments.seed)
+    done = kill_many(arguments.kills, arguments.out, arguments.seed, arguments.prepare)
     killed = sum(n for what, n in done.items() if "ended" not in what)
     print(f"{killed} kills in {time.monotonic() - began:.0f} s, nothing lost: {dict(done)}")
 
