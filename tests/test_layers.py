@@ -16,7 +16,7 @@ ORDER = (
     {"batch", "metrics", "errors", "paths"},
     {"models", "optimizer", "partition"},
     {"objectives"},
-    {"train_step"},
+    {"train_step", "health"},
     {"experiment"},
     {"loop"},
 )

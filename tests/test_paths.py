@@ -6,13 +6,14 @@ import pytest
 import soundfile
 from fsspec.implementations.memory import MemoryFileSystem
 
-from w2v2_jax import loop, paths
+from w2v2_jax import paths
 from w2v2_jax.data import stage
 from w2v2_jax.data.joined import open_splits
 from w2v2_jax.data.prepare import prepare
 from w2v2_jax.data.store import open_corpus
 from w2v2_jax.errors import InputError
 from w2v2_jax.logbook import Logbook
+from w2v2_jax.workdir import lock, save_config
 
 
 class Bucket(MemoryFileSystem):
@@ -110,11 +111,11 @@ def test_staging_refuses_another_corpus_and_an_unknown_split(bucket, prepared, t
 def test_a_run_in_a_bucket_writes_its_configuration_and_its_metrics_there(bucket):
     workdir = paths.to_path(f"{bucket}/run")
     config = {"seed": 1, "data": {"train": "x"}}
-    with loop.lock(workdir):
-        loop.save_config(workdir, config)
-        loop.save_config(workdir, config)
+    with lock(workdir):
+        save_config(workdir, config)
+        save_config(workdir, config)
     with pytest.raises(InputError, match=r"gs://bucket/run was started with another config\.seed"):
-        loop.save_config(workdir, {**config, "seed": 2})
+        save_config(workdir, {**config, "seed": 2})
     for first in (0, 1):  # the resumed run drops what it writes again
         with Logbook(workdir, first_step=first, total=3) as logbook:
             for step in (first + 1, first + 2):

@@ -16,6 +16,7 @@ import soundfile
 import w2v2_jax
 from w2v2_jax import evaluate, loop, prepare, train, transcribe
 from w2v2_jax.errors import run_command
+from w2v2_jax.workdir import lock
 
 ROOT = Path(__file__).parents[1]
 PRETRAIN = f"{ROOT}/experiments/quickstart.py:pretrain,smoke"
@@ -223,7 +224,7 @@ def test_another_network_in_the_same_workdir_is_refused(corpus, pretrained, caps
 
 
 def test_a_second_run_in_a_workdir_in_use_is_refused(corpus, tmp_path, capsys):
-    with loop.lock(tmp_path):
+    with lock(tmp_path):
         status = run_command(train.main, ["--config", PRETRAIN, *options(corpus, tmp_path)])
     assert status == 2 and "is in use by another run" in capsys.readouterr().err
 

@@ -124,15 +124,20 @@ def test_an_update_with_a_non_finite_gradient_is_skipped_counted_and_harmless(ta
     jax.tree.map(np.testing.assert_array_equal, first.params, params)
     jax.tree.map(np.testing.assert_array_equal, first.opt_state, TX.init(params))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(second))
+    assert metrics["non_finite"].total == 1.0 and after["non_finite"].total == 0.0
     assert single[0][1]["skipped"].total == 0.0
 
 
-def test_a_batch_of_filler_rows_alone_has_no_gradient(task):
+def test_a_batch_of_filler_rows_alone_changes_nothing_but_the_step(task, single):
     objective, params, batches = task
     filler = batches[0]._replace(weights=np.zeros(8, np.float32))
-    _, metrics = run(objective, params, [filler])[0]
-    assert metrics["weight"].total == 0 and metrics["skipped"].total == 0
-    assert metrics["gradient_norm"].total == 0.0
+    state, metrics = run(objective, params, [batches[0], filler])[1]
+    assert metrics["weight"].total == 0 and metrics["gradient_norm"].total == 0.0
+    assert metrics["skipped"].total == 1 and metrics["non_finite"].total == 0
+    assert metrics["empty_rows"].total == metrics["empty_rows"].weight == 8
+    assert state.step == 2
+    jax.tree.map(np.testing.assert_array_equal, state.params, single[0][0].params)
+    jax.tree.map(np.testing.assert_array_equal, state.opt_state, single[0][0].opt_state)
 
 
 def test_consecutive_rows_stay_together_and_on_their_shard():

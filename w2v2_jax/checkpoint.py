@@ -1,4 +1,4 @@
-"""Checkpoints through Orbax: save in the background, keep the best and the last, restore, find.
+"""Checkpoints through Orbax: save in the background, keep the best and the last, find, load.
 
 A step's directory holds `params`, `training` (step and optimizer state) and `model`, a JSON
 description from which the network can be rebuilt without the configuration.
@@ -19,19 +19,22 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from w2v2_jax.checksum import sum_on_host, sums
 from w2v2_jax.data.vocabulary import Vocabulary
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.paths import AnyPath, absolute, is_remote
 from w2v2_jax.train_step import TrainState
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of its own defaults
+# Orbax warns of its own defaults, and tells what it raises a hundred lines long.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 FORMAT = 1
 FOLDER = "checkpoints"
 ADAPTER = "/layers/adapter/"
 SMALL, MOST_INFLATED = 1 << 30, 1000  # bytes; weights hardly compress at all
 OBJECTIVES = ("contrastive", "ctc")
+Manager = ocp.CheckpointManager
 
 
 class Description(NamedTuple):
@@ -59,7 +62,11 @@ def describe(value: dict[str, Any], where: str) -> Description:
     """The inverse of `Description.to_json`; raises InputError naming the checkpoint."""
     said = value.get("format") if isinstance(value, dict) else None
     if said != FORMAT:
-        raise InputError(f"{where}: checkpoint format {said!r}, this version reads {FORMAT}")
+        raise InputError(
+            f"{where}: checkpoint format {said!r}, this version reads {FORMAT}; use the version of "
+            "w2v2_jax that wrote it (`export --to safetensors` there makes a file that `convert` "
+            "reads)"
+        )
     known = {field.name for field in dataclasses.fields(ModelConfig)}
     try:
         vocabulary = value["vocabulary"]
@@ -78,7 +85,7 @@ def describe(value: dict[str, Any], where: str) -> Description:
 
 
 @contextlib.contextmanager
-def manager(workdir: AnyPath, *, keep_last: int, keep_best: int) -> Iterator[ocp.CheckpointManager]:
+def manager(workdir: AnyPath, *, keep_last: int, keep_best: int) -> Iterator[Manager]:
     """Keeps the `keep_last` newest steps and the `keep_best` of lowest rank (see `save`).
 
     Closing waits for the save under way; after an exception on one of several hosts it does not,
@@ -94,7 +101,7 @@ def manager(workdir: AnyPath, *, keep_last: int, keep_best: int) -> Iterator[ocp
     checkpoints.close()
 
 
-def _manager(workdir: AnyPath, keep_last: int, keep_best: int) -> ocp.CheckpointManager:
+def _manager(workdir: AnyPath, keep_last: int, keep_best: int) -> Manager:
     keep = [policies.LatestN(keep_last)]
     if keep_best:
         keep.append(
@@ -116,7 +123,7 @@ def _manager(workdir: AnyPath, keep_last: int, keep_best: int) -> ocp.Checkpoint
 
 
 def save(
-    checkpoints: ocp.CheckpointManager, state: TrainState, description: Description,
+    checkpoints: Manager, state: TrainState, description: Description,
     rank: float | None = None,
 ) -> None:  # fmt: skip
     """Saves in the background under the state's step; arrays are copied before this returns.
@@ -126,39 +133,17 @@ def save(
     step = int(state.step)
     if step in checkpoints.all_steps():
         return
+    training = {"step": state.step, "opt_state": state.opt_state}
+    model = {**description.to_json(), "checksum": sums(state.params, training)}
     checkpoints.save(
         step,
         args=ocp.args.Composite(
             params=ocp.args.StandardSave(state.params),
-            training=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state}),
-            model=ocp.args.JsonSave(description.to_json()),
+            training=ocp.args.StandardSave(training),
+            model=ocp.args.JsonSave(model),
         ),
         metrics=None if rank is None else {"rank": rank},
     )
-
-
-def restore(checkpoints: ocp.CheckpointManager, abstract: TrainState) -> TrainState | None:
-    """The newest state on its mesh, or None where nothing was saved yet."""
-    step = checkpoints.latest_step()
-    if step is None:
-        return None
-    try:
-        items = checkpoints.restore(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardRestore(abstract.params),
-                training=ocp.args.StandardRestore(
-                    {"step": abstract.step, "opt_state": abstract.opt_state}
-                ),
-            ),
-        )
-    except (ValueError, FileNotFoundError, KeyError) as error:
-        where = checkpoints.directory / str(step)
-        raise InputError(
-            f"{where} does not fit this configuration: {str(error)[:300]}; "
-            "use another --workdir, or the configuration it was saved with"
-        ) from error
-    return TrainState(items["training"]["step"], items["params"], items["training"]["opt_state"])
 
 
 def find(path: str | AnyPath) -> AnyPath:
@@ -183,7 +168,7 @@ def find(path: str | AnyPath) -> AnyPath:
     return folder / str(step)
 
 
-def _score(checkpoints: ocp.CheckpointManager, step: int) -> float | None:
+def _score(checkpoints: Manager, step: int) -> float | None:
     metrics = checkpoints.metrics(step)
     return metrics.get("rank") if metrics else None
 
@@ -214,7 +199,11 @@ def load(path: str | AnyPath) -> Loaded:
             ValueError, LookupError, OSError, TypeError, AttributeError, RecursionError,
         ) as error:  # fmt: skip
             raise InputError(f"{step}: cannot be read: {str(error)[:200]}") from error
-    return Loaded(step, describe(items["model"], str(step)), jax.device_get(items["params"]))
+    description, params = describe(items["model"], str(step)), jax.device_get(items["params"])
+    stored = items["model"].get("checksum")
+    if stored is not None and stored["params"] != sum_on_host(params):
+        raise InputError(f"{step} is damaged: its values differ from their checksum; use another")
+    return Loaded(step, description, params)
 
 
 def _on_host(params: AnyPath):
@@ -239,11 +228,11 @@ def graft(
     of the source's head that has it, None for a symbol it lacks; without `rows` a head is taken
     as it stands. Raises InputError for a missing tensor or another shape.
     """
-    flat = {_name(p): x for p, x in jax.tree_util.tree_leaves_with_path(source)}
+    flat = {name_of(p): x for p, x in jax.tree_util.tree_leaves_with_path(source)}
     fresh = []
 
     def take(path, leaf):
-        name = _name(path)
+        name = name_of(path)
         if name not in flat:
             if name.startswith("encoder/") and ADAPTER not in name:
                 raise InputError(f"{where} has no {name}; is it a wav2vec 2.0 encoder?")
@@ -266,5 +255,7 @@ def take_rows(leaf: jax.Array, source, rows: tuple[int | None, ...]) -> jax.Arra
     return jax.jit(choose, out_shardings=leaf.sharding)(leaf, taken)
 
 
-def _name(path) -> str:
-    return "/".join(str(getattr(key, "key", key)) for key in path)
+def name_of(path) -> str:
+    """The path of a leaf as "encoder/...", whatever holds it: a dict, a tuple or a named one."""
+    parts = (getattr(key, "key", getattr(key, "idx", getattr(key, "name", key))) for key in path)
+    return "/".join(map(str, parts))

@@ -1,6 +1,9 @@
-"""Command line: whether one system is better than another, from two results of `evaluate`.
+"""Command line: whether one system is better than another, or where a run stands.
 
 python -m w2v2_jax.compare FIRST.json SECOND.json [--speakers] [--json OUT]
+    two results of `evaluate`: differences of error rates with intervals and tests
+python -m w2v2_jax.compare WORKDIR [--reference NAME] [--png OUT.png] [--json OUT]
+    a training run against stored curves of healthy runs; the plot goes to WORKDIR/compare.png
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from typing import Any
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors
 from w2v2_jax.evaluation.significance import Comparison, compare
+from w2v2_jax.reference_curves import NAMES
+from w2v2_jax.standing import figure, stand, table
 
 
 def read_splits(path: Path) -> list[dict[str, Any]]:
@@ -89,11 +94,46 @@ def describe(rate: str, found: Comparison) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 compare", description=__doc__.splitlines()[0])
-    parser.add_argument("first", type=Path, metavar="FIRST.json")
-    parser.add_argument("second", type=Path, metavar="SECOND.json")
+    parser.add_argument("first", type=Path, metavar="FIRST.json|WORKDIR")
+    parser.add_argument("second", type=Path, nargs="?", metavar="SECOND.json")
     parser.add_argument("--speakers", action="store_true", help="draw whole speakers")
+    parser.add_argument("--reference", help=f"for a workdir: {', '.join(NAMES)} (what fits best)")
+    parser.add_argument("--png", type=Path, metavar="OUT", help="for a workdir: where to plot")
     parser.add_argument("--json", type=Path, metavar="OUT")
     arguments = parser.parse_args(argv)
+    if arguments.second is None:
+        compare_run(arguments)
+    else:
+        compare_results(arguments)
+
+
+def compare_run(arguments: argparse.Namespace) -> None:
+    """Where a workdir stands against the reference curves."""
+    workdir = arguments.first
+    if not workdir.is_dir():
+        raise InputError(f"{workdir} is no training workdir; or give two results of evaluate")
+    standing = stand(workdir, arguments.reference)
+    print(table(standing))
+    written = [arguments.png or workdir / "compare.png"]
+    try:
+        figure(standing, written[0], workdir.name)
+    except OSError as error:
+        raise InputError(f"{written[0]}: {error.strerror}; use --png elsewhere") from error
+    if arguments.json is not None:
+        content = {"workdir": str(workdir), "reference": standing.reference.name}
+        content |= {"differs": standing.differs, "rows": [row._asdict() for row in standing.rows]}
+        write_json(arguments.json, content)
+        written.append(arguments.json)
+    print(f"wrote {' and '.join(map(str, written))}")
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+def compare_results(arguments: argparse.Namespace) -> None:
+    """Whether the second of two results of evaluate is better than the first."""
     firsts, seconds = read_splits(arguments.first), read_splits(arguments.second)
     pairs = [(split, partner(split, seconds, arguments.second)) for split in firsts]
     results = []
@@ -105,8 +145,7 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.json is not None:
         content = {"first": str(arguments.first), "second": str(arguments.second)}
         content["splits"] = results
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
+        write_json(arguments.json, content)
         print(f"wrote {arguments.json}")
 
 

@@ -22,6 +22,8 @@ from w2v2_jax.batch import Batch
 from w2v2_jax.data.feed import DataConfig
 from w2v2_jax.data.vocabulary import Vocabulary
 from w2v2_jax.errors import InputError
+from w2v2_jax.health.config import HealthConfig
+from w2v2_jax.health.monitor import check_names
 from w2v2_jax.models.config import FAMILIES, ModelConfig, model_config
 from w2v2_jax.objectives.base import Objective
 from w2v2_jax.objectives.contrastive import Contrastive
@@ -67,7 +69,7 @@ class VocabularyConfig:
 
 SECTIONS = (
     "seed", "init_from", "model", "objective", "schedule", "optimizer", "data", "vocabulary",
-    "train", "mesh",
+    "train", "mesh", "health",
 )  # fmt: skip
 
 
@@ -82,6 +84,7 @@ class Settings:
     data: DataConfig
     vocabulary: VocabularyConfig
     train: TrainConfig
+    health: HealthConfig
 
 
 def construct(section: str, constructor: Callable, values: Mapping[str, Any], **given) -> Any:
@@ -128,7 +131,17 @@ def read(config: Mapping[str, Any]) -> Settings:
         data=construct("data", DataConfig, raw["data"]),
         vocabulary=construct("vocabulary", VocabularyConfig, raw.get("vocabulary", {})),
         train=construct("train", TrainConfig, raw["train"]),
+        health=_health(raw.get("health") or {}),
     )
+
+
+def _health(values: Mapping[str, Any]) -> HealthConfig:
+    config = construct("health", HealthConfig, values)
+    try:
+        check_names(config)
+    except InputError as error:
+        raise InputError(f"config.{error}") from None
+    return config
 
 
 def _contrastive(model: ModelConfig, values: dict, vocabulary: Vocabulary | None) -> Contrastive:

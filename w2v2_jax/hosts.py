@@ -219,6 +219,15 @@ def agree(facts: Mapping[str, Any]) -> None:
             )
 
 
+def everywhere(fact: bool) -> bool:
+    """Whether the fact holds on all hosts; every one of them must ask."""
+    if jax.process_count() == 1:
+        return fact
+    from jax.experimental import multihost_utils
+
+    return bool(multihost_utils.process_allgather(np.array([fact])).all())
+
+
 def by_chief(action: Callable[[], None]) -> None:
     """Runs the action on the chief while the others wait; its InputError is raised on all."""
     message = ""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
+from w2v2_jax.health.monitor import Alarm
 from w2v2_jax.paths import AnyPath, is_remote
 
 METRICS = "metrics.jsonl"
@@ -21,7 +24,8 @@ SHOWN = (
 
 
 def keep_until(path: Path, step: int) -> None:
-    """Drops the records after `step` from a metrics file, which the resumed run writes again."""
+    """Drops the records after `step` from a metrics file, which the resumed run writes again;
+    all but the rollbacks, which it will not see again."""
     if not path.exists():
         return
     kept = []
@@ -30,11 +34,18 @@ def keep_until(path: Path, step: int) -> None:
             record = json.loads(line)
         except ValueError:  # the last line of a killed run
             continue
-        if record["step"] <= step:
+        if record["step"] <= step or record.get("action") == "rollback":
             kept.append(line)
     temporary = path.with_suffix(".tmp")
     temporary.write_text("".join(line + "\n" for line in kept), "utf-8")
     os.replace(temporary, path)
+
+
+def _new_file(folder: Path, name: str) -> BinaryIO:
+    """A file that was not there: in a container process numbers repeat, and clocks may go back."""
+    for number in itertools.count(os.getpid()):
+        with contextlib.suppress(FileExistsError):
+            return (folder / f"{name}.{number}").open("xb")
 
 
 def duration(seconds: float) -> str:
@@ -87,7 +98,7 @@ class Logbook:
     """Writes one object per logged step. A context manager; only one process should open it."""
 
     def __init__(
-        self, workdir: AnyPath, *, first_step: int, total: int, stream: TextIO = sys.stderr
+        self, workdir: AnyPath, *, first_step: int, total: int, stream: TextIO | None = None
     ):
         # The record writer alone: tensorboard's own file writer would load TensorFlow.
         from tensorboard.summary.writer.record_writer import RecordWriter
@@ -98,9 +109,8 @@ class Logbook:
         self._file = self.path.open("a", encoding="utf-8")
         folder = self._place.folder / "tensorboard"
         folder.mkdir(exist_ok=True)
-        events = folder / f"events.out.tfevents.{int(time.time())}.{os.getpid()}"
-        self._events = RecordWriter(events.open("wb"))
-        self._total, self._stream = total, stream
+        self._events = RecordWriter(_new_file(folder, f"events.out.tfevents.{int(time.time())}"))
+        self._total, self._stream = total, stream or sys.stderr
         self._start = (time.monotonic(), first_step)
 
     def write(self, step: int, split: str, metrics: dict[str, float]) -> None:
@@ -115,6 +125,15 @@ class Logbook:
         line = f"{split:5} {step}/{self._total}  {shown}{speed}{left}"
         print(line, file=self._stream, flush=True)
         self._place.publish(now=split == "valid")
+
+    def alarm(self, alarm: Alarm) -> None:
+        """Appends a record with split "health" and shows the alarm's line."""
+        record = {"step": alarm.step, "split": "health", **alarm._asdict()}
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+        self._tensorboard(alarm.step, "health", {alarm.rule: 1.0})
+        print(alarm.line(), file=self._stream, flush=True)
+        self._place.publish(now=alarm.action != "warn")
 
     def _left(self, step: int) -> float:
         start, first = self._start

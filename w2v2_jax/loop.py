@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
+import itertools
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import jax
+import numpy as np
 
-from w2v2_jax import checkpoint, hosts, partition
+from w2v2_jax import checkpoint, hosts, partition, recovery
 from w2v2_jax.batch import Batch
 from w2v2_jax.checkpoint import Description
 from w2v2_jax.data.feed import Feed
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment import Experiment, TrainConfig
+from w2v2_jax.health import config as health
+from w2v2_jax.health.ledger import Ledger
+from w2v2_jax.health.monitor import Alarm, HealthError, Monitor
 from w2v2_jax.logbook import Logbook
-from w2v2_jax.metrics import compute
-from w2v2_jax.paths import AnyPath, is_remote
+from w2v2_jax.paths import AnyPath
 from w2v2_jax.train_step import TrainState
 from w2v2_jax.validation import validate
+from w2v2_jax.watch import Dispatched, Watch, Window
+from w2v2_jax.workdir import disk_errors
 
 SAMPLE_RATE = 16000
-VISIBLE_SECONDS = 60  # a network file system may show another host's file this late
 
 
 class Outcome(NamedTuple):
@@ -32,68 +34,6 @@ class Outcome(NamedTuple):
 
     state: TrainState
     stopped: bool
-
-
-@contextlib.contextmanager
-def lock(workdir: AnyPath):
-    """Holds the workdir for this run; a second run in it is an InputError.
-
-    The chief holds it for all hosts. An object store knows no locks: there nothing is held.
-    """
-    with contextlib.ExitStack() as held:
-        if not is_remote(workdir):
-            hosts.by_chief(lambda: _acquire(workdir, held))
-        yield
-
-
-def _acquire(workdir: AnyPath, held: contextlib.ExitStack) -> None:
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        handle = held.enter_context((workdir / ".lock").open("w"))
-    except OSError as error:
-        raise InputError(f"--workdir {workdir}: {error.strerror}") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise InputError(f"--workdir {workdir} is in use by another run") from None
-
-
-def save_config(workdir: AnyPath, config: dict) -> None:
-    """Writes the resolved configuration; a resumed run's must be the same but for its length.
-
-    Raises InputError on every host where the workdir is not one that all of them see.
-    """
-    path = workdir / "config.json"
-    text = json.dumps(config, indent=1, sort_keys=True, default=list) + "\n"
-
-    def write():
-        if path.exists():
-            _check_same(json.loads(path.read_text("utf-8")), json.loads(text), workdir)
-        workdir.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-
-    hosts.by_chief(write)
-    if not hosts.within(VISIBLE_SECONDS, lambda: path.exists() and path.read_text("utf-8") == text):
-        raise InputError(
-            f"--workdir {workdir} is not the same folder on all hosts; use a shared file system "
-            "or an object store (gs://..., s3://...)"
-        )
-
-
-def _check_same(old: dict, new: dict, workdir: AnyPath) -> None:
-    """Data order, network and objective must not change under a run; rhythm and mesh may."""
-    for section in ("seed", "model", "objective", "vocabulary", "optimizer"):
-        if old.get(section) != new.get(section):
-            raise InputError(
-                f"--workdir {workdir} was started with another config.{section}: "
-                f"{old.get(section)} there, {new.get(section)} now; use a new --workdir"
-            )
-    for key in ("train", "mode", "bucket_seconds", "batch_seconds", "row_multiple", "min_seconds"):
-        if old["data"].get(key) != new["data"].get(key):
-            raise InputError(
-                f"--workdir {workdir} was started with config.data.{key}={old['data'].get(key)}, "
-                f"now {new['data'].get(key)}; use a new --workdir"
-            )
 
 
 def _due(step: int, every: int, last: bool) -> bool:
@@ -110,43 +50,9 @@ def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
         yield batch, time.monotonic() - start
 
 
-class _Window:
-    """Audio trained on and seconds waited for data since the last logged step.
-
-    A step is dispatched while the one before still runs, so only a window of them can be timed.
-    """
-
-    def __init__(self):
-        self._began, self._audio, self._waited = time.monotonic(), 0.0, 0.0
-
-    def add(self, audio: float, waited: float) -> None:
-        self._audio += audio
-        self._waited += waited
-
-    def rates(self) -> dict[str, float]:
-        elapsed = max(time.monotonic() - self._began, 1e-9)
-        return {
-            "audio_seconds_per_second": self._audio / elapsed,
-            "data_wait": self._waited / elapsed,
-        }
-
-
-class _Pending(NamedTuple):
-    """A dispatched step whose metrics are still on the device."""
-
-    step: int
-    metrics: dict
-    host: dict[str, float]
-
-
 def _logbook(workdir: AnyPath, **options):
     """The run's logbook on the chief; None on the other hosts."""
     return Logbook(workdir, **options) if hosts.is_chief() else contextlib.nullcontext()
-
-
-def _log(logbook: Logbook | None, pending: _Pending | None) -> None:
-    if pending is not None and logbook is not None:
-        logbook.write(pending.step, "train", {**compute(pending.metrics), **pending.host})
 
 
 def _rank(results: dict[str, float], config: TrainConfig) -> float:
@@ -159,69 +65,144 @@ def _rank(results: dict[str, float], config: TrainConfig) -> float:
     return results[config.best_metric] * (1 if config.best_mode == "min" else -1)
 
 
+class _Job(NamedTuple):
+    """What a run holds on to; `dispatched` counts steps on, also where a rollback repeats some."""
+
+    experiment: Experiment
+    train: Feed
+    valid: Feed | None
+    workdir: AnyPath
+    description: Description
+    checkpoints: checkpoint.Manager
+    preemption: hosts.Preemption
+    monitor: Monitor
+    ledger: Ledger
+    dispatched: Iterator[int]
+
+    @property
+    def config(self) -> TrainConfig:
+        return self.experiment.settings.train
+
+
 def run(
     experiment: Experiment, train: Feed, valid: Feed | None, workdir: AnyPath, *,
     description: Description, start: TrainState,
 ) -> Outcome:  # fmt: skip
-    """Trains from `start`, or from the newest checkpoint in `workdir`, to the last step."""
-    config = experiment.settings.train
+    """Trains from `start`, or from the newest whole checkpoint in `workdir`, to the last step.
+
+    Raises InputError where the disk fails or a health rule ends the run.
+    """
+    settings = experiment.settings
+    config = settings.train
     if valid is not None:
         experiment.check_shapes(valid.plan.shapes, 1, "validation")
+    ledger = Ledger(workdir, train.rows, writes=hosts.is_chief())
+    hosts.agree({"bad_batches.jsonl": sorted(ledger.left_out)})
+    about = health.describe(
+        experiment.objective, steps=config.steps, started_after=settings.health.started_after
+    )
     keep = {"keep_last": config.keep_last, "keep_best": config.keep_best}
-    with checkpoint.manager(workdir, **keep) as checkpoints, hosts.Preemption() as preemption:
-        state = checkpoint.restore(checkpoints, experiment.abstract_state) or start
+    with (
+        disk_errors(workdir),
+        checkpoint.manager(workdir, **keep) as checkpoints,
+        hosts.Preemption() as preemption,
+    ):
+        state = recovery.restore(checkpoints, experiment.abstract_state) or start
         first = int(state.step)
         if first:
             hosts.say(f"resuming {workdir} at step {first}")
         if first >= config.steps:
             return Outcome(state, False)
+        job = _Job(
+            experiment, train, valid, workdir, description, checkpoints, preemption,
+            Monitor(settings.health, about), ledger, itertools.count(first),
+        )  # fmt: skip
         # JAX stops all hosts at the call after the last one it saw: a notice that comes while the
         # first step compiles has to find this one, or its step is never met.
-        preemption.reached(first)
-        mine = partition.host_rows(experiment.mesh)
-        batches = train.batches(first, config.steps - first, **mine._asdict())
-        with (
-            contextlib.closing(batches),
-            _logbook(workdir, first_step=first, total=config.steps) as logbook,
-        ):
-            pending: _Pending | None = None
-            before: dict = {}
-            since = _Window()
-            for step, (local, waited) in enumerate(_timed(batches), first + 1):
-                batch = partition.global_batch(local, experiment.mesh)
-                function = experiment.step_function(experiment.objective.at(step - 1), batch)
-                state, metrics = function(state, batch)
-                jax.block_until_ready(before)  # never more than one step ahead of the device
-                before = metrics
-                _log(logbook, pending)  # step k-1, while step k runs
-                pending = None
-                stop = preemption.reached(step)
-                last = step == config.steps or stop
-                since.add(batch.waveforms.size / SAMPLE_RATE, waited)
-                if last or step % config.log_every == 0:
-                    host = {
-                        "learning_rate": float(experiment.schedule(step - 1)),
-                        **since.rates(),
-                        "epoch": train.plan.epoch(step - 1),
-                        "compilations": len(experiment.compiled),
-                    }
-                    pending = _Pending(step, metrics, host)
-                    since = _Window()
-                rank = None
-                if valid is not None and _due(step, config.eval_every, step == config.steps):
-                    _log(logbook, pending)
-                    pending = None
-                    results = validate(
-                        experiment.eval_function, valid, state.params, state.step, experiment.mesh
-                    )
-                    if logbook is not None:
-                        logbook.write(step, "valid", results)
-                    rank = _rank(results, config)
-                    since = _Window()
-                if rank is not None or _due(step, config.checkpoint_every, last):
-                    checkpoint.save(checkpoints, state, description, rank)
-                if stop:
-                    break
-            _log(logbook, pending)
+        preemption.reached(next(job.dispatched))
+        if settings.health.rollback and not first:
+            checkpoint.save(checkpoints, state, description)  # what there is to go back to
+        alarm = None
+        while True:
+            state, alarm = _stretch(job, state)
+            if alarm is None:
+                break
+            del state  # two states may not fit
+            state = _go_back(job, alarm)
         checkpoints.wait_until_finished()
     return Outcome(state, int(state.step) < config.steps)
+
+
+def _go_back(job: _Job, alarm: Alarm) -> TrainState:
+    """The state of the checkpoint before the batches that are now left out for good.
+
+    Checkpoints they have part in go first: a kill in between finds the alarm again.
+    """
+    job.monitor.went_back(alarm)
+    wanted = alarm.step - job.experiment.settings.health.skip_batches
+    step = recovery.forget(job.checkpoints, wanted, alarm.step)
+    if step is None:
+        raise HealthError(
+            f"{alarm.line()}; stopped: no checkpoint from before it; use a larger train.keep_last"
+        )
+    for bad in range(max(step, wanted) + 1, alarm.step + 1):
+        job.ledger.note(bad, alarm.rule, alarm.message, left_out=True)
+    hosts.say(f"health: back at step {step}; batches to {alarm.step} left out")
+    return recovery.restore(job.checkpoints, job.experiment.abstract_state)
+
+
+def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
+    """Trains to the last step, a signal, or an alarm that asks to go back."""
+    experiment, config, first = job.experiment, job.config, int(state.step)
+    mine = partition.host_rows(experiment.mesh)
+    batches = job.train.batches(first, config.steps - first, **mine._asdict())
+    with (
+        contextlib.closing(batches),
+        _logbook(job.workdir, first_step=first, total=config.steps) as logbook,
+    ):
+        feeds = [feed for feed in (job.train, job.valid) if feed is not None]
+        damages = [feed.damage for feed in feeds if feed.damage is not None]
+        watch = Watch(job.monitor, job.ledger, logbook, damages)
+        before, since = None, Window()
+        for step, (local, waited) in enumerate(_timed(batches), first + 1):
+            if step in job.ledger.left_out:
+                local = local._replace(weights=np.zeros_like(local.weights))
+            batch = partition.global_batch(local, experiment.mesh)
+            function = experiment.step_function(experiment.objective.at(step - 1), batch)
+            state, metrics = function(state, batch)
+            alarm = watch.look(before)  # never more than one step ahead of the device
+            if alarm:
+                return state, alarm
+            before = Dispatched(step, metrics)
+            stop = job.preemption.reached(next(job.dispatched))
+            last = step == config.steps or stop
+            since.add(batch.waveforms.size / SAMPLE_RATE, waited)
+            if last or step % config.log_every == 0:
+                host = {
+                    "learning_rate": float(experiment.schedule(step - 1)),
+                    **since.rates(),
+                    "epoch": job.train.plan.epoch(step - 1),
+                    "compilations": len(experiment.compiled),
+                }
+                before = Dispatched(step, metrics, host)
+                since = Window()
+            rank = None
+            checks = job.valid is not None and _due(step, config.eval_every, step == config.steps)
+            saves = checks or _due(step, config.checkpoint_every, last)
+            if saves:
+                alarm, before = watch.look(before), None  # what is saved has been looked at
+                if alarm:
+                    return state, alarm
+            if checks:
+                results = validate(
+                    experiment.eval_function, job.valid, state.params, state.step, experiment.mesh
+                )
+                if logbook is not None:
+                    logbook.write(step, "valid", results)
+                rank = _rank(results, config)
+                since = Window()
+            if saves:
+                checkpoint.save(job.checkpoints, state, job.description, rank)
+            if stop:
+                break
+        return state, watch.look(before)

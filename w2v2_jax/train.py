@@ -30,6 +30,7 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment import Settings
 from w2v2_jax.inference import load_any
 from w2v2_jax.paths import AnyPath, to_path
+from w2v2_jax.workdir import lock, save_config
 
 
 def load_config(spec: str) -> dict:
@@ -128,6 +129,7 @@ def main(argv: list[str] | None = None) -> None:
     hosts.add_flags(parser)
     arguments, rest = parser.parse_known_args(argv)
     raw = load_config(arguments.config)
+    raw.setdefault("health", {})
     override(raw, rest)
     settings = experiment.read(raw)
     with hosts.joined(hosts.find(arguments)):
@@ -163,8 +165,8 @@ def run(settings: Settings, workdir: AnyPath) -> loop.Outcome:
             f"{settings.init_from} was trained with {description.normalise}"
         )
     built.check_shapes(train.plan.shapes, settings.train.accumulate, "training")
-    with loop.lock(workdir):
-        loop.save_config(workdir, settings.raw)
+    with lock(workdir):
+        save_config(workdir, settings.raw)
         start = built.init()
         if source:
             params = warm_start(start.params, source, vocabulary, where=settings.init_from)

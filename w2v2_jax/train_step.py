@@ -71,7 +71,8 @@ def train_step(
 
     The summed gradient is divided by the global weight (masked frames, utterances), so rows may
     be spread over devices, hosts and microbatches in any way. An update whose loss or gradient
-    is not finite is skipped and counted (bf16 has no loss scale that would skip it, trap T36).
+    is not finite is skipped and counted (bf16 has no loss scale that would skip it, trap T36), and
+    so is one whose batch has no weight: Adam would move on its momentum alone.
     """
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = noise.row_keys(key, jnp.arange(batch.waveforms.shape[0]))
@@ -83,15 +84,19 @@ def train_step(
     gradients = jax.tree.map(lambda g: g * scale, gradients)
     norm = global_norm(gradients)
     finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
+    taken = finite & (sums.weight > 0)
     updates, opt_state = tx.update(gradients, state.opt_state, state.params)
     new = (optax.apply_updates(state.params, updates), opt_state)
     old = (state.params, state.opt_state)
-    params, opt_state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+    params, opt_state = jax.tree.map(lambda n, o: jnp.where(taken, n, o), new, old)
     one = jnp.ones(())
     metrics = {
         **sums.metrics,
         "gradient_norm": Mean(norm, one),
-        "skipped": Mean(1.0 - finite, one),
+        "feature_gradient_norm": Mean(global_norm(gradients["encoder"]["feature_extractor"]), one),
+        "non_finite": Mean(1.0 - finite, one),
+        "skipped": Mean(1.0 - taken, one),
+        "empty_rows": Mean((batch.weights <= 0).sum(), one * batch.weights.shape[0]),
         "weight": Mean(sums.weight, one),
     }
     return TrainState(state.step + 1, params, opt_state), metrics

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from w2v2_jax.batch import Batch
+from w2v2_jax.data.damage import Damage
 from w2v2_jax.data.joined import JoinedCorpus, open_splits
 from w2v2_jax.data.pipeline import READERS, batches, label_widths
 from w2v2_jax.data.plan import MODES, SAMPLE_RATE, EvaluationPlan, Plan, evaluation_plan
@@ -27,6 +29,7 @@ class DataConfig:
         group. It is written in the recipe, not derived from the machine, so that the order of the
         data is the same on any number of devices and hosts.
     normalise: whole-file zero mean and unit variance, for the layer-norm families.
+    verify: checks every utterance's checksum at its first use; a damaged row gets no weight.
     reader: "tfdata", or "threads" where TensorFlow is not installed. workers 0: all cores.
     """
 
@@ -40,6 +43,7 @@ class DataConfig:
     valid_batch_seconds: float = 0.0
     min_seconds: float = 0.1
     normalise: bool = False
+    verify: bool = True
     reader: str = "tfdata"
     workers: int = 0
 
@@ -97,6 +101,7 @@ class Feed:
     plan: Plan | EvaluationPlan
     vocabulary: Vocabulary | None
     widths: dict[int, int] | None
+    damage: Damage | None = None
 
     def batches(
         self,
@@ -119,7 +124,15 @@ class Feed:
             vocabulary=self.vocabulary,
             max_labels=self.widths,
             reader=self.config.reader,
+            damage=self.damage,
         )
+
+    def rows(self, step: int) -> list[list[dict[str, Any]]]:
+        """What stands in each row of the global batch of update `step` (from 1 on)."""
+        return [
+            [{"id": self.corpus.id(u), "start": start, "samples": n} for u, start, n in row]
+            for row in self.plan.batch(step - 1).rows
+        ]
 
 
 def train_feed(config: DataConfig, vocabulary: Vocabulary | None, *, seed: int) -> Feed:
@@ -127,7 +140,8 @@ def train_feed(config: DataConfig, vocabulary: Vocabulary | None, *, seed: int) 
     corpus = open_splits(config.train)
     plan = config.train_plan(corpus, seed=seed)
     widths = label_widths(corpus, plan, vocabulary) if vocabulary else None
-    return Feed(config, corpus, plan, vocabulary, widths)
+    damage = Damage(corpus) if config.verify else None
+    return Feed(config, corpus, plan, vocabulary, widths, damage)
 
 
 def valid_feed(config: DataConfig, vocabulary: Vocabulary | None) -> Feed | None:
@@ -137,4 +151,5 @@ def valid_feed(config: DataConfig, vocabulary: Vocabulary | None) -> Feed | None
     corpus = open_splits(config.valid)
     plan = config.valid_plan(corpus)
     widths = label_widths(corpus, plan, vocabulary) if vocabulary else None
-    return Feed(config, corpus, plan, vocabulary, widths)
+    damage = Damage(corpus) if config.verify else None
+    return Feed(config, corpus, plan, vocabulary, widths, damage)

@@ -72,6 +72,11 @@ class JoinedCorpus:
         part, index = self._locate(i)
         return part.read(index, start, length)
 
+    def verify(self, i: int) -> bool:
+        """As in `Corpus`."""
+        part, index = self._locate(i)
+        return part.verify(index)
+
     @functools.cached_property
     def _ends(self) -> np.ndarray:
         return np.cumsum([len(part) for part in self.parts])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from w2v2_jax.batch import Batch
+from w2v2_jax.data.damage import Damage
 from w2v2_jax.data.plan import AnyPlan, BatchPlan
 from w2v2_jax.data.store import Corpus
 from w2v2_jax.data.tensorflow_host import import_tensorflow
@@ -35,6 +36,7 @@ def batches(
     max_labels: dict[int, int] | None = None,
     reader: str = "tfdata",
     prefetch: int = 4,
+    damage: Damage | None = None,
 ) -> Iterator[Batch]:
     """Batches of steps `first_step`, `first_step + 1`, ... in order, made ahead by `workers`.
 
@@ -44,6 +46,7 @@ def batches(
     vocabulary: adds labels, [rows, U] with one U a bucket (`max_labels`, by default
     `label_widths`); only for plans of whole utterances. normalise: whole-file zero mean and unit
     variance, else samples scaled to [-1, 1]. reader: one of READERS; both give identical batches.
+    damage: rows with samples that fail their checksum are silent and get weight 0.
     The arrays may be read-only. Closing the generator stops its threads.
     Raises InputError, before any reading, when the arguments do not fit each other.
     """
@@ -58,8 +61,9 @@ def batches(
         part = host_rows(plan.batch(step), parts=parts, num_parts=num_parts)
         width = None if vocabulary is None else max_labels[part.samples]
         return make_batch(
-            corpus, part, normalise=normalise, vocabulary=vocabulary, label_width=width
-        )
+            corpus, part, normalise=normalise, vocabulary=vocabulary, label_width=width,
+            damage=damage,
+        )  # fmt: skip
 
     return READERS[reader](make, first_step, last, workers, prefetch, vocabulary is not None)
 
@@ -93,12 +97,20 @@ def make_batch(
     normalise: bool,
     vocabulary: Vocabulary | None,
     label_width: int | None,
+    damage: Damage | None = None,
 ) -> Batch:
     """Reads the rows of `plan`: a pure function of its arguments and the corpus on disk."""
+    weights = plan.weights
+    if damage is not None:
+        whole = [all([damage.whole(part.utterance) for part in row]) for row in plan.rows]
+        weights = weights * np.array(whole, np.float32)
     waveforms = np.zeros((len(plan.rows), plan.samples), np.float32)  # [B, S]
     num_samples = np.zeros(len(plan.rows), np.int32)
     for row, segments in enumerate(plan.rows):
         end = 0
+        if plan.weights[row] and not weights[row]:
+            num_samples[row] = sum(part.length for part in segments)
+            continue
         for utterance, start, length in segments:
             samples = corpus.read(utterance, start, length)
             scale, shift = _scale_and_shift(corpus, utterance, normalise)
@@ -112,7 +124,7 @@ def make_batch(
     if vocabulary is not None:
         texts = [corpus.text(segments[0].utterance) for segments in plan.rows]
         labels, num_labels = _labels(texts, vocabulary, label_width)
-    return Batch(waveforms, num_samples, plan.weights, labels, num_labels)
+    return Batch(waveforms, num_samples, weights, labels, num_labels)
 
 
 def _scale_and_shift(corpus: Corpus, utterance: int, normalise: bool):

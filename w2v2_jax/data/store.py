@@ -38,6 +38,10 @@ INFO = {"split": str, "utterances": int, "index_sha256": str, "hours": float}  #
 INDEX_STRINGS = ("id", "text", "speaker")  # each a utf-8 blob and the [N] ends of its strings
 
 
+class CutShort(InputError):
+    """A shard that ends before an utterance does."""
+
+
 class Entry(NamedTuple):
     """One utterance of the index, but for where its samples lie."""
 
@@ -119,7 +123,7 @@ class Corpus:
         first = int(self._array("offset")[i]) + start
         view = self._shard(int(self._array("shard")[i]))[first : first + length]
         if len(view) != length:
-            raise InputError(f"{self.directory}: the shard of {self.id(i)} is cut short")
+            raise CutShort(f"{self.directory}: the shard of {self.id(i)} is cut short")
         return view
 
     def fingerprint(self) -> str:

@@ -1,0 +1,1 @@
+"""Rules that tell a sick run from a healthy one, and what a run does about it."""

@@ -1,0 +1,97 @@
+"""The `health` section of a configuration, and what the rules need to know of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from w2v2_jax.errors import InputError
+from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.contrastive import Contrastive
+
+WARN, STOP, ROLLBACK, OFF = "warn", "stop", "rollback", "off"
+STARTED = 0.4  # the share of a run after which it must have left chance, or all blanks
+EARLY = 100  # updates before which a run says little of itself
+# The longest patience, BASE's warm-up of 8 % of 400 000 updates (paper section 4.2): published
+# runs are at an accuracy of .49 after 50 000 (see reference_curves).
+STARTED_AT_MOST = 32_000
+
+
+@dataclasses.dataclass(frozen=True)
+class HealthConfig:
+    """What a run does about the rules of `health.rules`, whose names these lists hold.
+
+    Every rule warns unless it stands in `stop` (the run ends with status 2), `rollback` (it goes
+    back to the checkpoint before, and `skip_batches` batches up to the offending one are never
+    used) or `off`. Whatever the lists say, a non-finite update is not taken, and more than
+    `non_finite_limit` of them, or damaged rows above `damaged_limit`, among the last 1000 updates
+    end the run, and so does the rollback after the `rollback_limit`-th.
+    cooldown: updates for which a rule that spoke is silent. started_after: updates after which a
+    loss at chance or blanks alone are alarming; 0: two fifths of the run, at most 32 000.
+    data_wait: share of the time that waiting for data may take.
+    """
+
+    stop: tuple[str, ...] = ()
+    rollback: tuple[str, ...] = ()
+    off: tuple[str, ...] = ()
+    cooldown: int = 1000
+    started_after: int = 0
+    data_wait: float = 0.05
+    non_finite_limit: int = 20
+    damaged_limit: float = 0.01
+    rollback_limit: int = 3
+    skip_batches: int = 10
+
+    def __post_init__(self):
+        for name in (STOP, ROLLBACK, OFF):
+            value = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+        for name in ("cooldown", "non_finite_limit", "rollback_limit", "started_after"):
+            if getattr(self, name) < 0:
+                raise InputError(f"health.{name}={getattr(self, name)} must not be negative")
+        if self.skip_batches < 1:
+            raise InputError(f"health.skip_batches={self.skip_batches} must be at least 1")
+
+    def action(self, rule: str) -> str:
+        """What the configuration says about a rule."""
+        return next((a for a in (OFF, STOP, ROLLBACK) if rule in getattr(self, a)), WARN)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What the rules know of a run: its length and the constants their bounds follow from.
+
+    negatives, codebooks, codes (of all codebooks), masked and span (expected share of masked
+    frames and their mean run) are 0 where the objective has none. trains_features: whether the
+    feature encoder gets a gradient.
+    """
+
+    steps: int
+    started_after: int
+    trains_features: bool
+    negatives: int = 0
+    codebooks: int = 0
+    codes: int = 0
+    masked: float = 0.0
+    span: float = 0.0
+
+
+def describe(objective: Objective, *, steps: int, started_after: int = 0) -> Run:
+    """The run of an objective over `steps` updates."""
+    model = objective.model
+    after = started_after or min(max(int(STARTED * steps), EARLY), STARTED_AT_MOST)
+    common = dict(steps=steps, trains_features=model.feature_grad_scale > 0)
+    if not isinstance(objective, Contrastive):
+        # While the head alone learns, a plateau of blanks is longer.
+        frozen = 0 if started_after else getattr(objective, "freeze_updates", 0)
+        return Run(started_after=after + frozen, **common)
+    # A frame is masked if one of `mask_length` starts hits it; a run begins where a start follows
+    # a frame that none has hit. 0.49 and 14.7 for the paper's 0.065 and 10, as it prints.
+    start, length = model.mask_start_prob, model.mask_length
+    open_share = (1 - start) ** length
+    # Equalised rows have holes in their spans: the mean run says nothing there.
+    span = 0.0 if model.mask_equalise_rows else (1 - open_share) / (start * open_share)
+    return Run(
+        started_after=after, **common, negatives=objective.num_negatives,
+        codebooks=model.codebooks, codes=model.codebooks * model.entries,
+        masked=1 - open_share, span=span,
+    )  # fmt: skip

@@ -1,0 +1,231 @@
+"""The rules: symptoms read from metrics, each with the source or the run that set its bound.
+
+"The reference runs" are the three seeds of the quickstart (`reference_curves`): every rule is
+silent over them, and the bounds stand outside of what they and its failed forerunners showed.
+A rule's name is its anchor in docs/symptoms.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from w2v2_jax.health.config import EARLY, HealthConfig, Run
+
+FEW, SOME = 3, 5  # logged records that a mean is taken over
+
+
+class Seen(NamedTuple):
+    """What a rule may look at: logged records, oldest first; per update, newest last, the values
+    of `steps` (arrays of floats, nan where there was none); the run and its health section."""
+
+    logged: Sequence[dict[str, float]]
+    steps: dict[str, np.ndarray]
+    run: Run
+    config: HealthConfig
+
+
+class Rule(NamedTuple):
+    """check: what is wrong in words, or None. every_step: looked at after every update, else at
+    logged ones. local: of this host's own time, so it may only warn. cure: whether going back and
+    leaving batches out can help."""
+
+    name: str
+    check: Callable[[Seen], str | None]
+    every_step: bool = False
+    local: bool = False
+    cure: bool = False
+
+
+def _mean(seen: Seen, name: str, records: int) -> float | None:
+    """The mean of a metric over the last records that all have it; None if it is not finite."""
+    values = [record.get(name, math.nan) for record in list(seen.logged)[-records:]]
+    mean = float(np.mean(values)) if len(values) == records else math.nan
+    return mean if math.isfinite(mean) else None
+
+
+def _started(seen: Seen) -> bool:
+    return bool(seen.logged) and seen.logged[-1]["step"] > seen.run.started_after
+
+
+def chance_loss(seen: Seen) -> str | None:
+    """fairseq's users report a loss stuck at log2 101 (issues 3661, 3718, 3744). The reference
+    runs leave ln 101 by more than 1 % for good after 192, 352 and 560 of 1600 updates."""
+    loss, negatives = _mean(seen, "contrastive_loss", FEW), seen.run.negatives
+    if loss is None or not _started(seen):
+        return None
+    chance = math.log(negatives + 1)
+    if loss < 0.99 * chance:
+        return None
+    return f"contrastive loss {loss:.3f} is chance (ln {negatives + 1} = {chance:.3f})"
+
+
+def degenerate_accuracy(seen: Seen) -> str | None:
+    """fairseq issues 3735 and 3687: accuracy exactly 0 or 1. By chance (1 of K + 1) no hit in n
+    frames has probability e^(-n / (K + 1)): 1 in a million after 14 (K + 1) of them."""
+    last = seen.logged[-1].get("contrastive_accuracy")  # None: all logits of all frames tie
+    frames = 0.0
+    for record in reversed(seen.logged):
+        now = record.get("contrastive_accuracy")
+        if "contrastive_loss" not in record or now not in (None, 0, 1) or now != last:
+            break
+        frames += record["weight"]
+    if not frames or frames < 14 * (seen.run.negatives + 1):
+        return None
+    what = "undefined: all similarities are equal" if last is None else f"exactly {last:g}"
+    return f"contrastive accuracy is {what} over {frames:.0f} masked frames"
+
+
+def equal_negatives(seen: Seen) -> str | None:
+    """All negatives equal the positive: loss 0 (fairseq issue 3735). Reference runs at most
+    .026, a forerunner that recognised well .060, one that collapsed to 17 codes .087."""
+    rate = _mean(seen, "negative_is_positive", FEW)
+    return f"{rate:.1%} of the negatives equal their positive" if rate and rate > 0.075 else None
+
+
+def collapsed_codes(seen: Seen) -> str | None:
+    """One code a codebook, perplexity 2 (Hugging Face issues 14387, 14471). Of 640 codes the
+    reference runs use 89 at least, a forerunner that recognised well 43, a collapsed one 13; the
+    bound is the collapsed value and 5 % of the way to all codes: 34 of 640."""
+    if not seen.logged or seen.logged[-1]["step"] < EARLY:
+        return None
+    bound = seen.run.codebooks + 0.05 * (seen.run.codes - seen.run.codebooks)
+    for name in ("code_perplexity", "prob_perplexity"):
+        value = _mean(seen, name, FEW)
+        if value is not None and value < bound:
+            words = name.replace("_", " ")
+            return f"{words} {value:.1f} of {seen.run.codes} codes is below {bound:.1f}"
+    return None
+
+
+def uniform_codes(seen: Seen) -> str | None:
+    """Codes drawn evenly say nothing of the speech. Reference runs at most 471 of 640 (.74)."""
+    value = _mean(seen, "prob_perplexity", FEW)
+    if value is None or not _started(seen) or value < 0.95 * seen.run.codes:
+        return None
+    return f"prob perplexity {value:.1f} of {seen.run.codes}: all codes are equally likely"
+
+
+def masked_share(seen: Seen) -> str | None:
+    """Hugging Face's default masks 5 % instead of 49 (trap T8). Over five records the reference
+    runs stay within 4 % of the expected share; short rows and two spans at least exceed it."""
+    share = _mean(seen, "masked_fraction", SOME)
+    if share is None or abs(share / seen.run.masked - 1) < 0.3:
+        return None
+    return f"{share:.1%} of the frames are masked, {seen.run.masked:.1%} expected"
+
+
+def mean_span(seen: Seen) -> str | None:
+    """The paper prints 14.7 frames for BASE. Over five records the reference runs stay within
+    10 % of the 6.9 frames expected."""
+    span = _mean(seen, "mean_span", SOME)
+    if span is None or not seen.run.span or abs(span / seen.run.span - 1) < 0.4:
+        return None
+    return f"masked runs are {span:.1f} frames long, {seen.run.span:.1f} expected"
+
+
+def encoder_gradient(seen: Seen) -> str | None:
+    """The feature encoder is cut off from the loss, or alone in it. Its share of the gradient's
+    norm is .09 to .90 in the quickstart's pretraining and .21 to .78 in fine-tuning."""
+    encoder, whole = (_mean(seen, f"{n}gradient_norm", SOME) for n in ("feature_", ""))
+    if not seen.run.trains_features or encoder is None or not whole:
+        return None
+    share = encoder / whole
+    if 1e-4 < share < 0.999:
+        return None
+    return f"the feature encoder's gradient norm is {encoder:.2g} of {whole:.2g}"
+
+
+def _spike(seen: Seen, name: str, ratio: float) -> tuple[float, float] | None:
+    """(value, median of up to 200 before) where the newest exceeds it by `ratio` and by ten times
+    their spread (median absolute deviation), of 30 at least."""
+    values = seen.steps[name]
+    if not len(values) or not math.isfinite(values[-1]):
+        return None
+    before = values[-201:-1]
+    before = before[np.isfinite(before)]
+    if len(before) < 30:
+        return None
+    median = float(np.median(before))
+    spread = float(np.median(np.abs(before - median)))
+    exceeds = values[-1] > ratio * median and values[-1] > median + 10 * spread
+    return (float(values[-1]), median) if exceeds else None
+
+
+def loss_spike(seen: Seen) -> str | None:
+    """A loss far above the 200 before, as PaLM's (Chowdhery et al. 2022, section 5.1). Of the
+    medians before them, the reference runs' contrastive losses reach 1.04 (a forerunner's 1.08),
+    and their CTC losses a label 4.4: clips that are known by heart stand beside hard ones."""
+    found = _spike(seen, "loss", 1.15 if seen.run.negatives else 8.0)
+    return found and f"loss {found[0]:.3g} after a median of {found[1]:.3g}"
+
+
+def gradient_spike(seen: Seen) -> str | None:
+    """A gradient far above the 200 before; nothing clips it (trap T36). Update by update the
+    quickstart's reach 4.6 times the median in pretraining and 11.5 times in fine-tuning."""
+    found = _spike(seen, "gradient_norm", 20.0)
+    return found and f"gradient norm {found[0]:.3g} after a median of {found[1]:.3g}"
+
+
+def non_finite(seen: Seen) -> str | None:
+    """A loss or gradient that is not finite (fairseq issues 968, 1529, 3684, 4755)."""
+    if seen.steps["non_finite"][-1] <= 0:
+        return None
+    recent = int(seen.steps["non_finite"][-1000:].sum())
+    return f"loss or gradient is not finite, the update is not taken ({recent} of the last 1000)"
+
+
+def damaged_audio(seen: Seen) -> str | None:
+    """Rows whose samples fail their checksum carry no weight; none is normal."""
+    if seen.steps["damaged"][-1] <= 0:
+        return None
+    recent = float(seen.steps["damaged"][-1000:].mean())
+    return f"damaged audio, its rows are left out ({recent:.2%} of the rows of the last updates)"
+
+
+def all_blank(seen: Seen) -> str | None:
+    """CTC says nothing (fairseq issues 2685, 3340). A plateau is normal first: the reference runs
+    end it after 120 to 440 of 1600 updates."""
+    rate = _mean(seen, "blank_rate", FEW)
+    if rate is None or not _started(seen) or rate < 0.99:
+        return None
+    return f"{rate:.1%} of the frames are blank"
+
+
+def unalignable(seen: Seen) -> str | None:
+    """Transcripts longer than their audio allows (trap T47); none in the reference runs."""
+    share = _mean(seen, "unalignable", SOME)
+    return (
+        f"{share:.1%} of the transcripts do not fit their audio" if share and share > 0.02 else None
+    )
+
+
+def data_wait(seen: Seen) -> str | None:
+    """Steps wait for data (fairseq issues 3342, 4452). Single records of the reference runs reach
+    6 % on two busy cores, five in a row 5 % never; the first is left out (the readers start)."""
+    share = _mean(seen, "data_wait", SOME)
+    if share is None or len(seen.logged) <= SOME or share < seen.config.data_wait:
+        return None
+    return f"{share:.1%} of the time is spent waiting for data"
+
+
+RULES = (
+    Rule("non-finite", non_finite, every_step=True),
+    Rule("loss-spike", loss_spike, every_step=True, cure=True),
+    Rule("gradient-spike", gradient_spike, every_step=True, cure=True),
+    Rule("damaged-audio", damaged_audio, every_step=True),
+    Rule("chance-loss", chance_loss),
+    Rule("degenerate-accuracy", degenerate_accuracy),
+    Rule("equal-negatives", equal_negatives),
+    Rule("collapsed-codes", collapsed_codes),
+    Rule("uniform-codes", uniform_codes),
+    Rule("masked-share", masked_share),
+    Rule("mean-span", mean_span),
+    Rule("encoder-gradient", encoder_gradient),
+    Rule("all-blank", all_blank),
+    Rule("unalignable", unalignable),
+    Rule("data-wait", data_wait, local=True),
+)
