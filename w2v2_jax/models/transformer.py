@@ -122,6 +122,19 @@ def _stack_axis(leaf):
     return leaf.replace(names=("layers", *leaf.names))
 
 
+@jax.custom_vjp
+def unstack(x: jax.Array) -> tuple[jax.Array, ...]:
+    """x [L, ...] -> L arrays [...], whose gradients are stacked once.
+
+    The gradient of x[i] is an array of zeros as large as x, so that a loop over the layers would
+    add up L of them: a fifth of a BASE training step on CPU.
+    """
+    return tuple(x[i] for i in range(x.shape[0]))
+
+
+unstack.defvjp(lambda x: (unstack(x), None), lambda _, gradients: (jnp.stack(gradients),))
+
+
 class Transformer(nn.Module):
     """x [B, T, D], real [B, T], keys [B] or None -> (context [B, T, D], states).
 
@@ -166,8 +179,9 @@ class Transformer(nn.Module):
             indices = jnp.arange(config.num_layers)
             x, _ = jax.lax.scan(lambda x, p: (block(x, *p), None), x, (indices, layers))
         else:
-            for index in range(config.num_layers):
-                x = block(x, index, jax.tree.map(lambda leaf, i=index: leaf[i], layers))
+            leaves, tree = jax.tree.flatten(layers)
+            for index, leaves in enumerate(zip(*map(unstack, leaves), strict=True)):
+                x = block(x, index, tree.unflatten(leaves))
                 states.append(x)
         x = norm(x) if config.norm_order == "pre" else x
         return x, tuple(states) if hidden_states else ()
