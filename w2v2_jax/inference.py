@@ -25,7 +25,8 @@ from w2v2_jax.recognition.transcript import Result
 
 SAMPLE_RATE = 16000
 EPSILON = 1e-5
-BUCKETS_SECONDS = (1, 2, 4, 6, 8, 12, 16, 20, 25, 30, 40, 60)  # one compiled shape each
+BUCKETS_SECONDS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 18, 20, 25, 30, 40, 60)
+BATCH_SECONDS = 60.0  # audio of one batch
 WHOLE_SAMPLES = BUCKETS_SECONDS[-1] * SAMPLE_RATE  # longer recordings come in chunks
 
 
@@ -140,7 +141,7 @@ class Model:
         return np.asarray(self._functions["units"](self.params, *inputs))
 
     def batched_logits(
-        self, waveforms: Sequence[np.ndarray], *, batch_seconds: float
+        self, waveforms: Sequence[np.ndarray], *, batch_seconds: float = BATCH_SECONDS
     ) -> Iterable[tuple[int, np.ndarray]]:
         """(index, logits [T, C]) of many waveforms [S], batched by length, in that order."""
         return self.batched(self.logits, waveforms, batch_seconds=batch_seconds)
@@ -161,9 +162,12 @@ class Model:
                 yield i, np.concatenate(list(self.stitched(apply, lambda i=i: [waveforms[i]])))
                 continue
             size = _bucket(len(waveforms[order[0]]))
-            rows = max(1, int(batch_seconds * SAMPLE_RATE / size))
-            group = [i for i in order[:rows] if len(waveforms[i]) <= size]
+            most = max(1, int(batch_seconds * SAMPLE_RATE / size))
+            group = [i for i in order[:most] if len(waveforms[i]) <= size]
             order = order[len(group) :]
+            # A group that does not fill a batch gets one of the next power of two: few shapes,
+            # and a single utterance is computed once, not as often as a batch has rows.
+            rows = min(most, 1 << (len(group) - 1).bit_length())
             padded = np.zeros((rows, size), np.float32)
             counts = np.full(rows, size, np.int32)
             for row, i in enumerate(group):
