@@ -18,6 +18,7 @@ from w2v2_jax.checkpoint import Description, Loaded
 from w2v2_jax.decode.lines import Line
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.feature_extractor import frame_counts
+from w2v2_jax.models.stacking import join_layers, split_layers
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC, Wav2Vec2ForPretraining
 from w2v2_jax.paths import AnyPath, is_remote, to_path
 from w2v2_jax.recognition import long_audio, recognise
@@ -59,7 +60,10 @@ def _is_hugging_face(path: AnyPath) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """Parameters on the default device with the functions people call; made by `load`."""
+    """Parameters on the default device with the functions people call; made by `load`.
+
+    params: the network's tree, its stacked layers whole or as `split_layers` leaves them.
+    """
 
     path: Path
     description: Description
@@ -75,12 +79,14 @@ class Model:
     def _functions(self):
         network = self._network()
 
-        def apply(method):
-            return jax.jit(lambda p, w, n: network.apply({"params": p}, w, n, method=method))
+        def apply(method, **options):
+            def run(params, waveforms, num_samples):
+                variables = {"params": join_layers(params)}
+                return network.apply(variables, waveforms, num_samples, method=method, **options)
 
-        states = jax.jit(
-            lambda p, w, n: network.apply({"params": p}, w, n, hidden_states=True, method="encode")
-        )
+            return jax.jit(run)
+
+        states = apply("encode", hidden_states=True)
         return {"call": apply(None), "units": apply("units"), "states": states}
 
     def _prepare(self, waveforms, num_samples, statistics=None):
@@ -230,4 +236,4 @@ def _bucket(samples: int) -> int:
 def load(path: str | Path, *, language: str | None = None) -> Model:
     """Anything --checkpoint takes -> a Model ready to use; language as in `load_any`."""
     loaded = load_any(path, language=language)
-    return Model(loaded.path, loaded.description, jax.device_put(loaded.params))
+    return Model(loaded.path, loaded.description, jax.device_put(split_layers(loaded.params)))

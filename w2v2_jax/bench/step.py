@@ -16,6 +16,7 @@ from w2v2_jax.checkpoint import Description
 from w2v2_jax.data.vocabulary import LIBRISPEECH
 from w2v2_jax.inference import Model
 from w2v2_jax.models.config import FAMILIES, ModelConfig
+from w2v2_jax.models.stacking import split_layers
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
 
 
@@ -119,7 +120,8 @@ def random_model(config: ModelConfig) -> Model:
     samples = 40 * config.stride
     init = jax.jit(lambda key: network.init(key, jnp.zeros((1, samples)), jnp.array([samples])))
     params = partition.unbox(init(jax.random.key(1)))["params"]
-    return Model(Path("random"), Description("ctc", config, LIBRISPEECH, False), params)
+    description = Description("ctc", config, LIBRISPEECH, False)
+    return Model(Path("random"), description, jax.jit(split_layers)(params))
 
 
 def lengths_of(arguments) -> list[int]:

@@ -14,6 +14,7 @@ from w2v2_jax.models import noise
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.layers import Dense, LayerNorm, Named, gelu, named, residual, rows
 from w2v2_jax.models.position import PositionalConvolution
+from w2v2_jax.models.stacking import unstack
 
 bert_init = nn.initializers.normal(0.02)  # fairseq init_bert_params
 zeros = nn.initializers.zeros
@@ -120,19 +121,6 @@ class TransformerLayer(nn.Module):
 
 def _stack_axis(leaf):
     return leaf.replace(names=("layers", *leaf.names))
-
-
-@jax.custom_vjp
-def unstack(x: jax.Array) -> tuple[jax.Array, ...]:
-    """x [L, ...] -> L arrays [...], whose gradients are stacked once.
-
-    The gradient of x[i] is an array of zeros as large as x, so that a loop over the layers would
-    add up L of them: a fifth of a BASE training step on CPU.
-    """
-    return tuple(x[i] for i in range(x.shape[0]))
-
-
-unstack.defvjp(lambda x: (unstack(x), None), lambda _, gradients: (jnp.stack(gradients),))
 
 
 class Transformer(nn.Module):
