@@ -58,9 +58,7 @@ def check(arguments) -> None:
     if arguments.lengths and (arguments.what != "infer" or min(arguments.lengths) < 0.1):
         raise InputError("--lengths are seconds of at least 0.1, for --what infer")
     if arguments.accumulate < 1 or arguments.rows % arguments.accumulate:
-        raise InputError(
-            f"--accumulate {arguments.accumulate} must divide --rows {arguments.rows}"
-        )
+        raise InputError(f"--accumulate {arguments.accumulate} must divide --rows {arguments.rows}")
     if arguments.peer and (arguments.what == "data" or arguments.config):
         raise InputError("--peer goes with --what train or infer, and without --config")
 

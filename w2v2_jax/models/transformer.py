@@ -12,6 +12,7 @@ from flax import linen as nn
 
 from w2v2_jax.models import noise
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.contraction import contract
 from w2v2_jax.models.layers import Dense, LayerNorm, Named, gelu, named, residual, rows
 from w2v2_jax.models.position import PositionalConvolution
 from w2v2_jax.models.stacking import unstack
@@ -48,17 +49,15 @@ class SelfAttention(nn.Module):
         out_bias = self.param("out_bias", named(zeros, ("embed",)), (dim,))
 
         x = x.astype(dtype)
-        qkv = rows(jnp.einsum("btd,dchs->cbhts", x, kernel.astype(dtype)), axis=1)
+        qkv = rows(contract("btd,dchs->cbhts", x, kernel), axis=1)
         qkv = qkv + bias[:, None, :, None, :].astype(dtype)
         query, key, value = qkv * jnp.array([size**-0.5, 1, 1], dtype).reshape(3, 1, 1, 1, 1)
-        scores = jnp.einsum(
-            "bhqs,bhks->bhqk", query, key, preferred_element_type=jnp.float32
-        )  # float32: softmax
+        scores = contract("bhqs,bhks->bhqk", query, key, "float32")  # float32: softmax
         scores = jnp.where(real[:, None, None, :], scores, -1e30)
         weights = jax.nn.softmax(scores, axis=-1).astype(dtype)
         weights = noise.dropout(weights, config.attention_dropout, keys)
-        context = rows(jnp.einsum("bhqk,bhks->bhqs", weights, value))
-        out = residual(jnp.einsum("bhts,hsd->btd", context, out_kernel.astype(dtype)))
+        context = rows(contract("bhqk,bhks->bhqs", weights, value))
+        out = residual(contract("bhts,hsd->btd", context, out_kernel))
         return out + out_bias[None, None].astype(dtype)
 
 
