@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from w2v2_jax.models import contraction, feature_extractor, transformer
+from w2v2_jax.errors import InputError
+from w2v2_jax.models import attention, contraction, feature_extractor, noise, transformer
+from w2v2_jax.models.config import model_config
 from w2v2_jax.models.contraction import contract
 from w2v2_jax.models.stacking import join_layers, split_layers, unstack
 from w2v2_jax.objectives.ctc import CTC
@@ -68,6 +70,34 @@ def test_convolutions_are_matmuls_where_bfloat16_convolutions_are_slow(monkeypat
     monkeypatch.setattr(feature_extractor, "platform", lambda: "gpu")
     assert choose("auto", jnp.dtype("bfloat16")) is feature_extractor.strided_conv
     assert contraction.platform() == "cpu"
+
+
+@pytest.mark.parametrize(("name", "rate"), [("split", 0.0), ("split", 0.3), ("flash", 0.0)])
+def test_attention_formulations_are_equal_with_their_gradients(name, rate):
+    random = np.random.default_rng(0)
+    draw = lambda *shape: jnp.asarray(random.normal(size=shape), jnp.float32)  # noqa: E731
+    real = jnp.arange(7)[None] < jnp.array([[7], [4]])
+    keys = jax.random.split(jax.random.key(0), 2)
+
+    def run(attend):
+        def real_rows(*arguments):
+            out = attend(*arguments, real, lambda w: noise.dropout(w, rate, keys))
+            return jnp.where(real[:, None, :, None], out, 0)
+
+        arguments = draw(2, 7, 8), 0.5 * draw(8, 3, 2, 4), draw(3, 2, 4)
+        (_, out), gradients = value_and_gradients(real_rows, *arguments)
+        return out, *gradients
+
+    random = np.random.default_rng(0)
+    got = run(attention.choose(name))
+    random = np.random.default_rng(0)
+    for ours, expected in zip(got, run(attention.fused), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_flash_attention_refuses_dropout():
+    with pytest.raises(InputError, match="attention_dropout"):
+        model_config("base", attention_formulation="flash")
 
 
 def test_unstacked_layers_have_the_gradients_of_slices():

@@ -26,8 +26,9 @@ def enable(environ: Mapping[str, str] = os.environ) -> Path | None:
     """Turns JAX's persistent cache on; returns its folder, None where it stays as it was.
 
     A folder that JAX was given ($JAX_COMPILATION_CACHE_DIR) is kept, else it is
-    ~/.cache/w2v2_jax/xla/MACHINE. W2V2_COMPILATION_CACHE=0 leaves JAX as it is. Off for jobs of several processes on CPU,
-    whose programs hold addresses of one job, and, with a line on stderr, where `place` refuses.
+    ~/.cache/w2v2_jax/xla/MACHINE. W2V2_COMPILATION_CACHE=0 leaves JAX as it is. Off for jobs of
+    several processes on CPU, whose programs hold addresses of one job, and, with a line on stderr,
+    where `place` refuses.
     """
     switch = environ.get(SWITCH, "").lower()
     if switch not in (*OFF, *ON):
