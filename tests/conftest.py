@@ -3,6 +3,7 @@
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("W2V2_COMPILATION_CACHE", "0")  # a test leaves nothing in a home folder
 FLAGS = (
     "--xla_force_host_platform_device_count=8",
     "--xla_cpu_use_fusion_emitters=false",  # compiles a train step in a third of the time

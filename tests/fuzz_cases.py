@@ -21,8 +21,9 @@ from w2v2_jax.data.audio import audio_blocks
 from w2v2_jax.data.prepare import read_ids
 from w2v2_jax.data.sample_packages import deb_members
 from w2v2_jax.data.sources import open_source
-from w2v2_jax.data.store import CorpusWriter, Entry, open_corpus
+from w2v2_jax.data.store import Entry, open_corpus
 from w2v2_jax.data.vocabulary import load_vocabulary
+from w2v2_jax.data.writer import CorpusWriter
 from w2v2_jax.decode import emissions
 from w2v2_jax.decode.lexicon import read_lexicon
 from w2v2_jax.decode.make import settings

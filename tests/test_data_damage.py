@@ -9,7 +9,8 @@ from w2v2_jax.data.damage import Broken, Damage
 from w2v2_jax.data.joined import JoinedCorpus
 from w2v2_jax.data.pipeline import batches, make_batch
 from w2v2_jax.data.plan import Plan
-from w2v2_jax.data.store import CorpusWriter, Entry, open_corpus
+from w2v2_jax.data.store import Entry, open_corpus
+from w2v2_jax.data.writer import CorpusWriter
 from w2v2_jax.errors import InputError
 
 SAMPLES = 1600

@@ -17,6 +17,7 @@ from w2v2_jax.checkpoint import Description, Loaded
 from w2v2_jax.decode.lines import Line
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.feature_extractor import frame_counts
+from w2v2_jax.models.stacking import join_layers, split_layers
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC, Wav2Vec2ForPretraining
 from w2v2_jax.paths import AnyPath, is_remote, read_json, to_path
 from w2v2_jax.recognition import long_audio, recognise
@@ -24,7 +25,8 @@ from w2v2_jax.recognition.transcript import Result
 
 SAMPLE_RATE = 16000
 EPSILON = 1e-5
-BUCKETS_SECONDS = (1, 2, 4, 6, 8, 12, 16, 20, 25, 30, 40, 60)  # one compiled shape each
+BUCKETS_SECONDS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 18, 20, 25, 30, 40, 60)
+BATCH_SECONDS = 60.0  # audio of one batch
 WHOLE_SAMPLES = BUCKETS_SECONDS[-1] * SAMPLE_RATE  # longer recordings come in chunks
 
 
@@ -57,7 +59,10 @@ def _is_hugging_face(path: AnyPath) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """Parameters on the default device with the functions people call; made by `load`."""
+    """Parameters on the default device with the functions people call; made by `load`.
+
+    params: the network's tree, its stacked layers whole or as `split_layers` leaves them.
+    """
 
     path: Path
     description: Description
@@ -73,12 +78,14 @@ class Model:
     def _functions(self):
         network = self._network()
 
-        def apply(method):
-            return jax.jit(lambda p, w, n: network.apply({"params": p}, w, n, method=method))
+        def apply(method, **options):
+            def run(params, waveforms, num_samples):
+                variables = {"params": join_layers(params)}
+                return network.apply(variables, waveforms, num_samples, method=method, **options)
 
-        states = jax.jit(
-            lambda p, w, n: network.apply({"params": p}, w, n, hidden_states=True, method="encode")
-        )
+            return jax.jit(run)
+
+        states = apply("encode", hidden_states=True)
         return {"call": apply(None), "units": apply("units"), "states": states}
 
     def _prepare(self, waveforms, num_samples, statistics=None):
@@ -139,7 +146,7 @@ class Model:
         return np.asarray(self._functions["units"](self.params, *inputs))
 
     def batched_logits(
-        self, waveforms: Sequence[np.ndarray], *, batch_seconds: float
+        self, waveforms: Sequence[np.ndarray], *, batch_seconds: float = BATCH_SECONDS
     ) -> Iterable[tuple[int, np.ndarray]]:
         """(index, logits [T, C]) of many waveforms [S], batched by length, in that order."""
         return self.batched(self.logits, waveforms, batch_seconds=batch_seconds)
@@ -160,9 +167,12 @@ class Model:
                 yield i, np.concatenate(list(self.stitched(apply, lambda i=i: [waveforms[i]])))
                 continue
             size = _bucket(len(waveforms[order[0]]))
-            rows = max(1, int(batch_seconds * SAMPLE_RATE / size))
-            group = [i for i in order[:rows] if len(waveforms[i]) <= size]
+            most = max(1, int(batch_seconds * SAMPLE_RATE / size))
+            group = [i for i in order[:most] if len(waveforms[i]) <= size]
             order = order[len(group) :]
+            # A group that does not fill a batch gets one of the next power of two: few shapes,
+            # and a single utterance is computed once, not as often as a batch has rows.
+            rows = min(most, 1 << (len(group) - 1).bit_length())
             padded = np.zeros((rows, size), np.float32)
             counts = np.full(rows, size, np.int32)
             for row, i in enumerate(group):
@@ -225,4 +235,4 @@ def _bucket(samples: int) -> int:
 def load(path: str | Path, *, language: str | None = None) -> Model:
     """Anything --checkpoint takes -> a Model ready to use; language as in `load_any`."""
     loaded = load_any(path, language=language)
-    return Model(loaded.path, loaded.description, jax.device_put(loaded.params))
+    return Model(loaded.path, loaded.description, jax.device_put(split_layers(loaded.params)))

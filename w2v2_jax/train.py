@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 
 import w2v2_jax
-from w2v2_jax import checkpoint, experiment, hosts, loop
+from w2v2_jax import checkpoint, compile_cache, experiment, hosts, loop
 from w2v2_jax.checkpoint import Loaded
 from w2v2_jax.data.feed import Feed, train_feed, valid_feed
 from w2v2_jax.data.joined import open_splits
@@ -140,6 +140,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def run(settings: Settings, workdir: AnyPath) -> loop.Outcome:
     """Trains as one of the hosts of the job; every host runs the same lines."""
+    compile_cache.enable()
     source = load_any(settings.init_from) if settings.init_from else None
     description = source.description if source else None
     vocabulary = choose_vocabulary(settings, description.vocabulary if description else None)

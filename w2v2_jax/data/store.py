@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -18,6 +18,7 @@ CHOICES = {
     "remat": ("none", "dots", "full"),
     "position_formulation": ("auto", "grouped", "toeplitz", "split"),
     "conv_formulation": ("auto", "matmul", "conv"),
+    "attention_formulation": ("auto", "fused", "split", "flash"),
 }
 # The largest value of each size: beyond all that exists, but a file's header cannot ask for hours.
 SIZES = {
@@ -44,6 +45,7 @@ class ModelConfig:
         0 means none. Only pre-LN networks have them.
     mask_start_prob: probability that a frame starts a span (fairseq's mask_prob / mask_length).
     feature_grad_scale: multiplies the gradient entering the feature encoder; 0 freezes it.
+    *_formulation: ways to compute the same; "auto" is the fastest one measured (docs/speed.md).
     dtype: compute dtype. Parameters, norms, softmax, similarities and losses stay float32.
     """
 
@@ -82,6 +84,7 @@ class ModelConfig:
     scan_layers: bool = False
     position_formulation: str = "auto"
     conv_formulation: str = "auto"
+    attention_formulation: str = "auto"
 
     def __post_init__(self):
         layers = tuple(tuple(int(n) for n in layer) for layer in self.conv_layers)
@@ -104,6 +107,11 @@ class ModelConfig:
         if self.adapter_dim and self.norm_order != "pre":
             raise InputError(
                 f"model.adapter_dim={self.adapter_dim} needs model.norm_order='pre'; use 0"
+            )
+        if self.attention_formulation == "flash" and self.attention_dropout:
+            raise InputError(
+                "model.attention_formulation='flash' has no dropout; set model.attention_dropout=0 "
+                f"(it is {self.attention_dropout}) or use 'auto'"
             )
         for field in dataclasses.fields(self):
             rate = field.name.endswith(("dropout", "_prob", "layer_drop"))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.contraction import contract, platform
 from w2v2_jax.models.layers import (
     EPSILON,
     LayerNorm,
@@ -59,10 +60,14 @@ def strided_matmul(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
         taps = kernel[first : first + stride]
         if taps.shape[0] == stride:
             view = x[:, first : first + frames * stride].reshape(x.shape[0], frames, -1)
-            part = view @ taps.reshape(-1, out)
+            part = contract("btk,ko->bto", view, taps.reshape(-1, out))
         else:
             part = sum(
-                x[:, first + j : first + j + (frames - 1) * stride + 1 : stride] @ taps[j]
+                contract(
+                    "bti,io->bto",
+                    x[:, first + j : first + j + (frames - 1) * stride + 1 : stride],
+                    taps[j],
+                )
                 for j in range(taps.shape[0])
             )
         total = part if total is None else total + part
@@ -90,7 +95,7 @@ def folded_group_norm(patches, kernel, scale, bias, real, dtype):
     variance = jnp.einsum("jo,bjk,ko->bo", kernel, covariance, kernel, precision="highest")
     gain = scale[None] * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + EPSILON)  # [B, O]
     normalised = kernel[None] * gain[:, None, :]  # [B, k, O]
-    out = centred.astype(dtype) @ normalised.astype(dtype)
+    out = contract("btk,bko->bto", centred.astype(dtype), normalised)
     return out + bias[None, None].astype(dtype)
 
 
@@ -123,9 +128,9 @@ class ConvLayer(nn.Module):
             return gelu(folded_group_norm(patches, kernel[:, 0], scale, shift, real, dtype))
         if self.index == 0:
             patches = _patches(x.astype(dtype), width, stride, real.shape[1])
-            x = patches @ kernel[:, 0].astype(dtype)
+            x = contract("btk,ko->bto", patches, kernel[:, 0])
         else:
-            convolve = CONVOLUTIONS[config.conv_formulation]
+            convolve = choose(config.conv_formulation, dtype)
             x = convolve(x.astype(dtype), kernel.astype(dtype), stride)
         x = x if bias is None else x + bias[None, None].astype(dtype)
         if config.extractor_norm == "layer":
@@ -133,7 +138,14 @@ class ConvLayer(nn.Module):
         return gelu(x)
 
 
-CONVOLUTIONS = {"auto": strided_conv, "matmul": strided_matmul, "conv": strided_conv}
+def choose(name: str, dtype):
+    """The convolution of a name; "auto" is the fastest measured where it will run (docs/speed.md).
+
+    XLA:CPU has fast bfloat16 matmuls but computes bfloat16 convolutions in float32.
+    """
+    if name == "auto":
+        name = "matmul" if platform() == "cpu" and dtype == jnp.bfloat16 else "conv"
+    return {"matmul": strided_matmul, "conv": strided_conv}[name]
 
 
 class FeatureExtractor(nn.Module):

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.sharding import PartitionSpec
 
+from w2v2_jax.models.contraction import contract
+
 EPSILON = 1e-5  # torch's default, everywhere (trap T20)
 SQRT_HALF = 0.7071067811865476
 INV_SQRT_TAU = 0.3989422804014327
@@ -195,4 +197,6 @@ class Dense(nn.Module):
         kernel = self.param("kernel", named(self.kernel_init, self.axes), (fan_in, self.features))
         bias = self.param("bias", named(bias_init, self.axes[1:]), (self.features,))
         dtype = jnp.dtype(self.dtype)
-        return x.astype(dtype) @ kernel.astype(dtype) + channels(bias, x).astype(dtype)
+        rows = "abcd"[: x.ndim - 1]
+        out = contract(f"{rows}i,io->{rows}o", x.astype(dtype), kernel)
+        return out + channels(bias, x).astype(dtype)

@@ -11,6 +11,7 @@ from einops import rearrange
 from flax import linen as nn
 
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.contraction import contract, platform
 from w2v2_jax.models.layers import by_rows, gelu, named
 
 TOEPLITZ_BLOCK = 4  # output frames a block; measured best on CPU for kernel 128, 48 channels
@@ -56,18 +57,9 @@ def toeplitz(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
     taps = rearrange(kernel, "k i (g o) -> g k i o", g=groups)
     shifted = [jnp.pad(taps, ((0, 0), (p, block - 1 - p), (0, 0), (0, 0))) for p in range(block)]
     matrix = rearrange(jnp.stack(shifted), "p g s i o -> g (s i) (p o)")
-    out = jax.lax.dot_general(windows, matrix, (((2,), (1,)), ((0,), (0,))))
+    out = contract("gns,gso->gno", windows, matrix)
     out = rearrange(out, "g (b n) (p o) -> b (n p) (g o)", b=batch, p=block)
     return out[:, :frames]
-
-
-def platform() -> str:
-    """Where the computation being traced will run: the mesh's platform, or else the default's.
-
-    A step compiled ahead of time for a TPU is traced on a machine whose default is the CPU.
-    """
-    device = jax.sharding.get_abstract_mesh().abstract_device
-    return device.platform if device is not None else jax.default_backend()
 
 
 def choose(name: str):

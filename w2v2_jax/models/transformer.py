@@ -11,54 +11,16 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from w2v2_jax.models import noise
+from w2v2_jax.models.attention import SelfAttention, bert_init, zeros
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.layers import Dense, LayerNorm, Named, gelu, named, residual, rows
+from w2v2_jax.models.layers import Dense, LayerNorm, Named, gelu, residual, rows
 from w2v2_jax.models.position import PositionalConvolution
+from w2v2_jax.models.stacking import unstack
 
-bert_init = nn.initializers.normal(0.02)  # fairseq init_bert_params
-zeros = nn.initializers.zeros
 REMAT_POLICIES = {
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
     "full": jax.checkpoint_policies.nothing_saveable,
 }
-
-
-class SelfAttention(nn.Module):
-    """Multi-head attention over real frames; q, k and v are one matmul, biases everywhere."""
-
-    config: ModelConfig
-
-    @nn.compact
-    def __call__(self, x, real, keys):
-        config, dtype = self.config, jnp.dtype(self.config.dtype)
-        dim, heads = config.d_model, config.num_heads
-        size = dim // heads
-        kernel = self.param(
-            "qkv_kernel",
-            named(bert_init, ("embed", None, "heads", None)),
-            (dim, 3, heads, size),
-        )
-        bias = self.param("qkv_bias", named(zeros, (None, "heads", None)), (3, heads, size))
-        out_kernel = self.param(
-            "out_kernel",
-            named(bert_init, ("heads", None, "embed")),
-            (heads, size, dim),
-        )
-        out_bias = self.param("out_bias", named(zeros, ("embed",)), (dim,))
-
-        x = x.astype(dtype)
-        qkv = rows(jnp.einsum("btd,dchs->cbhts", x, kernel.astype(dtype)), axis=1)
-        qkv = qkv + bias[:, None, :, None, :].astype(dtype)
-        query, key, value = qkv * jnp.array([size**-0.5, 1, 1], dtype).reshape(3, 1, 1, 1, 1)
-        scores = jnp.einsum(
-            "bhqs,bhks->bhqk", query, key, preferred_element_type=jnp.float32
-        )  # float32: softmax
-        scores = jnp.where(real[:, None, None, :], scores, -1e30)
-        weights = jax.nn.softmax(scores, axis=-1).astype(dtype)
-        weights = noise.dropout(weights, config.attention_dropout, keys)
-        context = rows(jnp.einsum("bhqk,bhks->bhqs", weights, value))
-        out = residual(jnp.einsum("bhts,hsd->btd", context, out_kernel.astype(dtype)))
-        return out + out_bias[None, None].astype(dtype)
 
 
 class Adapter(nn.Module):
@@ -166,8 +128,9 @@ class Transformer(nn.Module):
             indices = jnp.arange(config.num_layers)
             x, _ = jax.lax.scan(lambda x, p: (block(x, *p), None), x, (indices, layers))
         else:
-            for index in range(config.num_layers):
-                x = block(x, index, jax.tree.map(lambda leaf, i=index: leaf[i], layers))
+            stacks, tree = jax.tree.flatten(layers)
+            for index, leaves in enumerate(zip(*map(unstack, stacks), strict=True)):
+                x = block(x, index, tree.unflatten(leaves))
                 states.append(x)
         x = norm(x) if config.norm_order == "pre" else x
         return x, tuple(states) if hidden_states else ()

@@ -1,0 +1,76 @@
+"""The benchmark's options, its JSON and its lines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import w2v2_jax.bench
+from w2v2_jax.bench.data import bench_data
+from w2v2_jax.bench.peer import PEERS, bench_peer
+from w2v2_jax.bench.step import bench_infer, bench_train
+from w2v2_jax.errors import InputError
+from w2v2_jax.models.config import FAMILIES
+
+BENCHES = {"train": bench_train, "infer": bench_infer, "data": bench_data}
+DTYPES = ("float32", "bfloat16")
+
+
+def seconds_list(text: str) -> list[float]:
+    """ "3,5,8" -> [3.0, 5.0, 8.0]."""
+    return [float(part) for part in text.split(",")]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    description = w2v2_jax.bench.__doc__.splitlines()[0]
+    parser = argparse.ArgumentParser(prog="w2v2 bench", description=description)
+    parser.add_argument("--what", required=True, choices=sorted(BENCHES))
+    parser.add_argument("--config", metavar="FILE.py[:arg]", help="time this recipe's step")
+    parser.add_argument("--json", required=True, type=Path, metavar="OUT")
+    parser.add_argument("--family", default="base", choices=sorted(FAMILIES))
+    parser.add_argument("--objective", default="contrastive", choices=("contrastive", "ctc"))
+    parser.add_argument("--dtype", default="float32", choices=DTYPES)
+    parser.add_argument("--remat", default="none", choices=("none", "dots", "full"))
+    parser.add_argument("--rows", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--accumulate", type=int, default=1, help="microbatches of a training step")
+    parser.add_argument(
+        "--lengths", type=seconds_list, default=[], metavar="S,S,...",
+        help="infer: utterances of these seconds instead of --rows of --seconds",
+    )  # fmt: skip
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--peer", choices=sorted(PEERS), help="beside the same network and weights in torch"
+    )
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--dropout", action="store_true", help="with --peer: time with dropout on")
+    parser.add_argument("--data", metavar="DIR[:split]", help="for --what data; default: noise")
+    parser.add_argument("--reader", default="threads", choices=("threads", "tfdata"))
+    parser.add_argument("--workers", type=int, default=1)
+    return parser
+
+
+def check(arguments) -> None:
+    """Raises InputError for options that do not go together."""
+    if arguments.rows < 1 or arguments.repeats < 1 or arguments.seconds < 0.1:
+        raise InputError("--rows and --repeats must be at least 1, --seconds at least 0.1")
+    if arguments.lengths and (arguments.what != "infer" or min(arguments.lengths) < 0.1):
+        raise InputError("--lengths are seconds of at least 0.1, for --what infer")
+    if arguments.accumulate < 1 or arguments.rows % arguments.accumulate:
+        raise InputError(f"--accumulate {arguments.accumulate} must divide --rows {arguments.rows}")
+    if arguments.peer and (arguments.what == "data" or arguments.config):
+        raise InputError("--peer goes with --what train or infer, and without --config")
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = make_parser().parse_args(argv)
+    check(arguments)
+    run = bench_peer if arguments.peer else BENCHES[arguments.what]
+    result = run(arguments)
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    for name, value in result.items():
+        if isinstance(value, float):
+            print(f"{name:36} {value:.6g}")
+    print(f"wrote {arguments.json}")

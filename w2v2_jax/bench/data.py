@@ -1,0 +1,81 @@
+"""Timing of the data pipeline: from prepared records to batches a device can take."""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from w2v2_jax.bench.measure import SAMPLE_RATE, spread, timed, versions
+from w2v2_jax.data.pipeline import batches
+from w2v2_jax.data.plan import Plan
+from w2v2_jax.data.store import Entry, open_corpus
+from w2v2_jax.data.writer import CorpusWriter
+
+
+def synthetic_corpus(folder: Path, *, utterances: int, seconds: float) -> None:
+    """A prepared corpus of noise, for timing the pipeline without one's own."""
+    random = np.random.default_rng(0)
+    writer = CorpusWriter(folder)
+    for i in range(utterances):
+        samples = random.integers(-3000, 3000, round(seconds * SAMPLE_RATE)).astype("<i2")
+        entry = Entry(f"noise-{i:05}", "", "", len(samples), 0.0, 0.05, 0, i)
+        writer.add(entry, iter([samples.tobytes()]))
+    writer.close(split="train", source="noise")
+
+
+def cpu_seconds() -> float:
+    """Processor time of all threads of this process so far."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def bench_data(arguments) -> dict:
+    """Batches of normalised float32 crops from prepared records, per worker thread and per core."""
+    with tempfile.TemporaryDirectory() as temporary:
+        where = arguments.data
+        if not where:
+            where = str(Path(temporary) / "train")
+            synthetic_corpus(Path(where), utterances=256, seconds=15.0)
+        corpus = open_corpus(where)
+        samples = round(min(arguments.seconds, float(corpus.num_samples.max()) / SAMPLE_RATE)
+                        * SAMPLE_RATE)  # fmt: skip
+        plan = Plan(
+            corpus.num_samples, seed=0, mode="crop", bucket_samples=(samples,),
+            batch_samples=arguments.rows * samples, row_multiple=arguments.rows, min_samples=1,
+        )  # fmt: skip
+        stream = batches(
+            corpus, plan, first_step=0, num_steps=None, normalise=True,
+            workers=arguments.workers, reader=arguments.reader,
+        )  # fmt: skip
+        count = max(1, round(3600 / (arguments.rows * arguments.seconds)))
+        used = []
+
+        def run():
+            before = cpu_seconds()
+            for _ in range(count):
+                next(stream)
+            used.append(cpu_seconds() - before)
+
+        seconds = timed(run, warmup=1, repeats=arguments.repeats)
+        stream.close()
+    audio = count * arguments.rows * samples / SAMPLE_RATE
+    median = statistics.median(seconds)
+    return {
+        "what": "data",
+        "reader": arguments.reader,
+        "workers": arguments.workers,
+        "cores": os.cpu_count(),
+        "versions": versions("numpy"),
+        "shape": [arguments.rows, samples],
+        "repeats": len(seconds),
+        **spread(seconds),
+        "audio_seconds_per_second": audio / median,
+        "audio_hours_per_second": audio / median / 3600,
+        "audio_hours_per_second_per_worker": audio / median / 3600 / arguments.workers,
+        "audio_hours_per_second_per_core": audio / statistics.median(used[1:]) / 3600,
+    }

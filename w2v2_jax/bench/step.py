@@ -1,0 +1,164 @@
+"""Timing of the train step and of inference: the very functions that train and transcribe."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from w2v2_jax import experiment, flops, partition
+from w2v2_jax.batch import Batch
+from w2v2_jax.bench.measure import SAMPLE_RATE, summary, timed
+from w2v2_jax.checkpoint import Description
+from w2v2_jax.data.vocabulary import LIBRISPEECH
+from w2v2_jax.inference import Model
+from w2v2_jax.models.config import FAMILIES, ModelConfig
+from w2v2_jax.models.stacking import split_layers
+from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
+
+
+def settings_of(arguments, *, model: dict | None = None, **objective) -> experiment.Settings:
+    """The settings of --config, or of a family's step at the given shape.
+
+    model, objective: values of those sections that the caller asks for.
+    """
+    if arguments.config:
+        from w2v2_jax.train import load_config
+
+        return experiment.read(load_config(arguments.config))
+    ctc = arguments.objective == "ctc"
+    if not ctc:
+        group = arguments.rows // arguments.accumulate
+        objective = {"diversity_group_rows": group, **objective}
+    sizes = dict(family=arguments.family, dtype=arguments.dtype, remat=arguments.remat)
+    return experiment.read(
+        dict(
+            model={**sizes, **(model or {})},
+            objective={"name": arguments.objective, **objective},
+            schedule=dict(name="constant", peak=1e-4),
+            data=dict(
+                train="none",
+                mode="pad" if ctc else "crop",
+                bucket_seconds=(arguments.seconds,),
+                batch_seconds=arguments.rows * arguments.seconds,
+                row_multiple=arguments.rows,
+            ),
+            train=dict(steps=1000, accumulate=arguments.accumulate),
+        )
+    )
+
+
+def random_batch(settings: experiment.Settings) -> Batch:
+    """One batch of noise in the largest bucket's shape, labelled for CTC."""
+    data = settings.data
+    seconds = max(data.bucket_seconds)
+    samples = round(seconds * SAMPLE_RATE)
+    multiple = data.row_multiple
+    rows = max(multiple, int(data.batch_seconds / seconds) // multiple * multiple)
+    random = np.random.default_rng(0)
+    waveforms = random.standard_normal((rows, samples), np.float32)
+    batch = Batch(waveforms, np.full(rows, samples, np.int32), np.ones(rows, np.float32))
+    if settings.kind != "ctc":
+        return batch
+    width = 16 * max(1, round(seconds * 14 / 16))  # about 14 letters a second of English
+    labels = random.integers(4, len(LIBRISPEECH), (rows, width)).astype(np.int32)
+    return batch._replace(labels=labels, num_labels=np.full(rows, width, np.int32))
+
+
+def build(settings: experiment.Settings) -> experiment.Experiment:
+    """The experiment of a benchmark; CTC has the released models' vocabulary."""
+    return experiment.build(settings, vocabulary=LIBRISPEECH if settings.kind == "ctc" else None)
+
+
+def compile_step(built: experiment.Experiment, local: Batch):
+    """(compiled step, batch on the mesh, seconds) past any freezing."""
+    built.check_shapes([local.waveforms.shape], built.settings.train.accumulate, "benchmark")
+    batch = partition.global_batch(local, built.mesh)
+    start = time.perf_counter()
+    step = built.step_function(built.objective.at(10**9), batch)
+    return step, batch, time.perf_counter() - start
+
+
+def stepper(step, state, batch):
+    """A function that takes one training step and waits for it; the state is its own."""
+    held = [state]
+
+    def run():
+        held[0], metrics = step(held[0], batch)
+        jax.block_until_ready((held[0], metrics))
+
+    return run
+
+
+def bench_train(arguments) -> dict:
+    """The very step that trains, fed the same batch again and again."""
+    settings = settings_of(arguments)
+    built = build(settings)
+    local = random_batch(settings)
+    step, batch, compile_seconds = compile_step(built, local)
+    run = stepper(step, built.init(), batch)
+    seconds = timed(run, warmup=2, repeats=arguments.repeats)
+    rows, samples = local.waveforms.shape
+    analysis = step.memory_analysis()
+    return {
+        **summary(
+            "train", built.model, seconds, rows=rows, samples=samples,
+            work=flops.train_flops(built.model, samples), compile_seconds=compile_seconds,
+        ),
+        "accumulate": settings.train.accumulate,
+        "compiled_temporary_bytes": int(analysis.temp_size_in_bytes),
+        "compiled_argument_bytes": int(analysis.argument_size_in_bytes),
+    }  # fmt: skip
+
+
+def random_model(config: ModelConfig) -> Model:
+    """A CTC model whose parameters are drawn at random."""
+    network = Wav2Vec2ForCTC(config, len(LIBRISPEECH))
+    samples = 40 * config.stride
+    init = jax.jit(lambda key: network.init(key, jnp.zeros((1, samples)), jnp.array([samples])))
+    params = partition.unbox(init(jax.random.key(1)))["params"]
+    description = Description("ctc", config, LIBRISPEECH, False)
+    return Model(Path("random"), description, jax.jit(split_layers)(params))
+
+
+def lengths_of(arguments) -> list[int]:
+    """Samples of each utterance that inference is timed on."""
+    if arguments.lengths:
+        return [round(s * SAMPLE_RATE) for s in arguments.lengths]
+    return [round(arguments.seconds * SAMPLE_RATE)] * arguments.rows
+
+
+def noise_waveforms(lengths: list[int]) -> list[np.ndarray]:
+    """Noise of each length, the same wherever it is drawn."""
+    random = np.random.default_rng(0)
+    return [random.standard_normal(samples, np.float32) for samples in lengths]
+
+
+def transcriber(model: Model, waveforms: list[np.ndarray], *, mixed: bool):
+    """A function that gives the logits of all waveforms: the length-sorted buckets of
+    transcription for mixed lengths, else one padded batch without any padding."""
+    if mixed:
+        return lambda: list(model.batched_logits(waveforms))
+    stacked = np.stack(waveforms)
+    return lambda: model.logits(stacked)
+
+
+def bench_infer(arguments) -> dict:
+    """CTC logits from waveforms, parameters drawn at random."""
+    config = ModelConfig(**{**FAMILIES[arguments.family], "dtype": arguments.dtype})
+    lengths = lengths_of(arguments)
+    run = transcriber(
+        random_model(config), noise_waveforms(lengths), mixed=bool(arguments.lengths)
+    )  # fmt: skip
+    start = time.perf_counter()
+    run()
+    compile_seconds = time.perf_counter() - start
+    seconds = timed(run, warmup=1, repeats=arguments.repeats)
+    result = summary(
+        "infer", config, seconds, rows=1, samples=sum(lengths), compile_seconds=compile_seconds,
+        work=sum(flops.forward_flops(config, samples) for samples in lengths),
+    )  # fmt: skip
+    return {**result, "shape": [len(lengths), max(lengths)], "lengths_samples": lengths}

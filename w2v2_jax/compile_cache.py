@@ -1,0 +1,80 @@
+"""Compiled programs kept between runs, so that a command that ran before starts at once.
+
+A cached program is machine code that is loaded and run, hence what `place` refuses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import stat
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+
+from w2v2_jax.errors import InputError
+
+SWITCH = "W2V2_COMPILATION_CACHE"
+OFF = ("0", "false", "off", "no")
+ON = ("", "1", "true", "on", "yes")
+
+
+def enable(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Turns JAX's persistent cache on; returns its folder, None where it stays as it was.
+
+    A folder that JAX was given ($JAX_COMPILATION_CACHE_DIR) is kept, else it is
+    ~/.cache/w2v2_jax/xla/MACHINE. W2V2_COMPILATION_CACHE=0 leaves JAX as it is. Off for jobs of
+    several processes on CPU, whose programs hold addresses of one job, and, with a line on stderr,
+    where `place` refuses.
+    """
+    switch = environ.get(SWITCH, "").lower()
+    if switch not in (*OFF, *ON):
+        raise InputError(f"{SWITCH}={switch!r}; use 0 or 1")
+    if switch in OFF:
+        return None
+    if jax.config.jax_compilation_cache_dir:
+        return Path(jax.config.jax_compilation_cache_dir)
+    if jax.process_count() > 1 and jax.default_backend() == "cpu":
+        return None
+    home = environ.get("HOME") or os.path.expanduser("~")
+    try:
+        folder = place(Path(home) / ".cache" / "w2v2_jax" / "xla" / machine())
+    except OSError as error:
+        print(
+            f"note: compiled programs are not kept between runs ({error}); {SWITCH}=0 or "
+            "JAX_COMPILATION_CACHE_DIR=FOLDER ends this note",
+            file=sys.stderr,
+        )  # fmt: skip
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    return folder
+
+
+def place(folder: Path) -> Path:
+    """Makes a folder that nobody else can write; OSError where that cannot be had."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.stat()
+    if found.st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(f"{folder} can be written by others")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"{folder} cannot be written")
+    return folder
+
+
+def machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """A name for the kind of processor: a home folder may be shared by unlike machines, and a
+    program compiled on one has instructions that another lacks."""
+    try:
+        lines = cpuinfo.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    told = ("vendor_id", "model name", "flags", "Features", "CPU implementer", "CPU part")
+    facts = sorted({line for line in lines if line.startswith(told)})
+    facts = facts or [platform.processor(), platform.version()]
+    digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:12]
+    return f"{platform.machine() or 'unknown'}-{digest}"

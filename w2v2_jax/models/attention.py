@@ -1,0 +1,105 @@
+"""Self-attention over real frames, in the formulations that were measured."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from w2v2_jax.models import noise
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.contraction import contract, platform
+from w2v2_jax.models.layers import named, residual, rows
+
+EXCLUDED = -1e30  # instead of -inf: a row without real frames stays finite
+bert_init = nn.initializers.normal(0.02)  # fairseq init_bert_params
+zeros = nn.initializers.zeros
+
+
+def fused(x, kernel, bias, real, drop):
+    """One matmul for queries, keys and values, then softmax: x [B, T, D] -> [B, H, T, s]."""
+    size = kernel.shape[-1]
+    qkv = rows(contract("btd,dchs->cbhts", x, kernel), axis=1)
+    qkv = qkv + bias[:, None, :, None, :].astype(x.dtype)
+    scale = jnp.array([size**-0.5, 1, 1], x.dtype).reshape(3, 1, 1, 1, 1)
+    query, key, value = qkv * scale
+    scores = contract("bhqs,bhks->bhqk", query, key, "float32")  # float32: softmax
+    scores = jnp.where(real[:, None, None, :], scores, EXCLUDED)
+    weights = drop(jax.nn.softmax(scores, axis=-1).astype(x.dtype))
+    return rows(contract("bhqk,bhks->bhqs", weights, value))
+
+
+def _projections(x, kernel, bias):
+    """Queries, keys and values [B, H, T, s], each by a matmul of its own."""
+    return tuple(
+        rows(contract("btd,dhs->bhts", x, kernel[:, i])) + bias[i][None, :, None].astype(x.dtype)
+        for i in range(3)
+    )
+
+
+def split(x, kernel, bias, real, drop):
+    """Three matmuls, and the softmax's sum divided out of its [B, H, T, s] result.
+
+    The [B, H, T, T] weights are read and written fewer times, above all backward, where the
+    softmax of `fused` reduces over them once more. On CPU 0.8 of the time of `fused`.
+    """
+    query, key, value = _projections(x, kernel, bias)
+    query = query * jnp.asarray(kernel.shape[-1] ** -0.5, x.dtype)
+    scores = contract("bhqs,bhks->bhqk", query, key, "float32")  # float32: softmax
+    scores = jnp.where(real[:, None, None, :], scores, EXCLUDED)
+    top = jax.lax.stop_gradient(scores.max(-1, keepdims=True))
+    weights = jnp.exp(scores - top)
+    total = weights.sum(-1, keepdims=True)  # [B, H, T, 1] float32, before any dropout
+    context = rows(contract("bhqk,bhks->bhqs", drop(weights.astype(x.dtype)), value))
+    return (context.astype(jnp.float32) / total).astype(x.dtype)
+
+
+def flash(x, kernel, bias, real, drop):
+    """JAX's attention, cuDNN's kernel in half precision on GPU: no [B, H, T, T] in memory.
+
+    It has no dropout (`ModelConfig` refuses a rate) and takes the real frames to be the first.
+    """
+    query, key, value = (part.swapaxes(1, 2) for part in _projections(x, kernel, bias))
+    half = x.dtype in (jnp.bfloat16, jnp.float16)
+    context = jax.nn.dot_product_attention(
+        query, key, value, key_value_seq_lengths=real.sum(1).astype(jnp.int32),
+        implementation="cudnn" if half and platform() in ("gpu", "cuda") else "xla",
+    )  # fmt: skip
+    return context.swapaxes(1, 2)
+
+
+def choose(name: str):
+    """The formulation of a name; "auto" is the fastest measured where it will run."""
+    if name == "auto":
+        name = "split" if platform() == "cpu" else "fused"
+    return {"fused": fused, "split": split, "flash": flash}[name]
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention over real frames, biases everywhere; one kernel for q, k and v."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, x, real, keys):
+        config, dtype = self.config, jnp.dtype(self.config.dtype)
+        dim, heads = config.d_model, config.num_heads
+        size = dim // heads
+        kernel = self.param(
+            "qkv_kernel",
+            named(bert_init, ("embed", None, "heads", None)),
+            (dim, 3, heads, size),
+        )
+        bias = self.param("qkv_bias", named(zeros, (None, "heads", None)), (3, heads, size))
+        out_kernel = self.param(
+            "out_kernel",
+            named(bert_init, ("heads", None, "embed")),
+            (heads, size, dim),
+        )
+        out_bias = self.param("out_bias", named(zeros, ("embed",)), (dim,))
+
+        attend = choose(config.attention_formulation)
+        drop = lambda weights: noise.dropout(weights, config.attention_dropout, keys)  # noqa: E731
+        context = attend(x.astype(dtype), kernel, bias, real, drop)  # [B, H, T, s]
+        out = residual(contract("bhts,hsd->btd", context, out_kernel))
+        return out + out_bias[None, None].astype(dtype)

@@ -1,0 +1,48 @@
+"""Stacked layers' parameters as one array each, and as an array a layer where that is faster.
+
+The stack is the contract of trees and checkpoints. A program that unrolls the layers has to copy
+each out of it, and its gradients back into it.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+PLACE = ("encoder", "transformer", "layers")
+
+
+@jax.custom_vjp
+def unstack(x: jax.Array) -> tuple[jax.Array, ...]:
+    """x [L, ...] -> L arrays [...], whose gradients are stacked once.
+
+    The gradient of x[i] is an array of zeros as large as x, so that a loop over the layers would
+    add up L of them: a fifth of a BASE training step on CPU.
+    """
+    return tuple(x[i] for i in range(x.shape[0]))
+
+
+unstack.defvjp(lambda x: (unstack(x), None), lambda _, gradients: (jnp.stack(gradients),))
+
+
+def _with_layers(params, change):
+    encoder, transformer, layers = PLACE
+    inner = params[encoder][transformer]
+    changed = {**inner, layers: change(inner[layers])}
+    return {**params, encoder: {**params[encoder], transformer: changed}}
+
+
+def split_layers(params):
+    """A network's parameters with a tuple of arrays a layer where the stacks are.
+
+    As arguments of a compiled function they need no copies: XLA takes the slices of `join_layers`'
+    stack for what they are. With the stack itself a tenth of BASE inference on CPU is copying.
+    """
+    return _with_layers(params, lambda tree: jax.tree.map(tuple, tree))
+
+
+def join_layers(params):
+    """The inverse of `split_layers`, inside the compiled function."""
+    is_stack = lambda x: isinstance(x, tuple)  # noqa: E731
+    stack = lambda x: jnp.stack(x) if is_stack(x) else x  # noqa: E731
+    return _with_layers(params, lambda tree: jax.tree.map(stack, tree, is_leaf=is_stack))
