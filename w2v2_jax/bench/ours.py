@@ -38,7 +38,7 @@ def experiment_of(task: dict):
 
 def batch_of(inputs) -> Batch:
     """The batch as numpy arrays."""
-    optional = (inputs[name] if name in inputs else None for name in ("labels", "num_labels"))
+    optional = (inputs.get(name) for name in ("labels", "num_labels"))
     waveforms = inputs["waveforms"]
     return Batch(
         waveforms, inputs["num_samples"], np.ones(len(waveforms), np.float32), *optional
