@@ -10,7 +10,7 @@ import pytest
 from fault_cases import UNRAISABLE, cut, empty, flip, largest_file, run
 from test_train import corpus, one_device, pretrained, programs, records
 
-from w2v2_jax import checkpoint, checksum, hosts
+from w2v2_jax import checkpoint, checksum
 from w2v2_jax.errors import InputError
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(UNRAISABLE)]
@@ -104,7 +104,3 @@ def test_a_damaged_checkpoint_is_not_silently_used_for_inference(begun, capsys):
         flip(largest_file(begun / "checkpoints" / step / "params"))
     with pytest.raises(ValueError, match=r"damaged|cannot be read"):
         checkpoint.load(begun)
-
-
-def test_all_hosts_agree_where_one_alone_knows():
-    assert hosts.everywhere(True) and not hosts.everywhere(False)
