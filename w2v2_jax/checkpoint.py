@@ -59,9 +59,7 @@ def describe(value: dict[str, Any], where: str) -> Description:
     """The inverse of `Description.to_json`; raises InputError naming the checkpoint."""
     if value.get("format") != FORMAT:
         raise InputError(
-            f"{where}: checkpoint format {value.get('format')!r}, this version reads {FORMAT}; "
-            "use the version of w2v2_jax that wrote it (`export --to safetensors` there makes a "
-            "file that `convert` reads)"
+            f"{where}: checkpoint format {value.get('format')!r}, this version reads {FORMAT}"
         )
     known = {field.name for field in dataclasses.fields(ModelConfig)}
     vocabulary = value["vocabulary"]
