@@ -31,7 +31,6 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)
 FORMAT = 1
 FOLDER = "checkpoints"
 ADAPTER = "/layers/adapter/"
-Manager = ocp.CheckpointManager
 
 
 class Description(NamedTuple):
@@ -53,6 +52,9 @@ class Description(NamedTuple):
             "vocabulary": vocabulary,
             "normalise": self.normalise,
         }
+
+
+Manager = ocp.CheckpointManager
 
 
 def describe(value: dict[str, Any], where: str) -> Description:
