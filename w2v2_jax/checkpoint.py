@@ -199,11 +199,15 @@ def load(path: str | AnyPath) -> Loaded:
             ValueError, LookupError, OSError, TypeError, AttributeError, RecursionError,
         ) as error:  # fmt: skip
             raise InputError(f"{step}: cannot be read: {str(error)[:200]}") from error
-    description, params = describe(items["model"], str(step)), jax.device_get(items["params"])
-    stored = items["model"].get("checksum")
-    if stored is not None and stored["params"] != sum_on_host(params):
-        raise InputError(f"{step} is damaged: its values differ from their checksum; use another")
-    return Loaded(step, description, params)
+    _check_sum(items, str(step))
+    return Loaded(step, describe(items["model"], str(step)), jax.device_get(items["params"]))
+
+
+def _check_sum(items: dict[str, Any], where: str) -> None:
+    """Raises InputError where a checkpoint's values are not those that were saved."""
+    stored = items["model"].get("checksum") if isinstance(items["model"], dict) else None
+    if isinstance(stored, dict) and stored.get("params") != sum_on_host(items["params"]):
+        raise InputError(f"{where} is damaged: its values differ from their checksum; use another")
 
 
 def _on_host(params: AnyPath):

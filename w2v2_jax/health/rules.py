@@ -150,9 +150,10 @@ def _spike(seen: Seen, name: str, ratio: float) -> tuple[float, float] | None:
     if len(before) < 30:
         return None
     median = float(np.median(before))
+    if values[-1] <= ratio * median:
+        return None
     spread = float(np.median(np.abs(before - median)))
-    exceeds = values[-1] > ratio * median and values[-1] > median + 10 * spread
-    return (float(values[-1]), median) if exceeds else None
+    return (float(values[-1]), median) if values[-1] > median + 10 * spread else None
 
 
 def loss_spike(seen: Seen) -> str | None:
