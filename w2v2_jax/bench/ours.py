@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from w2v2_jax import partition
 from w2v2_jax.batch import Batch
 from w2v2_jax.bench import step
 from w2v2_jax.bench.child import serve
@@ -39,7 +38,7 @@ def experiment_of(task: dict):
 
 def batch_of(inputs) -> Batch:
     """The batch as numpy arrays."""
-    optional = (inputs[name] if name in inputs else None for name in ("labels", "num_labels"))
+    optional = (inputs.get(name) for name in ("labels", "num_labels"))
     waveforms = inputs["waveforms"]
     return Batch(
         waveforms, inputs["num_samples"], np.ones(len(waveforms), np.float32), *optional

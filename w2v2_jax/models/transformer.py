@@ -13,7 +13,7 @@ from flax import linen as nn
 from w2v2_jax.models import noise
 from w2v2_jax.models.attention import SelfAttention, bert_init, zeros
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.layers import Dense, LayerNorm, Named, gelu, named, residual, rows
+from w2v2_jax.models.layers import Dense, LayerNorm, Named, gelu, residual, rows
 from w2v2_jax.models.position import PositionalConvolution
 from w2v2_jax.models.stacking import unstack
 
