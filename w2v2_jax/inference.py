@@ -17,7 +17,7 @@ from w2v2_jax.checkpoint import Description, Loaded
 from w2v2_jax.decode.lines import Line
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.feature_extractor import frame_counts
-from w2v2_jax.models.stacking import join_layers, split_layers
+from w2v2_jax.models.stacking import join_layers, to_device
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC, Wav2Vec2ForPretraining
 from w2v2_jax.paths import AnyPath, is_remote, read_json, to_path
 from w2v2_jax.recognition import long_audio, recognise
@@ -235,4 +235,4 @@ def _bucket(samples: int) -> int:
 def load(path: str | Path, *, language: str | None = None) -> Model:
     """Anything --checkpoint takes -> a Model ready to use; language as in `load_any`."""
     loaded = load_any(path, language=language)
-    return Model(loaded.path, loaded.description, jax.device_put(split_layers(loaded.params)))
+    return Model(loaded.path, loaded.description, to_device(loaded.params))

@@ -101,6 +101,7 @@ def write_training(folder: Path, arguments) -> dict:
         samples = batch.waveforms.shape[1]
         inputs |= contrastive_inputs(built.objective, batch.num_samples, samples)
     shape = batch.waveforms.shape
+    frames = int(frame_counts(shape[1], built.model.conv_layers))
     task = dict(
         what="train", kind=arguments.objective, dtype=arguments.dtype, model=timed,
         accumulate=arguments.accumulate, temperature=TEMPERATURE, mixed=False,
@@ -110,8 +111,7 @@ def write_training(folder: Path, arguments) -> dict:
     parts = hugging_face.KINDS["Wav2Vec2ForCTC" if ctc else "Wav2Vec2ForPreTraining"].parts
     write(folder, task, inputs, dataclasses.replace(built.model, **timed), parts)
     return {
-        "shape": list(shape),
-        "frames": shape[0] * int(frame_counts(shape[1], built.model.conv_layers)),
+        "shape": list(shape), "frames": shape[0] * frames,
         "samples": shape[0] * shape[1],
         "model_flops": shape[0] * flops.train_flops(built.model, shape[1]),
         "model": dataclasses.asdict(dataclasses.replace(built.model, **timed)),

@@ -81,7 +81,8 @@ def _read(path: Path, language: str | None) -> Imported:
     if language is not None:
         classes = len(tensors["lm_head.bias"])  # config.json counts the default language's
     shapes = names.expected(model, parts=kind.parts, classes=classes)
-    params = names.join(tensors, shapes, where=str(path))
+    used, found_names = names.their_names(shapes), set(tensors)
+    params = names.join(tensors, shapes, where=str(path), spend=True)
     vocabulary = None
     if kind.objective == "ctc":
         found = tokenizer.read(
@@ -95,8 +96,7 @@ def _read(path: Path, language: str | None) -> Imported:
             "pretraining hides about half: set model.mask_start_prob=0.065"
         )
     description = Description(kind.objective, model, vocabulary, _normalise(path, model, notes))
-    used = names.their_names(shapes)
-    left = sorted(set(tensors) - set(used))
+    left = sorted(found_names - set(used))
     return Imported(Loaded(path, description, params), used, left, notes)
 
 

@@ -202,9 +202,11 @@ def join(
     *,
     where: str,
     table: Table = HUGGING_FACE,
+    spend: bool = False,
 ) -> dict:
     """{their name: array} -> our nested float32 parameters of `shapes`, every one of them.
 
+    spend: take the tensors out of the mapping as they are used, so that memory holds them once.
     Raises InputError that names the first missing tensor, or one of another shape.
     """
     flat = {}
@@ -215,6 +217,9 @@ def join(
             _join(tensors, theirs, transform, shape[1:] if stacked else shape, where)
             for theirs in layer_names(path, shape, table)
         ]
+        if spend:
+            for name in (name for theirs in layer_names(path, shape, table) for name in theirs):
+                del tensors[name]
         flat[path] = np.stack(layers) if stacked else layers[0]
     return nest(flat)
 

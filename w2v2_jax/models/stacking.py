@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 PLACE = ("encoder", "transformer", "layers")
 
@@ -30,6 +31,25 @@ def _with_layers(params, change):
     inner = params[encoder][transformer]
     changed = {**inner, layers: change(inner[layers])}
     return {**params, encoder: {**params[encoder], transformer: changed}}
+
+
+def to_device(params):
+    """`split_layers` on the default device. Takes the leaves of nested dicts of numpy arrays out
+    of them one by one, so that no second whole copy is ever held."""
+
+    def move(tree: dict, stacked: bool) -> dict:
+        moved = {}
+        for name in list(tree):
+            leaf = tree.pop(name)
+            if isinstance(leaf, dict):
+                moved[name] = move(leaf, stacked or name == PLACE[-1])
+            elif stacked:
+                moved[name] = tuple(jax.device_put(np.ascontiguousarray(part)) for part in leaf)
+            else:
+                moved[name] = jax.device_put(leaf)
+        return moved
+
+    return move(params, False)
 
 
 def split_layers(params):
