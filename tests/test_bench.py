@@ -111,7 +111,10 @@ def test_hugging_faces_negatives_are_our_slots_as_frames(tiny):
     [["train"], ["train", "--objective", "ctc"], ["infer", "--lengths", "0.5,1"]],
     ids=lambda options: "-".join(options[::2]),
 )
-def test_hugging_faces_network_computes_the_same_and_is_timed_in_turns(tmp_path, options):
+def test_hugging_faces_network_computes_the_same_and_is_timed_in_turns(
+    tmp_path, options, monkeypatch
+):
+    monkeypatch.setenv("XLA_FLAGS", "")  # one device
     out = tmp_path / "out.json"
     small = ["--family", "small", "--rows", "1", "--seconds", "1", "--repeats", "1"]
     bench.main(["--what", *options, "--peer", "hf", "--no-compile", "--json", str(out), *small])

@@ -208,6 +208,7 @@ def alternate(sides: list[Side], *, warmup: int, repeats: int) -> dict[str, list
 
 def bench_peer(arguments) -> dict:
     """Our time over theirs, of --what train or infer."""
+    jax.config.update("jax_platforms", "cpu")  # of this process alone: the sides have the device
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_task = write_training if arguments.what == "train" else write_inference
