@@ -35,6 +35,9 @@ make_environment() {
   fi
   PATH="$PWD/.venv/bin:$PATH"
   export PATH TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-3}"
+  # Huge pages for large arrays: XLA:CPU asks for its memory anew at every call, and the kernel
+  # otherwise hands it out in pages of 4 KiB (docs/speed.md).
+  export GLIBC_TUNABLES="${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}"
 }
 
 # A machine with an NVIDIA GPU gets JAX's CUDA wheels unless W2V2_JAX says otherwise.

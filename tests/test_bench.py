@@ -1,12 +1,21 @@
 """The benchmark command: what it writes, and arithmetic it rests on."""
 
 import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from w2v2_jax import bench, flops
-from w2v2_jax.errors import run_command
+from w2v2_jax.bench import hugging_face, peer
+from w2v2_jax.bench import step as bench_step
+from w2v2_jax.bench.command import check, make_parser
+from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.models.config import model_config
+from w2v2_jax.objectives.contrastive import Contrastive
 
 
 def test_base_needs_the_published_share_of_flops_a_frame():
@@ -46,3 +55,87 @@ def test_model_benchmarks_write_speed_mfu_memory_and_compile_time(tmp_path, what
     result = json.loads(out.read_text())
     assert result["frames_per_second"] > 0 and 0 < result["mfu"] < 1
     assert result["peak_memory_bytes"] > 0 and result["compile_seconds"] > 0
+
+
+def test_sides_that_differ_give_an_error_and_no_ratio(tmp_path):
+    same = {"loss": np.float32(2.0), "norm/a": np.float32(1.0), "norm/b": np.float32(0.0)}
+    np.savez(tmp_path / "theirs.npz", **same)
+    np.savez(tmp_path / "ours.npz", **{**same, "loss": np.float32(2.00001)})
+    assert peer.compare(tmp_path, "float32")["loss"] == pytest.approx(5e-6, rel=0.1)
+    for changed in ({"loss": np.float32(2.001)}, {"norm/a": np.float32(1.1)}):
+        np.savez(tmp_path / "ours.npz", **{**same, **changed})
+        with pytest.raises(InputError, match="no ratio is reported"):
+            peer.compare(tmp_path, "float32")
+    np.savez(tmp_path / "ours.npz", loss=same["loss"])
+    with pytest.raises(InputError, match="only one side"):
+        peer.compare(tmp_path, "float32")
+
+
+def test_a_peer_without_torch_is_one_line_that_names_the_packages(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InputError, match="pip install torch transformers"):
+        hugging_face.import_torch()
+
+
+def test_sides_take_turns_and_the_warm_up_is_not_counted():
+    class Counted:
+        def __init__(self, name):
+            self.name = name
+
+        def run(self):
+            order.append(self.name)
+            return float(len(order))
+
+    order = []
+    seconds = peer.alternate([Counted("a"), Counted("b")], warmup=1, repeats=2)
+    assert order == ["a", "b"] * 3
+    assert seconds == {"a": [3.0, 5.0], "b": [4.0, 6.0]}
+
+
+def test_hugging_faces_negatives_are_our_slots_as_frames(tiny):
+    objective = Contrastive(tiny, 2, num_negatives=5)
+    found = peer.contrastive_inputs(objective, np.array([1000, 800], np.int32), 1000)
+    mask, frames = found["mask"], found["slots_frames"]
+    for row, slot in zip(*np.nonzero(found["slots_valid"]), strict=True):
+        theirs = found["flat_negatives"][row, frames[row, slot]]
+        assert (theirs // mask.shape[1] == row).all()
+        assert mask[row, theirs % mask.shape[1]].all()
+        np.testing.assert_array_equal(
+            theirs % mask.shape[1], frames[row, found["negatives"][row, slot]]
+        )
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(
+    "options",
+    [["train"], ["train", "--objective", "ctc"], ["infer", "--lengths", "0.5,1"]],
+    ids=lambda options: "-".join(options[::2]),
+)
+def test_hugging_faces_network_computes_the_same_and_is_timed_in_turns(
+    tmp_path, options, monkeypatch
+):
+    monkeypatch.setenv("XLA_FLAGS", "")  # one device
+    out = tmp_path / "out.json"
+    small = ["--family", "small", "--rows", "1", "--seconds", "1", "--repeats", "1"]
+    bench.main(["--what", *options, "--peer", "hf", "--no-compile", "--json", str(out), *small])
+    result = json.loads(out.read_text())
+    assert max(result["differences"].values()) < 1e-3
+    assert result["time_ratio_to_hf eager"] > 0
+    for side in ("ours", "hf eager"):
+        assert result["sides"][side]["tokens_per_second"] > 0
+        assert result["sides"][side]["peak_memory_bytes"] > 0
+
+
+def test_the_gpu_benchmarks_commands_are_ones_that_bench_takes():
+    script = Path(__file__).parents[1] / "launch" / "gpu_bench.sh"
+    done = subprocess.run(["bash", script, "--dry-run"], capture_output=True, text=True, check=True)
+    lines = [shlex.split(line) for line in done.stderr.splitlines() if "w2v2_jax.bench" in line]
+    outputs = set()
+    for _, python, dash_m, module, *options in lines:
+        assert (python, dash_m, module) == ("python", "-m", "w2v2_jax.bench")
+        arguments = make_parser().parse_args(options)
+        check(arguments)
+        if arguments.what == "train":
+            bench_step.settings_of(arguments)
+        outputs.add(arguments.json)
+    assert len(outputs) == len(lines) > 20

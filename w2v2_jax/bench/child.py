@@ -56,9 +56,11 @@ class Side:
     def __init__(self, name: str, module: str, folder: Path, *options: str, stderr=None):
         self.name = name
         command = [sys.executable, "-m", module, str(folder), *options]
+        first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]  # torch uses one GPU
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
-        )
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True,
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": first},
+        )  # fmt: skip
         self.facts: dict = {}
 
     def wait_ready(self) -> dict:
@@ -79,9 +81,10 @@ class Side:
         return peak
 
     def kill(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
+        """Ends the process if it still runs, and closes the pipes to it."""
+        with self._process:
+            if self._process.poll() is None:
+                self._process.kill()
 
     def _tell(self, line: str) -> None:
         self._process.stdin.write(line + "\n")

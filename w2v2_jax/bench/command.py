@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from w2v2_jax.bench.data import bench_data
 from w2v2_jax.bench.peer import PEERS, bench_peer
 from w2v2_jax.bench.step import bench_infer, bench_train
 from w2v2_jax.errors import InputError
-from w2v2_jax.models.config import FAMILIES
+from w2v2_jax.models.config import FAMILIES, ModelConfig
 
 BENCHES = {"train": bench_train, "infer": bench_infer, "data": bench_data}
 DTYPES = ("float32", "bfloat16")
@@ -20,6 +22,17 @@ DTYPES = ("float32", "bfloat16")
 def seconds_list(text: str) -> list[float]:
     """ "3,5,8" -> [3.0, 5.0, 8.0]."""
     return [float(part) for part in text.split(",")]
+
+
+def setting(text: str) -> tuple[str, object]:
+    """ "conv_formulation=matmul" -> its name and value, a Python literal or a string."""
+    name, equals, value = text.partition("=")
+    if not equals or name not in {field.name for field in dataclasses.fields(ModelConfig)}:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE of a model's settings")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -32,6 +45,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--objective", default="contrastive", choices=("contrastive", "ctc"))
     parser.add_argument("--dtype", default="float32", choices=DTYPES)
     parser.add_argument("--remat", default="none", choices=("none", "dots", "full"))
+    parser.add_argument(
+        "--set", type=setting, action="append", default=[], metavar="NAME=VALUE",
+        help="a setting of config.model, e.g. attention_formulation=split",
+    )  # fmt: skip
     parser.add_argument("--rows", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--accumulate", type=int, default=1, help="microbatches of a training step")

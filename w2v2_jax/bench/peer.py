@@ -26,7 +26,7 @@ from w2v2_jax.data.vocabulary import LIBRISPEECH
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import hugging_face, names
 from w2v2_jax.models import noise
-from w2v2_jax.models.config import FAMILIES, ModelConfig
+from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.feature_extractor import frame_counts
 
 OURS, THEIRS = "w2v2_jax.bench.ours", "w2v2_jax.bench.hugging_face"
@@ -120,7 +120,7 @@ def write_training(folder: Path, arguments) -> dict:
 
 def write_inference(folder: Path, arguments) -> dict:
     """The folder of an inference task; returns facts for the JSON."""
-    model = ModelConfig(**{**FAMILIES[arguments.family], "dtype": arguments.dtype, **EQUAL})
+    model = step.infer_config(arguments, **EQUAL)
     lengths = step.lengths_of(arguments)
     waveforms = step.noise_waveforms(lengths)
     inputs = {f"u{i}": waveform[None] for i, waveform in enumerate(waveforms)}
@@ -208,6 +208,7 @@ def alternate(sides: list[Side], *, warmup: int, repeats: int) -> dict[str, list
 
 def bench_peer(arguments) -> dict:
     """Our time over theirs, of --what train or infer."""
+    jax.config.update("jax_platforms", "cpu")  # of this process alone: the sides have the device
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_task = write_training if arguments.what == "train" else write_inference

@@ -15,7 +15,7 @@ from w2v2_jax.bench.measure import SAMPLE_RATE, summary, timed
 from w2v2_jax.checkpoint import Description
 from w2v2_jax.data.vocabulary import LIBRISPEECH
 from w2v2_jax.inference import Model
-from w2v2_jax.models.config import FAMILIES, ModelConfig
+from w2v2_jax.models.config import ModelConfig, model_config
 from w2v2_jax.models.stacking import split_layers
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
 
@@ -34,6 +34,7 @@ def settings_of(arguments, *, model: dict | None = None, **objective) -> experim
         group = arguments.rows // arguments.accumulate
         objective = {"diversity_group_rows": group, **objective}
     sizes = dict(family=arguments.family, dtype=arguments.dtype, remat=arguments.remat)
+    sizes |= dict(arguments.set)
     return experiment.read(
         dict(
             model={**sizes, **(model or {})},
@@ -124,6 +125,12 @@ def random_model(config: ModelConfig) -> Model:
     return Model(Path("random"), description, jax.jit(split_layers)(params))
 
 
+def infer_config(arguments, **model) -> ModelConfig:
+    """The network that inference is timed on."""
+    given = {"dtype": arguments.dtype, **dict(arguments.set), **model}
+    return model_config(arguments.family, **given)
+
+
 def lengths_of(arguments) -> list[int]:
     """Samples of each utterance that inference is timed on."""
     if arguments.lengths:
@@ -148,7 +155,7 @@ def transcriber(model: Model, waveforms: list[np.ndarray], *, mixed: bool):
 
 def bench_infer(arguments) -> dict:
     """CTC logits from waveforms, parameters drawn at random."""
-    config = ModelConfig(**{**FAMILIES[arguments.family], "dtype": arguments.dtype})
+    config = infer_config(arguments)
     lengths = lengths_of(arguments)
     run = transcriber(
         random_model(config), noise_waveforms(lengths), mixed=bool(arguments.lengths)

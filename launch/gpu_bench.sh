@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# What docs/speed.md asks of a GPU, one JSON a line of its table, on one 80 GB GPU in some 40 minutes.
+#   bash launch/gpu_bench.sh [--out DIR] [--dry-run]
+# BASE pretraining and LARGE fine-tuning beside Hugging Face (eager, torch.compile), every
+# formulation that has a choice, memory of the published batch with accumulation, inference.
+set -euo pipefail
+out=bench-gpu
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --out) out="${2-}" && shift 2 ;;
+    --dry-run) dry_run=1 && shift ;;
+    *) echo "error: '$1' is not an option; use --out DIR or --dry-run" >&2 && exit 2 ;;
+  esac
+done
+here="$(cd "$(dirname "$0")" && pwd)"
+# shellcheck source=launch/show.sh
+source "$here/show.sh"
+if [ "$dry_run" = 0 ]; then
+  # shellcheck source=launch/env.sh
+  source "$here/env.sh"
+  run python -m pip install --quiet --disable-pip-version-check torch transformers
+fi
+# Two frameworks share the card: neither may take all of its memory at the start.
+export XLA_PYTHON_CLIENT_PREALLOCATE=false
+
+bench() { # NAME, options...
+  local name="$1"
+  shift
+  run python -m w2v2_jax.bench --dtype bfloat16 --repeats 10 --json "$out/$name.json" "$@" ||
+    echo "note: $name failed (out of memory?); the others go on" >&2
+}
+
+crops=(--what train --seconds 15.625)
+# The H100's floor is 150 k frames/s, its goal 300 k; 2x Hugging Face eager, 1.3x torch.compile.
+bench base-hf "${crops[@]}" --rows 12 --peer hf --dropout
+for remat in none dots full; do
+  for rows in 12 24 48; do
+    bench "base-$remat-$rows" "${crops[@]}" --rows "$rows" --remat "$remat"
+  done
+done
+# 1.6 audio-hours an update on one card: 384 rows of 15.6 s in microbatches.
+bench base-update "${crops[@]}" --rows 384 --accumulate 16 --remat dots
+for choice in conv_formulation={conv,matmul} position_formulation={grouped,split,toeplitz,mixed} \
+  attention_formulation={fused,split}; do
+  bench "base-${choice/=/-}" "${crops[@]}" --rows 12 --set "$choice"
+done
+for attention in fused flash; do
+  bench "base-$attention-undropped" "${crops[@]}" --rows 12 --set attention_dropout=0.0 \
+    --set "attention_formulation=$attention"
+done
+large=(--family large_lv60k --objective ctc)
+bench large-hf "${crops[@]}" "${large[@]}" --rows 4 --peer hf
+bench large-update "${crops[@]}" "${large[@]}" --rows 64 --accumulate 16 --remat full
+bench infer-hf --what infer --rows 1 --seconds 10 --peer hf
+bench infer-mixed-hf --what infer --lengths 3,4.5,6,8,9.5,11,13,15.5 --peer hf
+run ls "$out"
