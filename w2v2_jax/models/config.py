@@ -16,7 +16,7 @@ CHOICES = {
     "norm_order": ("post", "pre"),
     "dtype": ("float32", "bfloat16"),
     "remat": ("none", "dots", "full"),
-    "position_formulation": ("auto", "grouped", "toeplitz", "split"),
+    "position_formulation": ("auto", "grouped", "paired", "toeplitz", "split"),
     "conv_formulation": ("auto", "matmul", "conv"),
 }
 

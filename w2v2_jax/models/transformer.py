@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from w2v2_jax.models import noise
+from w2v2_jax.models.attention import SAVED, attend
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.layers import Dense, LayerNorm, Named, gelu, named, residual, rows
 from w2v2_jax.models.position import PositionalConvolution
@@ -18,7 +19,10 @@ from w2v2_jax.models.position import PositionalConvolution
 bert_init = nn.initializers.normal(0.02)  # fairseq init_bert_params
 zeros = nn.initializers.zeros
 REMAT_POLICIES = {
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "dots": jax.checkpoint_policies.save_from_both_policies(
+        jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+        jax.checkpoint_policies.save_only_these_names(SAVED),
+    ),
     "full": jax.checkpoint_policies.nothing_saveable,
 }
 
@@ -50,13 +54,7 @@ class SelfAttention(nn.Module):
         qkv = rows(jnp.einsum("btd,dchs->cbhts", x, kernel.astype(dtype)), axis=1)
         qkv = qkv + bias[:, None, :, None, :].astype(dtype)
         query, key, value = qkv * jnp.array([size**-0.5, 1, 1], dtype).reshape(3, 1, 1, 1, 1)
-        scores = jnp.einsum(
-            "bhqs,bhks->bhqk", query, key, preferred_element_type=jnp.float32
-        )  # float32: softmax
-        scores = jnp.where(real[:, None, None, :], scores, -1e30)
-        weights = jax.nn.softmax(scores, axis=-1).astype(dtype)
-        weights = noise.dropout(weights, config.attention_dropout, keys)
-        context = rows(jnp.einsum("bhqk,bhks->bhqs", weights, value))
+        context = rows(attend(query, key, value, real, keys, config.attention_dropout))
         out = residual(jnp.einsum("bhts,hsd->btd", context, out_kernel.astype(dtype)))
         return out + out_bias[None, None].astype(dtype)
 
