@@ -15,7 +15,7 @@ CHOICES = {
     "extractor_norm": ("group", "layer"),
     "norm_order": ("post", "pre"),
     "dtype": ("float32", "bfloat16"),
-    "remat": ("none", "dots", "full"),
+    "remat": ("none", "weights", "dots", "full"),
     "position_formulation": ("auto", "grouped", "paired", "toeplitz", "split"),
     "conv_formulation": ("auto", "matmul", "conv"),
 }

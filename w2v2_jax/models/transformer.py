@@ -11,19 +11,27 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from w2v2_jax.models import noise
-from w2v2_jax.models.attention import SAVED, attend
+from w2v2_jax.models.attention import SAVED, WEIGHTS, attend
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.layers import Dense, LayerNorm, Named, gelu, named, residual, rows
 from w2v2_jax.models.position import PositionalConvolution
 
 bert_init = nn.initializers.normal(0.02)  # fairseq init_bert_params
 zeros = nn.initializers.zeros
+policies = jax.checkpoint_policies
+
+
+def _dots_and(*names: str):
+    """Keeps what is multiplied with weights, and what bears one of the names."""
+    return policies.save_from_both_policies(
+        policies.dots_with_no_batch_dims_saveable, policies.save_only_these_names(*names)
+    )
+
+
 REMAT_POLICIES = {
-    "dots": jax.checkpoint_policies.save_from_both_policies(
-        jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-        jax.checkpoint_policies.save_only_these_names(SAVED),
-    ),
-    "full": jax.checkpoint_policies.nothing_saveable,
+    "weights": _dots_and(SAVED, WEIGHTS),
+    "dots": _dots_and(SAVED),
+    "full": policies.nothing_saveable,
 }
 
 
