@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from w2v2_jax import partition
+from w2v2_jax.models import feature_extractor
 from w2v2_jax.models.config import CONV_LAYERS
 from w2v2_jax.models.feature_extractor import (
     FeatureExtractor,
@@ -66,6 +67,30 @@ def test_a_strided_matmul_is_a_strided_convolution_with_its_gradients(width, str
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
             both(strided_matmul)(x, kernel), both(strided_conv)(x, kernel),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_rows_in_pieces_as_on_tpu_give_the_same_latents_and_gradients(norm, tiny, monkeypatch):
+    layers = ((8, 10, 5), (8, 3, 2), (8, 2, 2))
+    config = dataclasses.replace(
+        tiny, conv_layers=layers, extractor_norm=norm, conv_bias=norm == "layer"
+    )
+    network, x = FeatureExtractor(config), random(3, 1403)
+    counts = jnp.array([1403, 1100, 707])
+    params = partition.unbox(jax.jit(network.init)(jax.random.key(0), x, counts))
+
+    def found():
+        def value(params):
+            out = network.apply(params, x, counts)
+            return weighted_sum(out), out
+
+        return jax.jit(jax.grad(value, has_aux=True))(params)
+
+    expected = found()
+    monkeypatch.setattr(feature_extractor, "platform", lambda: "tpu")
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), found(), expected
+    )
 
 
 @pytest.mark.parametrize(("width", "stride"), [(10, 5), (3, 2)])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.models import attention, contraction, feature_extractor, noise, transformer
+from w2v2_jax.models import attention, contraction, feature_extractor, transformer
 from w2v2_jax.models.config import model_config
 from w2v2_jax.models.contraction import contract
 from w2v2_jax.models.stacking import join_layers, split_layers, unstack
@@ -72,7 +72,9 @@ def test_convolutions_are_matmuls_where_bfloat16_convolutions_are_slow(monkeypat
     assert contraction.platform() == "cpu"
 
 
-@pytest.mark.parametrize(("name", "rate"), [("split", 0.0), ("split", 0.3), ("flash", 0.0)])
+@pytest.mark.parametrize(
+    ("name", "rate"), [("split", 0.0), ("split", 0.3), ("tight", 0.3), ("flash", 0.0)]
+)
 def test_attention_formulations_are_equal_with_their_gradients(name, rate):
     random = np.random.default_rng(0)
     draw = lambda *shape: jnp.asarray(random.normal(size=shape), jnp.float32)  # noqa: E731
@@ -81,7 +83,7 @@ def test_attention_formulations_are_equal_with_their_gradients(name, rate):
 
     def run(attend):
         def real_rows(*arguments):
-            out = attend(*arguments, real, lambda w: noise.dropout(w, rate, keys))
+            out = attend(*arguments, real, keys, rate)
             return jnp.where(real[..., None], out, 0)
 
         arguments = draw(2, 7, 8), 0.5 * draw(8, 3, 2, 4), draw(3, 2, 4), draw(2, 4, 8)

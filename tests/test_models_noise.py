@@ -55,6 +55,14 @@ def test_neighbouring_elements_are_uncorrelated(axis, shift):
     assert_no_correlation(left, right, (0, 1, 2))
 
 
+def test_four_corners_of_a_rectangle_are_uncorrelated():
+    """Bits are made from a word a line and a word a column; a sum of the two would fail here."""
+    for rows, columns in ((1, 1), (1, 7), (16, 32), (3, 5)):
+        a, b = bits()[:, rows:], bits()[:, :-rows]
+        corners = a[:, :, columns:] * a[:, :, :-columns] * b[:, :, columns:]
+        assert_no_correlation(corners, b[:, :, :-columns], (0, 1, 2))
+
+
 def test_rows_are_uncorrelated():
     for row in range(1, ROWS):
         assert_no_correlation(bits()[0], bits()[row], (0, 1))

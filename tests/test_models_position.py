@@ -9,7 +9,7 @@ import pytest
 
 from w2v2_jax import partition
 from w2v2_jax.models.layers import gelu
-from w2v2_jax.models.position import PositionalConvolution, grouped, mixed, split, toeplitz
+from w2v2_jax.models.position import PositionalConvolution, grouped, mixed, paired, split, toeplitz
 
 
 def random(*shape, seed=0):
@@ -33,7 +33,7 @@ def direct(x, kernel, groups):
 
 
 @pytest.mark.parametrize("width", [8, 5])
-@pytest.mark.parametrize("formulation", [grouped, split, toeplitz, mixed])
+@pytest.mark.parametrize("formulation", [grouped, mixed, paired, split, toeplitz])
 def test_every_formulation_is_the_direct_sum_with_even_and_odd_kernels(formulation, width):
     x, kernel = random(2, 13, 6), random(width, 2, 6, seed=1)  # 13 frames: no whole blocks
     got = jax.jit(formulation, static_argnums=2)(x, kernel, 3)
@@ -49,7 +49,7 @@ def test_every_formulation_has_the_same_gradients(width):
         return jax.jit(jax.grad(value, (0, 1)))(x, kernel)
 
     expected = gradients(grouped)
-    for formulation in (split, toeplitz, mixed):
+    for formulation in (mixed, paired, split, toeplitz):
         for a, b in zip(gradients(formulation), expected, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 

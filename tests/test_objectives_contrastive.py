@@ -10,8 +10,10 @@ import pytest
 
 from w2v2_jax.metrics import compute
 from w2v2_jax.models import masking, noise
+from w2v2_jax.models.wav2vec2 import picked, take_frames
 from w2v2_jax.objectives.contrastive import (
     Contrastive,
+    compared,
     contrast,
     cosine_similarity,
     multiplicity,
@@ -74,6 +76,20 @@ def test_contrast_equals_gathered_negatives_with_repeats_and_clashes(seed):
     scores = check(task)
     assert multiplicity(jnp.asarray(task[3]), 7).max() > 1
     assert scores.clashes.sum() > 0 and 0 < scores.correct.mean() < 1
+
+
+def test_comparing_as_on_tpu_counts_what_scattering_counts():
+    negatives = jnp.asarray(random_task()[3])
+    np.testing.assert_array_equal(compared(negatives, 7), multiplicity(negatives, 7))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_picking_frames_by_matmul_as_on_tpu_takes_them_exactly(dtype):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 9, 5)), dtype)
+    frames = jnp.array([[0, 3, 8, 0], [7, 1, 2, 0]])
+    np.testing.assert_array_equal(
+        picked(x, frames).astype("float32"), take_frames(x, frames).astype("float32")
+    )
 
 
 def test_contrast_equals_gathered_negatives_when_every_code_is_different():

@@ -8,26 +8,38 @@ from einops import rearrange
 from flax import linen as nn
 
 from w2v2_jax.models import noise
+from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.contraction import contract, platform
+from w2v2_jax.models.contraction import contract
 from w2v2_jax.models.layers import named, residual, rows
+from w2v2_jax.models.tight_attention import tight as weighted_sum
 
 EXCLUDED = -1e30  # instead of -inf: a row without real frames stays finite
 bert_init = nn.initializers.normal(0.02)  # fairseq init_bert_params
 zeros = nn.initializers.zeros
 
 
-def fused(x, kernel, bias, out_kernel, real, drop):
-    """One matmul for queries, keys and values, then softmax: x [B, T, D] -> [B, T, D]."""
-    size = kernel.shape[-1]
+def _fused_projections(x, kernel, bias):
+    """Scaled queries, keys and values [B, H, T, s] of one matmul."""
     qkv = rows(contract("btd,dchs->cbhts", x, kernel), axis=1)
     qkv = qkv + bias[:, None, :, None, :].astype(x.dtype)
-    scale = jnp.array([size**-0.5, 1, 1], x.dtype).reshape(3, 1, 1, 1, 1)
-    query, key, value = qkv * scale
+    return qkv * jnp.array([kernel.shape[-1] ** -0.5, 1, 1], x.dtype).reshape(3, 1, 1, 1, 1)
+
+
+def fused(x, kernel, bias, out_kernel, real, keys, rate: float):
+    """One matmul for queries, keys and values, then softmax: x [B, T, D] -> [B, T, D]."""
+    query, key, value = _fused_projections(x, kernel, bias)
     scores = contract("bhqs,bhks->bhqk", query, key, "float32")  # float32: softmax
     scores = jnp.where(real[:, None, None, :], scores, EXCLUDED)
-    weights = drop(jax.nn.softmax(scores, axis=-1).astype(x.dtype))
+    weights = noise.dropout(jax.nn.softmax(scores, axis=-1).astype(x.dtype), rate, keys)
     context = rows(contract("bhqk,bhks->bhqs", weights, value))
+    return contract("bhts,hsd->btd", context, out_kernel)
+
+
+def tight(x, kernel, bias, out_kernel, real, keys, rate: float):
+    """`fused` with few passes over the scores, for TPU: see `tight_attention`."""
+    query, key, value = _fused_projections(x, kernel, bias)
+    context = rows(weighted_sum(query, key, value, real, keys, rate))
     return contract("bhts,hsd->btd", context, out_kernel)
 
 
@@ -50,7 +62,7 @@ def _output(context, out_kernel):
     return contract("btn,nd->btd", merged, out_kernel.reshape(-1, out_kernel.shape[-1]))
 
 
-def split(x, kernel, bias, out_kernel, real, drop):
+def split(x, kernel, bias, out_kernel, real, keys, rate: float):
     """Three matmuls, and the softmax's sum divided out of its [B, H, T, s] result.
 
     The [B, H, T, T] weights are read and written fewer times, above all backward, where the
@@ -63,12 +75,13 @@ def split(x, kernel, bias, out_kernel, real, drop):
     top = jax.lax.stop_gradient(scores.max(-1, keepdims=True))
     weights = jnp.exp(scores - top)
     total = weights.sum(-1, keepdims=True)  # [B, H, T, 1] float32, before any dropout
-    context = rows(contract("bhqk,bhks->bhqs", drop(weights.astype(x.dtype)), value))
+    dropped = noise.dropout(weights.astype(x.dtype), rate, keys)
+    context = rows(contract("bhqk,bhks->bhqs", dropped, value))
     context = (context.astype(jnp.float32) / total).astype(x.dtype)
     return _output(context, out_kernel)
 
 
-def flash(x, kernel, bias, out_kernel, real, drop):
+def flash(x, kernel, bias, out_kernel, real, keys, rate: float):
     """JAX's attention, cuDNN's kernel in half precision on GPU: no [B, H, T, T] in memory.
 
     It has no dropout (`ModelConfig` refuses a rate) and takes the real frames to be the first.
@@ -85,8 +98,8 @@ def flash(x, kernel, bias, out_kernel, real, drop):
 def choose(name: str):
     """The formulation of a name; "auto" is the fastest measured where it will run."""
     if name == "auto":
-        name = "split" if platform() == "cpu" else "fused"
-    return {"fused": fused, "split": split, "flash": flash}[name]
+        name = {"cpu": "split", "tpu": "tight"}.get(platform(), "fused")
+    return {"fused": fused, "split": split, "tight": tight, "flash": flash}[name]
 
 
 class SelfAttention(nn.Module):
@@ -113,6 +126,6 @@ class SelfAttention(nn.Module):
         out_bias = self.param("out_bias", named(zeros, ("embed",)), (dim,))
 
         attend = choose(config.attention_formulation)
-        drop = lambda weights: noise.dropout(weights, config.attention_dropout, keys)  # noqa: E731
-        out = residual(attend(x.astype(dtype), kernel, bias, out_kernel, real, drop))
+        rate = config.attention_dropout
+        out = residual(attend(x.astype(dtype), kernel, bias, out_kernel, real, keys, rate))
         return out + out_bias[None, None].astype(dtype)

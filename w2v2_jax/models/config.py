@@ -15,10 +15,10 @@ CHOICES = {
     "extractor_norm": ("group", "layer"),
     "norm_order": ("post", "pre"),
     "dtype": ("float32", "bfloat16"),
-    "remat": ("none", "dots", "full"),
-    "position_formulation": ("auto", "grouped", "toeplitz", "split", "mixed"),
+    "remat": ("none", "weights", "dots", "full"),
+    "position_formulation": ("auto", "grouped", "paired", "toeplitz", "split", "mixed"),
     "conv_formulation": ("auto", "matmul", "conv"),
-    "attention_formulation": ("auto", "fused", "split", "flash"),
+    "attention_formulation": ("auto", "fused", "split", "tight", "flash"),
 }
 # The largest value of each size: beyond all that exists, but a file's header cannot ask for hours.
 SIZES = {

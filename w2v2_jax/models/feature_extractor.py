@@ -6,12 +6,16 @@ come from real samples never see padding, and only the GroupNorm of layer 0 look
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from w2v2_jax.models import pieces
+from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.contraction import contract, platform
+from w2v2_jax.models.contraction import contract
 from w2v2_jax.models.layers import (
     EPSILON,
     LayerNorm,
@@ -104,10 +108,14 @@ class ConvLayer(nn.Module):
 
     config: ModelConfig
     index: int
+    cut: pieces.Cut | None = None
 
     @nn.compact
     def __call__(self, x, real):
-        """x [B, S] (layer 0) or [B, L, I]; real [B, T] frames of the result -> [B, T, O]."""
+        """x [B, S] (layer 0) or [B, L, I]; real [B, T] frames of the result -> [B, T, O].
+
+        With `cut`, x and the result have PIECES rows for each row of the batch, `real` has not.
+        """
         config, dtype = self.config, jnp.dtype(self.config.dtype)
         out, width, stride = config.conv_layers[self.index]
         channels = 1 if self.index == 0 else x.shape[-1]
@@ -124,9 +132,15 @@ class ConvLayer(nn.Module):
         if grouped:  # a bias before this norm has no effect: its mean is subtracted
             scale = self.param("norm_scale", named(nn.initializers.ones, ("conv_out",)), (out,))
             shift = self.param("norm_bias", named(nn.initializers.zeros, ("conv_out",)), (out,))
+            if self.cut is not None:
+                return self.pieced_group_norm(x, real, kernel[:, 0], scale, shift)
             patches = _patches(x.astype(jnp.float32), width, stride, real.shape[1])
             return gelu(folded_group_norm(patches, kernel[:, 0], scale, shift, real, dtype))
-        if self.index == 0:
+        if self.index == 0 and self.cut is not None:
+            x = pieces.convolve(
+                pieces.taps(x.astype(dtype), width, stride), kernel[:, 0].astype(dtype)
+            )
+        elif self.index == 0:
             patches = _patches(x.astype(dtype), width, stride, real.shape[1])
             x = contract("btk,ko->bto", patches, kernel[:, 0])
         else:
@@ -136,6 +150,18 @@ class ConvLayer(nn.Module):
         if config.extractor_norm == "layer":
             x = LayerNorm(config.dtype, name="norm")(x)
         return gelu(x)
+
+    def pieced_group_norm(self, x, real, kernel, scale, shift):
+        """Layer 0 of BASE over pieces; computed again in the backward pass, its own tensors being
+        the largest of the model."""
+        _, width, stride = self.config.conv_layers[0]
+        patches = pieces.taps(x.astype(jnp.float32), width, stride)
+        weight = pieces.owned(real, self.cut, patches.shape[0])
+        centred, covariance = pieces.statistics(patches, weight)
+        centred = centred.astype(self.config.dtype)
+        normalise = functools.partial(pieces.group_norm, epsilon=EPSILON)
+        layer = jax.checkpoint(lambda *arguments: gelu(normalise(*arguments)))
+        return layer(centred, covariance, kernel, scale, shift)
 
 
 def choose(name: str, dtype):
@@ -159,6 +185,12 @@ class FeatureExtractor(nn.Module):
     @nn.compact
     def __call__(self, waveforms, num_samples):
         config, x = self.config, spread(waveforms)
+        where = None
+        if platform() == "tpu":
+            where = pieces.cut_of(
+                frame_counts(x.shape[1], config.conv_layers[:1]), config.conv_layers
+            )
+            x = spread(pieces.cut(x, where))
         for index in range(len(config.conv_layers)):
             layers = config.conv_layers[: index + 1]
             frames = frame_counts(waveforms.shape[1], layers)  # symbolic when exported
@@ -167,6 +199,6 @@ class FeatureExtractor(nn.Module):
             counts = frame_counts(num_samples, layers)
             if not config.masked_group_norm:
                 counts = jnp.full_like(counts, frames)
-            x = ConvLayer(config, index, name=f"conv_{index}")(x, frame_mask(counts, frames))
+            x = ConvLayer(config, index, where, name=f"conv_{index}")(x, frame_mask(counts, frames))
             x = spread(x)
-        return x
+        return x if where is None else pieces.join(x, frames)

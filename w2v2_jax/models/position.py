@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import linen as nn
 
+from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.contraction import contract, platform
+from w2v2_jax.models.contraction import contract
 from w2v2_jax.models.layers import by_rows, gelu, named
 
 TOEPLITZ_BLOCK = 4  # output frames a block; measured best on CPU for kernel 128, 48 channels
@@ -26,6 +27,18 @@ def grouped(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
         dimension_numbers=("NWC", "WIO", "NWC"), feature_group_count=groups,
     )  # fmt: skip
     return by_rows(convolve, x, kernel)
+
+
+def paired(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
+    """`grouped` with neighbouring groups joined while they fit 128 channels, a TPU matrix unit's
+    width: 48-wide groups by twos, the weights between the two zero, half the passes."""
+    width = kernel.shape[-1] // groups
+    joined = max(
+        n for n in range(1, groups + 1) if groups % n == 0 and (n * width <= 128 or n == 1)
+    )
+    place = jnp.arange(kernel.shape[-1]) // width % joined  # of an output's group among its joined
+    own = [jnp.where((place == n)[None, None], kernel, 0) for n in range(joined)]
+    return grouped(x, jnp.concatenate(own, axis=1), groups // joined)
 
 
 def split(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
@@ -75,11 +88,16 @@ def _mixed_backward(groups, saved, gradient):
 mixed.defvjp(lambda x, kernel, groups: (mixed(x, kernel, groups), (x, kernel)), _mixed_backward)
 
 
+FORMULATIONS = {
+    "grouped": grouped, "paired": paired, "split": split, "toeplitz": toeplitz, "mixed": mixed,
+}  # fmt: skip
+
+
 def choose(name: str):
     """The formulation of a name; "auto" is the fastest measured where it will run."""
     if name == "auto":
-        name = "mixed" if platform() == "cpu" else "grouped"
-    return {"grouped": grouped, "split": split, "toeplitz": toeplitz, "mixed": mixed}[name]
+        name = {"cpu": "mixed", "tpu": "paired"}.get(platform(), "grouped")
+    return FORMULATIONS[name]
 
 
 class PositionalConvolution(nn.Module):

@@ -16,10 +16,22 @@ from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.layers import Dense, LayerNorm, Named, gelu, residual, rows
 from w2v2_jax.models.position import PositionalConvolution
 from w2v2_jax.models.stacking import unstack
+from w2v2_jax.models.tight_attention import SAVED, WEIGHTS
+
+policies = jax.checkpoint_policies
+
+
+def _dots_and(*names: str):
+    """Keeps what is multiplied with weights, and what bears one of the names."""
+    return policies.save_from_both_policies(
+        policies.dots_with_no_batch_dims_saveable, policies.save_only_these_names(*names)
+    )
+
 
 REMAT_POLICIES = {
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    "full": jax.checkpoint_policies.nothing_saveable,
+    "weights": _dots_and(SAVED, WEIGHTS),
+    "dots": _dots_and(SAVED),
+    "full": policies.nothing_saveable,
 }
 
 

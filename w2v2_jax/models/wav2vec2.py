@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from w2v2_jax.models import noise
+from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.feature_extractor import FeatureExtractor, frame_counts, frame_mask
 from w2v2_jax.models.layers import Dense, LayerNorm, named, residual, scale_gradient
@@ -88,7 +89,17 @@ class Contrast(NamedTuple):
 
 def take_frames(x: jax.Array, frames: jax.Array) -> jax.Array:
     """x [B, T, C], frames [B, M] -> [B, M, C]."""
+    if platform() == "tpu":
+        return picked(x, frames)
     return jnp.take_along_axis(x, frames[..., None], axis=1)
+
+
+def picked(x: jax.Array, frames: jax.Array) -> jax.Array:
+    """`take_frames` as a matmul with ones and zeros, exact; its gradient scatters nothing."""
+    places = jnp.arange(x.shape[1]).reshape(1, 1, -1)
+    choice = (frames[..., None] == places).astype(x.dtype)  # [B, M, T]
+    precision = "highest" if x.dtype == jnp.float32 else None
+    return jnp.einsum("bmt,btc->bmc", choice, x, precision=precision)
 
 
 class Wav2Vec2ForPretraining(nn.Module):

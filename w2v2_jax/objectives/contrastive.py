@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from w2v2_jax.batch import Batch
 from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking, noise
+from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.feature_extractor import frame_counts
 from w2v2_jax.models.quantizer import gumbel_temperature
@@ -58,11 +59,19 @@ def cosine_similarity(a: jax.Array, b: jax.Array) -> jax.Array:
 
 def multiplicity(negatives: jax.Array, slots: int) -> jax.Array:
     """How often each slot was drawn: negatives [B, M, K] -> counts [B, M, slots] int32."""
+    if platform() == "tpu":  # scatters run one by one there, comparisons a thousand at a time
+        return compared(negatives, slots)
 
     def count(drawn):
         return jnp.zeros(slots, jnp.int32).at[drawn].add(1)
 
     return jax.vmap(jax.vmap(count))(negatives)
+
+
+def compared(negatives: jax.Array, slots: int) -> jax.Array:
+    """`multiplicity` by comparing every draw with every slot."""
+    drawn = negatives[..., None] == jnp.arange(slots).reshape(1, 1, 1, -1)
+    return drawn.astype(jnp.int32).sum(2)
 
 
 def contrast(context, targets, ids, negatives, *, temperature: float) -> Scores:

@@ -1,0 +1,14 @@
+"""Where the computation being traced will run: formulations are chosen by it."""
+
+from __future__ import annotations
+
+import jax
+
+
+def platform() -> str:
+    """Where the computation being traced will run: the mesh's platform, or else the default's.
+
+    A step compiled ahead of time for a TPU is traced on a machine whose default is the CPU.
+    """
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return device.platform if device is not None else jax.default_backend()
