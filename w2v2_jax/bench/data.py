@@ -52,7 +52,7 @@ def bench_data(arguments) -> dict:
             corpus, plan, first_step=0, num_steps=None, normalise=True,
             workers=arguments.workers, reader=arguments.reader,
         )  # fmt: skip
-        count = max(1, round(3600 / (arguments.rows * arguments.seconds)))
+        count = max(1, round(4 * 3600 / (arguments.rows * arguments.seconds)))
         used = []
 
         def run():
