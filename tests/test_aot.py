@@ -178,8 +178,8 @@ def test_a_sweep_raises_rows_until_they_do_not_fit_and_takes_the_fastest(monkeyp
     best = aot.sweep(None, settings(), None, None)
     assert (best["remat"], best["rows_per_shard"]) == ("dots", 4)
     tried = [(row["remat"], row["rows_per_shard"], row["fits"]) for row in best["sweep"]]
-    assert ("none", 4, False) in tried and ("none", 8, False) not in tried and len(tried) == 8
-    assert capsys.readouterr().out.count("does not fit") == 3
+    assert ("none", 4, False) in tried and ("none", 8, False) not in tried and len(tried) == 9
+    assert capsys.readouterr().out.count("does not fit") == 4
 
 
 class Chip(SimpleNamespace):
