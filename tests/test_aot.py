@@ -220,7 +220,7 @@ def test_data_that_the_slices_do_not_divide_is_an_input_error():
 
 
 def test_the_formulation_follows_the_mesh_not_the_machine_that_compiles(monkeypatch):
-    assert position.choose("auto") is position.toeplitz
+    assert position.choose("auto") is position.mixed
     device = SimpleNamespace(abstract_device=SimpleNamespace(platform="tpu"))
     monkeypatch.setattr(position.jax.sharding, "get_abstract_mesh", lambda: device)
     assert position.choose("auto") is position.grouped
