@@ -35,6 +35,9 @@ class ModelConfig:
         0 means none. Only pre-LN networks have them.
     mask_start_prob: probability that a frame starts a span (fairseq's mask_prob / mask_length).
     feature_grad_scale: multiplies the gradient entering the feature encoder; 0 freezes it.
+    remat: what the backward pass computes again: "none"; "weights", all but what is multiplied with
+        weights, attention's output and (on TPU) its weights; "dots", those weights too; "full",
+        every block.
     dtype: compute dtype. Parameters, norms, softmax, similarities and losses stay float32.
     """
 
