@@ -9,6 +9,8 @@ from w2v2_jax import experiment, partition
 from w2v2_jax.ahead import collectives, hlo, report, step
 from w2v2_jax.ahead.collectives import Collective
 from w2v2_jax.ahead.groups import device_groups
+from w2v2_jax.models import attention, feature_extractor, position, wav2vec2
+from w2v2_jax.objectives import contrastive
 
 MESH = {"data": 2, "fsdp": 2, "tensor": 2}
 GROUPS = {
@@ -151,4 +153,14 @@ def check_no_surprise(outcome, found, mesh):
 @pytest.mark.parametrize("mesh", MESHES)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_only_gradients_weights_and_block_outputs_move(network, mesh):
+    check_no_surprise(*moved(network, mesh), mesh)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", MESHES)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_formulations_for_tpu_move_no_more(network, mesh, monkeypatch):
+    for module in (attention, contrastive, feature_extractor, position, wav2vec2):
+        monkeypatch.setattr(module, "platform", lambda: "tpu")
+    monkeypatch.setitem(NETWORKS[network], "position_formulation", "paired")
     check_no_surprise(*moved(network, mesh), mesh)

@@ -54,9 +54,10 @@ def test_every_formulation_has_the_same_gradients(width):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
-def test_on_a_mesh_the_grouped_form_keeps_rows_apart_and_has_the_same_value_and_gradients():
+@pytest.mark.parametrize("formulation", [grouped, paired])
+def test_on_a_mesh_rows_stay_apart_and_the_kernels_gradient_is_summed_at_its_size(formulation):
     x, kernel, target = random(8, 13, 6), random(5, 2, 6, seed=1), random(8, 13, 6, seed=2)
-    value = lambda x, kernel: (grouped(x, kernel, 3) * target).sum()  # noqa: E731
+    value = lambda x, kernel: (formulation(x, kernel, 3) * target).sum()  # noqa: E731
     gradients = jax.value_and_grad(value, (0, 1))
     expected = jax.jit(gradients)(x, kernel)
     mesh = partition.make_mesh(data=2, fsdp=2, tensor=2)
@@ -64,7 +65,11 @@ def test_on_a_mesh_the_grouped_form_keeps_rows_apart_and_has_the_same_value_and_
     with jax.set_mesh(mesh):
         compiled = jax.jit(gradients, in_shardings=(rows, whole)).lower(x, kernel).compile()
         got = compiled(jax.device_put(x, rows), jax.device_put(kernel, whole))
-    assert "all-gather" not in compiled.as_text() and "all-to-all" not in compiled.as_text()
+    text = compiled.as_text()
+    assert "all-gather" not in text and "all-to-all" not in text
+    sums = [line for line in text.splitlines() if " all-reduce(" in line]
+    assert any("f32[5,2,6]" in line for line in sums), sums
+    assert not any("f32[5,6,6]" in line for line in sums), sums
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 

@@ -46,6 +46,9 @@ class ModelConfig:
     mask_start_prob: probability that a frame starts a span (fairseq's mask_prob / mask_length).
     feature_grad_scale: multiplies the gradient entering the feature encoder; 0 freezes it.
     *_formulation: ways to compute the same; "auto" is the fastest one measured (docs/speed.md).
+    remat: what the backward pass computes again: "none"; "weights", all but what is multiplied with
+        weights, attention's output and (on TPU) its weights; "dots", those weights too; "full",
+        every block.
     dtype: compute dtype. Parameters, norms, softmax, similarities and losses stay float32.
     """
 

@@ -105,7 +105,12 @@ def by_rows(function: Callable, x: jax.Array, weights: jax.Array) -> jax.Array:
     if not _splits(x.shape[0], ROWS):
         return function(x, weights)
     split = PartitionSpec(ROWS)
-    return jax.shard_map(function, in_specs=(split, PartitionSpec()), out_specs=split)(x, weights)
+
+    def local(x, weights):
+        # Here, and not where the two meet: the gradient is summed over devices at this shape.
+        return function(x, jax.lax.pcast(weights, ROWS, to="varying"))
+
+    return jax.shard_map(local, in_specs=(split, PartitionSpec()), out_specs=split)(x, weights)
 
 
 @jax.custom_vjp

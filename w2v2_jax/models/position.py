@@ -18,27 +18,32 @@ from w2v2_jax.models.layers import by_rows, gelu, named
 TOEPLITZ_BLOCK = 4  # output frames a block; measured best on CPU for kernel 128, 48 channels
 
 
-def grouped(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
-    """XLA's grouped convolution; on CPU its backward pass is 28 times slower than `toeplitz`."""
+def _grouped(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:
     width = kernel.shape[0]
-    convolve = functools.partial(
-        jax.lax.conv_general_dilated, window_strides=(1,),
-        padding=((width // 2, width - 1 - width // 2),),
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1,), ((width // 2, width - 1 - width // 2),),
         dimension_numbers=("NWC", "WIO", "NWC"), feature_group_count=groups,
     )  # fmt: skip
-    return by_rows(convolve, x, kernel)
+
+
+def _paired(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:
+    width = kernel.shape[-1] // groups
+    fitting = [n for n in range(1, groups + 1) if groups % n == 0 and n * width <= 128]
+    joined = max(fitting, default=1)
+    place = jnp.arange(kernel.shape[-1]) // width % joined  # of an output's group among its joined
+    own = [jnp.where((place == n)[None, None], kernel, 0) for n in range(joined)]
+    return _grouped(x, jnp.concatenate(own, axis=1), groups=groups // joined)
+
+
+def grouped(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
+    """XLA's grouped convolution; on CPU its backward pass is 28 times slower than `toeplitz`."""
+    return by_rows(functools.partial(_grouped, groups=groups), x, kernel)
 
 
 def paired(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
     """`grouped` with neighbouring groups joined while they fit 128 channels, a TPU matrix unit's
     width: 48-wide groups by twos, the weights between the two zero, half the passes."""
-    width = kernel.shape[-1] // groups
-    joined = max(
-        n for n in range(1, groups + 1) if groups % n == 0 and (n * width <= 128 or n == 1)
-    )
-    place = jnp.arange(kernel.shape[-1]) // width % joined  # of an output's group among its joined
-    own = [jnp.where((place == n)[None, None], kernel, 0) for n in range(joined)]
-    return grouped(x, jnp.concatenate(own, axis=1), groups // joined)
+    return by_rows(functools.partial(_paired, groups=groups), x, kernel)
 
 
 def split(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
