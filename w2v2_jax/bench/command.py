@@ -13,7 +13,7 @@ from w2v2_jax.bench.data import bench_data
 from w2v2_jax.bench.peer import PEERS, bench_peer
 from w2v2_jax.bench.step import bench_infer, bench_train
 from w2v2_jax.errors import InputError
-from w2v2_jax.models.config import FAMILIES, ModelConfig
+from w2v2_jax.models.config import CHOICES, FAMILIES, ModelConfig
 
 BENCHES = {"train": bench_train, "infer": bench_infer, "data": bench_data}
 DTYPES = ("float32", "bfloat16")
@@ -44,7 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--family", default="base", choices=sorted(FAMILIES))
     parser.add_argument("--objective", default="contrastive", choices=("contrastive", "ctc"))
     parser.add_argument("--dtype", default="float32", choices=DTYPES)
-    parser.add_argument("--remat", default="none", choices=("none", "dots", "full"))
+    parser.add_argument("--remat", default="none", choices=CHOICES["remat"])
     parser.add_argument(
         "--set", type=setting, action="append", default=[], metavar="NAME=VALUE",
         help="a setting of config.model, e.g. attention_formulation=split",
