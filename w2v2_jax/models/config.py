@@ -15,7 +15,7 @@ CHOICES = {
     "extractor_norm": ("group", "layer"),
     "norm_order": ("post", "pre"),
     "dtype": ("float32", "bfloat16"),
-    "remat": ("none", "weights", "dots", "full"),
+    "remat": ("none", "dots", "full"),
     "position_formulation": ("auto", "grouped", "paired", "toeplitz", "split", "mixed"),
     "conv_formulation": ("auto", "matmul", "conv"),
     "attention_formulation": ("auto", "fused", "split", "tight", "flash"),
@@ -46,9 +46,8 @@ class ModelConfig:
     mask_start_prob: probability that a frame starts a span (fairseq's mask_prob / mask_length).
     feature_grad_scale: multiplies the gradient entering the feature encoder; 0 freezes it.
     *_formulation: ways to compute the same; "auto" is the fastest one measured (docs/speed.md).
-    remat: what the backward pass computes again: "none"; "weights", all but what is multiplied with
-        weights, attention's output and (on TPU) its weights; "dots", those weights too; "full",
-        every block.
+    remat: what the backward pass computes again: "none"; "dots", all but products with weights and
+        (on TPU) attention's output; "full", every block.
     dtype: compute dtype. Parameters, norms, softmax, similarities and losses stay float32.
     """
 

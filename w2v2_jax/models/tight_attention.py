@@ -1,9 +1,9 @@
 """Attention for TPU: softmax over real frames, dropout and weighted sum in few passes.
 
 The vector unit and the memory are the bottleneck of 781 x 781 scores there and the matrix unit
-idles: scores never reach memory in float32 (they are multiplied once for their maximum and once
-for the weights), each exponential is taken once, masks and shifts are two more features of the
-matmul, and the division by the softmax's sum moves to the [T, S] result.
+idles: scores are multiplied anew instead of stored in float32 (once for their maximum, once for the
+weights, once in the backward pass), every exponential is taken once, and the division by the
+softmax's sum moves to the [T, S] result.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ from jax.ad_checkpoint import checkpoint_name
 from w2v2_jax.models import noise
 
 HIDDEN = -1e30  # the score of a frame that is not real
-LOWEST = -1e9  # no maximum of real scores lies lower; one over hidden frames alone does
-SAVED = "attention"  # what a remat policy keeps so that `tight` repeats only its weights
-WEIGHTS = "attention_weights"  # and these too, [B, H, T, T]
+SAVED = "attention"  # what a remat policy may keep so that nothing of `tight` runs again
 apart = jax.lax.optimization_barrier  # keeps the compiler from fusing or sharing across it
 
 
@@ -28,18 +26,15 @@ def scores_of(query: jax.Array, key: jax.Array) -> jax.Array:
     return jnp.einsum("bhqs,bhks->bhqk", query, key, preferred_element_type=jnp.float32)
 
 
-def _widened(query, key, real):
-    """query and key with two more features [B, H, T, S + 2]: their product has hidden frames at
-    -inf in effect and each row's maximum at 0, without work for the vector unit.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
+def tight(query, key, value, real, keys, rate: float):
+    """softmax(query key^T) value: query (scaled), key, value [B, H, T, S], real [B, T] bool ->
+    [B, H, T, S]; dropout of the weights at `rate` with keys [B], or None for none."""
+    return _tight_forward(query, key, value, real, keys, rate)[0]
 
-    The maximum may be rounded to bfloat16: softmax does not change when a row is shifted.
-    """
-    one = jnp.ones_like(key[..., :1])
-    hidden = jnp.where(real, 0.0, HIDDEN)[:, None, :, None].astype(key.dtype) * one
-    query, key = jnp.concatenate([query, one], -1), jnp.concatenate([key, hidden], -1)
-    top = scores_of(query, key).max(-1, keepdims=True)  # [B, H, T, 1], the scores themselves unkept
-    top = jnp.maximum(top, LOWEST).astype(query.dtype)
-    return jnp.concatenate([query, -top], -1), jnp.concatenate([key, one], -1)
+
+def _bias(real: jax.Array) -> jax.Array:
+    return jnp.where(real, 0.0, HIDDEN)[:, None, None, :]
 
 
 def _drop(x, keys, rate: float):
@@ -53,33 +48,30 @@ def _share(keys, rate: float) -> float:
     return 1.0 if keys is None else 1.0 - rate
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
-def tight(query, key, value, real, keys, rate: float):
-    """softmax(query key^T) value: query (scaled), key, value [B, H, T, S], real [B, T] bool ->
-    [B, H, T, S]; dropout of the weights at `rate` with keys [B], or None for none."""
-    return _tight_forward(query, key, value, real, keys, rate)[0]
-
-
 def _tight_forward(query, key, value, real, keys, rate: float):
-    weights = jnp.exp(scores_of(*apart(_widened(query, key, real))))  # times its row's `total`
+    bias = _bias(real)
+    top = (scores_of(query, key) + bias).max(-1, keepdims=True)
+    again, top = apart((query, top))
+    weights = jnp.exp(scores_of(again, key) + bias - top)
     total = weights.sum(-1, keepdims=True)  # [B, H, T, 1]
-    total = jnp.where(total > 0.0, total, 1.0)  # a row without a real frame: attends to nothing
     weights, total = apart((weights.astype(value.dtype), total))
-    weights, total = checkpoint_name(weights, WEIGHTS), checkpoint_name(total, SAVED)
-    out = jnp.einsum(
-        "bhqk,bhks->bhqs", _drop(weights, keys, rate), value, preferred_element_type=jnp.float32
-    )
+    weights = _drop(weights, keys, rate)
+    out = jnp.einsum("bhqk,bhks->bhqs", weights, value, preferred_element_type=jnp.float32)
     out = checkpoint_name((out / (total * _share(keys, rate))).astype(value.dtype), SAVED)
-    return out, (query, key, value, real, keys, weights, total, out)
+    logsum = checkpoint_name(top + jnp.log(total), SAVED)
+    return out, (query, key, value, real, keys, out, logsum)
 
 
 def _tight_backward(rate: float, saved, gradient):
-    query, key, value, _, keys, weights, total, out = saved
-    inner = (out.astype(jnp.float32) * gradient.astype(jnp.float32)).sum(-1, keepdims=True) / total
-    gradient = (gradient / (total * _share(keys, rate))).astype(value.dtype)
-    slope = _drop(scores_of(gradient, value), keys, rate) - inner
-    slope = apart((weights * slope).astype(value.dtype))  # of the scores
-    value_slope = jnp.einsum("bhqk,bhqs->bhks", _drop(weights, keys, rate), gradient)
+    query, key, value, real, keys, out, logsum = saved
+    dtype, share = value.dtype, _share(keys, rate)
+    query, logsum = apart((query, logsum))
+    inner = (out.astype(jnp.float32) * gradient.astype(jnp.float32)).sum(-1, keepdims=True)
+    weights = apart(jnp.exp(scores_of(query, key) + _bias(real) - logsum).astype(dtype))
+    slope = _drop(scores_of(gradient, value) / share, keys, rate) - inner
+    slope = apart((weights * slope).astype(dtype))  # of the scores
+    dropped = _drop(weights, keys, rate)
+    value_slope = jnp.einsum("bhqk,bhqs->bhks", dropped, gradient) / jnp.asarray(share, dtype)
     query_slope = jnp.einsum("bhqk,bhks->bhqs", slope, key)
     key_slope = jnp.einsum("bhqk,bhqs->bhks", slope, query)
     return query_slope, key_slope, value_slope, None, None

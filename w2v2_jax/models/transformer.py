@@ -16,21 +16,13 @@ from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.layers import Dense, LayerNorm, Named, gelu, residual, rows
 from w2v2_jax.models.position import PositionalConvolution
 from w2v2_jax.models.stacking import unstack
-from w2v2_jax.models.tight_attention import SAVED, WEIGHTS
+from w2v2_jax.models.tight_attention import SAVED
 
 policies = jax.checkpoint_policies
-
-
-def _dots_and(*names: str):
-    """Keeps what is multiplied with weights, and what bears one of the names."""
-    return policies.save_from_both_policies(
-        policies.dots_with_no_batch_dims_saveable, policies.save_only_these_names(*names)
-    )
-
-
 REMAT_POLICIES = {
-    "weights": _dots_and(SAVED, WEIGHTS),
-    "dots": _dots_and(SAVED),
+    "dots": policies.save_from_both_policies(
+        policies.dots_with_no_batch_dims_saveable, policies.save_only_these_names(SAVED)
+    ),
     "full": policies.nothing_saveable,
 }
 
