@@ -98,7 +98,10 @@ def flash(x, kernel, bias, out_kernel, real, keys, rate: float):
 def choose(name: str):
     """The formulation of a name; "auto" is the fastest measured where it will run."""
     if name == "auto":
-        name = {"cpu": "split", "tpu": "tight"}.get(platform(), "fused")
+        # Heads over several devices: three projections would exchange three gradients of x.
+        apart = jax.sharding.get_abstract_mesh().shape.get("tensor", 1) > 1
+        cpu = "fused" if apart else "split"
+        name = {"cpu": cpu, "tpu": "tight"}.get(platform(), "fused")
     return {"fused": fused, "split": split, "tight": tight, "flash": flash}[name]
 
 
