@@ -12,9 +12,9 @@ from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.contraction import contract
 from w2v2_jax.models.layers import named, residual, rows
+from w2v2_jax.models.tight_attention import EXCLUDED
 from w2v2_jax.models.tight_attention import tight as weighted_sum
 
-EXCLUDED = -1e30  # instead of -inf: a row without real frames stays finite
 bert_init = nn.initializers.normal(0.02)  # fairseq init_bert_params
 zeros = nn.initializers.zeros
 

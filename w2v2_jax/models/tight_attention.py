@@ -16,7 +16,9 @@ from jax.ad_checkpoint import checkpoint_name
 
 from w2v2_jax.models import noise
 
-HIDDEN = -1e30  # the score of a frame that is not real
+EXCLUDED = (
+    -1e30
+)  # the score of a frame that is not real; finite, so that a row without any stays so
 SAVED = "attention"  # what a remat policy may keep so that nothing of `tight` runs again
 apart = jax.lax.optimization_barrier  # keeps the compiler from fusing or sharing across it
 
@@ -34,7 +36,7 @@ def tight(query, key, value, real, keys, rate: float):
 
 
 def _bias(real: jax.Array) -> jax.Array:
-    return jnp.where(real, 0.0, HIDDEN)[:, None, None, :]
+    return jnp.where(real, 0.0, EXCLUDED)[:, None, None, :]
 
 
 def _drop(x, keys, rate: float):
