@@ -79,6 +79,8 @@ def check(arguments) -> None:
         raise InputError(f"--accumulate {arguments.accumulate} must divide --rows {arguments.rows}")
     if arguments.peer and (arguments.what == "data" or arguments.config):
         raise InputError("--peer goes with --what train or infer, and without --config")
+    if arguments.peer == "torchaudio" and arguments.what != "infer":
+        raise InputError("--peer torchaudio is for --what infer: torchaudio trains no such network")
 
 
 def main(argv: list[str] | None = None) -> None:
