@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
-from w2v2_jax.models.contraction import add_bias, contract
+from w2v2_jax.models.contraction import contract
 
 PIECES = 8
 
@@ -107,5 +107,7 @@ def group_norm(centred, covariance, kernel, scale, bias, *, epsilon: float) -> j
     """
     variance = jnp.einsum("jo,jkb,ko->bo", kernel, covariance, kernel, precision="highest")
     gain = scale[None] * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + epsilon)  # [B, O]
-    gain = gain.repeat(PIECES, 0)[:, None].astype(centred.dtype)
-    return add_bias(convolve(centred, kernel) * gain, bias[None, None])
+    # float32, so that one pass over the gradient gives that of gain and bias, neither rounded.
+    gain = gain.repeat(PIECES, 0)[:, None]  # [N, 1, O]
+    out = convolve(centred, kernel).astype(jnp.float32)
+    return (out * gain + bias[None, None]).astype(centred.dtype)
