@@ -84,7 +84,10 @@ def accumulated(params, batch: Batch, keys, step, *, objective, accumulate, shar
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), first)
 
     def add(total, part):
-        return merge(total, gradient(params, *jax.tree.map(layers.rows, part))), None
+        # What a loop's body takes from a stack has lost its sharding: with tensor the partitioner
+        # would split activations by it and exchange them in every layer.
+        part = jax.tree.map(layers.rows, part)
+        return merge(total, gradient(params, *part)), None
 
     total, _ = jax.lax.scan(add, zeros, parts)
     return total
