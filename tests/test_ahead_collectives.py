@@ -9,7 +9,7 @@ from w2v2_jax import experiment, partition
 from w2v2_jax.ahead import collectives, hlo, report, step
 from w2v2_jax.ahead.collectives import Collective
 from w2v2_jax.ahead.groups import device_groups
-from w2v2_jax.models import attention, feature_extractor, position, wav2vec2
+from w2v2_jax.models import attention, contraction, feature_extractor, position, wav2vec2
 from w2v2_jax.objectives import contrastive
 
 MESH = {"data": 2, "fsdp": 2, "tensor": 2}
@@ -125,16 +125,16 @@ MESHES = {
 }  # fmt: skip
 
 
-def moved(network: str, mesh: str):
+def moved(network: str, mesh: dict[str, int], accumulate: int = 1):
     """(outcome, collectives) of the compiled step of a network on a mesh of 8 devices."""
     raw = dict(
         model=NETWORKS[network],
         objective=dict(name="contrastive", diversity_group_rows=2, num_negatives=5),
         schedule=dict(name="constant", peak=1e-3),
-        data=dict(train="none", mode="crop", bucket_seconds=(0.2,), batch_seconds=3.2,
-                  row_multiple=16),
-        train=dict(steps=10),
-        mesh=MESHES[mesh],
+        data=dict(train="none", mode="crop", bucket_seconds=(0.2,),
+                  batch_seconds=3.2 * accumulate, row_multiple=16 * accumulate),
+        train=dict(steps=10, accumulate=accumulate),
+        mesh=mesh,
     )  # fmt: skip
     built = experiment.build(experiment.read(raw), devices=jax.devices()[:8])
     outcome = step.compile_step(built, None)
@@ -145,37 +145,55 @@ def moved(network: str, mesh: str):
     return outcome, found
 
 
-def check_no_surprise(outcome, found, mesh):
+def check_no_surprise(outcome, found):
     """Gradients are summed once; what else moves is parameters (fsdp) or a block's output."""
-    built = outcome.built
     expected = report.gradient_bytes(outcome)
     assert collectives.reduced(found, ("data", "fsdp")) == pytest.approx(expected, rel=0.05), (
         collectives.table(found)
     )
-    other = [c for c in found if c.kind not in ("all-reduce", "reduce-scatter")]
+    check_no_activation_moves_without_need(outcome, found)
+
+
+def check_no_activation_moves_without_need(outcome, found):
+    built, accumulate = outcome.built, outcome.shape.accumulate
+    fsdp, tensor = (built.mesh.shape[axis] > 1 for axis in ("fsdp", "tensor"))
+    sums = [c for c in found if c.kind in ("all-reduce", "reduce-scatter")]
+    other = [c for c in found if c not in sums]
     weights = 4 * report.parameter_count(outcome)
-    rows = outcome.shape.rows // partition.rows_axis(built.mesh)
+    rows = outcome.shape.rows // partition.rows_axis(built.mesh)  # of all microbatches
     frames = math.ceil(outcome.shape.samples / built.model.stride)
     latents = 4 * rows * frames * built.model.conv_dim
     outputs = 4 * rows * frames * built.model.d_model
-    limit = {"data": 0, "fsdp": 2.2 * weights, "tensor": latents}[mesh]
+    limit = fsdp * 2.2 * weights * accumulate + tensor * latents
     assert sum(c.total for c in other) <= limit, collectives.table(other)
-    inside = sum(c.total for c in found if c.axes == ("tensor",)) - sum(c.total for c in other)
-    assert inside <= (4 * built.model.num_layers * outputs if mesh == "tensor" else 0) * 1.05
+    inside = sum(c.total for c in sums if c.axes == ("tensor",))
+    assert inside <= tensor * 4 * built.model.num_layers * outputs * 1.05
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mesh", MESHES)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_only_gradients_weights_and_block_outputs_move(network, mesh):
-    check_no_surprise(*moved(network, mesh), mesh)
+    check_no_surprise(*moved(network, MESHES[mesh]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", [*MESHES.values(), dict(data=2, fsdp=2, tensor=2)], ids=str)
+def test_microbatches_are_added_up_before_their_gradients_cross_the_data_axis(mesh):
+    outcome, found = moved("base", mesh, accumulate=4)
+    assert outcome.shape.accumulate == 4
+    once = report.gradient_bytes(outcome, ("fsdp", "tensor")) if mesh["data"] > 1 else 0
+    assert collectives.reduced(found, ("data",)) == pytest.approx(once, rel=0.05)
+    each = 4 * report.gradient_bytes(outcome) if "fsdp" in mesh else 0
+    assert collectives.reduced(found, ("fsdp",)) == pytest.approx(each, rel=0.05)
+    check_no_activation_moves_without_need(outcome, found)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mesh", MESHES)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_the_formulations_for_tpu_move_no_more(network, mesh, monkeypatch):
-    for module in (attention, contrastive, feature_extractor, position, wav2vec2):
+    for module in (attention, contraction, contrastive, feature_extractor, position, wav2vec2):
         monkeypatch.setattr(module, "platform", lambda: "tpu")
     monkeypatch.setitem(NETWORKS[network], "position_formulation", "paired")
-    check_no_surprise(*moved(network, mesh), mesh)
+    check_no_surprise(*moved(network, MESHES[mesh]))

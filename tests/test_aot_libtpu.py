@@ -79,3 +79,11 @@ def test_the_published_networks_sum_their_gradients_once(recipe, rows, mesh, com
     options += ("--config.data.batch_seconds=1.0",)  # one microbatch
     _, found, _ = compiled(recipe, "v5p:2x2x2", *options)
     assert found["gradient_bytes_reduced"] == pytest.approx(found["gradient_bytes"], rel=0.05)
+
+
+def test_microbatches_are_added_up_before_their_gradients_cross_the_data_axis(compiled):
+    options = ("--rows", "4", "--config.data.row_multiple=1", *SCAN, "--config.model.num_layers=2")
+    options += ("--config.data.batch_seconds=2560.0",)  # 128 rows of 20 s on 8 chips
+    _, found, _ = compiled("pretrain_large.py:lv60k_2021", "v5p:2x2x2", *options)
+    assert found["accumulate"] == 4
+    assert found["gradient_bytes_reduced"] == pytest.approx(found["gradient_bytes"], rel=0.05)

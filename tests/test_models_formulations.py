@@ -8,10 +8,19 @@ import numpy as np
 import pytest
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.models import attention, contraction, feature_extractor, transformer
+from w2v2_jax.models import (
+    attention,
+    contraction,
+    feature_extractor,
+    noise,
+    position,
+    transformer,
+    wav2vec2,
+)
 from w2v2_jax.models.config import model_config
 from w2v2_jax.models.contraction import contract
 from w2v2_jax.models.stacking import join_layers, split_layers, unstack
+from w2v2_jax.objectives import contrastive
 from w2v2_jax.objectives.ctc import CTC
 
 SPECS = ("btd,dchs->cbhts", "bhqs,bhks->bhqk", "bhqk,bhks->bhqs", "gns,gso->gno", "abi,io->abo")
@@ -49,6 +58,55 @@ def test_a_float32_weight_of_a_bfloat16_contraction_gets_a_gradient_that_was_not
     gradient = value_and_gradients(weight, b)[1][0]
     assert gradient.dtype == jnp.float32
     assert (gradient != gradient.astype(jnp.bfloat16).astype(jnp.float32)).any()
+
+
+@pytest.mark.parametrize(
+    ("stride", "pad", "groups"), [(1, (0, 0), 1), (2, (0, 0), 1), (3, (2, 1), 1), (1, (3, 2), 2)]
+)
+def test_a_convolution_with_a_float32_kernel_is_the_float32_one_rounded(stride, pad, groups):
+    random = np.random.default_rng(0)
+    x = jnp.asarray(random.normal(size=(3, 29, 4)), jnp.float32)
+    kernel = jnp.asarray(random.normal(size=(5, 4 // groups, 6)), jnp.float32)
+    options = dict(stride=stride, pad=pad, groups=groups)
+    convolve = lambda x, kernel: contraction.convolve(x, kernel, **options)  # noqa: E731
+    narrow = lambda x, kernel: convolve(x.astype(jnp.bfloat16), kernel)  # noqa: E731
+    (_, out), gradients = value_and_gradients(narrow, x, kernel)
+    (_, expected), theirs = value_and_gradients(convolve, x, kernel)
+    for got, want in zip((out, *gradients), (expected, *theirs), strict=True):
+        np.testing.assert_allclose(got, want, atol=0.02 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("where", ["cpu", "tpu"])
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_no_parameters_gradient_of_a_bfloat16_network_was_rounded(
+    norm, where, quiet, random_params, make_batch, monkeypatch
+):
+    for module in (attention, contraction, contrastive, feature_extractor, position, wav2vec2):
+        monkeypatch.setattr(module, "platform", lambda: where)
+    config = dataclasses.replace(
+        quiet, dtype="bfloat16", extractor_norm=norm, conv_bias=norm == "layer"
+    )
+    objective = contrastive.Contrastive(config, diversity_group_rows=1, num_negatives=10)
+    batch = make_batch(rows=2, labels=False)
+    keys = noise.row_keys(jax.random.key(0), jnp.arange(2))
+    loss = lambda params: objective.loss(params, batch, keys, 0).loss  # noqa: E731
+    gradients = jax.jit(jax.grad(loss))(random_params(objective))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
+        assert leaf.dtype == jnp.float32
+        rounded = leaf == leaf.astype(jnp.bfloat16).astype(jnp.float32)
+        assert not rounded.all(), jax.tree_util.keystr(path)
+
+
+def test_a_remat_policy_that_keeps_matmuls_keeps_contractions():
+    a, b = operands("abi,io->abo")
+    a = a.astype(jnp.bfloat16)
+    layer = jax.checkpoint(
+        lambda a, b: jnp.sin(contract("abi,io->abo", a, b)),
+        policy=transformer.REMAT_POLICIES["dots"],
+    )
+    loss = lambda a, b: layer(a, b).astype(jnp.float32).sum()  # noqa: E731
+    text = jax.jit(jax.grad(loss, (0, 1))).lower(a, b).as_text()
+    assert sum("dot_general" in line for line in text.splitlines()) == 3  # forward, two gradients
 
 
 def test_bfloat16_products_have_bfloat16_operands_and_float32_sums_on_cpu():

@@ -102,8 +102,9 @@ def test_eight_devices_equal_one(mesh, task, single):
 
 
 @slow
-def test_microbatches_on_two_shards_equal_one_of_eight(task, single):
-    assert_same_run(single, run(*task, mesh=(2, 1, 1), accumulate=2))
+@pytest.mark.parametrize("mesh", [(2, 1, 1), (4, 1, 1), (2, 2, 1), (2, 1, 2), (1, 2, 2)])
+def test_microbatches_on_shards_equal_one_of_eight(mesh, task, single):
+    assert_same_run(single, run(*task, mesh=mesh, accumulate=2))
 
 
 def test_draws_depend_on_the_step(task, single):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import PartitionSpec
 
 from w2v2_jax.batch import Batch
 from w2v2_jax.metrics import Mean, Sums, global_norm, merge
-from w2v2_jax.models import noise
+from w2v2_jax.models import layers, noise
 from w2v2_jax.objectives.base import Objective
 
 
@@ -45,7 +47,30 @@ def microbatches(tree, accumulate: int, shards: int):
 
 
 def summed_gradients(params, batch: Batch, keys, step, *, objective, accumulate, shards):
-    """Gradients of the summed loss and the sums, added over the microbatches."""
+    """Gradients of the summed loss and the sums, added over the microbatches.
+
+    Devices along data add up their own microbatches first and exchange the total, once an update.
+    Along fsdp, where no device has room for a whole gradient, each microbatch's is exchanged.
+    """
+    data = jax.sharding.get_abstract_mesh().shape.get("data", 1)
+    local = functools.partial(accumulated, objective=objective, accumulate=accumulate)
+    if accumulate == 1 or data == 1:
+        return local(params, batch, keys, step, shards=shards)
+
+    def of_device(*arguments):
+        return jax.lax.psum(local(*arguments, shards=shards // data), "data")
+
+    whole, rows = PartitionSpec(), PartitionSpec("data")
+    # Unchecked: parameters count as each device's own, so that no gradient is summed inside.
+    exchanged = jax.shard_map(
+        of_device, in_specs=(whole, rows, rows, whole), out_specs=whole,
+        axis_names={"data"}, check_vma=False,
+    )  # fmt: skip
+    return exchanged(params, batch, keys, step)
+
+
+def accumulated(params, batch: Batch, keys, step, *, objective, accumulate, shards):
+    """`summed_gradients` of these rows, spread over `shards`."""
 
     def loss(params, batch, keys):
         sums = objective.loss(params, batch, keys, step)
@@ -57,9 +82,14 @@ def summed_gradients(params, batch: Batch, keys, step, *, objective, accumulate,
     parts = microbatches((batch, keys), accumulate, shards)
     first = jax.eval_shape(gradient, params, *jax.tree.map(lambda x: x[0], parts))
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), first)
-    total, _ = jax.lax.scan(
-        lambda total, part: (merge(total, gradient(params, *part)), None), zeros, parts
-    )
+
+    def add(total, part):
+        # What a loop's body takes from a stack has lost its sharding: with tensor the partitioner
+        # would split activations by it and exchange them in every layer.
+        part = jax.tree.map(layers.rows, part)
+        return merge(total, gradient(params, *part)), None
+
+    total, _ = jax.lax.scan(add, zeros, parts)
     return total
 
 

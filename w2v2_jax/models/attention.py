@@ -10,7 +10,7 @@ from flax import linen as nn
 from w2v2_jax.models import noise
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.contraction import contract
+from w2v2_jax.models.contraction import add_bias, contract
 from w2v2_jax.models.layers import named, residual, rows
 from w2v2_jax.models.tight_attention import EXCLUDED
 from w2v2_jax.models.tight_attention import tight as weighted_sum
@@ -22,7 +22,7 @@ zeros = nn.initializers.zeros
 def _fused_projections(x, kernel, bias):
     """Scaled queries, keys and values [B, H, T, s] of one matmul."""
     qkv = rows(contract("btd,dchs->cbhts", x, kernel), axis=1)
-    qkv = qkv + bias[:, None, :, None, :].astype(x.dtype)
+    qkv = add_bias(qkv, bias[:, None, :, None, :])
     return qkv * jnp.array([kernel.shape[-1] ** -0.5, 1, 1], x.dtype).reshape(3, 1, 1, 1, 1)
 
 
@@ -50,7 +50,7 @@ def _projections(x, kernel, bias):
     def project(kernel, bias):
         # Plain matrices: XLA:CPU otherwise multiplies in an order that is half as fast.
         out = rows(contract("btd,dn->btn", x, kernel.reshape(dim, -1)))
-        out = out + bias.reshape(1, 1, -1).astype(x.dtype)
+        out = add_bias(out, bias.reshape(1, 1, -1))
         return rearrange(out, "b t (h s) -> b h t s", h=heads)
 
     return tuple(project(kernel[:, i], bias[i]) for i in range(3))
@@ -131,4 +131,4 @@ class SelfAttention(nn.Module):
         attend = choose(config.attention_formulation)
         rate = config.attention_dropout
         out = residual(attend(x.astype(dtype), kernel, bias, out_kernel, real, keys, rate))
-        return out + out_bias[None, None].astype(dtype)
+        return add_bias(out, out_bias[None, None])

@@ -1,4 +1,5 @@
-"""Matrix products of a bfloat16 network: bfloat16 operands forward and backward, float32 sums."""
+"""Products and convolutions of a bfloat16 network: bfloat16 operands forward and backward, float32
+sums, and the gradients of float32 parameters never rounded: not before devices add them up."""
 
 from __future__ import annotations
 
@@ -15,12 +16,11 @@ def contract(spec: str, a: jax.Array, b: jax.Array, out: str | None = None) -> j
 
     spec: every index of an operand is in the result or in the other operand. b may be a float32
     parameter: it is cast, and its gradient is float32 without having been rounded. JAX's own
-    gradient of a product with a float32 result multiplies in float32, at half the speed or less.
+    gradient is that of the cast operand, bfloat16 where it is summed over devices, and of a
+    product with a float32 result it multiplies in float32, at half the speed or less.
     """
     if a.dtype == jnp.float32:
         return jnp.einsum(spec, a, b)
-    if platform() == "tpu":  # its matrix unit rounds float32 operands itself, at no cost
-        return jnp.einsum(spec, a, b.astype(a.dtype), preferred_element_type=out)
     return _contract(spec, out or a.dtype.name, a, b)
 
 
@@ -50,3 +50,72 @@ def _backward(spec, out, saved, gradient):
 
 
 _contract.defvjp(_forward, _backward)
+
+
+def convolve(
+    x: jax.Array, kernel: jax.Array, *, stride: int = 1, pad: tuple[int, int] = (0, 0),
+    groups: int = 1,
+) -> jax.Array:  # fmt: skip
+    """XLA's convolution of x [B, L, I] with kernel [k, I / groups, O] -> [B, T, O] in x's dtype.
+
+    The kernel may be a float32 parameter, as b of `contract`. On GPU its gradient has been rounded
+    once: cuDNN's bfloat16 convolutions have bfloat16 results.
+    """
+    if kernel.dtype == x.dtype:
+        return _convolution(x, kernel, stride, pad, groups)
+    return _convolve(x, kernel, stride, pad, groups)
+
+
+def _convolution(x, kernel, stride, pad, groups):
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride,), (pad,), dimension_numbers=("NWC", "WIO", "NWC"),
+        feature_group_count=groups,
+    )  # fmt: skip
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _convolve(x, kernel, stride, pad, groups):
+    return _convolution(x, kernel.astype(x.dtype), stride, pad, groups)
+
+
+def _convolve_forward(x, kernel, stride, pad, groups):
+    return _convolve(x, kernel, stride, pad, groups), (x, kernel)
+
+
+def _convolve_backward(stride, pad, groups, saved, gradient):
+    x, kernel = saved
+    narrow = kernel.astype(x.dtype)
+    (for_x,) = jax.vjp(lambda x: _convolution(x, narrow, stride, pad, groups), x)[1](gradient)
+    # sum over rows and frames of x[b, t * stride + k - left, i] * gradient[b, t, o]
+    end = (gradient.shape[1] - 1) * stride + kernel.shape[0] - x.shape[1] - pad[0]
+    for_kernel = jax.lax.conv_general_dilated(
+        x, gradient, (1,), ((pad[0], end),), rhs_dilation=(stride,),
+        dimension_numbers=("CWN", "IWO", "WNC"), batch_group_count=groups,
+        preferred_element_type=None if platform() in ("gpu", "cuda") else kernel.dtype,
+    )  # fmt: skip
+    return for_x, for_kernel.astype(kernel.dtype)
+
+
+_convolve.defvjp(_convolve_forward, _convolve_backward)
+
+
+@jax.custom_vjp
+def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+    """x + bias in x's dtype; bias has x's rank, its axes of size 1 are x's repeated ones.
+
+    The gradient of the bias is summed in float32 and leaves as its own dtype.
+    """
+    return x + bias.astype(x.dtype)
+
+
+def _add_forward(x, bias):
+    return add_bias(x, bias), bias
+
+
+def _add_backward(bias, gradient):
+    repeated = tuple(axis for axis, size in enumerate(bias.shape) if size == 1)
+    total = gradient.astype(jnp.float32).sum(repeated, keepdims=True)
+    return gradient, total.astype(bias.dtype)
+
+
+add_bias.defvjp(_add_forward, _add_backward)

@@ -15,7 +15,7 @@ from flax import linen as nn
 from w2v2_jax.models import pieces
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.contraction import contract
+from w2v2_jax.models.contraction import add_bias, contract, convolve
 from w2v2_jax.models.layers import (
     EPSILON,
     LayerNorm,
@@ -80,9 +80,7 @@ def strided_matmul(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 def strided_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """The same convolution through XLA's convolution, channels last."""
-    return jax.lax.conv_general_dilated(
-        x, kernel, (stride,), "VALID", dimension_numbers=("NWC", "WIO", "NWC")
-    )
+    return convolve(x, kernel, stride=stride)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -115,7 +113,11 @@ def _input_gradient(gradient, kernel, stride: int, length: int):
 def _kernel_gradient(x, gradient, width: int, stride: int):
     """Matmuls on views of x, row by row: rows and frames contracted at once run at half speed."""
     frames = gradient.shape[1]
-    product = lambda view: jnp.einsum("btk,bto->bko", view, gradient).sum(0)  # noqa: E731
+
+    def product(view):
+        rows = jnp.einsum("btk,bto->bko", view, gradient, preferred_element_type=jnp.float32)
+        return rows.sum(0)
+
     parts = []
     for first in range(0, width, stride):
         if first + stride <= width:
@@ -133,7 +135,7 @@ def _phased_backward(stride, saved, gradient):
     x, kernel = saved
     return (
         _input_gradient(gradient, kernel, stride, x.shape[1]),
-        _kernel_gradient(x, gradient, kernel.shape[0], stride),
+        _kernel_gradient(x, gradient, kernel.shape[0], stride).astype(kernel.dtype),
     )
 
 
@@ -155,7 +157,7 @@ def folded_group_norm(patches, kernel, scale, bias, real, dtype):
     gain = scale[None] * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + EPSILON)  # [B, O]
     normalised = kernel[None] * gain[:, None, :]  # [B, k, O]
     out = contract("btk,bko->bto", centred.astype(dtype), normalised)
-    return out + bias[None, None].astype(dtype)
+    return add_bias(out, bias[None, None])
 
 
 class ConvLayer(nn.Module):
@@ -192,16 +194,14 @@ class ConvLayer(nn.Module):
             patches = _patches(x.astype(jnp.float32), width, stride, real.shape[1])
             return gelu(folded_group_norm(patches, kernel[:, 0], scale, shift, real, dtype))
         if self.index == 0 and self.cut is not None:
-            x = pieces.convolve(
-                pieces.taps(x.astype(dtype), width, stride), kernel[:, 0].astype(dtype)
-            )
+            x = pieces.convolve(pieces.taps(x.astype(dtype), width, stride), kernel[:, 0])
         elif self.index == 0:
             patches = _patches(x.astype(dtype), width, stride, real.shape[1])
             x = contract("btk,ko->bto", patches, kernel[:, 0])
         else:
-            convolve = choose(config.conv_formulation, dtype)
-            x = convolve(x.astype(dtype), kernel.astype(dtype), stride)
-        x = x if bias is None else x + bias[None, None].astype(dtype)
+            formulation = choose(config.conv_formulation, dtype)
+            x = formulation(x.astype(dtype), kernel, stride)
+        x = x if bias is None else add_bias(x, bias[None, None])
         if config.extractor_norm == "layer":
             x = LayerNorm(config.dtype, name="norm")(x)
         return gelu(x)

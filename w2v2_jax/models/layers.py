@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.sharding import PartitionSpec
 
-from w2v2_jax.models.contraction import contract
+from w2v2_jax.models.contraction import add_bias, contract
 
 EPSILON = 1e-5  # torch's default, everywhere (trap T20)
 SQRT_HALF = 0.7071067811865476
@@ -57,15 +57,26 @@ EVERY = (*ROWS, "tensor")
 ANY = PartitionSpec.UNCONSTRAINED
 
 
+def _free(axes: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the mesh's axes that are left to the partitioner: inside a shard_map over data
+    (`train_step.summed_gradients`) an array is a device's own along data."""
+    manual = jax.sharding.get_abstract_mesh().manual_axes
+    return tuple(axis for axis in axes if axis not in manual)
+
+
 def _splits(size: int, axes: tuple[str, ...]) -> bool:
-    """Whether a mesh of several devices is set whose `axes` divide `size`."""
+    """Whether a mesh is set that leaves several devices to the partitioner, and `axes` of them
+    divide `size`."""
     mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or not set(axes) <= set(mesh.axis_names) or mesh.size == 1:
+    if mesh.empty or not set(axes) <= set(mesh.axis_names):
+        return False
+    if math.prod(mesh.shape[name] for name in _free(mesh.axis_names)) == 1:
         return False
     return size % math.prod(mesh.shape[name] for name in axes) == 0
 
 
 def _constrain(x: jax.Array, axis: int, axes: tuple[str, ...], others) -> jax.Array:
+    axes = _free(axes)
     if not _splits(x.shape[axis], axes):
         return x
     spec = [others] * x.ndim
@@ -102,15 +113,19 @@ def by_rows(function: Callable, x: jax.Array, weights: jax.Array) -> jax.Array:
     For what the partitioner cannot split by rows: it would gather the whole batch for a grouped
     convolution. Without a mesh, the function itself.
     """
-    if not _splits(x.shape[0], ROWS):
+    axes = _free(ROWS)
+    if not _splits(x.shape[0], axes):
         return function(x, weights)
-    split = PartitionSpec(ROWS)
+    split = PartitionSpec(axes)
 
     def local(x, weights):
         # Here, and not where the two meet: the gradient is summed over devices at this shape.
-        return function(x, jax.lax.pcast(weights, ROWS, to="varying"))
+        return function(x, jax.lax.pcast(weights, axes, to="varying"))
 
-    return jax.shard_map(local, in_specs=(split, PartitionSpec()), out_specs=split)(x, weights)
+    local = jax.shard_map(
+        local, in_specs=(split, PartitionSpec()), out_specs=split, axis_names={*_free(EVERY)}
+    )
+    return local(x, weights)
 
 
 @jax.custom_vjp
@@ -204,4 +219,4 @@ class Dense(nn.Module):
         dtype = jnp.dtype(self.dtype)
         rows = "abcd"[: x.ndim - 1]
         out = contract(f"{rows}i,io->{rows}o", x.astype(dtype), kernel)
-        return out + channels(bias, x).astype(dtype)
+        return add_bias(out, channels(bias, x))

@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
+from w2v2_jax.models.contraction import contract
+
 PIECES = 8
 
 
@@ -71,7 +73,7 @@ def taps(x: jax.Array, width: int, stride: int) -> jax.Array:
 
 def convolve(patches: jax.Array, kernel: jax.Array) -> jax.Array:
     """patches [T', k, N], kernel [k, O] -> [N, T', O]."""
-    return jnp.einsum("tkn,ko->nto", patches, kernel)
+    return contract("tkn,ko->nto", patches, kernel)
 
 
 def owned(real: jax.Array, where: Cut, length: int) -> jax.Array:
@@ -105,6 +107,7 @@ def group_norm(centred, covariance, kernel, scale, bias, *, epsilon: float) -> j
     """
     variance = jnp.einsum("jo,jkb,ko->bo", kernel, covariance, kernel, precision="highest")
     gain = scale[None] * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + epsilon)  # [B, O]
-    gain = gain.repeat(PIECES, 0)[:, None].astype(centred.dtype)
-    out = convolve(centred, kernel.astype(centred.dtype))
-    return out * gain + bias[None, None].astype(centred.dtype)
+    # float32, so that one pass over the gradient gives that of gain and bias, neither rounded.
+    gain = gain.repeat(PIECES, 0)[:, None]  # [N, 1, O]
+    out = convolve(centred, kernel).astype(jnp.float32)
+    return (out * gain + bias[None, None]).astype(centred.dtype)

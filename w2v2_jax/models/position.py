@@ -12,7 +12,7 @@ from flax import linen as nn
 
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.contraction import contract
+from w2v2_jax.models.contraction import add_bias, contract, convolve
 from w2v2_jax.models.layers import by_rows, gelu, named
 
 TOEPLITZ_BLOCK = 4  # output frames a block; measured best on CPU for kernel 128, 48 channels
@@ -20,10 +20,7 @@ TOEPLITZ_BLOCK = 4  # output frames a block; measured best on CPU for kernel 128
 
 def _grouped(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:
     width = kernel.shape[0]
-    return jax.lax.conv_general_dilated(
-        x, kernel, (1,), ((width // 2, width - 1 - width // 2),),
-        dimension_numbers=("NWC", "WIO", "NWC"), feature_group_count=groups,
-    )  # fmt: skip
+    return convolve(x, kernel, pad=(width // 2, width - 1 - width // 2), groups=groups)
 
 
 def _paired(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:
@@ -50,14 +47,11 @@ def split(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
     """One ungrouped convolution a group."""
     width = kernel.shape[0]
     parts = [
-        jax.lax.conv_general_dilated(
-            inputs, weights, (1,), ((width // 2, width - 1 - width // 2),),
-            dimension_numbers=("NWC", "WIO", "NWC"),
-        )
+        convolve(inputs, weights, pad=(width // 2, width - 1 - width // 2))
         for inputs, weights in zip(
             jnp.split(x, groups, -1), jnp.split(kernel, groups, -1), strict=True
         )
-    ]  # fmt: skip
+    ]
     return jnp.concatenate(parts, -1)
 
 
@@ -133,6 +127,6 @@ class PositionalConvolution(nn.Module):
         bias = self.param("bias", named(nn.initializers.zeros, ("position_out",)), (dim,))
         kernel = direction * (magnitude[:, None, None] / norm)
         dtype = jnp.dtype(config.dtype)
-        convolve = choose(config.position_formulation)
-        out = convolve(x.astype(dtype), kernel.astype(dtype), config.position_groups)
-        return gelu(out + bias[None, None].astype(dtype))
+        formulation = choose(config.position_formulation)
+        out = formulation(x.astype(dtype), kernel, config.position_groups)
+        return gelu(add_bias(out, bias[None, None]))

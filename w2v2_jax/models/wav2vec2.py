@@ -64,7 +64,8 @@ class Encoder(nn.Module):
         x = noise.dropout(x, config.input_dropout, noise.fold(keys, noise.INPUT))
         embedding = self.param("mask_embedding", named(unit_uniform, ("embed",)), (config.d_model,))
         if mask is not None:
-            x = jnp.where(mask[..., None], embedding.astype(x.dtype), x)
+            # float32, so that the embedding's gradient is summed and leaves as it.
+            x = jnp.where(mask[..., None], embedding, x.astype(jnp.float32)).astype(x.dtype)
         if channel_mask is not None:
             x = jnp.where(channel_mask[:, None, :], jnp.zeros((), x.dtype), x)
         context, states = Transformer(config, name="transformer")(
