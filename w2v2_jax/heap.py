@@ -31,6 +31,9 @@ def wanted(environ: Mapping[str, str] = os.environ) -> bool:
     return chosen == "cpu" or (not chosen and not installed)
 
 
+_kept = False
+
+
 def keep(environ: Mapping[str, str] = os.environ) -> bool:
     """Keeps freed memory for the next request, in huge pages; whether it did.
 
@@ -38,6 +41,7 @@ def keep(environ: Mapping[str, str] = os.environ) -> bool:
     one can hold large blocks. What the process once needed stays its own until it ends.
     W2V2_KEEP_MEMORY=0 leaves the heap as it is.
     """
+    global _kept
     if not wanted(environ):
         return False
     libc = ctypes.CDLL(None)
@@ -54,4 +58,12 @@ def keep(environ: Mapping[str, str] = os.environ) -> bool:
         first = -(-start // HUGE_PAGE) * HUGE_PAGE
         libc.madvise(first, (start + size - first) // HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE)
         libc.free(start)
-    return all(done)
+    _kept = all(done)
+    return _kept
+
+
+def trim() -> None:
+    """Gives the kernel what is free now, where `keep` keeps it: after set-up, or other programs
+    than those of the next updates. The next request is then cleared anew, once."""
+    if _kept:
+        ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))

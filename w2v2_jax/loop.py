@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from w2v2_jax import checkpoint, hosts, partition, recovery
+from w2v2_jax import checkpoint, heap, hosts, partition, recovery
 from w2v2_jax.batch import Batch
 from w2v2_jax.checkpoint import Description
 from w2v2_jax.data.feed import Feed
@@ -164,6 +164,7 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
         damages = [feed.damage for feed in feeds if feed.damage is not None]
         watch = Watch(job.monitor, job.ledger, logbook, damages)
         before, since = None, Window()
+        heap.trim()  # what loading and restoring took
         for step, (local, waited) in enumerate(_timed(batches), first + 1):
             if step in job.ledger.left_out:
                 local = local._replace(weights=np.zeros_like(local.weights))
@@ -200,6 +201,7 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
                 if logbook is not None:
                     logbook.write(step, "valid", results)
                 rank = _rank(results, config)
+                heap.trim()  # other shapes than the next updates'
                 since = Window()
             if saves:
                 checkpoint.save(job.checkpoints, state, job.description, rank)

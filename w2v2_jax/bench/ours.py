@@ -86,6 +86,7 @@ def train(folder: Path):
     del params
     run = step.stepper(compiled, state, batch)
     del state
+    heap.trim()
     return {"compile_seconds": seconds}, run
 
 

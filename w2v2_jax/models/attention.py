@@ -43,17 +43,26 @@ def tight(x, kernel, bias, out_kernel, real, keys, rate: float):
     return contract("bhts,hsd->btd", context, out_kernel)
 
 
+def _apart() -> bool:
+    """Whether heads lie on several devices."""
+    return jax.sharding.get_abstract_mesh().shape.get("tensor", 1) > 1
+
+
 def _projections(x, kernel, bias):
-    """Queries, keys and values [B, H, T, s], each by a matmul of its own."""
+    """Queries, keys and values [B, H, T, s] of one matmul of plain matrices: XLA:CPU multiplies
+    others in an order that is half as fast. Heads on several devices take a matmul each of the
+    three, since an axis that joins three and heads cannot be split by heads."""
     dim, _, heads, _ = kernel.shape
 
     def project(kernel, bias):
-        # Plain matrices: XLA:CPU otherwise multiplies in an order that is half as fast.
         out = rows(contract("btd,dn->btn", x, kernel.reshape(dim, -1)))
-        out = add_bias(out, bias.reshape(1, 1, -1))
-        return rearrange(out, "b t (h s) -> b h t s", h=heads)
+        return add_bias(out, bias.reshape(1, 1, -1))
 
-    return tuple(project(kernel[:, i], bias[i]) for i in range(3))
+    if _apart():
+        parts = [project(kernel[:, i], bias[i]) for i in range(3)]
+    else:
+        parts = jnp.split(project(kernel, bias), 3, axis=-1)
+    return tuple(rearrange(part, "b t (h s) -> b h t s", h=heads) for part in parts)
 
 
 def _output(context, out_kernel):
@@ -63,7 +72,7 @@ def _output(context, out_kernel):
 
 
 def split(x, kernel, bias, out_kernel, real, keys, rate: float):
-    """Three matmuls, and the softmax's sum divided out of its [B, H, T, s] result.
+    """Plain matrices, and the softmax's sum divided out of its [B, H, T, s] result.
 
     The [B, H, T, T] weights are read and written fewer times, above all backward, where the
     softmax of `fused` reduces over them once more. On CPU 0.8 of the time of `fused`.
@@ -99,8 +108,7 @@ def choose(name: str):
     """The formulation of a name; "auto" is the fastest measured where it will run."""
     if name == "auto":
         # Heads over several devices: three projections would exchange three gradients of x.
-        apart = jax.sharding.get_abstract_mesh().shape.get("tensor", 1) > 1
-        cpu = "fused" if apart else "split"
+        cpu = "fused" if _apart() else "split"
         name = {"cpu": cpu, "tpu": "tight"}.get(platform(), "fused")
     return {"fused": fused, "split": split, "tight": tight, "flash": flash}[name]
 
