@@ -99,7 +99,7 @@ def test_no_parameters_gradient_of_a_bfloat16_network_was_rounded(
 
 
 def matmuls(jaxpr) -> int:
-    """dot_general in a jaxpr and those inside; the lowered text shares the bodies of equal calls."""
+    """dot_general in a jaxpr and inside it; the lowered text has equal calls' bodies once."""
     inner = [jaxprs_in_params(equation.params) for equation in jaxpr.eqns]
     own = sum(equation.primitive.name == "dot_general" for equation in jaxpr.eqns)
     return own + sum(matmuls(one) for group in inner for one in group)
