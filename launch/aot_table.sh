@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Compiles the published recipes for TPU pods and prints one Markdown table; needs no TPU.
 #   bash launch/aot_table.sh [OUT]      (default runs/aot; a cell whose report is there is not redone)
-# Minutes of CPU and a few GiB a cell. CELLS="base@v5p:2x2x2 ..." chooses some of them.
+# Two to three minutes of one core and 3 GiB a cell. CELLS="base@v5p:2x2x2 ..." chooses some of them.
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
+python -c 'import libtpu' 2>/dev/null ||
+  python -m pip install --quiet --disable-pip-version-check "jax[tpu]==0.10.2"
 out="${1:-runs/aot}"
 mkdir -p "$out"
 declare -A config=(
@@ -13,7 +15,17 @@ declare -A config=(
   [xlsr_1b]="experiments/pretrain_xlsr.py:1b"
   [xlsr_2b]="experiments/pretrain_xlsr.py:2b"
 )
-declare -A rows=([base]=6 [large]=4 [xlsr_1b]=4 [xlsr_2b]=4)
+rows_a_chip() { # recipe@topology: what fits with remat=dots, in the recipe's groups of rows
+  case "$1" in
+    base@v5p:2x2x2 | base@v4:2x2x2) echo 48 ;;
+    base@*:4x4) echo 24 ;;
+    base@*) echo 6 ;;
+    *@v5p:*) echo 16 ;;
+    large@v4:* | large@v6e:*) echo 16 ;;
+    *@v4:* | *@v6e:* | large@v5e:4x4) echo 8 ;;
+    *) echo 4 ;;
+  esac
+}
 all=""
 for topology in v5p:2x2x2 v4:2x2x2 v5e:4x4 v6e:4x4 v5e:16x16 v5e:16x16+2; do
   for recipe in base large xlsr_1b xlsr_2b; do all="$all $recipe@$topology"; done
@@ -24,8 +36,8 @@ for cell in ${CELLS:-$all}; do
   report="$out/${cell//[:@+]/_}.json"
   [ -f "$report" ] && continue
   command=(python -m w2v2_jax.aot --config "${config[$recipe]}" --topology "$topology"
-    --slices "$slices" --rows "${rows[$recipe]}" --json "$report"
-    --config.model.scan_layers=True --config.model.remat=full)
+    --slices "$slices" --rows "$(rows_a_chip "$recipe@$topology")" --json "$report"
+    --config.model.scan_layers=True --config.model.remat=dots)
   echo "${command[*]}"
   "${command[@]}" >"$out/${cell//[:@+]/_}.txt" || [ -f "$report" ]
 done

@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("W2V2_COMPILATION_CACHE", "0")  # a test leaves nothing in a home folder
+os.environ.setdefault("W2V2_KEEP_MEMORY", "0")  # nor does it hold what another test needed
 FLAGS = (
     "--xla_force_host_platform_device_count=8",
     "--xla_cpu_use_fusion_emitters=false",  # compiles a train step in a third of the time

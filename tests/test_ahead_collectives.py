@@ -89,6 +89,21 @@ def test_a_start_counts_its_result_once_and_its_done_not_at_all():
     assert (one.kind, one.payload) == ("all-gather", 64)
 
 
+def test_an_asynchronous_collective_in_three_fusions_is_counted_once():
+    gather = "all-gather(%p), channel_id=11, replica_groups=[4,2]<=[8], dimensions={0}"
+    places = ("start", "matmul", "done")
+    text = "HloModule m\n"
+    for place in places:
+        text += f"\n%{place} (p: f32[8]) -> f32[16] {{\n  %p = f32[8]{{0}} parameter(0)\n"
+        text += f"  %g.{place} = f32[16]{{0}} {gather}\n}}\n"
+    text += "\nENTRY %main () -> f32[] {\n  %z = f32[8]{0} parameter(0)\n"
+    for place in places:
+        text += f"  %f.{place} = f32[16]{{0}} fusion(%z), kind=kCustom, calls=%{place}\n"
+    module = hlo.parse(text + "}\n")
+    found = collectives.find(module, hlo.executions(module), mesh_shape=MESH, slice_of=[0] * 8)
+    assert [(one.kind, one.payload, one.times) for one in found] == [("all-gather", 64, 1)]
+
+
 def test_groups_of_one_device_move_nothing():
     assert find("  %p = f32[8]{0} parameter(0)\n  %r = f32[8]{0} all-reduce(%p), "
                 "replica_groups=[8,1]<=[8], to_apply=%add") == []  # fmt: skip

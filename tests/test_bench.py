@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from w2v2_jax import bench, flops
-from w2v2_jax.bench import hugging_face, peer
+from w2v2_jax.bench import hugging_face, peer, torchaudio_model
 from w2v2_jax.bench import step as bench_step
 from w2v2_jax.bench.command import check, make_parser
 from w2v2_jax.errors import InputError, run_command
@@ -77,6 +77,18 @@ def test_a_peer_without_torch_is_one_line_that_names_the_packages(monkeypatch):
         hugging_face.import_torch()
 
 
+def test_a_peer_without_torchaudio_is_one_line_that_names_the_versions(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchaudio", None)
+    with pytest.raises(InputError, match=r"pip install torch==2\.11\.0"):
+        torchaudio_model.import_torchaudio()
+
+
+def test_torchaudio_is_no_peer_in_training(tmp_path):
+    out = str(tmp_path / "out.json")
+    with pytest.raises(InputError, match="--peer torchaudio is for --what infer"):
+        bench.main(["--what", "train", "--peer", "torchaudio", "--json", out])
+
+
 def test_sides_take_turns_and_the_warm_up_is_not_counted():
     class Counted:
         def __init__(self, name):
@@ -124,6 +136,21 @@ def test_hugging_faces_network_computes_the_same_and_is_timed_in_turns(
     for side in ("ours", "hf eager"):
         assert result["sides"][side]["tokens_per_second"] > 0
         assert result["sides"][side]["peak_memory_bytes"] > 0
+
+
+@pytest.mark.parity
+def test_torchaudios_network_computes_the_same_and_is_timed_in_turns(tmp_path, monkeypatch):
+    try:
+        torchaudio_model.import_torchaudio()
+    except InputError as error:
+        pytest.skip(str(error))
+    monkeypatch.setenv("XLA_FLAGS", "")
+    out = tmp_path / "out.json"
+    options = "--family small --lengths 0.5,1 --repeats 1 --no-compile --peer torchaudio"
+    bench.main(["--what", "infer", *options.split(), "--json", str(out)])
+    result = json.loads(out.read_text())
+    assert result["differences"]["logits"] < 1e-3
+    assert "torchaudio" in result["sides"]["torchaudio eager"]["versions"]
 
 
 def test_the_gpu_benchmarks_commands_are_ones_that_bench_takes():

@@ -18,6 +18,7 @@ from w2v2_jax.models.feature_extractor import (
     folded_group_norm,
     frame_counts,
     frame_mask,
+    phased_conv,
     strided_conv,
     strided_matmul,
 )
@@ -54,8 +55,11 @@ def test_a_frame_mask_is_true_on_the_first_count_frames():
     )
 
 
-@pytest.mark.parametrize(("width", "stride"), [(3, 2), (2, 2), (10, 5)])
-def test_a_strided_matmul_is_a_strided_convolution_with_its_gradients(width, stride):
+@pytest.mark.parametrize("formulation", [strided_matmul, phased_conv])
+@pytest.mark.parametrize(("width", "stride"), [(3, 2), (2, 2), (10, 5), (5, 2), (8, 3), (2, 3)])
+def test_formulations_of_a_strided_convolution_agree_with_their_gradients(
+    width, stride, formulation
+):
     x, kernel = random(2, 37, 4), random(width, 4, 6, seed=1)
 
     def both(convolve):
@@ -65,7 +69,7 @@ def test_a_strided_matmul_is_a_strided_convolution_with_its_gradients(width, str
     with jax.default_matmul_precision("highest"):
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
-            both(strided_matmul)(x, kernel), both(strided_conv)(x, kernel),
+            both(formulation)(x, kernel), both(strided_conv)(x, kernel),
         )  # fmt: skip
 
 

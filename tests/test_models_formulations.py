@@ -130,12 +130,13 @@ def test_bfloat16_products_have_bfloat16_operands_and_float32_sums_on_cpu():
         assert arguments.count("bf16") == 2 and "f32" in result and "bf16" not in result
 
 
-def test_convolutions_are_matmuls_where_bfloat16_convolutions_are_slow(monkeypatch):
+def test_convolutions_are_chosen_by_device_and_precision(monkeypatch):
     choose = feature_extractor.choose
     assert choose("auto", jnp.dtype("bfloat16")) is feature_extractor.strided_matmul
-    assert choose("auto", jnp.dtype("float32")) is feature_extractor.strided_conv
+    assert choose("auto", jnp.dtype("float32")) is feature_extractor.phased_conv
     monkeypatch.setattr(feature_extractor, "platform", lambda: "gpu")
-    assert choose("auto", jnp.dtype("bfloat16")) is feature_extractor.strided_conv
+    for dtype in ("bfloat16", "float32"):
+        assert choose("auto", jnp.dtype(dtype)) is feature_extractor.strided_conv
     assert contraction.platform() == "cpu"
 
 

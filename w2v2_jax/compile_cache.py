@@ -30,10 +30,7 @@ def enable(environ: Mapping[str, str] = os.environ) -> Path | None:
     several processes on CPU, whose programs hold addresses of one job, and, with a line on stderr,
     where `place` refuses.
     """
-    switch = environ.get(SWITCH, "").lower()
-    if switch not in (*OFF, *ON):
-        raise InputError(f"{SWITCH}={switch!r}; use 0 or 1")
-    if switch in OFF:
+    if not switched_on(SWITCH, environ):
         return None
     if jax.config.jax_compilation_cache_dir:
         return Path(jax.config.jax_compilation_cache_dir)
@@ -51,6 +48,14 @@ def enable(environ: Mapping[str, str] = os.environ) -> Path | None:
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     return folder
+
+
+def switched_on(name: str, environ: Mapping[str, str]) -> bool:
+    """Whether an environment variable says 1, true, on, yes or nothing; InputError for a riddle."""
+    value = environ.get(name, "").lower()
+    if value not in (*OFF, *ON):
+        raise InputError(f"{name}={value!r}; use 0 or 1")
+    return value in ON
 
 
 def place(folder: Path) -> Path:

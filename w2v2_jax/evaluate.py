@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from w2v2_jax import compile_cache
+from w2v2_jax import compile_cache, heap
 from w2v2_jax.data.store import Corpus, open_corpus
 from w2v2_jax.decode import options
 from w2v2_jax.decode.greedy_decoder import GreedyDecoder
@@ -184,6 +184,7 @@ def main(argv: list[str] | None = None) -> None:
     options.add_arguments(parser)
     arguments = parser.parse_args(argv)
     named = splits_of(arguments.data)
+    heap.keep()
     compile_cache.enable()
     model = load(arguments.checkpoint)
     if model.description.objective != "ctc":

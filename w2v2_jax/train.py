@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 
 import w2v2_jax
-from w2v2_jax import checkpoint, compile_cache, experiment, hosts, loop
+from w2v2_jax import checkpoint, compile_cache, experiment, heap, hosts, loop
 from w2v2_jax.checkpoint import Loaded
 from w2v2_jax.data.feed import Feed, train_feed, valid_feed
 from w2v2_jax.data.joined import open_splits
@@ -132,6 +132,7 @@ def main(argv: list[str] | None = None) -> None:
     raw.setdefault("health", {})
     override(raw, rest)
     settings = experiment.read(raw)
+    heap.keep()
     with hosts.joined(hosts.find(arguments)):
         outcome = run(settings, to_path(arguments.workdir))
     if outcome.stopped and arguments.stopped_status:

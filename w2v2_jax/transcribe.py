@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from w2v2_jax import compile_cache
+from w2v2_jax import compile_cache, heap
 from w2v2_jax.decode import options
 from w2v2_jax.decode.greedy_decoder import GreedyDecoder
 from w2v2_jax.errors import InputError, run_command
@@ -54,6 +54,7 @@ def main(argv: list[str] | None = None) -> None:
         planned = transcript_files.plan(
             arguments.files, arguments.out, formats, overwrite=arguments.overwrite
         )
+    heap.keep()
     compile_cache.enable()
     model = load(arguments.checkpoint)
     if model.description.objective != "ctc":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -92,15 +93,21 @@ def find(
 ) -> list[Collective]:
     """All collectives of a step. slice_of: the slice of each device in the mesh's flat order.
 
-    Groups of one device move nothing and are left out.
+    Groups of one device move nothing and are left out. A TPU's asynchronous collective stands in
+    three fusions (its start, the matmul that hides it, its done) under one channel: counted once.
     """
-    found = []
+    found, fused_channels = [], set()
     for name in {**runs.scheduled, **runs.fused}:
         times = runs.scheduled.get(name, 0) + runs.fused.get(name, 0)
         for instruction in module.computations[name].values():
             kind = _kind(instruction.opcode)
             if kind is None:
                 continue
+            channel = re.search(r"channel_id=\d+", instruction.attributes)
+            if name not in runs.scheduled and channel:
+                if channel[0] in fused_channels:
+                    continue
+                fused_channels.add(channel[0])
             groups = device_groups(instruction.attributes, len(slice_of))
             group = max(len(members) for members in groups)
             if group < 2 or all(len(set(members)) < 2 for members in groups):

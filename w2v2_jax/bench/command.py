@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import w2v2_jax.bench
+from w2v2_jax import heap
 from w2v2_jax.bench.data import bench_data
 from w2v2_jax.bench.peer import PEERS, bench_peer
 from w2v2_jax.bench.step import bench_infer, bench_train
@@ -78,11 +79,14 @@ def check(arguments) -> None:
         raise InputError(f"--accumulate {arguments.accumulate} must divide --rows {arguments.rows}")
     if arguments.peer and (arguments.what == "data" or arguments.config):
         raise InputError("--peer goes with --what train or infer, and without --config")
+    if arguments.peer == "torchaudio" and arguments.what != "infer":
+        raise InputError("--peer torchaudio is for --what infer: torchaudio trains no such network")
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     check(arguments)
+    heap.keep()
     run = bench_peer if arguments.peer else BENCHES[arguments.what]
     result = run(arguments)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)

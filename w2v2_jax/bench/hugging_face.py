@@ -2,6 +2,7 @@
 
 Its own process holds torch and no JAX. FOLDER is as for `ours`; --check writes `theirs.npz`;
 --compile puts the model through torch.compile. Runs on the GPU where torch sees one.
+`torchaudio_model` is the same with another model.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Given:
         ctc = self.task["what"] == "infer" or self.task["kind"] == "ctc"
         kind = transformers.AutoModelForCTC if ctc else transformers.AutoModelForPreTraining
         self.model = kind.from_pretrained(folder / "model").to(self.device)
+        self.attention = self.model.config._attn_implementation
         if self.task["kind"] == "ctc":
             self.model.freeze_feature_encoder()
 
@@ -69,6 +71,11 @@ class Given:
             "sampled_negative_indices": self.tensor(inputs["flat_negatives"].astype(np.int64)),
         }
 
+    def logits_of(self, model, waveforms, real):
+        """Logits [B, T, C] of waveforms [B, S], of which `real` [B, S] (0 or 1) are no padding."""
+        mask = None if real.all() else self.tensor(real)
+        return model(self.tensor(waveforms), attention_mask=mask).logits
+
     def utterances(self) -> list[np.ndarray]:
         return [self.inputs[f"u{i}"][0] for i in range(self.task["utterances"])]
 
@@ -90,7 +97,7 @@ class Given:
             "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
             "device": name,
             "threads": torch.get_num_threads(),
-            "attention": self.model.config._attn_implementation,
+            "attention": self.attention,
         }
 
 
@@ -140,7 +147,8 @@ def logits(given: Given) -> dict[str, np.ndarray]:
     found = {}
     with given.torch.inference_mode(), given.precision():
         for i, waveform in enumerate(given.utterances()):
-            out = given.model(given.tensor(waveform[None])).logits
+            real = np.ones((1, len(waveform)), np.int64)
+            out = given.logits_of(given.model, waveform[None], real)
             found[f"u{i}"] = out[0].float().cpu().numpy()
     return found
 
@@ -174,7 +182,7 @@ def train_function(given: Given, compiled: bool):
 
 def infer_function(given: Given, compiled: bool, alone: bool):
     """Logits of all utterances as numpy arrays: one padded batch with its attention mask, as
-    Hugging Face batches, or one after the other."""
+    users of these frameworks batch, or one after the other."""
     torch, model = given.torch, given.model.eval()
     forward = torch.compile(model) if compiled else model
     waveforms = given.utterances()
@@ -187,14 +195,14 @@ def infer_function(given: Given, compiled: bool, alone: bool):
             real = np.zeros((len(group), longest), np.int64)
             for row, waveform in enumerate(group):
                 padded[row, : len(waveform)], real[row, : len(waveform)] = waveform, 1
-            mask = None if real.all() else given.tensor(real)
             with torch.inference_mode(), given.precision():
-                forward(given.tensor(padded), attention_mask=mask).logits.float().cpu().numpy()
+                given.logits_of(forward, padded, real).float().cpu().numpy()
 
     return run
 
 
-def main() -> None:
+def main(side: type[Given] = Given) -> None:
+    """Runs the process of a side."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--check", action="store_true")
@@ -203,7 +211,7 @@ def main() -> None:
     options = parser.parse_args()
 
     def prepare():
-        given = Given(options.folder)
+        given = side(options.folder)
         training = given.task["what"] == "train"
         if options.check:
             found = (gradients if training else logits)(given)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from w2v2_jax import heap
 from w2v2_jax.batch import Batch
 from w2v2_jax.bench import step
 from w2v2_jax.bench.child import serve
@@ -105,6 +106,7 @@ def main() -> None:
     training = task["what"] == "train"
 
     def prepare():
+        heap.keep()
         facts = {"versions": versions("jax", "jaxlib", "flax", "numpy")}
         facts["device"] = jax.devices()[0].device_kind
         if options.check:

@@ -29,8 +29,8 @@ from w2v2_jax.models import noise
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.feature_extractor import frame_counts
 
-OURS, THEIRS = "w2v2_jax.bench.ours", "w2v2_jax.bench.hugging_face"
-PEERS = {"hf": THEIRS}
+OURS = "w2v2_jax.bench.ours"
+PEERS = {"hf": "w2v2_jax.bench.hugging_face", "torchaudio": "w2v2_jax.bench.torchaudio_model"}
 # Largest relative difference of the loss, of a gradient's norm and of logits.
 TOLERANCE = {"float32": (1e-4, 5e-3, 1e-3), "bfloat16": (2e-2, 2e-1, 1e-1)}
 TEMPERATURE = 2.0
@@ -174,18 +174,19 @@ def compare(folder: Path, dtype: str) -> dict[str, float]:
 
 def sides_of(folder: Path, arguments) -> list[Side]:
     """Every process that is timed, ours first."""
-    sides = [Side("ours", OURS, folder), Side("hf eager", THEIRS, folder)]
+    peer, theirs = arguments.peer, PEERS[arguments.peer]
+    sides = [Side("ours", OURS, folder), Side(f"{peer} eager", theirs, folder)]
     if arguments.lengths:
-        sides.append(Side("hf eager, one by one", THEIRS, folder, "--alone"))
+        sides.append(Side(f"{peer} eager, one by one", theirs, folder, "--alone"))
     if not arguments.no_compile:
         alone = ["--alone"] if arguments.lengths else []  # one graph a shape; padded ones recompile
-        sides.append(Side("hf torch.compile", THEIRS, folder, "--compile", *alone))
+        sides.append(Side(f"{peer} torch.compile", theirs, folder, "--compile", *alone))
     return sides
 
 
-def check(folder: Path, dtype: str) -> dict[str, float]:
+def check(folder: Path, dtype: str, peer: str) -> dict[str, float]:
     """Both sides once, in processes that then end; the differences."""
-    for name, module in (("hf", THEIRS), ("ours", OURS)):  # a missing torch is found first
+    for name, module in ((peer, PEERS[peer]), ("ours", OURS)):  # a missing torch is found first
         side = Side(name, module, folder, "--check")
         try:
             side.wait_ready()
@@ -213,7 +214,7 @@ def bench_peer(arguments) -> dict:
         folder = Path(temporary)
         write_task = write_training if arguments.what == "train" else write_inference
         facts = write_task(folder, arguments)
-        differences = check(folder, arguments.dtype)
+        differences = check(folder, arguments.dtype, arguments.peer)
         sides = sides_of(folder, arguments)
         try:
             for side in sides:

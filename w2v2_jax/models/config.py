@@ -17,7 +17,7 @@ CHOICES = {
     "dtype": ("float32", "bfloat16"),
     "remat": ("none", "dots", "full"),
     "position_formulation": ("auto", "grouped", "paired", "toeplitz", "split", "mixed"),
-    "conv_formulation": ("auto", "matmul", "conv"),
+    "conv_formulation": ("auto", "matmul", "conv", "phased"),
     "attention_formulation": ("auto", "fused", "split", "tight", "flash"),
 }
 # The largest value of each size: beyond all that exists, but a file's header cannot ask for hours.

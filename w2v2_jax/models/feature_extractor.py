@@ -83,6 +83,65 @@ def strided_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     return convolve(x, kernel, stride=stride)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def phased_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """`strided_conv` with a backward pass for CPU.
+
+    XLA:CPU computes the gradient of a strided convolution's input over zeros put between the
+    frames, and that of its kernel over transposed copies of both operands: half the speed of the
+    forward pass, and here four fifths of it.
+    """
+    return strided_conv(x, kernel, stride)
+
+
+def _input_gradient(gradient, kernel, stride: int, length: int):
+    """Every `stride`-th sample depends on the same taps: one plain convolution each such phase."""
+    lines = -(-length // stride)
+    phases = []
+    for phase in range(stride):
+        taps = kernel[phase::stride]
+        before, after = taps.shape[0] - 1, lines - gradient.shape[1]
+        if before < 0:  # a stride longer than the kernel skips samples
+            phases.append(jnp.zeros((gradient.shape[0], lines, kernel.shape[1]), gradient.dtype))
+            continue
+        padded = jnp.pad(gradient, ((0, 0), (before, after), (0, 0)))
+        phases.append(strided_conv(padded, taps[::-1].swapaxes(1, 2), 1))
+    joined = jnp.stack(phases, axis=2)
+    return joined.reshape(joined.shape[0], lines * stride, -1)[:, :length]
+
+
+def _kernel_gradient(x, gradient, width: int, stride: int):
+    """Matmuls on views of x, row by row: rows and frames contracted at once run at half speed."""
+    frames = gradient.shape[1]
+
+    def product(view):
+        rows = jnp.einsum("btk,bto->bko", view, gradient, preferred_element_type=jnp.float32)
+        return rows.sum(0)
+
+    parts = []
+    for first in range(0, width, stride):
+        if first + stride <= width:
+            view = x[:, first : first + frames * stride].reshape(x.shape[0], frames, -1)
+            parts.append(product(view).reshape(stride, x.shape[-1], -1))
+        else:
+            parts += [
+                product(x[:, j : j + (frames - 1) * stride + 1 : stride])[None]
+                for j in range(first, width)
+            ]
+    return jnp.concatenate(parts)
+
+
+def _phased_backward(stride, saved, gradient):
+    x, kernel = saved
+    return (
+        _input_gradient(gradient, kernel, stride, x.shape[1]),
+        _kernel_gradient(x, gradient, kernel.shape[0], stride).astype(kernel.dtype),
+    )
+
+
+phased_conv.defvjp(lambda x, k, stride: (phased_conv(x, k, stride), (x, k)), _phased_backward)
+
+
 def folded_group_norm(patches, kernel, scale, bias, real, dtype):
     """First convolution and its per-channel GroupNorm without the pre-norm activation.
 
@@ -166,8 +225,9 @@ def choose(name: str, dtype):
     XLA:CPU has fast bfloat16 matmuls but computes bfloat16 convolutions in float32.
     """
     if name == "auto":
-        name = "matmul" if platform() == "cpu" and dtype == jnp.bfloat16 else "conv"
-    return {"matmul": strided_matmul, "conv": strided_conv}[name]
+        cpu = "matmul" if dtype == jnp.bfloat16 else "phased"
+        name = cpu if platform() == "cpu" else "conv"
+    return {"matmul": strided_matmul, "conv": strided_conv, "phased": phased_conv}[name]
 
 
 class FeatureExtractor(nn.Module):
