@@ -15,7 +15,7 @@ declare -A config=(
   [xlsr_1b]="experiments/pretrain_xlsr.py:1b"
   [xlsr_2b]="experiments/pretrain_xlsr.py:2b"
 )
-rows_a_chip() { # recipe@topology: what fits with remat=dots, in the recipe's groups of rows
+rows_a_chip() { # recipe@topology: what fits with remat=attention, in the recipe's groups of rows
   case "$1" in
     base@v5p:2x2x2 | base@v4:2x2x2) echo 48 ;;
     base@*:4x4) echo 24 ;;
@@ -37,7 +37,7 @@ for cell in ${CELLS:-$all}; do
   [ -f "$report" ] && continue
   command=(python -m w2v2_jax.aot --config "${config[$recipe]}" --topology "$topology"
     --slices "$slices" --rows "$(rows_a_chip "$recipe@$topology")" --json "$report"
-    --config.model.scan_layers=True --config.model.remat=dots)
+    --config.model.scan_layers=True --config.model.remat=attention)
   echo "${command[*]}"
   "${command[@]}" >"$out/${cell//[:@+]/_}.txt" || [ -f "$report" ]
 done

@@ -104,6 +104,20 @@ def test_an_asynchronous_collective_in_three_fusions_is_counted_once():
     assert [(one.kind, one.payload, one.times) for one in found] == [("all-gather", 64, 1)]
 
 
+def test_a_send_to_the_other_slice_crosses_the_data_center_and_one_to_the_host_does_not():
+    shape = "(f32[4]{0}, u32[], token[])"
+    text = "HloModule m\n\nENTRY %main () -> f32[] {\n  %z = f32[4]{0} parameter(0)\n"
+    text += "  %t = token[] after-all()\n"
+    for name, handler in (("other", '_xla_megascale_target="{1,2}"'), ("host", "")):
+        text += f"  %{name} = {shape} send(%z, %t), channel_id=2, is_host_transfer=true, "
+        text += f"frontend_attributes={{{handler}}}\n"
+    module = hlo.parse(text + "}\n")
+    (one,) = collectives.find(
+        module, hlo.executions(module), mesh_shape=MESH, slice_of=[0] * 4 + [1] * 4
+    )
+    assert (one.kind, one.name, one.wire()) == ("send", "other", (0.0, 16.0))
+
+
 def test_groups_of_one_device_move_nothing():
     assert find("  %p = f32[8]{0} parameter(0)\n  %r = f32[8]{0} all-reduce(%p), "
                 "replica_groups=[8,1]<=[8], to_apply=%add") == []  # fmt: skip

@@ -56,7 +56,7 @@ def sweep(arguments, raw: dict, where: Target, inherited: ModelConfig | None) ->
             changed["model"]["remat"] = remat
             result = one(arguments, changed, where, inherited, rung)
             tried.append(result)
-            print(f"remat {remat:7} rows {rung:4}: {sweep_line(result)}", flush=True)
+            print(f"remat {remat:9} rows {rung:4}: {sweep_line(result)}", flush=True)
             if not result["fits"]:
                 break
     fitting = [result for result in tried if result["fits"]]

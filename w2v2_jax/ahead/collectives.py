@@ -11,9 +11,10 @@ import numpy as np
 from w2v2_jax.ahead.groups import device_groups
 from w2v2_jax.ahead.hlo import Executions, Instruction, Module
 
+SEND = "send"  # of a TPU slice to the others, over the data-center network
 KINDS = (
     "all-reduce", "reduce-scatter", "all-gather", "all-to-all", "ragged-all-to-all",
-    "collective-permute", "collective-broadcast",
+    "collective-permute", "collective-broadcast", SEND,
 )  # fmt: skip
 
 
@@ -47,7 +48,7 @@ class Collective:
         """
         inner = self.group // self.slices
         passes = {"all-reduce": 2.0}.get(self.kind, 1.0)
-        if self.kind in ("collective-permute", "collective-broadcast", "send"):
+        if self.kind in ("collective-permute", "collective-broadcast", SEND):
             return (0.0, float(self.total)) if self.slices > 1 else (float(self.total), 0.0)
         ici = passes * self.total * (inner - 1) / inner
         dcn = passes * self.total / inner * (self.slices - 1) / self.slices
@@ -59,6 +60,11 @@ def _kind(opcode: str) -> str | None:
         return None
     base = opcode.removesuffix("-start")
     return base if base in KINDS else None
+
+
+def _between_slices(instruction: Instruction) -> bool:
+    """Whether a send is libtpu's exchange with the other slices (the rest feed the host)."""
+    return "_xla_megascale_target" in instruction.attributes
 
 
 def _payload(kind: str, instruction: Instruction, group: int) -> int:
@@ -95,6 +101,7 @@ def find(
 
     Groups of one device move nothing and are left out. A TPU's asynchronous collective stands in
     three fusions (its start, the matmul that hides it, its done) under one channel: counted once.
+    Between slices it sends what each chip has of the sum within its slice; only data crosses them.
     """
     found, fused_channels = [], set()
     for name in {**runs.scheduled, **runs.fused}:
@@ -105,9 +112,20 @@ def find(
                 continue
             channel = re.search(r"channel_id=\d+", instruction.attributes)
             if name not in runs.scheduled and channel:
-                if channel[0] in fused_channels:
+                same = (channel[0], kind, instruction.arrays)
+                if same in fused_channels:
                     continue
-                fused_channels.add(channel[0])
+                fused_channels.add(same)
+            if kind == SEND:
+                if _between_slices(instruction):
+                    slices = len(set(slice_of))
+                    found.append(
+                        Collective(
+                            kind, instruction.name, instruction.quoted("op_name") or "",
+                            instruction.arrays[0].bytes, times, slices, ("data",), slices,
+                        )
+                    )  # fmt: skip
+                continue
             groups = device_groups(instruction.attributes, len(slice_of))
             group = max(len(members) for members in groups)
             if group < 2 or all(len(set(members)) < 2 for members in groups):

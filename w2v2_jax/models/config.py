@@ -15,7 +15,7 @@ CHOICES = {
     "extractor_norm": ("group", "layer"),
     "norm_order": ("post", "pre"),
     "dtype": ("float32", "bfloat16"),
-    "remat": ("none", "dots", "full"),
+    "remat": ("none", "dots", "attention", "full"),
     "position_formulation": ("auto", "grouped", "paired", "toeplitz", "split", "mixed"),
     "conv_formulation": ("auto", "matmul", "conv", "phased"),
     "attention_formulation": ("auto", "fused", "split", "tight", "flash"),
@@ -47,7 +47,7 @@ class ModelConfig:
     feature_grad_scale: multiplies the gradient entering the feature encoder; 0 freezes it.
     *_formulation: ways to compute the same; "auto" is the fastest one measured (docs/speed.md).
     remat: what the backward pass computes again: "none"; "dots", all but products with weights and
-        (on TPU) attention's output; "full", every block.
+        (on TPU) attention's output; "attention", all but the latter; "full", every block.
     dtype: compute dtype. Parameters, norms, softmax, similarities and losses stay float32.
     """
 

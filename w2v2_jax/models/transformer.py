@@ -23,6 +23,7 @@ REMAT_POLICIES = {
     "dots": policies.save_from_both_policies(
         policies.dots_with_no_batch_dims_saveable, policies.save_only_these_names(SAVED)
     ),
+    "attention": policies.save_only_these_names(SAVED),
     "full": policies.nothing_saveable,
 }
 
