@@ -235,6 +235,7 @@ class Experiment:
             jitted = jax.jit(
                 function, in_shardings=in_shardings, out_shardings=out_shardings,
                 donate_argnums=donate,
+                compiler_options=partition.COMPILER_OPTIONS.get(self.mesh.devices.flat[0].platform),
             )  # fmt: skip
             with jax.set_mesh(self.mesh):
                 self.compiled[key] = jitted.lower(*arguments).compile()
