@@ -75,4 +75,9 @@ done
 for start in short no_diversity no_gumbel negatives_10 span_10; do all="$all $start@10m@1"; done
 mkdir -p "$out/cells"
 for name in ${CELLS:-$all}; do cell "$name"; done
+if [ -f "$out/cells/scratch@10m@1.json" ] && [ -f "$out/cells/pretrain@10m@1.json" ]; then
+  python -m w2v2_jax.report --pretrain "$out/pretrain/pretrain" --scratch "$out/scratch/10m-1" \
+    --finetuned "$out/pretrain/10m-1" --scratch-eval "$out/cells/scratch@10m@1.json" \
+    --finetuned-eval "$out/cells/pretrain@10m@1.json" --data "$data" --out "$out"
+fi
 python -m w2v2_jax.report_cells "$out/cells" --json "$out/cells.json"
