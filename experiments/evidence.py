@@ -16,7 +16,8 @@ Hardware and time: 2 CPU cores (Intel Xeon), busy with other work: 23 min pretra
 audio-s/s, 6 min a fine-tuning at 40 to 100.
 
 Expected: a character error rate (CER) at least 30 % lower, relatively, at 10 min of labels.
-Got (2026-11-26; 16.7 h unlabelled, 10 min of one speaker's prompts, docs/evidence.md):
+Got (2026-11-26; 16.7 h unlabelled, 10 min of one speaker's prompts, 8.4 of
+    them in clips of at most 16 s; docs/evidence.md):
     contrastive accuracy on dev .184 (18.5 times chance), code perplexity 247 of 640
     seed   test CER from scratch, pretrained   change     test WER
     1      69.0, 57.1 %                        -17.2 %    103.4, 95.0 %
