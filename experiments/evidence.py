@@ -21,6 +21,7 @@ Got (2026-11-26; 16.7 h unlabelled, 10 min of one speaker's prompts, 8.4 of
     contrastive accuracy on dev .184 (18.5 times chance), code perplexity 247 of 640
     seed   test CER from scratch, pretrained   change     test WER
     1      69.0, 57.1 %                        -17.2 %    103.4, 95.0 %
+    2      66.1, 57.1 %                        -13.6 %    101.1, 95.9 %
     The learning rate of the pretraining decayed to 0 at 8000 for its first 2356 updates, at 6000 to
     update 4265 and at 5000 from there on: the run was cut to the time there was.
     `finetune_1h` and the changes of CHANGES: not run.
