@@ -16,6 +16,13 @@ ROOT = Path(__file__).parents[1]
 RECIPES = [
     "quickstart.py:pretrain",
     "quickstart.py:finetune",
+    *(
+        f"evidence.py:{name}"
+        for name in (
+            *("pretrain", "pretrain,short", "finetune_10m", "finetune_1h"),
+            *(f"pretrain,{c}" for c in ("no_diversity", "no_gumbel", "negatives_10", "span_10")),
+        )
+    ),
     "pretrain_base.py",
     *(f"pretrain_large.py:{name}" for name in ("ls960", "lv60k", "lv60k_2021")),
     *(f"pretrain_xlsr.py:{size}" for size in ("300m", "1b", "2b")),
@@ -64,6 +71,34 @@ def test_large_recipes_differ_where_the_dossier_says():
     assert (paper["train"]["steps"], later["train"]["steps"]) == (600_000, 1_000_000)
     assert paper["model"]["norm_order"] == "post"
     assert FAMILIES[later["model"]["family"]]["norm_order"] == "pre"
+
+
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [
+        ("no_diversity", {("objective", "diversity_weight"): (0.4, 0.0)}),
+        ("no_gumbel", {("objective", "gumbel_noise"): (None, False)}),
+        ("negatives_10", {("objective", "num_negatives"): (None, 10)}),
+        (
+            "span_10",
+            {("model", "mask_length"): (5, 10), ("model", "mask_start_prob"): (0.1, 0.065)},
+        ),
+    ],
+)
+def test_an_ablation_differs_from_the_short_pretraining_in_one_thing(change, differs):
+    short, changed = (
+        train.load_config(f"{ROOT}/experiments/evidence.py:pretrain,{c}") for c in ("short", change)
+    )
+    flat = [
+        {(s, k): v for s in c for k, v in c[s].items()} for c in map(_sections, (short, changed))
+    ]
+    keys = flat[0].keys() | flat[1].keys()
+    found = {k: (flat[0].get(k), flat[1].get(k)) for k in keys if flat[0].get(k) != flat[1].get(k)}
+    assert found == differs
+
+
+def _sections(config: dict) -> dict:
+    return {name: value for name, value in config.items() if isinstance(value, dict)}
 
 
 def test_an_unknown_recipe_argument_lists_the_known_ones():

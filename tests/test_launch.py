@@ -243,3 +243,41 @@ def test_every_script_passes_shellcheck():
     scripts = [*ROOT.glob("launch/*.sh"), ROOT / "launch" / "slurm.sbatch"]
     done = subprocess.run([program, *scripts], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+EVALUATED = 'case "$*" in *w2v2_jax.evaluate*) touch "${@: -1}" ;; esac'
+
+
+def test_the_evidence_pretrains_once_and_does_no_finished_cell_again(project):
+    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    cells = "scratch@10m@1 pretrain@10m@1 pretrain@1h@2 no_gumbel@10m@1"
+    run = dict(stubs={"python": EVALUATED}, environment={"CELLS": cells})
+    status, _, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
+    assert status == 0, error
+    workdirs = [call.split("--workdir ")[1].split()[0] for call in calls if "--workdir" in call]
+    assert workdirs == [
+        *("out/scratch/10m-1", "out/pretrain/pretrain", "out/pretrain/10m-1", "out/pretrain/1h-2"),
+        *("out/no_gumbel/pretrain", "out/no_gumbel/10m-1"),
+    ]
+    hour = next(call for call in calls if "pretrain/1h-2 " in call and "w2v2_jax.train" in call)
+    for part in (
+        *("evidence.py:finetune_1h ", "corpus:train_10min+train_1h ", "--config.seed=2 "),
+        "--config.init_from=out/pretrain/pretrain ",
+    ):
+        assert part in hour
+    assert "evidence.py:pretrain,no_gumbel " in " ".join(calls).replace("\\", "")
+    *_, again = launch(project, "evidence.sh", "--out", "out", **run)
+    assert [call.split()[2] for call in again] == ["w2v2_jax.report", "w2v2_jax.report_cells"]
+
+
+def test_the_evidence_goes_on_where_a_signal_stopped_a_pretraining(project):
+    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    stopped = 'case "$*" in *evidence.py:pretrain*) [ -f go ] || exit 3 ;; esac\n' + EVALUATED
+    run = dict(stubs={"python": stopped}, environment={"CELLS": "pretrain@10m@1"})
+    status, *_, calls = launch(project, "evidence.sh", "--out", "out", **run)
+    assert (status, len(calls)) == (3, 1)
+    (project / "go").touch()
+    status, *_, calls = launch(project, "evidence.sh", "--out", "out", **run)
+    assert (
+        status == 0 and "evidence.py:pretrain" in calls[0] and len(calls) == 4
+    )  # tuned, evaluated, reported

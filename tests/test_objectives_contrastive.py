@@ -277,6 +277,19 @@ def test_reported_code_perplexity_is_of_the_noise_free_choice(
     assert noisy["contrastive_loss"].total != still["contrastive_loss"].total
 
 
+def test_without_gumbel_noise_training_takes_the_likeliest_entry_and_keeps_its_gradient(
+    quiet, params, keys, make_batch
+):
+    batch = make_batch(labels=False)
+    still = Contrastive(quiet, diversity_group_rows=1, num_negatives=10, gumbel_noise=False)
+    draws = still.draw(keys, batch.num_samples, 1000, training=True)
+    assert draws.gumbel is not None and not draws.gumbel.any()
+    taught, seen = (jax.jit(f)(params, batch, keys, 0) for f in (still.loss, still.evaluate))
+    np.testing.assert_allclose(taught.loss, seen[0].loss, rtol=1e-5)
+    gradient = jax.jit(jax.grad(lambda p: still.loss(p, batch, keys, 0).loss))(params)
+    assert jnp.abs(gradient["quantizer"]["logits"]["kernel"]).max() > 0
+
+
 def test_evaluation_knows_no_noise_no_temperature_and_no_dropout(
     noisy, objective, params, keys, make_batch
 ):

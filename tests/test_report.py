@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from w2v2_jax import report
+from w2v2_jax import report, report_cells
 from w2v2_jax.errors import run_command
 
 
@@ -194,3 +194,50 @@ def test_evaluations_of_different_test_sets_are_not_compared(inputs, capsys, tmp
     (tmp_path / "b.json").write_text(json.dumps(other))
     assert run(inputs) == 2
     assert "not of the same test utterances" in capsys.readouterr().err
+
+
+# ---- cells of the evidence -----------------------------------------------------------------------
+
+
+def write_cell(directory, name: str, wrong: int) -> None:
+    """Ten utterances of ten characters and two words each, `wrong` of them with two wrong ones."""
+    utterances = [
+        {
+            "id": f"{'a' if n < 5 else 'b'}/clip{n}.flac",
+            "reference": "ABCDE FGHI",
+            "hypothesis": "AXCDX FGHI" if n < wrong else "ABCDE FGHI",
+            "wer": 0.5 * (n < wrong),
+        }
+        for n in range(10)
+    ]
+    cer, wer = 2 * wrong / 100, wrong / 20
+    rates = {"cer": cer, "cer_interval": [cer - 0.01, cer + 0.01], "wer": wer}
+    rates |= {"wer_interval": [wer, wer], "step": 9, "utterances": utterances}
+    directory.mkdir(exist_ok=True)
+    (directory / f"{name}.json").write_text(json.dumps(rates))
+
+
+def test_the_evidence_tables_give_seeds_means_sources_and_changes(tmp_path, capsys):
+    for name, wrong in {
+        "scratch@10m@1": 10, "scratch@10m@2": 6, "pretrain@10m@1": 5, "pretrain@10m@2": 5,
+        "short@10m@1": 6, "no_gumbel@10m@1": 9,
+    }.items():  # fmt: skip
+        write_cell(tmp_path / "cells", name, wrong)
+    report_cells.main([str(tmp_path / "cells"), "--json", str(tmp_path / "cells.json")])
+    lines = capsys.readouterr().out.splitlines()
+    assert "| 10m | 1 | 20.0 (19.0 to 21.0) | 10.0 (9.0 to 11.0) | -50.0 % | 50.0, 25.0 |" in lines
+    assert "| 10m | mean | 16.0 | 10.0 | -37.5 % | 40.0, 25.0 |" in lines
+    assert "| a | 10m | scratch | 2 | 20.0 | 50.0 |" in lines  # clips 0 to 4 are wrong in both
+    assert "| b | 10m | pretrain | 2 | 0.0 | 0.0 |" in lines
+    assert "| no_gumbel | 10m | 1 | 18.0 (17.0 to 19.0) | 45.0 | +50.0 % |" in lines
+    assert len(json.loads((tmp_path / "cells.json").read_text())) == 6
+
+
+def test_cells_of_different_test_sets_are_an_error(tmp_path, capsys):
+    write_cell(tmp_path, "scratch@10m@1", 3)
+    other = json.loads((tmp_path / "scratch@10m@1.json").read_text())
+    other["utterances"].pop()
+    (tmp_path / "pretrain@10m@1.json").write_text(json.dumps(other))
+    arguments = [str(tmp_path), "--json", str(tmp_path / "x")]
+    assert run_command(report_cells.main, arguments) == 2
+    assert "2 different test sets" in capsys.readouterr().err

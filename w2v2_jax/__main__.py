@@ -27,6 +27,7 @@ COMMANDS = (
     "units",
     "extract",
     "report",
+    "report_cells",
 )
 
 

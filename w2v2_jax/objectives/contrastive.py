@@ -119,7 +119,9 @@ def perplexity(probs: jax.Array, valid: jax.Array, rows: int) -> tuple[jax.Array
 
 @dataclasses.dataclass(frozen=True)
 class Contrastive:
-    """Pretraining. diversity_group_rows: rows whose code distribution is averaged (fairseq 5-6)."""
+    """Pretraining. diversity_group_rows: rows whose code distribution is averaged (fairseq 5-6).
+    gumbel_noise False takes the noise away in training and keeps the rest of the estimator: the
+    paper's ablation (Table 13)."""
 
     model: ModelConfig
     diversity_group_rows: int
@@ -130,6 +132,7 @@ class Contrastive:
     gumbel_start: float = 2.0
     gumbel_end: float = 0.5
     gumbel_decay: float = 0.999995
+    gumbel_noise: bool = True
 
     @property
     def network(self) -> Wav2Vec2ForPretraining:
@@ -170,9 +173,13 @@ class Contrastive:
             noise.fold(keys, noise.NEGATIVES), slots.counts, room, self.num_negatives
         )
         shape = (room, model.codebooks, model.entries)
+        if not training:
+            return Draws(mask, slots, negatives, None)
+        if not self.gumbel_noise:
+            return Draws(mask, slots, negatives, jnp.zeros((len(keys), *shape)))
         gumbel_keys = noise.fold(keys, noise.GUMBEL)
         gumbel = jax.vmap(lambda key: jax.random.gumbel(key, shape))(gumbel_keys)
-        return Draws(mask, slots, negatives, gumbel if training else None)
+        return Draws(mask, slots, negatives, gumbel)
 
     def temperature(self, step):
         """The Gumbel temperature after `step` updates."""
