@@ -24,12 +24,15 @@ while [ $# -gt 0 ]; do
 done
 export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/xla}"
 
-if [ ! -d "$data" ]; then
+if [ -z "${W2V2_EVIDENCE_DATA:-}" ]; then
   if [ -z "$source_spec" ]; then
     python -m w2v2_jax.data.sample_speech --out data/quickstart/speech
     source_spec=folder:data/quickstart/speech/audio
   fi
-  python -m w2v2_jax.prepare --source "$source_spec" --out "$data"
+  if [ ! -f "$data/source" ] || [ "$(cat "$data/source")" != "$source_spec" ]; then
+    python -m w2v2_jax.prepare --source "$source_spec" --out "$data" --overwrite
+    printf '%s' "$source_spec" >"$data/source"
+  fi
 fi
 labelled=train_10min all_labels=train_10min+train_1h labels="10m 1h"
 if [ ! -d "$data/train_10min" ]; then

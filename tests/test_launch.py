@@ -245,13 +245,14 @@ def test_every_script_passes_shellcheck():
     assert done.returncode == 0, done.stdout
 
 
+PREPARED = {"W2V2_EVIDENCE_DATA": "data/evidence/corpus"}
 EVALUATED = 'case "$*" in *w2v2_jax.evaluate*) touch "${@: -1}" ;; esac'
 
 
 def test_the_evidence_pretrains_once_and_does_no_finished_cell_again(project):
     (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
     cells = "scratch@10m@1 pretrain@10m@1 pretrain@1h@2 no_gumbel@10m@1"
-    run = dict(stubs={"python": EVALUATED}, environment={"CELLS": cells})
+    run = dict(stubs={"python": EVALUATED}, environment={"CELLS": cells, **PREPARED})
     status, _, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
     assert status == 0, error
     workdirs = [call.split("--workdir ")[1].split()[0] for call in calls if "--workdir" in call]
@@ -273,7 +274,7 @@ def test_the_evidence_pretrains_once_and_does_no_finished_cell_again(project):
 def test_the_evidence_goes_on_where_a_signal_stopped_a_pretraining(project):
     (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
     stopped = 'case "$*" in *evidence.py:pretrain*) [ -f go ] || exit 3 ;; esac\n' + EVALUATED
-    run = dict(stubs={"python": stopped}, environment={"CELLS": "pretrain@10m@1"})
+    run = dict(stubs={"python": stopped}, environment={"CELLS": "pretrain@10m@1", **PREPARED})
     status, *_, calls = launch(project, "evidence.sh", "--out", "out", **run)
     assert (status, len(calls)) == (3, 1)
     (project / "go").touch()
@@ -281,3 +282,13 @@ def test_the_evidence_goes_on_where_a_signal_stopped_a_pretraining(project):
     assert (
         status == 0 and "evidence.py:pretrain" in calls[0] and len(calls) == 4
     )  # tuned, evaluated, reported
+
+
+def test_the_evidence_prepares_a_source_once_and_another_one_anew(project):
+    prepare = 'case "$*" in *w2v2_jax.prepare*) mkdir -p data/evidence/corpus/train_10min ;; esac\n'
+    run = dict(stubs={"python": prepare + EVALUATED}, environment={"CELLS": "scratch@10m@1"})
+    for source, times in (("folder:a", 1), ("folder:a", 0), ("folder:b", 1)):
+        status, _, error, calls = launch(project, "evidence.sh", "--source", source, **run)
+        prepared = [call for call in calls if "w2v2_jax.prepare" in call]
+        assert (status, len(prepared)) == (0, times), error
+        assert all(f"--source {source} " in call for call in prepared)
