@@ -22,9 +22,10 @@ Got (2026-11-26; 16.7 h unlabelled, 10 min of one speaker's prompts, 8.4 of
     seed   test CER from scratch, pretrained   change     test WER
     1      69.0, 57.1 %                        -17.2 %    103.4, 95.0 %
     2      66.1, 57.1 %                        -13.6 %    101.1, 95.9 %
+    3      69.4, 56.4 %                        -18.7 %    103.2, 95.7 %
     The learning rate of the pretraining decayed to 0 at 8000 for its first 2356 updates, at 6000 to
     update 4265 and at 5000 from there on: the run was cut to the time there was.
-    Seed 3, `finetune_1h` and the changes of CHANGES: not run.
+    `finetune_1h` and the changes of CHANGES: not run.
 Before: 10 min of mixed labels (3.3 of prompts, 6.7 of acted speech of 43 voices) from the same
     encoder, in bfloat16, 1053 updates of 12 s: blanks alone (CER 99.9 % on dev at 900).
 
