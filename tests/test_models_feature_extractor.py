@@ -21,6 +21,8 @@ from w2v2_jax.models.feature_extractor import (
     phased_conv,
     strided_conv,
     strided_matmul,
+    summed_group_norm,
+    viewed_matmul,
 )
 from w2v2_jax.models.layers import LayerNorm, gelu, scale_gradient
 
@@ -55,7 +57,7 @@ def test_a_frame_mask_is_true_on_the_first_count_frames():
     )
 
 
-@pytest.mark.parametrize("formulation", [strided_matmul, phased_conv])
+@pytest.mark.parametrize("formulation", [strided_matmul, phased_conv, viewed_matmul])
 @pytest.mark.parametrize(("width", "stride"), [(3, 2), (2, 2), (10, 5), (5, 2), (8, 3), (2, 3)])
 def test_formulations_of_a_strided_convolution_agree_with_their_gradients(
     width, stride, formulation
@@ -134,6 +136,21 @@ def test_the_folded_group_norm_is_convolution_then_group_norm_with_its_gradients
     np.testing.assert_allclose(got[1][0][:2], expected[1][0][:2], rtol=1e-3, atol=1e-4)
 
 
+def test_the_summed_first_layer_is_gelu_of_the_folded_one_with_its_gradients(monkeypatch):
+    patches, real = random(3, 40, 10), frame_mask(jnp.array([40, 25, 1]), 40)
+    arguments = patches, random(10, 6, seed=1), 1 + random(6, seed=2), random(6, seed=3)
+    options = dict(real=real, dtype=jnp.float32)
+
+    def both(layer):
+        value = lambda *a: weighted_sum(layer(*a))  # noqa: E731
+        return jax.jit(lambda *a: (layer(*a), jax.grad(value, (0, 1, 2, 3))(*a)))(*arguments)
+
+    expected = both(lambda *a: gelu(folded_group_norm(*a, **options)))
+    monkeypatch.setattr(feature_extractor, "platform", lambda: "gpu")
+    got = both(lambda *a: summed_group_norm(*a, **options))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), got, expected)
+
+
 def extractor(config):
     network = FeatureExtractor(config)
     abstract = jax.eval_shape(
@@ -185,9 +202,10 @@ def test_group_norm_follows_the_first_layer_and_layer_norm_every_layer(tiny, nor
     assert [name for name in layers if set(layers[name]) != {"kernel"}] == normalised
 
 
-def test_matmul_and_convolution_extractors_are_equal(tiny):
+@pytest.mark.parametrize("formulation", ["matmul", "view"])
+def test_matmul_and_convolution_extractors_are_equal(tiny, formulation):
     x, counts = random(2, 1000), jnp.array([1000, 800])
-    matmul, params = extractor(dataclasses.replace(tiny, conv_formulation="matmul"))
+    matmul, params = extractor(dataclasses.replace(tiny, conv_formulation=formulation))
     conv, _ = extractor(dataclasses.replace(tiny, conv_formulation="conv"))
     np.testing.assert_allclose(
         matmul(params, x, counts), conv(params, x, counts), rtol=1e-4, atol=1e-5

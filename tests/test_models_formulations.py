@@ -77,7 +77,7 @@ def test_a_convolution_with_a_float32_kernel_is_the_float32_one_rounded(stride, 
         np.testing.assert_allclose(got, want, atol=0.02 * np.abs(want).max())
 
 
-@pytest.mark.parametrize("where", ["cpu", "tpu"])
+@pytest.mark.parametrize("where", ["cpu", "gpu", "tpu"])
 @pytest.mark.parametrize("norm", ["group", "layer"])
 def test_no_parameters_gradient_of_a_bfloat16_network_was_rounded(
     norm, where, quiet, random_params, make_batch, monkeypatch
@@ -136,12 +136,13 @@ def test_convolutions_are_chosen_by_device_and_precision(monkeypatch):
     assert choose("auto", jnp.dtype("float32")) is feature_extractor.phased_conv
     monkeypatch.setattr(feature_extractor, "platform", lambda: "gpu")
     for dtype in ("bfloat16", "float32"):
-        assert choose("auto", jnp.dtype(dtype)) is feature_extractor.strided_conv
+        assert choose("auto", jnp.dtype(dtype)) is feature_extractor.viewed_matmul
     assert contraction.platform() == "cpu"
 
 
 @pytest.mark.parametrize(
-    ("name", "rate"), [("split", 0.0), ("split", 0.3), ("tight", 0.3), ("flash", 0.0)]
+    ("name", "rate"),
+    [("split", 0.0), ("split", 0.3), ("tight", 0.3), ("flash", 0.0), ("kernel", 0.3)],
 )
 def test_attention_formulations_are_equal_with_their_gradients(name, rate):
     random = np.random.default_rng(0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from w2v2_jax import partition
+from w2v2_jax.models import position
 from w2v2_jax.models.layers import gelu
 from w2v2_jax.models.position import PositionalConvolution, grouped, mixed, paired, split, toeplitz
 
@@ -52,6 +53,21 @@ def test_every_formulation_has_the_same_gradients(width):
     for formulation in (mixed, paired, split, toeplitz):
         for a, b in zip(gradients(formulation), expected, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("width", [8, 5])
+def test_windows_as_on_gpu_are_those_on_cpu_with_their_gradients(width, monkeypatch):
+    x, kernel, target = random(2, 37, 6), random(width, 2, 6, seed=1), random(2, 37, 6, seed=2)
+
+    def found():
+        value = lambda x, kernel: (toeplitz(x, kernel, 3) * target).sum()  # noqa: E731
+        return toeplitz(x, kernel, 3), *jax.jit(jax.grad(value, (0, 1)))(x, kernel)
+
+    expected = found()
+    monkeypatch.setattr(position, "platform", lambda: "gpu")
+    assert position.choose("auto") is toeplitz
+    for a, b in zip(found(), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("formulation", [grouped, paired])

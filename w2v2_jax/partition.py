@@ -17,8 +17,12 @@ from w2v2_jax.errors import InputError
 AXES = ("data", "fsdp", "tensor")
 KINDS = (AxisType.Auto,) * len(AXES)
 # By platform. libtpu would rather multiply in rings of permutes than gather weights and scatter
-# gradients of an fsdp axis of 8: at half the speed for XLS-R 2B (docs/aot.md).
-COMPILER_OPTIONS = {"tpu": {"xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000"}}
+# gradients of an fsdp axis of 8: at half the speed for XLS-R 2B (docs/aot.md). On GPU the many
+# Triton versions of every matmul that would be tried take minutes to compile (docs/speed.md).
+COMPILER_OPTIONS = {
+    "tpu": {"xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000"},
+    "gpu": {"xla_gpu_enable_triton_gemm": False},
+}
 RULES: dict[str, str | None] = {
     "embed": "fsdp",
     "mlp": "tensor",

@@ -172,28 +172,43 @@ def compare(folder: Path, dtype: str) -> dict[str, float]:
     return found
 
 
-def sides_of(folder: Path, arguments) -> list[Side]:
-    """Every process that is timed, ours first."""
+def compiled_side(folder: Path, arguments) -> list[Side]:
+    """The process of torch.compile, unless it is left out."""
+    if arguments.no_compile:
+        return []
+    alone = ["--alone"] if arguments.lengths else []  # one graph a shape; padded ones recompile
+    peer = arguments.peer
+    return [Side(f"{peer} torch.compile", PEERS[peer], folder, "--compile", *alone)]
+
+
+def other_sides(folder: Path, arguments) -> list[Side]:
+    """Every other process that is timed, ours first."""
     peer, theirs = arguments.peer, PEERS[arguments.peer]
     sides = [Side("ours", OURS, folder), Side(f"{peer} eager", theirs, folder)]
     if arguments.lengths:
         sides.append(Side(f"{peer} eager, one by one", theirs, folder, "--alone"))
-    if not arguments.no_compile:
-        alone = ["--alone"] if arguments.lengths else []  # one graph a shape; padded ones recompile
-        sides.append(Side(f"{peer} torch.compile", theirs, folder, "--compile", *alone))
     return sides
 
 
-def check(folder: Path, dtype: str, peer: str) -> dict[str, float]:
-    """Both sides once, in processes that then end; the differences."""
-    for name, module in ((peer, PEERS[peer]), ("ours", OURS)):  # a missing torch is found first
-        side = Side(name, module, folder, "--check")
-        try:
-            side.wait_ready()
-            side.end()
-        finally:
+def check(folder: Path, arguments) -> dict[str, float]:
+    """Both sides once, in processes that then end; the differences. One process at a time, or
+    with --together both: a missing torch is found first."""
+    peer = arguments.peer
+    running = []
+    try:
+        for name, module in ((peer, PEERS[peer]), ("ours", OURS)):
+            running.append(Side(name, module, folder, "--check"))
+            if not arguments.together:
+                running[-1].wait_ready()
+                running[-1].end()
+        if arguments.together:
+            for side in running:
+                side.wait_ready()
+                side.end()
+    finally:
+        for side in running:
             side.kill()
-    return compare(folder, dtype)
+    return compare(folder, arguments.dtype)
 
 
 def alternate(sides: list[Side], *, warmup: int, repeats: int) -> dict[str, list[float]]:
@@ -214,9 +229,10 @@ def bench_peer(arguments) -> dict:
         folder = Path(temporary)
         write_task = write_training if arguments.what == "train" else write_inference
         facts = write_task(folder, arguments)
-        differences = check(folder, arguments.dtype, arguments.peer)
-        sides = sides_of(folder, arguments)
+        sides = compiled_side(folder, arguments) if arguments.together else []
         try:
+            differences = check(folder, arguments)
+            sides = other_sides(folder, arguments) + (sides or compiled_side(folder, arguments))
             for side in sides:
                 side.wait_ready()
             seconds = alternate(sides, warmup=1, repeats=arguments.repeats)

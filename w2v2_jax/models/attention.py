@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import linen as nn
 
-from w2v2_jax.models import noise
+from w2v2_jax.models import kernel_attention, noise
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.contraction import add_bias, contract
@@ -43,9 +43,20 @@ def tight(x, kernel, bias, out_kernel, real, keys, rate: float):
     return contract("bhts,hsd->btd", context, out_kernel)
 
 
+def kernel(x, kernel, bias, out_kernel, real, keys, rate: float):
+    """`fused` with softmax, dropout and sum in one GPU kernel: see `kernel_attention`."""
+    query, key, value = _fused_projections(x, kernel, bias)
+    context = rows(kernel_attention.tiled(query, key, value, real, keys, rate))
+    return contract("bhts,hsd->btd", context, out_kernel)
+
+
+def _mesh_axes() -> dict[str, int]:
+    return dict(jax.sharding.get_abstract_mesh().shape)
+
+
 def _apart() -> bool:
     """Whether heads lie on several devices."""
-    return jax.sharding.get_abstract_mesh().shape.get("tensor", 1) > 1
+    return _mesh_axes().get("tensor", 1) > 1
 
 
 def _projections(x, kernel, bias):
@@ -104,13 +115,22 @@ def flash(x, kernel, bias, out_kernel, real, keys, rate: float):
     return _output(context.swapaxes(1, 2), out_kernel)
 
 
-def choose(name: str):
+FORMULATIONS = {
+    "fused": fused, "split": split, "tight": tight, "flash": flash, "kernel": kernel,
+}  # fmt: skip
+
+
+def choose(name: str, dtype="float32"):
     """The formulation of a name; "auto" is the fastest measured where it will run."""
-    if name == "auto":
-        # Heads over several devices: three projections would exchange three gradients of x.
-        cpu = "fused" if _apart() else "split"
-        name = {"cpu": cpu, "tpu": "tight"}.get(platform(), "fused")
-    return {"fused": fused, "split": split, "tight": tight, "flash": flash}[name]
+    if name != "auto":
+        return FORMULATIONS[name]
+    where = platform()
+    if where == "tpu":
+        return tight
+    if where == "cpu":  # heads apart: three projections would exchange three gradients of x
+        return fused if _apart() else split
+    whole = all(size == 1 for axis, size in _mesh_axes().items() if axis != "data")
+    return kernel if dtype == jnp.bfloat16 and whole else fused  # XLA cannot divide a kernel
 
 
 class SelfAttention(nn.Module):
@@ -136,7 +156,7 @@ class SelfAttention(nn.Module):
         )
         out_bias = self.param("out_bias", named(zeros, ("embed",)), (dim,))
 
-        attend = choose(config.attention_formulation)
+        attend = choose(config.attention_formulation, dtype)
         rate = config.attention_dropout
         out = residual(attend(x.astype(dtype), kernel, bias, out_kernel, real, keys, rate))
         return add_bias(out, out_bias[None, None])

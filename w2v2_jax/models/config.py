@@ -17,8 +17,8 @@ CHOICES = {
     "dtype": ("float32", "bfloat16"),
     "remat": ("none", "dots", "attention", "full"),
     "position_formulation": ("auto", "grouped", "paired", "toeplitz", "split", "mixed"),
-    "conv_formulation": ("auto", "matmul", "conv", "phased"),
-    "attention_formulation": ("auto", "fused", "split", "tight", "flash"),
+    "conv_formulation": ("auto", "matmul", "conv", "phased", "view"),
+    "attention_formulation": ("auto", "fused", "split", "tight", "flash", "kernel"),
 }
 # The largest value of each size: beyond all that exists, but a file's header cannot ask for hours.
 SIZES = {

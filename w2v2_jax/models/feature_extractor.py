@@ -78,6 +78,25 @@ def strided_matmul(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     return total
 
 
+def viewed_matmul(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """The same as one matmul on one view of x, `stride` samples a line: every line times the taps
+    of each frame it belongs to, whose parts are then added up.
+
+    A third more multiplications for three taps at stride two, but x is neither sliced nor
+    gathered, and the padding to whole lines and the sum fuse into what comes before and after.
+    """
+    width, inputs, out = kernel.shape
+    frames = (x.shape[1] - width) // stride + 1
+    parts = -(-width // stride)  # lines that a frame reaches over
+    lines = frames + parts - 1
+    x = x[:, : lines * stride]
+    x = jnp.pad(x, ((0, 0), (0, lines * stride - x.shape[1]), (0, 0)))
+    taps = jnp.pad(kernel, ((0, parts * stride - width), (0, 0), (0, 0)))
+    taps = taps.reshape(parts, stride * inputs, out).swapaxes(0, 1).reshape(-1, parts * out)
+    found = contract("btk,ko->bto", x.reshape(x.shape[0], lines, -1), taps)
+    return sum(found[:, i : i + frames, i * out : (i + 1) * out] for i in range(parts))
+
+
 def strided_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """The same convolution through XLA's convolution, channels last."""
     return convolve(x, kernel, stride=stride)
@@ -142,8 +161,16 @@ def _phased_backward(stride, saved, gradient):
 phased_conv.defvjp(lambda x, k, stride: (phased_conv(x, k, stride), (x, k)), _phased_backward)
 
 
-def folded_group_norm(patches, kernel, scale, bias, real, dtype):
-    """First convolution and its per-channel GroupNorm without the pre-norm activation.
+def _products(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Sums over frames of a [B, T, j] times b [B, T, k] in float32 -> [B, j, k]."""
+    if platform() in ("gpu", "cuda"):  # cuBLAS takes ten times as long in full float32
+        return (a[..., None] * b[:, :, None]).sum(1)
+    return jnp.einsum("btj,btk->bjk", a, b, precision="highest")
+
+
+def _folded(patches, kernel, scale, real):
+    """(centred patches, kernel of each row [B, k, O]) of the first convolution and its per-channel
+    GroupNorm without the pre-norm activation.
 
     The convolution is linear, so each channel's mean and variance over time follow from the
     mean and covariance of the waveform patches (k and k x k numbers a row): normalise the
@@ -152,12 +179,59 @@ def folded_group_norm(patches, kernel, scale, bias, real, dtype):
     weight = real.astype(jnp.float32)[..., None]
     count = jnp.maximum(weight.sum(1, keepdims=True), 1.0)
     centred = patches - (patches * weight).sum(1, keepdims=True) / count
-    covariance = jnp.einsum("btj,btk->bjk", centred * weight, centred, precision="highest") / count
+    covariance = _products(centred * weight, centred) / count
     variance = jnp.einsum("jo,bjk,ko->bo", kernel, covariance, kernel, precision="highest")
     gain = scale[None] * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + EPSILON)  # [B, O]
-    normalised = kernel[None] * gain[:, None, :]  # [B, k, O]
+    return centred, kernel[None] * gain[:, None, :]
+
+
+def folded_group_norm(patches, kernel, scale, bias, real, dtype):
+    """First convolution and GroupNorm, see `_folded`, as a matmul."""
+    centred, normalised = _folded(patches, kernel, scale, real)
     out = contract("btk,bko->bto", centred.astype(dtype), normalised)
     return add_bias(out, bias[None, None])
+
+
+def _sum_of_taps(patches, kernel, bias):
+    """patches [B, T, k] times kernel [B, k, O], plus bias [O], in float32."""
+    total = bias[None, None]
+    for j in range(kernel.shape[1]):
+        tap = kernel[:, None, j].astype(patches.dtype).astype(jnp.float32)
+        total = total + patches[:, :, j, None].astype(jnp.float32) * tap
+    return total
+
+
+@jax.custom_vjp
+def taps_gelu(patches, kernel, bias):
+    """GELU of patches [B, T, k] times kernel [B, k, O], plus bias [O] -> [B, T, O].
+
+    A sum over few taps is one pass that writes the activation alone, where a matmul of ten columns
+    misses a GPU's matrix units; the backward pass computes it again instead of reading it.
+    """
+    return gelu(_sum_of_taps(patches, kernel, bias)).astype(patches.dtype)
+
+
+def _taps_backward(saved, gradient):
+    # The barrier keeps the compiler from sharing the float32 sum of the forward pass, which it
+    # would store for it: the largest tensor of all.
+    patches, kernel, bias = jax.lax.optimization_barrier(saved)
+    _, backward = jax.vjp(gelu, _sum_of_taps(patches, kernel, bias))
+    slope = backward(gradient.astype(jnp.float32))[0].astype(patches.dtype)
+    # The bias is a tap that is always 1: its gradient costs no pass over the slope of its own.
+    ones = jnp.ones((*patches.shape[:2], 1), patches.dtype)
+    extended = jnp.concatenate([patches, ones], axis=-1)
+    sums = jnp.einsum("btk,bto->bko", extended, slope, preferred_element_type=jnp.float32)
+    for_patches = jnp.einsum("bto,bko->btk", slope, kernel.astype(patches.dtype))
+    return for_patches, sums[:, :-1], sums[:, -1].sum(0)
+
+
+taps_gelu.defvjp(lambda *operands: (taps_gelu(*operands), operands), _taps_backward)
+
+
+def summed_group_norm(patches, kernel, scale, bias, real, dtype):
+    """GELU of `folded_group_norm` in one pass."""
+    centred, normalised = _folded(patches, kernel, scale, real)
+    return taps_gelu(centred.astype(dtype), normalised, bias)
 
 
 class ConvLayer(nn.Module):
@@ -192,6 +266,8 @@ class ConvLayer(nn.Module):
             if self.cut is not None:
                 return self.pieced_group_norm(x, real, kernel[:, 0], scale, shift)
             patches = _patches(x.astype(jnp.float32), width, stride, real.shape[1])
+            if _name(config.conv_formulation, dtype) == "view":
+                return summed_group_norm(patches, kernel[:, 0], scale, shift, real, dtype)
             return gelu(folded_group_norm(patches, kernel[:, 0], scale, shift, real, dtype))
         if self.index == 0 and self.cut is not None:
             x = pieces.convolve(pieces.taps(x.astype(dtype), width, stride), kernel[:, 0])
@@ -219,15 +295,25 @@ class ConvLayer(nn.Module):
         return layer(centred, covariance, kernel, scale, shift)
 
 
-def choose(name: str, dtype):
-    """The convolution of a name; "auto" is the fastest measured where it will run (docs/speed.md).
+FORMULATIONS = {
+    "matmul": strided_matmul, "conv": strided_conv, "phased": phased_conv, "view": viewed_matmul,
+}  # fmt: skip
+
+
+def _name(name: str, dtype) -> str:
+    """ "auto" is the fastest measured where it will run (docs/speed.md).
 
     XLA:CPU has fast bfloat16 matmuls but computes bfloat16 convolutions in float32.
     """
-    if name == "auto":
-        cpu = "matmul" if dtype == jnp.bfloat16 else "phased"
-        name = cpu if platform() == "cpu" else "conv"
-    return {"matmul": strided_matmul, "conv": strided_conv, "phased": phased_conv}[name]
+    if name != "auto":
+        return name
+    cpu = "matmul" if dtype == jnp.bfloat16 else "phased"
+    return {"cpu": cpu, "gpu": "view", "cuda": "view"}.get(platform(), "conv")
+
+
+def choose(name: str, dtype):
+    """The convolution of a name; "auto" as `_name` says."""
+    return FORMULATIONS[_name(name, dtype)]
 
 
 class FeatureExtractor(nn.Module):

@@ -35,17 +35,27 @@ def _mix(x: jax.Array, seed: jax.Array) -> jax.Array:
     return x ^ (x >> 16)
 
 
-def row_bits(keys: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Returns uint32 bits [B, *shape], a function of each row's key and the element's position."""
+def line_words(keys: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    """The hashes that `row_bits` crosses: of lines [B, *shape[:-1]] and of columns [shape[-1]]."""
     seeds = jax.vmap(lambda key: jax.random.bits(key, (2,), jnp.uint32))(keys)  # [B, 2]
     *leading, width = shape
     places = jnp.arange(math.prod(leading), dtype=jnp.uint32)[None]
     lines = _mix(places ^ seeds[:, :1], seeds[:, 1:])  # [B, prod(leading)]: a word a line of x
     columns = _mix(jnp.arange(width, dtype=jnp.uint32), jnp.uint32(0x9E3779B9))
-    lines = lines.reshape(-1, *leading, 1)
-    x = (lines ^ columns.reshape((1,) * len(shape) + (-1,))) * jnp.uint32(0x7FEB352D)
+    return lines.reshape(-1, *leading), columns
+
+
+def cross(lines: jax.Array, columns: jax.Array) -> jax.Array:
+    """Bits of each element, from the words of its line and its column (arrays that broadcast)."""
+    x = (lines ^ columns) * jnp.uint32(0x7FEB352D)
     x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
     return x ^ (x >> 16)
+
+
+def row_bits(keys: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Returns uint32 bits [B, *shape], a function of each row's key and the element's position."""
+    lines, columns = line_words(keys, shape)
+    return cross(lines[..., None], columns.reshape((1,) * len(shape) + (-1,)))
 
 
 def kept(keys: jax.Array, rate: float, shape: tuple[int, ...]) -> jax.Array:
