@@ -33,6 +33,9 @@ OURS = "w2v2_jax.bench.ours"
 PEERS = {"hf": "w2v2_jax.bench.hugging_face", "torchaudio": "w2v2_jax.bench.torchaudio_model"}
 # Largest relative difference of the loss, of a gradient's norm and of logits.
 TOLERANCE = {"float32": (1e-4, 5e-3, 1e-3), "bfloat16": (2e-2, 2e-1, 1e-1)}
+# Norms below this share of the largest are compared at its size: what is left of terms that cancel,
+# as for queries of nearly even attention, has few right bits in half precision.
+FLOOR = {"float32": 1e-4, "bfloat16": 1e-2}
 TEMPERATURE = 2.0
 EQUAL = dict(  # Hugging Face has no gradient scale; its LayerDrop is a branch on the host
     layer_drop=0.0, dropout=0.0, attention_dropout=0.0, activation_dropout=0.0, input_dropout=0.0,
@@ -159,7 +162,7 @@ def compare(folder: Path, dtype: str) -> dict[str, float]:
     found = {}
     for name in theirs.files:
         a, b = np.asarray(ours[name], np.float64), np.asarray(theirs[name], np.float64)
-        floor = 1e-4 * largest if name in norms else 0.0
+        floor = FLOOR[dtype] * largest if name in norms else 0.0
         difference = float(np.abs(a - b).max() / max(np.abs(b).max(), floor, 1e-30))
         kind = "gradient_norm" if name in norms else "loss" if name == "loss" else "logits"
         limit = {"gradient_norm": of_norm, "loss": of_loss, "logits": of_logits}[kind]
