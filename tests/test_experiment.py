@@ -20,6 +20,7 @@ RECIPES = [
         f"evidence.py:{name}"
         for name in (
             *("pretrain", "pretrain,short", "finetune_10m", "finetune_1h"),
+            *("pretrain,gpu", "pretrain,no_gumbel,gpu", "finetune_10m,gpu", "finetune_1h,gpu"),
             *(f"pretrain,{c}" for c in ("no_diversity", "no_gumbel", "negatives_10", "span_10")),
         )
     ),
@@ -85,9 +86,11 @@ def test_large_recipes_differ_where_the_dossier_says():
         ),
     ],
 )
-def test_an_ablation_differs_from_the_short_pretraining_in_one_thing(change, differs):
+@pytest.mark.parametrize("size", ["", ",gpu"])
+def test_an_ablation_differs_from_the_short_pretraining_in_one_thing(change, differs, size):
     short, changed = (
-        train.load_config(f"{ROOT}/experiments/evidence.py:pretrain,{c}") for c in ("short", change)
+        train.load_config(f"{ROOT}/experiments/evidence.py:pretrain,{c}{size}")
+        for c in ("short", change)
     )
     flat = [
         {(s, k): v for s in c for k, v in c[s].items()} for c in map(_sections, (short, changed))
