@@ -10,8 +10,8 @@ Run: bash launch/evidence.sh --source folder:DIR does all of it, cell by cell. O
         --config.init_from=$R/pretrain
     without --config.init_from the same recipe starts from scratch: same labels, same updates.
     `:pretrain,short` is a quarter of the updates; `:pretrain,CHANGE` is the short one with one
-    change of CHANGES. `,gpu` after any of these is the size for minutes on one GPU of 80 GB,
-    `,smoke` toy size.
+    change of CHANGES. `,gpu` after any of these is the size for minutes on one GPU of 80 GB, a
+    number so many updates (`:pretrain,gpu,12000`), `,smoke` toy size.
 
 Hardware and time: 2 CPU cores (Intel Xeon), busy with other work: 23 min pretraining at 60 to 130
 audio-s/s, 6 min a fine-tuning at 40 to 100.
@@ -76,7 +76,7 @@ GPU_MODEL = dict(
     final_dim=256,
 )
 GPU_STEPS, GPU_SHORT_STEPS = 10_000, 1_500
-GPU_LABEL_STEPS = {"10m": 1_500, "1h": 2_500}
+GPU_LABEL_STEPS = {"10m": 1_500, "1h": 2_000}
 
 
 def pretrain(steps: int) -> dict:
@@ -187,32 +187,35 @@ def gpu_finetune(steps: int) -> dict:
 
 def get_config(arg: str = "pretrain") -> ConfigDict:
     """arg: "pretrain", with ",short" or one of CHANGES, "finetune_10m" or "finetune_1h"; each with
-    ",gpu" and ",smoke"."""
-    name, *rest = arg.split(",")
-    if name in ("", "smoke"):
-        name, rest = "pretrain", [*([name] if name else []), *rest]
-    smoke, gpu = "smoke" in rest[-1:], "gpu" in rest
-    rest = [word for word in rest[: len(rest) - smoke] if word != "gpu"]
-    change = rest.pop(0) if rest else ""
+    ",gpu", a number of updates and ",smoke"."""
+    name, *words = arg.split(",") if arg not in ("", "smoke") else ["pretrain", arg]
+    changes = [word for word in words if word in ("short", *CHANGES)]
+    numbers = [int(word) for word in words if word.isdecimal()]
+    known = {"", "gpu", "smoke", *changes, *map(str, numbers)}
     _, _, labels = name.partition("finetune_")
-    if rest or change not in ("", "short", *CHANGES) or (change and labels):
+    if not known.issuperset(words) or len(changes) > (not labels) or len(numbers) > 1:
         raise ValueError(_unknown(arg))
+    gpu = "gpu" in words
     if name == "pretrain":
-        made = pretrain(SHORT_STEPS if change else STEPS)
-        more = gpu_pretrain(GPU_SHORT_STEPS if change else GPU_STEPS)
+        whole, quarter = (GPU_STEPS, GPU_SHORT_STEPS) if gpu else (STEPS, SHORT_STEPS)
+        steps = numbers[0] if numbers else quarter if changes else whole
+        made, more = pretrain(steps), gpu_pretrain(steps)
     elif labels in LABELS:
-        made = finetune(*LABELS[labels])
-        more = gpu_finetune(GPU_LABEL_STEPS[labels])
+        splits, steps = LABELS[labels]
+        steps = numbers[0] if numbers else GPU_LABEL_STEPS[labels] if gpu else steps
+        made, more = finetune(splits, steps), gpu_finetune(steps)
     else:
         raise ValueError(_unknown(arg))
     config = ConfigDict(dict(seed=1, init_from="", **made, mesh=dict(data=-1, fsdp=1, tensor=1)))
     config.update(more if gpu else {})
-    config.update(CHANGES.get(change, {}))
-    return shrink(config) if smoke else config
+    for change in changes:
+        config.update(CHANGES.get(change, {}))
+    return shrink(config) if "smoke" in words else config
 
 
 def _unknown(arg: str) -> str:
     return (
         f"evidence.py:{arg} is not known; use pretrain[,short|{'|'.join(CHANGES)}], "
-        f"{', '.join(f'finetune_{labels}' for labels in LABELS)}, each also with ,gpu and ,smoke"
+        f"{', '.join(f'finetune_{labels}' for labels in LABELS)}, each also with ,gpu, a number "
+        "of updates, ,smoke"
     )
