@@ -26,7 +26,7 @@ Got (2026-11-26; 16.7 h unlabelled, 10 min of one speaker's prompts, 8.4 of
     3      69.4, 56.4 %                        -18.7 %    103.2, 95.7 %
     The learning rate of the pretraining decayed to 0 at 8000 for its first 2356 updates, at 6000 to
     update 4265 and at 5000 from there on: the run was cut to the time there was.
-    `finetune_1h` and the changes of CHANGES: not run.
+    `finetune_1h`, the changes of CHANGES and `,gpu`: not run.
 Before: 10 min of mixed labels (3.3 of prompts, 6.7 of acted speech of 43 voices) from the same
     encoder, in bfloat16, 1053 updates of 12 s: blanks alone (CER 99.9 % on dev at 900).
 
