@@ -190,19 +190,19 @@ def get_config(arg: str = "pretrain") -> ConfigDict:
     ",gpu", a number of updates and ",smoke"."""
     name, *words = arg.split(",") if arg not in ("", "smoke") else ["pretrain", arg]
     changes = [word for word in words if word in ("short", *CHANGES)]
-    numbers = [int(word) for word in words if word.isdecimal()]
-    known = {"", "gpu", "smoke", *changes, *map(str, numbers)}
+    numbers = [word for word in words if word.isdecimal() and int(word) > 0]
+    known = {"", "gpu", "smoke", *changes, *numbers}
     _, _, labels = name.partition("finetune_")
     if not known.issuperset(words) or len(changes) > (not labels) or len(numbers) > 1:
         raise ValueError(_unknown(arg))
     gpu = "gpu" in words
     if name == "pretrain":
         whole, quarter = (GPU_STEPS, GPU_SHORT_STEPS) if gpu else (STEPS, SHORT_STEPS)
-        steps = numbers[0] if numbers else quarter if changes else whole
+        steps = int(numbers[0]) if numbers else quarter if changes else whole
         made, more = pretrain(steps), gpu_pretrain(steps)
     elif labels in LABELS:
         splits, steps = LABELS[labels]
-        steps = numbers[0] if numbers else GPU_LABEL_STEPS[labels] if gpu else steps
+        steps = int(numbers[0]) if numbers else GPU_LABEL_STEPS[labels] if gpu else steps
         made, more = finetune(splits, steps), gpu_finetune(steps)
     else:
         raise ValueError(_unknown(arg))

@@ -104,6 +104,17 @@ def _sections(config: dict) -> dict:
     return {name: value for name, value in config.items() if isinstance(value, dict)}
 
 
+@pytest.mark.parametrize("name", ["pretrain", "pretrain,short", "finetune_1h"])
+def test_the_evidence_takes_another_number_of_updates_with_its_schedule(name):
+    get_config = runpy.run_path(f"{ROOT}/experiments/evidence.py")["get_config"]
+    config = get_config(f"{name},gpu,2400")
+    assert config.train.steps == 2400 and config.train.log_every < config.train.eval_every < 2400
+    assert config.schedule.get("warmup", 200) == 200
+    for wrong in ("0", "12,13", "twelve"):
+        with pytest.raises(ValueError, match="a number of updates"):
+            get_config(f"{name},{wrong}")
+
+
 def test_an_unknown_recipe_argument_lists_the_known_ones():
     with pytest.raises(ValueError, match="base_10h"):
         runpy.run_path(f"{ROOT}/experiments/finetune.py")["get_config"]("base_3h")
