@@ -1,5 +1,5 @@
-"""Whether pretraining helps, on real speech and two CPU cores: `:pretrain`, `:finetune_10m`,
-`:finetune_1h` and the pretrainings with one thing changed.
+"""Whether pretraining helps, on real speech and two CPU cores or (`,gpu`) one GPU: `:pretrain`,
+`:finetune_10m`, `:finetune_1h` and the pretrainings with one thing changed.
 
 Source: the paper's experiments of section 5 (pretrain on all audio, fine-tune on 10 min and 1 h of
 labels, against no pretraining; Tables 4 and 13 for the ablations) at the quickstart's size.
@@ -10,7 +10,8 @@ Run: bash launch/evidence.sh --source folder:DIR does all of it, cell by cell. O
         --config.init_from=$R/pretrain
     without --config.init_from the same recipe starts from scratch: same labels, same updates.
     `:pretrain,short` is a quarter of the updates; `:pretrain,CHANGE` is the short one with one
-    change of CHANGES. `,smoke` is toy size.
+    change of CHANGES. `,gpu` after any of these is the size for minutes on one GPU of 80 GB, a
+    number so many updates (`:pretrain,gpu,12000`), `,smoke` toy size.
 
 Hardware and time: 2 CPU cores (Intel Xeon), busy with other work: 23 min pretraining at 60 to 130
 audio-s/s, 6 min a fine-tuning at 40 to 100.
@@ -25,7 +26,7 @@ Got (2026-11-26; 16.7 h unlabelled, 10 min of one speaker's prompts, 8.4 of
     3      69.4, 56.4 %                        -18.7 %    103.2, 95.7 %
     The learning rate of the pretraining decayed to 0 at 8000 for its first 2356 updates, at 6000 to
     update 4265 and at 5000 from there on: the run was cut to the time there was.
-    `finetune_1h` and the changes of CHANGES: not run.
+    `finetune_1h`, the changes of CHANGES and `,gpu`: not run.
 Before: 10 min of mixed labels (3.3 of prompts, 6.7 of acted speech of 43 voices) from the same
     encoder, in bfloat16, 1053 updates of 12 s: blanks alone (CER 99.9 % on dev at 900).
 
@@ -61,6 +62,21 @@ CHANGES = {
     "span_10": dict(model=dict(mask_length=10, mask_start_prob=0.065)),
 }
 LABELS = {"10m": ("train_10min", 1_600), "1h": ("train_10min+train_1h", 2_000)}
+
+# What differs on a GPU, whose minutes hold some ten times the updates, of eight times the audio.
+GPU_MODEL = dict(
+    conv_layers=((256, 10, 5), *(((256, 3, 2),) * 4), *(((256, 2, 2),) * 2)),
+    d_model=512,
+    num_layers=8,
+    num_heads=8,
+    ffn_dim=2048,
+    position_kernel=32,
+    position_groups=4,
+    position_formulation="split",  # plain convolutions of 128 channels
+    final_dim=256,
+)
+GPU_STEPS, GPU_SHORT_STEPS = 10_000, 1_500
+GPU_LABEL_STEPS = {"10m": 1_500, "1h": 2_000}
 
 
 def pretrain(steps: int) -> dict:
@@ -134,27 +150,72 @@ def finetune(splits: str, steps: int) -> dict:
     )
 
 
+def gpu_pretrain(steps: int) -> dict:
+    """What `pretrain` has else on a GPU; so many updates that the rate is lower and the Gumbel
+    temperature takes longer, and fewer validations, which stop the GPU's work."""
+    return dict(
+        model=GPU_MODEL,
+        objective=dict(gumbel_decay=0.25 ** (1 / (0.55 * steps))),  # 2 to .5 in 55 % of the updates
+        schedule=dict(peak=7e-4, warmup=steps // 12),
+        data=dict(
+            bucket_seconds=(4.0,), batch_seconds=192.0, valid_batch_seconds=128.0, reader="threads"
+        ),
+        train=dict(steps=steps, eval_every=steps // 10, checkpoint_every=steps // 10),
+    )
+
+
+def gpu_finetune(steps: int) -> dict:
+    """What `finetune` has else on a GPU: two row lengths, since each is some 20 s of compiling."""
+    return dict(
+        model=GPU_MODEL,
+        schedule=dict(peak=5e-4),
+        data=dict(
+            bucket_seconds=(5.0, 16.0),
+            batch_seconds=64.0,
+            valid_batch_seconds=128.0,
+            reader="threads",
+            workers=2,
+        ),
+        train=dict(
+            steps=steps,
+            log_every=steps // 30,
+            eval_every=steps // 5,
+            checkpoint_every=steps // 5,
+        ),
+    )
+
+
 def get_config(arg: str = "pretrain") -> ConfigDict:
     """arg: "pretrain", with ",short" or one of CHANGES, "finetune_10m" or "finetune_1h"; each with
-    ",smoke"."""
-    name, *rest = arg.removesuffix("smoke").removesuffix(",").split(",")
-    change = rest.pop(0) if rest else ""
+    ",gpu", a number of updates and ",smoke"."""
+    name, *words = arg.split(",") if arg not in ("", "smoke") else ["pretrain", arg]
+    changes = [word for word in words if word in ("short", *CHANGES)]
+    numbers = [word for word in words if word.isdecimal() and int(word) > 0]
+    known = {"", "gpu", "smoke", *changes, *numbers}
     _, _, labels = name.partition("finetune_")
-    if rest or change not in ("", "short", *CHANGES) or (change and labels):
+    if not known.issuperset(words) or len(changes) > (not labels) or len(numbers) > 1:
         raise ValueError(_unknown(arg))
+    gpu = "gpu" in words
     if name == "pretrain":
-        made = pretrain(SHORT_STEPS if change else STEPS)
+        whole, quarter = (GPU_STEPS, GPU_SHORT_STEPS) if gpu else (STEPS, SHORT_STEPS)
+        steps = int(numbers[0]) if numbers else quarter if changes else whole
+        made, more = pretrain(steps), gpu_pretrain(steps)
     elif labels in LABELS:
-        made = finetune(*LABELS[labels])
+        splits, steps = LABELS[labels]
+        steps = int(numbers[0]) if numbers else GPU_LABEL_STEPS[labels] if gpu else steps
+        made, more = finetune(splits, steps), gpu_finetune(steps)
     else:
         raise ValueError(_unknown(arg))
     config = ConfigDict(dict(seed=1, init_from="", **made, mesh=dict(data=-1, fsdp=1, tensor=1)))
-    config.update(CHANGES.get(change, {}))
-    return shrink(config) if arg.endswith("smoke") else config
+    config.update(more if gpu else {})
+    for change in changes:
+        config.update(CHANGES.get(change, {}))
+    return shrink(config) if "smoke" in words else config
 
 
 def _unknown(arg: str) -> str:
     return (
         f"evidence.py:{arg} is not known; use pretrain[,short|{'|'.join(CHANGES)}], "
-        f"{', '.join(f'finetune_{labels}' for labels in LABELS)}, each also with ,smoke"
+        f"{', '.join(f'finetune_{labels}' for labels in LABELS)}, each also with ,gpu, a number "
+        "of updates, ,smoke"
     )

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Sourced by the other scripts: makes .venv with the pinned requirements and puts it on PATH.
-# W2V2_PYTHON chooses the interpreter (3.11 to 3.13); W2V2_JAX is cpu, cuda or tpu.
+# W2V2_PYTHON chooses the interpreter (3.11 to 3.13); W2V2_JAX is cpu, cuda or tpu. W2V2_VENV=0
+# makes and installs nothing: the python on PATH has all that is needed, as in a container's image.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -19,6 +20,7 @@ find_python() {
 
 make_environment() {
   local python stamp wanted
+  [ "${W2V2_VENV:-1}" != 0 ] || return 0
   wanted="$(cat requirements.txt setup.cfg) ${W2V2_JAX:-cpu}"
   stamp=.venv/installed
   if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then

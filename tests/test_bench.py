@@ -41,6 +41,16 @@ def test_bad_shape_is_one_line(tmp_path, capsys):
     assert status == 2 and "--rows" in capsys.readouterr().err
 
 
+def test_a_setting_of_the_command_line_replaces_the_recipes():
+    recipe = Path(__file__).parents[1] / "experiments" / "evidence.py"
+    arguments = ["--what", "train", "--json", "out", "--config", f"{recipe}:pretrain,gpu"]
+    of_recipe, changed = (
+        bench_step.settings_of(make_parser().parse_args([*arguments, *more])).raw["model"]
+        for more in ((), ("--set", "d_model=384"))
+    )
+    assert changed == {**of_recipe, "d_model": 384} != of_recipe
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["train", "infer"])
 def test_model_benchmarks_write_speed_mfu_memory_and_compile_time(tmp_path, what, monkeypatch):

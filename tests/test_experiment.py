@@ -20,6 +20,7 @@ RECIPES = [
         f"evidence.py:{name}"
         for name in (
             *("pretrain", "pretrain,short", "finetune_10m", "finetune_1h"),
+            *("pretrain,gpu", "pretrain,no_gumbel,gpu", "finetune_10m,gpu", "finetune_1h,gpu"),
             *(f"pretrain,{c}" for c in ("no_diversity", "no_gumbel", "negatives_10", "span_10")),
         )
     ),
@@ -85,9 +86,11 @@ def test_large_recipes_differ_where_the_dossier_says():
         ),
     ],
 )
-def test_an_ablation_differs_from_the_short_pretraining_in_one_thing(change, differs):
+@pytest.mark.parametrize("size", ["", ",gpu"])
+def test_an_ablation_differs_from_the_short_pretraining_in_one_thing(change, differs, size):
     short, changed = (
-        train.load_config(f"{ROOT}/experiments/evidence.py:pretrain,{c}") for c in ("short", change)
+        train.load_config(f"{ROOT}/experiments/evidence.py:pretrain,{c}{size}")
+        for c in ("short", change)
     )
     flat = [
         {(s, k): v for s in c for k, v in c[s].items()} for c in map(_sections, (short, changed))
@@ -99,6 +102,17 @@ def test_an_ablation_differs_from_the_short_pretraining_in_one_thing(change, dif
 
 def _sections(config: dict) -> dict:
     return {name: value for name, value in config.items() if isinstance(value, dict)}
+
+
+@pytest.mark.parametrize("name", ["pretrain", "pretrain,short", "finetune_1h"])
+def test_the_evidence_takes_another_number_of_updates_with_its_schedule(name):
+    get_config = runpy.run_path(f"{ROOT}/experiments/evidence.py")["get_config"]
+    config = get_config(f"{name},gpu,2400")
+    assert config.train.steps == 2400 and config.train.log_every < config.train.eval_every < 2400
+    assert config.schedule.get("warmup", 200) == 200
+    for wrong in ("0", "12,13", "twelve"):
+        with pytest.raises(ValueError, match="a number of updates"):
+            get_config(f"{name},{wrong}")
 
 
 def test_an_unknown_recipe_argument_lists_the_known_ones():

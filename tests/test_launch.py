@@ -292,3 +292,61 @@ def test_the_evidence_prepares_a_source_once_and_another_one_anew(project):
         prepared = [call for call in calls if "w2v2_jax.prepare" in call]
         assert (status, len(prepared)) == (0, times), error
         assert all(f"--source {source} " in call for call in prepared)
+
+
+def test_the_evidence_runs_as_many_cells_at_once_as_there_are_jobs(project):
+    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    # A training waits until a second one has begun, for no more than a test's patience.
+    together = (
+        'case "$*" in *w2v2_jax.train*finetune*) mkdir -p begun; touch "begun/$$"\n'
+        '  for _ in $(seq 200); do [ "$(ls begun | wc -l)" -lt 2 ] || break; sleep 0.05; done\n'
+        '  [ "$(ls begun | wc -l)" -ge 2 ] || exit 1 ;; esac\n'
+    )
+    cells = "scratch@10m@1 scratch@1h@2 pretrain@10m@1 pretrain@1h@2"
+    settings = {"CELLS": cells, "JOBS": "2", "SIZE": ",gpu", "STEPS_1h": "70", **PREPARED}
+    run = dict(stubs={"python": together + EVALUATED}, environment=settings)
+    status, output, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
+    assert status == 0, output + error
+    assert {path.stem for path in (project / "out/cells").iterdir()} == set(cells.split())
+    recipes = sorted(
+        call.split("evidence.py:")[1].split()[0] for call in calls if "--config" in call
+    )
+    assert [recipe.replace("\\", "") for recipe in recipes] == [
+        *("finetune_10m,gpu",) * 2,
+        *("finetune_1h,gpu,70",) * 2,
+        "pretrain,gpu",
+    ]
+    trained = [call.split("--workdir ")[1].split()[0] for call in calls if "--workdir" in call]
+    pretrained = trained.index("out/pretrain/pretrain")
+    assert pretrained < min(trained.index(f"out/pretrain/{cell}") for cell in ("10m-1", "1h-2"))
+    *_, again = launch(project, "evidence.sh", "--out", "out", **run)
+    assert [call.split()[2] for call in again] == ["w2v2_jax.report", "w2v2_jax.report_cells"]
+
+
+def test_a_failed_cell_of_the_evidence_stops_no_other_and_is_told(project):
+    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    broken = 'case "$*" in *pretrain/10m-1*) echo broken; exit 1 ;; esac\n' + EVALUATED
+    settings = {"CELLS": "pretrain@10m@1 pretrain@10m@2 scratch@10m@1", "JOBS": "3", **PREPARED}
+    run = dict(stubs={"python": broken}, environment=settings)
+    status, output, _, calls = launch(project, "evidence.sh", "--out", "out", **run)
+    done = {path.stem for path in (project / "out/cells").iterdir()}
+    assert status == 1 and done == {"pretrain@10m@2", "scratch@10m@1"}
+    assert "pretrain@10m@1: status 1" in output and "w2v2_jax.report_cells" in calls[-1]
+
+
+def test_a_pretraining_of_the_evidence_that_takes_too_long_is_used_as_it_is(project):
+    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    slow = 'case "$*" in *evidence.py:pretrain*) sleep 60 & wait ;; esac\n' + EVALUATED
+    settings = {"CELLS": "pretrain@10m@1", "PRETRAIN_SECONDS": "1", **PREPARED}
+    run = dict(stubs={"python": slow}, environment=settings)
+    status, *_, calls = launch(project, "evidence.sh", "--out", "out", **run)
+    assert status == 0 and "--config.init_from=out/pretrain/pretrain" in calls[1]
+
+
+def test_nothing_is_installed_where_the_python_on_the_path_is_to_be_used(tmp_path):
+    shutil.copytree(ROOT / "launch", tmp_path / "launch")
+    environment = {"PATH": os.environ["PATH"], "W2V2_VENV": "0", "W2V2_JAX": "cpu"}
+    source = f"source {tmp_path}/launch/env.sh && pwd"
+    done = subprocess.run(["bash", "-c", source], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path)), done.stderr
+    assert not (tmp_path / ".venv").exists()

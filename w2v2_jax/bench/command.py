@@ -48,7 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--remat", default="none", choices=CHOICES["remat"])
     parser.add_argument(
         "--set", type=setting, action="append", default=[], metavar="NAME=VALUE",
-        help="a setting of config.model, e.g. attention_formulation=split",
+        help="a setting of config.model, e.g. attention_formulation=split; also of --config's",
     )  # fmt: skip
     parser.add_argument("--rows", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10.0)

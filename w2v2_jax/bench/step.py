@@ -28,7 +28,9 @@ def settings_of(arguments, *, model: dict | None = None, **objective) -> experim
     if arguments.config:
         from w2v2_jax.train import load_config
 
-        return experiment.read(load_config(arguments.config))
+        raw = load_config(arguments.config)
+        raw["model"] |= dict(arguments.set)
+        return experiment.read(raw)
     ctc = arguments.objective == "ctc"
     if not ctc:
         group = arguments.rows // arguments.accumulate
