@@ -32,7 +32,7 @@ bench() { # NAME, options...
 
 crops=(--what train --seconds 15.625)
 # The H100's floor is 150 k frames/s, its goal 300 k; 2x Hugging Face eager, 1.3x torch.compile.
-bench base-hf "${crops[@]}" --rows 12 --peer hf --dropout
+bench base-hf "${crops[@]}" --rows 24 --peer hf --dropout --together
 for remat in none dots full; do
   for rows in 12 24 48; do
     bench "base-$remat-$rows" "${crops[@]}" --rows "$rows" --remat "$remat"
@@ -40,8 +40,8 @@ for remat in none dots full; do
 done
 # 1.6 audio-hours an update on one card: 384 rows of 15.6 s in microbatches.
 bench base-update "${crops[@]}" --rows 384 --accumulate 16 --remat dots
-for choice in conv_formulation={conv,matmul} position_formulation={grouped,split,toeplitz,mixed} \
-  attention_formulation={fused,split}; do
+for choice in conv_formulation={conv,matmul,view} position_formulation={grouped,split,toeplitz} \
+  attention_formulation={fused,split,tight,kernel} scan_layers=True; do
   bench "base-${choice/=/-}" "${crops[@]}" --rows 12 --set "$choice"
 done
 for attention in fused flash; do
@@ -49,7 +49,7 @@ for attention in fused flash; do
     --set "attention_formulation=$attention"
 done
 large=(--family large_lv60k --objective ctc)
-bench large-hf "${crops[@]}" "${large[@]}" --rows 4 --peer hf
+bench large-hf "${crops[@]}" "${large[@]}" --rows 8 --peer hf --dropout --together
 bench large-update "${crops[@]}" "${large[@]}" --rows 64 --accumulate 16 --remat full
 bench infer-hf --what infer --rows 1 --seconds 10 --peer hf
 bench infer-mixed-hf --what infer --lengths 3,4.5,6,8,9.5,11,13,15.5 --peer hf
