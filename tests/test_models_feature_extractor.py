@@ -9,21 +9,19 @@ import numpy as np
 import pytest
 
 from w2v2_jax import partition
-from w2v2_jax.models import feature_extractor
+from w2v2_jax.models import feature_extractor, first_layer
 from w2v2_jax.models.config import CONV_LAYERS
 from w2v2_jax.models.feature_extractor import (
     FeatureExtractor,
-    _patches,
     conv_init,
-    folded_group_norm,
     frame_counts,
     frame_mask,
     phased_conv,
     strided_conv,
     strided_matmul,
-    summed_group_norm,
     viewed_matmul,
 )
+from w2v2_jax.models.first_layer import folded_group_norm, patches_of, summed_group_norm
 from w2v2_jax.models.layers import LayerNorm, gelu, scale_gradient
 
 
@@ -104,7 +102,7 @@ def test_patches_are_the_windows_of_the_waveform(width, stride):
     x = np.arange(2 * 41, dtype=np.float32).reshape(2, 41)
     frames = (41 - width) // stride + 1
     expected = np.stack([x[:, t * stride : t * stride + width] for t in range(frames)], axis=1)
-    np.testing.assert_array_equal(_patches(jnp.asarray(x), width, stride, frames), expected)
+    np.testing.assert_array_equal(patches_of(jnp.asarray(x), width, stride, frames), expected)
 
 
 def plain_group_norm(patches, kernel, scale, bias, real):
@@ -146,7 +144,7 @@ def test_the_summed_first_layer_is_gelu_of_the_folded_one_with_its_gradients(mon
         return jax.jit(lambda *a: (layer(*a), jax.grad(value, (0, 1, 2, 3))(*a)))(*arguments)
 
     expected = both(lambda *a: gelu(folded_group_norm(*a, **options)))
-    monkeypatch.setattr(feature_extractor, "platform", lambda: "gpu")
+    monkeypatch.setattr(first_layer, "platform", lambda: "gpu")
     got = both(lambda *a: summed_group_norm(*a, **options))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), got, expected)
 

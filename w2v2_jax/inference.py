@@ -19,6 +19,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.models.feature_extractor import frame_counts
 from w2v2_jax.models.stacking import join_layers, to_device
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC, Wav2Vec2ForPretraining
+from w2v2_jax.partition import COMPILER_OPTIONS
 from w2v2_jax.paths import AnyPath, is_remote, read_json, to_path
 from w2v2_jax.recognition import long_audio, recognise
 from w2v2_jax.recognition.transcript import Result
@@ -83,7 +84,7 @@ class Model:
                 variables = {"params": join_layers(params)}
                 return network.apply(variables, waveforms, num_samples, method=method, **options)
 
-            return jax.jit(run)
+            return jax.jit(run, compiler_options=COMPILER_OPTIONS.get(jax.default_backend()))
 
         states = apply("encode", hidden_states=True)
         return {"call": apply(None), "units": apply("units"), "states": states}

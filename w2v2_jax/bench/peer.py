@@ -159,7 +159,7 @@ def compare(folder: Path, dtype: str) -> dict[str, float]:
     norms = [name for name in theirs.files if name.startswith("norm/")]
     largest = max((float(theirs[name]) for name in norms), default=0.0)
     of_loss, of_norm, of_logits = TOLERANCE[dtype]
-    found = {}
+    found = {"norms_below_floor": sum(float(theirs[x]) < FLOOR[dtype] * largest for x in norms)}
     for name in theirs.files:
         a, b = np.asarray(ours[name], np.float64), np.asarray(theirs[name], np.float64)
         floor = FLOOR[dtype] * largest if name in norms else 0.0

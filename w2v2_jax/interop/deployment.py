@@ -98,7 +98,7 @@ def normalised(waveforms, num_samples):
 def waveforms_to_logits(description: Description) -> Callable:
     """(flat parameters {"a/b": array}, waveforms [B, S], num_samples [B]) -> logits, frames [B].
 
-    One formulation of the convolutions on every platform, layers scanned: runtimes compile a
+    One formulation on every platform, layers scanned: runtimes compile a
     program for each new shape, and a scanned one compiles in the time of a single layer.
     """
     model = dataclasses.replace(
@@ -108,6 +108,7 @@ def waveforms_to_logits(description: Description) -> Callable:
         scan_layers=True,
         position_formulation="grouped",
         conv_formulation="conv",
+        attention_formulation="fused",
     )
     network = Wav2Vec2ForCTC(model, len(description.vocabulary))
 

@@ -11,6 +11,7 @@ from w2v2_jax.models import kernel_attention, noise
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.contraction import add_bias, contract
+from w2v2_jax.models.kernel_attention import WIDEST
 from w2v2_jax.models.layers import named, residual, rows
 from w2v2_jax.models.tight_attention import EXCLUDED
 from w2v2_jax.models.tight_attention import tight as weighted_sum
@@ -43,20 +44,16 @@ def tight(x, kernel, bias, out_kernel, real, keys, rate: float):
     return contract("bhts,hsd->btd", context, out_kernel)
 
 
-def kernel(x, kernel, bias, out_kernel, real, keys, rate: float):
-    """`fused` with softmax, dropout and sum in one GPU kernel: see `kernel_attention`."""
-    query, key, value = _fused_projections(x, kernel, bias)
+def kernel(x, weights, bias, out_kernel, real, keys, rate: float):
+    """`fused` with softmax, dropout and sum in GPU kernels: see `kernel_attention`."""
+    query, key, value = _fused_projections(x, weights, bias)
     context = rows(kernel_attention.tiled(query, key, value, real, keys, rate))
     return contract("bhts,hsd->btd", context, out_kernel)
 
 
-def _mesh_axes() -> dict[str, int]:
-    return dict(jax.sharding.get_abstract_mesh().shape)
-
-
 def _apart() -> bool:
     """Whether heads lie on several devices."""
-    return _mesh_axes().get("tensor", 1) > 1
+    return jax.sharding.get_abstract_mesh().shape.get("tensor", 1) > 1
 
 
 def _projections(x, kernel, bias):
@@ -120,17 +117,29 @@ FORMULATIONS = {
 }  # fmt: skip
 
 
-def choose(name: str, dtype="float32"):
-    """The formulation of a name; "auto" is the fastest measured where it will run."""
-    if name != "auto":
-        return FORMULATIONS[name]
+def _has_matrix_units() -> bool:
+    """Whether this is an NVIDIA GPU that multiplies bfloat16 (compute capability 8, Ampere)."""
+    capability = str(getattr(jax.local_devices()[0], "compute_capability", ""))
+    major = capability.split(".")[0]
+    return major.isdecimal() and int(major) >= 8
+
+
+def choose(name: str, *, dtype="float32", size: int = 64):
+    """The formulation of a name for heads of `size` numbers in `dtype`.
+
+    "auto" is the fastest measured where it will run. "kernel" is `fused` where it would not run.
+    """
     where = platform()
-    if where == "tpu":
-        return tight
-    if where == "cpu":  # heads apart: three projections would exchange three gradients of x
-        return fused if _apart() else split
-    whole = all(size == 1 for axis, size in _mesh_axes().items() if axis != "data")
-    return kernel if dtype == jnp.bfloat16 and whole else fused  # XLA cannot divide a kernel
+    gpu = where in ("gpu", "cuda")
+    if name == "auto" and where == "cpu":
+        # Heads apart: three projections would exchange three gradients of x.
+        name = "fused" if _apart() else "split"
+    if name == "auto":
+        half = jnp.dtype(dtype) == jnp.bfloat16
+        name = "tight" if where == "tpu" else "kernel" if gpu and half else "fused"
+    if name == "kernel" and not (gpu and size <= WIDEST and _has_matrix_units()):
+        name = "fused"
+    return FORMULATIONS[name]
 
 
 class SelfAttention(nn.Module):
@@ -156,7 +165,7 @@ class SelfAttention(nn.Module):
         )
         out_bias = self.param("out_bias", named(zeros, ("embed",)), (dim,))
 
-        attend = choose(config.attention_formulation, dtype)
+        attend = choose(config.attention_formulation, dtype=dtype, size=size)
         rate = config.attention_dropout
         out = residual(attend(x.astype(dtype), kernel, bias, out_kernel, real, keys, rate))
         return add_bias(out, out_bias[None, None])

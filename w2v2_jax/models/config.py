@@ -47,7 +47,7 @@ class ModelConfig:
     feature_grad_scale: multiplies the gradient entering the feature encoder; 0 freezes it.
     *_formulation: ways to compute the same; "auto" is the fastest one measured (docs/speed.md).
     remat: what the backward pass computes again: "none"; "dots", all but products with weights and
-        (on TPU) attention's output; "attention", all but the latter; "full", every block.
+        (`tight`, `kernel`) attention's output; "attention", all but that; "full", every block.
     dtype: compute dtype. Parameters, norms, softmax, similarities and losses stay float32.
     """
 

@@ -16,6 +16,7 @@ from w2v2_jax.models import pieces
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.contraction import add_bias, contract, convolve
+from w2v2_jax.models.first_layer import folded_group_norm, patches_of, summed_group_norm
 from w2v2_jax.models.layers import (
     EPSILON,
     LayerNorm,
@@ -41,18 +42,6 @@ def frame_counts(num_samples, conv_layers):
 def frame_mask(counts: jax.Array, length: int) -> jax.Array:
     """[B] counts -> [B, length] bool, True on real frames."""
     return jnp.arange(length)[None] < counts[:, None]
-
-
-def _patches(x: jax.Array, kernel: int, stride: int, frames: int) -> jax.Array:
-    """[B, S] -> [B, frames, kernel], windows as views where the stride divides the kernel."""
-    if kernel % stride == 0:
-        views = [
-            x[:, q : q + frames * stride].reshape(x.shape[0], frames, stride)
-            for q in range(0, kernel, stride)
-        ]
-        return jnp.concatenate(views, axis=-1)
-    taps = [x[:, j : j + (frames - 1) * stride + 1 : stride] for j in range(kernel)]
-    return jnp.stack(taps, axis=-1)
 
 
 def strided_matmul(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
@@ -161,79 +150,6 @@ def _phased_backward(stride, saved, gradient):
 phased_conv.defvjp(lambda x, k, stride: (phased_conv(x, k, stride), (x, k)), _phased_backward)
 
 
-def _products(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Sums over frames of a [B, T, j] times b [B, T, k] in float32 -> [B, j, k]."""
-    if platform() in ("gpu", "cuda"):  # cuBLAS takes ten times as long in full float32
-        return (a[..., None] * b[:, :, None]).sum(1)
-    return jnp.einsum("btj,btk->bjk", a, b, precision="highest")
-
-
-def _folded(patches, kernel, scale, real):
-    """(centred patches, kernel of each row [B, k, O]) of the first convolution and its per-channel
-    GroupNorm without the pre-norm activation.
-
-    The convolution is linear, so each channel's mean and variance over time follow from the
-    mean and covariance of the waveform patches (k and k x k numbers a row): normalise the
-    weights per row and convolve once. patches [B, T, k] float32, kernel [k, O], real [B, T].
-    """
-    weight = real.astype(jnp.float32)[..., None]
-    count = jnp.maximum(weight.sum(1, keepdims=True), 1.0)
-    centred = patches - (patches * weight).sum(1, keepdims=True) / count
-    covariance = _products(centred * weight, centred) / count
-    variance = jnp.einsum("jo,bjk,ko->bo", kernel, covariance, kernel, precision="highest")
-    gain = scale[None] * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + EPSILON)  # [B, O]
-    return centred, kernel[None] * gain[:, None, :]
-
-
-def folded_group_norm(patches, kernel, scale, bias, real, dtype):
-    """First convolution and GroupNorm, see `_folded`, as a matmul."""
-    centred, normalised = _folded(patches, kernel, scale, real)
-    out = contract("btk,bko->bto", centred.astype(dtype), normalised)
-    return add_bias(out, bias[None, None])
-
-
-def _sum_of_taps(patches, kernel, bias):
-    """patches [B, T, k] times kernel [B, k, O], plus bias [O], in float32."""
-    total = bias[None, None]
-    for j in range(kernel.shape[1]):
-        tap = kernel[:, None, j].astype(patches.dtype).astype(jnp.float32)
-        total = total + patches[:, :, j, None].astype(jnp.float32) * tap
-    return total
-
-
-@jax.custom_vjp
-def taps_gelu(patches, kernel, bias):
-    """GELU of patches [B, T, k] times kernel [B, k, O], plus bias [O] -> [B, T, O].
-
-    A sum over few taps is one pass that writes the activation alone, where a matmul of ten columns
-    misses a GPU's matrix units; the backward pass computes it again instead of reading it.
-    """
-    return gelu(_sum_of_taps(patches, kernel, bias)).astype(patches.dtype)
-
-
-def _taps_backward(saved, gradient):
-    # The barrier keeps the compiler from sharing the float32 sum of the forward pass, which it
-    # would store for it: the largest tensor of all.
-    patches, kernel, bias = jax.lax.optimization_barrier(saved)
-    _, backward = jax.vjp(gelu, _sum_of_taps(patches, kernel, bias))
-    slope = backward(gradient.astype(jnp.float32))[0].astype(patches.dtype)
-    # The bias is a tap that is always 1: its gradient costs no pass over the slope of its own.
-    ones = jnp.ones((*patches.shape[:2], 1), patches.dtype)
-    extended = jnp.concatenate([patches, ones], axis=-1)
-    sums = jnp.einsum("btk,bto->bko", extended, slope, preferred_element_type=jnp.float32)
-    for_patches = jnp.einsum("bto,bko->btk", slope, kernel.astype(patches.dtype))
-    return for_patches, sums[:, :-1], sums[:, -1].sum(0)
-
-
-taps_gelu.defvjp(lambda *operands: (taps_gelu(*operands), operands), _taps_backward)
-
-
-def summed_group_norm(patches, kernel, scale, bias, real, dtype):
-    """GELU of `folded_group_norm` in one pass."""
-    centred, normalised = _folded(patches, kernel, scale, real)
-    return taps_gelu(centred.astype(dtype), normalised, bias)
-
-
 class ConvLayer(nn.Module):
     """Convolution -> norm ("group", "layer" or none) -> GELU of one feature-encoder layer."""
 
@@ -265,14 +181,14 @@ class ConvLayer(nn.Module):
             shift = self.param("norm_bias", named(nn.initializers.zeros, ("conv_out",)), (out,))
             if self.cut is not None:
                 return self.pieced_group_norm(x, real, kernel[:, 0], scale, shift)
-            patches = _patches(x.astype(jnp.float32), width, stride, real.shape[1])
-            if _name(config.conv_formulation, dtype) == "view":
+            patches = patches_of(x.astype(jnp.float32), width, stride, real.shape[1])
+            if formulation_name(config.conv_formulation, dtype) == "view":
                 return summed_group_norm(patches, kernel[:, 0], scale, shift, real, dtype)
             return gelu(folded_group_norm(patches, kernel[:, 0], scale, shift, real, dtype))
         if self.index == 0 and self.cut is not None:
             x = pieces.convolve(pieces.taps(x.astype(dtype), width, stride), kernel[:, 0])
         elif self.index == 0:
-            patches = _patches(x.astype(dtype), width, stride, real.shape[1])
+            patches = patches_of(x.astype(dtype), width, stride, real.shape[1])
             x = contract("btk,ko->bto", patches, kernel[:, 0])
         else:
             formulation = choose(config.conv_formulation, dtype)
@@ -300,8 +216,8 @@ FORMULATIONS = {
 }  # fmt: skip
 
 
-def _name(name: str, dtype) -> str:
-    """ "auto" is the fastest measured where it will run (docs/speed.md).
+def formulation_name(name: str, dtype) -> str:
+    """The name itself, or for "auto" that of the fastest where it will run (docs/speed.md).
 
     XLA:CPU has fast bfloat16 matmuls but computes bfloat16 convolutions in float32.
     """
@@ -312,8 +228,8 @@ def _name(name: str, dtype) -> str:
 
 
 def choose(name: str, dtype):
-    """The convolution of a name; "auto" as `_name` says."""
-    return FORMULATIONS[_name(name, dtype)]
+    """The convolution of a name; "auto" as `formulation_name` says."""
+    return FORMULATIONS[formulation_name(name, dtype)]
 
 
 class FeatureExtractor(nn.Module):

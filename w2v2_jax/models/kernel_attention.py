@@ -1,5 +1,5 @@
-"""Attention for GPU in one kernel each way: no score leaves the chip (FlashAttention-2,
-arXiv 2307.08691), and dropout draws the very bits of the other formulations.
+"""Attention for GPU in kernels of its own, one forward and two backward: no score leaves the chip
+(FlashAttention-2, arXiv 2307.08691), and dropout draws the very bits of the other formulations.
 
 cuDNN's attention, which `flash` calls, drops weights by a counter of its own, so its masks would
 depend on how many calls a process has made and not on the row: no resume would be exact. Here every
@@ -11,23 +11,23 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
+from jax.sharding import PartitionSpec
 
 from w2v2_jax.models import noise
 from w2v2_jax.models.backend import platform
-from w2v2_jax.models.tight_attention import EXCLUDED
+from w2v2_jax.models.layers import ROWS, free_axes, splits
+from w2v2_jax.models.tight_attention import EXCLUDED, SAVED
 
 BLOCK = 64  # frames a tile, queries and keys alike; frames are padded to a multiple
 LOG2E = math.log2(math.e)  # scores are kept in base 2: exp2 is the hardware's exponential
-
-
-def _kept(lines, columns, rate: float):
-    """noise.kept of a tile, from the hashes of its lines [q, 1] and columns [1, k] (or turned)."""
-    return noise.cross(lines, columns) >= jnp.uint32(round(rate * 2**32))
+WIDEST = 128  # numbers a head: two tiles of float32 sums have to fit a block's registers
 
 
 def _forward_kernel(query, key, value, bias, lines, columns, out, logsum, *, rate: float):
@@ -44,7 +44,7 @@ def _forward_kernel(query, key, value, bias, lines, columns, out, logsum, *, rat
         weights = jnp.exp2(scores - higher[:, None])
         total = total * shrink + weights.sum(1)
         if dropping:
-            keep = _kept(lines[...][:, None], columns[here][None, :], rate)
+            keep = noise.kept_of(lines[...][:, None], columns[here][None, :], rate)
             weights = jnp.where(keep, weights, 0.0)
         v = value[here, :]
         context = context * shrink[:, None] + triton.dot(weights.astype(v.dtype), v)
@@ -79,7 +79,7 @@ def _key_kernel(
         slope = triton.dot(v, g.T) / share
         dropped = weights
         if dropping:
-            keep = _kept(lines[here][None, :], columns[...][:, None], rate)
+            keep = noise.kept_of(lines[here][None, :], columns[...][:, None], rate)
             dropped, slope = jnp.where(keep, weights, 0.0), jnp.where(keep, slope, 0.0)
         for_value += triton.dot(dropped.astype(g.dtype), g)
         slope = weights * (slope - inner[here][None, :])
@@ -106,7 +106,7 @@ def _query_kernel(
         weights = jnp.exp2(scores - top[:, None])
         slope = triton.dot(g, value[here, :].T) / share
         if dropping:
-            keep = _kept(lines[...][:, None], columns[here][None, :], rate)
+            keep = noise.kept_of(lines[...][:, None], columns[here][None, :], rate)
             slope = jnp.where(keep, slope, 0.0)
         slope = weights * (slope - mean[:, None])
         return total + triton.dot(slope.astype(k.dtype), k)
@@ -115,33 +115,39 @@ def _query_kernel(
     query_slope[...] = total.astype(query_slope.dtype)
 
 
-class _Tiles:
-    """Block specifications of a grid of (block of frames, head, row)."""
+class _Cut(NamedTuple):
+    """Block specifications on a grid of (block of frames, head, row)."""
 
-    def __init__(self, frames: int, size: int):
-        block = pl.BlockSpec((None, None, BLOCK, size), lambda i, h, b: (b, h, i, 0))
-        whole = pl.BlockSpec((None, None, frames, size), lambda i, h, b: (b, h, 0, 0))
-        self.vectors = {True: block, False: whole}
-        self.lines = {
-            True: pl.BlockSpec((None, None, BLOCK), lambda i, h, b: (b, h, i)),
-            False: pl.BlockSpec((None, None, frames), lambda i, h, b: (b, h, 0)),
-        }
-        self.keys = {
-            True: pl.BlockSpec((None, BLOCK), lambda i, h, b: (b, i)),
-            False: pl.BlockSpec((None, frames), lambda i, h, b: (b, 0)),
-        }
-        self.columns = {
-            True: pl.BlockSpec((BLOCK,), lambda i, h, b: (i,)),
-            False: pl.BlockSpec((frames,), lambda i, h, b: (0,)),
-        }
+    vectors: pl.BlockSpec  # of [B, H, T, S]
+    lines: pl.BlockSpec  # of [B, H, T]
+    keys: pl.BlockSpec  # of [B, T]
+    columns: pl.BlockSpec  # of [T]
 
-    def inputs(self, lines, *, by_query: bool) -> list:
-        """Of query, key, value, bias, lines and columns, cut by blocks of queries or of keys."""
-        vectors, keys = self.vectors, self.keys
-        cut = [vectors[by_query], vectors[not by_query], vectors[not by_query], keys[not by_query]]
-        if lines is None:
-            return [*cut, None, None]
-        return [*cut, self.lines[by_query], self.columns[not by_query]]
+
+def _blocks(size: int) -> _Cut:
+    """A block of frames for each place of the grid."""
+    return _Cut(
+        pl.BlockSpec((None, None, BLOCK, size), lambda i, h, b: (b, h, i, 0)),
+        pl.BlockSpec((None, None, BLOCK), lambda i, h, b: (b, h, i)),
+        pl.BlockSpec((None, BLOCK), lambda i, h, b: (b, i)),
+        pl.BlockSpec((BLOCK,), lambda i, h, b: (i,)),
+    )
+
+
+def _whole(frames: int, size: int) -> _Cut:
+    """All frames for each place of the grid."""
+    return _Cut(
+        pl.BlockSpec((None, None, frames, size), lambda i, h, b: (b, h, 0, 0)),
+        pl.BlockSpec((None, None, frames), lambda i, h, b: (b, h, 0)),
+        pl.BlockSpec((None, frames), lambda i, h, b: (b, 0)),
+        pl.BlockSpec((frames,), lambda i, h, b: (0,)),
+    )
+
+
+def _inputs(of_query: _Cut, of_key: _Cut, lines) -> list:
+    """Of query, key, value, bias, lines and columns."""
+    dropout = [None, None] if lines is None else [of_query.lines, of_key.columns]
+    return [of_query.vectors, of_key.vectors, of_key.vectors, of_key.keys, *dropout]
 
 
 def _call(kernel, like, rate: float, in_specs, out_specs, out_shape, *, warps: int, stages: int):
@@ -164,17 +170,18 @@ def _tiled(query, key, value, bias, lines, columns, rate: float):
 
 
 def _tiled_forward(query, key, value, bias, lines, columns, rate: float):
-    tiles = _Tiles(*query.shape[2:])
+    blocks, whole = _blocks(query.shape[3]), _whole(*query.shape[2:])
     out, logsum = _call(
-        _forward_kernel, query, rate,
-        tiles.inputs(lines, by_query=True),
-        [tiles.vectors[True], tiles.lines[True]],
+        _forward_kernel, query, rate, _inputs(blocks, whole, lines),
+        [blocks.vectors, blocks.lines],
         [
             jax.ShapeDtypeStruct(query.shape, query.dtype),
             jax.ShapeDtypeStruct(query.shape[:3], jnp.float32),
         ],
         warps=4, stages=3,
     )(query, key, value, bias, lines, columns)  # fmt: skip
+    # What a remat policy may keep so that the kernel does not run again.
+    out, logsum = checkpoint_name(out, SAVED), checkpoint_name(logsum, SAVED)
     return out, (query, key, value, bias, lines, columns, out, logsum)
 
 
@@ -183,23 +190,17 @@ def _tiled_backward(rate: float, saved, gradient):
     query, lines = inputs[0], inputs[4]
     inner = (out.astype(jnp.float32) * gradient.astype(jnp.float32)).sum(-1)  # [B, H, T]
     gradient = gradient.astype(query.dtype)
-    tiles = _Tiles(*query.shape[2:])
-
-    def more(by_query):
-        return [tiles.vectors[by_query], tiles.lines[by_query], tiles.lines[by_query]]
-
+    blocks, whole = _blocks(query.shape[3]), _whole(*query.shape[2:])
     shape = jax.ShapeDtypeStruct(query.shape, query.dtype)
     key_slope, value_slope = _call(
         _key_kernel, query, rate,
-        tiles.inputs(lines, by_query=False) + more(False),
-        [tiles.vectors[True]] * 2, [shape] * 2,
-        warps=4, stages=2,
+        [*_inputs(whole, blocks, lines), whole.vectors, whole.lines, whole.lines],
+        [blocks.vectors] * 2, [shape] * 2, warps=4, stages=2,
     )(*inputs, gradient, logsum, inner)  # fmt: skip
     query_slope = _call(
         _query_kernel, query, rate,
-        tiles.inputs(lines, by_query=True) + more(True),
-        tiles.vectors[True], shape,
-        warps=4, stages=2,
+        [*_inputs(blocks, whole, lines), blocks.vectors, blocks.lines, blocks.lines],
+        blocks.vectors, shape, warps=4, stages=2,
     )(*inputs, gradient, logsum, inner)  # fmt: skip
     return query_slope, key_slope, value_slope, None, None, None
 
@@ -207,9 +208,26 @@ def _tiled_backward(rate: float, saved, gradient):
 _tiled.defvjp(_tiled_forward, _tiled_backward)
 
 
+def _on_every_device(function, query, key, value, bias, lines, columns):
+    """function(...) -> [B, H, T, S] where each device has its rows and heads: the partitioner
+    cannot divide a kernel and would have each device compute all of it."""
+    rows, heads = free_axes(ROWS), free_axes(("tensor",))
+    if not (splits(query.shape[0], rows) and splits(query.shape[1], heads)):
+        return function(query, key, value, bias, lines, columns)
+    vectors, frames = PartitionSpec(rows, heads), PartitionSpec(rows)
+    # A value for each device of a kernel's result is not tracked, hence check_vma.
+    return jax.shard_map(
+        function, in_specs=(vectors, vectors, vectors, frames, vectors, PartitionSpec()),
+        out_specs=vectors, axis_names={*rows, *heads}, check_vma=False,
+    )(query, key, value, bias, lines, columns)  # fmt: skip
+
+
 def tiled(query, key, value, real, keys, rate: float):
     """softmax(query key^T) value: query (scaled), key, value [B, H, T, S], real [B, T] bool ->
-    [B, H, T, S]; dropout of the weights at `rate` with keys [B], or None for none."""
+    [B, H, T, S]; dropout of the weights at `rate` with keys [B], or None for none.
+
+    A row without any real frame averages its frames; its gradients mean nothing, its loss weighs 0.
+    """
     frames, size = query.shape[2:]
     more = -frames % BLOCK
     wider = max(16, 1 << (size - 1).bit_length()) - size  # Triton's tiles are powers of two
@@ -224,4 +242,5 @@ def tiled(query, key, value, real, keys, rate: float):
     padded = (
         jnp.pad(x, ((0, 0), (0, 0), (0, more), (0, wider))) for x in (query, key, value)
     )  # fmt: skip
-    return _tiled(*padded, bias, lines, columns, rate)[:, :, :frames, :size]
+    attend = functools.partial(_tiled, rate=rate)
+    return _on_every_device(attend, *padded, bias, lines, columns)[:, :, :frames, :size]

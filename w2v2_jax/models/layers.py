@@ -57,27 +57,27 @@ EVERY = (*ROWS, "tensor")
 ANY = PartitionSpec.UNCONSTRAINED
 
 
-def _free(axes: tuple[str, ...]) -> tuple[str, ...]:
+def free_axes(axes: tuple[str, ...]) -> tuple[str, ...]:
     """Those of the mesh's axes that are left to the partitioner: inside a shard_map over data
     (`train_step.summed_gradients`) an array is a device's own along data."""
     manual = jax.sharding.get_abstract_mesh().manual_axes
     return tuple(axis for axis in axes if axis not in manual)
 
 
-def _splits(size: int, axes: tuple[str, ...]) -> bool:
+def splits(size: int, axes: tuple[str, ...]) -> bool:
     """Whether a mesh is set that leaves several devices to the partitioner, and `axes` of them
     divide `size`."""
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or not set(axes) <= set(mesh.axis_names):
         return False
-    if math.prod(mesh.shape[name] for name in _free(mesh.axis_names)) == 1:
+    if math.prod(mesh.shape[name] for name in free_axes(mesh.axis_names)) == 1:
         return False
     return size % math.prod(mesh.shape[name] for name in axes) == 0
 
 
 def _constrain(x: jax.Array, axis: int, axes: tuple[str, ...], others) -> jax.Array:
-    axes = _free(axes)
-    if not _splits(x.shape[axis], axes):
+    axes = free_axes(axes)
+    if not splits(x.shape[axis], axes):
         return x
     spec = [others] * x.ndim
     spec[axis] = axes
@@ -113,8 +113,8 @@ def by_rows(function: Callable, x: jax.Array, weights: jax.Array) -> jax.Array:
     For what the partitioner cannot split by rows: it would gather the whole batch for a grouped
     convolution. Without a mesh, the function itself.
     """
-    axes = _free(ROWS)
-    if not _splits(x.shape[0], axes):
+    axes = free_axes(ROWS)
+    if not splits(x.shape[0], axes):
         return function(x, weights)
     split = PartitionSpec(axes)
 
@@ -123,7 +123,7 @@ def by_rows(function: Callable, x: jax.Array, weights: jax.Array) -> jax.Array:
         return function(x, jax.lax.pcast(weights, axes, to="varying"))
 
     local = jax.shard_map(
-        local, in_specs=(split, PartitionSpec()), out_specs=split, axis_names={*_free(EVERY)}
+        local, in_specs=(split, PartitionSpec()), out_specs=split, axis_names={*free_axes(EVERY)}
     )
     return local(x, weights)
 

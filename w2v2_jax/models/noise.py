@@ -58,9 +58,15 @@ def row_bits(keys: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return cross(lines[..., None], columns.reshape((1,) * len(shape) + (-1,)))
 
 
+def kept_of(lines: jax.Array, columns: jax.Array, rate: float) -> jax.Array:
+    """Which elements dropout keeps, from the words of their lines and columns, bool."""
+    return cross(lines, columns) >= jnp.uint32(round(rate * 2**32))
+
+
 def kept(keys: jax.Array, rate: float, shape: tuple[int, ...]) -> jax.Array:
     """Which elements [B, *shape] dropout keeps, bool."""
-    return row_bits(keys, shape) >= jnp.uint32(round(rate * 2**32))
+    lines, columns = line_words(keys, shape)
+    return kept_of(lines[..., None], columns.reshape((1,) * len(shape) + (-1,)), rate)
 
 
 def dropout(x: jax.Array, rate: float, keys: jax.Array | None) -> jax.Array:

@@ -1,0 +1,95 @@
+"""The first convolution, of one channel, and BASE's per-channel GroupNorm folded into it."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from w2v2_jax.models.backend import platform
+from w2v2_jax.models.contraction import add_bias, contract
+from w2v2_jax.models.layers import EPSILON, gelu
+
+
+def patches_of(x: jax.Array, kernel: int, stride: int, frames: int) -> jax.Array:
+    """[B, S] -> [B, frames, kernel], windows as views where the stride divides the kernel."""
+    if kernel % stride == 0:
+        views = [
+            x[:, q : q + frames * stride].reshape(x.shape[0], frames, stride)
+            for q in range(0, kernel, stride)
+        ]
+        return jnp.concatenate(views, axis=-1)
+    taps = [x[:, j : j + (frames - 1) * stride + 1 : stride] for j in range(kernel)]
+    return jnp.stack(taps, axis=-1)
+
+
+def _products(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Sums over frames of a [B, T, j] times b [B, T, k] in float32 -> [B, j, k]."""
+    if platform() in ("gpu", "cuda"):  # cuBLAS takes ten times as long in full float32
+        return (a[..., None] * b[:, :, None]).sum(1)
+    return jnp.einsum("btj,btk->bjk", a, b, precision="highest")
+
+
+def _folded(patches, kernel, scale, real):
+    """(centred patches, kernel of each row [B, k, O]) of the first convolution and its per-channel
+    GroupNorm without the pre-norm activation.
+
+    The convolution is linear, so each channel's mean and variance over time follow from the
+    mean and covariance of the waveform patches (k and k x k numbers a row): normalise the
+    weights per row and convolve once. patches [B, T, k] float32, kernel [k, O], real [B, T].
+    """
+    weight = real.astype(jnp.float32)[..., None]
+    count = jnp.maximum(weight.sum(1, keepdims=True), 1.0)
+    centred = patches - (patches * weight).sum(1, keepdims=True) / count
+    covariance = _products(centred * weight, centred) / count
+    variance = jnp.einsum("jo,bjk,ko->bo", kernel, covariance, kernel, precision="highest")
+    gain = scale[None] * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + EPSILON)  # [B, O]
+    return centred, kernel[None] * gain[:, None, :]
+
+
+def folded_group_norm(patches, kernel, scale, bias, real, dtype):
+    """First convolution and GroupNorm, see `_folded`, as a matmul."""
+    centred, normalised = _folded(patches, kernel, scale, real)
+    out = contract("btk,bko->bto", centred.astype(dtype), normalised)
+    return add_bias(out, bias[None, None])
+
+
+def _sum_of_taps(patches, kernel, bias):
+    """patches [B, T, k] times kernel [B, k, O], plus bias [O], in float32."""
+    total = bias[None, None]
+    for j in range(kernel.shape[1]):
+        tap = kernel[:, None, j].astype(patches.dtype).astype(jnp.float32)
+        total = total + patches[:, :, j, None].astype(jnp.float32) * tap
+    return total
+
+
+@jax.custom_vjp
+def taps_gelu(patches, kernel, bias):
+    """GELU of patches [B, T, k] times kernel [B, k, O], plus bias [O] -> [B, T, O].
+
+    A sum over few taps is one pass that writes the activation alone, where a matmul of ten columns
+    misses a GPU's matrix units; the backward pass computes it again instead of reading it.
+    """
+    return gelu(_sum_of_taps(patches, kernel, bias)).astype(patches.dtype)
+
+
+def _taps_backward(saved, gradient):
+    # The barrier keeps the compiler from sharing the float32 sum of the forward pass, which it
+    # would store for it: the largest tensor of all.
+    patches, kernel, bias = jax.lax.optimization_barrier(saved)
+    _, backward = jax.vjp(gelu, _sum_of_taps(patches, kernel, bias))
+    slope = backward(gradient.astype(jnp.float32))[0].astype(patches.dtype)
+    # The bias is a tap that is always 1: its gradient costs no pass over the slope of its own.
+    ones = jnp.ones((*patches.shape[:2], 1), patches.dtype)
+    extended = jnp.concatenate([patches, ones], axis=-1)
+    sums = jnp.einsum("btk,bto->bko", extended, slope, preferred_element_type=jnp.float32)
+    for_patches = jnp.einsum("bto,bko->btk", slope, kernel.astype(patches.dtype))
+    return for_patches, sums[:, :-1], sums[:, -1].sum(0)
+
+
+taps_gelu.defvjp(lambda *operands: (taps_gelu(*operands), operands), _taps_backward)
+
+
+def summed_group_norm(patches, kernel, scale, bias, real, dtype):
+    """GELU of `folded_group_norm` in one pass."""
+    centred, normalised = _folded(patches, kernel, scale, real)
+    return taps_gelu(centred.astype(dtype), normalised, bias)
