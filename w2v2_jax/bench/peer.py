@@ -151,7 +151,8 @@ def write(folder: Path, task: dict, inputs: dict, model: ModelConfig, parts) -> 
 
 
 def compare(folder: Path, dtype: str) -> dict[str, float]:
-    """Largest relative differences of what the two sides computed; InputError above tolerance."""
+    """Largest relative differences of what the two sides computed, and how many gradients' norms were
+    compared at the floor; InputError above tolerance."""
     ours, theirs = np.load(folder / "ours.npz"), np.load(folder / "theirs.npz")
     if set(ours.files) != set(theirs.files):
         odd = sorted(set(ours.files) ^ set(theirs.files))[0]
@@ -272,7 +273,9 @@ def report(arguments, facts: dict, differences, sides, seconds, peaks) -> dict:
     return {
         "what": arguments.what, "peer": arguments.peer, "objective": arguments.objective,
         "dtype": arguments.dtype, "dropout": arguments.dropout, "repeats": arguments.repeats,
-        "accumulate": arguments.accumulate, **facts, "differences": differences, "sides": table,
+        "accumulate": arguments.accumulate, **facts,
+        "norms_below_floor": differences.pop("norms_below_floor", 0),
+        "differences": differences, "sides": table,
         **ratios,
         **{f"median_of_paired_ratios_to_{name}": pairs[name] for name in pairs if name != "ours"},
         **{
