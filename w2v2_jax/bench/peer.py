@@ -151,8 +151,8 @@ def write(folder: Path, task: dict, inputs: dict, model: ModelConfig, parts) -> 
 
 
 def compare(folder: Path, dtype: str) -> dict[str, float]:
-    """Largest relative differences of what the two sides computed, and how many gradients' norms were
-    compared at the floor; InputError above tolerance."""
+    """Largest relative differences of what the two sides computed, and how many norms of gradients
+    were compared at the floor; InputError above tolerance."""
     ours, theirs = np.load(folder / "ours.npz"), np.load(folder / "theirs.npz")
     if set(ours.files) != set(theirs.files):
         odd = sorted(set(ours.files) ^ set(theirs.files))[0]
