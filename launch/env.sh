@@ -20,7 +20,6 @@ find_python() {
 
 make_environment() {
   local python stamp wanted
-  [ "${W2V2_VENV:-1}" != 0 ] || return 0
   wanted="$(cat requirements.txt setup.cfg) ${W2V2_JAX:-cpu}"
   stamp=.venv/installed
   if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
@@ -35,15 +34,21 @@ make_environment() {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
     printf '%s' "$wanted" >"$stamp"
   fi
-  PATH="$PWD/.venv/bin:$PATH"
-  export PATH TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-3}"
-  # Huge pages for large arrays: XLA:CPU asks for its memory anew at every call, and the kernel
-  # otherwise hands it out in pages of 4 KiB (docs/speed.md).
-  export GLIBC_TUNABLES="${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}"
+  export PATH="$PWD/.venv/bin:$PATH"
 }
 
 # A machine with an NVIDIA GPU gets JAX's CUDA wheels unless W2V2_JAX says otherwise.
 if [ -z "${W2V2_JAX:-}" ] && command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then
   W2V2_JAX=cuda
 fi
-make_environment
+export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-3}"
+# Huge pages for large arrays: XLA:CPU asks for its memory anew at every call, and the kernel
+# otherwise hands it out in pages of 4 KiB (docs/speed.md).
+export GLIBC_TUNABLES="${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}"
+if [ "${W2V2_VENV:-1}" != 0 ]; then
+  make_environment
+elif ! python -c 'import jax, w2v2_jax' 2>/dev/null; then
+  echo "error: W2V2_VENV=0, but PATH's python ($(command -v python || echo none)) does not import" \
+    "jax and w2v2_jax; use another, or unset W2V2_VENV" >&2
+  exit 2
+fi

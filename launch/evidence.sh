@@ -11,14 +11,23 @@
 # JOBS, the cells and pretrainings under way at once, is 4 instead of 1; each then writes to a file of
 # --out/logs. PRETRAIN_STEPS, SHORT_STEPS, STEPS_10m, STEPS_1h: other numbers of updates.
 # PRETRAIN_SECONDS: a pretraining that takes longer is stopped and used as it is.
+# SIGINT or SIGTERM stops what is under way, which saves, and ends with status 3.
 set -euo pipefail
+for number in JOBS PRETRAIN_STEPS SHORT_STEPS STEPS_10m STEPS_1h PRETRAIN_SECONDS; do
+  digits=9
+  [ "$number" != JOBS ] || digits=3
+  if ! [[ "${!number:-1}" =~ ^[1-9][0-9]{0,$((digits - 1))}$ ]]; then
+    echo "error: $number='${!number}' is not a whole number from 1, of at most $digits digits" >&2
+    exit 2
+  fi
+done
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
 source_spec="" out=runs/evidence data="${W2V2_EVIDENCE_DATA:-data/evidence/corpus}"
 while [ $# -gt 0 ]; do
-  case "$1" in
-    --source) source_spec="$2" ;;
-    --out) out="$2" ;;
+  case "$1${2:+ VALUE}" in
+    "--source VALUE") source_spec="$2" ;;
+    "--out VALUE") out="$2" ;;
     *)
       echo "error: '$1' is not an option; use --source folder:DIR, --out DIR" >&2
       exit 2
@@ -49,14 +58,57 @@ if [ ! -d "$data/train_10min" ]; then
   labelled=train all_labels=train labels=10m
 fi
 
+# A stop: no further training begins and those under way get SIGTERM, upon which they save. Bash
+# hands no signal on, its background processes ignore SIGINT, and its subshells lose the traps.
+signs="$(mktemp -d)"
+stopped="$signs/stopped" # is there after a stop, whichever shell below this one looks
+trap 'rm -rf "$signs"' EXIT
+trap stop INT TERM
+
+stop() {
+  local pid
+  : >"$stopped"
+  for pid in $(jobs -pr); do kill -TERM "$pid" 2>/dev/null || true; done
+}
+
+finished() { # process: waits for it and gives its status, though signals come in between
+  local status=0
+  wait "$1" || status=$?
+  while [ "$status" -gt 128 ] && kill -0 "$1" 2>/dev/null; do
+    status=0
+    wait "$1" || status=$?
+  done
+  return "$status"
+}
+
+run() { # a command, so that a stop reaches it; then nothing comes after it
+  local status=0
+  [ ! -e "$stopped" ] || exit 3
+  "$@" &
+  [ ! -e "$stopped" ] || stop # a signal just before the command began
+  finished $! || status=$?
+  [ ! -e "$stopped" ] || exit 3
+  return "$status"
+}
+
 train() { # workdir, recipe, number of updates or nothing, training splits, further options
   local workdir="$1" recipe="$2$size${3:+,$3}" splits="$4"
   shift 4
   echo "train $workdir"
   # Status 3 says that a signal stopped it: the next call of this script goes on.
-  "${limit[@]}" python -m w2v2_jax.train --config "experiments/evidence.py:$recipe" \
+  run "${limit[@]}" python -m w2v2_jax.train --config "experiments/evidence.py:$recipe" \
     --workdir "$workdir" --config.data.train="$data:$splits" --config.data.valid="$data:dev" \
     --stopped-status 3 "$@"
+}
+
+has_checkpoint() { # workdir: whether it holds a whole one; one being written has another name
+  local step
+  for step in "$1"/checkpoints/*/; do
+    step="${step%/}"
+    [[ "${step##*/}" =~ ^[1-9][0-9]*$ ]] || continue
+    [ ! -d "$step/model" ] || [ ! -d "$step/params" ] || return 0
+  done
+  return 1
 }
 
 pretraining() { # START
@@ -66,8 +118,14 @@ pretraining() { # START
   [ "$1" = pretrain ] || { recipe="pretrain,$1" && steps="${SHORT_STEPS:-}"; }
   mkdir -p "$work"
   train "$work/pretrain" "$recipe" "$steps" "unlabeled+$all_labels" || status=$?
-  # 124 is timeout's own: the run has saved what it had.
-  [ "$status" = 0 ] || { [ "$status" = 124 ] && [ -n "${PRETRAIN_SECONDS:-}" ]; } || exit "$status"
+  if [ "$status" = 124 ] && [ -n "${PRETRAIN_SECONDS:-}" ]; then # timeout's own status
+    has_checkpoint "$work/pretrain" || {
+      echo "error: no checkpoint in $work/pretrain after PRETRAIN_SECONDS=$PRETRAIN_SECONDS" >&2
+      exit 1
+    }
+  elif [ "$status" != 0 ]; then
+    exit "$status"
+  fi
   touch "$work/pretrained"
 }
 
@@ -80,29 +138,38 @@ cell() { # START@LABELS@SEED
   [ "$start" = scratch ] || pretrained=(--config.init_from="$work/pretrain")
   train "$work/$size_of-$seed" "finetune_$size_of" "${!steps:-}" "$splits" \
     --config.seed="$seed" "${pretrained[@]}" &&
-    python -m w2v2_jax.evaluate --checkpoint "$work/$size_of-$seed" --data "$data:test" --json "$json"
+    run python -m w2v2_jax.evaluate --checkpoint "$work/$size_of-$seed" --data "$data:test" \
+      --json "$json"
 }
 
 logged() { # name, function, its argument: waits for one of the $jobs places
   local status=0
   read -r -u 9 _
-  ("$2" "$3") >>"$out/logs/$1.log" 2>&1 || status=$?
+  if [ -e "$stopped" ]; then
+    echo >&9
+    return 3
+  fi
+  { trap stop TERM && "$2" "$3"; } >>"$out/logs/$1.log" 2>&1 &
+  finished $! || status=$?
   echo >&9
   echo "$1: status $status, ${SECONDS} s, $(tail -n 1 "$out/logs/$1.log")"
   return "$status"
 }
 
 chain() { # START: its pretraining, then its cells, all at once as far as there is place
-  local name pid pids=() status=0
+  local name pid names=() pids=() status=0
+  for name in $cells; do
+    [ "${name%%@*}" != "$1" ] || [ -f "$out/cells/$name.json" ] || names+=("$name")
+  done
+  [ "${#names[@]}" -gt 0 ] || return 0
   if [ "$1" != scratch ]; then
     logged "$1" pretraining "$1" || return
   fi
-  for name in $cells; do
-    [ "${name%%@*}" = "$1" ] || continue
-    logged "$name" cell "$name" &
+  for name in "${names[@]}"; do
+    { trap stop TERM && logged "$name" cell "$name"; } &
     pids+=($!)
   done
-  for pid in "${pids[@]}"; do wait "$pid" || status=$?; done
+  for pid in "${pids[@]}"; do finished "$pid" || status=$?; done
   return "$status"
 }
 
@@ -123,18 +190,17 @@ if [ "$jobs" = 1 ]; then
   done
 else
   mkdir -p "$out/logs"
-  places="$(mktemp -u)"
-  mkfifo "$places"
-  exec 9<>"$places"
-  rm "$places"
+  mkfifo "$signs/places"
+  exec 9<>"$signs/places"
   for ((place = 0; place < jobs; place++)); do echo >&9; done
   pids=()
   starts="$(tr -s ' ' '\n' <<<"$cells" | sed 's/@.*//' | awk 'NF && !seen[$0]++')"
   for start in $starts; do
-    chain "$start" &
+    { trap stop TERM && chain "$start"; } &
     pids+=($!)
   done
-  for pid in "${pids[@]}"; do wait "$pid" || failed=$?; done
+  for pid in "${pids[@]}"; do finished "$pid" || failed=$?; done
+  [ ! -e "$stopped" ] || exit 3
 fi
 if [ -f "$out/cells/scratch@10m@1.json" ] && [ -f "$out/cells/pretrain@10m@1.json" ]; then
   python -m w2v2_jax.report --pretrain "$out/pretrain/pretrain" --scratch "$out/scratch/10m-1" \

@@ -115,6 +115,24 @@ def test_the_evidence_takes_another_number_of_updates_with_its_schedule(name):
             get_config(f"{name},{wrong}")
 
 
+@pytest.mark.parametrize("name", ["pretrain", "pretrain,short", "finetune_10m", "finetune_1h"])
+@pytest.mark.parametrize("size", ["", ",gpu"])
+@pytest.mark.parametrize("steps", [1, 20])
+def test_the_evidence_with_few_updates_still_has_whole_positive_intervals(name, size, steps):
+    config = train.load_config(f"{ROOT}/experiments/evidence.py:{name}{size},{steps}")
+    every = [config["train"][key] for key in ("log_every", "eval_every", "checkpoint_every")]
+    assert min(*every, config["schedule"].get("warmup", 1)) >= 1
+    assert config["schedule"].get("warmup", 1) <= steps
+
+
+@pytest.mark.parametrize("labels", ["10m", "1h"])
+def test_the_evidence_fine_tunes_on_a_gpu_with_clipped_gradients_in_bfloat16(labels):
+    config = train.load_config(f"{ROOT}/experiments/evidence.py:finetune_{labels},gpu")
+    assert config["optimizer"]["clip_norm"] == 50 and config["schedule"]["peak"] == 3e-4
+    built = build(config)
+    assert built.model.dtype == "bfloat16" and built.model.position_formulation == "auto"
+
+
 def test_an_unknown_recipe_argument_lists_the_known_ones():
     with pytest.raises(ValueError, match="base_10h"):
         runpy.run_path(f"{ROOT}/experiments/finetune.py")["get_config"]("base_3h")

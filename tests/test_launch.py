@@ -4,7 +4,9 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -26,15 +28,15 @@ def project(tmp_path):
     return tmp_path
 
 
-def launch(project, script, *arguments, stubs, environment=()):
-    """(exit status, stdout, stderr, recorded calls) of a launcher; stubs: name -> shell body."""
+def start(project, script, *arguments, stubs, environment=()):
+    """A launcher's process and the file that gets its calls; stubs: name -> shell body."""
     record = project / "record"
     record.write_text("")
     for name, body in stubs.items():
         path = project / "bin" / name
         path.write_text(STUB.format(name=name, body=body))
         path.chmod(0o755)
-    done = subprocess.run(
+    process = subprocess.Popen(
         ["bash", str(project / "launch" / script), *arguments],
         env={
             "PATH": f"{project / 'bin'}:{os.environ['PATH']}",
@@ -45,11 +47,23 @@ def launch(project, script, *arguments, stubs, environment=()):
             **dict(environment),
         },
         cwd=project,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
     )
-    return done.returncode, done.stdout, done.stderr, record.read_text().splitlines()
+    return process, record
+
+
+def launch(project, script, *arguments, stubs, environment=()):
+    """(exit status, stdout, stderr, recorded calls) of a launcher; stubs: name -> shell body."""
+    process, record = start(project, script, *arguments, stubs=stubs, environment=environment)
+    with process:
+        try:
+            output, error = process.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    return process.returncode, output, error, record.read_text().splitlines()
 
 
 TRAIN = ("--config", "experiments/x.py", "--workdir", "runs/x", "--data", "/nfs/corpus")
@@ -294,25 +308,28 @@ def test_the_evidence_prepares_a_source_once_and_another_one_anew(project):
         assert all(f"--source {source} " in call for call in prepared)
 
 
-def test_the_evidence_runs_as_many_cells_at_once_as_there_are_jobs(project):
+def test_the_evidence_runs_as_many_cells_at_once_as_there_are_jobs_and_never_more(project):
     (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
-    # A training waits until a second one has begun, for no more than a test's patience.
+    # Each writes down how many are under way until a second one has begun, for no more than a
+    # test's patience, and then for long enough that a third would be seen.
     together = (
-        'case "$*" in *w2v2_jax.train*finetune*) mkdir -p begun; touch "begun/$$"\n'
+        'case "$*" in *w2v2_jax.train*finetune*) mkdir -p begun under; touch {begun,under}/$$\n'
         '  for _ in $(seq 200); do [ "$(ls begun | wc -l)" -lt 2 ] || break; sleep 0.05; done\n'
-        '  [ "$(ls begun | wc -l)" -ge 2 ] || exit 1 ;; esac\n'
+        "  for _ in $(seq 10); do ls under | wc -l >>largest; sleep 0.05; done\n"
+        "  rm under/$$ ;; esac\n"
     )
-    cells = "scratch@10m@1 scratch@1h@2 pretrain@10m@1 pretrain@1h@2"
+    cells = "scratch@10m@1 scratch@1h@2 scratch@10m@3 pretrain@10m@1 pretrain@1h@2"
     settings = {"CELLS": cells, "JOBS": "2", "SIZE": ",gpu", "STEPS_1h": "70", **PREPARED}
     run = dict(stubs={"python": together + EVALUATED}, environment=settings)
     status, output, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
     assert status == 0, output + error
+    assert max(map(int, (project / "largest").read_text().split())) == 2
     assert {path.stem for path in (project / "out/cells").iterdir()} == set(cells.split())
     recipes = sorted(
         call.split("evidence.py:")[1].split()[0] for call in calls if "--config" in call
     )
     assert [recipe.replace("\\", "") for recipe in recipes] == [
-        *("finetune_10m,gpu",) * 2,
+        *("finetune_10m,gpu",) * 3,
         *("finetune_1h,gpu,70",) * 2,
         "pretrain,gpu",
     ]
@@ -321,6 +338,77 @@ def test_the_evidence_runs_as_many_cells_at_once_as_there_are_jobs(project):
     assert pretrained < min(trained.index(f"out/pretrain/{cell}") for cell in ("10m-1", "1h-2"))
     *_, again = launch(project, "evidence.sh", "--out", "out", **run)
     assert [call.split()[2] for call in again] == ["w2v2_jax.report", "w2v2_jax.report_cells"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_signal_stops_the_trainings_of_the_evidence_and_begins_no_other(project, number, jobs):
+    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    # As a training does: on SIGTERM it takes a moment to save, and says so with its status.
+    training = (
+        'case "$*" in *w2v2_jax.train*) mkdir -p under saved; touch under/$$\n'
+        "  trap 'sleep 0.3; mv under/$$ saved; exit 3' TERM\n"
+        "  for _ in $(seq 400); do sleep 0.05; done; exit 1 ;; esac\n"
+    )
+    cells = "scratch@10m@1 scratch@10m@2 scratch@10m@3 pretrain@10m@1"
+    settings = {"CELLS": cells, "JOBS": str(jobs), **PREPARED}
+    # A process of this one's background would hand an ignored SIGINT down.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process, record = start(
+            project, "evidence.sh", "--out", "out", stubs={"python": training}, environment=settings
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            for _ in range(400):
+                if len(list(project.glob("under/*"))) == jobs:
+                    break
+                time.sleep(0.05)
+            process.send_signal(number)
+            process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 3
+    assert not list(project.glob("under/*")) and len(list(project.glob("saved/*"))) == jobs
+    assert record.read_text().count("w2v2_jax") == jobs
+    assert not list((project / "out/cells").iterdir())
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_the_evidence_pretrains_nothing_for_cells_that_are_there(project, jobs):
+    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    (project / "out/cells").mkdir(parents=True)
+    (project / "out/cells/pretrain@10m@1.json").touch()
+    settings = {"CELLS": "pretrain@10m@1 scratch@10m@1", "JOBS": jobs, **PREPARED}
+    run = dict(stubs={"python": EVALUATED}, environment=settings)
+    status, _, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
+    assert status == 0, error
+    (trained,) = [call for call in calls if "w2v2_jax.train" in call]
+    assert "--workdir out/scratch/10m-1 " in trained
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("JOBS", value) for value in ("0", "-1", "two", "1000")),
+        *(("PRETRAIN_STEPS", "1.5"), ("SHORT_STEPS", "08"), ("STEPS_10m", "2k"), ("STEPS_1h", "0")),
+        *(("PRETRAIN_SECONDS", value) for value in ("0", "10m")),
+    ],
+)
+def test_a_number_for_the_evidence_that_is_none_is_one_line_and_status_2(project, name, value):
+    settings = {"CELLS": "scratch@10m@1", name: value, **PREPARED}
+    run = dict(stubs={"python": EVALUATED}, environment=settings)
+    status, _, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
+    assert (status, calls, error.count("\n")) == (2, [], 1)
+    assert error.startswith(f"error: {name}='{value}' is not a whole number from 1")
+
+
+@pytest.mark.parametrize("option", ["--out", "--source", "--in"])
+def test_an_option_of_the_evidence_without_its_value_is_one_line_and_status_2(project, option):
+    status, _, error, calls = launch(project, "evidence.sh", option, stubs={"python": ""})
+    assert (status, calls, error.count("\n")) == (2, [], 1) and error.startswith("error: ")
 
 
 def test_a_failed_cell_of_the_evidence_stops_no_other_and_is_told(project):
@@ -334,19 +422,65 @@ def test_a_failed_cell_of_the_evidence_stops_no_other_and_is_told(project):
     assert "pretrain@10m@1: status 1" in output and "w2v2_jax.report_cells" in calls[-1]
 
 
+SLOW = """case "$*" in *evidence.py:pretrain*)
+  for item in {items}; do mkdir -p "out/pretrain/pretrain/checkpoints/$item"; done
+  exec sleep 60 ;; esac
+"""
+
+
 def test_a_pretraining_of_the_evidence_that_takes_too_long_is_used_as_it_is(project):
     (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
-    slow = 'case "$*" in *evidence.py:pretrain*) sleep 60 & wait ;; esac\n' + EVALUATED
     settings = {"CELLS": "pretrain@10m@1", "PRETRAIN_SECONDS": "1", **PREPARED}
+    slow = SLOW.format(items="7/model 7/params") + EVALUATED
     run = dict(stubs={"python": slow}, environment=settings)
-    status, *_, calls = launch(project, "evidence.sh", "--out", "out", **run)
-    assert status == 0 and "--config.init_from=out/pretrain/pretrain" in calls[1]
+    status, _, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
+    assert status == 0, error
+    assert "--config.init_from=out/pretrain/pretrain" in calls[1]
 
 
-def test_nothing_is_installed_where_the_python_on_the_path_is_to_be_used(tmp_path):
-    shutil.copytree(ROOT / "launch", tmp_path / "launch")
-    environment = {"PATH": os.environ["PATH"], "W2V2_VENV": "0", "W2V2_JAX": "cpu"}
-    source = f"source {tmp_path}/launch/env.sh && pwd"
-    done = subprocess.run(["bash", "-c", source], env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path)), done.stderr
-    assert not (tmp_path / ".venv").exists()
+@pytest.mark.parametrize(
+    "items", ["", "7/params", "0/model 0/params", "7.orbax-checkpoint-tmp/{model,params}"]
+)
+def test_a_pretraining_of_the_evidence_stopped_before_a_checkpoint_is_an_error(project, items):
+    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    settings = {"CELLS": "pretrain@10m@1", "PRETRAIN_SECONDS": "1", **PREPARED}
+    slow = SLOW.format(items=items) + EVALUATED
+    run = dict(stubs={"python": slow}, environment=settings)
+    status, _, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
+    assert (status, len(calls), error.count("\n")) == (1, 1, 1)
+    assert error.startswith("error: no checkpoint in out/pretrain/pretrain")
+    assert not (project / "out/pretrain/pretrained").exists()
+
+
+def sourced(project, python, script):
+    """A shell that sources env.sh with W2V2_VENV=0; python: a program's text for PATH."""
+    shutil.copy(ROOT / "launch" / "env.sh", project / "launch")
+    (project / "bin" / "python").write_text(python)
+    (project / "bin" / "python").chmod(0o755)
+    return subprocess.run(
+        ["bash", "-c", f"source {project}/launch/env.sh && {script}"],
+        env={
+            "PATH": f"{project / 'bin'}:/usr/bin:/bin",
+            **{"W2V2_VENV": "0", "W2V2_JAX": "cpu", "HOME": str(project)},
+        },
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_python_on_the_path_gets_the_same_settings_and_nothing_is_installed(project):
+    script = "pwd && echo $TF_CPP_MIN_LOG_LEVEL $GLIBC_TUNABLES && command -v python"
+    done = sourced(project, "#!/bin/sh\n", script)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        str(project),
+        "3 glibc.malloc.hugetlb=1",
+        str(project / "bin" / "python"),
+    ]
+    assert not (project / ".venv").exists()
+
+
+def test_a_python_on_the_path_that_lacks_jax_or_the_package_is_one_line_and_status_2(project):
+    done = sourced(project, "#!/bin/sh\necho a traceback >&2; exit 1\n", "echo started")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("error: W2V2_VENV=0") and f"{project}/bin/python" in done.stderr
