@@ -89,19 +89,33 @@ def test_a_start_counts_its_result_once_and_its_done_not_at_all():
     assert (one.kind, one.payload) == ("all-gather", 64)
 
 
-def test_an_asynchronous_collective_in_three_fusions_is_counted_once():
-    gather = "all-gather(%p), channel_id=11, replica_groups=[4,2]<=[8], dimensions={0}"
-    places = ("start", "matmul", "done")
+def in_fusions(bodies):
+    """What is found where each body {name: instruction} is a fusion of the entry computation."""
     text = "HloModule m\n"
-    for place in places:
-        text += f"\n%{place} (p: f32[8]) -> f32[16] {{\n  %p = f32[8]{{0}} parameter(0)\n"
-        text += f"  %g.{place} = f32[16]{{0}} {gather}\n}}\n"
+    for name, body in bodies.items():
+        text += f"\n%{name} (p: f32[8]) -> f32[16] {{\n  %p = f32[8]{{0}} parameter(0)\n"
+        text += f"  %g.{name} = f32[16]{{0}} {body}\n}}\n"
     text += "\nENTRY %main () -> f32[] {\n  %z = f32[8]{0} parameter(0)\n"
-    for place in places:
-        text += f"  %f.{place} = f32[16]{{0}} fusion(%z), kind=kCustom, calls=%{place}\n"
+    for name in bodies:
+        text += f"  %f.{name} = f32[16]{{0}} fusion(%z), kind=kCustom, calls=%{name}\n"
     module = hlo.parse(text + "}\n")
     found = collectives.find(module, hlo.executions(module), mesh_shape=MESH, slice_of=[0] * 8)
-    assert [(one.kind, one.payload, one.times) for one in found] == [("all-gather", 64, 1)]
+    return [(one.kind, one.payload, one.times) for one in found]
+
+
+GATHER = "all-gather(%p), channel_id=11, replica_groups=[4,2]<=[8], dimensions={0}"
+
+
+def test_an_asynchronous_collective_in_three_fusions_is_counted_once():
+    assert in_fusions(dict.fromkeys(("start", "matmul", "done"), GATHER)) == [("all-gather", 64, 1)]
+
+
+def test_copies_of_it_in_an_unrolled_loop_are_counted_each():
+    bodies = {
+        f"{place}{copy}": f'{GATHER}, frontend_attributes={{chain_id="{copy}"}}'
+        for copy in range(2) for place in ("start", "done")
+    }  # fmt: skip
+    assert in_fusions(bodies) == [("all-gather", 64, 1)] * 2
 
 
 def test_a_send_to_the_other_slice_crosses_the_data_center_and_one_to_the_host_does_not():

@@ -128,6 +128,11 @@ def test_the_compilers_refusal_is_read():
         "hbm. Used 30.50G of 15.75G hbm. Exceeded hbm capacity by 14.75G."
     )
     assert step.memory_shortage(message) == (round(30.5 * 2**30), round(15.75 * 2**30))
+    of_temporaries = (
+        "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO "
+        "temporaries (140.21G) exceeds available HBM (15.75G)."
+    )
+    assert step.memory_shortage(of_temporaries) == (round(140.21 * 2**30), round(15.75 * 2**30))
     assert step.memory_shortage("INVALID_ARGUMENT: something else") is None
 
 

@@ -82,6 +82,15 @@ def _scatters(instruction: Instruction) -> bool:
     return instruction.where.startswith("all-reduce-scatter")
 
 
+def _chain(instruction: Instruction) -> str | None:
+    """What the pieces of one asynchronous collective have in common; None for one in one piece."""
+    chain = re.search(r'chain_id="\d+"', instruction.attributes)
+    channel = re.search(r"channel_id=\d+", instruction.attributes)
+    if chain or not channel or _scatters(instruction):
+        return chain and chain[0]
+    return channel[0]
+
+
 def axes_of(groups: Sequence[Sequence[int]], mesh_shape: dict[str, int]) -> tuple[str, ...]:
     """The mesh axes along which the members of a group differ."""
     sizes = tuple(mesh_shape.values())
@@ -100,22 +109,23 @@ def find(
     """All collectives of a step. slice_of: the slice of each device in the mesh's flat order.
 
     Groups of one device move nothing and are left out. A TPU's asynchronous collective stands in
-    three fusions (its start, the matmul that hides it, its done) under one channel: counted once.
+    several fusions (its start, the matmuls that hide it, its done) under one chain: counted once.
+    Copies of it in an unrolled loop share its channel but not its chain.
     Between slices it sends what each chip has of the sum within its slice; only data crosses them.
     """
-    found, fused_channels = [], set()
+    found, seen = [], set()
     for name in {**runs.scheduled, **runs.fused}:
         times = runs.scheduled.get(name, 0) + runs.fused.get(name, 0)
         for instruction in module.computations[name].values():
             kind = _kind(instruction.opcode)
             if kind is None:
                 continue
-            channel = re.search(r"channel_id=\d+", instruction.attributes)
-            if name not in runs.scheduled and channel:
-                same = (channel[0], kind, instruction.arrays)
-                if same in fused_channels:
+            chain = _chain(instruction)
+            if name not in runs.scheduled and chain:
+                same = (chain, kind, instruction.arrays)
+                if same in seen:
                     continue
-                fused_channels.add(same)
+                seen.add(same)
             if kind == SEND:
                 if _between_slices(instruction):
                     slices = len(set(slice_of))

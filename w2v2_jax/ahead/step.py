@@ -115,7 +115,10 @@ def compile_step(built: Experiment, rows_per_shard: int | None) -> Outcome:
 
 def memory_shortage(message: str) -> tuple[int, int] | None:
     """(bytes needed, bytes there are) from the compiler's refusal; None for any other error."""
-    found = re.search(r"[Uu]sed ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm", message)
+    size = r"([\d.]+)([KMGT]?)"
+    found = re.search(rf"[Uu]sed {size} of {size} hbm", message) or re.search(
+        rf"required .* \({size}\) exceeds available HBM \({size}\)", message
+    )
     if found:
         used, unit, room, room_unit = found.groups()
         return round(float(used) * UNITS[unit]), round(float(room) * UNITS[room_unit])
