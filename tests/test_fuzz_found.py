@@ -10,6 +10,11 @@ from w2v2_jax.errors import InputError
 # case -> (seed, changed files); each made its reader end with another exception than InputError.
 FOUND = {
     "a list as a decoder's beam": ("texts", {"settings.json": b'{"settings": {"beam": [1]}}'}),
+    "a decoder's settings that are a word": ("texts", {"settings.json": b'{"settings": ""}'}),
+    "a manifest's root with a NUL": (
+        "manifest",
+        {"train.tsv": b"\0\na.wav\t1600\nx/b.wav\t3200\n"},
+    ),
     "a header of logits.npy that never ends": (
         "emissions",
         {"logits.npy": b"\x93NUMPY\x01\0\x20\0{'descr': '<f4', 'shape': (8,  \n" + b" " * 200},

@@ -143,6 +143,8 @@ def _words(letters: str) -> str:
 def _manifest_rows(path: Path, texts: Iterator[str] | None) -> Iterator[Utterance]:
     lines = (line for line in text_lines(path) if line.strip())
     root = next(lines).strip().rstrip("/")
+    if "\0" in root:
+        raise InputError(f"{path}:1: {root!r} is no folder: it holds a NUL")
     if not is_remote(root):
         root = os.path.abspath(path.parent / (root or "/"))
     for number, line in enumerate(lines, 2):

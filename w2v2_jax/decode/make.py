@@ -68,9 +68,9 @@ def save_settings(path: Path, values: Mapping[str, Any], **report: Any) -> None:
 def read_settings(path: str) -> dict[str, Any]:
     """What `save_settings` wrote; InputError names the file and what is wrong with it."""
     try:
-        values = read_json(path)["settings"]
+        values = dict(read_json(path)["settings"].items())
         unknown = set(values) - _BEAM_FIELDS - _PLAIN_FIELDS
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"--decoder-settings {path}: not what `sweep` writes: {error}") from error
     if unknown:
         raise InputError(f"--decoder-settings {path}: unknown settings {', '.join(unknown)}")
