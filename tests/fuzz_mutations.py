@@ -207,7 +207,7 @@ def damaged(files: dict[str, bytes], choose: Chooser) -> dict[str, bytes]:
         changes = BY_SUFFIX.get(name.rsplit(".", 1)[-1], (bytes_of,))
         try:
             files[name] = one_of(choose, changes)(files[name], choose)
-        except (ValueError, KeyError, OSError, struct.error, zipfile.BadZipFile, zlib.error, TypeError,
-                AttributeError, EOFError, NotImplementedError, RuntimeError):  # fmt: skip
+        except (ValueError, KeyError, OSError, struct.error, zipfile.BadZipFile, zlib.error,
+                TypeError, AttributeError, EOFError, NotImplementedError, RuntimeError):  # fmt: skip
             files[name] = bytes_of(files[name], choose)  # damaged before: its kind is gone
     return files
