@@ -196,6 +196,12 @@ BY_SUFFIX: dict[str, tuple[Callable, ...]] = {
 }  # fmt: skip
 
 
+UNCHANGEABLE = (
+    ValueError, KeyError, OSError, struct.error, zipfile.BadZipFile, zlib.error, TypeError,
+    AttributeError, EOFError, NotImplementedError, RuntimeError,
+)  # fmt: skip
+
+
 def damaged(files: dict[str, bytes], choose: Chooser) -> dict[str, bytes]:
     """The files with one to three of them changed, now and then one missing."""
     files = dict(files)
@@ -207,7 +213,6 @@ def damaged(files: dict[str, bytes], choose: Chooser) -> dict[str, bytes]:
         changes = BY_SUFFIX.get(name.rsplit(".", 1)[-1], (bytes_of,))
         try:
             files[name] = one_of(choose, changes)(files[name], choose)
-        except (ValueError, KeyError, OSError, struct.error, zipfile.BadZipFile, zlib.error,
-                TypeError, AttributeError, EOFError, NotImplementedError, RuntimeError):  # fmt: skip
+        except UNCHANGEABLE:
             files[name] = bytes_of(files[name], choose)  # damaged before: its kind is gone
     return files
