@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -198,7 +199,7 @@ BY_SUFFIX: dict[str, tuple[Callable, ...]] = {
 
 UNCHANGEABLE = (
     ValueError, KeyError, OSError, struct.error, zipfile.BadZipFile, zlib.error, TypeError,
-    AttributeError, EOFError, NotImplementedError, RuntimeError,
+    AttributeError, EOFError, NotImplementedError, RuntimeError, tokenize.TokenError,
 )  # fmt: skip
 
 

@@ -7,10 +7,14 @@ from fuzz_mutations import damaged
 
 from w2v2_jax.errors import InputError
 
-# case -> (seed, changed files); each made its reader end with another exception than InputError.
+# what -> (case, changed files); each made its reader end with another exception than InputError.
 FOUND = {
     "a list as a decoder's beam": ("texts", {"settings.json": b'{"settings": {"beam": [1]}}'}),
     "a decoder's settings that are a word": ("texts", {"settings.json": b'{"settings": ""}'}),
+    "more utterances than can be counted": (
+        "corpus",
+        {"corpus.json": (b'"utterances": 3', b'"utterances": 9223372036854775808')},
+    ),
     "a manifest's root with a NUL": (
         "manifest",
         {"train.tsv": b"\0\na.wav\t1600\nx/b.wav\t3200\n"},
@@ -27,8 +31,10 @@ def test_what_was_found_is_refused_with_one_line(tmp_path, name):
     case, changed = FOUND[name]
     (tmp_path / "seeds").mkdir()
     seeds = CASES[case].seeds(tmp_path / "seeds")
-    files = next((s for s in seeds if set(changed) <= set(s)), {})
-    write({**files, **changed}, tmp_path / "files")
+    files = dict(next((s for s in seeds if set(changed) <= set(s)), {}))
+    for path, content in changed.items():  # a new content, or what of the seed's to put where
+        files[path] = content if isinstance(content, bytes) else files[path].replace(*content)
+    write(files, tmp_path / "files")
     with pytest.raises(InputError) as caught:
         CASES[case].read(tmp_path / "files")
     assert "\n" not in str(caught.value)

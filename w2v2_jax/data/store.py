@@ -33,6 +33,7 @@ INDEX_ARRAYS = {
     "crc32": np.uint32,  # of the int16 bytes
     "audio_sha256": np.uint64,  # first 8 bytes of the SHA-256 of the int16 bytes
 }
+MOST = 1 << 40  # utterances; a length that Python cannot count is damage
 INFO = {"split": str, "utterances": int, "index_sha256": str, "hours": float}  # read elsewhere
 INDEX_STRINGS = ("id", "text", "speaker")  # each a utf-8 blob and the [N] ends of its strings
 
@@ -253,7 +254,7 @@ def _open_split(directory: AnyPath) -> Corpus:
         known = info["format"] == FORMAT and info["version"] == VERSION
         whole = size_of(directory / "index.npz") == info["index_bytes"]
         for name, kind in INFO.items():
-            if not isinstance(info[name], kind) or (kind is int and info[name] < 0):
+            if not isinstance(info[name], kind) or (kind is int and not 0 <= info[name] < MOST):
                 raise ValueError(f"{name}={info[name]!r}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: unreadable ({error}); prepare the corpus again") from error
