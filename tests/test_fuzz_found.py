@@ -1,11 +1,22 @@
 """What the search of `test_fuzz.py` found, and a few damaged files of each kind; no hypothesis."""
 
+import io
+
 import numpy as np
 import pytest
 from fuzz_cases import CASES, write
 from fuzz_mutations import damaged
 
 from w2v2_jax.errors import InputError
+
+
+def index(ids) -> bytes:
+    """An index of saved logits with these ids."""
+    file = io.BytesIO()
+    count = len(ids)
+    np.savez(file, ids=ids, num_frames=np.zeros(count, np.int64), references=np.array([""] * count))
+    return file.getvalue()
+
 
 # what -> (case, changed files); each made its reader end with another exception than InputError.
 FOUND = {
@@ -14,6 +25,10 @@ FOUND = {
     "more utterances than can be counted": (
         "corpus",
         {"corpus.json": (b'"utterances": 3', b'"utterances": 9223372036854775808')},
+    ),
+    "an id of no characters": (
+        "emissions",
+        {"index.npz": index(ids=np.array([1, 0x110000], "<u4").view("<U1"))},
     ),
     "a manifest's root with a NUL": (
         "manifest",

@@ -4,6 +4,7 @@ header decides memory."""
 from __future__ import annotations
 
 import math
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -59,4 +60,9 @@ def _read(content: Any, size: int) -> np.ndarray:
     left = size - content.tell()
     if math.prod(shape) * dtype.itemsize != left:
         raise ValueError(f"an array of {dtype} {shape} in {left} bytes")
-    return np.frombuffer(content.read(), dtype)
+    found = np.frombuffer(content.read(), dtype)
+    if dtype.kind == "U":  # numpy finds out at the first use, with a SystemError
+        characters = found.view(np.dtype(np.uint32).newbyteorder(dtype.byteorder))
+        if characters.size and characters.max() > sys.maxunicode:
+            raise ValueError("a text of no characters")
+    return found
