@@ -107,7 +107,7 @@ def flash(x, kernel, bias, out_kernel, real, keys, rate: float):
     half = x.dtype in (jnp.bfloat16, jnp.float16)
     context = jax.nn.dot_product_attention(
         query, key, value, key_value_seq_lengths=real.sum(1).astype(jnp.int32),
-        implementation="cudnn" if half and platform() in ("gpu", "cuda") else "xla",
+        implementation="cudnn" if half and platform() == "gpu" else "xla",
     )  # fmt: skip
     return _output(context.swapaxes(1, 2), out_kernel)
 
@@ -130,7 +130,7 @@ def choose(name: str, *, dtype="float32", size: int = 64):
     "auto" is the fastest measured where it will run. "kernel" is `fused` where it would not run.
     """
     where = platform()
-    gpu = where in ("gpu", "cuda")
+    gpu = where == "gpu"
     if name == "auto" and where == "cpu":
         # Heads apart: three projections would exchange three gradients of x.
         name = "fused" if _apart() else "split"

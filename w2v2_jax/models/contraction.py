@@ -92,7 +92,7 @@ def _convolve_backward(stride, pad, groups, saved, gradient):
     for_kernel = jax.lax.conv_general_dilated(
         x, gradient, (1,), ((pad[0], end),), rhs_dilation=(stride,),
         dimension_numbers=("CWN", "IWO", "WNC"), batch_group_count=groups,
-        preferred_element_type=None if platform() in ("gpu", "cuda") else kernel.dtype,
+        preferred_element_type=None if platform() == "gpu" else kernel.dtype,
     )  # fmt: skip
     return for_x, for_kernel.astype(kernel.dtype)
 

@@ -224,7 +224,7 @@ def formulation_name(name: str, dtype) -> str:
     if name != "auto":
         return name
     cpu = "matmul" if dtype == jnp.bfloat16 else "phased"
-    return {"cpu": cpu, "gpu": "view", "cuda": "view"}.get(platform(), "conv")
+    return {"cpu": cpu, "gpu": "view"}.get(platform(), "conv")
 
 
 def choose(name: str, dtype):

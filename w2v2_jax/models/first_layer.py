@@ -24,7 +24,7 @@ def patches_of(x: jax.Array, kernel: int, stride: int, frames: int) -> jax.Array
 
 def _products(a: jax.Array, b: jax.Array) -> jax.Array:
     """Sums over frames of a [B, T, j] times b [B, T, k] in float32 -> [B, j, k]."""
-    if platform() in ("gpu", "cuda"):  # cuBLAS takes ten times as long in full float32
+    if platform() == "gpu":  # cuBLAS takes ten times as long in full float32
         return (a[..., None] * b[:, :, None]).sum(1)
     return jnp.einsum("btj,btk->bjk", a, b, precision="highest")
 

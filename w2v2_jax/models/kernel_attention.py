@@ -158,7 +158,7 @@ def _call(kernel, like, rate: float, in_specs, out_specs, out_shape, *, warps: i
         in_specs=in_specs,
         out_specs=out_specs,
         out_shape=out_shape,
-        interpret=platform() not in ("gpu", "cuda"),
+        interpret=platform() != "gpu",
         compiler_params=triton.CompilerParams(num_warps=warps, num_stages=stages),
         name=kernel.__name__.strip("_"),
     )

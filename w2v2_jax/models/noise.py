@@ -58,15 +58,18 @@ def row_bits(keys: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return cross(lines[..., None], columns.reshape((1,) * len(shape) + (-1,)))
 
 
+def _keeps(bits: jax.Array, rate: float) -> jax.Array:
+    return bits >= jnp.uint32(round(rate * 2**32))
+
+
 def kept_of(lines: jax.Array, columns: jax.Array, rate: float) -> jax.Array:
     """Which elements dropout keeps, from the words of their lines and columns, bool."""
-    return cross(lines, columns) >= jnp.uint32(round(rate * 2**32))
+    return _keeps(cross(lines, columns), rate)
 
 
 def kept(keys: jax.Array, rate: float, shape: tuple[int, ...]) -> jax.Array:
     """Which elements [B, *shape] dropout keeps, bool."""
-    lines, columns = line_words(keys, shape)
-    return kept_of(lines[..., None], columns.reshape((1,) * len(shape) + (-1,)), rate)
+    return _keeps(row_bits(keys, shape), rate)
 
 
 def dropout(x: jax.Array, rate: float, keys: jax.Array | None) -> jax.Array:

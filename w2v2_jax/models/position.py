@@ -119,9 +119,7 @@ FORMULATIONS = {
 def choose(name: str):
     """The formulation of a name; "auto" is the fastest measured where it will run."""
     if name == "auto":
-        name = {"cpu": "mixed", "tpu": "paired", "gpu": "toeplitz", "cuda": "toeplitz"}.get(
-            platform(), "grouped"
-        )
+        name = {"cpu": "mixed", "tpu": "paired", "gpu": "toeplitz"}.get(platform(), "grouped")
     return FORMULATIONS[name]
 
 
