@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -176,3 +177,45 @@ def test_the_gpu_benchmarks_commands_are_ones_that_bench_takes():
             bench_step.settings_of(arguments)
         outputs.add(arguments.json)
     assert len(outputs) == len(lines) > 20
+
+
+class FakeSide:
+    """Notes when a process would start and end."""
+
+    log: ClassVar[list[str]] = []
+
+    def __init__(self, name, module, folder, *options):
+        self.name, self.facts = " ".join([name, *options]), {}
+        self.log.append(f"start {self.name}")
+
+    def wait_ready(self):
+        self.log.append(f"ready {self.name}")
+
+    def run(self):
+        return 1.0 if self.name == "ours" else 2.0
+
+    def end(self):
+        self.log.append(f"end {self.name}")
+        return 1
+
+    def kill(self):
+        pass
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_together_what_compiles_starts_before_the_check(monkeypatch, together):
+    monkeypatch.setattr(FakeSide, "log", [])
+    monkeypatch.setattr(peer, "Side", FakeSide)
+    facts = dict(samples=16000, frames=49)
+    monkeypatch.setattr(peer, "write_training", lambda folder, arguments: dict(facts))
+    monkeypatch.setattr(peer, "compare", lambda folder, dtype: {"norms_below_floor": 0})
+    options = ["--what", "train", "--json", "x", "--peer", "hf", "--repeats", "3"]
+    arguments = make_parser().parse_args(options + ["--together"] * together)
+    result = peer.bench_peer(arguments)
+    assert list(result["sides"]) == ["ours", "hf eager", "hf torch.compile --compile"]
+    assert result["time_ratio_to_hf eager"] == 0.5 and result["repeats"] == 3
+    log = FakeSide.log
+    checked = [log.index(f"end {name} --check") for name in ("hf", "ours")]
+    compiling = [log.index(f"start {name}") for name in ("ours", "hf torch.compile --compile")]
+    assert (max(compiling) < min(checked)) == together
+    assert max(checked) < log.index("start hf eager")  # one framework's memory less

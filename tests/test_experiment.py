@@ -5,9 +5,11 @@ import runpy
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 from w2v2_jax import experiment, train
+from w2v2_jax.batch import Batch
 from w2v2_jax.data.vocabulary import LIBRISPEECH
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import FAMILIES, model_config
@@ -194,10 +196,6 @@ def test_the_resolved_configuration_is_json(tmp_path):
 
 @pytest.mark.slow
 def test_number_of_compilations_is_the_number_of_shapes():
-    import numpy as np
-
-    from w2v2_jax.batch import Batch
-
     built = build(smoke("pretrain_base.py"))
 
     def batch(samples):
@@ -206,3 +204,15 @@ def test_number_of_compilations_is_the_number_of_shapes():
     for samples in (16000, 16000, 32000, 16000):
         built.step_function(built.objective.at(0), batch(samples))
     assert len(built.compiled) == 2
+
+
+def test_runs_of_other_seeds_share_the_compiled_programs(monkeypatch):
+    """What is compiled does not hold the seed: a second run finds the first one's in the cache."""
+    monkeypatch.setattr(jax.stages.Lowered, "compile", lambda self: self.as_text())
+    batch = Batch(np.zeros((2, 16000), "f"), np.full(2, 16000, "i4"), np.ones(2, "f"))
+    programs = []
+    for seed in (1, 2**40 + 7):
+        built = build({**smoke("pretrain_base.py"), "seed": seed})
+        step = built.step_function(built.objective.at(0), batch)
+        programs.append((step, built.eval_function(batch)))
+    assert programs[0] == programs[1]

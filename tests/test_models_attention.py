@@ -16,7 +16,7 @@ from w2v2_jax.models.transformer import REMAT_POLICIES
 
 SHAPE = (3, 2, 11, 4)
 REAL = jnp.arange(11)[None] < jnp.array([[11], [7], [1]])
-LONG = (2, 2, kernel_attention.BLOCK + 30, 20)  # more than one tile, and none of them whole
+LONG = (2, 2, kernel_attention.FORWARD.own + 30, 20)  # more than one tile, and none of them whole
 
 
 def plain(query, key, value, real, keys, rate):
@@ -114,6 +114,17 @@ def test_a_remat_policy_that_keeps_attention_does_not_run_the_kernel_again(polic
     again = jax.checkpoint(value, policy=REMAT_POLICIES[policy])
     jaxpr = jax.make_jaxpr(jax.grad(again, (0, 1, 2)))(*operands).jaxpr
     assert len(equations(jaxpr, "pallas_call")) == kernels
+
+
+def test_kernels_of_unlike_tiles_compute_the_same(monkeypatch):
+    """Frames are then padded further than some kernels go."""
+    operands, value = half((2, 2, 150, 16))
+    expected = jax.value_and_grad(value, (0, 1, 2))(*operands)
+    for name, tiles in (("FORWARD", (64, 16)), ("OF_KEYS", (16, 64)), ("OF_QUERIES", (32, 128))):
+        monkeypatch.setattr(kernel_attention, name, kernel_attention.Tiles(*tiles, 4, 2))
+    got = jax.value_and_grad(value, (0, 1, 2))(*operands)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a.astype(np.float32), b.astype(np.float32), 2e-2, 2e-2)
 
 
 def test_in_half_precision_the_kernels_are_as_exact_as_the_plain_formulation():

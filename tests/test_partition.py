@@ -105,12 +105,12 @@ def test_both_model_axes_split_the_transformers_matrices(sharded):
 
 def test_the_lowered_step_names_both_model_axes_and_splits_the_batch(sharded, mesh, make_batch):
     objective, state, shardings = sharded
-    function = functools.partial(
-        train_step, objective=objective, tx=TX, accumulate=1, seed=0, shards=4
-    )
+    function = functools.partial(train_step, objective=objective, tx=TX, accumulate=1, shards=4)
     rows = partition.batch_sharding(mesh)
     with jax.set_mesh(mesh):
-        lowered = jax.jit(function, in_shardings=(shardings, rows)).lower(state, make_batch())
+        lowered = jax.jit(function, in_shardings=(shardings, rows, None)).lower(
+            state, make_batch(), jnp.uint32(0)
+        )
     text = lowered.as_text()
     main = text[text.index("@main") : text.index("->", text.index("@main"))]
     assert '{"fsdp"}' in main and '{"tensor"}' in main and '{"data", "fsdp"}' in main

@@ -29,11 +29,11 @@ def compiled(objective, mesh, accumulate, tx):
     shardings = partition.shardings(jax.eval_shape(lambda: init_state(objective, tx, 0)), mesh)
     whole = partition.replicated(mesh)
     step = functools.partial(
-        train_step, objective=objective, tx=tx, accumulate=accumulate, seed=5,
+        train_step, objective=objective, tx=tx, accumulate=accumulate,
         shards=partition.rows_axis(mesh),
     )  # fmt: skip
     step = jax.jit(
-        step, in_shardings=(shardings, partition.batch_sharding(mesh)),
+        step, in_shardings=(shardings, partition.batch_sharding(mesh), whole),
         out_shardings=(shardings, whole),
     )  # fmt: skip
     return mesh, shardings, step
@@ -46,7 +46,7 @@ def run(objective, params, batches, *, mesh=(1, 1, 1), accumulate=1, step=0, tx=
     state, history = jax.device_put(state, shardings), []
     with jax.set_mesh(mesh):
         for batch in batches:
-            state, metrics = function(state, partition.global_batch(batch, mesh))
+            state, metrics = function(state, partition.global_batch(batch, mesh), np.uint32(5))
             history.append(jax.device_get((state, metrics)))
     return history
 

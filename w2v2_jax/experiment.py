@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 from flax import linen as nn
 
@@ -186,8 +187,13 @@ class Experiment:
 
     def init(self) -> TrainState:
         """Fresh parameters and moments, made on the mesh with their shardings."""
-        make = lambda: partition.unbox(init_state(self.objective, self.tx, self.settings.seed))  # noqa: E731
-        return jax.jit(make, out_shardings=self.state_shardings)()
+        make = lambda seed: partition.unbox(init_state(self.objective, self.tx, seed))  # noqa: E731
+        return jax.jit(make, out_shardings=self.state_shardings)(self.seed)
+
+    @property
+    def seed(self) -> np.uint32:
+        """What the compiled steps take as their seed."""
+        return np.uint32(self.settings.seed % 2**32)
 
     def check_shapes(self, shapes: list[tuple[int, int]], accumulate: int, what: str) -> None:
         """Raises InputError where a batch's rows do not divide over mesh and microbatches."""
@@ -205,27 +211,29 @@ class Experiment:
                 )
 
     def step_function(self, objective: Objective, batch: Batch):
-        """The compiled train step for an objective's state and a batch's shape."""
+        """The compiled train step for an objective's state and a batch's shape: (state, batch,
+        seed) -> (state, metrics)."""
         accumulate = self.settings.train.accumulate
         function = functools.partial(
             train_step, objective=objective, tx=self.tx, accumulate=accumulate,
-            seed=self.settings.seed, shards=partition.rows_axis(self.mesh),
+            shards=partition.rows_axis(self.mesh),
         )  # fmt: skip
         rows = partition.batch_sharding(self.mesh)
         whole = partition.replicated(self.mesh)
         return self._compiled(
-            ("train", objective), batch, function, (self.state_shardings, rows),
-            (self.state_shardings, whole), (self.abstract_state, batch), donate=(0,),
+            ("train", objective), batch, function, (self.state_shardings, rows, whole),
+            (self.state_shardings, whole), (self.abstract_state, batch, self.seed), donate=(0,),
         )  # fmt: skip
 
     def eval_function(self, batch: Batch):
-        """The compiled evaluation step for a batch's shape."""
-        function = functools.partial(eval_step, objective=self.objective, seed=self.settings.seed)
+        """The compiled evaluation step for a batch's shape: (params, batch, step, seed) -> (sums,
+        outputs)."""
+        function = functools.partial(eval_step, objective=self.objective)
         rows, whole = partition.batch_sharding(self.mesh), partition.replicated(self.mesh)
         return self._compiled(
             ("eval", self.objective), batch, function,
-            (self.state_shardings.params, rows, whole), (whole, rows),
-            (self.abstract_state.params, batch, self.abstract_state.step),
+            (self.state_shardings.params, rows, whole, whole), (whole, rows),
+            (self.abstract_state.params, batch, self.abstract_state.step, self.seed),
         )  # fmt: skip
 
     def _compiled(self, name, batch, function, in_shardings, out_shardings, arguments, donate=()):

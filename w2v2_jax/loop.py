@@ -170,7 +170,7 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
                 local = local._replace(weights=np.zeros_like(local.weights))
             batch = partition.global_batch(local, experiment.mesh)
             function = experiment.step_function(experiment.objective.at(step - 1), batch)
-            state, metrics = function(state, batch)
+            state, metrics = function(state, batch, experiment.seed)
             alarm = watch.look(before)  # never more than one step ahead of the device
             if alarm:
                 return state, alarm
@@ -195,9 +195,7 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
                 if alarm:
                     return state, alarm
             if checks:
-                results = validate(
-                    experiment.eval_function, job.valid, state.params, state.step, experiment.mesh
-                )
+                results = validate(experiment, job.valid, state.params, state.step)
                 if logbook is not None:
                     logbook.write(step, "valid", results)
                 rank = _rank(results, config)

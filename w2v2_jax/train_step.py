@@ -25,7 +25,7 @@ class TrainState(NamedTuple):
     opt_state: Any
 
 
-def init_state(objective: Objective, tx: optax.GradientTransformation, seed: int) -> TrainState:
+def init_state(objective: Objective, tx: optax.GradientTransformation, seed) -> TrainState:
     """A fresh state whose parameters and moments are boxed with their logical axis names."""
     params = objective.init(jax.random.key(seed))
     return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params))
@@ -94,10 +94,11 @@ def accumulated(params, batch: Batch, keys, step, *, objective, accumulate, shar
 
 
 def train_step(
-    state: TrainState, batch: Batch, *, objective: Objective, tx: optax.GradientTransformation,
-    accumulate: int, seed: int, shards: int = 1,
+    state: TrainState, batch: Batch, seed, *, objective: Objective,
+    tx: optax.GradientTransformation, accumulate: int, shards: int = 1,
 ) -> tuple[TrainState, dict[str, Mean]]:  # fmt: skip
-    """One update. Everything after `batch` is static.
+    """One update. seed is a uint32 scalar, so that runs of other seeds share the program;
+    everything after it is static.
 
     The summed gradient is divided by the global weight (masked frames, utterances), so rows may
     be spread over devices, hosts and microbatches in any way. An update whose loss or gradient
@@ -133,7 +134,7 @@ def train_step(
 
 
 def eval_step(
-    params, batch: Batch, step, *, objective: Objective, seed: int
+    params, batch: Batch, step, seed, *, objective: Objective
 ) -> tuple[Sums, dict[str, jax.Array]]:
     """Sums and scoring arrays of one evaluation batch; masks depend on seed and rows alone."""
     keys = noise.row_keys(jax.random.key(seed), jnp.arange(batch.waveforms.shape[0]))

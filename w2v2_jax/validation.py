@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import jax
 import numpy as np
 
@@ -13,6 +11,7 @@ from w2v2_jax.data.pipeline import host_rows
 from w2v2_jax.data.vocabulary import Vocabulary
 from w2v2_jax.decode.greedy import greedy, text
 from w2v2_jax.evaluation.scoring import score
+from w2v2_jax.experiment import Experiment
 from w2v2_jax.metrics import compute, merge
 
 
@@ -22,17 +21,18 @@ def hypotheses(logits, counts, vocabulary: Vocabulary) -> list[str]:
     return [text(alignment, vocabulary.symbols) for alignment in alignments]
 
 
-def validate(eval_function: Callable, feed: Feed, params, step, mesh) -> dict[str, float]:
-    """Metrics as floats. eval_function(batch) is the compiled step for the batch's shape.
+def validate(experiment: Experiment, feed: Feed, params, step) -> dict[str, float]:
+    """Metrics as floats.
 
     On several processes each decodes its own rows' utterances and only the sums are global, so
     word errors are gathered by process.
     """
-    mine = partition.host_rows(mesh)
+    mine = partition.host_rows(experiment.mesh)
     totals, references, guesses = None, [], []
     for index, local in enumerate(feed.batches(0, None, **mine._asdict())):
-        batch = partition.global_batch(local, mesh)
-        sums, outputs = eval_function(batch)(params, batch, step)
+        batch = partition.global_batch(local, experiment.mesh)
+        evaluate = experiment.eval_function(batch)
+        sums, outputs = evaluate(params, batch, step, experiment.seed)
         totals = sums.metrics if totals is None else merge(totals, sums.metrics)
         if feed.vocabulary is None:
             continue

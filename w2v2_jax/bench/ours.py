@@ -84,7 +84,7 @@ def train(folder: Path):
     params = jax.tree.map(jax.device_put, params, built.state_shardings.params)
     state = built.init()._replace(params=params)
     del params
-    run = step.stepper(compiled, state, batch)
+    run = step.stepper(compiled, state, batch, built.seed)
     del state
     heap.trim()
     return {"compile_seconds": seconds}, run

@@ -176,19 +176,20 @@ def compare(folder: Path, dtype: str) -> dict[str, float]:
     return found
 
 
-def compiled_side(folder: Path, arguments) -> list[Side]:
-    """The process of torch.compile, unless it is left out."""
-    if arguments.no_compile:
-        return []
-    alone = ["--alone"] if arguments.lengths else []  # one graph a shape; padded ones recompile
-    peer = arguments.peer
-    return [Side(f"{peer} torch.compile", PEERS[peer], folder, "--compile", *alone)]
-
-
-def other_sides(folder: Path, arguments) -> list[Side]:
-    """Every other process that is timed, ours first."""
+def compiled_sides(folder: Path, arguments) -> list[Side]:
+    """The processes that compile before they run, ours first."""
     peer, theirs = arguments.peer, PEERS[arguments.peer]
-    sides = [Side("ours", OURS, folder), Side(f"{peer} eager", theirs, folder)]
+    sides = [Side("ours", OURS, folder)]
+    if not arguments.no_compile:
+        alone = ["--alone"] if arguments.lengths else []  # one graph a shape; padded ones recompile
+        sides.append(Side(f"{peer} torch.compile", theirs, folder, "--compile", *alone))
+    return sides
+
+
+def eager_sides(folder: Path, arguments) -> list[Side]:
+    """The processes of the peer as it is."""
+    peer, theirs = arguments.peer, PEERS[arguments.peer]
+    sides = [Side(f"{peer} eager", theirs, folder)]
     if arguments.lengths:
         sides.append(Side(f"{peer} eager, one by one", theirs, folder, "--alone"))
     return sides
@@ -233,10 +234,11 @@ def bench_peer(arguments) -> dict:
         folder = Path(temporary)
         write_task = write_training if arguments.what == "train" else write_inference
         facts = write_task(folder, arguments)
-        sides = compiled_side(folder, arguments) if arguments.together else []
+        sides = compiled_sides(folder, arguments) if arguments.together else []
         try:
             differences = check(folder, arguments)
-            sides = other_sides(folder, arguments) + (sides or compiled_side(folder, arguments))
+            sides = sides or compiled_sides(folder, arguments)
+            sides[1:1] = eager_sides(folder, arguments)
             for side in sides:
                 side.wait_ready()
             seconds = alternate(sides, warmup=1, repeats=arguments.repeats)

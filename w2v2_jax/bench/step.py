@@ -85,12 +85,12 @@ def compile_step(built: experiment.Experiment, local: Batch):
     return step, batch, time.perf_counter() - start
 
 
-def stepper(step, state, batch):
+def stepper(step, state, batch, seed):
     """A function that takes one training step and waits for it; the state is its own."""
     held = [state]
 
     def run():
-        held[0], metrics = step(held[0], batch)
+        held[0], metrics = step(held[0], batch, seed)
         jax.block_until_ready((held[0], metrics))
 
     return run
@@ -102,7 +102,7 @@ def bench_train(arguments) -> dict:
     built = build(settings)
     local = random_batch(settings)
     step, batch, compile_seconds = compile_step(built, local)
-    run = stepper(step, built.init(), batch)
+    run = stepper(step, built.init(), batch, built.seed)
     seconds = timed(run, warmup=2, repeats=arguments.repeats)
     rows, samples = local.waveforms.shape
     analysis = step.memory_analysis()

@@ -25,19 +25,45 @@ from w2v2_jax.models.backend import platform
 from w2v2_jax.models.layers import ROWS, free_axes, splits
 from w2v2_jax.models.tight_attention import EXCLUDED, SAVED
 
-BLOCK = 64  # frames a tile, queries and keys alike; frames are padded to a multiple
 LOG2E = math.log2(math.e)  # scores are kept in base 2: exp2 is the hardware's exponential
 WIDEST = 128  # numbers a head: two tiles of float32 sums have to fit a block's registers
 
 
-def _forward_kernel(query, key, value, bias, lines, columns, out, logsum, *, rate: float):
-    """A block of queries against all keys: refs [BLOCK, S], [T, S], [T, S], [T], [BLOCK], [T]."""
+class Tiles(NamedTuple):
+    """How a kernel is cut: `own` frames of its result a place of the grid, `other` frames at a time
+    of what it goes over; frames are padded to a multiple of every such number."""
+
+    own: int
+    other: int
+    warps: int
+    stages: int
+
+
+# Of the context, of the slopes of keys and values, of the slope of queries.
+FORWARD, OF_KEYS, OF_QUERIES = Tiles(64, 64, 4, 3), Tiles(64, 64, 4, 2), Tiles(64, 64, 4, 2)
+
+
+class _Loop(NamedTuple):
+    """A kernel's steps: `count` blocks of `block` frames reach over every frame."""
+
+    block: int
+    count: int
+
+    @classmethod
+    def of(cls, block: int, frames: int) -> _Loop:
+        return cls(block, -(-frames // block))
+
+
+def _forward_kernel(
+    query, key, value, bias, lines, columns, out, logsum, *, rate: float, loop: _Loop
+):
+    """A block of queries against all keys: refs [own, S], [T, S], [T, S], [T], [own], [T]."""
     q = query[...]
     dropping = lines is not None
 
     def step(i, carry):
         total, top, context = carry
-        here = pl.ds(i * BLOCK, BLOCK)
+        here = pl.ds(i * loop.block, loop.block)
         scores = triton.dot(q, key[here, :].T) * LOG2E + bias[here][None, :]
         higher = jnp.maximum(top, scores.max(1))
         shrink = jnp.exp2(top - higher)
@@ -51,11 +77,11 @@ def _forward_kernel(query, key, value, bias, lines, columns, out, logsum, *, rat
         return total, higher, context
 
     start = (
-        jnp.zeros((BLOCK,), jnp.float32),
-        jnp.full((BLOCK,), 4 * EXCLUDED, jnp.float32),
-        jnp.zeros((BLOCK, q.shape[1]), jnp.float32),
+        jnp.zeros(q.shape[:1], jnp.float32),
+        jnp.full(q.shape[:1], 4 * EXCLUDED, jnp.float32),
+        jnp.zeros(q.shape, jnp.float32),
     )
-    total, top, context = jax.lax.fori_loop(0, key.shape[0] // BLOCK, step, start)
+    total, top, context = jax.lax.fori_loop(0, loop.count, step, start)
     share = 1.0 - rate if dropping else 1.0
     out[...] = (context / (total * share)[:, None]).astype(out.dtype)
     logsum[...] = top + jnp.log2(total)
@@ -63,7 +89,7 @@ def _forward_kernel(query, key, value, bias, lines, columns, out, logsum, *, rat
 
 def _key_kernel(
     query, key, value, bias, lines, columns, gradient, logsum, inner, key_slope, value_slope,
-    *, rate: float,
+    *, rate: float, loop: _Loop,
 ):  # fmt: skip
     """Slopes of a block of keys and values, over all queries; scores are [keys, queries] here."""
     k, v, excluded = key[...], value[...], bias[...]
@@ -72,7 +98,7 @@ def _key_kernel(
 
     def step(i, carry):
         for_key, for_value = carry
-        here = pl.ds(i * BLOCK, BLOCK)
+        here = pl.ds(i * loop.block, loop.block)
         q, g = query[here, :], gradient[here, :]
         scores = triton.dot(k, q.T) * LOG2E + excluded[:, None]
         weights = jnp.exp2(scores - logsum[here][None, :])
@@ -86,21 +112,22 @@ def _key_kernel(
         return for_key + triton.dot(slope.astype(q.dtype), q), for_value
 
     zero = jnp.zeros(k.shape, jnp.float32)
-    for_key, for_value = jax.lax.fori_loop(0, query.shape[0] // BLOCK, step, (zero, zero))
+    for_key, for_value = jax.lax.fori_loop(0, loop.count, step, (zero, zero))
     key_slope[...] = for_key.astype(key_slope.dtype)
     value_slope[...] = (for_value / share).astype(value_slope.dtype)
 
 
 def _query_kernel(
-    query, key, value, bias, lines, columns, gradient, logsum, inner, query_slope, *, rate: float
-):
+    query, key, value, bias, lines, columns, gradient, logsum, inner, query_slope,
+    *, rate: float, loop: _Loop,
+):  # fmt: skip
     """The slope of a block of queries, over all keys."""
     q, g, top, mean = query[...], gradient[...], logsum[...], inner[...]
     dropping = lines is not None
     share = 1.0 - rate if dropping else 1.0
 
     def step(i, total):
-        here = pl.ds(i * BLOCK, BLOCK)
+        here = pl.ds(i * loop.block, loop.block)
         k = key[here, :]
         scores = triton.dot(q, k.T) * LOG2E + bias[here][None, :]
         weights = jnp.exp2(scores - top[:, None])
@@ -111,7 +138,7 @@ def _query_kernel(
         slope = weights * (slope - mean[:, None])
         return total + triton.dot(slope.astype(k.dtype), k)
 
-    total = jax.lax.fori_loop(0, key.shape[0] // BLOCK, step, jnp.zeros(q.shape, jnp.float32))
+    total = jax.lax.fori_loop(0, loop.count, step, jnp.zeros(q.shape, jnp.float32))
     query_slope[...] = total.astype(query_slope.dtype)
 
 
@@ -124,13 +151,13 @@ class _Cut(NamedTuple):
     columns: pl.BlockSpec  # of [T]
 
 
-def _blocks(size: int) -> _Cut:
+def _blocks(block: int, size: int) -> _Cut:
     """A block of frames for each place of the grid."""
     return _Cut(
-        pl.BlockSpec((None, None, BLOCK, size), lambda i, h, b: (b, h, i, 0)),
-        pl.BlockSpec((None, None, BLOCK), lambda i, h, b: (b, h, i)),
-        pl.BlockSpec((None, BLOCK), lambda i, h, b: (b, i)),
-        pl.BlockSpec((BLOCK,), lambda i, h, b: (i,)),
+        pl.BlockSpec((None, None, block, size), lambda i, h, b: (b, h, i, 0)),
+        pl.BlockSpec((None, None, block), lambda i, h, b: (b, h, i)),
+        pl.BlockSpec((None, block), lambda i, h, b: (b, i)),
+        pl.BlockSpec((block,), lambda i, h, b: (i,)),
     )
 
 
@@ -150,57 +177,65 @@ def _inputs(of_query: _Cut, of_key: _Cut, lines) -> list:
     return [of_query.vectors, of_key.vectors, of_key.vectors, of_key.keys, *dropout]
 
 
-def _call(kernel, like, rate: float, in_specs, out_specs, out_shape, *, warps: int, stages: int):
-    batch, heads, frames, _ = like.shape
+def _call(
+    kernel, tiles: Tiles, like, frames: int, rate: float, in_specs, out_specs, out_shape, *,
+    reach: int,
+):  # fmt: skip
+    """The kernel over the blocks of `like` [B, H, padded, S] up to frame `reach`; it goes over the
+    blocks that hold one of the real `frames`. What lies beyond `reach` is not written."""
+    batch, heads = like.shape[:2]
     return pl.pallas_call(
-        functools.partial(kernel, rate=rate),
-        grid=(frames // BLOCK, heads, batch),
+        functools.partial(kernel, rate=rate, loop=_Loop.of(tiles.other, frames)),
+        grid=(-(-reach // tiles.own), heads, batch),
         in_specs=in_specs,
         out_specs=out_specs,
         out_shape=out_shape,
         interpret=platform() != "gpu",
-        compiler_params=triton.CompilerParams(num_warps=warps, num_stages=stages),
+        compiler_params=triton.CompilerParams(num_warps=tiles.warps, num_stages=tiles.stages),
         name=kernel.__name__.strip("_"),
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(6,))
-def _tiled(query, key, value, bias, lines, columns, rate: float):
-    return _tiled_forward(query, key, value, bias, lines, columns, rate)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(6, 7))
+def _tiled(query, key, value, bias, lines, columns, frames: int, rate: float):
+    return _tiled_forward(query, key, value, bias, lines, columns, frames, rate)[0]
 
 
-def _tiled_forward(query, key, value, bias, lines, columns, rate: float):
-    blocks, whole = _blocks(query.shape[3]), _whole(*query.shape[2:])
+def _tiled_forward(query, key, value, bias, lines, columns, frames: int, rate: float):
+    padded, size = query.shape[2:]
+    blocks, whole = _blocks(FORWARD.own, size), _whole(padded, size)
     out, logsum = _call(
-        _forward_kernel, query, rate, _inputs(blocks, whole, lines),
+        _forward_kernel, FORWARD, query, frames, rate, _inputs(blocks, whole, lines),
         [blocks.vectors, blocks.lines],
         [
             jax.ShapeDtypeStruct(query.shape, query.dtype),
             jax.ShapeDtypeStruct(query.shape[:3], jnp.float32),
         ],
-        warps=4, stages=3,
+        reach=padded,
     )(query, key, value, bias, lines, columns)  # fmt: skip
     # What a remat policy may keep so that the kernel does not run again.
     out, logsum = checkpoint_name(out, SAVED), checkpoint_name(logsum, SAVED)
     return out, (query, key, value, bias, lines, columns, out, logsum)
 
 
-def _tiled_backward(rate: float, saved, gradient):
+def _tiled_backward(frames: int, rate: float, saved, gradient):
     *inputs, out, logsum = saved
     query, lines = inputs[0], inputs[4]
     inner = (out.astype(jnp.float32) * gradient.astype(jnp.float32)).sum(-1)  # [B, H, T]
     gradient = gradient.astype(query.dtype)
-    blocks, whole = _blocks(query.shape[3]), _whole(*query.shape[2:])
-    shape = jax.ShapeDtypeStruct(query.shape, query.dtype)
+    padded, size = query.shape[2:]
+    whole, shape = _whole(padded, size), jax.ShapeDtypeStruct(query.shape, query.dtype)
+    blocks = _blocks(OF_KEYS.own, size)
     key_slope, value_slope = _call(
-        _key_kernel, query, rate,
+        _key_kernel, OF_KEYS, query, frames, rate,
         [*_inputs(whole, blocks, lines), whole.vectors, whole.lines, whole.lines],
-        [blocks.vectors] * 2, [shape] * 2, warps=4, stages=2,
+        [blocks.vectors] * 2, [shape] * 2, reach=frames,
     )(*inputs, gradient, logsum, inner)  # fmt: skip
+    blocks = _blocks(OF_QUERIES.own, size)
     query_slope = _call(
-        _query_kernel, query, rate,
+        _query_kernel, OF_QUERIES, query, frames, rate,
         [*_inputs(blocks, whole, lines), blocks.vectors, blocks.lines, blocks.lines],
-        blocks.vectors, shape, warps=4, stages=2,
+        blocks.vectors, shape, reach=frames,
     )(*inputs, gradient, logsum, inner)  # fmt: skip
     return query_slope, key_slope, value_slope, None, None, None
 
@@ -229,7 +264,8 @@ def tiled(query, key, value, real, keys, rate: float):
     A row without any real frame averages its frames; its gradients mean nothing, its loss weighs 0.
     """
     frames, size = query.shape[2:]
-    more = -frames % BLOCK
+    block = max(max(tiles.own, tiles.other) for tiles in (FORWARD, OF_KEYS, OF_QUERIES))
+    more = -frames % block
     wider = max(16, 1 << (size - 1).bit_length()) - size  # Triton's tiles are powers of two
     bias = jnp.where(real, 0.0, EXCLUDED).astype(jnp.float32)
     # Below what is excluded: a row without any real frame averages its own frames, not padding.
@@ -242,5 +278,5 @@ def tiled(query, key, value, real, keys, rate: float):
     padded = (
         jnp.pad(x, ((0, 0), (0, 0), (0, more), (0, wider))) for x in (query, key, value)
     )  # fmt: skip
-    attend = functools.partial(_tiled, rate=rate)
+    attend = functools.partial(_tiled, frames=frames, rate=rate)
     return _on_every_device(attend, *padded, bias, lines, columns)[:, :, :frames, :size]
