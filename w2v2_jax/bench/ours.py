@@ -24,6 +24,7 @@ from w2v2_jax.inference import load
 from w2v2_jax.interop import hugging_face, names
 from w2v2_jax.models import masking
 from w2v2_jax.objectives.contrastive import Draws
+from w2v2_jax.partition import COMPILER_OPTIONS
 
 
 def read(folder: Path):
@@ -63,7 +64,8 @@ def gradients(folder: Path) -> dict[str, np.ndarray]:
         draws = Draws(*(jax.tree.map(jnp.asarray, x) for x in given))
         return objective.terms(params, batch, draws, None, 0).loss
 
-    value, gradient = jax.jit(jax.value_and_grad(loss))(params)
+    options = COMPILER_OPTIONS.get(jax.default_backend())
+    value, gradient = jax.jit(jax.value_and_grad(loss), compiler_options=options)(params)
     tensors = names.split(jax.tree.map(np.asarray, gradient))
     return {"loss": value, **{f"norm/{k}": np.linalg.norm(x) for k, x in tensors.items()}}
 
