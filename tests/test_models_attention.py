@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.extend.core import jaxprs_in_params
+from jaxprs import equations
 
 from w2v2_jax import partition
 from w2v2_jax.models import attention, kernel_attention, noise
@@ -72,18 +72,6 @@ def test_a_row_without_a_real_frame_averages_its_frames_with_finite_gradients(fo
     out, gradients = found(formulation, operands, random(3), REAL & False, None, 0.0)
     np.testing.assert_allclose(out, jnp.broadcast_to(random(2).mean(2, keepdims=True), SHAPE), 1e-4)
     assert all(np.isfinite(leaf).all() for leaf in gradients)
-
-
-def equations(jaxpr, name) -> list:
-    """Those of a primitive's name in a jaxpr and inside it whose results are used; the compiler
-    drops the others."""
-    used = {id(x) for equation in jaxpr.eqns for x in equation.invars} | set(map(id, jaxpr.outvars))
-    own = [
-        equation for equation in jaxpr.eqns
-        if equation.primitive.name == name and used & set(map(id, equation.outvars))
-    ]  # fmt: skip
-    inner = [jaxprs_in_params(equation.params) for equation in jaxpr.eqns]
-    return own + [x for group in inner for one in group for x in equations(one, name)]
 
 
 def half(shape=LONG, rate=0.1):
@@ -161,7 +149,7 @@ def test_the_kernel_is_taken_where_it_runs(monkeypatch):
     assert attention.choose("kernel", **half) is attention.fused  # on CPU
     monkeypatch.setattr(attention, "platform", lambda: "gpu")
     assert attention.choose("auto", **half) is attention.fused  # no such GPU here
-    monkeypatch.setattr(attention, "_has_matrix_units", lambda: True)
+    monkeypatch.setattr(attention, "has_matrix_units", lambda: True)
     assert attention.choose("auto", **half) is attention.kernel
     assert attention.choose("auto", dtype="float32", size=64) is attention.fused
     assert attention.choose("auto", dtype="bfloat16", size=256) is attention.fused

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxprs import equations
 
 from w2v2_jax import partition
-from w2v2_jax.models import feature_extractor, first_layer
+from w2v2_jax.models import feature_extractor, first_layer, kernel_first_layer
 from w2v2_jax.models.config import CONV_LAYERS
 from w2v2_jax.models.feature_extractor import (
     FeatureExtractor,
@@ -21,7 +22,12 @@ from w2v2_jax.models.feature_extractor import (
     strided_matmul,
     viewed_matmul,
 )
-from w2v2_jax.models.first_layer import folded_group_norm, patches_of, summed_group_norm
+from w2v2_jax.models.first_layer import (
+    folded_group_norm,
+    patches_of,
+    summed_group_norm,
+    taps_gelu,
+)
 from w2v2_jax.models.layers import LayerNorm, gelu, scale_gradient
 
 
@@ -55,7 +61,13 @@ def test_a_frame_mask_is_true_on_the_first_count_frames():
     )
 
 
-@pytest.mark.parametrize("formulation", [strided_matmul, phased_conv, viewed_matmul])
+def viewed(x, kernel, stride):
+    frames = (x.shape[1] - kernel.shape[0]) // stride + 1
+    longer = jnp.pad(x, ((0, 0), (0, 5), (0, 0)), constant_values=7.0)  # which no frame reaches
+    return viewed_matmul(longer, kernel, stride, frames)
+
+
+@pytest.mark.parametrize("formulation", [strided_matmul, phased_conv, viewed])
 @pytest.mark.parametrize(("width", "stride"), [(3, 2), (2, 2), (10, 5), (5, 2), (8, 3), (2, 3)])
 def test_formulations_of_a_strided_convolution_agree_with_their_gradients(
     width, stride, formulation
@@ -145,8 +157,65 @@ def test_the_summed_first_layer_is_gelu_of_the_folded_one_with_its_gradients(mon
 
     expected = both(lambda *a: gelu(folded_group_norm(*a, **options)))
     monkeypatch.setattr(first_layer, "platform", lambda: "gpu")
-    got = both(lambda *a: summed_group_norm(*a, **options))
+    got = both(lambda *a: summed_group_norm(*a, **options, rows=40))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), got, expected)
+    longer = summed_group_norm(*arguments, **options, rows=43)
+    np.testing.assert_array_equal(longer[:, 40:], jnp.zeros((3, 3, 6)))
+
+
+def first_layers(monkeypatch, batch=8):
+    """(arguments, function: whether in kernels -> value and gradients) of BASE's layer 0 in half
+    precision, 150 frames and 2 more rows."""
+    patches = random(batch, 150, 10).astype(jnp.bfloat16)
+    arguments = random(batch, 10, 128, seed=1), random(128, seed=2)
+
+    def run(kernels, place=lambda x: x):
+        monkeypatch.setattr(first_layer, "has_matrix_units", lambda: kernels)
+        value = lambda *a: weighted_sum(taps_gelu(place(patches), *a, 152).astype(jnp.float32))  # noqa: E731
+        return jax.jit(lambda *a: (taps_gelu(place(patches), *a, 152), jax.grad(value, (0, 1))(*a)))
+
+    return arguments, run
+
+
+def test_the_kernels_of_the_first_layer_compute_the_sum_of_taps(monkeypatch):
+    arguments, run = first_layers(monkeypatch)
+    expected, got = run(False)(*arguments), run(True)(*arguments)
+    out, (for_kernel, for_bias) = got
+    np.testing.assert_array_equal(out[:, 150:], jnp.zeros((8, 2, 128)))
+    np.testing.assert_allclose(out, expected[0], rtol=1e-2, atol=1e-2)  # half precision's rounding
+    np.testing.assert_allclose(for_kernel, expected[1][0], rtol=1e-2, atol=0.2)
+    np.testing.assert_allclose(for_bias, expected[1][1], rtol=1e-2, atol=0.2)
+
+
+def test_the_normal_distribution_of_the_kernels_is_exact():
+    x = jnp.linspace(-9, 9, 20001)
+    cumulative, density = kernel_first_layer._normal(x)
+    np.testing.assert_allclose(cumulative, jax.scipy.stats.norm.cdf(x), atol=2e-7)
+    np.testing.assert_allclose(density, jax.scipy.stats.norm.pdf(x), rtol=2e-5, atol=1e-12)
+
+
+def test_the_kernels_of_the_first_layer_lower_to_triton_for_a_gpu(monkeypatch):
+    arguments, run = first_layers(monkeypatch)
+    monkeypatch.setattr(kernel_first_layer, "platform", lambda: "gpu")
+    traced = run(True).trace(*arguments)
+    try:
+        text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    except RuntimeError as error:  # later versions of JAX compile for the GPU that is there
+        pytest.skip(str(error))
+    assert text.count("@__gpu$xla.gpu.triton") == 2  # one forward, one backward
+
+
+def test_on_a_mesh_every_device_computes_the_first_layer_of_its_rows(monkeypatch):
+    arguments, run = first_layers(monkeypatch)
+    expected = run(True)(*arguments)
+    mesh = partition.make_mesh(data=2, fsdp=2, tensor=2)
+    rows = partition.batch_sharding(mesh)
+    with jax.set_mesh(mesh):
+        traced = run(True, lambda x: jax.lax.with_sharding_constraint(x, rows)).trace(*arguments)
+        got = traced.lower().compile()(*arguments)
+    shapes = {e.invars[0].aval.shape[0] for e in equations(traced.jaxpr.jaxpr, "pallas_call")}
+    assert shapes == {1}
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-2, atol=0.1), got, expected)
 
 
 def extractor(config):

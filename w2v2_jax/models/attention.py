@@ -8,7 +8,7 @@ from einops import rearrange
 from flax import linen as nn
 
 from w2v2_jax.models import kernel_attention, noise
-from w2v2_jax.models.backend import platform
+from w2v2_jax.models.backend import has_matrix_units, platform
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.contraction import add_bias, contract
 from w2v2_jax.models.kernel_attention import WIDEST
@@ -117,13 +117,6 @@ FORMULATIONS = {
 }  # fmt: skip
 
 
-def _has_matrix_units() -> bool:
-    """Whether this is an NVIDIA GPU that multiplies bfloat16 (compute capability 8, Ampere)."""
-    capability = str(getattr(jax.local_devices()[0], "compute_capability", ""))
-    major = capability.split(".")[0]
-    return major.isdecimal() and int(major) >= 8
-
-
 def choose(name: str, *, dtype="float32", size: int = 64):
     """The formulation of a name for heads of `size` numbers in `dtype`.
 
@@ -137,7 +130,7 @@ def choose(name: str, *, dtype="float32", size: int = 64):
     if name == "auto":
         half = jnp.dtype(dtype) == jnp.bfloat16
         name = "tight" if where == "tpu" else "kernel" if gpu and half else "fused"
-    if name == "kernel" and not (gpu and size <= WIDEST and _has_matrix_units()):
+    if name == "kernel" and not (size <= WIDEST and has_matrix_units()):
         name = "fused"
     return FORMULATIONS[name]
 

@@ -14,3 +14,13 @@ def platform() -> str:
     device = jax.sharding.get_abstract_mesh().abstract_device
     name = device.platform if device is not None else jax.default_backend()
     return "gpu" if name == "cuda" else name
+
+
+def has_matrix_units() -> bool:
+    """Whether what is traced will run on an NVIDIA GPU that multiplies bfloat16 (compute capability
+    8, Ampere)."""
+    if platform() != "gpu":
+        return False
+    capability = str(getattr(jax.local_devices()[0], "compute_capability", ""))
+    major = capability.split(".")[0]
+    return major.isdecimal() and int(major) >= 8

@@ -67,19 +67,24 @@ def strided_matmul(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     return total
 
 
-def viewed_matmul(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """The same as one matmul on one view of x, `stride` samples a line: every line times the taps
-    of each frame it belongs to, whose parts are then added up.
+def viewed_rows(frames: int, width: int, stride: int) -> int:
+    """Samples in the lines of `stride` that `frames` frames of `width` reach over."""
+    return (frames + -(-width // stride) - 1) * stride
+
+
+def viewed_matmul(x: jax.Array, kernel: jax.Array, stride: int, frames: int) -> jax.Array:
+    """The first `frames` frames as one matmul on one view of x, `stride` samples a line: every line
+    times the taps of each frame it belongs to, whose parts are then added up.
 
     A third more multiplications for three taps at stride two, but x is neither sliced nor
-    gathered, and the padding to whole lines and the sum fuse into what comes before and after.
+    gathered, and the padding to whole lines and the sum fuse into what comes before and after. x
+    may be longer than the frames reach.
     """
     width, inputs, out = kernel.shape
-    frames = (x.shape[1] - width) // stride + 1
     parts = -(-width // stride)  # lines that a frame reaches over
-    lines = frames + parts - 1
-    x = x[:, : lines * stride]
-    x = jnp.pad(x, ((0, 0), (0, lines * stride - x.shape[1]), (0, 0)))
+    lines, rows = frames + parts - 1, viewed_rows(frames, width, stride)
+    x = x[:, :rows]
+    x = jnp.pad(x, ((0, 0), (0, rows - x.shape[1]), (0, 0)))
     taps = jnp.pad(kernel, ((0, parts * stride - width), (0, 0), (0, 0)))
     taps = taps.reshape(parts, stride * inputs, out).swapaxes(0, 1).reshape(-1, parts * out)
     found = contract("btk,ko->bto", x.reshape(x.shape[0], lines, -1), taps)
@@ -162,6 +167,7 @@ class ConvLayer(nn.Module):
         """x [B, S] (layer 0) or [B, L, I]; real [B, T] frames of the result -> [B, T, O].
 
         With `cut`, x and the result have PIECES rows for each row of the batch, `real` has not.
+        The result of layer 0 as "view" may have more frames, of zeros, see `rows_for_next`.
         """
         config, dtype = self.config, jnp.dtype(self.config.dtype)
         out, width, stride = config.conv_layers[self.index]
@@ -175,6 +181,7 @@ class ConvLayer(nn.Module):
         if config.conv_bias:
             init = torch_linear_bias(width * channels)
             bias = self.param("bias", named(init, ("conv_out",)), (out,))
+        viewed = formulation_name(config.conv_formulation, dtype) == "view"
         grouped = config.extractor_norm == "group" and self.index == 0
         if grouped:  # a bias before this norm has no effect: its mean is subtracted
             scale = self.param("norm_scale", named(nn.initializers.ones, ("conv_out",)), (out,))
@@ -182,21 +189,33 @@ class ConvLayer(nn.Module):
             if self.cut is not None:
                 return self.pieced_group_norm(x, real, kernel[:, 0], scale, shift)
             patches = patches_of(x.astype(jnp.float32), width, stride, real.shape[1])
-            if formulation_name(config.conv_formulation, dtype) == "view":
-                return summed_group_norm(patches, kernel[:, 0], scale, shift, real, dtype)
+            if viewed:
+                given = kernel[:, 0], scale, shift, real, dtype
+                return summed_group_norm(patches, *given, self.rows_for_next(real.shape[1]))
             return gelu(folded_group_norm(patches, kernel[:, 0], scale, shift, real, dtype))
         if self.index == 0 and self.cut is not None:
             x = pieces.convolve(pieces.taps(x.astype(dtype), width, stride), kernel[:, 0])
         elif self.index == 0:
             patches = patches_of(x.astype(dtype), width, stride, real.shape[1])
             x = contract("btk,ko->bto", patches, kernel[:, 0])
+        elif viewed:
+            x = viewed_matmul(x.astype(dtype), kernel, stride, real.shape[1])
         else:
-            formulation = choose(config.conv_formulation, dtype)
-            x = formulation(x.astype(dtype), kernel, stride)
+            x = choose(config.conv_formulation, dtype)(x.astype(dtype), kernel, stride)
         x = x if bias is None else add_bias(x, bias[None, None])
         if config.extractor_norm == "layer":
             x = LayerNorm(config.dtype, name="norm")(x)
         return gelu(x)
+
+    def rows_for_next(self, frames: int) -> int:
+        """Rows that save the next layer's view a copy which only pads: at least `frames`."""
+        layers, index = self.config.conv_layers, self.index + 1
+        if index == len(layers):
+            return frames
+        _, width, stride = layers[index]
+        return max(
+            frames, viewed_rows(frame_counts(frames, layers[index : index + 1]), width, stride)
+        )
 
     def pieced_group_norm(self, x, real, kernel, scale, shift):
         """Layer 0 of BASE over pieces; computed again in the backward pass, its own tensors being
@@ -211,9 +230,7 @@ class ConvLayer(nn.Module):
         return layer(centred, covariance, kernel, scale, shift)
 
 
-FORMULATIONS = {
-    "matmul": strided_matmul, "conv": strided_conv, "phased": phased_conv, "view": viewed_matmul,
-}  # fmt: skip
+FORMULATIONS = {"matmul": strided_matmul, "conv": strided_conv, "phased": phased_conv}
 
 
 def formulation_name(name: str, dtype) -> str:
@@ -228,7 +245,7 @@ def formulation_name(name: str, dtype) -> str:
 
 
 def choose(name: str, dtype):
-    """The convolution of a name; "auto" as `formulation_name` says."""
+    """The convolution of a name other than "view"; "auto" as `formulation_name` says."""
     return FORMULATIONS[formulation_name(name, dtype)]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
-from w2v2_jax.models.backend import platform
+from w2v2_jax.models import kernel_first_layer
+from w2v2_jax.models.backend import has_matrix_units, platform
 from w2v2_jax.models.contraction import add_bias, contract
 from w2v2_jax.models.layers import EPSILON, gelu
 
@@ -62,34 +65,51 @@ def _sum_of_taps(patches, kernel, bias):
     return total
 
 
-@jax.custom_vjp
-def taps_gelu(patches, kernel, bias):
-    """GELU of patches [B, T, k] times kernel [B, k, O], plus bias [O] -> [B, T, O].
+def _in_kernels(patches, kernel) -> bool:
+    """Whether kernels of our own compute the layer."""
+    half = patches.dtype == jnp.bfloat16 and has_matrix_units()
+    return half and kernel_first_layer.fits(kernel.shape[2], patches.shape[1])
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def taps_gelu(patches, kernel, bias, rows: int):
+    """GELU of patches [B, T, k] times kernel [B, k, O], plus bias [O] -> [B, rows, O], whose rows
+    from T on are zeros.
 
     A sum over few taps is one pass that writes the activation alone, where a matmul of ten columns
     misses a GPU's matrix units; the backward pass computes it again instead of reading it.
     """
-    return gelu(_sum_of_taps(patches, kernel, bias)).astype(patches.dtype)
+    if _in_kernels(patches, kernel):
+        return kernel_first_layer.activation(patches, kernel, bias, rows)
+    value = gelu(_sum_of_taps(patches, kernel, bias)).astype(patches.dtype)
+    return jnp.pad(value, ((0, 0), (0, rows - value.shape[1]), (0, 0)))
 
 
-def _taps_backward(saved, gradient):
+def _taps_backward(rows: int, saved, gradient):
     # The barrier keeps the compiler from sharing the float32 sum of the forward pass, which it
     # would store for it: the largest tensor of all.
     patches, kernel, bias = jax.lax.optimization_barrier(saved)
     _, backward = jax.vjp(gelu, _sum_of_taps(patches, kernel, bias))
-    slope = backward(gradient.astype(jnp.float32))[0].astype(patches.dtype)
+    slope = gradient[:, : patches.shape[1]].astype(jnp.float32)
+    slope = backward(slope)[0].astype(patches.dtype)
+    for_patches = jnp.einsum("bto,bko->btk", slope, kernel.astype(patches.dtype))
+    if _in_kernels(patches, kernel):  # training has no use for the waveform's gradient
+        return for_patches, *kernel_first_layer.slopes(*saved, gradient)
     # The bias is a tap that is always 1: its gradient costs no pass over the slope of its own.
     ones = jnp.ones((*patches.shape[:2], 1), patches.dtype)
     extended = jnp.concatenate([patches, ones], axis=-1)
     sums = jnp.einsum("btk,bto->bko", extended, slope, preferred_element_type=jnp.float32)
-    for_patches = jnp.einsum("bto,bko->btk", slope, kernel.astype(patches.dtype))
     return for_patches, sums[:, :-1], sums[:, -1].sum(0)
 
 
-taps_gelu.defvjp(lambda *operands: (taps_gelu(*operands), operands), _taps_backward)
+def _taps_forward(patches, kernel, bias, rows: int):
+    return taps_gelu(patches, kernel, bias, rows), (patches, kernel, bias)
 
 
-def summed_group_norm(patches, kernel, scale, bias, real, dtype):
-    """GELU of `folded_group_norm` in one pass."""
+taps_gelu.defvjp(_taps_forward, _taps_backward)
+
+
+def summed_group_norm(patches, kernel, scale, bias, real, dtype, rows: int):
+    """GELU of `folded_group_norm` in one pass, filled up to `rows` with zeros."""
     centred, normalised = _folded(patches, kernel, scale, real)
-    return taps_gelu(centred.astype(dtype), normalised, bias)
+    return taps_gelu(centred.astype(dtype), normalised, bias, rows)

@@ -40,7 +40,7 @@ class Tiles(NamedTuple):
 
 
 # Of the context, of the slopes of keys and values, of the slope of queries.
-FORWARD, OF_KEYS, OF_QUERIES = Tiles(64, 64, 4, 3), Tiles(64, 64, 4, 2), Tiles(64, 64, 4, 2)
+FORWARD, OF_KEYS, OF_QUERIES = Tiles(64, 64, 4, 2), Tiles(64, 64, 4, 3), Tiles(64, 64, 4, 2)
 
 
 class _Loop(NamedTuple):
