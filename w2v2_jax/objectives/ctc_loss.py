@@ -28,8 +28,8 @@ from w2v2_jax.models.layers import EVERY, ROWS, free_axes, splits
 
 BLANK = 0  # `<s>` in fairseq's dictionary, `<pad>` in Hugging Face's: the same row (trap T43)
 NEVER = -1e30  # log of no probability: finite, so that a difference of two is never NaN
-WIDEST = 4096  # states of a kernel: it keeps five numbers of each in registers
-WARPS = 4
+WIDEST = 4096  # states of a kernel: it keeps several numbers of each in registers
+STATES_A_WARP, MOST_WARPS = 128, 16
 
 
 class _Problem(NamedTuple):
@@ -76,9 +76,8 @@ def _advance(stay, step, skip, emission):
 
 
 def _scanned(problem: _Problem):
-    """The log probabilities of the states after each frame, [..., T, S], in a scan over frames.
-
-    Before its first frame a row is in its first state; after its last it stays as it is.
+    """The log probabilities of the states after every frame [..., S] and each [..., T, S], in a
+    scan over frames. Before its first frame a row is in its first state; after its last it stays.
     """
     emissions, skips, bounds = problem
     frames, width = emissions.shape[-2:]
@@ -97,11 +96,12 @@ def _scanned(problem: _Problem):
     position = jax.lax.broadcasted_iota(jnp.int32, skips.shape, skips.ndim - 1)
     own = jnp.where(position == start, 0.0, NEVER)
     frames = jnp.arange(frames), jnp.moveaxis(emissions, -2, 0)
-    return jnp.moveaxis(jax.lax.scan(step, own, frames)[1], 0, -2)
+    last, each = jax.lax.scan(step, own, frames)
+    return last, jnp.moveaxis(each, 0, -2)
 
 
 def _kernel(emissions, skips, bounds, out, *, barrier):
-    """A row of `_scanned`: refs [T, S], [S], [3], [T, S]. A state's neighbours may be another
+    """`_scanned` for a row: refs [T, S], [S], [3], [T, S]. A state's neighbours may be another
     thread's: they go through `out`."""
     frames, width = out.shape
     states = jnp.arange(width)
@@ -129,10 +129,12 @@ def _kernel(emissions, skips, bounds, out, *, barrier):
 
 
 def _called(problem: _Problem):
-    """`_scanned` as a kernel, a place of the grid a row; S is a power of two."""
+    """The second of `_scanned`'s results from a kernel, a place of the grid a row and direction; S
+    is a power of two."""
     directions, rows, frames, width = problem.emissions.shape
     on_gpu = platform() == "gpu"
     whole = pl.BlockSpec((None, None, frames, width), lambda d, b: (d, b, 0, 0))
+    warps = min(max(width // STATES_A_WARP, 1), MOST_WARPS)
     return pl.pallas_call(
         functools.partial(_kernel, barrier=triton.debug_barrier if on_gpu else lambda: None),
         grid=(directions, rows),
@@ -144,7 +146,8 @@ def _called(problem: _Problem):
         out_specs=whole,
         out_shape=jax.ShapeDtypeStruct(problem.emissions.shape, jnp.float32),
         interpret=not on_gpu,
-        compiler_params=triton.CompilerParams(num_warps=WARPS),
+        # One stage: a step reads what the one before it wrote.
+        compiler_params=triton.CompilerParams(num_warps=warps, num_stages=1),
         name="ctc_states",
     )(*problem)
 
@@ -174,10 +177,12 @@ def _width(labels) -> int:
 
 
 def _recursion(*problems: _Problem):
-    """The log probabilities of the states after each frame, [directions, B, T, S]."""
+    """`_scanned` of [directions, B, T, S], by the kernel where it runs."""
     problem = jax.tree.map(lambda *directions: jnp.stack(directions), *problems)
-    kernel = takes_kernel(problem.emissions.shape[-1])
-    return (_on_every_device if kernel else _scanned)(problem)
+    if not takes_kernel(problem.emissions.shape[-1]):
+        return _scanned(problem)
+    each = _on_every_device(problem)
+    return each[..., -1, :], each
 
 
 def _emissions(logits, states):
@@ -219,18 +224,18 @@ def ctc_loss(logits, counts, labels, num_labels):
     loss is about 1e30 and its gradient means nothing otherwise. No frames and no label: 0.
     """
     states, sizes = _states(labels, _width(labels)), 2 * num_labels + 1
-    (alpha,) = _recursion(_forward_problem(_emissions(logits, states), states, counts))
-    return _losses(logits, counts, alpha[:, -1], sizes)
+    (final,), _ = _recursion(_forward_problem(_emissions(logits, states), states, counts))
+    return _losses(logits, counts, final, sizes)
 
 
 def _ctc_loss_forward(logits, counts, labels, num_labels):
     states, sizes = _states(labels, _width(labels)), 2 * num_labels + 1
     emissions = _emissions(logits, states)
-    alpha, beta = _recursion(
+    (final, _), (alpha, beta) = _recursion(
         _forward_problem(emissions, states, counts),
         _backward_problem(emissions, states, counts, sizes),
     )
-    losses = _losses(logits, counts, alpha[:, -1], sizes)
+    losses = _losses(logits, counts, final, sizes)
     return losses, _slopes(logits, counts, states, emissions, alpha, beta[:, ::-1, ::-1])
 
 
