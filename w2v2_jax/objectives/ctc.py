@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import jax.numpy as jnp
-import optax
 
 from w2v2_jax.batch import Batch
 from w2v2_jax.metrics import Mean, Sums
@@ -13,8 +12,7 @@ from w2v2_jax.models import masking, noise
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.feature_extractor import frame_counts, frame_mask
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
-
-BLANK = 0  # `<s>` in fairseq's dictionary, `<pad>` in Hugging Face's: the same row (trap T43)
+from w2v2_jax.objectives.ctc_loss import BLANK, ctc_loss
 
 
 def alignable(labels, num_labels, counts):
@@ -33,13 +31,7 @@ def ctc_losses(logits, counts, labels, num_labels):
     """
     fits = alignable(labels, num_labels, counts) & (counts > 0)
     used = jnp.where(fits, num_labels, 0)
-    losses = optax.ctc_loss(
-        logits,
-        1.0 - frame_mask(counts, logits.shape[1]),
-        labels,
-        1.0 - frame_mask(used, labels.shape[1]),
-        blank_id=BLANK,
-    )
+    losses = ctc_loss(logits, counts, labels, used)
     return jnp.where(fits, losses, 0.0), fits
 
 
