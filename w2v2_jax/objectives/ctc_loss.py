@@ -189,7 +189,8 @@ def _emissions(logits, states):
     """Each state's score at each frame [B, T, S], relative to the frame's highest: the sums stay
     small, and with them their rounding."""
     scores = logits - logits.max(-1, keepdims=True)
-    return jnp.take_along_axis(scores, states[:, None], axis=-1)
+    classes = jax.nn.one_hot(states, logits.shape[-1])
+    return jnp.einsum("btc,bsc->bts", scores, classes, precision="highest")
 
 
 def _losses(logits, counts, final, sizes):
