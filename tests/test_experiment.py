@@ -24,6 +24,8 @@ RECIPES = [
             *("pretrain", "pretrain,short", "finetune_10m", "finetune_1h"),
             *("pretrain,gpu", "pretrain,no_gumbel,gpu", "finetune_10m,gpu", "finetune_1h,gpu"),
             *(f"pretrain,{c}" for c in ("no_diversity", "no_gumbel", "negatives_10", "span_10")),
+            *(f"pretrain,{c}" for c in ("quantized_input", "continuous_targets")),
+            *("pretrain,quantized_input,gpu", "pretrain,continuous_targets,gpu"),
         )
     ),
     "pretrain_base.py",
@@ -86,6 +88,18 @@ def test_large_recipes_differ_where_the_dossier_says():
             "span_10",
             {("model", "mask_length"): (5, 10), ("model", "mask_start_prob"): (0.1, 0.065)},
         ),
+        (
+            "quantized_input",
+            {
+                ("model", "quantize_input"): (None, True),
+                # the same values for the parameters that both networks have
+                ("optimizer", "rate_by_path"): (
+                    (("quantizer|target_projection", 0.05),),
+                    (("^quantizer|target_projection", 0.05),),
+                ),
+            },
+        ),
+        ("continuous_targets", {("model", "quantize_targets"): (None, False)}),
     ],
 )
 @pytest.mark.parametrize("size", ["", ",gpu"])
