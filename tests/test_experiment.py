@@ -208,6 +208,18 @@ def test_the_resolved_configuration_is_json(tmp_path):
     assert json.loads(json.dumps(config, default=list))["train"]["steps"] == 4
 
 
+@pytest.mark.parametrize("change", ["quantized_input", "continuous_targets"])
+def test_a_network_of_table_4_trains_by_its_recipe_at_toy_size(change):
+    built = build(smoke(f"evidence.py:pretrain,{change}"))
+    noise = np.random.default_rng(0).normal(size=(2, 16000)).astype("f")
+    batch = Batch(noise, np.full(2, 16000, "i4"), np.ones(2, "f"))
+    step = built.step_function(built.objective.at(0), batch)
+    state, metrics = step(built.init(), batch, built.seed)
+    state, metrics = step(state, batch, built.seed)  # the first is at a rate of 0
+    assert int(state.step) == 2 and np.isfinite(metrics["loss"].total)
+    assert ("prob_perplexity" in metrics) == (change == "quantized_input")
+
+
 @pytest.mark.slow
 def test_number_of_compilations_is_the_number_of_shapes():
     built = build(smoke("pretrain_base.py"))

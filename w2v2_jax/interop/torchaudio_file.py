@@ -94,8 +94,8 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     projections and the mask embedding have no place there and are named as left over.
     """
     description = loaded.description
-    refuse_square_projection(description.model, str(loaded.path), "torchaudio")
     refuse_quantized_input(description.model, str(loaded.path), "torchaudio")
+    refuse_square_projection(description.model, str(loaded.path), "torchaudio")
     flat = names.flatten(loaded.params)
     kept = {
         name: x
