@@ -136,6 +136,8 @@ cell() { # START@LABELS@SEED
   [ ! -f "$json" ] || return 0
   [ "$size_of" = 10m ] || splits="$all_labels"
   [ "$start" = scratch ] || pretrained=(--config.init_from="$work/pretrain")
+  # Its encoder keeps its quantizer, which the fine-tuning's recipe knows nothing of.
+  [ "$start" != quantized_input ] || pretrained+=(--config.model.quantize_input=True)
   train "$work/$size_of-$seed" "finetune_$size_of" "${!steps:-}" "$splits" \
     --config.seed="$seed" "${pretrained[@]}" &&
     run python -m w2v2_jax.evaluate --checkpoint "$work/$size_of-$seed" --data "$data:test" \
@@ -179,7 +181,9 @@ for seed in 1 2 3; do
     for start in scratch pretrain; do all="$all $start@$size_of@$seed"; done
   done
 done
-for start in short no_diversity no_gumbel negatives_10 span_10; do all="$all $start@10m@1"; done
+for start in short no_diversity no_gumbel negatives_10 span_10 quantized_input continuous_targets; do
+  all="$all $start@10m@1"
+done
 cells="${CELLS:-$all}"
 mkdir -p "$out/cells"
 failed=0

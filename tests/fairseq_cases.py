@@ -32,6 +32,8 @@ from w2v2_jax.objectives.contrastive import Contrastive, Draws, cosine_similarit
 from w2v2_jax.objectives.ctc import CTC
 
 CASES = ("base", "large_ls", "lv60k", "xls_r", "group_pre_bias", "square", "three_codebooks")
+# The choices of the paper's Table 4: what is quantized, and by which quantizer.
+QUANTIZED = ("quantized_input", "same_quantizer", "input_alone", "continuous_targets")
 CLASSES, TEMPERATURE = 9, 2.0
 
 
@@ -70,8 +72,12 @@ class FairseqCase:
         slots = masking.masked_slots(mask, int(mask.sum(1).max()))
         assert bool(slots.valid.all())  # it masks the same number of frames in every row
         self.draws = Draws(
-            mask, slots, jnp.asarray(self.stored["negatives"]), jnp.asarray(self.stored["gumbel"])
-        )
+            mask, slots, jnp.asarray(self.stored["negatives"]),
+            self._noise("gumbel"), self._noise("input_gumbel"),
+        )  # fmt: skip
+
+    def _noise(self, name: str):
+        return jnp.asarray(self.stored[name]) if name in self.stored else None
 
     def parameters(self, parts, prefix="weight"):
         """Their tensors under a prefix -> our tree; gradients move like weights."""
@@ -85,14 +91,16 @@ class FairseqCase:
 
         def run(params):
             encoded = Encoder(self.model).apply(
-                {"params": params["encoder"]}, *audio, mask=self.draws.mask, hidden_states=True
-            )
+                {"params": params["encoder"]}, *audio, mask=self.draws.mask, hidden_states=True,
+                input_gumbel=self.draws.input_gumbel, temperature=TEMPERATURE,
+            )  # fmt: skip
             apply = functools.partial(self.contrastive.network.apply, {"params": params}, *audio)
             contrast = apply(
                 mask=self.draws.mask, slots=self.draws.slots, gumbel=self.draws.gumbel,
-                temperature=TEMPERATURE,
+                temperature=TEMPERATURE, input_gumbel=self.draws.input_gumbel,
             )  # fmt: skip
-            return encoded, apply(method="units"), contrast
+            units = apply(method="units") if self.model.quantize_targets else None
+            return encoded, units, contrast
 
         return compiled(run)(self.parameters(PRETRAINING))
 
@@ -102,7 +110,7 @@ class FairseqCase:
         contrast, negatives = self.forward[2], np.asarray(self.draws.negatives)
         similarity = cosine_similarity(contrast.context, contrast.targets)
         all_logits = np.asarray(similarity) / self.contrastive.logit_temperature  # [B, M, M]
-        ids = np.asarray(contrast.ids)
+        ids = np.asarray(contrast.targets if contrast.ids is None else contrast.ids)
         same = (ids[:, :, None] == ids[:, None]).all(-1)
         positive = np.diagonal(all_logits, axis1=1, axis2=2)[..., None]
         drawn = np.take_along_axis(np.where(same, -np.inf, all_logits), negatives, axis=2)
@@ -127,8 +135,9 @@ class FairseqCase:
 
         def loss(params):
             logits, counts = ctc.network.apply(
-                {"params": params}, self.batch.waveforms, self.batch.num_samples
-            )
+                {"params": params}, self.batch.waveforms, self.batch.num_samples,
+                input_gumbel=self._noise("ctc_gumbel"), temperature=TEMPERATURE,
+            )  # fmt: skip
             return ctc.terms(logits, counts, self.batch).loss, logits
 
         run = compiled(jax.value_and_grad(loss, has_aux=True))
@@ -164,11 +173,16 @@ class FairseqCase:
             ("contrastive_loss", "diversity_loss", "feature_penalty"),
             (1.0, *self.stored["loss_weights"]), strict=True,
         ))  # fmt: skip
+        perplexities = {"prob_perplexity", "code_perplexity"}
+        if not (self.model.quantize_targets or self.model.quantize_input):
+            del weights["diversity_loss"]
+            perplexities.clear()
+        assert perplexities <= metrics.keys() and weights.keys() <= metrics.keys()
         found = {
             name: relative(weight * metrics[name].total, self.stored[name])
             for name, weight in weights.items()
         }
-        for name in ("prob_perplexity", "code_perplexity"):
+        for name in perplexities:
             found[name] = relative(mean(metrics[name]), self.stored[name])
         return found | {"loss": relative(total, self.stored["loss"])}
 

@@ -24,6 +24,8 @@ RECIPES = [
             *("pretrain", "pretrain,short", "finetune_10m", "finetune_1h"),
             *("pretrain,gpu", "pretrain,no_gumbel,gpu", "finetune_10m,gpu", "finetune_1h,gpu"),
             *(f"pretrain,{c}" for c in ("no_diversity", "no_gumbel", "negatives_10", "span_10")),
+            *(f"pretrain,{c}" for c in ("quantized_input", "continuous_targets")),
+            *("pretrain,quantized_input,gpu", "pretrain,continuous_targets,gpu"),
         )
     ),
     "pretrain_base.py",
@@ -86,6 +88,18 @@ def test_large_recipes_differ_where_the_dossier_says():
             "span_10",
             {("model", "mask_length"): (5, 10), ("model", "mask_start_prob"): (0.1, 0.065)},
         ),
+        (
+            "quantized_input",
+            {
+                ("model", "quantize_input"): (None, True),
+                # the same values for the parameters that both networks have
+                ("optimizer", "rate_by_path"): (
+                    (("quantizer|target_projection", 0.05),),
+                    (("^quantizer|target_projection", 0.05),),
+                ),
+            },
+        ),
+        ("continuous_targets", {("model", "quantize_targets"): (None, False)}),
     ],
 )
 @pytest.mark.parametrize("size", ["", ",gpu"])
@@ -192,6 +206,18 @@ def test_overrides_are_python_literals_and_must_name_a_section():
 def test_the_resolved_configuration_is_json(tmp_path):
     config = smoke("quickstart.py:pretrain")
     assert json.loads(json.dumps(config, default=list))["train"]["steps"] == 4
+
+
+@pytest.mark.parametrize("change", ["quantized_input", "continuous_targets"])
+def test_a_network_of_table_4_trains_by_its_recipe_at_toy_size(change):
+    built = build(smoke(f"evidence.py:pretrain,{change}"))
+    noise = np.random.default_rng(0).normal(size=(2, 16000)).astype("f")
+    batch = Batch(noise, np.full(2, 16000, "i4"), np.ones(2, "f"))
+    step = built.step_function(built.objective.at(0), batch)
+    state, metrics = step(built.init(), batch, built.seed)
+    state, metrics = step(state, batch, built.seed)  # the first is at a rate of 0
+    assert int(state.step) == 2 and np.isfinite(metrics["loss"].total)
+    assert ("prob_perplexity" in metrics) == (change == "quantized_input")
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from fairseq_cases import FairseqCase, unpack
+from fairseq_cases import QUANTIZED, FairseqCase, unpack
 from interop_cases import (
     LAYER_NORM,
     PRETRAINING,
@@ -192,3 +192,49 @@ def test_a_native_checkpoint_of_a_fairseq_file_is_whole(pretrained, tmp_path):
     out = str(tmp_path / "native")
     convert.main(["--from", "fairseq", "--input", str(tmp_path / "a.pt"), "--out", out])
     assert_same(checkpoint.load(out).params, pretrained.params)
+
+
+CHOICES = {
+    "own": dict(quantize_input=True, code_dim=6, final_dim=6),
+    "latent": dict(quantize_input=True, input_code_dim=8, final_dim=6),
+    "shared": dict(quantize_input=True, same_quantizer=True),
+    "input_alone": dict(quantize_input=True, quantize_targets=False, input_code_dim=4),
+    "continuous": dict(quantize_targets=False),
+}
+
+
+@pytest.mark.parametrize("parts", [PRETRAINING, TUNED], ids=["pretraining", "ctc"])
+@pytest.mark.parametrize("name", CHOICES)
+def test_quantized_inputs_and_continuous_targets_survive_the_round_trip(
+    tiny, tmp_path, name, parts
+):
+    model = dataclasses.replace(tiny, **CHOICES[name])
+    vocabulary = VOCABULARY if parts == TUNED else None
+    made = random_checkpoint(model, parts=parts, vocabulary=vocabulary)
+    fairseq.save(made, tmp_path / "a.pt")
+    found = fairseq.read(tmp_path / "a.pt")
+    assert not found.left
+    assert_same(found.loaded.params, made.params)
+    for field in ("quantize_input", "quantize_targets", "same_quantizer"):
+        assert getattr(found.loaded.description.model, field) == getattr(model, field), field
+    written = {n.removeprefix("w2v_encoder.w2v_model.") for n in tensors_of(tmp_path / "a.pt")}
+    assert ("input_quantizer.vars" in written) == ("project_inp.bias" in written)
+    assert ("input_quantizer.vars" in written) == model.quantize_input
+    assert ("quantizer.vars" in written) == (model.quantize_targets and parts == PRETRAINING)
+
+
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_names_of_quantized_inputs_are_those_of_the_stored_fairseq_weights(name):
+    case = FairseqCase(name)
+    weights = unpack(case.stored, "weight")
+    written = {}
+    for parts in (PRETRAINING, TUNED):
+        written |= names.split(case.parameters(parts), FAIRSEQ)
+    if case.model.same_quantizer:  # theirs are one module under two names
+        shared = {n: x for n, x in weights.items() if n.startswith("quantizer.")}
+        for key, value in shared.items():
+            np.testing.assert_array_equal(weights.pop(key), written[f"input_{key}"])
+            np.testing.assert_array_equal(value, weights[f"input_{key}"])
+    assert written.keys() == weights.keys()
+    for key, value in weights.items():
+        np.testing.assert_array_equal(written[key], value, err_msg=key)

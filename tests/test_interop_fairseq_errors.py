@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from interop_cases import (
     ENCODER,
+    PRETRAINING,
     VOCABULARY,
     assert_same,
     random_checkpoint,
@@ -14,7 +15,14 @@ from interop_cases import (
 
 from w2v2_jax import convert
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.interop import dictionary, fairseq, torchaudio_file, verify
+from w2v2_jax.interop import (
+    dictionary,
+    fairseq,
+    hugging_face,
+    onnx_file,
+    torchaudio_file,
+    verify,
+)
 
 TUNED = ("encoder", "head")
 
@@ -76,6 +84,52 @@ def test_what_a_format_cannot_express_is_refused(tiny, tmp_path):
         torchaudio_file.save(square, tmp_path / "a.pt")
     fairseq.save(square, tmp_path / "b.pt")
     assert_same(fairseq.read(tmp_path / "b.pt").loaded.params, square.params)
+
+
+@pytest.mark.parametrize(
+    ("change", "parts", "save", "message"),
+    [
+        (
+            dict(quantize_input=True),
+            TUNED,
+            hugging_face.save,
+            "Hugging Face has no quantized input",
+        ),
+        (dict(quantize_input=True), PRETRAINING, hugging_face.save, "model.quantize_input=True"),
+        (dict(quantize_input=True), TUNED, torchaudio_file.save, "torchaudio has no quantized"),
+        (dict(quantize_input=True), TUNED, onnx_file.save, "the ONNX graph has no quantized input"),
+        (dict(quantize_targets=False), PRETRAINING, hugging_face.save, "model.quantize_targets=F"),
+        (dict(quantize_input=True, final_dim=6), PRETRAINING, fairseq.save, "one latent_dim for"),
+        (
+            dict(quantize_input=True, same_quantizer=True, final_dim=6),
+            *(PRETRAINING, fairseq.save, "code_dim=8, model.final_dim=6"),
+        ),
+    ],
+)
+def test_a_quantized_input_or_continuous_targets_are_refused_where_a_format_has_none(
+    tiny, tmp_path, change, parts, save, message
+):
+    model = dataclasses.replace(tiny, **change)
+    vocabulary = VOCABULARY if parts == TUNED else None
+    made = random_checkpoint(model, parts=parts, vocabulary=vocabulary)
+    with pytest.raises(InputError, match=message) as error:
+        save(made, tmp_path / "out")
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
+
+
+def test_a_network_fine_tuned_from_continuous_targets_is_like_any_other(tiny, tmp_path):
+    model = dataclasses.replace(tiny, quantize_targets=False)
+    made = random_checkpoint(model, parts=TUNED, vocabulary=VOCABULARY)
+    hugging_face.save(made, tmp_path / "hf")
+    assert_same(hugging_face.load(tmp_path / "hf").params, made.params)
+
+
+def test_a_quantized_input_without_settings_is_one_clear_error(tiny, tmp_path):
+    model = dataclasses.replace(tiny, quantize_input=True)
+    fairseq.save(random_checkpoint(model, parts=TUNED, vocabulary=VOCABULARY), tmp_path / "a.pt")
+    rewrite(tmp_path / "a.pt", lambda state: state.pop("cfg"))
+    with pytest.raises(InputError, match=r"a\.pt: its input is quantized \(quantize_input\)"):
+        fairseq.read(tmp_path / "a.pt")
 
 
 @pytest.mark.parametrize(

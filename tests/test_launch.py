@@ -285,6 +285,19 @@ def test_the_evidence_pretrains_once_and_does_no_finished_cell_again(project):
     assert [call.split()[2] for call in again] == ["w2v2_jax.report", "w2v2_jax.report_cells"]
 
 
+def test_the_evidence_fine_tunes_a_quantized_input_with_its_quantizer_and_no_other(project):
+    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    cells = {"CELLS": "quantized_input@10m@1 continuous_targets@10m@1 scratch@10m@1"}
+    run = dict(stubs={"python": EVALUATED}, environment={**cells, **PREPARED})
+    status, _, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
+    assert status == 0, error
+    tuned = [call for call in calls if "evidence.py:finetune_10m" in call]
+    option = "--config.model.quantize_input=True"
+    assert [(option in call) for call in tuned] == [True, False, False]
+    assert "--config.init_from=out/quantized_input/pretrain" in tuned[0]
+    assert not any(option in call for call in calls if call not in tuned)
+
+
 def test_the_evidence_goes_on_where_a_signal_stopped_a_pretraining(project):
     (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
     stopped = 'case "$*" in *evidence.py:pretrain*) [ -f go ] || exit 3 ;; esac\n' + EVALUATED

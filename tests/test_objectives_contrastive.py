@@ -17,8 +17,8 @@ from w2v2_jax.objectives.contrastive import (
     contrast,
     cosine_similarity,
     multiplicity,
-    perplexity,
 )
+from w2v2_jax.objectives.diversity import perplexity
 
 TEMPERATURE = 0.1
 

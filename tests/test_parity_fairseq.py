@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from fairseq_cases import CASES, FairseqCase
+from fairseq_cases import CASES, QUANTIZED, FairseqCase
 from parity_cases import GOLDEN, GRADIENT, HIDDEN, LOSS, difference
 
 from w2v2_jax import optimizer
@@ -63,6 +63,35 @@ def test_ctc_logits_and_loss_are_equal(tuned_case):
 
 def test_gradient_of_every_fine_tuning_parameter_is_equal(tuned_case):
     for name, value in tuned_case.ctc_gradient_differences().items():
+        assert value < GRADIENT, name
+
+
+@pytest.fixture(scope="module", params=QUANTIZED)
+def choice(request) -> FairseqCase:
+    """A network of the paper's Table 4."""
+    return FairseqCase(request.param)
+
+
+def test_with_quantized_inputs_or_continuous_targets_states_and_losses_are_equal(choice):
+    differences = choice.hidden_differences()
+    assert max(differences.values()) < HIDDEN, differences
+    assert choice.logit_difference() < HIDDEN
+    losses = choice.loss_differences()
+    assert max(losses.values()) < LOSS, losses
+    if choice.model.quantize_targets:
+        assert choice.ids_equal()
+
+
+def test_with_quantized_inputs_or_continuous_targets_every_gradient_is_equal(choice):
+    for name, value in choice.gradient_differences().items():
+        assert value < GRADIENT, name
+
+
+def test_fine_tuning_keeps_a_quantized_input_with_its_noise_as_fairseq_does(choice):
+    assert ("ctc_gumbel" in choice.stored) == choice.model.quantize_input
+    logits, loss = choice.ctc_differences()
+    assert logits < HIDDEN and loss < LOSS
+    for name, value in choice.ctc_gradient_differences().items():
         assert value < GRADIENT, name
 
 

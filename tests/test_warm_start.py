@@ -40,6 +40,16 @@ def head(params):
     return {name: np.asarray(x) for name, x in params["head"].items()}
 
 
+def test_a_start_whose_input_is_quantized_needs_a_network_that_keeps_its_quantizer(tiny):
+    quantized = dataclasses.replace(tiny, quantize_input=True)
+    train.check_input(quantized, quantized, where="old")
+    message = r"quantize_input=False, but old has True; set config.model.quantize_input=True"
+    with pytest.raises(InputError, match=message):
+        train.check_input(tiny, quantized, where="old")
+    with pytest.raises(InputError, match=r"set config.model.quantize_input=False"):
+        train.check_input(quantized, tiny, where="old")
+
+
 def test_rows_of_shared_symbols_are_found_by_symbol():
     assert shared_rows(NEW, OLD) == (0, 1, 2, 3, 4, 7, None, 5)
 

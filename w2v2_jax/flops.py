@@ -11,14 +11,18 @@ from w2v2_jax.models.feature_extractor import frame_counts
 
 
 def forward_flops(config: ModelConfig, samples: int) -> float:
-    """FLOPs of one row of `samples` through encoder (feature encoder, projection, Transformer)."""
+    """FLOPs of one row of `samples` through encoder (feature encoder, projection or input
+    quantizer, Transformer)."""
     total, channels = 0.0, 1
     for index, (out, kernel, _) in enumerate(config.conv_layers):
         frames = int(frame_counts(samples, config.conv_layers[: index + 1]))
         total += 2.0 * frames * out * channels * kernel
         channels = out
     dim = config.d_model
-    if channels != dim:
+    if config.quantize_input:
+        total += 2.0 * frames * channels * config.codebooks * config.entries
+        total += 2.0 * frames * (config.entries + dim) * config.input_codes
+    elif channels != dim:
         total += 2.0 * frames * channels * dim
     total += 2.0 * frames * dim * config.position_kernel * dim / config.position_groups
     layer = 8.0 * frames * dim * dim + 4.0 * frames * frames * dim

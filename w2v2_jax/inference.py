@@ -141,7 +141,10 @@ class Model:
 
     def units(self, waveforms, num_samples=None, *, statistics=None) -> np.ndarray:
         """[B, T, G] quantizer entries of a pretraining checkpoint."""
-        if "quantizer" not in self.params:
+        model, pretraining = self.description.model, "target_projection" in self.params
+        if pretraining and not model.quantize_targets:
+            raise InputError(f"{self.path} has no units: model.quantize_targets=False")
+        if "quantizer" not in self.params and not (pretraining and model.same_quantizer):
             raise InputError(f"{self.path} has no quantizer; only pretraining checkpoints do")
         inputs = self._prepare(waveforms, num_samples, statistics)
         return np.asarray(self._functions["units"](self.params, *inputs))

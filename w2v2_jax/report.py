@@ -47,6 +47,8 @@ def _pretraining_rows(results: Results) -> list[tuple[str, ...]]:
         ("contrastive accuracy", *(f"{a:.4f}" for a in accuracy), _times(accuracy)),
         (over_chance, *(f"{a * candidates:.1f} x" for a in accuracy), ""),
     ]
+    if not any(len(series(results.pretrain, s, "code_perplexity")[0]) for s in ("valid", "train")):
+        return rows  # neither targets nor input are quantized
     split, perplexity, _ = start_and_end(results.pretrain, "code_perplexity")
     label = f"code perplexity of {results.num_codes} ({split})"
     return [*rows, (label, *(f"{p:.1f}" for p in perplexity), _times(perplexity))]

@@ -29,6 +29,7 @@ from w2v2_jax.data.vocabulary import (
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment import Settings
 from w2v2_jax.inference import load_any
+from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.workdir import lock, save_config
 
@@ -86,6 +87,18 @@ def choose_vocabulary(settings: Settings, inherited: Vocabulary | None) -> Vocab
         return extend_vocabulary(inherited, texts, min_count=chosen.min_count)
     texts = open_splits(settings.data.train).texts() if chosen.name == FROM_TRANSCRIPTS else ()
     return make_vocabulary(chosen.name, texts, case=chosen.case, min_count=chosen.min_count)
+
+
+def check_input(model: ModelConfig, start: ModelConfig, *, where: str) -> None:
+    """Raises InputError where one of the two networks has a quantized input and the other not.
+
+    Fine-tuning keeps the input's quantizer, as fairseq does, so the recipe must say that it is
+    there: it is another network, which the other's weights do not fit."""
+    if model.quantize_input != start.quantize_input:
+        raise InputError(
+            f"config.model.quantize_input={model.quantize_input}, but {where} has "
+            f"{start.quantize_input}; set config.model.quantize_input={start.quantize_input}"
+        )
 
 
 def warm_start(params, source: Loaded, vocabulary: Vocabulary | None, *, where: str):
@@ -148,6 +161,8 @@ def run(settings: Settings, workdir: AnyPath) -> loop.Outcome:
     built = experiment.build(
         settings, vocabulary=vocabulary, inherited=description.model if description else None
     )
+    if description:
+        check_input(built.model, description.model, where=settings.init_from)
     train = train_feed(settings.data, vocabulary, seed=settings.seed)
     valid = valid_feed(settings.data, vocabulary)
     hosts.agree(

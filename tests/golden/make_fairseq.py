@@ -4,7 +4,7 @@ Run by hand where torch and what fairseq needs are installed, with W2V2_FAIRSEQ 
 of facebookresearch/fairseq (stored files: commit 3d262bb2 of 2025-09-30, torch 2.13.0); the tests
 that read the files need neither.
 
-    W2V2_FAIRSEQ=/path/to/fairseq python tests/golden/make_fairseq.py
+    W2V2_FAIRSEQ=/path/to/fairseq python tests/golden/make_fairseq.py [NAME...]
 
 Each fairseq_NAME.npz holds settings, random weights for every tensor of Wav2Vec2Model and of
 Wav2VecCtc's head, a batch, and given masks, negatives and Gumbel noise; then the quantizer's
@@ -69,6 +69,15 @@ CASES = {  # name: (settings, loss weights, lengths); group norms see padding: e
         TINY | LAYER | dict(latent_groups=3, latent_dim=9, final_dim=8, conv_pos=7), NO_PENALTY,
         (913, 655),
     ),
+    # Quantized inputs and continuous targets; an input's perplexity counts padding: equal lengths.
+    "quantized_input": (TINY | dict(quantize_input=True), PENALTY, (787, 787)),
+    "same_quantizer": (
+        TINY | LAYER | PRE | dict(quantize_input=True, same_quantizer=True), NO_PENALTY, (713, 455),
+    ),
+    "input_alone": (
+        TINY | dict(quantize_input=True, quantize_targets=False, latent_dim=6), PENALTY, (787, 787),
+    ),
+    "continuous_targets": (TINY | dict(quantize_targets=False), PENALTY, (787, 787)),
 }  # fmt: skip
 SYMBOLS, CLASSES = "|ABCD", 9
 TEMPERATURE = 2.0
@@ -130,16 +139,21 @@ def inject(model, negatives: np.ndarray) -> None:
     model.sample_negatives = sample_negatives
 
 
-def gumbel_softmax(noise):
-    """functional.gumbel_softmax with given noise: hard sample forward, soft gradient backward.
+def gumbel_softmax(*noises):
+    """functional.gumbel_softmax with given noise [B, M, G, V], that of the first call first: hard
+    sample forward, soft gradient backward.
 
     torch computes hard - soft + soft, which in float32 is 1 but for rounding, so that equal
     entries give vectors whose last bits differ and fairseq's test "negative equals positive"
     depends on rounding. Here, as in the half precision it trains in, the sample is exactly 0 or 1.
     """
 
+    left = list(noises)
+
     def sample(logits, tau, hard):
         assert hard and tau == TEMPERATURE
+        noise = torch.tensor(left.pop(0)).reshape(logits.shape)
+        assert_no_near_tie(logits.detach() + noise)
         soft = functional.softmax((logits + noise) / tau, dim=-1)
         chosen = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
         return chosen + (soft - soft.detach())
@@ -176,7 +190,7 @@ def packed(prefix: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]
 def gradients(model, prefix: str) -> dict[str, np.ndarray]:
     found = {
         name: (torch.zeros_like(p) if p.grad is None else p.grad).numpy()
-        for name, p in model.named_parameters()
+        for name, p in model.named_parameters(remove_duplicate=False)  # a shared one by both
     }
     return packed(prefix, found)
 
@@ -192,11 +206,19 @@ def evaluation_ids(model, waveforms) -> np.ndarray:
     return ids.numpy()
 
 
+def draw_noise(rows: int, places: int, model, rng) -> np.ndarray:
+    shape = (rows, places, model.cfg.latent_groups, model.cfg.latent_vars)
+    return rng.gumbel(size=shape).astype(np.float32)
+
+
 def pretraining(model, loss_weights, waveforms, padding, mask, rng) -> dict[str, np.ndarray]:
     """One training pass through Wav2vecCriterion with given mask, negatives and noise."""
     rows, slots = len(mask), int(mask[0].sum())
-    groups, entries = model.quantizer.groups, model.quantizer.num_vars
-    noise = rng.gumbel(size=(rows, slots, groups, entries)).astype(np.float32)
+    given = {}
+    if model.input_quantizer is not None:
+        given["input_gumbel"] = draw_noise(rows, mask.shape[1], model, rng)
+    if model.quantizer is not None:
+        given["gumbel"] = draw_noise(rows, slots, model, rng)
     negatives = make_negatives(rows, slots, model.n_negatives, rng)
     inject(model, negatives)
     project_rows_alike(model)
@@ -208,30 +230,32 @@ def pretraining(model, loss_weights, waveforms, padding, mask, rng) -> dict[str,
         block.register_forward_hook(lambda module, args, out: states.append(out[0]))
     model.encoder.register_forward_hook(lambda m, a, out: seen.update(context=out[0]))
     model.register_forward_hook(lambda m, a, out: seen.update(out))
-    model.quantizer.weight_proj.register_forward_hook(lambda m, a, out: seen.update(codes=out))
+    if model.quantizer is not None:
+        model.quantizer.weight_proj.register_forward_hook(lambda m, a, out: seen.update(codes=out))
     model.train()
-    criterion = Wav2vecCriterion(None, infonce=True, loss_weights=loss_weights)
+    terms = ["diversity_loss", "feature_penalty"][0 if given else 1 :]
+    weights = loss_weights[-len(terms) :]
+    criterion = Wav2vecCriterion(None, infonce=True, loss_weights=weights)
     net_input = {"source": waveforms, "padding_mask": padding, "mask_indices": torch.tensor(mask)}
     sample = {"net_input": net_input, "id": torch.arange(rows)}
-    flat = torch.tensor(noise).reshape(-1, entries)
-    with gumbel_softmax(flat):
+    with gumbel_softmax(*given.values()):
         loss, sample_size, log = criterion(model, sample)
     loss.backward()
-    noisy = (seen["codes"].detach().reshape(-1, entries) + flat).view(noise.shape)
-    assert_no_near_tie(noisy)
+    if "gumbel" in given:
+        noisy = seen["codes"].detach().view(given["gumbel"].shape) + torch.tensor(given["gumbel"])
+        given["training_ids"] = noisy.argmax(-1).numpy()
+    if "prob_perplexity" in seen:
+        given["prob_perplexity"] = seen["prob_perplexity"].detach().numpy()
+        given["code_perplexity"] = seen["code_perplexity"].numpy()
+    given |= {name: np.array(log.get(f"loss_{i}", 0.0)) for i, name in enumerate(terms, 1)}
     total = mask.shape[1]
     return {
-        "mask": mask, "negatives": negatives, "gumbel": noise,
+        "mask": mask, "negatives": negatives, **given,
         "states": torch.stack(states).detach()[:, :total].transpose(1, 2).numpy(),
         "context": seen["context"].detach().numpy(),
-        "training_ids": noisy.argmax(-1).numpy(),
         "logits": seen["x"].detach().permute(1, 2, 0).numpy(),  # [B, M, 1 + K]
         "loss": loss.detach().numpy(), "sample_size": np.array(int(sample_size)),
         "contrastive_loss": np.array(log["loss_0"]),
-        "diversity_loss": np.array(log["loss_1"]),
-        "feature_penalty": np.array(log.get("loss_2", 0.0)),
-        "prob_perplexity": seen["prob_perplexity"].detach().numpy(),
-        "code_perplexity": seen["code_perplexity"].numpy(),
         "correct": np.array(log["correct"]), "count": np.array(log["count"]),
         **gradients(model, "pretraining_gradient"),
     }  # fmt: skip
@@ -280,9 +304,15 @@ def ctc(model, task, waveforms, padding, frames, rng) -> dict[str, np.ndarray]:
         "target": torch.tensor(target), "target_lengths": torch.tensor(num_labels),
         "ntokens": int(num_labels.sum()), "id": torch.arange(len(frames)),
     }  # fmt: skip
-    loss, _, _ = criterion(model, sample)
+    given = {}
+    if model.w2v_encoder.w2v_model.input_quantizer is not None:  # it stays, noise included
+        inner = model.w2v_encoder.w2v_model
+        given["ctc_gumbel"] = draw_noise(len(frames), max(frames), inner, rng)
+    with gumbel_softmax(*given.values()):
+        loss, _, _ = criterion(model, sample)
     loss.backward()
     return {
+        **given,
         "labels": np.where(real, labels, 0), "num_labels": num_labels,
         "ctc_logits": seen["logits"].detach().transpose(0, 1).numpy(),
         "ctc_loss": loss.detach().numpy(), **gradients(model, "ctc_gradient"),
@@ -297,6 +327,7 @@ def make(name: str, settings, loss_weights, lengths, seed: int) -> None:
     tuned = make_tuned(task, settings)
     shared = tuned.w2v_encoder.w2v_model.load_state_dict(model.state_dict(), strict=False)
     assert not shared.missing_keys
+    assert (tuned.w2v_encoder.w2v_model.input_quantizer is None) == (model.input_quantizer is None)
     random_weights(tuned.w2v_encoder.proj, rng)
     waveforms, padding = make_batch(lengths, rng)
     frames = model._get_feat_extract_output_lengths(torch.tensor(lengths)).tolist()
@@ -309,7 +340,7 @@ def make(name: str, settings, loss_weights, lengths, seed: int) -> None:
         "waveforms": waveforms.numpy(),
         "num_samples": np.array(lengths),
         **packed("weight", {k: v.numpy() for k, v in (model.state_dict() | head).items()}),
-        "ids": evaluation_ids(model, waveforms),
+        **({"ids": evaluation_ids(model, waveforms)} if model.quantizer is not None else {}),
         **pretraining(model, loss_weights, waveforms, padding, mask, rng),
         **ctc(tuned, task, waveforms, padding, frames, rng),
     }
@@ -325,4 +356,5 @@ def write(name: str, found: dict[str, np.ndarray]) -> None:
 
 if __name__ == "__main__":
     for seed, (name, (settings, loss_weights, lengths)) in enumerate(CASES.items()):
-        make(name, settings, loss_weights, lengths, seed)
+        if name in (sys.argv[1:] or CASES):
+            make(name, settings, loss_weights, lengths, seed)

@@ -90,8 +90,10 @@ def describe(objective: Objective, *, steps: int, started_after: int = 0) -> Run
     open_share = (1 - start) ** length
     # Equalised rows have holes in their spans: the mean run says nothing there.
     span = 0.0 if model.mask_equalise_rows else (1 - open_share) / (start * open_share)
+    quantized = model.quantize_targets or model.quantize_input
+    codebooks = model.codebooks if quantized else 0
     return Run(
         started_after=after, **common, negatives=objective.num_negatives,
-        codebooks=model.codebooks, codes=model.codebooks * model.entries,
+        codebooks=codebooks, codes=codebooks * model.entries,
         masked=1 - open_share, span=span,
     )  # fmt: skip

@@ -27,6 +27,7 @@ from w2v2_jax.interop.fairseq_names import FAIRSEQ, HEAD, OTHER_WEIGHT_NORM, PRE
 from w2v2_jax.interop.files import Exported, Imported, understood
 from w2v2_jax.interop.inferred import Given
 from w2v2_jax.interop.torch_write import save as save_torch
+from w2v2_jax.models.config import ModelConfig
 
 PRETRAINING_PARTS = ("encoder", "quantizer", "target_projection", "context_projection")
 TUNED_PARTS = ("encoder", "head")
@@ -54,7 +55,7 @@ def _read(path: Path, given: Given, notes: list[str]) -> Imported:
         raise InputError(f"{path}: not a fairseq wav2vec 2.0 file: it has no tensor mask_emb")
     model, normalise = _configuration(path, said, tensors, given, notes, tuned=tuned)
     classes = len(tensors[f"{HEAD}weight"]) if tuned else 0
-    parts = TUNED_PARTS if tuned else PRETRAINING_PARTS
+    parts = TUNED_PARTS if tuned else PRETRAINING_PARTS  # expected() leaves out a missing quantizer
     shapes = names.expected(model, parts=parts, classes=classes)
     params = names.join(tensors, shapes, where=str(path), table=FAIRSEQ)
     vocabulary = None
@@ -65,6 +66,8 @@ def _read(path: Path, given: Given, notes: list[str]) -> Imported:
         params["head"] = tokenizer.in_our_order(params["head"], found.rows, notes)
     description = Description("ctc" if tuned else "contrastive", model, vocabulary, normalise)
     used = names.their_names(shapes, FAIRSEQ)
+    if model.same_quantizer:
+        used = sorted({*used, *(set(tensors) & {name.removeprefix("input_") for name in used})})
     return Imported(
         Loaded(path, description, params), used, sorted(set(tensors) - set(used)), notes
     )
@@ -77,12 +80,15 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
     """
     description = loaded.description
     tuned = set(TUNED_PARTS) <= set(loaded.params)
-    if not tuned and not set(PRETRAINING_PARTS) <= set(loaded.params):
+    if not tuned and not _pretraining_parts(description.model) <= set(loaded.params):
         raise InputError(
             f"{loaded.path} is an encoder without heads; fairseq's files have a CTC head or the "
             "quantizer and projections of pretraining"
         )
     tensors = names.split(loaded.params, FAIRSEQ)
+    if description.model.same_quantizer and not tuned:  # one module that they save under two names
+        shared = {k: x for k, x in tensors.items() if k.startswith("input_quantizer.")}
+        tensors |= {k.removeprefix("input_"): x for k, x in shared.items()}
     if tuned:
         tensors = {k if k.startswith(HEAD) else PREFIX + k: x for k, x in tensors.items()}
     vocabulary = description.vocabulary if tuned else None
@@ -107,6 +113,11 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
     }
     save_torch(state, out)
     return Exported([], [])
+
+
+def _pretraining_parts(model: ModelConfig) -> set[str]:
+    own = model.quantize_targets and not model.same_quantizer
+    return set(PRETRAINING_PARTS) - (set() if own else {"quantizer"})
 
 
 def _rename(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

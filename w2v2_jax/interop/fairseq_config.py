@@ -37,8 +37,8 @@ FIELDS: tuple[tuple[str, Any, str], ...] = (
 CONV_LAYERS = "[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512,2,2)] + [(512,2,2)]"
 # Settings with one supported value, which is also what an absent key means.
 FIXED: dict[str, Any] = {
-    "activation_fn": "gelu", "layer_type": "transformer", "quantize_input": False,
-    "target_glu": False, "quantizer_depth": 1, "pos_conv_depth": 1, "conv_pos_batch_norm": False,
+    "activation_fn": "gelu", "layer_type": "transformer", "target_glu": False,
+    "quantizer_depth": 1, "pos_conv_depth": 1, "conv_pos_batch_norm": False,
 }  # fmt: skip
 MOST_LAYERS = 100  # no feature encoder is so deep; a text that asks for more is no such list
 NORMS = {"default": "group", "layer_norm": "layer"}
@@ -100,6 +100,7 @@ def to_model(given: Mapping[str, Any], *, where: str) -> ModelConfig:
             norm_order="pre" if given.get("layer_norm_first", False) else "post",
             final_dim=final,
             code_dim=given.get("latent_dim") or final,
+            **quantizers(given),
             final_dropout=given.get("final_dropout", 0.0),
             # Their mask probabilities are shares of the sequence, ours those of a start (T8).
             mask_start_prob=given.get("mask_prob", 0.65) / values["mask_length"],
@@ -109,6 +110,20 @@ def to_model(given: Mapping[str, Any], *, where: str) -> ModelConfig:
         )
     except (TypeError, ValueError, ArithmeticError, SyntaxError) as error:
         raise InputError(f"{where}: its settings are unusable: {error}") from error
+
+
+def quantizers(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is quantized, by which quantizer, and how wide the input's own codes are.
+
+    As their `Wav2Vec2Model` has it: without quantized targets there is no quantizer to share.
+    """
+    inputs, targets = (given.get(x) or False for x in ("quantize_input", "quantize_targets"))
+    same = inputs and targets and (given.get("same_quantizer") or False)
+    own = inputs and not same
+    return {
+        "quantize_input": inputs, "quantize_targets": targets, "same_quantizer": same,
+        "input_code_dim": (given.get("latent_dim") or 0) if own else 0,
+    }  # fmt: skip
 
 
 def conv_layers(text: str) -> list[tuple[int, int, int]]:
@@ -142,12 +157,15 @@ def conv_layers(text: str) -> list[tuple[int, int, int]]:
 
 def from_model(model: ModelConfig, *, normalise: bool, classes: int) -> dict[str, Any]:
     """The `cfg` of a file: of a pretraining one, or with classes > 0 of a fine-tuned one."""
+    quantized = model.quantize_targets or model.quantize_input
     pretraining = {
         "common": {"seed": 1, "tpu": False},
         "model": {"_name": "wav2vec2", **_model(model)},
         "task": {"_name": "audio_pretraining", **_task(normalise), "labels": None},
         "criterion": {
-            "_name": "wav2vec", "infonce": True, "loss_weights": [0.1, 10.0],
+            "_name": "wav2vec", "infonce": True,
+            # Without a quantizer the penalty is the only further term.
+            "loss_weights": [0.1, 10.0] if quantized else [10.0],
             "log_keys": ["prob_perplexity", "code_perplexity", "temp"],
         },
         "lr_scheduler": None,
@@ -180,11 +198,34 @@ def _model(model: ModelConfig) -> dict[str, Any]:
         "extractor_mode": next(k for k, v in NORMS.items() if v == model.extractor_norm),
         "layer_norm_first": model.norm_order == "pre",
         "final_dim": model.final_dim,
-        "latent_dim": 0 if model.code_dim == model.final_dim else model.code_dim,
-        "quantize_targets": True,
+        "latent_dim": _latent_dim(model),
+        "quantize_targets": model.quantize_targets,
+        **(
+            {"quantize_input": True, "same_quantizer": model.same_quantizer}
+            if model.quantize_input
+            else {}
+        ),
         "mask_prob": round(model.mask_start_prob * model.mask_length, 12),
         "mask_channel_prob": round(model.channel_mask_start_prob * model.channel_mask_length, 12),
     }
+
+
+def _latent_dim(model: ModelConfig) -> int:
+    """Their one width of all codes; 0 is final_dim for the targets' (and a shared quantizer's),
+    the model width for the input's own."""
+    own = model.quantize_input and not model.same_quantizer
+    sides = [(model.input_codes, model.d_model)] if own else []
+    if model.quantize_targets or not model.quantize_input:
+        sides.append((model.code_dim, model.final_dim))
+    # A shared quantizer's codes must be final_dim wide: that is what their project_inp takes.
+    for latent in (0, *(width for width, _ in sides if not model.same_quantizer)):
+        if all((latent or default) == width for width, default in sides):
+            return latent
+    raise InputError(
+        f"model.code_dim={model.code_dim}, model.final_dim={model.final_dim} and codes of the "
+        f"input of {model.input_codes}: fairseq has one latent_dim for all; use "
+        "model.input_code_dim=model.code_dim, or for a shared quantizer code_dim=final_dim"
+    )
 
 
 def _task(normalise: bool) -> dict[str, Any]:

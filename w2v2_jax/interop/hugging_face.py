@@ -107,7 +107,10 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     """
     out = Path(out)
     description = loaded.description
+    settings.refuse_quantized_input(description.model, str(loaded.path))
     settings.refuse_square_projection(description.model, str(loaded.path))
+    if "target_projection" in loaded.params:
+        settings.refuse_continuous_targets(description.model, str(loaded.path))
     tensors = names.split(loaded.params)
     architecture = next(
         name for name, kind in KINDS.items() if set(kind.parts) <= set(loaded.params)

@@ -94,6 +94,24 @@ def refuse_square_projection(
         )
 
 
+def refuse_quantized_input(model: ModelConfig, where: str, framework: str = "Hugging Face") -> None:
+    """Only fairseq has networks whose context network sees quantized latents."""
+    if model.quantize_input:
+        raise InputError(
+            f"{where}: model.quantize_input=True: {framework} has no quantized input; "
+            "export --to fairseq or safetensors"
+        )
+
+
+def refuse_continuous_targets(model: ModelConfig, where: str) -> None:
+    """Their pretraining network always has a quantizer; a fine-tuned one has none anyway."""
+    if not model.quantize_targets:
+        raise InputError(
+            f"{where}: model.quantize_targets=False: Hugging Face has no pretraining with "
+            "continuous targets; export --to fairseq or safetensors"
+        )
+
+
 def from_model(model: ModelConfig) -> dict[str, Any]:
     """The part of config.json that follows from the network."""
     channels, kernels, strides = zip(*model.conv_layers, strict=True)

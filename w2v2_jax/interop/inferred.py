@@ -46,6 +46,12 @@ def to_model(
             raise InputError(f"{where} has no tensor {names.layer_names(path, (1,), table)[0][0]}")
         return found
 
+    projection = "encoder/input_projection/kernel"
+    if any(ours == projection for ours, _, _ in table) and shape(projection):
+        raise InputError(
+            f"{where}: its input is quantized (quantize_input), and whether by the targets' "
+            "quantizer (same_quantizer) cannot be seen in its tensors; it needs its settings"
+        )
     convolution = "encoder/feature_extractor/conv_{}/"
     count = next(i for i in itertools.count() if shape(convolution.format(i) + "kernel") is None)
     kernels = [needed(convolution.format(i) + "kernel") for i in range(max(count, 1))]

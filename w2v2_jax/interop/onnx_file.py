@@ -25,7 +25,11 @@ def save(loaded: Loaded, out: str | Path, *, int8: bool = False) -> None:
     Raises InputError for a checkpoint without a CTC head, or where a package is missing.
     """
     out = Path(out)
-    deployment.check(loaded)
+    if deployment.check(loaded).model.quantize_input:
+        raise InputError(
+            f"{loaded.path}: model.quantize_input=True: the ONNX graph has no quantized input; "
+            "export --to stablehlo or savedmodel"
+        )
     try:
         import onnx
     except ImportError as error:

@@ -17,7 +17,7 @@ from w2v2_jax.checkpoint import Description, Loaded, describe
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import dictionary, inferred, names, tokenizer, torch_read, torch_write
 from w2v2_jax.interop.files import Exported, Imported, understood
-from w2v2_jax.interop.hugging_face_config import refuse_square_projection
+from w2v2_jax.interop.hugging_face_config import refuse_quantized_input, refuse_square_projection
 from w2v2_jax.interop.inferred import Given
 from w2v2_jax.interop.torchaudio_names import LEGACY_WEIGHT_NORM, TORCHAUDIO
 from w2v2_jax.models.config import ModelConfig
@@ -94,6 +94,7 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     projections and the mask embedding have no place there and are named as left over.
     """
     description = loaded.description
+    refuse_quantized_input(description.model, str(loaded.path), "torchaudio")
     refuse_square_projection(description.model, str(loaded.path), "torchaudio")
     flat = names.flatten(loaded.params)
     kept = {

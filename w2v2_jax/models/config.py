@@ -28,7 +28,10 @@ SIZES = {
     "channel_mask_length": 1 << 20,
 }  # fmt: skip
 MOST_CONV_LAYERS, MOST_CONV = 100, 1 << 16
-SWITCHES = ("conv_bias", "masked_group_norm", "scan_layers")
+SWITCHES = (
+    "conv_bias", "masked_group_norm", "scan_layers", "quantize_input", "quantize_targets",
+    "same_quantizer",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +46,10 @@ class ModelConfig:
     norm_order: "post" or "pre" layer normalisation in the Transformer.
     adapter_dim: width of the adapter after each block (MMS: 16, one set of adapters a language);
         0 means none. Only pre-LN networks have them.
+    quantize_input: the context network sees codes of the latents, from a quantizer of its own or
+        with same_quantizer from the targets' (Table 4); it stays in fine-tuning, as in fairseq.
+    quantize_targets: False contrasts with projected latents, without diversity loss (Table 4).
+    input_code_dim: width of the input's own codes; 0 is d_model, as fairseq's without latent_dim.
     mask_start_prob: probability that a frame starts a span (fairseq's mask_prob / mask_length).
     feature_grad_scale: multiplies the gradient entering the feature encoder; 0 freezes it.
     *_formulation: ways to compute the same; "auto" is the fastest one measured (docs/speed.md).
@@ -75,6 +82,10 @@ class ModelConfig:
     entries: int = 320
     code_dim: int = 256
     final_dim: int = 256
+    quantize_input: bool = False
+    quantize_targets: bool = True
+    same_quantizer: bool = False
+    input_code_dim: int = 0
     mask_start_prob: float = 0.065
     mask_length: int = 10
     mask_min_spans: int = 2
@@ -106,6 +117,7 @@ class ModelConfig:
                     f"model.{part}={getattr(self, part)} does not divide "
                     f"model.{whole}={getattr(self, whole)}"
                 )
+        self._check_quantizers()
         if self.adapter_dim and self.norm_order != "pre":
             raise InputError(
                 f"model.adapter_dim={self.adapter_dim} needs model.norm_order='pre'; use 0"
@@ -139,6 +151,33 @@ class ModelConfig:
                 f"model.conv_layers={str(layers)[:100]} must be 1 to {MOST_CONV_LAYERS} times "
                 f"(channels, kernel, stride), each 1 to {MOST_CONV}"
             )
+
+    def _check_quantizers(self) -> None:
+        if self.same_quantizer and not (self.quantize_input and self.quantize_targets):
+            raise InputError(
+                "model.same_quantizer=True needs model.quantize_input=True and "
+                "model.quantize_targets=True; use False"
+            )
+        width, own = self.input_code_dim, self.quantize_input and not self.same_quantizer
+        if type(width) is not int or not 0 <= width <= SIZES["code_dim"]:
+            raise InputError(
+                f"model.input_code_dim={width!r} must be a whole number, 0 to {SIZES['code_dim']}"
+            )
+        if width and not own:
+            raise InputError(
+                f"model.input_code_dim={width} needs model.quantize_input=True and "
+                "model.same_quantizer=False; use 0"
+            )
+        if own and self.input_codes % self.codebooks:
+            raise InputError(
+                f"model.codebooks={self.codebooks} does not divide {self.input_codes}, the width "
+                "of the input's codes; set model.input_code_dim"
+            )
+
+    @property
+    def input_codes(self) -> int:
+        """Width of the codes that the context network sees with quantize_input."""
+        return self.code_dim if self.same_quantizer else self.input_code_dim or self.d_model
 
     @property
     def conv_dim(self) -> int:

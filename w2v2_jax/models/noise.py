@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 # One tag a purpose: two purposes never share bits.
 MASK, CHANNEL_MASK, NEGATIVES, GUMBEL, INPUT, QUANTIZER, ENTRY, FINAL, LAYER = range(9)
+INPUT_GUMBEL = 9
 
 
 def row_keys(key: jax.Array, rows: jax.Array) -> jax.Array:
@@ -26,6 +27,11 @@ def row_keys(key: jax.Array, rows: jax.Array) -> jax.Array:
 def fold(keys: jax.Array | None, tag) -> jax.Array | None:
     """Derives keys [B] for one purpose (or one layer); None stays None (no randomness)."""
     return None if keys is None else jax.vmap(jax.random.fold_in, (0, None))(keys, tag)
+
+
+def gumbel(keys: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Standard Gumbel noise [B, *shape], a function of each row's key."""
+    return jax.vmap(lambda key: jax.random.gumbel(key, shape))(keys)
 
 
 def _mix(x: jax.Array, seed: jax.Array) -> jax.Array:

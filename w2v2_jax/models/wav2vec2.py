@@ -1,11 +1,13 @@
 """The whole network: encoder, its pretraining heads and its CTC head (paper sections 2 and 3).
 
 Top-level parameter tree: encoder, and quantizer + target_projection + context_projection when
-pretraining, or head with CTC.
+pretraining, or head with CTC. There is no quantizer where the targets stay continuous or where
+the input's, which belongs to the encoder, serves them too.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -18,14 +20,15 @@ from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.feature_extractor import FeatureExtractor, frame_counts, frame_mask
 from w2v2_jax.models.layers import Dense, LayerNorm, named, residual, scale_gradient
 from w2v2_jax.models.masking import Slots
-from w2v2_jax.models.quantizer import Quantizer, unit_uniform
+from w2v2_jax.models.quantizer import Quantized, Quantizer, unit_uniform
 from w2v2_jax.models.transformer import Transformer
 
 
 class Encoded(NamedTuple):
     """context [B, T, D]; features [B, T, C] (normalised latents z); counts [B] real frames;
     penalty [B], the mean square of the un-normalised latents over a row's real frames (T10);
-    states, every Transformer layer's output, if asked for.
+    states, every Transformer layer's output, if asked for; input_probs [B, T, G, V] of the input
+    quantizer, None without one.
     """
 
     context: jax.Array
@@ -33,6 +36,7 @@ class Encoded(NamedTuple):
     counts: jax.Array
     penalty: jax.Array
     states: tuple[jax.Array, ...]
+    input_probs: jax.Array | None
 
 
 class Encoder(nn.Module):
@@ -40,13 +44,23 @@ class Encoder(nn.Module):
 
     config: ModelConfig
 
+    def setup(self):
+        if self.config.quantize_input:
+            width = self.config.input_codes
+            self.input_quantizer = Quantizer(dataclasses.replace(self.config, code_dim=width))
+
+    def quantize(self, features, gumbel, temperature) -> Quantized:
+        """What the input quantizer makes of features [B, M, C], for targets that share it."""
+        return self.input_quantizer(features, gumbel, temperature)
+
     @nn.compact
     def __call__(
         self, waveforms, num_samples, *, mask=None, channel_mask=None, keys=None,
-        hidden_states=False,
+        input_gumbel=None, temperature=1.0, hidden_states=False,
     ) -> Encoded:  # fmt: skip
         """waveforms [B, S], num_samples [B]; mask [B, T] and channel_mask [B, D] bool or None;
-        keys [B] for dropout and LayerDrop, None when evaluating."""
+        keys [B] for dropout and LayerDrop, None when evaluating; input_gumbel [B, T, G, V] is the
+        input quantizer's noise, None when evaluating or without one."""
         config = self.config
         latents = FeatureExtractor(config, name="feature_extractor")(waveforms, num_samples)
         latents = scale_gradient(residual(latents), config.feature_grad_scale)
@@ -56,12 +70,18 @@ class Encoder(nn.Module):
         penalty = squares.sum(1) / jnp.maximum(counts, 1)  # [B]
 
         features = LayerNorm(config.dtype, name="feature_norm")(latents)
-        x = features
-        if config.conv_dim != config.d_model:
+        x, input_probs = features, None
+        if config.conv_dim != config.d_model and not config.quantize_input:
             x = Dense(
                 config.d_model, (None, "embed"), dtype=config.dtype, name="feature_projection"
             )(x)
         x = noise.dropout(x, config.input_dropout, noise.fold(keys, noise.INPUT))
+        if config.quantize_input:  # before the mask, so that the mask embedding is no code
+            quantized = self.input_quantizer(x, input_gumbel, temperature)
+            x, input_probs = quantized.codes, quantized.probs
+            x = Dense(config.d_model, (None, "embed"), dtype=config.dtype, name="input_projection")(
+                x
+            )
         embedding = self.param("mask_embedding", named(unit_uniform, ("embed",)), (config.d_model,))
         if mask is not None:
             # float32, so that the embedding's gradient is summed and leaves as it.
@@ -71,21 +91,23 @@ class Encoder(nn.Module):
         context, states = Transformer(config, name="transformer")(
             residual(x), real, keys, hidden_states=hidden_states
         )
-        return Encoded(context, features, counts, penalty, states)
+        return Encoded(context, features, counts, penalty, states, input_probs)
 
 
 class Contrast(NamedTuple):
     """What the contrastive task compares in the M masked slots of each row.
 
-    context [B, M, F], targets [B, M, F] (projected quantized latents), ids [B, M, G],
-    probs [B, M, G, V], penalty [B].
+    context [B, M, F], targets [B, M, F] (projected latents, quantized or not), ids [B, M, G] and
+    probs [B, M, G, V] (None for continuous targets), penalty [B], input_probs [B, T, G, V] (None
+    for a continuous input).
     """
 
     context: jax.Array
     targets: jax.Array
-    ids: jax.Array
-    probs: jax.Array
+    ids: jax.Array | None
+    probs: jax.Array | None
     penalty: jax.Array
+    input_probs: jax.Array | None
 
 
 def take_frames(x: jax.Array, frames: jax.Array) -> jax.Array:
@@ -111,31 +133,44 @@ class Wav2Vec2ForPretraining(nn.Module):
     def setup(self):
         config = self.config
         self.encoder = Encoder(config)
-        self.quantizer = Quantizer(config)
+        if config.quantize_targets and not config.same_quantizer:
+            self.quantizer = Quantizer(config)
         self.target_projection = Dense(config.final_dim, (None, None))
         self.context_projection = Dense(config.final_dim, ("embed", None), dtype=config.dtype)
 
     def __call__(
-        self, waveforms, num_samples, *, mask, slots: Slots, gumbel, temperature, keys=None
-    ) -> Contrast:
+        self, waveforms, num_samples, *, mask, slots: Slots, gumbel, temperature, keys=None,
+        input_gumbel=None,
+    ) -> Contrast:  # fmt: skip
         """mask [B, T] is hidden from the Transformer; the quantizer sees unmasked features."""
-        encoded = self.encoder(waveforms, num_samples, mask=mask, keys=keys)
+        encoded = self.encoder(
+            waveforms, num_samples, mask=mask, keys=keys, input_gumbel=input_gumbel,
+            temperature=temperature,
+        )  # fmt: skip
         features = noise.dropout(
             encoded.features, self.config.quantizer_dropout, noise.fold(keys, noise.QUANTIZER)
         )
-        quantized = self.quantizer(take_frames(features, slots.frames), gumbel, temperature)
+        targets, ids, probs = take_frames(features, slots.frames), None, None
+        if self.config.quantize_targets:
+            targets, ids, probs = self.quantize(targets, gumbel, temperature)
         return Contrast(
             self.context_projection(take_frames(encoded.context, slots.frames)),
-            self.target_projection(quantized.codes),
-            quantized.ids,
-            quantized.probs,
+            self.target_projection(targets.astype(jnp.float32)),
+            ids,
+            probs,
             encoded.penalty,
+            encoded.input_probs,
         )
+
+    def quantize(self, features, gumbel, temperature) -> Quantized:
+        """The targets' codes of features [B, M, C]."""
+        quantizer = self.encoder.quantize if self.config.same_quantizer else self.quantizer
+        return quantizer(features, gumbel, temperature)
 
     def units(self, waveforms, num_samples) -> jax.Array:
         """Quantizer entries of every frame, [B, T, G] int32."""
         encoded = self.encoder(waveforms, num_samples)
-        return self.quantizer(encoded.features, None, 1.0).ids
+        return self.quantize(encoded.features, None, 1.0).ids
 
     def encode(self, waveforms, num_samples, *, hidden_states=False) -> Encoded:
         """The encoder alone, without masks or dropout."""
@@ -156,12 +191,14 @@ class Wav2Vec2ForCTC(nn.Module):
         )  # fmt: skip
 
     def __call__(
-        self, waveforms, num_samples, *, mask=None, channel_mask=None, keys=None, frozen=False
-    ) -> tuple[jax.Array, jax.Array]:
+        self, waveforms, num_samples, *, mask=None, channel_mask=None, keys=None, frozen=False,
+        input_gumbel=None, temperature=1.0,
+    ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
         """Returns logits [B, T, C] float32 and real frames [B]; frozen trains the head alone."""
         encoded = self.encoder(
-            waveforms, num_samples, mask=mask, channel_mask=channel_mask, keys=keys
-        )
+            waveforms, num_samples, mask=mask, channel_mask=channel_mask, keys=keys,
+            input_gumbel=input_gumbel, temperature=temperature,
+        )  # fmt: skip
         context = jax.lax.stop_gradient(encoded.context) if frozen else encoded.context
         context = noise.dropout(context, self.config.final_dropout, noise.fold(keys, noise.FINAL))
         return self.head(context.astype(jnp.float32)), encoded.counts

@@ -3,7 +3,9 @@
 loss = sum over masked frames of -log softmax(sim(c, q) / kappa)[true]
      + diversity_weight * sum over groups of N_group * (G V - perplexity) / (G V)
      + feature_penalty_weight * sum over rows of N_row * mean square of the latents,
-divided by the global number of masked frames N (traps T27, T28): the fairseq criterion.
+divided by the global number of masked frames N (traps T27, T28): the fairseq criterion. As
+there, the diversity is the targets' quantizer's, the input's where the targets are continuous,
+and without both there is none.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking, noise
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.feature_extractor import frame_counts
+from w2v2_jax.models.feature_extractor import frame_counts, frame_mask
 from w2v2_jax.models.quantizer import gumbel_temperature
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForPretraining
+from w2v2_jax.objectives.diversity import Usage, diversity_loss, usage
 
 EXCLUDED = -1e30  # instead of -inf, whose gradient is nan on XLA (trap T25)
 
@@ -30,13 +33,15 @@ class Draws(NamedTuple):
     """Everything random about one batch's task, so that a test can inject another code's draws.
 
     mask [B, T] bool, slots (its masked frames), negatives [B, M, K] slot numbers,
-    gumbel [B, M, G, V] or None when evaluating.
+    gumbel [B, M, G, V] and input_gumbel [B, T, G, V], each None when evaluating or where the
+    targets or the input are not quantized.
     """
 
     mask: jax.Array
     slots: masking.Slots
     negatives: jax.Array
     gumbel: jax.Array | None
+    input_gumbel: jax.Array | None = None
 
 
 class Scores(NamedTuple):
@@ -79,7 +84,8 @@ def contrast(context, targets, ids, negatives, *, temperature: float) -> Scores:
 
     The logsumexp over K draws equals a sum over distinct slots weighted by how often each was
     drawn, so only the M x M similarities and integer counts are needed, never K gathered vectors.
-    A negative with the positive's own codes is removed (trap T25).
+    A negative with the positive's own codes is removed (trap T25); ids are then the codes' numbers
+    [B, M, G], or for continuous targets these vectors themselves.
     """
     logits = cosine_similarity(context, targets) / temperature  # [B, M, M]
     slots = logits.shape[-1]
@@ -99,22 +105,6 @@ def contrast(context, targets, ids, negatives, *, temperature: float) -> Scores:
         (~tie).astype(jnp.float32),
         clashes.astype(jnp.float32),
     )
-
-
-def perplexity(probs: jax.Array, valid: jax.Array, rows: int) -> tuple[jax.Array, jax.Array]:
-    """Perplexity of the mean distribution of each group of `rows` consecutive rows.
-
-    probs [B, M, G, V], valid [B, M] float32 -> (sum over codebooks of exp(entropy) [groups],
-    valid slots [groups]). The group is explicit because the mean's extent sets how strong the
-    diversity loss is (trap T29): fairseq's is one GPU's batch, 5 or 6 rows of 15.6 s.
-    """
-    batch = probs.shape[0]
-    total = jnp.einsum("bmgv,bm->bgv", probs, valid)
-    total = total.reshape(batch // rows, rows, *total.shape[1:]).sum(1)
-    count = valid.sum(1).reshape(-1, rows).sum(1)
-    mean = total / jnp.maximum(count, 1.0)[:, None, None]
-    entropy = -(mean * jnp.log(mean + 1e-7)).sum(-1)
-    return jnp.exp(entropy).sum(-1), count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,14 +162,17 @@ class Contrastive:
         negatives = masking.draw_negatives(
             noise.fold(keys, noise.NEGATIVES), slots.counts, room, self.num_negatives
         )
-        shape = (room, model.codebooks, model.entries)
-        if not training:
-            return Draws(mask, slots, negatives, None)
-        if not self.gumbel_noise:
-            return Draws(mask, slots, negatives, jnp.zeros((len(keys), *shape)))
-        gumbel_keys = noise.fold(keys, noise.GUMBEL)
-        gumbel = jax.vmap(lambda key: jax.random.gumbel(key, shape))(gumbel_keys)
-        return Draws(mask, slots, negatives, gumbel)
+        targets = training and model.quantize_targets
+        inputs = training and model.quantize_input
+        return Draws(
+            mask, slots, negatives,
+            self._gumbel(noise.fold(keys, noise.GUMBEL), room) if targets else None,
+            self._gumbel(noise.fold(keys, noise.INPUT_GUMBEL), length) if inputs else None,
+        )  # fmt: skip
+
+    def _gumbel(self, keys, places: int) -> jax.Array:
+        shape = (places, self.model.codebooks, self.model.entries)
+        return noise.gumbel(keys, shape) if self.gumbel_noise else jnp.zeros((len(keys), *shape))
 
     def temperature(self, step):
         """The Gumbel temperature after `step` updates."""
@@ -200,33 +193,31 @@ class Contrastive:
         out = self.network.apply(
             {"params": params}, batch.waveforms, batch.num_samples, mask=draws.mask,
             slots=draws.slots, gumbel=draws.gumbel, temperature=self.temperature(step), keys=keys,
+            input_gumbel=draws.input_gumbel,
         )  # fmt: skip
         valid = draws.slots.valid * batch.weights[:, None]  # [B, M] float32
         scores = contrast(
-            out.context, out.targets, out.ids, draws.negatives, temperature=self.logit_temperature
-        )
+            out.context, out.targets, out.targets if out.ids is None else out.ids,
+            draws.negatives, temperature=self.logit_temperature,
+        )  # fmt: skip
         frames, total = valid.sum(1), valid.sum()
         cross_entropy = (scores.cross_entropy * valid).sum()
 
-        codes = self.model.codebooks * self.model.entries
-        prob_perplexity, group_frames = perplexity(out.probs, valid, self.diversity_group_rows)
-        best = jnp.argmax(out.probs, -1)  # without noise, as fairseq reports it
-        chosen = jax.nn.one_hot(best, self.model.entries)
-        code_perplexity, _ = perplexity(chosen, valid, self.diversity_group_rows)
-        diversity = (group_frames * (codes - prob_perplexity) / codes).sum()
         penalty = (frames * out.penalty).sum()
-        loss = (
-            cross_entropy
-            + self.diversity_weight * diversity
-            + self.feature_penalty_weight * penalty
-        )
+        loss, quantizers = cross_entropy, {}
+        codes = self.model.codebooks * self.model.entries
+        if self.model.quantize_targets or self.model.quantize_input:
+            used = self._usages(out, valid, batch)
+            diversity, quantizers = diversity_loss(used, valid, self.diversity_group_rows, codes)
+            loss = loss + self.diversity_weight * diversity
+            quantizers["gumbel_temperature"] = Mean(self.temperature(step) * total, total)
+        loss = loss + self.feature_penalty_weight * penalty
         starts = draws.mask & ~jnp.pad(draws.mask, ((0, 0), (1, 0)))[:, :-1]
         real = frame_counts(batch.num_samples, self.model.conv_layers) * batch.weights
         masked = (draws.mask.sum(1) * batch.weights).sum()
         return Sums(loss, total, {
             "loss": Mean(loss, total),
             "contrastive_loss": Mean(cross_entropy, total),
-            "diversity_loss": Mean(diversity, total),
             "feature_penalty": Mean(penalty, total),
             "contrastive_accuracy": Mean(
                 (scores.correct * valid).sum(), (scores.counted * valid).sum()
@@ -234,9 +225,19 @@ class Contrastive:
             "negative_is_positive": Mean(
                 (scores.clashes * valid).sum(), total * self.num_negatives
             ),
-            "prob_perplexity": Mean((prob_perplexity * group_frames).sum(), total),
-            "code_perplexity": Mean((code_perplexity * group_frames).sum(), total),
-            "gumbel_temperature": Mean(self.temperature(step) * total, total),
             "masked_fraction": Mean(masked, real.sum()),
             "mean_span": Mean(masked, (starts.sum(1) * batch.weights).sum()),
+            **quantizers,
         })  # fmt: skip
+
+    def _usages(self, out, valid, batch: Batch) -> list[Usage]:
+        """How the quantizers there are use their codes: the targets' over the masked frames, the
+        input's over all real ones."""
+        used, rows = [], self.diversity_group_rows
+        if out.probs is not None:
+            used.append(usage(out.probs, valid, rows))
+        if out.input_probs is not None:
+            counts = frame_counts(batch.num_samples, self.model.conv_layers)
+            real = frame_mask(counts, out.input_probs.shape[1]) * batch.weights[:, None]
+            used.append(usage(out.input_probs, real, rows))
+        return used

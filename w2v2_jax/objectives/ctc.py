@@ -11,6 +11,7 @@ from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking, noise
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.feature_extractor import frame_counts, frame_mask
+from w2v2_jax.models.quantizer import gumbel_temperature
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
 from w2v2_jax.objectives.ctc_loss import BLANK, ctc_loss
 
@@ -38,12 +39,17 @@ def ctc_losses(logits, counts, labels, num_labels):
 @dataclasses.dataclass(frozen=True)
 class CTC:
     """Fine-tuning. freeze_updates: first updates that train the head alone, while the encoder
-    still runs with dropout and masks (trap T49); frozen says that they are under way."""
+    still runs with dropout and masks (trap T49); frozen says that they are under way. gumbel_*:
+    of a quantized input's quantizer, whose temperature starts anew when fine-tuning, as fairseq's.
+    """
 
     model: ModelConfig
     num_classes: int
     freeze_updates: int = 0
     frozen: bool = False
+    gumbel_start: float = 2.0
+    gumbel_end: float = 0.5
+    gumbel_decay: float = 0.999995
 
     @property
     def network(self) -> Wav2Vec2ForCTC:
@@ -78,11 +84,26 @@ class CTC:
             )  # fmt: skip
         return time_mask, channel_mask
 
+    def input_noise(self, keys, samples: int, step) -> dict:
+        """What the network takes of a quantized input's noise: nothing for a continuous one."""
+        model = self.model
+        if not model.quantize_input:
+            return {}
+        length = int(frame_counts(samples, model.conv_layers))
+        shape = (length, model.codebooks, model.entries)
+        temperature = gumbel_temperature(
+            step, start=self.gumbel_start, end=self.gumbel_end, decay=self.gumbel_decay
+        )
+        gumbel = noise.gumbel(noise.fold(keys, noise.INPUT_GUMBEL), shape)
+        return dict(input_gumbel=gumbel, temperature=temperature)
+
     def loss(self, params, batch: Batch, keys, step) -> Sums:
-        mask, channel_mask = self.masks(keys, batch.num_samples, batch.waveforms.shape[1])
+        samples = batch.waveforms.shape[1]
+        mask, channel_mask = self.masks(keys, batch.num_samples, samples)
         logits, counts = self.network.apply(
             {"params": params}, batch.waveforms, batch.num_samples,
             mask=mask, channel_mask=channel_mask, keys=keys, frozen=self.frozen,
+            **self.input_noise(keys, samples, step),
         )  # fmt: skip
         return self.terms(logits, counts, batch)
 
