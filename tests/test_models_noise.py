@@ -134,3 +134,20 @@ def test_a_rows_key_depends_on_its_global_number_alone():
     half = jax.random.key_data(noise.row_keys(key, jnp.arange(4, 8)))
     np.testing.assert_array_equal(half, whole[4:])
     assert len(np.unique(whole, axis=0)) == 8
+
+
+def test_fingerprints_are_equal_for_equal_vectors_alone():
+    x = np.random.default_rng(0).normal(size=(2, 500, 16)).astype(np.float32)
+    x[1, :200] = x[0, 100:300]
+    words = np.asarray(jax.jit(noise.fingerprints)(x)).reshape(1000, 2)
+    assert words.dtype == np.uint32
+    vectors = x.reshape(1000, 16)
+    equal = (vectors[:, None] == vectors[None]).all(-1)
+    np.testing.assert_array_equal((words[:, None] == words[None]).all(-1), equal)
+    assert equal.sum() == 1000 + 2 * 200
+    for word in words.T:  # each alone tells nearly all apart
+        assert len(np.unique(word)) >= 799
+    moved = np.roll(x, 1, axis=-1), np.where(np.arange(16) == 3, np.nextafter(x, 9), x)
+    for other in moved:  # another order, one last bit
+        assert not (np.asarray(noise.fingerprints(jnp.asarray(other))) == words.reshape(2, 500, 2)
+                    ).all(-1).any()  # fmt: skip

@@ -85,7 +85,7 @@ def contrast(context, targets, ids, negatives, *, temperature: float) -> Scores:
     The logsumexp over K draws equals a sum over distinct slots weighted by how often each was
     drawn, so only the M x M similarities and integer counts are needed, never K gathered vectors.
     A negative with the positive's own codes is removed (trap T25); ids are then the codes' numbers
-    [B, M, G], or for continuous targets these vectors themselves.
+    [B, M, G], or for continuous targets their fingerprints.
     """
     logits = cosine_similarity(context, targets) / temperature  # [B, M, M]
     slots = logits.shape[-1]
@@ -197,8 +197,9 @@ class Contrastive:
         )  # fmt: skip
         valid = draws.slots.valid * batch.weights[:, None]  # [B, M] float32
         scores = contrast(
-            out.context, out.targets, out.targets if out.ids is None else out.ids,
-            draws.negatives, temperature=self.logit_temperature,
+            out.context, out.targets,
+            noise.fingerprints(out.targets) if out.ids is None else out.ids, draws.negatives,
+            temperature=self.logit_temperature,
         )  # fmt: skip
         frames, total = valid.sum(1), valid.sum()
         cross_entropy = (scores.cross_entropy * valid).sum()
