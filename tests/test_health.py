@@ -30,7 +30,7 @@ WELL = {
 }  # fmt: skip
 WELL_CTC = {
     "loss_per_label": 2.0, "blank_rate": 0.8, "unalignable": 0.0, "gradient_norm": 100.0,
-    "feature_gradient_norm": 50.0, "data_wait": 0.01, "weight": 4.0,
+    "feature_gradient_norm": 50.0, "data_wait": 0.01, "weight": 4.0, "masked_fraction": 0.6,
 }  # fmt: skip
 TIED = {k: v for k, v in WELL.items() if k != "contrastive_accuracy"}
 

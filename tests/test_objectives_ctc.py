@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from w2v2_jax.models import noise
+from w2v2_jax.models.feature_extractor import frame_counts
 from w2v2_jax.objectives.ctc import BLANK, CTC, alignable, ctc_losses
 
 CLASSES = 3
@@ -210,3 +211,19 @@ def test_without_masking_probabilities_there_are_no_masks(quiet):
     model = dataclasses.replace(quiet, mask_start_prob=0.0)
     keys = noise.row_keys(jax.random.key(0), jnp.arange(2))
     assert CTC(model, 5).masks(keys, jnp.full(2, 1000), 1000) == (None, None)
+
+
+def test_training_logs_the_share_of_frames_that_its_masks_hide(quiet, random_params, make_batch):
+    model = dataclasses.replace(quiet, mask_start_prob=0.1, mask_length=3)
+    objective, batch = CTC(model, 5), make_batch(labels=True)
+    params = random_params(objective)
+    keys = noise.row_keys(jax.random.key(0), jnp.arange(len(batch.weights)))
+    sums = jax.jit(objective.loss)(params, batch, keys, 0)
+    mask, _ = objective.masks(keys, batch.num_samples, batch.waveforms.shape[1])
+    counts = frame_counts(batch.num_samples, model.conv_layers)
+    share = sums.metrics["masked_fraction"]
+    hidden, frames = (mask.sum(1) * batch.weights).sum(), (counts * batch.weights).sum()
+    assert 0 < hidden < frames
+    np.testing.assert_allclose([share.total, share.weight], [hidden, frames])
+    bare = CTC(dataclasses.replace(model, mask_start_prob=0.0), 5)
+    assert "masked_fraction" not in jax.eval_shape(bare.loss, params, batch, keys, 0).metrics

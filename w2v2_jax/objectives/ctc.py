@@ -105,7 +105,12 @@ class CTC:
             mask=mask, channel_mask=channel_mask, keys=keys, frozen=self.frozen,
             **self.input_noise(keys, samples, step),
         )  # fmt: skip
-        return self.terms(logits, counts, batch)
+        sums = self.terms(logits, counts, batch)
+        if mask is not None:
+            weights = batch.weights[:, None]
+            real = (frame_mask(counts, mask.shape[1]) * weights).sum()
+            sums.metrics["masked_fraction"] = Mean((mask * weights).sum(), real)
+        return sums
 
     def evaluate(self, params, batch: Batch, keys, step):
         logits, counts = self.network.apply({"params": params}, batch.waveforms, batch.num_samples)
