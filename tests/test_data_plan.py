@@ -258,6 +258,7 @@ def test_the_plan_of_twelve_million_utterances_takes_under_10_s_and_1_gib(tmp_pa
     )  # fmt: skip
     info = {
         "format": "w2v2_jax.corpus", "version": 1, "split": "train", "utterances": count,
+        "hours": float(lengths.sum() / 16000 / 3600),
         "index_bytes": index.stat().st_size, "index_sha256": "",
     }  # fmt: skip
     (index.parent / "corpus.json").write_text(json.dumps(info))

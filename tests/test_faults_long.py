@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fault_cases import UNRAISABLE, run
 from test_train import corpus, one_device, programs
@@ -46,8 +47,11 @@ def test_memory_files_and_threads_do_not_grow_with_the_updates(corpus, tmp_path,
         "--config.data.bucket_seconds=(1.0,)", "--config.data.batch_seconds=2.0",
     )  # fmt: skip
     assert run(corpus, tmp_path / "run", *more) == 0
-    settled, last = seen[6 * often], seen[UPDATES]
-    assert last[0] - settled[0] < 20 + 0.002 * UPDATES, seen  # MiB: buffers of 1000 updates
+    # Memory that is kept for later steps grows and shrinks by pieces of 10 to 30 MiB now and then,
+    # so halves of the records are compared, by their medians.
+    records = [seen[step] for step in sorted(seen)]
+    settled, last = (np.median(part, axis=0) for part in (records[5:10], records[15:]))
+    assert last[0] - settled[0] < 30 + 0.002 * UPDATES, seen  # MiB: buffers of 1000 updates
     assert last[1] - settled[1] <= 2 and last[2] - settled[2] <= 2, seen
 
 
