@@ -30,6 +30,8 @@ Got (2026-11-26; 16.7 h unlabelled, 10 min of one speaker's prompts, 8.4 of
     The learning rate of the pretraining decayed to 0 at 8000 for its first 2356 updates, at 6000 to
     update 4265 and at 5000 from there on: the run was cut to the time there was.
     With a quarter of the updates and one change each (CHANGES): docs/evidence.md.
+    `pretrain,continuous_targets,5000`, the same labels:
+        47.7, 52.3, 48.0 % where from scratch 71.9, 67.3, 69.2 (-29.0 %), WER 91.1, 96.6, 94.5 %.
     `,gpu`, mixed labels of 44 voices (2026-11-26, one H200, pretraining stopped at 5384 of 8000
     updates: accuracy on dev .384, code perplexity 169; fine-tuning 1500 updates of 64 s):
     labels  seeds     test CER, pretrained with masks   from scratch, with   without masks
