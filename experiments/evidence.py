@@ -16,8 +16,8 @@ Run: bash launch/evidence.sh --source folder:DIR does all of it, cell by cell. O
 Hardware and time: 2 CPU cores (Intel Xeon), busy with other work: 23 min pretraining at 60 to 130
 audio-s/s, 6 min a fine-tuning at 40 to 100. `,gpu` on one H200 (2026-11-26): some 30 s a process
 before its first update; pretraining alone 11 500 audio-s/s (17 ms an update of 192 s), 3 000 to
-5 000 beside ten fine-tunings under MPS; a fine-tuning alone 6 400 (10 ms an update of 64 s), each
-of six at once 1 500. Pretraining and 17 cells took six minutes.
+5 500 beside eleven fine-tunings; the only fine-tuning beside it 6 400 (10 ms an update of 64 s),
+each of six at once 1 500. Pretraining and 17 cells took six minutes.
 
 Expected: a character error rate (CER) at least 30 % lower, relatively, at 10 min of labels.
 Got (2026-11-26; 16.7 h unlabelled, 10 min of one speaker's prompts, 8.4 of

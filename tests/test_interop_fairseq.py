@@ -161,13 +161,18 @@ def test_torch_weights_of_a_hugging_face_directory_are_read(folder, tuned):
     assert_same(hugging_face.load(folder).params, tuned.params)
 
 
-@pytest.mark.parametrize("name", ["base", "lv60k"])
+@pytest.mark.parametrize("name", ["base", "lv60k", *QUANTIZED])
 def test_names_and_layouts_are_those_of_the_stored_fairseq_weights(name):
     case = FairseqCase(name)
     weights = unpack(case.stored, "weight")
     written = {}
     for parts in (PRETRAINING, TUNED):
         written |= names.split(case.parameters(parts), FAIRSEQ)
+    if case.model.same_quantizer:  # theirs are one module under two names
+        shared = {n: x for n, x in weights.items() if n.startswith("quantizer.")}
+        for key, value in shared.items():
+            np.testing.assert_array_equal(weights.pop(key), written[f"input_{key}"])
+            np.testing.assert_array_equal(value, weights[f"input_{key}"])
     assert written.keys() == weights.keys()
     for key, value in weights.items():
         np.testing.assert_array_equal(written[key], value, err_msg=key)
@@ -221,20 +226,3 @@ def test_quantized_inputs_and_continuous_targets_survive_the_round_trip(
     assert ("input_quantizer.vars" in written) == ("project_inp.bias" in written)
     assert ("input_quantizer.vars" in written) == model.quantize_input
     assert ("quantizer.vars" in written) == (model.quantize_targets and parts == PRETRAINING)
-
-
-@pytest.mark.parametrize("name", QUANTIZED)
-def test_names_of_quantized_inputs_are_those_of_the_stored_fairseq_weights(name):
-    case = FairseqCase(name)
-    weights = unpack(case.stored, "weight")
-    written = {}
-    for parts in (PRETRAINING, TUNED):
-        written |= names.split(case.parameters(parts), FAIRSEQ)
-    if case.model.same_quantizer:  # theirs are one module under two names
-        shared = {n: x for n, x in weights.items() if n.startswith("quantizer.")}
-        for key, value in shared.items():
-            np.testing.assert_array_equal(weights.pop(key), written[f"input_{key}"])
-            np.testing.assert_array_equal(value, weights[f"input_{key}"])
-    assert written.keys() == weights.keys()
-    for key, value in weights.items():
-        np.testing.assert_array_equal(written[key], value, err_msg=key)

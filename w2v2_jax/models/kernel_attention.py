@@ -10,7 +10,6 @@ Triton compiler; elsewhere than on a GPU the kernels are interpreted, which the 
 from __future__ import annotations
 
 import functools
-import math
 from typing import NamedTuple
 
 import jax
@@ -22,10 +21,9 @@ from jax.sharding import PartitionSpec
 
 from w2v2_jax.models import noise
 from w2v2_jax.models.backend import platform
-from w2v2_jax.models.layers import ROWS, free_axes, splits
+from w2v2_jax.models.layers import LOG2E, ROWS, free_axes, splits
 from w2v2_jax.models.tight_attention import EXCLUDED, SAVED
 
-LOG2E = math.log2(math.e)  # scores are kept in base 2: exp2 is the hardware's exponential
 WIDEST = 128  # numbers a head: two tiles of float32 sums have to fit a block's registers
 
 

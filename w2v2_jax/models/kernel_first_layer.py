@@ -10,7 +10,6 @@ compiler; elsewhere than on a GPU the kernels are interpreted, which the tests u
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 
 import jax
@@ -20,12 +19,11 @@ from jax.experimental.pallas import triton
 from jax.sharding import PartitionSpec
 
 from w2v2_jax.models.backend import platform
-from w2v2_jax.models.layers import EVERY, INV_SQRT_TAU, ROWS, free_axes, splits
+from w2v2_jax.models.layers import EVERY, INV_SQRT_TAU, LOG2E, ROWS, SQRT_HALF, free_axes, splits
 
 FRAMES, CHANNELS = 64, 128  # of a tile
 CHUNKS = 16  # programs that share a row's frames in the backward pass
 NARROWEST = 16  # columns of the smallest tile that Triton multiplies
-LOG2E = math.log2(math.e)
 # 1 - erf(x) = e^(-x^2) times this polynomial in t = 1 / (1 + P x), within 1.5e-7 for x >= 0
 # (Abramowitz and Stegun 7.1.26): Triton's lowering has no erf.
 P, POLYNOMIAL = 0.3275911, (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
@@ -34,7 +32,7 @@ P, POLYNOMIAL = 0.3275911, (0.254829592, -0.284496736, 1.421413741, -1.453152027
 def _normal(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The standard normal distribution's cumulative and density functions at x, float32."""
     power = jnp.exp2((-0.5 * LOG2E) * x * x)
-    t = 1.0 / (1.0 + (P * math.sqrt(0.5)) * jnp.abs(x))
+    t = 1.0 / (1.0 + (P * SQRT_HALF) * jnp.abs(x))
     tail = 0.0
     for coefficient in reversed(POLYNOMIAL):
         tail = (tail + coefficient) * t

@@ -16,6 +16,7 @@ from w2v2_jax.models.contraction import add_bias, contract
 
 EPSILON = 1e-5  # torch's default, everywhere (trap T20)
 SQRT_HALF = 0.7071067811865476
+LOG2E = math.log2(math.e)  # kernels take exponentials in base 2, the hardware's own
 INV_SQRT_TAU = 0.3989422804014327
 
 
