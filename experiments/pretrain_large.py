@@ -2,8 +2,9 @@
 
 Source: ls960 and lv60k, paper section 4.2 and, where it is silent, the command lines published with
 it (fairseq commit 621e8341); lv60k_2021, fairseq `wav2vec2_large_librivox.yaml`. The two LV-60k
-recipes train different networks (traps T2, T3): the later one is pre-LN without dropout or penalty
-at ten times the rate for 1 M updates, and its rate diverges on the earlier network.
+recipes train different networks (docs/traps.md#t2, docs/traps.md#t3): the later one is pre-LN
+without dropout or penalty at ten times the rate for 1 M updates, and its rate diverges on the
+earlier network.
 
 Run: python -m w2v2_jax.train --config experiments/pretrain_large.py:ls960 --workdir runs/large
      (append `,smoke` for the same recipe at toy size)

@@ -69,7 +69,7 @@ def test_every_recipe_reads_and_builds_at_full_size_and_at_toy_size(spec):
     assert type(toy.objective) is type(full.objective)
 
 
-def test_large_recipes_differ_where_the_dossier_says():
+def test_the_two_lv60k_recipes_differ_in_rate_updates_and_norm_order():  # docs/traps.md#t2
     paper = train.load_config(f"{ROOT}/experiments/pretrain_large.py:lv60k")
     later = train.load_config(f"{ROOT}/experiments/pretrain_large.py:lv60k_2021")
     assert (paper["schedule"]["peak"], later["schedule"]["peak"]) == (3e-4, 5e-3)

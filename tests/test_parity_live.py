@@ -78,7 +78,7 @@ def test_processor_tokenises_texts_as_our_vocabulary_but_for_the_final_boundary(
     export(tmp_path, tiny, parts=TUNED, vocabulary=LIBRISPEECH)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
     ids = tokenizer("HELLO WORLD").input_ids
-    assert ids == LIBRISPEECH.encode("hello world").tolist()[:-1]  # trap T44
+    assert ids == LIBRISPEECH.encode("hello world").tolist()[:-1]  # docs/traps.md#t44
     assert tokenizer.decode(ids) == "HELO WORLD"  # it collapses repeats, as CTC does
     assert tokenizer.pad_token_id == 0
 

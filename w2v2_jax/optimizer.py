@@ -37,7 +37,7 @@ def tri_stage(
     """Linear from start_scale * peak, hold, then exponential to end_scale * peak.
 
     warmup, hold and decay are shares of `total`. The paper says the decay is linear; the
-    released code and so the released models used the exponential (trap T4).
+    released code and so the released models used the exponential (docs/traps.md#t4).
     """
     if abs(warmup + hold + decay - 1.0) > 1e-6:
         raise InputError(f"schedule: warmup + hold + decay = {warmup + hold + decay}, must be 1")

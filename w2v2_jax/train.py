@@ -119,7 +119,7 @@ def warm_start(params, source: Loaded, vocabulary: Vocabulary | None, *, where: 
 
 
 def report_unknown(feed: Feed) -> None:
-    """Warns of transcript characters the vocabulary lacks, before step 0 (complaint U20)."""
+    """Warns of transcript characters the vocabulary lacks, before step 0 (docs/traps.md#u20)."""
     unknown = feed.vocabulary.unknown(feed.corpus.texts())
     if unknown:
         hosts.say(

@@ -102,8 +102,9 @@ def train_step(
 
     The summed gradient is divided by the global weight (masked frames, utterances), so rows may
     be spread over devices, hosts and microbatches in any way. An update whose loss or gradient
-    is not finite is skipped and counted (bf16 has no loss scale that would skip it, trap T36), and
-    so is one whose batch has no weight: Adam would move on its momentum alone.
+    is not finite is skipped and counted (bf16 has no loss scale that would skip it,
+    docs/traps.md#t36), and so is one whose batch has no weight: Adam would move on its momentum
+    alone.
     """
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = noise.row_keys(key, jnp.arange(batch.waveforms.shape[0]))

@@ -70,7 +70,7 @@ class Plan:
 
     num_samples: [N] length of every utterance of the corpus, 16 kHz samples.
     mode: "crop", "concatenate" or "pad" (see MODES). crop puts an utterance into the largest
-    bucket it fills and takes a random crop, so long files are kept (trap of dropping them); pad
+    bucket it fills and takes a random crop, so long files are kept (docs/traps.md#t40); pad
     takes the smallest bucket that holds it. concatenate uses the largest bucket only.
     bucket_samples: row lengths S; each non-empty one is a compiled shape.
     batch_samples, row_multiple: see `rows_per_batch`.

@@ -2,8 +2,8 @@
 
 `LexiconDecoder` writes words of a lexicon and asks a word model; `LexiconFreeDecoder` writes any
 letters and asks a model of letters. Scores add the natural log probability of the alignment,
-lm_weight times the LM's log10 probability and word_score a word (trap: weights tuned with another
-logarithm do not carry over), as in wav2letter, fairseq and the paper's tables.
+lm_weight times the LM's log10 probability and word_score a word, as in wav2letter, fairseq and the
+paper's tables; weights tuned with another logarithm do not carry over (docs/traps.md#t52).
 """
 
 from __future__ import annotations

@@ -110,8 +110,9 @@ def uniform_codes(seen: Seen) -> str | None:
 
 
 def masked_share(seen: Seen) -> str | None:
-    """Hugging Face's default masks 5 % instead of 49 (trap T8). Over five records the reference
-    runs stay within 4 % of the expected share; short rows and two spans at least exceed it."""
+    """Hugging Face's default masks 5 % instead of 49 (docs/traps.md#t8). Over five records the
+    reference runs stay within 4 % of the expected share; short rows and two spans at least exceed
+    it."""
     share = _mean(seen, "masked_fraction", SOME)
     # Fine-tuning logs it and expects nothing: short clips have their least number of spans.
     if share is None or not seen.run.masked or abs(share / seen.run.masked - 1) < 0.3:
@@ -166,8 +167,8 @@ def loss_spike(seen: Seen) -> str | None:
 
 
 def gradient_spike(seen: Seen) -> str | None:
-    """A gradient far above the 200 before; nothing clips it (trap T36). Update by update the
-    quickstart's reach 4.6 times the median in pretraining and 11.5 times in fine-tuning."""
+    """A gradient far above the 200 before; nothing clips it (docs/traps.md#t36). Update by update
+    the quickstart's reach 4.6 times the median in pretraining and 11.5 times in fine-tuning."""
     found = _spike(seen, "gradient_norm", 20.0)
     return found and f"gradient norm {found[0]:.3g} after a median of {found[1]:.3g}"
 
@@ -198,7 +199,7 @@ def all_blank(seen: Seen) -> str | None:
 
 
 def unalignable(seen: Seen) -> str | None:
-    """Transcripts longer than their audio allows (trap T47); none in the reference runs."""
+    """Transcripts longer than their audio allows (docs/traps.md#t47). No reference run has one."""
     share = _mean(seen, "unalignable", SOME)
     return (
         f"{share:.1%} of the transcripts do not fit their audio" if share and share > 0.02 else None

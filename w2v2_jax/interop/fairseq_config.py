@@ -102,7 +102,8 @@ def to_model(given: Mapping[str, Any], *, where: str) -> ModelConfig:
             code_dim=given.get("latent_dim") or final,
             **quantizers(given),
             final_dropout=given.get("final_dropout", 0.0),
-            # Their mask probabilities are shares of the sequence, ours those of a start (T8).
+            # Their mask probabilities are shares of the sequence, ours those of a start
+            # (docs/traps.md#t8).
             mask_start_prob=given.get("mask_prob", 0.65) / values["mask_length"],
             channel_mask_start_prob=(
                 given.get("mask_channel_prob", 0.0) / values["channel_mask_length"]

@@ -194,7 +194,7 @@ def _normalise(path: Path, model: ModelConfig, notes: list[str]) -> bool:
 
     Files of the group-norm families say true although they were trained on raw waveforms: the
     norm after the first convolution cancels the scale, so that both give the same output but for
-    near-silent audio (trap T12), and what the file says is kept.
+    near-silent audio (docs/traps.md#t12), and what the file says is kept.
     """
     extractor: dict[str, Any] = {}
     if (path / "preprocessor_config.json").is_file():

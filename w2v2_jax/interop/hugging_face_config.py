@@ -63,7 +63,8 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
     masked = config.get("apply_spec_augment", True)
     stable = config.get("do_stable_layer_norm", False)
     try:
-        # Their mask probabilities are shares of the sequence, ours those of starting a span (T8).
+        # Their mask probabilities are shares of the sequence, ours those of starting a span
+        # (docs/traps.md#t8).
         time = config.get("mask_time_prob", 0.05) / config.get("mask_time_length", 10)
         channel = config.get("mask_feature_prob", 0.0) / config.get("mask_feature_length", 10)
         model = ModelConfig(

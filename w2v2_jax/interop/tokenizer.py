@@ -1,7 +1,7 @@
 """Hugging Face's CTC tokenizer files <-> our vocabulary, with the row each symbol came from.
 
 Both sides name the same rows differently: the CTC blank is fairseq's `<s>` and Hugging Face's
-`<pad>`, row 0 in the released models (trap T43).
+`<pad>`, row 0 in the released models (docs/traps.md#t43).
 """
 
 from __future__ import annotations

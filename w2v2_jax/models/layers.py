@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec
 
 from w2v2_jax.models.contraction import add_bias, contract
 
-EPSILON = 1e-5  # torch's default, everywhere (trap T20)
+EPSILON = 1e-5  # torch's default, everywhere (docs/traps.md#t20)
 SQRT_HALF = 0.7071067811865476
 LOG2E = math.log2(math.e)  # kernels take exponentials in base 2, the hardware's own
 INV_SQRT_TAU = 0.3989422804014327
@@ -131,7 +131,7 @@ def by_rows(function: Callable, x: jax.Array, weights: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def gelu(x: jax.Array) -> jax.Array:
-    """Exact (erf) GELU, trap T16; its backward pass needs only the input."""
+    """Exact (erf) GELU (docs/traps.md#t16); its backward pass needs only the input."""
     half = x.astype(jnp.float32)
     return (half * 0.5 * (1.0 + jax.lax.erf(half * SQRT_HALF))).astype(x.dtype)
 
@@ -169,7 +169,7 @@ def channels(vector: jax.Array, x: jax.Array) -> jax.Array:
 
 
 class LayerNorm(nn.Module):
-    """LayerNorm over the last axis, computed in float32 (trap T21), returned in `dtype`."""
+    """LayerNorm over the last axis, in float32 (docs/traps.md#t21), returned in `dtype`."""
 
     dtype: str = "float32"
 

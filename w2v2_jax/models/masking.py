@@ -23,8 +23,8 @@ def span_mask(
 
     A row of n positions gets k = floor(start_prob * n + u) spans, u uniform in [0, 1), at least
     `min_spans`, whose starts are drawn without replacement from 0 .. n - span - 1: the last
-    position is never masked (trap T33). Where n - span <= k the starts come from 0 .. k, as in
-    fairseq. A row that would be masked whole (fairseq raises) is left unmasked.
+    position is never masked (docs/traps.md#t33). Where n - span <= k the starts come from 0 .. k,
+    as in fairseq. A row that would be masked whole (fairseq raises) is left unmasked.
     """
     position = jnp.arange(length)[None]  # [1, T]
     start_keys, round_keys = noise.fold(keys, 0), noise.fold(keys, 1)
@@ -85,9 +85,10 @@ def masked_slots(mask: jax.Array, slots: int) -> Slots:
 
 
 def draw_negatives(keys: jax.Array, counts: jax.Array, slots: int, negatives: int) -> jax.Array:
-    """Slot numbers [B, M, K] of the negatives: uniform over the row's other valid slots (T24).
+    """Slot numbers [B, M, K] of the negatives: uniform over the row's other valid slots.
 
-    Drawn with replacement from counts - 1 slots, those at or after the own one shifted by one.
+    Drawn with replacement from counts - 1 slots, those at or after the own one shifted by one
+    (docs/traps.md#t24).
     """
     uniform = jax.vmap(lambda key: jax.random.uniform(key, (slots, negatives)))(keys)
     others = jnp.maximum(counts - 1, 1)[:, None, None]

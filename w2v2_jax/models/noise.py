@@ -1,9 +1,9 @@
 """Randomness that belongs to a row of the global batch, not to a device or a microbatch.
 
 Every draw starts from one key per row, so the same row gets the same masks, noise and dropout
-whatever the number of devices, hosts or accumulation steps (trap T38). Dropout bits come from a
-hash of (row seed, element), strong for each line and each column and cheap where the two meet:
-five integer operations an element that XLA fuses into the consumer, where threefry bits for
+whatever the number of devices, hosts or accumulation steps (docs/traps.md#t38). Dropout bits come
+from a hash of (row seed, element), strong for each line and each column and cheap where the two
+meet: five integer operations an element that XLA fuses into the consumer, where threefry bits for
 every activation cost a tenth of a training step on CPU.
 """
 

@@ -124,10 +124,10 @@ def choose(name: str):
 
 
 class PositionalConvolution(nn.Module):
-    """x [B, T, D] (zero where padded, trap T19) -> GELU(conv(x)) [B, T, D].
+    """x [B, T, D] (zero where padded, docs/traps.md#t19) -> GELU(conv(x)) [B, T, D].
 
-    An even kernel loses its last output frame (trap T14), so frame t sees t-64 .. t+63. The
-    weight norm runs over input and output channels, one magnitude a tap (trap T15).
+    An even kernel loses its last output frame (docs/traps.md#t14), so frame t sees t-64 .. t+63.
+    The weight norm runs over input and output channels, one magnitude a tap (docs/traps.md#t15).
     """
 
     config: ModelConfig

@@ -1,7 +1,7 @@
 """Gumbel product quantizer: discrete speech units learned jointly (paper section 2).
 
 Each of G codebooks picks one of V entries; in training a hard one-hot sample forward and the
-soft distribution's gradient backward (straight-through, trap T31), all in float32.
+soft distribution's gradient backward (straight-through, docs/traps.md#t31), all in float32.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from flax import linen as nn
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.layers import Dense, named
 
-unit_uniform = nn.initializers.uniform(1.0)  # U(0, 1); Flax's default width is 0.01 (trap T22)
+# U(0, 1); Flax's default width is 0.01 (docs/traps.md#t22)
+unit_uniform = nn.initializers.uniform(1.0)
 
 
 class Quantized(NamedTuple):
     """codes [B, M, code_dim] float32, ids [B, M, G] chosen entries, probs [B, M, G, V].
 
-    probs is the softmax without noise and without temperature (trap T30).
+    probs is the softmax without noise and without temperature (docs/traps.md#t30).
     """
 
     codes: jax.Array
@@ -32,7 +33,7 @@ class Quantized(NamedTuple):
 
 
 def gumbel_temperature(step, *, start: float, end: float, decay: float):
-    """max(start * decay^step, end); step counts optimizer updates (trap T32)."""
+    """max(start * decay^step, end); step counts optimizer updates (docs/traps.md#t32)."""
     rate = math.log(decay)  # on the host: 0.999995 itself has 3 digits left in float32
     return jnp.maximum(start * jnp.exp(rate * jnp.asarray(step, jnp.float32)), end)
 

@@ -93,7 +93,7 @@ class Transformer(nn.Module):
     """x [B, T, D], real [B, T], keys [B] or None -> (context [B, T, D], states).
 
     states is the list of every block's input and the last output [B, T, D] (index 0 is the input
-    of block 0) when `hidden_states`, else (). Pre-LN states are not normalised (trap T18).
+    of block 0) when `hidden_states`, else (). Pre-LN states are not normalised (docs/traps.md#t18).
     """
 
     config: ModelConfig
@@ -122,7 +122,8 @@ class Transformer(nn.Module):
             y = layer.apply({"params": params}, x, real, block_keys)
             if keys is None or config.layer_drop == 0.0:
                 return y
-            # LayerDrop by select, a draw a row: no branch that devices could disagree on (T37).
+            # LayerDrop by select, a draw a row: no branch that devices could disagree on
+            # (docs/traps.md#t37).
             draw = jax.vmap(jax.random.uniform)(noise.fold(block_keys, 4))
             return jnp.where((draw >= config.layer_drop)[:, None, None], y, x)
 

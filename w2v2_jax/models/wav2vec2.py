@@ -26,9 +26,9 @@ from w2v2_jax.models.transformer import Transformer
 
 class Encoded(NamedTuple):
     """context [B, T, D]; features [B, T, C] (normalised latents z); counts [B] real frames;
-    penalty [B], the mean square of the un-normalised latents over a row's real frames (T10);
-    states, every Transformer layer's output, if asked for; input_probs [B, T, G, V] of the input
-    quantizer, None without one.
+    penalty [B], the mean square of the un-normalised latents over a row's real frames
+    (docs/traps.md#t10); states, every Transformer layer's output, if asked for; input_probs
+    [B, T, G, V] of the input quantizer, None without one.
     """
 
     context: jax.Array

@@ -3,9 +3,9 @@
 loss = sum over masked frames of -log softmax(sim(c, q) / kappa)[true]
      + diversity_weight * sum over groups of N_group * (G V - perplexity) / (G V)
      + feature_penalty_weight * sum over rows of N_row * mean square of the latents,
-divided by the global number of masked frames N (traps T27, T28): the fairseq criterion. As
-there, the diversity is the targets' quantizer's, the input's where the targets are continuous,
-and without both there is none.
+divided by the global number of masked frames N (docs/traps.md#t27, docs/traps.md#t28): the
+fairseq criterion. As there, the diversity is the targets' quantizer's, the input's where the
+targets are continuous, and without both there is none.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from w2v2_jax.models.quantizer import gumbel_temperature
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForPretraining
 from w2v2_jax.objectives.diversity import Usage, diversity_loss, usage
 
-EXCLUDED = -1e30  # instead of -inf, whose gradient is nan on XLA (trap T25)
+EXCLUDED = -1e30  # instead of -inf, whose gradient is nan on XLA (docs/traps.md#t25)
 
 
 class Draws(NamedTuple):
@@ -55,7 +55,7 @@ class Scores(NamedTuple):
 
 
 def cosine_similarity(a: jax.Array, b: jax.Array) -> jax.Array:
-    """a [B, M, F], b [B, N, F] -> [B, M, N] in float32 (trap T23)."""
+    """a [B, M, F], b [B, N, F] -> [B, M, N] in float32 (docs/traps.md#t23)."""
     a, b = a.astype(jnp.float32), b.astype(jnp.float32)
     a = a / jnp.maximum(jnp.sqrt(jnp.square(a).sum(-1, keepdims=True) + 1e-16), 1e-8)
     b = b / jnp.maximum(jnp.sqrt(jnp.square(b).sum(-1, keepdims=True) + 1e-16), 1e-8)
@@ -84,8 +84,8 @@ def contrast(context, targets, ids, negatives, *, temperature: float) -> Scores:
 
     The logsumexp over K draws equals a sum over distinct slots weighted by how often each was
     drawn, so only the M x M similarities and integer counts are needed, never K gathered vectors.
-    A negative with the positive's own codes is removed (trap T25); ids are then the codes' numbers
-    [B, M, G], or for continuous targets their fingerprints.
+    A negative with the positive's own codes is removed (docs/traps.md#t25); ids are then the codes'
+    numbers [B, M, G], or for continuous targets their fingerprints.
     """
     logits = cosine_similarity(context, targets) / temperature  # [B, M, M]
     slots = logits.shape[-1]

@@ -17,7 +17,7 @@ from w2v2_jax.objectives.ctc_loss import BLANK, ctc_loss
 
 
 def alignable(labels, num_labels, counts):
-    """[B] bool: whether CTC has any path, T >= U + adjacent repeats (trap T47)."""
+    """[B] bool: whether CTC has any path, T >= U + adjacent repeats (docs/traps.md#t47)."""
     position = jnp.arange(1, labels.shape[1])[None]  # [1, U - 1]
     repeats = (labels[:, 1:] == labels[:, :-1]) & (position < num_labels[:, None])
     return counts >= num_labels + repeats.sum(1)
@@ -39,8 +39,9 @@ def ctc_losses(logits, counts, labels, num_labels):
 @dataclasses.dataclass(frozen=True)
 class CTC:
     """Fine-tuning. freeze_updates: first updates that train the head alone, while the encoder
-    still runs with dropout and masks (trap T49); frozen says that they are under way. gumbel_*:
-    of a quantized input's quantizer, whose temperature starts anew when fine-tuning, as fairseq's.
+    still runs with dropout and masks (docs/traps.md#t49); frozen says that they are under way.
+    gumbel_*: of a quantized input's quantizer, whose temperature starts anew when fine-tuning, as
+    fairseq's.
     """
 
     model: ModelConfig

@@ -26,7 +26,8 @@ from w2v2_jax.models.backend import platform
 from w2v2_jax.models.feature_extractor import frame_mask
 from w2v2_jax.models.layers import EVERY, ROWS, free_axes, splits
 
-BLANK = 0  # `<s>` in fairseq's dictionary, `<pad>` in Hugging Face's: the same row (trap T43)
+# `<s>` in fairseq's dictionary, `<pad>` in Hugging Face's: the same row (docs/traps.md#t43)
+BLANK = 0
 NEVER = -1e30  # log of no probability: finite, so that a difference of two is never NaN
 WIDEST = 4096  # states of a kernel: it keeps several numbers of each in registers
 STATES_A_WARP, MOST_WARPS = 128, 16

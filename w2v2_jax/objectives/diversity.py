@@ -16,7 +16,7 @@ def perplexity(probs: jax.Array, valid: jax.Array, rows: int) -> tuple[jax.Array
 
     probs [B, M, G, V], valid [B, M] float32 -> (sum over codebooks of exp(entropy) [groups],
     valid slots [groups]). The group is explicit because the mean's extent sets how strong the
-    diversity loss is (trap T29): fairseq's is one GPU's batch, 5 or 6 rows of 15.6 s.
+    diversity loss is (docs/traps.md#t29): fairseq's is one GPU's batch, 5 or 6 rows of 15.6 s.
     """
     batch = probs.shape[0]
     total = jnp.einsum("bmgv,bm->bgv", probs, valid)
