@@ -322,9 +322,9 @@ def _check_call(node: ast.Call) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """What a page's headings are called in links, as on GitHub."""
+    """What a page's headings are called in links, as on GitHub, and its anchors of its own."""
     found: dict[str, int] = {}
-    names = set()
+    names = set(re.findall(r'<a id="([\w-]+)"></a>', page.read_text()))
     for heading in re.findall(r"^#+ (.+)$", _without_blocks(page.read_text()), re.MULTILINE):
         slug = re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
         count = found[slug] = found.get(slug, -1) + 1
