@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from w2v2_jax.smoke import shrink
+from w2v2_jax.experiment.smoke import shrink
 
 ADAPTERS_AND_HEAD = ("adapter/|^head/", 1.0), (".", 0.0)
 RECIPES = {

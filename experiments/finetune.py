@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from w2v2_jax.smoke import shrink
+from w2v2_jax.experiment.smoke import shrink
 
 # (time mask start probability x 10, channel mask start probability x 64, LayerDrop, peak rate,
 #  updates, head-only updates)

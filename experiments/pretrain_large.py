@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from w2v2_jax.smoke import shrink
+from w2v2_jax.experiment.smoke import shrink
 
 RECIPES = {
     "ls960": dict(

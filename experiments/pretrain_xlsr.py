@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from w2v2_jax.smoke import shrink
+from w2v2_jax.experiment.smoke import shrink
 
 # Name -> family, peak rate, whether parameters are sharded over the pod's fsdp axis.
 RECIPES = {

@@ -1,7 +1,7 @@
 """wav2vec 2.0 on two hours of real speech, for two CPU cores: `:pretrain` and `:finetune`.
 
 Source: the paper's BASE recipe (section 4.2) at a size for minutes instead of days. The speech is
-Asterisk's core prompts (see `w2v2_jax/data/sample_speech.py`): 2.0 h in five languages without
+Asterisk's core prompts (see `w2v2_jax/sample_speech/command.py`): 2.0 h in five languages without
 transcripts for pretraining, 16 min of English with transcripts for fine-tuning, 4 min for testing.
 
 Run: bash launch/quickstart.sh does all of it. One step alone, with R=runs/mine:
@@ -48,7 +48,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from w2v2_jax.smoke import shrink
+from w2v2_jax.experiment.smoke import shrink
 
 CORPUS = "data/quickstart/corpus"
 NO_DROPOUT = dict(

@@ -43,7 +43,7 @@ for cell in ${CELLS:-$all}; do
 done
 python - "$out" <<'PYTHON'
 import json, pathlib, sys
-from w2v2_jax.ahead.render import markdown
+from w2v2_jax.aot.render import markdown
 
 reports = [json.loads(path.read_text()) for path in sorted(pathlib.Path(sys.argv[1]).glob("*.json"))]
 print(markdown(reports), end="")

@@ -45,7 +45,7 @@ fi
 
 if [ -z "${W2V2_EVIDENCE_DATA:-}" ]; then
   if [ -z "$source_spec" ]; then
-    python -m w2v2_jax.data.sample_speech --out data/quickstart/speech
+    python -m w2v2_jax.sample_speech --out data/quickstart/speech
     source_spec=folder:data/quickstart/speech/audio
   fi
   if [ ! -f "$data/source" ] || [ "$(cat "$data/source")" != "$source_spec" ]; then
@@ -211,5 +211,5 @@ if [ -f "$out/cells/scratch@10m@1.json" ] && [ -f "$out/cells/pretrain@10m@1.jso
     --finetuned "$out/pretrain/10m-1" --scratch-eval "$out/cells/scratch@10m@1.json" \
     --finetuned-eval "$out/cells/pretrain@10m@1.json" --data "$data" --out "$out"
 fi
-python -m w2v2_jax.report_cells "$out/cells" --json "$out/cells.json"
+python -m w2v2_jax.report.cells "$out/cells" --json "$out/cells.json"
 exit "$failed"

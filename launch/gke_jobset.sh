@@ -49,7 +49,7 @@ total=$((${topology//x/*}))
 quoted() { printf '%q ' "$@"; }
 
 command=""
-[ -z "$data" ] || command="python -m w2v2_jax.data.stage $(
+[ -z "$data" ] || command="python -m w2v2_jax.stage $(
   quoted --from "$data" --to "${data_to:-data/$(basename "$data")}"
 )&& "
 command+="exec python -m w2v2_jax.train $(

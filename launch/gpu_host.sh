@@ -30,7 +30,7 @@ if [ "$dry_run" = 0 ]; then
 fi
 
 [ -z "$data" ] ||
-  run python -m w2v2_jax.data.stage --from "$data" --to "${data_to:-data/$(basename "$data")}"
+  run python -m w2v2_jax.stage --from "$data" --to "${data_to:-data/$(basename "$data")}"
 # Status 2 is bad input, 130 the keyboard: neither gets better by trying again.
 for ((attempt = 0; ; attempt++)); do
   status=0

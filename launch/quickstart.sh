@@ -36,7 +36,7 @@ fi
 
 if [ -z "$source_spec" ]; then
   say "real speech: Asterisk's core prompts in five languages"
-  python -m w2v2_jax.data.sample_speech --out "$data/speech"
+  python -m w2v2_jax.sample_speech --out "$data/speech"
   source_spec="folder:$data/speech/audio"
 fi
 if [ ! -f "$data/corpus/source" ] || [ "$(cat "$data/corpus/source")" != "$source_spec" ]; then
@@ -62,7 +62,7 @@ for name in scratch finetuned; do
   python -m w2v2_jax.evaluate --checkpoint "$out/$name" --data "$data/corpus:test" \
     --json "$out/$name.json"
 done
-python -m w2v2_jax.codebook --checkpoint "$out/pretrain" --data "$data/corpus:test" \
+python -m w2v2_jax.report.codebook --checkpoint "$out/pretrain" --data "$data/corpus:test" \
   --out "$out/units.npz"
 say "results"
 python -m w2v2_jax.report --pretrain "$out/pretrain" --scratch "$out/scratch" \

@@ -91,7 +91,7 @@ W2V2_PYTHON=\$(~/.local/bin/uv python find 3.12) W2V2_JAX=tpu bash -c 'source la
 
 python="cd w2v2_jax && exec .venv/bin/python -m"
 stage() {
-  [ -z "$data" ] || everywhere "$python w2v2_jax.data.stage $(
+  [ -z "$data" ] || everywhere "$python w2v2_jax.stage $(
     quoted --from "$data" --to "${data_to:-data/$(basename "$data")}"
   )"
 }

@@ -19,12 +19,12 @@ from pathlib import Path  # noqa: E402
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
-from frameworks import checkpoint_utils, torchaudio_model  # noqa: E402, F401
-from interop_cases import PRETRAINING, VOCABULARY, random_checkpoint  # noqa: E402
 
+from tests.helpers.frameworks import checkpoint_utils, torchaudio_model  # noqa: E402, F401
+from tests.helpers.interop_cases import PRETRAINING, VOCABULARY, random_checkpoint  # noqa: E402
 from w2v2_jax import partition  # noqa: E402
 from w2v2_jax.batch import Batch  # noqa: E402
-from w2v2_jax.checkpoint import Loaded  # noqa: E402
+from w2v2_jax.checkpoint.description import Loaded  # noqa: E402
 from w2v2_jax.interop import hugging_face  # noqa: E402
 from w2v2_jax.models.config import ModelConfig  # noqa: E402
 

@@ -34,7 +34,7 @@ def test_the_train_step_is_timed_without_them(tmp_path):
     out = tmp_path / "bench.json"
     arguments = ["--what", "train", "--family", "small", "--rows", "1", "--seconds", "1"]
     arguments += ["--repeats", "1", "--json", str(out)]
-    done = run_blocked(f"from w2v2_jax.bench import main; main({arguments})")
+    done = run_blocked(f"from w2v2_jax.bench.command import main; main({arguments})")
     assert done.returncode == 0, done.stderr
     assert json.loads(out.read_text())["frames_per_second"] > 0
 
@@ -44,11 +44,12 @@ def test_a_model_is_saved_loaded_and_exported_without_them(tmp_path):
     code = f"""
 import jax
 from pathlib import Path
-from w2v2_jax import export, inference, partition
-from w2v2_jax.checkpoint import Description, Loaded
-from w2v2_jax.data.vocabulary import LIBRISPEECH
+from w2v2_jax import inference, partition
+from w2v2_jax.export import command as export
+from w2v2_jax.checkpoint.description import Description, Loaded
+from w2v2_jax.vocabulary import LIBRISPEECH
 from w2v2_jax.interop.native import write_initial
-from w2v2_jax.models.config import model_config
+from w2v2_jax.models.families import model_config
 from w2v2_jax.objectives.ctc import CTC
 config = model_config("small", num_layers=1)
 params = partition.unbox(jax.jit(CTC(config, len(LIBRISPEECH)).init)(jax.random.key(0)))

@@ -5,12 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import docs_commands
 import numpy as np
 import pytest
 import soundfile
-from docs_commands import ROOT, blocks, check_python, check_shell
 
+from tests.helpers import docs_commands
+from tests.helpers.docs_commands import ROOT, blocks, check_python, check_shell
 from w2v2_jax.errors import InputError
 
 CHECKS = {"bash": check_shell, "python": check_python, "text": lambda content: None}

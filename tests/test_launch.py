@@ -7,11 +7,11 @@ import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.helpers.places import ROOT
+
 STUB = """#!/usr/bin/env bash
 {{ printf '%q ' {name} "$@"; echo; }} >>"$RECORD"
 [ "{name}" != kubectl ] || cat >"$RECORD.stdin"
@@ -67,7 +67,7 @@ def launch(project, script, *arguments, stubs, environment=()):
 
 
 TRAIN = ("--config", "experiments/x.py", "--workdir", "runs/x", "--data", "/nfs/corpus")
-STAGED = "python -m w2v2_jax.data.stage --from /nfs/corpus --to data/corpus"
+STAGED = "python -m w2v2_jax.stage --from /nfs/corpus --to data/corpus"
 TRAINED = "python -m w2v2_jax.train --config experiments/x.py --workdir runs/x"
 
 
@@ -200,15 +200,15 @@ def test_a_jobset_has_a_job_a_slice_and_a_pod_a_host(project):
     assert (shell, option) == ("bash", "-c")
     stage, train = command.split("&& exec ")
     assert shlex.split(stage)[2:] == [
-        "w2v2_jax.data.stage", "--from", "gs://b/corpus", "--to", "data/corpus",
+        "w2v2_jax.stage", "--from", "gs://b/corpus", "--to", "data/corpus",
     ]  # fmt: skip
     assert shlex.split(train)[-1] == '--config.data.train=a "b"'
 
 
 DRY = {
-    "gpu_host.sh": (TRAIN, ["data.stage", "w2v2_jax.train"]),
-    "slurm.sbatch": (TRAIN, ["data.stage", "w2v2_jax.train", "scontrol requeue"]),
-    "tpu_pod.sh": (POD, ["create", "tar", "scp", "env.sh", "data.stage", "w2v2_jax.train",
+    "gpu_host.sh": (TRAIN, ["w2v2_jax.stage", "w2v2_jax.train"]),
+    "slurm.sbatch": (TRAIN, ["w2v2_jax.stage", "w2v2_jax.train", "scontrol requeue"]),
+    "tpu_pod.sh": (POD, ["create", "tar", "scp", "env.sh", "w2v2_jax.stage", "w2v2_jax.train",
                          "delete"]),
     "gke_jobset.sh": (SET, ["kubectl apply"]),
 }  # fmt: skip
@@ -235,7 +235,7 @@ def test_a_dry_run_of_a_jobset_shows_a_manifest_that_stages_and_trains(project):
     pod = slices["template"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert calls == [] and slices["replicas"] == 2
-    assert "data.stage --from gs://b/corpus" in container["command"][2]
+    assert "w2v2_jax.stage --from gs://b/corpus" in container["command"][2]
     assert "w2v2_jax.train --config experiments/x.py:a" in container["command"][2]
     assert pod["nodeSelector"]["cloud.google.com/gke-tpu-topology"] == "2x2x4"
 
@@ -282,7 +282,7 @@ def test_the_evidence_pretrains_once_and_does_no_finished_cell_again(project):
         assert part in hour
     assert "evidence.py:pretrain,no_gumbel " in " ".join(calls).replace("\\", "")
     *_, again = launch(project, "evidence.sh", "--out", "out", **run)
-    assert [call.split()[2] for call in again] == ["w2v2_jax.report", "w2v2_jax.report_cells"]
+    assert [call.split()[2] for call in again] == ["w2v2_jax.report", "w2v2_jax.report.cells"]
 
 
 def test_the_evidence_fine_tunes_a_quantized_input_with_its_quantizer_and_no_other(project):
@@ -350,7 +350,7 @@ def test_the_evidence_runs_as_many_cells_at_once_as_there_are_jobs_and_never_mor
     pretrained = trained.index("out/pretrain/pretrain")
     assert pretrained < min(trained.index(f"out/pretrain/{cell}") for cell in ("10m-1", "1h-2"))
     *_, again = launch(project, "evidence.sh", "--out", "out", **run)
-    assert [call.split()[2] for call in again] == ["w2v2_jax.report", "w2v2_jax.report_cells"]
+    assert [call.split()[2] for call in again] == ["w2v2_jax.report", "w2v2_jax.report.cells"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -432,7 +432,7 @@ def test_a_failed_cell_of_the_evidence_stops_no_other_and_is_told(project):
     status, output, _, calls = launch(project, "evidence.sh", "--out", "out", **run)
     done = {path.stem for path in (project / "out/cells").iterdir()}
     assert status == 1 and done == {"pretrain@10m@2", "scratch@10m@1"}
-    assert "pretrain@10m@1: status 1" in output and "w2v2_jax.report_cells" in calls[-1]
+    assert "pretrain@10m@1: status 1" in output and "w2v2_jax.report.cells" in calls[-1]
 
 
 SLOW = """case "$*" in *evidence.py:pretrain*)

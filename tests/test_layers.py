@@ -2,31 +2,39 @@
 
 import ast
 import functools
-import pathlib
 import subprocess
 import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parent.parent
+from tests.helpers.places import ROOT
+
 PACKAGE = ROOT / "w2v2_jax"
 
-# Each layer may import itself and what stands before it; names are modules or folders.
-ORDER = (
-    {"batch", "metrics", "errors", "paths"},
-    {"models", "optimizer", "partition"},
-    {"objectives"},
-    {"train_step", "health"},
-    {"experiment"},
-    {"loop"},
+# Every module and folder at the package's root, in floors: one may import its own folder and
+# what lies on the floors before it.
+FLOORS = (
+    {"batch", "errors", "metrics", "trees"},
+    {"paths", "evaluation", "models", "ngram", "optimizer", "partition", "system"},
+    {"objectives", "vocabulary"},
+    {"data", "health", "train_step"},
+    {"checkpoint", "decode", "experiment"},
+    {"recognition"},
+    {"interop"},
+    {"inference"},
 )
-# Command lines and the Python interface stand above everything.
-INTEROP_USERS = {"inference", "export", "convert", "evaluate", "transcribe", "train", "bench"}
+# Above them the commands, none of which imports another. `decode` is a library with a command.
+COMMANDS = {
+    "align", "aot", "bench", "compare", "convert", "emit", "evaluate", "export", "extract", "lm",
+    "prepare", "report", "sample_speech", "stage", "sweep", "train", "transcribe", "units",
+}  # fmt: skip
+FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
 
 @functools.cache
 def modules():
-    """Module name without the package ("data.plan") -> set of imported full names."""
+    """Module name without the package ("data.plan") -> set of imported full names, those inside
+    functions and under TYPE_CHECKING too."""
     found = {}
     for path in PACKAGE.rglob("*.py"):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -55,46 +63,70 @@ def top(module):
     return module.split(".")[0]
 
 
-def layer_of(name):
-    return next((index for index, names in enumerate(ORDER) if name in names), None)
+def graph(found):
+    """Module -> the modules of the package it imports; a name of a module is the module's."""
+    edges = {}
+    for module, imports in found.items():
+        inner = [name.removeprefix("w2v2_jax.") for name in imports if name.startswith("w2v2_jax.")]
+        ends = {name if name in found else name.rpartition(".")[0] for name in inner}
+        edges[module] = {end for end in ends if end in found and end != module}
+    return edges
 
 
-@pytest.mark.parametrize("module", sorted(m for m in modules() if layer_of(top(m)) is not None))
-def test_a_layer_imports_only_itself_and_what_stands_before_it(module):
-    for name in inside(modules()[module]):
-        other = layer_of(name)
-        if other is not None:
-            assert other <= layer_of(top(module)), f"{module} imports {name}"
+def circle(edges):
+    """One circle of a graph as a list, empty where there is none."""
+    done, path = set(), []
+
+    def walk(module):
+        if module in path:
+            return path[path.index(module) :]
+        if module in done:
+            return []
+        path.append(module)
+        for other in sorted(edges[module]):
+            if around := walk(other):
+                return around
+        done.add(path.pop())
+        return []
+
+    return next((around for module in sorted(edges) if (around := walk(module))), [])
 
 
-@pytest.mark.parametrize("module", ["batch", "metrics", "errors", "paths"])
-def test_the_lowest_layer_imports_nothing_of_the_package(module):
-    assert inside(modules()[module]) <= {"errors"}
+def test_every_name_at_the_root_has_its_place():
+    names = {top(module) for module in modules()} - {"__init__", "__main__"}
+    assert names == set(FLOOR) | COMMANDS
 
 
-def test_models_objectives_and_the_step_do_not_know_data():
-    for names in ORDER[: layer_of("experiment")]:
-        for module, imports in modules().items():
-            assert top(module) not in names or "data" not in inside(imports), module
+def test_no_module_imports_itself_through_others():
+    assert circle(graph(modules())) == []
 
 
-def test_data_imports_batch_errors_and_paths_alone():
+def test_a_circle_is_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_a_module_imports_its_own_folder_and_the_floors_below(module):
+    here = top(module)
+    if here in ("__init__", "__main__"):
+        return
+    for name in {top(end) for end in graph(modules())[module]} - {here}:
+        assert name in FLOOR and FLOOR[name] < FLOOR.get(here, len(FLOORS)), (
+            f"{module} imports {name}"
+        )
+
+
+def test_data_imports_the_ground_alone():
     for module, imports in modules().items():
         if top(module) == "data":
-            assert inside(imports) <= {"data", "batch", "errors", "paths"}, module
+            ground = {"data", "batch", "errors", "paths", "trees", "vocabulary"}
+            assert inside(imports) <= ground, module
 
 
-def test_only_command_lines_and_inference_import_interop():
+def test_flax_lives_in_models_and_partition():
     for module, imports in modules().items():
-        if top(module) not in INTEROP_USERS | {"interop"}:
-            assert "interop" not in inside(imports), module
-
-
-def test_flax_lives_in_models_partition_and_axis_names():
-    for module, imports in modules().items():
-        if top(module) not in {"models", "partition", "experiment"}:
+        if top(module) not in {"models", "partition"}:
             assert "flax" not in outside(imports), module
-    assert modules()["experiment"] & {"flax.linen"} == {"flax.linen"}
 
 
 def test_no_module_of_the_package_needs_torch():
@@ -104,9 +136,16 @@ def test_no_module_of_the_package_needs_torch():
         assert not {"torch", "transformers"} & outside(imports) or allowed, module
 
 
+def test_no_test_module_imports_another():
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                assert ".test_" not in f".{node.module}", path
+
+
 def test_importing_the_experiment_needs_no_tensorflow_and_no_audio_library():
     code = (
-        "import sys, w2v2_jax.experiment\n"
+        "import sys, w2v2_jax.experiment.build\n"
         "unwanted = {'tensorflow', 'librosa', 'soundfile', 'ml_collections', 'torch', 'orbax'}\n"
         "print(sorted(unwanted & set(sys.modules)))"
     )

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from test_train_step import run
 
+from tests.helpers.step_runs import run
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.optimizer import adam, constant

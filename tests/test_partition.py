@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec
 from w2v2_jax import partition
 from w2v2_jax.batch import Batch
 from w2v2_jax.errors import InputError
-from w2v2_jax.models.layers import Named
+from w2v2_jax.models.sharding import Named
 from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.optimizer import adam, constant
 from w2v2_jax.train_step import init_state, train_step

@@ -4,28 +4,15 @@ import fsspec
 import numpy as np
 import pytest
 import soundfile
-from fsspec.implementations.memory import MemoryFileSystem
 
-from w2v2_jax import paths
-from w2v2_jax.data import stage
+from tests.helpers.bucket import Bucket
+from w2v2_jax import paths, stage
+from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.data.joined import open_splits
-from w2v2_jax.data.prepare import prepare
-from w2v2_jax.data.store import open_corpus
 from w2v2_jax.errors import InputError
-from w2v2_jax.logbook import Logbook
-from w2v2_jax.workdir import lock, save_config
-
-
-class Bucket(MemoryFileSystem):
-    """gs:// in memory."""
-
-    protocol = ("gcs", "gs")
-    store: dict = {}  # noqa: RUF012
-    pseudo_dirs: list = [""]  # noqa: RUF012
-
-    @classmethod
-    def _strip_protocol(cls, path):
-        return super()._strip_protocol(str(path).removeprefix("gs://"))
+from w2v2_jax.prepare.prepare import prepare
+from w2v2_jax.train.metric_writer import Logbook
+from w2v2_jax.train.workdir import lock, save_config
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,19 @@
 """No recipe's program changes unnoticed: hashes of the lowered steps against the stored ones."""
 
 import json
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
-from program_cases import CASES, identity, programs, versions
 
-STORED = json.loads((Path(__file__).parent / "golden" / "programs.json").read_text())
+from tests.helpers.places import GOLDEN
+from tests.helpers.program_cases import CASES, identity, programs, versions
+
+STORED = json.loads((GOLDEN / "programs.json").read_text())
 # One of each kind of network, objective and phase, and what toy size takes out of the recipes.
 EVERYDAY = (
     "pretrain_base.py",
+    "pretrain_xlsr.py:2b",
     "evidence.py:pretrain,quantized_input",
     "finetune.py:base_10h",
     "adapt.py:adapter",
@@ -33,7 +35,7 @@ def test_the_programs_of_a_recipe_are_the_stored_ones(name):
     changed = [step for step in now | stored if now.get(step) != stored.get(step)]
     assert not changed, (
         f"{name}: another program for {' and '.join(map(repr, changed))}. If that is meant, renew "
-        "with `python tests/golden/make_programs.py` and let the commit say why"
+        "with `python -m tests.golden.make_programs` and let the commit say why"
     )
 
 

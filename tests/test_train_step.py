@@ -1,54 +1,20 @@
 """One update is the same however its rows are spread over microbatches, shards and devices."""
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.helpers.step_runs import TX, run
 from w2v2_jax import partition
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
-from w2v2_jax.optimizer import adam, constant
-from w2v2_jax.train_step import TrainState, init_state, microbatches, train_step
+from w2v2_jax.train_step import init_state, microbatches
 
 STEPS = 3
-TX = adam(constant(peak=1e-2), eps=1e-2)  # a large eps: noise of empty gradients stays noise
-AXES = ("data", "fsdp", "tensor")
 slow = pytest.mark.slow
-
-
-@functools.cache
-def compiled(objective, mesh, accumulate, tx):
-    """(mesh, state shardings, compiled step) as the experiment makes them."""
-    mesh = partition.make_mesh(
-        **dict(zip(AXES, mesh, strict=True)), devices=jax.devices()[: math.prod(mesh)]
-    )
-    shardings = partition.shardings(jax.eval_shape(lambda: init_state(objective, tx, 0)), mesh)
-    whole = partition.replicated(mesh)
-    step = functools.partial(
-        train_step, objective=objective, tx=tx, accumulate=accumulate,
-        shards=partition.rows_axis(mesh),
-    )  # fmt: skip
-    step = jax.jit(
-        step, in_shardings=(shardings, partition.batch_sharding(mesh), whole),
-        out_shardings=(shardings, whole),
-    )  # fmt: skip
-    return mesh, shardings, step
-
-
-def run(objective, params, batches, *, mesh=(1, 1, 1), accumulate=1, step=0, tx=TX):
-    """States and metrics after each of the batches."""
-    mesh, shardings, function = compiled(objective, mesh, accumulate, tx)
-    state = TrainState(jnp.full((), step, jnp.int32), params, tx.init(params))
-    state, history = jax.device_put(state, shardings), []
-    with jax.set_mesh(mesh):
-        for batch in batches:
-            state, metrics = function(state, partition.global_batch(batch, mesh), np.uint32(5))
-            history.append(jax.device_get((state, metrics)))
-    return history
 
 
 @pytest.fixture(scope="module", params=["contrastive", "ctc"])

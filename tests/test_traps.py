@@ -5,7 +5,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from docs_commands import ROOT
+
+from tests.helpers.docs_commands import ROOT
 
 PAGE = ROOT / "docs/traps.md"
 PLACES = ("w2v2_jax", "tests", "experiments", "docs", "launch")

@@ -2,41 +2,65 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 
-from w2v2_jax.errors import run_command
+from w2v2_jax.errors import InputError, run_command
 
-COMMANDS = (
-    "prepare",
-    "train",
-    "evaluate",
-    "compare",
-    "transcribe",
-    "align",
-    "export",
-    "convert",
-    "aot",
-    "bench",
-    "bench_long",
-    "codebook",
-    "lm",
-    "emit",
-    "decode",
-    "sweep",
-    "units",
-    "extract",
-    "report",
-    "report_cells",
-)
+# Command -> (the module whose `main` it is, what it does). Modules are imported when asked for:
+# `prepare` must not wait for JAX, nor `bench` carry it.
+COMMANDS = {
+    "prepare": ("prepare.command", "recordings and transcripts -> a corpus of sharded records"),
+    "train": ("train.command", "pretrain or fine-tune; the same command resumes"),
+    "evaluate": ("evaluate", "error rates of a tuned checkpoint, with intervals"),
+    "compare": ("compare", "two evaluations, or a run against reference curves"),
+    "transcribe": ("transcribe", "recordings of any length -> text with times"),
+    "align": ("align", "where each line of a transcript lies in a recording"),
+    "export": ("export.command", "weights or a program for other frameworks"),
+    "convert": ("convert", "others' weights -> a native checkpoint"),
+    "lm": ("lm", "an n-gram language model from text"),
+    "emit": ("emit", "logits of a corpus, saved once for decoding"),
+    "decode": ("decode.command", "saved logits -> text, with a language model"),
+    "sweep": ("sweep", "decoding weights tuned on a dev split"),
+    "units": ("units", "codebook use, and agreement of units with phones"),
+    "extract": ("extract", "features of any layer, or units, to npz or parquet"),
+    "stage": ("stage", "a prepared corpus from an object store to a local disk"),
+    "aot": ("aot.command", "memory, exchanges and time on a pod one does not have"),
+    "bench": ("bench.command", "speed of training, inference or the data pipeline"),
+    "report": ("report.command", "the quickstart's table and figure"),
+    "sample_speech": ("sample_speech.command", "two hours of real speech to try things on"),
+}
+
+
+def usage() -> str:
+    """A line for each command."""
+    lines = [f"  {name:<14}{what}" for name, (_, what) in COMMANDS.items()]
+    return "usage: w2v2 COMMAND ...; `w2v2 COMMAND --help` has its options\n\n" + "\n".join(lines)
+
+
+def _unknown(name: str) -> InputError:
+    close = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(COMMANDS)}"
+    return InputError(f"w2v2 has no command {name!r}; {hint}")
+
+
+def run(argv: list[str]) -> None:
+    """Runs the command that the first argument names with the others."""
+    if not argv:
+        print(usage(), file=sys.stderr)
+        sys.exit(2)
+    if argv[0] in ("-h", "--help"):
+        print(usage())
+        return
+    if argv[0] not in COMMANDS:
+        raise _unknown(argv[0])
+    module, _ = COMMANDS[argv[0]]
+    importlib.import_module(f"w2v2_jax.{module}").main(argv[1:])
 
 
 def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
-    if not argv or argv[0] not in COMMANDS:
-        print(f"usage: w2v2 {{{','.join(COMMANDS)}}} ...", file=sys.stderr)
-        return 0 if argv in (["-h"], ["--help"]) else 2
-    return run_command(importlib.import_module(f"w2v2_jax.{argv[0]}").main, argv[1:])
+    return run_command(run, sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from pathlib import Path
 from w2v2_jax.decode.lines import Line
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import load
-from w2v2_jax.progress import audio_bar, total_seconds
 from w2v2_jax.recognition import transcript_files
 from w2v2_jax.recognition.recognise import align, make_options
 from w2v2_jax.recognition.transcript import Result
+from w2v2_jax.system.progress import audio_bar, total_seconds
 
 
 def read_lines(path: Path) -> list[str]:

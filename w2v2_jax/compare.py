@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.evaluation.reference_comparison import figure, stand, table
+from w2v2_jax.evaluation.reference_curves import NAMES
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors
 from w2v2_jax.evaluation.significance import Comparison, compare
-from w2v2_jax.reference_curves import NAMES
-from w2v2_jax.standing import figure, stand, table
 
 
 def read_splits(path: Path) -> list[dict[str, Any]]:

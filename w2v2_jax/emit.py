@@ -9,12 +9,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from w2v2_jax.data.store import open_corpus
+from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.decode.emissions import DTYPES, Utterance, write
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.inference import SAMPLE_RATE, load
-from w2v2_jax.models.feature_extractor import frame_counts
-from w2v2_jax.recognition.corpus_frames import corpus_frames
+from w2v2_jax.inference import load
+from w2v2_jax.models.frames import frame_counts
+from w2v2_jax.recognition.corpus import corpus_frames
 
 
 def main(argv: list[str] | None = None) -> None:

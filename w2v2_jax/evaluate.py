@@ -9,50 +9,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from w2v2_jax import compile_cache, heap
-from w2v2_jax.data.store import Corpus, open_corpus
+from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.decode import options
-from w2v2_jax.decode.greedy_decoder import GreedyDecoder
-from w2v2_jax.decode.hypothesis import Decoder
-from w2v2_jax.decode.many import decode_many
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation import error_analysis
 from w2v2_jax.evaluation import page as evaluation_page
 from w2v2_jax.evaluation.error_analysis import Scored
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.evaluation.scoring import Scores, bootstrap_interval, count_errors, score, total
-from w2v2_jax.inference import Model, load
-from w2v2_jax.recognition.corpus_frames import corpus_frames
-
-SAMPLE_RATE = 16000
-
-
-def transcripts(
-    model: Model, corpus: Corpus, *, batch_seconds: float, decoder: Decoder | None = None,
-    jobs: int = 1,
-) -> list[str]:  # fmt: skip
-    """The best transcript of every utterance of a corpus, in its order; greedy by default."""
-    decoder = decoder or GreedyDecoder(model.description.vocabulary.symbols)
-    order: list[int] = []
-
-    def noted() -> Iterator[np.ndarray]:
-        for index, logits in corpus_frames(
-            model, corpus, model.logits, batch_seconds=batch_seconds
-        ):
-            order.append(index)
-            yield logits
-
-    texts = [""] * len(corpus)
-    found = decode_many(decoder, noted(), jobs=jobs, total=len(corpus))
-    for number, hypotheses in enumerate(found):
-        texts[order[number]] = hypotheses[0].text
-    return texts
+from w2v2_jax.inference import load
+from w2v2_jax.recognition.corpus import transcripts
+from w2v2_jax.system import compile_cache, cpu_memory
 
 
 def splits_of(arguments: list[str]) -> list[tuple[str, Corpus]]:
@@ -184,7 +157,7 @@ def main(argv: list[str] | None = None) -> None:
     options.add_arguments(parser)
     arguments = parser.parse_args(argv)
     named = splits_of(arguments.data)
-    heap.keep()
+    cpu_memory.keep()
     compile_cache.enable()
     model = load(arguments.checkpoint)
     if model.description.objective != "ctc":

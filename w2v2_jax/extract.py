@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from w2v2_jax.data.store import Corpus, open_corpus
+from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import Model, load
-from w2v2_jax.recognition.corpus_frames import corpus_frames
+from w2v2_jax.recognition.corpus import corpus_frames
 
 WHAT = ("layers", "units", "logits")
 ROWS_AT_ONCE = 64  # utterances a row group of parquet

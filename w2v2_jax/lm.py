@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from w2v2_jax.data.vocabulary import CASES, Vocabulary, make_vocabulary
 from w2v2_jax.decode.lexicon import spell, write_lexicon
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.ngram import arpa, counts, kneser_ney, lmplz, text
+from w2v2_jax.vocabulary import CASES, Vocabulary, make_vocabulary
 
 MAX_ORDER = 6  # what KenLM is compiled for
 ESTIMATORS = ("auto", "lmplz", "own")

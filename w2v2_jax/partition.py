@@ -152,3 +152,11 @@ def global_batch(local: Batch, mesh: jax.sharding.Mesh) -> Batch:
         return jax.make_array_from_callback(shape, sharding, piece)
 
     return jax.tree.map(place, local)
+
+
+def axis_names(objective):
+    """Parameter path -> logical axis names, for documentation and tests."""
+    boxed = jax.eval_shape(objective.init, jax.random.key(0))
+    is_box = lambda leaf: isinstance(leaf, nn.meta.AxisMetadata)  # noqa: E731
+    leaves = jax.tree_util.tree_leaves_with_path(boxed, is_leaf=is_box)
+    return {"/".join(k.key for k in path): leaf.names for path, leaf in leaves}

@@ -20,7 +20,7 @@ import numpy as np
 from w2v2_jax.decode import options
 from w2v2_jax.decode.beam import BeamOptions, LexiconDecoder, LexiconFreeDecoder
 from w2v2_jax.decode.emissions import Emissions
-from w2v2_jax.decode.greedy_decoder import GreedyDecoder
+from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.decode.make import Settings, make, save_settings
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors, total

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec
 
 from w2v2_jax.batch import Batch
 from w2v2_jax.metrics import Mean, Sums, global_norm, merge
-from w2v2_jax.models import layers, noise
+from w2v2_jax.models import row_random, sharding
 from w2v2_jax.objectives.base import Objective
 
 
@@ -86,7 +86,7 @@ def accumulated(params, batch: Batch, keys, step, *, objective, accumulate, shar
     def add(total, part):
         # What a loop's body takes from a stack has lost its sharding: with tensor the partitioner
         # would split activations by it and exchange them in every layer.
-        part = jax.tree.map(layers.rows, part)
+        part = jax.tree.map(sharding.constrain_rows, part)
         return merge(total, gradient(params, *part)), None
 
     total, _ = jax.lax.scan(add, zeros, parts)
@@ -107,7 +107,7 @@ def train_step(
     alone.
     """
     key = jax.random.fold_in(jax.random.key(seed), state.step)
-    keys = noise.row_keys(key, jnp.arange(batch.waveforms.shape[0]))
+    keys = row_random.row_keys(key, jnp.arange(batch.waveforms.shape[0]))
     gradients, sums = summed_gradients(
         state.params, batch, keys, state.step,
         objective=objective, accumulate=accumulate, shards=shards,
@@ -138,5 +138,5 @@ def eval_step(
     params, batch: Batch, step, seed, *, objective: Objective
 ) -> tuple[Sums, dict[str, jax.Array]]:
     """Sums and scoring arrays of one evaluation batch; masks depend on seed and rows alone."""
-    keys = noise.row_keys(jax.random.key(seed), jnp.arange(batch.waveforms.shape[0]))
+    keys = row_random.row_keys(jax.random.key(seed), jnp.arange(batch.waveforms.shape[0]))
     return objective.evaluate(params, batch, keys, step)

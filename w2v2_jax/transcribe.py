@@ -11,20 +11,16 @@ import json
 import sys
 from pathlib import Path
 
-from w2v2_jax import compile_cache, heap
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.decode import options
-from w2v2_jax.decode.greedy_decoder import GreedyDecoder
+from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.inference import SAMPLE_RATE, load
-from w2v2_jax.progress import audio_bar, total_seconds
+from w2v2_jax.inference import load
 from w2v2_jax.recognition import transcript_files
-from w2v2_jax.recognition.recognise import (
-    CHUNK_SECONDS,
-    CONTEXT_SECONDS,
-    WHOLE_SECONDS,
-    make_options,
-    transcribe,
-)
+from w2v2_jax.recognition.long_audio import CHUNK_SECONDS, CONTEXT_SECONDS
+from w2v2_jax.recognition.recognise import WHOLE_SECONDS, make_options, transcribe
+from w2v2_jax.system import compile_cache, cpu_memory
+from w2v2_jax.system.progress import audio_bar, total_seconds
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -54,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         planned = transcript_files.plan(
             arguments.files, arguments.out, formats, overwrite=arguments.overwrite
         )
-    heap.keep()
+    cpu_memory.keep()
     compile_cache.enable()
     model = load(arguments.checkpoint)
     if model.description.objective != "ctc":

@@ -12,16 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from w2v2_jax.data.store import Corpus, open_corpus
+from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation import unit_analysis
 from w2v2_jax.evaluation.phone_labels import read_labels
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.inference import Model, load
-from w2v2_jax.recognition.corpus_frames import corpus_frames
+from w2v2_jax.recognition.corpus import corpus_frames
 from w2v2_jax.recognition.long_audio import make_grid
-
-SAMPLE_RATE = 16000
 
 
 def labelled(

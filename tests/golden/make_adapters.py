@@ -3,7 +3,7 @@
 Run by hand where torch and transformers are installed (stored: torch 2.13.0, transformers 5.23.0);
 the tests that read the file need neither.
 
-    python tests/golden/make_adapters.py
+    python -m tests.golden.make_adapters
 
 The file holds every file of the directory that `AutoModelForCTC.from_pretrained(target_lang=...)`
 reads (JSON as text, tensors as `tensor/` and `adapter/<lang>/`), waveforms, and the logits of each
@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from make_hugging_face import LAYER, PRE, TINY, make_batch, random_weights
 from safetensors.torch import save_file
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
+
+from tests.golden.make_hugging_face import LAYER, PRE, TINY, make_batch, random_weights
 
 SPECIALS = ["<pad>", "<s>", "</s>", "<unk>", "|"]
 LANGUAGES = {"eng": "abcd", "fra": "éabùc'"}  # heads of different sizes

@@ -4,7 +4,7 @@ Run by hand where torch and what fairseq needs are installed, with W2V2_FAIRSEQ 
 of facebookresearch/fairseq (stored files: commit 3d262bb2 of 2025-09-30, torch 2.13.0); the tests
 that read the files need neither.
 
-    W2V2_FAIRSEQ=/path/to/fairseq python tests/golden/make_fairseq.py [NAME...]
+    W2V2_FAIRSEQ=/path/to/fairseq python -m tests.golden.make_fairseq [NAME...]
 
 Each fairseq_NAME.npz holds settings, random weights for every tensor of Wav2Vec2Model and of
 Wav2VecCtc's head, a batch, and given masks, negatives and Gumbel noise; then the quantizer's
@@ -24,8 +24,7 @@ import torch
 from torch.nn import functional
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-import fairseq_oracle  # noqa: E402
+from tests.helpers import fairseq_oracle  # noqa: E402
 
 fairseq_oracle.prepare()
 from fairseq.criterions.ctc import CtcCriterion, CtcCriterionConfig  # noqa: E402

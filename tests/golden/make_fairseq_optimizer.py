@@ -10,8 +10,9 @@ import torch
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
 from fairseq.optim.lr_scheduler.polynomial_decay_schedule import PolynomialDecayLRSchedule
 from fairseq.optim.lr_scheduler.tri_stage_lr_scheduler import TriStageLRSchedule
-from make_fairseq import VERSIONS, write
 from omegaconf import OmegaConf
+
+from tests.golden.make_fairseq import VERSIONS, write
 
 
 def optimizer(name: str, schedule, adam: dict, plan: dict, rng) -> dict[str, np.ndarray]:

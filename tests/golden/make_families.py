@@ -5,7 +5,7 @@ the test that reads the file needs neither. The sizes are those of the published
 (fairseq's YAMLs, arXiv 2111.09296 table 1 for XLS-R, arXiv 2305.13516 for MMS); nothing is
 allocated.
 
-    python tests/golden/make_families.py
+    python -m tests.golden.make_families
 """
 
 import json

@@ -3,7 +3,7 @@
 Run by hand where torch and transformers are installed (stored files: torch 2.13.0, transformers
 5.23.0); the tests that read the files need neither.
 
-    python tests/golden/make_hugging_face.py [CASE ...]
+    python -m tests.golden.make_hugging_face [CASE ...]
 
 Each file holds a configuration, random weights for every tensor of Wav2Vec2ForPreTraining and
 Wav2Vec2ForCTC, a batch, and given masks, negatives and Gumbel noise, then outputs, losses and

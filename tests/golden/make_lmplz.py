@@ -1,7 +1,7 @@
-"""Stores models that KenLM's lmplz estimates from the generated text of tests/decode_cases.py.
+"""Stores models that KenLM's lmplz estimates from the text of helpers/decode_cases.py.
 
 Run with lmplz (https://github.com/kpu/kenlm, commit 4cb443e of 2025-03-30, g++ 12.2, Boost 1.74) on
-PATH:  PYTHONPATH=. python tests/golden/make_lmplz.py
+PATH:  python -m tests.golden.make_lmplz
 """
 
 import subprocess
@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+from tests.helpers.decode_cases import LMPLZ_MODELS, lmplz_text
 
-from decode_cases import LMPLZ_MODELS, lmplz_text  # noqa: E402
+HERE = Path(__file__).parent
 
 if __name__ == "__main__":
     held = {}

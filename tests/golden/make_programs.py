@@ -3,21 +3,18 @@
 Run by hand where a commit is meant to change what a recipe computes, with the versions of
 requirements.txt; the commit says why it changes.
 
-    python tests/golden/make_programs.py
+    python -m tests.golden.make_programs
 """
 
 import json
-import sys
 from pathlib import Path
 
 import jax
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
-TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
-from program_cases import CASES, programs, versions  # noqa: E402
+from tests.helpers.program_cases import CASES, programs, versions  # noqa: E402
 
 if __name__ == "__main__":
     lines = [f"{json.dumps(n)}: {json.dumps(programs(*case))}" for n, case in CASES.items()]

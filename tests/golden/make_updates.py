@@ -3,7 +3,7 @@
 Made 2026-11-24 (2 CPU cores, jax 0.10.2) from the first 133 and 262 updates of
     w2v2 train --config experiments/quickstart.py:pretrain --config.train.log_every=1 ...
     w2v2 train --config experiments/quickstart.py:finetune --config.train.log_every=1 ...
-python tests/golden/make_updates.py PRETRAIN_WORKDIR FINETUNE_WORKDIR
+python -m tests.golden.make_updates PRETRAIN_WORKDIR FINETUNE_WORKDIR
 """
 
 import json

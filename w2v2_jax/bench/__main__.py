@@ -1,8 +1,8 @@
-"""`python -m w2v2_jax.bench`."""
+"""`python -m w2v2_jax.bench`, the same as `w2v2 bench`."""
 
 import sys
 
-from w2v2_jax.bench import main
+from w2v2_jax.bench.command import main
 from w2v2_jax.errors import run_command
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ import json
 from pathlib import Path
 
 import w2v2_jax.bench
-from w2v2_jax import heap
 from w2v2_jax.bench.data import bench_data
 from w2v2_jax.bench.peer import PEERS, bench_peer
 from w2v2_jax.bench.step import bench_infer, bench_train
 from w2v2_jax.errors import InputError
-from w2v2_jax.models.config import CHOICES, FAMILIES, ModelConfig
+from w2v2_jax.models.config import CHOICES, ModelConfig
+from w2v2_jax.models.families import FAMILIES
+from w2v2_jax.system import cpu_memory
 
 BENCHES = {"train": bench_train, "infer": bench_infer, "data": bench_data}
 DTYPES = ("float32", "bfloat16")
@@ -90,7 +91,7 @@ def check(arguments) -> None:
 def main(argv: list[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     check(arguments)
-    heap.keep()
+    cpu_memory.keep()
     run = bench_peer if arguments.peer else BENCHES[arguments.what]
     result = run(arguments)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)

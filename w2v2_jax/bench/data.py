@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from w2v2_jax.bench.measure import SAMPLE_RATE, spread, timed, versions
+from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.bench.measure import spread, timed, versions
+from w2v2_jax.data.corpus import Entry, open_corpus
 from w2v2_jax.data.pipeline import batches
 from w2v2_jax.data.plan import Plan
-from w2v2_jax.data.store import Entry, open_corpus
 from w2v2_jax.data.writer import CorpusWriter
 
 

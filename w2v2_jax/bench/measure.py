@@ -13,10 +13,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.feature_extractor import frame_counts
-
-SAMPLE_RATE = 16000
+from w2v2_jax.models.frames import frame_counts
 
 
 def timed(run: Callable[[], object], *, warmup: int, repeats: int) -> list[float]:

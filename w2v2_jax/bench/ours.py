@@ -15,16 +15,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from w2v2_jax import heap
 from w2v2_jax.batch import Batch
 from w2v2_jax.bench import step
 from w2v2_jax.bench.child import serve
 from w2v2_jax.bench.measure import peak_memory_bytes, versions
 from w2v2_jax.inference import load
 from w2v2_jax.interop import hugging_face, names
+from w2v2_jax.interop.hugging_face_names import HUGGING_FACE
 from w2v2_jax.models import masking
 from w2v2_jax.objectives.contrastive import Draws
 from w2v2_jax.partition import COMPILER_OPTIONS
+from w2v2_jax.system import cpu_memory
 
 
 def read(folder: Path):
@@ -66,7 +67,7 @@ def gradients(folder: Path) -> dict[str, np.ndarray]:
 
     options = COMPILER_OPTIONS.get(jax.default_backend())
     value, gradient = jax.jit(jax.value_and_grad(loss), compiler_options=options)(params)
-    tensors = names.split(jax.tree.map(np.asarray, gradient))
+    tensors = names.split(jax.tree.map(np.asarray, gradient), HUGGING_FACE)
     return {"loss": value, **{f"norm/{k}": np.linalg.norm(x) for k, x in tensors.items()}}
 
 
@@ -88,7 +89,7 @@ def train(folder: Path):
     del params
     run = step.stepper(compiled, state, batch, built.seed)
     del state
-    heap.trim()
+    cpu_memory.trim()
     return {"compile_seconds": seconds}, run
 
 
@@ -109,7 +110,7 @@ def main() -> None:
     training = task["what"] == "train"
 
     def prepare():
-        heap.keep()
+        cpu_memory.keep()
         facts = {"versions": versions("jax", "jaxlib", "flax", "numpy")}
         facts["device"] = jax.devices()[0].device_kind
         if options.check:

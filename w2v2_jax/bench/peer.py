@@ -17,17 +17,19 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from w2v2_jax import experiment, flops
+from w2v2_jax import trees
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.bench import step
 from w2v2_jax.bench.child import Side
-from w2v2_jax.bench.measure import SAMPLE_RATE, spread
-from w2v2_jax.checkpoint import Description, Loaded
-from w2v2_jax.data.vocabulary import LIBRISPEECH
+from w2v2_jax.bench.measure import spread
+from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.errors import InputError
+from w2v2_jax.experiment import build as experiment
 from w2v2_jax.interop import hugging_face, names
-from w2v2_jax.models import noise
+from w2v2_jax.models import flops, row_random
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.feature_extractor import frame_counts
+from w2v2_jax.models.frames import frame_counts
+from w2v2_jax.vocabulary import LIBRISPEECH
 
 OURS = "w2v2_jax.bench.ours"
 PEERS = {"hf": "w2v2_jax.bench.hugging_face", "torchaudio": "w2v2_jax.bench.torchaudio_model"}
@@ -64,13 +66,13 @@ def random_weights(model: ModelConfig, parts: tuple[str, ...]) -> dict:
             if path.startswith(names.STACKED) or path.startswith("quantizer/"):
                 width = 0.02
             flat[path] = width * random.standard_normal(shape, np.float32)
-    return names.nest(flat)
+    return trees.nest(flat)
 
 
 def contrastive_inputs(objective, num_samples: np.ndarray, samples: int) -> dict[str, np.ndarray]:
     """Mask, negatives and Gumbel noise in our buffer of slots and in Hugging Face's frames."""
     rows = len(num_samples)
-    keys = noise.row_keys(jax.random.key(0), np.arange(rows))
+    keys = row_random.row_keys(jax.random.key(0), np.arange(rows))
     draws = jax.tree.map(
         np.asarray, objective.draw(keys, num_samples, samples, training=True, equalised=False)
     )

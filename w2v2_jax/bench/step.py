@@ -9,35 +9,39 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from w2v2_jax import experiment, flops, partition
-from w2v2_jax.batch import Batch
-from w2v2_jax.bench.measure import SAMPLE_RATE, summary, timed
-from w2v2_jax.checkpoint import Description
-from w2v2_jax.data.vocabulary import LIBRISPEECH
+from w2v2_jax import partition
+from w2v2_jax.batch import SAMPLE_RATE, Batch
+from w2v2_jax.bench.measure import summary, timed
+from w2v2_jax.checkpoint.description import Description
+from w2v2_jax.experiment import build as experiment
+from w2v2_jax.experiment.settings import Settings, read_settings
 from w2v2_jax.inference import Model
-from w2v2_jax.models.config import ModelConfig, model_config
-from w2v2_jax.models.stacking import split_layers
+from w2v2_jax.models import flops
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.families import model_config
+from w2v2_jax.models.layer_stack import split_layers
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
+from w2v2_jax.vocabulary import LIBRISPEECH
 
 
-def settings_of(arguments, *, model: dict | None = None, **objective) -> experiment.Settings:
+def settings_of(arguments, *, model: dict | None = None, **objective) -> Settings:
     """The settings of --config, or of a family's step at the given shape.
 
     model, objective: values of those sections that the caller asks for.
     """
     if arguments.config:
-        from w2v2_jax.train import load_config
+        from w2v2_jax.experiment.recipe import load_config
 
         raw = load_config(arguments.config)
         raw["model"] |= dict(arguments.set)
-        return experiment.read(raw)
+        return read_settings(raw)
     ctc = arguments.objective == "ctc"
     if not ctc:
         group = arguments.rows // arguments.accumulate
         objective = {"diversity_group_rows": group, **objective}
     sizes = dict(family=arguments.family, dtype=arguments.dtype, remat=arguments.remat)
     sizes |= dict(arguments.set)
-    return experiment.read(
+    return read_settings(
         dict(
             model={**sizes, **(model or {})},
             objective={"name": arguments.objective, **objective},
@@ -54,7 +58,7 @@ def settings_of(arguments, *, model: dict | None = None, **objective) -> experim
     )
 
 
-def random_batch(settings: experiment.Settings) -> Batch:
+def random_batch(settings: Settings) -> Batch:
     """One batch of noise in the largest bucket's shape, labelled for CTC."""
     data = settings.data
     seconds = max(data.bucket_seconds)
@@ -71,7 +75,7 @@ def random_batch(settings: experiment.Settings) -> Batch:
     return batch._replace(labels=labels, num_labels=np.full(rows, width, np.int32))
 
 
-def build(settings: experiment.Settings) -> experiment.Experiment:
+def build(settings: Settings) -> experiment.Experiment:
     """The experiment of a benchmark; CTC has the released models' vocabulary."""
     return experiment.build(settings, vocabulary=LIBRISPEECH if settings.kind == "ctc" else None)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import is_remote, to_path
 
-SAMPLE_RATE = 16000
 BLOCK_FRAMES = 1 << 16
 MP3_SLACK_FRAMES = 2304  # an encoder's delay and padding, counted or not in the declared length
 RATES = (1000, 768000)  # Hz; a header that says 1 Hz would turn kilobytes into days

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.errors import InputError
 
-SAMPLE_RATE = 16000
 EDGES_SECONDS = (0.1, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 600)
 TOO_SHORT, TOO_LONG = -1, -2
 MODES = {

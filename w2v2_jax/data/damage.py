@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from w2v2_jax.data.store import CutShort
+from w2v2_jax.data.corpus import CutShort
 
 UNSEEN, WHOLE, BROKEN = 0, 1, 2
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from w2v2_jax.data.store import Corpus, open_corpus
+from w2v2_jax.data.corpus import Corpus, open_corpus
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from w2v2_jax.batch import Batch
+from w2v2_jax.data.corpus import Corpus
 from w2v2_jax.data.damage import Damage
 from w2v2_jax.data.plan import AnyPlan, BatchPlan
-from w2v2_jax.data.store import Corpus
 from w2v2_jax.data.tensorflow_host import import_tensorflow
-from w2v2_jax.data.vocabulary import Vocabulary
 from w2v2_jax.errors import InputError
+from w2v2_jax.vocabulary import Vocabulary
 
 NORMALISE_EPS = 1e-5  # fairseq raw_audio_dataset.postprocess: layer_norm over the file
 FULL_SCALE = 32768

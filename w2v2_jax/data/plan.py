@@ -11,9 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.buckets import (
     MODES,
-    SAMPLE_RATE,
     Bucket,
     PlanSummary,
     length_histogram,

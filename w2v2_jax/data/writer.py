@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from w2v2_jax.data.store import (
+from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.data.corpus import (
     FORMAT,
     INDEX_ARRAYS,
     INDEX_STRINGS,
-    SAMPLE_RATE,
     VERSION,
     Entry,
     file_sha256,

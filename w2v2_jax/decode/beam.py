@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from w2v2_jax.decode import flashlight
-from w2v2_jax.decode.greedy import SECONDS_PER_FRAME, Word, align_path, words
+from w2v2_jax.decode.alignment import SECONDS_PER_FRAME, Word, align_path, words
 from w2v2_jax.decode.hypothesis import Hypothesis, log_softmax
 from w2v2_jax.decode.lexicon import BOUNDARY, Entries
 from w2v2_jax.errors import InputError

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from w2v2_jax.data.arrays_file import DAMAGE, read_array
-from w2v2_jax.data.vocabulary import Vocabulary
+from w2v2_jax.data.npz import DAMAGE, read_array
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import read_json
+from w2v2_jax.vocabulary import Vocabulary
 
 DESCRIPTION, INDEX, LOGITS = "emissions.json", "index.npz", "logits.npy"
 DTYPES = ("float32", "float16")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from w2v2_jax.decode.greedy import Alignment
+from w2v2_jax.decode.alignment import Alignment
 
 BAND = 4000  # states: twice the letters, so some two minutes of speech
 BLOCK = 4096  # frames

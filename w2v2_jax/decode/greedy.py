@@ -6,68 +6,20 @@ judged. Numpy only.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-SECONDS_PER_FRAME = 0.02  # the feature encoder's stride, 320 samples at 16 kHz
-SPECIAL_SYMBOLS = frozenset({"<s>", "<pad>", "</s>", "<unk>"})
-
-
-class Alignment(NamedTuple):
-    """The symbols of one utterance, N of them; symbol n spans frames start_frame to end_frame."""
-
-    ids: np.ndarray  # [N] int
-    start_frame: np.ndarray  # [N] int, the first frame
-    end_frame: np.ndarray  # [N] int, one past the last frame
-    confidence: np.ndarray  # [N] mean softmax probability of the symbol over its frames
-
-
-class Word(NamedTuple):
-    """A word with its times in seconds and the mean confidence of its letters."""
-
-    word: str
-    start: float
-    end: float
-    confidence: float
-
-
-class Character(NamedTuple):
-    """A letter of a word with its times in seconds and its confidence."""
-
-    character: str
-    start: float
-    end: float
-    confidence: float
-
-
-def path_probability(path: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Softmax probability [T] of each step of a path [T] through logits [T, C]."""
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
-    exponentials = np.exp(shifted)
-    return exponentials[np.arange(len(path)), path] / exponentials.sum(axis=-1)
+from w2v2_jax.decode import alignment
+from w2v2_jax.decode.alignment import Alignment, collapse, path_probability
+from w2v2_jax.decode.hypothesis import Hypothesis, log_softmax
 
 
 def frame_choices(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Logits [T, C] -> the likeliest class [T] of each frame and its softmax probability [T]."""
     path = logits.argmax(axis=-1)
     return path, path_probability(path, logits)
-
-
-def collapse(path: np.ndarray, probability: np.ndarray, *, blank: int = 0) -> Alignment:
-    """Path [T] and the probability [T] of its steps -> its symbols: repeats joined, no blanks."""
-    starts = np.flatnonzero(np.diff(path, prepend=-1))  # [runs], the first frame of each run
-    ends = np.append(starts[1:], len(path))[: len(starts)]
-    sums = np.concatenate([[0.0], np.cumsum(probability)])
-    confidence = (sums[ends] - sums[starts]) / (ends - starts)
-    kept = path[starts] != blank
-    return Alignment(path[starts][kept], starts[kept], ends[kept], confidence[kept])
-
-
-def align_path(path: np.ndarray, logits: np.ndarray, *, blank: int) -> Alignment:
-    """The symbols of a path [T] through logits [T, C], with its probability as confidence."""
-    return collapse(path, path_probability(path, logits), blank=blank)
 
 
 def greedy(
@@ -98,57 +50,24 @@ def greedy(
     ]
 
 
-def words(
-    alignment: Alignment,
-    symbols: Sequence[str],
-    *,
-    seconds_per_frame: float = SECONDS_PER_FRAME,
-    delimiter: str = "|",
-) -> list[Word]:
-    """Groups the symbols between delimiters; special symbols are left out."""
-    found: list[Word] = []
-    letters: list[int] = []  # positions in the alignment
+@dataclasses.dataclass(frozen=True)
+class GreedyDecoder:
+    """The likeliest class of each frame; its one hypothesis scores that path's log probability."""
 
-    def close() -> None:
-        if letters:
-            found.append(
-                Word(
-                    word="".join(symbols[alignment.ids[n]] for n in letters),
-                    start=float(alignment.start_frame[letters[0]] * seconds_per_frame),
-                    end=float(alignment.end_frame[letters[-1]] * seconds_per_frame),
-                    confidence=float(np.mean(alignment.confidence[letters])),
-                )
-            )
-            letters.clear()
+    symbols: tuple[str, ...]
+    blank: int = 0
+    seconds_per_frame: float = alignment.SECONDS_PER_FRAME
 
-    for position, symbol_id in enumerate(alignment.ids):
-        symbol = symbols[symbol_id]
-        if symbol == delimiter:
-            close()
-        elif symbol not in SPECIAL_SYMBOLS:
-            letters.append(position)
-    close()
-    return found
+    def prepare(self) -> None:
+        """Nothing to load."""
 
-
-def characters(
-    alignment: Alignment,
-    symbols: Sequence[str],
-    *,
-    seconds_per_frame: float = SECONDS_PER_FRAME,
-    delimiter: str = "|",
-) -> list[Character]:
-    """The letters of the words, in order; delimiters and special symbols are left out."""
-    return [
-        Character(
-            symbols[symbol], float(start * seconds_per_frame), float(end * seconds_per_frame),
-            float(confidence),
+    def __call__(self, logits: np.ndarray) -> list[Hypothesis]:
+        logits = np.asarray(logits)
+        path = logits.argmax(axis=-1)
+        words = alignment.words(
+            alignment.align_path(path, logits, blank=self.blank),
+            self.symbols,
+            seconds_per_frame=self.seconds_per_frame,
         )
-        for symbol, start, end, confidence in zip(*alignment, strict=True)
-        if symbols[symbol] != delimiter and symbols[symbol] not in SPECIAL_SYMBOLS
-    ]  # fmt: skip
-
-
-def text(alignment: Alignment, symbols: Sequence[str], *, delimiter: str = "|") -> str:
-    """The words with single spaces between them."""
-    return " ".join(word.word for word in words(alignment, symbols, delimiter=delimiter))
+        score = float(log_softmax(logits).max(axis=-1, initial=-np.inf).sum()) if len(path) else 0.0
+        return [Hypothesis(" ".join(w.word for w in words), score, words, path, score, 0.0)]

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from w2v2_jax.decode.greedy import Word
+from w2v2_jax.decode.alignment import Word
 
 
 class Hypothesis(NamedTuple):

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from w2v2_jax.data.vocabulary import Vocabulary
 from w2v2_jax.errors import InputError
 from w2v2_jax.ngram.text import SPECIALS
+from w2v2_jax.vocabulary import Vocabulary
 
 BOUNDARY = "|"
 Entries = list[tuple[str, tuple[str, ...]]]  # (word, its symbols)

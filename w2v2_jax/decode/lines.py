@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from w2v2_jax.data.vocabulary import Vocabulary
+from w2v2_jax.decode.alignment import Alignment, Character, Word, characters, words
 from w2v2_jax.decode.forced import forced_alignment, frames_needed
-from w2v2_jax.decode.greedy import Alignment, Character, Word, characters, words
 from w2v2_jax.errors import InputError
+from w2v2_jax.vocabulary import Vocabulary
 
 SCORE_FRAMES = 30  # a line's score is its worst stretch of this length, as in CTC segmentation
 

@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from w2v2_jax.data.vocabulary import BLANK, Vocabulary
 from w2v2_jax.decode import flashlight
+from w2v2_jax.decode.alignment import SECONDS_PER_FRAME
 from w2v2_jax.decode.beam import BeamOptions, LexiconDecoder, LexiconFreeDecoder, as_lexicon
-from w2v2_jax.decode.greedy import SECONDS_PER_FRAME
-from w2v2_jax.decode.greedy_decoder import GreedyDecoder
+from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.decode.hypothesis import Decoder
 from w2v2_jax.decode.lexicon import BOUNDARY, Entries, read_lexicon, spell
 from w2v2_jax.decode.presets import preset
@@ -24,6 +23,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.ngram import arpa
 from w2v2_jax.ngram.text import SPECIALS
 from w2v2_jax.paths import read_json
+from w2v2_jax.vocabulary import BLANK, Vocabulary
 
 KINDS = ("greedy", "beam")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from w2v2_jax.data.vocabulary import Vocabulary
-from w2v2_jax.decode.greedy import SECONDS_PER_FRAME
+from w2v2_jax.decode.alignment import SECONDS_PER_FRAME
 from w2v2_jax.decode.hypothesis import Decoder
 from w2v2_jax.decode.make import KINDS, Settings, make, settings
 from w2v2_jax.decode.rescore import CASES
 from w2v2_jax.errors import InputError
+from w2v2_jax.vocabulary import Vocabulary
 
 HOT_BONUS = 5.0
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.evaluation.scoring import align
 from w2v2_jax.evaluation.svg import bars
 
-SAMPLE_RATE = 16000
 LONGEST_PLAYED = 120  # seconds of one utterance
 SPEAKERS_PLOTTED = 20
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; media-src data:"

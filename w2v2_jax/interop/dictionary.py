@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from w2v2_jax.data.vocabulary import LIBRISPEECH, SPECIALS, Vocabulary, load_vocabulary
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop.tokenizer import Rows, case_of
 from w2v2_jax.interop.torch_write import Instance
+from w2v2_jax.vocabulary import LIBRISPEECH, SPECIALS, Vocabulary, load_vocabulary
 
 IMPLIED = ("<s>", "<pad>", "</s>", "<unk>")
 # torchaudio's released English heads leave out <pad>, </s> and <unk>.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from w2v2_jax.checkpoint import Description, Loaded
+from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import (
     dictionary,
@@ -57,7 +57,7 @@ def _read(path: Path, given: Given, notes: list[str]) -> Imported:
     classes = len(tensors[f"{HEAD}weight"]) if tuned else 0
     parts = TUNED_PARTS if tuned else PRETRAINING_PARTS  # expected() leaves out a missing quantizer
     shapes = names.expected(model, parts=parts, classes=classes)
-    params = names.join(tensors, shapes, where=str(path), table=FAIRSEQ)
+    params = names.join(tensors, shapes, FAIRSEQ, where=str(path))
     vocabulary = None
     if tuned:
         symbols = _symbols(path, said["task_state"], given, notes, classes=classes)

@@ -10,6 +10,7 @@ import ast
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
 
@@ -230,4 +231,4 @@ def _latent_dim(model: ModelConfig) -> int:
 
 
 def _task(normalise: bool) -> dict[str, Any]:
-    return {"data": "", "sample_rate": 16000, "normalize": normalise, "tpu": False}
+    return {"data": "", "sample_rate": SAMPLE_RATE, "normalize": normalise, "tpu": False}

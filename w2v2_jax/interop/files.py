@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from w2v2_jax.checkpoint import Loaded
+from w2v2_jax.checkpoint.description import Loaded
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import torch_read
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors.numpy import save_file
 
-from w2v2_jax.checkpoint import Description, Loaded
+from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import adapters, names, tokenizer
 from w2v2_jax.interop import hugging_face_config as settings
@@ -25,6 +25,7 @@ from w2v2_jax.interop.files import (
     understood,
     write_json,
 )
+from w2v2_jax.interop.hugging_face_names import HUGGING_FACE, LEGACY_WEIGHT_NORM
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.paths import read_json
 
@@ -81,8 +82,8 @@ def _read(path: Path, language: str | None) -> Imported:
     if language is not None:
         classes = len(tensors["lm_head.bias"])  # config.json counts the default language's
     shapes = names.expected(model, parts=kind.parts, classes=classes)
-    used, found_names = names.their_names(shapes), set(tensors)
-    params = names.join(tensors, shapes, where=str(path), spend=True)
+    used, found_names = names.their_names(shapes, HUGGING_FACE), set(tensors)
+    params = names.join(tensors, shapes, HUGGING_FACE, where=str(path), spend=True)
     vocabulary = None
     if kind.objective == "ctc":
         found = tokenizer.read(
@@ -111,14 +112,14 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     settings.refuse_square_projection(description.model, str(loaded.path))
     if "target_projection" in loaded.params:
         settings.refuse_continuous_targets(description.model, str(loaded.path))
-    tensors = names.split(loaded.params)
+    tensors = names.split(loaded.params, HUGGING_FACE)
     architecture = next(
         name for name, kind in KINDS.items() if set(kind.parts) <= set(loaded.params)
     )
     if architecture == "Wav2Vec2Model":
         tensors = {name.removeprefix(PREFIX): x for name, x in tensors.items()}
     if legacy_weight_norm:
-        for new, old in names.LEGACY_WEIGHT_NORM.items():
+        for new, old in LEGACY_WEIGHT_NORM.items():
             for prefixed in (new, new.removeprefix(PREFIX)):
                 if prefixed in tensors:
                     tensors[old[len(new) - len(prefixed) :]] = tensors.pop(prefixed)
@@ -151,7 +152,7 @@ def _tensors(path: Path) -> dict[str, np.ndarray]:
     if not any(name.startswith(PREFIX) for name in tensors):
         heads = tuple(head for kind in KINDS.values() for head in kind.heads)
         tensors = {n if n.startswith(heads) else PREFIX + n: x for n, x in tensors.items()}
-    for new, old in names.LEGACY_WEIGHT_NORM.items():
+    for new, old in LEGACY_WEIGHT_NORM.items():
         if old in tensors:
             tensors[new] = tensors.pop(old)
     return tensors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.layers import EPSILON
@@ -40,7 +41,6 @@ FIXED: dict[str, Any] = {
     "layer_norm_eps": EPSILON,
     "add_adapter": False,
 }
-SAMPLE_RATE = 16000
 CONV_DEFAULTS = {
     "conv_dim": (512,) * 7,
     "conv_kernel": (10, 3, 3, 3, 3, 2, 2),

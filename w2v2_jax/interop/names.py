@@ -24,6 +24,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
+from w2v2_jax.trees import flatten, nest
 
 Shape = tuple[int, ...]
 
@@ -60,88 +61,10 @@ TRANSFORMS: dict[str, Transform] = {
     ),
 }
 
-CONV = "wav2vec2.feature_extractor.conv_layers.{i}."
-PROJECTION = "wav2vec2.feature_projection."
-POSITION = "wav2vec2.encoder.pos_conv_embed.conv."
-BLOCK = "wav2vec2.encoder.layers.{i}."
 STACKED = "encoder/transformer/layers/"
 
 # (our path, their names, transform); {i} counts layers, which our STACKED paths hold in one array.
 Table = tuple[tuple[str, tuple[str, ...], str], ...]
-HUGGING_FACE: Table = (
-    ("encoder/feature_extractor/conv_{i}/kernel", (CONV + "conv.weight",), "convolution"),
-    ("encoder/feature_extractor/conv_{i}/bias", (CONV + "conv.bias",), "same"),
-    ("encoder/feature_extractor/conv_{i}/norm_scale", (CONV + "layer_norm.weight",), "same"),
-    ("encoder/feature_extractor/conv_{i}/norm_bias", (CONV + "layer_norm.bias",), "same"),
-    ("encoder/feature_extractor/conv_{i}/norm/scale", (CONV + "layer_norm.weight",), "same"),
-    ("encoder/feature_extractor/conv_{i}/norm/bias", (CONV + "layer_norm.bias",), "same"),
-    ("encoder/feature_norm/scale", (PROJECTION + "layer_norm.weight",), "same"),
-    ("encoder/feature_norm/bias", (PROJECTION + "layer_norm.bias",), "same"),
-    ("encoder/feature_projection/kernel", (PROJECTION + "projection.weight",), "linear"),
-    ("encoder/feature_projection/bias", (PROJECTION + "projection.bias",), "same"),
-    ("encoder/mask_embedding", ("wav2vec2.masked_spec_embed",), "same"),
-    ("encoder/transformer/position/magnitude",
-     (POSITION + "parametrizations.weight.original0",), "magnitude"),
-    ("encoder/transformer/position/direction",
-     (POSITION + "parametrizations.weight.original1",), "convolution"),
-    ("encoder/transformer/position/bias", (POSITION + "bias",), "same"),
-    ("encoder/transformer/norm/scale", ("wav2vec2.encoder.layer_norm.weight",), "same"),
-    ("encoder/transformer/norm/bias", ("wav2vec2.encoder.layer_norm.bias",), "same"),
-    (STACKED + "attention/qkv_kernel",
-     tuple(BLOCK + f"attention.{x}_proj.weight" for x in "qkv"), "qkv"),
-    (STACKED + "attention/qkv_bias",
-     tuple(BLOCK + f"attention.{x}_proj.bias" for x in "qkv"), "qkv_bias"),
-    (STACKED + "attention/out_kernel", (BLOCK + "attention.out_proj.weight",), "out"),
-    (STACKED + "attention/out_bias", (BLOCK + "attention.out_proj.bias",), "same"),
-    (STACKED + "attention_norm/scale", (BLOCK + "layer_norm.weight",), "same"),
-    (STACKED + "attention_norm/bias", (BLOCK + "layer_norm.bias",), "same"),
-    (STACKED + "feed_forward_in/kernel",
-     (BLOCK + "feed_forward.intermediate_dense.weight",), "linear"),
-    (STACKED + "feed_forward_in/bias", (BLOCK + "feed_forward.intermediate_dense.bias",), "same"),
-    (STACKED + "feed_forward_out/kernel", (BLOCK + "feed_forward.output_dense.weight",), "linear"),
-    (STACKED + "feed_forward_out/bias", (BLOCK + "feed_forward.output_dense.bias",), "same"),
-    (STACKED + "feed_forward_norm/scale", (BLOCK + "final_layer_norm.weight",), "same"),
-    (STACKED + "feed_forward_norm/bias", (BLOCK + "final_layer_norm.bias",), "same"),
-    (STACKED + "adapter/norm/scale", (BLOCK + "adapter_layer.norm.weight",), "same"),
-    (STACKED + "adapter/norm/bias", (BLOCK + "adapter_layer.norm.bias",), "same"),
-    (STACKED + "adapter/down/kernel", (BLOCK + "adapter_layer.linear_1.weight",), "linear"),
-    (STACKED + "adapter/down/bias", (BLOCK + "adapter_layer.linear_1.bias",), "same"),
-    (STACKED + "adapter/up/kernel", (BLOCK + "adapter_layer.linear_2.weight",), "linear"),
-    (STACKED + "adapter/up/bias", (BLOCK + "adapter_layer.linear_2.bias",), "same"),
-    ("quantizer/logits/kernel", ("quantizer.weight_proj.weight",), "linear"),
-    ("quantizer/logits/bias", ("quantizer.weight_proj.bias",), "same"),
-    ("quantizer/entries", ("quantizer.codevectors",), "entries"),
-    ("target_projection/kernel", ("project_q.weight",), "linear"),
-    ("target_projection/bias", ("project_q.bias",), "same"),
-    ("context_projection/kernel", ("project_hid.weight",), "linear"),
-    ("context_projection/bias", ("project_hid.bias",), "same"),
-    ("head/kernel", ("lm_head.weight",), "linear"),
-    ("head/bias", ("lm_head.bias",), "same"),
-)  # fmt: skip
-
-# torch spells a weight norm in two ways with equal values; files of both kinds are about.
-LEGACY_WEIGHT_NORM = {
-    POSITION + "parametrizations.weight.original0": POSITION + "weight_g",
-    POSITION + "parametrizations.weight.original1": POSITION + "weight_v",
-}
-
-
-def flatten(tree) -> dict[str, Any]:
-    """Nested dicts -> {"a/b/c": leaf}."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {"/".join(str(key.key) for key in path): leaf for path, leaf in leaves}
-
-
-def nest(flat: Mapping[str, Any]) -> dict:
-    """The inverse of `flatten`."""
-    tree: dict = {}
-    for path, leaf in flat.items():
-        *parents, name = path.split("/")
-        place = tree
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[name] = leaf
-    return tree
 
 
 def expected(model: ModelConfig, *, parts: Iterable[str], classes: int = 0) -> dict[str, Shape]:
@@ -178,13 +101,13 @@ def layer_names(path: str, shape: Shape, table: Table) -> list[tuple[str, ...]]:
     return [tuple(name.replace("{i}", str(layer)) for name in theirs) for layer in layers]
 
 
-def their_names(shapes: Mapping[str, Shape], table: Table = HUGGING_FACE) -> list[str]:
+def their_names(shapes: Mapping[str, Shape], table: Table) -> list[str]:
     """Every name behind our paths and shapes, sorted."""
     layers = [names for path, shape in shapes.items() for names in layer_names(path, shape, table)]
     return sorted(name for names in layers for name in names)
 
 
-def split(params, table: Table = HUGGING_FACE) -> dict[str, np.ndarray]:
+def split(params, table: Table) -> dict[str, np.ndarray]:
     """Our parameters -> {their name: contiguous array}; InputError for one without a name."""
     tensors = {}
     for path, leaf in flatten(params).items():
@@ -199,9 +122,9 @@ def split(params, table: Table = HUGGING_FACE) -> dict[str, np.ndarray]:
 def join(
     tensors: Mapping[str, np.ndarray],
     shapes: dict[str, Shape],
+    table: Table,
     *,
     where: str,
-    table: Table = HUGGING_FACE,
     spend: bool = False,
 ) -> dict:
     """{their name: array} -> our nested float32 parameters of `shapes`, every one of them.

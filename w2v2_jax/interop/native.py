@@ -6,7 +6,8 @@ from pathlib import Path
 
 import orbax.checkpoint as ocp
 
-from w2v2_jax.checkpoint import FOLDER, Loaded
+from w2v2_jax.checkpoint.description import Loaded
+from w2v2_jax.checkpoint.files import FOLDER
 
 
 def write_initial(out: str | Path, loaded: Loaded) -> None:

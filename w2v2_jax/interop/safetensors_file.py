@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from w2v2_jax.checkpoint import Loaded, describe
+from w2v2_jax import trees
+from w2v2_jax.checkpoint.description import Loaded, describe
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import names
 from w2v2_jax.interop.files import Imported, read_tensors, understood
@@ -19,7 +20,7 @@ METADATA = "w2v2_jax"
 def save(loaded: Loaded, path: str | Path) -> None:
     """Writes one file of float32 arrays that any safetensors reader opens."""
     flat = {
-        name: np.ascontiguousarray(x) for name, x in sorted(names.flatten(loaded.params).items())
+        name: np.ascontiguousarray(x) for name, x in sorted(trees.flatten(loaded.params).items())
     }
     save_file(flat, path, metadata={METADATA: json.dumps(loaded.description.to_json())})
 
@@ -49,6 +50,6 @@ def _read(path: Path) -> Imported:
                 f"{path}: {name} is {list(tensors[name].shape)}, "
                 f"its description needs {list(shape)}"
             )
-    params = names.nest({name: tensors[name] for name in shapes})
+    params = trees.nest({name: tensors[name] for name in shapes})
     left = sorted(set(tensors) - set(shapes))
     return Imported(Loaded(path, description, params), list(shapes), left, [])

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from w2v2_jax.checkpoint import Description, Loaded, describe
+from w2v2_jax import trees
+from w2v2_jax.checkpoint.description import Description, Loaded, describe
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import dictionary, inferred, names, tokenizer, torch_read, torch_write
 from w2v2_jax.interop.files import Exported, Imported, understood
@@ -58,7 +59,7 @@ def _read(path: Path, given: Given, notes: list[str]) -> Imported:
     parts = ("encoder", "head") if tuned else ("encoder",)
     shapes = names.expected(model, parts=parts, classes=classes)
     mask_shape = shapes.pop(MASK_EMBEDDING)
-    params = names.join(tensors, shapes, where=str(path), table=TORCHAUDIO)
+    params = names.join(tensors, shapes, TORCHAUDIO, where=str(path))
     params["encoder"]["mask_embedding"] = np.random.default_rng(0).random(mask_shape, np.float32)
     notes.append("torchaudio has no mask embedding; drawn afresh, as it only matters when training")
     if described is None:
@@ -96,13 +97,13 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     description = loaded.description
     refuse_quantized_input(description.model, str(loaded.path), "torchaudio")
     refuse_square_projection(description.model, str(loaded.path), "torchaudio")
-    flat = names.flatten(loaded.params)
+    flat = trees.flatten(loaded.params)
     kept = {
         name: x
         for name, x in flat.items()
         if name.split("/")[0] in ("encoder", "head") and name != MASK_EMBEDDING
     }
-    tensors = names.split(names.nest(kept), TORCHAUDIO)
+    tensors = names.split(trees.nest(kept), TORCHAUDIO)
     if legacy_weight_norm:
         tensors = {LEGACY_WEIGHT_NORM.get(name, name): x for name, x in tensors.items()}
     content = json.dumps(description.to_json(), ensure_ascii=False).encode("utf-8")

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from w2v2_jax.checkpoint import Loaded
+from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.checkpoint.description import Loaded
 from w2v2_jax.errors import InputError
-from w2v2_jax.inference import EPSILON, SAMPLE_RATE, Model
 from w2v2_jax.interop import torchaudio_file
+from w2v2_jax.recognition.network import EPSILON, Network
 
 TOLERANCE = 1e-3  # of the largest value; equal networks differ by about 1e-6
 SYNTHETIC = "synthetic"
@@ -56,7 +57,7 @@ def report(loaded: Loaded, framework: str, path: Path, audio: str | None) -> lis
             theirs = FRAMEWORKS[framework](loaded, path, _scaled(waveform, loaded))
     except ImportError as error:
         return [f"not verified: {framework} cannot be run here: {error}"]
-    model = Model(loaded.path, loaded.description, loaded.params)
+    model = Network(loaded.path, loaded.description, loaded.params)
     ours = model.logits(waveform) if what == "CTC logits" else model.features(waveform)
     if ours.shape != theirs.shape:
         raise InputError(f"{path}: {framework} gives {what} {theirs.shape}, this one {ours.shape}")

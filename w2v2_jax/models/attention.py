@@ -7,14 +7,14 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import linen as nn
 
-from w2v2_jax.models import kernel_attention, noise
+from w2v2_jax.models import attention_gpu, row_random
+from w2v2_jax.models.attention_gpu import WIDEST
+from w2v2_jax.models.attention_tpu import EXCLUDED
+from w2v2_jax.models.attention_tpu import tight as weighted_sum
 from w2v2_jax.models.backend import has_matrix_units, platform
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.contraction import add_bias, contract
-from w2v2_jax.models.kernel_attention import WIDEST
-from w2v2_jax.models.layers import named, residual, rows
-from w2v2_jax.models.tight_attention import EXCLUDED
-from w2v2_jax.models.tight_attention import tight as weighted_sum
+from w2v2_jax.models.mixed_precision import add_bias, contract
+from w2v2_jax.models.sharding import constrain_rows, constrain_whole_rows, named
 
 bert_init = nn.initializers.normal(0.02)  # fairseq init_bert_params
 zeros = nn.initializers.zeros
@@ -22,7 +22,7 @@ zeros = nn.initializers.zeros
 
 def _fused_projections(x, kernel, bias):
     """Scaled queries, keys and values [B, H, T, s] of one matmul."""
-    qkv = rows(contract("btd,dchs->cbhts", x, kernel), axis=1)
+    qkv = constrain_rows(contract("btd,dchs->cbhts", x, kernel), axis=1)
     qkv = add_bias(qkv, bias[:, None, :, None, :])
     return qkv * jnp.array([kernel.shape[-1] ** -0.5, 1, 1], x.dtype).reshape(3, 1, 1, 1, 1)
 
@@ -32,22 +32,22 @@ def fused(x, kernel, bias, out_kernel, real, keys, rate: float):
     query, key, value = _fused_projections(x, kernel, bias)
     scores = contract("bhqs,bhks->bhqk", query, key, "float32")  # float32: softmax
     scores = jnp.where(real[:, None, None, :], scores, EXCLUDED)
-    weights = noise.dropout(jax.nn.softmax(scores, axis=-1).astype(x.dtype), rate, keys)
-    context = rows(contract("bhqk,bhks->bhqs", weights, value))
+    weights = row_random.dropout(jax.nn.softmax(scores, axis=-1).astype(x.dtype), rate, keys)
+    context = constrain_rows(contract("bhqk,bhks->bhqs", weights, value))
     return contract("bhts,hsd->btd", context, out_kernel)
 
 
 def tight(x, kernel, bias, out_kernel, real, keys, rate: float):
     """`fused` with few passes over the scores, for TPU: see `tight_attention`."""
     query, key, value = _fused_projections(x, kernel, bias)
-    context = rows(weighted_sum(query, key, value, real, keys, rate))
+    context = constrain_rows(weighted_sum(query, key, value, real, keys, rate))
     return contract("bhts,hsd->btd", context, out_kernel)
 
 
 def kernel(x, weights, bias, out_kernel, real, keys, rate: float):
     """`fused` with softmax, dropout and sum in GPU kernels: see `kernel_attention`."""
     query, key, value = _fused_projections(x, weights, bias)
-    context = rows(kernel_attention.tiled(query, key, value, real, keys, rate))
+    context = constrain_rows(attention_gpu.tiled(query, key, value, real, keys, rate))
     return contract("bhts,hsd->btd", context, out_kernel)
 
 
@@ -63,7 +63,7 @@ def _projections(x, kernel, bias):
     dim, _, heads, _ = kernel.shape
 
     def project(kernel, bias):
-        out = rows(contract("btd,dn->btn", x, kernel.reshape(dim, -1)))
+        out = constrain_rows(contract("btd,dn->btn", x, kernel.reshape(dim, -1)))
         return add_bias(out, bias.reshape(1, 1, -1))
 
     if _apart():
@@ -92,8 +92,8 @@ def split(x, kernel, bias, out_kernel, real, keys, rate: float):
     top = jax.lax.stop_gradient(scores.max(-1, keepdims=True))
     weights = jnp.exp(scores - top)
     total = weights.sum(-1, keepdims=True)  # [B, H, T, 1] float32, before any dropout
-    dropped = noise.dropout(weights.astype(x.dtype), rate, keys)
-    context = rows(contract("bhqk,bhks->bhqs", dropped, value))
+    dropped = row_random.dropout(weights.astype(x.dtype), rate, keys)
+    context = constrain_rows(contract("bhqk,bhks->bhqs", dropped, value))
     context = (context.astype(jnp.float32) / total).astype(x.dtype)
     return _output(context, out_kernel)
 
@@ -160,5 +160,7 @@ class SelfAttention(nn.Module):
 
         attend = choose(config.attention_formulation, dtype=dtype, size=size)
         rate = config.attention_dropout
-        out = residual(attend(x.astype(dtype), kernel, bias, out_kernel, real, keys, rate))
+        out = constrain_whole_rows(
+            attend(x.astype(dtype), kernel, bias, out_kernel, real, keys, rate)
+        )
         return add_bias(out, out_bias[None, None])

@@ -7,10 +7,10 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from w2v2_jax.models import kernel_first_layer
+from w2v2_jax.models import first_layer_gpu
 from w2v2_jax.models.backend import has_matrix_units, platform
-from w2v2_jax.models.contraction import add_bias, contract
 from w2v2_jax.models.layers import EPSILON, gelu
+from w2v2_jax.models.mixed_precision import add_bias, contract
 
 
 def patches_of(x: jax.Array, kernel: int, stride: int, frames: int) -> jax.Array:
@@ -68,7 +68,7 @@ def _sum_of_taps(patches, kernel, bias):
 def _in_kernels(patches, kernel) -> bool:
     """Whether kernels of our own compute the layer."""
     half = patches.dtype == jnp.bfloat16 and has_matrix_units()
-    return half and kernel_first_layer.fits(kernel.shape[2], patches.shape[1])
+    return half and first_layer_gpu.fits(kernel.shape[2], patches.shape[1])
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -80,7 +80,7 @@ def taps_gelu(patches, kernel, bias, rows: int):
     misses a GPU's matrix units; the backward pass computes it again instead of reading it.
     """
     if _in_kernels(patches, kernel):
-        return kernel_first_layer.activation(patches, kernel, bias, rows)
+        return first_layer_gpu.activation(patches, kernel, bias, rows)
     value = gelu(_sum_of_taps(patches, kernel, bias)).astype(patches.dtype)
     return jnp.pad(value, ((0, 0), (0, rows - value.shape[1]), (0, 0)))
 
@@ -94,7 +94,7 @@ def _taps_backward(rows: int, saved, gradient):
     slope = backward(slope)[0].astype(patches.dtype)
     for_patches = jnp.einsum("bto,bko->btk", slope, kernel.astype(patches.dtype))
     if _in_kernels(patches, kernel):  # training has no use for the waveform's gradient
-        return for_patches, *kernel_first_layer.slopes(*saved, gradient)
+        return for_patches, *first_layer_gpu.slopes(*saved, gradient)
     # The bias is a tap that is always 1: its gradient costs no pass over the slope of its own.
     ones = jnp.ones((*patches.shape[:2], 1), patches.dtype)
     extended = jnp.concatenate([patches, ones], axis=-1)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from w2v2_jax.models import noise
+from w2v2_jax.models import row_random
 
 
 def span_mask(
@@ -27,7 +27,7 @@ def span_mask(
     as in fairseq. A row that would be masked whole (fairseq raises) is left unmasked.
     """
     position = jnp.arange(length)[None]  # [1, T]
-    start_keys, round_keys = noise.fold(keys, 0), noise.fold(keys, 1)
+    start_keys, round_keys = row_random.fold(keys, 0), row_random.fold(keys, 1)
     rounding = jax.vmap(jax.random.uniform)(round_keys)
     spans = jnp.floor(start_prob * counts + rounding).astype(jnp.int32)
     spans = jnp.maximum(spans, min_spans)  # [B]
@@ -50,7 +50,7 @@ def equalise(keys: jax.Array, mask: jax.Array, rows: int) -> jax.Array:
     for fidelity to its statistics (fraction 0.46 instead of 0.49 at 5 rows), not for shapes.
     """
     smallest = mask.sum(1).reshape(-1, rows).min(1).repeat(rows)  # [B]
-    order = jax.vmap(lambda key: jax.random.uniform(key, mask.shape[1:]))(noise.fold(keys, 2))
+    order = jax.vmap(lambda key: jax.random.uniform(key, mask.shape[1:]))(row_random.fold(keys, 2))
     rank = jnp.argsort(jnp.argsort(jnp.where(mask, order, 2.0), axis=1), axis=1)
     return mask & (rank < smallest[:, None])
 

@@ -12,8 +12,9 @@ from flax import linen as nn
 
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.contraction import add_bias, contract, convolve
-from w2v2_jax.models.layers import by_rows, gelu, named
+from w2v2_jax.models.layers import gelu
+from w2v2_jax.models.mixed_precision import add_bias, contract, convolve
+from w2v2_jax.models.sharding import by_rows, named
 
 # Output frames a block, measured for kernel 128 and 48 channels: fewer copies of each frame against
 # more zeros to multiply.

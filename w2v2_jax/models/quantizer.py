@@ -15,7 +15,8 @@ from einops import rearrange
 from flax import linen as nn
 
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.layers import Dense, named
+from w2v2_jax.models.layers import Dense
+from w2v2_jax.models.sharding import named
 
 # U(0, 1); Flax's default width is 0.01 (docs/traps.md#t22)
 unit_uniform = nn.initializers.uniform(1.0)

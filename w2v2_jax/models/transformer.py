@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from w2v2_jax.models import noise
+from w2v2_jax.models import row_random
 from w2v2_jax.models.attention import SelfAttention, bert_init, zeros
+from w2v2_jax.models.attention_tpu import SAVED
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.layers import Dense, LayerNorm, Named, gelu, residual, rows
+from w2v2_jax.models.layer_stack import unstack
+from w2v2_jax.models.layers import Dense, LayerNorm, gelu
 from w2v2_jax.models.position import PositionalConvolution
-from w2v2_jax.models.stacking import unstack
-from w2v2_jax.models.tight_attention import SAVED
+from w2v2_jax.models.sharding import Named, constrain_rows, constrain_whole_rows
 
 policies = jax.checkpoint_policies
 REMAT_POLICIES = {
@@ -61,8 +62,8 @@ class TransformerLayer(nn.Module):
 
         skip = x
         x = attention_norm(x) if pre else x
-        x = SelfAttention(config, name="attention")(x, real, noise.fold(keys, 0))
-        x = skip + noise.dropout(x, config.dropout, noise.fold(keys, 1))
+        x = SelfAttention(config, name="attention")(x, real, row_random.fold(keys, 0))
+        x = skip + row_random.dropout(x, config.dropout, row_random.fold(keys, 1))
         x = x if pre else attention_norm(x)
 
         skip = x
@@ -70,7 +71,9 @@ class TransformerLayer(nn.Module):
         x = Dense(
             config.ffn_dim, ("embed", "mlp"), bert_init, zeros, config.dtype, name="feed_forward_in"
         )(x)
-        x = noise.dropout(gelu(rows(x)), config.activation_dropout, noise.fold(keys, 2))
+        x = row_random.dropout(
+            gelu(constrain_rows(x)), config.activation_dropout, row_random.fold(keys, 2)
+        )
         x = Dense(
             config.d_model,
             ("mlp", "embed"),
@@ -79,7 +82,9 @@ class TransformerLayer(nn.Module):
             config.dtype,
             name="feed_forward_out",
         )(x)
-        x = skip + noise.dropout(residual(x), config.dropout, noise.fold(keys, 3))
+        x = skip + row_random.dropout(
+            constrain_whole_rows(x), config.dropout, row_random.fold(keys, 3)
+        )
         if config.adapter_dim:
             x = x + Adapter(config, name="adapter")(x)
         return x if pre else feed_forward_norm(x)
@@ -112,19 +117,19 @@ class Transformer(nn.Module):
         layers = self.param("layers", init_layers)
 
         x = jnp.where(real[..., None], x, 0)
-        x = residual(x + PositionalConvolution(config, name="position")(x))
+        x = constrain_whole_rows(x + PositionalConvolution(config, name="position")(x))
         norm = LayerNorm(config.dtype, name="norm")
         x = norm(x) if config.norm_order == "post" else x
-        x = noise.dropout(x, config.dropout, noise.fold(keys, noise.ENTRY))
+        x = row_random.dropout(x, config.dropout, row_random.fold(keys, row_random.ENTRY))
 
         def block(x, index, params):
-            block_keys = noise.fold(noise.fold(keys, noise.LAYER), index)
+            block_keys = row_random.fold(row_random.fold(keys, row_random.LAYER), index)
             y = layer.apply({"params": params}, x, real, block_keys)
             if keys is None or config.layer_drop == 0.0:
                 return y
             # LayerDrop by select, a draw a row: no branch that devices could disagree on
             # (docs/traps.md#t37).
-            draw = jax.vmap(jax.random.uniform)(noise.fold(block_keys, 4))
+            draw = jax.vmap(jax.random.uniform)(row_random.fold(block_keys, 4))
             return jnp.where((draw >= config.layer_drop)[:, None, None], y, x)
 
         if config.remat != "none":

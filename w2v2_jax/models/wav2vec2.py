@@ -14,13 +14,15 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from w2v2_jax.models import noise
+from w2v2_jax.models import row_random
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.feature_extractor import FeatureExtractor, frame_counts, frame_mask
-from w2v2_jax.models.layers import Dense, LayerNorm, named, residual, scale_gradient
+from w2v2_jax.models.feature_extractor import FeatureExtractor
+from w2v2_jax.models.frames import frame_counts, frame_mask
+from w2v2_jax.models.layers import Dense, LayerNorm, scale_gradient
 from w2v2_jax.models.masking import Slots
 from w2v2_jax.models.quantizer import Quantized, Quantizer, unit_uniform
+from w2v2_jax.models.sharding import constrain_whole_rows, named
 from w2v2_jax.models.transformer import Transformer
 
 
@@ -63,7 +65,7 @@ class Encoder(nn.Module):
         input quantizer's noise, None when evaluating or without one."""
         config = self.config
         latents = FeatureExtractor(config, name="feature_extractor")(waveforms, num_samples)
-        latents = scale_gradient(residual(latents), config.feature_grad_scale)
+        latents = scale_gradient(constrain_whole_rows(latents), config.feature_grad_scale)
         counts = frame_counts(num_samples, config.conv_layers)
         real = frame_mask(counts, latents.shape[1])  # [B, T]
         squares = jnp.square(latents.astype(jnp.float32)).mean(-1) * real
@@ -75,7 +77,7 @@ class Encoder(nn.Module):
             x = Dense(
                 config.d_model, (None, "embed"), dtype=config.dtype, name="feature_projection"
             )(x)
-        x = noise.dropout(x, config.input_dropout, noise.fold(keys, noise.INPUT))
+        x = row_random.dropout(x, config.input_dropout, row_random.fold(keys, row_random.INPUT))
         if config.quantize_input:  # before the mask, so that the mask embedding is no code
             quantized = self.input_quantizer(x, input_gumbel, temperature)
             x, input_probs = quantized.codes, quantized.probs
@@ -89,7 +91,7 @@ class Encoder(nn.Module):
         if channel_mask is not None:
             x = jnp.where(channel_mask[:, None, :], jnp.zeros((), x.dtype), x)
         context, states = Transformer(config, name="transformer")(
-            residual(x), real, keys, hidden_states=hidden_states
+            constrain_whole_rows(x), real, keys, hidden_states=hidden_states
         )
         return Encoded(context, features, counts, penalty, states, input_probs)
 
@@ -147,8 +149,10 @@ class Wav2Vec2ForPretraining(nn.Module):
             waveforms, num_samples, mask=mask, keys=keys, input_gumbel=input_gumbel,
             temperature=temperature,
         )  # fmt: skip
-        features = noise.dropout(
-            encoded.features, self.config.quantizer_dropout, noise.fold(keys, noise.QUANTIZER)
+        features = row_random.dropout(
+            encoded.features,
+            self.config.quantizer_dropout,
+            row_random.fold(keys, row_random.QUANTIZER),
         )
         targets, ids, probs = take_frames(features, slots.frames), None, None
         if self.config.quantize_targets:
@@ -200,7 +204,9 @@ class Wav2Vec2ForCTC(nn.Module):
             input_gumbel=input_gumbel, temperature=temperature,
         )  # fmt: skip
         context = jax.lax.stop_gradient(encoded.context) if frozen else encoded.context
-        context = noise.dropout(context, self.config.final_dropout, noise.fold(keys, noise.FINAL))
+        context = row_random.dropout(
+            context, self.config.final_dropout, row_random.fold(keys, row_random.FINAL)
+        )
         return self.head(context.astype(jnp.float32)), encoded.counts
 
     def encode(self, waveforms, num_samples, *, hidden_states=False) -> Encoded:

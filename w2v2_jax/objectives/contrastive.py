@@ -18,10 +18,10 @@ import jax.numpy as jnp
 
 from w2v2_jax.batch import Batch
 from w2v2_jax.metrics import Mean, Sums
-from w2v2_jax.models import masking, noise
+from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.feature_extractor import frame_counts, frame_mask
+from w2v2_jax.models.frames import frame_counts, frame_mask
 from w2v2_jax.models.quantizer import gumbel_temperature
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForPretraining
 from w2v2_jax.objectives.diversity import Usage, diversity_loss, usage
@@ -137,7 +137,7 @@ class Contrastive:
     def init(self, key):
         samples = 40 * self.model.stride
         counts = jnp.full((1,), samples, jnp.int32)
-        keys = noise.row_keys(key, jnp.arange(1))
+        keys = row_random.row_keys(key, jnp.arange(1))
         draws = self.draw(keys, counts, samples, training=False, equalised=False)
         return self.network.init(
             key, jnp.zeros((1, samples)), counts,
@@ -149,7 +149,7 @@ class Contrastive:
         model = self.model
         length = int(frame_counts(samples, model.conv_layers))
         counts = frame_counts(num_samples, model.conv_layers)
-        mask_keys = noise.fold(keys, noise.MASK)
+        mask_keys = row_random.fold(keys, row_random.MASK)
         mask = masking.span_mask(
             mask_keys, counts, length,
             start_prob=model.mask_start_prob, span=model.mask_length,
@@ -160,19 +160,22 @@ class Contrastive:
         room = masking.slot_count(length, model.mask_start_prob, model.mask_length)
         slots = masking.masked_slots(mask, room)
         negatives = masking.draw_negatives(
-            noise.fold(keys, noise.NEGATIVES), slots.counts, room, self.num_negatives
+            row_random.fold(keys, row_random.NEGATIVES), slots.counts, room, self.num_negatives
         )
         targets = training and model.quantize_targets
         inputs = training and model.quantize_input
         return Draws(
             mask, slots, negatives,
-            self._gumbel(noise.fold(keys, noise.GUMBEL), room) if targets else None,
-            self._gumbel(noise.fold(keys, noise.INPUT_GUMBEL), length) if inputs else None,
+            self._gumbel(row_random.fold(keys, row_random.GUMBEL), room) if targets else None,
+            None if not inputs
+            else self._gumbel(row_random.fold(keys, row_random.INPUT_GUMBEL), length),
         )  # fmt: skip
 
     def _gumbel(self, keys, places: int) -> jax.Array:
         shape = (places, self.model.codebooks, self.model.entries)
-        return noise.gumbel(keys, shape) if self.gumbel_noise else jnp.zeros((len(keys), *shape))
+        return (
+            row_random.gumbel(keys, shape) if self.gumbel_noise else jnp.zeros((len(keys), *shape))
+        )
 
     def temperature(self, step):
         """The Gumbel temperature after `step` updates."""
@@ -198,7 +201,7 @@ class Contrastive:
         valid = draws.slots.valid * batch.weights[:, None]  # [B, M] float32
         scores = contrast(
             out.context, out.targets,
-            noise.fingerprints(out.targets) if out.ids is None else out.ids, draws.negatives,
+            row_random.fingerprints(out.targets) if out.ids is None else out.ids, draws.negatives,
             temperature=self.logit_temperature,
         )  # fmt: skip
         frames, total = valid.sum(1), valid.sum()

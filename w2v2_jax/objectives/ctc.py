@@ -8,9 +8,9 @@ import jax.numpy as jnp
 
 from w2v2_jax.batch import Batch
 from w2v2_jax.metrics import Mean, Sums
-from w2v2_jax.models import masking, noise
+from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.feature_extractor import frame_counts, frame_mask
+from w2v2_jax.models.frames import frame_counts, frame_mask
 from w2v2_jax.models.quantizer import gumbel_temperature
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
 from w2v2_jax.objectives.ctc_loss import BLANK, ctc_loss
@@ -73,16 +73,22 @@ class CTC:
         time_mask = channel_mask = None
         if model.mask_start_prob > 0:
             time_mask = masking.span_mask(
-                noise.fold(keys, noise.MASK), counts, int(frame_counts(samples, model.conv_layers)),
-                start_prob=model.mask_start_prob, span=model.mask_length,
+                row_random.fold(keys, row_random.MASK),
+                counts,
+                int(frame_counts(samples, model.conv_layers)),
+                start_prob=model.mask_start_prob,
+                span=model.mask_length,
                 min_spans=model.mask_min_spans,
-            )  # fmt: skip
+            )
         if model.channel_mask_start_prob > 0:
             channel_mask = masking.span_mask(
-                noise.fold(keys, noise.CHANNEL_MASK), jnp.full_like(counts, model.d_model),
-                model.d_model, start_prob=model.channel_mask_start_prob,
-                span=model.channel_mask_length, min_spans=0,
-            )  # fmt: skip
+                row_random.fold(keys, row_random.CHANNEL_MASK),
+                jnp.full_like(counts, model.d_model),
+                model.d_model,
+                start_prob=model.channel_mask_start_prob,
+                span=model.channel_mask_length,
+                min_spans=0,
+            )
         return time_mask, channel_mask
 
     def input_noise(self, keys, samples: int, step) -> dict:
@@ -95,7 +101,7 @@ class CTC:
         temperature = gumbel_temperature(
             step, start=self.gumbel_start, end=self.gumbel_end, decay=self.gumbel_decay
         )
-        gumbel = noise.gumbel(noise.fold(keys, noise.INPUT_GUMBEL), shape)
+        gumbel = row_random.gumbel(row_random.fold(keys, row_random.INPUT_GUMBEL), shape)
         return dict(input_gumbel=gumbel, temperature=temperature)
 
     def loss(self, params, batch: Batch, keys, step) -> Sums:

@@ -23,8 +23,8 @@ from jax.experimental.pallas import triton
 from jax.sharding import PartitionSpec
 
 from w2v2_jax.models.backend import platform
-from w2v2_jax.models.feature_extractor import frame_mask
-from w2v2_jax.models.layers import EVERY, ROWS, free_axes, splits
+from w2v2_jax.models.frames import frame_mask
+from w2v2_jax.models.sharding import EVERY, ROWS, free_axes, splits
 
 # `<s>` in fairseq's dictionary, `<pad>` in Hugging Face's: the same row (docs/traps.md#t43)
 BLANK = 0

@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from w2v2_jax.models.feature_extractor import frame_counts
+from w2v2_jax.models.frames import frame_counts
+
+CHUNK_SECONDS, CONTEXT_SECONDS = 30.0, 5.0
 
 
 class Chunk(NamedTuple):

@@ -9,24 +9,22 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.audio import RATES
-from w2v2_jax.decode import greedy
+from w2v2_jax.decode import alignment, greedy
 from w2v2_jax.decode.lines import Line, align_lines, encode_lines
 from w2v2_jax.errors import InputError
-from w2v2_jax.models.feature_extractor import frame_counts
+from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.recognition import vad
+from w2v2_jax.recognition.batches import BATCH_SECONDS, WHOLE_SECONDS, batched, stitched
+from w2v2_jax.recognition.long_audio import CHUNK_SECONDS, CONTEXT_SECONDS
+from w2v2_jax.recognition.network import Network
 from w2v2_jax.recognition.transcript import Reading, Result, joined
 
-if TYPE_CHECKING:
-    from w2v2_jax.inference import Model
-
-SAMPLE_RATE = 16000
-WHOLE_SECONDS = 60  # the largest bucket of `inference`; longer recordings come in chunks
-CHUNK_SECONDS, CONTEXT_SECONDS = 30.0, 5.0
 GROUP_SECONDS = 1200  # of short recordings held at once
 
 
@@ -41,7 +39,7 @@ class Options:
     seconds of audio that are done.
     """
 
-    batch_seconds: float = 60.0
+    batch_seconds: float = BATCH_SECONDS
     chunk_seconds: float = CHUNK_SECONDS
     context_seconds: float = CONTEXT_SECONDS
     decoder: Callable[[np.ndarray], Any] | None = None
@@ -120,45 +118,47 @@ def read_whole(recording: Recording) -> np.ndarray | None:
     return np.concatenate([*pieces, np.zeros(0, np.float32)])
 
 
-def transcribe(model: Model, inputs, options: Options) -> Iterator[Result]:
+def transcribe(network: Network, inputs, options: Options) -> Iterator[Result]:
     """Results in the order of the inputs, given out as they are ready."""
-    if model.description.vocabulary is None:
-        raise InputError(f"{model.path} has no vocabulary; a fine-tuned checkpoint is needed")
+    if network.description.vocabulary is None:
+        raise InputError(f"{network.path} has no vocabulary; a fine-tuned checkpoint is needed")
     waiting: list[_Short] = []
     held = 0
     for recording in recordings(inputs, options.sample_rate):
         waveform = None if options.vad else read_whole(recording)
         if waveform is None:
-            yield from _short(model, waiting, options)
+            yield from _short(network, waiting, options)
             waiting, held = [], 0
-            yield transcribe_long(model, recording, options)
+            yield transcribe_long(network, recording, options)
             continue
-        _check_length(model, recording.name, len(waveform))
+        _check_length(network, recording.name, len(waveform))
         waiting.append(_Short(recording.name, waveform))
         held += len(waveform)
         if held > GROUP_SECONDS * SAMPLE_RATE:
-            yield from _short(model, waiting, options)
+            yield from _short(network, waiting, options)
             waiting, held = [], 0
-    yield from _short(model, waiting, options)
+    yield from _short(network, waiting, options)
 
 
-def _check_length(model: Model, name: str, samples: int) -> None:
-    if frame_counts(samples, model.description.model.conv_layers) < 1:
+def _check_length(network: Network, name: str, samples: int) -> None:
+    if frame_counts(samples, network.description.model.conv_layers) < 1:
         raise InputError(f"{name}: {samples} samples are too short for one frame")
 
 
-def _short(model: Model, group: list[_Short], options: Options) -> Iterator[Result]:
+def _short(network: Network, group: list[_Short], options: Options) -> Iterator[Result]:
     results: list[Result | None] = [None] * len(group)
     waveforms = [short.waveform for short in group]
-    for i, logits in model.batched_logits(waveforms, batch_seconds=options.batch_seconds):
+    for i, logits in batched(
+        network, network.logits, waveforms, batch_seconds=options.batch_seconds
+    ):
         duration = len(waveforms[i]) / SAMPLE_RATE
-        reading = decode(model, [logits], options)
+        reading = decode(network, [logits], options)
         results[i] = joined(group[i].name, [(0.0, reading)], duration)
         _tell(options, duration)
     yield from results
 
 
-def transcribe_long(model: Model, recording: Recording, options: Options) -> Result:
+def transcribe_long(network: Network, recording: Recording, options: Options) -> Result:
     """One recording of any length, in chunks or (with vad) in stretches of speech."""
     count = 0
 
@@ -170,31 +170,33 @@ def transcribe_long(model: Model, recording: Recording, options: Options) -> Res
             yield block
 
     if options.vad:
-        pieces = list(_speech(model, blocks(), options))
+        pieces = list(_speech(network, blocks(), options))
     else:
-        pieces = [(0.0, decode(model, _told(model, blocks, options), options))]
+        pieces = [(0.0, decode(network, _told(network, blocks, options), options))]
     if count == 0:
         raise InputError(f"{recording.name}: no samples")
     return joined(recording.name, pieces, count / SAMPLE_RATE)
 
 
-def _speech(model: Model, blocks, options: Options) -> Iterator[tuple[float, Reading]]:
+def _speech(network: Network, blocks, options: Options) -> Iterator[tuple[float, Reading]]:
     """(start in seconds, what was said) of stretches of speech, each an utterance of its own,
     and normalised as one."""
     stretches = vad.stretches(blocks, vad.silero())
     while group := list(itertools.islice(stretches, 64)):
         found: dict[int, Reading] = {}
         waveforms = [stretch.samples for stretch in group]
-        for i, logits in model.batched_logits(waveforms, batch_seconds=options.batch_seconds):
-            found[i] = decode(model, [logits], options)
+        for i, logits in batched(
+            network, network.logits, waveforms, batch_seconds=options.batch_seconds
+        ):
+            found[i] = decode(network, [logits], options)
             _tell(options, len(waveforms[i]) / SAMPLE_RATE)
         yield from ((group[i].start / SAMPLE_RATE, found[i]) for i in range(len(group)))
 
 
-def decode(model: Model, pieces: Iterable[np.ndarray], options: Options) -> Reading:
+def decode(network: Network, pieces: Iterable[np.ndarray], options: Options) -> Reading:
     """What logits [t, C] say that come in pieces; greedy keeps two numbers a frame of them."""
-    symbols = model.description.vocabulary.symbols
-    seconds = model.description.model.stride / SAMPLE_RATE
+    symbols = network.description.vocabulary.symbols
+    seconds = network.description.model.stride / SAMPLE_RATE
     words = None
     if options.decoder is None:
         choices = [greedy.frame_choices(piece) for piece in pieces]
@@ -203,22 +205,22 @@ def decode(model: Model, pieces: Iterable[np.ndarray], options: Options) -> Read
         logits = np.concatenate(list(pieces))
         best = options.decoder(logits)[0]
         words, path = list(best.words), np.asarray(best.tokens)
-        probability = greedy.path_probability(path, logits)
-    alignment = greedy.collapse(path, probability)
+        probability = alignment.path_probability(path, logits)
+    spoken = alignment.collapse(path, probability)
     if words is None:
-        words = greedy.words(alignment, symbols, seconds_per_frame=seconds)
-    return Reading(words, greedy.characters(alignment, symbols, seconds_per_frame=seconds))
+        words = alignment.words(spoken, symbols, seconds_per_frame=seconds)
+    return Reading(words, alignment.characters(spoken, symbols, seconds_per_frame=seconds))
 
 
-def _told(model: Model, blocks, options: Options) -> Iterator[np.ndarray]:
+def _told(network: Network, blocks, options: Options) -> Iterator[np.ndarray]:
     """Stitched logits of a recording, with its progress."""
-    pieces = model.stitched_logits(
-        blocks, chunk_seconds=options.chunk_seconds, context_seconds=options.context_seconds,
-        batch_seconds=options.batch_seconds,
+    pieces = stitched(
+        network, network.logits, blocks, chunk_seconds=options.chunk_seconds,
+        context_seconds=options.context_seconds, batch_seconds=options.batch_seconds,
     )  # fmt: skip
     for piece in pieces:
         yield piece
-        _tell(options, len(piece) * model.description.model.stride / SAMPLE_RATE)
+        _tell(options, len(piece) * network.description.model.stride / SAMPLE_RATE)
 
 
 def _tell(options: Options, seconds: float) -> None:
@@ -226,20 +228,20 @@ def _tell(options: Options, seconds: float) -> None:
         options.progress(seconds)
 
 
-def align(model: Model, source, lines, options: Options, *, where: str = "text") -> list[Line]:
+def align(network: Network, source, lines, options: Options, *, where: str = "text") -> list[Line]:
     """The lines of a transcript over one recording, a path or an array; see `align_lines`."""
-    if model.description.vocabulary is None:
-        raise InputError(f"{model.path} has no vocabulary; a fine-tuned checkpoint is needed")
-    encode_lines(lines, model.description.vocabulary, where=where)  # before the network runs
+    if network.description.vocabulary is None:
+        raise InputError(f"{network.path} has no vocabulary; a fine-tuned checkpoint is needed")
+    encode_lines(lines, network.description.vocabulary, where=where)  # before the network runs
     (recording,) = recordings(source, options.sample_rate)
     waveform = read_whole(recording)
     if waveform is not None:
-        _check_length(model, recording.name, len(waveform))
-        batches = model.batched_logits([waveform], batch_seconds=options.batch_seconds)
+        _check_length(network, recording.name, len(waveform))
+        batches = batched(network, network.logits, [waveform], batch_seconds=options.batch_seconds)
         logits = next(iter(batches))[1]
     else:
-        logits = np.concatenate(list(_told(model, recording.blocks, options)))
+        logits = np.concatenate(list(_told(network, recording.blocks, options)))
     return align_lines(
-        logits, lines, model.description.vocabulary, where=where,
-        seconds_per_frame=model.description.model.stride / SAMPLE_RATE,
+        logits, lines, network.description.vocabulary, where=where,
+        seconds_per_frame=network.description.model.stride / SAMPLE_RATE,
     )  # fmt: skip

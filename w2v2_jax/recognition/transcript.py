@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from w2v2_jax.decode.greedy import Character, Word
+from w2v2_jax.decode.alignment import Character, Word
 
 SHOWN_WORDS = 500  # in a notebook
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from w2v2_jax.decode.greedy import Word
+from w2v2_jax.decode.alignment import Word
 from w2v2_jax.recognition.transcript import Result
 
 CUE_SECONDS = 6.0  # a subtitle's longest stay

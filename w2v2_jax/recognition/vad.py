@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.errors import InputError
 
-SAMPLE_RATE = 16000
 WINDOW = 512  # samples that one probability is of
 
 

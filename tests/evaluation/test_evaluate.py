@@ -1,0 +1,167 @@
+"""Evaluation of several splits, its JSON, its page, and comparing two of them."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from tests.helpers.corpora import write_split
+from w2v2_jax import compare, evaluate
+from w2v2_jax.bench import long_recording
+from w2v2_jax.data.corpus import open_corpus
+from w2v2_jax.decode.alignment import Word
+from w2v2_jax.errors import run_command
+from w2v2_jax.evaluation import page as evaluation_page
+from w2v2_jax.inference import Model
+from w2v2_jax.recognition.long_audio import chunks, make_grid
+from w2v2_jax.recognition.recognise import make_options
+from w2v2_jax.recognition.transcript import Result
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("corpus")
+    for name in ("dev", "test"):
+        write_split(directory, name)
+    return directory
+
+
+@pytest.fixture
+def model(tuned, monkeypatch):
+    """Guesses that leave out the first letter, and never run the network."""
+    found = Model(path=tuned.path, description=tuned.description, params={})
+    monkeypatch.setattr(evaluate, "load", lambda path: found)
+    monkeypatch.setattr(
+        evaluate, "transcripts", lambda model, corpus, **_: [t.upper()[1:] for t in corpus.texts()]
+    )
+    return found
+
+
+def run(command, *arguments):
+    return run_command(command.main, [str(a) for a in arguments])
+
+
+def test_one_split_keeps_its_flat_result_and_several_are_kept_apart(
+    model, corpus, tmp_path, capsys
+):
+    one, both = tmp_path / "one.json", tmp_path / "both.json"
+    assert run(evaluate, "--checkpoint", "x", "--data", f"{corpus}:dev", "--json", one) == 0
+    assert run(evaluate, "--checkpoint", "x", "--data", f"{corpus}:dev+test", "--json", both) == 0
+    assert f"{corpus}:test\nWER " in capsys.readouterr().out
+    flat = json.loads(one.read_text())
+    splits = json.loads(both.read_text())["splits"]
+    assert [s["data"] for s in splits] == [f"{corpus}:dev", f"{corpus}:test"]
+    assert splits[0] == {k: v for k, v in flat.items() if k not in ("checkpoint", "step")}
+    assert flat["word_errors"] == {
+        "substitutions": 2, "insertions": 0, "deletions": 2, "reference_length": 11,
+    }  # fmt: skip
+    assert flat["wer"] == 4 / 11 and flat["utterances"][0]["speaker"] == "speaker0"
+    assert flat["confusions"]["substitutions"] == [["AB", "B", 1], ["CAB", "AB", 1]]
+    assert sum(b["utterances"] for b in flat["by_length"]) == 4
+
+
+def test_phones_are_folded_before_they_are_scored(model, tmp_path, capsys, monkeypatch):
+    write_split(tmp_path, "timit", texts=("sh ix q h#", "ao tcl t zh"))
+    monkeypatch.setattr(evaluate, "transcripts", lambda *_, **__: ["SH IH PAU", "AA EPI T SH AA"])
+    out, page = tmp_path / "out.json", tmp_path / "out.html"
+    arguments = ["--checkpoint", "x", "--data", f"{tmp_path}:timit", "--json", out]
+    assert run(evaluate, *arguments, "--phones", "timit", "--html", page) == 0
+    result = json.loads(out.read_text())
+    assert result["per"] == 1 / 7 and result["unit"] == "phone"
+    assert result["confusions"]["insertions"] == [["aa", 1]]
+    assert "PER by length" in page.read_text()
+    assert "PER 14.29 %" in capsys.readouterr().out
+
+
+def test_the_page_holds_everything_and_asks_for_nothing(model, corpus, tmp_path):
+    page = tmp_path / "deep" / "page.html"
+    arguments = ["--checkpoint", "x", "--json", tmp_path / "x.json", "--html", page]
+    assert run(evaluate, *arguments, "--data", f"{corpus}:dev", "--data", f"{corpus}:test") == 0
+    text = page.read_text()
+    assert "<script" not in text and "http" not in text.replace("http-equiv", "")
+    sources = re.findall(r'(?:src|href)="([^"]{22})', text)
+    assert sources == ["data:audio/flac;base64"] * 8  # the worst four of two splits
+    assert evaluation_page.POLICY in text and "&lt;B&gt;" in text and "<B>" not in text
+    assert text.count("<svg") == 6 and 'class="pair sub"' in text and 'class="pair del"' in text
+
+
+def test_bad_data_is_one_clear_line(model, corpus, tmp_path, capsys):
+    write_split(tmp_path, "silent", texts=("", ""))
+    arguments = ["--checkpoint", "x", "--json", tmp_path / "x.json", "--data"]
+    for data, message in (
+        (f"{tmp_path}:silent", "no transcripts to score against"),
+        (f"{corpus}:dev+eval", "no split 'eval'"),
+        (corpus, "more than one split"),
+    ):
+        assert run(evaluate, *arguments, data) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "x.json").exists()
+
+
+@pytest.fixture
+def results(model, corpus, tmp_path, monkeypatch):
+    """Two systems on both splits: one without the first letters, one without errors."""
+    paths = [tmp_path / "first.json", tmp_path / "second.json"]
+    for path, cut in zip(paths, (1, 0), strict=True):
+        monkeypatch.setattr(
+            evaluate, "transcripts", lambda m, c, n=cut, **_: [t.upper()[n:] for t in c.texts()]
+        )
+        data = ["--data", f"{corpus}:test", "--data", f"{corpus}:dev"]
+        assert run(evaluate, "--checkpoint", "x", *data, "--json", path) == 0
+    return paths
+
+
+def test_two_results_are_compared_split_by_split(results, tmp_path, capsys):
+    out = tmp_path / "compared.json"
+    capsys.readouterr()
+    assert run(compare, *results, "--json", out) == 0
+    splits = json.loads(out.read_text())["splits"]
+    assert len(splits) == 2 and splits[0]["wer"]["first"] == 4 / 11
+    assert splits[0]["wer"]["difference"] == -4 / 11 and splits[0]["wer"]["second_better"] == 1
+    assert splits[0]["cer"]["p_permutation"] == pytest.approx(1 / 8, abs=0.02)
+    assert "WER 36.36 % -> 0.00 %: -36.36 points" in capsys.readouterr().out
+    assert run(compare, *results, "--speakers") == 0
+    assert "p 0.5" in capsys.readouterr().out  # two speakers: four exchanges, two as large
+
+
+def test_results_of_other_utterances_are_not_compared(results, tmp_path, capsys):
+    content = json.loads(results[1].read_text())
+    for split in content["splits"]:
+        split["utterances"] = split["utterances"][:3]
+    results[1].write_text(json.dumps(content))
+    assert run(compare, *results) == 2
+    assert "nearest shares 3 ids" in capsys.readouterr().err
+    results[1].write_text("[]")
+    assert run(compare, *results) == 2
+    assert "not a result of evaluate" in capsys.readouterr().err
+
+
+def test_a_long_recordings_words_are_counted_against_each_utterance_alone():
+    second = long_recording.SAMPLE_RATE
+    places = [(0, 0, 4 * second), (1, 5 * second, 9 * second), (0, 10 * second, 14 * second)]
+    words = [Word("A", 1, 2, 1.0), Word("B", 3, 4, 1.0), Word("X", 6, 7, 1.0), Word("A", 11, 12, 1)]
+    result = Result("recording", "", words, [], 15.0)
+    heard = long_recording.heard_of(result, places)
+    assert heard == [["A", "B"], ["X"], ["A"]]
+    found = long_recording.differences(heard, places, ["A B", "C"], np.array([7.0]))
+    assert found["all"]["utterances"] == 3
+    assert found["all"]["words"] == {"of": 5, "different": 2}
+    assert found["all"]["letters"] == {"of": 7, "different": 3}  # X for C, and " B" is missing
+    assert found["away_from_seams"]["words"]["different"] == 1  # the last utterance's B
+    assert long_recording.letter_error_rate(["A B"], ["A C"]) == pytest.approx(1 / 3)
+
+
+def test_a_recording_is_filled_with_the_corpus_and_its_seams_are_where_chunks_meet(corpus, tuned):
+    split = open_corpus(f"{corpus}:dev")
+    places = long_recording.placed(split, 0.002)
+    assert [i for i, _, _ in places[:5]] == [0, 1, 2, 3, 0]
+    samples = sum(len(block) for block in long_recording.blocks(split, places))
+    assert samples == places[-1][2] + long_recording.PAUSE >= 0.002 * 3600 * 16000
+    model = Model(path=tuned.path, description=tuned.description, params={})
+    options = make_options({"chunk_seconds": 0.5, "context_seconds": 0.1})
+    edges = long_recording.seams(model, options, samples)
+    grid = make_grid(tuned.description.model.conv_layers, chunk_samples=8000, context_samples=1600)
+    met = np.cumsum([c.last - c.first for c in chunks(long_recording.blocks(split, places), grid)])
+    np.testing.assert_allclose(edges[: len(met) - 1], met[:-1] * 20 / 16000)

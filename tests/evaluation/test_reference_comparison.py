@@ -1,0 +1,116 @@
+"""`compare WORKDIR`: a run beside the stored curves."""
+
+import json
+
+import numpy as np
+import pytest
+
+from w2v2_jax import compare
+from w2v2_jax.errors import run_command
+from w2v2_jax.evaluation import reference_curves
+from w2v2_jax.evaluation.reference_comparison import choose, smoothed, stand
+from w2v2_jax.report import make_curves
+
+
+def write_run(folder, name, *, seed=0, change=lambda record: record, steps=None):
+    """A workdir whose curves are those of a reference's seed."""
+    reference = reference_curves.load(name)
+    config = {}
+    for path, value in reference.config.items():
+        config.setdefault(path.split(".")[0], {})[path.split(".")[1]] = value
+    if name == "quickstart_finetuned":
+        config["init_from"] = "somewhere"
+    lines = []
+    for split, curves in reference.splits.items():
+        for k, step in enumerate(curves["step"]):
+            record = {n: v[seed, k] for n, v in curves.items() if n != "step"}
+            record = {n: float(v) for n, v in record.items() if np.isfinite(v)}
+            lines.append({"step": int(step), "split": split, **change(record)})
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    kept = [json.dumps(line) for line in lines if steps is None or line["step"] <= steps]
+    (folder / "metrics.jsonl").write_text("\n".join(kept) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("name", reference_curves.NAMES)
+def test_a_reference_run_stands_within_the_reference(tmp_path, name):
+    standing = stand(write_run(tmp_path / "run", name))
+    assert standing.reference.name == name and standing.differs == {}
+    assert {row.verdict for row in standing.rows} == {"within"}
+
+
+def test_better_and_worse_know_the_direction(tmp_path):
+    def change(record):
+        accuracy, loss = record["contrastive_accuracy"] + 0.3, record["contrastive_loss"] + 1
+        return {**record, "contrastive_accuracy": accuracy, "contrastive_loss": loss}
+
+    rows = stand(write_run(tmp_path / "run", "quickstart_pretrain", change=change)).rows
+    verdicts = {row.metric: row.verdict for row in rows}
+    assert verdicts["contrastive_accuracy"] == "better"
+    assert verdicts["contrastive_loss"] == "worse" and verdicts["code_perplexity"] == "within"
+
+
+def test_a_run_half_way_is_compared_as_far_as_it_is(tmp_path):
+    rows = stand(write_run(tmp_path / "run", "quickstart_pretrain", steps=800)).rows
+    assert max(row.step for row in rows) == 800
+
+
+def test_the_command_prints_a_table_and_writes_a_plot(tmp_path, capsys):
+    run = write_run(tmp_path / "run", "quickstart_scratch")
+    config = json.loads((run / "config.json").read_text())
+    config["data"]["batch_seconds"] = 16.0
+    (run / "config.json").write_text(json.dumps(config))
+    compare.main([str(run), "--json", str(tmp_path / "out.json")])
+    shown = capsys.readouterr().out
+    assert "differs: config.data.batch_seconds is 16.0 here, 8.0 there" in shown
+    assert "\ncer " in shown and f"wrote {run / 'compare.png'}" in shown
+    assert (run / "compare.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((tmp_path / "out.json").read_text())["rows"][0]["verdict"] == "within"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere is no training workdir"),
+        (["{run}", "--reference", "large"], "--reference 'large' is not known"),
+        (["{run}", "--reference", "base"], "no update: it begins at 50000"),
+        (["{run}", "--reference", "quickstart_scratch"], "shares no"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(tmp_path, capsys, arguments, message):
+    def bare(record):
+        return {n: v for n, v in record.items() if n == "contrastive_accuracy"}
+
+    run = write_run(tmp_path / "run", "quickstart_pretrain", change=bare)
+    arguments = [argument.format(run=run) for argument in arguments]
+    assert run_command(compare.main, arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error and "\n" not in error
+
+
+def test_the_reference_follows_from_the_configuration():
+    contrastive = {"objective": {"name": "contrastive"}, "model": {"family": "base"}}
+    assert choose(contrastive) == "base"
+    assert choose({"objective": {"name": "ctc"}, "init_from": ""}) == "quickstart_scratch"
+
+
+def test_published_accuracy_of_base_rises_to_63_percent():
+    train = reference_curves.load("base").splits["train"]
+    assert dict(zip(train["step"], train["contrastive_accuracy"][0], strict=True))[4e5] == 0.629
+    assert (np.diff(train["contrastive_accuracy"][0]) > 0).all()
+
+
+def test_a_mean_is_over_the_last_five_records_or_those_there_are():
+    np.testing.assert_allclose(smoothed(np.arange(7.0)), [0, 0.5, 1, 1.5, 2, 3, 4])
+
+
+def test_curves_hold_the_records_that_all_seeds_have():
+    runs = [
+        [{"step": s, "split": "train", "loss": s + seed / 7, "epoch": 0} for s in range(3 - seed)]
+        for seed in range(2)
+    ]
+    assert make_curves.curves(runs, "train") == {
+        "step": [0, 1],
+        "loss": [[0.0, 1.0], [0.1429, 1.143]],
+    }

@@ -1,0 +1,214 @@
+"""Configurations: every recipe builds, and every mistake is one line that names its path."""
+
+import json
+import runpy
+
+import jax
+import numpy as np
+import pytest
+
+from tests.helpers.places import ROOT
+from tests.helpers.recipes import RECIPES, smoke
+from w2v2_jax.batch import Batch
+from w2v2_jax.errors import InputError
+from w2v2_jax.experiment import build as experiment
+from w2v2_jax.experiment.recipe import load_config, override
+from w2v2_jax.experiment.settings import read_settings
+from w2v2_jax.models.families import FAMILIES, model_config
+from w2v2_jax.vocabulary import LIBRISPEECH
+
+
+def build(config: dict) -> experiment.Experiment:
+    settings = read_settings(config)
+    vocabulary = LIBRISPEECH if settings.kind == "ctc" else None
+    inherited = model_config("base") if config["model"]["family"] == "inherit" else None
+    return experiment.build(
+        settings,
+        vocabulary=vocabulary,
+        inherited=inherited,
+        devices=jax.devices()[: config.get("mesh", {}).get("fsdp", 1)],
+    )
+
+
+@pytest.mark.parametrize("spec", RECIPES)
+def test_every_recipe_reads_and_builds_at_full_size_and_at_toy_size(spec):
+    config = load_config(f"{ROOT}/experiments/{spec}")
+    inherits = config["model"]["family"] == "inherit"
+    full, toy = build(config), build(smoke(spec))
+    assert toy.model.d_model == 32 and full.model.d_model > 32
+    assert toy.model.extractor_norm == full.model.extractor_norm or inherits
+    assert type(toy.objective) is type(full.objective)
+
+
+def test_the_two_lv60k_recipes_differ_in_rate_updates_and_norm_order():  # docs/traps.md#t2
+    paper = load_config(f"{ROOT}/experiments/pretrain_large.py:lv60k")
+    later = load_config(f"{ROOT}/experiments/pretrain_large.py:lv60k_2021")
+    assert (paper["schedule"]["peak"], later["schedule"]["peak"]) == (3e-4, 5e-3)
+    assert (paper["train"]["steps"], later["train"]["steps"]) == (600_000, 1_000_000)
+    assert paper["model"]["norm_order"] == "post"
+    assert FAMILIES[later["model"]["family"]]["norm_order"] == "pre"
+
+
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [
+        ("no_diversity", {("objective", "diversity_weight"): (0.4, 0.0)}),
+        ("no_gumbel", {("objective", "gumbel_noise"): (None, False)}),
+        ("negatives_10", {("objective", "num_negatives"): (None, 10)}),
+        (
+            "span_10",
+            {("model", "mask_length"): (5, 10), ("model", "mask_start_prob"): (0.1, 0.065)},
+        ),
+        (
+            "quantized_input",
+            {
+                ("model", "quantize_input"): (None, True),
+                # the same values for the parameters that both networks have
+                ("optimizer", "rate_by_path"): (
+                    (("quantizer|target_projection", 0.05),),
+                    (("^quantizer|target_projection", 0.05),),
+                ),
+            },
+        ),
+        ("continuous_targets", {("model", "quantize_targets"): (None, False)}),
+    ],
+)
+@pytest.mark.parametrize("size", ["", ",gpu"])
+def test_an_ablation_differs_from_the_short_pretraining_in_one_thing(change, differs, size):
+    short, changed = (
+        load_config(f"{ROOT}/experiments/evidence.py:pretrain,{c}{size}") for c in ("short", change)
+    )
+    flat = [
+        {(s, k): v for s in c for k, v in c[s].items()} for c in map(_sections, (short, changed))
+    ]
+    keys = flat[0].keys() | flat[1].keys()
+    found = {k: (flat[0].get(k), flat[1].get(k)) for k in keys if flat[0].get(k) != flat[1].get(k)}
+    assert found == differs
+
+
+def _sections(config: dict) -> dict:
+    return {name: value for name, value in config.items() if isinstance(value, dict)}
+
+
+@pytest.mark.parametrize("name", ["pretrain", "pretrain,short", "finetune_1h"])
+def test_the_evidence_takes_another_number_of_updates_with_its_schedule(name):
+    get_config = runpy.run_path(f"{ROOT}/experiments/evidence.py")["get_config"]
+    config = get_config(f"{name},gpu,2400")
+    assert config.train.steps == 2400 and config.train.log_every < config.train.eval_every < 2400
+    assert config.schedule.get("warmup", 200) == 200
+    for wrong in ("0", "12,13", "twelve"):
+        with pytest.raises(ValueError, match="a number of updates"):
+            get_config(f"{name},{wrong}")
+
+
+@pytest.mark.parametrize("name", ["pretrain", "pretrain,short", "finetune_10m", "finetune_1h"])
+@pytest.mark.parametrize("size", ["", ",gpu"])
+@pytest.mark.parametrize("steps", [1, 20])
+def test_the_evidence_with_few_updates_still_has_whole_positive_intervals(name, size, steps):
+    config = load_config(f"{ROOT}/experiments/evidence.py:{name}{size},{steps}")
+    every = [config["train"][key] for key in ("log_every", "eval_every", "checkpoint_every")]
+    assert min(*every, config["schedule"].get("warmup", 1)) >= 1
+    assert config["schedule"].get("warmup", 1) <= steps
+
+
+@pytest.mark.parametrize("labels", ["10m", "1h"])
+def test_the_evidence_fine_tunes_on_a_gpu_with_clipped_gradients_in_bfloat16(labels):
+    config = load_config(f"{ROOT}/experiments/evidence.py:finetune_{labels},gpu")
+    assert config["optimizer"]["clip_norm"] == 50 and config["schedule"]["peak"] == 3e-4
+    built = build(config)
+    assert built.model.dtype == "bfloat16" and built.model.position_formulation == "auto"
+
+
+def test_an_unknown_recipe_argument_lists_the_known_ones():
+    with pytest.raises(ValueError, match="base_10h"):
+        runpy.run_path(f"{ROOT}/experiments/finetune.py")["get_config"]("base_3h")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("model.dmodel", 3, r"config.model.dmodel is not a setting; known: .*d_model"),
+        ("objective.gumbel", 1, r"config.objective.gumbel is not a setting"),
+        ("optimizer.beta", 1, r"config.optimizer.beta is not a setting; known: b1"),
+        ("data.bucket", 1, r"config.data.bucket is not a setting"),
+        ("train.step", 1, r"config.train.step is not a setting"),
+        ("mesh.model", 1, r"config.mesh.model is not a setting; known: data, fsdp, tensor"),
+        ("schedule.name", "cosine", r"config.schedule.name='cosine'; use one of polynomial"),
+        ("objective.name", "bert", r"config.objective.name='bert' is not known; use one of"),
+        ("model.family", "huge", r"config.model.family='huge' is not known; use one of"),
+        ("model.norm_order", "mid", r"config.model.norm_order='mid' is not known; use one of"),
+        ("model.dropout", 1.5, r"config.model.dropout=1.5 must be in \[0, 1\)"),
+        ("model.num_heads", 5, r"config.model.num_heads=5 does not divide model.d_model=32"),
+        ("data.mode", "cut", r"config.data.mode='cut' is unknown; use one of"),
+        ("train.steps", 0, r"config.train.steps=0 must be at least 1"),
+        ("mesh.data", 6, r"config.mesh.data=6 x mesh.fsdp=1 x mesh.tensor=1 is not the number"),
+    ],
+)
+def test_a_mistake_in_a_section_names_its_path_and_what_would_work(path, value, message):
+    config = smoke("pretrain_base.py")
+    override(config, [f"--config.{path}={value!r}"])
+    with pytest.raises(InputError, match=message):
+        build(config)
+
+
+def test_an_unknown_section_is_an_error():
+    with pytest.raises(InputError, match=r"config.optimiser is not a section; known: seed"):
+        read_settings({**smoke("pretrain_base.py"), "optimiser": {}})
+
+
+def test_a_mesh_that_does_not_divide_the_batch_says_what_would_work():
+    settings = read_settings(smoke("pretrain_base.py"))
+    built = experiment.build(settings, devices=jax.devices()[:8])
+    with pytest.raises(InputError, match=r"does not divide the 4 rows .* a multiple of 16"):
+        built.check_shapes([(4, 32000)], 1, "training")
+
+
+def test_overrides_are_python_literals_and_must_name_a_section():
+    config = smoke("pretrain_base.py")
+    override(config, ["--config.train.steps=7", "--config.data.train=a:b"])
+    assert config["train"]["steps"] == 7 and config["data"]["train"] == "a:b"
+    with pytest.raises(InputError, match=r"config.nothing is not a section"):
+        override(config, ["--config.nothing.a=1"])
+    with pytest.raises(InputError, match="--steps=7 is not an option"):
+        override(config, ["--steps=7"])
+
+
+def test_the_resolved_configuration_is_json(tmp_path):
+    config = smoke("quickstart.py:pretrain")
+    assert json.loads(json.dumps(config, default=list))["train"]["steps"] == 4
+
+
+@pytest.mark.parametrize("change", ["quantized_input", "continuous_targets"])
+def test_a_network_of_table_4_trains_by_its_recipe_at_toy_size(change):
+    built = build(smoke(f"evidence.py:pretrain,{change}"))
+    noise = np.random.default_rng(0).normal(size=(2, 16000)).astype("f")
+    batch = Batch(noise, np.full(2, 16000, "i4"), np.ones(2, "f"))
+    step = built.step_function(built.objective.at(0), batch)
+    state, metrics = step(built.init(), batch, built.seed)
+    state, metrics = step(state, batch, built.seed)  # the first is at a rate of 0
+    assert int(state.step) == 2 and np.isfinite(metrics["loss"].total)
+    assert ("prob_perplexity" in metrics) == (change == "quantized_input")
+
+
+@pytest.mark.slow
+def test_number_of_compilations_is_the_number_of_shapes():
+    built = build(smoke("pretrain_base.py"))
+
+    def batch(samples):
+        return Batch(np.zeros((2, samples), "f"), np.full(2, samples, "i4"), np.ones(2, "f"))
+
+    for samples in (16000, 16000, 32000, 16000):
+        built.step_function(built.objective.at(0), batch(samples))
+    assert len(built.compiled) == 2
+
+
+def test_runs_of_other_seeds_share_the_compiled_programs(monkeypatch):
+    """What is compiled does not hold the seed: a second run finds the first one's in the cache."""
+    monkeypatch.setattr(jax.stages.Lowered, "compile", lambda self: self.as_text())
+    batch = Batch(np.zeros((2, 16000), "f"), np.full(2, 16000, "i4"), np.ones(2, "f"))
+    programs = []
+    for seed in (1, 2**40 + 7):
+        built = build({**smoke("pretrain_base.py"), "seed": seed})
+        step = built.step_function(built.objective.at(0), batch)
+        programs.append((step, built.eval_function(batch)))
+    assert programs[0] == programs[1]

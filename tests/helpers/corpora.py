@@ -1,0 +1,19 @@
+"""Small prepared splits, written without recordings."""
+
+import numpy as np
+
+from w2v2_jax.data.corpus import Entry
+from w2v2_jax.data.writer import CorpusWriter
+
+TEXTS = ("AB CA", "B A", "CAB CAB A", "A <b> & 'B'")
+
+
+def write_split(directory, name, *, texts=TEXTS, seconds=0.3):
+    writer = CorpusWriter(directory / name)
+    for k, text in enumerate(texts):
+        rng = np.random.default_rng(k)
+        samples = (3000 * np.sin(np.arange(int(16000 * seconds * (k + 1))) * 0.2)).astype(np.int16)
+        samples += rng.integers(-50, 50, len(samples)).astype(np.int16)
+        entry = Entry(f"{name}/u{k}", text, f"speaker{k % 2}", len(samples), 0.0, 1.0, 0, 0)
+        writer.add(entry, iter([samples.tobytes()]))
+    writer.close(split=name, source="made")

@@ -1,0 +1,32 @@
+"""Toy runs of the train command: their recipes, options and records."""
+
+import json
+from pathlib import Path
+
+from tests.helpers.places import ROOT
+
+PRETRAIN = f"{ROOT}/experiments/quickstart.py:pretrain,smoke"
+
+
+FINETUNE = f"{ROOT}/experiments/quickstart.py:finetune,smoke"
+
+
+def options(corpus: Path, workdir: Path, *more: str) -> list[str]:
+    return [
+        "--workdir",
+        str(workdir),
+        f"--config.data.train={corpus}:train",
+        f"--config.data.valid={corpus}:dev",
+        "--config.data.reader=threads",
+        "--config.mesh.data=1",
+        *more,
+    ]
+
+
+def records(workdir: Path, split: str) -> list[dict]:
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    timing = ("audio_seconds_per_second", "data_wait", "compilations")
+    rows = [json.loads(line) for line in lines]
+    return [
+        {k: v for k, v in row.items() if k not in timing} for row in rows if row["split"] == split
+    ]

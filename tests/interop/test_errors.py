@@ -1,0 +1,143 @@
+"""Damaged and foreign files, and commands that fail: one clear line, exit status 2, no output."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from tests.helpers.interop_cases import ENCODER, edit, random_checkpoint
+from w2v2_jax import convert
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.export import command as export
+from w2v2_jax.interop import hugging_face, safetensors_file
+from w2v2_jax.models.families import model_config
+
+
+def _truncate(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def _tensor(name: str, change):
+    def damage(folder: Path) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        array = tensors.pop(name)
+        if change is not None:
+            tensors[name] = change(array)
+        save_file(tensors, folder / "model.safetensors")
+
+    return damage
+
+
+def _config(**changes):
+    return lambda folder: edit(folder / "config.json", **changes)
+
+
+def _only_a_pickle(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+DAMAGE = {
+    "truncated": (_truncate, "model.safetensors"),
+    "missing": (_tensor("wav2vec2.encoder.layers.1.layer_norm.bias", None), "layers.1.layer_norm"),
+    "shape": (_tensor("lm_head.weight", lambda x: x[:, :-1].copy()), r"lm_head.weight.*\[9, 15\]"),
+    "heads": (_config(num_attention_heads=3), "num_heads=3"),
+    "sizes": (_config(intermediate_size=33), r"intermediate_dense.*\[33"),
+    "foreign": (_config(model_type="hubert"), "model_type='hubert'"),
+    "adapter": (_config(add_adapter=True), "add_adapter=True"),
+    "activation": (_config(hidden_act="relu"), "hidden_act='relu'"),
+    "conv lists": (_config(conv_kernel=[10, 3]), "config.json"),
+    "wrong type": (_config(hidden_size="many"), "config.json"),
+    "square": (_config(hidden_size=8), "8 channels equal the model width"),
+    "blank": (_config(pad_token_id=3), "pad_token_id=3"),
+    "broken json": (lambda folder: (folder / "config.json").write_text("{"), "config.json"),
+    "no config": (lambda folder: (folder / "config.json").unlink(), "no config.json"),
+    "no tensors": (
+        lambda folder: (folder / "model.safetensors").unlink(),
+        "no model.safetensors and no pytorch",
+    ),
+    "pickle": (_only_a_pickle, "pytorch_model.bin: not a torch file"),
+    "no vocabulary": (lambda folder: (folder / "vocab.json").unlink(), "no vocab.json"),
+    "phonemes": (
+        lambda folder: edit(folder / "vocab.json", **{"A": 99, "tʃ": 5}),
+        "'tʃ' is not one character",
+    ),
+    "rate": (
+        lambda folder: edit(
+            folder / "processor_config.json", feature_extractor={"sampling_rate": 8000}
+        ),
+        "sampling_rate=8000",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_or_foreign_directory_is_one_clear_error(folder, name):
+    damage, message = DAMAGE[name]
+    damage(folder)
+    with pytest.raises(InputError, match=message):
+        hugging_face.load(folder)
+
+
+def test_a_square_network_is_not_exported(tmp_path):
+    small = model_config("small", num_layers=1, d_model=128)
+    with pytest.raises(InputError, match="128 channels equal the model width"):
+        hugging_face.save(random_checkpoint(small, parts=ENCODER), tmp_path / "hf")
+
+
+@pytest.mark.parametrize("damage", ["foreign", "truncated", "missing", "shape"])
+def test_a_damaged_safetensors_file_is_one_clear_error(pretrained, tmp_path, damage):
+    file = tmp_path / "model.safetensors"
+    safetensors_file.save(pretrained, file)
+    tensors, name = load_file(file), "quantizer/entries"
+    with safe_open(file, framework="numpy") as opened:
+        metadata = opened.metadata()
+    if damage == "truncated":
+        file.write_bytes(file.read_bytes()[:-8])
+    elif damage == "foreign":
+        save_file(tensors, file)
+    elif damage == "shape":
+        save_file(tensors | {name: tensors[name][:, :1].copy()}, file, metadata=metadata)
+    else:
+        tensors.pop(name)
+        save_file(tensors, file, metadata=metadata)
+    with pytest.raises(InputError, match=name if damage in ("missing", "shape") else str(file)):
+        safetensors_file.read(file)
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "message"),
+    [
+        (
+            export.main,
+            ["--checkpoint", "HF", "--to", "tflite", "--out", "X"],
+            "hf, fairseq, torchaudio, safetensors",
+        ),
+        (export.main, ["--checkpoint", "NOWHERE", "--to", "hf", "--out", "X"], "no checkpoint"),
+        (export.main, ["--checkpoint", "HF", "--to", "hf", "--out", "FULL"], "not empty"),
+        (
+            convert.main,
+            ["--from", "keras", "--input", "HF", "--out", "X"],
+            "hf, fairseq, torchaudio, safetensors",
+        ),
+        (convert.main, ["--from", "hf", "--input", "NOWHERE", "--out", "X"], "no config.json"),
+        (convert.main, ["--from", "hf", "--input", "CUT", "--out", "X"], "whole safetensors"),
+        (convert.main, ["--from", "hf", "--input", "HF", "--out", "FULL"], "not empty"),
+    ],
+)
+def test_a_failed_command_exits_2_with_one_line_and_writes_nothing(
+    folder, tmp_path, capsys, main, arguments, message
+):
+    folder.rename(tmp_path / "HF")
+    shutil.copytree(tmp_path / "HF", tmp_path / "CUT")
+    _truncate(tmp_path / "CUT")
+    (tmp_path / "FULL").mkdir()
+    (tmp_path / "FULL" / "keep").write_text("me")
+    before = sorted(tmp_path.rglob("*"))
+    given = [str(tmp_path / x) if x.isupper() else x for x in arguments]
+    assert run_command(main, given) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and message in error
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,58 @@
+"""An MMS network of transformers and ours give the same logits, language by language (torch)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import w2v2_jax
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture(scope="module")
+def mms(tmp_path_factory) -> Path:
+    from tests.golden import make_adapters
+
+    folder = tmp_path_factory.mktemp("mms")
+    make_adapters.directory(folder)
+    return folder
+
+
+@pytest.mark.parametrize("language", ["eng", "fra"])
+@pytest.mark.parametrize("samples", [403, 1301])
+def test_adapters_of_a_language_give_the_logits_of_transformers(
+    mms, language, samples, record_property
+):
+    waveform = np.random.default_rng(samples).standard_normal(samples).astype(np.float32)
+    theirs = transformers.Wav2Vec2ForCTC.from_pretrained(
+        mms, target_lang=language, ignore_mismatched_sizes=True, attn_implementation="eager"
+    ).eval()
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(mms)
+    with torch.no_grad():
+        inputs = extractor(waveform, sampling_rate=16000, return_tensors="pt")
+        expected = theirs(**inputs).logits.numpy()
+    found = w2v2_jax.load(mms, language=language).logits(waveform)
+    difference = float(np.abs(found - expected).max() / np.abs(expected).max())
+    record_property("difference", difference)
+    assert difference < 1e-4
+
+
+def test_a_language_exported_for_transformers_gives_its_logits_there(mms, tmp_path):
+    from w2v2_jax import convert
+    from w2v2_jax.export import command as export
+
+    native, out = str(tmp_path / "native"), str(tmp_path / "out")
+    convert.main(["--from", "hf", "--input", str(mms), "--out", native, "--language", "fra"])
+    export.main(["--checkpoint", native, "--to", "hf", "--out", out])
+    model, report = transformers.AutoModelForCTC.from_pretrained(out, output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"]
+    waveform = np.random.default_rng(0).standard_normal(999).astype(np.float32)
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(out)
+    with torch.no_grad():
+        inputs = extractor(waveform, sampling_rate=16000, return_tensors="pt")
+        expected = model.eval()(**inputs).logits.numpy()
+    found = w2v2_jax.load(native).logits(waveform)
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()

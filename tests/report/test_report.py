@@ -1,0 +1,244 @@
+"""The quickstart's report: numbers of the table, panels of the figure, clear errors."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from w2v2_jax.errors import run_command
+from w2v2_jax.report import cells
+from w2v2_jax.report import command as report
+
+
+def write_run(workdir, records):
+    workdir.mkdir()
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    (workdir / "metrics.jsonl").write_text(text)
+
+
+def pretraining(step: int, split: str) -> dict:
+    done = step / 1000
+    return {
+        "step": step,
+        "split": split,
+        "loss": 4.7 - 2 * done,
+        "contrastive_loss": math.log(101) - 2 * done,
+        "contrastive_accuracy": (0.02 if split == "train" else 0.01) + 0.3 * done,
+        "code_perplexity": 64 + 256 * done,
+        "prob_perplexity": 600 - 100 * done,
+        "diversity_loss": 0.9 - 0.4 * done,
+    }
+
+
+def evaluation(cer: float, wer: float, hypothesis: str, step: int = 500) -> dict:
+    utterances = [
+        {"id": f"clip{n}", "reference": f"NUMBER {n}", "hypothesis": f"{hypothesis} {n}", "wer": n}
+        for n in range(9)
+    ]
+    return {
+        "checkpoint": "somewhere",
+        "data": "test",
+        "step": step,
+        "wer": wer,
+        "cer": cer,
+        "wer_interval": [wer - 0.1, wer + 0.1],
+        "cer_interval": [cer - 0.05, cer + 0.05],
+        "num_utterances": 9,
+        "num_words": 18,
+        "utterances": utterances,
+    }
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """The arguments of the command; every file they name exists."""
+    steps = [(s, "train") for s in range(0, 1001, 50)] + [(s, "valid") for s in (0, 500, 1000)]
+    write_run(tmp_path / "pretrain", [pretraining(*key) for key in steps])
+    for name, floor in (("scratch", 0.8), ("finetuned", 0.2)):
+        records = [
+            {"step": s, "split": split, "loss": 3 * math.exp(-s / 200) + floor}
+            | ({"cer": floor + math.exp(-s / 100), "wer": 1.0} if split == "valid" else {})
+            for s in range(0, 501, 50)
+            for split in ("train", "valid")
+        ]
+        write_run(tmp_path / name, records)
+    (tmp_path / "a.json").write_text(json.dumps(evaluation(0.8, 1.0, "NUMB")))
+    (tmp_path / "b.json").write_text(json.dumps(evaluation(0.2, 0.5, "NUMBER")))
+    (tmp_path / "data").mkdir()
+    names = {"pretrain": "pretrain", "scratch": "scratch", "finetuned": "finetuned"}
+    names |= {"scratch-eval": "a.json", "finetuned-eval": "b.json", "data": "data", "out": "out"}
+    return {f"--{option}": str(tmp_path / name) for option, name in names.items()}
+
+
+def write_units(path) -> str:
+    rng = np.random.default_rng(0)
+    time = np.arange(32_000) / 16_000
+    waveform = np.sin(2 * np.pi * (200 + 800 * time) * time) + 0.01 * rng.normal(size=32_000)
+    mask = np.zeros(99, bool)
+    mask[[*range(10, 30), *range(60, 75), 98]] = True
+    counts = rng.poisson(rng.gamma(0.5, 40, size=(2, 320)))
+    np.savez(path, waveform=waveform.astype(np.float32), mask=mask, code_counts=counts)
+    return str(path)
+
+
+def run(inputs: dict[str, str]) -> int:
+    return run_command(report.main, [part for pair in inputs.items() for part in pair])
+
+
+def png_size(path) -> tuple[int, int]:
+    header = path.read_bytes()[:24]
+    assert header[:4] == b"\x89PNG"
+    return int.from_bytes(header[16:20]), int.from_bytes(header[20:24])
+
+
+def row(text: str, label: str) -> str:
+    (line,) = [line for line in text.splitlines() if line.strip().startswith(label)]
+    return " ".join(line.split())
+
+
+def test_the_table_has_validation_values_chance_ratios_and_relative_change(
+    inputs, capsys, tmp_path
+):
+    assert run(inputs) == 0
+    text = capsys.readouterr().out
+    assert row(text, "PRETRAINING") == "PRETRAINING (valid) step 0 step 1000 change"
+    assert row(text, "contrastive accuracy") == "contrastive accuracy 0.0100 0.3100 31.00 x"
+    assert row(text, "over chance") == "over chance (1/101 = 0.0099) 1.0 x 31.3 x"
+    assert row(text, "code perplexity").endswith("of 640 (valid) 64.0 320.0 5.00 x")
+    assert "(9 utterances, 18 words)" in row(text, "HELD-OUT TEST")
+    assert row(text, "CER") == "CER % 80.00 20.00 -75.0 %"
+    assert row(text, "WER") == "WER % 100.00 50.00 -50.0 %"
+    assert "75.00 to 85.00 15.00 to 25.00" in " ".join(text.split())
+    assert row(text, "updates") == "updates 500 500"
+    for option in ("--pretrain", "--scratch", "--finetuned", "--data"):
+        assert inputs[option] in text
+    assert (tmp_path / "out/report.txt").read_text().strip() in text
+
+
+def test_five_transcripts_stand_beside_their_references(inputs, capsys):
+    assert run(inputs) == 0
+    text = capsys.readouterr().out
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    for n in (0, 2, 4, 6, 8):  # evenly spaced from the best to the worst
+        start = lines.index(f"clip{n}")
+        assert lines[start + 1 : start + 4] == [
+            f"reference NUMBER {n}",
+            f"from scratch NUMB {n}",
+            f"from pretrained NUMBER {n}",
+        ]
+    assert sum(line.startswith("reference") for line in lines) == 5
+
+
+def test_without_validation_training_values_are_used_and_named(inputs, capsys, tmp_path):
+    path = tmp_path / "pretrain/metrics.jsonl"
+    kept = [line for line in path.read_text().splitlines() if '"valid"' not in line]
+    path.write_text("\n".join(kept) + '\n{"step": 1050, "spl')  # killed while writing
+    assert run(inputs) == 0
+    text = capsys.readouterr().out
+    assert row(text, "contrastive accuracy") == "contrastive accuracy 0.0200 0.3200 16.00 x"
+    assert "(train)" in row(text, "PRETRAINING")
+
+
+def test_the_figure_without_units_omits_two_panels_and_says_so(inputs, capsys, tmp_path):
+    assert run(inputs) == 0
+    assert "no --units file" in capsys.readouterr().out
+    assert png_size(tmp_path / "out/report.png") == (1600, 800)
+
+
+@pytest.mark.slow
+def test_the_figure_with_units_is_1600_by_1200(inputs, capsys, tmp_path):
+    inputs["--units"] = write_units(tmp_path / "units.npz")
+    assert run(inputs) == 0
+    assert "note" not in capsys.readouterr().out
+    assert png_size(tmp_path / "out/report.png") == (1600, 1200)
+
+
+def test_unequal_updates_are_noted(inputs, capsys, tmp_path):
+    (tmp_path / "b.json").write_text(json.dumps(evaluation(0.2, 0.5, "NUMBER", step=900)))
+    assert run(inputs) == 0
+    assert "updates differ, 500 and 900" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--pretrain", "--scratch-eval", "--data", "--units"])
+def test_a_missing_file_is_one_clear_line(inputs, capsys, tmp_path, option):
+    inputs[option] = str(tmp_path / "nowhere")
+    assert run(inputs) == 2
+    error = capsys.readouterr().err
+    assert str(tmp_path / "nowhere") in error
+    assert error.count("\n") == 1
+
+
+def test_bad_content_is_an_input_error(inputs, capsys, tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    assert run(inputs) == 2
+    assert "a.json is no evaluation" in capsys.readouterr().err
+    (tmp_path / "a.json").write_text("{")
+    assert run(inputs) == 2
+    assert "a.json is not JSON" in capsys.readouterr().err
+    headless = evaluation(0.8, 1.0, "NUMB") | {"utterances": [{"id": "clip0"}]}
+    (tmp_path / "a.json").write_text(json.dumps(headless))
+    assert run(inputs) == 2
+    assert "each utterance needs" in capsys.readouterr().err
+    (tmp_path / "units.npz").write_text("text")
+    (tmp_path / "a.json").write_text(json.dumps(evaluation(0.8, 1.0, "NUMB")))
+    assert run(inputs | {"--units": str(tmp_path / "units.npz")}) == 2
+    assert "needs waveform, mask, code_counts" in capsys.readouterr().err
+    (tmp_path / "pretrain/metrics.jsonl").write_text('{"step": 1, "split": "train"}\n')
+    assert run(inputs) == 2
+    assert "never has contrastive_accuracy" in capsys.readouterr().err
+
+
+def test_evaluations_of_different_test_sets_are_not_compared(inputs, capsys, tmp_path):
+    other = evaluation(0.2, 0.5, "NUMBER")
+    other["utterances"].pop()
+    (tmp_path / "b.json").write_text(json.dumps(other))
+    assert run(inputs) == 2
+    assert "not of the same test utterances" in capsys.readouterr().err
+
+
+# ---- cells of the evidence -----------------------------------------------------------------------
+
+
+def write_cell(directory, name: str, wrong: int) -> None:
+    """Ten utterances of ten characters and two words each, `wrong` of them with two wrong ones."""
+    utterances = [
+        {
+            "id": f"{'a' if n < 5 else 'b'}/clip{n}.flac",
+            "reference": "ABCDE FGHI",
+            "hypothesis": "AXCDX FGHI" if n < wrong else "ABCDE FGHI",
+            "wer": 0.5 * (n < wrong),
+        }
+        for n in range(10)
+    ]
+    cer, wer = 2 * wrong / 100, wrong / 20
+    rates = {"cer": cer, "cer_interval": [cer - 0.01, cer + 0.01], "wer": wer}
+    rates |= {"wer_interval": [wer, wer], "step": 9, "utterances": utterances}
+    directory.mkdir(exist_ok=True)
+    (directory / f"{name}.json").write_text(json.dumps(rates))
+
+
+def test_the_evidence_tables_give_seeds_means_sources_and_changes(tmp_path, capsys):
+    for name, wrong in {
+        "scratch@10m@1": 10, "scratch@10m@2": 6, "pretrain@10m@1": 5, "pretrain@10m@2": 5,
+        "short@10m@1": 6, "no_gumbel@10m@1": 9,
+    }.items():  # fmt: skip
+        write_cell(tmp_path / "cells", name, wrong)
+    cells.main([str(tmp_path / "cells"), "--json", str(tmp_path / "cells.json")])
+    lines = capsys.readouterr().out.splitlines()
+    assert "| 10m | 1 | 20.0 (19.0 to 21.0) | 10.0 (9.0 to 11.0) | -50.0 % | 50.0, 25.0 |" in lines
+    assert "| 10m | mean | 16.0 | 10.0 | -37.5 % | 40.0, 25.0 |" in lines
+    assert "| a | 10m | scratch | 2 | 20.0 | 50.0 |" in lines  # clips 0 to 4 are wrong in both
+    assert "| b | 10m | pretrain | 2 | 0.0 | 0.0 |" in lines
+    assert "| no_gumbel | 10m | 1 | 18.0 (17.0 to 19.0) | 45.0 | +50.0 % |" in lines
+    assert len(json.loads((tmp_path / "cells.json").read_text())) == 6
+
+
+def test_cells_of_different_test_sets_are_an_error(tmp_path, capsys):
+    write_cell(tmp_path, "scratch@10m@1", 3)
+    other = json.loads((tmp_path / "scratch@10m@1.json").read_text())
+    other["utterances"].pop()
+    (tmp_path / "pretrain@10m@1.json").write_text(json.dumps(other))
+    arguments = [str(tmp_path), "--json", str(tmp_path / "x")]
+    assert run_command(cells.main, arguments) == 2
+    assert "2 different test sets" in capsys.readouterr().err

@@ -1,0 +1,50 @@
+"""The heap of a CPU program: where it is kept, and that the kernel is asked for memory once."""
+
+import subprocess
+import sys
+
+import pytest
+
+from w2v2_jax.errors import InputError
+from w2v2_jax.system import cpu_memory
+
+# A block as XLA takes one for a step's temporaries, taken and given back; the second time is
+# counted in page faults.
+TWICE = """
+import resource, sys
+import numpy as np
+from w2v2_jax.system import cpu_memory
+
+kept = cpu_memory.keep({"JAX_PLATFORMS": "cpu", "W2V2_KEEP_MEMORY": sys.argv[1]})
+faults = []
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.full(200 << 20, 1, np.uint8)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(int(kept), faults[1])
+"""
+
+
+def second_time(switch: str) -> tuple[int, int]:
+    done = subprocess.run(
+        [sys.executable, "-c", TWICE, switch], capture_output=True, text=True, check=True
+    )
+    kept, faults = map(int, done.stdout.split())
+    return kept, faults
+
+
+@pytest.mark.skipif(not cpu_memory.wanted({"JAX_PLATFORMS": "cpu"}), reason="not glibc")
+def test_freed_memory_is_taken_again_without_asking_the_kernel():
+    assert second_time("1") == (1, pytest.approx(0, abs=8))
+    kept, faults = second_time("0")
+    assert not kept and faults >= 100  # 200 MiB are 100 huge pages, or 51200 small ones
+
+
+def test_the_heap_of_an_accelerators_host_stays_as_it_is():
+    assert not cpu_memory.wanted({"JAX_PLATFORMS": "cuda"})
+    assert not cpu_memory.keep({"JAX_PLATFORMS": "tpu,cpu"})
+
+
+def test_a_riddle_is_refused():
+    with pytest.raises(InputError, match="W2V2_KEEP_MEMORY='perhaps'; use 0 or 1"):
+        cpu_memory.keep({"W2V2_KEEP_MEMORY": "perhaps"})

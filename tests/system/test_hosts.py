@@ -1,0 +1,139 @@
+"""Finding the job, agreeing, and how a process of a job explains its end."""
+
+import argparse
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from w2v2_jax import partition
+from w2v2_jax.errors import InputError
+from w2v2_jax.system import hosts, join
+
+ENVIRONMENT = {
+    "JAX_COORDINATOR_ADDRESS": "node0:1234",
+    "JAX_NUM_PROCESSES": "4",
+    "JAX_PROCESS_ID": "3",
+}
+SLURM = dict.fromkeys(join.SLURM_STEP, "1")
+
+
+def flags(*arguments):
+    parser = argparse.ArgumentParser()
+    join.add_flags(parser)
+    return parser.parse_args(arguments)
+
+
+def test_a_process_without_flags_and_environment_is_alone():
+    assert join.find(flags(), {}) is None
+
+
+def test_flags_name_the_job_and_go_before_the_environment():
+    given = flags("--coordinator", "10.0.0.1:99", "--num-processes", "2", "--process-id", "1")
+    assert join.find(given, ENVIRONMENT) == ("10.0.0.1:99", 2, 1)
+
+
+def test_the_environment_names_the_job():
+    assert join.find(flags(), ENVIRONMENT) == ("node0:1234", 4, 3)
+
+
+def test_a_job_of_one_process_is_alone():
+    assert join.find(flags(), {**ENVIRONMENT, "JAX_NUM_PROCESSES": "1", "JAX_PROCESS_ID": "0"}) is None  # fmt: skip  # noqa: E501
+    assert join.find(flags(), {**SLURM, "SLURM_NTASKS": "1"}) is None
+
+
+def test_a_slurm_step_of_several_tasks_and_a_tpu_pod_are_left_to_jax():
+    assert join.find(flags(), {**SLURM, "SLURM_NTASKS": "8"}) == (None, None, None)
+    assert join.find(flags(), {"SLURM_NTASKS": "8", "SLURM_JOB_ID": "1"}) is None  # no step
+    assert join.find(flags("--coordinator", "auto"), {}) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--num-processes", "2"], "needs all of --coordinator HOST:PORT"),
+        (["--coordinator", "a:1", "--num-processes", "2", "--process-id", "2"], r"outside 0\.\.1"),
+        (["--coordinator", "a", "--num-processes", "2", "--process-id", "0"], "not HOST:PORT"),
+    ],
+)
+def test_a_job_that_does_not_fit_together_is_an_input_error(arguments, message):
+    with pytest.raises(InputError, match=message):
+        join.find(flags(*arguments), {})
+    with pytest.raises(InputError, match="whole numbers"):
+        join.find(flags(), {**ENVIRONMENT, "JAX_PROCESS_ID": "three"})
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (InputError("bad\nthing"), 2, "error: bad thing\n"),
+        (ValueError("UNKNOWN: Gloo AllGather failed: Connection closed by peer"), join.LOST,
+         "error: another host of this run died; the same command on all hosts resumes"),
+        (RuntimeError("UNAVAILABLE: coordination service"), join.LOST, "error: another host"),
+        (KeyError("gloo"), 1, "KeyError"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)  # fmt: skip
+def test_every_end_of_a_process_has_its_status_and_its_line(capsys, error, status, line):
+    assert join.explain(error) == status
+    assert line in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_the_witness_speaks_only_when_its_process_ended_before_its_time(done):
+    child = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", join.WITNESS, "the line"],
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    _, shown = child.communicate(b"done" if done else b"")
+    assert shown == (b"" if done else b"the line")
+
+
+def test_hosts_that_differ_are_told_in_what(monkeypatch):
+    from jax.experimental import multihost_utils
+
+    facts = [{"configuration": 1, "corpus": "a"}, {"configuration": 1, "corpus": "b"}]
+    hosts.agree(facts[1])  # one process agrees with itself
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    sent = []
+
+    def gather(local):
+        sent.append(local)
+        return np.stack([sent[0], local])
+
+    monkeypatch.setattr(multihost_utils, "process_allgather", gather)
+    hosts.agree(facts[0])
+    with pytest.raises(InputError, match="process 1 has another corpus than process 0"):
+        hosts.agree(facts[1])
+
+
+def test_a_process_feeds_the_parts_its_devices_hold_whatever_the_order_of_the_mesh(make_batch):
+    devices = np.array(jax.devices())[[3, 1, 7, 5, 0, 2, 6, 4]]
+    mesh = jax.sharding.Mesh(devices.reshape(4, 1, 2), partition.AXES)
+    assert partition.host_rows(mesh) == ((0, 1, 2, 3), 4)
+    local = make_batch()
+    batch = partition.global_batch(local, mesh)
+    np.testing.assert_array_equal(batch.waveforms, local.waveforms)
+    assert batch.waveforms.addressable_shards[0].data.shape == (2, 1000)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_the_chief_finds_wrong_is_raised_on_every_host(monkeypatch, count):
+    from jax.experimental import multihost_utils
+
+    def wrong():
+        raise InputError("--workdir über is in use")
+
+    monkeypatch.setattr(jax, "process_count", lambda: count)
+    sent = []
+    monkeypatch.setattr(multihost_utils, "broadcast_one_to_all", lambda x: sent.append(x) or x)
+    hosts.by_chief(lambda: None)
+    with pytest.raises(InputError, match="--workdir über is in use"):
+        hosts.by_chief(wrong)
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    monkeypatch.setattr(multihost_utils, "broadcast_one_to_all", lambda _: sent[-1])
+    if count == 2:  # the other host, whose action is never run
+        with pytest.raises(InputError, match="--workdir über is in use"):
+            hosts.by_chief(lambda: 1 / 0)

@@ -1,0 +1,88 @@
+import unicodedata
+
+import numpy as np
+import pytest
+
+from w2v2_jax.errors import InputError
+from w2v2_jax.vocabulary import (
+    LIBRISPEECH,
+    Vocabulary,
+    build_vocabulary,
+    load_vocabulary,
+    make_vocabulary,
+)
+
+
+def test_librispeech_has_the_32_rows_of_the_released_checkpoints_in_order():
+    rows = "<s> <pad> </s> <unk> | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z"
+    assert LIBRISPEECH.symbols == tuple(rows.split())
+    assert len(LIBRISPEECH) == 32
+
+
+def test_every_word_ends_with_the_boundary_also_the_last():
+    ids = LIBRISPEECH.encode("  Hello\t world\n")
+    assert ids.dtype == np.int32
+    assert "".join(LIBRISPEECH.symbols[i] for i in ids) == "HELLO|WORLD|"
+    assert LIBRISPEECH.encode("").shape == (0,)
+
+
+def test_decode_inverts_encode_on_normalised_text():
+    assert LIBRISPEECH.decode(LIBRISPEECH.encode("it's a test")) == "IT'S A TEST"
+
+
+def test_decode_drops_the_silent_rows_and_shows_the_unknown():
+    assert LIBRISPEECH.decode([0, 1, 5, 2, 4, 3, 4]) == "E <unk>"
+
+
+def test_unknown_characters_become_unk_and_are_counted():
+    assert LIBRISPEECH.encode("é9").tolist() == [3, 3, 4]
+    assert LIBRISPEECH.unknown(["été 9", "99"]) == {"9": 3, "É": 2}
+
+
+def test_composed_and_decomposed_unicode_have_the_same_ids():
+    vocabulary = build_vocabulary(["été"], case="lower", min_count=1)
+    decomposed = unicodedata.normalize("NFD", "ÉTÉ")
+    assert vocabulary.encode(decomposed).tolist() == vocabulary.encode("été").tolist()
+
+
+def test_a_bar_in_the_text_is_a_space():
+    assert LIBRISPEECH.encode("a|b").tolist() == LIBRISPEECH.encode("a b").tolist()
+
+
+def test_built_vocabulary_is_ordered_by_frequency_then_code_point():
+    vocabulary = build_vocabulary(["bb a", "Cab d"], case="lower", min_count=1)
+    assert vocabulary.symbols[5:] == ("b", "a", "c", "d")
+    assert build_vocabulary(["bb a"], case="keep", min_count=2).symbols[5:] == ("b",)
+
+
+def test_save_then_load_gives_an_equal_vocabulary(tmp_path):
+    vocabulary = build_vocabulary(["ñandú в поле"], case="upper", min_count=1)
+    vocabulary.save(tmp_path / "vocabulary.json")
+    assert load_vocabulary(tmp_path / "vocabulary.json") == vocabulary
+    assert make_vocabulary(str(tmp_path / "vocabulary.json")) == vocabulary
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"symbols": ["a"], "case": "upper"}'])
+def test_a_damaged_file_is_named(tmp_path, content):
+    path = tmp_path / "vocabulary.json"
+    path.write_text(content)
+    with pytest.raises(InputError):
+        load_vocabulary(path)
+
+
+def test_bad_vocabularies_are_refused():
+    with pytest.raises(InputError, match=r"case='title'.*upper, lower, keep"):
+        Vocabulary(LIBRISPEECH.symbols, "title")
+    with pytest.raises(InputError, match="different characters"):
+        Vocabulary((*LIBRISPEECH.symbols, "E"), "upper")
+    with pytest.raises(InputError, match="does the corpus have transcripts"):
+        build_vocabulary(["", " "], case="keep", min_count=1)
+
+
+def test_names_are_looked_up_and_unknown_ones_list_the_known():
+    assert make_vocabulary("librispeech") is LIBRISPEECH
+    assert make_vocabulary("from_transcripts", ["ab"], case="upper").symbols[5:] == ("A", "B")
+    with pytest.raises(InputError, match="librispeech, from_transcripts"):
+        make_vocabulary("timit")
+    with pytest.raises(InputError, match="give its case"):
+        make_vocabulary("from_transcripts", ["ab"])

@@ -1,0 +1,64 @@
+"""A prepared corpus of tones, and one finished toy run on it."""
+
+import jax
+import numpy as np
+import pytest
+import soundfile
+
+from tests.helpers.train_runs import PRETRAIN, options
+from w2v2_jax.prepare import command as prepare
+from w2v2_jax.train import command as train
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """Runs of one recipe take their compiled steps from each other."""
+    from jax.experimental.compilation_cache import compilation_cache
+
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = [getattr(jax.config, name) for name in names]
+    for name, value in zip(names, (str(tmp_path_factory.mktemp("programs")), 0.0), strict=True):
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in zip(names, before, strict=True):
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """Twelve clips of noise and tones with transcripts, prepared into train, dev and test."""
+    folder = tmp_path_factory.mktemp("speech")
+    random = np.random.default_rng(0)
+    lines = []
+    for i in range(12):
+        time_axis = np.arange(16000 + 1600 * i) / 16000
+        tone = 0.2 * np.sin(2 * np.pi * (200 + 50 * i) * time_axis)
+        noise = 0.05 * random.standard_normal(len(time_axis))
+        soundfile.write(folder / f"{i}.wav", tone + noise, 16000)
+        split = "train" if i < 8 else ("dev" if i < 10 else "test")
+        lines.append(f"{i}.wav\tTONE {'ABCDEFGHIJKL'[i]}\t{split}")
+    (folder / "transcripts.tsv").write_text("\n".join(lines) + "\n")
+    out = folder / "corpus"
+    prepare.main(["--source", f"folder:{folder}", "--out", str(out), "--workers", "1"])
+    return out
+
+
+@pytest.fixture
+def one_device(monkeypatch):
+    """The suite has 8 fake devices; these runs use one, as a laptop would."""
+
+    devices = jax.devices()[:1]
+    monkeypatch.setattr(jax, "devices", lambda *a: devices)
+
+
+@pytest.fixture(scope="module")
+def pretrained(programs, corpus, tmp_path_factory):
+    """A finished toy pretraining run."""
+    workdir = tmp_path_factory.mktemp("runs") / "pretrain"
+    with pytest.MonkeyPatch.context() as patch:
+        devices = jax.devices()[:1]
+        patch.setattr(jax, "devices", lambda *a: devices)
+        train.main(["--config", PRETRAIN, *options(corpus, workdir, "--config.train.steps=6")])
+    return workdir

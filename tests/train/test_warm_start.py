@@ -1,0 +1,194 @@
+"""Starting from another checkpoint: quantizer included, heads symbol by symbol, adapters fresh."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import soundfile
+
+from tests.helpers.interop_cases import ENCODER, PRETRAINING, assert_same, random_checkpoint
+from tests.helpers.places import ROOT
+from w2v2_jax import partition, trees
+from w2v2_jax.checkpoint import files as checkpoint
+from w2v2_jax.errors import InputError
+from w2v2_jax.experiment.smoke import TINY_MODEL
+from w2v2_jax.interop import hugging_face
+from w2v2_jax.models.families import model_config
+from w2v2_jax.models.transformer import Adapter
+from w2v2_jax.prepare import command as prepare
+from w2v2_jax.train import command as train
+from w2v2_jax.train.warm_start import check_input, choose_vocabulary, graft, warm_start
+from w2v2_jax.vocabulary import SPECIALS, Vocabulary, extend_vocabulary, shared_rows
+
+OLD = Vocabulary((*SPECIALS, *"ABC"), "upper")
+NEW = Vocabulary((*SPECIALS, *"CXA"), "upper")
+CHANNELS = 48  # Hugging Face's networks need a width other than the convolutions' 32
+
+
+def started(model, vocabulary):
+    """Parameters of a CTC network that no source has, on the device."""
+    made = random_checkpoint(model, parts=("encoder", "head"), vocabulary=vocabulary)
+    return jax.tree.map(lambda x: jnp.asarray(x + 1.0), made.params)
+
+
+def head(params):
+    return {name: np.asarray(x) for name, x in params["head"].items()}
+
+
+def test_a_start_whose_input_is_quantized_needs_a_network_that_keeps_its_quantizer(tiny):
+    quantized = dataclasses.replace(tiny, quantize_input=True)
+    check_input(quantized, quantized, where="old")
+    message = r"quantize_input=False, but old has True; set config.model.quantize_input=True"
+    with pytest.raises(InputError, match=message):
+        check_input(tiny, quantized, where="old")
+    with pytest.raises(InputError, match=r"set config.model.quantize_input=False"):
+        check_input(quantized, tiny, where="old")
+
+
+def test_rows_of_shared_symbols_are_found_by_symbol():
+    assert shared_rows(NEW, OLD) == (0, 1, 2, 3, 4, 7, None, 5)
+
+
+def test_extending_keeps_every_row_and_adds_what_the_texts_have_most_often_first():
+    texts = ["abba xyz", "xy"]
+    assert extend_vocabulary(OLD, texts, min_count=2).symbols == (*OLD.symbols, "X", "Y")
+    assert extend_vocabulary(OLD, ["ab"], min_count=1) == OLD
+
+
+def test_a_replaced_vocabulary_moves_shared_rows_and_leaves_new_ones_fresh(tiny, capsys):
+    source = random_checkpoint(tiny, parts=("encoder", "head"), vocabulary=OLD)
+    fresh = started(tiny, NEW)
+    before = head(fresh)
+    after = head(warm_start(fresh, source, NEW, where="old"))
+    for name, old in head(source.params).items():
+        for row, (symbol, origin) in enumerate(
+            zip(NEW.symbols, shared_rows(NEW, OLD), strict=True)
+        ):
+            expected = before[name][..., row] if origin is None else old[..., origin]
+            np.testing.assert_array_equal(after[name][..., row], expected, err_msg=symbol)
+    printed = capsys.readouterr().err
+    assert "head: 7 symbols keep their weights; fresh: X; dropped: B" in printed
+
+
+def test_the_same_vocabulary_keeps_the_head_whole(tiny):
+    source = random_checkpoint(tiny, parts=("encoder", "head"), vocabulary=OLD)
+    after = warm_start(started(tiny, OLD), source, OLD, where="old")
+    assert_same(jax.device_get(after), source.params)
+
+
+def test_adapters_that_the_source_lacks_stay_fresh(tiny):
+    model = dataclasses.replace(tiny, norm_order="pre")
+    source = random_checkpoint(model, parts=ENCODER)
+    fresh = started(dataclasses.replace(model, adapter_dim=3), OLD)
+    _, left = graft(fresh, source.params, where="old")
+    assert [name for name in left if "adapter" not in name] == ["head/bias", "head/kernel"]
+    assert sum("adapter" in name for name in left) == 6
+
+
+def test_a_fresh_adapter_changes_nothing(tiny):
+    adapter = Adapter(dataclasses.replace(tiny, norm_order="pre", adapter_dim=3))
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((1, 2, tiny.d_model)), jnp.float32)
+    params = partition.unbox(adapter.init(jax.random.key(0), x))
+    assert jnp.any(params["params"]["down"]["kernel"])
+    assert not jnp.any(adapter.apply(params, x))
+
+
+def test_extending_needs_a_tuned_start():
+    settings = SimpleNamespace(
+        kind="ctc", raw={"vocabulary": {}}, vocabulary=SimpleNamespace(name="extend")
+    )
+    with pytest.raises(InputError, match=r"needs config\.init_from to be a tuned checkpoint"):
+        choose_vocabulary(settings, None)
+
+
+def test_post_norm_networks_have_no_adapters(tiny):
+    with pytest.raises(InputError, match=r"adapter_dim=3 needs model.norm_order='pre'"):
+        dataclasses.replace(tiny, adapter_dim=3)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Eight clips whose transcripts have the letters A to D and an X."""
+    folder = tmp_path_factory.mktemp("speech")
+    random = np.random.default_rng(0)
+    lines = []
+    for i in range(8):
+        clip = 0.1 * random.standard_normal(16000 + 1600 * i)
+        soundfile.write(folder / f"{i}.wav", clip, 16000)
+        lines.append(f"{i}.wav\tAX{'ABCD'[i % 4]}\t{'train' if i < 6 else 'dev'}")
+    (folder / "transcripts.tsv").write_text("\n".join(lines) + "\n")
+    out = folder / "corpus"
+    prepare.main(["--source", f"folder:{folder}", "--out", str(out), "--workers", "1"])
+    return out
+
+
+@pytest.fixture
+def run(corpus, tmp_path, monkeypatch):
+    """(recipe, init_from, changes) -> the parameters after a toy run of it, on one device."""
+    devices = jax.devices()[:1]
+    monkeypatch.setattr(jax, "devices", lambda *a: devices)
+
+    def start(recipe, source, **changes):
+        workdir = tmp_path / recipe.split(":")[1]
+        values = {
+            "init_from": source, "data.train": f"{corpus}:train", "data.valid": f"{corpus}:dev",
+            "data.reader": "threads", "mesh.data": 1, "model.d_model": CHANNELS, **changes,
+        }  # fmt: skip
+        train.main(
+            ["--config", f"{ROOT}/experiments/{recipe},smoke", "--workdir", str(workdir)]
+            + [f"--config.{name}={value}" for name, value in values.items()]
+        )
+        return workdir, checkpoint.load(workdir)
+
+    return start
+
+
+def saved(folder, *, parts, vocabulary=None, **changes):
+    """A Hugging Face directory of the recipes' toy size, with random parameters."""
+    model = model_config("small", **{**TINY_MODEL, "d_model": CHANNELS, **changes})
+    loaded = random_checkpoint(model, parts=parts, vocabulary=vocabulary, normalise=True)
+    params = jax.tree.map(lambda x: 0.2 * x, loaded.params)
+    hugging_face.save(loaded._replace(params=params), folder)
+    return params
+
+
+@pytest.mark.slow
+def test_pretraining_continues_from_a_hugging_face_directory_with_its_quantizer(
+    run, tmp_path, capsys
+):
+    source = saved(tmp_path / "hf", parts=PRETRAINING)
+    # The first update of a polynomial schedule has rate 0: what it leaves is what it started from.
+    once = {"train.steps": 1, "schedule.warmup": 1}
+    workdir, after = run("continue_pretraining.py:large", tmp_path / "hf", **once)
+    assert "fresh: nothing" in capsys.readouterr().err
+    assert_same(after.params, source)
+    _, tuned = run("adapt.py:language", workdir)
+    assert "fresh: head/bias, head/kernel" in capsys.readouterr().err
+    assert set(tuned.description.vocabulary.symbols[len(SPECIALS) :]) == set("abcdx")
+
+
+@pytest.mark.slow
+def test_a_tuned_hugging_face_directory_gets_further_symbols(run, tmp_path, capsys):
+    source = saved(tmp_path / "hf", parts=("encoder", "head"), vocabulary=OLD)
+    changes = {"schedule.peak": 1e-12, "vocabulary.name": "extend", "vocabulary.case": None}
+    _, after = run("adapt.py:extend", tmp_path / "hf", **changes)
+    assert after.description.vocabulary.symbols == (*OLD.symbols, "X", "D")
+    printed = capsys.readouterr().err
+    assert "head: 8 symbols keep their weights; fresh: X D; dropped: none" in printed
+    for name, old in source["head"].items():
+        np.testing.assert_allclose(after.params["head"][name][..., :8], old, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_only_adapters_and_head_learn_in_the_adapter_recipe(run, tmp_path):
+    source = saved(tmp_path / "hf", parts=("encoder", "head"), vocabulary=OLD, adapter_dim=16)
+    _, after = run("adapt.py:adapter", tmp_path / "hf", **{"train.steps": 6})
+    before, after = trees.flatten(source), trees.flatten(after.params)
+    changed = {
+        name for name in before if name in after and not np.array_equal(before[name], after[name])
+    }
+    adapters = {name for name in before if "/adapter/" in name}
+    assert changed == adapters | {"head/kernel", "head/bias"}

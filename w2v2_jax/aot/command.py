@@ -1,0 +1,125 @@
+"""Command line: compile the step that trains for a machine one does not have, and price it.
+
+python -m w2v2_jax.aot --config FILE.py[:arg] --topology v5p:2x2x2 [--slices N] [--sweep] --json OUT
+Memory a chip and whether it fits, collectives, FLOPs, time, MFU, days. Needs libtpu for TPU
+topologies (pip install 'jax[tpu]'); `--topology cpu` and `gpu` take the devices that are present.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import sys
+from pathlib import Path
+
+import jax
+
+from w2v2_jax.aot import render, report, step
+from w2v2_jax.aot.topology import PRESENT, Target, target
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.models.config import CHOICES, ModelConfig
+
+
+def one(arguments, raw: dict, where: Target, inherited: ModelConfig | None, rows) -> dict:
+    """The report of one compilation."""
+    built = step.build(raw, where, inherited)
+    result = report.examine(step.compile_step(built, rows), where)
+    return {"config": arguments.config, "topology": arguments.topology, "jax": jax.__version__,
+            **result}  # fmt: skip
+
+
+def speed(result: dict) -> float:
+    """What a sweep maximises: frames a second, or rows a FLOP where no time is estimated."""
+    known = result.get("frames_per_second_per_chip")
+    return known or result["rows"] / (result["flops"]["compiled"] or result["flops"]["model"])
+
+
+def ladder(first: int, most: int) -> list[int]:
+    """first, twice that, ... up to most."""
+    rungs = [first]
+    while rungs[-1] * 2 <= most:
+        rungs.append(rungs[-1] * 2)
+    return rungs
+
+
+def sweep(arguments, raw: dict, where: Target, inherited: ModelConfig | None) -> dict:
+    """Every remat policy with rising rows a chip until one does not fit; the fastest that does."""
+    built = step.build(raw, where, inherited)
+    group = built.objective.row_multiple()
+    rows, _ = step.recipe_rows(built.settings)
+    shards = built.mesh.shape["data"] * built.mesh.shape["fsdp"]
+    tried = []
+    for remat in CHOICES["remat"]:
+        for rung in ladder(group, max(group, rows // shards)):
+            changed = copy.deepcopy(raw)
+            changed["model"]["remat"] = remat
+            result = one(arguments, changed, where, inherited, rung)
+            tried.append(result)
+            print(f"remat {remat:9} rows {rung:4}: {sweep_line(result)}", flush=True)
+            if not result["fits"]:
+                break
+    fitting = [result for result in tried if result["fits"]]
+    best = max(fitting, key=speed) if fitting else tried[-1]
+    brief = [
+        {k: result.get(k) for k in ("remat", "rows_per_shard", "accumulate", "fits", "hbm", "mfu",
+                                    "frames_per_second_per_chip")}
+        for result in tried
+    ]  # fmt: skip
+    return {**best, "sweep": brief}
+
+
+def sweep_line(result: dict) -> str:
+    if not result["fits"]:
+        return "does not fit"
+    size = render.gib(result["hbm"]["total"])
+    rate = result["frames_per_second_per_chip"]
+    return f"{size}, {f'{rate:,.0f} frames/s/chip' if rate else 'fits'}"
+
+
+def inherited_model(raw: dict) -> ModelConfig | None:
+    """The network of config.init_from, for recipes that fine-tune."""
+    if raw["model"].get("family") != "inherit" or not raw.get("init_from"):
+        return None
+    from w2v2_jax.interop.load import load_any
+
+    return load_any(raw["init_from"]).description.model
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="w2v2 aot", description=__doc__.splitlines()[0])
+    parser.add_argument("--config", required=True, metavar="FILE.py[:arg]")
+    parser.add_argument("--topology", required=True, metavar="v5p:2x2x2|cpu|gpu")
+    parser.add_argument("--slices", type=int, default=1, help="slices joined by the data center")
+    parser.add_argument("--rows", type=int, help="rows of a microbatch on one chip; the number of "
+                        "microbatches keeps the recipe's batch")  # fmt: skip
+    parser.add_argument("--sweep", action="store_true", help="find the fastest rows and remat")
+    parser.add_argument("--json", required=True, type=Path, metavar="OUT")
+    arguments, rest = parser.parse_known_args(argv)
+    from w2v2_jax.experiment.recipe import load_config, override
+
+    raw = load_config(arguments.config)
+    override(raw, rest)
+    if arguments.topology not in PRESENT:
+        jax.config.update("jax_platforms", "cpu")  # nothing runs: claim no accelerator
+    where = target(arguments.topology, slices=arguments.slices)
+    inherited = inherited_model(raw)
+    if arguments.sweep:
+        result = sweep(arguments, raw, where, inherited)
+    else:
+        result = one(arguments, raw, where, inherited, arguments.rows)
+    result["overrides"] = rest
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    print("\n".join(render.lines(result)))
+    print(f"wrote {arguments.json}")
+    if not result["fits"]:
+        raise InputError(
+            f"{arguments.config} does not fit on {arguments.topology}: "
+            f"{render.gib(result['hbm'].get('total'))} of {render.gib(result['capacity'])} a chip; "
+            f"try {result['suggestion']}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

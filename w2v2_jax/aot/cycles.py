@@ -1,0 +1,91 @@
+"""The compiler's own estimate of time: cycles an instruction, and the dearest operations."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from w2v2_jax.aot import work
+from w2v2_jax.aot.hlo import Executions, Instruction, Module
+
+SENTINEL = 2**60  # a cost the compiler does not know stands near 2^63
+OUTSIDE = ("while", "conditional", "call")  # their bodies are counted
+
+
+class Cycles(NamedTuple):
+    """total cycles a step; left_out: instructions whose estimate is the compiler's "unknown"."""
+
+    total: int
+    left_out: int
+
+
+def own(instruction: Instruction) -> int | None:
+    """Estimated cycles of one execution; None where there is no estimate."""
+    found = re.search(r'"estimated_cycles"\s*:\s*"?(-?\d+)', instruction.attributes)
+    return int(found.group(1)) if found else None
+
+
+def _counted(instruction: Instruction) -> int | None:
+    return None if instruction.opcode in OUTSIDE else own(instruction)
+
+
+def count(module: Module, runs: Executions) -> Cycles:
+    """Adds the scheduled instructions' estimates, loops multiplied by their trips."""
+    total = left_out = 0
+    for name, times in runs.scheduled.items():
+        for instruction in module.computations[name].values():
+            value = _counted(instruction)
+            if value is None:
+                continue
+            if 0 <= value < SENTINEL:
+                total += value * times
+            else:
+                left_out += 1
+    return Cycles(total, left_out)
+
+
+def part_of(op_name: str) -> str:
+    """Where in the network an operation belongs, from its op_name: `jit(step)/a/b/dot` -> a/b."""
+    backward = "transpose(" in op_name
+    again = "rematted_computation" in op_name
+    words = re.split(r"[/()]", op_name)
+    noise = {"", "jit", "jvp", "transpose", "vmap", "while", "body", "closed_call", "checkpoint",
+             "rematted_computation", "step", "train_step"}  # fmt: skip
+    kept = [word for word in words if word not in noise and not word.startswith("unnamed")]
+    mark = " (backward)" if backward else " (again)" if again else ""
+    return "/".join(kept[-4:]) + mark if kept else "?"
+
+
+class Cost(NamedTuple):
+    """One operation of a step: seconds by the bound that rules it, and what it does."""
+
+    name: str
+    part: str
+    times: int
+    cycles: int | None
+    flops: float
+    bytes: float
+
+    def seconds(self, *, flops: float, bandwidth: float) -> float:
+        """The roofline: the longer of computing and moving."""
+        return max(self.flops / flops, self.bytes / bandwidth)
+
+
+def costs(module: Module, runs: Executions) -> list[Cost]:
+    """Every scheduled instruction that computes or moves anything, as totals of a step."""
+    found = []
+    for name, times in runs.scheduled.items():
+        for instruction in module.computations[name].values():
+            cycles = _counted(instruction)
+            if cycles is not None and not 0 <= cycles < SENTINEL:
+                cycles = None
+            flops = work.flops_of(module, instruction)
+            moved = work.moved_bytes(module, instruction)
+            if cycles or flops or moved:
+                found.append(
+                    Cost(
+                        instruction.name, part_of(instruction.quoted("op_name") or ""), times,
+                        None if cycles is None else cycles * times, flops * times, moved * times,
+                    )
+                )  # fmt: skip
+    return found

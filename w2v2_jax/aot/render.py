@@ -1,0 +1,125 @@
+"""A report as lines for a person, and several as a Markdown table."""
+
+from __future__ import annotations
+
+from w2v2_jax.aot.chips import GIB
+from w2v2_jax.batch import SAMPLE_RATE
+
+HBM_KINDS = ("arguments", "temporaries", "outputs", "aliased", "code")
+
+
+def gib(size: float | None) -> str:
+    return "?" if size is None else f"{size / GIB:.2f} GiB"
+
+
+def _memory_lines(report: dict) -> list[str]:
+    hbm, room = report["hbm"], report["capacity"]
+    verdict = "fits" if report["fits"] else "DOES NOT FIT"
+    parts = ", ".join(f"{kind} {gib(hbm[kind])}" for kind in HBM_KINDS if kind in hbm)
+    return [
+        f"memory a chip   {gib(hbm.get('total'))} of {gib(room)}: {verdict}",
+        *([f"                {parts}"] if parts else []),
+    ]
+
+
+def _time_lines(report: dict) -> list[str]:
+    time = report["time"]
+    if time["step"] is None:
+        return ["time            not estimated for this device"]
+    compute = time["compute"] if time["compute"] is not None else time["roofline"]
+    lines = [
+        f"time a step     {time['step'] * 1e3:.1f} ms = {time['source']} {compute * 1e3:.1f} "
+        f"+ ICI {time['ici'] * 1e3:.1f} + DCN {time['dcn'] * 1e3:.1f}, nothing overlapped",
+        f"                roofline {time['roofline'] * 1e3:.1f} ms",
+    ]
+    if time["cycles_left_out"]:
+        lines.append(
+            f"                {time['cycles_left_out']} operations of unknown cost left out"
+        )
+    lines.append(
+        f"speed           MFU {report['mfu']:.1%}, {report['frames_per_second_per_chip']:,.0f} "
+        f"frames/s/chip, {report['audio_hours_per_hour']:,.0f} h of audio an hour, "
+        f"{report['days_to_finish']:.2f} days for the recipe"
+    )
+    return lines
+
+
+def _collective_lines(report: dict) -> list[str]:
+    lines = [
+        f"collectives     ICI {report['ici_bytes'] / 1e6:,.1f} MB, DCN "
+        f"{report['dcn_bytes'] / 1e6:,.1f} MB sent a chip and step"
+    ]
+    for row in report["collectives"]:
+        axes = "x".join(row["axes"])
+        size, ici, dcn = (row[key] / 1e6 for key in ("payload_bytes", "ici_bytes", "dcn_bytes"))
+        lines.append(
+            f"  {row['kind']:18} {axes:18} {row['count']:5} times {size:11,.2f} MB  "
+            f"ICI {ici:,.2f}  DCN {dcn:,.2f}"
+        )
+    return lines
+
+
+def _top_lines(report: dict) -> list[str]:
+    lines = ["dearest operations: share, times, bound, GFLOP, MB"]
+    for row in report["top"]:
+        lines.append(
+            f"  {row['share']:6.1%} {row['times']:4} {row['bound']:8}{row['flops'] / 1e9:10.1f}"
+            f"{row['bytes'] / 1e6:10.1f}  {row['name']}  {row['part']}"
+        )
+    return lines
+
+
+def lines(report: dict) -> list[str]:
+    """The whole report, a fact a line."""
+    mesh = " x ".join(f"{axis} {size}" for axis, size in report["mesh"].items())
+    found = [
+        f"{report['config']} on {report['topology']} x {report['slices']}: {report['devices']} "
+        f"{report['device']}, {mesh}",
+        f"parameters      {report['parameters']:,}",
+        f"batch           {report['rows']} rows of {report['samples'] / SAMPLE_RATE:g} s "
+        f"({report['rows'] / report['recipe_rows']:.2f} of the recipe's), "
+        f"{report['rows_per_shard']} a chip, {report['accumulate']} microbatches, "
+        f"remat {report['remat']}",
+        *_memory_lines(report),
+    ]
+    if "collectives" in report:
+        compiled = report["flops"]["compiled"]
+        shown = "in library calls" if compiled is None else f"{compiled / 1e12:.3f} TFLOP"
+        found.append(
+            f"work a chip     model {report['flops']['model'] / 1e12:.3f} TFLOP, compiled {shown}, "
+            f"{report['hbm_bytes_moved'] / 1e9:.1f} GB moved"
+        )
+        found += [*_time_lines(report), *_collective_lines(report), *_top_lines(report)]
+        if report["unknown_loops"]:
+            found.append(f"loops counted once: {', '.join(report['unknown_loops'])}")
+    if "suggestion" in report:
+        found.append(f"to make it fit: {report['suggestion']}")
+    return found
+
+
+def markdown(reports: list[dict]) -> str:
+    """One row a report."""
+    rows = [
+        "| recipe | topology | chips | mesh | rows a chip | remat | HBM GiB of | fits | ms a step "
+        "| MFU | h/h | days |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for one in reports:
+        time = (one.get("time") or {}).get("step")
+        slices = f" x {one['slices']}" if one["slices"] > 1 else ""
+        cells = [
+            one["config"].removeprefix("experiments/"),
+            one["topology"] + slices,
+            str(one["devices"]),
+            "x".join(str(size) for size in one["mesh"].values()),
+            f"{one['rows_per_shard']} x {one['accumulate']}",
+            one["remat"],
+            f"{(one['hbm'].get('total') or 0) / GIB:.1f} of {(one['capacity'] or 0) / GIB:.0f}",
+            "yes" if one["fits"] else "no",
+            f"{time * 1e3:.0f}" if time else "-",
+            f"{one['mfu']:.0%}" if time else "-",
+            f"{one['audio_hours_per_hour']:,.0f}" if time else "-",
+            f"{one['days_to_finish']:.1f}" if time else "-",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,234 @@
+"""Everything a compiled step tells, as one dictionary of plain numbers and as lines of text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from w2v2_jax import partition
+from w2v2_jax.aot import collectives, cycles, hlo, work
+from w2v2_jax.aot.chips import GIB, Chip, chip_of
+from w2v2_jax.aot.step import Outcome, host_memory
+from w2v2_jax.aot.topology import Target
+from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.models import flops as model_flops
+from w2v2_jax.models.frames import frame_counts
+
+TOP = 10
+
+
+def capacity_of(target: Target, chip: Chip | None) -> int | None:
+    """Bytes of memory a device has; CPU devices share the machine's."""
+    if chip is not None:
+        return chip.hbm
+    if target.platform == "cpu":
+        return host_memory() // len(target.devices)
+    stats = target.devices[0].memory_stats() or {}
+    return stats.get("bytes_limit")
+
+
+def memory(compiled: Any) -> dict[str, int]:
+    """Bytes a device holds while the step runs, by kind."""
+    table = compiled.memory_analysis()
+    kinds = {
+        "arguments": table.argument_size_in_bytes,
+        "temporaries": table.temp_size_in_bytes,
+        "outputs": table.output_size_in_bytes,
+        "aliased": table.alias_size_in_bytes,
+        "code": table.generated_code_size_in_bytes,
+    }
+    kinds["total"] = sum(kinds.values()) - 2 * kinds["aliased"]
+    return kinds
+
+
+def parameter_count(outcome: Outcome) -> int:
+    return sum(
+        math.prod(leaf.shape) for leaf in jax.tree.leaves(outcome.built.abstract_state.params)
+    )
+
+
+def gradient_bytes(outcome: Outcome, axes: Sequence[str] = ("tensor",)) -> int:
+    """Float32 bytes of the gradients a device sums with others: split by `axes` alone."""
+    state, mesh = outcome.built, outcome.built.mesh
+    total = 0
+    leaves = jax.tree.leaves(state.abstract_state.params)
+    shardings = jax.tree.leaves(state.state_shardings.params)
+    for leaf, sharding in zip(leaves, shardings, strict=True):
+        used = {axis for axis in sharding.spec if axis in axes}
+        total += 4 * math.prod(leaf.shape) // math.prod(mesh.shape[axis] for axis in used)
+    return total
+
+
+def head(outcome: Outcome, target: Target, chip: Chip | None) -> dict:
+    """What was compiled for what."""
+    built, shape = outcome.built, outcome.shape
+    shards = partition.rows_axis(built.mesh)
+    return {
+        "device": target.devices[0].device_kind,
+        "devices": len(target.devices),
+        "slices": target.slices,
+        "mesh": dict(built.mesh.shape),
+        "parameters": parameter_count(outcome),
+        "rows": shape.rows,
+        "rows_per_shard": shape.rows // shards // shape.accumulate,
+        "accumulate": shape.accumulate,
+        "samples": shape.samples,
+        "recipe_rows": shape.recipe_rows,
+        "remat": built.model.remat,
+        "scan_layers": built.model.scan_layers,
+        "compile_seconds": outcome.seconds,
+        "capacity": capacity_of(target, chip),
+    }
+
+
+def examine(outcome: Outcome, target: Target) -> dict:
+    """The report of one compilation; of one that did not fit, what is known."""
+    chip = chip_of(target.devices[0].device_kind)
+    report = head(outcome, target, chip)
+    if outcome.compiled is None:
+        report["hbm"] = {"total": outcome.needed} if outcome.needed else {}
+        report["capacity"] = outcome.capacity or report["capacity"]
+        report["fits"] = False
+        report["suggestion"] = suggestion(outcome, report)
+        return report
+    report["hbm"] = memory(outcome.compiled)
+    room = report["capacity"]
+    report["fits"] = room is None or report["hbm"]["total"] <= room
+    if not report["fits"]:
+        report["suggestion"] = suggestion(outcome, report)
+    report.update(analysed(outcome, target, chip))
+    return report
+
+
+def analysed(outcome: Outcome, target: Target, chip: Chip | None) -> dict:
+    """Collectives, FLOPs, time and what follows from it, from the compiled text."""
+    mesh = outcome.built.mesh
+    module = hlo.parse(outcome.compiled.as_text())
+    runs = hlo.executions(module)
+    moved = collectives.find(
+        module, runs, mesh_shape=dict(mesh.shape),
+        slice_of=[getattr(d, "slice_index", 0) or 0 for d in mesh.devices.flat],
+    )  # fmt: skip
+    wires = [one.wire() for one in moved]
+    counted = work.totals(module, runs)
+    operations = cycles.costs(module, runs)
+    result = {
+        "collectives": collectives.table(moved),
+        "gradient_bytes": gradient_bytes(outcome),
+        "gradient_bytes_reduced": collectives.reduced(moved, ("data", "fsdp")),
+        "ici_bytes": sum(ici for ici, _ in wires),
+        "dcn_bytes": sum(dcn for _, dcn in wires),
+        "flops": {
+            "model": model_flops_of(outcome) / mesh.size,
+            "compiled": counted.flops if not counted.library_calls else None,
+        },
+        "hbm_bytes_moved": counted.bytes,
+        "unknown_loops": list(runs.unknown_loops),
+    }
+    result["time"] = seconds(outcome, result, operations, cycles.count(module, runs), chip)
+    result["top"] = top(operations, chip)
+    result.update(progress(outcome, result["time"]["step"], result["flops"]["model"], chip))
+    return result
+
+
+def model_flops_of(outcome: Outcome) -> float:
+    """FLOPs the model needs for one update on all devices, nothing rematerialised."""
+    shape = outcome.shape
+    return shape.rows * model_flops.train_flops(outcome.built.model, shape.samples)
+
+
+def seconds(outcome, result: dict, operations, count: cycles.Cycles, chip: Chip | None) -> dict:
+    """Seconds of a step by three routes: the compiler's cycles, its own sum, and the roofline.
+
+    step: cycles (or, where there are none, the roofline) and then every exchange at the links'
+    published rate, as if nothing overlapped. None for a device that is not in the table, or where
+    libraries hide the work from the text (measure that with bench). The compiler's own
+    optimal_seconds counts a loop's body once and is left out where an unknown cost has made it
+    negative.
+    """
+    known = chip is not None and (count.total or result["flops"]["compiled"] is not None)
+    if not known:
+        return {"step": None, "cycles": count.total or None, "cycles_left_out": count.left_out}
+    table = outcome.compiled.cost_analysis() or {}
+    optimal = table.get("optimal_seconds", -1.0)
+    compute = count.total / chip.clock if chip.clock and count.total else None
+    roofline = sum(
+        one.seconds(flops=chip.flops, bandwidth=chip.hbm_rate) for one in operations
+    )  # fmt: skip
+    ici, dcn = result["ici_bytes"] / chip.ici_rate, result["dcn_bytes"] / chip.dcn_rate
+    return {
+        "step": (compute or roofline) + ici + dcn,
+        "source": "compiler's cycles" if compute else "roofline",
+        "compute": compute,
+        "cycles": count.total or None,
+        "cycles_left_out": count.left_out,
+        "compiler_once": optimal if optimal > 0 else None,
+        "roofline": roofline,
+        "ici": ici,
+        "dcn": dcn,
+    }
+
+
+def top(operations: list[cycles.Cost], chip: Chip | None) -> list[dict]:
+    """The dearest operations, by cycles where the compiler gives them, else by the roofline."""
+    flops, rate = (chip.flops, chip.hbm_rate) if chip else (1e12, 1e11)
+
+    def cost(one: cycles.Cost) -> float:
+        bound = one.seconds(flops=flops, bandwidth=rate)
+        return one.cycles / chip.clock if chip and chip.clock and one.cycles else bound
+
+    ordered = sorted(operations, key=cost, reverse=True)[:TOP]
+    total = sum(cost(one) for one in operations)
+    return [
+        {
+            "name": one.name,
+            "part": one.part,
+            "times": one.times,
+            "share": cost(one) / total,
+            "seconds": cost(one) if chip else None,
+            "flops": one.flops,
+            "bytes": one.bytes,
+            "bound": "compute" if one.flops / flops > one.bytes / rate else "memory",
+        }
+        for one in ordered
+    ]
+
+
+def progress(outcome: Outcome, step: float | None, flops: float, chip: Chip | None) -> dict:
+    """MFU, frames and audio a unit of time, and days to the recipe's last update."""
+    shape, built = outcome.shape, outcome.built
+    if not step:
+        return {"mfu": None, "frames_per_second_per_chip": None, "audio_hours_per_hour": None,
+                "days_to_finish": None}  # fmt: skip
+    frames = shape.rows * int(frame_counts(shape.samples, built.model.conv_layers))
+    audio = shape.rows * shape.samples / SAMPLE_RATE
+    recipe = built.settings.train.steps * shape.recipe_rows * shape.samples / SAMPLE_RATE
+    return {
+        "mfu": flops / step / chip.flops,
+        "frames_per_second_per_chip": frames / step / built.mesh.size,
+        "audio_hours_per_hour": audio / step,
+        "days_to_finish": recipe / (audio / step) / 86400,
+    }
+
+
+def suggestion(outcome: Outcome, report: dict) -> str:
+    """What to change first where a step does not fit."""
+    mesh, room = report["mesh"], report["capacity"] or 0
+    state = 12 * report["parameters"] / (mesh["fsdp"] * mesh["tensor"])
+    if room and state > 0.6 * room and mesh["data"] > 1:
+        return (
+            f"parameters and moments alone take {state / GIB:.1f} GiB a chip: shard them, "
+            f"--config.mesh.fsdp={min(mesh['data'] * mesh['fsdp'], 8)}"
+        )
+    if not report["scan_layers"]:
+        return "--config.model.scan_layers=True --config.model.remat='full'"
+    if report["remat"] != "full":
+        return "--config.model.remat='full'"
+    group = outcome.built.objective.row_multiple()
+    if report["rows_per_shard"] >= 2 * group:
+        half = max(group, report["rows_per_shard"] // 2 // group * group)
+        return f"--rows {half} (more microbatches keep the batch)"
+    return "more chips, with --config.mesh.fsdp over them or --config.mesh.tensor=2"

@@ -1,0 +1,177 @@
+"""FLOPs and bytes of the instructions of a compiled step, loops multiplied by their trips."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from w2v2_jax.aot.hlo import ArrayShape, Executions, Instruction, Module
+
+# Instructions that name or reinterpret memory without moving it, or run what is counted elsewhere.
+FREE = {
+    "parameter", "constant", "bitcast", "tuple", "get-tuple-element", "while", "conditional",
+    "call", "call-start", "after-all", "opt-barrier", "partition-id", "replica-id", "async-start",
+    "async-update",
+    "async-done", "copy-done", "iota", "domain", "add-dependency",
+}  # fmt: skip
+SLICES = ("dynamic-slice", "slice", "gather")
+LIBRARY = re.compile(r"custom_call_target=\"[^\"]*(gemm|matmul|conv|cudnn|cublas)[^\"]*\"", re.I)
+
+
+def _window(instruction: Instruction, key: str, rank: int, default: int) -> list[list[int]]:
+    """A window's field, one list of numbers a spatial dimension: size=3x1, pad=0_0x1_1."""
+    found = re.search(rf"window=\{{[^}}]*\b{key}=([\d_x\-]+)", instruction.attributes)
+    if not found:
+        return [[default] * (2 if key == "pad" else 1)] * rank
+    return [[int(n) for n in part.split("_")] for part in found.group(1).split("x")]
+
+
+def _valid_taps(
+    size: int, out: int, window: int, stride: int, low: int, base: int, rhs: int
+) -> int:
+    """Pairs (output place, tap) that touch a real input place: what a convolution multiplies."""
+    places = np.arange(out) * stride - low
+    reach = (size - 1) * base
+    total = 0
+    for tap in range(window):
+        at = places + tap * rhs
+        at = at[(at >= 0) & (at <= reach)]
+        total += len(at) if base == 1 else int((at % base == 0).sum())
+    return total
+
+
+def convolution_flops(instruction: Instruction, left: ArrayShape, right: ArrayShape) -> float:
+    """Two per multiply-add with a real input: TPU writes batched matmuls as convolutions whose
+    window mostly meets padding, which costs nothing."""
+    labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", instruction.attributes)
+    if not labels:
+        return 0.0
+    lhs, rhs, out = labels.groups()
+    rank = sum(letter.isdigit() for letter in out)
+    result = instruction.arrays[0]
+    # A window over outputs and kernel may be reversed; the number of valid pairs is the same.
+    defaults = {"stride": 1, "pad": 0, "lhs_dilate": 1, "rhs_dilate": 1}
+    fields = {key: _window(instruction, key, rank, value) for key, value in defaults.items()}
+    pairs = 1
+    for d in range(rank):
+        key = str(d)
+        pairs *= _valid_taps(
+            left.dims[lhs.index(key)], result.dims[out.index(key)], right.dims[rhs.index(key)],
+            fields["stride"][d][0], fields["pad"][d][0], fields["lhs_dilate"][d][0],
+            fields["rhs_dilate"][d][0],
+        )  # fmt: skip
+    features = right.dims[rhs.index("i")]
+    # The kernel's input features are those of one group, and so is the result's batch.
+    return 2.0 * pairs * result.dims[out.index("b")] * result.dims[out.index("f")] * features
+
+
+def dot_flops(instruction: Instruction, left: ArrayShape) -> float:
+    """Two per multiply-add: elements of the result times the contracted sizes."""
+    contracted = math.prod(left.dims[d] for d in instruction.integers("lhs_contracting_dims"))
+    return 2.0 * instruction.arrays[0].elements * contracted
+
+
+def own_flops(module: Module, instruction: Instruction) -> float:
+    """FLOPs of one matmul or convolution; elementwise arithmetic is left out."""
+    if instruction.opcode not in ("dot", "convolution"):
+        return 0.0
+    shapes = [operand.arrays[0] for operand in module.operands(instruction)]
+    if instruction.opcode == "dot":
+        return dot_flops(instruction, shapes[0])
+    return convolution_flops(instruction, shapes[0], shapes[1])
+
+
+def flops_of(module: Module, instruction: Instruction) -> float:
+    """FLOPs of an instruction with all it fuses."""
+    total = own_flops(module, instruction)
+    if instruction.opcode == "fusion":
+        for name in instruction.names("calls"):
+            total += sum(flops_of(module, i) for i in module.computations[name].values())
+    return total
+
+
+def _in_main_memory(arrays) -> int:
+    return sum(array.bytes for array in arrays if array.space == 0)
+
+
+def _read_by_fusion(module: Module, instruction: Instruction, index: int, operand) -> int:
+    """Bytes of one operand that a fusion reads: where it is only sliced, the slices."""
+    body = module.computations[instruction.names("calls")[0]]
+    place = re.compile(rf", value={index}(,|$)")
+    parameters = (i for i in body.values() if i.opcode == "parameter")
+    name = next((i.name for i in parameters if place.match(i.attributes)), None)
+    users = [i for i in body.values() if name in i.operands]
+    whole = _in_main_memory(operand.arrays)
+    if users and all(user.opcode in SLICES for user in users):
+        return min(whole, sum(user.bytes for user in users))
+    if users and all(
+        user.opcode == "dynamic-update-slice" and user.operands[0] == name for user in users
+    ):
+        return 0  # written in place
+    return whole
+
+
+def _written(module: Module, instruction: Instruction) -> int:
+    """Bytes an instruction writes to main memory: an update in place writes the update."""
+    arrays = _in_main_memory(instruction.arrays)
+    root = instruction
+    if instruction.opcode == "fusion":
+        body = module.computations[instruction.names("calls")[0]]
+        root = next(i for i in body.values() if i.root)
+    if root.opcode == "dynamic-update-slice":
+        return min(arrays, module.computations[root.where][root.operands[1]].bytes)
+    return arrays
+
+
+def _started(module: Module, instruction: Instruction) -> int:
+    """An asynchronous copy or exchange: its result names its operands beside what it writes."""
+    read = sum(_in_main_memory(operand.arrays) for operand in module.operands(instruction))
+    written = max(0, _in_main_memory(instruction.arrays) - read)
+    if instruction.opcode == "slice-start":
+        read = max(array.bytes for array in instruction.arrays[1:])
+    return read + written
+
+
+def moved_bytes(module: Module, instruction: Instruction) -> int:
+    """Bytes read from and written to main memory (HBM), operands counted once each."""
+    if instruction.opcode in FREE or instruction.opcode.endswith("-done"):
+        return 0
+    if instruction.opcode.endswith("-start"):
+        return _started(module, instruction)
+    total = _written(module, instruction)
+    if instruction.opcode in SLICES:
+        return 2 * total
+    for index, operand in enumerate(module.operands(instruction)):
+        if instruction.opcode == "fusion":
+            total += _read_by_fusion(module, instruction, index, operand)
+        elif instruction.opcode == "dynamic-update-slice" and index == 0:
+            continue
+        else:
+            total += _in_main_memory(operand.arrays)
+    return total
+
+
+class Totals(NamedTuple):
+    """Matmul and convolution FLOPs and HBM bytes of one step on one device; calls into libraries
+    (cuBLAS, cuDNN, oneDNN) whose work the text does not show."""
+
+    flops: float
+    bytes: float
+    library_calls: int
+
+
+def totals(module: Module, runs: Executions) -> Totals:
+    """Adds up one step. FLOPs are counted where they stand, fused or not."""
+    flops = moved = 0.0
+    calls = 0
+    for name in {**runs.scheduled, **runs.fused}:
+        times = runs.scheduled.get(name, 0) + runs.fused.get(name, 0)
+        for instruction in module.computations[name].values():
+            flops += times * own_flops(module, instruction)
+            moved += runs.scheduled.get(name, 0) * moved_bytes(module, instruction)
+            library = instruction.opcode == "custom-call" and LIBRARY.search(instruction.attributes)
+            calls += times if library else 0
+    return Totals(flops, moved, calls)

@@ -1,0 +1,89 @@
+"""Frames a second and core of the beam search, beside flashlight called bare on the same logits.
+
+python -m w2v2_jax.bench.beam_search --logits DIR --lm FILE [--lexicon FILE] [--frames 1000000]
+
+Both decode the same utterances in turns, in one process, and CPU seconds are what counts, so other
+work on the machine changes little. The bare side gets log probabilities that are ready and leaves
+its results as they are; ours starts at logits and ends at words with times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from w2v2_jax.decode import flashlight, options
+from w2v2_jax.decode.beam import LexiconDecoder, LexiconFreeDecoder
+from w2v2_jax.decode.emissions import Emissions
+from w2v2_jax.decode.hypothesis import log_softmax
+from w2v2_jax.errors import InputError, run_command
+
+
+def _seconds(function, rows) -> float:
+    start = time.process_time()
+    for row in rows:
+        function(row)
+    return time.process_time() - start
+
+
+def measure(
+    decoder: LexiconDecoder | LexiconFreeDecoder, emissions: Emissions, *, frames: int, group: int
+) -> dict[str, float]:
+    """Decodes at least `frames` frames (the utterances again and again) in groups by turns.
+
+    Raises ValueError when the two sides do not find the same scores.
+    """
+    search = decoder._search
+    done, ours, bare = 0, 0.0, 0.0
+    ratios: list[float] = []
+    at = 0
+    while done < frames:
+        rows = [emissions[(at + n) % len(emissions)] for n in range(group)]
+        ready = [log_softmax(row) for row in rows]
+        if at == 0 and decoder(rows[0])[0].score != flashlight.decode(search, ready[0])[0].score:
+            raise ValueError("the two sides decode differently")
+        sides = [(decoder, rows), (lambda row: flashlight.decode(search, row), ready)]
+        order = (0, 1) if (at // group) % 2 == 0 else (1, 0)
+        spent = [0.0, 0.0]
+        for side in order:
+            spent[side] = _seconds(*sides[side])
+        ours, bare = ours + spent[0], bare + spent[1]
+        ratios.append(spent[1] / spent[0])
+        done += sum(len(row) for row in rows)
+        at += group
+    low, high = np.quantile(ratios, [0.25, 0.75])
+    return {
+        "frames": done,
+        "frames_per_cpu_second": done / ours,
+        "flashlight_frames_per_cpu_second": done / bare,
+        "rate_of_flashlights": bare / ours,
+        "ratio_quartiles": [float(low), float(high)],
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="decode.benchmark", description=__doc__.splitlines()[0])
+    parser.add_argument("--logits", required=True, metavar="DIR")
+    parser.add_argument("--frames", type=int, default=1_000_000)
+    parser.add_argument("--group", type=int, default=20, help="utterances a turn")
+    parser.add_argument("--json", type=Path, metavar="OUT")
+    options.add_arguments(parser)
+    arguments = parser.parse_args(argv)
+    emissions = Emissions(arguments.logits)
+    decoder = options.make_decoder(arguments, emissions.vocabulary)
+    if not isinstance(decoder, LexiconDecoder | LexiconFreeDecoder):
+        raise InputError("the benchmark times the beam search: give --lm or --decoder beam")
+    result = measure(decoder, emissions, frames=arguments.frames, group=arguments.group)
+    text = json.dumps(result, indent=1)
+    print(text)
+    if arguments.json:
+        arguments.json.write_text(text + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

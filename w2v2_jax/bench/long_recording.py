@@ -1,0 +1,163 @@
+"""Command line: a long recording in chunks against its utterances one by one.
+
+python -m w2v2_jax.bench.long_recording --checkpoint DIR --data DIR[:split] --hours 2 --json OUT
+A corpus's utterances are said one after the other, with pauses, until the hours are full, and the
+recording is transcribed as any long one is. Reported are the words and letters that differ from
+transcribing each utterance alone, in all and away from the seams of chunks, both error rates where
+the corpus has transcripts, the speed and the peak memory. --vad transcribes stretches of speech.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.data.corpus import Corpus, open_corpus
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.evaluation.scoring import count_errors, total
+from w2v2_jax.inference import Model, load
+from w2v2_jax.recognition.corpus import transcripts
+from w2v2_jax.recognition.long_audio import make_grid
+from w2v2_jax.recognition.recognise import Options, Recording, make_options, transcribe_long
+from w2v2_jax.recognition.transcript import Result
+
+PAUSE = 8000  # samples between two utterances
+AWAY = 1.0  # seconds between an utterance and a seam that it is called away from
+
+
+def placed(corpus: Corpus, hours: float) -> list[tuple[int, int, int]]:
+    """(utterance, first, end) in samples of the recording, the corpus over and over."""
+    found, end = [], 0
+    for i in itertools.cycle(range(len(corpus))):
+        if end >= hours * 3600 * SAMPLE_RATE:
+            return found
+        found.append((i, end, end + int(corpus.num_samples[i])))
+        end = found[-1][2] + PAUSE
+    raise InputError("a corpus without utterances")
+
+
+def blocks(corpus: Corpus, places: list[tuple[int, int, int]]) -> Iterator[np.ndarray]:
+    """The recording, an utterance and its pause at a time."""
+    for i, first, end in places:
+        yield corpus.read(i, 0, end - first).astype(np.float32) / 32768
+        yield np.zeros(PAUSE, np.float32)
+
+
+def seams(model: Model, options: Options, samples: int) -> np.ndarray:
+    """Seconds at which the recording goes over from one chunk to the next."""
+    grid = make_grid(
+        model.description.model.conv_layers,
+        chunk_samples=int(options.chunk_seconds * SAMPLE_RATE),
+        context_samples=int(options.context_seconds * SAMPLE_RATE),
+    )
+    hop = grid.frames - 2 * grid.context
+    frames = np.arange(grid.frames - grid.context, samples // grid.stride, hop)
+    return frames * grid.stride / SAMPLE_RATE
+
+
+def heard_of(result: Result, places: list[tuple[int, int, int]]) -> list[list[str]]:
+    """The recording's words by the utterance they lie in; in a pause, the one before."""
+    starts = np.array([first for _, first, _ in places]) / SAMPLE_RATE
+    heard: list[list[str]] = [[] for _ in places]
+    for word in result.words:
+        middle = (word.start + word.end) / 2
+        heard[max(int(np.searchsorted(starts, middle, side="right")) - 1, 0)].append(word.word)
+    return heard
+
+
+def differences(
+    heard: list[list[str]], places: list[tuple[int, int, int]], alone: list[str], edges: np.ndarray
+) -> dict[str, Any]:
+    """Words and letters of the utterances alone, and how many of the recording's differ."""
+    near = [
+        bool(((edges > first / SAMPLE_RATE - AWAY) & (edges < end / SAMPLE_RATE + AWAY)).any())
+        for _, first, end in places
+    ]
+    pairs = [(alone[i].split(), words) for (i, _, _), words in zip(places, heard, strict=True)]
+    away = [pair for pair, close in zip(pairs, near, strict=True) if not close]
+    return {"all": _different(pairs), "away_from_seams": _different(away)}
+
+
+def _different(pairs: list[tuple[list[str], list[str]]]) -> dict[str, Any]:
+    found: dict[str, Any] = {"utterances": len(pairs)}
+    for unit, cut in (("words", list), ("letters", " ".join)):
+        if pairs:
+            errors = total([count_errors(list(cut(a)), list(cut(b))) for a, b in pairs])
+            found[unit] = {"of": errors.reference_length, "different": errors.errors}
+    return found
+
+
+def letter_error_rate(references: list[str], heard: list[str]) -> float:
+    """Wrong letters of true transcripts."""
+    pairs = zip(references, heard, strict=True)
+    return total([count_errors(list(a), list(b)) for a, b in pairs]).rate
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="w2v2_jax.bench.long_recording", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--checkpoint", required=True, help="workdir, step or Hugging Face folder")
+    parser.add_argument("--data", required=True, metavar="DIR[:split]")
+    parser.add_argument("--hours", type=float, default=2.0)
+    parser.add_argument("--json", required=True, type=Path, metavar="OUT")
+    for name in ("chunk_seconds", "context_seconds", "batch_seconds"):
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=float, default=getattr(Options, name))
+    parser.add_argument("--vad", action="store_true", help="transcribe speech only")
+    arguments = parser.parse_args(argv)
+    corpus, model = open_corpus(arguments.data), load(arguments.checkpoint)
+    if model.description.vocabulary is None:
+        raise InputError(
+            f"--checkpoint {arguments.checkpoint} has no vocabulary; fine-tune it first"
+        )
+    names = ("chunk_seconds", "context_seconds", "batch_seconds")
+    options = make_options({name: getattr(arguments, name) for name in (*names, "vad")})
+    places = placed(corpus, arguments.hours)
+    started = time.monotonic()
+    recording = Recording("recording", lambda: blocks(corpus, places))
+    result = transcribe_long(model, recording, options)
+    seconds = time.monotonic() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    alone = transcripts(model, corpus, batch_seconds=options.batch_seconds)
+    edges = seams(model, options, int(result.duration * SAMPLE_RATE))
+    heard = heard_of(result, places)
+    rates = {}
+    if corpus.has_text:
+        texts = [model.description.vocabulary.normalise(text) for text in corpus.texts()]
+        said = [texts[i] for i, _, _ in places]
+        rates = {
+            "cer_alone": letter_error_rate(said, [alone[i] for i, _, _ in places]),
+            "cer_recording": letter_error_rate(said, [" ".join(words) for words in heard]),
+        }
+    report = {
+        "checkpoint": str(model.path), "data": arguments.data, "hours": result.duration / 3600,
+        "wall_seconds": seconds, "real_time_factor": seconds / result.duration,
+        "peak_memory_gib": peak, "vad": options.vad,
+        **{name: getattr(options, name) for name in names},
+        **rates, **differences(heard, places, alone, edges),
+    }  # fmt: skip
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    print(f"{report['hours']:.2f} h in {seconds:.0f} s, peak memory {peak:.2f} GiB")
+    for name in ("all", "away_from_seams"):
+        for unit in ("words", "letters"):
+            part = report[name].get(unit, {"different": 0, "of": 0})
+            print(f"{name}: {part['different']} of {part['of']} {unit} differ")
+    if rates:
+        print("CER alone {cer_alone:.2%}, of the recording {cer_recording:.2%}".format(**rates))
+    print(f"wrote {arguments.json}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,1 @@
+"""Checkpoints: what they are, their files and their checksums."""

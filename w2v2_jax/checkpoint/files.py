@@ -1,0 +1,162 @@
+"""Checkpoints through Orbax: save in the background, keep the best and the last, find, load.
+
+A step's directory holds `params`, `training` (step and optimizer state) and `model`, a JSON
+description from which the network can be rebuilt without the configuration.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from w2v2_jax.checkpoint.checksum import sum_on_host, sums
+from w2v2_jax.checkpoint.description import Description, Loaded, describe
+from w2v2_jax.errors import InputError
+from w2v2_jax.paths import AnyPath, absolute, is_remote
+from w2v2_jax.train_step import TrainState
+
+# Orbax warns of its own defaults, and tells what it raises a hundred lines long.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+FOLDER = "checkpoints"
+SMALL, MOST_INFLATED = 1 << 30, 1000  # bytes; weights hardly compress at all
+Manager = ocp.CheckpointManager
+
+
+@contextlib.contextmanager
+def manager(workdir: AnyPath, *, keep_last: int, keep_best: int) -> Iterator[Manager]:
+    """Keeps the `keep_last` newest steps and the `keep_best` of lowest rank (see `save`).
+
+    Closing waits for the save under way; after an exception on one of several hosts it does not,
+    because the others may be gone.
+    """
+    checkpoints = _manager(workdir, keep_last, keep_best)
+    try:
+        yield checkpoints
+    except BaseException:
+        if jax.process_count() == 1:
+            checkpoints.close()
+        raise
+    checkpoints.close()
+
+
+def _manager(workdir: AnyPath, keep_last: int, keep_best: int) -> Manager:
+    keep = [policies.LatestN(keep_last)]
+    if keep_best:
+        keep.append(
+            policies.BestN(
+                get_metric_fn=lambda values: values["rank"],
+                reverse=True,
+                n=keep_best,
+                keep_checkpoints_without_metrics=False,
+            )
+        )
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=policies.AnyPreservationPolicy(keep),
+        best_fn=lambda values: values["rank"],
+        best_mode="min",
+        enable_async_checkpointing=True,
+        cleanup_tmp_directories=True,
+    )
+    return ocp.CheckpointManager(absolute(workdir) / FOLDER, options=options)
+
+
+def save(
+    checkpoints: Manager, state: TrainState, description: Description,
+    rank: float | None = None,
+) -> None:  # fmt: skip
+    """Saves in the background under the state's step; arrays are copied before this returns.
+
+    rank: the validation figure that decides which checkpoint is best, lower is better.
+    """
+    step = int(state.step)
+    if step in checkpoints.all_steps():
+        return
+    training = {"step": state.step, "opt_state": state.opt_state}
+    model = {**description.to_json(), "checksum": sums(state.params, training)}
+    checkpoints.save(
+        step,
+        args=ocp.args.Composite(
+            params=ocp.args.StandardSave(state.params),
+            training=ocp.args.StandardSave(training),
+            model=ocp.args.JsonSave(model),
+        ),
+        metrics=None if rank is None else {"rank": rank},
+    )
+
+
+def find(path: str | AnyPath) -> AnyPath:
+    """A workdir (best step by validation, else newest) or one step's directory -> that step's
+    directory. Raises InputError where there is none."""
+    path = absolute(path)
+    if (path / "model").is_dir() and (path / "params").is_dir():
+        return path
+    folder = path / FOLDER if (path / FOLDER).is_dir() else path
+    steps = [p for p in folder.glob("[0-9]*") if p.name.isdigit() and (p / "model").is_dir()]
+    if not steps:
+        raise InputError(
+            f"{path} holds no checkpoint; give a training workdir, one step's directory "
+            "or an exported Hugging Face directory"
+        )
+    with ocp.CheckpointManager(
+        folder, options=ocp.CheckpointManagerOptions(read_only=True)
+    ) as checkpoints:
+        scores = {step: _score(checkpoints, step) for step in checkpoints.all_steps()}
+    scored = {step: score for step, score in scores.items() if score is not None}
+    step = min(scored, key=lambda s: (scored[s], -s)) if scored else max(scores)
+    return folder / str(step)
+
+
+def _score(checkpoints: Manager, step: int) -> float | None:
+    metrics = checkpoints.metrics(step)
+    return metrics.get("rank") if metrics else None
+
+
+def load(path: str | AnyPath) -> Loaded:
+    """Reads the description and parameters of a native checkpoint onto the host."""
+    step = find(path)
+    with ocp.CheckpointManager(
+        step.parent, options=ocp.CheckpointManagerOptions(read_only=True)
+    ) as checkpoints:
+        try:
+            items = checkpoints.restore(
+                int(step.name),
+                args=ocp.args.Composite(
+                    params=ocp.args.StandardRestore(_on_host(step / "params")),
+                    model=ocp.args.JsonRestore(),
+                ),
+            )
+        except (
+            ValueError, LookupError, OSError, TypeError, AttributeError, RecursionError,
+        ) as error:  # fmt: skip
+            raise InputError(f"{step}: cannot be read: {str(error)[:200]}") from error
+    _check_sum(items, str(step))
+    return Loaded(step, describe(items["model"], str(step)), jax.device_get(items["params"]))
+
+
+def _check_sum(items: dict[str, Any], where: str) -> None:
+    """Raises InputError where a checkpoint's values are not those that were saved."""
+    stored = items["model"].get("checksum") if isinstance(items["model"], dict) else None
+    if isinstance(stored, dict) and stored.get("params") != sum_on_host(items["params"]):
+        raise InputError(f"{where} is damaged: its values differ from their checksum; use another")
+
+
+def _on_host(params: AnyPath):
+    """Empty numpy arrays of a checkpoint's shapes: without a target Orbax restores only onto as
+    many devices as saved it."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        found = checkpointer.metadata(params).item_metadata.tree
+    claimed = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in jax.tree.leaves(found))
+    if claimed > SMALL and not is_remote(params):  # chunks that are absent read as zeros
+        held = sum(file.stat().st_size for file in params.rglob("*") if file.is_file())
+        if claimed > MOST_INFLATED * held:
+            raise ValueError(f"{held} bytes of files claim to hold {claimed}")
+    return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), found)

@@ -1,0 +1,176 @@
+"""Where a run stands against reference curves: a table of a few updates, and a figure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from w2v2_jax.errors import InputError
+from w2v2_jax.evaluation.reference_curves import NAMES, Reference, decisive, load
+from w2v2_jax.evaluation.runs import read_run
+
+# Metric -> split -> which way is better: +1 more, -1 less, 0 neither.
+SHOWN = {
+    "contrastive_accuracy": ("train", 1),
+    "contrastive_loss": ("train", -1),
+    "code_perplexity": ("train", 0),
+    "prob_perplexity": ("train", 0),
+    "negative_is_positive": ("train", 0),
+    "masked_fraction": ("train", 0),
+    "loss_per_label": ("train", -1),
+    "blank_rate": ("train", 0),
+    "gradient_norm": ("train", 0),
+    "cer": ("valid", -1),
+    "wer": ("valid", -1),
+}
+SMOOTH = 5  # logged records: one is a single batch
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the updates that run and reference share
+ROUNDED = 1e-3  # stored values have four digits
+ALONE = 0.05  # a published mean without a spread: this share of it counts as the same
+
+
+class Row(NamedTuple):
+    """A metric at an update: the run's value, the reference seeds' lowest and highest."""
+
+    metric: str
+    split: str
+    step: int
+    value: float
+    low: float
+    high: float
+    verdict: str
+
+
+class Curve(NamedTuple):
+    """One metric of the run, and the references' values [seeds, N] at their own updates."""
+
+    steps: np.ndarray
+    values: np.ndarray
+    reference_steps: np.ndarray
+    reference: np.ndarray
+
+
+class Standing(NamedTuple):
+    """The table and the curves it was read from; differs: settings that are not the reference's,
+    path -> (run, reference)."""
+
+    reference: Reference
+    rows: list[Row]
+    curves: dict[str, Curve]
+    differs: dict[str, tuple[Any, Any]]
+
+
+def choose(config: dict) -> str:
+    """The reference that fits a run's configuration best."""
+    if config["objective"]["name"] == "contrastive":
+        return "base" if config["model"].get("family") == "base" else "quickstart_pretrain"
+    return "quickstart_finetuned" if config.get("init_from") else "quickstart_scratch"
+
+
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """Means over the last SMOOTH values of the last axis, of fewer at the beginning."""
+    firsts = np.maximum(np.arange(values.shape[-1]) - SMOOTH + 1, 0)
+    means = [values[..., f : k + 1].mean(-1) for k, f in enumerate(firsts)]
+    return np.stack(means, -1) if means else values
+
+
+def curve(records: list[dict], reference: Reference, metric: str) -> Curve | None:
+    """The metric of run and reference, None where one of them lacks it."""
+    split, _ = SHOWN[metric]
+    mine = [(r["step"], r[metric]) for r in records if r["split"] == split and metric in r]
+    theirs = reference.splits.get(split, {})
+    if not mine or metric not in theirs:
+        return None
+    steps, values = np.array(mine).T
+    smooth = smoothed if split == "train" and theirs[metric].shape[0] > 1 else np.asarray
+    return Curve(steps, smooth(values), theirs["step"], smooth(theirs[metric]))
+
+
+def _rows(metric: str, found: Curve) -> list[Row]:
+    """The metric at a quarter, half, ... of the updates both have."""
+    split, better = SHOWN[metric]
+    shared = found.reference_steps[found.reference_steps <= found.steps[-1]]
+    rows = []
+    for place in sorted({int(np.ceil(share * len(shared))) - 1 for share in SHARES}):
+        if place < 0:
+            continue
+        step = shared[place]
+        value = float(np.interp(step, found.steps, found.values))
+        low, high = found.reference[:, place].min(), found.reference[:, place].max()
+        slack = ALONE if len(found.reference) == 1 else ROUNDED
+        low, high = low - slack * abs(low), high + slack * abs(high)
+        side = int(value > high) - int(value < low)
+        words = ("below", "within", "above")
+        verdict = words[side + 1] if not better or not side else ""
+        verdict = verdict or ("better" if side == better else "worse")
+        rows.append(Row(metric, split, int(step), value, float(low), float(high), verdict))
+    return rows
+
+
+def stand(workdir: Path, name: str | None = None) -> Standing:
+    """Compares a workdir's metrics with a reference, by default the one that fits best.
+
+    Raises InputError where the workdir is none, or shares no metric or update with the reference.
+    """
+    try:
+        config = json.loads((workdir / "config.json").read_text("utf-8"))
+        chosen = name or choose(config)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{workdir}: no training workdir ({error})") from error
+    if chosen not in NAMES:
+        raise InputError(f"--reference {chosen!r} is not known; use one of {', '.join(NAMES)}")
+    reference, records = load(chosen), read_run(workdir).records
+    found = {metric: curve(records, reference, metric) for metric in SHOWN}
+    curves = {metric: one for metric, one in found.items() if one is not None}
+    rows = [row for metric, one in curves.items() for row in _rows(metric, one)]
+    if not rows:
+        first = min((one.reference_steps[0] for one in curves.values()), default=None)
+        why = "no metric" if first is None else f"no update: it begins at {first:.0f}"
+        raise InputError(f"{workdir} shares {why} with reference {chosen}; see --reference")
+    mine = decisive(config)
+    differs = {
+        path: (mine.get(path), theirs)
+        for path, theirs in reference.config.items()
+        if json.dumps(mine.get(path)) != json.dumps(theirs)
+    }
+    return Standing(reference, rows, curves, differs)
+
+
+def table(standing: Standing) -> str:
+    """Lines for people."""
+    lines = [f"reference {standing.reference.name}: {standing.reference.about}"]
+    for path, (mine, theirs) in standing.differs.items():
+        lines.append(f"  differs: config.{path} is {mine} here, {theirs} there")
+    lines.append(f"{'metric':<22}{'update':>8}{'run':>10}{'reference':>24}")
+    for row in standing.rows:
+        band = f"{row.low:.4g} .. {row.high:.4g}"
+        lines.append(f"{row.metric:<22}{row.step:>8}{row.value:>10.4g}{band:>24}  {row.verdict}")
+    return "\n".join(lines)
+
+
+def figure(standing: Standing, path: Path, title: str) -> None:
+    """A PNG with one panel a metric: the references' seeds and their span, the run above."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(standing.curves))
+    lines = -(-len(standing.curves) // columns)
+    drawing = Figure(figsize=(4.2 * columns, 2.8 * lines), layout="constrained")
+    FigureCanvasAgg(drawing)
+    grid = drawing.subplots(lines, columns, squeeze=False).ravel()
+    for axes in grid[len(standing.curves) :]:
+        axes.set_axis_off()
+    for axes, (metric, one) in zip(grid, standing.curves.items(), strict=False):
+        low, high = one.reference.min(0), one.reference.max(0)
+        axes.fill_between(one.reference_steps, low, high, color="#888888", alpha=0.25, lw=0)
+        for seed in one.reference:
+            axes.plot(one.reference_steps, seed, color="#888888", lw=0.8)
+        axes.plot(one.steps, one.values, color="#c02020", lw=1.6)
+        axes.set_title(f"{metric} ({SHOWN[metric][0]})", fontsize=9)
+        axes.tick_params(labelsize=7)
+    drawing.suptitle(f"{title} (red) against {standing.reference.name} (grey)", fontsize=10)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawing.savefig(path, dpi=110)

@@ -1,0 +1,50 @@
+"""Curves of healthy runs, stored with the package: what to hold one's own against.
+
+quickstart_*.json: three seeds of experiments/quickstart.py, on the sample speech, made by
+`python -m w2v2_jax.report.make_curves`. base.json: published figures of BASE.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+FOLDER = Path(__file__).parent / "curves"
+NAMES = ("quickstart_pretrain", "quickstart_scratch", "quickstart_finetuned", "base")
+
+
+class Reference(NamedTuple):
+    """about: where the runs come from. config: the settings that decide the curves, by path.
+    splits: split -> {"step": [N] updates, metric: [seeds, N], nan where a seed has none}."""
+
+    name: str
+    about: str
+    config: dict[str, Any]
+    splits: dict[str, dict[str, np.ndarray]]
+
+
+def load(name: str) -> Reference:
+    """One of NAMES."""
+    content = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+    splits = {
+        split: {metric: np.array(values, float) for metric, values in curves.items()}
+        for split, curves in content["splits"].items()
+    }
+    return Reference(name, content["about"], content["config"], splits)
+
+
+DECISIVE = (
+    "objective.name", "model.family", "model.norm_order", "model.mask_length",
+    "model.mask_start_prob", "objective.diversity_weight", "objective.diversity_group_rows",
+    "schedule.name", "schedule.peak", "data.mode", "data.bucket_seconds", "data.batch_seconds",
+    "train.steps",
+)  # fmt: skip
+
+
+def decisive(config: dict) -> dict[str, Any]:
+    """The settings that decide a run's curves, by path; those it does not name are left out."""
+    found = {path: config.get(path.split(".")[0], {}).get(path.split(".")[1]) for path in DECISIVE}
+    return {path: value for path, value in found.items() if value is not None}

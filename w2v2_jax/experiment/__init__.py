@@ -1,0 +1,1 @@
+"""From a recipe to an Experiment ready to run; the only readers of configurations."""

@@ -1,0 +1,159 @@
+"""The only reader of configurations: a nested mapping -> an Experiment ready to run.
+
+Each section is the keyword arguments of one constructor, so an unknown key is an error that
+names its section. Nothing here needs tensorflow, librosa or ml_collections.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import time
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import optax
+
+from w2v2_jax import partition
+from w2v2_jax.batch import SAMPLE_RATE, Batch
+from w2v2_jax.errors import InputError
+from w2v2_jax.experiment.settings import INHERIT, OBJECTIVES, Settings, construct
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.families import model_config
+from w2v2_jax.objectives.base import Objective
+from w2v2_jax.optimizer import SCHEDULES, adam
+from w2v2_jax.train_step import TrainState, eval_step, init_state, train_step
+from w2v2_jax.vocabulary import Vocabulary
+
+
+def _schedule(values: dict, steps: int):
+    name = values.pop("name", None)
+    if name not in SCHEDULES:
+        raise InputError(f"config.schedule.name={name!r}; use one of {', '.join(SCHEDULES)}")
+    takes_total = "total" in inspect.signature(SCHEDULES[name]).parameters
+    return construct(
+        "schedule", SCHEDULES[name], {**({"total": steps} if takes_total else {}), **values}
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Everything a run needs but its data: static values, shardings and compiled steps."""
+
+    settings: Settings
+    model: ModelConfig
+    objective: Objective
+    vocabulary: Vocabulary | None
+    schedule: Callable
+    tx: optax.GradientTransformation
+    mesh: jax.sharding.Mesh
+    state_shardings: TrainState
+    abstract_state: TrainState
+    compiled: dict = dataclasses.field(default_factory=dict, compare=False)
+    compile_seconds: list = dataclasses.field(default_factory=list, compare=False)
+
+    def init(self) -> TrainState:
+        """Fresh parameters and moments, made on the mesh with their shardings."""
+        make = lambda seed: partition.unbox(init_state(self.objective, self.tx, seed))  # noqa: E731
+        return jax.jit(make, out_shardings=self.state_shardings)(self.seed)
+
+    @property
+    def seed(self) -> np.uint32:
+        """What the compiled steps take as their seed."""
+        return np.uint32(self.settings.seed % 2**32)
+
+    def check_shapes(self, shapes: list[tuple[int, int]], accumulate: int, what: str) -> None:
+        """Raises InputError where a batch's rows do not divide over mesh and microbatches."""
+        shards = partition.rows_axis(self.mesh)
+        need = shards * accumulate * self.objective.row_multiple()
+        for rows, samples in shapes:
+            if rows % need:
+                mesh = {axis: self.mesh.shape[axis] for axis in ("data", "fsdp")}
+                raise InputError(
+                    f"config.mesh {mesh} x train.accumulate={accumulate} x rows a diversity group"
+                    f"={self.objective.row_multiple()} does not divide the {rows} rows of the "
+                    f"{samples / SAMPLE_RATE:g} s {what} bucket; make data.row_multiple a multiple "
+                    f"of {need}, or use fewer devices (rows={rows} divides by "
+                    f"{[n for n in range(1, rows + 1) if rows % n == 0]})"
+                )
+
+    def step_function(self, objective: Objective, batch: Batch):
+        """The compiled train step for an objective's state and a batch's shape: (state, batch,
+        seed) -> (state, metrics)."""
+        accumulate = self.settings.train.accumulate
+        function = functools.partial(
+            train_step, objective=objective, tx=self.tx, accumulate=accumulate,
+            shards=partition.rows_axis(self.mesh),
+        )  # fmt: skip
+        rows = partition.batch_sharding(self.mesh)
+        whole = partition.replicated(self.mesh)
+        return self._compiled(
+            ("train", objective), batch, function, (self.state_shardings, rows, whole),
+            (self.state_shardings, whole), (self.abstract_state, batch, self.seed), donate=(0,),
+        )  # fmt: skip
+
+    def eval_function(self, batch: Batch):
+        """The compiled evaluation step for a batch's shape: (params, batch, step, seed) -> (sums,
+        outputs)."""
+        function = functools.partial(eval_step, objective=self.objective)
+        rows, whole = partition.batch_sharding(self.mesh), partition.replicated(self.mesh)
+        return self._compiled(
+            ("eval", self.objective), batch, function,
+            (self.state_shardings.params, rows, whole, whole), (whole, rows),
+            (self.abstract_state.params, batch, self.abstract_state.step, self.seed),
+        )  # fmt: skip
+
+    def _compiled(self, name, batch, function, in_shardings, out_shardings, arguments, donate=()):
+        key = (*name, tuple(None if x is None else x.shape for x in batch))
+        if key not in self.compiled:
+            start = time.monotonic()
+            jitted = jax.jit(
+                function, in_shardings=in_shardings, out_shardings=out_shardings,
+                donate_argnums=donate,
+                compiler_options=partition.COMPILER_OPTIONS.get(self.mesh.devices.flat[0].platform),
+            )  # fmt: skip
+            with jax.set_mesh(self.mesh):
+                self.compiled[key] = jitted.lower(*arguments).compile()
+            self.compile_seconds.append(time.monotonic() - start)
+        return self.compiled[key]
+
+
+def build(
+    settings: Settings, *, vocabulary: Vocabulary | None = None,
+    inherited: ModelConfig | None = None, devices=None,
+) -> Experiment:  # fmt: skip
+    """Assembles an experiment; `inherited` is the network of init_from for family "inherit"."""
+    raw = settings.raw
+    values = dict(raw["model"])
+    family = values.pop("family")
+    if family == INHERIT:
+        if inherited is None:
+            raise InputError("config.model.family='inherit' needs config.init_from")
+        base = {f.name: getattr(inherited, f.name) for f in dataclasses.fields(inherited)}
+        unknown = [name for name in values if name not in base]
+        if unknown:
+            raise InputError(f"config.model.{unknown[0]} is not a setting; known: {list(base)}")
+        model = construct("model", ModelConfig, {**base, **values})
+    else:
+        try:
+            model = model_config(family, **values)
+        except InputError as error:
+            raise InputError(f"config.{error}") from None
+    objective_values = {k: v for k, v in raw["objective"].items() if k != "name"}
+    objective = OBJECTIVES[settings.kind](model, objective_values, vocabulary)
+    schedule = _schedule(dict(raw["schedule"]), settings.train.steps)
+    tx = construct("optimizer", adam, raw.get("optimizer", {}), schedule=schedule)
+    mesh_values = dict(raw.get("mesh", {}))
+    rules = mesh_values.pop("rules", None)
+    mesh = construct("mesh", partition.make_mesh, mesh_values, devices=devices)
+    boxed = jax.eval_shape(lambda: init_state(objective, tx, settings.seed))
+    state_shardings = partition.shardings(boxed, mesh, rules)
+    abstract = jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        partition.unbox(boxed), state_shardings,
+    )  # fmt: skip
+    return Experiment(
+        settings, model, objective, vocabulary, schedule, tx, mesh, state_shardings, abstract
+    )

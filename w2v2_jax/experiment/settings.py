@@ -1,0 +1,144 @@
+"""The sections of a configuration, checked before any data or device is touched."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from w2v2_jax.data.config import DataConfig
+from w2v2_jax.errors import InputError
+from w2v2_jax.health.config import HealthConfig
+from w2v2_jax.health.monitor import check_names
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.families import FAMILIES
+from w2v2_jax.objectives.contrastive import Contrastive
+from w2v2_jax.objectives.ctc import CTC
+from w2v2_jax.vocabulary import Vocabulary
+
+INHERIT = "inherit"  # model.family: take the network of init_from
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Length and rhythm of a run, in updates. best_metric is minimised over validations unless
+    best_mode is "max"; eval_every and checkpoint_every 0 mean only at the end."""
+
+    steps: int
+    accumulate: int = 1
+    log_every: int = 10
+    eval_every: int = 0
+    checkpoint_every: int = 0
+    keep_last: int = 2
+    keep_best: int = 1
+    best_metric: str = "loss"
+    best_mode: str = "min"
+
+    def __post_init__(self):
+        for name in ("steps", "accumulate", "log_every", "keep_last"):
+            if getattr(self, name) < 1:
+                raise InputError(f"train.{name}={getattr(self, name)} must be at least 1")
+        if self.best_mode not in ("min", "max"):
+            raise InputError(f"train.best_mode={self.best_mode!r}; use 'min' or 'max'")
+
+
+@dataclasses.dataclass(frozen=True)
+class VocabularyConfig:
+    """name: "librispeech", "from_transcripts" (case and min_count decide), "extend" (init_from's
+    and the transcripts' further characters) or a JSON file."""
+
+    name: str = "librispeech"
+    case: str | None = None
+    min_count: int = 1
+
+
+SECTIONS = (
+    "seed", "init_from", "model", "objective", "schedule", "optimizer", "data", "vocabulary",
+    "train", "mesh", "health",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """A configuration whose sections have been checked, before any data or device is touched."""
+
+    raw: dict[str, Any]
+    seed: int
+    init_from: str
+    kind: str  # "contrastive" or "ctc"
+    data: DataConfig
+    vocabulary: VocabularyConfig
+    train: TrainConfig
+    health: HealthConfig
+
+
+def construct(section: str, constructor: Callable, values: Mapping[str, Any], **given) -> Any:
+    """Calls a constructor with a section's values; unknown or missing keys are InputErrors."""
+    parameters = inspect.signature(constructor).parameters
+    known = [name for name in parameters if name not in given]
+    for name in values:
+        if name not in known:
+            raise InputError(f"config.{section}.{name} is not a setting; known: {', '.join(known)}")
+    for name in known:
+        if name not in values and parameters[name].default is inspect.Parameter.empty:
+            raise InputError(f"config.{section}.{name} is missing")
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    try:
+        return constructor(**values, **given)
+    except InputError as error:
+        raise InputError(f"config.{error}") from None
+    except TypeError as error:
+        raise InputError(f"config.{section}: {error}") from None
+
+
+def read_settings(config: Mapping[str, Any]) -> Settings:
+    """Checks a configuration's sections; raises InputError with the path of what is wrong."""
+    raw = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    for name in raw:
+        if name not in SECTIONS:
+            raise InputError(f"config.{name} is not a section; known: {', '.join(SECTIONS)}")
+    for name in ("model", "objective", "schedule", "data", "train"):
+        if name not in raw:
+            raise InputError(f"config.{name} is missing")
+    kind = raw["objective"].get("name")
+    if kind not in OBJECTIVES:
+        known = ", ".join(OBJECTIVES)
+        raise InputError(f"config.objective.name={kind!r} is not known; use one of {known}")
+    if raw["model"].get("family") not in (*FAMILIES, INHERIT):
+        known = ", ".join((*FAMILIES, INHERIT))
+        family = raw["model"].get("family")
+        raise InputError(f"config.model.family={family!r} is not known; use one of {known}")
+    return Settings(
+        raw=raw,
+        seed=int(raw.get("seed", 0)),
+        init_from=raw.get("init_from", "") or "",
+        kind=kind,
+        data=construct("data", DataConfig, raw["data"]),
+        vocabulary=construct("vocabulary", VocabularyConfig, raw.get("vocabulary", {})),
+        train=construct("train", TrainConfig, raw["train"]),
+        health=_health(raw.get("health") or {}),
+    )
+
+
+def _health(values: Mapping[str, Any]) -> HealthConfig:
+    config = construct("health", HealthConfig, values)
+    try:
+        check_names(config)
+    except InputError as error:
+        raise InputError(f"config.{error}") from None
+    return config
+
+
+def _contrastive(model: ModelConfig, values: dict, vocabulary: Vocabulary | None) -> Contrastive:
+    return construct("objective", Contrastive, values, model=model)
+
+
+def _ctc(model: ModelConfig, values: dict, vocabulary: Vocabulary | None) -> CTC:
+    values = {"freeze_updates": 0, **values}
+    return construct(
+        "objective", CTC, values, model=model, num_classes=len(vocabulary), frozen=False
+    )
+
+
+OBJECTIVES = {"contrastive": _contrastive, "ctc": _ctc}

@@ -1,0 +1,70 @@
+"""Command line: a checkpoint becomes another framework's files.
+
+python -m w2v2_jax.export --checkpoint DIR --out PATH
+    --to hf|fairseq|torchaudio|safetensors|onnx|stablehlo|savedmodel
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+from pathlib import Path
+
+from w2v2_jax import trees
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.export import onnx_file, saved_model, stablehlo
+from w2v2_jax.interop import fairseq, hugging_face, safetensors_file, torchaudio_file, verify
+from w2v2_jax.interop.files import Exported, new_output, print_check, print_written
+from w2v2_jax.interop.load import load_any
+
+# Each takes the loaded checkpoint and a path to write, and may return what to say about it.
+EXPORTERS = {
+    "hf": hugging_face.save,
+    "fairseq": fairseq.save,
+    "torchaudio": torchaudio_file.save,
+    "safetensors": safetensors_file.save,
+    "onnx": onnx_file.save,
+    "stablehlo": stablehlo.save,
+    "savedmodel": saved_model.save,
+}
+WITH_LEGACY_WEIGHT_NORM = {"hf", "torchaudio"}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="w2v2 export", description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", required=True, metavar="DIR")
+    parser.add_argument("--to", required=True, metavar="|".join(EXPORTERS))
+    parser.add_argument("--out", required=True, type=Path, metavar="PATH")
+    parser.add_argument(
+        "--legacy-weight-norm",
+        action="store_true",
+        help="hf, torchaudio: name the positional convolution's weights weight_g and weight_v",
+    )
+    parser.add_argument("--int8", action="store_true", help="onnx: 8-bit weights")
+    verify.add_argument(parser)
+    arguments = parser.parse_args(argv)
+    if arguments.to not in EXPORTERS:
+        raise InputError(f"--to {arguments.to} is not known; use one of {', '.join(EXPORTERS)}")
+    export = EXPORTERS[arguments.to]
+    if arguments.legacy_weight_norm:
+        if arguments.to not in WITH_LEGACY_WEIGHT_NORM:
+            raise InputError("--legacy-weight-norm goes with --to hf or torchaudio")
+        export = functools.partial(export, legacy_weight_norm=True)
+    if arguments.int8:
+        if arguments.to != "onnx":
+            raise InputError("--int8 goes with --to onnx")
+        export = functools.partial(export, int8=True)
+    verify.refuse_unknown(arguments.verify, arguments.to)
+    with new_output(arguments.out) as partial:
+        loaded = load_any(arguments.checkpoint)
+        said = export(loaded, partial) or Exported([], [])
+        verified = verify.report(loaded, arguments.to, partial, arguments.verify)
+    print(f"read {loaded.path}")
+    used = len(trees.flatten(loaded.params)) - len(said.left)
+    print_check(f"{used} parameters", said.left, said.notes + verified)
+    print_written(arguments.out)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

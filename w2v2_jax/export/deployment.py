@@ -1,0 +1,159 @@
+"""What every deployed form has in common: raw 16 kHz waveforms to CTC logits, and its folder.
+
+The function is the network's own, traced in float32 with the input normalisation inside. Its
+parameters are arguments and not constants, so that one program serves any size of network and a
+runtime keeps a single copy of the weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import export
+
+from w2v2_jax import trees
+from w2v2_jax.checkpoint.description import Description, Loaded
+from w2v2_jax.errors import InputError
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.layers import EPSILON
+from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+README = """\
+# {title}
+
+wav2vec 2.0 with a CTC head, exported by w2v2_jax {version}. Raw 16 kHz mono waveforms go in; the
+input normalisation is inside (this model normalises its input: {normalise}).
+
+| | name | type | shape |
+|---|---|---|---|
+| in | waveforms | float32 | [batch, samples], at least {shortest} samples |
+| in | num_samples | int32 | [batch], real samples of each row; the rest is padding |
+| out | logits | float32 | [batch, frames, {classes}] |
+| out | frames | int32 | [batch], real frames of each row; {stride} samples each |
+
+`vocabulary.json` names the {classes} classes; class 0 is the CTC blank, `|` ends a word.
+
+{files}
+
+```
+pip install {packages}
+```
+
+```python
+import json
+from pathlib import Path
+
+import soundfile
+{imports}
+{load}
+waveform, rate = soundfile.read("clip.wav", dtype="float32")
+assert rate == 16000 and waveform.ndim == 1
+waveforms, num_samples = waveform[None], np.array([len(waveform)], np.int32)
+{call}
+symbols = json.loads(Path("vocabulary.json").read_text("utf-8"))["symbols"]
+ids = np.asarray(logits)[0, : int(frames[0])].argmax(-1).tolist()
+kept = [symbols[i] for i, before in zip(ids, [-1, *ids]) if i != before and i > 2]
+print(" ".join("".join(kept).replace("|", " ").split()))
+```
+
+{notes}
+"""
+
+
+def check(loaded: Loaded) -> Description:
+    """The description of a CTC checkpoint; InputError for one without a head."""
+    description = loaded.description
+    if description.objective != "ctc" or description.vocabulary is None:
+        raise InputError(
+            f"{loaded.path} is a pretraining checkpoint; deployment needs a CTC head, so "
+            "fine-tune it first (or export --to hf or safetensors)"
+        )
+    return description
+
+
+def shortest_input(model: ModelConfig) -> int:
+    """Samples of one frame: 400 (25 ms) for the released families."""
+    samples = 1
+    for _, kernel, stride in reversed(model.conv_layers):
+        samples = (samples - 1) * stride + kernel
+    return samples
+
+
+def normalised(waveforms, num_samples):
+    """Zero mean and unit variance over a row's real samples, zero beyond: [B, S] -> [B, S]."""
+    count = num_samples.astype(jnp.float32)[:, None]
+    real = jnp.arange(waveforms.shape[1])[None] < num_samples[:, None]
+    waveforms = jnp.where(real, waveforms, 0.0)
+    centred = jnp.where(real, waveforms - waveforms.sum(1, keepdims=True) / count, 0.0)
+    variance = jnp.square(centred).sum(1, keepdims=True) / count
+    return centred * jax.lax.rsqrt(variance + EPSILON)
+
+
+def waveforms_to_logits(description: Description) -> Callable:
+    """(flat parameters {"a/b": array}, waveforms [B, S], num_samples [B]) -> logits, frames [B].
+
+    One formulation on every platform, layers scanned: runtimes compile a
+    program for each new shape, and a scanned one compiles in the time of a single layer.
+    """
+    model = dataclasses.replace(
+        description.model,
+        dtype="float32",
+        remat="none",
+        scan_layers=True,
+        position_formulation="grouped",
+        conv_formulation="conv",
+        attention_formulation="fused",
+    )
+    network = Wav2Vec2ForCTC(model, len(description.vocabulary))
+
+    def call(flat: Mapping[str, Any], waveforms, num_samples):
+        if description.normalise:
+            waveforms = normalised(waveforms, num_samples)
+        else:
+            real = jnp.arange(waveforms.shape[1])[None] < num_samples[:, None]
+            waveforms = jnp.where(real, waveforms, 0.0)
+        logits, frames = network.apply({"params": trees.nest(flat)}, waveforms, num_samples)
+        return logits, frames.astype(jnp.int32)
+
+    return call
+
+
+def trace(loaded: Loaded, *, platforms: tuple[str, ...] = PLATFORMS) -> export.Exported:
+    """The function as StableHLO for any batch and any length from `shortest_input` on."""
+    description = check(loaded)
+    shortest = shortest_input(description.model)
+    scope = export.SymbolicScope((f"S >= {shortest}",))
+    batch, samples = export.symbolic_shape("B, S", scope=scope)
+    shapes = {
+        name: jax.ShapeDtypeStruct(leaf.shape, jnp.float32)
+        for name, leaf in trees.flatten(loaded.params).items()
+    }
+    function = jax.jit(waveforms_to_logits(description))
+    return export.export(function, platforms=platforms)(
+        shapes,
+        jax.ShapeDtypeStruct((batch, samples), jnp.float32),
+        jax.ShapeDtypeStruct((batch,), jnp.int32),
+    )
+
+
+def write_folder(out: Path, loaded: Loaded, **texts: str) -> None:
+    """README.md and vocabulary.json of a deployed model; texts fill README's fields."""
+    from w2v2_jax import __version__
+
+    description = loaded.description
+    description.vocabulary.save(out / "vocabulary.json")
+    text = README.format(
+        version=__version__,
+        normalise="yes" if description.normalise else "no",
+        shortest=shortest_input(description.model),
+        classes=len(description.vocabulary),
+        stride=description.model.stride,
+        **texts,
+    )
+    (out / "README.md").write_text(text, "utf-8")

@@ -1,0 +1,35 @@
+"""Anything that --checkpoint names -> its description and parameters."""
+
+from __future__ import annotations
+
+from w2v2_jax.checkpoint import files as checkpoint
+from w2v2_jax.checkpoint.description import Loaded
+from w2v2_jax.errors import InputError
+from w2v2_jax.paths import AnyPath, is_remote, read_json, to_path
+
+
+def load_any(path: str | AnyPath, *, language: str | None = None) -> Loaded:
+    """A workdir, one step's directory or an exported Hugging Face directory -> its parts.
+
+    language: whose adapters and head to take from a Hugging Face directory with a choice (MMS).
+    """
+    where = to_path(path)
+    if (where / "config.json").is_file() and _is_hugging_face(where):
+        if is_remote(where):
+            raise InputError(f"{where}: copy the Hugging Face folder to this machine first")
+        from w2v2_jax.interop import hugging_face
+
+        return hugging_face.load(path, language=language)
+    if language is not None:
+        raise InputError(
+            f"{path} is no Hugging Face directory with adapters; language={language!r} is "
+            "chosen when such a one is converted or loaded"
+        )
+    return checkpoint.load(path)
+
+
+def _is_hugging_face(path: AnyPath) -> bool:
+    try:
+        return "model_type" in read_json(path / "config.json")
+    except InputError:
+        return False

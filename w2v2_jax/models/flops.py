@@ -1,0 +1,35 @@
+"""Model FLOPs by arithmetic: the matmuls and convolutions a step cannot do without.
+
+A multiply-add is two; norms, activations, softmax and the contrastive similarities are left out.
+A training step counts three forwards (rematerialised work is not model FLOPs).
+"""
+
+from __future__ import annotations
+
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.frames import frame_counts
+
+
+def forward_flops(config: ModelConfig, samples: int) -> float:
+    """FLOPs of one row of `samples` through encoder (feature encoder, projection or input
+    quantizer, Transformer)."""
+    total, channels = 0.0, 1
+    for index, (out, kernel, _) in enumerate(config.conv_layers):
+        frames = int(frame_counts(samples, config.conv_layers[: index + 1]))
+        total += 2.0 * frames * out * channels * kernel
+        channels = out
+    dim = config.d_model
+    if config.quantize_input:
+        total += 2.0 * frames * channels * config.codebooks * config.entries
+        total += 2.0 * frames * (config.entries + dim) * config.input_codes
+    elif channels != dim:
+        total += 2.0 * frames * channels * dim
+    total += 2.0 * frames * dim * config.position_kernel * dim / config.position_groups
+    layer = 8.0 * frames * dim * dim + 4.0 * frames * frames * dim
+    layer += 4.0 * frames * dim * config.ffn_dim
+    return total + config.num_layers * layer
+
+
+def train_flops(config: ModelConfig, samples: int) -> float:
+    """FLOPs of one row of a training step: forward, and twice that backward."""
+    return 3.0 * forward_flops(config, samples)

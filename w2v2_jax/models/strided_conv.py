@@ -1,0 +1,138 @@
+"""An unpadded strided convolution, as formulations that are fast on different devices."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from w2v2_jax.models.backend import platform
+from w2v2_jax.models.mixed_precision import contract, convolve
+
+
+def strided_matmul(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Unpadded convolution of x [B, L, I] with kernel [k, I, O] as matmuls on views of x."""
+    width, _, out = kernel.shape
+    frames = (x.shape[1] - width) // stride + 1
+    total = None
+    for first in range(0, width, stride):
+        taps = kernel[first : first + stride]
+        if taps.shape[0] == stride:
+            view = x[:, first : first + frames * stride].reshape(x.shape[0], frames, -1)
+            part = contract("btk,ko->bto", view, taps.reshape(-1, out))
+        else:
+            part = sum(
+                contract(
+                    "bti,io->bto",
+                    x[:, first + j : first + j + (frames - 1) * stride + 1 : stride],
+                    taps[j],
+                )
+                for j in range(taps.shape[0])
+            )
+        total = part if total is None else total + part
+    return total
+
+
+def viewed_rows(frames: int, width: int, stride: int) -> int:
+    """Samples in the lines of `stride` that `frames` frames of `width` reach over."""
+    return (frames + -(-width // stride) - 1) * stride
+
+
+def viewed_matmul(x: jax.Array, kernel: jax.Array, stride: int, frames: int) -> jax.Array:
+    """The first `frames` frames as one matmul on one view of x, `stride` samples a line: every line
+    times the taps of each frame it belongs to, whose parts are then added up.
+
+    A third more multiplications for three taps at stride two, but x is neither sliced nor
+    gathered, and the padding to whole lines and the sum fuse into what comes before and after. x
+    may be longer than the frames reach.
+    """
+    width, inputs, out = kernel.shape
+    parts = -(-width // stride)  # lines that a frame reaches over
+    lines, rows = frames + parts - 1, viewed_rows(frames, width, stride)
+    x = x[:, :rows]
+    x = jnp.pad(x, ((0, 0), (0, rows - x.shape[1]), (0, 0)))
+    taps = jnp.pad(kernel, ((0, parts * stride - width), (0, 0), (0, 0)))
+    taps = taps.reshape(parts, stride * inputs, out).swapaxes(0, 1).reshape(-1, parts * out)
+    found = contract("btk,ko->bto", x.reshape(x.shape[0], lines, -1), taps)
+    return sum(found[:, i : i + frames, i * out : (i + 1) * out] for i in range(parts))
+
+
+def strided_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """The same convolution through XLA's convolution, channels last."""
+    return convolve(x, kernel, stride=stride)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def phased_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """`strided_conv` with a backward pass for CPU.
+
+    XLA:CPU computes the gradient of a strided convolution's input over zeros put between the
+    frames, and that of its kernel over transposed copies of both operands: half the speed of the
+    forward pass, and here four fifths of it.
+    """
+    return strided_conv(x, kernel, stride)
+
+
+def _input_gradient(gradient, kernel, stride: int, length: int):
+    """Every `stride`-th sample depends on the same taps: one plain convolution each such phase."""
+    lines = -(-length // stride)
+    phases = []
+    for phase in range(stride):
+        taps = kernel[phase::stride]
+        before, after = taps.shape[0] - 1, lines - gradient.shape[1]
+        if before < 0:  # a stride longer than the kernel skips samples
+            phases.append(jnp.zeros((gradient.shape[0], lines, kernel.shape[1]), gradient.dtype))
+            continue
+        padded = jnp.pad(gradient, ((0, 0), (before, after), (0, 0)))
+        phases.append(strided_conv(padded, taps[::-1].swapaxes(1, 2), 1))
+    joined = jnp.stack(phases, axis=2)
+    return joined.reshape(joined.shape[0], lines * stride, -1)[:, :length]
+
+
+def _kernel_gradient(x, gradient, width: int, stride: int):
+    """Matmuls on views of x, row by row: rows and frames contracted at once run at half speed."""
+    frames = gradient.shape[1]
+
+    def product(view):
+        rows = jnp.einsum("btk,bto->bko", view, gradient, preferred_element_type=jnp.float32)
+        return rows.sum(0)
+
+    parts = []
+    for first in range(0, width, stride):
+        if first + stride <= width:
+            view = x[:, first : first + frames * stride].reshape(x.shape[0], frames, -1)
+            parts.append(product(view).reshape(stride, x.shape[-1], -1))
+        else:
+            parts += [
+                product(x[:, j : j + (frames - 1) * stride + 1 : stride])[None]
+                for j in range(first, width)
+            ]
+    return jnp.concatenate(parts)
+
+
+def _phased_backward(stride, saved, gradient):
+    x, kernel = saved
+    return (
+        _input_gradient(gradient, kernel, stride, x.shape[1]),
+        _kernel_gradient(x, gradient, kernel.shape[0], stride).astype(kernel.dtype),
+    )
+
+
+FORMULATIONS = {"matmul": strided_matmul, "conv": strided_conv, "phased": phased_conv}
+
+
+def formulation_name(name: str, dtype) -> str:
+    """The name itself, or for "auto" that of the fastest where it will run (docs/speed.md).
+
+    XLA:CPU has fast bfloat16 matmuls but computes bfloat16 convolutions in float32.
+    """
+    if name != "auto":
+        return name
+    cpu = "matmul" if dtype == jnp.bfloat16 else "phased"
+    return {"cpu": cpu, "gpu": "view"}.get(platform(), "conv")
+
+
+def choose(name: str, dtype):
+    """The convolution of a name other than "view"; "auto" as `formulation_name` says."""
+    return FORMULATIONS[formulation_name(name, dtype)]

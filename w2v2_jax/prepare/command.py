@@ -1,0 +1,99 @@
+"""`python -m w2v2_jax.prepare`: audio of any kind becomes a prepared corpus with a report."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.prepare.prepare import prepare
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parses the arguments and prepares; prints the report and what was written."""
+    args = _parser().parse_args(argv)
+    prepare(
+        args.source,
+        args.out,
+        split=args.split,
+        holdout=dict(_share(text) for text in args.holdout),
+        min_seconds=args.min_seconds,
+        require_text=args.require_text,
+        workers=args.workers,
+        overwrite=args.overwrite,
+        tfds_data_dir=args.tfds_data_dir,
+        ids=args.ids,
+        resumable=args.resumable,
+        beam=_beam_options(args),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="w2v2_jax.prepare",
+        description="Decodes audio to 16 kHz mono shards with an index and a report of rejects.",
+    )
+    parser.add_argument(
+        "--source",
+        required=True,
+        help="folder:DIR (wav, flac, ogg, mp3; transcripts from DIR/transcripts.tsv, LibriSpeech "
+        "*.trans.txt, or name.txt beside the audio), manifest:FILE.tsv (fairseq; labels from "
+        "FILE.wrd or FILE.ltr), or tfds:NAME[:SPLIT]",
+    )
+    parser.add_argument("--out", required=True, help="gets one folder a split")
+    parser.add_argument("--split", help="put everything into this split (else the source decides)")
+    parser.add_argument(
+        "--holdout",
+        action="append",
+        default=[],
+        metavar="NAME=SHARE",
+        help="set a share apart as another split, e.g. dev=0.05; decided by a hash of the content",
+    )
+    parser.add_argument("--min-seconds", type=float, default=0.1, help="shorter is rejected")
+    parser.add_argument("--require-text", action="store_true", help="reject what has no transcript")
+    parser.add_argument("--workers", type=int, default=_cores(), help="processes (default: cores)")
+    parser.add_argument("--ids", metavar="FILE", help="keep only these utterances, one id a line")
+    parser.add_argument("--overwrite", action="store_true", help="replace splits that exist")
+    parser.add_argument("--tfds-data-dir", help="where TensorFlow Datasets keeps its data")
+    parser.add_argument(
+        "--resumable",
+        action="store_true",
+        help="keep finished pieces under OUT, so that the same command goes on after a kill; needs "
+        "room for all samples twice; OUT may be gs://... or s3://...",
+    )
+    parser.add_argument(
+        "--beam",
+        action="store_true",
+        help="do the pieces on Apache Beam (implies --resumable): the same bytes as without",
+    )
+    parser.add_argument(
+        "--beam-options",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="last on the line: everything after it goes to Beam, e.g. --beam-options "
+        "--runner=DataflowRunner --project=P --region=R --temp_location=gs://bucket/tmp",
+    )
+    return parser
+
+
+def _beam_options(args: argparse.Namespace) -> list[str] | None:
+    if args.beam_options and not args.beam:
+        raise InputError("--beam-options is for --beam")
+    return args.beam_options if args.beam else None
+
+
+def _share(text: str) -> tuple[str, float]:
+    name, _, share = text.partition("=")
+    try:
+        return name, float(share)
+    except ValueError as error:
+        raise InputError(f"--holdout {text!r}: use NAME=SHARE, like dev=0.05") from error
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

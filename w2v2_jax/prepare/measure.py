@@ -1,0 +1,204 @@
+"""Decoding, measuring and sorting out utterances, in parallel, in the order they came."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import functools
+import hashlib
+import itertools
+import multiprocessing
+import os
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.data.audio import AudioError, audio_blocks
+from w2v2_jax.errors import InputError
+from w2v2_jax.prepare.utterance import Utterance
+
+CHUNK = 16  # utterances a worker takes at a time
+SILENT_STD = 1e-4  # -80 dBFS, the mean removed
+COPY_BYTES = 1 << 22
+
+
+class Measures(NamedTuple):
+    """Of the int16 samples: length, mean and std scaled to [-1, 1], checksums, place in a spool."""
+
+    num_samples: int
+    mean: float
+    std: float
+    crc32: int
+    audio_sha256: int
+    spool: Path
+    offset: int  # bytes
+
+
+class Outcome(NamedTuple):
+    """An utterance (without its audio) and either its measures or why it was rejected.
+
+    reason: "unreadable", "truncated", "empty", "not finite", "too long", "too short", "silent" or
+    "transcript missing"; None when it is usable.
+    """
+
+    utterance: Utterance
+    measures: Measures | None
+    reason: str | None = None
+    detail: str = ""
+
+
+class Limits(NamedTuple):
+    min_samples: int
+    require_text: bool
+
+
+def take_in(
+    utterances: Iterable[Utterance], *, limits: Limits, workers: int, spool: Path
+) -> Iterator[Outcome]:
+    """Outcomes in the order of the utterances, whatever the number of worker processes.
+
+    Samples lie as int16 in files under `spool` until the next outcome but CHUNK is asked for: a
+    file is deleted once all its outcomes were taken.
+    """
+    numbered = enumerate(chunks(utterances, CHUNK))
+    decode = functools.partial(_decode_numbered, spool=spool, limits=limits)
+    for outcomes in in_order(decode, numbered, workers=workers):
+        yield from outcomes
+        for path in {o.measures.spool for o in outcomes if o.measures}:
+            path.unlink()
+
+
+def _decode_numbered(numbered, *, spool: Path, limits: Limits) -> list[Outcome]:
+    number, utterances = numbered
+    return decode(utterances, spool / f"{number}.i16", limits)
+
+
+def in_order(function: Callable, items: Iterable, *, workers: int) -> Iterator:
+    """What the function makes of each item, in order, by processes that run a bounded way ahead;
+    one worker is this process."""
+    if workers == 1:
+        yield from map(function, items)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would copy the threads of libraries
+    pool = concurrent.futures.ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_end_with_parent
+    )
+    try:
+        yield from submitted(pool, function, items, ahead=3 * workers)
+    except BrokenProcessPool as error:
+        raise InputError("a worker process died, out of memory perhaps; use fewer") from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def submitted(
+    pool: concurrent.futures.Executor, function: Callable, items: Iterable, *, ahead: int
+) -> Iterator:
+    """Results in the order of the items, of which `ahead` are under way at a time."""
+    jobs = (pool.submit(function, item) for item in items)
+    pending = collections.deque(itertools.islice(jobs, ahead))
+    while pending:
+        result = pending.popleft().result()
+        pending.extend(itertools.islice(jobs, 1))
+        yield result
+
+
+def _end_with_parent() -> None:
+    """Lets a worker end when its parent is killed; it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+
+    def watch():
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def chunks(items: Iterable, size: int) -> Iterator[list]:
+    """Lists of `size` items, the last one shorter."""
+    iterator = iter(items)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk
+
+
+def decode(utterances: Iterable[Utterance], spool: Path, limits: Limits) -> list[Outcome]:
+    """What a worker does: decodes to the file `spool`, which is there only if something is usable,
+    and judges each utterance."""
+    with open(spool, "wb") as file:
+        outcomes = [_decode(u, file, spool, limits) for u in utterances]
+    if not any(o.measures for o in outcomes):
+        spool.unlink()
+    return outcomes
+
+
+def _decode(utterance: Utterance, file: BinaryIO, spool: Path, limits: Limits) -> Outcome:
+    text = " ".join((utterance.text or "").split())
+    kept = utterance._replace(audio=b"", text=text)
+    if limits.require_text and not text:
+        return Outcome(kept, None, "transcript missing", utterance.id)
+    offset = file.tell()
+    try:
+        blocks = audio_blocks(utterance.audio, rate=utterance.rate, name=utterance.id)
+        measures = _write_and_measure(blocks, file, spool)
+        reason, detail = _judge(measures, utterance.id, limits)
+    except AudioError as error:
+        reason, detail = error.reason, str(error)
+    if reason is None:
+        return Outcome(kept, measures)
+    file.seek(offset)
+    file.truncate()
+    return Outcome(kept, None, reason, detail)
+
+
+def _judge(measures: Measures, name: str, limits: Limits) -> tuple[str | None, str]:
+    seconds = f"{name}: {measures.num_samples / SAMPLE_RATE:.3f} s"
+    if not measures.num_samples:
+        return "empty", seconds
+    if measures.num_samples < limits.min_samples:
+        return "too short", seconds
+    if measures.std < SILENT_STD:
+        return "silent", f"{seconds} at {20 * np.log10(max(measures.std, 1e-10)):.0f} dBFS"
+    return None, ""
+
+
+def _write_and_measure(blocks: Iterator[np.ndarray], file: BinaryIO, spool: Path) -> Measures:
+    """Writes blocks of float samples as int16 and measures what was written, block by block."""
+    offset, count, total, squares, crc = file.tell(), 0, 0, 0, 0
+    digest = hashlib.sha256()
+    for block in blocks:
+        samples = to_int16(block)
+        values = samples.astype(np.float64)
+        count += len(samples)
+        total += int(values.sum())  # exact: a block's sums stay under 2^53
+        # Not np.dot, whose threads, a core each in every worker, take ten times its own time.
+        squares += int(np.einsum("n,n->", values, values))
+        crc = zlib.crc32(samples, crc)
+        digest.update(samples)
+        file.write(samples)
+    mean = total / max(1, count)
+    variance = max(0.0, squares / max(1, count) - mean * mean)
+    short_hash = int.from_bytes(digest.digest()[:8], "big")
+    scaled = mean / 32768, variance**0.5 / 32768
+    return Measures(count, *scaled, crc, short_hash, spool, offset)
+
+
+def to_int16(block: np.ndarray) -> np.ndarray:
+    """[n] little-endian int16 of samples in [-1, 1], rounded, clipped; 16-bit files stay exact."""
+    return np.clip(np.rint(block * 32768), -32768, 32767).astype("<i2")
+
+
+def spooled_bytes(measures: Measures) -> Iterator[bytes]:
+    """The int16 bytes of an outcome, in blocks."""
+    left = 2 * measures.num_samples
+    with open(measures.spool, "rb") as file:
+        file.seek(measures.offset)
+        while left:
+            block = file.read(min(left, COPY_BYTES))
+            left -= len(block)
+            yield block

@@ -1,0 +1,207 @@
+"""From a source to a prepared corpus: decode once, check everything, write whole splits or none."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.data.corpus import Corpus, list_splits, open_corpus
+from w2v2_jax.data.writer import CorpusWriter, ShardPlan
+from w2v2_jax.errors import InputError
+from w2v2_jax.paths import AnyPath, absolute, is_remote
+from w2v2_jax.prepare import beam as on_beam
+from w2v2_jax.prepare import resumable as pieces
+from w2v2_jax.prepare.measure import Limits, Outcome, in_order, spooled_bytes, take_in
+from w2v2_jax.prepare.report import describe, find_leaks, render
+from w2v2_jax.prepare.sources import open_source
+from w2v2_jax.prepare.splits import Sorter, check_split
+from w2v2_jax.prepare.work_units import parts, picked, read_ids
+
+PARTIAL, PIECES = ".partial-", ".pieces-"
+
+
+def prepare(
+    source: str,
+    out: str | Path,
+    *,
+    split: str | None,
+    holdout: dict[str, float],
+    min_seconds: float,
+    require_text: bool,
+    workers: int,
+    overwrite: bool,
+    tfds_data_dir: str | None = None,
+    ids: Path | None = None,
+    progress: bool = True,
+    resumable: bool = False,
+    beam: list[str] | None = None,
+) -> list[dict[str, Any]]:
+    """Writes OUT/<split>/ for every split of the source; prints and returns their reports.
+
+    split: puts every utterance there, instead of where the source says ("train" if it does not).
+    holdout: share of the utterances to set apart, by split name. It is decided by the hash of the
+    transcript (of the audio where there is none), so it never changes as a corpus grows and no
+    sentence stands on both sides. Utterances with the same audio in a split are kept once.
+    ids: a text file of utterance ids, one a line (a path's folder and suffix do not count, so
+    that the lists of Libri-Light's limited splits pick from LibriSpeech); others are passed over.
+    resumable: keeps finished pieces under OUT (room for all samples a second time), so that the
+    same call after a kill goes on where it stopped. beam: options of the Apache Beam runner that
+    does the pieces; OUT is then a folder all its workers see, or gs://..., s3://....
+    Every way writes the same bytes, beside, renamed at the end: a kill leaves no half corpus.
+    Raises InputError when nothing is usable, or a split exists and `overwrite` is False.
+    """
+    resumable = resumable or beam is not None
+    out = absolute(out)
+    _check(out, split, holdout, min_seconds, workers, overwrite, resumable)
+    if beam is not None:
+        on_beam.import_beam()
+    limits = Limits(round(min_seconds * SAMPLE_RATE), require_text)
+    chosen = read_ids(ids) if ids is not None else None
+    sorter = functools.partial(Sorter, out=out, split=split, holdout=holdout, overwrite=overwrite)
+    told = functools.partial(_with_progress, progress=progress)
+    if not resumable:
+        utterances = picked(open_source(source, tfds_data_dir=tfds_data_dir), chosen)
+        take = functools.partial(take_in, utterances, limits=limits, workers=workers)
+        return _at_once(source, out, sorter, lambda spool: told(take(spool=spool)))
+    download = None if beam is None else on_beam.download_config(beam)
+    found = parts(source, tfds_data_dir=tfds_data_dir, ids=chosen, download=download)
+    if beam is None:
+        run = functools.partial(_run_here, workers=workers, progress=progress)
+    else:
+        run = functools.partial(on_beam.run, options=beam)
+    make = functools.partial(pieces.make_piece, limits=limits, ids=chosen)
+    return _in_pieces(source, out, sorter, found, make, run)
+
+
+def _at_once(source: str, out: Path, sorter, outcomes: Callable[[Path], Iterator[Outcome]]):
+    out.mkdir(parents=True, exist_ok=True)
+    _mention_leftovers(out)
+    work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=out))
+
+    def add(writer, entry, measures):
+        writer.add(entry, spooled_bytes(measures))
+
+    try:
+        (work / "spool").mkdir()
+        sorted_out = sorter(work / "splits", writer=CorpusWriter, add=add)
+        try:
+            sorted_out.add_all(outcomes(work / "spool"))
+        finally:
+            for writer in sorted_out.writers.values():
+                writer.abort()
+        return _finish(sorted_out, source, work)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _in_pieces(source: str, out: AnyPath, sorter, found, make, run: pieces.Run):
+    """Pieces, then the plan of the shards, then the shards: only the plan is one machine's work."""
+    work = out / f"{PIECES}{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+
+    def add(plan, entry, measures):
+        plan.add(entry, measures.spool, measures.offset)
+
+    with pieces.held(work):
+        _mention_leftovers(out, work)
+        count = pieces.write_parts(found, work)
+        pieces.run_all(make, count, run, "pieces", work=str(work))
+        sorted_out = sorter(out if is_remote(out) else work / "splits", writer=ShardPlan, add=add)
+        sorted_out.add_all(pieces.read_pieces(work, count))
+        count = pieces.write_jobs(sorted_out.writers.values(), work)
+        pieces.run_all(pieces.write_shard, count, run, "shards", work=str(work))
+        reports = _finish(sorted_out, source, work)
+    if is_remote(work):
+        work.rmtree()
+    else:
+        shutil.rmtree(work)
+    return reports
+
+
+def _run_here(function: Callable, count: int, *, workers: int, progress: bool) -> dict[str, int]:
+    """The function of 0 .. count - 1 in processes of this machine: how often each result came."""
+    from tqdm import tqdm
+
+    done: dict[str, int] = {}
+    hidden = None if progress else True
+    results = in_order(function, range(count), workers=min(workers, max(count, 1)))
+    for word in tqdm(results, total=count, file=sys.stderr, disable=hidden, mininterval=1):
+        done[word] = done.get(word, 0) + 1
+    return done
+
+
+def _check(out, split, holdout, min_seconds, workers, overwrite, resumable) -> None:
+    if is_remote(out) and not resumable:
+        raise InputError(f"--out {out}: use --resumable or --beam to write to an object store")
+    for name in [*([split] if split else []), *holdout]:
+        check_split(out, name, overwrite)
+    if any(not 0 < share < 1 for share in holdout.values()) or sum(holdout.values()) >= 1:
+        raise InputError(f"--holdout {holdout}: shares must be above 0 and add up to less than 1")
+    if min_seconds < 0 or workers < 1:
+        raise InputError(f"--min-seconds {min_seconds} and --workers {workers} must be positive")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: is a file, not a directory")
+
+
+def _mention_leftovers(out: AnyPath, own: AnyPath | None = None) -> None:
+    for left in sorted([*out.glob(f"{PARTIAL}*"), *out.glob(f"{PIECES}*")]):
+        if left != own:
+            print(f"{left}: of an unfinished run; delete it if none is running", file=sys.stderr)
+
+
+def _finish(sorted_out: Sorter, source: str, work: AnyPath) -> list[dict[str, Any]]:
+    corpora = sorted_out.close(source)
+    reports = _write_reports(corpora, sorted_out.rejects, sorted_out.out)
+    _publish(corpora, work, sorted_out.out)
+    return reports
+
+
+def _with_progress(outcomes: Iterator[Outcome], *, progress: bool) -> Iterator[Outcome]:
+    from tqdm import tqdm
+
+    hidden = None if progress else True  # None: shown on a terminal only
+    with tqdm(unit=" utterances", file=sys.stderr, disable=hidden, mininterval=1) as bar:
+        samples = 0
+        for outcome in outcomes:
+            samples += outcome.measures.num_samples if outcome.measures else 0
+            bar.set_postfix_str(f"{samples / SAMPLE_RATE / 3600:.2f} h", refresh=False)
+            bar.update()
+            yield outcome
+
+
+def _write_reports(corpora: list[Corpus], rejects, out: AnyPath) -> list[dict[str, Any]]:
+    new = {corpus.split for corpus in corpora}
+    old = [open_corpus(out / split) for split in list_splits(out) if split not in new]
+    reports = []
+    for corpus in corpora:
+        others = [c for c in [*corpora, *old] if c is not corpus]
+        report = describe(corpus, rejects[corpus.split], find_leaks(corpus, others))
+        text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+        (corpus.directory / "report.json").write_text(text, "utf-8")
+        print(render(report, rejects[corpus.split]))
+        reports.append(report)
+    return reports
+
+
+def _publish(corpora: list[Corpus], work: AnyPath, out: AnyPath) -> None:
+    """Renames finished splits into place; what they replace goes with the work directory. In an
+    object store they were written in place, what makes them a corpus last."""
+    for corpus in corpora:
+        target = out / corpus.split
+        if target != corpus.directory:
+            if target.exists():
+                os.rename(target, work / f"replaced-{corpus.split}")
+            os.rename(corpus.directory, target)
+        info = corpus.info
+        print(
+            f"wrote {target}: {info['utterances']} utterances, {info['hours']:.3f} h, "
+            f"{info['shards']} shards"
+        )

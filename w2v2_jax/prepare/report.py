@@ -1,0 +1,116 @@
+"""What `prepare` tells a person: rejects, lengths, characters, leaks between splits."""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from w2v2_jax.data.buckets import length_histogram
+from w2v2_jax.data.corpus import Corpus
+from w2v2_jax.errors import printable
+from w2v2_jax.vocabulary import count_characters
+
+EXAMPLES = 5
+
+
+class Leak(NamedTuple):
+    """Utterances of a split whose audio or transcript occurs in another split too."""
+
+    kind: str  # "audio" or "transcript"
+    other: str
+    count: int
+    examples: list[str]
+
+
+@dataclass
+class Rejects:
+    """Rejected utterances by reason, with the first few of each."""
+
+    counts: collections.Counter = field(default_factory=collections.Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, reason: str, detail: str) -> None:
+        self.counts[reason] += 1
+        shown = self.examples.setdefault(reason, [])
+        if len(shown) < EXAMPLES:
+            shown.append(detail)
+
+    def table(self) -> str:
+        """Lines "reason  count  first example"; empty when nothing was rejected."""
+        rows = self.counts.most_common()
+        return "\n".join(f"  {r:<20}{n:>9}  e.g. {printable(self.examples[r][0])}" for r, n in rows)
+
+
+def transcript_key(text: str) -> int:
+    """64-bit hash of a transcript without case, punctuation and spacing; 0 for an empty one."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    words = "".join(c if c.isalnum() else " " for c in folded).split()
+    if not words:
+        return 0
+    return int.from_bytes(hashlib.sha256(" ".join(words).encode()).digest()[:8], "big")
+
+
+def find_leaks(corpus: Corpus, others: Iterable[Corpus]) -> list[Leak]:
+    """Content that `corpus` shares with each of the other splits, by hash of the audio and by
+    transcript. Nothing is removed: whether a shared transcript matters depends on the use."""
+    texts = _transcript_keys(corpus)
+    leaks = []
+    for other in others:
+        pairs = (
+            ("audio", corpus.audio_sha256, other.audio_sha256),
+            ("transcript", texts, _transcript_keys(other)),
+        )
+        for kind, mine, theirs in pairs:
+            shared = np.flatnonzero(np.isin(mine, theirs) & (mine != 0))
+            if len(shared):
+                shown = [corpus.id(int(i)) for i in shared[:EXAMPLES]]
+                leaks.append(Leak(kind, other.split, len(shared), shown))
+    return leaks
+
+
+def _transcript_keys(corpus: Corpus) -> np.ndarray:
+    return np.array([transcript_key(t) for t in corpus.texts()], np.uint64)
+
+
+def describe(corpus: Corpus, rejects: Rejects, leaks: list[Leak]) -> dict[str, Any]:
+    """The content of report.json."""
+    texts = (t for t in corpus.texts() if t)
+    return {
+        "split": corpus.split,
+        "source": corpus.info["source"],
+        "utterances": len(corpus),
+        "hours": corpus.info["hours"],
+        "with_transcript": sum(1 for t in corpus.texts() if t),
+        "lengths": length_histogram(corpus.num_samples),
+        "characters": count_characters(texts, normalise=str),
+        "rejects": {
+            r: {"count": n, "examples": rejects.examples[r]} for r, n in rejects.counts.items()
+        },
+        "leaks": [leak._asdict() for leak in leaks],
+    }
+
+
+def render(report: dict[str, Any], rejects: Rejects) -> str:
+    """The report as lines for a person."""
+    lines = [
+        f"split {report['split']}: {report['utterances']} utterances, {report['hours']:.3f} h, "
+        f"{report['with_transcript']} with a transcript",
+        f"  lengths: {report['lengths']}",
+    ]
+    if report["characters"]:
+        shown = " ".join(f"{c}:{n}" for c, n in list(report["characters"].items())[:60])
+        lines.append(f"  characters ({len(report['characters'])}): {printable(shown)}")
+    if rejects.counts:
+        lines += [f"  rejected: {rejects.counts.total()}", rejects.table()]
+    for leak in report["leaks"]:
+        lines.append(
+            f"  WARNING: {leak['count']} utterances share their {leak['kind']} with split "
+            f"{leak['other']}, e.g. {printable(', '.join(leak['examples'][:3]))}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,150 @@
+"""A TensorFlow Datasets corpus as a source of utterances, whole or record file by record file."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from w2v2_jax.data.tensorflow_host import import_tensorflow
+from w2v2_jax.errors import InputError
+from w2v2_jax.prepare.utterance import Utterance
+
+# TFDS names nothing by role but the audio; the first of these that a data set has is taken.
+TEXT_NAMES = ("text", "transcript", "transcription", "sentence", "normalized_text", "raw_text")
+SPEAKER_NAMES = ("speaker_id", "speaker", "client_id")
+AUDIO_NAMES = ("speech", "audio")
+
+
+class Rows(NamedTuple):
+    """Rows `start` to `stop` of a split, which lie in one record file; `first` is the number of
+    the first of them within `split`, which may be a slice."""
+
+    name: str
+    data_dir: str | None
+    split: str
+    start: int
+    stop: int
+    first: int
+    file: str
+
+
+class _Opened(NamedTuple):
+    library: Any
+    builder: Any
+    splits: list[str]
+    roles: dict[str, str | None]
+
+
+def tfds(where: str, *, tfds_data_dir: str | None = None) -> Iterator[Utterance]:
+    """A TensorFlow Datasets corpus with an Audio feature, "NAME[:SPLIT]" (by default all splits).
+
+    NAME may carry a config and a version ("librispeech/default:2.1.1"), SPLIT a slice
+    ("train_clean100[:1%]"). Says so on stderr before it has TFDS download what is not there.
+    """
+    opened = _open(where, tfds_data_dir, {})
+    return (u for split in opened.splits for u in _read(opened, split, split, 0))
+
+
+def tfds_rows(
+    where: str, *, tfds_data_dir: str | None = None, download: dict[str, Any] | None = None
+) -> Iterator[Rows]:
+    """The same corpus in the same order as ranges that machines read one by one, as
+    `tfds.beam.ReadFromTFDS` cuts it. download: arguments of TFDS's DownloadConfig."""
+    opened = _open(where, tfds_data_dir, download or {})
+    return _ranges(where, tfds_data_dir, opened)
+
+
+def read_rows(rows: Rows) -> Iterator[Utterance]:
+    """The utterances of a range."""
+    opened = _open(f"{rows.name}:{rows.split}", rows.data_dir, {})
+    base = rows.split.partition("[")[0]
+    instruction = opened.library.core.ReadInstruction(
+        base, from_=rows.start, to=rows.stop, unit="abs"
+    )
+    return _read(opened, rows.split, instruction, rows.first)
+
+
+def _parse(where: str) -> tuple[str, str | None]:
+    parts = re.fullmatch(r"([^:\[]+(?::\d+\.\d+\.\d+)?)(?::(.+))?", where)
+    if not parts:
+        raise InputError(f"--source tfds:{where}: expected NAME[:SPLIT]")
+    return parts[1], parts[2]
+
+
+def _open(where: str, data_dir: str | None, download: dict[str, Any]) -> _Opened:
+    name, wanted = _parse(where)
+    library = _import_tfds()
+    try:
+        builder = library.builder(name, data_dir=data_dir)
+    except (library.core.DatasetNotFoundError, ValueError, AssertionError) as error:
+        raise InputError(f"--source tfds:{where}: {str(error).splitlines()[0]}") from error
+    roles = _tfds_roles(library, builder)
+    if not builder.is_prepared():
+        print(f"TFDS downloads and prepares {name} in {builder.data_dir}", file=sys.stderr)
+        builder.download_and_prepare(download_config=library.download.DownloadConfig(**download))
+    splits = [wanted] if wanted else sorted(builder.info.splits)
+    for split in splits:
+        if split.partition("[")[0] not in builder.info.splits:
+            raise InputError(
+                f"tfds:{where}: no split {split}; use {', '.join(sorted(builder.info.splits))}"
+            )
+    return _Opened(library, builder, splits, roles)
+
+
+def _tfds_roles(library, builder) -> dict[str, str | None]:
+    """Which features are the audio, the text, the speaker and the id."""
+    features = builder.info.features
+    audio = [n for n, f in features.items() if isinstance(f, library.features.Audio)]
+    if not audio:
+        raise InputError(f"tfds:{builder.name} has no Audio feature; it has {', '.join(features)}")
+    found = {"audio": next((n for n in AUDIO_NAMES if n in audio), audio[0])}
+    for role, names in (("text", TEXT_NAMES), ("speaker", SPEAKER_NAMES), ("id", ("id",))):
+        found[role] = next((n for n in names if n in features), None)
+    if not features[found["audio"]].sample_rate:
+        raise InputError(f"tfds:{builder.name}: feature {found['audio']} has no sample rate")
+    return found
+
+
+def _ranges(where: str, data_dir: str | None, opened: _Opened) -> Iterator[Rows]:
+    name, infos = _parse(where)[0], opened.builder.info.splits
+    for split in opened.splits:
+        starts, total, number = {}, 0, 0
+        for file in infos[split.partition("[")[0]].file_instructions:
+            starts[file.filename] = total
+            total += file.examples_in_shard
+        for file in infos[split].file_instructions:
+            start = starts[file.filename] + file.skip
+            left = file.examples_in_shard - file.skip
+            stop = start + (left if file.take < 0 else min(file.take, left))
+            yield Rows(name, data_dir, split, start, stop, number, str(file.filename))
+            number += stop - start
+
+
+def _read(opened: _Opened, split: str, instruction, first: int) -> Iterator[Utterance]:
+    """Utterances of a split's rows, the first of which is number `first`."""
+    library, builder, _, roles = opened
+    rate = builder.info.features[roles["audio"]].sample_rate
+    config = library.ReadConfig(interleave_cycle_length=1)
+    data = builder.as_dataset(split=instruction, shuffle_files=False, read_config=config)
+    for number, row in enumerate(data.as_numpy_iterator(), first):
+        values = {r: _plain(row[n]) for r, n in roles.items() if n and r != "audio"}
+        name = values.get("id") or f"{split}-{number:08d}"
+        audio = row[roles["audio"]]
+        yield Utterance(
+            name, audio, rate, values.get("text"), split.partition("[")[0], values.get("speaker")
+        )
+
+
+def _plain(value) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+def _import_tfds():
+    import_tensorflow("--source tfds:...")
+    try:
+        import tensorflow_datasets
+    except ImportError as error:
+        raise InputError(f"--source tfds:... needs tensorflow-datasets: {error}") from error
+    return tensorflow_datasets

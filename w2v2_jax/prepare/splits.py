@@ -1,0 +1,101 @@
+"""Which split an utterance goes to, which are rejected, which are the same as one before."""
+
+from __future__ import annotations
+
+import collections
+import re
+import sys
+from collections.abc import Callable, Iterable
+
+from w2v2_jax.data.corpus import Corpus, Entry, open_corpus
+from w2v2_jax.data.writer import Layout
+from w2v2_jax.errors import InputError
+from w2v2_jax.paths import AnyPath, is_remote
+from w2v2_jax.prepare.measure import Measures, Outcome
+from w2v2_jax.prepare.report import Rejects, transcript_key
+
+DEFAULT_SPLIT = "train"
+
+
+class Sorter:
+    """Routes outcomes to the writers of their splits."""
+
+    def __init__(
+        self, directory: AnyPath, *, out: AnyPath, split: str | None, holdout: dict[str, float],
+        overwrite: bool, writer: Callable[[AnyPath], Layout],
+        add: Callable[[Layout, Entry, Measures], None],
+    ):  # fmt: skip
+        """directory: where the splits are written, `out` where they will stand. writer, add: what
+        keeps a split's utterances, and how it is given one."""
+        self.directory, self.out, self.overwrite = directory, out, overwrite
+        self.split, self.holdout = split, holdout
+        self.rejects: dict[str, Rejects] = collections.defaultdict(Rejects)
+        self.writers: dict[str, Layout] = {}
+        self._make_writer, self._append = writer, add
+        self._seen: dict[str, dict[int, str]] = collections.defaultdict(dict)
+
+    def add_all(self, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
+            self._add(outcome)
+
+    def _add(self, outcome: Outcome) -> None:
+        utterance, measures = outcome.utterance, outcome.measures
+        split = self.split or utterance.split or DEFAULT_SPLIT
+        if measures is None:
+            self.rejects[split].add(outcome.reason, outcome.detail)
+            return
+        seen = self._seen[split]
+        if measures.audio_sha256 in seen:
+            detail = f"{utterance.id}: same audio as {seen[measures.audio_sha256]}"
+            self.rejects[split].add("duplicate", detail)
+            return
+        seen[measures.audio_sha256] = utterance.id
+        entry = Entry(
+            utterance.id, utterance.text or "", sys.intern(utterance.speaker or ""), *measures[:5]
+        )
+        writer = self._writer(held_out_split(split, entry, self.holdout))
+        self._append(writer, entry, measures)
+
+    def _writer(self, split: str) -> Layout:
+        if split not in self.writers:
+            check_split(self.out, split, self.overwrite)
+            self.writers[split] = self._make_writer(self.directory / split)
+        return self.writers[split]
+
+    def close(self, source: str) -> list[Corpus]:
+        if not self.writers:
+            tables = [f"split {s}:\n{r.table()}" for s, r in sorted(self.rejects.items())]
+            raise InputError(
+                f"{source}: no usable utterance, nothing is written. Rejected: " + "\n".join(tables)
+            )
+        for split, writer in self.writers.items():
+            writer.close(split=split, source=source)
+        for split in sorted({*self.holdout, *self.rejects} - {*self.writers}):
+            print(f"split {split}: no usable utterance, not written\n{self.rejects[split].table()}")
+        return [open_corpus(self.directory / split) for split in sorted(self.writers)]
+
+
+def held_out_split(split: str, entry: Entry, holdout: dict[str, float]) -> str:
+    """The split an utterance goes to, by the hash of its transcript, or else of its audio."""
+    if split in holdout:
+        return split
+    place, end = (transcript_key(entry.text) or entry.audio_sha256) / 2**64, 0.0
+    for name, share in holdout.items():
+        end += share
+        if place < end:
+            return name
+    return split
+
+
+def check_split(out: AnyPath, split: str, overwrite: bool) -> None:
+    """Raises InputError for a name that cannot be a folder's, or a split that must not go."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", split):
+        raise InputError(
+            f"split {split!r}: use letters, digits, '_', '-', '+' and '.'; see --split"
+        )
+    place = out / split
+    if is_remote(out):  # no renaming there: what is half written is written on
+        if (place / "corpus.json").exists():
+            raise InputError(f"{place} exists already; delete it or use another --split")
+    elif place.exists() and not overwrite:
+        raise InputError(f"{place} exists already; use --overwrite or another --split")

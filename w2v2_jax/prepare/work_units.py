@@ -1,0 +1,116 @@
+"""A source cut into parts that machines take one by one, and the hash of a part's content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from w2v2_jax.errors import InputError
+from w2v2_jax.paths import AnyPath, is_remote, to_path
+from w2v2_jax.prepare.measure import chunks
+from w2v2_jax.prepare.source_tfds import Rows, read_rows, tfds_rows
+from w2v2_jax.prepare.sources import open_source
+from w2v2_jax.prepare.utterance import Utterance
+
+PART = 512  # utterances: some 200 MB of samples, so that a lost worker loses little
+BLOCK = 1 << 22
+
+
+class Part(NamedTuple):
+    """What one worker prepares: recordings in files, or rows of a TFDS record file."""
+
+    utterances: tuple[Utterance, ...] = ()
+    rows: Rows | None = None
+
+
+def parts(
+    source: str,
+    *,
+    tfds_data_dir: str | None = None,
+    ids: frozenset[str] | None = None,
+    download: dict[str, Any] | None = None,
+) -> Iterator[Part]:
+    """The parts of a source, together its utterances in the order of `open_source`.
+
+    ids: those to keep; a part of TFDS rows is picked from when it is read. download: arguments of
+    TFDS's DownloadConfig, for a data set that is not there yet.
+    """
+    if source.startswith("tfds:") and source != "tfds:":
+        where = source.removeprefix("tfds:")
+        found = tfds_rows(where, tfds_data_dir=tfds_data_dir, download=download)
+        return (Part(rows=rows) for rows in found)
+    utterances = picked(open_source(source, tfds_data_dir=tfds_data_dir), ids)
+    return (Part(tuple(some)) for some in chunks(utterances, PART))
+
+
+def read(part: Part, ids: frozenset[str] | None) -> Iterable[Utterance]:
+    """The utterances of a part."""
+    return part.utterances if part.rows is None else picked(read_rows(part.rows), ids)
+
+
+def read_ids(path: str | Path) -> frozenset[str]:
+    """The utterance ids of a text file; InputError when it cannot be read or holds none."""
+    try:
+        names = Path(path).read_text("utf-8").split()
+    except (OSError, ValueError) as error:
+        raise InputError(f"--ids {path}: cannot be read: {error}") from error
+    if not names:
+        raise InputError(f"--ids {path} holds no utterance id")
+    return frozenset(_stem(name) for name in names)
+
+
+def picked(utterances: Iterable[Utterance], ids: frozenset[str] | None) -> Iterator[Utterance]:
+    """The utterances whose id is among `ids`; all where that is None."""
+    return (u for u in utterances if ids is None or _stem(u.id) in ids)
+
+
+def _stem(name: str) -> str:
+    base = name.rsplit("/", 1)[-1]
+    return base.rsplit(".", 1)[0] if base.endswith((".flac", ".wav", ".ogg", ".mp3")) else base
+
+
+def content_hash(part: Part, salt: str) -> str:
+    """Of the bytes of the part's files and of all that the source says of them, 16 hex digits.
+
+    salt: what else decides the result. Where the files lie does not count.
+    """
+    digest = hashlib.sha256(salt.encode())
+    if part.rows is not None:
+        told = part.rows._replace(data_dir=None, file="")
+        digest.update(json.dumps(told).encode() + _file_hash(part.rows.file))
+    for utterance in part.utterances:
+        told = utterance._replace(audio="")
+        digest.update(json.dumps(told).encode() + _file_hash(utterance.audio))
+    return digest.hexdigest()[:16]
+
+
+def _file_hash(path: str) -> bytes:
+    """A file that cannot be read is content too: what comes of it is a reject."""
+    digest = hashlib.sha256()
+    try:
+        with to_path(path).open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+    except OSError as error:
+        return type(error).__name__.encode()
+    return digest.digest()
+
+
+def save(part: Part, path: AnyPath) -> None:
+    """As JSON."""
+    located = [u._replace(audio=_absolute(u.audio)) for u in part.utterances]
+    path.write_text(json.dumps({"utterances": located, "rows": part.rows}), "utf-8")
+
+
+def _absolute(path: str) -> str:
+    return path if is_remote(path) else str(Path(path).absolute())
+
+
+def load(path: AnyPath) -> Part:
+    """What `save` wrote."""
+    content = json.loads(path.read_text("utf-8"))
+    utterances = tuple(Utterance(*fields) for fields in content["utterances"])
+    return Part(utterances, Rows(*content["rows"]) if content["rows"] else None)

@@ -1,0 +1,55 @@
+"""What a network makes of every utterance of a prepared corpus, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from w2v2_jax.data.corpus import Corpus
+from w2v2_jax.decode.greedy import GreedyDecoder
+from w2v2_jax.decode.hypothesis import Decoder
+from w2v2_jax.decode.many import decode_many
+from w2v2_jax.recognition.batches import batched
+from w2v2_jax.recognition.network import Network
+
+CHUNK = 1024  # utterances whose audio is held at once
+
+
+def corpus_frames(
+    network: Network, corpus: Corpus, apply: Callable, *, batch_seconds: float
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(index, [T, ...]) of every utterance of a corpus, in an order of its own.
+
+    apply: a method of the network, such as `network.logits`; see `batched`.
+    """
+    for first in range(0, len(corpus), CHUNK):
+        indices = range(first, min(first + CHUNK, len(corpus)))
+        waveforms = [
+            corpus.read(i, 0, int(corpus.num_samples[i])).astype(np.float32) / 32768
+            for i in indices
+        ]
+        for offset, found in batched(network, apply, waveforms, batch_seconds=batch_seconds):
+            yield first + offset, found
+
+
+def transcripts(
+    network: Network, corpus: Corpus, *, batch_seconds: float, decoder: Decoder | None = None,
+    jobs: int = 1,
+) -> list[str]:  # fmt: skip
+    """The best transcript of every utterance of a corpus, in its order; greedy by default."""
+    decoder = decoder or GreedyDecoder(network.description.vocabulary.symbols)
+    order: list[int] = []
+
+    def noted() -> Iterator[np.ndarray]:
+        for index, logits in corpus_frames(
+            network, corpus, network.logits, batch_seconds=batch_seconds
+        ):
+            order.append(index)
+            yield logits
+
+    texts = [""] * len(corpus)
+    found = decode_many(decoder, noted(), jobs=jobs, total=len(corpus))
+    for number, hypotheses in enumerate(found):
+        texts[order[number]] = hypotheses[0].text
+    return texts

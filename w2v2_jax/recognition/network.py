@@ -1,0 +1,115 @@
+"""A checkpoint's network on the device: arrays -> logits, features of a layer, units."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from w2v2_jax.checkpoint.description import Description
+from w2v2_jax.errors import InputError
+from w2v2_jax.models.frames import frame_counts
+from w2v2_jax.models.layer_stack import join_layers
+from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC, Wav2Vec2ForPretraining
+from w2v2_jax.partition import COMPILER_OPTIONS
+from w2v2_jax.paths import AnyPath
+
+EPSILON = 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """Parameters on the default device with the functions that arrays go through.
+
+    path: the checkpoint, for errors. params: the network's tree, its stacked layers whole or as
+    `split_layers` leaves them.
+    """
+
+    path: AnyPath
+    description: Description
+    params: Any
+
+    def _network(self):
+        # Dropout rates play no part here; LayerDrop and masks are never drawn.
+        if self.description.objective == "ctc":
+            return Wav2Vec2ForCTC(self.description.model, len(self.description.vocabulary))
+        return Wav2Vec2ForPretraining(self.description.model)
+
+    @functools.cached_property
+    def _functions(self):
+        network = self._network()
+
+        def apply(method, **options):
+            def run(params, waveforms, num_samples):
+                variables = {"params": join_layers(params)}
+                return network.apply(variables, waveforms, num_samples, method=method, **options)
+
+            return jax.jit(run, compiler_options=COMPILER_OPTIONS.get(jax.default_backend()))
+
+        states = apply("encode", hidden_states=True)
+        return {"call": apply(None), "units": apply("units"), "states": states}
+
+    def _prepare(self, waveforms, num_samples, statistics=None):
+        """Checks and normalises waveforms [B, S] with the model's own input scale, from the rows'
+        own mean and variance or those (numbers) of the recording they are cut from."""
+        waveforms = np.atleast_2d(np.asarray(waveforms, np.float32))
+        if num_samples is None:
+            num_samples = np.full(len(waveforms), waveforms.shape[1], np.int32)
+        num_samples = np.asarray(num_samples, np.int32)
+        shortest = int(num_samples.min())
+        if int(frame_counts(shortest, self.description.model.conv_layers)) < 1:
+            raise InputError(f"{shortest} samples of audio are too short for one frame (25 ms)")
+        real = np.arange(waveforms.shape[1]) < num_samples[:, None]
+        waveforms = np.where(real, waveforms, 0.0)
+        if self.description.normalise and statistics is not None:
+            scaled = (waveforms - statistics.mean) / np.sqrt(statistics.variance + EPSILON)
+            waveforms = np.where(real, scaled, 0.0)
+        elif self.description.normalise:
+            count = num_samples[:, None]
+            mean = waveforms.sum(1, keepdims=True) / count
+            variance = (np.square(waveforms - mean) * real).sum(1, keepdims=True) / count
+            waveforms = np.where(real, (waveforms - mean) / np.sqrt(variance + EPSILON), 0.0)
+        return jnp.asarray(waveforms, jnp.float32), jnp.asarray(num_samples)
+
+    def logits(self, waveforms, num_samples=None, *, statistics=None) -> np.ndarray:
+        """[B, S] raw 16 kHz waveforms -> CTC logits [B, T, C]; frames past a row's end are junk.
+
+        statistics: `long_audio.Statistics` of the recording that the rows are cut from.
+        """
+        if self.description.objective != "ctc":
+            raise InputError(f"{self.path} is a pretraining checkpoint; it has no CTC head")
+        inputs = self._prepare(waveforms, num_samples, statistics)
+        logits, _ = self._functions["call"](self.params, *inputs)
+        return np.asarray(logits)
+
+    def features(self, waveforms, num_samples=None, layer: int = -1) -> np.ndarray:
+        """[B, T, D]: -1 is the context network's output, i >= 0 the input of block i."""
+        return self.layers(waveforms, num_samples, layers=(layer,))[:, :, 0]
+
+    def layers(
+        self, waveforms, num_samples=None, *, layers: Sequence[int], statistics=None
+    ) -> np.ndarray:
+        """[B, T, L, D] of several layers, as in `features`, in one pass."""
+        last = self.description.model.num_layers
+        for layer in layers:
+            if not -1 <= layer <= last:
+                raise InputError(f"layer={layer} is outside -1..{last}")
+        inputs = self._prepare(waveforms, num_samples, statistics)
+        encoded = self._functions["states"](self.params, *inputs)
+        chosen = [encoded.context if layer == -1 else encoded.states[layer] for layer in layers]
+        return np.stack([np.asarray(layer) for layer in chosen], axis=2)
+
+    def units(self, waveforms, num_samples=None, *, statistics=None) -> np.ndarray:
+        """[B, T, G] quantizer entries of a pretraining checkpoint."""
+        model, pretraining = self.description.model, "target_projection" in self.params
+        if pretraining and not model.quantize_targets:
+            raise InputError(f"{self.path} has no units: model.quantize_targets=False")
+        if "quantizer" not in self.params and not (pretraining and model.same_quantizer):
+            raise InputError(f"{self.path} has no quantizer; only pretraining checkpoints do")
+        inputs = self._prepare(waveforms, num_samples, statistics)
+        return np.asarray(self._functions["units"](self.params, *inputs))

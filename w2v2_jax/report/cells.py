@@ -1,0 +1,153 @@
+"""Tables of what pretraining gives, from the evaluations of `launch/evidence.sh`.
+
+`python -m w2v2_jax.report.cells DIR --json OUT` reads DIR/START@LABELS@SEED.json, what `evaluate`
+wrote of each cell, prints Markdown tables and writes the rates alone to OUT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.evaluation.runs import read_evaluation
+from w2v2_jax.evaluation.scoring import bootstrap_interval, count_errors, total
+
+SCRATCH, PRETRAINED, SHORT = "scratch", "pretrain", "short"
+
+
+def read_cells(directory: Path) -> list[dict[str, Any]]:
+    """One entry a cell: start ("scratch": no pretraining), labels, seed, updates, rates with their
+    95 % intervals, and the rates of each source, the folder an utterance lies in.
+
+    Raises InputError where a name is no cell or the test sets differ.
+    """
+    cells, tests = [], set()
+    for path in sorted(directory.glob("*.json")):
+        parts = path.stem.split("@")
+        if len(parts) != 3:
+            raise InputError(f"{path}: a cell is named START@LABELS@SEED.json")
+        evaluation = read_evaluation(path)
+        tests.add(tuple(sorted((u["id"], u["reference"]) for u in evaluation["utterances"])))
+        cells.append(
+            dict(zip(("start", "labels", "seed"), parts, strict=True)) | _rates(evaluation)
+        )
+    if len(tests) != 1:
+        raise InputError(f"{directory}: {len(tests)} different test sets in {len(cells)} cells")
+    return cells
+
+
+def _rates(evaluation: dict[str, Any]) -> dict[str, Any]:
+    names = ("step", "cer", "cer_interval", "wer", "wer_interval")
+    by_source: dict[str, list] = {}
+    for utterance in evaluation["utterances"]:
+        by_source.setdefault(utterance["id"].partition("/")[0], []).append(utterance)
+    sources = by_source if len(by_source) < len(evaluation["utterances"]) else {}
+    return {name: evaluation[name] for name in names} | {
+        "sources": {name: _source(rows) for name, rows in sorted(sources.items())}
+    }
+
+
+def _source(utterances: list[dict[str, Any]]) -> dict[str, Any]:
+    pairs = [(u["reference"], u["hypothesis"]) for u in utterances]
+    characters = [count_errors(reference, hypothesis) for reference, hypothesis in pairs]
+    words = [count_errors(reference.split(), hypothesis.split()) for reference, hypothesis in pairs]
+    return {
+        "cer": total(characters).rate,
+        "cer_interval": list(bootstrap_interval(characters)),
+        "wer": total(words).rate,
+    }
+
+
+def percent(rate: float, interval: tuple[float, float] | None = None) -> str:
+    """ "48.1 (46.0 to 50.2)": per cent."""
+    text = f"{100 * rate:.1f}"
+    return text + (" ({:.1f} to {:.1f})".format(*(100 * b for b in interval)) if interval else "")
+
+
+def reduction(before: float, after: float) -> str:
+    """The relative change of a rate, "-31.0 %"."""
+    return f"{100 * (after / before - 1):+.1f} %"
+
+
+def _mean(cells: list[dict[str, Any]], rate: str) -> float:
+    return sum(cell[rate] for cell in cells) / len(cells)
+
+
+def main_table(cells: list[dict[str, Any]]) -> str:
+    """From scratch against from the pretrained encoder, seed by seed, by amount of labels."""
+    lines = [
+        "| labels | seed | test CER % from scratch | pretrained | change | test WER % |",
+        "|---|---|---|---|---|---|",
+    ]
+    found = {(c["labels"], c["seed"], c["start"]): c for c in cells}
+    for labels in sorted({c["labels"] for c in cells}):
+        seeds = sorted(
+            seed
+            for size, seed, start in found
+            if size == labels and start == SCRATCH and (size, seed, PRETRAINED) in found
+        )
+        pairs = [[found[labels, s, start] for s in seeds] for start in (SCRATCH, PRETRAINED)]
+        for seed, *pair in zip(seeds, *pairs, strict=True):
+            rates = [percent(cell["cer"], cell["cer_interval"]) for cell in pair]
+            lines.append(_row(labels, seed, rates, pair))
+        if len(seeds) > 1:
+            means = [{rate: _mean(p, rate) for rate in ("cer", "wer")} for p in pairs]
+            lines.append(_row(labels, "mean", [percent(m["cer"]) for m in means], means))
+    return "\n".join(lines)
+
+
+def _row(labels: str, seed: str, rates: list[str], pair: list[dict[str, Any]]) -> str:
+    change = reduction(*(cell["cer"] for cell in pair))
+    words = ", ".join(percent(cell["wer"]) for cell in pair)
+    return f"| {labels} | {seed} | {rates[0]} | {rates[1]} | {change} | {words} |"
+
+
+def change_table(cells: list[dict[str, Any]]) -> str:
+    """Every start on the same labels and seed, against the short pretraining; "" without it."""
+    lines = []
+    for base in (cell for cell in cells if cell["start"] == SHORT):
+        others = [c for c in cells if (c["labels"], c["seed"]) == (base["labels"], base["seed"])]
+        for cell in sorted(others, key=lambda c: c["cer"]):
+            change = reduction(base["cer"], cell["cer"])
+            rates = f"{percent(cell['cer'], cell['cer_interval'])} | {percent(cell['wer'])}"
+            lines.append(
+                f"| {cell['start']} | {cell['labels']} | {cell['seed']} | {rates} | {change} |"
+            )
+    head = "| pretraining | labels | seed | test CER % | test WER % | CER against short |\n"
+    return head + "|---|---|---|---|---|---|\n" + "\n".join(lines) if lines else ""
+
+
+def source_table(cells: list[dict[str, Any]]) -> str:
+    """The rates on each source of the test set, mean over seeds; empty where ids name none."""
+    lines = ["| source | labels | start | seeds | CER % | WER % |", "|---|---|---|---|---|---|"]
+    groups: dict[tuple[str, str, str], list] = {}
+    for cell in cells:
+        for source, rates in cell["sources"].items():
+            if cell["start"] in (SCRATCH, PRETRAINED):
+                groups.setdefault((source, cell["labels"], cell["start"]), []).append(rates)
+    for (source, labels, start), rates in sorted(groups.items()):
+        both = f"{percent(_mean(rates, 'cer'))} | {percent(_mean(rates, 'wer'))}"
+        lines.append(f"| {source} | {labels} | {start} | {len(rates)} | {both} |")
+    return "\n".join(lines) if groups else ""
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="w2v2_jax.report.cells", description=__doc__)
+    parser.add_argument("cells", type=Path, help="folder of START@LABELS@SEED.json")
+    parser.add_argument("--json", type=Path, required=True, help="gets the rates of all cells")
+    arguments = parser.parse_args(argv)
+    cells = read_cells(arguments.cells)
+    try:
+        arguments.json.write_text(json.dumps(cells, indent=1) + "\n", "utf-8")
+    except OSError as error:
+        raise InputError(f"--json {arguments.json}: {error.strerror}") from error
+    tables = (main_table(cells), source_table(cells), change_table(cells))
+    print("\n\n".join(table for table in tables if table))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

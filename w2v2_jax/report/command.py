@@ -1,0 +1,161 @@
+"""What pretraining and fine-tuning gave: one table and one figure from the files of the runs.
+
+`python -m w2v2_jax.report --pretrain WORKDIR --scratch WORKDIR --finetuned WORKDIR
+--scratch-eval A.json --finetuned-eval B.json --data DIR --out DIR` compares two CTC models of the
+same labels, one from random parameters and one from the pretrained encoder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.evaluation.runs import Results, Run, read_evaluation, read_run, read_units, series
+from w2v2_jax.report.figure import draw
+
+SECONDS_PER_FRAME = 0.02
+NUM_EXAMPLES = 5
+
+
+def start_and_end(run: Run, metric: str) -> tuple[str, list[float], list[int]]:
+    """(split, first and last value, their steps); validation where it has both, else training."""
+    for split, fewest in (("valid", 2), ("train", 1)):
+        steps, values = series(run, split, metric)
+        if len(steps) >= fewest:
+            return split, [float(values[0]), float(values[-1])], [int(steps[0]), int(steps[-1])]
+    raise InputError(f"{run.workdir}/metrics.jsonl never has {metric}: not a pretraining run?")
+
+
+def _pretraining_rows(results: Results) -> list[tuple[str, ...]]:
+    split, accuracy, steps = start_and_end(results.pretrain, "contrastive_accuracy")
+    candidates = results.num_negatives + 1
+    over_chance = f"  over chance (1/{candidates} = {1 / candidates:.4f})"
+    rows = [
+        (f"PRETRAINING ({split})", f"step {steps[0]}", f"step {steps[1]}", "change"),
+        ("contrastive accuracy", *(f"{a:.4f}" for a in accuracy), _times(accuracy)),
+        (over_chance, *(f"{a * candidates:.1f} x" for a in accuracy), ""),
+    ]
+    if not any(len(series(results.pretrain, s, "code_perplexity")[0]) for s in ("valid", "train")):
+        return rows  # neither targets nor input are quantized
+    split, perplexity, _ = start_and_end(results.pretrain, "code_perplexity")
+    label = f"code perplexity of {results.num_codes} ({split})"
+    return [*rows, (label, *(f"{p:.1f}" for p in perplexity), _times(perplexity))]
+
+
+def _times(pair: list[float]) -> str:
+    return f"{pair[1] / pair[0]:.2f} x" if pair[0] else "-"
+
+
+def _recognition_rows(results: Results) -> list[tuple[str, ...]]:
+    pair = (results.scratch_eval, results.finetuned_eval)
+    words = sum(len(u["reference"].split()) for u in pair[0]["utterances"])
+    size = f"{len(pair[0]['utterances'])} utterances, {words} words"
+    rows = [
+        (f"HELD-OUT TEST ({size})", "from scratch", "from pretrained", "change"),
+        ("updates", *(str(e["step"]) for e in pair), ""),
+    ]
+    for name in ("cer", "wer"):
+        rates = [100 * e[name] for e in pair]
+        change = f"{100 * (rates[1] / rates[0] - 1):+.1f} %" if rates[0] else "-"
+        rows.append((f"{name.upper()} %", *(f"{r:.2f}" for r in rates), change))
+        intervals = [[100 * bound for bound in e[f"{name}_interval"]] for e in pair]
+        rows.append(("  95 % interval", *(f"{a:.2f} to {b:.2f}" for a, b in intervals), ""))
+    return rows
+
+
+def table(results: Results) -> str:
+    """The numbers, aligned; change is last over first, or relative to the model from scratch."""
+    blocks = [_pretraining_rows(results), _recognition_rows(results)]
+    widths = [max(len(row[c]) for rows in blocks for row in rows) for c in range(4)]
+    rule = "-" * (sum(widths) + 6)
+    lines = [rule]
+    for rows in blocks:
+        for row in rows:
+            cells = [row[0].ljust(widths[0])]
+            cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+            lines.append("  ".join(cells).rstrip())
+        lines.append(rule)
+    return "\n".join(lines)
+
+
+def transcripts(results: Results) -> str:
+    """Five utterances from the best to the worst of the pretrained model, evenly spaced."""
+    other = {u["id"]: u for u in results.scratch_eval["utterances"]}
+    ranked = sorted(results.finetuned_eval["utterances"], key=lambda u: (u["wer"], u["id"]))
+    chosen = np.linspace(0, len(ranked) - 1, min(NUM_EXAMPLES, len(ranked))).round().astype(int)
+    lines = [f"Transcripts of {len(chosen)} test utterances, from the best to the worst:"]
+    for utterance in (ranked[k] for k in chosen):
+        lines.append(f"  {utterance['id']}")
+        lines.append(f"    reference        {utterance['reference']}")
+        lines.append(f"    from scratch     {other[utterance['id']]['hypothesis']}")
+        lines.append(f"    from pretrained  {utterance['hypothesis']}")
+    return "\n".join(lines)
+
+
+def check_comparable(results: Results) -> list[str]:
+    """Notes where the comparison is not even; InputError where the test sets differ."""
+    ids = [
+        {u["id"]: u["reference"] for u in e["utterances"]}
+        for e in (results.scratch_eval, results.finetuned_eval)
+    ]
+    if ids[0] != ids[1] or not ids[0]:
+        raise InputError("the two evaluations are not of the same test utterances")
+    steps = [results.scratch_eval["step"], results.finetuned_eval["step"]]
+    notes = [] if steps[0] == steps[1] else [f"note: updates differ, {steps[0]} and {steps[1]}"]
+    if results.units is None:
+        notes.append("note: no --units file, so the figure has no mask and no codebook panel")
+    return notes
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="w2v2_jax.report", description=__doc__)
+    for name in ("pretrain", "scratch", "finetuned"):
+        parser.add_argument(f"--{name}", type=Path, required=True, help="a training workdir")
+    for name in ("scratch-eval", "finetuned-eval"):
+        parser.add_argument(f"--{name}", type=Path, required=True, help="JSON of evaluate")
+    parser.add_argument("--data", type=Path, required=True, help="the prepared data, to name it")
+    parser.add_argument("--out", type=Path, required=True, help="directory for the results")
+    parser.add_argument("--units", type=Path, help="npz with waveform, mask and code_counts")
+    parser.add_argument("--num-negatives", type=int, default=100)
+    parser.add_argument("--num-codes", type=int, default=640, help="of all codebooks together")
+    args = parser.parse_args(argv)
+    if not args.data.is_dir():
+        raise InputError(f"--data {args.data}: no such directory")
+    results = Results(
+        pretrain=read_run(args.pretrain),
+        scratch=read_run(args.scratch),
+        finetuned=read_run(args.finetuned),
+        scratch_eval=read_evaluation(args.scratch_eval),
+        finetuned_eval=read_evaluation(args.finetuned_eval),
+        units=read_units(args.units) if args.units else None,
+        num_negatives=args.num_negatives,
+        num_codes=args.num_codes,
+    )
+    notes = check_comparable(results)
+    places = {
+        "pretraining": args.pretrain,
+        "from scratch": args.scratch,
+        "from pretrained": args.finetuned,
+        "evaluations": f"{args.scratch_eval}, {args.finetuned_eval}",
+        "data": args.data,
+        "table": args.out / "report.txt",
+        "figure": args.out / "report.png",
+    }
+    where = "\n".join(f"  {name:<15}  {place}" for name, place in places.items())
+    parts = [table(results), transcripts(results), f"Where everything lies:\n{where}", *notes]
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        draw(results, args.out / "report.png")
+        (args.out / "report.txt").write_text("\n\n".join(parts) + "\n", "utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write to {args.out}: {error}") from error
+    print("\n\n".join(parts))
+    print(f"wrote {args.out}/report.txt and {args.out}/report.png")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,1 @@
+"""Two hours of real speech to try things on."""

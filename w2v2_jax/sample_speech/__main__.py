@@ -1,0 +1,9 @@
+"""`python -m w2v2_jax.sample_speech`, the same as `w2v2 sample_speech`."""
+
+import sys
+
+from w2v2_jax.errors import run_command
+from w2v2_jax.sample_speech.command import main
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

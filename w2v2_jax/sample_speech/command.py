@@ -1,0 +1,203 @@
+"""Two hours of real speech for the quickstart: the Asterisk core prompts in five languages.
+
+`python -m w2v2_jax.sample_speech --out DIR` gets six Debian packages (55 MB), checks their
+SHA-256, decodes G.722 to 16 kHz FLAC and writes DIR/audio/transcripts.tsv, which
+`python -m w2v2_jax.prepare --source folder:DIR/audio` reads. English prompts with a usable
+transcript become the splits train, dev and test; everything else is `unlabeled`. Pretraining uses
+`unlabeled` and the audio of `train`; no audio of dev or test is ever pretrained on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import concurrent.futures
+import gzip
+import itertools
+import multiprocessing
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+
+from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.sample_speech.packages import deb_members, fetch_packages
+from w2v2_jax.sample_speech.texts import normalise_transcript, split_transcripts
+
+MIN_SECONDS = 0.5
+SPEAKERS = {
+    "en": "allison_smith",
+    "es": "allison_smith",
+    "fr": "june_wallack",
+    "it": "carlo_flora",
+    "ru": "maxim_topal",
+}
+LICENCE = """\
+Asterisk core sounds 1.6.1, from the Debian packages of the same name.
+en: recorded by Allison Smith, financed by Digium, Inc. CC-BY-SA-3.0
+es: recorded by Allison Smith, financed by Digium, Inc. CC-BY-SA-3.0
+fr: recorded by June Wallack, financed by Digium, Unlimitel, BGM Informatique. CC-BY-SA-3.0
+it: recorded by Carlo Flora, translated by Silvia Petrin. CC-BY-3.0
+ru: provided by Maxim Topal, ivrvoice.ru. CC-BY-3.0
+Changed here: decoded from G.722 to FLAC, clips without speech left out, English texts normalised.
+"""
+NOT_SPEECH = re.compile(r"silence/|beep|.*2tone|confbridge-(join|leave)$|tt-monkeys$")
+
+
+# ---- audio ---------------------------------------------------------------------------------------
+
+
+class Clip(NamedTuple):
+    path: str  # relative to the audio directory: en/digits/0.flac
+    seconds: float
+
+
+def _decode(batch: list[tuple[Path, str, bytes]]) -> list[Clip]:
+    """Writes one FLAC for each (audio directory, relative path, G.722 bytes)."""
+    from G722 import G722
+
+    clips = []
+    for audio, relative, content in batch:
+        samples = np.asarray(G722(SAMPLE_RATE, 64_000).decode(content), np.int16)
+        seconds = len(samples) / SAMPLE_RATE
+        if seconds < MIN_SECONDS:
+            continue
+        path = audio / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        soundfile.write(partial, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        os.replace(partial, path)
+        clips.append(Clip(relative, seconds))
+    return clips
+
+
+def _prompts(packages: dict[str, Path], audio: Path) -> Iterator[tuple[Path, str, bytes]]:
+    for language in SPEAKERS:
+        for name, content in deb_members(packages[f"{language}-g722"]):
+            if name.endswith(".g722"):
+                prompt = name.split("/sounds/")[1].split("/", 1)[1].removesuffix(".g722")
+                if not NOT_SPEECH.match(prompt):
+                    yield audio, f"{language}/{prompt}.flac", content
+
+
+def decode_all(packages: dict[str, Path], audio: Path) -> list[Clip]:
+    """Decodes every prompt that is speech, over all cores."""
+    try:
+        import G722  # noqa: F401
+    except ImportError as error:
+        raise InputError("decoding needs the package g722: pip install g722") from error
+    context = multiprocessing.get_context("spawn")
+    prompts = _prompts(packages, audio)
+    clips: list[Clip] = []
+    with concurrent.futures.ProcessPoolExecutor(mp_context=context) as pool:
+        batches = iter(lambda: list(itertools.islice(prompts, 64)), [])
+        futures = [pool.submit(_decode, batch) for batch in batches]
+        for done, future in enumerate(futures, 1):
+            clips += future.result()
+            print(f"\rdecoding: {100 * done // len(futures):3d} %", end="", file=sys.stderr)
+    print(file=sys.stderr)
+    print(f"decoded {len(clips)} clips")
+    return sorted(clips)
+
+
+def find_decoded(audio: Path) -> list[Clip]:
+    """The clips of an earlier complete run: everything that its transcripts.tsv lists."""
+    index = audio / "transcripts.tsv"
+    if not index.exists():
+        return []
+    paths = [line.split("\t")[0] for line in index.read_text("utf-8").splitlines()]
+    if not all((audio / path).exists() for path in paths):
+        return []
+    return [Clip(path, soundfile.info(audio / path).duration) for path in paths]
+
+
+# ---- the index -----------------------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    path: str
+    text: str
+    split: str
+    speaker: str
+    seconds: float
+
+
+def english_transcripts(package: Path) -> dict[str, str]:
+    """Clip path -> normalised transcript, of the prompts where it is certain."""
+    for name, content in deb_members(package):
+        if name.endswith("core-sounds-en.txt.gz"):
+            lines = gzip.decompress(content).decode("utf-8").splitlines()
+            pairs = (line.split(":", 1) for line in lines if ":" in line and line[0] != ";")
+            texts = {f"en/{key.strip()}.flac": normalise_transcript(text) for key, text in pairs}
+            return {path: text for path, text in texts.items() if text}
+    raise InputError(f"{package} holds no English texts")
+
+
+def index_clips(clips: list[Clip], transcripts: dict[str, str]) -> list[Row]:
+    """One row a clip; clips without a transcript are `unlabeled`."""
+    labeled = [clip for clip in clips if clip.path in transcripts]
+    texts = [transcripts[clip.path] for clip in labeled]
+    splits = split_transcripts(texts, [clip.seconds for clip in labeled])
+    split_of = {clip.path: split for clip, split in zip(labeled, splits, strict=True)}
+    return [
+        Row(
+            path=clip.path,
+            text=transcripts.get(clip.path, ""),
+            split=split_of.get(clip.path, "unlabeled"),
+            speaker=SPEAKERS[clip.path.split("/")[0]],
+            seconds=clip.seconds,
+        )
+        for clip in clips
+    ]
+
+
+def write_index(rows: list[Row], audio: Path) -> None:
+    """Writes transcripts.tsv (path, text, split, speaker); last of all, so it says "complete"."""
+    lines = ["\t".join(row[:4]) + "\n" for row in rows]
+    partial = audio / "transcripts.partial"
+    partial.write_text("".join(lines), "utf-8")
+    os.replace(partial, audio / "transcripts.tsv")
+
+
+def _summary(rows: list[Row]) -> str:
+    clips, seconds = collections.Counter(), collections.Counter()
+    for row in rows:
+        for key in ((row.split, row.path.split("/")[0]), ("all", "")):
+            clips[key] += 1
+            seconds[key] += row.seconds
+    lines = [f"{'split':<10} {'language':<8} {'clips':>6} {'minutes':>8}"]
+    for split, language in [*sorted(clips.keys() - {("all", "")}), ("all", "")]:
+        key = (split, language)
+        lines.append(f"{split:<10} {language:<8} {clips[key]:>6} {seconds[key] / 60:>8.1f}")
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="w2v2_jax.sample_speech", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="directory to write")
+    mirror = os.environ.get("W2V2_DEBIAN_MIRROR")
+    parser.add_argument("--mirror", default=mirror, help="Debian mirror (URL that holds pool/)")
+    args = parser.parse_args(argv)
+    audio = args.out / "audio"
+    try:
+        audio.mkdir(parents=True, exist_ok=True)
+        packages = fetch_packages(args.out / "packages", mirror=args.mirror)
+        clips = find_decoded(audio) or decode_all(packages, audio)
+        rows = index_clips(clips, english_transcripts(packages["en"]))
+        (args.out / "LICENCE.txt").write_text(LICENCE, "utf-8")
+        write_index(rows, audio)
+    except OSError as error:
+        raise InputError(f"cannot write the sample speech to {args.out}: {error}") from error
+    print(_summary(rows))
+    print(LICENCE)
+    print(f"wrote {audio}/transcripts.tsv and {args.out}/LICENCE.txt")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

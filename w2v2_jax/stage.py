@@ -1,0 +1,76 @@
+"""Copies a prepared corpus to this machine's disk, from a folder or an object store.
+
+python -m w2v2_jax.stage --from gs://bucket/corpus --to data/corpus [--split train ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from w2v2_jax.data.corpus import list_splits, open_corpus
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.paths import AnyPath, absolute, size_of
+
+LAST = "corpus.json"  # its presence says that the split is whole
+BLOCK = 1 << 24
+WORKERS = 8
+
+
+def stage(source: str, target: str, splits: list[str]) -> list[str]:
+    """Copies the splits (all when empty), files of the same size excepted; returns those copied.
+
+    A copy that was cut short goes on where it stopped; a split counts only once it is whole. Raises
+    InputError for a split that is not there, or a target whose split is of another preparation.
+    """
+    root, out = absolute(source), Path(target)
+    known = list_splits(root)
+    chosen = splits or known
+    missing = [split for split in chosen if split not in known]
+    if missing or not chosen:
+        raise InputError(
+            f"--from {source}: no prepared split {', '.join(missing) or 'at all'}; "
+            f"there are {', '.join(known) or 'none'}"
+        )
+    return [split for split in chosen if _stage_split(root / split, out / split)]
+
+
+def _stage_split(source: AnyPath, target: Path) -> bool:
+    wanted = open_corpus(source).info
+    if (target / LAST).is_file():
+        if open_corpus(target).info["index_sha256"] == wanted["index_sha256"]:
+            return False
+        raise InputError(f"{target} holds another corpus than {source}; remove it, or use --to")
+    target.mkdir(parents=True, exist_ok=True)
+    files = sorted(path for path in source.iterdir() if path.name != LAST)
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(lambda path: _copy(path, target / path.name), files))
+    _copy(source / LAST, target / LAST)
+    return True
+
+
+def _copy(source: AnyPath, target: Path) -> None:
+    if target.is_file() and target.stat().st_size == size_of(source):
+        return
+    part = target.with_name(f".{target.name}.{os.uname().nodename}.{os.getpid()}")
+    with source.open("rb") as reader, part.open("wb") as writer:
+        shutil.copyfileobj(reader, writer, BLOCK)
+    os.replace(part, target)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="w2v2_jax.stage", description=__doc__.split("\n")[0])
+    parser.add_argument("--from", dest="source", required=True, help="folder, gs://... or s3://...")
+    parser.add_argument("--to", required=True, metavar="DIR", help="a folder on this machine")
+    parser.add_argument("--split", action="append", default=[], help="by default all; repeatable")
+    args = parser.parse_args(argv)
+    copied = stage(args.source, args.to, args.split)
+    print(f"wrote {args.to}: {', '.join(copied) or 'everything was there already'}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

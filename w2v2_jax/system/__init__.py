@@ -1,0 +1,1 @@
+"""The machine a run has: its hosts, memory, compilation cache and progress."""

@@ -1,0 +1,69 @@
+"""The C library's heap as a long CPU program needs it: memory is kept and lies in huge pages.
+
+XLA:CPU asks for the temporaries of a program, gigabytes for a training step, anew at every call.
+glibc hands such requests to the kernel, which then clears every page of them again: a fifth of the
+time of a BASE training step (docs/speed.md).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import platform
+from collections.abc import Mapping
+
+from w2v2_jax.system.compile_cache import switched_on
+
+SWITCH = "W2V2_KEEP_MEMORY"
+HUGE_PAGE = 2 << 20
+MADV_HUGEPAGE = 14  # <sys/mman.h>
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # <malloc.h>
+ACCELERATORS = ("jax_plugins", "libtpu", "jax_rocm60_plugin")
+
+
+def wanted(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process will compute on a CPU with glibc, and nobody said no."""
+    if not switched_on(SWITCH, environ) or platform.libc_ver()[0] != "glibc":
+        return False
+    chosen = environ.get("JAX_PLATFORMS", "")
+    installed = any(importlib.util.find_spec(name) for name in ACCELERATORS)
+    return chosen == "cpu" or (not chosen and not installed)
+
+
+_kept = False
+
+
+def keep(environ: Mapping[str, str] = os.environ) -> bool:
+    """Keeps freed memory for the next request, in huge pages; whether it did.
+
+    To be called before JAX starts its threads: a thread keeps the arena it has, and only the main
+    one can hold large blocks. What the process once needed stays its own until it ends.
+    W2V2_KEEP_MEMORY=0 leaves the heap as it is.
+    """
+    global _kept
+    if not wanted(environ):
+        return False
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    done = [libc.mallopt(M_ARENA_MAX, 1), libc.mallopt(M_MMAP_MAX, 0)]
+    done.append(libc.mallopt(M_TRIM_THRESHOLD, -1))
+    # The heap's future addresses are marked while they hold nothing; what is never used costs
+    # nothing. A limit on addresses refuses this, and the heap keeps its memory in small pages.
+    size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    start = libc.malloc(size)
+    if start:
+        first = -(-start // HUGE_PAGE) * HUGE_PAGE
+        libc.madvise(first, (start + size - first) // HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE)
+        libc.free(start)
+    _kept = all(done)
+    return _kept
+
+
+def trim() -> None:
+    """Gives the kernel what is free now, where `keep` keeps it: after set-up, or other programs
+    than those of the next updates. The next request is then cleared anew, once."""
+    if _kept:
+        ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))

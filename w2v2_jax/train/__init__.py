@@ -1,0 +1,1 @@
+"""Pretraining and fine-tuning: the command, the loop and what it writes."""

@@ -1,0 +1,133 @@
+"""Which checkpoint a run goes on from: the newest whole one, or one from before an alarm."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+
+import jax
+import orbax.checkpoint as ocp
+
+from w2v2_jax.checkpoint.checksum import sums
+from w2v2_jax.checkpoint.description import FORMAT
+from w2v2_jax.checkpoint.files import Manager
+from w2v2_jax.errors import InputError, disk_reason
+from w2v2_jax.paths import AnyPath
+from w2v2_jax.system import hosts
+from w2v2_jax.train_step import TrainState
+from w2v2_jax.trees import name_of
+
+DAMAGED = "damaged_checkpoints"
+
+
+def restore(checkpoints: Manager, abstract: TrainState) -> TrainState | None:
+    """The newest whole state on its mesh, or None where nothing was saved yet.
+
+    A checkpoint that cannot be read, or whose checksum differs, is said aloud and moved aside, and
+    the one before it is taken. Raises InputError where none is left (nothing is moved then), or
+    where the newest is of another configuration or format: a run never begins anew by itself.
+    """
+    reasons = {}
+    for step in sorted(checkpoints.all_steps(), reverse=True):
+        state, where = None, checkpoints.directory / str(step)
+        try:
+            state = _restore(checkpoints, step, abstract)
+        except _Damaged as error:
+            reasons[where] = str(error)[:200]
+        if hosts.everywhere(state is not None):
+            _move_aside(checkpoints, reasons)
+            return state
+        reasons.setdefault(where, "another host could not read it")
+    if reasons:
+        where, reason = next(iter(reasons.items()))
+        raise InputError(
+            f"{where} is damaged ({reason}) and so are all before it; put one back from a copy, "
+            "or use another --workdir"
+        )
+    return None
+
+
+def _move_aside(checkpoints: Manager, reasons: dict[AnyPath, str]) -> None:
+    """To WORKDIR/damaged_checkpoints, where neither Orbax nor a later save meets them."""
+    for where, reason in reasons.items():
+        folder = where.parent.parent / DAMAGED
+        names = (folder / (f"{where.name}.{n}" if n else where.name) for n in itertools.count())
+
+        def move(where=where, folder=folder, names=names):
+            folder.mkdir(parents=True, exist_ok=True)
+            where.rename(next(name for name in names if not name.exists()))
+
+        hosts.by_chief(move)
+        hosts.say(f"warning: {where} is damaged ({reason}); moved to {folder}, taking one before")
+    if reasons:
+        checkpoints.reload()
+
+
+class _Damaged(Exception):
+    """A checkpoint that cannot be read whole."""
+
+
+def _restore(checkpoints: Manager, step: int, abstract: TrainState) -> TrainState:
+    where = checkpoints.directory / str(step)
+    training = {"step": abstract.step, "opt_state": abstract.opt_state}
+    wanted = {"params": abstract.params, "training": training}
+    with _reading():
+        model = checkpoints.restore(step, args=ocp.args.Composite(model=ocp.args.JsonRestore()))
+        with ocp.StandardCheckpointer() as reader:
+            found = {name: reader.metadata(where / name).item_metadata for name in wanted}
+    if missing := [name for name, tree in found.items() if tree is None]:
+        raise _Damaged(f"{missing[0]} is gone or cut short")
+    shapes = {name: _shapes(metadata.tree) for name, metadata in found.items()}
+    model = model["model"]
+    if model.get("format") != FORMAT:
+        raise InputError(
+            f"{where}: checkpoint format {model.get('format')!r}, this version reads {FORMAT}; go "
+            "on with the version of w2v2_jax that wrote it, or have it `export --to safetensors`, "
+            "which `convert` reads here"
+        )
+    for name, tree in wanted.items():
+        if different := sorted(set(_shapes(tree)) ^ set(shapes[name])):
+            raise InputError(
+                f"{where} does not fit this configuration: {name} differs in {different[0]}; "
+                "use another --workdir, or the configuration it was saved with"
+            )
+    with _reading():
+        args = {name: ocp.args.StandardRestore(tree) for name, tree in wanted.items()}
+        items = checkpoints.restore(step, args=ocp.args.Composite(**args))
+    params, training = items["params"], items["training"]
+    if model.get("checksum", sums(params, training)) != sums(params, training):
+        raise _Damaged("its values differ from their checksum")
+    return TrainState(training["step"], params, training["opt_state"])
+
+
+@contextlib.contextmanager
+def _reading():
+    """What Orbax and TensorStore raise of a file that is cut short, gone or garbled, as _Damaged;
+    a disk that refuses is no damage of the checkpoint."""
+    try:
+        yield
+    except Exception as error:
+        if disk_reason(error):
+            raise
+        text = " ".join(str(error).split()).partition(" See full TensorStore")[0]
+        raise _Damaged(text or type(error).__name__) from error
+
+
+def _shapes(tree) -> list[tuple[str, tuple[int, ...]]]:
+    return [
+        (name_of(path), tuple(x.shape)) for path, x in jax.tree_util.tree_leaves_with_path(tree)
+    ]
+
+
+def forget(checkpoints: Manager, wanted: int, before: int) -> int | None:
+    """Deletes the checkpoints after the newest of at most `wanted`, or else after the newest of
+    less than `before`; returns its step, None where there is none (nothing is deleted then)."""
+    checkpoints.wait_until_finished()
+    steps = sorted(checkpoints.all_steps())
+    good = [s for s in steps if s <= wanted] or [s for s in steps if s < before]
+    if not good:
+        return None
+    for step in steps:
+        if step > good[-1]:
+            checkpoints.delete(step)
+    return good[-1]

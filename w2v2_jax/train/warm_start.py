@@ -1,0 +1,123 @@
+"""A run's start from another checkpoint: vocabulary, parameters, and the head symbol by symbol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from w2v2_jax.checkpoint.description import Loaded
+from w2v2_jax.data.feed import Feed
+from w2v2_jax.data.joined import open_splits
+from w2v2_jax.errors import InputError
+from w2v2_jax.experiment.settings import Settings
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.system import hosts
+from w2v2_jax.trees import name_of
+from w2v2_jax.vocabulary import (
+    EXTEND,
+    FROM_TRANSCRIPTS,
+    Vocabulary,
+    extend_vocabulary,
+    make_vocabulary,
+    shared_rows,
+)
+
+ADAPTER = "/layers/adapter/"
+
+
+def graft(
+    params, source, *, where: str, rows: tuple[int | None, ...] | None = None
+) -> tuple[Any, list[str]]:
+    """Puts a source's parameters into `params` where both have them; lists those left fresh.
+
+    The encoder must be there whole, but for adapters. rows: for each of our CTC symbols the row
+    of the source's head that has it, None for a symbol it lacks; without `rows` a head is taken
+    as it stands. Raises InputError for a missing tensor or another shape.
+    """
+    flat = {name_of(p): x for p, x in jax.tree_util.tree_leaves_with_path(source)}
+    fresh = []
+
+    def take(path, leaf):
+        name = name_of(path)
+        if name not in flat:
+            if name.startswith("encoder/") and ADAPTER not in name:
+                raise InputError(f"{where} has no {name}; is it a wav2vec 2.0 encoder?")
+            fresh.append(name)
+            return leaf
+        if rows is not None and name.startswith("head/"):
+            return take_rows(leaf, flat[name], rows)
+        if flat[name].shape != leaf.shape:
+            raise InputError(f"{where}: {name} is {flat[name].shape}, the model has {leaf.shape}")
+        return jax.device_put(flat[name].astype(leaf.dtype), leaf.sharding)
+
+    return jax.tree_util.tree_map_with_path(take, params), fresh
+
+
+def take_rows(leaf: jax.Array, source, rows: tuple[int | None, ...]) -> jax.Array:
+    """leaf [..., C] with the entries of source [..., C'] that `rows` names, others as they are."""
+    known = np.array([row is not None for row in rows]).reshape((1,) * (leaf.ndim - 1) + (-1,))
+    taken = np.asarray(source)[..., np.array([row or 0 for row in rows])].astype(leaf.dtype)
+    choose = lambda leaf, taken: jnp.where(known, taken, leaf)  # noqa: E731
+    return jax.jit(choose, out_shardings=leaf.sharding)(leaf, taken)
+
+
+def choose_vocabulary(settings: Settings, inherited: Vocabulary | None) -> Vocabulary | None:
+    """The vocabulary of a CTC run, None when pretraining; a tuned start keeps its own, or adds
+    the transcripts' further characters to it ("extend")."""
+    if settings.kind != "ctc":
+        return None
+    if inherited is not None and "vocabulary" not in settings.raw:
+        return inherited
+    chosen = settings.vocabulary
+    if chosen.name == EXTEND:
+        if inherited is None:
+            raise InputError(
+                "config.vocabulary.name='extend' needs config.init_from to be a tuned checkpoint; "
+                "use 'from_transcripts'"
+            )
+        texts = open_splits(settings.data.train).texts()
+        return extend_vocabulary(inherited, texts, min_count=chosen.min_count)
+    texts = open_splits(settings.data.train).texts() if chosen.name == FROM_TRANSCRIPTS else ()
+    return make_vocabulary(chosen.name, texts, case=chosen.case, min_count=chosen.min_count)
+
+
+def check_input(model: ModelConfig, start: ModelConfig, *, where: str) -> None:
+    """Raises InputError where one of the two networks has a quantized input and the other not.
+
+    Fine-tuning keeps the input's quantizer, as fairseq does, so the recipe must say that it is
+    there: it is another network, which the other's weights do not fit."""
+    if model.quantize_input != start.quantize_input:
+        raise InputError(
+            f"config.model.quantize_input={model.quantize_input}, but {where} has "
+            f"{start.quantize_input}; set config.model.quantize_input={start.quantize_input}"
+        )
+
+
+def warm_start(params, source: Loaded, vocabulary: Vocabulary | None, *, where: str):
+    """The parameters with the source's in them; a CTC head is taken over symbol by symbol."""
+    rows, old = None, source.description.vocabulary
+    if vocabulary is not None and old is not None and vocabulary.symbols != old.symbols:
+        rows = shared_rows(vocabulary, old)
+    params, fresh = graft(params, source.params, where=where, rows=rows)
+    hosts.say(f"started from {source.path}; fresh: {', '.join(fresh) or 'nothing'}")
+    if rows is not None:
+        new = [s for s, row in zip(vocabulary.symbols, rows, strict=True) if row is None]
+        dropped = [s for s in old.symbols if s not in vocabulary.symbols]
+        hosts.say(
+            f"head: {len(rows) - len(new)} symbols keep their weights; fresh: "
+            f"{' '.join(new) or 'none'}; dropped: {' '.join(dropped) or 'none'}"
+        )
+    return params
+
+
+def report_unknown(feed: Feed) -> None:
+    """Warns of transcript characters the vocabulary lacks, before step 0 (docs/traps.md#u20)."""
+    unknown = feed.vocabulary.unknown(feed.corpus.texts())
+    if unknown:
+        hosts.say(
+            f"warning: {sum(unknown.values())} characters of {feed.corpus.directory} are not in "
+            f"the vocabulary and become <unk>: {dict(list(unknown.items())[:10])}"
+        )

@@ -1,0 +1,99 @@
+"""A run's folder: one run at a time, and one configuration for its whole life."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+
+import jax
+
+from w2v2_jax.errors import InputError, disk_reason
+from w2v2_jax.paths import AnyPath, is_remote
+from w2v2_jax.system import hosts
+
+VISIBLE_SECONDS = 60  # a network file system may show another host's file this late
+
+
+@contextlib.contextmanager
+def lock(workdir: AnyPath):
+    """Holds the workdir for this run; a second run in it is an InputError.
+
+    The chief holds it for all hosts. An object store knows no locks: there nothing is held.
+    """
+    with contextlib.ExitStack() as held:
+        if not is_remote(workdir):
+            hosts.by_chief(lambda: _acquire(workdir, held))
+        yield
+
+
+def _acquire(workdir: AnyPath, held: contextlib.ExitStack) -> None:
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        handle = held.enter_context((workdir / ".lock").open("w"))
+    except OSError as error:
+        raise InputError(f"--workdir {workdir}: {error.strerror}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise InputError(f"--workdir {workdir} is in use by another run") from None
+
+
+def save_config(workdir: AnyPath, config: dict) -> None:
+    """Writes the resolved configuration; a resumed run's must be the same but for its length.
+
+    Raises InputError on every host where the workdir is not one that all of them see.
+    """
+    path = workdir / "config.json"
+    text = json.dumps(config, indent=1, sort_keys=True, default=list) + "\n"
+
+    def write():
+        if path.exists():
+            _check_same(json.loads(path.read_text("utf-8")), json.loads(text), workdir)
+        workdir.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+
+    hosts.by_chief(write)
+    if not hosts.within(VISIBLE_SECONDS, lambda: path.exists() and path.read_text("utf-8") == text):
+        raise InputError(
+            f"--workdir {workdir} is not the same folder on all hosts; use a shared file system "
+            "or an object store (gs://..., s3://...)"
+        )
+
+
+def _check_same(old: dict, new: dict, workdir: AnyPath) -> None:
+    """Data order, network and objective must not change under a run; rhythm and mesh may."""
+    for section in ("seed", "model", "objective", "vocabulary", "optimizer"):
+        if old.get(section) != new.get(section):
+            raise InputError(
+                f"--workdir {workdir} was started with another config.{section}: "
+                f"{old.get(section)} there, {new.get(section)} now; use a new --workdir"
+            )
+    for key in ("train", "mode", "bucket_seconds", "batch_seconds", "row_multiple", "min_seconds"):
+        if old["data"].get(key) != new["data"].get(key):
+            raise InputError(
+                f"--workdir {workdir} was started with config.data.{key}={old['data'].get(key)}, "
+                f"now {new['data'].get(key)}; use a new --workdir"
+            )
+
+
+@contextlib.contextmanager
+def disk_errors(workdir: AnyPath):
+    """Turns what a full, read-only or vanished disk raises into an InputError of one line.
+
+    Checkpoints reach the disk by Orbax and TensorStore, which raise errors of their own types.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = disk_reason(error)
+        if isinstance(error, TimeoutError) and jax.process_count() == 1:  # else a host is gone
+            reason = f"writing took too long, or the clock jumped ({str(error)[:100]})"
+        if reason is None:
+            raise
+        raise InputError(
+            f"--workdir {workdir}: {reason}; the checkpoints before are whole: the same command "
+            "goes on from there once this is mended"
+        ) from error
