@@ -170,7 +170,13 @@ def options(module: str) -> set[str]:
 @functools.cache
 def all_options() -> frozenset[str]:
     """The options of every command of the project, its launchers and its benchmarks."""
-    modules = (*COMMANDS, "report.cells", "report.codebook", "bench.beam_search", "bench.long_recording")
+    modules = (
+        *COMMANDS,
+        "report.cells",
+        "report.codebook",
+        "bench.beam_search",
+        "bench.long_recording",
+    )
     found = {option for module in modules for option in options(module)}
     for script in (ROOT / "launch").iterdir():
         found |= set(re.findall(r"--[a-z][a-z0-9-]*", script.read_text()))
