@@ -62,7 +62,7 @@ def run(settings: Settings, workdir: AnyPath) -> loop.Outcome:
         check_input(built.model, description.model, where=settings.init_from)
     train = train_feed(settings.data, vocabulary, seed=settings.seed)
     valid = valid_feed(settings.data, vocabulary)
-    hosts.agree(
+    hosts.require_same(
         {
             "configuration": settings.raw,
             "version of w2v2_jax": w2v2_jax.__version__,
@@ -70,11 +70,11 @@ def run(settings: Settings, workdir: AnyPath) -> loop.Outcome:
             "validation corpus (data.valid)": valid.corpus.fingerprint() if valid else None,
         }
     )
-    hosts.say(f"train {train.corpus.directory}: {train.plan.summary()}")
+    hosts.log_on_chief(f"train {train.corpus.directory}: {train.plan.summary()}")
     if vocabulary is not None:
         report_unknown(train)
     if description and description.normalise != settings.data.normalise:
-        hosts.say(
+        hosts.log_on_chief(
             f"warning: config.data.normalise={settings.data.normalise}, but "
             f"{settings.init_from} was trained with {description.normalise}"
         )

@@ -99,7 +99,7 @@ def run(
     if valid is not None:
         experiment.check_shapes(valid.plan.shapes, 1, "validation")
     ledger = Ledger(workdir, train.row_sources, writes=hosts.is_chief())
-    hosts.agree({"bad_batches.jsonl": sorted(ledger.left_out)})
+    hosts.require_same({"bad_batches.jsonl": sorted(ledger.left_out)})
     about = health.describe(
         experiment.objective, steps=config.steps, started_after=settings.health.started_after
     )
@@ -112,7 +112,7 @@ def run(
         state = restore.restore(checkpoints, experiment.abstract_state) or start
         first = int(state.step)
         if first:
-            hosts.say(f"resuming {workdir} at step {first}")
+            hosts.log_on_chief(f"resuming {workdir} at step {first}")
         if first >= config.steps:
             return Outcome(state, False)
         job = _Job(
@@ -149,7 +149,7 @@ def _go_back(job: _Job, alarm: Alarm) -> TrainState:
         )
     for bad in range(max(step, wanted) + 1, alarm.step + 1):
         job.ledger.note(bad, alarm.rule, alarm.message, left_out=True)
-    hosts.say(f"health: back at step {step}; batches to {alarm.step} left out")
+    hosts.log_on_chief(f"health: back at step {step}; batches to {alarm.step} left out")
     return restore.restore(job.checkpoints, job.experiment.abstract_state)
 
 

@@ -102,11 +102,11 @@ def warm_start(params, source: Loaded, vocabulary: Vocabulary | None, *, where: 
     if vocabulary is not None and old is not None and vocabulary.symbols != old.symbols:
         rows = shared_rows(vocabulary, old)
     params, fresh = graft(params, source.params, where=where, rows=rows)
-    hosts.say(f"started from {source.path}; fresh: {', '.join(fresh) or 'nothing'}")
+    hosts.log_on_chief(f"started from {source.path}; fresh: {', '.join(fresh) or 'nothing'}")
     if rows is not None:
         new = [s for s, row in zip(vocabulary.symbols, rows, strict=True) if row is None]
         dropped = [s for s in old.symbols if s not in vocabulary.symbols]
-        hosts.say(
+        hosts.log_on_chief(
             f"head: {len(rows) - len(new)} symbols keep their weights; fresh: "
             f"{' '.join(new) or 'none'}; dropped: {' '.join(dropped) or 'none'}"
         )
@@ -117,7 +117,7 @@ def report_unknown(feed: Feed) -> None:
     """Warns of transcript characters the vocabulary lacks, before step 0 (docs/traps.md#u20)."""
     unknown = feed.vocabulary.unknown(feed.corpus.texts())
     if unknown:
-        hosts.say(
+        hosts.log_on_chief(
             f"warning: {sum(unknown.values())} characters of {feed.corpus.directory} are not in "
             f"the vocabulary and become <unk>: {dict(list(unknown.items())[:10])}"
         )
