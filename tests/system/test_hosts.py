@@ -95,7 +95,7 @@ def test_hosts_that_differ_are_told_in_what(monkeypatch):
     from jax.experimental import multihost_utils
 
     facts = [{"configuration": 1, "corpus": "a"}, {"configuration": 1, "corpus": "b"}]
-    hosts.agree(facts[1])  # one process agrees with itself
+    hosts.require_same(facts[1])  # one process agrees with itself
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     sent = []
 
@@ -104,9 +104,9 @@ def test_hosts_that_differ_are_told_in_what(monkeypatch):
         return np.stack([sent[0], local])
 
     monkeypatch.setattr(multihost_utils, "process_allgather", gather)
-    hosts.agree(facts[0])
+    hosts.require_same(facts[0])
     with pytest.raises(InputError, match="process 1 has another corpus than process 0"):
-        hosts.agree(facts[1])
+        hosts.require_same(facts[1])
 
 
 def test_a_process_feeds_the_parts_its_devices_hold_whatever_the_order_of_the_mesh(make_batch):
@@ -129,11 +129,11 @@ def test_what_the_chief_finds_wrong_is_raised_on_every_host(monkeypatch, count):
     monkeypatch.setattr(jax, "process_count", lambda: count)
     sent = []
     monkeypatch.setattr(multihost_utils, "broadcast_one_to_all", lambda x: sent.append(x) or x)
-    hosts.by_chief(lambda: None)
+    hosts.run_on_chief(lambda: None)
     with pytest.raises(InputError, match="--workdir über is in use"):
-        hosts.by_chief(wrong)
+        hosts.run_on_chief(wrong)
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     monkeypatch.setattr(multihost_utils, "broadcast_one_to_all", lambda _: sent[-1])
     if count == 2:  # the other host, whose action is never run
         with pytest.raises(InputError, match="--workdir über is in use"):
-            hosts.by_chief(lambda: 1 / 0)
+            hosts.run_on_chief(lambda: 1 / 0)

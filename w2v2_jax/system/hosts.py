@@ -23,13 +23,13 @@ def is_chief() -> bool:
     return jax.process_index() == 0
 
 
-def say(line: str) -> None:
+def log_on_chief(line: str) -> None:
     """Prints to stderr, on the chief alone."""
     if is_chief():
         print(line, file=sys.stderr)
 
 
-def agree(facts: Mapping[str, Any]) -> None:
+def require_same(facts: Mapping[str, Any]) -> None:
     """Raises InputError that names the first fact in which a host differs from the chief; hosts
     that differ in shapes or order would otherwise hang in their next collective."""
     if jax.process_count() == 1:
@@ -49,7 +49,7 @@ def agree(facts: Mapping[str, Any]) -> None:
             )
 
 
-def everywhere(fact: bool) -> bool:
+def on_all_hosts(fact: bool) -> bool:
     """Whether the fact holds on all hosts; every one of them must ask."""
     if jax.process_count() == 1:
         return fact
@@ -58,7 +58,7 @@ def everywhere(fact: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.array([fact])).all())
 
 
-def by_chief(action: Callable[[], None]) -> None:
+def run_on_chief(action: Callable[[], None]) -> None:
     """Runs the action on the chief while the others wait; its InputError is raised on all."""
     message = ""
     if is_chief():
@@ -76,8 +76,8 @@ def by_chief(action: Callable[[], None]) -> None:
         raise InputError(message)
 
 
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    """Whether the condition comes true in the given time."""
+def wait_until(condition: Callable[[], bool], *, seconds: float) -> bool:
+    """Whether the condition comes true in that time."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:

@@ -16,7 +16,7 @@ from w2v2_jax.data.feed import train_feed, valid_feed
 from w2v2_jax.errors import run_command
 from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment.recipe import load_config, override
-from w2v2_jax.experiment.settings import Settings, read_settings
+from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.interop.load import load_any
 from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(arguments.stopped_status)
 
 
-def run(settings: Settings, workdir: AnyPath) -> loop.Outcome:
+def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
     """Trains as one of the hosts of the job; every host runs the same lines."""
     compile_cache.enable()
     source = load_any(settings.init_from) if settings.init_from else None
@@ -61,7 +61,7 @@ def run(settings: Settings, workdir: AnyPath) -> loop.Outcome:
         check_input(built.model, description.model, where=settings.init_from)
     train = train_feed(settings.data, vocabulary, seed=settings.seed)
     valid = valid_feed(settings.data, vocabulary)
-    hosts.agree(
+    hosts.require_same(
         {
             "configuration": settings.raw,
             "version of w2v2_jax": w2v2_jax.__version__,
@@ -69,11 +69,11 @@ def run(settings: Settings, workdir: AnyPath) -> loop.Outcome:
             "validation corpus (data.valid)": valid.corpus.fingerprint() if valid else None,
         }
     )
-    hosts.say(f"train {train.corpus.directory}: {train.plan.summary()}")
+    hosts.log_on_chief(f"train {train.corpus.directory}: {train.plan.summary()}")
     if vocabulary is not None:
         report_unknown(train)
     if description and description.normalise != settings.data.normalise:
-        hosts.say(
+        hosts.log_on_chief(
             f"warning: config.data.normalise={settings.data.normalise}, but "
             f"{settings.init_from} was trained with {description.normalise}"
         )

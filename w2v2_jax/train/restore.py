@@ -34,7 +34,7 @@ def restore(checkpoints: Manager, abstract: TrainState) -> TrainState | None:
             state = _restore(checkpoints, step, abstract)
         except _Damaged as error:
             reasons[where] = str(error)[:200]
-        if hosts.everywhere(state is not None):
+        if hosts.on_all_hosts(state is not None):
             _move_aside(checkpoints, reasons)
             return state
         reasons.setdefault(where, "another host could not read it")
@@ -57,8 +57,10 @@ def _move_aside(checkpoints: Manager, reasons: dict[AnyPath, str]) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             where.rename(next(name for name in names if not name.exists()))
 
-        hosts.by_chief(move)
-        hosts.say(f"warning: {where} is damaged ({reason}); moved to {folder}, taking one before")
+        hosts.run_on_chief(move)
+        hosts.log_on_chief(
+            f"warning: {where} is damaged ({reason}); moved to {folder}, taking one before"
+        )
     if reasons:
         checkpoints.reload()
 

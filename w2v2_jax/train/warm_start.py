@@ -12,7 +12,7 @@ from w2v2_jax.checkpoint.description import Loaded
 from w2v2_jax.data.feed import Feed
 from w2v2_jax.data.joined import open_splits
 from w2v2_jax.errors import InputError
-from w2v2_jax.experiment.settings import Settings
+from w2v2_jax.experiment.settings import ExperimentSettings
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.system import hosts
 from w2v2_jax.trees import name_of
@@ -64,7 +64,9 @@ def take_rows(leaf: jax.Array, source, rows: tuple[int | None, ...]) -> jax.Arra
     return jax.jit(choose, out_shardings=leaf.sharding)(leaf, taken)
 
 
-def choose_vocabulary(settings: Settings, inherited: Vocabulary | None) -> Vocabulary | None:
+def choose_vocabulary(
+    settings: ExperimentSettings, inherited: Vocabulary | None
+) -> Vocabulary | None:
     """The vocabulary of a CTC run, None when pretraining; a tuned start keeps its own, or adds
     the transcripts' further characters to it ("extend")."""
     if settings.kind != "ctc":
@@ -102,11 +104,11 @@ def warm_start(params, source: Loaded, vocabulary: Vocabulary | None, *, where: 
     if vocabulary is not None and old is not None and vocabulary.symbols != old.symbols:
         rows = shared_rows(vocabulary, old)
     params, fresh = graft(params, source.params, where=where, rows=rows)
-    hosts.say(f"started from {source.path}; fresh: {', '.join(fresh) or 'nothing'}")
+    hosts.log_on_chief(f"started from {source.path}; fresh: {', '.join(fresh) or 'nothing'}")
     if rows is not None:
         new = [s for s, row in zip(vocabulary.symbols, rows, strict=True) if row is None]
         dropped = [s for s in old.symbols if s not in vocabulary.symbols]
-        hosts.say(
+        hosts.log_on_chief(
             f"head: {len(rows) - len(new)} symbols keep their weights; fresh: "
             f"{' '.join(new) or 'none'}; dropped: {' '.join(dropped) or 'none'}"
         )
@@ -117,7 +119,7 @@ def report_unknown(feed: Feed) -> None:
     """Warns of transcript characters the vocabulary lacks, before step 0 (docs/traps.md#u20)."""
     unknown = feed.vocabulary.unknown(feed.corpus.texts())
     if unknown:
-        hosts.say(
+        hosts.log_on_chief(
             f"warning: {sum(unknown.values())} characters of {feed.corpus.directory} are not in "
             f"the vocabulary and become <unk>: {dict(list(unknown.items())[:10])}"
         )

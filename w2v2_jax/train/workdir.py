@@ -26,7 +26,7 @@ def lock(workdir: AnyPath):
     """
     with contextlib.ExitStack() as held:
         if not is_remote(workdir):
-            hosts.by_chief(lambda: _acquire(workdir, held))
+            hosts.run_on_chief(lambda: _acquire(workdir, held))
         yield
 
 
@@ -56,8 +56,12 @@ def save_config(workdir: AnyPath, config: dict) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
 
-    hosts.by_chief(write)
-    if not hosts.within(VISIBLE_SECONDS, lambda: path.exists() and path.read_text("utf-8") == text):
+    hosts.run_on_chief(write)
+
+    def visible():
+        return path.exists() and path.read_text("utf-8") == text
+
+    if not hosts.wait_until(visible, seconds=VISIBLE_SECONDS):
         raise InputError(
             f"--workdir {workdir} is not the same folder on all hosts; use a shared file system "
             "or an object store (gs://..., s3://...)"
