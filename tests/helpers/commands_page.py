@@ -1,0 +1,95 @@
+"""docs/commands.md, written from the commands' own parsers.
+
+python -m tests.helpers.commands_page
+"""
+
+import argparse
+import importlib
+from unittest import mock
+
+from tests.helpers.places import ROOT
+from w2v2_jax.__main__ import COMMANDS
+
+PAGE = ROOT / "docs" / "commands.md"
+HEAD = """# Commands
+
+Each is `w2v2 COMMAND` or `python -m w2v2_jax.COMMAND`. Status 0 is success; 2 is bad usage or bad
+input, with one line on stderr that names what is wrong. This page is written from the parsers by
+`python -m tests.helpers.commands_page`.
+
+Compiled programs are kept in `~/.cache/w2v2_jax` (`W2V2_COMPILATION_CACHE=0` turns that off). On a
+CPU freed memory is kept for the next update (`W2V2_KEEP_MEMORY=0` gives it back).
+"""
+
+
+class _Asked(BaseException):
+    """Carries a parser out of the `main` that made it."""
+
+    def __init__(self, parser: argparse.ArgumentParser):
+        super().__init__()
+        self.parser = parser
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """The parser behind a command."""
+
+    def give(self, *_, **__):
+        raise _Asked(self)
+
+    with mock.patch.object(argparse.ArgumentParser, "parse_known_args", give):
+        try:
+            importlib.import_module(f"w2v2_jax.{COMMANDS[command][0]}").main([])
+        except _Asked as asked:
+            return asked.parser
+    raise AssertionError(f"{command} has no parser")
+
+
+def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """What a parser takes, but for --help."""
+    return [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
+
+
+def _name(action: argparse.Action) -> str:
+    value = action.metavar or (action.dest.upper() if action.nargs != 0 else "")
+    if action.choices:
+        value = "|".join(map(str, action.choices))
+    if isinstance(value, tuple):
+        value = " ".join(value)
+    if not action.option_strings:
+        return f"{action.metavar or action.dest}{'...' if action.nargs in ('+', '*') else ''}"
+    return f"{', '.join(action.option_strings)} {value}".strip()
+
+
+def _notes(action: argparse.Action) -> str:
+    text = " ".join((action.help or "").replace("%%", "%").split())
+    default = action.default
+    if action.required and action.option_strings:
+        return f"{text} (required)"
+    if default in (None, False, argparse.SUPPRESS) or default == [] or "default" in text:
+        return text
+    if f"({default}" in text:
+        return text
+    return f"{text} ({default})"
+
+
+def section(command: str) -> str:
+    """A command's heading, what it does, and a table of its options."""
+    parser = parser_of(command)
+    lines = [f"## {command}", "", f"{(parser.description or COMMANDS[command][1]).strip()}", ""]
+    lines += ["| option | what |", "|---|---|"]
+    for action in actions(parser):
+        name, notes = (x.replace("|", "\\|") for x in (_name(action), _notes(action)))
+        lines.append(f"| `{name}` | {notes} |")
+    return "\n".join(lines) + "\n"
+
+
+def page() -> str:
+    """The whole page."""
+    table = ["| command | does |", "|---|---|"]
+    table += [f"| [{name}](#{name}) | {what} |" for name, (_, what) in COMMANDS.items()]
+    return "\n".join([HEAD, *table, "", *(section(name) for name in COMMANDS)])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")
+    print(f"wrote {PAGE}")
