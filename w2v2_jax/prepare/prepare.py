@@ -160,7 +160,10 @@ def _mention_leftovers(out: AnyPath, own: AnyPath | None = None) -> None:
 def _finish(sorted_out: Sorter, source: str, work: AnyPath) -> list[dict[str, Any]]:
     corpora = sorted_out.close(source)
     reports = _write_reports(corpora, sorted_out.rejects, sorted_out.out)
-    _publish(corpora, work, sorted_out.out)
+    published = _publish(corpora, work, sorted_out.out)
+    for report in reports:  # printed once all stands in its place
+        print(render(report, sorted_out.rejects[report["split"]]))
+    print("\n".join(published))
     return reports
 
 
@@ -186,14 +189,15 @@ def _write_reports(corpora: list[Corpus], rejects, out: AnyPath) -> list[dict[st
         report = describe(corpus, rejects[corpus.split], find_leaks(corpus, others))
         text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
         (corpus.directory / "report.json").write_text(text, "utf-8")
-        print(render(report, rejects[corpus.split]))
         reports.append(report)
     return reports
 
 
-def _publish(corpora: list[Corpus], work: AnyPath, out: AnyPath) -> None:
-    """Renames finished splits into place; what they replace goes with the work directory. In an
-    object store they were written in place, what makes them a corpus last."""
+def _publish(corpora: list[Corpus], work: AnyPath, out: AnyPath) -> list[str]:
+    """Renames finished splits into place and says so, a line a split; what they replace goes with
+    the work directory. In an object store they were written in place, what makes them a corpus
+    last."""
+    lines = []
     for corpus in corpora:
         target = out / corpus.split
         if target != corpus.directory:
@@ -201,7 +205,8 @@ def _publish(corpora: list[Corpus], work: AnyPath, out: AnyPath) -> None:
                 os.rename(target, work / f"replaced-{corpus.split}")
             os.rename(corpus.directory, target)
         info = corpus.info
-        print(
+        lines.append(
             f"wrote {target}: {info['utterances']} utterances, {info['hours']:.3f} h, "
             f"{info['shards']} shards"
         )
+    return lines
