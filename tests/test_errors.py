@@ -53,7 +53,7 @@ def shell(line, tmp_path, **environment):
         (OSError(errno.ENAMETOOLONG, "File name too long", "a" * 9), "error: aaaaaaaaa: File name"),
         (RuntimeError("write failed: No space left on device"), "error: No space left on device"),
         (MemoryError(), "error: out of memory; give smaller batches"),
-        (MemoryError("Unable to allocate 9 TiB"), "error: out of memory (Unable to allocate 9 TiB)"),
+        (MemoryError("Unable to allocate 9 T"), "error: out of memory (Unable to allocate 9 T)"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes.\nmore"),
          "error: the device's memory does not suffice: RESOURCE_EXHAUSTED: Out of memory alloc"),
         (ModuleNotFoundError("No module named 'onnx'", name="onnx"), "error: this needs the packa"),

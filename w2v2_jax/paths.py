@@ -7,6 +7,7 @@ fsspec with the store's own package (gcsfs, s3fs). Orbax takes the same paths fo
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,28 @@ def read_json(path: str | AnyPath) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{path}: not a JSON object")
     return value
+
+
+def try_folder(folder: str | AnyPath, option: str) -> None:
+    """Makes a folder and tries whether a file can be written there, before the work whose result
+    goes into it; InputError names the option and the reason."""
+    if is_remote(folder):
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except FileExistsError as error:
+        raise InputError(f"{option} {folder}: {error.filename} is a file, not a folder") from error
+    except OSError as error:
+        raise InputError(f"{option} {folder} cannot be written: {error.strerror}") from error
+
+
+def try_file(path: str | AnyPath, option: str) -> None:
+    """`try_folder` of the folder that a file will be in; the file may be there, a folder not."""
+    if not is_remote(path) and Path(path).is_dir():
+        raise InputError(f"{option} {path} is a folder; name a file")
+    try_folder(to_path(path).parent, option)
 
 
 def absolute(path: str | AnyPath) -> AnyPath:

@@ -21,6 +21,9 @@ MOST_SECONDS = 86400  # of one file: a megabyte of FLAC can hold weeks of silenc
 LOUDEST = 1e30  # beyond it, sums overflow
 STREAMED_BYTES = 0x7FFFF000  # a WAV written to a pipe declares this much or more
 
+# Of files that are looked for in a folder.
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".sph", ".w64")
+
 AudioSource = str | Path | bytes | np.ndarray
 
 

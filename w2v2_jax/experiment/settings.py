@@ -7,14 +7,17 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from w2v2_jax import partition
 from w2v2_jax.data.config import DataConfig
 from w2v2_jax.errors import InputError
+from w2v2_jax.experiment.typed import WHOLE, check, types_of
 from w2v2_jax.health.config import HealthConfig
 from w2v2_jax.health.monitor import check_names
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.families import FAMILIES
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
+from w2v2_jax.optimizer import SCHEDULES, adam
 from w2v2_jax.vocabulary import Vocabulary
 
 INHERIT = "inherit"  # model.family: take the network of init_from
@@ -57,6 +60,7 @@ SECTIONS = (
     "seed", "init_from", "model", "objective", "schedule", "optimizer", "data", "vocabulary",
     "train", "mesh", "health",
 )  # fmt: skip
+OPTIONAL = ("optimizer", "vocabulary", "mesh", "health")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +78,8 @@ class ExperimentSettings:
 
 
 def construct(section: str, constructor: Callable, values: Mapping[str, Any], **given) -> Any:
-    """Calls a constructor with a section's values; unknown or missing keys are InputErrors."""
+    """Calls a constructor with a section's values; unknown or missing keys, and values that are
+    not of their annotated type, are InputErrors."""
     parameters = inspect.signature(constructor).parameters
     known = [name for name in parameters if name not in given]
     for name in values:
@@ -83,7 +88,8 @@ def construct(section: str, constructor: Callable, values: Mapping[str, Any], **
     for name in known:
         if name not in values and parameters[name].default is inspect.Parameter.empty:
             raise InputError(f"config.{section}.{name} is missing")
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    types = types_of(constructor)
+    values = {name: check(f"{section}.{name}", v, types[name]) for name, v in values.items()}
     try:
         return constructor(**values, **given)
     except InputError as error:
@@ -101,6 +107,7 @@ def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
     for name in ("model", "objective", "schedule", "data", "train"):
         if name not in raw:
             raise InputError(f"config.{name} is missing")
+    raw = _typed(raw)
     kind = raw["objective"].get("name")
     if kind not in OBJECTIVES:
         known = ", ".join(OBJECTIVES)
@@ -111,7 +118,7 @@ def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
         raise InputError(f"config.model.family={family!r} is not known; use one of {known}")
     return ExperimentSettings(
         raw=raw,
-        seed=int(raw.get("seed", 0)),
+        seed=raw.get("seed", 0),
         init_from=raw.get("init_from", "") or "",
         kind=kind,
         data=construct("data", DataConfig, raw["data"]),
@@ -119,6 +126,43 @@ def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
         train=construct("train", TrainConfig, raw["train"]),
         health=_health(raw.get("health") or {}),
     )
+
+
+def field_types(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Section -> setting -> type, and the types of what stands beside the sections. An objective or
+    schedule whose name is not known has no settings here."""
+    objective = {"contrastive": Contrastive, "ctc": CTC}.get(_name(config, "objective"))
+    schedule = SCHEDULES.get(_name(config, "schedule"))
+    return {
+        "seed": WHOLE,
+        "init_from": str | None,
+        "model": {"family": str, **types_of(ModelConfig)},
+        "objective": {"name": str, **(types_of(objective) if objective else {})},
+        "schedule": {"name": str, **(types_of(schedule) if schedule else {})},
+        "optimizer": types_of(adam),
+        "data": types_of(DataConfig),
+        "vocabulary": types_of(VocabularyConfig),
+        "train": types_of(TrainConfig),
+        "mesh": {"rules": dict[str, str | None] | None, **types_of(partition.make_mesh)},
+        "health": types_of(HealthConfig),
+    }
+
+
+def _name(config: Mapping[str, Any], section: str) -> str:
+    """The name in a section, as text whatever it is."""
+    values = config.get(section)
+    return str(values.get("name")) if isinstance(values, Mapping) else ""
+
+
+def _typed(raw: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with every known setting as its type."""
+    types = field_types(raw)
+    return {
+        section: check(
+            section, {} if value is None and section in OPTIONAL else value, types[section]
+        )
+        for section, value in raw.items()
+    }
 
 
 def _health(values: Mapping[str, Any]) -> HealthConfig:

@@ -19,9 +19,11 @@ from w2v2_jax.errors import InputError
 
 TRUE, FALSE = ("true", "1"), ("false", "0")
 NOTHING = ("none", "null")
-MOST = 2**31 - 1  # counts of a step are 32 bits wide
+MOST = 2**31 - 1  # of `int`: the counts of a step are 32 bits wide
+WHOLE = numbers.Integral  # of any size
 NAMES = {
-    bool: "True or False", int: f"a whole number, at most {MOST}", float: "a number", str: "text",
+    bool: "True or False", int: "a whole number", WHOLE: "a whole number",
+    float: "a number", str: "text",
 }  # fmt: skip
 
 
@@ -30,7 +32,7 @@ class Written(str):
 
 
 class Mismatch(ValueError):
-    """A value that is not of the type wanted."""
+    """A value that is not of the type wanted; says what its description leaves out."""
 
 
 def literal(text: str) -> Any:
@@ -61,7 +63,7 @@ def describe(kind: Any) -> str:
     if origin is tuple:
         return f"({', '.join(describe(one) for one in inner)})"
     if origin is dict:
-        return f"a table of {describe(inner[1])}"
+        return f"a table ({describe(inner[1])} by name)"
     return str(kind)
 
 
@@ -84,7 +86,9 @@ def convert(value: Any, kind: Any) -> Any:
     if origin is dict and isinstance(value, Mapping):
         names, inner = typing.get_args(kind)
         return {convert(k, names): convert(v, inner) for k, v in value.items()}
-    raise Mismatch
+    if origin is not None:
+        raise Mismatch
+    return value  # of a type that no configuration can write: `construct` knows the name or not
 
 
 def _nothing(value: Any) -> None:
@@ -110,9 +114,16 @@ def _number(value: Any) -> float | int:
 
 def _whole(value: Any) -> int:
     number = _number(value)
-    if number != int(number) or abs(number) > MOST:
+    if number != int(number):
         raise Mismatch
     return int(number)
+
+
+def _count(value: Any) -> int:
+    number = _whole(value)
+    if abs(number) > MOST:
+        raise Mismatch(f", at most {MOST}")
+    return number
 
 
 def _text(value: Any) -> str:
@@ -124,7 +135,9 @@ def _text(value: Any) -> str:
     return value
 
 
-SIMPLE = {type(None): _nothing, bool: _switch, int: _whole, float: _number, str: _text}
+SIMPLE = {
+    type(None): _nothing, bool: _switch, int: _count, WHOLE: _whole, float: _number, str: _text,
+}  # fmt: skip
 
 
 def _one_of(value: Any, kinds: tuple) -> Any:
@@ -149,9 +162,17 @@ def _tuple(value: Any, kinds: tuple) -> tuple:
 
 
 def check(path: str, value: Any, kind: Any) -> Any:
-    """`convert` of the value at config.<path>; InputError with path, value and the type wanted."""
+    """`convert` of the value at config.<path>; InputError with path, value and the type wanted.
+
+    kind: a type, or of a section the types of its settings; what they do not name stays.
+    """
+    if isinstance(kind, dict):
+        value = literal(value) if isinstance(value, Written) else value
+        if not isinstance(value, Mapping):
+            raise InputError(f"config.{path}={value!r} must be a table of settings")
+        return {name: check(f"{path}.{name}", v, kind.get(name, Any)) for name, v in value.items()}
     try:
         return convert(value, kind)
-    except Mismatch:
+    except Mismatch as odd:
         shown = str(value) if isinstance(value, Written) else repr(value)
-        raise InputError(f"config.{path}={shown[:100]} must be {describe(kind)}") from None
+        raise InputError(f"config.{path}={shown[:100]} must be {describe(kind)}{odd}") from None

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import is_remote
 from w2v2_jax.prepare.source_tfds import tfds
 from w2v2_jax.prepare.utterance import Utterance, text_lines
-
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".sph", ".w64")
 
 
 class Transcript(NamedTuple):

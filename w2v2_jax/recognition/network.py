@@ -18,6 +18,7 @@ from w2v2_jax.models.layer_stack import join_layers
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC, Wav2Vec2ForPretraining
 from w2v2_jax.partition import COMPILER_OPTIONS
 from w2v2_jax.paths import AnyPath
+from w2v2_jax.recognition.waveforms import MOST_STANDARDISED, scaled
 
 EPSILON = 1e-5
 
@@ -57,7 +58,9 @@ class Network:
     def _prepare(self, waveforms, num_samples, statistics=None):
         """Checks and normalises waveforms [B, S] with the model's own input scale, from the rows'
         own mean and variance or those (numbers) of the recording they are cut from."""
-        waveforms = np.atleast_2d(np.asarray(waveforms, np.float32))
+        waveforms = np.atleast_2d(
+            scaled(np.asarray(waveforms), "waveforms", most=MOST_STANDARDISED)
+        )
         if num_samples is None:
             num_samples = np.full(len(waveforms), waveforms.shape[1], np.int32)
         num_samples = np.asarray(num_samples, np.int32)
@@ -67,8 +70,8 @@ class Network:
         real = np.arange(waveforms.shape[1]) < num_samples[:, None]
         waveforms = np.where(real, waveforms, 0.0)
         if self.description.normalise and statistics is not None:
-            scaled = (waveforms - statistics.mean) / np.sqrt(statistics.variance + EPSILON)
-            waveforms = np.where(real, scaled, 0.0)
+            standard = (waveforms - statistics.mean) / np.sqrt(statistics.variance + EPSILON)
+            waveforms = np.where(real, standard, 0.0)
         elif self.description.normalise:
             count = num_samples[:, None]
             mean = waveforms.sum(1, keepdims=True) / count
