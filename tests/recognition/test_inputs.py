@@ -39,7 +39,7 @@ def clips(tmp_path, noise):
         for name in names:
             path = tmp_path / "audio" / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, noise, 16000)
+                soundfile.write(path, noise, 16000, format="WAV")
         return [str(tmp_path / "audio" / name) for name in names]
 
     return make

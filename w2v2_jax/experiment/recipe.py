@@ -11,6 +11,8 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.settings import field_types
 from w2v2_jax.experiment.typed import Written, check, literal
 
+OPTIONAL = ("execution", "health")  # sections that a recipe may leave out and a person may name
+
 
 def load_config(spec: str) -> dict:
     """FILE.py[:arg] -> the nested dict of its `get_config(arg)`. Whatever a recipe raises is an
@@ -34,7 +36,7 @@ def load_config(spec: str) -> dict:
         raise InputError(f"--config {spec}: {_told(error, file)}") from error
     if not isinstance(config, dict):
         raise InputError(f"--config {spec}: get_config returned no table of sections: {config!r}")
-    return config
+    return {section: {} for section in OPTIONAL} | config
 
 
 def split_spec(spec: str) -> tuple[str, str]:
