@@ -39,7 +39,7 @@ def clips(tmp_path, noise):
         for name in names:
             path = tmp_path / "audio" / name
             path.parent.mkdir(parents=True, exist_ok=True)
-                soundfile.write(path, noise, 16000, format="WAV")
+            soundfile.write(path, noise, 16000, format="WAV")
         return [str(tmp_path / "audio" / name) for name in names]
 
     return make
@@ -104,8 +104,8 @@ def test_a_full_scale_int32_array_gives_what_its_floats_give(model, pretraining,
     np.testing.assert_array_equal(pretraining.units(integers), pretraining.units(noise))
     (one,), (other,) = (model.transcribe(x, batch_seconds=1) for x in (integers, noise))
     assert one.text == other.text
-    lines = [model.align(x, "ab", batch_seconds=1)[0][:3] for x in (integers, noise)]
-    np.testing.assert_allclose(lines[0], lines[1], atol=1e-4)
+    lines = [model.align(x, "ab", batch_seconds=1)[0] for x in (integers, noise)]
+    assert (lines[0].start, lines[0].end) == (lines[1].start, lines[1].end)
 
 
 @pytest.mark.parametrize("call", ["logits", "features", "transcribe"])
