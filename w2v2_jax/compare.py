@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from w2v2_jax.evaluation.reference_comparison import figure, stand, table
 from w2v2_jax.evaluation.reference_curves import NAMES
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors
 from w2v2_jax.evaluation.significance import Comparison, compare
+from w2v2_jax.paths import try_outputs
 
 
 def read_splits(path: Path) -> list[dict[str, Any]]:
@@ -28,6 +30,10 @@ def read_splits(path: Path) -> list[dict[str, Any]]:
         splits = content.get("splits", [content])
         for split in splits:
             split["by_id"] = {u["id"]: u for u in split["utterances"]}
+            if len(split["by_id"]) < len(split["utterances"]):
+                ids = Counter(u["id"] for u in split["utterances"])
+                raise ValueError(f"{ids.most_common(1)[0][1]} utterances have one id, "
+                                 f"{ids.most_common(1)[0][0]!r}")  # fmt: skip
             for utterance in split["utterances"]:
                 if not all(isinstance(utterance[key], str) for key in ("reference", "hypothesis")):
                     raise ValueError(f"utterance {utterance['id']} has no texts")
@@ -101,6 +107,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--png", type=Path, metavar="OUT", help="for a workdir: where to plot")
     parser.add_argument("--json", type=Path, metavar="OUT")
     arguments = parser.parse_args(argv)
+    try_outputs(arguments, "json")
     if arguments.second is None:
         compare_run(arguments)
     else:

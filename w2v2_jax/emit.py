@@ -15,6 +15,7 @@ from w2v2_jax.decode.emissions import DTYPES, Utterance, write
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import load
 from w2v2_jax.models.frames import frame_counts
+from w2v2_jax.paths import try_folder
 from w2v2_jax.recognition.corpus import corpus_frames
 
 
@@ -28,6 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--batch-seconds", type=float, default=120.0)
     arguments = parser.parse_args(argv)
+    try_folder(arguments.out.parent, "--out")
     corpus = open_corpus(arguments.data)
     model = load(arguments.checkpoint)
     if model.description.objective != "ctc":

@@ -24,6 +24,7 @@ from w2v2_jax.evaluation.error_analysis import Scored
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.evaluation.scoring import Scores, bootstrap_interval, count_errors, score, total
 from w2v2_jax.inference import load
+from w2v2_jax.paths import try_outputs
 from w2v2_jax.recognition.corpus import transcripts
 from w2v2_jax.system import compile_cache, cpu_memory
 
@@ -156,6 +157,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batch-seconds", type=float, default=120.0)
     options.add_arguments(parser)
     arguments = parser.parse_args(argv)
+    try_outputs(arguments, "json", "html")
     named = splits_of(arguments.data)
     cpu_memory.keep()
     compile_cache.enable()
@@ -175,17 +177,17 @@ def main(argv: list[str] | None = None) -> None:
         scores = score(references, guesses)
         phones = phone_rows(corpus, scores, arguments.phones) if arguments.phones else None
         splits.append(report(name, corpus, scores, phones, arguments.worst))
-        if len(named) > 1:
-            print(name)
-        print(describe(splits[-1]))
     step = model.path.name
     head = {"checkpoint": str(model.path), "step": int(step) if step.isdigit() else None}
     result = {**head, **splits[0]} if len(splits) == 1 else {**head, "splits": splits}
     write_text(arguments.json, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
-    print(f"wrote {arguments.json}")
     if arguments.html is not None:
         write_page(arguments.html, head, splits, [corpus for _, corpus in named])
-        print(f"wrote {arguments.html}")
+    for split in splits:  # printed once the files stand
+        print(*([split["data"]] if len(splits) > 1 else []), describe(split), sep="\n")
+    for path in (arguments.json, arguments.html):
+        if path is not None:
+            print(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import numpy as np
 from w2v2_jax.decode.lexicon import spell, write_lexicon
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.ngram import arpa, counts, kneser_ney, lmplz, text
+from w2v2_jax.paths import try_outputs
 from w2v2_jax.vocabulary import CASES, Vocabulary, make_vocabulary
 
 MAX_ORDER = 6  # what KenLM is compiled for
@@ -129,8 +130,11 @@ def _checked(arguments) -> tuple[Vocabulary | None, Callable[[str], str], list[i
         raise InputError("--case and --vocabulary exclude each other; the vocabulary has a case")
     if arguments.estimator == "lmplz" and not lmplz.installed():
         raise InputError("--estimator lmplz: KenLM's lmplz is not on PATH; use --estimator own")
+    if arguments.estimator == "lmplz" and arguments.order == 1:
+        raise InputError("--estimator lmplz makes no model of --order 1; use --estimator own")
     if not arguments.out.parent.is_dir():
         raise InputError(f"--out {arguments.out}: there is no folder {arguments.out.parent}")
+    try_outputs(arguments, "out")
     thresholds = pruning(arguments.prune, order=arguments.order)
     if not arguments.vocabulary:
         return None, CASES[arguments.case or "keep"], thresholds
@@ -151,7 +155,8 @@ def main(argv: list[str] | None = None) -> None:
 
     try:
         with tempfile.TemporaryDirectory(dir=arguments.temporary) as name:
-            if arguments.estimator == "own" or not lmplz.installed():
+            own = arguments.estimator == "own" or arguments.order == 1  # lmplz makes none
+            if own or not lmplz.installed():
                 estimate(lines(), arguments.out, arguments, prune, Path(name))
             else:
                 lmplz.run(

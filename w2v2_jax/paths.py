@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,16 @@ def try_file(path: str | AnyPath, option: str) -> None:
     """`try_folder` of the folder that a file will be in; the file may be there, a folder not."""
     if not is_remote(path) and Path(path).is_dir():
         raise InputError(f"{option} {path} is a folder; name a file")
+    if not is_remote(path) and Path(path).exists() and not Path(path).is_file():
+        return  # /dev/stdout, a pipe
     try_folder(to_path(path).parent, option)
+
+
+def try_outputs(arguments: Namespace, *names: str) -> None:
+    """`try_file` of those options of a command line that are given, before its work."""
+    for name in names:
+        if (path := getattr(arguments, name)) is not None:
+            try_file(path, f"--{name}")
 
 
 def absolute(path: str | AnyPath) -> AnyPath:

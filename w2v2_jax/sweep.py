@@ -24,6 +24,7 @@ from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.decode.make import DecoderSettings, make, save_settings
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors, total
+from w2v2_jax.paths import try_outputs
 
 SLICE = 16  # utterances handed to a process at once
 
@@ -168,6 +169,7 @@ def _work_of(arguments: argparse.Namespace) -> tuple[_Work, DecoderSettings]:
         raise InputError(f"--trials {arguments.trials} must be at least 1")
     if not arguments.out.parent.is_dir():
         raise InputError(f"--out {arguments.out}: there is no folder {arguments.out.parent}")
+    try_outputs(arguments, "out")
     found = options.read_arguments(arguments)
     if found.lm is None or found.rescore or found.hot_words:
         raise InputError("sweep tunes the weight of --lm, without --rescore and --hot-word")

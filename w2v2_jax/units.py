@@ -19,6 +19,7 @@ from w2v2_jax.evaluation import unit_analysis
 from w2v2_jax.evaluation.phone_labels import read_labels
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.inference import Model, load
+from w2v2_jax.paths import try_outputs
 from w2v2_jax.recognition.corpus import corpus_frames
 from w2v2_jax.recognition.long_audio import make_grid
 
@@ -61,6 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--phone-set", default="as-is", choices=sorted(PHONE_SETS))
     parser.add_argument("--batch-seconds", type=float, default=60.0)
     arguments = parser.parse_args(argv)
+    try_outputs(arguments, "json")
     corpus = open_corpus(arguments.data)
     if arguments.phones is not None and not arguments.phones.exists():
         raise InputError(f"--phones {arguments.phones}: no such file or folder")

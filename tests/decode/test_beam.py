@@ -1,6 +1,7 @@
 """Beam search against every alignment written out, against flashlight itself, and its edges."""
 
 import dataclasses
+import gzip
 import itertools
 import json
 import pickle
@@ -259,3 +260,18 @@ def test_models_and_lexicons_that_do_not_fit_are_one_clear_line(models, tmp_path
     ):
         with pytest.raises(InputError, match=message):
             make(settings(given), vocabulary)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 6])
+@pytest.mark.parametrize("name", ["lm.arpa", "lm.arpa.gz", "model"])
+@pytest.mark.parametrize("kind", [[], ["--characters"], ["--prune", "1"]])
+def test_whatever_lm_makes_decode_reads(tmp_path, order, name, kind):
+    lines = [" ".join(line) for line in sentences(60, ["A", "B", "AB", "BA"], seed=2)]
+    (tmp_path / "text").write_text("".join(f"{line} A B A B A\n" for line in lines))
+    made = tmp_path / name.removesuffix(".gz")
+    options = ["--order", str(order), "--estimator", "own", "--discount-fallback", *kind]
+    lm.main(["--text", str(tmp_path / "text"), "--out", str(made), *options])
+    if name.endswith(".gz"):
+        (tmp_path / name).write_bytes(gzip.compress(made.read_bytes()))
+    found = make(settings({"lm": str(tmp_path / name)}), VOCABULARY)
+    assert found(logits_of("AB BA", np.random.default_rng(0), noise=0.1))[0].text == "AB BA"

@@ -20,6 +20,7 @@ from w2v2_jax.aot.topology import PRESENT, Target, target
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import CHOICES
+from w2v2_jax.paths import try_outputs
 
 
 def one(arguments, raw: dict, where: Target, inherited: ModelConfig | None, rows) -> dict:
@@ -97,6 +98,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sweep", action="store_true", help="find the fastest rows and remat")
     parser.add_argument("--json", required=True, type=Path, metavar="OUT")
     arguments, rest = parser.parse_known_args(argv)
+    try_outputs(arguments, "json")
     from w2v2_jax.experiment.recipe import load_config, override
 
     raw = load_config(arguments.config)

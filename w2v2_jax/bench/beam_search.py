@@ -22,6 +22,7 @@ from w2v2_jax.decode.beam import LexiconDecoder, LexiconFreeDecoder
 from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.hypothesis import log_softmax
 from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.paths import try_outputs
 
 
 def _seconds(function, rows) -> float:
@@ -74,6 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="OUT")
     options.add_arguments(parser)
     arguments = parser.parse_args(argv)
+    try_outputs(arguments, "json")
     emissions = Emissions(arguments.logits)
     decoder = options.make_decoder(arguments, emissions.vocabulary)
     if not isinstance(decoder, LexiconDecoder | LexiconFreeDecoder):

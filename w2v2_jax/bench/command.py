@@ -17,6 +17,7 @@ from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import CHOICES
 from w2v2_jax.models.execution import FIELDS as EXECUTION_FIELDS
 from w2v2_jax.models.families import FAMILIES
+from w2v2_jax.paths import try_outputs
 from w2v2_jax.system import cpu_memory
 
 BENCHES = {"train": bench_train, "infer": bench_infer, "data": bench_data}
@@ -94,6 +95,7 @@ def check(arguments) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
+    try_outputs(arguments, "json")
     check(arguments)
     cpu_memory.keep()
     run = bench_peer if arguments.peer else BENCHES[arguments.what]

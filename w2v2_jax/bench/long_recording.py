@@ -26,6 +26,7 @@ from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.scoring import count_errors, total
 from w2v2_jax.inference import Model, load
+from w2v2_jax.paths import try_outputs
 from w2v2_jax.recognition.corpus import transcripts
 from w2v2_jax.recognition.long_audio import make_grid
 from w2v2_jax.recognition.recognise import Options, Recording, make_options, transcribe_long
@@ -116,6 +117,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.add_argument(option, type=float, default=getattr(Options, name))
     parser.add_argument("--vad", action="store_true", help="transcribe speech only")
     arguments = parser.parse_args(argv)
+    try_outputs(arguments, "json")
     corpus, model = open_corpus(arguments.data), load(arguments.checkpoint)
     if model.description.vocabulary is None:
         raise InputError(

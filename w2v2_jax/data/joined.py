@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from w2v2_jax.data.corpus import Corpus, open_corpus
+from w2v2_jax.data.corpus import Corpus, list_splits, open_corpus
+from w2v2_jax.paths import to_path
 
 
 @dataclass(frozen=True)
@@ -92,3 +94,33 @@ def open_splits(where: str) -> Corpus | JoinedCorpus:
     if not colon or "+" not in splits or "/" in splits:
         return open_corpus(where)
     return JoinedCorpus(tuple(open_corpus(f"{directory}:{name}") for name in splits.split("+")))
+
+
+VALIDATION = ("dev", "valid", "validation", "val")
+
+
+def validation_beside(where: str, usual: str = "") -> str | None:
+    """The validation split of the corpus that "DIR[:split[+split...]]" is of: `usual` where that is
+    one, else the first of VALIDATION, or of the splits whose names begin so (dev_clean), that is
+    not among those named."""
+    directory, named = _place(where)
+    splits = list_splits(directory)
+    other, wanted = _place(usual)
+    if usual and to_path(other) == to_path(directory) and set(wanted) <= set(splits):
+        return usual
+    for name in VALIDATION:
+        for split in (name, *splits):
+            matches = split == name or re.match(rf"{name}[_.-]", split)
+            if matches and split in splits and split not in named:
+                return f"{directory}:{split}"
+    return None
+
+
+def _place(where: str) -> tuple[str, list[str]]:
+    """The folder of a corpus and the splits of it that are named."""
+    directory, colon, last = where.rpartition(":")
+    if not colon or "/" in last:
+        directory, last = where, ""
+    if directory and (to_path(directory) / "corpus.json").is_file():  # a split's own folder
+        directory, last = str(to_path(directory).parent), to_path(directory).name
+    return directory, last.split("+") if last else []

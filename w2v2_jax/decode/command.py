@@ -14,6 +14,7 @@ from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.hypothesis import Hypothesis
 from w2v2_jax.decode.many import decode_many
 from w2v2_jax.evaluation.scoring import score
+from w2v2_jax.paths import try_outputs
 
 
 def _row(hypothesis: Hypothesis) -> dict:
@@ -32,6 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="OUT", help="n-best lists, words and rates")
     options.add_arguments(parser)
     arguments = parser.parse_args(argv)
+    try_outputs(arguments, "json")
     emissions = Emissions(arguments.logits)
     decoder = options.make_decoder(
         arguments, emissions.vocabulary, seconds_per_frame=emissions.seconds_per_frame

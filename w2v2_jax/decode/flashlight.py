@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
+import shutil
+import tempfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -39,6 +43,23 @@ def _without_chatter() -> Iterator[None]:
         os.close(silence)
 
 
+@contextlib.contextmanager
+def _unpacked(path: str) -> Iterator[str]:
+    """The model as a file that every build of KenLM reads: some have no gzip."""
+    with open(path, "rb") as file:
+        if file.read(2) != b"\x1f\x8b":
+            yield path
+            return
+    with tempfile.NamedTemporaryFile(suffix=".arpa") as plain:
+        try:
+            with gzip.open(path, "rb") as packed:
+                shutil.copyfileobj(packed, plain)
+            plain.flush()
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputError(f"{path}: cannot be unpacked: {error}") from error
+        yield plain.name
+
+
 def language_model(path: str | None, words: Sequence[str]):
     """KenLM's model asked by index into `words`; None gives every word probability 1.
 
@@ -57,8 +78,8 @@ def language_model(path: str | None, words: Sequence[str]):
     for word in words:
         dictionary.add_entry(word)
     try:
-        with _without_chatter():
-            return KenLM(path, dictionary)
+        with _unpacked(path) as plain, _without_chatter():
+            return KenLM(plain, dictionary)
     except RuntimeError as error:
         reason = str(error).split("\n", 1)[-1]
         raise InputError(f"{path}: KenLM cannot read this language model: {reason}") from error
@@ -74,8 +95,8 @@ def known_words(path: str, words: Sequence[str]) -> list[str]:
     config.load_method = kenlm.LoadMethod.LAZY
     config.show_progress = False
     try:
-        with _without_chatter():
-            model = kenlm.Model(path, config)
+        with _unpacked(path) as plain, _without_chatter():
+            model = kenlm.Model(plain, config)
     except OSError as error:
         raise InputError(f"{path}: KenLM cannot read this language model: {error}") from error
     return [word for word in words if word in model]

@@ -115,7 +115,7 @@ def _lexicon(found: DecoderSettings, vocabulary: Vocabulary) -> Entries | None:
         raise InputError(f"--lm {found.lm}: there is no such file")
     if flashlight.known_words(found.lm, [BOUNDARY]):  # a model of letters
         return None
-    if not found.lm.endswith((".arpa", ".arpa.gz")):
+    if arpa.is_binary(found.lm):
         raise InputError(
             f"--lm {found.lm} is a model of words in binary form: give its words by --lexicon"
         )

@@ -24,7 +24,7 @@ from w2v2_jax.interop import (
     torch_read,
 )
 from w2v2_jax.interop.fairseq_names import FAIRSEQ, HEAD, OTHER_WEIGHT_NORM, PREFIX
-from w2v2_jax.interop.files import Exported, Imported, understood
+from w2v2_jax.interop.files import Exported, Imported, understood, unwrapped
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.torch_write import save as save_torch
 from w2v2_jax.models.config import ModelConfig
@@ -122,7 +122,7 @@ def _pretraining_parts(model: ModelConfig) -> set[str]:
 
 def _rename(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Names without the fine-tuned prefix, in one spelling of the weight norm."""
-    tensors = {name.removeprefix(PREFIX): x for name, x in tensors.items()}
+    tensors = {name.removeprefix(PREFIX): x for name, x in unwrapped(tensors).items()}
     return {OTHER_WEIGHT_NORM.get(name, name): x for name, x in tensors.items()}
 
 

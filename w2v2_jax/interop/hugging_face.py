@@ -20,9 +20,11 @@ from w2v2_jax.interop import hugging_face_config as settings
 from w2v2_jax.interop.files import (
     Imported,
     plain_name,
+    present,
     read_bin,
     read_tensors,
     understood,
+    unwrapped,
     write_json,
 )
 from w2v2_jax.interop.hugging_face_names import HUGGING_FACE, LEGACY_WEIGHT_NORM
@@ -68,7 +70,7 @@ def read(path: str | Path, *, language: str | None = None) -> Imported:
 def _read(path: Path, language: str | None) -> Imported:
     if not (path / "config.json").is_file():
         raise InputError(f"{path} is not a Hugging Face directory: it has no config.json")
-    config = read_json(path / "config.json")
+    config = present(read_json(path / "config.json"))
     model = settings.to_model(config, where=f"{path}/config.json")
     tensors = _tensors(path)
     if language is not None:
@@ -149,6 +151,7 @@ def _tensors(path: Path) -> dict[str, np.ndarray]:
     tensors: dict[str, np.ndarray] = {}
     for file in _files(path):
         tensors |= read_tensors(file)[0] if file.suffix == ".safetensors" else read_bin(file)
+    tensors = unwrapped(tensors)
     if not any(name.startswith(PREFIX) for name in tensors):
         heads = tuple(head for kind in KINDS.values() for head in kind.heads)
         tensors = {n if n.startswith(heads) else PREFIX + n: x for n, x in tensors.items()}
@@ -199,9 +202,10 @@ def _normalise(path: Path, model: ModelConfig, notes: list[str]) -> bool:
     """
     extractor: dict[str, Any] = {}
     if (path / "preprocessor_config.json").is_file():
-        extractor = read_json(path / "preprocessor_config.json")
+        extractor = present(read_json(path / "preprocessor_config.json"))
     if (path / "processor_config.json").is_file():
-        extractor = read_json(path / "processor_config.json").get("feature_extractor", extractor)
+        processor = present(read_json(path / "processor_config.json"))
+        extractor = present(processor.get("feature_extractor", extractor))
     if extractor.get("sampling_rate", settings.SAMPLE_RATE) != settings.SAMPLE_RATE:
         raise InputError(
             f"{path}: sampling_rate={extractor['sampling_rate']}, this network takes 16000"

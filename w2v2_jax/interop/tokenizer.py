@@ -6,6 +6,7 @@ Both sides name the same rows differently: the CTC blank is fairseq's `<s>` and 
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +62,12 @@ def read(folder: Path, *, classes: int, blank: int, language: str | None = None)
     unnamed = set(range(classes)) - taken - {i for i, _ in others}
     if unnamed:
         raise InputError(f"{folder}/vocab.json has no symbol for row {min(unnamed)} of the head")
+    for (row, symbol), (other, twin) in itertools.pairwise(others):
+        if row == other:
+            raise InputError(
+                f"{folder}/vocab.json gives row {row} to both {symbol!r} and {twin!r}; a row of "
+                "the head is one symbol"
+            )
     for _, symbol in others:
         if len(symbol) != 1:
             raise InputError(

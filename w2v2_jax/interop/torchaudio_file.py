@@ -17,7 +17,7 @@ from w2v2_jax import trees
 from w2v2_jax.checkpoint.description import Description, Loaded, describe
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import dictionary, inferred, names, tokenizer, torch_read, torch_write
-from w2v2_jax.interop.files import Exported, Imported, understood
+from w2v2_jax.interop.files import Exported, Imported, understood, unwrapped
 from w2v2_jax.interop.hugging_face_config import refuse_quantized_input, refuse_square_projection
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.torchaudio_names import LEGACY_WEIGHT_NORM, TORCHAUDIO
@@ -43,7 +43,7 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
             record = file.record(RECORD)
             described = None if record is None else describe(json.loads(record), str(path))
     newer = {old: new for new, old in LEGACY_WEIGHT_NORM.items()}
-    tensors = {newer.get(name, name): x for name, x in tensors.items()}
+    tensors = {newer.get(name, name): x for name, x in unwrapped(tensors).items()}
     if "encoder.transformer.layer_norm.weight" not in tensors:
         raise InputError(
             f"{path}: not a torchaudio wav2vec 2.0 state dict: "

@@ -15,6 +15,7 @@ from typing import Any
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.runs import read_evaluation
 from w2v2_jax.evaluation.scoring import bootstrap_interval, count_errors, total
+from w2v2_jax.paths import try_outputs
 
 SCRATCH, PRETRAINED, SHORT = "scratch", "pretrain", "short"
 
@@ -140,6 +141,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("cells", type=Path, help="folder of START@LABELS@SEED.json")
     parser.add_argument("--json", type=Path, required=True, help="gets the rates of all cells")
     arguments = parser.parse_args(argv)
+    try_outputs(arguments, "json")
     cells = read_cells(arguments.cells)
     try:
         arguments.json.write_text(json.dumps(cells, indent=1) + "\n", "utf-8")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from w2v2_jax.evaluation.reference_curves import decisive
 from w2v2_jax.evaluation.runs import read_run
+from w2v2_jax.paths import try_outputs
 
 LEFT_OUT = ("split", "audio_seconds_per_second", "epoch", "compilations")
 DIGITS = 4
@@ -39,6 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--about", required=True)
     parser.add_argument("workdirs", nargs="+", type=Path)
     arguments = parser.parse_args(argv)
+    try_outputs(arguments, "out")
     runs = [read_run(workdir).records for workdir in arguments.workdirs]
     config = json.loads((arguments.workdirs[0] / "config.json").read_text("utf-8"))
     content = {

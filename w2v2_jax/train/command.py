@@ -13,6 +13,7 @@ import jax
 import w2v2_jax
 from w2v2_jax.checkpoint.description import Description
 from w2v2_jax.data.feed import train_feed, valid_feed
+from w2v2_jax.data.joined import VALIDATION, validation_beside
 from w2v2_jax.errors import run_command
 from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment.recipe import load_config, override
@@ -40,12 +41,32 @@ def main(argv: list[str] | None = None) -> None:
     arguments, rest = parser.parse_known_args(argv)
     raw = load_config(arguments.config)
     override(raw, rest)
+    note = choose_validation(raw, rest)
     settings = read_settings(raw)
     cpu_memory.keep()
     with join.joined(join.find(arguments)):
+        if note:
+            hosts.log_on_chief(note)
         outcome = run(settings, to_path(arguments.workdir))
     if outcome.stopped and arguments.stopped_status:
         sys.exit(arguments.stopped_status)
+
+
+def choose_validation(raw: dict, overrides: list[str]) -> str:
+    """A recipe's validation corpus goes with its training corpus. Where somebody names another one
+    for training and none for validation, one of the same corpus is taken, or none where it has
+    none; returns the line that says so."""
+    named = {item.partition("=")[0] for item in overrides}
+    if "--config.data.train" not in named or "--config.data.valid" in named:
+        return ""
+    data = raw["data"]
+    data["valid"] = validation_beside(data["train"], data.get("valid") or "") or ""
+    if data["valid"]:
+        return f"validation: {data['valid']} (config.data.valid names another, or none if empty)"
+    return (
+        f"no validation: beside {data['train']} is no split {' or '.join(VALIDATION)}; name one by "
+        "--config.data.valid=DIR:split, or have one made by prepare --holdout dev=0.05"
+    )
 
 
 def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
