@@ -6,7 +6,10 @@ fsspec with the store's own package (gcsfs, s3fs). Orbax takes the same paths fo
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
 import tempfile
 from argparse import Namespace
 from pathlib import Path
@@ -65,6 +68,19 @@ def read_json(path: str | AnyPath) -> dict[str, Any]:
     return value
 
 
+def why_no_file(path: str | Path) -> str:
+    """Why a path is not a file that can be read, "" where it is."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return "no such file"
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        return getattr(error, "strerror", None) or str(error)
+    if stat.S_ISDIR(mode):
+        return "is a folder, not a file"
+    return "" if os.access(path, os.R_OK) else os.strerror(errno.EACCES)
+
+
 def try_folder(folder: str | AnyPath, option: str) -> None:
     """Makes a folder and tries whether a file can be written there, before the work whose result
     goes into it; InputError names the option and the reason."""
@@ -82,9 +98,9 @@ def try_folder(folder: str | AnyPath, option: str) -> None:
 
 def try_file(path: str | AnyPath, option: str) -> None:
     """`try_folder` of the folder that a file will be in; the file may be there, a folder not."""
-    if not is_remote(path) and Path(path).is_dir():
+    if not is_remote(path) and os.path.isdir(path):
         raise InputError(f"{option} {path} is a folder; name a file")
-    if not is_remote(path) and Path(path).exists() and not Path(path).is_file():
+    if not is_remote(path) and os.path.exists(path) and not os.path.isfile(path):
         return  # /dev/stdout, a pipe
     try_folder(to_path(path).parent, option)
 

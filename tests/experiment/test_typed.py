@@ -31,7 +31,7 @@ def read(option, file=RECIPE):
     [
         ("data.normalise=false", False), ("data.normalise=True", True),
         ("data.verify=FALSE", False),
-        ("data.normalise=1", True), ("execution.scan_layers=0", False),
+        ("execution.scan_layers=False", False),
         ("train.steps=7", 7), ("train.steps=1e3", 1000), ("train.steps=1_000", 1000),
         ("schedule.peak=1", 1), ("optimizer.eps=1e-8", 1e-8),
         ("data.train=2024", "2024"), ("data.train=007:dev", "007:dev"), ("data.train='a b'", "a b"),
@@ -57,6 +57,8 @@ def test_what_is_written_is_read_as_the_settings_type(option, value):
         ("train.steps=True", "config.train.steps=True must be a whole number"),
         ("train.steps=99999999999", "train.steps=99999999999 must be a whole number, a"),
         ("data.normalise=yes", "config.data.normalise=yes must be True or False"),
+        ("data.normalise=1", "config.data.normalise=1 must be True or False"),
+        ("data.normalise=0", "config.data.normalise=0 must be True or False"),
         ("execution.scan_layers=2", "config.execution.scan_layers=2 must be True or False"),
         ("data.verify=None", "config.data.verify=None must be True or False"),
         ("schedule.peak=nan", "config.schedule.peak=nan must be a number"),

@@ -17,7 +17,7 @@ from typing import Any
 
 from w2v2_jax.errors import InputError
 
-TRUE, FALSE = ("true", "1"), ("false", "0")
+SWITCHES = {"true": True, "false": False}
 NOTHING = ("none", "null")
 MOST = 2**31 - 1  # of `int`: the counts of a step are 32 bits wide
 WHOLE = numbers.Integral  # of any size
@@ -97,10 +97,9 @@ def _nothing(value: Any) -> None:
 
 
 def _switch(value: Any) -> bool:
-    text = str(value).lower()
-    if isinstance(value, (bool, str, int)) and text in TRUE + FALSE:
-        return text in TRUE
-    raise Mismatch
+    if not isinstance(value, (bool, str)) or str(value).lower() not in SWITCHES:
+        raise Mismatch
+    return SWITCHES[str(value).lower()]
 
 
 def _number(value: Any) -> float | int:

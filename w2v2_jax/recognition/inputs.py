@@ -21,7 +21,7 @@ def expand(arguments: Sequence[str], lists: Sequence[str] = ()) -> dict[str, Pat
     """
     names: dict[str, Path] = {}
     for argument in [*arguments, *(f"@{path}" for path in lists)]:
-        if argument.startswith("@") and not Path(argument).exists():
+        if argument.startswith("@") and not os.path.exists(argument):
             for path in _listed(argument[1:]):
                 names |= _named(path)
         else:
@@ -34,7 +34,7 @@ def expand(arguments: Sequence[str], lists: Sequence[str] = ()) -> dict[str, Pat
 def _named(argument: str) -> dict[str, Path]:
     if argument == "-":
         raise InputError("standard input is not read; give a file, a folder or @LIST")
-    if not Path(argument).is_dir():
+    if not os.path.isdir(argument):
         return {argument: Path(Path(argument).name).with_suffix("")}
     files = sorted(_audio_below(argument))
     if not files:

@@ -19,6 +19,7 @@ from w2v2_jax.data.audio import RATES, audio_blocks
 from w2v2_jax.decode import alignment, greedy
 from w2v2_jax.decode.lines import Line, align_lines, encode_lines
 from w2v2_jax.errors import InputError
+from w2v2_jax.paths import why_no_file
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.recognition import vad
 from w2v2_jax.recognition.batches import BATCH_SECONDS, WHOLE_SECONDS, batched, stitched
@@ -101,10 +102,8 @@ def as_recording(item, number: int, sample_rate: int = SAMPLE_RATE) -> Recording
     files."""
     name = input_name(item, number)
     if isinstance(item, (str, Path)):
-        if Path(item).is_dir():
-            raise InputError(f"{name}: is a folder, not a file")
-        if not Path(item).is_file():
-            raise InputError(f"{name}: no such file")
+        if reason := why_no_file(item):
+            raise InputError(f"{name}: {reason}")
         return Recording(name, lambda: audio_blocks(item))
     sound = as_sound(item, name)
     samples, rate = mono(sound.samples, name), sound.rate or sample_rate
