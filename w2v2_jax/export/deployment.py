@@ -25,8 +25,8 @@ from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 PORTABLE = Execution(
-    scan_layers=True, position_formulation="grouped", conv_formulation="conv",
-    attention_formulation="fused",
+    scan_layers=True, position_formulation="grouped_conv", conv_formulation="xla_conv",
+    attention_formulation="plain",
 )  # fmt: skip
 README = """\
 # {title}
