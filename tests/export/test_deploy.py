@@ -23,6 +23,7 @@ FAMILIES = {
     "layer_pre_adapters": dict(**LAYER_NORM, adapter_dim=3),
     "unmasked_group_pre_bias": dict(norm_order="pre", masked_group_norm=False, conv_bias=True),
     "layer_post_square": dict(extractor_norm="layer", d_model=8, position_kernel=7),
+    "group_post_square_projected": dict(d_model=8, always_project_features=True),
 }
 LENGTHS = (601, 1237)
 DIFFERENCE = 1e-3  # absolute, of logits up to 5

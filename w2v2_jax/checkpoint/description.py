@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.input_scale import EPSILON
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.paths import AnyPath
 from w2v2_jax.vocabulary import Vocabulary
@@ -20,12 +21,16 @@ EXECUTION_OF_FORMAT_1 = (
 
 
 class Description(NamedTuple):
-    """What a checkpoint is: objective "contrastive" or "ctc", network, vocabulary, input scale."""
+    """What a checkpoint is: objective "contrastive" or "ctc", network, vocabulary, input scale.
+
+    normalise: whether waveforms are normalised; normalise_epsilon is added to their variance then.
+    """
 
     objective: str
     model: ModelConfig
     vocabulary: Vocabulary | None
     normalise: bool
+    normalise_epsilon: float = EPSILON
 
     def to_json(self) -> dict[str, Any]:
         vocabulary = None
@@ -37,6 +42,7 @@ class Description(NamedTuple):
             "model": dataclasses.asdict(self.model),
             "vocabulary": vocabulary,
             "normalise": self.normalise,
+            "normalise_epsilon": self.normalise_epsilon,
         }
 
 
@@ -51,6 +57,7 @@ def describe(value: dict[str, Any], where: str) -> Description:
             None if vocabulary is None
             else Vocabulary(tuple(vocabulary["symbols"]), vocabulary["case"]),
             bool(value["normalise"]),
+            _epsilon(value) if said > 1 else EPSILON,
         )  # fmt: skip
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{where}: its description is unusable: {error}") from error
@@ -74,6 +81,13 @@ def check_format(value: Any, where: str) -> int:
 def _architecture(model: dict[str, Any], said: int) -> dict[str, Any]:
     """The network's settings alone: format 1 has among them how the run computed it."""
     return {name: x for name, x in model.items() if said > 1 or name not in EXECUTION_OF_FORMAT_1}
+
+
+def _epsilon(value: dict[str, Any]) -> float:
+    epsilon = value["normalise_epsilon"]
+    if type(epsilon) is not float or not 0 < epsilon < 1:
+        raise ValueError(f"normalise_epsilon={epsilon!r}")
+    return epsilon
 
 
 class Loaded(NamedTuple):
