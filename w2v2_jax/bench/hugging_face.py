@@ -41,11 +41,11 @@ class Given:
         self.task = json.loads((folder / "task.json").read_text("utf-8"))
         self.inputs = dict(np.load(folder / "inputs.npz"))
         self.device = "cuda" if self.torch.cuda.is_available() else "cpu"
-        ctc = self.task["what"] == "infer" or self.task["kind"] == "ctc"
+        ctc = self.task["ctc"]
         kind = transformers.AutoModelForCTC if ctc else transformers.AutoModelForPreTraining
         self.model = kind.from_pretrained(folder / "model").to(self.device)
         self.attention = self.model.config._attn_implementation
-        if self.task["kind"] == "ctc":
+        if ctc:
             self.model.freeze_feature_encoder()
 
     def tensor(self, array):
@@ -60,7 +60,7 @@ class Given:
     def batch(self) -> dict:
         """Keyword arguments of a training step's forward pass."""
         inputs = self.inputs
-        if self.task["kind"] == "ctc":
+        if self.task["ctc"]:
             return {
                 "input_values": self.tensor(inputs["waveforms"]),
                 "labels": self.tensor(inputs["labels"].astype(np.int64)),
@@ -116,7 +116,7 @@ def gradients(given: Given) -> dict[str, np.ndarray]:
     without_dropout(given.model)
     given.model.train()
     original = functional.gumbel_softmax
-    if given.task["kind"] != "ctc":
+    if not given.task["ctc"]:
         given.model.set_gumbel_temperature(given.task["temperature"])
         noise = given.tensor(given.inputs["flat_gumbel"])
         functional.gumbel_softmax = functools.partial(given_gumbel, noise=noise)

@@ -7,20 +7,29 @@ from typing import Any, NamedTuple
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.paths import AnyPath
 from w2v2_jax.vocabulary import Vocabulary
 
 FORMAT = 1
-OBJECTIVES = ("contrastive", "ctc")
 
 
 class Description(NamedTuple):
-    """What a checkpoint is: objective "contrastive" or "ctc", network, vocabulary, input scale."""
+    """What a checkpoint is: objective (a name in OBJECTIVES), network, vocabulary, input scale."""
 
     objective: str
     model: ModelConfig
     vocabulary: Vocabulary | None
     normalise: bool
+
+    @property
+    def objective_class(self) -> type[Objective]:
+        return OBJECTIVES[self.objective]
+
+    def network(self) -> Any:
+        """The flax module that the parameters are of; see `Objective.network`."""
+        return self.objective_class.for_network(self.model, len(self.vocabulary or ())).network
 
     def to_json(self) -> dict[str, Any]:
         vocabulary = None
@@ -56,9 +65,26 @@ def describe(value: dict[str, Any], where: str) -> Description:
         )  # fmt: skip
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{where}: its description is unusable: {error}") from error
-    if found.objective not in OBJECTIVES or (found.objective == "ctc") != bool(found.vocabulary):
-        raise InputError(f"{where}: its description is unusable: objective={found.objective!r}")
+    if found.objective not in OBJECTIVES:
+        raise InputError(
+            f"{where}: its description is unusable: objective={found.objective!r}; known: "
+            f"{', '.join(OBJECTIVES)}"
+        )
+    if found.objective_class.needs_vocabulary != bool(found.vocabulary):
+        raise InputError(
+            f"{where}: its description is unusable: objective={found.objective!r} with "
+            f"{len(found.vocabulary or ())} symbols"
+        )
     return found
+
+
+def require_ctc(description: Description, where: str, *, otherwise: str = "") -> None:
+    """InputError for a checkpoint without a CTC head; where names it, otherwise adds a remedy."""
+    if not description.objective_class.ctc_head:
+        raise InputError(
+            f"{where} is a pretraining checkpoint; fine-tune it first: it has no CTC head"
+            f"{otherwise}"
+        )
 
 
 class Loaded(NamedTuple):

@@ -11,7 +11,7 @@ import jax
 from w2v2_jax.data.damage import Damage
 from w2v2_jax.health.bad_batches import Ledger, note_damage
 from w2v2_jax.health.config import ROLLBACK, STOP
-from w2v2_jax.health.monitor import Alarm, HealthError, Monitor, flags_of
+from w2v2_jax.health.monitor import Alarm, HealthError, Monitor
 from w2v2_jax.metrics import compute
 from w2v2_jax.train.metric_writer import Logbook
 
@@ -66,7 +66,7 @@ class Watch:
         """
         if done is None:
             return None
-        flags = jax.device_get(flags_of(done.metrics))
+        flags = jax.device_get(self._monitor.flags(done.metrics))
         left_out = done.step in self._ledger.left_out
         alarms = self._monitor.saw_step(done.step, flags, left_out=left_out)
         if done.host is not None:
