@@ -13,7 +13,7 @@ from w2v2_jax.evaluation import reference_curves
 from w2v2_jax.experiment.recipe import load_config, override
 from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.health import monitor as monitors
-from w2v2_jax.health.bad_batches import Ledger, note_damage
+from w2v2_jax.health.bad_batches import BadBatches, note_damage
 from w2v2_jax.health.config import HealthConfig, describe
 from w2v2_jax.health.monitor import Monitor, StepFlags, check_names
 from w2v2_jax.health.rules import RULES
@@ -246,16 +246,16 @@ def test_an_objective_says_which_loss_is_watched():
 
 def test_a_batch_once_left_out_is_so_for_every_later_run_and_its_ids_are_there(tmp_path):
     rows = {3: [[{"id": "a", "start": 0, "samples": 9}]]}
-    ledger = Ledger(tmp_path, rows.__getitem__, writes=True)
-    ledger.note(3, "loss-spike", "loss 9", left_out=True)
-    ledger.note(3, "loss-spike", "loss 9", left_out=False)
-    again = Ledger(tmp_path, rows.__getitem__, writes=True)
+    bad_batches = BadBatches(tmp_path, rows.__getitem__, writes=True)
+    bad_batches.note(3, "loss-spike", "loss 9", left_out=True)
+    bad_batches.note(3, "loss-spike", "loss 9", left_out=False)
+    again = BadBatches(tmp_path, rows.__getitem__, writes=True)
     assert again.left_out == {3}
     (entry,) = map(json.loads, (tmp_path / "bad_batches.jsonl").read_text().splitlines())
     assert entry["rows"] == rows[3] and entry["left_out"]
     (tmp_path / "bad_batches.jsonl").write_text("{")
     with pytest.raises(InputError, match="not a list of bad batches"):
-        Ledger(tmp_path, rows.__getitem__, writes=True)
+        BadBatches(tmp_path, rows.__getitem__, writes=True)
 
 
 def test_damaged_utterances_are_listed_once_by_the_host_that_found_them(tmp_path):

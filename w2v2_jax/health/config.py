@@ -56,7 +56,7 @@ class HealthConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class RunFacts:
     """What the rules know of a run: its length, when it must have left chance, and what its
     objective expects. trains_features: whether the feature encoder gets a gradient."""
 
@@ -66,9 +66,9 @@ class Run:
     expected: Expectations
 
 
-def describe(objective: Objective, *, steps: int, started_after: int = 0) -> Run:
+def describe(objective: Objective, *, steps: int, started_after: int = 0) -> RunFacts:
     """The run of an objective over `steps` updates."""
     expected = objective.expectations()
     after = min(max(int(STARTED * steps), EARLY), STARTED_AT_MOST) + expected.slow_updates
     trains_features = objective.model.feature_grad_scale > 0
-    return Run(steps, started_after or after, trains_features, expected)
+    return RunFacts(steps, started_after or after, trains_features, expected)
