@@ -28,6 +28,7 @@ from w2v2_jax.interop import hugging_face, safetensors_file
 from w2v2_jax.metrics import Mean, Sums, compute
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts, frame_mask
 from w2v2_jax.models.layers import Dense
 from w2v2_jax.models.wav2vec2 import Encoder
@@ -50,9 +51,10 @@ class RegressionNetwork(nn.Module):
     """Encoder, and one linear layer from context to what the encoder's latents were."""
 
     config: ModelConfig
+    execution: Execution
 
     def setup(self):
-        self.encoder = Encoder(self.config)
+        self.encoder = Encoder(self.config, self.execution)
         self.decoder = Dense(self.config.conv_dim, ("embed", None))
 
     def __call__(self, waveforms, num_samples, *, mask=None, keys=None):
@@ -73,6 +75,7 @@ class Regression(Objective):
     model: ModelConfig
     groups: int
     scale: float = 1.0
+    execution: Execution = PLAIN
 
     @classmethod
     def required_settings(cls, rows):
@@ -80,7 +83,7 @@ class Regression(Objective):
 
     @property
     def network(self):
-        return RegressionNetwork(self.model)
+        return RegressionNetwork(self.model, self.execution)
 
     def row_multiple(self):
         return self.groups

@@ -46,7 +46,9 @@ def _objective(
         raise ValueError(f"objective {kind.name} needs a vocabulary")
     values = {k: v for k, v in settings.raw["objective"].items() if k != "name"}
     computed = kind.computed_fields(len(vocabulary or ()))
-    return construct("objective", kind, values, model=model, **computed)
+    return construct(
+        "objective", kind, values, model=model, execution=settings.execution, **computed
+    )
 
 
 @dataclasses.dataclass(frozen=True)

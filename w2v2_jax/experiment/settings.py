@@ -11,6 +11,8 @@ from w2v2_jax.data.config import DataConfig
 from w2v2_jax.errors import InputError
 from w2v2_jax.health.config import HealthConfig
 from w2v2_jax.health.monitor import check_names
+from w2v2_jax.models.execution import FIELDS as EXECUTION_FIELDS
+from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.families import FAMILIES
 from w2v2_jax.objectives.base import Objective
 from w2v2_jax.objectives.table import OBJECTIVES
@@ -53,8 +55,8 @@ class VocabularyConfig:
 
 
 SECTIONS = (
-    "seed", "init_from", "model", "objective", "schedule", "optimizer", "data", "vocabulary",
-    "train", "mesh", "health",
+    "seed", "init_from", "model", "execution", "objective", "schedule", "optimizer", "data",
+    "vocabulary", "train", "mesh", "health",
 )  # fmt: skip
 
 
@@ -66,6 +68,7 @@ class ExperimentSettings:
     seed: int
     init_from: str
     kind: str  # a name in OBJECTIVES
+    execution: Execution
     data: DataConfig
     vocabulary: VocabularyConfig
     train: TrainConfig
@@ -117,11 +120,17 @@ def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
         known = ", ".join((*FAMILIES, INHERIT))
         family = raw["model"].get("family")
         raise InputError(f"config.model.family={family!r} is not known; use one of {known}")
+    for name in EXECUTION_FIELDS:
+        if name in raw["model"]:
+            raise InputError(
+                f"config.model.{name} is not a setting of the network; use config.execution.{name}"
+            )
     return ExperimentSettings(
         raw=raw,
         seed=int(raw.get("seed", 0)),
         init_from=raw.get("init_from", "") or "",
         kind=kind,
+        execution=construct("execution", Execution, raw.get("execution") or {}),
         data=construct("data", DataConfig, raw["data"]),
         vocabulary=construct("vocabulary", VocabularyConfig, raw.get("vocabulary", {})),
         train=construct("train", TrainConfig, raw["train"]),

@@ -10,7 +10,6 @@ q, k, v fused. Every transform moves elements and changes none, so round trips a
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +21,7 @@ import numpy as np
 from w2v2_jax import partition
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import Execution
 from w2v2_jax.objectives.base import Objective
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
@@ -87,8 +87,8 @@ def expected(
 def _expected(
     objective: type[Objective], model: ModelConfig, wanted: frozenset[str], classes: int
 ) -> dict[str, Shape]:
-    model = dataclasses.replace(model, scan_layers=True)  # the same tree, traced faster
-    boxed = jax.eval_shape(objective.for_network(model, classes).init, jax.random.key(0))
+    scanned = Execution(scan_layers=True)  # the same tree, traced faster
+    boxed = jax.eval_shape(objective.for_network(model, classes, scanned).init, jax.random.key(0))
     return {
         path: leaf.shape
         for path, leaf in flatten(partition.unbox(boxed)).items()

@@ -10,6 +10,7 @@ import numpy as np
 from w2v2_jax.batch import Batch
 from w2v2_jax.metrics import Sums
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import PLAIN, Execution
 
 
 class Expectations(NamedTuple):
@@ -34,7 +35,7 @@ class Expectations(NamedTuple):
 
 class Objective:
     """A frozen, hashable dataclass: a static argument of the compiled step. Its fields are
-    `model`, what the configuration's section `objective` sets, and `computed_fields`.
+    `model`, `execution`, what the configuration's section `objective` sets, and `computed_fields`.
 
     In `loss` and `evaluate`, `keys` [B] hold one key per global row; `step` is the number of
     updates done. A new objective is a subclass in a file of its own and a row of `OBJECTIVES`.
@@ -51,6 +52,7 @@ class Objective:
     ctc_head: ClassVar[bool] = False
 
     model: ModelConfig
+    execution: Execution
 
     @classmethod
     def computed_fields(cls, num_classes: int) -> dict[str, Any]:
@@ -63,9 +65,12 @@ class Objective:
         return {}
 
     @classmethod
-    def for_network(cls, model: ModelConfig, num_classes: int = 0) -> Objective:
+    def for_network(
+        cls, model: ModelConfig, num_classes: int = 0, execution: Execution = PLAIN
+    ) -> Objective:
         """The objective where only its network and parameters matter."""
-        return cls(model, **cls.computed_fields(num_classes), **cls.required_settings(1))
+        values = cls.computed_fields(num_classes) | cls.required_settings(1)
+        return cls(model, execution=execution, **values)
 
     @classmethod
     def abstract_batch(cls, rows: int, samples: int) -> Batch:

@@ -13,6 +13,7 @@ from w2v2_jax.batch import SAMPLE_RATE, Batch
 from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts, frame_mask
 from w2v2_jax.models.quantizer import gumbel_temperature
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
@@ -62,6 +63,7 @@ class CTC(Objective):
     gumbel_start: float = 2.0
     gumbel_end: float = 0.5
     gumbel_decay: float = 0.999995
+    execution: Execution = PLAIN
 
     @classmethod
     def computed_fields(cls, num_classes: int) -> dict[str, Any]:
@@ -82,7 +84,7 @@ class CTC(Objective):
 
     @property
     def network(self) -> Wav2Vec2ForCTC:
-        return Wav2Vec2ForCTC(self.model, self.num_classes)
+        return Wav2Vec2ForCTC(self.model, self.num_classes, self.execution)
 
     def expectations(self) -> Expectations:
         # While the head alone learns, a plateau of blanks is longer.

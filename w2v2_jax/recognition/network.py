@@ -13,6 +13,7 @@ import numpy as np
 
 from w2v2_jax.checkpoint.description import Description, require_ctc
 from w2v2_jax.errors import InputError
+from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.models.layer_stack import join_layers
 from w2v2_jax.partition import COMPILER_OPTIONS
@@ -26,17 +27,18 @@ class Network:
     """Parameters on the default device with the functions that arrays go through.
 
     path: the checkpoint, for errors. params: the network's tree, its stacked layers whole or as
-    `split_layers` leaves them.
+    `split_layers` leaves them. execution: how they are computed; no checkpoint says it.
     """
 
     path: AnyPath
     description: Description
     params: Any
+    execution: Execution = PLAIN
 
     @functools.cached_property
     def _functions(self):
         # Dropout rates play no part here; LayerDrop and masks are never drawn.
-        network = self.description.network()
+        network = self.description.network(self.execution)
 
         def apply(method, **options):
             def run(params, waveforms, num_samples):
