@@ -153,7 +153,7 @@ def group_norm(graph: Graph, config: ModelConfig, x: str, counts: str, path: str
     if not config.masked_group_norm:
         real = graph.op("Or", real, graph.op("Not", real))
     real = graph.op("Cast", real, to=graph.onnx.TensorProto.FLOAT)
-    x = standardised(graph, x, graph.op("Unsqueeze", real, graph.ints(1)), 2)
+    x = standardised(graph, x, graph.op("Unsqueeze", real, graph.ints(1)), 2, EPSILON)
     scale, shift = (
         graph.constant(f"{path}/{part}", graph.parameter(f"{path}/{part}")[:, None])
         for part in ("norm_scale", "norm_bias")
