@@ -21,7 +21,7 @@ from w2v2_jax.interop.load import load_any
 from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.train import loop
-from w2v2_jax.train.warm_start import check_input, choose_vocabulary, report_unknown, warm_start
+from w2v2_jax.train.warm_start import check_input, choose_vocabulary, report_left_out, report_unknown, warm_start
 from w2v2_jax.train.workdir import lock, save_config
 
 
@@ -72,6 +72,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
     )
     hosts.log_on_chief(f"train {train.corpus.directory}: {train.plan.summary()}")
     if vocabulary is not None:
+        report_left_out(train, valid)
         report_unknown(train)
     if description and description.normalise != settings.data.normalise:
         hosts.log_on_chief(
