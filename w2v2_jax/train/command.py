@@ -21,7 +21,13 @@ from w2v2_jax.interop.load import load_any
 from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.train import loop
-from w2v2_jax.train.warm_start import check_input, choose_vocabulary, report_left_out, report_unknown, warm_start
+from w2v2_jax.train.warm_start import (
+    check_input,
+    choose_vocabulary,
+    report_left_out,
+    report_unknown,
+    warm_start,
+)
 from w2v2_jax.train.workdir import lock, save_config
 
 
