@@ -40,10 +40,12 @@ class ThroughputWindow:
 
 
 class Dispatched(NamedTuple):
-    """A step whose metrics may still be on the device; host: what to log with them, or None."""
+    """A step whose metrics may still be on the device; fillers: its rows that have no weight by the
+    plan; host: what to log with the metrics, or None."""
 
     step: int
     metrics: dict
+    fillers: int
     host: dict[str, float] | None = None
 
 
@@ -71,6 +73,8 @@ class StepObserver:
         if done is None:
             return None
         flags = jax.device_get(flags_of(done.metrics))
+        empty, rows = flags.empty_rows
+        flags = flags._replace(empty_rows=(empty - done.fillers, rows))  # what is left is damaged
         left_out = done.step in self._bad_batches.left_out
         alarms = self._monitor.saw_step(done.step, flags, left_out=left_out)
         if done.host is not None:
