@@ -13,7 +13,7 @@ from w2v2_jax.data.damage import Damage
 from w2v2_jax.data.joined import JoinedCorpus, open_splits
 from w2v2_jax.data.pipeline import batches, label_widths
 from w2v2_jax.data.plan import EvaluationPlan, Plan
-from w2v2_jax.data.transcribed import TranscribedCorpus, transcribed
+from w2v2_jax.data.transcribed import TranscribedCorpus, left_out, transcribed
 from w2v2_jax.vocabulary import Vocabulary
 
 
@@ -34,7 +34,7 @@ class Feed:
     @property
     def without_transcript(self) -> int:
         """Utterances that are left out because they have no transcript."""
-        return self.corpus.left_out if isinstance(self.corpus, TranscribedCorpus) else 0
+        return left_out(self.corpus)
 
     @property
     def utterances(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +29,6 @@ class TranscribedCorpus:
 
     def __len__(self) -> int:
         return len(self.numbers)
-
-    @property
-    def left_out(self) -> int:
-        """Utterances without a transcript."""
-        return len(self.whole) - len(self)
 
     @property
     def directory(self) -> Path:
@@ -76,6 +71,9 @@ class TranscribedCorpus:
     def text(self, i: int) -> str:
         return self.whole.text(int(self.numbers[i]))
 
+    def speaker(self, i: int) -> str:
+        return self.whole.speaker(int(self.numbers[i]))
+
     def texts(self) -> Iterator[str]:
         """All transcripts in order."""
         return (self.text(i) for i in range(len(self)))
@@ -89,22 +87,42 @@ class TranscribedCorpus:
         return self.whole.verify(int(self.numbers[i]))
 
 
-def transcribed_numbers(corpus: Corpus | JoinedCorpus, vocabulary: Vocabulary) -> np.ndarray:
-    """[N] int64 numbers of the utterances with a transcript, see `Vocabulary.has_words`."""
-    return np.flatnonzero([vocabulary.has_words(text) for text in corpus.texts()])
+def transcribed_numbers(
+    corpus: Corpus | JoinedCorpus, is_transcript: Callable[[str], bool]
+) -> np.ndarray:
+    """[N] int64 numbers of the utterances whose text is a transcript."""
+    return np.flatnonzero([bool(is_transcript(text)) for text in corpus.texts()])
 
 
 def transcribed(
-    corpus: Corpus | JoinedCorpus, vocabulary: Vocabulary, *, where: str
+    corpus: Corpus | JoinedCorpus,
+    vocabulary: Vocabulary,
+    *,
+    where: str,
+    is_transcript: Callable[[str], bool] | None = None,
 ) -> Corpus | JoinedCorpus | TranscribedCorpus:
     """The corpus without its utterances that have no transcript; itself where all have one.
 
-    Raises InputError, which begins with `where`, when none has.
+    is_transcript: which texts are one; by default those of `Vocabulary.has_words`. Raises
+    InputError, which begins with `where`, when none is.
     """
-    numbers = transcribed_numbers(corpus, vocabulary)
+    numbers = transcribed_numbers(corpus, is_transcript or vocabulary.has_words)
     if not len(numbers):
         raise InputError(f"{where}: {why_none(corpus, vocabulary)}")
     return corpus if len(numbers) == len(corpus) else TranscribedCorpus(corpus, numbers)
+
+
+def left_out(corpus: Corpus | JoinedCorpus | TranscribedCorpus) -> int:
+    """How many utterances were left out because they have no transcript."""
+    return len(corpus.whole) - len(corpus) if isinstance(corpus, TranscribedCorpus) else 0
+
+
+def outside_vocabulary(corpus: Corpus | JoinedCorpus | TranscribedCorpus) -> int:
+    """How many of the utterances left out have a text after all, of other characters alone."""
+    if not isinstance(corpus, TranscribedCorpus):
+        return 0
+    used = set(corpus.numbers.tolist())
+    return sum(bool(t.strip()) for i, t in enumerate(corpus.whole.texts()) if i not in used)
 
 
 def why_none(corpus: Corpus | JoinedCorpus, vocabulary: Vocabulary) -> str:
