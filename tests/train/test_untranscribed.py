@@ -15,6 +15,7 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment.recipe import load_config
 from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.metrics import Mean, Sums
+from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.train import command as train
 from w2v2_jax.train import loop, validation
 from w2v2_jax.train.warm_start import choose_vocabulary, report_left_out
@@ -99,7 +100,9 @@ def experiment_that_hears(text):
         return Sums(total, total, {"loss": Mean(total, total)}), outputs
 
     mesh = partition.make_mesh(data=1, devices=jax.devices()[:1])
-    return types.SimpleNamespace(mesh=mesh, seed=0, eval_function=lambda batch: evaluate)
+    return types.SimpleNamespace(
+        mesh=mesh, seed=0, objective=CTC, eval_function=lambda batch: evaluate
+    )
 
 
 def test_validation_scores_the_transcribed_counts_the_rest_and_shows_the_same_two(folder, capsys):

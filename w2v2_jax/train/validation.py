@@ -43,7 +43,7 @@ def validate(experiment: Experiment, feed: Feed, params, step) -> dict[str, floa
         evaluate = experiment.eval_function(batch)
         sums, outputs = evaluate(params, batch, step, experiment.seed)
         totals = sums.metrics if totals is None else merge(totals, sums.metrics)
-        if feed.vocabulary is None:
+        if not experiment.objective.ctc_head:
             continue
         local_rows = host_rows(feed.plan.batch(index), **mine._asdict()).rows
         guessed = hypotheses(_local(outputs["logits"]), _local(outputs["counts"]), feed.vocabulary)
@@ -51,7 +51,7 @@ def validate(experiment: Experiment, feed: Feed, params, step) -> dict[str, floa
             if weight:
                 guesses[row[0].utterance] = guess
     metrics, scored = compute(totals), feed.utterances
-    if feed.vocabulary is not None:
+    if experiment.objective.ctc_head:
         references = [reference(feed, utterance) for utterance in guesses]
         errors = _error_sums(references, list(guesses.values()))
         scored = int(errors[-1])
