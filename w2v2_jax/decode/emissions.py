@@ -129,10 +129,8 @@ def write(
 def _storable(utterance: Utterance, dtype: str) -> np.ndarray:
     """Logits [T, C] that the dtype can hold."""
     logits = check_finite(utterance.logits, where=f"utterance {utterance.id}")
-    largest = float(
-        np.abs(logits, where=np.isfinite(logits), out=np.zeros(logits.shape)).max(initial=0)
-    )
-    if largest > np.finfo(dtype).max:
+    largest = float(np.abs(logits[np.isfinite(logits)]).max(initial=0))
+    if largest > float(np.finfo(dtype).max):
         raise InputError(
             f"utterance {utterance.id}: a logit of {largest:g} is beyond {dtype}; use --dtype "
             "float32"

@@ -126,6 +126,6 @@ def read_units(path: Path) -> Units:
 
 
 def series(run: Run, split: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one metric, empty where the run has none."""
-    rows = [r for r in run.records if r.get("split") == split and metric in r]
+    """Steps and values of one metric where it was a number, empty where the run has none."""
+    rows = [r for r in run.records if r.get("split") == split and r.get(metric) is not None]
     return np.array([r["step"] for r in rows]), np.array([r[metric] for r in rows], float)
