@@ -24,6 +24,7 @@ from w2v2_jax.train import loop
 from w2v2_jax.train.warm_start import (
     check_input,
     choose_vocabulary,
+    report_left_out,
     report_unknown,
     take_epsilon,
     warm_start,
@@ -78,6 +79,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
     )
     hosts.log_on_chief(f"train {train.corpus.directory}: {train.plan.summary()}")
     if vocabulary is not None:
+        report_left_out(train, valid)
         report_unknown(train)
     if description and description.normalise != settings.data.normalise:
         hosts.log_on_chief(
