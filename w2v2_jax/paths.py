@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import stat
 import tempfile
@@ -110,6 +111,20 @@ def try_outputs(arguments: Namespace, *names: str) -> None:
     for name in names:
         if (path := getattr(arguments, name)) is not None:
             try_file(path, f"--{name}")
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """JSON that every parser reads: what is no finite number (a rate of nothing, a loss that is
+    NaN) becomes null, as JSON has no word for it."""
+    return json.dumps(_finite(value), ensure_ascii=False, indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def absolute(path: str | AnyPath) -> AnyPath:

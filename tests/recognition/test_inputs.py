@@ -13,7 +13,7 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import Model
 from w2v2_jax.models.families import FAMILIES, family_of, model_config
 from w2v2_jax.recognition.inputs import expand
-from w2v2_jax.recognition.waveforms import scaled
+from w2v2_jax.recognition.waveforms import as_floats
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +65,12 @@ def test_integers_are_divided_by_their_types_full_scale(noise, kind):
     info = np.iinfo(kind)
     middle, half = (info.max + info.min + 1) // 2, 2.0 ** (info.bits - 1)
     whole = np.round(noise.astype(np.float64) * half + middle).astype(kind)
-    np.testing.assert_allclose(scaled(whole, "x"), noise, atol=1.01 / half + 1e-7)
+    np.testing.assert_allclose(as_floats(whole, "x"), noise, atol=1.01 / half + 1e-7)
 
 
 @pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
 def test_floats_in_full_scale_stay_as_they_are(noise, kind):
-    found = scaled(noise.astype(kind), "x")
+    found = as_floats(noise.astype(kind), "x")
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, noise.astype(kind).astype(np.float32))
 
@@ -92,7 +92,7 @@ def test_floats_in_full_scale_stay_as_they_are(noise, kind):
 )
 def test_samples_without_a_known_scale_are_refused(samples, message):
     with pytest.raises(InputError, match=re.escape(message)):
-        scaled(samples, "x")
+        as_floats(samples, "x")
 
 
 def test_a_full_scale_int32_array_gives_what_its_floats_give(model, pretraining, noise):

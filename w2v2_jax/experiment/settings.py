@@ -17,10 +17,10 @@ from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import FIELDS as EXECUTION_FIELDS
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.families import FAMILIES
-from w2v2_jax.objectives.contrastive import Contrastive
-from w2v2_jax.objectives.ctc import CTC
+from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.optimizer import SCHEDULES, adam
-from w2v2_jax.vocabulary import Vocabulary
+from w2v2_jax.vocabulary import LIBRISPEECH, Vocabulary
 
 INHERIT = "inherit"  # model.family: take the network of init_from
 
@@ -72,12 +72,21 @@ class ExperimentSettings:
     raw: dict[str, Any]
     seed: int
     init_from: str
-    kind: str  # "contrastive" or "ctc"
+    kind: str  # a name in OBJECTIVES
     execution: Execution
     data: DataConfig
     vocabulary: VocabularyConfig
     train: TrainConfig
     health: HealthConfig
+
+    @property
+    def objective_class(self) -> type[Objective]:
+        return OBJECTIVES[self.kind]
+
+    def usual_vocabulary(self) -> Vocabulary | None:
+        """LibriSpeech's where the objective needs one: for steps that are compiled or timed
+        without a corpus."""
+        return LIBRISPEECH if self.objective_class.needs_vocabulary else None
 
 
 def construct(section: str, constructor: Callable, values: Mapping[str, Any], **given) -> Any:
@@ -140,7 +149,7 @@ def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
 def field_types(config: Mapping[str, Any]) -> dict[str, Any]:
     """Section -> setting -> type, and the types of what stands beside the sections. An objective or
     schedule whose name is not known has no settings here."""
-    objective = {"contrastive": Contrastive, "ctc": CTC}.get(_name(config, "objective"))
+    objective = OBJECTIVES.get(_name(config, "objective"))
     schedule = SCHEDULES.get(_name(config, "schedule"))
     return {
         "seed": WHOLE,
@@ -182,22 +191,3 @@ def _health(values: Mapping[str, Any]) -> HealthConfig:
     except InputError as error:
         raise InputError(f"config.{error}") from None
     return config
-
-
-def _contrastive(
-    values: dict, *, model: ModelConfig, execution: Execution, vocabulary: Vocabulary | None
-) -> Contrastive:
-    return construct("objective", Contrastive, values, model=model, execution=execution)
-
-
-def _ctc(
-    values: dict, *, model: ModelConfig, execution: Execution, vocabulary: Vocabulary | None
-) -> CTC:
-    values = {"freeze_updates": 0, **values}
-    return construct(
-        "objective", CTC, values, model=model, execution=execution, num_classes=len(vocabulary),
-        frozen=False,
-    )  # fmt: skip
-
-
-OBJECTIVES = {"contrastive": _contrastive, "ctc": _ctc}

@@ -51,7 +51,7 @@ def as_sound(item: Any, name: str) -> Sound:
         raise InputError(f"{name}: lists of different lengths are no sound") from error
 
 
-def scaled(samples: np.ndarray, name: str, *, most: float = MOST_PEAK) -> np.ndarray:
+def as_floats(samples: np.ndarray, name: str, *, most: float = MOST_PEAK) -> np.ndarray:
     """Samples of any shape as float32, integers divided by their type's full scale.
 
     Raises InputError for floats beyond `most` and for integers without a full scale.
@@ -96,7 +96,7 @@ def mono(samples: np.ndarray, name: str) -> np.ndarray:
             f"{name}: {samples.dtype} {list(samples.shape)} is no sound; give samples [S] or "
             "[S, channels], floats in -1 to 1 or integers of 8, 16 or 32 bits"
         )
-    values = scaled(samples, name)
+    values = as_floats(samples, name)
     return values if values.ndim == 1 else values.mean(axis=1)
 
 
