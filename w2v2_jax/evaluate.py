@@ -16,6 +16,7 @@ import numpy as np
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.corpus import Corpus, open_corpus
+from w2v2_jax.data.joined import each_split
 from w2v2_jax.data.transcribed import TranscribedCorpus, left_out, outside_vocabulary, transcribed
 from w2v2_jax.decode import options
 from w2v2_jax.errors import InputError, run_command
@@ -36,9 +37,7 @@ def splits_of(arguments: list[str]) -> list[tuple[str, Corpus]]:
     """The corpora of all --data arguments, `DIR:dev+test` as two, with their names."""
     named = []
     for where in arguments:
-        directory, colon, splits = where.rpartition(":")
-        parts = [f"{directory}:{s}" for s in splits.split("+")] if colon and "+" in splits else []
-        named += [(part, open_corpus(part)) for part in parts or [where]]
+        named += [(part, open_corpus(part)) for part in each_split(where)]
     for name, corpus in named:
         if not corpus.has_text:
             raise InputError(f"--data {name} has no transcripts to score against")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from w2v2_jax.data.joined import validation_beside
+from w2v2_jax.data.joined import each_split, validation_beside
 from w2v2_jax.train.command import choose_validation
 
 
@@ -63,3 +63,12 @@ def test_no_validation_is_said_in_a_line_that_says_how_to_get_one(corpora):
     raw = {"data": {"train": f"{folder}:train", "valid": "data/librispeech:dev_other"}}
     note = choose_validation(raw, [f"--config.data.train={folder}:train"])
     assert raw["data"]["valid"] == "" and "no validation" in note and "--holdout dev=0.05" in note
+
+
+def test_splits_are_told_apart_from_folders_whose_names_look_like_them(corpora):
+    folder = corpora("a:b+c", "train", "dev", "x+y")
+    assert each_split(folder) == [folder]
+    assert each_split(f"{folder}:train+dev") == [f"{folder}:train", f"{folder}:dev"]
+    assert each_split(f"{folder}:x+y") == [f"{folder}:x+y"]
+    assert each_split(f"{folder}/train") == [f"{folder}/train"]
+    assert each_split(f"{folder}:none") == [f"{folder}:none"]

@@ -90,10 +90,20 @@ class JoinedCorpus:
 
 def open_splits(where: str) -> Corpus | JoinedCorpus:
     """Opens "DIR[:split[+split...]]"; raises InputError as `open_corpus` does."""
-    directory, colon, splits = str(where).rpartition(":")
-    if not colon or "+" not in splits or "/" in splits:
+    parts = each_split(where)
+    if len(parts) == 1:
         return open_corpus(where)
-    return JoinedCorpus(tuple(open_corpus(f"{directory}:{name}") for name in splits.split("+")))
+    return JoinedCorpus(tuple(map(open_corpus, parts)))
+
+
+def each_split(where: str) -> list[str]:
+    """ "DIR:a+b" -> "DIR:a", "DIR:b"; anything else, also a folder or split of such a name, as it
+    is."""
+    directory, colon, last = str(where).rpartition(":")
+    whole = not colon or "/" in last or to_path(where).exists()
+    if whole or (to_path(directory) / last).exists():
+        return [str(where)]
+    return [f"{directory}:{name}" for name in last.split("+")]
 
 
 VALIDATION = ("dev", "valid", "validation", "val")
