@@ -80,6 +80,19 @@ def test_a_bug_keeps_its_traceback_and_says_how_to_report_it(error):
     assert raised.value.__notes__ == [BUG]
 
 
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), 75),
+        (TimeoutError("timed out"), 75),
+        (OSError("network is odd"), 2),
+    ],
+)
+def test_a_connection_that_broke_may_be_tried_again(error, status, capsys):
+    assert run_command(raising(error)) == status
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_an_interrupted_command_says_so_and_has_the_shells_status(capsys):
     assert run_command(raising(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err == "interrupted\n"

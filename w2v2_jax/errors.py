@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 DISK_ERRORS = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE, errno.EACCES,
 )  # fmt: skip
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT, TRY_AGAIN, INTERRUPTED = 2, 75, 130
 BUG = (
     "This is a bug in w2v2_jax, not in what you gave it. Please report it with the lines above, "
     "the command and the output of `pip freeze`."
@@ -37,9 +37,9 @@ def report(error: BaseException) -> None:
 
 
 def run_command(main: Callable[[list[str] | None], None], argv: list[str] | None = None) -> int:
-    """Runs a command line. Its exit status: 0, or 2 with one line on stderr (no traceback) where
-    `reason` knows one, or 130 where it was interrupted; other exceptions are bugs and are raised.
-    """
+    """Runs a command line. Its exit status: 0, or that of `exit_status` with one line on stderr (no
+    traceback) where `reason` knows one, or 130 where it was interrupted; other exceptions are bugs
+    and are raised."""
     status = 0
     with tolerant_streams() as streams:
         try:
@@ -52,7 +52,7 @@ def run_command(main: Callable[[list[str] | None], None], argv: list[str] | None
                 error.add_note(BUG)
                 raise
             report(error)
-            status = BAD_INPUT
+            status = exit_status(error)
         for stream in streams:
             with contextlib.suppress(OSError):
                 stream.flush()
@@ -60,6 +60,15 @@ def run_command(main: Callable[[list[str] | None], None], argv: list[str] | None
                 print(f"error: standard output: {lost.strerror}", file=sys.stderr)
                 status = BAD_INPUT
     return status
+
+
+def exit_status(error: BaseException) -> int:
+    """Of an error that has a `reason`: 2, which launchers take for final, but 75 for a connection
+    that broke, which the same command may find mended."""
+    lost = isinstance(error, (ConnectionError, TimeoutError)) and not isinstance(
+        error, BrokenPipeError
+    )
+    return TRY_AGAIN if lost else BAD_INPUT
 
 
 def reason(error: BaseException) -> str | None:

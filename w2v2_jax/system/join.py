@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import jax
 
-from w2v2_jax.errors import InputError, reason, report
+from w2v2_jax.errors import InputError, exit_status, reason, report
 from w2v2_jax.system.hosts import is_chief
 
 LOST = 75  # EX_TEMPFAIL: another host died; the same command on all hosts resumes
@@ -181,6 +181,6 @@ def explain(error: BaseException) -> int:
         return LOST
     if reason(error) is not None:
         report(error)
-        return 2
+        return exit_status(error)
     traceback.print_exception(error)
     return 1
