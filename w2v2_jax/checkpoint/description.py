@@ -23,14 +23,11 @@ class Description(NamedTuple):
     normalise: bool
 
     def to_json(self) -> dict[str, Any]:
-        vocabulary = None
-        if self.vocabulary is not None:
-            vocabulary = {"symbols": list(self.vocabulary.symbols), "case": self.vocabulary.case}
         return {
             "format": FORMAT,
             "objective": self.objective,
             "model": dataclasses.asdict(self.model),
-            "vocabulary": vocabulary,
+            "vocabulary": None if self.vocabulary is None else self.vocabulary.to_json(),
             "normalise": self.normalise,
         }
 
@@ -50,8 +47,7 @@ def describe(value: dict[str, Any], where: str) -> Description:
         found = Description(
             value["objective"],
             ModelConfig(**{k: v for k, v in value["model"].items() if k in known}),
-            None if vocabulary is None
-            else Vocabulary(tuple(vocabulary["symbols"]), vocabulary["case"]),
+            None if vocabulary is None else Vocabulary.from_json(vocabulary),
             bool(value["normalise"]),
         )  # fmt: skip
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:

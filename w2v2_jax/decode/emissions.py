@@ -39,7 +39,7 @@ class Emissions:
         self.folder = Path(folder)
         try:
             content = read_json(self.folder / DESCRIPTION)
-            self.vocabulary = Vocabulary(tuple(content["symbols"]), content["case"])
+            self.vocabulary = Vocabulary.from_json(content)
             self.seconds_per_frame = float(content["seconds_per_frame"])
             index = self.folder / INDEX
             self.ids = [str(name) for name in read_array(index, "ids")]
@@ -105,8 +105,8 @@ def write(
         references=np.array(references if has_references else [""] * len(ids)),
     )  # fmt: skip
     content = {
-        "symbols": list(vocabulary.symbols), "case": vocabulary.case,
-        "seconds_per_frame": seconds_per_frame, "has_references": has_references, **origin,
+        **vocabulary.to_json(), "seconds_per_frame": seconds_per_frame,
+        "has_references": has_references, **origin,
     }  # fmt: skip
     (folder / DESCRIPTION).write_text(
         json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8"
