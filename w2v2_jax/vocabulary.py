@@ -55,7 +55,7 @@ class Vocabulary:
         rows = [BOUNDARY, *range(len(SPECIALS), len(self.symbols))]
         ids = {self.symbols[i]: i for i in rows if normal_form(self.symbols[i]) == self.symbols[i]}
         for i in rows:
-            ids.setdefault(normal_form(self.symbols[i]), i)
+            ids.setdefault(normal_form(self.symbols[i]) or self.symbols[i], i)
         return ids
 
     @functools.cached_property
@@ -88,6 +88,11 @@ class Vocabulary:
         """The symbols of a word; a character without one as it is, which no symbol equals."""
         rows = ((token, self._rows(token)) for token in self._tokens(normal_form(word)))
         return [s for token, r in rows for s in ([self.symbols[i] for i in r] or [token])]
+
+    def has_words(self, text: str) -> bool:
+        """Whether the text holds a character of this vocabulary. One that holds none (it is empty,
+        or spaces, or unknown characters) is no transcript: nothing is trained or scored on it."""
+        return any(self._rows(c) for c in self._tokens(self.normalise(text)) if c != " ")
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids whose repeats and blanks are already collapsed; `<unk>` stays visible."""

@@ -18,7 +18,7 @@ from w2v2_jax.texts import text_lines
 # What a split is called although one line alone is of it.
 SPLIT_NAME = re.compile(
     r"(train|dev|devel|development|test|valid|validation|val|eval|evaluation|holdout|unlabell?ed|"
-    r"unsup|other|all)([-_.+]?\w[-\w.+]*)?",
+    r"unsup|other|all)(\d+|[-_.+][-\w.+]*)?",
     re.IGNORECASE,
 )
 SPLIT_CHARACTERS = re.compile(r"[A-Za-z0-9][\w.+-]*")  # it becomes a folder's name

@@ -21,7 +21,13 @@ from w2v2_jax.interop.load import load_any
 from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.train import loop
-from w2v2_jax.train.warm_start import check_input, choose_vocabulary, report_unknown, warm_start
+from w2v2_jax.train.warm_start import (
+    check_input,
+    choose_vocabulary,
+    report_left_out,
+    report_unknown,
+    warm_start,
+)
 from w2v2_jax.train.workdir import lock, save_config
 
 
@@ -39,7 +45,6 @@ def main(argv: list[str] | None = None) -> None:
     join.add_flags(parser)
     arguments, rest = parser.parse_known_args(argv)
     raw = load_config(arguments.config)
-    raw.setdefault("health", {})
     override(raw, rest)
     settings = read_settings(raw)
     cpu_memory.keep()
@@ -72,6 +77,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
     )
     hosts.log_on_chief(f"train {train.corpus.directory}: {train.plan.summary()}")
     if vocabulary is not None:
+        report_left_out(train, valid)
         report_unknown(train)
     if description and description.normalise != settings.data.normalise:
         hosts.log_on_chief(

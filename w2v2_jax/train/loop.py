@@ -176,7 +176,7 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
             alarm = observer.observe(before)  # never more than one step ahead of the device
             if alarm:
                 return state, alarm
-            before = Dispatched(step, metrics)
+            before = Dispatched(step, metrics, job.train.plan.fillers(step - 1))
             stop = job.preemption.reached(next(job.dispatched))
             last = step == config.steps or stop
             window.add(batch.waveforms.size / SAMPLE_RATE, waited)
@@ -187,7 +187,7 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
                     "epoch": job.train.plan.epoch(step - 1),
                     "compilations": len(experiment.compiled),
                 }
-                before = Dispatched(step, metrics, host)
+                before = before._replace(host=host)
                 window = ThroughputWindow()
             rank = None
             checks = job.valid is not None and _due(step, config.eval_every, step == config.steps)
