@@ -26,6 +26,7 @@ from w2v2_jax.train.warm_start import (
     choose_vocabulary,
     report_left_out,
     report_unknown,
+    take_epsilon,
     warm_start,
 )
 from w2v2_jax.train.workdir import lock, save_config
@@ -59,6 +60,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
     compile_cache.enable()
     source = load_any(settings.init_from) if settings.init_from else None
     description = source.description if source else None
+    settings = take_epsilon(settings, description)
     vocabulary = choose_vocabulary(settings, description.vocabulary if description else None)
     built = experiment.build(
         settings, vocabulary=vocabulary, inherited=description.model if description else None
@@ -98,7 +100,11 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
             workdir,
             start=start,
             description=Description(
-                settings.kind, built.model, vocabulary, settings.data.normalise
+                settings.kind,
+                built.model,
+                vocabulary,
+                settings.data.normalise,
+                settings.data.epsilon,
             ),
         )
     word = "stopped by SIGTERM" if outcome.stopped else "done"
