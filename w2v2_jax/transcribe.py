@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--checkpoint", required=True, help="workdir, step or Hugging Face folder")
     parser.add_argument(
         "files", nargs="*", metavar="FILE",
-        help="wav, flac, ogg or mp3, any rate; a folder, for those in it and below; @LIST",
+        help="any audio file, any rate; a folder, for those in it and below; @LIST",
     )  # fmt: skip
     parser.add_argument(
         "--list", action="append", default=[], metavar="LIST", help="a text file, one path a line"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -19,7 +20,7 @@ def total_seconds(paths: Sequence[str]) -> float | None:
     lengths = []
     for path in paths:
         with contextlib.suppress(soundfile.LibsndfileError, OSError, TypeError, ValueError):
-            lengths.append(soundfile.info(path).duration)
+            lengths.append(soundfile.info(os.fsencode(path)).duration)
     return sum(lengths) if lengths else None
 
 
