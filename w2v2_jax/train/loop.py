@@ -57,7 +57,7 @@ def _logbook(workdir: AnyPath, **options):
     return Logbook(workdir, **options) if hosts.is_chief() else contextlib.nullcontext()
 
 
-def _rank(results: dict[str, float], config: TrainConfig) -> float:
+def rank(results: dict[str, float], config: TrainConfig) -> float:
     """The validation figure that decides which checkpoint is best, lower is better."""
     if config.best_metric not in results:
         raise InputError(
