@@ -11,7 +11,7 @@ from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.data.joined import open_splits
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.prepare import prepare
-from w2v2_jax.train.metric_writer import Logbook
+from w2v2_jax.train.metric_writer import MetricWriter
 from w2v2_jax.train.workdir import lock, save_config
 
 
@@ -104,9 +104,9 @@ def test_a_run_in_a_bucket_writes_its_configuration_and_its_metrics_there(bucket
     with pytest.raises(InputError, match=r"gs://bucket/run was started with another config\.seed"):
         save_config(workdir, {**config, "seed": 2})
     for first in (0, 1):  # the resumed run drops what it writes again
-        with Logbook(workdir, first_step=first, total=3) as logbook:
+        with MetricWriter(workdir, first_step=first, total=3) as writer:
             for step in (first + 1, first + 2):
-                logbook.write(step, "train", {"loss": 1.0})
+                writer.write(step, "train", {"loss": 1.0})
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     assert [line[:11] for line in lines] == [f'{{"step": {k},' for k in (1, 2, 3)]
     assert len(list((workdir / "tensorboard").iterdir())) >= 1

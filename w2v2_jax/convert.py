@@ -20,7 +20,7 @@ from w2v2_jax.interop import (
     verify,
 )
 from w2v2_jax.interop.files import new_output, print_check, print_written
-from w2v2_jax.interop.inferred import Given
+from w2v2_jax.interop.inferred import FileHints
 
 IMPORTERS = {
     "hf": hugging_face.read,
@@ -28,7 +28,7 @@ IMPORTERS = {
     "torchaudio": torchaudio_file.read,
     "safetensors": safetensors_file.read,
 }
-# Formats whose files do not say everything about their network: their readers take a Given.
+# Formats whose files do not say everything about their network: their readers take FileHints.
 TAKE_GIVEN = {"fairseq", "torchaudio"}
 
 
@@ -38,17 +38,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--input", required=True, type=Path, metavar="PATH")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR")
     parser.add_argument("--language", help="hf: whose adapters and head to take (MMS), as `fra`")
-    _add_given(parser)
+    _add_hints(parser)
     verify.add_argument(parser)
     arguments = parser.parse_args(argv)
     if arguments.source not in IMPORTERS:
         raise InputError(
             f"--from {arguments.source} is not known; use one of {', '.join(IMPORTERS)}"
         )
-    read, given = IMPORTERS[arguments.source], _given(arguments)
+    read, hints = IMPORTERS[arguments.source], _hints(arguments)
     if arguments.source in TAKE_GIVEN:
-        read = functools.partial(read, given=given)
-    elif given != Given():
+        read = functools.partial(read, hints=hints)
+    elif hints != FileHints():
         raise InputError(
             "--norm-order, --heads, --strides, --normalise and --dictionary go with "
             f"--from {' or '.join(sorted(TAKE_GIVEN))}; {arguments.source} files say these things"
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     print_written(arguments.out)
 
 
-def _add_given(parser: argparse.ArgumentParser) -> None:
+def _add_hints(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("where a fairseq or torchaudio file does not say").add_argument
     add("--norm-order", choices=("post", "pre"), help="layer norms after or before each block")
     add("--heads", type=int, metavar="N", help="attention heads")
@@ -78,7 +78,7 @@ def _add_given(parser: argparse.ArgumentParser) -> None:
     add("--dictionary", metavar="FILE", help="dict.ltr.txt or vocabulary.json of the CTC head")
 
 
-def _given(arguments: argparse.Namespace) -> Given:
+def _hints(arguments: argparse.Namespace) -> FileHints:
     strides = None
     if arguments.strides is not None:
         parts = arguments.strides.split(",")
@@ -86,7 +86,9 @@ def _given(arguments: argparse.Namespace) -> Given:
             raise InputError(f"--strides {arguments.strides}: give numbers, as in 5,2,2,2,2,2,2")
         strides = tuple(map(int, parts))
     normalise = None if arguments.normalise is None else arguments.normalise == "yes"
-    return Given(arguments.norm_order, arguments.heads, strides, normalise, arguments.dictionary)
+    return FileHints(
+        arguments.norm_order, arguments.heads, strides, normalise, arguments.dictionary
+    )
 
 
 if __name__ == "__main__":

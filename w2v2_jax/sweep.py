@@ -21,7 +21,7 @@ from w2v2_jax.decode import options
 from w2v2_jax.decode.beam import BeamOptions, LexiconDecoder, LexiconFreeDecoder
 from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.greedy import GreedyDecoder
-from w2v2_jax.decode.make import Settings, make, save_settings
+from w2v2_jax.decode.make import DecoderSettings, make, save_settings
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors, total
 
@@ -134,7 +134,9 @@ def greedy_errors(emissions: Emissions) -> ErrorCounts:
     )
 
 
-def _write(out: Path, found: Settings, best: Trial, trials: list[Trial], **report: Any) -> None:
+def _write(
+    out: Path, found: DecoderSettings, best: Trial, trials: list[Trial], **report: Any
+) -> None:
     beam = dataclasses.asdict(found.beam)
     values = {**beam, "kind": "beam", "lm": found.lm, "lexicon": found.lexicon}
     values |= {"lm_weight": round(best.lm_weight, 4), "word_score": round(best.word_score, 4)}
@@ -158,7 +160,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _work_of(arguments: argparse.Namespace) -> tuple[_Work, Settings]:
+def _work_of(arguments: argparse.Namespace) -> tuple[_Work, DecoderSettings]:
     emissions = Emissions(arguments.logits)
     if emissions.references is None:
         raise InputError(f"--logits {arguments.logits} has no references to tune on")

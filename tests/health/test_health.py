@@ -13,8 +13,8 @@ from w2v2_jax.evaluation import reference_curves
 from w2v2_jax.experiment.recipe import load_config, override
 from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.health import monitor as monitors
-from w2v2_jax.health.bad_batches import Ledger, note_damage
-from w2v2_jax.health.config import HealthConfig, Run, describe
+from w2v2_jax.health.bad_batches import BadBatches, note_damage
+from w2v2_jax.health.config import HealthConfig, RunFacts, describe
 from w2v2_jax.health.monitor import Monitor, StepFlags, check_names, flags_of
 from w2v2_jax.health.rules import RULES
 from w2v2_jax.metrics import Mean
@@ -22,8 +22,8 @@ from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
 
 # The quickstart's: 1600 updates, 640 codes, spans of 5 from a tenth of the frames.
-PRETRAIN = Run(1600, 640, True, 100, 2, 640, masked=1 - 0.9**5, span=(0.9**-5 - 1) / 0.1)
-TUNE = Run(1600, 640, True)
+PRETRAIN = RunFacts(1600, 640, True, 100, 2, 640, masked=1 - 0.9**5, span=(0.9**-5 - 1) / 0.1)
+TUNE = RunFacts(1600, 640, True)
 WELL = {
     "contrastive_loss": 3.9, "contrastive_accuracy": 0.12, "negative_is_positive": 0.005,
     "code_perplexity": 200.0, "prob_perplexity": 250.0, "masked_fraction": 0.41, "mean_span": 6.9,
@@ -244,16 +244,16 @@ def test_ctc_is_judged_by_the_loss_of_a_label():
 
 def test_a_batch_once_left_out_is_so_for_every_later_run_and_its_ids_are_there(tmp_path):
     rows = {3: [[{"id": "a", "start": 0, "samples": 9}]]}
-    ledger = Ledger(tmp_path, rows.__getitem__, writes=True)
-    ledger.note(3, "loss-spike", "loss 9", left_out=True)
-    ledger.note(3, "loss-spike", "loss 9", left_out=False)
-    again = Ledger(tmp_path, rows.__getitem__, writes=True)
+    bad_batches = BadBatches(tmp_path, rows.__getitem__, writes=True)
+    bad_batches.note(3, "loss-spike", "loss 9", left_out=True)
+    bad_batches.note(3, "loss-spike", "loss 9", left_out=False)
+    again = BadBatches(tmp_path, rows.__getitem__, writes=True)
     assert again.left_out == {3}
     (entry,) = map(json.loads, (tmp_path / "bad_batches.jsonl").read_text().splitlines())
     assert entry["rows"] == rows[3] and entry["left_out"]
     (tmp_path / "bad_batches.jsonl").write_text("{")
     with pytest.raises(InputError, match="not a list of bad batches"):
-        Ledger(tmp_path, rows.__getitem__, writes=True)
+        BadBatches(tmp_path, rows.__getitem__, writes=True)
 
 
 def test_damaged_utterances_are_listed_once_by_the_host_that_found_them(tmp_path):

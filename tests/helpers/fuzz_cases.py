@@ -34,7 +34,7 @@ from w2v2_jax.interop import (
     torch_read,
     torchaudio_file,
 )
-from w2v2_jax.interop.inferred import Given
+from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.ngram import arpa
 from w2v2_jax.paths import read_json
@@ -273,7 +273,7 @@ class _Float:
 
 
 def read_torch(folder: Path) -> None:
-    given = Given(norm_order="pre", num_heads=2, strides=(5, 2, 2))
+    hints = FileHints(norm_order="pre", num_heads=2, strides=(5, 2, 2))
     for path in folder.iterdir():
         reader = torchaudio_file if path.name.startswith("torchaudio") else fairseq
         with torch_read.opened(path) as file:
@@ -281,7 +281,7 @@ def read_torch(folder: Path) -> None:
                 with torch_read.damage(path):
                     torch_pickle.plain({k: v for k, v in file.value.items() if k != "model"})
         if path.suffix == ".pt":
-            reader.read(path, given)
+            reader.read(path, hints)
 
 
 def corpus_seeds(folder: Path) -> list[Files]:

@@ -31,7 +31,7 @@ from w2v2_jax.interop import (
     torchaudio_file,
 )
 from w2v2_jax.interop.fairseq_names import FAIRSEQ
-from w2v2_jax.interop.inferred import Given
+from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.torchaudio_names import TORCHAUDIO
 from w2v2_jax.vocabulary import LIBRISPEECH, SPECIALS, Vocabulary
 
@@ -139,12 +139,12 @@ def test_configuration_follows_from_tensors_and_the_rest_must_be_said(tiny, tmp_
     rewrite(tmp_path / "a.pt", lambda state: state.pop("cfg"))
     said = {"--strides": dict(strides=(5, 2, 2)), "--heads": dict(num_heads=2),
             "--norm-order": dict(norm_order="pre")}  # fmt: skip
-    given = Given()
+    hints = FileHints()
     for option, value in said.items():
         with pytest.raises(InputError, match=option):
-            fairseq.read(tmp_path / "a.pt", given)
-        given = given._replace(**value)
-    found = fairseq.read(tmp_path / "a.pt", given).loaded
+            fairseq.read(tmp_path / "a.pt", hints)
+        hints = hints._replace(**value)
+    found = fairseq.read(tmp_path / "a.pt", hints).loaded
     for field in ("conv_layers", "conv_bias", "extractor_norm", "d_model", "num_layers", "ffn_dim",
                   "position_kernel", "position_groups", "codebooks", "entries", "code_dim",
                   "final_dim", "num_heads", "norm_order"):  # fmt: skip

@@ -137,11 +137,11 @@ def test_exported_model_gives_the_same_logits_in_torchaudio(
         out, _ = theirs(torch.from_numpy(waveform()))
     assert difference(model_of(made, tmp_path).logits(waveform()), out) < 1e-4
     torch.save(theirs.state_dict(), tmp_path / "b.pt")
-    given = torchaudio_file.Given(
+    hints = torchaudio_file.FileHints(
         norm_order=made.description.model.norm_order, num_heads=2, strides=(5, 2, 2),
         normalise=False,
     )  # fmt: skip
-    found = torchaudio_file.read(tmp_path / "b.pt", given).loaded
+    found = torchaudio_file.read(tmp_path / "b.pt", hints).loaded
     mask = made.params["encoder"]["mask_embedding"]
     found.params["encoder"]["mask_embedding"] = mask  # it has none
     assert_same(found.params, made.params)

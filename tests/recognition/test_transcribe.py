@@ -139,7 +139,7 @@ def test_speech_is_found_padded_and_given_out_once():
 
 
 def test_speech_without_a_pause_is_cut_but_nothing_is_lost():
-    settings = vad.Settings(longest=2.0)
+    settings = vad.VadSettings(longest=2.0)
     found = list(vad.stretches(iter([speech_at((0.5, 9.5))]), loud, settings))
     assert all(len(s.samples) <= 2 * 16000 for s in found)
     ends = [s.start + len(s.samples) for s in found]

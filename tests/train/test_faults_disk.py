@@ -22,7 +22,7 @@ pytestmark = [
 @pytest.fixture
 def die_at(monkeypatch):
     """(update) -> the run is interrupted right after its record; (None) -> no longer."""
-    write, at = metric_writer.Logbook.write, []
+    write, at = metric_writer.MetricWriter.write, []
 
     def die(self, step, split, metrics):
         write(self, step, split, metrics)
@@ -32,7 +32,7 @@ def die_at(monkeypatch):
     def put(step):
         at[:] = [step]
 
-    monkeypatch.setattr(metric_writer.Logbook, "write", die)
+    monkeypatch.setattr(metric_writer.MetricWriter, "write", die)
     return put
 
 

@@ -36,14 +36,14 @@ def resources() -> tuple[float, int, int]:
 
 
 def test_memory_files_and_threads_do_not_grow_with_the_updates(corpus, tmp_path, monkeypatch):
-    seen, write = {}, metric_writer.Logbook.write
+    seen, write = {}, metric_writer.MetricWriter.write
 
     def measure(self, step, split, metrics):
         write(self, step, split, metrics)
         if split == "train":
             seen[step] = resources()
 
-    monkeypatch.setattr(metric_writer.Logbook, "write", measure)
+    monkeypatch.setattr(metric_writer.MetricWriter, "write", measure)
     often = UPDATES // 20
     more = (
         f"--config.train.steps={UPDATES}", f"--config.train.log_every={often}",

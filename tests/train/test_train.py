@@ -40,7 +40,7 @@ def test_a_run_that_dies_between_steps_resumes_with_bitwise_equal_losses(
 ):
     workdir = tmp_path / "interrupted"
     arguments = ["--config", PRETRAIN, *options(corpus, workdir, "--config.train.steps=6")]
-    write = loop.Logbook.write
+    write = loop.MetricWriter.write
 
     def die(self, step, split, metrics):
         write(self, step, split, metrics)
@@ -48,7 +48,7 @@ def test_a_run_that_dies_between_steps_resumes_with_bitwise_equal_losses(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Logbook, "write", die)
+        patch.setattr(loop.MetricWriter, "write", die)
         with pytest.raises(KeyboardInterrupt):
             train.main(arguments)
     assert not (workdir / "checkpoints" / "6").exists()

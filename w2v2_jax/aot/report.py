@@ -11,7 +11,7 @@ import jax
 from w2v2_jax import partition
 from w2v2_jax.aot import collectives, cycles, hlo, work
 from w2v2_jax.aot.chips import GIB, Chip, chip_of
-from w2v2_jax.aot.step import Outcome, host_memory
+from w2v2_jax.aot.step import StepCompilation, host_memory
 from w2v2_jax.aot.topology import Target
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.models import flops as model_flops
@@ -44,13 +44,13 @@ def memory(compiled: Any) -> dict[str, int]:
     return kinds
 
 
-def parameter_count(outcome: Outcome) -> int:
+def parameter_count(outcome: StepCompilation) -> int:
     return sum(
         math.prod(leaf.shape) for leaf in jax.tree.leaves(outcome.built.abstract_state.params)
     )
 
 
-def gradient_bytes(outcome: Outcome, axes: Sequence[str] = ("tensor",)) -> int:
+def gradient_bytes(outcome: StepCompilation, axes: Sequence[str] = ("tensor",)) -> int:
     """Float32 bytes of the gradients a device sums with others: split by `axes` alone."""
     state, mesh = outcome.built, outcome.built.mesh
     total = 0
@@ -62,7 +62,7 @@ def gradient_bytes(outcome: Outcome, axes: Sequence[str] = ("tensor",)) -> int:
     return total
 
 
-def head(outcome: Outcome, target: Target, chip: Chip | None) -> dict:
+def head(outcome: StepCompilation, target: Target, chip: Chip | None) -> dict:
     """What was compiled for what."""
     built, shape = outcome.built, outcome.shape
     shards = partition.rows_axis(built.mesh)
@@ -84,7 +84,7 @@ def head(outcome: Outcome, target: Target, chip: Chip | None) -> dict:
     }
 
 
-def examine(outcome: Outcome, target: Target) -> dict:
+def examine(outcome: StepCompilation, target: Target) -> dict:
     """The report of one compilation; of one that did not fit, what is known."""
     chip = chip_of(target.devices[0].device_kind)
     report = head(outcome, target, chip)
@@ -103,7 +103,7 @@ def examine(outcome: Outcome, target: Target) -> dict:
     return report
 
 
-def analysed(outcome: Outcome, target: Target, chip: Chip | None) -> dict:
+def analysed(outcome: StepCompilation, target: Target, chip: Chip | None) -> dict:
     """Collectives, FLOPs, time and what follows from it, from the compiled text."""
     mesh = outcome.built.mesh
     module = hlo.parse(outcome.compiled.as_text())
@@ -134,7 +134,7 @@ def analysed(outcome: Outcome, target: Target, chip: Chip | None) -> dict:
     return result
 
 
-def model_flops_of(outcome: Outcome) -> float:
+def model_flops_of(outcome: StepCompilation) -> float:
     """FLOPs the model needs for one update on all devices, nothing rematerialised."""
     shape = outcome.shape
     return shape.rows * model_flops.train_flops(outcome.built.model, shape.samples)
@@ -197,7 +197,7 @@ def top(operations: list[cycles.Cost], chip: Chip | None) -> list[dict]:
     ]
 
 
-def progress(outcome: Outcome, step: float | None, flops: float, chip: Chip | None) -> dict:
+def progress(outcome: StepCompilation, step: float | None, flops: float, chip: Chip | None) -> dict:
     """MFU, frames and audio a unit of time, and days to the recipe's last update."""
     shape, built = outcome.shape, outcome.built
     if not step:
@@ -214,7 +214,7 @@ def progress(outcome: Outcome, step: float | None, flops: float, chip: Chip | No
     }
 
 
-def suggestion(outcome: Outcome, report: dict) -> str:
+def suggestion(outcome: StepCompilation, report: dict) -> str:
     """What to change first where a step does not fit."""
     mesh, room = report["mesh"], report["capacity"] or 0
     state = 12 * report["parameters"] / (mesh["fsdp"] * mesh["tensor"])

@@ -18,7 +18,7 @@ from w2v2_jax.data.buckets import rows_per_batch
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment.build import Experiment
-from w2v2_jax.experiment.settings import Settings, read_settings
+from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.vocabulary import LIBRISPEECH
 
@@ -35,7 +35,7 @@ class Shape(NamedTuple):
     recipe_rows: int
 
 
-class Outcome(NamedTuple):
+class StepCompilation(NamedTuple):
     """A compiled step, or why there is none: the bytes that its main memory lacked.
 
     needed and capacity are the compiler's figures where it refused, else None.
@@ -49,7 +49,7 @@ class Outcome(NamedTuple):
     capacity: int | None = None
 
 
-def recipe_rows(settings: Settings) -> tuple[int, int]:
+def recipe_rows(settings: ExperimentSettings) -> tuple[int, int]:
     """Rows and samples of the recipe's longest bucket."""
     data = settings.data
     samples = round(max(data.bucket_seconds) * SAMPLE_RATE)
@@ -58,7 +58,7 @@ def recipe_rows(settings: Settings) -> tuple[int, int]:
     return rows, samples
 
 
-def shape_of(settings: Settings, shards: int, rows_per_shard: int | None) -> Shape:
+def shape_of(settings: ExperimentSettings, shards: int, rows_per_shard: int | None) -> Shape:
     """The recipe's batch, or microbatches of `rows_per_shard` rows whose number keeps its size."""
     rows, samples = recipe_rows(settings)
     if rows_per_shard is None:
@@ -93,7 +93,7 @@ def build(raw: dict, target: Target, inherited: ModelConfig | None) -> Experimen
     )
 
 
-def compile_step(built: Experiment, rows_per_shard: int | None) -> Outcome:
+def compile_step(built: Experiment, rows_per_shard: int | None) -> StepCompilation:
     """Compiles the step that trains. A compiler that runs out of the target's memory is an
     outcome; anything else it refuses is raised."""
     settings = built.settings
@@ -111,8 +111,8 @@ def compile_step(built: Experiment, rows_per_shard: int | None) -> Outcome:
         shortage = memory_shortage(str(error))
         if shortage is None:
             raise
-        return Outcome(built, shape, None, time.monotonic() - start, *shortage)
-    return Outcome(built, shape, compiled, time.monotonic() - start)
+        return StepCompilation(built, shape, None, time.monotonic() - start, *shortage)
+    return StepCompilation(built, shape, compiled, time.monotonic() - start)
 
 
 def memory_shortage(message: str) -> tuple[int, int] | None:

@@ -32,7 +32,7 @@ def import_torch():
     return torch, transformers
 
 
-class Given:
+class HuggingFaceBench:
     """The task, its inputs as tensors on the device, and the model with the shared weights."""
 
     def __init__(self, folder: Path):
@@ -110,24 +110,24 @@ def given_gumbel(logits, tau=1.0, hard=True, *, noise):
     return chosen - soft.detach() + soft
 
 
-def gradients(given: Given) -> dict[str, np.ndarray]:
+def gradients(bench: HuggingFaceBench) -> dict[str, np.ndarray]:
     """Loss and the norm of every gradient, with the given draws and without dropout."""
-    functional = given.torch.nn.functional
-    without_dropout(given.model)
-    given.model.train()
+    functional = bench.torch.nn.functional
+    without_dropout(bench.model)
+    bench.model.train()
     original = functional.gumbel_softmax
-    if given.task["kind"] != "ctc":
-        given.model.set_gumbel_temperature(given.task["temperature"])
-        noise = given.tensor(given.inputs["flat_gumbel"])
+    if bench.task["kind"] != "ctc":
+        bench.model.set_gumbel_temperature(bench.task["temperature"])
+        noise = bench.tensor(bench.inputs["flat_gumbel"])
         functional.gumbel_softmax = functools.partial(given_gumbel, noise=noise)
     try:
-        with given.precision():
-            loss = given.model(**given.batch()).loss
+        with bench.precision():
+            loss = bench.model(**bench.batch()).loss
     finally:
         functional.gumbel_softmax = original
     loss.backward()
     found = {"loss": np.float32(loss.detach().cpu())}
-    for name, parameter in given.model.named_parameters():
+    for name, parameter in bench.model.named_parameters():
         norm = 0.0 if parameter.grad is None else float(parameter.grad.norm())
         found[f"norm/{name}"] = np.float32(norm)
     return found
@@ -141,51 +141,51 @@ def without_dropout(model) -> None:
             module.dropout = 0.0
 
 
-def logits(given: Given) -> dict[str, np.ndarray]:
+def logits(bench: HuggingFaceBench) -> dict[str, np.ndarray]:
     """Logits of every utterance alone."""
-    given.model.eval()
+    bench.model.eval()
     found = {}
-    with given.torch.inference_mode(), given.precision():
-        for i, waveform in enumerate(given.utterances()):
+    with bench.torch.inference_mode(), bench.precision():
+        for i, waveform in enumerate(bench.utterances()):
             real = np.ones((1, len(waveform)), np.int64)
-            out = given.logits_of(given.model, waveform[None], real)
+            out = bench.logits_of(bench.model, waveform[None], real)
             found[f"u{i}"] = out[0].float().cpu().numpy()
     return found
 
 
-def train_function(given: Given, compiled: bool):
+def train_function(bench: HuggingFaceBench, compiled: bool):
     """One step: forward, backward, AdamW in its fused form."""
-    model = given.model.train()
-    optimizer = given.torch.optim.AdamW(
+    model = bench.model.train()
+    optimizer = bench.torch.optim.AdamW(
         (p for p in model.parameters() if p.requires_grad),
         lr=1e-4, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.01, fused=True,
     )  # fmt: skip
-    batch = given.batch()
-    forward = given.torch.compile(model) if compiled else model
-    parts = given.task["accumulate"]
+    batch = bench.batch()
+    forward = bench.torch.compile(model) if compiled else model
+    parts = bench.task["accumulate"]
     pieces = [{k: x[i::parts] for k, x in batch.items()} for i in range(parts)]
     if parts > 1 and "sampled_negative_indices" in batch:
         raise InputError("--accumulate with --peer is for --objective ctc")
 
     def run():
         for piece in pieces:
-            with given.precision():
+            with bench.precision():
                 loss = forward(**piece).loss
             loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         loss.item()
-        given.synchronise()
+        bench.synchronise()
 
     return run
 
 
-def infer_function(given: Given, compiled: bool, alone: bool):
+def infer_function(bench: HuggingFaceBench, compiled: bool, alone: bool):
     """Logits of all utterances as numpy arrays: one padded batch with its attention mask, as
     users of these frameworks batch, or one after the other."""
-    torch, model = given.torch, given.model.eval()
+    torch, model = bench.torch, bench.model.eval()
     forward = torch.compile(model) if compiled else model
-    waveforms = given.utterances()
+    waveforms = bench.utterances()
     groups = [[waveform] for waveform in waveforms] if alone else [waveforms]
 
     def run():
@@ -195,13 +195,13 @@ def infer_function(given: Given, compiled: bool, alone: bool):
             real = np.zeros((len(group), longest), np.int64)
             for row, waveform in enumerate(group):
                 padded[row, : len(waveform)], real[row, : len(waveform)] = waveform, 1
-            with torch.inference_mode(), given.precision():
-                given.logits_of(forward, padded, real).float().cpu().numpy()
+            with torch.inference_mode(), bench.precision():
+                bench.logits_of(forward, padded, real).float().cpu().numpy()
 
     return run
 
 
-def main(side: type[Given] = Given) -> None:
+def main(side: type[HuggingFaceBench] = HuggingFaceBench) -> None:
     """Runs the process of a side."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
@@ -211,20 +211,20 @@ def main(side: type[Given] = Given) -> None:
     options = parser.parse_args()
 
     def prepare():
-        given = side(options.folder)
-        training = given.task["what"] == "train"
+        bench = side(options.folder)
+        training = bench.task["what"] == "train"
         if options.check:
-            found = (gradients if training else logits)(given)
+            found = (gradients if training else logits)(bench)
             np.savez(options.folder / "theirs.npz", **found)
-            return given.facts(), None, given.peak_bytes
+            return bench.facts(), None, bench.peak_bytes
         if training:
-            run = train_function(given, options.compile)
+            run = train_function(bench, options.compile)
         else:
-            run = infer_function(given, options.compile, options.alone)
+            run = infer_function(bench, options.compile, options.alone)
         start = time.perf_counter()
         run()
-        return given.facts() | {"first_call_seconds": time.perf_counter() - start}, run, \
-            given.peak_bytes  # fmt: skip
+        return bench.facts() | {"first_call_seconds": time.perf_counter() - start}, run, \
+            bench.peak_bytes  # fmt: skip
 
     serve(prepare)
 

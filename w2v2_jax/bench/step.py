@@ -14,7 +14,7 @@ from w2v2_jax.batch import SAMPLE_RATE, Batch
 from w2v2_jax.bench.measure import summary, timed
 from w2v2_jax.checkpoint.description import Description
 from w2v2_jax.experiment import build as experiment
-from w2v2_jax.experiment.settings import Settings, read_settings
+from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.inference import Model
 from w2v2_jax.models import flops
 from w2v2_jax.models.config import ModelConfig
@@ -24,7 +24,7 @@ from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
 from w2v2_jax.vocabulary import LIBRISPEECH
 
 
-def settings_of(arguments, *, model: dict | None = None, **objective) -> Settings:
+def settings_of(arguments, *, model: dict | None = None, **objective) -> ExperimentSettings:
     """The settings of --config, or of a family's step at the given shape.
 
     model, objective: values of those sections that the caller asks for.
@@ -58,7 +58,7 @@ def settings_of(arguments, *, model: dict | None = None, **objective) -> Setting
     )
 
 
-def random_batch(settings: Settings) -> Batch:
+def random_batch(settings: ExperimentSettings) -> Batch:
     """One batch of noise in the largest bucket's shape, labelled for CTC."""
     data = settings.data
     seconds = max(data.bucket_seconds)
@@ -75,7 +75,7 @@ def random_batch(settings: Settings) -> Batch:
     return batch._replace(labels=labels, num_labels=np.full(rows, width, np.int32))
 
 
-def build(settings: Settings) -> experiment.Experiment:
+def build(settings: ExperimentSettings) -> experiment.Experiment:
     """The experiment of a benchmark; CTC has the released models' vocabulary."""
     return experiment.build(settings, vocabulary=LIBRISPEECH if settings.kind == "ctc" else None)
 

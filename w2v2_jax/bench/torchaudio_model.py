@@ -25,7 +25,7 @@ def import_torchaudio():
     return torchaudio, import_huggingface_model
 
 
-class Given(hugging_face.Given):
+class TorchaudioBench(hugging_face.HuggingFaceBench):
     """The task with torchaudio's Wav2Vec2Model."""
 
     def __init__(self, folder: Path):
@@ -45,4 +45,4 @@ class Given(hugging_face.Given):
 
 
 if __name__ == "__main__":
-    hugging_face.main(Given)
+    hugging_face.main(TorchaudioBench)

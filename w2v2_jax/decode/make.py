@@ -1,4 +1,4 @@
-"""Settings by name -> a decoder."""
+"""DecoderSettings by name -> a decoder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KINDS = ("greedy", "beam")
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class DecoderSettings:
     """Everything a decoder is made from; None or empty means without."""
 
     kind: str = "greedy"
@@ -49,10 +49,13 @@ _KINDS = {
     "int | None": (int, type(None)), "str | None": (str, type(None)),
 }  # fmt: skip
 _BEAM_FIELDS = {field.name for field in dataclasses.fields(BeamOptions)}
-_PLAIN_FIELDS = {field.name for field in dataclasses.fields(Settings)} - {"beam", "hot_words"}
+_PLAIN_FIELDS = {field.name for field in dataclasses.fields(DecoderSettings)} - {
+    "beam",
+    "hot_words",
+}
 _KINDS_OF = {
     field.name: _KINDS[field.type]
-    for kind, names in ((BeamOptions, _BEAM_FIELDS), (Settings, _PLAIN_FIELDS))
+    for kind, names in ((BeamOptions, _BEAM_FIELDS), (DecoderSettings, _PLAIN_FIELDS))
     for field in dataclasses.fields(kind)
     if field.name in names
 }
@@ -83,7 +86,7 @@ def read_settings(path: str) -> dict[str, Any]:
 
 def settings(
     given: Mapping[str, Any], *, preset_name: str | None = None, file: str | None = None
-) -> Settings:
+) -> DecoderSettings:
     """Merges defaults, a preset, a settings file and what was given, the later the stronger."""
     merged = {**(preset(preset_name) if preset_name else {})}
     merged |= read_settings(file) if file else {}
@@ -94,7 +97,7 @@ def settings(
     if merged["kind"] not in KINDS:
         raise InputError(f"--decoder {merged['kind']!r} is unknown; use {', '.join(KINDS)}")
     beam = {name: merged.pop(name) for name in _BEAM_FIELDS & set(merged)}
-    found = Settings(**merged, beam=BeamOptions(**beam))
+    found = DecoderSettings(**merged, beam=BeamOptions(**beam))
     if found.kind == "greedy" and (found.lm or found.lexicon or found.rescore or found.hot_words):
         raise InputError(
             "--decoder greedy takes no --lm, --lexicon, --hot-word or --rescore; use --decoder beam"
@@ -102,7 +105,7 @@ def settings(
     return found
 
 
-def _lexicon(found: Settings, vocabulary: Vocabulary) -> Entries | None:
+def _lexicon(found: DecoderSettings, vocabulary: Vocabulary) -> Entries | None:
     """The lexicon given, or that of the LM's own words; None to decode without one."""
     if found.lexicon:
         return read_lexicon(found.lexicon, vocabulary.symbols)
@@ -148,7 +151,7 @@ def with_hot_words(
 
 
 def make(
-    found: Settings, vocabulary: Vocabulary, *, seconds_per_frame: float = SECONDS_PER_FRAME
+    found: DecoderSettings, vocabulary: Vocabulary, *, seconds_per_frame: float = SECONDS_PER_FRAME
 ) -> Decoder:
     """The decoder of some settings, its models loaded. Raises InputError when they cannot be."""
     common = {"blank": BLANK, "seconds_per_frame": seconds_per_frame}

@@ -7,7 +7,7 @@ from typing import Any
 
 from w2v2_jax.decode.alignment import SECONDS_PER_FRAME
 from w2v2_jax.decode.hypothesis import Decoder
-from w2v2_jax.decode.make import KINDS, Settings, make, settings
+from w2v2_jax.decode.make import KINDS, DecoderSettings, make, settings
 from w2v2_jax.decode.rescore import CASES
 from w2v2_jax.errors import InputError
 from w2v2_jax.vocabulary import Vocabulary
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--jobs", type=int, default=1, metavar="N", help="decode in N processes (1)")  # fmt: skip
 
 
-def read_arguments(arguments: argparse.Namespace) -> Settings:
+def read_arguments(arguments: argparse.Namespace) -> DecoderSettings:
     """The settings that the options mean; InputError when they contradict each other."""
     if arguments.jobs < 1:
         raise InputError(f"--jobs {arguments.jobs} must be at least 1")

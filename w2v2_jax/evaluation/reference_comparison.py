@@ -32,7 +32,7 @@ ROUNDED = 1e-3  # stored values have four digits
 ALONE = 0.05  # a published mean without a spread: this share of it counts as the same
 
 
-class Row(NamedTuple):
+class ComparedPoint(NamedTuple):
     """A metric at an update: the run's value, the reference seeds' lowest and highest."""
 
     metric: str
@@ -58,7 +58,7 @@ class Standing(NamedTuple):
     path -> (run, reference)."""
 
     reference: Reference
-    rows: list[Row]
+    rows: list[ComparedPoint]
     curves: dict[str, Curve]
     differs: dict[str, tuple[Any, Any]]
 
@@ -89,7 +89,7 @@ def curve(records: list[dict], reference: Reference, metric: str) -> Curve | Non
     return Curve(steps, smooth(values), theirs["step"], smooth(theirs[metric]))
 
 
-def _rows(metric: str, found: Curve) -> list[Row]:
+def _rows(metric: str, found: Curve) -> list[ComparedPoint]:
     """The metric at a quarter, half, ... of the updates both have."""
     split, better = SHOWN[metric]
     shared = found.reference_steps[found.reference_steps <= found.steps[-1]]
@@ -106,7 +106,9 @@ def _rows(metric: str, found: Curve) -> list[Row]:
         words = ("below", "within", "above")
         verdict = words[side + 1] if not better or not side else ""
         verdict = verdict or ("better" if side == better else "worse")
-        rows.append(Row(metric, split, int(step), value, float(low), float(high), verdict))
+        rows.append(
+            ComparedPoint(metric, split, int(step), value, float(low), float(high), verdict)
+        )
     return rows
 
 

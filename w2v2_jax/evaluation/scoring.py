@@ -36,7 +36,7 @@ class ErrorCounts(NamedTuple):
         return float("inf") if self.errors else 0.0
 
 
-class Row(NamedTuple):
+class UtteranceErrors(NamedTuple):
     """One utterance."""
 
     reference: str
@@ -54,7 +54,7 @@ class Scores(NamedTuple):
     characters: ErrorCounts
     wer_interval: tuple[float, float]
     cer_interval: tuple[float, float]
-    rows: list[Row]
+    rows: list[UtteranceErrors]
 
 
 def _distances(reference: np.ndarray, hypothesis: np.ndarray) -> np.ndarray:
@@ -176,7 +176,7 @@ def score(references: list[str], hypotheses: list[str]) -> Scores:
     for reference, hypothesis in zip(references, hypotheses, strict=True):
         ref_words, hyp_words = reference.split(), hypothesis.split()
         rows.append(
-            Row(
+            UtteranceErrors(
                 reference=" ".join(ref_words),
                 hypothesis=" ".join(hyp_words),
                 words=count_errors(ref_words, hyp_words),

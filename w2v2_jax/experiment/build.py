@@ -19,7 +19,7 @@ import optax
 from w2v2_jax import partition
 from w2v2_jax.batch import SAMPLE_RATE, Batch
 from w2v2_jax.errors import InputError
-from w2v2_jax.experiment.settings import INHERIT, OBJECTIVES, Settings, construct
+from w2v2_jax.experiment.settings import INHERIT, OBJECTIVES, ExperimentSettings, construct
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.families import model_config
 from w2v2_jax.objectives.base import Objective
@@ -42,7 +42,7 @@ def _schedule(values: dict, steps: int):
 class Experiment:
     """Everything a run needs but its data: static values, shardings and compiled steps."""
 
-    settings: Settings
+    settings: ExperimentSettings
     model: ModelConfig
     objective: Objective
     vocabulary: Vocabulary | None
@@ -121,7 +121,7 @@ class Experiment:
 
 
 def build(
-    settings: Settings, *, vocabulary: Vocabulary | None = None,
+    settings: ExperimentSettings, *, vocabulary: Vocabulary | None = None,
     inherited: ModelConfig | None = None, devices=None,
 ) -> Experiment:  # fmt: skip
     """Assembles an experiment; `inherited` is the network of init_from for family "inherit"."""

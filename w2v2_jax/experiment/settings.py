@@ -65,7 +65,7 @@ SECTIONS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class ExperimentSettings:
     """A configuration whose sections have been checked, before any data or device is touched."""
 
     raw: dict[str, Any]
@@ -97,7 +97,7 @@ def construct(section: str, constructor: Callable, values: Mapping[str, Any], **
         raise InputError(f"config.{section}: {error}") from None
 
 
-def read_settings(config: Mapping[str, Any]) -> Settings:
+def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
     """Checks a configuration's sections; raises InputError with the path of what is wrong."""
     raw = config.to_dict() if hasattr(config, "to_dict") else dict(config)
     for name in raw:
@@ -114,7 +114,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         known = ", ".join((*FAMILIES, INHERIT))
         family = raw["model"].get("family")
         raise InputError(f"config.model.family={family!r} is not known; use one of {known}")
-    return Settings(
+    return ExperimentSettings(
         raw=raw,
         seed=int(raw.get("seed", 0)),
         init_from=raw.get("init_from", "") or "",

@@ -18,7 +18,7 @@ from w2v2_jax.paths import AnyPath, is_remote
 BATCHES = "bad_batches.jsonl"
 
 
-class Ledger:
+class BadBatches:
     """rows: step -> a description of the batch's rows (asked for on the chief alone).
 
     Raises InputError where the file in the workdir cannot be read.

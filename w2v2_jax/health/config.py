@@ -57,7 +57,7 @@ class HealthConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class RunFacts:
     """What the rules know of a run: its length and the constants their bounds follow from.
 
     negatives, codebooks, codes (of all codebooks), masked and span (expected share of masked
@@ -75,7 +75,7 @@ class Run:
     span: float = 0.0
 
 
-def describe(objective: Objective, *, steps: int, started_after: int = 0) -> Run:
+def describe(objective: Objective, *, steps: int, started_after: int = 0) -> RunFacts:
     """The run of an objective over `steps` updates."""
     model = objective.model
     after = started_after or min(max(int(STARTED * steps), EARLY), STARTED_AT_MOST)
@@ -83,7 +83,7 @@ def describe(objective: Objective, *, steps: int, started_after: int = 0) -> Run
     if not isinstance(objective, Contrastive):
         # While the head alone learns, a plateau of blanks is longer.
         frozen = 0 if started_after else getattr(objective, "freeze_updates", 0)
-        return Run(started_after=after + frozen, **common)
+        return RunFacts(started_after=after + frozen, **common)
     # A frame is masked if one of `mask_length` starts hits it; a run begins where a start follows
     # a frame that none has hit. 0.49 and 14.7 for the paper's 0.065 and 10, as it prints.
     start, length = model.mask_start_prob, model.mask_length
@@ -92,7 +92,7 @@ def describe(objective: Objective, *, steps: int, started_after: int = 0) -> Run
     span = 0.0 if model.mask_equalise_rows else (1 - open_share) / (start * open_share)
     quantized = model.quantize_targets or model.quantize_input
     codebooks = model.codebooks if quantized else 0
-    return Run(
+    return RunFacts(
         started_after=after, **common, negatives=objective.num_negatives,
         codebooks=codebooks, codes=codebooks * model.entries,
         masked=1 - open_share, span=span,

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.health.config import OFF, ROLLBACK, STOP, WARN, HealthConfig, Run
-from w2v2_jax.health.rules import RULES, Rule, Seen
+from w2v2_jax.health.config import OFF, ROLLBACK, STOP, WARN, HealthConfig, RunFacts
+from w2v2_jax.health.rules import RULES, Rule, RuleInput
 
 PAGE = "docs/symptoms.md"
 UPDATES, RECORDS = 1000, 50  # remembered
@@ -80,7 +80,7 @@ def check_names(config: HealthConfig) -> None:
 class Monitor:
     """Remembers what the rules need of one process's run, and which of them spoke when."""
 
-    def __init__(self, config: HealthConfig, run: Run):
+    def __init__(self, config: HealthConfig, run: RunFacts):
         self._config, self._run = config, run
         self._logged: collections.deque = collections.deque(maxlen=RECORDS)
         self._steps = {name: _Recent() for name in STEP_VALUES}
@@ -111,12 +111,12 @@ class Monitor:
                 f"health.rollback_limit={self._config.rollback_limit}"
             )
 
-    def _seen(self) -> Seen:
+    def _rule_input(self) -> RuleInput:
         arrays = {name: recent.values for name, recent in self._steps.items()}
-        return Seen(self._logged, arrays, self._run, self._config)
+        return RuleInput(self._logged, arrays, self._run, self._config)
 
     def _ask(self, step: int, *, every_step: bool) -> list[Alarm]:
-        seen, alarms = self._seen(), []
+        seen, alarms = self._rule_input(), []
         for rule in RULES:
             if rule.every_step != every_step or self._silent(rule, step):
                 continue

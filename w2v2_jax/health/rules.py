@@ -13,18 +13,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from w2v2_jax.health.config import EARLY, HealthConfig, Run
+from w2v2_jax.health.config import EARLY, HealthConfig, RunFacts
 
 FEW, SOME = 3, 5  # logged records that a mean is taken over
 
 
-class Seen(NamedTuple):
+class RuleInput(NamedTuple):
     """What a rule may look at: logged records, oldest first; per update, newest last, the values
     of `steps` (arrays of floats, nan where there was none); the run and its health section."""
 
     logged: Sequence[dict[str, float]]
     steps: dict[str, np.ndarray]
-    run: Run
+    run: RunFacts
     config: HealthConfig
 
 
@@ -34,24 +34,24 @@ class Rule(NamedTuple):
     leaving batches out can help."""
 
     name: str
-    check: Callable[[Seen], str | None]
+    check: Callable[[RuleInput], str | None]
     every_step: bool = False
     local: bool = False
     cure: bool = False
 
 
-def _mean(seen: Seen, name: str, records: int) -> float | None:
+def _mean(seen: RuleInput, name: str, records: int) -> float | None:
     """The mean of a metric over the last records that all have it; None if it is not finite."""
     values = [record.get(name, math.nan) for record in list(seen.logged)[-records:]]
     mean = float(np.mean(values)) if len(values) == records else math.nan
     return mean if math.isfinite(mean) else None
 
 
-def _started(seen: Seen) -> bool:
+def _started(seen: RuleInput) -> bool:
     return bool(seen.logged) and seen.logged[-1]["step"] > seen.run.started_after
 
 
-def chance_loss(seen: Seen) -> str | None:
+def chance_loss(seen: RuleInput) -> str | None:
     """fairseq's users report a loss stuck at log2 101 (issues 3661, 3718, 3744). The reference
     runs leave ln 101 by more than 1 % for good after 192, 352 and 560 of 1600 updates."""
     loss, negatives = _mean(seen, "contrastive_loss", FEW), seen.run.negatives
@@ -63,7 +63,7 @@ def chance_loss(seen: Seen) -> str | None:
     return f"contrastive loss {loss:.3f} is chance (ln {negatives + 1} = {chance:.3f})"
 
 
-def degenerate_accuracy(seen: Seen) -> str | None:
+def degenerate_accuracy(seen: RuleInput) -> str | None:
     """fairseq issues 3735 and 3687: accuracy exactly 0 or 1. By chance (1 of K + 1) no hit in n
     frames has probability e^(-n / (K + 1)): 1 in a million after 14 (K + 1) of them."""
     last = seen.logged[-1].get("contrastive_accuracy")  # None: all logits of all frames tie
@@ -79,14 +79,14 @@ def degenerate_accuracy(seen: Seen) -> str | None:
     return f"contrastive accuracy is {what} over {frames:.0f} masked frames"
 
 
-def equal_negatives(seen: Seen) -> str | None:
+def equal_negatives(seen: RuleInput) -> str | None:
     """All negatives equal the positive: loss 0 (fairseq issue 3735). Reference runs at most
     .026, a forerunner that recognised well .060, one that collapsed to 17 codes .087."""
     rate = _mean(seen, "negative_is_positive", FEW)
     return f"{rate:.1%} of the negatives equal their positive" if rate and rate > 0.075 else None
 
 
-def collapsed_codes(seen: Seen) -> str | None:
+def collapsed_codes(seen: RuleInput) -> str | None:
     """One code a codebook, perplexity 2 (Hugging Face issues 14387, 14471). Of 640 codes the
     reference runs use 89 at least, a forerunner that recognised well 43, a collapsed one 13; the
     bound is the collapsed value and 5 % of the way to all codes: 34 of 640."""
@@ -101,7 +101,7 @@ def collapsed_codes(seen: Seen) -> str | None:
     return None
 
 
-def uniform_codes(seen: Seen) -> str | None:
+def uniform_codes(seen: RuleInput) -> str | None:
     """Codes drawn evenly say nothing of the speech. Reference runs at most 471 of 640 (.74)."""
     value = _mean(seen, "prob_perplexity", FEW)
     if value is None or not _started(seen) or value < 0.95 * seen.run.codes:
@@ -109,7 +109,7 @@ def uniform_codes(seen: Seen) -> str | None:
     return f"prob perplexity {value:.1f} of {seen.run.codes}: all codes are equally likely"
 
 
-def masked_share(seen: Seen) -> str | None:
+def masked_share(seen: RuleInput) -> str | None:
     """Hugging Face's default masks 5 % instead of 49 (docs/traps.md#t8). Over five records the
     reference runs stay within 4 % of the expected share; short rows and two spans at least exceed
     it."""
@@ -120,7 +120,7 @@ def masked_share(seen: Seen) -> str | None:
     return f"{share:.1%} of the frames are masked, {seen.run.masked:.1%} expected"
 
 
-def mean_span(seen: Seen) -> str | None:
+def mean_span(seen: RuleInput) -> str | None:
     """The paper prints 14.7 frames for BASE. Over five records the reference runs stay within
     10 % of the 6.9 frames expected."""
     span = _mean(seen, "mean_span", SOME)
@@ -129,7 +129,7 @@ def mean_span(seen: Seen) -> str | None:
     return f"masked runs are {span:.1f} frames long, {seen.run.span:.1f} expected"
 
 
-def encoder_gradient(seen: Seen) -> str | None:
+def encoder_gradient(seen: RuleInput) -> str | None:
     """The feature encoder is cut off from the loss, or alone in it. Its share of the gradient's
     norm is .09 to .90 in the quickstart's pretraining and .21 to .78 in fine-tuning."""
     encoder, whole = (_mean(seen, f"{n}gradient_norm", SOME) for n in ("feature_", ""))
@@ -141,7 +141,7 @@ def encoder_gradient(seen: Seen) -> str | None:
     return f"the feature encoder's gradient norm is {encoder:.2g} of {whole:.2g}"
 
 
-def _spike(seen: Seen, name: str, ratio: float) -> tuple[float, float] | None:
+def _spike(seen: RuleInput, name: str, ratio: float) -> tuple[float, float] | None:
     """(value, median of up to 200 before) where the newest exceeds it by `ratio` and by ten times
     their spread (median absolute deviation), of 30 at least."""
     values = seen.steps[name]
@@ -158,7 +158,7 @@ def _spike(seen: Seen, name: str, ratio: float) -> tuple[float, float] | None:
     return (float(values[-1]), median) if values[-1] > median + 10 * spread else None
 
 
-def loss_spike(seen: Seen) -> str | None:
+def loss_spike(seen: RuleInput) -> str | None:
     """A loss far above the 200 before, as PaLM's (Chowdhery et al. 2022, section 5.1). Of the
     medians before them, the reference runs' contrastive losses reach 1.04 (a forerunner's 1.08),
     and their CTC losses a label 4.4: clips that are known by heart stand beside hard ones."""
@@ -166,14 +166,14 @@ def loss_spike(seen: Seen) -> str | None:
     return found and f"loss {found[0]:.3g} after a median of {found[1]:.3g}"
 
 
-def gradient_spike(seen: Seen) -> str | None:
+def gradient_spike(seen: RuleInput) -> str | None:
     """A gradient far above the 200 before; nothing clips it (docs/traps.md#t36). Update by update
     the quickstart's reach 4.6 times the median in pretraining and 11.5 times in fine-tuning."""
     found = _spike(seen, "gradient_norm", 20.0)
     return found and f"gradient norm {found[0]:.3g} after a median of {found[1]:.3g}"
 
 
-def non_finite(seen: Seen) -> str | None:
+def non_finite(seen: RuleInput) -> str | None:
     """A loss or gradient that is not finite (fairseq issues 968, 1529, 3684, 4755)."""
     if seen.steps["non_finite"][-1] <= 0:
         return None
@@ -181,7 +181,7 @@ def non_finite(seen: Seen) -> str | None:
     return f"loss or gradient is not finite, the update is not taken ({recent} of the last 1000)"
 
 
-def damaged_audio(seen: Seen) -> str | None:
+def damaged_audio(seen: RuleInput) -> str | None:
     """Rows whose samples fail their checksum carry no weight; none is normal."""
     if seen.steps["damaged"][-1] <= 0:
         return None
@@ -189,7 +189,7 @@ def damaged_audio(seen: Seen) -> str | None:
     return f"damaged audio, its rows are left out ({recent:.2%} of the rows of the last updates)"
 
 
-def all_blank(seen: Seen) -> str | None:
+def all_blank(seen: RuleInput) -> str | None:
     """CTC says nothing (fairseq issues 2685, 3340). A plateau is normal first: the reference runs
     end it after 120 to 440 of 1600 updates."""
     rate = _mean(seen, "blank_rate", FEW)
@@ -198,7 +198,7 @@ def all_blank(seen: Seen) -> str | None:
     return f"{rate:.1%} of the frames are blank"
 
 
-def unalignable(seen: Seen) -> str | None:
+def unalignable(seen: RuleInput) -> str | None:
     """Transcripts longer than their audio allows (docs/traps.md#t47). No reference run has one."""
     share = _mean(seen, "unalignable", SOME)
     return (
@@ -206,7 +206,7 @@ def unalignable(seen: Seen) -> str | None:
     )
 
 
-def data_wait(seen: Seen) -> str | None:
+def data_wait(seen: RuleInput) -> str | None:
     """Steps wait for data (fairseq issues 3342, 4452). Single records of the reference runs reach
     6 % on two busy cores, five in a row 5 % never; the first is left out (the readers start)."""
     share = _mean(seen, "data_wait", SOME)

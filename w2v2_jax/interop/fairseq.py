@@ -25,7 +25,7 @@ from w2v2_jax.interop import (
 )
 from w2v2_jax.interop.fairseq_names import FAIRSEQ, HEAD, OTHER_WEIGHT_NORM, PREFIX
 from w2v2_jax.interop.files import Exported, Imported, understood
-from w2v2_jax.interop.inferred import Given
+from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.torch_write import save as save_torch
 from w2v2_jax.models.config import ModelConfig
 
@@ -33,17 +33,17 @@ PRETRAINING_PARTS = ("encoder", "quantizer", "target_projection", "context_proje
 TUNED_PARTS = ("encoder", "head")
 
 
-def read(path: str | Path, given: Given | None = None) -> Imported:
+def read(path: str | Path, hints: FileHints | None = None) -> Imported:
     """A `.pt` file -> description and float32 parameters.
 
-    given: what the file does not say (norm order, dictionary). Raises InputError naming what is
+    hints: what the file does not say (norm order, dictionary). Raises InputError naming what is
     amiss, or what could not be inferred.
     """
     with understood(Path(path)):
-        return _read(Path(path), given or Given(), [])
+        return _read(Path(path), hints or FileHints(), [])
 
 
-def _read(path: Path, given: Given, notes: list[str]) -> Imported:
+def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
     with torch_read.opened(path) as file:
         state = file.value if isinstance(file.value, Mapping) else {}
         weights = state.get("model", state)
@@ -53,14 +53,14 @@ def _read(path: Path, given: Given, notes: list[str]) -> Imported:
     tuned = f"{HEAD}weight" in tensors
     if not tuned and "mask_emb" not in tensors:
         raise InputError(f"{path}: not a fairseq wav2vec 2.0 file: it has no tensor mask_emb")
-    model, normalise = _configuration(path, said, tensors, given, notes, tuned=tuned)
+    model, normalise = _configuration(path, said, tensors, hints, notes, tuned=tuned)
     classes = len(tensors[f"{HEAD}weight"]) if tuned else 0
     parts = TUNED_PARTS if tuned else PRETRAINING_PARTS  # expected() leaves out a missing quantizer
     shapes = names.expected(model, parts=parts, classes=classes)
     params = names.join(tensors, shapes, FAIRSEQ, where=str(path))
     vocabulary = None
     if tuned:
-        symbols = _symbols(path, said["task_state"], given, notes, classes=classes)
+        symbols = _symbols(path, said["task_state"], hints, notes, classes=classes)
         found = dictionary.to_rows(symbols, classes=classes, where=str(path))
         vocabulary = found.vocabulary
         params["head"] = tokenizer.in_our_order(params["head"], found.rows, notes)
@@ -126,30 +126,30 @@ def _rename(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {OTHER_WEIGHT_NORM.get(name, name): x for name, x in tensors.items()}
 
 
-def _configuration(path, said, tensors, given: Given, notes, *, tuned: bool):
+def _configuration(path, said, tensors, hints: FileHints, notes, *, tuned: bool):
     """(ModelConfig, normalise) as the file says, else as its tensors show and a person says."""
     found = fairseq_config.settings(said, tuned=tuned, where=str(path))
     if found is None:
-        model = inferred.to_model(tensors, FAIRSEQ, given, where=str(path))
+        model = inferred.to_model(tensors, FAIRSEQ, hints, where=str(path))
         notes.append("it holds no settings; the configuration follows from its tensors")
-        normalise = given.normalise
+        normalise = hints.normalise
     else:
         model = fairseq_config.to_model(found.model, where=str(path))
-        if given.norm_order not in (None, model.norm_order):
+        if hints.norm_order not in (None, model.norm_order):
             raise InputError(
-                f"--norm-order {given.norm_order}: {path} says {model.norm_order} itself"
+                f"--norm-order {hints.norm_order}: {path} says {model.norm_order} itself"
             )
-        normalise = found.normalise if given.normalise is None else given.normalise
+        normalise = found.normalise if hints.normalise is None else hints.normalise
     if normalise is None:
         normalise = model.extractor_norm == "layer"
         notes.append(f"nothing says whether waveforms are normalised; taken as {normalise}")
     return model, normalise
 
 
-def _symbols(path: Path, task_state, given: Given, notes, *, classes: int) -> list[str]:
+def _symbols(path: Path, task_state, hints: FileHints, notes, *, classes: int) -> list[str]:
     """Names of the head's rows: given, in the file, beside it, or LibriSpeech's by their count."""
-    if given.dictionary is not None:
-        return dictionary.read_symbols(given.dictionary)
+    if hints.dictionary is not None:
+        return dictionary.read_symbols(hints.dictionary)
     inside = task_state.get("target_dictionary") if isinstance(task_state, Mapping) else None
     if isinstance(inside, Mapping) and isinstance(inside.get("symbols"), list):
         return inside["symbols"]

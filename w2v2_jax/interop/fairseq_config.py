@@ -54,14 +54,14 @@ TUNED = {
 }  # fmt: skip
 
 
-class Settings(NamedTuple):
+class FairseqSettings(NamedTuple):
     """model: of Wav2Vec2Config, with a fine-tuned file's own rates; normalise: of the task."""
 
     model: dict[str, Any]
     normalise: bool
 
 
-def settings(state: Mapping[str, Any], *, tuned: bool, where: str) -> Settings | None:
+def settings(state: Mapping[str, Any], *, tuned: bool, where: str) -> FairseqSettings | None:
     """The settings in a file's plain `cfg` or `args`; None where it has neither."""
     cfg, args = state.get("cfg"), state.get("args")
     if isinstance(cfg, Mapping) and isinstance(cfg.get("model"), Mapping):
@@ -72,7 +72,7 @@ def settings(state: Mapping[str, Any], *, tuned: bool, where: str) -> Settings |
         return None
     normalise = task.get("normalize", own.get("normalize", False))
     if not tuned:
-        return Settings(own, normalise is True)
+        return FairseqSettings(own, normalise is True)
     inner = own.get("w2v_args")
     if not isinstance(inner, Mapping):
         raise InputError(f"{where}: fine-tuned, but its settings hold no w2v_args")
@@ -80,7 +80,7 @@ def settings(state: Mapping[str, Any], *, tuned: bool, where: str) -> Settings |
     model |= {theirs: own[name] for name, theirs in TUNED.items() if own.get(name) is not None}
     if not own.get("apply_mask", False):
         model |= {"mask_prob": 0.0, "mask_channel_prob": 0.0}
-    return Settings(model, normalise is True)
+    return FairseqSettings(model, normalise is True)
 
 
 def to_model(given: Mapping[str, Any], *, where: str) -> ModelConfig:

@@ -20,7 +20,7 @@ from w2v2_jax.models.config import CONV_LAYERS, ModelConfig
 RELEASED_HEADS = {768: 12, 1024: 16, 1280: 16, 1920: 16}
 
 
-class Given(NamedTuple):
+class FileHints(NamedTuple):
     """What a person says about a file: options of the command line, None where not given."""
 
     norm_order: str | None = None
@@ -31,7 +31,7 @@ class Given(NamedTuple):
 
 
 def to_model(
-    tensors: Mapping[str, np.ndarray], table: names.Table, given: Given, *, where: str
+    tensors: Mapping[str, np.ndarray], table: names.Table, hints: FileHints, *, where: str
 ) -> ModelConfig:
     """Tensors under a table's names -> ModelConfig; InputError names what they do not show."""
 
@@ -61,15 +61,15 @@ def to_model(
     settings = dict(
         conv_layers=[
             (k[0], k[2], stride)
-            for k, stride in zip(kernels, _strides(kernels, given, where), strict=True)
+            for k, stride in zip(kernels, _strides(kernels, hints, where), strict=True)
         ],
         conv_bias=shape(convolution.format(0) + "bias") is not None,
         extractor_norm="layer" if shape(convolution.format(1) + "norm/scale") else "group",
         d_model=width,
         num_layers=next(i for i in itertools.count() if shape(block, i) is None),
-        num_heads=_heads(width, given, where),
+        num_heads=_heads(width, hints, where),
         ffn_dim=needed(block)[0],
-        norm_order=_norm_order(given, where),
+        norm_order=_norm_order(hints, where),
         position_kernel=direction[2],
         position_groups=width // direction[1],
     )
@@ -88,11 +88,11 @@ def _codebooks(needed) -> dict:
     )  # fmt: skip
 
 
-def _strides(kernels, given: Given, where: str) -> tuple[int, ...]:
-    if given.strides is not None:
-        if len(given.strides) != len(kernels):
+def _strides(kernels, hints: FileHints, where: str) -> tuple[int, ...]:
+    if hints.strides is not None:
+        if len(hints.strides) != len(kernels):
             raise InputError(f"{where} has {len(kernels)} convolutions, --strides another number")
-        return given.strides
+        return hints.strides
     if [k[2] for k in kernels] == [kernel for _, kernel, _ in CONV_LAYERS]:
         return tuple(stride for _, _, stride in CONV_LAYERS)
     raise InputError(
@@ -101,8 +101,8 @@ def _strides(kernels, given: Given, where: str) -> tuple[int, ...]:
     )
 
 
-def _heads(width: int, given: Given, where: str) -> int:
-    heads = given.num_heads or RELEASED_HEADS.get(width)
+def _heads(width: int, hints: FileHints, where: str) -> int:
+    heads = hints.num_heads or RELEASED_HEADS.get(width)
     if heads is None:
         raise InputError(
             f"{where}: the number of attention heads at width {width} cannot be seen in its "
@@ -111,10 +111,10 @@ def _heads(width: int, given: Given, where: str) -> int:
     return heads
 
 
-def _norm_order(given: Given, where: str) -> str:
-    if given.norm_order is None:
+def _norm_order(hints: FileHints, where: str) -> str:
+    if hints.norm_order is None:
         raise InputError(
             f"{where}: the order of norms cannot be seen in its tensors; give --norm-order post "
             "(BASE, LARGE of LibriSpeech) or pre (LV-60k, XLSR-53, XLS-R)"
         )
-    return given.norm_order
+    return hints.norm_order

@@ -19,7 +19,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.interop import dictionary, inferred, names, tokenizer, torch_read, torch_write
 from w2v2_jax.interop.files import Exported, Imported, understood
 from w2v2_jax.interop.hugging_face_config import refuse_quantized_input, refuse_square_projection
-from w2v2_jax.interop.inferred import Given
+from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.torchaudio_names import LEGACY_WEIGHT_NORM, TORCHAUDIO
 from w2v2_jax.models.config import ModelConfig
 
@@ -27,16 +27,16 @@ RECORD = "w2v2_jax.json"
 MASK_EMBEDDING = "encoder/mask_embedding"
 
 
-def read(path: str | Path, given: Given | None = None) -> Imported:
+def read(path: str | Path, hints: FileHints | None = None) -> Imported:
     """A state dict -> description and float32 parameters; the mask embedding is drawn afresh.
 
     Raises InputError naming what is amiss, or what the tensors do not show.
     """
     with understood(Path(path)):
-        return _read(Path(path), given or Given(), [])
+        return _read(Path(path), hints or FileHints(), [])
 
 
-def _read(path: Path, given: Given, notes: list[str]) -> Imported:
+def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
     with torch_read.opened(path) as file:
         tensors = file.arrays(file.value if isinstance(file.value, dict) else {})
         with torch_read.damage(path):
@@ -51,7 +51,7 @@ def _read(path: Path, given: Given, notes: list[str]) -> Imported:
         )
     tuned = "aux.weight" in tensors
     if described is None:
-        model = inferred.to_model(tensors, TORCHAUDIO, given, where=str(path))
+        model = inferred.to_model(tensors, TORCHAUDIO, hints, where=str(path))
     else:
         model = described.model
     refuse_square_projection(model, str(path), "torchaudio")
@@ -63,26 +63,26 @@ def _read(path: Path, given: Given, notes: list[str]) -> Imported:
     params["encoder"]["mask_embedding"] = np.random.default_rng(0).random(mask_shape, np.float32)
     notes.append("torchaudio has no mask embedding; drawn afresh, as it only matters when training")
     if described is None:
-        described = _describe(path, model, params, given, notes, classes=classes)
+        described = _describe(path, model, params, hints, notes, classes=classes)
     used = names.their_names(shapes, TORCHAUDIO)
     left = sorted(set(tensors) - set(used))
     return Imported(Loaded(path, described, params), used, left, notes)
 
 
-def _describe(path, model, params, given: Given, notes, *, classes: int) -> Description:
+def _describe(path, model, params, hints: FileHints, notes, *, classes: int) -> Description:
     """The description of a foreign file; puts the head's rows into our order."""
     notes.append("the configuration follows from the tensors")
-    normalise = given.normalise
+    normalise = hints.normalise
     if normalise is None:
         normalise = model.extractor_norm == "layer"
         notes.append(f"nothing says whether waveforms are normalised; taken as {normalise}")
     if not classes:
         return Description("contrastive", model, None, normalise)
-    if given.dictionary is None:
+    if hints.dictionary is None:
         symbols = dictionary.guess(classes, str(path))
         notes.append(f"no dictionary names the head's {classes} rows; taken as LibriSpeech's")
     else:
-        symbols = dictionary.read_symbols(given.dictionary)
+        symbols = dictionary.read_symbols(hints.dictionary)
     found = dictionary.to_rows(symbols, classes=classes, where=str(path))
     params["head"] = tokenizer.in_our_order(params["head"], found.rows, notes)
     return Description("ctc", model, found.vocabulary, normalise)

@@ -44,7 +44,7 @@ class Draws(NamedTuple):
     input_gumbel: jax.Array | None = None
 
 
-class Scores(NamedTuple):
+class SlotScores(NamedTuple):
     """Per masked slot [B, M] float32: cross-entropy; correct; counted (not a tie of all logits);
     clashes, the number of negatives that equal the positive."""
 
@@ -79,8 +79,8 @@ def compared(negatives: jax.Array, slots: int) -> jax.Array:
     return drawn.astype(jnp.int32).sum(2)
 
 
-def contrast(context, targets, ids, negatives, *, temperature: float) -> Scores:
-    """Scores each slot's true target against its negatives.
+def contrast(context, targets, ids, negatives, *, temperature: float) -> SlotScores:
+    """SlotScores each slot's true target against its negatives.
 
     The logsumexp over K draws equals a sum over distinct slots weighted by how often each was
     drawn, so only the M x M similarities and integer counts are needed, never K gathered vectors.
@@ -99,7 +99,7 @@ def contrast(context, targets, ids, negatives, *, temperature: float) -> Scores:
     clashes = jnp.where(same, drawn, 0).sum(-1)
     lowest = jnp.where(counts > 0, logits, -EXCLUDED).min(-1)
     tie = (positive >= masked.max(-1)) & (positive <= lowest) & (clashes == 0)
-    return Scores(
+    return SlotScores(
         jnp.log(total) + top - positive,
         ((positive >= masked.max(-1)) & ~tie).astype(jnp.float32),
         (~tie).astype(jnp.float32),

@@ -40,7 +40,7 @@ class Measures(NamedTuple):
     offset: int  # bytes
 
 
-class Outcome(NamedTuple):
+class IntakeResult(NamedTuple):
     """An utterance (without its audio) and either its measures or why it was rejected.
 
     reason: "unreadable", "truncated", "empty", "not finite", "too long", "too short", "silent" or
@@ -60,7 +60,7 @@ class Limits(NamedTuple):
 
 def take_in(
     utterances: Iterable[Utterance], *, limits: Limits, workers: int, spool: Path
-) -> Iterator[Outcome]:
+) -> Iterator[IntakeResult]:
     """Outcomes in the order of the utterances, whatever the number of worker processes.
 
     Samples lie as int16 in files under `spool` until the next outcome but CHUNK is asked for: a
@@ -74,7 +74,7 @@ def take_in(
             path.unlink()
 
 
-def _decode_numbered(numbered, *, spool: Path, limits: Limits) -> list[Outcome]:
+def _decode_numbered(numbered, *, spool: Path, limits: Limits) -> list[IntakeResult]:
     number, utterances = numbered
     return decode(utterances, spool / f"{number}.i16", limits)
 
@@ -127,7 +127,7 @@ def chunks(items: Iterable, size: int) -> Iterator[list]:
         yield chunk
 
 
-def decode(utterances: Iterable[Utterance], spool: Path, limits: Limits) -> list[Outcome]:
+def decode(utterances: Iterable[Utterance], spool: Path, limits: Limits) -> list[IntakeResult]:
     """What a worker does: decodes to the file `spool`, which is there only if something is usable,
     and judges each utterance."""
     with open(spool, "wb") as file:
@@ -137,11 +137,11 @@ def decode(utterances: Iterable[Utterance], spool: Path, limits: Limits) -> list
     return outcomes
 
 
-def _decode(utterance: Utterance, file: BinaryIO, spool: Path, limits: Limits) -> Outcome:
+def _decode(utterance: Utterance, file: BinaryIO, spool: Path, limits: Limits) -> IntakeResult:
     text = " ".join((utterance.text or "").split())
     kept = utterance._replace(audio=b"", text=text)
     if limits.require_text and not text:
-        return Outcome(kept, None, "transcript missing", utterance.id)
+        return IntakeResult(kept, None, "transcript missing", utterance.id)
     offset = file.tell()
     try:
         blocks = audio_blocks(utterance.audio, rate=utterance.rate, name=utterance.id)
@@ -150,10 +150,10 @@ def _decode(utterance: Utterance, file: BinaryIO, spool: Path, limits: Limits) -
     except AudioError as error:
         reason, detail = error.reason, str(error)
     if reason is None:
-        return Outcome(kept, measures)
+        return IntakeResult(kept, measures)
     file.seek(offset)
     file.truncate()
-    return Outcome(kept, None, reason, detail)
+    return IntakeResult(kept, None, reason, detail)
 
 
 def _judge(measures: Measures, name: str, limits: Limits) -> tuple[str | None, str]:

@@ -20,7 +20,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, absolute, is_remote
 from w2v2_jax.prepare import beam as on_beam
 from w2v2_jax.prepare import resumable as pieces
-from w2v2_jax.prepare.measure import Limits, Outcome, in_order, spooled_bytes, take_in
+from w2v2_jax.prepare.measure import IntakeResult, Limits, in_order, spooled_bytes, take_in
 from w2v2_jax.prepare.report import describe, find_leaks, render
 from w2v2_jax.prepare.sources import open_source
 from w2v2_jax.prepare.splits import Sorter, check_split
@@ -82,7 +82,7 @@ def prepare(
     return _in_pieces(source, out, sorter, found, make, run)
 
 
-def _at_once(source: str, out: Path, sorter, outcomes: Callable[[Path], Iterator[Outcome]]):
+def _at_once(source: str, out: Path, sorter, outcomes: Callable[[Path], Iterator[IntakeResult]]):
     out.mkdir(parents=True, exist_ok=True)
     _mention_leftovers(out)
     work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=out))
@@ -164,7 +164,7 @@ def _finish(sorted_out: Sorter, source: str, work: AnyPath) -> list[dict[str, An
     return reports
 
 
-def _with_progress(outcomes: Iterator[Outcome], *, progress: bool) -> Iterator[Outcome]:
+def _with_progress(outcomes: Iterator[IntakeResult], *, progress: bool) -> Iterator[IntakeResult]:
     from tqdm import tqdm
 
     hidden = None if progress else True  # None: shown on a terminal only

@@ -29,7 +29,7 @@ from w2v2_jax.data.writer import ShardPlan
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, is_remote, size_of, to_path
 from w2v2_jax.prepare import work_units
-from w2v2_jax.prepare.measure import Limits, Measures, Outcome, decode, submitted
+from w2v2_jax.prepare.measure import IntakeResult, Limits, Measures, decode, submitted
 from w2v2_jax.prepare.utterance import Utterance
 from w2v2_jax.prepare.work_units import Part
 
@@ -92,27 +92,27 @@ def _whole(path: AnyPath, size: int) -> bool:
     return not size or (path.exists() and size_of(path) == size)
 
 
-def _to_json(outcome: Outcome) -> list:
+def _to_json(outcome: IntakeResult) -> list:
     utterance, measures, reason, detail = outcome
     told = [utterance.id, utterance.text, utterance.split, utterance.speaker]
     kept = None if measures is None else measures._replace(spool=None)
     return [*told, kept, reason, detail]
 
 
-def _from_json(fields: list, samples: str) -> Outcome:
+def _from_json(fields: list, samples: str) -> IntakeResult:
     name, text, split, speaker, kept, reason, detail = fields
     measures = None if kept is None else Measures(*kept)._replace(spool=samples)
-    return Outcome(Utterance(name, b"", None, text, split, speaker), measures, reason, detail)
+    return IntakeResult(Utterance(name, b"", None, text, split, speaker), measures, reason, detail)
 
 
-def read_pieces(work: AnyPath, count: int) -> Iterator[Outcome]:
+def read_pieces(work: AnyPath, count: int) -> Iterator[IntakeResult]:
     """The outcomes of all parts in order; their samples lie in the pieces."""
     found = {int(path.name.split("-")[1]): path for path in work.glob("piece-*.json")}
     missing = [number for number in range(count) if number not in found]
     if missing:
         raise InputError(f"{work}: piece {missing[0]} is missing; run the same command again")
 
-    def read(number: int) -> list[Outcome]:
+    def read(number: int) -> list[IntakeResult]:
         content = json.loads(found[number].read_text("utf-8"))
         samples = str(found[number].with_suffix(".i16"))
         return [_from_json(fields, samples) for fields in content["outcomes"]]

@@ -11,7 +11,7 @@ from w2v2_jax.data.corpus import Corpus, Entry, open_corpus
 from w2v2_jax.data.writer import Layout
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, is_remote
-from w2v2_jax.prepare.measure import Measures, Outcome
+from w2v2_jax.prepare.measure import IntakeResult, Measures
 from w2v2_jax.prepare.report import Rejects, transcript_key
 
 DEFAULT_SPLIT = "train"
@@ -34,11 +34,11 @@ class Sorter:
         self._make_writer, self._append = writer, add
         self._seen: dict[str, dict[int, str]] = collections.defaultdict(dict)
 
-    def add_all(self, outcomes: Iterable[Outcome]) -> None:
+    def add_all(self, outcomes: Iterable[IntakeResult]) -> None:
         for outcome in outcomes:
             self._add(outcome)
 
-    def _add(self, outcome: Outcome) -> None:
+    def _add(self, outcome: IntakeResult) -> None:
         utterance, measures = outcome.utterance, outcome.measures
         split = self.split or utterance.split or DEFAULT_SPLIT
         if measures is None:

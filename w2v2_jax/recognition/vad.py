@@ -16,7 +16,7 @@ from w2v2_jax.errors import InputError
 WINDOW = 512  # samples that one probability is of
 
 
-class Settings(NamedTuple):
+class VadSettings(NamedTuple):
     """Lengths in seconds. A stretch begins at `threshold`, ends after `silence` below `release`,
     is widened by `pad`, dropped under `shortest` and cut at its quietest moment over `longest`."""
 
@@ -28,7 +28,7 @@ class Settings(NamedTuple):
     longest: float = 30.0
 
 
-DEFAULTS = Settings()
+DEFAULTS = VadSettings()
 
 
 class Stretch(NamedTuple):
@@ -67,7 +67,7 @@ def _windows(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
 def stretches(
     blocks: Iterator[np.ndarray],
     detect: Callable[[np.ndarray], float],
-    settings: Settings = DEFAULTS,
+    settings: VadSettings = DEFAULTS,
 ) -> Iterator[Stretch]:
     """Speech of a recording given as blocks [n] of 16 kHz samples; holds one stretch at a time."""
     seconds = WINDOW / SAMPLE_RATE
@@ -102,7 +102,7 @@ def stretches(
         yield from _speech(first, held[: len(held) - silent + pad], chances, settings)
 
 
-def _speech(first: int, windows, chances, settings: Settings) -> Iterator[Stretch]:
+def _speech(first: int, windows, chances, settings: VadSettings) -> Iterator[Stretch]:
     loud = sum(c >= settings.threshold for c in chances[: len(windows)])
     if loud * WINDOW / SAMPLE_RATE >= settings.shortest:
         yield Stretch(first * WINDOW, np.concatenate(windows))

@@ -120,7 +120,7 @@ def find_decoded(audio: Path) -> list[Clip]:
 # ---- the index -----------------------------------------------------------------------------------
 
 
-class Row(NamedTuple):
+class TranscriptLine(NamedTuple):
     path: str
     text: str
     split: str
@@ -139,14 +139,14 @@ def english_transcripts(package: Path) -> dict[str, str]:
     raise InputError(f"{package} holds no English texts")
 
 
-def index_clips(clips: list[Clip], transcripts: dict[str, str]) -> list[Row]:
+def index_clips(clips: list[Clip], transcripts: dict[str, str]) -> list[TranscriptLine]:
     """One row a clip; clips without a transcript are `unlabeled`."""
     labeled = [clip for clip in clips if clip.path in transcripts]
     texts = [transcripts[clip.path] for clip in labeled]
     splits = split_transcripts(texts, [clip.seconds for clip in labeled])
     split_of = {clip.path: split for clip, split in zip(labeled, splits, strict=True)}
     return [
-        Row(
+        TranscriptLine(
             path=clip.path,
             text=transcripts.get(clip.path, ""),
             split=split_of.get(clip.path, "unlabeled"),
@@ -157,7 +157,7 @@ def index_clips(clips: list[Clip], transcripts: dict[str, str]) -> list[Row]:
     ]
 
 
-def write_index(rows: list[Row], audio: Path) -> None:
+def write_index(rows: list[TranscriptLine], audio: Path) -> None:
     """Writes transcripts.tsv (path, text, split, speaker); last of all, so it says "complete"."""
     lines = ["\t".join(row[:4]) + "\n" for row in rows]
     partial = audio / "transcripts.partial"
@@ -165,7 +165,7 @@ def write_index(rows: list[Row], audio: Path) -> None:
     os.replace(partial, audio / "transcripts.tsv")
 
 
-def _summary(rows: list[Row]) -> str:
+def _summary(rows: list[TranscriptLine]) -> str:
     clips, seconds = collections.Counter(), collections.Counter()
     for row in rows:
         for key in ((row.split, row.path.split("/")[0]), ("all", "")):

@@ -16,7 +16,7 @@ from w2v2_jax.data.feed import train_feed, valid_feed
 from w2v2_jax.errors import run_command
 from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment.recipe import load_config, override
-from w2v2_jax.experiment.settings import Settings, read_settings
+from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.interop.load import load_any
 from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(arguments.stopped_status)
 
 
-def run(settings: Settings, workdir: AnyPath) -> loop.Outcome:
+def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
     """Trains as one of the hosts of the job; every host runs the same lines."""
     compile_cache.enable()
     source = load_any(settings.init_from) if settings.init_from else None

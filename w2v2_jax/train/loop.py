@@ -19,19 +19,19 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.experiment.settings import TrainConfig
 from w2v2_jax.health import config as health
-from w2v2_jax.health.bad_batches import Ledger
+from w2v2_jax.health.bad_batches import BadBatches
 from w2v2_jax.health.monitor import Alarm, HealthError, Monitor
 from w2v2_jax.paths import AnyPath
 from w2v2_jax.system import cpu_memory, hosts
 from w2v2_jax.train import restore
-from w2v2_jax.train.metric_writer import Logbook
-from w2v2_jax.train.step_metrics import Dispatched, Watch, Window
+from w2v2_jax.train.metric_writer import MetricWriter
+from w2v2_jax.train.step_metrics import Dispatched, StepObserver, ThroughputWindow
 from w2v2_jax.train.validation import validate
 from w2v2_jax.train.workdir import disk_errors
 from w2v2_jax.train_step import TrainState
 
 
-class Outcome(NamedTuple):
+class RunEnd(NamedTuple):
     """How a run ended: the state, and whether a signal stopped it before its last step."""
 
     state: TrainState
@@ -52,9 +52,9 @@ def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
         yield batch, time.monotonic() - start
 
 
-def _logbook(workdir: AnyPath, **options):
-    """The run's logbook on the chief; None on the other hosts."""
-    return Logbook(workdir, **options) if hosts.is_chief() else contextlib.nullcontext()
+def _metric_writer(workdir: AnyPath, **options):
+    """The run's writer on the chief; None on the other hosts."""
+    return MetricWriter(workdir, **options) if hosts.is_chief() else contextlib.nullcontext()
 
 
 def rank(results: dict[str, float], config: TrainConfig) -> float:
@@ -78,7 +78,7 @@ class _Job(NamedTuple):
     checkpoints: checkpoint.Manager
     preemption: hosts.Preemption
     monitor: Monitor
-    ledger: Ledger
+    bad_batches: BadBatches
     dispatched: Iterator[int]
 
     @property
@@ -89,7 +89,7 @@ class _Job(NamedTuple):
 def run(
     experiment: Experiment, train: Feed, valid: Feed | None, workdir: AnyPath, *,
     description: Description, start: TrainState,
-) -> Outcome:  # fmt: skip
+) -> RunEnd:  # fmt: skip
     """Trains from `start`, or from the newest whole checkpoint in `workdir`, to the last step.
 
     Raises InputError where the disk fails or a health rule ends the run.
@@ -98,8 +98,8 @@ def run(
     config = settings.train
     if valid is not None:
         experiment.check_shapes(valid.plan.shapes, 1, "validation")
-    ledger = Ledger(workdir, train.row_sources, writes=hosts.is_chief())
-    hosts.require_same({"bad_batches.jsonl": sorted(ledger.left_out)})
+    bad_batches = BadBatches(workdir, train.row_sources, writes=hosts.is_chief())
+    hosts.require_same({"bad_batches.jsonl": sorted(bad_batches.left_out)})
     about = health.describe(
         experiment.objective, steps=config.steps, started_after=settings.health.started_after
     )
@@ -114,10 +114,10 @@ def run(
         if first:
             hosts.log_on_chief(f"resuming {workdir} at step {first}")
         if first >= config.steps:
-            return Outcome(state, False)
+            return RunEnd(state, False)
         job = _Job(
             experiment, train, valid, workdir, description, checkpoints, preemption,
-            Monitor(settings.health, about), ledger, itertools.count(first),
+            Monitor(settings.health, about), bad_batches, itertools.count(first),
         )  # fmt: skip
         # JAX stops all hosts at the call after the last one it saw: a notice that comes while the
         # first step compiles has to find this one, or its step is never met.
@@ -132,7 +132,7 @@ def run(
             del state  # two states may not fit
             state = _go_back(job, alarm)
         checkpoints.wait_until_finished()
-    return Outcome(state, int(state.step) < config.steps)
+    return RunEnd(state, int(state.step) < config.steps)
 
 
 def _go_back(job: _Job, alarm: Alarm) -> TrainState:
@@ -148,7 +148,7 @@ def _go_back(job: _Job, alarm: Alarm) -> TrainState:
             f"{alarm.line()}; stopped: no checkpoint from before it; use a larger train.keep_last"
         )
     for bad in range(max(step, wanted) + 1, alarm.step + 1):
-        job.ledger.note(bad, alarm.rule, alarm.message, left_out=True)
+        job.bad_batches.note(bad, alarm.rule, alarm.message, left_out=True)
     hosts.log_on_chief(f"health: back at step {step}; batches to {alarm.step} left out")
     return restore.restore(job.checkpoints, job.experiment.abstract_state)
 
@@ -160,51 +160,51 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
     batches = job.train.batches(first, config.steps - first, **mine._asdict())
     with (
         contextlib.closing(batches),
-        _logbook(job.workdir, first_step=first, total=config.steps) as logbook,
+        _metric_writer(job.workdir, first_step=first, total=config.steps) as writer,
     ):
         feeds = [feed for feed in (job.train, job.valid) if feed is not None]
         damages = [feed.damage for feed in feeds if feed.damage is not None]
-        watch = Watch(job.monitor, job.ledger, logbook, damages)
-        before, since = None, Window()
+        observer = StepObserver(job.monitor, job.bad_batches, writer, damages)
+        before, window = None, ThroughputWindow()
         cpu_memory.trim()  # what loading and restoring took
         for step, (local, waited) in enumerate(_timed(batches), first + 1):
-            if step in job.ledger.left_out:
+            if step in job.bad_batches.left_out:
                 local = local._replace(weights=np.zeros_like(local.weights))
             batch = partition.global_batch(local, experiment.mesh)
             function = experiment.step_function(experiment.objective.at(step - 1), batch)
             state, metrics = function(state, batch, experiment.seed)
-            alarm = watch.look(before)  # never more than one step ahead of the device
+            alarm = observer.observe(before)  # never more than one step ahead of the device
             if alarm:
                 return state, alarm
             before = Dispatched(step, metrics)
             stop = job.preemption.reached(next(job.dispatched))
             last = step == config.steps or stop
-            since.add(batch.waveforms.size / SAMPLE_RATE, waited)
+            window.add(batch.waveforms.size / SAMPLE_RATE, waited)
             if last or step % config.log_every == 0:
                 host = {
                     "learning_rate": float(experiment.schedule(step - 1)),
-                    **since.rates(),
+                    **window.rates(),
                     "epoch": job.train.plan.epoch(step - 1),
                     "compilations": len(experiment.compiled),
                 }
                 before = Dispatched(step, metrics, host)
-                since = Window()
+                window = ThroughputWindow()
             rank = None
             checks = job.valid is not None and _due(step, config.eval_every, step == config.steps)
             saves = checks or _due(step, config.checkpoint_every, last)
             if saves:
-                alarm, before = watch.look(before), None  # what is saved has been looked at
+                alarm, before = observer.observe(before), None  # what is saved has been looked at
                 if alarm:
                     return state, alarm
             if checks:
                 results = validate(experiment, job.valid, state.params, state.step)
-                if logbook is not None:
-                    logbook.write(step, "valid", results)
+                if writer is not None:
+                    writer.write(step, "valid", results)
                 rank = _rank(results, config)
                 cpu_memory.trim()  # other shapes than the next updates'
-                since = Window()
+                window = ThroughputWindow()
             if saves:
                 checkpoint.save(job.checkpoints, state, job.description, rank)
             if stop:
                 break
-        return state, watch.look(before)
+        return state, observer.observe(before)

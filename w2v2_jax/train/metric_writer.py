@@ -94,7 +94,7 @@ class _Mirror:
         self._temporary.cleanup()
 
 
-class Logbook:
+class MetricWriter:
     """Writes one object per logged step. A context manager; only one process should open it."""
 
     def __init__(
@@ -149,7 +149,7 @@ class Logbook:
         self._events.write(event.SerializeToString())
         self._events.flush()
 
-    def __enter__(self) -> Logbook:
+    def __enter__(self) -> MetricWriter:
         return self
 
     def __exit__(self, *_) -> None:

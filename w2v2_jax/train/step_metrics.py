@@ -9,16 +9,16 @@ from typing import NamedTuple
 import jax
 
 from w2v2_jax.data.damage import Damage
-from w2v2_jax.health.bad_batches import Ledger, note_damage
+from w2v2_jax.health.bad_batches import BadBatches, note_damage
 from w2v2_jax.health.config import ROLLBACK, STOP
 from w2v2_jax.health.monitor import Alarm, HealthError, Monitor, flags_of
 from w2v2_jax.metrics import compute
-from w2v2_jax.train.metric_writer import Logbook
+from w2v2_jax.train.metric_writer import MetricWriter
 
 SPIKES = ("loss-spike", "gradient-spike")  # alarms of one batch
 
 
-class Window:
+class ThroughputWindow:
     """Audio trained on and seconds waited for data since the last logged step.
 
     A step is dispatched while the one before still runs, so only a window of them can be timed.
@@ -47,19 +47,23 @@ class Dispatched(NamedTuple):
     host: dict[str, float] | None = None
 
 
-class Watch:
-    """Looks at every update and writes the logged ones; logbook is None but on the chief.
+class StepObserver:
+    """Looks at every update and writes the logged ones; writer is None but on the chief.
 
     All hosts ask the same rules of the same global numbers, so all of them take the same turn.
     """
 
     def __init__(
-        self, monitor: Monitor, ledger: Ledger, logbook: Logbook | None, damages: list[Damage]
+        self,
+        monitor: Monitor,
+        bad_batches: BadBatches,
+        writer: MetricWriter | None,
+        damages: list[Damage],
     ):
-        self._monitor, self._ledger, self._logbook = monitor, ledger, logbook
+        self._monitor, self._bad_batches, self._writer = monitor, bad_batches, writer
         self._damages = damages
 
-    def look(self, done: Dispatched | None) -> Alarm | None:
+    def observe(self, done: Dispatched | None) -> Alarm | None:
         """Waits for an update and judges it; the alarm that asks to go back, if there is one.
 
         Raises HealthError where a rule ends the run.
@@ -67,21 +71,21 @@ class Watch:
         if done is None:
             return None
         flags = jax.device_get(flags_of(done.metrics))
-        left_out = done.step in self._ledger.left_out
+        left_out = done.step in self._bad_batches.left_out
         alarms = self._monitor.saw_step(done.step, flags, left_out=left_out)
         if done.host is not None:
             record = {**compute(done.metrics), **done.host}
-            if self._logbook is not None:
-                self._logbook.write(done.step, "train", record)
+            if self._writer is not None:
+                self._writer.write(done.step, "train", record)
             alarms += self._monitor.saw_record(done.step, record)
         self._tell_damage()
         if flags.non_finite[0] > 0:  # every one, also while the rule keeps silent
-            self._ledger.note(done.step, "non-finite", "update not taken", left_out=False)
+            self._bad_batches.note(done.step, "non-finite", "update not taken", left_out=False)
         for alarm in alarms:
             if alarm.rule in SPIKES:
-                self._ledger.note(alarm.step, alarm.rule, alarm.message, left_out=False)
-            if self._logbook is not None:
-                self._logbook.alarm(alarm)
+                self._bad_batches.note(alarm.step, alarm.rule, alarm.message, left_out=False)
+            if self._writer is not None:
+                self._writer.alarm(alarm)
         for alarm in alarms:
             if alarm.action == STOP:
                 raise HealthError(f"stopped by health rule {alarm.line()}")
@@ -91,6 +95,6 @@ class Watch:
         """Every host speaks of its own disk: no other may have seen it."""
         found = [broken for damage in self._damages for broken in damage.news()]
         if found:
-            path = note_damage(self._ledger.path.parent, jax.process_index(), found)
+            path = note_damage(self._bad_batches.path.parent, jax.process_index(), found)
             shown = ", ".join(f"{name} ({reason})" for name, reason in found[:3])
             print(f"warning: damaged audio, left out: {shown}; all in {path}", file=sys.stderr)

@@ -12,7 +12,7 @@ from w2v2_jax.checkpoint.description import Loaded
 from w2v2_jax.data.feed import Feed
 from w2v2_jax.data.joined import open_splits
 from w2v2_jax.errors import InputError
-from w2v2_jax.experiment.settings import Settings
+from w2v2_jax.experiment.settings import ExperimentSettings
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.system import hosts
 from w2v2_jax.trees import name_of
@@ -64,7 +64,9 @@ def take_rows(leaf: jax.Array, source, rows: tuple[int | None, ...]) -> jax.Arra
     return jax.jit(choose, out_shardings=leaf.sharding)(leaf, taken)
 
 
-def choose_vocabulary(settings: Settings, inherited: Vocabulary | None) -> Vocabulary | None:
+def choose_vocabulary(
+    settings: ExperimentSettings, inherited: Vocabulary | None
+) -> Vocabulary | None:
     """The vocabulary of a CTC run, None when pretraining; a tuned start keeps its own, or adds
     the transcripts' further characters to it ("extend")."""
     if settings.kind != "ctc":
