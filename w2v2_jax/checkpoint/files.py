@@ -123,8 +123,7 @@ def find(path: str | AnyPath) -> AnyPath:
     if (path / "model").is_dir() and (path / "params").is_dir():
         return path
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
-    steps = [p for p in folder.glob("[0-9]*") if p.name.isdigit() and (p / "model").is_dir()]
-    if not steps:
+    if not any((step / "model").is_dir() for step in _steps(folder)):
         raise InputError(
             f"{path} holds no checkpoint; give a training workdir, one step's directory "
             "or an exported Hugging Face directory"
@@ -136,6 +135,30 @@ def find(path: str | AnyPath) -> AnyPath:
     scored = {step: score for step, score in scores.items() if score is not None}
     step = min(scored, key=lambda s: (scored[s], -s)) if scored else max(scores)
     return folder / str(step)
+
+
+def _steps(folder: AnyPath) -> list[AnyPath]:
+    """The directories of the finished steps, newest first."""
+    steps = [path for path in folder.glob("[0-9]*") if path.name.isdigit()]
+    return sorted(steps, key=lambda path: int(path.name), reverse=True)
+
+
+def describe_newest(workdir: AnyPath) -> Description | None:
+    """What the newest readable checkpoint of a workdir is; None where nothing was saved.
+
+    Raises InputError where none can be read, or the newest that can is of another format.
+    """
+    steps = _steps(absolute(workdir) / FOLDER)
+    for step in steps:
+        with contextlib.suppress(OSError, ValueError):
+            model = ocp.JsonCheckpointHandler().restore(step / "model")
+            return describe(model, str(step))
+    if steps:
+        raise InputError(
+            f"{steps[0]} is damaged (no description can be read) and so are all before it; put "
+            "one back from a copy, or use another --workdir"
+        )
+    return None
 
 
 def _score(checkpoints: Manager, step: int) -> float | None:

@@ -1,16 +1,19 @@
-"""A run's folder: one run at a time, and one configuration for its whole life."""
+"""A run's folder: one run at a time, one configuration for its whole life, and its disk."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import json
+import os
+from pathlib import Path
 
 import jax
 
 from w2v2_jax.errors import InputError, disk_reason
 from w2v2_jax.paths import AnyPath, is_remote
 from w2v2_jax.system import hosts
+from w2v2_jax.train import run_record
 
 VISIBLE_SECONDS = 60  # a network file system may show another host's file this late
 
@@ -39,19 +42,23 @@ def _acquire(workdir: AnyPath, held: contextlib.ExitStack) -> None:
         raise InputError(f"--workdir {workdir} is in use by another run") from None
 
 
-def save_config(workdir: AnyPath, config: dict) -> None:
-    """Writes the resolved configuration; a resumed run's must be the same but for its length.
+def save_record(workdir: AnyPath, config: dict, facts: dict) -> None:
+    """Writes config.json, the configuration as it was given, and run.json (see `run_record`);
+    says what changed since the run began.
 
-    Raises InputError on every host where the workdir is not one that all of them see.
+    Raises InputError where too much did, and on every host where the workdir is not one that all
+    of them see.
     """
     path = workdir / "config.json"
     text = json.dumps(config, indent=1, sort_keys=True, default=list) + "\n"
 
     def write():
-        if path.exists():
-            _check_same(json.loads(path.read_text("utf-8")), json.loads(text), workdir)
-        workdir.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
+        for line in run_record.check_facts(workdir, facts):
+            hosts.log_on_chief(f"warning: goes on with another {line}")
+        record = run_record.with_start(workdir, facts)
+        with disk_errors(workdir):
+            _replace(workdir / run_record.FILE, json.dumps(record, indent=1) + "\n")
+            _replace(path, text)
 
     hosts.run_on_chief(write)
 
@@ -65,20 +72,14 @@ def save_config(workdir: AnyPath, config: dict) -> None:
         )
 
 
-def _check_same(old: dict, new: dict, workdir: AnyPath) -> None:
-    """Data order, network and objective must not change under a run; rhythm and mesh may."""
-    for section in ("seed", "model", "objective", "vocabulary", "optimizer"):
-        if old.get(section) != new.get(section):
-            raise InputError(
-                f"--workdir {workdir} was started with another config.{section}: "
-                f"{old.get(section)} there, {new.get(section)} now; use a new --workdir"
-            )
-    for key in ("train", "mode", "bucket_seconds", "batch_seconds", "row_multiple", "min_seconds"):
-        if old["data"].get(key) != new["data"].get(key):
-            raise InputError(
-                f"--workdir {workdir} was started with config.data.{key}={old['data'].get(key)}, "
-                f"now {new['data'].get(key)}; use a new --workdir"
-            )
+def _replace(path: AnyPath, text: str) -> None:
+    """Writes a file whole or not at all; an object store does so by itself."""
+    if is_remote(path):
+        path.write_text(text, "utf-8")
+        return
+    temporary = Path(f"{path}.tmp")
+    temporary.write_text(text, "utf-8")
+    os.replace(temporary, path)
 
 
 @contextlib.contextmanager

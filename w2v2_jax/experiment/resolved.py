@@ -1,0 +1,57 @@
+"""A configuration with the defaults of every constructor: all that a run's mathematics rests on."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from w2v2_jax.experiment.build import Experiment
+from w2v2_jax.optimizer import SCHEDULES, adam
+
+FOLLOWS_STEPS = "train.steps"  # a schedule's total that the recipe does not give
+
+
+def resolved(experiment: Experiment) -> dict[str, Any]:
+    """The sections of a recipe, as plain values of JSON. A schedule that ends with the run has
+    FOLLOWS_STEPS as its total."""
+    settings, raw = experiment.settings, experiment.settings.raw
+    schedule = dict(raw["schedule"])
+    shape = SCHEDULES[schedule["name"]]
+    if "total" in inspect.signature(shape).parameters:
+        schedule.setdefault("total", FOLLOWS_STEPS)
+    sections = {
+        "seed": settings.seed,
+        "init_from": settings.init_from,
+        "model": {
+            "family": raw["model"]["family"],
+            **dataclasses.asdict(experiment.model),
+        },
+        "objective": {"name": settings.kind, **_objective(experiment)},
+        "schedule": _with_defaults(shape, schedule),
+        "optimizer": _with_defaults(adam, raw.get("optimizer", {})),
+        "mesh": {**raw.get("mesh", {}), **experiment.mesh.shape},
+        **{
+            name: dataclasses.asdict(getattr(settings, name))
+            for name in ("data", "vocabulary", "train", "health")
+        },
+    }
+    return json.loads(json.dumps(sections, default=list))
+
+
+def _objective(experiment: Experiment) -> dict[str, Any]:
+    """Its own fields: not the network, which is a section, nor what follows from others."""
+    objective = experiment.objective
+    fields = [field.name for field in dataclasses.fields(objective)]
+    return {n: getattr(objective, n) for n in fields if n not in ("model", "num_classes", "frozen")}
+
+
+def _with_defaults(constructor: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(constructor).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    }
+    return {**defaults, **values}
