@@ -10,7 +10,9 @@
 #   beam                preparation on Apache Beam's runner of this machine; installs apache-beam
 #   fuzz                damaged files against every reader, W2V2_FUZZ_MINUTES (30) in all; installs
 #                       hypothesis
-#   all                 everything this machine can run
+#   mutants             changes one decision after the other and asks whether the tests notice
+#                       (an hour; options: python -m tests.helpers.mutants --help)
+#   all                 everything this machine can run, but mutants
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
@@ -22,9 +24,10 @@ case "$suite" in
   slow) marks="$optional" ;;
   parity | deploy | decode | aot | beam | fuzz) marks="$suite" ;;
   all) marks="not gpu" ;;
+  mutants) exec python -m tests.helpers.mutants "$@" ;;
   *)
     echo "error: suite '$suite' is not known; use everyday, slow, parity, deploy, decode, aot," \
-      "beam, fuzz or all" >&2
+      "beam, fuzz, mutants or all" >&2
     exit 2
     ;;
 esac

@@ -134,6 +134,16 @@ def test_labels_have_one_static_width_a_bucket_and_are_those_of_the_rows(corpus)
             assert not batch.labels[row, batch.num_labels[row] :].any()
 
 
+def test_the_labels_of_a_short_clip_fit_into_a_batch_of_long_rows(tmp_path):
+    lengths = [4_000] * 9 + [16_000]  # the ninth has the longest text, the tenth the shortest
+    corpus = make_corpus(tmp_path, lengths=lengths)
+    plan = make_plan(corpus, "pad")
+    assert plan.shapes == [(4, 4_000), (4, 16_000)]
+    read(corpus, plan, vocabulary=LIBRISPEECH)
+    widths = label_widths(corpus, plan, LIBRISPEECH)
+    assert widths[16_000] == widths[4_000] > 16
+
+
 @pytest.mark.parametrize("mode", ["crop", "pad", "concatenate"])
 def test_tfdata_and_threads_give_identical_batches(corpus, mode):
     vocabulary = LIBRISPEECH if mode == "pad" else None

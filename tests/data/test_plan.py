@@ -26,7 +26,21 @@ def make_plan(lengths=corpus_lengths, **options):
 
 
 def segments_of(plan, steps):
-    return [s for k in steps for row in plan.batch(k).rows for s in row]
+    """Segments of the rows that have weight."""
+    batches = [plan.batch(k) for k in steps]
+    rows = [one for b in batches for one in zip(b.rows, b.weights, strict=True)]
+    return [s for row, weight in rows if weight for s in row]
+
+
+def weights_of(plan, count, epoch=0):
+    """[count] each utterance's share of the updates of an epoch: an update is divided by its
+    weight, so one of few rows gives each of them much."""
+    weights = np.zeros(count)
+    for k in range(plan.steps_per_epoch):
+        batch = plan.batch(epoch * plan.steps_per_epoch + k)
+        for ((utterance, _, _),), weight in zip(batch.rows, batch.weights, strict=True):
+            weights[utterance] += weight / batch.weights.sum()
+    return weights
 
 
 def same(a, b):
@@ -63,18 +77,24 @@ def test_shapes_are_those_announced(mode):
     plan = make_plan(mode=mode)
     batches = [plan.batch(k) for k in range(2 * plan.steps_per_epoch)]
     assert {(len(b.rows), b.samples) for b in batches} == set(plan.shapes)
-    assert all((b.weights == 1).all() and b.weights.dtype == np.float32 for b in batches)
+    assert all(b.weights.dtype == np.float32 and set(b.weights) <= {0, 1} for b in batches)
+    fillers = [int((b.weights == 0).sum()) for b in batches]
+    assert fillers == [plan.fillers(k) for k in range(len(batches))]
+    assert sum(fillers) == 2 * plan.summary().repeated_rows > 0
+    assert sum(len(b.rows) for b in batches) == 2 * plan.summary().rows
 
 
 def test_crops_fill_their_rows_and_stay_inside_their_files():
-    plan = make_plan()
+    plan, shorter = make_plan(), 0
     for k in range(plan.steps_per_epoch):
         batch = plan.batch(k)
         for ((utterance, start, length),) in batch.rows:
             assert length == batch.samples
             assert 0 <= start <= corpus_lengths[utterance] - length
             bucket = max(b for b in BUCKETS if b <= corpus_lengths[utterance])
-            assert batch.samples == bucket
+            assert batch.samples <= bucket
+            shorter += batch.samples < bucket
+    assert shorter < len(BUCKETS) * 16, "only what is left of a bucket joins a shorter one"
 
 
 def test_crop_uses_every_long_enough_file_each_epoch_and_counts_the_rest():
@@ -96,34 +116,84 @@ def test_crop_offsets_are_new_each_epoch_and_spread_over_the_file():
     assert counts.min() > 300 and counts.max() < 500
 
 
-def test_a_repeated_row_that_fills_a_batch_has_another_crop():
-    plan = make_plan(lengths=[500_000], bucket_samples=(10_000,), batch_samples=40_000)
-    starts = {s.start for s in segments_of(plan, [0])}
-    assert len(starts) == 4
-    assert plan.summary().repeated_rows == 3
-
-
 def test_uniform_integers_reach_both_ends_and_never_the_limit():
     draws = uniform_integers(np.uint64(5), np.arange(10_000), np.full(10_000, 7))
     assert set(draws.tolist()) == set(range(7))
     assert uniform_integers(np.uint64(5), np.arange(9), np.ones(9, int)).tolist() == [0] * 9
 
 
-def test_pad_uses_each_fitting_utterance_once_and_fills_by_going_round():
+def test_pad_uses_each_fitting_utterance_once():
     plan = make_plan(mode="pad")
     segments = segments_of(plan, range(plan.steps_per_epoch))
     fitting = set(np.flatnonzero((corpus_lengths >= 2_000) & (corpus_lengths <= BUCKETS[-1])))
     assert {s.utterance for s in segments} == fitting
-    assert len(segments) - len(fitting) == plan.summary().repeated_rows
+    assert len(segments) == len(fitting)
     assert all(s.start == 0 and s.length == corpus_lengths[s.utterance] for s in segments)
     assert plan.summary().dropped_too_long == (corpus_lengths > BUCKETS[-1]).sum()
     assert plan.summary().dropped_too_short == (corpus_lengths < 2_000).sum()
 
 
 def test_pad_takes_the_smallest_bucket_that_holds_the_utterance():
-    plan = make_plan(mode="pad", lengths=[10_000, 10_001, 40_000, 40_001])
-    found = {s.utterance: b.samples for b in map(plan.batch, range(3)) for (s,) in b.rows}
-    assert found == {0: 10_000, 1: 20_000, 2: 40_000}
+    lengths = [10_000] * 4 + [10_001] * 4 + [40_000] * 4 + [40_001]
+    plan = make_plan(mode="pad", lengths=lengths)
+    batches = [plan.batch(k) for k in range(plan.steps_per_epoch)]
+    rows = [(s.utterance, b.samples) for b in batches for (s,) in b.rows]
+    assert {(lengths[u], samples) for u, samples in rows} == {
+        (10_000, 10_000), (10_001, 20_000), (40_000, 40_000),
+    }  # fmt: skip
+
+
+FINETUNE = {
+    "mode": "pad",
+    "bucket_samples": [16_000 * s for s in (4, 8, 12, 16, 20, 25, 36)],
+    "batch_samples": 1_600 * 16_000,
+    "row_multiple": 8,
+    "min_samples": 1_600,
+}
+
+
+@pytest.mark.parametrize("count", [3, 48, 100, 290, 1_000, 8_000])
+def test_pad_gives_every_utterance_one_row_an_epoch_and_about_the_same_weight(count):
+    lengths = np.random.default_rng(count).integers(32_000, 320_000, count)
+    plan = make_plan(lengths=lengths, **FINETUNE)
+    used = sorted(s.utterance for s in segments_of(plan, range(plan.steps_per_epoch)))
+    assert used == list(range(count))
+    weights = weights_of(plan, count)
+    assert weights.max() < 1.5 * weights.min()
+    assert all(rows % 8 == 0 and rows * s <= 1_600 * 16_000 for rows, s in plan.shapes)
+    assert plan.summary().repeated_rows <= 8 * plan.steps_per_epoch
+
+
+def test_ten_minutes_of_speech_are_one_update_without_copies():
+    lengths = np.random.default_rng(0).integers(32_000, 320_000, 48)
+    plan = make_plan(lengths=lengths, **FINETUNE)
+    assert plan.steps_per_epoch == 1 and plan.shapes == [(48, 320_000)]
+    assert "1 batches an epoch in shapes 48 x 20 s" in str(plan.summary())
+
+
+def test_short_clips_stay_in_full_batches_where_evenness_would_need_many_more():
+    lengths = np.random.default_rng(0).integers(16_000, 60_000, 4_000)
+    lengths[:200] = 320_000
+    plan = make_plan(lengths=lengths, **FINETUNE)
+    assert plan.shapes == [(376, 64_000), (80, 320_000)]
+    weights = weights_of(plan, len(lengths))
+    assert weights.max() / weights.min() < 5.1  # as rows of 4 s to rows of 20 s
+
+
+@pytest.mark.parametrize("count", [48, 1_000, 20_000])
+def test_crop_updates_hold_as_much_audio_each_and_no_copies(count):
+    lengths = np.random.default_rng(count).integers(40_000, 300_000, count)
+    options = {"bucket_samples": [40_000, 80_000, 120_000, 160_000, 200_000, 240_000]}
+    plan = make_plan(lengths=lengths, batch_samples=48_000_000, row_multiple=8, **options)
+    used = sorted(s.utterance for s in segments_of(plan, range(plan.steps_per_epoch)))
+    assert used == list(range(count))
+    batches = [plan.batch(k) for k in range(plan.steps_per_epoch)]
+    audio = [b.samples * b.weights.sum() for b in batches]
+    assert max(audio) < (2 if count == 48 else 1.5) * min(audio)  # one of few clips is much
+    held = np.minimum(lengths // 40_000 * 40_000, 240_000).sum()
+    assert sum(audio) > 0.75 * held
+    if count == 20_000:
+        assert min(audio) > 0.9 * 48_000_000 and sum(audio) > 0.9 * held
 
 
 def coverage(plan, lengths, steps):
@@ -154,15 +224,21 @@ def test_concatenate_joins_the_clips_of_one_speaker():
     assert sum(mixed) <= 3, "only where one speaker's clips end may a row hold two voices"
 
 
-def test_concatenate_repeats_only_what_fills_the_last_rows():
+def test_concatenate_shares_what_its_rows_overlap_out_over_all_samples():
     lengths = corpus_lengths[:100]
     plan = make_plan(mode="concatenate", lengths=lengths)
     seen = coverage(plan, lengths, range(plan.steps_per_epoch))
-    kept = np.repeat(lengths >= 2_000, lengths)
-    assert (seen[kept] >= 1).all() and (seen[~kept] == 0).all()
-    rows = plan.steps_per_epoch * plan.shapes[0][0]
-    assert seen.sum() == rows * 40_000
-    assert seen.sum() - kept.sum() < 40_000 * (plan.shapes[0][0] + 1)
+    used = np.repeat(lengths >= 2_000, lengths)
+    assert set(seen[used]) <= {1, 2} and (seen[~used] == 0).all()
+    assert seen.sum() == -(-used.sum() // 40_000) * 40_000
+    shared = np.add.reduceat(seen - 1, np.cumsum(lengths) - lengths)[lengths >= 2_000]
+    assert (shared < 40_000 / 50).all()
+
+
+def test_concatenate_batches_have_as_many_rows_each():
+    plan = make_plan(mode="concatenate", lengths=[40_000] * 9)
+    weights = [plan.batch(k).weights.sum() for k in range(plan.steps_per_epoch)]
+    assert plan.shapes == [(4, 40_000)] and weights == [3, 3, 3]
 
 
 def test_concatenate_rows_are_full_and_start_at_a_new_phase_each_epoch():
@@ -173,12 +249,10 @@ def test_concatenate_rows_are_full_and_start_at_a_new_phase_each_epoch():
     assert len(starts) > 10
 
 
-def test_an_epoch_of_steps_is_constant_and_the_plan_endless():
+def test_a_plan_is_endless_and_knows_its_steps_an_epoch():
     plan = make_plan(mode="pad")
-    per_bucket = plan.summary().per_bucket
-    rows = {samples: rows for rows, samples in plan.shapes}
-    assert plan.steps_per_epoch == sum(-(-n // rows[s]) for s, n in per_bucket.items())
-    assert plan.num_steps is None
+    assert plan.num_steps is None and plan.epoch(plan.steps_per_epoch) == 1
+    assert plan.steps_per_epoch == plan.summary().batches
 
 
 @pytest.mark.parametrize("mode", ["pad", "crop"])

@@ -20,6 +20,7 @@ from w2v2_jax.health.rules import RULES
 from w2v2_jax.metrics import Mean
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
+from w2v2_jax.train.step_metrics import Dispatched, StepObserver
 
 # The quickstart's: 1600 updates, 640 codes, spans of 5 from a tenth of the frames.
 PRETRAIN = RunFacts(1600, 640, True, 100, 2, 640, masked=1 - 0.9**5, span=(0.9**-5 - 1) / 0.1)
@@ -179,6 +180,24 @@ def test_more_non_finite_updates_than_the_limit_end_the_run():
 def test_more_damaged_rows_than_the_limit_end_the_run():
     alarms = stepped(TUNE, [flags(damaged=4.0)] * 3)
     assert [(a.step, a.action) for a in alarms] == [(1, "warn"), (3, "stop")]
+
+
+def test_rows_that_only_fill_a_batch_are_no_damage(tmp_path):
+    observer = StepObserver(
+        Monitor(HealthConfig(), TUNE), BadBatches(tmp_path, lambda _: [], writes=False), None, []
+    )
+    one = Mean(np.float32(1), np.float32(1))
+    metrics = {
+        "loss_per_label": one,
+        "gradient_norm": one,
+        "non_finite": Mean(np.float32(0), one[1]),
+    }
+    for step in range(1, 5):
+        metrics["empty_rows"] = Mean(np.float32(6), np.float32(8))
+        assert observer.observe(Dispatched(step, metrics, fillers=6)) is None
+    with pytest.raises(monitors.HealthError, match=r"step 9: 13\.9% of the rows"):
+        for step in range(5, 20):
+            observer.observe(Dispatched(step, metrics, fillers=4))
 
 
 def test_batches_left_out_on_purpose_are_no_symptom():

@@ -295,7 +295,7 @@ def test_twenty_minutes_at_8_khz_take_bounded_memory(tmp_path):
         for _ in range(20):
             file.write(quiet)
     code = (
-        "import sys, resource; from w2v2_jax.prepare import main;"
+        "import sys, resource; from w2v2_jax.prepare.command import main;"
         "base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; main(sys.argv[1:]);"
         "print('GREW', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base)"
     )

@@ -30,8 +30,9 @@ class Bucket(NamedTuple):
 class PlanSummary(NamedTuple):
     """What a plan uses and what it leaves out; `str` gives one readable line.
 
-    hours: audio of the used utterances. per_bucket: samples -> utterances. repeated_rows: rows of
-    an epoch that only fill up the last batch of a bucket.
+    hours: audio of the used utterances. per_bucket: samples -> utterances. batches, rows: of an
+    epoch; repeated_rows: those of weight 0, which repeat others and only fill batches up.
+    shapes: (rows, samples) of the batches.
     """
 
     utterances: int
@@ -39,14 +40,20 @@ class PlanSummary(NamedTuple):
     dropped_too_long: int
     hours: float
     per_bucket: dict[int, int]
+    batches: int
+    rows: int
     repeated_rows: int
+    shapes: tuple[tuple[int, int], ...]
 
     def __str__(self) -> str:
         buckets = ", ".join(f"{s / SAMPLE_RATE:g} s: {n}" for s, n in self.per_bucket.items())
+        shapes = ", ".join(f"{rows} x {s / SAMPLE_RATE:g} s" for rows, s in self.shapes)
+        fewer = "; use a smaller data.batch_seconds" if 2 * self.repeated_rows > self.rows else ""
         return (
             f"{self.utterances} utterances, {self.hours:.2f} h used; dropped: "
             f"{self.dropped_too_short} too short, {self.dropped_too_long} too long; "
-            f"buckets: {buckets}; rows repeated to fill batches: {self.repeated_rows}"
+            f"buckets: {buckets}; {self.batches} batches an epoch in shapes {shapes}; rows that "
+            f"only fill batches (weight 0): {self.repeated_rows} of {self.rows}{fewer}"
         )
 
 
@@ -111,12 +118,16 @@ def _assign(num_samples, mode, sizes, min_samples) -> np.ndarray:
     return place
 
 
-def summarise(buckets, dropped, total_samples, repeated) -> PlanSummary:
+def summarise(buckets, dropped, total_samples, shapes, batches: list[int], repeated) -> PlanSummary:
+    """batches: of an epoch, of each of `shapes`."""
     return PlanSummary(
         utterances=sum(len(b.utterances) for b in buckets),
         dropped_too_short=dropped[0],
         dropped_too_long=dropped[1],
         hours=total_samples / SAMPLE_RATE / 3600,
         per_bucket={b.samples: len(b.utterances) for b in buckets},
+        batches=sum(batches),
+        rows=sum(n * rows for n, (rows, _) in zip(batches, shapes, strict=True)),
         repeated_rows=repeated,
+        shapes=tuple(shapes),
     )

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from w2v2_jax.data.buckets import Bucket
+from w2v2_jax.data.layout import Layout
 
 ORDER, CROPS, PHASE = 1, 2, 3  # purposes of random draws, never shared
 
@@ -31,56 +32,65 @@ class BatchPlan(NamedTuple):
 
 
 class Epoch(Protocol):
+    def number(self, index: int) -> int:
+        """Which batch of the layout stands at place `index` of the epoch."""
+
     def batch(self, index: int) -> BatchPlan: ...
 
 
 class BucketedEpoch(NamedTuple):
-    """Shuffled utterances of every bucket and the shuffled order of all batches."""
+    """An epoch's order of the utterances and of the batches that `layout` cuts them into."""
 
     num_samples: np.ndarray  # [N]
-    buckets: tuple[Bucket, ...]  # utterances in this epoch's order
-    order: np.ndarray  # [steps] batch numbers, buckets one after the other
-    ends: np.ndarray  # [buckets] where each bucket's batch numbers end
+    samples: tuple[int, ...]  # row length of each bucket, in the layout's order
+    layout: Layout
+    utterances: np.ndarray  # [n] bucket after bucket, shuffled within each
+    order: np.ndarray  # [batches] shuffled batch numbers
     crop_key: np.uint64
     mode: str
 
+    def number(self, index: int) -> int:
+        return int(self.order[index])
+
     def batch(self, index: int) -> BatchPlan:
-        number = int(self.order[index])
-        place = int(np.searchsorted(self.ends, number, side="right"))
-        bucket = self.buckets[place]
-        first = number - (int(self.ends[place - 1]) if place else 0)
-        positions = first * bucket.rows + np.arange(bucket.rows)
-        laps, positions = np.divmod(positions, len(bucket.utterances))
-        utterances = bucket.utterances[positions]
+        number = self.number(index)
+        bucket = int(self.layout.buckets[number])
+        places, weights = rows_of_batch(self.layout, number)
+        utterances, samples = self.utterances[places], self.samples[bucket]
         lengths = self.num_samples[utterances].astype(np.int64)
         starts = np.zeros_like(lengths)
         if self.mode == "crop":
-            # A row that repeats an utterance to fill a batch gets another crop of it.
-            draws = utterances + laps * len(self.num_samples)
-            starts = uniform_integers(self.crop_key, draws, lengths - bucket.samples + 1)
-            lengths = np.full_like(lengths, bucket.samples)
-        rows = rows_of_bucket(utterances, starts, lengths)
-        return BatchPlan(bucket.samples, rows, np.ones(bucket.rows, np.float32))
+            starts = uniform_integers(self.crop_key, utterances, lengths - samples + 1)
+            lengths = np.full_like(lengths, samples)
+        return BatchPlan(samples, rows_of_bucket(utterances, starts, lengths), weights)
 
 
 class StreamEpoch(NamedTuple):
-    """All clips in this epoch's order as one circular stream, cut into rows."""
+    """All clips in this epoch's order as one circular stream, cut into rows.
+
+    The rows begin at even distances, at most their own length, so that no sample is left out and
+    what two rows share is spread over all of them.
+    """
 
     num_samples: np.ndarray  # [N]
     bucket: Bucket  # utterances in this epoch's order
+    layout: Layout
     ends: np.ndarray  # [n] where each clip ends in the stream
     phase: int  # where row 0 begins in the stream
-    order: np.ndarray  # [steps * rows] shuffled row numbers: a cut clip's parts fall apart
+    order: np.ndarray  # [rows] shuffled row numbers: a cut clip's parts fall apart
+
+    def number(self, index: int) -> int:
+        return index
 
     def batch(self, index: int) -> BatchPlan:
-        samples, count, _ = self.bucket
-        numbers = self.order[index * count : (index + 1) * count].astype(np.int64)
-        starts = (self.phase + numbers * samples) % self.ends[-1]
+        places, weights = rows_of_batch(self.layout, index)
+        numbers, total = self.order[places].astype(np.int64), int(self.ends[-1])
+        starts = (self.phase + numbers * total // len(self.order)) % total
         firsts = np.searchsorted(self.ends, starts, side="right")
         rows = tuple(
             self._row(int(s), int(k)) for s, k in zip(starts, firsts, strict=True)
         )  # fmt: skip
-        return BatchPlan(samples, rows, np.ones(count, np.float32))
+        return BatchPlan(self.bucket.samples, rows, weights)
 
     def _row(self, position: int, clip: int) -> tuple[Segment, ...]:
         """Segments that cover `samples` samples of the stream from `position`, inside `clip`."""
@@ -96,18 +106,20 @@ class StreamEpoch(NamedTuple):
         return tuple(segments)
 
 
-def bucketed_epoch(num_samples, buckets, *, seed: int, epoch: int, mode: str) -> BucketedEpoch:
-    """Tables of an epoch in mode "crop" or "pad"."""
+def bucketed_epoch(
+    num_samples, buckets, layout: Layout, *, seed: int, epoch: int, mode: str
+) -> BucketedEpoch:
+    """Tables of an epoch in mode "crop" or "pad"; buckets in the layout's order."""
     rng = np.random.default_rng((seed, epoch, ORDER))
-    shuffled = tuple(b._replace(utterances=_shuffled(rng, b.utterances)) for b in buckets)
-    ends = np.cumsum([-(-len(b.utterances) // b.rows) for b in buckets])
+    utterances = np.concatenate([_shuffled(rng, b.utterances) for b in buckets])
     key = np.random.SeedSequence((seed, epoch, CROPS)).generate_state(1, np.uint64)[0]
-    order = _shuffled(rng, np.arange(ends[-1], dtype=np.int32))
-    return BucketedEpoch(num_samples, shuffled, order, ends, key, mode)
+    order = _shuffled(rng, np.arange(len(layout.buckets), dtype=np.int32))
+    samples = tuple(b.samples for b in buckets)
+    return BucketedEpoch(num_samples, samples, layout, utterances, order, key, mode)
 
 
 def stream_epoch(
-    num_samples, buckets, *, seed: int, epoch: int, speakers: np.ndarray | None
+    num_samples, buckets, layout: Layout, *, seed: int, epoch: int, speakers: np.ndarray | None
 ) -> StreamEpoch:
     """Tables of an epoch in mode "concatenate".
 
@@ -122,11 +134,17 @@ def stream_epoch(
         utterances = utterances[np.argsort(turn, kind="stable")]
     bucket = buckets[0]._replace(utterances=utterances)
     ends = np.cumsum(num_samples[bucket.utterances], dtype=np.int64)
-    rows = -(-int(ends[-1]) // bucket.samples)
-    rows = -(-rows // bucket.rows) * bucket.rows
-    order = _shuffled(rng, np.arange(rows, dtype=np.int32))
+    order = _shuffled(rng, np.arange(layout.starts[-1], dtype=np.int32))
     phase = int(np.random.default_rng((seed, epoch, PHASE)).integers(int(ends[-1])))
-    return StreamEpoch(num_samples, bucket, ends, phase, order)
+    return StreamEpoch(num_samples, bucket, layout, ends, phase, order)
+
+
+def rows_of_batch(layout: Layout, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """(places in the epoch's order [R], weights [R] float32) of a batch's rows: its own places,
+    then, with weight 0, the same again until the batch is full."""
+    first, end = layout.starts[number : number + 2]
+    row = np.arange(layout.rows[layout.buckets[number]])
+    return first + row % (end - first), (row < end - first).astype(np.float32)
 
 
 def rows_of_bucket(utterances, starts, lengths) -> tuple[tuple[Segment, ...], ...]:

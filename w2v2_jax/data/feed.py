@@ -52,10 +52,12 @@ class Feed:
         )
 
     def row_sources(self, step: int) -> list[list[dict[str, Any]]]:
-        """What stands in each row of the global batch of update `step` (from 1 on)."""
+        """What stands in each row with weight of the global batch of update `step` (from 1 on)."""
+        batch = self.plan.batch(step - 1)
         return [
             [{"id": self.corpus.id(u), "start": start, "samples": n} for u, start, n in row]
-            for row in self.plan.batch(step - 1).rows
+            for row, weight in zip(batch.rows, batch.weights, strict=True)
+            if weight
         ]
 
 

@@ -151,6 +151,8 @@ def _labels(texts: list[str], vocabulary: Vocabulary, width: int) -> tuple[np.nd
 def label_widths(corpus: Corpus, plan: AnyPlan, vocabulary: Vocabulary) -> dict[int, int]:
     """bucket samples -> U: its longest label rounded up to a multiple of 16, the same on all hosts.
 
+    Utterances of shorter buckets may stand in its rows, so theirs count too.
+
     Raises InputError when no utterance of the plan has a transcript.
     """
     longest = {
@@ -159,7 +161,9 @@ def label_widths(corpus: Corpus, plan: AnyPlan, vocabulary: Vocabulary) -> dict[
     }
     if not any(longest.values()):
         raise InputError(f"{corpus.directory}: no transcripts, so there are no labels to train on")
-    return {s: -(-max(1, n) // LABEL_MULTIPLE) * LABEL_MULTIPLE for s, n in longest.items()}
+    most = itertools.accumulate(longest.values(), max, initial=1)
+    next(most)
+    return {s: -(-n // LABEL_MULTIPLE) * LABEL_MULTIPLE for s, n in zip(longest, most, strict=True)}
 
 
 def read_with_threads(

@@ -29,6 +29,7 @@ from w2v2_jax.data.epochs import (
     rows_of_bucket,
     stream_epoch,
 )
+from w2v2_jax.data.layout import Layout, cropped_layout, joined_layout, padded_layout
 from w2v2_jax.errors import InputError
 
 __all__ = [
@@ -73,13 +74,15 @@ class Plan:
     bucket it fills and takes a random crop, so long files are kept (docs/traps.md#t40); pad
     takes the smallest bucket that holds it. concatenate uses the largest bucket only.
     bucket_samples: row lengths S; each non-empty one is a compiled shape.
-    batch_samples, row_multiple: see `rows_per_batch`.
+    batch_samples, row_multiple: see `rows_per_batch`. In pad a bucket whose batches never hold as
+    many rows has fewer.
     min_samples: shorter utterances are dropped and counted.
     speakers: [N] integers, equal for one speaker; concatenate joins a speaker's clips.
 
-    Every epoch shuffles the utterances of each bucket, cuts them into batches (the last one filled
-    up by going round to the bucket's first) and shuffles the batches, so all epochs have
-    `steps_per_epoch` steps. Raises InputError for unusable arguments or when nothing is usable.
+    Every epoch shuffles the utterances of each bucket, cuts them into batches as `data.layout`
+    says, each utterance into one, and shuffles the batches; all epochs have `steps_per_epoch`
+    steps. Rows that only fill a batch up have weight 0. Raises InputError for unusable arguments or
+    when nothing is usable.
     Safe to call from several threads.
     """
 
@@ -100,46 +103,61 @@ class Plan:
         self.seed, self.mode = seed, mode
         self.speakers = None if speakers is None else _numbered(speakers)
         self.num_samples = np.asarray(num_samples)
-        self.buckets, self._dropped = make_buckets(
+        buckets, self._dropped = make_buckets(
             self.num_samples, mode, bucket_samples, batch_samples, row_multiple, min_samples
         )
-        self._total = sum(int(self.num_samples[b.utterances].sum()) for b in self.buckets)
-        if mode == "concatenate" and self._total < self.buckets[0].samples:
+        self._total = sum(int(self.num_samples[b.utterances].sum()) for b in buckets)
+        if mode == "concatenate" and self._total < buckets[0].samples:
             raise InputError(
                 f"data: {self._total / SAMPLE_RATE:.1f} s of audio do not fill one row of "
-                f"{self.buckets[0].samples / SAMPLE_RATE:g} s; use a smaller bucket or more audio"
+                f"{buckets[0].samples / SAMPLE_RATE:g} s; use a smaller bucket or more audio"
             )
-        rows = [self._rows_of(b) for b in self.buckets]
-        batches = [-(-n // b.rows) for n, b in zip(rows, self.buckets, strict=True)]
-        self._repeated = sum(
-            k * b.rows - n for k, n, b in zip(batches, rows, self.buckets, strict=True)
-        )
-        self._steps = sum(batches)
+        # In the layout's order, which is that of the rows' lengths or against it.
+        self._ordered = buckets[::-1] if mode == "pad" else buckets
+        self._layout = self._make_layout(row_multiple)
+        rows = zip(self._ordered, self._layout.rows, strict=True)
+        buckets = [b._replace(rows=n) for b, n in rows]
+        self.buckets = tuple(sorted(buckets, key=lambda b: b.samples))
         self._epochs: dict[int, Epoch] = {}
         self._lock = threading.Lock()
 
-    def _rows_of(self, bucket: Bucket) -> int:
-        """Rows the bucket's audio gives in an epoch, before filling the last batch."""
-        if self.mode == "concatenate":
-            return -(-self._total // bucket.samples)
-        return len(bucket.utterances)
+    def _make_layout(self, row_multiple: int) -> Layout:
+        sizes = [len(b.utterances) for b in self._ordered]
+        samples, rows = ([b[k] for b in self._ordered] for k in (0, 1))
+        if self.mode == "pad":
+            return padded_layout(sizes, rows, row_multiple)
+        if self.mode == "crop":
+            return cropped_layout(sizes, samples, rows)
+        return joined_layout(-(-self._total // samples[0]), rows[0])
 
     @property
     def steps_per_epoch(self) -> int:
-        return self._steps
+        return len(self._layout.buckets)
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
-        """(rows, samples) of every non-empty bucket: all shapes a step is compiled for."""
-        return [(b.rows, b.samples) for b in self.buckets]
+        """(rows, samples) of every bucket with batches: all shapes a step is compiled for."""
+        return [shape for shape, _ in self._batches_of_shapes()]
+
+    def _batches_of_shapes(self) -> list[tuple[tuple[int, int], int]]:
+        """Each shape and its batches in an epoch, by rising row length."""
+        counts = np.bincount(self._layout.buckets, minlength=len(self._ordered))
+        shapes = zip(self._layout.rows, [b.samples for b in self._ordered], strict=True)
+        used = [(shape, int(n)) for shape, n in zip(shapes, counts, strict=True) if n]
+        return sorted(used, key=lambda one: one[0][1])
 
     def epoch(self, step: int) -> int:
-        return step // self._steps
+        return step // self.steps_per_epoch
 
     def batch(self, step: int) -> BatchPlan:
         """The global batch of `step`; costs O(rows), plus the tables when its epoch is new."""
-        epoch, index = divmod(step, self._steps)
+        epoch, index = divmod(step, self.steps_per_epoch)
         return self._tables(epoch).batch(index)
+
+    def fillers(self, step: int) -> int:
+        """Rows of weight 0 in the global batch of `step`."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        return int(self._layout.fillers[self._tables(epoch).number(index)])
 
     def _tables(self, epoch: int) -> Epoch:
         """Tables of an epoch; two are kept because look-ahead straddles the boundary."""
@@ -152,12 +170,15 @@ class Plan:
 
     def _build(self, epoch: int) -> Epoch:
         place = dict(seed=self.seed, epoch=epoch)
+        tables = self.num_samples, self._ordered, self._layout
         if self.mode == "concatenate":
-            return stream_epoch(self.num_samples, self.buckets, speakers=self.speakers, **place)
-        return bucketed_epoch(self.num_samples, self.buckets, mode=self.mode, **place)
+            return stream_epoch(*tables, speakers=self.speakers, **place)
+        return bucketed_epoch(*tables, mode=self.mode, **place)
 
     def summary(self) -> PlanSummary:
-        return summarise(self.buckets, self._dropped, self._total, self._repeated)
+        shapes, batches = zip(*self._batches_of_shapes(), strict=True)
+        fillers = int(self._layout.fillers.sum())
+        return summarise(self.buckets, self._dropped, self._total, shapes, batches, fillers)
 
 
 class EvaluationPlan:
@@ -217,7 +238,8 @@ class EvaluationPlan:
     def summary(self) -> PlanSummary:
         total = sum(int(self.num_samples[b.utterances].sum()) for b in self.buckets)
         filler = sum(-len(b.utterances) % b.rows for b in self.buckets)
-        return summarise(self.buckets, self._dropped, total, filler)
+        batches = [-(-len(b.utterances) // b.rows) for b in self.buckets]
+        return summarise(self.buckets, self._dropped, total, self.shapes, batches, filler)
 
 
 def evaluation_plan(

@@ -19,17 +19,19 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
-from w2v2_jax.data.audio import AudioError, audio_blocks
+from w2v2_jax.data.audio import MOST_PEAK, AudioError, audio_blocks, beyond_scale
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.utterance import Utterance
 
 CHUNK = 16  # utterances a worker takes at a time
 SILENT_STD = 1e-4  # -80 dBFS, the mean removed
+MOST_CLIPPED = 0.01  # of the samples; a codec's overshoot is far less, a square wave far more
 COPY_BYTES = 1 << 22
 
 
 class Measures(NamedTuple):
-    """Of the int16 samples: length, mean and std scaled to [-1, 1], checksums, place in a spool."""
+    """Of the int16 samples: length, mean and std scaled to [-1, 1], checksums, place in a spool;
+    peak: of the samples before, clipped: how many of them int16 does not hold."""
 
     num_samples: int
     mean: float
@@ -38,13 +40,15 @@ class Measures(NamedTuple):
     audio_sha256: int
     spool: Path
     offset: int  # bytes
+    peak: float
+    clipped: int
 
 
 class IntakeResult(NamedTuple):
     """An utterance (without its audio) and either its measures or why it was rejected.
 
-    reason: "unreadable", "truncated", "empty", "not finite", "too long", "too short", "silent" or
-    "transcript missing"; None when it is usable.
+    reason: that of an AudioError, "too short", "silent" or "transcript missing"; None when it is
+    usable.
     """
 
     utterance: Utterance
@@ -162,6 +166,9 @@ def _judge(measures: Measures, name: str, limits: Limits) -> tuple[str | None, s
         return "empty", seconds
     if measures.num_samples < limits.min_samples:
         return "too short", seconds
+    if measures.peak > MOST_PEAK or measures.clipped > MOST_CLIPPED * measures.num_samples:
+        error = beyond_scale(name, measures.peak)
+        return error.reason, str(error)
     if measures.std < SILENT_STD:
         return "silent", f"{seconds} at {20 * np.log10(max(measures.std, 1e-10)):.0f} dBFS"
     return None, ""
@@ -170,9 +177,12 @@ def _judge(measures: Measures, name: str, limits: Limits) -> tuple[str | None, s
 def _write_and_measure(blocks: Iterator[np.ndarray], file: BinaryIO, spool: Path) -> Measures:
     """Writes blocks of float samples as int16 and measures what was written, block by block."""
     offset, count, total, squares, crc = file.tell(), 0, 0, 0, 0
-    digest = hashlib.sha256()
+    digest, peak, clipped = hashlib.sha256(), 0.0, 0
     for block in blocks:
         samples = to_int16(block)
+        loud = np.abs(block)
+        peak = max(peak, float(loud.max(initial=0.0)))
+        clipped += int((loud > 1).sum()) if peak > 1 else 0
         values = samples.astype(np.float64)
         count += len(samples)
         total += int(values.sum())  # exact: a block's sums stay under 2^53
@@ -185,7 +195,7 @@ def _write_and_measure(blocks: Iterator[np.ndarray], file: BinaryIO, spool: Path
     variance = max(0.0, squares / max(1, count) - mean * mean)
     short_hash = int.from_bytes(digest.digest()[:8], "big")
     scaled = mean / 32768, variance**0.5 / 32768
-    return Measures(count, *scaled, crc, short_hash, spool, offset)
+    return Measures(count, *scaled, crc, short_hash, spool, offset, peak, clipped)
 
 
 def to_int16(block: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ from w2v2_jax.prepare.measure import IntakeResult, Limits, Measures, decode, sub
 from w2v2_jax.prepare.utterance import Utterance
 from w2v2_jax.prepare.work_units import Part
 
-VERSION = 1  # of what decoding makes of the same bytes
+VERSION = 2  # of what decoding makes of the same bytes
 COPY_BYTES = 1 << 24
 THREADS = 16  # small files in an object store are slow one after the other
 MADE, KEPT = "made", "kept"

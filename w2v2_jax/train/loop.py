@@ -192,7 +192,7 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
             alarm = observer.observe(before)  # never more than one step ahead of the device
             if alarm:
                 return state, alarm
-            before = Dispatched(step, metrics)
+            before = Dispatched(step, metrics, job.train.plan.fillers(step - 1))
             window.add(batch.waveforms.size / SAMPLE_RATE, waited)
             if line:
                 host = {
@@ -200,7 +200,7 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
                     "epoch": job.train.plan.epoch(step - 1),
                     "compilations": len(experiment.compiled),
                 }
-                before = Dispatched(step, metrics, host, rate)
+                before = before._replace(host=host, rate=rate)
                 window = ThroughputWindow()
             if saves:
                 alarm, before = observer.observe(before), None  # what is saved has been looked at

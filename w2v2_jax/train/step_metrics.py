@@ -40,11 +40,13 @@ class ThroughputWindow:
 
 
 class Dispatched(NamedTuple):
-    """A step whose metrics may still be on the device; host: what to log with them, or None. rate:
-    the learning rate it was dispatched with, where it is logged."""
+    """A step whose metrics may still be on the device; fillers: its rows that have no weight by the
+    plan; host: what to log with the metrics, or None; rate: the learning rate it was dispatched
+    with, where it is logged."""
 
     step: int
     metrics: dict
+    fillers: int
     host: dict[str, float] | None = None
     rate: jax.Array | None = None
 
@@ -93,6 +95,8 @@ class StepObserver:
         metrics, rate = jax.device_get((done.metrics, done.rate))
         self._sums = add_update(self._sums, metrics)
         flags = flags_of(metrics)
+        empty, rows = flags.empty_rows
+        flags = flags._replace(empty_rows=(empty - done.fillers, rows))  # what is left is damaged
         left_out = done.step in self._bad_batches.left_out
         alarms = self._monitor.saw_step(done.step, flags, left_out=left_out)
         if done.host is not None:

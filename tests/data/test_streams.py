@@ -1,0 +1,253 @@
+"""Headers that say less, more or nothing: what is there is read, what is missing is found."""
+
+import io
+import struct
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from w2v2_jax.data import pyav
+from w2v2_jax.data.audio import AudioError, load_audio
+from w2v2_jax.data.containers import Stream, Window
+from w2v2_jax.data.mp3_frames import frame_at
+
+RNG = np.random.default_rng(0)
+TIME = np.arange(24_000) / 16_000
+SPEECH = (0.3 * np.sin(700 * TIME) * np.sin(9 * TIME)).astype("f4")
+NOISE = (0.1 * RNG.standard_normal(24_000)).astype("f4")
+KINDS = {  # name: format and subtype of libsndfile
+    "wav": ("WAV", "PCM_16"), "float": ("WAV", "FLOAT"), "adpcm": ("WAV", "IMA_ADPCM"),
+    "rf64": ("RF64", "PCM_16"), "w64": ("W64", "PCM_24"), "aiff": ("AIFF", "PCM_16"),
+    "au": ("AU", "PCM_16"), "caf": ("CAF", "PCM_16"), "nist": ("NIST", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"), "ogg": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+}  # fmt: skip
+
+
+def encoded(kind, samples=NOISE, rate=16_000, **options):
+    file = io.BytesIO()
+    name, subtype = KINDS[kind]
+    soundfile.write(file, samples, rate, format=name, subtype=subtype, **options)
+    return file.getvalue()
+
+
+def without_xing(content):
+    """The same MP3 without the frame that tells its length."""
+    return content[frame_at(content, 0).length :]
+
+
+def with_flac_count(content, count):
+    packed = int.from_bytes(content[18:26], "big") >> 36 << 36 | count
+    return content[:18] + packed.to_bytes(8, "big") + content[26:]
+
+
+def reason_of(content):
+    with pytest.raises(AudioError) as caught:
+        load_audio(content)
+    return caught.value.reason
+
+
+def id3(size):
+    return b"ID3\x03\0\0" + bytes((size >> s & 127) for s in (21, 14, 7, 0)) + b"\1" * size
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_halves_of_two_files_put_together_are_read(kind):
+    one, other = encoded(kind), encoded(kind, SPEECH)
+    both = load_audio(one + other)
+    apart = np.concatenate([load_audio(one), load_audio(other)])
+    np.testing.assert_array_equal(both, apart)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("share", [0.4, 0.9])
+def test_a_file_cut_short_is_found_whatever_its_kind(kind, share):
+    content = encoded(kind)
+    assert reason_of(content[: int(share * len(content))]) == "truncated"
+
+
+def test_files_of_other_kinds_and_rates_may_follow():
+    parts = [encoded("wav"), encoded("flac", NOISE, 8_000), encoded("ogg"), encoded("mp3")]
+    whole = load_audio(b"".join(parts))
+    np.testing.assert_array_equal(whole, np.concatenate([load_audio(p) for p in parts]))
+
+
+@pytest.mark.parametrize("kind", ["wav", "aiff", "flac", "ogg", "mp3"])
+@pytest.mark.parametrize(
+    "tail", [b"TAG" + b"x" * 125, b"\0" * 9_000, b"junk" * 50, id3(6_000)],
+    ids=["id3v1", "zeros", "junk", "id3v2"],
+)  # fmt: skip
+def test_tags_padding_and_a_little_junk_behind_the_samples_change_nothing(kind, tail):
+    content = encoded(kind)
+    np.testing.assert_array_equal(load_audio(content + tail), load_audio(content))
+
+
+def test_an_ape_tag_between_two_parts_is_passed_over():
+    content = encoded("mp3")
+    footer = b"APETAGEX" + struct.pack("<IIII8x", 2000, 32, 1, 0)
+    header = b"APETAGEX" + struct.pack("<IIII8x", 2000, 32, 1, 1 << 29 | 1 << 31)
+    tag = header + b"\1" * 1968 + footer
+    assert len(load_audio(content + tag + content)) == 2 * len(load_audio(content))
+
+
+@pytest.mark.parametrize("kind", ["wav", "aiff", "ogg", "mp3"])
+def test_much_that_is_no_audio_behind_the_samples_is_refused(kind):
+    assert reason_of(encoded(kind) + b"prose " * 2_000) == "holds more than its header says"
+
+
+def vbr(samples=SPEECH):
+    return encoded("mp3", samples, bitrate_mode="VARIABLE", compression_level=0.5)
+
+
+@pytest.mark.parametrize("mode", ["VARIABLE", "AVERAGE", "CONSTANT"])
+def test_an_mp3_that_does_not_tell_its_length_is_read_to_its_end(mode):
+    content = encoded("mp3", NOISE, bitrate_mode=mode, compression_level=0.5)
+    told, untold = load_audio(content), load_audio(without_xing(content))
+    assert 0 <= len(untold) - len(told) <= 2400  # the encoder's delay and padding
+    delay = max(range(1200), key=lambda d: np.dot(untold[d : d + 20_000], told[:20_000]))
+    np.testing.assert_allclose(untold[delay : delay + 20_000], told[:20_000], atol=1e-3)
+
+
+def test_an_mp3_whose_second_part_tells_nothing_is_read_to_its_end():
+    content = vbr()
+    plain = without_xing(content)
+    alone = len(load_audio(plain))
+    assert len(load_audio(content + plain)) == len(load_audio(content)) + alone
+    assert len(load_audio(id3(5_000) + plain + id3(300) + content)) >= alone + len(SPEECH)
+
+
+@pytest.mark.parametrize("tail", [b"", b"TAG" + b"x" * 125])
+def test_an_mp3_without_a_length_that_ends_inside_a_frame_is_truncated(tail):
+    content = without_xing(vbr())
+    assert reason_of(content[: len(content) // 2 + 11] + tail) == "truncated"
+
+
+def test_mp3_in_a_wav_is_read_whatever_the_header_guesses():
+    frames = vbr()
+    layout = struct.pack("<4sIHHIIHHHHIHHH", b"fmt ", 30, 0x55, 1, 16_000, 4_000, 1, 0, 12, 1, 2,
+                         576, 1, 1105)  # fmt: skip
+    facts = struct.pack("<4sII", b"fact", 4, 99_999)
+    body = b"WAVE" + layout + facts + struct.pack("<4sI", b"data", len(frames)) + frames
+    content = struct.pack("<4sI", b"RIFF", len(body)) + body
+    np.testing.assert_array_equal(load_audio(content), load_audio(frames))
+    assert reason_of(content[: len(content) * 2 // 3]) == "truncated"
+
+
+@pytest.mark.parametrize("count", [0, 7_000])
+def test_a_flac_whose_header_says_nothing_or_too_little_is_read_to_its_end(count):
+    content = encoded("flac")
+    for tail in (b"", b"TAG" + b"x" * 125):
+        untold = with_flac_count(content, count) + tail
+        np.testing.assert_array_equal(load_audio(untold), load_audio(content))
+    both = load_audio(with_flac_count(content, count) + with_flac_count(content, 0))
+    assert len(both) == 2 * len(NOISE)
+
+
+def test_a_flac_from_a_pipe_that_was_cut_short_is_truncated():
+    content = with_flac_count(encoded("flac"), 0)
+    for stop in (len(content) - 1, len(content) // 2):
+        assert reason_of(content[:stop]) == "truncated"
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x80000000, 0xFFFFFFFF])
+def test_a_wav_from_a_pipe_is_read_to_its_end(size):
+    content = encoded("wav")
+    untold = content[:40] + struct.pack("<I", size) + content[44:]
+    np.testing.assert_array_equal(load_audio(untold), load_audio(content))
+    np.testing.assert_array_equal(load_audio(untold + untold), load_audio(content + content))
+
+
+def test_a_wav_without_samples_is_empty_also_with_notes_behind():
+    content = encoded("wav", NOISE[:0])
+    notes = b"LIST" + struct.pack("<I", 12) + b"INFOISFT\0\0\0\0"
+    assert reason_of(content) == reason_of(content + notes) == "empty"
+
+
+def test_an_au_file_from_a_pipe_is_read_to_its_end():
+    content = encoded("au")
+    untold = content[:8] + b"\xff" * 4 + content[12:]
+    np.testing.assert_array_equal(load_audio(untold), load_audio(content))
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("container", ["WAV", "AIFF", "AU", "CAF", "W64"])
+def test_floats_in_units_of_int16_are_beyond_full_scale(container, subtype):
+    file = io.BytesIO()
+    samples = np.round(SPEECH / np.abs(SPEECH).max() * 32767)
+    soundfile.write(file, samples, 16_000, format=container, subtype=subtype)
+    with pytest.raises(AudioError, match=r"beyond full scale \(peak 32,767; .*-1 to 1"):
+        load_audio(file.getvalue())
+
+
+def test_a_lossy_file_in_units_of_int16_is_beyond_full_scale():
+    assert reason_of(encoded("ogg", 3000 * SPEECH)) == "beyond full scale"
+
+
+@pytest.mark.parametrize("peak", [1.0003, 1.4, 1.999])
+def test_a_little_overshoot_is_read_as_it_is(peak):
+    samples = SPEECH.copy()
+    samples[5_000] = peak
+    assert load_audio(encoded("float", samples)).max() == np.float32(peak)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_24", "PCM_32", "PCM_U8"])
+def test_integers_are_scaled_by_their_width(subtype):
+    file = io.BytesIO()
+    soundfile.write(file, SPEECH, 16_000, format="WAV", subtype=subtype)
+    np.testing.assert_allclose(load_audio(file.getvalue()), SPEECH, atol=0.01)
+
+
+def test_a_window_reads_its_head_and_its_part_of_the_whole():
+    window = Window(b"0123456789", Stream(b"ab", 3, 7))
+    assert window.read() == b"ab3456"
+    assert window.seek(-2, io.SEEK_END) == 4 and window.read(9) == b"56"
+    assert window.seek(1) == 1 and window.read(3) == b"b34" and window.tell() == 4
+
+
+M4A_START = b"\0\0\0\x1cftypM4A \0\0\2\0isomiso2\0\0\0\0"
+STARTS = [M4A_START, b"\x1aE\xdf\xa3", b"0&\xb2u", b"#!AMR\n", b"\xff\xf1P"]
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_kinds_for_pyav_name_it_where_it_is_not_installed(start, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(AudioError, match=r"needs PyAV .*pip install w2v2_jax\[av\]"):
+        load_audio(start + bytes(range(1, 200)))
+
+
+def test_prose_is_not_given_to_pyav(monkeypatch):
+    monkeypatch.setattr(pyav, "blocks", lambda *_: 1 / 0)
+    for content in (b"#EXTM3U\nfile:///etc/passwd\n", b"ffconcat version 1.0\n", b"\0" * 99):
+        assert reason_of(content * 9) == "unreadable"
+
+
+def made_by_pyav(suffix, codec, rate):
+    av = pytest.importorskip("av")
+    file = io.BytesIO()
+    with av.open(file, "w", format=suffix) as opened:
+        stream = opened.add_stream(codec, rate=rate, layout="mono", bit_rate=64_000)
+        time = np.arange(2 * rate) / rate
+        samples = (0.3 * np.sin(700 * time)).astype("f4")[None]
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        frame.sample_rate = rate
+        resampler = av.AudioResampler(stream.format, "mono", rate, stream.frame_size or 1024)
+        for even in [*resampler.resample(frame), *resampler.resample(None)]:
+            opened.mux(stream.encode(even))
+        opened.mux(stream.encode(None))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "rate"),
+    [("ipod", "aac", 44_100), ("adts", "aac", 16_000), ("webm", "libopus", 48_000),
+     ("asf", "wmav2", 22_050), ("3gp", "aac", 16_000)],
+)  # fmt: skip
+def test_what_libsndfile_cannot_read_is_read_by_pyav(suffix, codec, rate):
+    content = made_by_pyav(suffix, codec, rate)
+    waveform = load_audio(content)
+    assert len(waveform) == pytest.approx(32_000, abs=4_000)
+    assert np.abs(waveform[4_000:-4_000]).max() == pytest.approx(0.3, rel=0.1)
+    if suffix != "webm":
+        assert reason_of(content[: len(content) // 2]) in ("truncated", "unreadable")

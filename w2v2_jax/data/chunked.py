@@ -1,0 +1,121 @@
+"""Files whose samples lie in a chunk of a declared length: WAV and its kin, AIFF, CAF, AU, NIST."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+
+from w2v2_jax.data.containers import (
+    STREAMED_BYTES,
+    Buffer,
+    Stream,
+    Walked,
+    check_size,
+    kind_at,
+    next_signature,
+)
+
+
+def walk_riff(data: Buffer, start: int, *, encodings: dict[int, Callable]) -> Walked | None:
+    """encodings: what reads the samples of a format tag that have frames of their own."""
+    order = ">" if data[start : start + 4] == b"RIFX" else "<"
+    place, long_size, inner = start + 12, None, None
+    while place + 8 <= len(data):
+        name, size = data[place : place + 4], struct.unpack_from(order + "I", data, place + 4)[0]
+        body = place + 8
+        if name == b"ds64" and body + 16 <= len(data):
+            long_size = struct.unpack_from("<Q", data, body + 8)[0]
+        if name == b"fmt " and body + 2 <= len(data):
+            inner = encodings.get(struct.unpack_from(order + "H", data, body)[0])
+        if name == b"data":
+            size = long_size if long_size is not None and size == 0xFFFFFFFF else size
+            walked = _riff_samples(data, start, body, size)
+            frames = inner(data, body, min(body + size, len(data))) if inner and size else None
+            return walked if frames is None else Walked(frames.streams, walked.stop)
+        place = body + size + size % 2
+    return None
+
+
+def _riff_samples(data: Buffer, start: int, body: int, size: int) -> Walked:
+    room = len(data) - body
+    unsaid = room and not size and chunks_end(data, body) == body
+    if unsaid or (room < size and size >= STREAMED_BYTES and data[start : start + 4] != b"RF64"):
+        stop = next_signature(data, body)
+        return Walked([Stream(data[start : body - 4] + b"\xff" * 4, body, stop)], stop)
+    check_size(size, room)
+    stop = chunks_end(data, body + size + size % 2)
+    return Walked([Stream(b"", start, stop)], stop)
+
+
+def chunks_end(data: Buffer, place: int) -> int:
+    """The end of the well-formed chunks (notes, cues, tags) that begin at a byte."""
+    while place + 8 <= len(data):
+        name, size = data[place : place + 4], struct.unpack_from("<I", data, place + 4)[0]
+        if not re.fullmatch(rb"[A-Za-z0-9 _]{4}", name) or kind_at(data, place):
+            break
+        if place + 8 + size > len(data):
+            break
+        place += 8 + size + size % 2
+    return min(place, len(data))
+
+
+def walk_aiff(data: Buffer, start: int) -> Walked | None:
+    return _walk_chunks(data, start, place=start + 12, layout=">4sI", name=b"SSND", align=2)
+
+
+def walk_caf(data: Buffer, start: int) -> Walked | None:
+    return _walk_chunks(data, start, place=start + 8, layout=">4sq", name=b"data", align=1)
+
+
+def walk_w64(data: Buffer, start: int) -> Walked | None:
+    return _walk_chunks(
+        data, start, place=start + 40, layout="<4s12xQ", name=b"data", align=8, counted=24
+    )
+
+
+def _walk_chunks(
+    data: Buffer, start: int, *, place: int, layout: str, name: bytes, align: int, counted: int = 0
+) -> Walked | None:
+    """Chunks of a name and a size, of which `counted` bytes are the header's own."""
+    header, held = struct.calcsize(layout), False
+    while place + header <= len(data) and not (held and kind_at(data, place)):
+        chunk, size = struct.unpack_from(layout, data, place)
+        if not re.fullmatch(rb"[A-Za-z0-9 _(+)\xa9-]{4}", chunk):
+            break
+        body, size = place + header, size - counted
+        room = len(data) - body
+        if chunk == name:
+            held = True
+            if size < 0 or (room < size and size in range(STREAMED_BYTES, 1 << 32)):
+                return Walked([Stream(b"", start, len(data))], len(data))
+            check_size(size, room)
+        elif not 0 <= size <= room:
+            break
+        place = min(len(data), body + size + -size % align)
+    return Walked([Stream(b"", start, place)], place) if held else None
+
+
+def walk_au(data: Buffer, start: int) -> Walked | None:
+    if start + 12 > len(data):
+        return None
+    order = "<" if data[start : start + 4] == b"dns." else ">"
+    offset, size = struct.unpack_from(order + "II", data, start + 4)
+    room = len(data) - start - offset
+    if size >= STREAMED_BYTES and room < size:
+        return Walked([Stream(b"", start, len(data))], len(data))
+    check_size(size, max(0, room))
+    return Walked([Stream(b"", start, start + offset + size)], start + offset + size)
+
+
+def walk_nist(data: Buffer, start: int) -> Walked | None:
+    header = data[start : start + 1024]
+    lengths = re.match(rb"NIST_1A\n\s*(\d{1,6})\n", header)
+    said = dict(re.findall(rb"(sample_count|sample_n_bytes|channel_count) -i (\d{1,12})", header))
+    if not lengths or len(said) < 3 or b"shorten" in header:
+        return None
+    size, place = 1, start + int(lengths[1])
+    for number in said.values():
+        size *= int(number)
+    check_size(size, max(0, len(data) - place))
+    return Walked([Stream(b"", start, place + size)], place + size)

@@ -1,0 +1,174 @@
+"""Where the streams of an audio file begin and end, read from its bytes before it is decoded.
+
+A decoder takes a header's word for what follows: it stops at the first stream of `cat a.ogg b.ogg`,
+and takes a file that was cut short for a shorter one. So the lengths that a file declares are held
+against the bytes that are there: what is missing is "truncated", what follows is a further stream.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import re
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+Buffer = bytes | mmap.mmap
+STREAMED_BYTES = 0x7FFFF000  # what is written to a pipe declares this much or more
+JUNK_BYTES = 4096  # that may follow a stream without being told
+MORE = "holds more than its header says"
+W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+SIGNATURE = re.compile(
+    rb"fLaC[\x00\x80]\x00\x00\x22|RI(?:FF|FX)....WAVEfmt |RF64....WAVEds64|OggS\x00\x02", re.DOTALL
+)
+
+
+class Damaged(ValueError):
+    """reason: as in `AudioError`."""
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(detail)
+        self.reason, self.detail = reason, detail
+
+
+class Stream(NamedTuple):
+    """One stream as a file of its own: `head`, then the bytes `start` to `stop` of the whole."""
+
+    head: bytes
+    start: int
+    stop: int
+
+
+class Walked(NamedTuple):
+    """Streams of one container, and the first byte after it."""
+
+    streams: list[Stream]
+    stop: int
+
+
+class Window(io.RawIOBase):
+    """A stream as a file that can be read and sought."""
+
+    def __init__(self, data: Buffer, stream: Stream):
+        self._parts = (memoryview(stream.head), memoryview(data)[stream.start : stream.stop])
+        self._place, self._size = 0, sum(map(len, self._parts))
+
+    def readinto(self, target) -> int:
+        first = self._place
+        part = self._parts[0]
+        if first >= len(part):
+            first, part = first - len(part), self._parts[1]
+        block = part[first : first + len(target)]
+        target[: len(block)] = block
+        self._place += len(block)
+        if len(block) and len(block) < len(target):
+            return len(block) + self.readinto(memoryview(target)[len(block) :])
+        return len(block)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._place = max(0, offset + (0, self._place, self._size)[whence])
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+
+def streams(data: Buffer, walkers: dict[str, Callable[[Buffer, int], Walked | None]]):
+    """The streams of a file in order; the whole as one where its kind is unknown.
+
+    walkers: what reads each kind that `_kind` tells. Raises Damaged for a file that was cut short
+    or holds more than its streams.
+    """
+    every: list[Stream] = []
+    place = skip_tags(data, 0)
+    while place < len(data):
+        walked = walkers[kind](data, place) if (kind := kind_at(data, place)) else None
+        if walked is None and not every:
+            return [Stream(b"", 0, len(data))]
+        if walked is None:
+            if len(data) - place <= JUNK_BYTES:
+                break
+            raise Damaged(MORE, f"{len(data) - place} bytes of another kind after byte {place}")
+        every += walked.streams
+        place = skip_tags(data, walked.stop)
+    return every or [Stream(b"", 0, len(data))]
+
+
+def kind_at(data: Buffer, place: int) -> str | None:
+    """What begins at a byte."""
+    start = data[place : place + 16]
+    if start[:4] in (b"RIFF", b"RIFX", b"RF64") and start[8:12] == b"WAVE":
+        return "riff"
+    if start[:4] == b"FORM" and start[8:12] in (b"AIFF", b"AIFC"):
+        return "aiff"
+    if start == W64_RIFF:
+        return "w64"
+    kinds = {b"fLaC": "flac", b"OggS": "ogg", b".snd": "au", b"dns.": "au", b"caff": "caf"}
+    kinds[b"NIST"] = "nist"
+    if start[:4] in kinds:
+        return kinds[start[:4]]
+    return "mpeg" if start[:1] == b"\xff" and len(start) > 3 and start[1] & 0xE0 == 0xE0 else None
+
+
+def skip_tags(data: Buffer, place: int) -> int:
+    """The first byte at or after `place` that is of no tag and no padding with zeros."""
+    while place < len(data):
+        after = _tag_end(data, place)
+        if after == place:
+            return place
+        place = after
+    return len(data)
+
+
+def _tag_end(data: Buffer, place: int) -> int:
+    start = data[place : place + 32]
+    if start[:1] == b"\0":
+        filled = re.compile(rb"\0+").match(data, place)
+        return filled.end()
+    if start[:3] == b"ID3" and len(start) >= 10 and max(start[6:10]) < 128:
+        size = sum(byte << shift for byte, shift in zip(start[6:10], (21, 14, 7, 0), strict=True))
+        return min(len(data), place + 10 + size + (10 if start[5] & 0x10 else 0))
+    if start[:3] == b"TAG" and place + 128 <= len(data):
+        return place + (227 if start[3:4] == b"+" and place + 227 <= len(data) else 128)
+    if start[:8] == b"APETAGEX" and len(start) == 32:
+        size, flags = struct.unpack_from("<I", start, 12)[0], struct.unpack_from("<I", start, 20)[0]
+        return min(len(data), place + 32 + (size if flags & 1 << 29 else 0))
+    if start[:11] == b"LYRICSBEGIN":
+        end = data.find(b"LYRICS200", place, place + (1 << 20))
+        return end + 9 if end >= 0 else place
+    return place
+
+
+def check_size(size: int, room: int) -> None:
+    if room < size:
+        raise Damaged("truncated", f"{room} of {size} bytes of samples")
+
+
+def next_signature(data: Buffer, place: int) -> int:
+    """Where a further stream begins in bytes whose length nobody says; their end if none does."""
+    match = SIGNATURE.search(data, place)
+    return match.start() if match else len(data)
+
+
+def walk_ogg(data: Buffer, start: int) -> Walked:
+    """Pages; a first page after others begins a further stream of a chained file."""
+    found, begin, place, opening = [], start, start, True
+    while data[place : place + 4] == b"OggS":
+        segments = data[place + 26] if place + 27 <= len(data) else 255
+        body = place + 27 + segments
+        after = body + sum(data[place + 27 : body])
+        if after > len(data):
+            raise Damaged("truncated", f"the page at byte {place} is cut short")
+        first = bool(data[place + 5] & 2)
+        if first and not opening:
+            found.append(Stream(b"", begin, place))
+            begin = place
+        opening, place = first, after
+    return Walked([*found, Stream(b"", begin, place)], place)

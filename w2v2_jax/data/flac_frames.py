@@ -1,0 +1,101 @@
+"""How many samples a FLAC file holds, by its last frame: a pipe's header says 0, or too few."""
+
+from __future__ import annotations
+
+import functools
+
+from w2v2_jax.data.containers import Buffer, Damaged, Stream, Walked, next_signature, skip_tags
+
+HEADER = 42  # bytes: the marker, a block's header, STREAMINFO
+SEARCHED = 1 << 18  # bytes from the end in which the last frame is looked for
+TAIL_TAGS = 4096
+TRIED = 3  # headers; chance makes one in a million bytes look like one
+
+
+def walk_flac(data: Buffer, start: int) -> Walked | None:
+    """One stream, to where the next begins, with the number of samples that it holds."""
+    if start + HEADER > len(data) or data[start + 4] & 0x7F:
+        return None
+    stop = next_signature(data, start + 4)
+    head = bytearray(data[start : start + HEADER])
+    declared = int.from_bytes(head[21:26], "big") & (1 << 36) - 1
+    count = _count(data, start + HEADER, stop, block=int.from_bytes(head[10:12], "big"))
+    if declared and (count is None or count <= declared):
+        return Walked([Stream(b"", start, stop)], stop)
+    if count is None:
+        raise Damaged("truncated", "the last frame is cut short")
+    packed = int.from_bytes(head[18:26], "big") & ~((1 << 36) - 1) | count
+    head[18:26] = packed.to_bytes(8, "big")
+    return Walked([Stream(bytes(head), start + HEADER, stop)], stop)
+
+
+def _count(data: Buffer, start: int, stop: int, *, block: int) -> int | None:
+    """Samples up to the end of the last frame; None where that is not whole."""
+    first = max(start, stop - SEARCHED)
+    tail = bytes(data[first:stop])
+    for end in _ends(tail):
+        place, tried = end, 0
+        while tried < TRIED and (place := tail.rfind(b"\xff", 0, place)) >= 0:
+            samples = _frame_end(tail, place, block)
+            tried += samples is not None
+            if samples is not None and crc(tail[place:end], 0x8005, 16) == 0:
+                return samples
+    return None
+
+
+def _ends(tail: bytes) -> list[int]:
+    """Where the last frame may end: at the end, or before tags or zeros behind it."""
+    places = [len(tail)]
+    for mark in (b"TAG", b"APETAGEX", b"ID3"):
+        place = tail.rfind(mark, -TAIL_TAGS)
+        if place >= 0 and skip_tags(tail, place) == len(tail):
+            places.append(place)
+    if tail.endswith(b"\0"):
+        places.append(len(tail.rstrip(b"\0")))
+    return places
+
+
+def _frame_end(tail: bytes, place: int, block: int) -> int | None:
+    """Number of the sample behind the frame whose header lies at `place`; None if none does."""
+    head = tail[place : place + 16]
+    if len(head) < 6 or head[1] & 0xFE != 0xF8 or head[3] & 1 or head[2] >> 4 == 0:
+        return None
+    size, rate = head[2] >> 4, head[2] & 15
+    length = max(1, _leading_ones(head[4]))
+    number = head[4] & (0x7F if length == 1 else (1 << (7 - length)) - 1)
+    for byte in head[5 : 4 + length]:
+        number = number << 6 | byte & 0x3F
+    at = 4 + length
+    if size in (6, 7):
+        samples = int.from_bytes(head[at : at + size - 5], "big") + 1
+        at += size - 5
+    else:
+        samples = 192 if size == 1 else 576 << size - 2 if size < 6 else 256 << size - 8
+    at += {12: 1, 13: 2, 14: 2}.get(rate, 0)
+    if len(head) <= at or crc(head[: at + 1], 0x07, 8):
+        return None
+    return number * (1 if head[1] & 1 else block) + samples
+
+
+def _leading_ones(byte: int) -> int:
+    return 8 - (byte ^ 0xFF).bit_length()
+
+
+@functools.cache
+def _table(polynomial: int, bits: int) -> tuple[int, ...]:
+    top, mask = 1 << bits - 1, (1 << bits) - 1
+    table = []
+    for value in range(256):
+        value <<= bits - 8
+        for _ in range(8):
+            value = (value << 1 ^ polynomial if value & top else value << 1) & mask
+        table.append(value)
+    return tuple(table)
+
+
+def crc(content: bytes, polynomial: int, bits: int) -> int:
+    """The remainder of a checksum's polynomial; 0 of content with its checksum behind."""
+    table, mask, value = _table(polynomial, bits), (1 << bits) - 1, 0
+    for byte in content:
+        value = (value << 8 ^ table[value >> bits - 8 ^ byte]) & mask
+    return value

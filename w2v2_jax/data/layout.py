@@ -1,0 +1,158 @@
+"""How an epoch's utterances are shared out over its batches: how many, and in rows of what length.
+
+The utterances of an epoch stand one bucket after the other and are cut into batches, each of
+consecutive ones and with the row length of its first bucket. So what is left of one bucket joins
+the next: in "pad" the buckets come longest first, and a shorter clip stands in a longer row; in
+"crop" shortest first, and a longer clip is cropped to a shorter row, as fairseq crops a batch to
+its shortest. Each utterance is in one batch, and rows that fill a batch up have weight 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+MORE, MORE_OF_FEW = 1.25, 4  # an epoch's batches, and plus so many, over the fewest, to be even
+EVEN = 1.5  # utterances of an epoch's largest batch over those of its smallest
+FEW = 0.02  # of the utterances, the longest: may be in smaller batches still
+HEARD = 0.75  # of what each bucket holds, once clips are cropped to their batch's rows
+
+
+class Layout(NamedTuple):
+    """Batch k of an epoch has the utterances at places starts[k] to starts[k + 1] of the epoch's
+    order, in rows of bucket `buckets[k]`, a number in that order. rows: rows of a batch [buckets].
+    """
+
+    starts: np.ndarray  # [batches + 1] int64
+    buckets: np.ndarray  # [batches] int64
+    rows: tuple[int, ...]
+
+    @property
+    def counts(self) -> np.ndarray:
+        """[batches] utterances of each."""
+        return np.diff(self.starts)
+
+    @property
+    def fillers(self) -> np.ndarray:
+        """[batches] rows of weight 0."""
+        return np.asarray(self.rows)[self.buckets] - self.counts
+
+
+class Run(NamedTuple):
+    """Batches that share `count` utterances, from place `first` on, as evenly as can be."""
+
+    bucket: int
+    first: int
+    count: int
+    batches: int
+
+    def starts(self) -> np.ndarray:
+        return self.first + np.arange(self.batches, dtype=np.int64) * self.count // self.batches
+
+
+def padded_layout(sizes: Sequence[int], most: Sequence[int], multiple: int) -> Layout:
+    """Layout of whole utterances. sizes, most: utterances of each bucket and the most rows of its
+    batches, longest bucket first, so that `most` rises; multiple: rows are a multiple of it.
+
+    An utterance weighs one over the utterances of its update, so the batches hold about as many:
+    those of the long buckets as many as they may, all others as many as each other. A few more
+    batches than the fewest are made where that keeps all but a `FEW` within `EVEN` of each other.
+    (In fairseq an update is made of 8 to 24 batches of all lengths: its utterances weigh about the
+    same.)
+    """
+    ends = np.cumsum(sizes).tolist()
+    fewest = _fewest(ends, most)
+    for batches in range(fewest, int(fewest * MORE) + MORE_OF_FEW + 1):
+        runs = _even_runs(ends, most, batches)
+        if _is_even(runs):
+            break
+    else:
+        runs = _even_runs(ends, most, fewest)
+    starts = np.concatenate([run.starts() for run in runs])
+    buckets = np.searchsorted(ends, starts, side="right")
+    starts = np.append(starts, ends[-1])
+    rows = list(most)
+    for bucket in np.unique(buckets):
+        largest = int(np.diff(starts)[buckets == bucket].max())
+        rows[bucket] = -(-largest // multiple) * multiple
+    return Layout(starts, buckets, tuple(rows))
+
+
+def _fewest(ends, most) -> int:
+    """Batches of as many utterances as their first one's bucket allows."""
+    place = batches = 0
+    for end, rows in zip(ends, most, strict=True):
+        more = max(0, -(-(end - place) // rows))
+        place, batches = place + more * rows, batches + more
+    return batches
+
+
+def _even_runs(ends, most, batches: int) -> list[Run]:
+    """`batches` batches: full ones while what is left would not fit into the others, then even."""
+    place, runs = 0, []
+    for bucket, (end, rows) in enumerate(zip(ends, most, strict=True)):
+        if place >= end:
+            continue
+        if ends[-1] - place <= batches * rows:
+            return [*runs, Run(bucket, place, ends[-1] - place, batches)]
+        full = -(-(end - place) // rows)
+        runs.append(Run(bucket, place, full * rows, full))
+        place, batches = place + full * rows, batches - full
+    raise AssertionError("more utterances than the fewest batches hold")
+
+
+def _is_even(runs: list[Run]) -> bool:
+    """Whether the batches hold about as many, apart from those of the few longest utterances."""
+    few = FEW * sum(run.count for run in runs)
+    most = [run for run in runs if run.first + run.count > few]
+    return max(map(_largest, most)) < EVEN * min(run.count // run.batches for run in most)
+
+
+def _largest(run: Run) -> int:
+    return -(-run.count // run.batches)
+
+
+def cropped_layout(sizes: Sequence[int], samples: Sequence[int], rows: Sequence[int]) -> Layout:
+    """Layout of crops. sizes, samples, rows: utterances of each bucket, its row length and the
+    rows of its batches, shortest bucket first.
+
+    Full batches, of as much audio each. A corpus of few batches has smaller ones, again of as much
+    audio each, where full ones would crop away more than a quarter of it in every epoch.
+    """
+    held = float(np.dot(sizes, samples))
+    ends = np.cumsum(sizes).tolist()
+    fill = 1.0
+    while True:
+        runs = _full_runs(ends, [max(1, int(fill * n)) for n in rows])
+        heard = sum(run.count * samples[run.bucket] for run in runs)
+        if heard >= HEARD * held:
+            break
+        fill *= 0.9
+    starts = np.concatenate([run.starts() for run in runs])
+    buckets = np.repeat([run.bucket for run in runs], [run.batches for run in runs])
+    return Layout(np.append(starts, ends[-1]), buckets, tuple(rows))
+
+
+def _full_runs(ends, most) -> list[Run]:
+    """A run of full batches for each bucket that starts one; where the last run would be less
+    than full by a third, its utterances join the run before."""
+    place, runs = 0, []
+    for bucket, (end, rows) in enumerate(zip(ends, most, strict=True)):
+        if place < end:
+            batches = -(-(end - place) // rows)
+            count = min(batches * rows, ends[-1] - place)
+            runs.append(Run(bucket, place, count, batches))
+            place += count
+    while len(runs) > 1 and EVEN * runs[-1].count < runs[-1].batches * most[runs[-1].bucket]:
+        last, before = runs.pop(), runs.pop()
+        count = before.count + last.count
+        runs.append(before._replace(count=count, batches=-(-count // most[before.bucket])))
+    return runs
+
+
+def joined_layout(rows_needed: int, rows: int) -> Layout:
+    """Layout of rows cut from one stream: the fewest batches, each of about as many rows."""
+    run = Run(0, 0, rows_needed, -(-rows_needed // rows))
+    return Layout(np.append(run.starts(), rows_needed), np.zeros(run.batches, np.int64), (rows,))

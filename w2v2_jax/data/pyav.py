@@ -1,0 +1,78 @@
+"""What libsndfile cannot read (AAC, M4A, WMA, AMR, WebM ...), by FFmpeg's libraries through PyAV.
+
+An extra: `pip install w2v2_jax[av]`. The kind is told by the file's first bytes and given to FFmpeg
+by name: left to guess it would also take playlists, which name further files and addresses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+
+import numpy as np
+
+from w2v2_jax.data.containers import Damaged
+
+SUFFIXES = (
+    ".m4a", ".m4b", ".mp4", ".mov", ".aac", ".amr", ".webm", ".mka", ".mkv", ".wma", ".3gp",
+    ".3gpp", ".3g2", ".caf",
+)  # fmt: skip
+DECLARING = ("mov", "matroska", "asf")  # kinds whose header tells the length, not a guess of it
+SLACK_SECONDS = 0.5
+NEEDED = "PyAV reads this kind of file: pip install w2v2_jax[av], or convert it to FLAC"
+
+
+def kind_of(start: bytes) -> str | None:
+    """FFmpeg's name of what a file begins with; None for what is not read by it."""
+    if start[4:8] == b"ftyp" or start[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip"):
+        return "mov"
+    if start[:4] == b"\x1aE\xdf\xa3":
+        return "matroska"
+    if start[:4] == b"0&\xb2u":
+        return "asf"
+    if start[:5] == b"#!AMR":
+        return "amr"
+    if start[:4] == b"caff":
+        return "caf"
+    if start[:3] == b"ID3" or (len(start) > 1 and start[0] == 0xFF and start[1] & 0xF6 == 0xF0):
+        return "aac"
+    return None
+
+
+def blocks(file: str | bytes | io.IOBase, kind: str) -> Iterator:
+    """First the rate in Hz, then blocks [n] float32, the mean of the channels.
+
+    Raises Damaged where PyAV is missing, the file cannot be decoded or ends before its time.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise Damaged("needs PyAV", NEEDED) from error
+    try:
+        with contextlib.closing(av.open(file, format=kind, metadata_errors="replace")) as opened:
+            if not opened.streams.audio:
+                raise Damaged("unreadable", "no audio in this file")
+            yield from _decode(av, opened, kind)
+    except (av.error.FFmpegError, ValueError) as error:
+        if isinstance(error, Damaged):
+            raise
+        raise Damaged("unreadable", str(error)) from error
+
+
+def _decode(av, opened, kind: str) -> Iterator:
+    stream, count, rate = opened.streams.audio[0], 0, 0
+    plain = av.AudioResampler(format="fltp")
+    for frame in opened.decode(stream):
+        if not rate:
+            yield (rate := frame.sample_rate)
+        for even in plain.resample(frame):
+            samples = even.to_ndarray()
+            count += samples.shape[1]
+            yield np.ascontiguousarray(samples.mean(axis=0, dtype=np.float32))
+    if not rate:
+        yield stream.rate
+        return
+    declared = float(stream.duration * stream.time_base) if stream.duration else 0.0
+    if kind in DECLARING and count / rate + SLACK_SECONDS < declared:
+        raise Damaged("truncated", f"{count / rate:.1f} of {declared:.1f} s")

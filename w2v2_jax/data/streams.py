@@ -1,0 +1,33 @@
+"""The streams of an audio file as files that libsndfile decodes one by one, each to its end."""
+
+from __future__ import annotations
+
+import functools
+
+from w2v2_jax.data import chunked, containers
+from w2v2_jax.data.containers import Buffer, Stream
+from w2v2_jax.data.flac_frames import walk_flac
+from w2v2_jax.data.mp3_frames import walk_mp3
+
+MP3_IN_WAV = 0x55
+WALKERS = {
+    "riff": functools.partial(chunked.walk_riff, encodings={MP3_IN_WAV: walk_mp3}),
+    "aiff": chunked.walk_aiff,
+    "w64": chunked.walk_w64,
+    "caf": chunked.walk_caf,
+    "au": chunked.walk_au,
+    "nist": chunked.walk_nist,
+    "ogg": containers.walk_ogg,
+    "flac": walk_flac,
+    "mpeg": walk_mp3,
+}
+
+
+def find_streams(data: Buffer) -> list[Stream]:
+    """Raises containers.Damaged."""
+    return containers.streams(data, WALKERS)
+
+
+def is_whole(stream: Stream, data: Buffer) -> bool:
+    """Whether a decoder may read the file itself."""
+    return not stream.head and stream.start == 0 and stream.stop == len(data)
