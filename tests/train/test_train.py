@@ -150,7 +150,7 @@ def test_fine_tuning_from_it_then_evaluating_and_transcribing(corpus, pretrained
     model = w2v2_jax.load(workdir)
     assert path == str(clip) and text == model.transcribe(str(clip))[0].text
     logits = model.logits(soundfile.read(clip)[0])
-    assert logits.shape == (1, 64, 32)
+    assert logits.shape == (1, 64, 16)
 
 
 def test_features_and_units_of_a_pretraining_checkpoint(pretrained):
