@@ -12,7 +12,7 @@ from w2v2_jax.data.joined import open_splits
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.train.metric_writer import MetricWriter
-from w2v2_jax.train.workdir import lock, save_config
+from w2v2_jax.train.workdir import lock, save_record
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +99,11 @@ def test_a_run_in_a_bucket_writes_its_configuration_and_its_metrics_there(bucket
     workdir = paths.to_path(f"{bucket}/run")
     config = {"seed": 1, "data": {"train": "x"}}
     with lock(workdir):
-        save_config(workdir, config)
-        save_config(workdir, config)
+        save_record(workdir, config, {"config": config})
+        save_record(workdir, config, {"config": config})
     with pytest.raises(InputError, match=r"gs://bucket/run was started with another config\.seed"):
-        save_config(workdir, {**config, "seed": 2})
+        other = {**config, "seed": 2}
+        save_record(workdir, other, {"config": other})
     for first in (0, 1):  # the resumed run drops what it writes again
         with MetricWriter(workdir, first_step=first, total=3) as writer:
             for step in (first + 1, first + 2):

@@ -22,7 +22,6 @@ from w2v2_jax.vocabulary import LIBRISPEECH
 def configuration(recipe, *overrides):
     """The resolved configuration of a toy recipe."""
     raw = load_config(recipe)
-    raw.setdefault("health", {})
     override(raw, [f"--config.{item}" for item in overrides])
     vocabulary = LIBRISPEECH if raw["objective"]["name"] == "ctc" else None
     devices = jax.devices()[:1]
@@ -47,6 +46,7 @@ REFUSED = {
     "init_from=elsewhere": "config.init_from:  there, elsewhere now",
     "model.num_layers=3": "config.model.num_layers: 2 there, 3 now",
     "model.dropout=0.3": "config.model.dropout: 0.0 there, 0.3 now",
+    "execution.dtype=bfloat16": "config.execution.dtype: float32 there, bfloat16 now",
     "objective.num_negatives=50": "config.objective.num_negatives: 100 there, 50 now",
     "schedule.peak=0.5": "config.schedule.peak: 0.0015 there, 0.5 now",
     "schedule.total=50": "config.schedule.total: train.steps there, 50 now",
@@ -65,9 +65,9 @@ FREE = (
     "data.train=elsewhere", "data.valid=elsewhere", "data.reader=threads", "data.workers=3",
     "data.verify=False", "train.accumulate=2", "train.log_every=7", "train.eval_every=7",
     "train.checkpoint_every=7", "train.keep_last=7", "train.keep_best=7", "train.keep_every=7",
-    "health.stop=('all-blank',)", "model.remat=full",
+    "health.stop=('all-blank',)", "execution.remat=full",
 )  # fmt: skip
-TOLD = ("train.steps=50", "model.dtype=bfloat16", "data.valid_batch_seconds=4.0")
+TOLD = ("train.steps=50", "data.valid_batch_seconds=4.0")
 
 
 def test_what_changes_rows_or_mathematics_is_refused_with_both_values(began):

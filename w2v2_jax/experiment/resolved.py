@@ -11,6 +11,7 @@ from typing import Any
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.optimizer import SCHEDULES, adam
 
+OF_OTHERS = ("model", "execution", "num_classes", "frozen")
 FOLLOWS_STEPS = "train.steps"  # a schedule's total that the recipe does not give
 
 
@@ -35,17 +36,17 @@ def resolved(experiment: Experiment) -> dict[str, Any]:
         "mesh": {**raw.get("mesh", {}), **experiment.mesh.shape},
         **{
             name: dataclasses.asdict(getattr(settings, name))
-            for name in ("data", "vocabulary", "train", "health")
+            for name in ("execution", "data", "vocabulary", "train", "health")
         },
     }
     return json.loads(json.dumps(sections, default=list))
 
 
 def _objective(experiment: Experiment) -> dict[str, Any]:
-    """Its own fields: not the network, which is a section, nor what follows from others."""
+    """Its own fields: not what is a section of its own, nor what follows from others."""
     objective = experiment.objective
     fields = [field.name for field in dataclasses.fields(objective)]
-    return {n: getattr(objective, n) for n in fields if n not in ("model", "num_classes", "frozen")}
+    return {name: getattr(objective, name) for name in fields if name not in OF_OTHERS}
 
 
 def _with_defaults(constructor: Callable, values: Mapping[str, Any]) -> dict[str, Any]:

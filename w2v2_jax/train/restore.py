@@ -9,7 +9,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from w2v2_jax.checkpoint.checksum import sums
-from w2v2_jax.checkpoint.description import FORMAT
+from w2v2_jax.checkpoint.description import check_format
 from w2v2_jax.checkpoint.files import Manager
 from w2v2_jax.errors import InputError, disk_reason
 from w2v2_jax.paths import AnyPath
@@ -87,7 +87,8 @@ def _read(where: AnyPath, abstract: TrainState) -> tuple[TrainState, dict[str, i
             trees = {name: handler.metadata(where / name).tree for name in wanted}
         if missing := [name for name, tree in trees.items() if tree is None]:
             raise _Damaged(f"{missing[0]} is gone or cut short")
-        _check_fits(where, model, wanted, trees)
+        check_format(model, str(where))
+        _check_fits(where, wanted, trees)
         with _reading():
             params, training = (
                 handler.restore(where / name, args=ocp.args.StandardRestore(tree))
@@ -97,13 +98,7 @@ def _read(where: AnyPath, abstract: TrainState) -> tuple[TrainState, dict[str, i
     return state, model.get("checksum")
 
 
-def _check_fits(where: AnyPath, model: dict, wanted: dict, trees: dict) -> None:
-    if model.get("format") != FORMAT:
-        raise InputError(
-            f"{where}: checkpoint format {model.get('format')!r}, this version reads {FORMAT}; go "
-            "on with the version of w2v2_jax that wrote it, or have it `export --to safetensors`, "
-            "which `convert` reads here"
-        )
+def _check_fits(where: AnyPath, wanted: dict, trees: dict) -> None:
     for name, tree in wanted.items():
         if different := sorted(set(_shapes(tree)) ^ set(_shapes(trees[name]))):
             raise InputError(

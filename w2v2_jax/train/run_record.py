@@ -6,6 +6,7 @@ start that differs from the one before the code, the libraries and the devices.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -19,10 +20,13 @@ from typing import Any, NamedTuple
 import jax
 
 import w2v2_jax
+from w2v2_jax.checkpoint.description import EXECUTION_OF_FORMAT_1
 from w2v2_jax.data.feed import Feed
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.experiment.resolved import resolved
+from w2v2_jax.experiment.settings import INHERIT
+from w2v2_jax.models.execution import Execution
 from w2v2_jax.paths import AnyPath, read_json
 
 FILE = "run.json"
@@ -44,11 +48,8 @@ CHANGES = (
     Change("config.seed", REFUSED, "batches, masks, negatives and dropout are drawn from it"),
     Change("config.init_from", REFUSED, "a run that goes on does not read it again"),
     Change("config.model", REFUSED, "another network"),
-    Change("config.model.dtype", TOLD, "sums are rounded in another way from here on"),
-    Change("config.model.remat", FREE, "the same values, computed again"),
-    Change("config.model.attention_formulation", FREE, "another way to the same values"),
-    Change("config.model.conv_formulation", FREE, "another way to the same values"),
-    Change("config.model.position_formulation", FREE, "another way to the same values"),
+    Change("config.execution", FREE, "other ways to the same values"),
+    Change("config.execution.dtype", REFUSED, "sums are rounded in another way"),
     Change("config.objective", REFUSED, "another loss"),
     Change("config.schedule", REFUSED, "other learning rates"),
     Change("config.optimizer", REFUSED, "other updates"),
@@ -145,12 +146,22 @@ def read_facts(workdir: AnyPath) -> dict[str, Any] | None:
     config, record = workdir / "config.json", workdir / FILE
     if not config.exists():
         return None
-    before = {"facts": {"config": read_json(config)}}
+    before = {"facts": {"config": _without_record(read_json(config))}}
     if record.exists():
         before = read_json(record)
     if not isinstance(before.get("facts"), dict):
         raise InputError(f"{record}: no record of a run; restore it, or remove it")
     return before["facts"]
+
+
+def _without_record(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration of version 0.1, whose section model held what is in execution now; a network
+    inherited from a checkpoint came with the checkpoint's."""
+    model, execution = dict(config.get("model") or {}), dict(config.get("execution") or {})
+    once = {name: model.pop(name) for name in EXECUTION_OF_FORMAT_1 if name in model}
+    inherits = model.get("family") == INHERIT and "execution" not in config
+    defaults = {} if inherits else dataclasses.asdict(Execution())
+    return {**config, "model": model, "execution": {**defaults, **once, **execution}}
 
 
 def check_facts(workdir: AnyPath, now: dict[str, Any]) -> list[str]:
