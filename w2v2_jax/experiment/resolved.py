@@ -11,7 +11,6 @@ from typing import Any
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.optimizer import SCHEDULES, adam
 
-OF_OTHERS = ("model", "execution", "num_classes", "frozen")
 FOLLOWS_STEPS = "train.steps"  # a schedule's total that the recipe does not give
 
 
@@ -45,8 +44,9 @@ def resolved(experiment: Experiment) -> dict[str, Any]:
 def _objective(experiment: Experiment) -> dict[str, Any]:
     """Its own fields: not what is a section of its own, nor what follows from others."""
     objective = experiment.objective
+    others = {"model", "execution", *objective.computed_fields(0)}
     fields = [field.name for field in dataclasses.fields(objective)]
-    return {name: getattr(objective, name) for name in fields if name not in OF_OTHERS}
+    return {name: getattr(objective, name) for name in fields if name not in others}
 
 
 def _with_defaults(constructor: Callable, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import jax
 from w2v2_jax.data.damage import Damage
 from w2v2_jax.health.bad_batches import BadBatches, note_damage
 from w2v2_jax.health.config import ROLLBACK, STOP
-from w2v2_jax.health.monitor import Alarm, HealthError, Monitor, flags_of
+from w2v2_jax.health.monitor import Alarm, HealthError, Monitor
 from w2v2_jax.metrics import Mean, compute, merge
 from w2v2_jax.train.metric_writer import MetricWriter
 
@@ -94,7 +94,7 @@ class StepObserver:
         # One fetch of what is small and done: the device has the next update to do meanwhile.
         metrics, rate = jax.device_get((done.metrics, done.rate))
         self._sums = add_update(self._sums, metrics)
-        flags = flags_of(metrics)
+        flags = self._monitor.flags(metrics)
         empty, rows = flags.empty_rows
         flags = flags._replace(empty_rows=(empty - done.fillers, rows))  # what is left is damaged
         left_out = done.step in self._bad_batches.left_out
