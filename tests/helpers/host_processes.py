@@ -92,8 +92,8 @@ def records(workdir):
 
 
 def losses(workdir):
-    """(split, step) -> loss."""
-    return {(r["split"], r["step"]): r["loss"] for r in records(workdir)}
+    """(split, step) -> loss; an update that was not taken has none."""
+    return {(r["split"], r["step"]): r["loss"] for r in records(workdir) if "loss" in r}
 
 
 def wait_for_step(workdir, step, processes):

@@ -22,7 +22,13 @@ from w2v2_jax.interop.load import load_any
 from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.train import loop, run_record
-from w2v2_jax.train.warm_start import check_input, choose_vocabulary, report_unknown, warm_start
+from w2v2_jax.train.warm_start import (
+    check_input,
+    choose_vocabulary,
+    report_left_out,
+    report_unknown,
+    warm_start,
+)
 from w2v2_jax.train.workdir import lock, save_record
 from w2v2_jax.train_step import TrainState
 
@@ -123,6 +129,7 @@ def _introduce(train: Feed, valid: Feed | None) -> None:
         if feed is not None:
             hosts.log_on_chief(f"{name} {feed.corpus.directory}: {feed.plan.summary()}")
     if train.vocabulary is not None:
+        report_left_out(train, valid)
         report_unknown(train)
 
 

@@ -220,7 +220,8 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
 def _validate(job: _Job, state: TrainState, writer: MetricWriter | None) -> float:
     """Writes a validation's figures; returns the state's rank by them."""
     results = validate(job.experiment, job.valid, state.params, state.step)
-    left_out = len(job.valid.corpus) - job.valid.plan.summary().utterances
+    clips = len(job.valid.corpus) + job.valid.without_transcript
+    left_out = clips - job.valid.utterances
     if writer is not None:
         writer.write(int(state.step), "valid", {**results, "clips_left_out": left_out})
     cpu_memory.trim()  # other shapes than the next updates'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 from w2v2_jax.checkpoint.description import Loaded
 from w2v2_jax.data.feed import Feed
 from w2v2_jax.data.joined import open_splits
+from w2v2_jax.data.transcribed import none_transcribed
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.settings import ExperimentSettings
 from w2v2_jax.models.config import ModelConfig
@@ -80,10 +82,20 @@ def choose_vocabulary(
                 "config.vocabulary.name='extend' needs config.init_from to be a tuned checkpoint; "
                 "use 'from_transcripts'"
             )
-        texts = open_splits(settings.data.train).texts()
+        texts = _training_texts(settings)
         return extend_vocabulary(inherited, texts, min_count=chosen.min_count)
-    texts = open_splits(settings.data.train).texts() if chosen.name == FROM_TRANSCRIPTS else ()
+    texts = _training_texts(settings) if chosen.name == FROM_TRANSCRIPTS else ()
     return make_vocabulary(chosen.name, texts, case=chosen.case, min_count=chosen.min_count)
+
+
+def _training_texts(settings: ExperimentSettings) -> Iterator[str]:
+    """The training transcripts; InputError where there is none."""
+    corpus = open_splits(settings.data.train)
+    if not corpus.has_text:
+        raise InputError(
+            f"config.data.train={settings.data.train}: {none_transcribed(len(corpus))}"
+        )
+    return (text for text in corpus.texts() if text)
 
 
 def check_input(model: ModelConfig, start: ModelConfig, *, where: str) -> None:
@@ -113,6 +125,13 @@ def warm_start(params, source: Loaded, vocabulary: Vocabulary | None, *, where: 
             f"{' '.join(new) or 'none'}; dropped: {' '.join(dropped) or 'none'}"
         )
     return params
+
+
+def report_left_out(train: Feed, valid: Feed | None) -> None:
+    """Says before step 0 how many utterances labelled training and validation use."""
+    hosts.log_on_chief(f"train {train.config.train}: {train.used()}")
+    if valid is not None:
+        hosts.log_on_chief(f"valid {valid.config.valid}: {valid.used()}")
 
 
 def report_unknown(feed: Feed) -> None:
