@@ -98,7 +98,7 @@ def facts(experiment: Experiment, train: Feed, valid: Feed | None) -> dict[str, 
 def _content(feed: Feed) -> dict[str, Any]:
     hours = int(feed.corpus.num_samples.sum()) / 16000 / 3600
     return {
-        "fingerprint": feed.corpus.fingerprint(),
+        "fingerprint": _digest(feed.corpus.fingerprint()),
         "clips": len(feed.corpus),
         "hours": round(hours, 4),
     }
@@ -109,7 +109,12 @@ def _order(feed: Feed) -> str:
     code that plans has changed."""
     rows = feed.plan.batch(0).rows
     numbers = [[[int(number) for number in segment] for segment in row] for row in rows]
-    return hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:16]
+    return _digest(json.dumps(numbers))
+
+
+def _digest(text: str) -> str:
+    """Short enough to be read and compared in an error's line."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def compare(before: dict[str, Any], now: dict[str, Any]) -> tuple[list[str], list[str]]:
