@@ -63,6 +63,7 @@ class Feed:
             first_step=first_step,
             num_steps=num_steps,
             normalise=self.config.normalise,
+            epsilon=self.config.epsilon,
             workers=self.config.threads(),
             parts=parts,
             num_parts=num_parts,

@@ -38,6 +38,8 @@ def resolved(experiment: Experiment) -> dict[str, Any]:
             for name in ("execution", "data", "vocabulary", "train", "health")
         },
     }
+    # What it is, wherever it came from: a run that goes on has it from its own checkpoint.
+    sections["data"]["normalise_epsilon"] = settings.data.epsilon
     return json.loads(json.dumps(sections, default=list))
 
 

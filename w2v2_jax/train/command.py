@@ -27,6 +27,7 @@ from w2v2_jax.train.warm_start import (
     choose_vocabulary,
     report_left_out,
     report_unknown,
+    take_epsilon,
     warm_start,
 )
 from w2v2_jax.train.workdir import lock, save_record
@@ -60,8 +61,9 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
     """Trains as one of the hosts of the job; every host runs the same lines."""
     compile_cache.enable()
     before = describe_newest(workdir)
-    # What goes on has its network and symbols in its checkpoint: init_from may be gone.
+    # What goes on has its network, symbols and scale in its checkpoint: init_from may be gone.
     source = load_any(settings.init_from) if settings.init_from and before is None else None
+    settings = take_epsilon(settings, before or (source.description if source else None))
     built = _build(settings, before, source, workdir)
     vocabulary = built.vocabulary
     train = train_feed(settings.data, vocabulary, seed=settings.seed)
@@ -94,7 +96,9 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
 
     with lock(workdir):
         save_record(workdir, settings.raw, facts)
-        description = Description(settings.kind, built.model, vocabulary, settings.data.normalise)
+        description = Description(
+            settings.kind, built.model, vocabulary, settings.data.normalise, settings.data.epsilon
+        )
         end = loop.run(built, train, valid, workdir, description=description, fresh=fresh)
     if hosts.is_chief():
         _conclude(end, workdir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from w2v2_jax.checkpoint.description import Loaded
+from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.data.feed import Feed
 from w2v2_jax.data.joined import open_splits
 from w2v2_jax.data.transcribed import none_transcribed
@@ -108,6 +109,15 @@ def check_input(model: ModelConfig, start: ModelConfig, *, where: str) -> None:
             f"config.model.quantize_input={model.quantize_input}, but {where} has "
             f"{start.quantize_input}; set config.model.quantize_input={start.quantize_input}"
         )
+
+
+def take_epsilon(settings: ExperimentSettings, start: Description | None) -> ExperimentSettings:
+    """The settings with the epsilon of the input's normalisation that the start has, its own
+    checkpoint or init_from's, where the configuration says none."""
+    if settings.data.normalise_epsilon is not None or start is None:
+        return settings
+    data = dataclasses.replace(settings.data, normalise_epsilon=start.normalise_epsilon)
+    return dataclasses.replace(settings, data=data)
 
 
 def warm_start(params, source: Loaded, vocabulary: Vocabulary | None, *, where: str):
