@@ -60,8 +60,8 @@ REFUSED = {
     "train.best_metric=loss": "config.train.best_metric: contrastive_loss there, loss now",
     "train.best_mode=max": "config.train.best_mode: min there, max now",
 }
-FREE = (
-    "optimizer.clip_norm=0.0", "train.best_mode=min", "data.normalise_epsilon=1e-5",  # defaults, written out
+FREE = (  # the first three are defaults, written out
+    "optimizer.clip_norm=0.0", "train.best_mode=min", "data.normalise_epsilon=1e-5",
     "data.train=elsewhere", "data.valid=elsewhere", "data.reader=threads", "data.workers=3",
     "data.verify=False", "train.accumulate=2", "train.log_every=7", "train.eval_every=7",
     "train.checkpoint_every=7", "train.keep_last=7", "train.keep_best=7", "train.keep_every=7",
