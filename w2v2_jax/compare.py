@@ -9,7 +9,6 @@ python -m w2v2_jax.compare WORKDIR [--reference NAME] [--png OUT.png] [--json OU
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,23 +16,25 @@ from typing import Any
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.reference_comparison import figure, stand, table
 from w2v2_jax.evaluation.reference_curves import NAMES
+from w2v2_jax.evaluation.runs import MOST_EVALUATION
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors
 from w2v2_jax.evaluation.significance import Comparison, compare
+from w2v2_jax.paths import read_json, write_json
 
 
 def read_splits(path: Path) -> list[dict[str, Any]]:
     """The splits of a JSON that `evaluate` wrote; InputError where it is none."""
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = read_json(path, most=MOST_EVALUATION)
         splits = content.get("splits", [content])
         for split in splits:
             split["by_id"] = {u["id"]: u for u in split["utterances"]}
             for utterance in split["utterances"]:
                 if not all(isinstance(utterance[key], str) for key in ("reference", "hypothesis")):
                     raise ValueError(f"utterance {utterance['id']} has no texts")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; write it with `evaluate --json`") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except InputError as error:
+        raise InputError(f"{error}: not a result of evaluate; write it with --json") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a result of evaluate ({error!r})") from error
     return splits
 
@@ -125,11 +126,6 @@ def compare_run(arguments: argparse.Namespace) -> None:
         write_json(arguments.json, content)
         written.append(arguments.json)
     print(f"wrote {' and '.join(map(str, written))}")
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
 
 
 def compare_results(arguments: argparse.Namespace) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import read_json
+from w2v2_jax.paths import read_json, write_json
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "|")
 BLANK, UNKNOWN, BOUNDARY = 0, 3, 4
@@ -76,7 +75,7 @@ class Vocabulary:
     def save(self, path: str | Path) -> None:
         """Writes JSON {"symbols": [...], "case": ...}, by convention `vocabulary.json`."""
         content = {"symbols": list(self.symbols), "case": self.case}
-        Path(path).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
+        write_json(path, content)
 
 
 def load_vocabulary(path: str | Path) -> Vocabulary:

@@ -6,7 +6,6 @@ python -m w2v2_jax.decode --logits DIR [--lm FILE.arpa|.bin] [--nbest N] [--json
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from w2v2_jax.decode import options
@@ -14,6 +13,7 @@ from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.hypothesis import Hypothesis
 from w2v2_jax.decode.many import decode_many
 from w2v2_jax.evaluation.scoring import score
+from w2v2_jax.paths import write_json
 
 
 def _row(hypothesis: Hypothesis) -> dict:
@@ -56,7 +56,5 @@ def main(argv: list[str] | None = None) -> None:
                 emissions.ids, emissions.references or [None] * len(found), found, strict=True
             )
         ]
-        text = json.dumps(report, ensure_ascii=False, indent=1)
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(text + "\n", "utf-8")
+        write_json(arguments.json, report)
         print(f"wrote {arguments.json}")

@@ -7,7 +7,6 @@ where the logits come from), which is written last and makes the folder whole.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ import numpy as np
 
 from w2v2_jax.data.npz import DAMAGE, read_array
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import read_json
+from w2v2_jax.paths import read_json, write_json
 from w2v2_jax.vocabulary import Vocabulary
 
 DESCRIPTION, INDEX, LOGITS = "emissions.json", "index.npz", "logits.npy"
@@ -108,6 +107,4 @@ def write(
         "symbols": list(vocabulary.symbols), "case": vocabulary.case,
         "seconds_per_frame": seconds_per_frame, "has_references": has_references, **origin,
     }  # fmt: skip
-    (folder / DESCRIPTION).write_text(
-        json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8"
-    )
+    write_json(folder / DESCRIPTION, content)

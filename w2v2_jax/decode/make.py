@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 import sys
@@ -22,7 +21,7 @@ from w2v2_jax.decode.rescore import RescoringDecoder, TransformerLM
 from w2v2_jax.errors import InputError
 from w2v2_jax.ngram import arpa
 from w2v2_jax.ngram.text import SPECIALS
-from w2v2_jax.paths import read_json
+from w2v2_jax.paths import read_json, write_json
 from w2v2_jax.vocabulary import BLANK, Vocabulary
 
 KINDS = ("greedy", "beam")
@@ -63,9 +62,9 @@ _KINDS_OF = {
 
 def save_settings(path: Path, values: Mapping[str, Any], **report: Any) -> None:
     """Writes settings for `read_settings`, with a report beside them that it does not read."""
-    finite = {k: v for k, v in values.items() if not (isinstance(v, float) and math.isinf(v))}
-    text = json.dumps({"settings": finite, **report}, ensure_ascii=False, indent=1)
-    path.write_text(text + "\n", "utf-8")
+    # What is infinite is a bound that is not there, which is also what is not named.
+    bounds = {k: v for k, v in values.items() if not (isinstance(v, float) and math.isinf(v))}
+    write_json(path, {"settings": bounds, **report})
 
 
 def read_settings(path: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from w2v2_jax.errors import InputError
 from w2v2_jax.evaluation.reference_curves import NAMES, Reference, decisive, load
 from w2v2_jax.evaluation.runs import read_run
+from w2v2_jax.paths import read_json
 
 # Metric -> split -> which way is better: +1 more, -1 less, 0 neither.
 SHOWN = {
@@ -84,7 +85,7 @@ def curve(records: list[dict], reference: Reference, metric: str) -> Curve | Non
     theirs = reference.splits.get(split, {})
     if not mine or metric not in theirs:
         return None
-    steps, values = np.array(mine).T
+    steps, values = np.array(mine, float).T  # null is nan
     smooth = smoothed if split == "train" and theirs[metric].shape[0] > 1 else np.asarray
     return Curve(steps, smooth(values), theirs["step"], smooth(theirs[metric]))
 
@@ -106,6 +107,7 @@ def _rows(metric: str, found: Curve) -> list[ComparedPoint]:
         words = ("below", "within", "above")
         verdict = words[side + 1] if not better or not side else ""
         verdict = verdict or ("better" if side == better else "worse")
+        verdict = verdict if np.isfinite(value) else "not finite"
         rows.append(
             ComparedPoint(metric, split, int(step), value, float(low), float(high), verdict)
         )
@@ -118,7 +120,7 @@ def stand(workdir: Path, name: str | None = None) -> Standing:
     Raises InputError where the workdir is none, or shares no metric or update with the reference.
     """
     try:
-        config = json.loads((workdir / "config.json").read_text("utf-8"))
+        config = read_json(workdir / "config.json")
         chosen = name or choose(config)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{workdir}: no training workdir ({error})") from error

@@ -22,6 +22,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.layers import EPSILON
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
+from w2v2_jax.paths import write_text
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 README = """\
@@ -156,4 +157,4 @@ def write_folder(out: Path, loaded: Loaded, **texts: str) -> None:
         stride=description.model.stride,
         **texts,
     )
-    (out / "README.md").write_text(text, "utf-8")
+    write_text(out / "README.md", text)

@@ -7,7 +7,6 @@ wrote of each cell, prints Markdown tables and writes the rates alone to OUT.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.runs import read_evaluation
 from w2v2_jax.evaluation.scoring import bootstrap_interval, count_errors, total
+from w2v2_jax.paths import write_json
 
 SCRATCH, PRETRAINED, SHORT = "scratch", "pretrain", "short"
 
@@ -141,10 +141,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, required=True, help="gets the rates of all cells")
     arguments = parser.parse_args(argv)
     cells = read_cells(arguments.cells)
-    try:
-        arguments.json.write_text(json.dumps(cells, indent=1) + "\n", "utf-8")
-    except OSError as error:
-        raise InputError(f"--json {arguments.json}: {error.strerror}") from error
+    write_json(arguments.json, cells)
     tables = (main_table(cells), source_table(cells), change_table(cells))
     print("\n\n".join(table for table in tables if table))
 

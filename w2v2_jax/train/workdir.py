@@ -9,7 +9,7 @@ import json
 import jax
 
 from w2v2_jax.errors import InputError, disk_reason
-from w2v2_jax.paths import AnyPath, is_remote
+from w2v2_jax.paths import AnyPath, is_remote, json_text, read_json, write_text
 from w2v2_jax.system import hosts
 
 VISIBLE_SECONDS = 60  # a network file system may show another host's file this late
@@ -45,13 +45,12 @@ def save_config(workdir: AnyPath, config: dict) -> None:
     Raises InputError on every host where the workdir is not one that all of them see.
     """
     path = workdir / "config.json"
-    text = json.dumps(config, indent=1, sort_keys=True, default=list) + "\n"
+    text = json_text(config, indent=1, sort_keys=True) + "\n"
 
     def write():
         if path.exists():
-            _check_same(json.loads(path.read_text("utf-8")), json.loads(text), workdir)
-        workdir.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
+            _check_same(_stored(path), json.loads(text), workdir)
+        write_text(path, text)
 
     hosts.run_on_chief(write)
 
@@ -63,6 +62,17 @@ def save_config(workdir: AnyPath, config: dict) -> None:
             f"--workdir {workdir} is not the same folder on all hosts; use a shared file system "
             "or an object store (gs://..., s3://...)"
         )
+
+
+def _stored(path: AnyPath) -> dict:
+    """The configuration that a run was started with."""
+    try:
+        config = read_json(path)
+        if not isinstance(config.get("data"), dict):
+            raise InputError(f"{path}: no configuration of a run")
+    except InputError as error:
+        raise InputError(f"{error}; put it back, or use another --workdir") from error
+    return config
 
 
 def _check_same(old: dict, new: dict, workdir: AnyPath) -> None:
