@@ -7,20 +7,36 @@ from typing import Any, NamedTuple
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import PLAIN, Execution
+from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.paths import AnyPath
 from w2v2_jax.vocabulary import Vocabulary
 
-FORMAT = 1
-OBJECTIVES = ("contrastive", "ctc")
+FORMAT = 2
+READABLE = (1, 2)
+EXECUTION_OF_FORMAT_1 = (
+    "dtype", "remat", "scan_layers", "position_formulation", "conv_formulation",
+    "attention_formulation",
+)  # fmt: skip
 
 
 class Description(NamedTuple):
-    """What a checkpoint is: objective "contrastive" or "ctc", network, vocabulary, input scale."""
+    """What a checkpoint is: objective (a name in OBJECTIVES), network, vocabulary, input scale."""
 
     objective: str
     model: ModelConfig
     vocabulary: Vocabulary | None
     normalise: bool
+
+    @property
+    def objective_class(self) -> type[Objective]:
+        return OBJECTIVES[self.objective]
+
+    def network(self, execution: Execution = PLAIN) -> Any:
+        """The flax module that the parameters are of; see `Objective.network`."""
+        classes = len(self.vocabulary or ())
+        return self.objective_class.for_network(self.model, classes, execution).network
 
     def to_json(self) -> dict[str, Any]:
         vocabulary = None
@@ -37,28 +53,55 @@ class Description(NamedTuple):
 
 def describe(value: dict[str, Any], where: str) -> Description:
     """The inverse of `Description.to_json`; raises InputError naming the checkpoint."""
-    said = value.get("format") if isinstance(value, dict) else None
-    if said != FORMAT:
-        raise InputError(
-            f"{where}: checkpoint format {said!r}, this version reads {FORMAT}; use the version of "
-            "w2v2_jax that wrote it (`export --to safetensors` there makes a file that `convert` "
-            "reads)"
-        )
-    known = {field.name for field in dataclasses.fields(ModelConfig)}
+    said = check_format(value, where)
     try:
         vocabulary = value["vocabulary"]
         found = Description(
             value["objective"],
-            ModelConfig(**{k: v for k, v in value["model"].items() if k in known}),
+            ModelConfig(**_architecture(value["model"], said)),
             None if vocabulary is None
             else Vocabulary(tuple(vocabulary["symbols"]), vocabulary["case"]),
             bool(value["normalise"]),
         )  # fmt: skip
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{where}: its description is unusable: {error}") from error
-    if found.objective not in OBJECTIVES or (found.objective == "ctc") != bool(found.vocabulary):
-        raise InputError(f"{where}: its description is unusable: objective={found.objective!r}")
+    if found.objective not in OBJECTIVES:
+        raise InputError(
+            f"{where}: its description is unusable: objective={found.objective!r}; known: "
+            f"{', '.join(OBJECTIVES)}"
+        )
+    if found.objective_class.needs_vocabulary != bool(found.vocabulary):
+        raise InputError(
+            f"{where}: its description is unusable: objective={found.objective!r} with "
+            f"{len(found.vocabulary or ())} symbols"
+        )
     return found
+
+
+def check_format(value: Any, where: str) -> int:
+    """The format of a stored description; InputError for one that this version cannot read."""
+    said = value.get("format") if isinstance(value, dict) else None
+    if type(said) is not int or said not in READABLE:
+        raise InputError(
+            f"{where}: checkpoint format {said!r}, this version reads 1 and 2; use the version of "
+            "w2v2_jax that wrote it (`export --to safetensors` there makes a file that `convert` "
+            "reads)"
+        )
+    return said
+
+
+def _architecture(model: dict[str, Any], said: int) -> dict[str, Any]:
+    """The network's settings alone: format 1 has among them how the run computed it."""
+    return {name: x for name, x in model.items() if said > 1 or name not in EXECUTION_OF_FORMAT_1}
+
+
+def require_ctc(description: Description, where: str, *, otherwise: str = "") -> None:
+    """InputError for a checkpoint without a CTC head; where names it, otherwise adds a remedy."""
+    if not description.objective_class.ctc_head:
+        raise InputError(
+            f"{where} is a pretraining checkpoint; fine-tune it first: it has no CTC head"
+            f"{otherwise}"
+        )
 
 
 class Loaded(NamedTuple):

@@ -11,11 +11,12 @@ from w2v2_jax.data.config import DataConfig
 from w2v2_jax.errors import InputError
 from w2v2_jax.health.config import HealthConfig
 from w2v2_jax.health.monitor import check_names
-from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import FIELDS as EXECUTION_FIELDS
+from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.families import FAMILIES
-from w2v2_jax.objectives.contrastive import Contrastive
-from w2v2_jax.objectives.ctc import CTC
-from w2v2_jax.vocabulary import Vocabulary
+from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.table import OBJECTIVES
+from w2v2_jax.vocabulary import LIBRISPEECH, Vocabulary
 
 INHERIT = "inherit"  # model.family: take the network of init_from
 
@@ -54,8 +55,8 @@ class VocabularyConfig:
 
 
 SECTIONS = (
-    "seed", "init_from", "model", "objective", "schedule", "optimizer", "data", "vocabulary",
-    "train", "mesh", "health",
+    "seed", "init_from", "model", "execution", "objective", "schedule", "optimizer", "data",
+    "vocabulary", "train", "mesh", "health",
 )  # fmt: skip
 
 
@@ -66,11 +67,21 @@ class ExperimentSettings:
     raw: dict[str, Any]
     seed: int
     init_from: str
-    kind: str  # "contrastive" or "ctc"
+    kind: str  # a name in OBJECTIVES
+    execution: Execution
     data: DataConfig
     vocabulary: VocabularyConfig
     train: TrainConfig
     health: HealthConfig
+
+    @property
+    def objective_class(self) -> type[Objective]:
+        return OBJECTIVES[self.kind]
+
+    def usual_vocabulary(self) -> Vocabulary | None:
+        """LibriSpeech's where the objective needs one: for steps that are compiled or timed
+        without a corpus."""
+        return LIBRISPEECH if self.objective_class.needs_vocabulary else None
 
 
 def construct(section: str, constructor: Callable, values: Mapping[str, Any], **given) -> Any:
@@ -109,11 +120,17 @@ def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
         known = ", ".join((*FAMILIES, INHERIT))
         family = raw["model"].get("family")
         raise InputError(f"config.model.family={family!r} is not known; use one of {known}")
+    for name in EXECUTION_FIELDS:
+        if name in raw["model"]:
+            raise InputError(
+                f"config.model.{name} is not a setting of the network; use config.execution.{name}"
+            )
     return ExperimentSettings(
         raw=raw,
         seed=int(raw.get("seed", 0)),
         init_from=raw.get("init_from", "") or "",
         kind=kind,
+        execution=construct("execution", Execution, raw.get("execution") or {}),
         data=construct("data", DataConfig, raw["data"]),
         vocabulary=construct("vocabulary", VocabularyConfig, raw.get("vocabulary", {})),
         train=construct("train", TrainConfig, raw["train"]),
@@ -128,17 +145,3 @@ def _health(values: Mapping[str, Any]) -> HealthConfig:
     except InputError as error:
         raise InputError(f"config.{error}") from None
     return config
-
-
-def _contrastive(model: ModelConfig, values: dict, vocabulary: Vocabulary | None) -> Contrastive:
-    return construct("objective", Contrastive, values, model=model)
-
-
-def _ctc(model: ModelConfig, values: dict, vocabulary: Vocabulary | None) -> CTC:
-    values = {"freeze_updates": 0, **values}
-    return construct(
-        "objective", CTC, values, model=model, num_classes=len(vocabulary), frozen=False
-    )
-
-
-OBJECTIVES = {"contrastive": _contrastive, "ctc": _ctc}

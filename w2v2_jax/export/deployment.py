@@ -7,7 +7,6 @@ runtime keeps a single copy of the weights.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,17 @@ import jax.numpy as jnp
 from jax import export
 
 from w2v2_jax import trees
-from w2v2_jax.checkpoint.description import Description, Loaded
-from w2v2_jax.errors import InputError
+from w2v2_jax.checkpoint.description import Description, Loaded, require_ctc
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.layers import EPSILON
-from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
 from w2v2_jax.paths import write_text
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+PORTABLE = Execution(
+    scan_layers=True, position_formulation="grouped", conv_formulation="conv",
+    attention_formulation="fused",
+)  # fmt: skip
 README = """\
 # {title}
 
@@ -69,13 +71,9 @@ print(" ".join("".join(kept).replace("|", " ").split()))
 
 def check(loaded: Loaded) -> Description:
     """The description of a CTC checkpoint; InputError for one without a head."""
-    description = loaded.description
-    if description.objective != "ctc" or description.vocabulary is None:
-        raise InputError(
-            f"{loaded.path} is a pretraining checkpoint; deployment needs a CTC head, so "
-            "fine-tune it first (or export --to hf or safetensors)"
-        )
-    return description
+    otherwise = " (deployment needs a CTC head; export --to hf or safetensors does not)"
+    require_ctc(loaded.description, str(loaded.path), otherwise=otherwise)
+    return loaded.description
 
 
 def shortest_input(model: ModelConfig) -> int:
@@ -102,16 +100,7 @@ def waveforms_to_logits(description: Description) -> Callable:
     One formulation on every platform, layers scanned: runtimes compile a
     program for each new shape, and a scanned one compiles in the time of a single layer.
     """
-    model = dataclasses.replace(
-        description.model,
-        dtype="float32",
-        remat="none",
-        scan_layers=True,
-        position_formulation="grouped",
-        conv_formulation="conv",
-        attention_formulation="fused",
-    )
-    network = Wav2Vec2ForCTC(model, len(description.vocabulary))
+    network = description.network(PORTABLE)
 
     def call(flat: Mapping[str, Any], waveforms, num_samples):
         if description.normalise:

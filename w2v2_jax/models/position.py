@@ -12,6 +12,7 @@ from flax import linen as nn
 
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.layers import gelu
 from w2v2_jax.models.mixed_precision import add_bias, contract, convolve
 from w2v2_jax.models.sharding import ROWS, WHOLE, named, run_per_device
@@ -140,6 +141,7 @@ class PositionalConvolution(nn.Module):
     """
 
     config: ModelConfig
+    execution: Execution = PLAIN
 
     @nn.compact
     def __call__(self, x):
@@ -159,7 +161,7 @@ class PositionalConvolution(nn.Module):
         )
         bias = self.param("bias", named(nn.initializers.zeros, ("position_out",)), (dim,))
         kernel = direction * (magnitude[:, None, None] / norm)
-        dtype = jnp.dtype(config.dtype)
-        formulation = choose(config.position_formulation)
+        dtype = jnp.dtype(self.execution.dtype)
+        formulation = choose(self.execution.position_formulation)
         out = formulation(x.astype(dtype), kernel, config.position_groups)
         return gelu(add_bias(out, bias[None, None]))

@@ -11,7 +11,7 @@ targets are continuous, and without both there is none.
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +21,11 @@ from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts, frame_mask
 from w2v2_jax.models.quantizer import gumbel_temperature
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForPretraining
+from w2v2_jax.objectives.base import Expectations, Objective
 from w2v2_jax.objectives.diversity import Usage, diversity_loss, usage
 
 EXCLUDED = -1e30  # instead of -inf, whose gradient is nan on XLA (docs/traps.md#t25)
@@ -108,10 +110,15 @@ def contrast(context, targets, ids, negatives, *, temperature: float) -> SlotSco
 
 
 @dataclasses.dataclass(frozen=True)
-class Contrastive:
+class Contrastive(Objective):
     """Pretraining. diversity_group_rows: rows whose code distribution is averaged (fairseq 5-6).
     gumbel_noise False takes the noise away in training and keeps the rest of the estimator: the
     paper's ablation (Table 13)."""
+
+    name: ClassVar[str] = "contrastive"
+    parts: ClassVar[tuple[str, ...]] = (
+        "encoder", "quantizer", "target_projection", "context_projection",
+    )  # fmt: skip
 
     model: ModelConfig
     diversity_group_rows: int
@@ -123,16 +130,34 @@ class Contrastive:
     gumbel_end: float = 0.5
     gumbel_decay: float = 0.999995
     gumbel_noise: bool = True
+    execution: Execution = PLAIN
+
+    @classmethod
+    def required_settings(cls, rows: int) -> dict[str, Any]:
+        return {"diversity_group_rows": rows}
 
     @property
     def network(self) -> Wav2Vec2ForPretraining:
-        return Wav2Vec2ForPretraining(self.model)
+        return Wav2Vec2ForPretraining(self.model, self.execution)
 
     def row_multiple(self) -> int:
         return self.diversity_group_rows
 
-    def at(self, step: int) -> Contrastive:
-        return self
+    def expectations(self) -> Expectations:
+        # A frame is masked if one of `mask_length` starts hits it; a run begins where a start
+        # follows a frame that none has hit. 0.49 and 14.7 for the paper's 0.065 and 10, as it
+        # prints.
+        model = self.model
+        start, length = model.mask_start_prob, model.mask_length
+        open_share = (1 - start) ** length
+        # Equalised rows have holes in their spans: the mean run says nothing there.
+        span = 0.0 if model.mask_equalise_rows else (1 - open_share) / (start * open_share)
+        quantized = model.quantize_targets or model.quantize_input
+        codebooks = model.codebooks if quantized else 0
+        return Expectations(
+            "contrastive_loss", 1.15, negatives=self.num_negatives, codebooks=codebooks,
+            codes=codebooks * model.entries, masked=1 - open_share, span=span,
+        )  # fmt: skip
 
     def init(self, key):
         samples = 40 * self.model.stride

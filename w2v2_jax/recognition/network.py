@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from w2v2_jax.checkpoint.description import Description
+from w2v2_jax.checkpoint.description import Description, require_ctc
 from w2v2_jax.errors import InputError
+from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.models.layer_stack import join_layers
-from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC, Wav2Vec2ForPretraining
 from w2v2_jax.partition import COMPILER_OPTIONS
 from w2v2_jax.paths import AnyPath
 
@@ -27,22 +27,18 @@ class Network:
     """Parameters on the default device with the functions that arrays go through.
 
     path: the checkpoint, for errors. params: the network's tree, its stacked layers whole or as
-    `split_layers` leaves them.
+    `split_layers` leaves them. execution: how they are computed; no checkpoint says it.
     """
 
     path: AnyPath
     description: Description
     params: Any
-
-    def _network(self):
-        # Dropout rates play no part here; LayerDrop and masks are never drawn.
-        if self.description.objective == "ctc":
-            return Wav2Vec2ForCTC(self.description.model, len(self.description.vocabulary))
-        return Wav2Vec2ForPretraining(self.description.model)
+    execution: Execution = PLAIN
 
     @functools.cached_property
     def _functions(self):
-        network = self._network()
+        # Dropout rates play no part here; LayerDrop and masks are never drawn.
+        network = self.description.network(self.execution)
 
         def apply(method, **options):
             def run(params, waveforms, num_samples):
@@ -81,8 +77,7 @@ class Network:
 
         statistics: `long_audio.Statistics` of the recording that the rows are cut from.
         """
-        if self.description.objective != "ctc":
-            raise InputError(f"{self.path} is a pretraining checkpoint; it has no CTC head")
+        require_ctc(self.description, str(self.path))
         inputs = self._prepare(waveforms, num_samples, statistics)
         logits, _ = self._functions["call"](self.params, *inputs)
         return np.asarray(logits)

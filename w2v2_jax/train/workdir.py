@@ -8,7 +8,10 @@ import json
 
 import jax
 
+from w2v2_jax.checkpoint.description import EXECUTION_OF_FORMAT_1
 from w2v2_jax.errors import InputError, disk_reason
+from w2v2_jax.experiment.settings import INHERIT
+from w2v2_jax.models.execution import Execution
 from w2v2_jax.paths import AnyPath, is_remote, json_text, read_json, write_text
 from w2v2_jax.system import hosts
 
@@ -76,7 +79,18 @@ def _stored(path: AnyPath) -> dict:
 
 
 def _check_same(old: dict, new: dict, workdir: AnyPath) -> None:
-    """Data order, network and objective must not change under a run; rhythm and mesh may."""
+    """Data order, network, objective and dtype must not change under a run; rhythm, mesh and how
+    else it is computed may."""
+    old_model, old_execution = _apart(old)
+    old = {**old, "model": old_model}
+    inherits = old_model.get("family") == INHERIT and "execution" not in old
+    before = old_execution.get("dtype", Execution.dtype)
+    now = (new.get("execution") or {}).get("dtype", Execution.dtype)
+    if before != now and not (inherits and "dtype" not in old_execution):
+        raise InputError(
+            f"--workdir {workdir} was started with config.execution.dtype={before}, now {now}; "
+            "use a new --workdir"
+        )
     for section in ("seed", "model", "objective", "vocabulary", "optimizer"):
         if old.get(section) != new.get(section):
             raise InputError(
@@ -89,6 +103,14 @@ def _check_same(old: dict, new: dict, workdir: AnyPath) -> None:
                 f"--workdir {workdir} was started with config.data.{key}={old['data'].get(key)}, "
                 f"now {new['data'].get(key)}; use a new --workdir"
             )
+
+
+def _apart(config: dict) -> tuple[dict, dict]:
+    """The sections model and execution of a stored configuration: once the first held both, and
+    a network inherited from a checkpoint came with the checkpoint's dtype."""
+    model, execution = dict(config.get("model", {})), dict(config.get("execution") or {})
+    once = {name: model.pop(name) for name in EXECUTION_OF_FORMAT_1 if name in model}
+    return model, once | execution
 
 
 @contextlib.contextmanager
