@@ -70,8 +70,8 @@ def save_config(workdir: AnyPath, config: dict) -> None:
 def _stored(path: AnyPath) -> dict:
     """The configuration that a run was started with."""
     try:
-        config = read_json(path)
-        if not isinstance(config.get("data"), dict):
+        config = {"data": {}, "model": {}, **read_json(path)}
+        if not (isinstance(config["data"], dict) and isinstance(config["model"], dict)):
             raise InputError(f"{path}: no configuration of a run")
     except InputError as error:
         raise InputError(f"{error}; put it back, or use another --workdir") from error
@@ -82,7 +82,7 @@ def _check_same(old: dict, new: dict, workdir: AnyPath) -> None:
     """Data order, network, objective and dtype must not change under a run; rhythm, mesh and how
     else it is computed may."""
     old_model, old_execution = _apart(old)
-    old = {**old, "model": old_model}
+    old, new = {**old, "model": old_model}, {"model": {}, **new}
     inherits = old_model.get("family") == INHERIT and "execution" not in old
     before = old_execution.get("dtype", Execution.dtype)
     now = (new.get("execution") or {}).get("dtype", Execution.dtype)
