@@ -29,6 +29,9 @@ def labelled(
     """Units [N, G] and phones [N] of all frames that have one."""
     grid = make_grid(model.description.model.conv_layers, chunk_samples=10**6, context_samples=0)
     segments = read_labels(where, [corpus.id(i) for i in range(len(corpus))])
+    if len(segments) < len(corpus):
+        missing = len(corpus) - len(segments)
+        print(f"{len(segments)} utterances have phones, {missing} without are left out of them")
     fold = PHONE_SETS[phone_set][0]
     kept, phones = [], []
     for i, found in units.items():
@@ -41,6 +44,8 @@ def labelled(
         known = [t for t, label in enumerate(labels) if label is not None]
         kept.append(found[known])
         phones += [labels[t] for t in known]
+    if not phones:
+        raise InputError(f"--phones {where}: no frame of any utterance lies in a labelled stretch")
     return np.concatenate(kept), phones
 
 

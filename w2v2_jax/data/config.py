@@ -10,6 +10,7 @@ from w2v2_jax.data.corpus import Corpus
 from w2v2_jax.data.pipeline import READERS
 from w2v2_jax.data.plan import MODES, EvaluationPlan, Plan, evaluation_plan
 from w2v2_jax.errors import InputError
+from w2v2_jax.input_scale import EPSILON
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,8 @@ class DataConfig:
         group. It is written in the recipe, not derived from the machine, so that the order of the
         data is the same on any number of devices and hosts.
     normalise: whole-file zero mean and unit variance, for the layer-norm families.
+    normalise_epsilon: added to that variance; None is what init_from's checkpoint adds (1e-7 where
+        it came from Hugging Face), else 1e-5.
     verify: checks every utterance's checksum at its first use; a damaged row gets no weight.
     reader: "tfdata", or "threads" where TensorFlow is not installed. workers 0: all cores.
     """
@@ -38,6 +41,7 @@ class DataConfig:
     valid_batch_seconds: float = 0.0
     min_seconds: float = 0.1
     normalise: bool = False
+    normalise_epsilon: float | None = None
     verify: bool = True
     reader: str = "tfdata"
     workers: int = 0
@@ -54,6 +58,16 @@ class DataConfig:
                 f"data.bucket_seconds={self.bucket_seconds} and data.row_multiple="
                 f"{self.row_multiple} must be positive"
             )
+
+        if not 0 < self.epsilon < 1:
+            raise InputError(
+                f"data.normalise_epsilon={self.normalise_epsilon} must be between 0 and 1, as 1e-5"
+            )
+
+    @property
+    def epsilon(self) -> float:
+        """What normalising adds to the variance."""
+        return EPSILON if self.normalise_epsilon is None else self.normalise_epsilon
 
     def threads(self) -> int:
         """Reader threads."""

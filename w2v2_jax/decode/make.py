@@ -12,7 +12,13 @@ from typing import Any
 
 from w2v2_jax.decode import flashlight
 from w2v2_jax.decode.alignment import SECONDS_PER_FRAME
-from w2v2_jax.decode.beam import BeamOptions, LexiconDecoder, LexiconFreeDecoder, as_lexicon
+from w2v2_jax.decode.beam import (
+    BeamOptions,
+    LexiconDecoder,
+    LexiconFreeDecoder,
+    as_lexicon,
+    check_number,
+)
 from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.decode.hypothesis import Decoder
 from w2v2_jax.decode.lexicon import BOUNDARY, Entries, read_lexicon, spell
@@ -41,6 +47,12 @@ class DecoderSettings:
     rescore_word_score: float = 0.0
     rescore_ngram_weight: float = 0.0
     rescore_case: str = "keep"
+
+    def __post_init__(self):
+        for name in ("rescore_weight", "rescore_word_score", "rescore_ngram_weight"):
+            check_number(f"decoder {name}", getattr(self, name))
+        for word, bonus in self.hot_words:
+            check_number(f"--hot-word {word}", bonus)
 
 
 _KINDS = {
@@ -80,6 +92,7 @@ def read_settings(path: str) -> dict[str, Any]:
         if type(value) not in _KINDS_OF[name]:
             wanted = " or ".join(kind.__name__ for kind in _KINDS_OF[name])
             raise InputError(f"--decoder-settings {path}: {name}={value!r} must be {wanted}")
+        check_number(f"--decoder-settings {path}: {name}", value)
     return values
 
 

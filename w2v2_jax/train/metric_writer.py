@@ -112,7 +112,8 @@ class MetricWriter:
         self._start = (time.monotonic(), first_step)
 
     def write(self, step: int, split: str, metrics: dict[str, float]) -> None:
-        """Appends a record and shows a line; metrics are plain floats."""
+        """Appends a record and shows a line; metrics are plain floats, of which those that are no
+        finite numbers become null in the file."""
         self._file.write(json_text({"step": step, "split": split, **metrics}) + "\n")
         self._file.flush()
         self._tensorboard(step, split, metrics)
