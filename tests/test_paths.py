@@ -183,7 +183,7 @@ def test_metrics_that_are_not_finite_stay_in_the_file_as_null(tmp_path):
         writer.write(2, "train", {"loss": 1.5, "weight": 2.0})
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert strict(lines[0]) == {"step": 1, "split": "train", "loss": None, "weight": 2.0}
-    np.testing.assert_array_equal(series(read_run(tmp_path), "train", "loss")[1], [np.nan, 1.5])
+    assert series(read_run(tmp_path), "train", "loss")[1].tolist() == [1.5]
 
 
 def test_json_goes_to_a_bucket(bucket):

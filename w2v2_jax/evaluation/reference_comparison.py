@@ -92,7 +92,7 @@ def curve(records: list[dict], reference: Reference, metric: str) -> Curve | Non
     theirs = reference.splits.get(split, {})
     if not mine or metric not in theirs:
         return None
-    steps, values = np.array(mine, float).T  # null is nan
+    steps, values = np.array(mine).T
     smooth = smoothed if split == "train" and theirs[metric].shape[0] > 1 else np.asarray
     return Curve(steps, smooth(values), theirs["step"], smooth(theirs[metric]))
 
@@ -114,7 +114,6 @@ def _rows(metric: str, found: Curve) -> list[ComparedPoint]:
         words = ("below", "within", "above")
         verdict = words[side + 1] if not better or not side else ""
         verdict = verdict or ("better" if side == better else "worse")
-        verdict = verdict if np.isfinite(value) else "not finite"
         rows.append(
             ComparedPoint(metric, split, int(step), value, float(low), float(high), verdict)
         )
