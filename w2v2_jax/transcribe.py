@@ -28,7 +28,12 @@ from w2v2_jax.system.progress import audio_bar, total_seconds
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 transcribe", description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", required=True, help="workdir, step or Hugging Face folder")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="wav, flac, ogg or mp3, any rate")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="any audio file, any rate",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line, with words")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write files there as well")
     parser.add_argument("--formats", default="txt,json", help="txt,json,srt,vtt,ctm,textgrid")

@@ -43,7 +43,7 @@ class Emissions:
         self.folder = Path(folder)
         try:
             content = read_json(self.folder / DESCRIPTION)
-            self.vocabulary = Vocabulary(tuple(content["symbols"]), content["case"])
+            self.vocabulary = Vocabulary.from_json(content)
             self.seconds_per_frame = float(content["seconds_per_frame"])
             if not 0 < self.seconds_per_frame < math.inf:
                 raise ValueError(f"seconds_per_frame={self.seconds_per_frame}")
@@ -117,8 +117,8 @@ def write(
         references=np.array([text or "" for text in references]),
     )  # fmt: skip
     content = {
-        "symbols": list(vocabulary.symbols), "case": vocabulary.case,
-        "seconds_per_frame": seconds_per_frame, "has_references": any(references), **origin,
+        **vocabulary.to_json(), "seconds_per_frame": seconds_per_frame,
+        "has_references": any(references), **origin,
     }  # fmt: skip
     write_json(folder / DESCRIPTION, content)
 

@@ -28,6 +28,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.ngram import arpa
 from w2v2_jax.ngram.text import SPECIALS
 from w2v2_jax.paths import read_json, write_json
+from w2v2_jax.texts import normal_form
 from w2v2_jax.vocabulary import BLANK, Vocabulary
 
 KINDS = ("greedy", "beam")
@@ -152,14 +153,14 @@ def with_hot_words(
 ) -> tuple[Entries, tuple[tuple[str, float], ...]]:
     """Entries with the hot words they lack (spelled by letters), and the words in their case."""
     hot = tuple((vocabulary.normalise(word), bonus) for word, bonus in hot)
-    known = {word for word, _ in entries}
+    known = {normal_form(word): word for word, _ in entries}
     for word, _ in hot:
         if " " in word or not word:
             raise InputError(f"--hot-word {word!r}: one word without spaces")
     spelled, unknown = spell([word for word, _ in hot if word not in known], vocabulary)
     if unknown:
         raise InputError(f"--hot-word {unknown[0]!r} has letters that the model lacks")
-    return entries + spelled, hot
+    return entries + spelled, tuple((known.get(word, word), bonus) for word, bonus in hot)
 
 
 def make(
