@@ -151,18 +151,24 @@ def read_facts(workdir: AnyPath) -> dict[str, Any] | None:
     config, record = workdir / "config.json", workdir / FILE
     if not config.exists():
         return None
-    before = {"facts": {"config": _without_record(read_json(config))}}
-    if record.exists():
-        before = read_json(record)
-    if not isinstance(before.get("facts"), dict):
-        raise InputError(f"{record}: no record of a run; restore it, or remove it")
+    try:
+        before = {"facts": {"config": _without_record(read_json(config))}}
+        if record.exists():
+            before = read_json(record)
+        if not isinstance(before.get("facts"), dict):
+            raise InputError(f"{record}: no record of a run")
+    except InputError as error:
+        raise InputError(f"{error}; put it back, or use another --workdir") from error
     return before["facts"]
 
 
 def _without_record(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration of version 0.1, whose section model held what is in execution now; a network
     inherited from a checkpoint came with the checkpoint's."""
-    model, execution = dict(config.get("model") or {}), dict(config.get("execution") or {})
+    sections = [config.get(name) or {} for name in ("model", "execution")]
+    if not all(isinstance(section, dict) for section in sections):
+        raise InputError("config.json: no configuration of a run")
+    model, execution = map(dict, sections)
     once = {name: model.pop(name) for name in EXECUTION_OF_FORMAT_1 if name in model}
     inherits = model.get("family") == INHERIT and "execution" not in config
     defaults = {} if inherits else dataclasses.asdict(Execution())

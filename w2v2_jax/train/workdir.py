@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
-import os
-from pathlib import Path
 
 import jax
 
 from w2v2_jax.errors import InputError, disk_reason
-from w2v2_jax.paths import AnyPath, is_remote
+from w2v2_jax.paths import AnyPath, is_remote, json_text, write_json, write_text
 from w2v2_jax.system import hosts
 from w2v2_jax.train import run_record
 
@@ -50,15 +47,13 @@ def save_record(workdir: AnyPath, config: dict, facts: dict) -> None:
     of them see.
     """
     path = workdir / "config.json"
-    text = json.dumps(config, indent=1, sort_keys=True, default=list) + "\n"
+    text = json_text(config, indent=1, sort_keys=True) + "\n"
 
     def write():
         for line in run_record.check_facts(workdir, facts):
             hosts.log_on_chief(f"warning: goes on with another {line}")
-        record = run_record.with_start(workdir, facts)
-        with disk_errors(workdir):
-            _replace(workdir / run_record.FILE, json.dumps(record, indent=1) + "\n")
-            _replace(path, text)
+        write_json(workdir / run_record.FILE, run_record.with_start(workdir, facts))
+        write_text(path, text)
 
     hosts.run_on_chief(write)
 
@@ -70,16 +65,6 @@ def save_record(workdir: AnyPath, config: dict, facts: dict) -> None:
             f"--workdir {workdir} is not the same folder on all hosts; use a shared file system "
             "or an object store (gs://..., s3://...)"
         )
-
-
-def _replace(path: AnyPath, text: str) -> None:
-    """Writes a file whole or not at all; an object store does so by itself."""
-    if is_remote(path):
-        path.write_text(text, "utf-8")
-        return
-    temporary = Path(f"{path}.tmp")
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, path)
 
 
 @contextlib.contextmanager
