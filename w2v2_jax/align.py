@@ -7,13 +7,13 @@ stdout: start<TAB>end<TAB>score<TAB>line, in seconds; low scores mark lines that
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from w2v2_jax.decode.lines import Line
 from w2v2_jax.errors import run_command
 from w2v2_jax.inference import load
+from w2v2_jax.paths import json_text
 from w2v2_jax.recognition import transcript_files
 from w2v2_jax.recognition.recognise import align, make_options
 from w2v2_jax.recognition.transcript import Result
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
                 words=[w._asdict() for w in line.words],
                 characters=[c._asdict() for c in line.characters],
             )
-            print(json.dumps(plain._asdict(), ensure_ascii=False))
+            print(json_text(plain._asdict()))
         else:
             print(f"{line.start:.3f}\t{line.end:.3f}\t{line.score:.3f}\t{line.text}")
     for path in files.values():

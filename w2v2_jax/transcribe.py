@@ -18,6 +18,7 @@ from w2v2_jax.decode import options
 from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.errors import InputError, report, run_command, unwritten
 from w2v2_jax.inference import load
+from w2v2_jax.paths import finite
 from w2v2_jax.recognition import inputs, transcript_files, vad
 from w2v2_jax.recognition.long_audio import CHUNK_SECONDS, CONTEXT_SECONDS
 from w2v2_jax.recognition.recognise import WHOLE_SECONDS, make_options, transcribe
@@ -99,7 +100,7 @@ def main(argv: list[str] | None = None) -> None:
         for result in transcribe(model, files, make_options(values)):
             transcript_files.write(result, planned.get(result.path, {}))
             if arguments.json:
-                print(json.dumps(result.as_dict()), flush=True)
+                print(json.dumps(finite(result.as_dict())), flush=True)
             else:
                 print(f"{result.path}\t{result.text}", flush=True)
             if unwritten(sys.stdout) and not planned:

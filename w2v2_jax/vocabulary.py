@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import re
 import unicodedata
 from collections import Counter
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import read_json
+from w2v2_jax.paths import read_json, write_json
 from w2v2_jax.texts import CASES, normal_form, with_case
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "|")
@@ -120,8 +119,7 @@ class Vocabulary:
 
     def save(self, path: str | Path) -> None:
         """Writes `to_json`, by convention `vocabulary.json`."""
-        text = json.dumps(self.to_json(), ensure_ascii=False, indent=1)
-        Path(path).write_text(text + "\n", "utf-8")
+        write_json(path, self.to_json())
 
 
 def load_vocabulary(path: str | Path) -> Vocabulary:

@@ -7,7 +7,6 @@ where the logits come from), which is written last and makes the folder whole.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from w2v2_jax.data.npz import DAMAGE, read_array
 from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import read_json
+from w2v2_jax.paths import read_json, write_json
 from w2v2_jax.vocabulary import Vocabulary
 
 DESCRIPTION, INDEX, LOGITS = "emissions.json", "index.npz", "logits.npy"
@@ -121,9 +120,7 @@ def write(
         **vocabulary.to_json(), "seconds_per_frame": seconds_per_frame,
         "has_references": any(references), **origin,
     }  # fmt: skip
-    (folder / DESCRIPTION).write_text(
-        json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8"
-    )
+    write_json(folder / DESCRIPTION, content)
 
 
 def _storable(utterance: Utterance, dtype: str) -> np.ndarray:

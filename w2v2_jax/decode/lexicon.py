@@ -11,6 +11,7 @@ from pathlib import Path
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.ngram.text import SPECIALS
+from w2v2_jax.paths import write_text
 from w2v2_jax.texts import normal_form, text_lines
 from w2v2_jax.vocabulary import Vocabulary
 
@@ -34,7 +35,7 @@ def spell(words: Iterable[str], vocabulary: Vocabulary) -> tuple[Entries, list[s
 
 def write_lexicon(path: str | Path, entries: Entries) -> None:
     lines = [f"{word}\t{' '.join(symbols)}\n" for word, symbols in entries]
-    Path(path).write_text("".join(lines), "utf-8")
+    write_text(path, "".join(lines))
 
 
 def read_lexicon(path: str | Path, symbols: Iterable[str]) -> Entries:

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.interop.files import write_json
-from w2v2_jax.paths import read_json
+from w2v2_jax.paths import read_json, write_json
 from w2v2_jax.vocabulary import SPECIALS, Vocabulary
 
 # Our special symbols in row order, each with its setting in the tokenizer and that one's default.

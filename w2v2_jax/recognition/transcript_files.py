@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import try_folder
+from w2v2_jax.paths import try_folder, write_text
 from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.recognition.transcript_formats import FORMATS
 
@@ -59,12 +58,6 @@ def plan(
 
 
 def write(result: Result, files: dict[str, Path]) -> None:
-    """Writes a result in each of its formats, each file by rename."""
-    try:
-        for form, path in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-            partial.write_text(FORMATS[form][1](result), "utf-8", errors="backslashreplace")
-            partial.replace(path)
-    except OSError as error:
-        raise InputError(f"{error.filename}: {error.strerror}") from error
+    """Writes a result in each of its formats."""
+    for form, path in files.items():
+        write_text(path, FORMATS[form][1](result))
