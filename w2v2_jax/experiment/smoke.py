@@ -23,7 +23,7 @@ def shrink(config):
         config.schedule.warmup = 2
     config.data.update(
         bucket_seconds=(1.0, 2.0), batch_seconds=8.0, row_multiple=2, valid_bucket_seconds=(),
-        valid_batch_seconds=0.0, min_seconds=0.1,
+        valid_batch_seconds=0.0, min_seconds=0.0,
     )  # fmt: skip
     config.train.update(
         steps=4, accumulate=1, log_every=1, eval_every=2, checkpoint_every=2, keep_last=2
