@@ -100,7 +100,7 @@ def get_config(arg: str = "large") -> ConfigDict:
             ),
             objective=dict(
                 name="contrastive",
-                diversity_group_rows=4,
+                diversity_group_seconds=recipe["group_seconds"],
                 feature_penalty_weight=recipe["penalty"],
                 gumbel_start=recipe["gumbel"],
                 gumbel_end=recipe["gumbel"],

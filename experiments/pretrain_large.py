@@ -88,7 +88,7 @@ def get_config(arg: str = "ls960") -> ConfigDict:
             model=dict(dtype="bfloat16", remat="dots", scan_layers=True, **recipe["model"]),
             objective=dict(
                 name="contrastive",
-                diversity_group_rows=4,
+                diversity_group_seconds=78.75,
                 feature_penalty_weight=recipe["penalty"],
                 gumbel_end=0.1,
             ),

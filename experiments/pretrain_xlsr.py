@@ -58,7 +58,7 @@ def get_config(arg: str = "300m") -> ConfigDict:
             ),
             objective=dict(
                 name="contrastive",
-                diversity_group_rows=4,
+                diversity_group_seconds=78.75,
                 feature_penalty_weight=0.0,
                 gumbel_end=0.1,
             ),

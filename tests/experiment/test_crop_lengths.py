@@ -10,6 +10,7 @@ from w2v2_jax.data.config import DataConfig
 from w2v2_jax.data.plan import Plan
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.recipe import load_config
+from w2v2_jax.objectives.diversity import group_rows
 
 RATE = 16_000
 # fairseq's longest crop and `max_tokens` of one GPU, in samples; hours an update.
@@ -63,6 +64,12 @@ def plan_of(recipe: str, corpus: str) -> Plan:
     )  # fmt: skip
 
 
+def groups_of(recipe: str) -> tuple[int, float]:
+    """Groups an update, so many devices at most, and their seconds."""
+    config = load_config(f"{ROOT}/experiments/{recipe}")
+    return config["data"]["row_multiple"], config["objective"]["diversity_group_seconds"]
+
+
 @pytest.mark.parametrize("corpus", ["LibriSpeech", "Common Voice"])
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_update_holds_the_published_hours_and_an_epoch_95_percent_of_fairseqs(recipe, corpus):
@@ -71,6 +78,8 @@ def test_every_update_holds_the_published_hours_and_an_epoch_95_percent_of_fairs
     assert plan.summary().utterances == (lengths >= 2 * RATE).sum()
     hours = [rows * samples / RATE / 3600 for rows, samples in plan.shapes]
     assert least < min(hours) and max(hours) <= most
+    groups, seconds = groups_of(recipe)
+    assert all(rows == groups * group_rows(seconds, samples) for rows, samples in plan.shapes)
     samples = np.array([bucket.samples for bucket in plan.buckets])[plan.layout.buckets]
     real = plan.layout.counts * samples / RATE / 3600
     assert real.min() > 0.97 * min(hours)

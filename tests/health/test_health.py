@@ -144,14 +144,14 @@ def test_chance_is_no_alarm_before_two_fifths_of_a_run_or_the_warm_up_of_base(qu
     early = Monitor(HealthConfig(), PRETRAIN)
     assert [a for k in range(1, 640, 16) for a in early.saw_record(k, stuck)] == []
     assert [a.rule for a in early.saw_record(641, stuck)] == ["chance-loss"]
-    pretraining = Contrastive(quiet, diversity_group_rows=1)
+    pretraining = Contrastive(quiet, diversity_group_seconds=0.1)
     assert describe(pretraining, steps=400_000).started_after == 32_000
     assert describe(pretraining, steps=400_000, started_after=7).started_after == 7
     assert describe(CTC(quiet, 5, freeze_updates=10_000), steps=13_000).started_after == 15_200
 
 
 def test_bounds_follow_from_the_model(tiny):
-    run = describe(Contrastive(tiny, diversity_group_rows=1), steps=100)
+    run = describe(Contrastive(tiny, diversity_group_seconds=0.1), steps=100)
     assert (run.codes, run.negatives) == (16, 100)
     assert run.masked == pytest.approx(0.489, abs=1e-3)  # as the paper prints
     assert run.span == pytest.approx(14.7, abs=0.1)

@@ -23,7 +23,7 @@ GOLDEN = places.GOLDEN / "parameter_tree.json"
 @functools.cache
 def base_objectives():
     model = model_config("base", scan_layers=True)  # the same tree, traced faster
-    return {"contrastive": Contrastive(model, diversity_group_rows=1), "ctc": CTC(model, 32)}
+    return {"contrastive": Contrastive(model, diversity_group_seconds=0.1), "ctc": CTC(model, 32)}
 
 
 @functools.cache
@@ -55,7 +55,7 @@ def test_base_pretraining_has_95_044_608_parameters():
 
 
 def test_large_pretraining_has_317_million_parameters():
-    objective = Contrastive(model_config("large", scan_layers=True), diversity_group_rows=1)
+    objective = Contrastive(model_config("large", scan_layers=True), diversity_group_seconds=0.1)
     assert round(parameters(objective) / 1e6) == 317
 
 

@@ -88,7 +88,7 @@ def test_no_parameters_gradient_of_a_bfloat16_network_was_rounded(
     config = dataclasses.replace(
         quiet, dtype="bfloat16", extractor_norm=norm, conv_bias=norm == "layer"
     )
-    objective = contrastive.Contrastive(config, diversity_group_rows=1, num_negatives=10)
+    objective = contrastive.Contrastive(config, diversity_group_seconds=0.1, num_negatives=10)
     batch = make_batch(rows=2, labels=False)
     keys = row_random.row_keys(jax.random.key(0), jnp.arange(2))
     loss = lambda params: objective.loss(params, batch, keys, 0).loss  # noqa: E731

@@ -37,8 +37,8 @@ def settings_of(arguments, *, model: dict | None = None, **objective) -> Experim
         return read_settings(raw)
     ctc = arguments.objective == "ctc"
     if not ctc:
-        group = arguments.rows // arguments.accumulate
-        objective = {"diversity_group_rows": group, **objective}
+        group = arguments.rows // arguments.accumulate * round(arguments.seconds * SAMPLE_RATE)
+        objective = {"diversity_group_seconds": group / SAMPLE_RATE, **objective}
     sizes = dict(family=arguments.family, dtype=arguments.dtype, remat=arguments.remat)
     sizes |= dict(arguments.set)
     return read_settings(

@@ -15,8 +15,8 @@ def shrink(config):
     if config.model.family == "inherit":
         config.model.family = "small"
     config.init_from = ""
-    if "diversity_group_rows" in config.objective:
-        config.objective.diversity_group_rows = 2
+    if "diversity_group_seconds" in config.objective:
+        config.objective.diversity_group_seconds = 2.0
     if "freeze_updates" in config.objective:
         config.objective.freeze_updates = min(config.objective.freeze_updates, 1)
     if "warmup" in config.schedule and config.schedule.warmup > 1:

@@ -26,5 +26,5 @@ class Objective(Protocol):
     def at(self, step: int) -> Objective:
         """The objective in force at `step` (another static value where its graph differs)."""
 
-    def row_multiple(self) -> int:
-        """Rows of one microbatch on one device must be a multiple of this."""
+    def row_multiple(self, samples: int) -> int:
+        """Rows of `samples` samples of one microbatch on one device must be a multiple of this."""

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from w2v2_jax.batch import Batch
+from w2v2_jax.errors import InputError
 from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.backend import platform
@@ -24,7 +25,7 @@ from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.frames import frame_counts, frame_mask
 from w2v2_jax.models.quantizer import gumbel_temperature
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForPretraining
-from w2v2_jax.objectives.diversity import Usage, diversity_loss, usage
+from w2v2_jax.objectives.diversity import Usage, diversity_loss, group_rows, usage
 
 EXCLUDED = -1e30  # instead of -inf, whose gradient is nan on XLA (docs/traps.md#t25)
 
@@ -109,12 +110,13 @@ def contrast(context, targets, ids, negatives, *, temperature: float) -> SlotSco
 
 @dataclasses.dataclass(frozen=True)
 class Contrastive:
-    """Pretraining. diversity_group_rows: rows whose code distribution is averaged (fairseq 5-6).
+    """Pretraining. diversity_group_seconds: audio whose code distribution is averaged, in whole
+    neighbouring rows, as many as it holds (fairseq: the 87.5 s of one GPU's batch).
     gumbel_noise False takes the noise away in training and keeps the rest of the estimator: the
     paper's ablation (Table 13)."""
 
     model: ModelConfig
-    diversity_group_rows: int
+    diversity_group_seconds: float
     num_negatives: int = 100
     logit_temperature: float = 0.1
     diversity_weight: float = 0.1
@@ -124,12 +126,18 @@ class Contrastive:
     gumbel_decay: float = 0.999995
     gumbel_noise: bool = True
 
+    def __post_init__(self):
+        if not self.diversity_group_seconds > 0:
+            raise InputError(
+                f"objective.diversity_group_seconds={self.diversity_group_seconds} must be positive"
+            )
+
     @property
     def network(self) -> Wav2Vec2ForPretraining:
         return Wav2Vec2ForPretraining(self.model)
 
-    def row_multiple(self) -> int:
-        return self.diversity_group_rows
+    def row_multiple(self, samples: int) -> int:
+        return group_rows(self.diversity_group_seconds, samples)
 
     def at(self, step: int) -> Contrastive:
         return self
@@ -211,8 +219,9 @@ class Contrastive:
         loss, quantizers = cross_entropy, {}
         codes = self.model.codebooks * self.model.entries
         if self.model.quantize_targets or self.model.quantize_input:
-            used = self._usages(out, valid, batch)
-            diversity, quantizers = diversity_loss(used, valid, self.diversity_group_rows, codes)
+            rows = min(len(batch.waveforms), self.row_multiple(batch.waveforms.shape[1]))
+            used = self._usages(out, valid, batch, rows)
+            diversity, quantizers = diversity_loss(used, valid, rows, codes)
             loss = loss + self.diversity_weight * diversity
             quantizers["gumbel_temperature"] = Mean(self.temperature(step) * total, total)
         loss = loss + self.feature_penalty_weight * penalty
@@ -234,10 +243,10 @@ class Contrastive:
             **quantizers,
         })  # fmt: skip
 
-    def _usages(self, out, valid, batch: Batch) -> list[Usage]:
+    def _usages(self, out, valid, batch: Batch, rows: int) -> list[Usage]:
         """How the quantizers there are use their codes: the targets' over the masked frames, the
         input's over all real ones."""
-        used, rows = [], self.diversity_group_rows
+        used = []
         if out.probs is not None:
             used.append(usage(out.probs, valid, rows))
         if out.input_probs is not None:

@@ -56,7 +56,7 @@ class CTC:
     def network(self) -> Wav2Vec2ForCTC:
         return Wav2Vec2ForCTC(self.model, self.num_classes)
 
-    def row_multiple(self) -> int:
+    def row_multiple(self, samples: int) -> int:
         return 1
 
     def at(self, step: int) -> CTC:
