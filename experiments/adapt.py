@@ -78,9 +78,6 @@ def get_config(arg: str = "language") -> ConfigDict:
             seed=1,
             init_from="runs/released",
             model=dict(
-                dtype="bfloat16",
-                remat="dots",
-                scan_layers=True,
                 dropout=0.0,
                 attention_dropout=0.0,
                 activation_dropout=0.1,
@@ -92,6 +89,7 @@ def get_config(arg: str = "language") -> ConfigDict:
                 channel_mask_length=64,
                 **recipe["model"],
             ),
+            execution=dict(dtype="bfloat16", remat="dots", scan_layers=True),
             objective=dict(name="ctc", freeze_updates=recipe["freeze"]),
             schedule=recipe["schedule"],
             optimizer=dict(

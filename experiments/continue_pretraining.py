@@ -90,14 +90,12 @@ def get_config(arg: str = "large") -> ConfigDict:
             init_from="runs/released",
             model=dict(
                 family="inherit",
-                dtype="bfloat16",
-                remat="dots",
-                scan_layers=True,
                 activation_dropout=0.0,
                 mask_start_prob=0.065,
                 mask_length=10,
                 **recipe["model"],
             ),
+            execution=dict(dtype="bfloat16", remat="dots", scan_layers=True),
             objective=dict(
                 name="contrastive",
                 diversity_group_seconds=recipe["group_seconds"],

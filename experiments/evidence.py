@@ -68,9 +68,7 @@ NO_DROPOUT = dict(
 # Five layers instead of seven: the same 20 ms a frame, 1.6 times as fast on these cores, whose time
 # goes into the first layers' norms and GELUs.
 CONV_LAYERS = ((32, 10, 5), (64, 4, 4), (128, 4, 4), (128, 2, 2), (128, 2, 2))
-MODEL = dict(
-    family="small", conv_layers=CONV_LAYERS, norm_order="post", dtype="bfloat16", **NO_DROPOUT
-)
+MODEL = dict(family="small", conv_layers=CONV_LAYERS, norm_order="post", **NO_DROPOUT)
 # As in the quickstart: what is to be predicted holds still while the context network learns.
 SLOW_TARGETS = (("quantizer|target_projection", 0.05),)
 # The input's quantizer is no target: it learns as fast as the context network that reads it.
@@ -108,6 +106,7 @@ def pretrain(steps: int) -> dict:
     """Self-supervised on every clip but dev's and test's, rows of one speaker's joined clips."""
     return dict(
         model={**MODEL, "mask_length": 5, "mask_start_prob": 0.1},
+        execution=dict(dtype="bfloat16"),
         objective=dict(
             name="contrastive",
             diversity_group_seconds=24.0,
@@ -145,11 +144,11 @@ def finetune(splits: str, steps: int) -> dict:
     return dict(
         model={
             **MODEL,
-            "dtype": "float32",
             "feature_grad_scale": 1.0,
             "mask_start_prob": 0.0,
             "dropout": 0.1,
         },
+        execution=dict(dtype="float32"),
         objective=dict(name="ctc"),
         schedule=dict(name="tri_stage", peak=1e-3),
         optimizer=dict(b1=0.9, b2=0.98, eps=1e-8, weight_decay=0.0),
@@ -198,7 +197,8 @@ def gpu_finetune(steps: int) -> dict:
     """What `finetune` has else on a GPU: two row lengths and scanned layers, which compile in a
     third of the time; a lower rate and clipping, without which most cells from scratch diverged."""
     return dict(
-        model={**GPU_MODEL, "attention_dropout": 0.1, "dtype": "bfloat16", "scan_layers": True},
+        model={**GPU_MODEL, "attention_dropout": 0.1},
+        execution=dict(dtype="bfloat16", scan_layers=True),
         schedule=dict(peak=3e-4),
         optimizer=dict(clip_norm=50.0),  # of a loss summed over labels, not averaged: 40 to 650
         data=dict(

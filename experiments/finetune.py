@@ -96,6 +96,7 @@ def get_config(arg: str = "base_10h") -> ConfigDict:
                 channel_mask_start_prob=channel_mask / 64,
                 channel_mask_length=64,
             ),
+            execution=dict(dtype="bfloat16", remat="dots", scan_layers=family != "base"),
             objective=dict(name="ctc", freeze_updates=freeze),
             schedule=dict(name="tri_stage", peak=peak),
             optimizer=dict(b1=0.9, b2=0.98, eps=1e-8, weight_decay=0.0),

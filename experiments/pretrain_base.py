@@ -40,7 +40,8 @@ def get_config(arg: str = "") -> ConfigDict:
         dict(
             seed=1,
             init_from="",
-            model=dict(family="base", dtype="bfloat16", remat="dots"),
+            model=dict(family="base"),
+            execution=dict(dtype="bfloat16", remat="dots"),
             objective=dict(name="contrastive", diversity_group_seconds=93.75),
             schedule=dict(name="polynomial", peak=5e-4, warmup=32_000),
             optimizer=dict(b1=0.9, b2=0.98, eps=1e-6, weight_decay=0.01),

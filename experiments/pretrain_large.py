@@ -85,7 +85,8 @@ def get_config(arg: str = "ls960") -> ConfigDict:
         dict(
             seed=1,
             init_from="",
-            model=dict(dtype="bfloat16", remat="dots", scan_layers=True, **recipe["model"]),
+            model=recipe["model"],
+            execution=dict(dtype="bfloat16", remat="dots", scan_layers=True),
             objective=dict(
                 name="contrastive",
                 diversity_group_seconds=78.75,

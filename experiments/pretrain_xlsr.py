@@ -49,13 +49,11 @@ def get_config(arg: str = "300m") -> ConfigDict:
             init_from="",
             model=dict(
                 family=recipe["family"],
-                dtype="bfloat16",
-                remat="full",
-                scan_layers=True,
                 attention_dropout=0.0,
                 quantizer_dropout=0.0,
                 feature_grad_scale=1.0,
             ),
+            execution=dict(dtype="bfloat16", remat="full", scan_layers=True),
             objective=dict(
                 name="contrastive",
                 diversity_group_seconds=78.75,

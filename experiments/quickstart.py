@@ -63,7 +63,7 @@ def model(gpu: bool) -> dict:
     """The layer-norm extractor's shape: 2 M parameters, or the paper's BASE size on a GPU."""
     if gpu:
         layers = dict(extractor_norm="layer", conv_bias=True, norm_order="pre")
-        return dict(family="base", dtype="bfloat16", **layers, **NO_DROPOUT)
+        return dict(family="base", **layers, **NO_DROPOUT)
     return dict(family="small", norm_order="post", **NO_DROPOUT)
 
 
@@ -78,6 +78,7 @@ def pretrain(gpu: bool) -> dict:
     steps = 20_000 if gpu else 1_600
     return dict(
         model={**model(gpu), **masks(gpu)},
+        execution=dict(dtype="bfloat16") if gpu else {},
         objective=dict(
             name="contrastive",
             diversity_group_seconds=32.0 if gpu else 24.0,
@@ -120,6 +121,7 @@ def finetune(gpu: bool) -> dict:
     )
     return dict(
         model={**model(gpu), **rates},
+        execution=dict(dtype="bfloat16") if gpu else {},
         objective=dict(name="ctc"),
         schedule=dict(name="tri_stage", peak=1e-4 if gpu else 1e-3),
         optimizer=dict(b1=0.9, b2=0.98, eps=1e-8, weight_decay=0.0),

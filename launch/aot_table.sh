@@ -37,7 +37,7 @@ for cell in ${CELLS:-$all}; do
   [ -f "$report" ] && continue
   command=(python -m w2v2_jax.aot --config "${config[$recipe]}" --topology "$topology"
     --slices "$slices" --rows "$(rows_a_chip "$recipe@$topology")" --json "$report"
-    --config.model.scan_layers=True --config.model.remat=attention)
+    --config.execution.scan_layers=True --config.execution.remat=attention)
   echo "${command[*]}"
   "${command[@]}" >"$out/${cell//[:@+]/_}.txt" || [ -f "$report" ]
 done

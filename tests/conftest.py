@@ -41,7 +41,6 @@ def tiny() -> ModelConfig:
     return ModelConfig(
         conv_layers=((8, 10, 5), (8, 3, 2), (8, 2, 2)), d_model=16, num_layers=2, num_heads=2,
         ffn_dim=32, position_kernel=8, position_groups=2, entries=8, code_dim=8, final_dim=8,
-        scan_layers=True,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ EVERYDAY = (
     "evidence.py:pretrain,quantized_input",
     "finetune.py:base_10h",
     "adapt.py:adapter",
-    "pretrain_base.py model.scan_layers=True model.remat=dots model.dtype=bfloat16",
+    "pretrain_base.py execution.scan_layers=True execution.remat=dots execution.dtype=bfloat16",
     "pretrain_base.py mesh.data=2 mesh.fsdp=2 mesh.tensor=2 train.accumulate=2",
 )
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from w2v2_jax.decode.lines import Line
 from w2v2_jax.interop.load import load_any
+from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.layer_stack import to_device
 from w2v2_jax.recognition import batches, recognise
 from w2v2_jax.recognition.network import Network
@@ -54,7 +55,8 @@ class Model(Network):
         return recognise.align(self, source, lines, recognise.make_options(options))
 
 
-def load(path: str | Path, *, language: str | None = None) -> Model:
-    """Anything --checkpoint takes -> a Model ready to use; language as in `load_any`."""
+def load(path: str | Path, *, language: str | None = None, execution: Execution = PLAIN) -> Model:
+    """Anything --checkpoint takes -> a Model ready to use; language as in `load_any`. execution:
+    how it is computed, as `Execution(dtype="bfloat16")` on a GPU; plain float32 otherwise."""
     loaded = load_any(path, language=language)
-    return Model(loaded.path, loaded.description, to_device(loaded.params))
+    return Model(loaded.path, loaded.description, to_device(loaded.params), execution)

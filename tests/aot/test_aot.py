@@ -15,6 +15,7 @@ from w2v2_jax.aot.topology import Target
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.models import flops, position
+from w2v2_jax.models.execution import Execution
 
 TINY = dict(
     family="base", conv_layers=((8, 4, 4), (8, 2, 2)), d_model=8, num_layers=1, num_heads=2,
@@ -144,9 +145,9 @@ def test_a_refused_compilation_does_not_fit_and_suggests(outcome, here):
     refused = outcome._replace(compiled=None, needed=30 * 2**30, capacity=15 * 2**30)
     found = report.examine(refused, here)
     assert not found["fits"] and "scan_layers=True" in found["suggestion"]
-    scanned = dataclasses.replace(
-        built, model=dataclasses.replace(built.model, scan_layers=True, remat="full")
-    )
+    execution = Execution(scan_layers=True, remat="full")
+    settings = dataclasses.replace(built.settings, execution=execution)
+    scanned = dataclasses.replace(built, settings=settings)
     found = report.examine(refused._replace(built=scanned), here)
     assert found["suggestion"].startswith("--rows 2 ")
 
@@ -171,7 +172,7 @@ def test_a_sweep_raises_rows_until_they_do_not_fit_and_takes_the_fastest(monkeyp
               ("attention", 2): 3.5, ("full", 4): 6.0}  # fmt: skip
 
     def one(arguments, raw, where, inherited, rows):
-        key = (raw["model"]["remat"], rows)
+        key = (raw["execution"]["remat"], rows)
         return {"remat": key[0], "rows_per_shard": rows, "fits": key in speeds, "rows": rows,
                 "hbm": {"total": 1}, "frames_per_second_per_chip": speeds.get(key)}  # fmt: skip
 

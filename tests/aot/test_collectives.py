@@ -144,8 +144,8 @@ def test_groups_of_one_device_move_nothing():
 SIZES = dict(
     conv_layers=((16, 4, 4), (16, 3, 2), (16, 2, 2)), d_model=32, num_layers=2, num_heads=4,
     ffn_dim=64, position_kernel=8, position_groups=4, entries=16, code_dim=16, final_dim=16,
-    scan_layers=True, remat="dots", position_formulation="grouped",
 )  # fmt: skip
+EXECUTION = dict(scan_layers=True, remat="dots", position_formulation="grouped")
 NETWORKS = {
     "base": dict(family="base", **SIZES),
     "large_lv60k": dict(family="large_lv60k", **SIZES),
@@ -159,6 +159,7 @@ def moved(network: str, mesh: dict[str, int], accumulate: int = 1):
     """(outcome, collectives) of the compiled step of a network on a mesh of 8 devices."""
     raw = dict(
         model=NETWORKS[network],
+        execution=EXECUTION,
         objective=dict(name="contrastive", diversity_group_seconds=0.4, num_negatives=5),
         schedule=dict(name="constant", peak=1e-3),
         data=dict(train="none", mode="crop", bucket_seconds=(0.2,),
@@ -225,5 +226,5 @@ def test_microbatches_are_added_up_before_their_gradients_cross_the_data_axis(me
 def test_the_formulations_for_tpu_move_no_more(network, mesh, monkeypatch):
     for module in (attention, mixed_precision, contrastive, feature_extractor, position, wav2vec2):
         monkeypatch.setattr(module, "platform", lambda: "tpu")
-    monkeypatch.setitem(NETWORKS[network], "position_formulation", "paired")
+    monkeypatch.setitem(EXECUTION, "position_formulation", "paired")
     check_no_surprise(*moved(network, MESHES[mesh]))

@@ -15,7 +15,7 @@ MESHES = {
     "fsdp": ("--config.mesh.data=1", "--config.mesh.fsdp=8"),
     "tensor": ("--config.mesh.data=4", "--config.mesh.tensor=2"),
 }
-SCAN = ("--config.model.scan_layers=True", "--config.model.remat=full")
+SCAN = ("--config.execution.scan_layers=True", "--config.execution.remat=full")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment.recipe import load_config, override
 from w2v2_jax.experiment.settings import read_settings
+from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.families import FAMILIES, model_config
 from w2v2_jax.vocabulary import LIBRISPEECH
 
@@ -116,7 +117,7 @@ def test_the_evidence_fine_tunes_on_a_gpu_with_clipped_gradients_in_bfloat16(lab
     config = load_config(f"{ROOT}/experiments/evidence.py:finetune_{labels},gpu")
     assert config["optimizer"]["clip_norm"] == 50 and config["schedule"]["peak"] == 3e-4
     built = build(config)
-    assert built.model.dtype == "bfloat16" and built.model.position_formulation == "auto"
+    assert built.objective.execution == Execution(dtype="bfloat16", scan_layers=True)
 
 
 def test_an_unknown_recipe_argument_lists_the_known_ones():
@@ -137,6 +138,11 @@ def test_an_unknown_recipe_argument_lists_the_known_ones():
         ("objective.name", "bert", r"config.objective.name='bert' is not known; use one of"),
         ("model.family", "huge", r"config.model.family='huge' is not known; use one of"),
         ("model.norm_order", "mid", r"config.model.norm_order='mid' is not known; use one of"),
+        ("model.dtype", "bfloat16", r"config.model.dtype .*; use config.execution.dtype$"),
+        ("model.remat", "full", r"config.model.remat .*; use config.execution.remat$"),
+        ("execution.dtype", "half", r"config.execution.dtype='half' is not known; use one of"),
+        ("execution.scan_layers", 1, r"config.execution.scan_layers=1 must be True or False"),
+        ("execution.unroll", 1, r"config.execution.unroll is not a setting; known: dtype"),
         ("model.dropout", 1.5, r"config.model.dropout=1.5 must be in \[0, 1\)"),
         ("model.num_heads", 5, r"config.model.num_heads=5 does not divide model.d_model=32"),
         ("data.mode", "cut", r"config.data.mode='cut' is unknown; use one of"),

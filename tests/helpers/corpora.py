@@ -1,5 +1,7 @@
 """Small prepared splits, written without recordings."""
 
+import zlib
+
 import numpy as np
 
 from w2v2_jax.data.corpus import Entry
@@ -14,6 +16,8 @@ def write_split(directory, name, *, texts=TEXTS, seconds=0.3):
         rng = np.random.default_rng(k)
         samples = (3000 * np.sin(np.arange(int(16000 * seconds * (k + 1))) * 0.2)).astype(np.int16)
         samples += rng.integers(-50, 50, len(samples)).astype(np.int16)
-        entry = Entry(f"{name}/u{k}", text, f"speaker{k % 2}", len(samples), 0.0, 1.0, 0, 0)
-        writer.add(entry, iter([samples.tobytes()]))
+        data = samples.tobytes()
+        length, checksum = len(samples), zlib.crc32(data)
+        entry = Entry(f"{name}/u{k}", text, f"speaker{k % 2}", length, 0.0, 1.0, checksum, 0)
+        writer.add(entry, iter([data]))
     writer.close(split=name, source="made")

@@ -5,7 +5,6 @@ The files come from tests/golden/make_fairseq.py; neither torch nor fairseq is n
 
 import functools
 import json
-from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +53,7 @@ class FairseqCase:
     def __init__(self, name: str):
         self.stored = dict(np.load(GOLDEN / f"fairseq_{name}.npz"))
         model = to_model(json.loads(str(self.stored["config"])), where=name)
-        self.model = replace(model, scan_layers=True)
+        self.model = model
         counts = frame_counts(self.stored["num_samples"], model.conv_layers)
         self.real = np.arange(self.stored["mask"].shape[1]) < counts[:, None]  # [B, T]
         rows = len(counts)

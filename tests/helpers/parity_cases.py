@@ -77,7 +77,7 @@ class HuggingFaceCase:
         self.stored = dict(np.load(GOLDEN / f"hugging_face_{name}.npz"))
         model = to_model(json.loads(str(self.stored["config"])), where=name)
         # Their code has no gradient scale; the released recipe's 0.1 would show in every gradient.
-        self.model = dataclasses.replace(model, feature_grad_scale=1.0, scan_layers=True)
+        self.model = dataclasses.replace(model, feature_grad_scale=1.0)
         counts = frame_counts(self.stored["num_samples"], self.model.conv_layers)
         self.real = np.arange(self.stored["mask"].shape[1]) < counts[:, None]  # [B, T]
         self.batch = Batch(

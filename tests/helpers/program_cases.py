@@ -23,21 +23,21 @@ SAMPLES = 16000
 # What toy size takes out of the recipes, and formulations that "auto" does not choose on a CPU.
 CHANGES = {
     "pretrain_base.py": (
-        {"model.scan_layers": True, "model.remat": "dots", "model.dtype": "bfloat16"},
-        {"model.scan_layers": True},
-        {"model.dtype": "bfloat16"},
-        {"model.remat": "dots"},
-        {"model.remat": "full"},
+        {"execution.scan_layers": True, "execution.remat": "dots", "execution.dtype": "bfloat16"},
+        {"execution.scan_layers": True},
+        {"execution.dtype": "bfloat16"},
+        {"execution.remat": "dots"},
+        {"execution.remat": "full"},
         {"mesh.data": 2, "mesh.fsdp": 2, "mesh.tensor": 2, "train.accumulate": 2},
-        {"model.attention_formulation": "fused", "model.position_formulation": "grouped"},
-        {"model.attention_formulation": "split", "model.position_formulation": "paired"},
-        {"model.attention_formulation": "tight", "model.remat": "attention"},
-        {"model.conv_formulation": "matmul", "model.position_formulation": "split"},
-        {"model.conv_formulation": "conv", "model.position_formulation": "mixed"},
-        {"model.conv_formulation": "view", "model.position_formulation": "toeplitz"},
+        {"execution.attention_formulation": "fused", "execution.position_formulation": "grouped"},
+        {"execution.attention_formulation": "split", "execution.position_formulation": "paired"},
+        {"execution.attention_formulation": "tight", "execution.remat": "attention"},
+        {"execution.conv_formulation": "matmul", "execution.position_formulation": "split"},
+        {"execution.conv_formulation": "conv", "execution.position_formulation": "mixed"},
+        {"execution.conv_formulation": "view", "execution.position_formulation": "toeplitz"},
     ),
     "finetune.py:base_10h": (
-        {"model.scan_layers": True, "model.remat": "dots", "model.dtype": "bfloat16"},
+        {"execution.scan_layers": True, "execution.remat": "dots", "execution.dtype": "bfloat16"},
     ),
 }
 

@@ -118,9 +118,7 @@ def test_description_survives_the_round_trip(tiny, tmp_path):
         model, parts=("encoder", "head"), vocabulary=LIBRISPEECH, normalise=True
     )
     hugging_face.save(source, tmp_path / "hf")
-    found = hugging_face.load(tmp_path / "hf").description
-    scan = dataclasses.replace(found.model, scan_layers=True)  # how to run, not what to run
-    assert found._replace(model=scan) == source.description
+    assert hugging_face.load(tmp_path / "hf").description == source.description
 
 
 def test_the_blank_is_their_padding_token_and_row_zero(folder):

@@ -12,18 +12,23 @@ from tests.helpers import places
 from w2v2_jax import partition
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.families import FAMILIES, model_config
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.partition import axis_names
 
+SCANNED = Execution(scan_layers=True)  # the same tree, traced faster
 GOLDEN = places.GOLDEN / "parameter_tree.json"
 
 
 @functools.cache
 def base_objectives():
-    model = model_config("base", scan_layers=True)  # the same tree, traced faster
-    return {"contrastive": Contrastive(model, diversity_group_seconds=0.1), "ctc": CTC(model, 32)}
+    model = model_config("base")
+    return {
+        "contrastive": Contrastive(model, diversity_group_seconds=0.1, execution=SCANNED),
+        "ctc": CTC(model, 32, execution=SCANNED),
+    }
 
 
 @functools.cache
@@ -55,13 +60,13 @@ def test_base_pretraining_has_95_044_608_parameters():
 
 
 def test_large_pretraining_has_317_million_parameters():
-    objective = Contrastive(model_config("large", scan_layers=True), diversity_group_seconds=0.1)
+    objective = Contrastive(model_config("large"), diversity_group_seconds=0.1, execution=SCANNED)
     assert round(parameters(objective) / 1e6) == 317
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_makes_a_parameter_tree(family):
-    assert parameters(CTC(model_config(family, num_layers=1, scan_layers=True), 32)) > 100_000
+    assert parameters(CTC(model_config(family, num_layers=1), 32)) > 100_000
 
 
 def test_every_transformer_matrix_has_a_named_axis_besides_the_layers():

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from w2v2_jax.errors import InputError
 from w2v2_jax.models import (
     attention,
     feature_extractor,
@@ -19,7 +18,7 @@ from w2v2_jax.models import (
     transformer,
     wav2vec2,
 )
-from w2v2_jax.models.families import model_config
+from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.layer_stack import join_layers, split_layers, unstack
 from w2v2_jax.models.mixed_precision import contract
 from w2v2_jax.objectives import contrastive
@@ -85,10 +84,10 @@ def test_no_parameters_gradient_of_a_bfloat16_network_was_rounded(
 ):
     for module in (attention, mixed_precision, contrastive, feature_extractor, position, wav2vec2):
         monkeypatch.setattr(module, "platform", lambda: where)
-    config = dataclasses.replace(
-        quiet, dtype="bfloat16", extractor_norm=norm, conv_bias=norm == "layer"
+    config = dataclasses.replace(quiet, extractor_norm=norm, conv_bias=norm == "layer")
+    objective = contrastive.Contrastive(
+        config, diversity_group_seconds=0.1, num_negatives=10, execution=Execution(dtype="bfloat16")
     )
-    objective = contrastive.Contrastive(config, diversity_group_seconds=0.1, num_negatives=10)
     batch = make_batch(rows=2, labels=False)
     keys = row_random.row_keys(jax.random.key(0), jnp.arange(2))
     loss = lambda params: objective.loss(params, batch, keys, 0).loss  # noqa: E731
@@ -143,7 +142,7 @@ def test_convolutions_are_chosen_by_device_and_precision(monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "rate"),
-    [("split", 0.0), ("split", 0.3), ("tight", 0.3), ("flash", 0.0), ("kernel", 0.3)],
+    [("split", 0.0), ("split", 0.3), ("tight", 0.3), ("kernel", 0.3)],
 )
 def test_attention_formulations_are_equal_with_their_gradients(name, rate):
     random = np.random.default_rng(0)
@@ -167,11 +166,6 @@ def test_attention_formulations_are_equal_with_their_gradients(name, rate):
         np.testing.assert_allclose(ours, expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_flash_attention_refuses_dropout():
-    with pytest.raises(InputError, match="attention_dropout"):
-        model_config("base", attention_formulation="flash")
-
-
 def test_unstacked_layers_have_the_gradients_of_slices():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)), jnp.float32)
     use = lambda parts: sum((i + 1) * (part**2).sum() for i, part in enumerate(parts))  # noqa: E731
@@ -183,7 +177,7 @@ def test_unstacked_layers_have_the_gradients_of_slices():
 def test_the_gradient_of_unrolled_layers_holds_no_padding_to_the_stack(
     tiny, random_params, monkeypatch
 ):
-    objective = CTC(dataclasses.replace(tiny, scan_layers=False, num_layers=3), 9)
+    objective = CTC(dataclasses.replace(tiny, num_layers=3), 9)
     params = random_params(objective)
     audio = jnp.zeros((1, 1000)), jnp.array([1000])
     loss = lambda p: objective.network.apply({"params": p}, *audio)[0].sum()  # noqa: E731
@@ -195,7 +189,7 @@ def test_the_gradient_of_unrolled_layers_holds_no_padding_to_the_stack(
 
 @pytest.mark.slow
 def test_split_layers_come_back_and_compile_to_no_stack(tiny, random_params):
-    objective = CTC(dataclasses.replace(tiny, scan_layers=False), 9)
+    objective = CTC(tiny, 9)
     params = random_params(objective)
     divided = split_layers(params)
     jax.tree.map(np.testing.assert_array_equal, join_layers(divided), params)

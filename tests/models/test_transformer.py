@@ -10,6 +10,7 @@ import pytest
 
 from w2v2_jax import partition
 from w2v2_jax.models import row_random
+from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.frames import frame_mask
 from w2v2_jax.models.transformer import Transformer
 from w2v2_jax.models.wav2vec2 import Encoder, Wav2Vec2ForCTC
@@ -130,9 +131,9 @@ def test_the_transformer_is_an_independent_numpy_version_on_each_rows_real_frame
 # Formulations that must not matter ---------------------------------------------------------------
 
 
-def value_and_gradients(config, params, x, keys):
+def value_and_gradients(config, execution, params, x, keys):
     def value(params, x):
-        context, _ = Transformer(config).apply(params, x, REAL, keys)
+        context, _ = Transformer(config, execution).apply(params, x, REAL, keys)
         return jnp.where(REAL[..., None], context * random(B, T, 16, seed=3), 0).sum(), context
 
     (_, context), gradients = jax.jit(jax.value_and_grad(value, (0, 1), has_aux=True))(params, x)
@@ -141,8 +142,7 @@ def value_and_gradients(config, params, x, keys):
 
 @pytest.fixture(scope="module")
 def unrolled(noisy, params, x, keys):
-    config = dataclasses.replace(noisy, scan_layers=False)
-    return value_and_gradients(config, params, x, keys)
+    return value_and_gradients(noisy, Execution(), params, x, keys)
 
 
 @pytest.mark.parametrize(
@@ -157,24 +157,23 @@ def unrolled(noisy, params, x, keys):
 def test_scan_and_rematerialisation_change_no_value_and_no_gradient(
     changes, unrolled, noisy, params, x, keys
 ):
-    config = dataclasses.replace(noisy, **{"scan_layers": False, **changes})
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5),
-        value_and_gradients(config, params, x, keys), unrolled,
+        value_and_gradients(noisy, Execution(**changes), params, x, keys), unrolled,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(("remat", "recomputes"), [("none", False), ("full", True)])
 def test_full_rematerialisation_is_in_the_compiled_gradient(remat, recomputes, quiet, params, x):
-    config = dataclasses.replace(quiet, remat=remat)
-    value = lambda p: Transformer(config).apply(p, x, REAL, None)[0].sum()  # noqa: E731
+    network = Transformer(quiet, Execution(remat=remat))
+    value = lambda p: network.apply(p, x, REAL, None)[0].sum()  # noqa: E731
     assert ("remat" in str(jax.make_jaxpr(jax.grad(value))(params))) == recomputes
 
 
 def test_parameters_are_stacked_whether_scanned_or_not(quiet, x):
     trees = []
     for scan in (True, False):
-        network = Transformer(dataclasses.replace(quiet, scan_layers=scan))
+        network = Transformer(quiet, Execution(scan_layers=scan))
         trees.append(jax.eval_shape(network.init, jax.random.key(0), x, REAL, None))
     assert jax.tree.structure(trees[0]) == jax.tree.structure(trees[1])
     assert jax.tree.leaves(trees[0]) == jax.tree.leaves(trees[1])
@@ -192,7 +191,7 @@ def test_what_padded_frames_hold_is_not_seen_by_real_frames(quiet, params, x):
 
 def test_layer_drop_skips_whole_layers_of_single_rows_at_its_rate(quiet):
     rows, rate = 400, 0.3
-    config = dataclasses.replace(quiet, num_layers=4, layer_drop=rate, scan_layers=False)
+    config = dataclasses.replace(quiet, num_layers=4, layer_drop=rate)
     network, x = Transformer(config), random(rows, 2, 16)
     real = jnp.ones((rows, 2), bool)
     params = filled(network.init, x, real, None)
@@ -307,7 +306,7 @@ def test_there_is_no_projection_where_the_extractor_has_the_models_width(quiet):
 
 def test_bfloat16_computes_near_float32_and_keeps_the_ctc_logits_float32(quiet):
     waveforms, counts = random(2, 1000), jnp.array([1000, 800])
-    low = Wav2Vec2ForCTC(dataclasses.replace(quiet, dtype="bfloat16"), 5)
+    low = Wav2Vec2ForCTC(quiet, 5, Execution(dtype="bfloat16"))
     full = Wav2Vec2ForCTC(quiet, 5)
     params = filled(full.init, waveforms, counts)
     got, expected = (jax.jit(n.apply)(params, waveforms, counts)[0] for n in (low, full))

@@ -78,8 +78,8 @@ def test_a_checkpoint_of_another_format_is_refused_with_the_way_out(corpus, begu
         rewrite_description(begun / "checkpoints" / step, lambda model: model.update(format=0))
     assert run(corpus, begun) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "checkpoint format 0, this version reads 1; go on with the version" in error
-    with pytest.raises(InputError, match="checkpoint format 0, this version reads 1"):
+    assert "checkpoint format 0, this version reads 1 and 2; use the version" in error
+    with pytest.raises(InputError, match="checkpoint format 0, this version reads 1 and 2"):
         checkpoint.load(begun)
 
 

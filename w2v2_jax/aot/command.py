@@ -18,7 +18,8 @@ import jax
 from w2v2_jax.aot import render, report, step
 from w2v2_jax.aot.topology import PRESENT, Target, target
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.models.config import CHOICES, ModelConfig
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import CHOICES
 
 
 def one(arguments, raw: dict, where: Target, inherited: ModelConfig | None, rows) -> dict:
@@ -53,7 +54,7 @@ def sweep(arguments, raw: dict, where: Target, inherited: ModelConfig | None) ->
     for remat in CHOICES["remat"]:
         for rung in ladder(group, max(group, rows // shards)):
             changed = copy.deepcopy(raw)
-            changed["model"]["remat"] = remat
+            changed["execution"] = {**changed.get("execution", {}), "remat": remat}
             result = one(arguments, changed, where, inherited, rung)
             tried.append(result)
             print(f"remat {remat:9} rows {rung:4}: {sweep_line(result)}", flush=True)

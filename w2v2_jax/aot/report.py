@@ -77,8 +77,8 @@ def head(outcome: StepCompilation, target: Target, chip: Chip | None) -> dict:
         "accumulate": shape.accumulate,
         "samples": shape.samples,
         "recipe_rows": shape.recipe_rows,
-        "remat": built.model.remat,
-        "scan_layers": built.model.scan_layers,
+        "remat": built.settings.execution.remat,
+        "scan_layers": built.settings.execution.scan_layers,
         "compile_seconds": outcome.seconds,
         "capacity": capacity_of(target, chip),
     }
@@ -224,9 +224,9 @@ def suggestion(outcome: StepCompilation, report: dict) -> str:
             f"--config.mesh.fsdp={min(mesh['data'] * mesh['fsdp'], 8)}"
         )
     if not report["scan_layers"]:
-        return "--config.model.scan_layers=True --config.model.remat='full'"
+        return "--config.execution.scan_layers=True --config.execution.remat='full'"
     if report["remat"] != "full":
-        return "--config.model.remat='full'"
+        return "--config.execution.remat='full'"
     group = outcome.built.objective.row_multiple(outcome.shape.samples)
     if report["rows_per_shard"] >= 2 * group:
         half = max(group, report["rows_per_shard"] // 2 // group * group)

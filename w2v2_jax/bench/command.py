@@ -13,12 +13,13 @@ from w2v2_jax.bench.data import bench_data
 from w2v2_jax.bench.peer import PEERS, bench_peer
 from w2v2_jax.bench.step import bench_infer, bench_train
 from w2v2_jax.errors import InputError
-from w2v2_jax.models.config import CHOICES, ModelConfig
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import CHOICES
+from w2v2_jax.models.execution import FIELDS as EXECUTION_FIELDS
 from w2v2_jax.models.families import FAMILIES
 from w2v2_jax.system import cpu_memory
 
 BENCHES = {"train": bench_train, "infer": bench_infer, "data": bench_data}
-DTYPES = ("float32", "bfloat16")
 
 
 def seconds_list(text: str) -> list[float]:
@@ -29,8 +30,11 @@ def seconds_list(text: str) -> list[float]:
 def setting(text: str) -> tuple[str, object]:
     """ "conv_formulation=matmul" -> its name and value, a Python literal or a string."""
     name, equals, value = text.partition("=")
-    if not equals or name not in {field.name for field in dataclasses.fields(ModelConfig)}:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE of a model's settings")
+    known = {field.name for field in dataclasses.fields(ModelConfig)}.union(EXECUTION_FIELDS)
+    if not equals or name not in known:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NAME=VALUE of config.execution's or config.model's settings"
+        )
     try:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -45,11 +49,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", required=True, type=Path, metavar="OUT")
     parser.add_argument("--family", default="base", choices=sorted(FAMILIES))
     parser.add_argument("--objective", default="contrastive", choices=("contrastive", "ctc"))
-    parser.add_argument("--dtype", default="float32", choices=DTYPES)
+    parser.add_argument("--dtype", default="float32", choices=CHOICES["dtype"])
     parser.add_argument("--remat", default="none", choices=CHOICES["remat"])
     parser.add_argument(
         "--set", type=setting, action="append", default=[], metavar="NAME=VALUE",
-        help="a setting of config.model, e.g. attention_formulation=split; also of --config's",
+        help="a setting of config.execution or config.model, e.g. remat=full; also of --config's",
     )  # fmt: skip
     parser.add_argument("--rows", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10.0)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.frames import frame_counts
 
 
@@ -65,11 +66,12 @@ def spread(seconds: list[float]) -> dict[str, float]:
 
 
 def summary(
-    what: str, config: ModelConfig, seconds: list[float], *, rows, samples, work, compile_seconds
-) -> dict:
+    what: str, config: ModelConfig, execution: Execution, seconds: list[float], *, rows, samples,
+    work, compile_seconds,
+) -> dict:  # fmt: skip
     """The JSON object of a timing of the model; a token is one frame of 20 ms."""
     median = statistics.median(seconds)
-    peak = matmul_peak(config.dtype)
+    peak = matmul_peak(execution.dtype)
     frames = rows * int(frame_counts(samples, config.conv_layers))
     return {
         "what": what,
@@ -79,6 +81,7 @@ def summary(
         "versions": versions("jax", "jaxlib", "numpy"),
         "shape": [rows, samples],
         "model": dataclasses.asdict(config),
+        "execution": dataclasses.asdict(execution),
         "repeats": len(seconds),
         **spread(seconds),
         "audio_seconds_per_second": rows * samples / SAMPLE_RATE / median,

@@ -23,6 +23,7 @@ from w2v2_jax.inference import load
 from w2v2_jax.interop import hugging_face, names
 from w2v2_jax.interop.hugging_face_names import HUGGING_FACE
 from w2v2_jax.models import masking
+from w2v2_jax.models.execution import Execution
 from w2v2_jax.objectives.contrastive import Draws
 from w2v2_jax.partition import COMPILER_OPTIONS
 from w2v2_jax.system import cpu_memory
@@ -73,8 +74,8 @@ def gradients(folder: Path) -> dict[str, np.ndarray]:
 
 def logits(folder: Path) -> dict[str, np.ndarray]:
     """Logits of every utterance alone."""
-    _, inputs = read(folder)
-    model = load(folder / "model")
+    task, inputs = read(folder)
+    model = load(folder / "model", execution=Execution(**task["execution"]))
     return {name: model.logits(inputs[name])[0] for name in inputs.files if name.startswith("u")}
 
 
@@ -97,7 +98,8 @@ def infer(folder: Path):
     """Transcription's logits of all utterances."""
     task, inputs = read(folder)
     waveforms = [inputs[f"u{i}"][0] for i in range(task["utterances"])]
-    run = step.transcriber(load(folder / "model"), waveforms, mixed=task["mixed"])
+    model = load(folder / "model", execution=Execution(**task["execution"]))
+    run = step.transcriber(model, waveforms, mixed=task["mixed"])
     return {}, run
 
 

@@ -120,25 +120,26 @@ def write_training(folder: Path, arguments) -> dict:
         "samples": shape[0] * shape[1],
         "model_flops": shape[0] * flops.train_flops(built.model, shape[1]),
         "model": dataclasses.asdict(dataclasses.replace(built.model, **timed)),
+        "execution": dataclasses.asdict(settings.execution),
     }  # fmt: skip
 
 
 def write_inference(folder: Path, arguments) -> dict:
     """The folder of an inference task; returns facts for the JSON."""
-    model = step.infer_config(arguments, **EQUAL)
+    model, execution = step.infer_config(arguments, **EQUAL)
     lengths = step.lengths_of(arguments)
     waveforms = step.noise_waveforms(lengths)
     inputs = {f"u{i}": waveform[None] for i, waveform in enumerate(waveforms)}
     task = dict(
         what="infer", kind="ctc", dtype=arguments.dtype, utterances=len(lengths),
-        mixed=bool(arguments.lengths), accumulate=1,
+        mixed=bool(arguments.lengths), accumulate=1, execution=dataclasses.asdict(execution),
     )  # fmt: skip
     write(folder, task, inputs, model, hugging_face.KINDS["Wav2Vec2ForCTC"].parts)
     return {
         "shape": [len(lengths), max(lengths)], "lengths_samples": lengths, "samples": sum(lengths),
         "frames": int(sum(frame_counts(n, model.conv_layers) for n in lengths)),
         "model_flops": sum(flops.forward_flops(model, n) for n in lengths),
-        "model": dataclasses.asdict(model),
+        "model": dataclasses.asdict(model), "execution": dataclasses.asdict(execution),
     }  # fmt: skip
 
 

@@ -18,10 +18,18 @@ from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.inference import Model
 from w2v2_jax.models import flops
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import FIELDS, Execution
 from w2v2_jax.models.families import model_config
 from w2v2_jax.models.layer_stack import split_layers
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
 from w2v2_jax.vocabulary import LIBRISPEECH
+
+
+def changes(arguments) -> tuple[dict, dict]:
+    """What --set says of the sections model and execution."""
+    values = dict(arguments.set)
+    execution = {name: value for name, value in values.items() if name in FIELDS}
+    return {name: value for name, value in values.items() if name not in FIELDS}, execution
 
 
 def settings_of(arguments, *, model: dict | None = None, **objective) -> ExperimentSettings:
@@ -29,21 +37,22 @@ def settings_of(arguments, *, model: dict | None = None, **objective) -> Experim
 
     model, objective: values of those sections that the caller asks for.
     """
+    of_model, of_execution = changes(arguments)
     if arguments.config:
         from w2v2_jax.experiment.recipe import load_config
 
         raw = load_config(arguments.config)
-        raw["model"] |= dict(arguments.set)
+        raw["model"] |= of_model
+        raw["execution"] |= of_execution
         return read_settings(raw)
     ctc = arguments.objective == "ctc"
     if not ctc:
         group = arguments.rows // arguments.accumulate * round(arguments.seconds * SAMPLE_RATE)
         objective = {"diversity_group_seconds": group / SAMPLE_RATE, **objective}
-    sizes = dict(family=arguments.family, dtype=arguments.dtype, remat=arguments.remat)
-    sizes |= dict(arguments.set)
     return read_settings(
         dict(
-            model={**sizes, **(model or {})},
+            model={"family": arguments.family, **of_model, **(model or {})},
+            execution={"dtype": arguments.dtype, "remat": arguments.remat, **of_execution},
             objective={"name": arguments.objective, **objective},
             schedule=dict(name="constant", peak=1e-4),
             data=dict(
@@ -112,7 +121,7 @@ def bench_train(arguments) -> dict:
     analysis = step.memory_analysis()
     return {
         **summary(
-            "train", built.model, seconds, rows=rows, samples=samples,
+            "train", built.model, settings.execution, seconds, rows=rows, samples=samples,
             work=flops.train_flops(built.model, samples), compile_seconds=compile_seconds,
         ),
         "accumulate": settings.train.accumulate,
@@ -121,20 +130,21 @@ def bench_train(arguments) -> dict:
     }  # fmt: skip
 
 
-def random_model(config: ModelConfig) -> Model:
+def random_model(config: ModelConfig, execution: Execution) -> Model:
     """A CTC model whose parameters are drawn at random."""
     network = Wav2Vec2ForCTC(config, len(LIBRISPEECH))
     samples = 40 * config.stride
     init = jax.jit(lambda key: network.init(key, jnp.zeros((1, samples)), jnp.array([samples])))
     params = partition.unbox(init(jax.random.key(1)))["params"]
     description = Description("ctc", config, LIBRISPEECH, False)
-    return Model(Path("random"), description, jax.jit(split_layers)(params))
+    return Model(Path("random"), description, jax.jit(split_layers)(params), execution)
 
 
-def infer_config(arguments, **model) -> ModelConfig:
-    """The network that inference is timed on."""
-    given = {"dtype": arguments.dtype, **dict(arguments.set), **model}
-    return model_config(arguments.family, **given)
+def infer_config(arguments, **model) -> tuple[ModelConfig, Execution]:
+    """The network that inference is timed on, and how it is computed."""
+    of_model, of_execution = changes(arguments)
+    config = model_config(arguments.family, **{**of_model, **model})
+    return config, Execution(**{"dtype": arguments.dtype, **of_execution})
 
 
 def lengths_of(arguments) -> list[int]:
@@ -161,17 +171,18 @@ def transcriber(model: Model, waveforms: list[np.ndarray], *, mixed: bool):
 
 def bench_infer(arguments) -> dict:
     """CTC logits from waveforms, parameters drawn at random."""
-    config = infer_config(arguments)
+    config, execution = infer_config(arguments)
     lengths = lengths_of(arguments)
     run = transcriber(
-        random_model(config), noise_waveforms(lengths), mixed=bool(arguments.lengths)
+        random_model(config, execution), noise_waveforms(lengths), mixed=bool(arguments.lengths)
     )  # fmt: skip
     start = time.perf_counter()
     run()
     compile_seconds = time.perf_counter() - start
     seconds = timed(run, warmup=1, repeats=arguments.repeats)
     result = summary(
-        "infer", config, seconds, rows=1, samples=sum(lengths), compile_seconds=compile_seconds,
+        "infer", config, execution, seconds, rows=1, samples=sum(lengths),
+        compile_seconds=compile_seconds,
         work=sum(flops.forward_flops(config, samples) for samples in lengths),
     )  # fmt: skip
     return {**result, "shape": [len(lengths), max(lengths)], "lengths_samples": lengths}

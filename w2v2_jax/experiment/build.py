@@ -160,7 +160,9 @@ def build(
         except InputError as error:
             raise InputError(f"config.{error}") from None
     objective_values = {k: v for k, v in raw["objective"].items() if k != "name"}
-    objective = OBJECTIVES[settings.kind](model, objective_values, vocabulary)
+    objective = OBJECTIVES[settings.kind](
+        objective_values, model=model, execution=settings.execution, vocabulary=vocabulary
+    )
     schedule = _schedule(dict(raw["schedule"]), settings.train.steps)
     tx = construct("optimizer", adam, raw.get("optimizer", {}), schedule=schedule)
     mesh_values = dict(raw.get("mesh", {}))

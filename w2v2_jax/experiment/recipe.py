@@ -8,6 +8,8 @@ from pathlib import Path
 
 from w2v2_jax.errors import InputError
 
+OPTIONAL = ("execution", "health")  # sections that a recipe may leave out and a person may name
+
 
 def load_config(spec: str) -> dict:
     """FILE.py[:arg] -> the nested dict of its `get_config(arg)`."""
@@ -20,7 +22,8 @@ def load_config(spec: str) -> dict:
     if get_config is None:
         raise InputError(f"--config {file} has no get_config(arg)")
     config = get_config(argument)
-    return config.to_dict() if hasattr(config, "to_dict") else config
+    config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    return {section: {} for section in OPTIONAL} | config
 
 
 def override(config: dict, overrides: list[str]) -> None:

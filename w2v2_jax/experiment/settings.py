@@ -12,6 +12,8 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.health.config import HealthConfig
 from w2v2_jax.health.monitor import check_names
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import FIELDS as EXECUTION_FIELDS
+from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.families import FAMILIES
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
@@ -54,8 +56,8 @@ class VocabularyConfig:
 
 
 SECTIONS = (
-    "seed", "init_from", "model", "objective", "schedule", "optimizer", "data", "vocabulary",
-    "train", "mesh", "health",
+    "seed", "init_from", "model", "execution", "objective", "schedule", "optimizer", "data",
+    "vocabulary", "train", "mesh", "health",
 )  # fmt: skip
 
 
@@ -67,6 +69,7 @@ class ExperimentSettings:
     seed: int
     init_from: str
     kind: str  # "contrastive" or "ctc"
+    execution: Execution
     data: DataConfig
     vocabulary: VocabularyConfig
     train: TrainConfig
@@ -120,11 +123,17 @@ def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
         known = ", ".join((*FAMILIES, INHERIT))
         family = raw["model"].get("family")
         raise InputError(f"config.model.family={family!r} is not known; use one of {known}")
+    for name in EXECUTION_FIELDS:
+        if name in raw["model"]:
+            raise InputError(
+                f"config.model.{name} is not a setting of the network; use config.execution.{name}"
+            )
     return ExperimentSettings(
         raw=raw,
         seed=int(raw.get("seed", 0)),
         init_from=raw.get("init_from", "") or "",
         kind=kind,
+        execution=construct("execution", Execution, raw.get("execution") or {}),
         data=construct("data", DataConfig, raw["data"]),
         vocabulary=construct("vocabulary", VocabularyConfig, raw.get("vocabulary", {})),
         train=construct("train", TrainConfig, raw["train"]),
@@ -141,15 +150,20 @@ def _health(values: Mapping[str, Any]) -> HealthConfig:
     return config
 
 
-def _contrastive(model: ModelConfig, values: dict, vocabulary: Vocabulary | None) -> Contrastive:
-    return construct("objective", Contrastive, values, model=model)
+def _contrastive(
+    values: dict, *, model: ModelConfig, execution: Execution, vocabulary: Vocabulary | None
+) -> Contrastive:
+    return construct("objective", Contrastive, values, model=model, execution=execution)
 
 
-def _ctc(model: ModelConfig, values: dict, vocabulary: Vocabulary | None) -> CTC:
+def _ctc(
+    values: dict, *, model: ModelConfig, execution: Execution, vocabulary: Vocabulary | None
+) -> CTC:
     values = {"freeze_updates": 0, **values}
     return construct(
-        "objective", CTC, values, model=model, num_classes=len(vocabulary), frozen=False
-    )
+        "objective", CTC, values, model=model, execution=execution, num_classes=len(vocabulary),
+        frozen=False,
+    )  # fmt: skip
 
 
 OBJECTIVES = {"contrastive": _contrastive, "ctc": _ctc}

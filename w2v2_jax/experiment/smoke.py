@@ -11,7 +11,8 @@ TINY_MODEL = dict(
 
 def shrink(config):
     """Keeps every choice of a recipe (norms, rates, objective, schedule) and cuts its sizes."""
-    config.model.update({**TINY_MODEL, "dtype": "float32", "scan_layers": False, "remat": "none"})
+    config.model.update(TINY_MODEL)
+    config.execution = {}
     if config.model.family == "inherit":
         config.model.family = "small"
     config.init_from = ""

@@ -7,7 +7,6 @@ runtime keeps a single copy of the weights.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,15 @@ from w2v2_jax import trees
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.layers import EPSILON
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+PORTABLE = Execution(
+    scan_layers=True, position_formulation="grouped", conv_formulation="conv",
+    attention_formulation="fused",
+)  # fmt: skip
 README = """\
 # {title}
 
@@ -101,16 +105,7 @@ def waveforms_to_logits(description: Description) -> Callable:
     One formulation on every platform, layers scanned: runtimes compile a
     program for each new shape, and a scanned one compiles in the time of a single layer.
     """
-    model = dataclasses.replace(
-        description.model,
-        dtype="float32",
-        remat="none",
-        scan_layers=True,
-        position_formulation="grouped",
-        conv_formulation="conv",
-        attention_formulation="fused",
-    )
-    network = Wav2Vec2ForCTC(model, len(description.vocabulary))
+    network = Wav2Vec2ForCTC(description.model, len(description.vocabulary), PORTABLE)
 
     def call(flat: Mapping[str, Any], waveforms, num_samples):
         if description.normalise:

@@ -10,7 +10,6 @@ q, k, v fused. Every transform moves elements and changes none, so round trips a
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +21,7 @@ import numpy as np
 from w2v2_jax import partition
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import Execution
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.trees import flatten, nest
@@ -74,8 +74,11 @@ def expected(model: ModelConfig, *, parts: Iterable[str], classes: int = 0) -> d
 
 @functools.lru_cache(maxsize=64)
 def _expected(model: ModelConfig, wanted: frozenset[str], classes: int) -> dict[str, Shape]:
-    model = dataclasses.replace(model, scan_layers=True)  # the same tree, traced faster
-    objective = CTC(model, classes) if "head" in wanted else Contrastive(model, 1)
+    scanned = Execution(scan_layers=True)  # the same tree, traced faster
+    objective = (
+        CTC(model, classes, execution=scanned) if "head" in wanted
+        else Contrastive(model, 1, execution=scanned)
+    )  # fmt: skip
     boxed = jax.eval_shape(objective.init, jax.random.key(0))
     return {
         path: leaf.shape

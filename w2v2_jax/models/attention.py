@@ -13,6 +13,7 @@ from w2v2_jax.models.attention_tpu import EXCLUDED
 from w2v2_jax.models.attention_tpu import tight as weighted_sum
 from w2v2_jax.models.backend import has_matrix_units, platform
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.mixed_precision import add_bias, contract
 from w2v2_jax.models.sharding import constrain_rows, constrain_whole_rows, named
 
@@ -98,23 +99,7 @@ def split(x, kernel, bias, out_kernel, real, keys, rate: float):
     return _output(context, out_kernel)
 
 
-def flash(x, kernel, bias, out_kernel, real, keys, rate: float):
-    """JAX's attention, cuDNN's kernel in half precision on GPU: no [B, H, T, T] in memory.
-
-    It has no dropout (`ModelConfig` refuses a rate) and takes the real frames to be the first.
-    """
-    query, key, value = (part.swapaxes(1, 2) for part in _projections(x, kernel, bias))
-    half = x.dtype in (jnp.bfloat16, jnp.float16)
-    context = jax.nn.dot_product_attention(
-        query, key, value, key_value_seq_lengths=real.sum(1).astype(jnp.int32),
-        implementation="cudnn" if half and platform() == "gpu" else "xla",
-    )  # fmt: skip
-    return _output(context.swapaxes(1, 2), out_kernel)
-
-
-FORMULATIONS = {
-    "fused": fused, "split": split, "tight": tight, "flash": flash, "kernel": kernel,
-}  # fmt: skip
+FORMULATIONS = {"fused": fused, "split": split, "tight": tight, "kernel": kernel}
 
 
 def choose(name: str, *, dtype="float32", size: int = 64):
@@ -139,10 +124,11 @@ class SelfAttention(nn.Module):
     """Multi-head attention over real frames, biases everywhere; one kernel for q, k and v."""
 
     config: ModelConfig
+    execution: Execution
 
     @nn.compact
     def __call__(self, x, real, keys):
-        config, dtype = self.config, jnp.dtype(self.config.dtype)
+        config, dtype = self.config, jnp.dtype(self.execution.dtype)
         dim, heads = config.d_model, config.num_heads
         size = dim // heads
         kernel = self.param(
@@ -158,7 +144,7 @@ class SelfAttention(nn.Module):
         )
         out_bias = self.param("out_bias", named(zeros, ("embed",)), (dim,))
 
-        attend = choose(config.attention_formulation, dtype=dtype, size=size)
+        attend = choose(self.execution.attention_formulation, dtype=dtype, size=size)
         rate = config.attention_dropout
         out = constrain_whole_rows(
             attend(x.astype(dtype), kernel, bias, out_kernel, real, keys, rate)

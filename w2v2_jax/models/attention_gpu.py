@@ -17,13 +17,12 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
-from jax.sharding import PartitionSpec
 
 from w2v2_jax.models import row_random
 from w2v2_jax.models.attention_tpu import EXCLUDED, SAVED
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.layers import LOG2E
-from w2v2_jax.models.sharding import ROWS, free_axes, splits
+from w2v2_jax.models.sharding import HEADS, ROWS, WHOLE, run_per_device
 
 WIDEST = 128  # numbers a head: two tiles of float32 sums have to fit a block's registers
 
@@ -242,20 +241,6 @@ def _tiled_backward(frames: int, rate: float, saved, gradient):
 _tiled.defvjp(_tiled_forward, _tiled_backward)
 
 
-def _on_every_device(function, query, key, value, bias, lines, columns):
-    """function(...) -> [B, H, T, S] where each device has its rows and heads: the partitioner
-    cannot divide a kernel and would have each device compute all of it."""
-    rows, heads = free_axes(ROWS), free_axes(("tensor",))
-    if not (splits(query.shape[0], rows) and splits(query.shape[1], heads)):
-        return function(query, key, value, bias, lines, columns)
-    vectors, frames = PartitionSpec(rows, heads), PartitionSpec(rows)
-    # A value for each device of a kernel's result is not tracked, hence check_vma.
-    return jax.shard_map(
-        function, in_specs=(vectors, vectors, vectors, frames, vectors, PartitionSpec()),
-        out_specs=vectors, axis_names={*rows, *heads}, check_vma=False,
-    )(query, key, value, bias, lines, columns)  # fmt: skip
-
-
 def tiled(query, key, value, real, keys, rate: float):
     """softmax(query key^T) value: query (scaled), key, value [B, H, T, S], real [B, T] bool ->
     [B, H, T, S]; dropout of the weights at `rate` with keys [B], or None for none.
@@ -278,4 +263,9 @@ def tiled(query, key, value, real, keys, rate: float):
         jnp.pad(x, ((0, 0), (0, 0), (0, more), (0, wider))) for x in (query, key, value)
     )  # fmt: skip
     attend = functools.partial(_tiled, frames=frames, rate=rate)
-    return _on_every_device(attend, *padded, bias, lines, columns)[:, :, :frames, :size]
+    vectors = (ROWS, HEADS)
+    out = run_per_device(
+        attend, *padded, bias, lines, columns,
+        layouts=(vectors, vectors, vectors, (ROWS,), vectors, WHOLE), result=vectors, kernel=True,
+    )  # fmt: skip
+    return out[:, :, :frames, :size]

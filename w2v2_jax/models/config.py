@@ -14,11 +14,6 @@ CONV_LAYERS = ((512, 10, 5), *(((512, 3, 2),) * 4), *(((512, 2, 2),) * 2))
 CHOICES = {
     "extractor_norm": ("group", "layer"),
     "norm_order": ("post", "pre"),
-    "dtype": ("float32", "bfloat16"),
-    "remat": ("none", "dots", "attention", "full"),
-    "position_formulation": ("auto", "grouped", "paired", "toeplitz", "split", "mixed"),
-    "conv_formulation": ("auto", "matmul", "conv", "phased", "view"),
-    "attention_formulation": ("auto", "fused", "split", "tight", "flash", "kernel"),
 }
 # The largest value of each size: beyond all that exists, but a file's header cannot ask for hours.
 SIZES = {
@@ -29,8 +24,7 @@ SIZES = {
 }  # fmt: skip
 MOST_CONV_LAYERS, MOST_CONV = 100, 1 << 16
 SWITCHES = (
-    "conv_bias", "masked_group_norm", "scan_layers", "quantize_input", "quantize_targets",
-    "same_quantizer",
+    "conv_bias", "masked_group_norm", "quantize_input", "quantize_targets", "same_quantizer",
 )  # fmt: skip
 
 
@@ -52,10 +46,6 @@ class ModelConfig:
     input_code_dim: width of the input's own codes; 0 is d_model, as fairseq's without latent_dim.
     mask_start_prob: probability that a frame starts a span (fairseq's mask_prob / mask_length).
     feature_grad_scale: multiplies the gradient entering the feature encoder; 0 freezes it.
-    *_formulation: ways to compute the same; "auto" is the fastest one measured (docs/speed.md).
-    remat: what the backward pass computes again: "none"; "dots", all but products with weights and
-        (`tight`, `kernel`) attention's output; "attention", all but that; "full", every block.
-    dtype: compute dtype. Parameters, norms, softmax, similarities and losses stay float32.
     """
 
     conv_layers: tuple[tuple[int, int, int], ...] = CONV_LAYERS
@@ -92,12 +82,6 @@ class ModelConfig:
     mask_equalise_rows: int = 0
     channel_mask_start_prob: float = 0.0
     channel_mask_length: int = 64
-    dtype: str = "float32"
-    remat: str = "none"
-    scan_layers: bool = False
-    position_formulation: str = "auto"
-    conv_formulation: str = "auto"
-    attention_formulation: str = "auto"
 
     def __post_init__(self):
         layers = tuple(tuple(int(n) for n in layer) for layer in self.conv_layers)
@@ -121,11 +105,6 @@ class ModelConfig:
         if self.adapter_dim and self.norm_order != "pre":
             raise InputError(
                 f"model.adapter_dim={self.adapter_dim} needs model.norm_order='pre'; use 0"
-            )
-        if self.attention_formulation == "flash" and self.attention_dropout:
-            raise InputError(
-                "model.attention_formulation='flash' has no dropout; set model.attention_dropout=0 "
-                f"(it is {self.attention_dropout}) or use 'auto'"
             )
         for field in dataclasses.fields(self):
             rate = field.name.endswith(("dropout", "_prob", "layer_drop"))

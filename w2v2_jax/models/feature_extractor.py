@@ -15,6 +15,7 @@ from flax import linen as nn
 from w2v2_jax.models import first_layer_tpu
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.first_layer import folded_group_norm, patches_of, summed_group_norm
 from w2v2_jax.models.frames import frame_counts, frame_mask
 from w2v2_jax.models.layers import EPSILON, LayerNorm, gelu, torch_linear_bias
@@ -40,6 +41,7 @@ class ConvLayer(nn.Module):
     """Convolution -> norm ("group", "layer" or none) -> GELU of one feature-encoder layer."""
 
     config: ModelConfig
+    execution: Execution
     index: int
     cut: first_layer_tpu.Cut | None = None
 
@@ -50,7 +52,7 @@ class ConvLayer(nn.Module):
         With `cut`, x and the result have PIECES rows for each row of the batch, `real` has not.
         The result of layer 0 as "view" may have more frames, of zeros, see `rows_for_next`.
         """
-        config, dtype = self.config, jnp.dtype(self.config.dtype)
+        config, dtype = self.config, jnp.dtype(self.execution.dtype)
         out, width, stride = config.conv_layers[self.index]
         channels = 1 if self.index == 0 else x.shape[-1]
         kernel = self.param(
@@ -62,7 +64,7 @@ class ConvLayer(nn.Module):
         if config.conv_bias:
             init = torch_linear_bias(width * channels)
             bias = self.param("bias", named(init, ("conv_out",)), (out,))
-        viewed = formulation_name(config.conv_formulation, dtype) == "view"
+        viewed = formulation_name(self.execution.conv_formulation, dtype) == "view"
         grouped = config.extractor_norm == "group" and self.index == 0
         if grouped:  # a bias before this norm has no effect: its mean is subtracted
             scale = self.param("norm_scale", named(nn.initializers.ones, ("conv_out",)), (out,))
@@ -84,10 +86,10 @@ class ConvLayer(nn.Module):
         elif viewed:
             x = viewed_matmul(x.astype(dtype), kernel, stride, real.shape[1])
         else:
-            x = choose(config.conv_formulation, dtype)(x.astype(dtype), kernel, stride)
+            x = choose(self.execution.conv_formulation, dtype)(x.astype(dtype), kernel, stride)
         x = x if bias is None else add_bias(x, bias[None, None])
         if config.extractor_norm == "layer":
-            x = LayerNorm(config.dtype, name="norm")(x)
+            x = LayerNorm(self.execution.dtype, name="norm")(x)
         return gelu(x)
 
     def rows_for_next(self, frames: int) -> int:
@@ -107,7 +109,7 @@ class ConvLayer(nn.Module):
         patches = first_layer_tpu.taps(x.astype(jnp.float32), width, stride)
         weight = first_layer_tpu.owned(real, self.cut, patches.shape[0])
         centred, covariance = first_layer_tpu.statistics(patches, weight)
-        centred = centred.astype(self.config.dtype)
+        centred = centred.astype(self.execution.dtype)
         normalise = functools.partial(first_layer_tpu.group_norm, epsilon=EPSILON)
         layer = jax.checkpoint(lambda *arguments: gelu(normalise(*arguments)))
         return layer(centred, covariance, kernel, scale, shift)
@@ -120,6 +122,7 @@ class FeatureExtractor(nn.Module):
     """
 
     config: ModelConfig
+    execution: Execution = PLAIN
 
     @nn.compact
     def __call__(self, waveforms, num_samples):
@@ -138,6 +141,7 @@ class FeatureExtractor(nn.Module):
             counts = frame_counts(num_samples, layers)
             if not config.masked_group_norm:
                 counts = jnp.full_like(counts, frames)
-            x = ConvLayer(config, index, where, name=f"conv_{index}")(x, frame_mask(counts, frames))
+            layer = ConvLayer(config, self.execution, index, where, name=f"conv_{index}")
+            x = layer(x, frame_mask(counts, frames))
             x = constrain_all_devices(x)
         return x if where is None else first_layer_tpu.join(x, frames)

@@ -16,11 +16,10 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
-from jax.sharding import PartitionSpec
 
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.layers import INV_SQRT_TAU, LOG2E, SQRT_HALF
-from w2v2_jax.models.sharding import EVERY, ROWS, free_axes, splits
+from w2v2_jax.models.sharding import EVERY, ROWS, WHOLE, run_per_device, splits
 
 FRAMES, CHANNELS = 64, 128  # of a tile
 CHUNKS = 16  # programs that share a row's frames in the backward pass
@@ -127,18 +126,11 @@ def _backward(patches, kernel, gradient, bias, *, frames: int):
     )(patches, kernel, bias, gradient)  # fmt: skip
 
 
-def _by_rows(function: Callable, *arrays: jax.Array) -> jax.Array:
-    """function(*arrays) -> [B, ...] where each device has its rows; the last array has no rows. The
-    partitioner cannot divide a kernel and would have each device compute all of it."""
-    batch = arrays[0].shape[0]
-    axes = next((a for a in map(free_axes, (EVERY, ROWS)) if splits(batch, a)), None)
-    if axes is None:
-        return function(*arrays)
-    rows = PartitionSpec(axes)
-    return jax.shard_map(
-        function, in_specs=(*(rows for _ in arrays[1:]), PartitionSpec()), out_specs=rows,
-        axis_names={*axes}, check_vma=False,
-    )(*arrays)  # fmt: skip
+def _per_device(function: Callable, *arrays: jax.Array) -> jax.Array:
+    """function(*arrays) -> [B, ...] where each device has its rows; the last array has no rows."""
+    rows = EVERY if splits(arrays[0].shape[0], EVERY) else ROWS
+    layouts = (*((rows,) for _ in arrays[1:]), WHOLE)
+    return run_per_device(function, *arrays, layouts=layouts, result=(rows,), kernel=True)
 
 
 def _padded(patches, kernel, rows: int):
@@ -162,7 +154,7 @@ def activation(patches, kernel, bias, rows: int) -> jax.Array:
     least T, are filled up with zeros."""
     frames = patches.shape[1]
     patches, kernel = _padded(patches, kernel, rows)
-    return _by_rows(functools.partial(_forward, frames=frames), patches, kernel, bias)
+    return _per_device(functools.partial(_forward, frames=frames), patches, kernel, bias)
 
 
 def slopes(patches, kernel, bias, gradient) -> tuple[jax.Array, jax.Array]:
@@ -171,5 +163,5 @@ def slopes(patches, kernel, bias, gradient) -> tuple[jax.Array, jax.Array]:
     frames, taps = patches.shape[1:]
     patches, kernel = _padded(patches, kernel, gradient.shape[1])
     backward = functools.partial(_backward, frames=frames)
-    sums = _by_rows(backward, patches, kernel, gradient.astype(patches.dtype), bias).sum(1)
+    sums = _per_device(backward, patches, kernel, gradient.astype(patches.dtype), bias).sum(1)
     return sums[:, :taps], sums[:, taps].sum(0)

@@ -12,13 +12,22 @@ from flax import linen as nn
 
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.layers import gelu
 from w2v2_jax.models.mixed_precision import add_bias, contract, convolve
-from w2v2_jax.models.sharding import by_rows, named
+from w2v2_jax.models.sharding import ROWS, WHOLE, named, run_per_device
 
 # Output frames a block, measured for kernel 128 and 48 channels: fewer copies of each frame against
 # more zeros to multiply.
 TOEPLITZ_BLOCK = {"cpu": 4, "gpu": 16}
+
+
+def _with_whole_kernel(formulation, x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
+    """formulation(x [B, T, D], kernel) where every device has its rows and the whole kernel."""
+    formulation = functools.partial(formulation, groups=groups)
+    return run_per_device(
+        formulation, x, kernel, layouts=((ROWS,), WHOLE), result=(ROWS,), kernel=False
+    )
 
 
 def _grouped(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:
@@ -37,13 +46,13 @@ def _paired(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:
 
 def grouped(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
     """XLA's grouped convolution; on CPU its backward pass is 28 times slower than `toeplitz`."""
-    return by_rows(functools.partial(_grouped, groups=groups), x, kernel)
+    return _with_whole_kernel(_grouped, x, kernel, groups)
 
 
 def paired(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
     """`grouped` with neighbouring groups joined while they fit 128 channels, a TPU matrix unit's
     width: 48-wide groups by twos, the weights between the two zero, half the passes."""
-    return by_rows(functools.partial(_paired, groups=groups), x, kernel)
+    return _with_whole_kernel(_paired, x, kernel, groups)
 
 
 def split(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
@@ -96,7 +105,7 @@ def _toeplitz(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:
 def toeplitz(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
     """The same as one batched matmul: blocks of P output frames against a Toeplitz matrix, made by
     each device for itself: it is many times the kernel's size, as is its gradient."""
-    return by_rows(functools.partial(_toeplitz, groups=groups), x, kernel)
+    return _with_whole_kernel(_toeplitz, x, kernel, groups)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -132,6 +141,7 @@ class PositionalConvolution(nn.Module):
     """
 
     config: ModelConfig
+    execution: Execution = PLAIN
 
     @nn.compact
     def __call__(self, x):
@@ -151,7 +161,7 @@ class PositionalConvolution(nn.Module):
         )
         bias = self.param("bias", named(nn.initializers.zeros, ("position_out",)), (dim,))
         kernel = direction * (magnitude[:, None, None] / norm)
-        dtype = jnp.dtype(config.dtype)
-        formulation = choose(config.position_formulation)
+        dtype = jnp.dtype(self.execution.dtype)
+        formulation = choose(self.execution.position_formulation)
         out = formulation(x.astype(dtype), kernel, config.position_groups)
         return gelu(add_bias(out, bias[None, None]))

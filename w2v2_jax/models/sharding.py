@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import flax.struct
 import jax
@@ -45,7 +45,10 @@ def named(init: Callable, names: tuple[str | None, ...]) -> Callable:
 
 
 ROWS = ("data", "fsdp")  # the mesh axes that split the batch
-EVERY = (*ROWS, "tensor")
+HEADS = ("tensor",)  # the one that splits attention heads
+EVERY = (*ROWS, *HEADS)
+Layout = tuple[tuple[str, ...] | None, ...]  # for an array's first axes what splits each
+WHOLE: Layout = ()
 ANY = PartitionSpec.UNCONSTRAINED
 
 
@@ -57,8 +60,9 @@ def free_axes(axes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def splits(size: int, axes: tuple[str, ...]) -> bool:
-    """Whether a mesh is set that leaves several devices to the partitioner, and `axes` of them
+    """Whether a mesh is set that leaves several devices to the partitioner, and those along `axes`
     divide `size`."""
+    axes = free_axes(axes)
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or not set(axes) <= set(mesh.axis_names):
         return False
@@ -99,22 +103,47 @@ def constrain_all_devices(x: jax.Array) -> jax.Array:
     return constrain_whole_rows(x) if spread is x else spread
 
 
-def by_rows(function: Callable, x: jax.Array, weights: jax.Array) -> jax.Array:
-    """function(x [B, ...], weights) -> [B, ...] where every device has its rows and all weights.
+def run_per_device(
+    function: Callable, *arrays, layouts: Sequence[Layout], result: Layout, kernel: bool
+) -> jax.Array:
+    """function(*arrays) where each device has its own block of them and runs the function on it.
 
-    For what the partitioner cannot split by rows: it would gather the whole batch for a grouped
-    convolution. Without a mesh, the function itself.
+    For what the partitioner cannot split: it would gather the whole batch for a grouped
+    convolution, and has each device compute all of a kernel. Without a mesh, or where the axes do
+    not divide, the function itself.
+
+    Args:
+      layouts: for each array (or tree of arrays) the mesh axes that split its first axes, as
+        `(ROWS, HEADS)` for [B, H, ...] and `(None, ROWS)` for [n, B, ...]; WHOLE on every device.
+      result: the same of what the function returns.
+      kernel: whether it is a kernel, of whose result JAX cannot tell what differs between devices.
     """
-    axes = free_axes(ROWS)
-    if not splits(x.shape[0], axes):
-        return function(x, weights)
-    split = PartitionSpec(axes)
+    sizes = [
+        (size, axes)
+        for array, layout in zip(arrays, layouts, strict=True)
+        for leaf in jax.tree.leaves(array)
+        for size, axes in zip(leaf.shape, layout, strict=False)
+        if axes is not None
+    ]
+    if not all(splits(size, axes) for size, axes in sizes):
+        return function(*arrays)
 
-    def local(x, weights):
-        # Here, and not where the two meet: the gradient is summed over devices at this shape.
-        return function(x, jax.lax.pcast(weights, axes, to="varying"))
+    rows = free_axes(ROWS)  # those that this very shard_map takes
 
-    local = jax.shard_map(
-        local, in_specs=(split, PartitionSpec()), out_specs=split, axis_names={*free_axes(EVERY)}
-    )
-    return local(x, weights)
+    def spec(layout: Layout) -> PartitionSpec:
+        return PartitionSpec(*(axes if axes is None else free_axes(axes) for axes in layout))
+
+    def local(*blocks):
+        if not kernel:
+            # Here, and not where they meet the rows: the gradient of what is whole is summed over
+            # devices at this shape.
+            blocks = [
+                jax.lax.pcast(block, rows, to="varying") if layout == WHOLE else block
+                for block, layout in zip(blocks, layouts, strict=True)
+            ]
+        return function(*blocks)
+
+    return jax.shard_map(
+        local, in_specs=tuple(map(spec, layouts)), out_specs=spec(result),
+        axis_names={*free_axes(EVERY)}, check_vma=not kernel,
+    )(*arrays)  # fmt: skip

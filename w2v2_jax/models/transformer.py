@@ -14,6 +14,7 @@ from w2v2_jax.models import row_random
 from w2v2_jax.models.attention import SelfAttention, bert_init, zeros
 from w2v2_jax.models.attention_tpu import SAVED
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.layer_stack import unstack
 from w2v2_jax.models.layers import Dense, LayerNorm, gelu
 from w2v2_jax.models.position import PositionalConvolution
@@ -35,15 +36,14 @@ class Adapter(nn.Module):
     it was."""
 
     config: ModelConfig
+    execution: Execution = PLAIN
 
     @nn.compact
     def __call__(self, x):
-        config = self.config
-        x = LayerNorm(config.dtype, name="norm")(x)
-        x = Dense(config.adapter_dim, ("embed", None), bert_init, zeros, config.dtype, name="down")(
-            x
-        )
-        return Dense(config.d_model, (None, "embed"), zeros, zeros, config.dtype, name="up")(
+        config, dtype = self.config, self.execution.dtype
+        x = LayerNorm(dtype, name="norm")(x)
+        x = Dense(config.adapter_dim, ("embed", None), bert_init, zeros, dtype, name="down")(x)
+        return Dense(config.d_model, (None, "embed"), zeros, zeros, dtype, name="up")(
             jax.nn.relu(x)
         )
 
@@ -52,24 +52,27 @@ class TransformerLayer(nn.Module):
     """One block, post-LN (attention, add, norm, feed-forward, add, norm) or pre-LN."""
 
     config: ModelConfig
+    execution: Execution
 
     @nn.compact
     def __call__(self, x, real, keys):
-        config = self.config
+        config, dtype = self.config, self.execution.dtype
         pre = config.norm_order == "pre"
-        attention_norm = LayerNorm(config.dtype, name="attention_norm")
-        feed_forward_norm = LayerNorm(config.dtype, name="feed_forward_norm")
+        attention_norm = LayerNorm(dtype, name="attention_norm")
+        feed_forward_norm = LayerNorm(dtype, name="feed_forward_norm")
 
         skip = x
         x = attention_norm(x) if pre else x
-        x = SelfAttention(config, name="attention")(x, real, row_random.fold(keys, 0))
+        x = SelfAttention(config, self.execution, name="attention")(
+            x, real, row_random.fold(keys, 0)
+        )
         x = skip + row_random.dropout(x, config.dropout, row_random.fold(keys, 1))
         x = x if pre else attention_norm(x)
 
         skip = x
         x = feed_forward_norm(x) if pre else x
         x = Dense(
-            config.ffn_dim, ("embed", "mlp"), bert_init, zeros, config.dtype, name="feed_forward_in"
+            config.ffn_dim, ("embed", "mlp"), bert_init, zeros, dtype, name="feed_forward_in"
         )(x)
         x = row_random.dropout(
             gelu(constrain_rows(x)), config.activation_dropout, row_random.fold(keys, 2)
@@ -79,14 +82,14 @@ class TransformerLayer(nn.Module):
             ("mlp", "embed"),
             bert_init,
             zeros,
-            config.dtype,
+            dtype,
             name="feed_forward_out",
         )(x)
         x = skip + row_random.dropout(
             constrain_whole_rows(x), config.dropout, row_random.fold(keys, 3)
         )
         if config.adapter_dim:
-            x = x + Adapter(config, name="adapter")(x)
+            x = x + Adapter(config, self.execution, name="adapter")(x)
         return x if pre else feed_forward_norm(x)
 
 
@@ -102,14 +105,15 @@ class Transformer(nn.Module):
     """
 
     config: ModelConfig
+    execution: Execution = PLAIN
 
     @nn.compact
     def __call__(self, x, real, keys, *, hidden_states: bool = False):
-        config = self.config
-        layer = TransformerLayer(config, parent=None)
+        config, execution = self.config, self.execution
+        layer = TransformerLayer(config, execution, parent=None)
 
         def init_layers(key):
-            sample = jnp.zeros((1, 1, config.d_model), config.dtype)
+            sample = jnp.zeros((1, 1, config.d_model), execution.dtype)
             init = lambda key: layer.init(key, sample, jnp.ones((1, 1), bool), None)["params"]  # noqa: E731
             stacked = jax.vmap(init)(jax.random.split(key, config.num_layers))
             return jax.tree.map(_stack_axis, stacked, is_leaf=lambda leaf: isinstance(leaf, Named))
@@ -117,8 +121,8 @@ class Transformer(nn.Module):
         layers = self.param("layers", init_layers)
 
         x = jnp.where(real[..., None], x, 0)
-        x = constrain_whole_rows(x + PositionalConvolution(config, name="position")(x))
-        norm = LayerNorm(config.dtype, name="norm")
+        x = constrain_whole_rows(x + PositionalConvolution(config, execution, name="position")(x))
+        norm = LayerNorm(execution.dtype, name="norm")
         x = norm(x) if config.norm_order == "post" else x
         x = row_random.dropout(x, config.dropout, row_random.fold(keys, row_random.ENTRY))
 
@@ -132,10 +136,10 @@ class Transformer(nn.Module):
             draw = jax.vmap(jax.random.uniform)(row_random.fold(block_keys, 4))
             return jnp.where((draw >= config.layer_drop)[:, None, None], y, x)
 
-        if config.remat != "none":
-            block = jax.checkpoint(block, policy=REMAT_POLICIES[config.remat])
+        if execution.remat != "none":
+            block = jax.checkpoint(block, policy=REMAT_POLICIES[execution.remat])
         states = [x]
-        if config.scan_layers and not hidden_states:
+        if execution.scan_layers and not hidden_states:
             indices = jnp.arange(config.num_layers)
             x, _ = jax.lax.scan(lambda x, p: (block(x, *p), None), x, (indices, layers))
         else:

@@ -8,6 +8,7 @@ the input's, which belongs to the encoder, serves them too.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -17,6 +18,7 @@ from flax import linen as nn
 from w2v2_jax.models import row_random
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.feature_extractor import FeatureExtractor
 from w2v2_jax.models.frames import frame_counts, frame_mask
 from w2v2_jax.models.layers import Dense, LayerNorm, scale_gradient
@@ -45,6 +47,7 @@ class Encoder(nn.Module):
     """Waveforms to context: feature encoder -> norm -> projection -> mask -> Transformer."""
 
     config: ModelConfig
+    execution: Execution = PLAIN
 
     def setup(self):
         if self.config.quantize_input:
@@ -63,34 +66,32 @@ class Encoder(nn.Module):
         """waveforms [B, S], num_samples [B]; mask [B, T] and channel_mask [B, D] bool or None;
         keys [B] for dropout and LayerDrop, None when evaluating; input_gumbel [B, T, G, V] is the
         input quantizer's noise, None when evaluating or without one."""
-        config = self.config
-        latents = FeatureExtractor(config, name="feature_extractor")(waveforms, num_samples)
+        config, execution = self.config, self.execution
+        extractor = FeatureExtractor(config, execution, name="feature_extractor")
+        latents = extractor(waveforms, num_samples)
         latents = scale_gradient(constrain_whole_rows(latents), config.feature_grad_scale)
         counts = frame_counts(num_samples, config.conv_layers)
         real = frame_mask(counts, latents.shape[1])  # [B, T]
         squares = jnp.square(latents.astype(jnp.float32)).mean(-1) * real
         penalty = squares.sum(1) / jnp.maximum(counts, 1)  # [B]
 
-        features = LayerNorm(config.dtype, name="feature_norm")(latents)
+        features = LayerNorm(execution.dtype, name="feature_norm")(latents)
+        project = functools.partial(Dense, config.d_model, (None, "embed"), dtype=execution.dtype)
         x, input_probs = features, None
         if config.conv_dim != config.d_model and not config.quantize_input:
-            x = Dense(
-                config.d_model, (None, "embed"), dtype=config.dtype, name="feature_projection"
-            )(x)
+            x = project(name="feature_projection")(x)
         x = row_random.dropout(x, config.input_dropout, row_random.fold(keys, row_random.INPUT))
         if config.quantize_input:  # before the mask, so that the mask embedding is no code
             quantized = self.input_quantizer(x, input_gumbel, temperature)
             x, input_probs = quantized.codes, quantized.probs
-            x = Dense(config.d_model, (None, "embed"), dtype=config.dtype, name="input_projection")(
-                x
-            )
+            x = project(name="input_projection")(x)
         embedding = self.param("mask_embedding", named(unit_uniform, ("embed",)), (config.d_model,))
         if mask is not None:
             # float32, so that the embedding's gradient is summed and leaves as it.
             x = jnp.where(mask[..., None], embedding, x.astype(jnp.float32)).astype(x.dtype)
         if channel_mask is not None:
             x = jnp.where(channel_mask[:, None, :], jnp.zeros((), x.dtype), x)
-        context, states = Transformer(config, name="transformer")(
+        context, states = Transformer(config, execution, name="transformer")(
             constrain_whole_rows(x), real, keys, hidden_states=hidden_states
         )
         return Encoded(context, features, counts, penalty, states, input_probs)
@@ -131,14 +132,17 @@ class Wav2Vec2ForPretraining(nn.Module):
     """Encoder plus quantizer; only masked frames are quantized and projected."""
 
     config: ModelConfig
+    execution: Execution = PLAIN
 
     def setup(self):
         config = self.config
-        self.encoder = Encoder(config)
+        self.encoder = Encoder(config, self.execution)
         if config.quantize_targets and not config.same_quantizer:
             self.quantizer = Quantizer(config)
         self.target_projection = Dense(config.final_dim, (None, None))
-        self.context_projection = Dense(config.final_dim, ("embed", None), dtype=config.dtype)
+        self.context_projection = Dense(
+            config.final_dim, ("embed", None), dtype=self.execution.dtype
+        )
 
     def __call__(
         self, waveforms, num_samples, *, mask, slots: Slots, gumbel, temperature, keys=None,
@@ -186,9 +190,10 @@ class Wav2Vec2ForCTC(nn.Module):
 
     config: ModelConfig
     num_classes: int
+    execution: Execution = PLAIN
 
     def setup(self):
-        self.encoder = Encoder(self.config)
+        self.encoder = Encoder(self.config, self.execution)
         self.head = Dense(  # float32: the logits enter a log-softmax
             self.num_classes, ("embed", None), nn.initializers.xavier_uniform(),
             nn.initializers.zeros,

@@ -22,6 +22,7 @@ from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts, frame_mask
 from w2v2_jax.models.quantizer import gumbel_temperature
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForPretraining
@@ -125,6 +126,7 @@ class Contrastive:
     gumbel_end: float = 0.5
     gumbel_decay: float = 0.999995
     gumbel_noise: bool = True
+    execution: Execution = PLAIN
 
     def __post_init__(self):
         if not self.diversity_group_seconds > 0:
@@ -134,7 +136,7 @@ class Contrastive:
 
     @property
     def network(self) -> Wav2Vec2ForPretraining:
-        return Wav2Vec2ForPretraining(self.model)
+        return Wav2Vec2ForPretraining(self.model, self.execution)
 
     def row_multiple(self, samples: int) -> int:
         return group_rows(self.diversity_group_seconds, samples)

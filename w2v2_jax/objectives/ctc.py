@@ -10,6 +10,7 @@ from w2v2_jax.batch import Batch
 from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts, frame_mask
 from w2v2_jax.models.quantizer import gumbel_temperature
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
@@ -51,10 +52,11 @@ class CTC:
     gumbel_start: float = 2.0
     gumbel_end: float = 0.5
     gumbel_decay: float = 0.999995
+    execution: Execution = PLAIN
 
     @property
     def network(self) -> Wav2Vec2ForCTC:
-        return Wav2Vec2ForCTC(self.model, self.num_classes)
+        return Wav2Vec2ForCTC(self.model, self.num_classes, self.execution)
 
     def row_multiple(self, samples: int) -> int:
         return 1

@@ -20,11 +20,10 @@ import jax.numpy as jnp
 from einops import rearrange
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
-from jax.sharding import PartitionSpec
 
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.frames import frame_mask
-from w2v2_jax.models.sharding import EVERY, ROWS, free_axes, splits
+from w2v2_jax.models.sharding import ROWS, run_per_device
 
 # `<s>` in fairseq's dictionary, `<pad>` in Hugging Face's: the same row (docs/traps.md#t43)
 BLANK = 0
@@ -153,18 +152,6 @@ def _called(problem: _Problem):
     )(*problem)
 
 
-def _on_every_device(problem: _Problem):
-    """`_called` where each device has its rows: the partitioner cannot divide a kernel."""
-    rows = free_axes(ROWS)
-    if not splits(problem.emissions.shape[1], rows):
-        return _called(problem)
-    split = PartitionSpec(None, rows)
-    # A value for each device of a kernel's result is not tracked, hence check_vma.
-    return jax.shard_map(
-        _called, in_specs=(split,), out_specs=split, axis_names={*free_axes(EVERY)}, check_vma=False
-    )(problem)
-
-
 def takes_kernel(width: int) -> bool:
     """Whether the recursion over `width` states is a kernel where this is traced for."""
     return platform() == "gpu" and width <= WIDEST
@@ -182,7 +169,8 @@ def _recursion(*problems: _Problem):
     problem = jax.tree.map(lambda *directions: jnp.stack(directions), *problems)
     if not takes_kernel(problem.emissions.shape[-1]):
         return _scanned(problem)
-    each = _on_every_device(problem)
+    rows = (None, ROWS)
+    each = run_per_device(_called, problem, layouts=(rows,), result=rows, kernel=True)
     return each[..., -1, :], each
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from w2v2_jax.checkpoint.description import Description
 from w2v2_jax.errors import InputError
+from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.models.layer_stack import join_layers
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC, Wav2Vec2ForPretraining
@@ -27,18 +28,20 @@ class Network:
     """Parameters on the default device with the functions that arrays go through.
 
     path: the checkpoint, for errors. params: the network's tree, its stacked layers whole or as
-    `split_layers` leaves them.
+    `split_layers` leaves them. execution: how they are computed; no checkpoint says it.
     """
 
     path: AnyPath
     description: Description
     params: Any
+    execution: Execution = PLAIN
 
     def _network(self):
         # Dropout rates play no part here; LayerDrop and masks are never drawn.
+        model, vocabulary = self.description.model, self.description.vocabulary
         if self.description.objective == "ctc":
-            return Wav2Vec2ForCTC(self.description.model, len(self.description.vocabulary))
-        return Wav2Vec2ForPretraining(self.description.model)
+            return Wav2Vec2ForCTC(model, len(vocabulary), self.execution)
+        return Wav2Vec2ForPretraining(model, self.execution)
 
     @functools.cached_property
     def _functions(self):

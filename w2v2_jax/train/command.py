@@ -39,7 +39,6 @@ def main(argv: list[str] | None = None) -> None:
     join.add_flags(parser)
     arguments, rest = parser.parse_known_args(argv)
     raw = load_config(arguments.config)
-    raw.setdefault("health", {})
     override(raw, rest)
     settings = read_settings(raw)
     cpu_memory.keep()

@@ -9,7 +9,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from w2v2_jax.checkpoint.checksum import sums
-from w2v2_jax.checkpoint.description import FORMAT
+from w2v2_jax.checkpoint.description import check_format
 from w2v2_jax.checkpoint.files import Manager
 from w2v2_jax.errors import InputError, disk_reason
 from w2v2_jax.paths import AnyPath
@@ -81,12 +81,7 @@ def _restore(checkpoints: Manager, step: int, abstract: TrainState) -> TrainStat
         raise _Damaged(f"{missing[0]} is gone or cut short")
     shapes = {name: _shapes(metadata.tree) for name, metadata in found.items()}
     model = model["model"]
-    if model.get("format") != FORMAT:
-        raise InputError(
-            f"{where}: checkpoint format {model.get('format')!r}, this version reads {FORMAT}; go "
-            "on with the version of w2v2_jax that wrote it, or have it `export --to safetensors`, "
-            "which `convert` reads here"
-        )
+    check_format(model, str(where))
     for name, tree in wanted.items():
         if different := sorted(set(_shapes(tree)) ^ set(shapes[name])):
             raise InputError(

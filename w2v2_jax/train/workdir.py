@@ -8,7 +8,12 @@ import json
 
 import jax
 
+from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.checkpoint.description import EXECUTION_OF_FORMAT_1
 from w2v2_jax.errors import InputError, disk_reason
+from w2v2_jax.experiment.settings import INHERIT
+from w2v2_jax.models.execution import Execution
+from w2v2_jax.objectives.diversity import group_rows
 from w2v2_jax.paths import AnyPath, is_remote
 from w2v2_jax.system import hosts
 
@@ -66,7 +71,20 @@ def save_config(workdir: AnyPath, config: dict) -> None:
 
 
 def _check_same(old: dict, new: dict, workdir: AnyPath) -> None:
-    """Data order, network and objective must not change under a run; rhythm and mesh may."""
+    """Data order, network, objective and dtype must not change under a run; rhythm, mesh and how
+    else it is computed may."""
+    old_model, old_execution = _apart(old)
+    old = {**old, "model": old_model}
+    inherits = old_model.get("family") == INHERIT and "execution" not in old
+    before = old_execution.get("dtype", Execution.dtype)
+    now = (new.get("execution") or {}).get("dtype", Execution.dtype)
+    if before != now and not (inherits and "dtype" not in old_execution):
+        raise InputError(
+            f"--workdir {workdir} was started with config.execution.dtype={before}, now {now}; "
+            "use a new --workdir"
+        )
+    if _lengths(old) == _lengths(new):
+        old, new = _in_rows(old), _in_rows(new)
     for section in ("seed", "model", "objective", "vocabulary", "optimizer"):
         if old.get(section) != new.get(section):
             raise InputError(
@@ -79,6 +97,31 @@ def _check_same(old: dict, new: dict, workdir: AnyPath) -> None:
                 f"--workdir {workdir} was started with config.data.{key}={old['data'].get(key)}, "
                 f"now {new['data'].get(key)}; use a new --workdir"
             )
+
+
+def _lengths(config: dict) -> list[float]:
+    return sorted(config["data"].get("bucket_seconds", ()))
+
+
+def _in_rows(config: dict) -> dict:
+    """A configuration with a diversity group's rows in each bucket, which once were a setting, in
+    the place of its seconds, and with the shortest crop that there is as the least length."""
+    objective, data, lengths = dict(config["objective"]), dict(config["data"]), _lengths(config)
+    rows = [objective.pop("diversity_group_rows", None)] * len(lengths)
+    seconds = objective.pop("diversity_group_seconds", None)
+    if seconds is not None:
+        rows = [group_rows(seconds, round(length * SAMPLE_RATE)) for length in lengths]
+    if lengths and data.get("mode") == "crop":
+        data["min_seconds"] = max(data.get("min_seconds", 0), lengths[0])
+    return {**config, "objective": {**objective, "rows of a diversity group": rows}, "data": data}
+
+
+def _apart(config: dict) -> tuple[dict, dict]:
+    """The sections model and execution of a stored configuration: once the first held both, and
+    a network inherited from a checkpoint came with the checkpoint's dtype."""
+    model, execution = dict(config.get("model", {})), dict(config.get("execution") or {})
+    once = {name: model.pop(name) for name in EXECUTION_OF_FORMAT_1 if name in model}
+    return model, once | execution
 
 
 @contextlib.contextmanager
