@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.decode.emissions import DTYPES, Utterance, write
-from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.errors import run_command
 from w2v2_jax.inference import load
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.recognition.corpus import corpus_frames
@@ -30,10 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     corpus = open_corpus(arguments.data)
     model = load(arguments.checkpoint)
-    if model.description.objective != "ctc":
-        raise InputError(
-            f"--checkpoint {arguments.checkpoint} is a pretraining checkpoint; fine-tune it first"
-        )
+    require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
     config, vocabulary = model.description.model, model.description.vocabulary
     frames = int(frame_counts(corpus.num_samples, config.conv_layers).sum())
     references = list(corpus.texts()) if corpus.has_text else None

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.decode import options
 from w2v2_jax.errors import InputError, run_command
@@ -160,10 +161,7 @@ def main(argv: list[str] | None = None) -> None:
     cpu_memory.keep()
     compile_cache.enable()
     model = load(arguments.checkpoint)
-    if model.description.objective != "ctc":
-        raise InputError(
-            f"--checkpoint {arguments.checkpoint} is a pretraining checkpoint; fine-tune it first"
-        )
+    require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
     decoder = options.make_decoder(arguments, model.description.vocabulary)
     splits = []
     for name, corpus in named:

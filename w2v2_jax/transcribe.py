@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 
 from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.decode import options
 from w2v2_jax.decode.greedy import GreedyDecoder
-from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.errors import run_command
 from w2v2_jax.inference import load
 from w2v2_jax.recognition import transcript_files
 from w2v2_jax.recognition.long_audio import CHUNK_SECONDS, CONTEXT_SECONDS
@@ -53,10 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     cpu_memory.keep()
     compile_cache.enable()
     model = load(arguments.checkpoint)
-    if model.description.objective != "ctc":
-        raise InputError(
-            f"--checkpoint {arguments.checkpoint} is a pretraining checkpoint; fine-tune it first"
-        )
+    require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
     seconds = model.description.model.stride / SAMPLE_RATE
     decoder = options.make_decoder(
         arguments, model.description.vocabulary, seconds_per_frame=seconds

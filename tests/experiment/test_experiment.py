@@ -16,16 +16,14 @@ from w2v2_jax.experiment.recipe import load_config, override
 from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.families import FAMILIES, model_config
-from w2v2_jax.vocabulary import LIBRISPEECH
 
 
 def build(config: dict) -> experiment.Experiment:
     settings = read_settings(config)
-    vocabulary = LIBRISPEECH if settings.kind == "ctc" else None
     inherited = model_config("base") if config["model"]["family"] == "inherit" else None
     return experiment.build(
         settings,
-        vocabulary=vocabulary,
+        vocabulary=settings.usual_vocabulary(),
         inherited=inherited,
         devices=jax.devices()[: config.get("mesh", {}).get("fsdp", 1)],
     )

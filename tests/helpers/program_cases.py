@@ -14,10 +14,8 @@ from unittest import mock
 import jax
 
 from tests.helpers.recipes import RECIPES, smoke
-from w2v2_jax.aot.step import abstract_batch
 from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment.settings import read_settings
-from w2v2_jax.vocabulary import LIBRISPEECH
 
 SAMPLES = 16000
 # What toy size takes out of the recipes, and formulations that "auto" does not choose on a CPU.
@@ -87,11 +85,12 @@ def programs(spec: str, change: dict) -> dict[str, str]:
     settings = read_settings(config)
     built = experiment.build(
         settings,
-        vocabulary=LIBRISPEECH if settings.kind == "ctc" else None,
+        vocabulary=settings.usual_vocabulary(),
         devices=jax.devices("cpu")[: math.prod(max(1, n) for n in config["mesh"].values())],
     )
     shards = built.mesh.shape["data"] * built.mesh.shape["fsdp"]
-    batch = abstract_batch(settings.kind, 2 * shards * settings.train.accumulate, SAMPLES)
+    rows = 2 * shards * settings.train.accumulate
+    batch = built.objective.abstract_batch(rows, SAMPLES)
     first, last = built.objective.at(0), built.objective.at(settings.train.steps)
     # Recipes often share a step, which takes a second to lower: what decides it is the key.
     update = [config["schedule"], config["optimizer"], settings.train.steps]

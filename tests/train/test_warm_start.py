@@ -18,6 +18,7 @@ from w2v2_jax.experiment.smoke import TINY_MODEL
 from w2v2_jax.interop import hugging_face
 from w2v2_jax.models.families import model_config
 from w2v2_jax.models.transformer import Adapter
+from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.prepare import command as prepare
 from w2v2_jax.train import command as train
 from w2v2_jax.train.warm_start import check_input, choose_vocabulary, graft, warm_start
@@ -98,7 +99,7 @@ def test_a_fresh_adapter_changes_nothing(tiny):
 
 def test_extending_needs_a_tuned_start():
     settings = SimpleNamespace(
-        kind="ctc", raw={"vocabulary": {}}, vocabulary=SimpleNamespace(name="extend")
+        objective_class=CTC, raw={"vocabulary": {}}, vocabulary=SimpleNamespace(name="extend")
     )
     with pytest.raises(InputError, match=r"needs config\.init_from to be a tuned checkpoint"):
         choose_vocabulary(settings, None)

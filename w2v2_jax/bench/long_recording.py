@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.scoring import count_errors, total
@@ -117,10 +118,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--vad", action="store_true", help="transcribe speech only")
     arguments = parser.parse_args(argv)
     corpus, model = open_corpus(arguments.data), load(arguments.checkpoint)
-    if model.description.vocabulary is None:
-        raise InputError(
-            f"--checkpoint {arguments.checkpoint} has no vocabulary; fine-tune it first"
-        )
+    require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
     names = ("chunk_seconds", "context_seconds", "batch_seconds")
     options = make_options({name: getattr(arguments, name) for name in (*names, "vad")})
     places = placed(corpus, arguments.hours)

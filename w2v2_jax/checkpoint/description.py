@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import PLAIN, Execution
+from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.paths import AnyPath
 from w2v2_jax.vocabulary import Vocabulary
 
 FORMAT = 2
 READABLE = (1, 2)
-OBJECTIVES = ("contrastive", "ctc")
 EXECUTION_OF_FORMAT_1 = (
     "dtype", "remat", "scan_layers", "position_formulation", "conv_formulation",
     "attention_formulation",
@@ -20,12 +22,21 @@ EXECUTION_OF_FORMAT_1 = (
 
 
 class Description(NamedTuple):
-    """What a checkpoint is: objective "contrastive" or "ctc", network, vocabulary, input scale."""
+    """What a checkpoint is: objective (a name in OBJECTIVES), network, vocabulary, input scale."""
 
     objective: str
     model: ModelConfig
     vocabulary: Vocabulary | None
     normalise: bool
+
+    @property
+    def objective_class(self) -> type[Objective]:
+        return OBJECTIVES[self.objective]
+
+    def network(self, execution: Execution = PLAIN) -> Any:
+        """The flax module that the parameters are of; see `Objective.network`."""
+        classes = len(self.vocabulary or ())
+        return self.objective_class.for_network(self.model, classes, execution).network
 
     def to_json(self) -> dict[str, Any]:
         vocabulary = None
@@ -54,8 +65,16 @@ def describe(value: dict[str, Any], where: str) -> Description:
         )  # fmt: skip
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{where}: its description is unusable: {error}") from error
-    if found.objective not in OBJECTIVES or (found.objective == "ctc") != bool(found.vocabulary):
-        raise InputError(f"{where}: its description is unusable: objective={found.objective!r}")
+    if found.objective not in OBJECTIVES:
+        raise InputError(
+            f"{where}: its description is unusable: objective={found.objective!r}; known: "
+            f"{', '.join(OBJECTIVES)}"
+        )
+    if found.objective_class.needs_vocabulary != bool(found.vocabulary):
+        raise InputError(
+            f"{where}: its description is unusable: objective={found.objective!r} with "
+            f"{len(found.vocabulary or ())} symbols"
+        )
     return found
 
 
@@ -74,6 +93,15 @@ def check_format(value: Any, where: str) -> int:
 def _architecture(model: dict[str, Any], said: int) -> dict[str, Any]:
     """The network's settings alone: format 1 has among them how the run computed it."""
     return {name: x for name, x in model.items() if said > 1 or name not in EXECUTION_OF_FORMAT_1}
+
+
+def require_ctc(description: Description, where: str, *, otherwise: str = "") -> None:
+    """InputError for a checkpoint without a CTC head; where names it, otherwise adds a remedy."""
+    if not description.objective_class.ctc_head:
+        raise InputError(
+            f"{where} is a pretraining checkpoint; fine-tune it first: it has no CTC head"
+            f"{otherwise}"
+        )
 
 
 class Loaded(NamedTuple):

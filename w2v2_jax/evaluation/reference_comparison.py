@@ -64,10 +64,16 @@ class Standing(NamedTuple):
 
 
 def choose(config: dict) -> str:
-    """The reference that fits a run's configuration best."""
-    if config["objective"]["name"] == "contrastive":
-        return "base" if config["model"].get("family") == "base" else "quickstart_pretrain"
-    return "quickstart_finetuned" if config.get("init_from") else "quickstart_scratch"
+    """The reference that fits a run's configuration best; InputError where none is of its
+    objective."""
+    of_base = config.get("model", {}).get("family") == "base"
+    pretraining = "base" if of_base else "quickstart_pretrain"
+    tuning = "quickstart_finetuned" if config.get("init_from") else "quickstart_scratch"
+    objective = config["objective"]["name"]
+    for name in (pretraining, tuning):
+        if load(name).config["objective.name"] == objective:
+            return name
+    raise InputError(f"no reference is of objective {objective!r}; see --reference")
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:
@@ -120,6 +126,8 @@ def stand(workdir: Path, name: str | None = None) -> Standing:
     try:
         config = json.loads((workdir / "config.json").read_text("utf-8"))
         chosen = name or choose(config)
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{workdir}: no training workdir ({error})") from error
     if chosen not in NAMES:

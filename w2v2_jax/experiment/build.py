@@ -19,7 +19,7 @@ import optax
 from w2v2_jax import partition
 from w2v2_jax.batch import SAMPLE_RATE, Batch
 from w2v2_jax.errors import InputError
-from w2v2_jax.experiment.settings import INHERIT, OBJECTIVES, ExperimentSettings, construct
+from w2v2_jax.experiment.settings import INHERIT, ExperimentSettings, construct
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.families import model_config
 from w2v2_jax.objectives.base import Objective
@@ -35,6 +35,19 @@ def _schedule(values: dict, steps: int):
     takes_total = "total" in inspect.signature(SCHEDULES[name]).parameters
     return construct(
         "schedule", SCHEDULES[name], {**({"total": steps} if takes_total else {}), **values}
+    )
+
+
+def _objective(
+    settings: ExperimentSettings, model: ModelConfig, vocabulary: Vocabulary | None
+) -> Objective:
+    kind = settings.objective_class
+    if kind.needs_vocabulary and vocabulary is None:
+        raise ValueError(f"objective {kind.name} needs a vocabulary")
+    values = {k: v for k, v in settings.raw["objective"].items() if k != "name"}
+    computed = kind.computed_fields(len(vocabulary or ()))
+    return construct(
+        "objective", kind, values, model=model, execution=settings.execution, **computed
     )
 
 
@@ -159,10 +172,7 @@ def build(
             model = model_config(family, **values)
         except InputError as error:
             raise InputError(f"config.{error}") from None
-    objective_values = {k: v for k, v in raw["objective"].items() if k != "name"}
-    objective = OBJECTIVES[settings.kind](
-        objective_values, model=model, execution=settings.execution, vocabulary=vocabulary
-    )
+    objective = _objective(settings, model, vocabulary)
     schedule = _schedule(dict(raw["schedule"]), settings.train.steps)
     tx = construct("optimizer", adam, raw.get("optimizer", {}), schedule=schedule)
     mesh_values = dict(raw.get("mesh", {}))

@@ -11,13 +11,12 @@ from w2v2_jax.data.config import DataConfig
 from w2v2_jax.errors import InputError
 from w2v2_jax.health.config import HealthConfig
 from w2v2_jax.health.monitor import check_names
-from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import FIELDS as EXECUTION_FIELDS
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.families import FAMILIES
-from w2v2_jax.objectives.contrastive import Contrastive
-from w2v2_jax.objectives.ctc import CTC
-from w2v2_jax.vocabulary import Vocabulary
+from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.table import OBJECTIVES
+from w2v2_jax.vocabulary import LIBRISPEECH, Vocabulary
 
 INHERIT = "inherit"  # model.family: take the network of init_from
 
@@ -68,12 +67,21 @@ class ExperimentSettings:
     raw: dict[str, Any]
     seed: int
     init_from: str
-    kind: str  # "contrastive" or "ctc"
+    kind: str  # a name in OBJECTIVES
     execution: Execution
     data: DataConfig
     vocabulary: VocabularyConfig
     train: TrainConfig
     health: HealthConfig
+
+    @property
+    def objective_class(self) -> type[Objective]:
+        return OBJECTIVES[self.kind]
+
+    def usual_vocabulary(self) -> Vocabulary | None:
+        """LibriSpeech's where the objective needs one: for steps that are compiled or timed
+        without a corpus."""
+        return LIBRISPEECH if self.objective_class.needs_vocabulary else None
 
 
 # Settings of earlier versions -> what became of them.
@@ -148,22 +156,3 @@ def _health(values: Mapping[str, Any]) -> HealthConfig:
     except InputError as error:
         raise InputError(f"config.{error}") from None
     return config
-
-
-def _contrastive(
-    values: dict, *, model: ModelConfig, execution: Execution, vocabulary: Vocabulary | None
-) -> Contrastive:
-    return construct("objective", Contrastive, values, model=model, execution=execution)
-
-
-def _ctc(
-    values: dict, *, model: ModelConfig, execution: Execution, vocabulary: Vocabulary | None
-) -> CTC:
-    values = {"freeze_updates": 0, **values}
-    return construct(
-        "objective", CTC, values, model=model, execution=execution, num_classes=len(vocabulary),
-        frozen=False,
-    )  # fmt: skip
-
-
-OBJECTIVES = {"contrastive": _contrastive, "ctc": _ctc}

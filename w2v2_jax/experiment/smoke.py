@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from w2v2_jax.objectives.table import OBJECTIVES
+
 TINY_MODEL = dict(
     conv_layers=((32, 10, 5), *(((32, 3, 2),) * 4), *(((32, 2, 2),) * 2)),
     d_model=32, num_layers=2, num_heads=4, ffn_dim=64, position_kernel=16, position_groups=4,
@@ -16,8 +18,8 @@ def shrink(config):
     if config.model.family == "inherit":
         config.model.family = "small"
     config.init_from = ""
-    if "diversity_group_seconds" in config.objective:
-        config.objective.diversity_group_seconds = 2.0
+    if config.objective.name in OBJECTIVES:
+        config.objective.update(OBJECTIVES[config.objective.name].required_settings(2.0))
     if "freeze_updates" in config.objective:
         config.objective.freeze_updates = min(config.objective.freeze_updates, 1)
     if "warmup" in config.schedule and config.schedule.warmup > 1:

@@ -16,12 +16,10 @@ import jax.numpy as jnp
 from jax import export
 
 from w2v2_jax import trees
-from w2v2_jax.checkpoint.description import Description, Loaded
-from w2v2_jax.errors import InputError
+from w2v2_jax.checkpoint.description import Description, Loaded, require_ctc
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.layers import EPSILON
-from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 PORTABLE = Execution(
@@ -72,13 +70,9 @@ print(" ".join("".join(kept).replace("|", " ").split()))
 
 def check(loaded: Loaded) -> Description:
     """The description of a CTC checkpoint; InputError for one without a head."""
-    description = loaded.description
-    if description.objective != "ctc" or description.vocabulary is None:
-        raise InputError(
-            f"{loaded.path} is a pretraining checkpoint; deployment needs a CTC head, so "
-            "fine-tune it first (or export --to hf or safetensors)"
-        )
-    return description
+    otherwise = " (deployment needs a CTC head; export --to hf or safetensors does not)"
+    require_ctc(loaded.description, str(loaded.path), otherwise=otherwise)
+    return loaded.description
 
 
 def shortest_input(model: ModelConfig) -> int:
@@ -105,7 +99,7 @@ def waveforms_to_logits(description: Description) -> Callable:
     One formulation on every platform, layers scanned: runtimes compile a
     program for each new shape, and a scanned one compiles in the time of a single layer.
     """
-    network = Wav2Vec2ForCTC(description.model, len(description.vocabulary), PORTABLE)
+    network = description.network(PORTABLE)
 
     def call(flat: Mapping[str, Any], waveforms, num_samples):
         if description.normalise:

@@ -27,6 +27,9 @@ from w2v2_jax.interop.files import (
 )
 from w2v2_jax.interop.hugging_face_names import HUGGING_FACE, LEGACY_WEIGHT_NORM
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.contrastive import Contrastive
+from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.paths import read_json
 
 PREFIX = "wav2vec2."
@@ -36,18 +39,17 @@ MASK_EMBEDDING = "wav2vec2.masked_spec_embed"
 class Kind(NamedTuple):
     """objective and top-level parameters of one of their classes; heads are names it owns."""
 
-    objective: str
+    objective: type[Objective]
     parts: tuple[str, ...]
     heads: tuple[str, ...]
 
 
-PRETRAINING_PARTS = ("encoder", "quantizer", "target_projection", "context_projection")
 KINDS: dict[str, Kind] = {
-    "Wav2Vec2ForCTC": Kind("ctc", ("encoder", "head"), ("lm_head.",)),
+    "Wav2Vec2ForCTC": Kind(CTC, CTC.parts, ("lm_head.",)),
     "Wav2Vec2ForPreTraining": Kind(
-        "contrastive", PRETRAINING_PARTS, ("quantizer.", "project_hid.", "project_q.")
+        Contrastive, Contrastive.parts, ("quantizer.", "project_hid.", "project_q.")
     ),
-    "Wav2Vec2Model": Kind("contrastive", ("encoder",), ()),
+    "Wav2Vec2Model": Kind(Contrastive, ("encoder",), ()),
 }
 
 
@@ -78,14 +80,14 @@ def _read(path: Path, language: str | None) -> Imported:
     if MASK_EMBEDDING not in tensors:  # files of fine-tuned models often lack it
         tensors[MASK_EMBEDDING] = np.random.default_rng(0).random(model.d_model, np.float32)
         notes.append(f"{MASK_EMBEDDING} is absent; drawn afresh, as it only matters when training")
-    classes = _rows(config, path) if kind.objective == "ctc" else 0
+    classes = _rows(config, path) if kind.objective.ctc_head else 0
     if language is not None:
         classes = len(tensors["lm_head.bias"])  # config.json counts the default language's
     shapes = names.expected(model, parts=kind.parts, classes=classes)
     used, found_names = names.their_names(shapes, HUGGING_FACE), set(tensors)
     params = names.join(tensors, shapes, HUGGING_FACE, where=str(path), spend=True)
     vocabulary = None
-    if kind.objective == "ctc":
+    if kind.objective.ctc_head:
         found = tokenizer.read(
             path, classes=classes, blank=config.get("pad_token_id", 0), language=language
         )
@@ -96,7 +98,9 @@ def _read(path: Path, language: str | None) -> Imported:
             f"mask_time_prob masks {model.mask_start_prob * model.mask_length:.0%} of the frames; "
             "pretraining hides about half: set model.mask_start_prob=0.065"
         )
-    description = Description(kind.objective, model, vocabulary, _normalise(path, model, notes))
+    description = Description(
+        kind.objective.name, model, vocabulary, _normalise(path, model, notes)
+    )
     left = sorted(found_names - set(used))
     return Imported(Loaded(path, description, params), used, left, notes)
 

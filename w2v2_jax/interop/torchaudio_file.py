@@ -22,6 +22,8 @@ from w2v2_jax.interop.hugging_face_config import refuse_quantized_input, refuse_
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.torchaudio_names import LEGACY_WEIGHT_NORM, TORCHAUDIO
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.objectives.contrastive import Contrastive
+from w2v2_jax.objectives.ctc import CTC
 
 RECORD = "w2v2_jax.json"
 MASK_EMBEDDING = "encoder/mask_embedding"
@@ -56,7 +58,7 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
         model = described.model
     refuse_square_projection(model, str(path), "torchaudio")
     classes = len(tensors["aux.weight"]) if tuned else 0
-    parts = ("encoder", "head") if tuned else ("encoder",)
+    parts = CTC.parts if tuned else ("encoder",)
     shapes = names.expected(model, parts=parts, classes=classes)
     mask_shape = shapes.pop(MASK_EMBEDDING)
     params = names.join(tensors, shapes, TORCHAUDIO, where=str(path))
@@ -77,7 +79,7 @@ def _describe(path, model, params, hints: FileHints, notes, *, classes: int) -> 
         normalise = model.extractor_norm == "layer"
         notes.append(f"nothing says whether waveforms are normalised; taken as {normalise}")
     if not classes:
-        return Description("contrastive", model, None, normalise)
+        return Description(Contrastive.name, model, None, normalise)
     if hints.dictionary is None:
         symbols = dictionary.guess(classes, str(path))
         notes.append(f"no dictionary names the head's {classes} rows; taken as LibriSpeech's")
@@ -85,7 +87,7 @@ def _describe(path, model, params, hints: FileHints, notes, *, classes: int) -> 
         symbols = dictionary.read_symbols(hints.dictionary)
     found = dictionary.to_rows(symbols, classes=classes, where=str(path))
     params["head"] = tokenizer.in_our_order(params["head"], found.rows, notes)
-    return Description("ctc", model, found.vocabulary, normalise)
+    return Description(CTC.name, model, found.vocabulary, normalise)
 
 
 def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -> Exported:

@@ -51,7 +51,7 @@ def report(loaded: Loaded, framework: str, path: Path, audio: str | None) -> lis
     if audio is None:
         return []
     waveform = _waveform(audio)
-    what = "CTC logits" if loaded.description.objective == "ctc" else "context"
+    what = "CTC logits" if loaded.description.objective_class.ctc_head else "context"
     try:
         with _quiet():
             theirs = FRAMEWORKS[framework](loaded, path, _scaled(waveform, loaded))
@@ -105,7 +105,7 @@ def hugging_face(loaded: Loaded, path: Path, waveform: np.ndarray) -> np.ndarray
     import torch
     from transformers import AutoModel, AutoModelForCTC
 
-    tuned = loaded.description.objective == "ctc"
+    tuned = loaded.description.objective_class.ctc_head
     network = (AutoModelForCTC if tuned else AutoModel).from_pretrained(
         path, local_files_only=True, trust_remote_code=False
     )
@@ -124,7 +124,7 @@ def fairseq(loaded: Loaded, path: Path, waveform: np.ndarray) -> np.ndarray:
     network.eval()
     source = torch.from_numpy(waveform)
     with torch.no_grad():
-        if loaded.description.objective == "ctc":
+        if loaded.description.objective_class.ctc_head:
             out = network(source=source, padding_mask=None)["encoder_out"].transpose(0, 1)
         else:
             out = network.extract_features(source, None)["x"]

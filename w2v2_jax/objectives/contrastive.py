@@ -11,7 +11,7 @@ targets are continuous, and without both there is none.
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts, frame_mask
 from w2v2_jax.models.quantizer import gumbel_temperature
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForPretraining
+from w2v2_jax.objectives.base import Expectations, Objective
 from w2v2_jax.objectives.diversity import Usage, diversity_loss, group_rows, usage
 
 EXCLUDED = -1e30  # instead of -inf, whose gradient is nan on XLA (docs/traps.md#t25)
@@ -110,11 +111,16 @@ def contrast(context, targets, ids, negatives, *, temperature: float) -> SlotSco
 
 
 @dataclasses.dataclass(frozen=True)
-class Contrastive:
+class Contrastive(Objective):
     """Pretraining. diversity_group_seconds: audio whose code distribution is averaged, in whole
     neighbouring rows, as many as it holds (fairseq: the 87.5 s of one GPU's batch).
     gumbel_noise False takes the noise away in training and keeps the rest of the estimator: the
     paper's ablation (Table 13)."""
+
+    name: ClassVar[str] = "contrastive"
+    parts: ClassVar[tuple[str, ...]] = (
+        "encoder", "quantizer", "target_projection", "context_projection",
+    )  # fmt: skip
 
     model: ModelConfig
     diversity_group_seconds: float
@@ -127,6 +133,10 @@ class Contrastive:
     gumbel_decay: float = 0.999995
     gumbel_noise: bool = True
     execution: Execution = PLAIN
+
+    @classmethod
+    def required_settings(cls, seconds: float) -> dict[str, Any]:
+        return {"diversity_group_seconds": seconds}
 
     def __post_init__(self):
         if not self.diversity_group_seconds > 0:
@@ -141,8 +151,21 @@ class Contrastive:
     def row_multiple(self, samples: int) -> int:
         return group_rows(self.diversity_group_seconds, samples)
 
-    def at(self, step: int) -> Contrastive:
-        return self
+    def expectations(self) -> Expectations:
+        # A frame is masked if one of `mask_length` starts hits it; a run begins where a start
+        # follows a frame that none has hit. 0.49 and 14.7 for the paper's 0.065 and 10, as it
+        # prints.
+        model = self.model
+        start, length = model.mask_start_prob, model.mask_length
+        open_share = (1 - start) ** length
+        # Equalised rows have holes in their spans: the mean run says nothing there.
+        span = 0.0 if model.mask_equalise_rows else (1 - open_share) / (start * open_share)
+        quantized = model.quantize_targets or model.quantize_input
+        codebooks = model.codebooks if quantized else 0
+        return Expectations(
+            "contrastive_loss", 1.15, negatives=self.num_negatives, codebooks=codebooks,
+            codes=codebooks * model.entries, masked=1 - open_share, span=span,
+        )  # fmt: skip
 
     def init(self, key):
         samples = 40 * self.model.stride

@@ -11,12 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from w2v2_jax.checkpoint.description import Description
+from w2v2_jax.checkpoint.description import Description, require_ctc
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.models.layer_stack import join_layers
-from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC, Wav2Vec2ForPretraining
 from w2v2_jax.partition import COMPILER_OPTIONS
 from w2v2_jax.paths import AnyPath
 
@@ -36,16 +35,10 @@ class Network:
     params: Any
     execution: Execution = PLAIN
 
-    def _network(self):
-        # Dropout rates play no part here; LayerDrop and masks are never drawn.
-        model, vocabulary = self.description.model, self.description.vocabulary
-        if self.description.objective == "ctc":
-            return Wav2Vec2ForCTC(model, len(vocabulary), self.execution)
-        return Wav2Vec2ForPretraining(model, self.execution)
-
     @functools.cached_property
     def _functions(self):
-        network = self._network()
+        # Dropout rates play no part here; LayerDrop and masks are never drawn.
+        network = self.description.network(self.execution)
 
         def apply(method, **options):
             def run(params, waveforms, num_samples):
@@ -84,8 +77,7 @@ class Network:
 
         statistics: `long_audio.Statistics` of the recording that the rows are cut from.
         """
-        if self.description.objective != "ctc":
-            raise InputError(f"{self.path} is a pretraining checkpoint; it has no CTC head")
+        require_ctc(self.description, str(self.path))
         inputs = self._prepare(waveforms, num_samples, statistics)
         logits, _ = self._functions["call"](self.params, *inputs)
         return np.asarray(logits)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.audio import RATES
 from w2v2_jax.decode import alignment, greedy
 from w2v2_jax.decode.lines import Line, align_lines, encode_lines
@@ -120,8 +121,7 @@ def read_whole(recording: Recording) -> np.ndarray | None:
 
 def transcribe(network: Network, inputs, options: Options) -> Iterator[Result]:
     """Results in the order of the inputs, given out as they are ready."""
-    if network.description.vocabulary is None:
-        raise InputError(f"{network.path} has no vocabulary; a fine-tuned checkpoint is needed")
+    require_ctc(network.description, str(network.path))
     waiting: list[_Short] = []
     held = 0
     for recording in recordings(inputs, options.sample_rate):
@@ -230,8 +230,7 @@ def _tell(options: Options, seconds: float) -> None:
 
 def align(network: Network, source, lines, options: Options, *, where: str = "text") -> list[Line]:
     """The lines of a transcript over one recording, a path or an array; see `align_lines`."""
-    if network.description.vocabulary is None:
-        raise InputError(f"{network.path} has no vocabulary; a fine-tuned checkpoint is needed")
+    require_ctc(network.description, str(network.path))
     encode_lines(lines, network.description.vocabulary, where=where)  # before the network runs
     (recording,) = recordings(source, options.sample_rate)
     waveform = read_whole(recording)

@@ -11,7 +11,7 @@ import jax
 from w2v2_jax.data.damage import Damage
 from w2v2_jax.health.bad_batches import BadBatches, note_damage
 from w2v2_jax.health.config import ROLLBACK, STOP
-from w2v2_jax.health.monitor import Alarm, HealthError, Monitor, flags_of
+from w2v2_jax.health.monitor import Alarm, HealthError, Monitor
 from w2v2_jax.metrics import compute
 from w2v2_jax.train.metric_writer import MetricWriter
 
@@ -72,7 +72,7 @@ class StepObserver:
         """
         if done is None:
             return None
-        flags = jax.device_get(flags_of(done.metrics))
+        flags = jax.device_get(self._monitor.flags(done.metrics))
         empty, rows = flags.empty_rows
         flags = flags._replace(empty_rows=(empty - done.fillers, rows))  # what is left is damaged
         left_out = done.step in self._bad_batches.left_out

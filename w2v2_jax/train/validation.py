@@ -35,7 +35,7 @@ def validate(experiment: Experiment, feed: Feed, params, step) -> dict[str, floa
         evaluate = experiment.eval_function(batch)
         sums, outputs = evaluate(params, batch, step, experiment.seed)
         totals = sums.metrics if totals is None else merge(totals, sums.metrics)
-        if feed.vocabulary is None:
+        if not experiment.objective.ctc_head:
             continue
         local_rows = host_rows(feed.plan.batch(index), **mine._asdict()).rows
         guessed = hypotheses(_local(outputs["logits"]), _local(outputs["counts"]), feed.vocabulary)
@@ -45,7 +45,7 @@ def validate(experiment: Experiment, feed: Feed, params, step) -> dict[str, floa
                 references.append(feed.vocabulary.normalise(feed.corpus.text(utterance)))
                 guesses.append(guess)
     metrics = compute(totals)
-    if feed.vocabulary is not None:
+    if experiment.objective.ctc_head:
         errors = _error_sums(references, guesses)
         metrics |= {"wer": errors[0] / max(errors[1], 1), "cer": errors[2] / max(errors[3], 1)}
     return metrics

@@ -67,9 +67,9 @@ def take_rows(leaf: jax.Array, source, rows: tuple[int | None, ...]) -> jax.Arra
 def choose_vocabulary(
     settings: ExperimentSettings, inherited: Vocabulary | None
 ) -> Vocabulary | None:
-    """The vocabulary of a CTC run, None when pretraining; a tuned start keeps its own, or adds
-    the transcripts' further characters to it ("extend")."""
-    if settings.kind != "ctc":
+    """The vocabulary of a run, None where its objective needs none; a tuned start keeps its own,
+    or adds the transcripts' further characters to it ("extend")."""
+    if not settings.objective_class.needs_vocabulary:
         return None
     if inherited is not None and "vocabulary" not in settings.raw:
         return inherited
