@@ -17,8 +17,10 @@ from typing import Any
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.reference_comparison import figure, stand, table
 from w2v2_jax.evaluation.reference_curves import NAMES
+from w2v2_jax.evaluation.runs import difference, with_reference, without_reference
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors
 from w2v2_jax.evaluation.significance import Comparison, compare
+from w2v2_jax.paths import json_text
 
 
 def read_splits(path: Path) -> list[dict[str, Any]]:
@@ -27,10 +29,13 @@ def read_splits(path: Path) -> list[dict[str, Any]]:
         content = json.loads(path.read_text("utf-8"))
         splits = content.get("splits", [content])
         for split in splits:
-            split["by_id"] = {u["id"]: u for u in split["utterances"]}
-            for utterance in split["utterances"]:
+            rows = with_reference(split)
+            split["by_id"] = {u["id"]: u for u in rows}
+            for utterance in rows:
                 if not all(isinstance(utterance[key], str) for key in ("reference", "hypothesis")):
                     raise ValueError(f"utterance {utterance['id']} has no texts")
+            if not rows:
+                raise ValueError(f"no utterance of {split.get('data', '?')} has a reference")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; write it with `evaluate --json`") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -40,16 +45,22 @@ def read_splits(path: Path) -> list[dict[str, Any]]:
 
 def partner(split: dict, others: list[dict], where: Path) -> dict:
     """The split of the other result that has the same utterances with the same references."""
-    mine = {name: u["reference"] for name, u in split["by_id"].items()}
+    mine = references(split)
     for other in others:
-        if mine == {name: u["reference"] for name, u in other["by_id"].items()}:
+        if mine == references(other):
             return other
     best = max(others, key=lambda other: len(mine.keys() & other["by_id"].keys()))
     shared = len(mine.keys() & best["by_id"].keys())
     raise InputError(
         f"{where}: no split with the {len(mine)} utterances and references of "
-        f"{split.get('data', '?')}; the nearest shares {shared} ids"
+        f"{split.get('data', '?')}; the nearest shares {shared} ids: "
+        f"{difference(mine, references(best))}"
     )
+
+
+def references(split: dict) -> dict[str, str]:
+    """The scored utterances' references by id."""
+    return {name: u["reference"] for name, u in split["by_id"].items()}
 
 
 def counts(utterance: dict, unit: str) -> ErrorCounts:
@@ -72,6 +83,7 @@ def compare_splits(first: dict, second: dict, *, by_speaker: bool) -> dict[str, 
         if not all(groups):
             raise InputError(f"--speakers: {first.get('data', '?')} has utterances without one")
     phones = all("phones_reference" in u for pair in pairs for u in pair)
+    phones = phones and any(a["phones_reference"] for a, _ in pairs)
     units = {"wer": "word", "cer": "character", **({"per": "phone"} if phones else {})}
     return {
         rate: compare(
@@ -129,7 +141,7 @@ def compare_run(arguments: argparse.Namespace) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    path.write_text(json_text(content, indent=1) + "\n", "utf-8")
 
 
 def compare_results(arguments: argparse.Namespace) -> None:
@@ -140,6 +152,9 @@ def compare_results(arguments: argparse.Namespace) -> None:
     for first, second in pairs:
         found = compare_splits(first, second, by_speaker=arguments.speakers)
         data = first.get("data", "")
+        missing = [without_reference(split) for split in (first, second)]
+        if any(missing):
+            print(f"{data}: without a reference and left out: {missing[0]} and {missing[1]}")
         print("\n".join([data, *(f"  {describe(rate, one)}" for rate, one in found.items())]))
         results.append({"data": data, **{rate: one._asdict() for rate, one in found.items()}})
     if arguments.json is not None:

@@ -33,14 +33,15 @@ def main(argv: list[str] | None = None) -> None:
     model = load(arguments.checkpoint)
     require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
     config, vocabulary = model.description.model, model.description.vocabulary
+
+    def reference(text: str) -> str | None:
+        return vocabulary.normalise(text) if vocabulary.has_words(text) else None
+
     frames = int(frame_counts(corpus.num_samples, config.conv_layers).sum())
-    references = list(corpus.texts()) if corpus.has_text else None
     write(
         arguments.out,
         (
-            Utterance(
-                corpus.id(i), logits, vocabulary.normalise(references[i]) if references else None
-            )
+            Utterance(corpus.id(i), logits, reference(corpus.text(i)))
             for i, logits in corpus_frames(
                 model, corpus, model.logits, batch_seconds=arguments.batch_seconds
             )

@@ -7,7 +7,6 @@ python -m w2v2_jax.evaluate --checkpoint DIR --data DIR[:split[+split]] --json O
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.corpus import Corpus, open_corpus
+from w2v2_jax.data.transcribed import TranscribedCorpus, left_out, outside_vocabulary, transcribed
 from w2v2_jax.decode import options
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation import error_analysis
@@ -25,8 +25,11 @@ from w2v2_jax.evaluation.error_analysis import Scored
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.evaluation.scoring import Scores, bootstrap_interval, count_errors, score, total
 from w2v2_jax.inference import load
+from w2v2_jax.paths import json_text
 from w2v2_jax.recognition.corpus import transcripts
 from w2v2_jax.system import compile_cache, cpu_memory
+
+Scorable = Corpus | TranscribedCorpus
 
 
 def splits_of(arguments: list[str]) -> list[tuple[str, Corpus]]:
@@ -43,9 +46,12 @@ def splits_of(arguments: list[str]) -> list[tuple[str, Corpus]]:
 
 
 def report(
-    data: str, corpus: Corpus, scores: Scores, phones: list[Scored] | None, num_worst: int
+    data: str, corpus: Scorable, scores: Scores, phones: list[Scored] | None, num_worst: int
 ) -> dict[str, Any]:
-    """One split's part of the JSON; the analysis is of words, or of phones where there are any."""
+    """One split's part of the JSON; the analysis is of words, or of phones where there are any.
+
+    corpus: the utterances with a reference; those without are in no rate and no list.
+    """
     words = [
         Scored(
             corpus.id(i), row.reference.split(), row.hypothesis.split(), row.words,
@@ -61,6 +67,8 @@ def report(
         "wer_interval": list(scores.wer_interval),
         "cer_interval": list(scores.cer_interval),
         "num_utterances": len(rows),
+        "without_reference": left_out(corpus),
+        "outside_vocabulary": outside_vocabulary(corpus),
         "num_words": scores.words.reference_length,
         "word_errors": scores.words._asdict(),
         "character_errors": scores.characters._asdict(),
@@ -94,7 +102,7 @@ def _utterance(row: Scored, words: Scored, text, phones: bool) -> dict[str, Any]
     return entry
 
 
-def phone_rows(corpus: Corpus, scores: Scores, phone_set: str) -> list[Scored]:
+def phone_rows(corpus: Scorable, scores: Scores, phone_set: str) -> list[Scored]:
     """The texts' words as phones of a set, folded, with their errors."""
     fold_reference, fold_hypothesis = PHONE_SETS[phone_set]
     rows = []
@@ -115,7 +123,12 @@ def describe(split: dict[str, Any]) -> str:
             low, high = (100 * bound for bound in split[f"{name}_interval"])
             rate = f"{name.upper()} {100 * split[name]:.2f} %"
             lines.append(f"{rate}  (95 % interval {low:.2f} to {high:.2f})")
-    lines.append(f"{split['num_utterances']} utterances, {split['num_words']} words")
+    size = f"{split['num_utterances']} utterances, {split['num_words']} words"
+    if split["without_reference"]:
+        size += f"; {split['without_reference']} without a reference left out"
+    if split["outside_vocabulary"]:
+        size += f" ({split['outside_vocabulary']} of them of characters the model lacks)"
+    lines.append(size)
     return "\n".join(lines)
 
 
@@ -128,7 +141,7 @@ def write_text(path: Path, text: str) -> None:
         raise InputError(f"{path}: {error.strerror}") from error
 
 
-def write_page(path: Path, result: dict, splits: list[dict], corpora: list[Corpus]) -> None:
+def write_page(path: Path, result: dict, splits: list[dict], corpora: list[Scorable]) -> None:
     """Writes the HTML report with the audio of the worst utterances."""
     places = [{corpus.id(i): i for i in range(len(corpus))} for corpus in corpora]
 
@@ -163,9 +176,16 @@ def main(argv: list[str] | None = None) -> None:
     model = load(arguments.checkpoint)
     require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
     decoder = options.make_decoder(arguments, model.description.vocabulary)
+    vocabulary = model.description.vocabulary
+    # Phones are words of a set of their own, which may have other letters than the vocabulary.
+    scores_text = vocabulary.normalise if arguments.phones else vocabulary.has_words
+    scorable = [
+        transcribed(corpus, vocabulary, where=f"--data {name}", is_transcript=scores_text)
+        for name, corpus in named
+    ]
     splits = []
-    for name, corpus in named:
-        references = [model.description.vocabulary.normalise(text) for text in corpus.texts()]
+    for (name, _), corpus in zip(named, scorable, strict=True):
+        references = [vocabulary.normalise(text) for text in corpus.texts()]
         guesses = transcripts(
             model, corpus, batch_seconds=arguments.batch_seconds, decoder=decoder,
             jobs=arguments.jobs,
@@ -179,10 +199,10 @@ def main(argv: list[str] | None = None) -> None:
     step = model.path.name
     head = {"checkpoint": str(model.path), "step": int(step) if step.isdigit() else None}
     result = {**head, **splits[0]} if len(splits) == 1 else {**head, "splits": splits}
-    write_text(arguments.json, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
+    write_text(arguments.json, json_text(result, indent=1) + "\n")
     print(f"wrote {arguments.json}")
     if arguments.html is not None:
-        write_page(arguments.html, head, splits, [corpus for _, corpus in named])
+        write_page(arguments.html, head, splits, scorable)
         print(f"wrote {arguments.html}")
 
 

@@ -7,6 +7,7 @@ python -m w2v2_jax.lm --text FILE... --out LM.arpa [--order 4] [--prune 0 0 1]
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 from collections import Counter
@@ -121,7 +122,7 @@ def _checked(arguments) -> tuple[Vocabulary | None, Callable[[str], str], list[i
     """The vocabulary, how text is normalised and the pruning thresholds."""
     if not 1 <= arguments.order <= MAX_ORDER:
         raise InputError(f"--order {arguments.order} is outside 1..{MAX_ORDER} (KenLM's limit)")
-    if arguments.memory <= 0:
+    if not 0 < arguments.memory < math.inf:
         raise InputError(f"--memory {arguments.memory}: a positive number of GiB")
     if arguments.lexicon and not arguments.vocabulary:
         raise InputError("--lexicon needs --vocabulary: librispeech or a corpus's vocabulary.json")

@@ -7,6 +7,7 @@ fsspec with the store's own package (gcsfs, s3fs). Orbax takes the same paths fo
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,20 @@ def read_json(path: str | AnyPath) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{path}: not a JSON object")
     return value
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """JSON that every parser reads: what is no finite number (a rate of nothing, a loss that is
+    NaN) becomes null, as JSON has no word for it."""
+    return json.dumps(_finite(value), ensure_ascii=False, indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def absolute(path: str | AnyPath) -> AnyPath:

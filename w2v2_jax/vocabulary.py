@@ -62,6 +62,11 @@ class Vocabulary:
         letters = words.replace(" ", "|") + "|" if words else ""
         return np.array([self._ids.get(c, UNKNOWN) for c in letters], np.int32)
 
+    def has_words(self, text: str) -> bool:
+        """Whether the text holds a character of this vocabulary. One that holds none (it is empty,
+        or spaces, or unknown characters) is no transcript: nothing is trained or scored on it."""
+        return any(c in self._ids for c in self.normalise(text) if c != " ")
+
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids whose repeats and blanks are already collapsed; `<unk>` stays visible."""
         silent = {SPECIALS.index(s) for s in ("<s>", "<pad>", "</s>")}

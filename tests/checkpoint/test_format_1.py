@@ -31,6 +31,7 @@ def test_a_stored_description_gives_the_network_without_its_execution(name):
     described = describe(STORED[name], "here")
     assert described.model == NETWORKS[name]
     assert described.normalise == STORED[name]["normalise"]
+    assert described.normalise_epsilon == 1e-5  # all that there was
     assert described.objective == STORED[name]["objective"]
 
 
@@ -49,6 +50,8 @@ def test_it_is_written_again_as_format_2_and_read_back(name):
         ({"format": True}, "checkpoint format True"),
         ({"model": {"dtype": "bfloat16"}}, "unusable.*dtype"),
         ({"model": {"depth": 3}}, "unusable.*depth"),
+        ({"normalise_epsilon": 0.0}, "unusable.*normalise_epsilon=0.0"),
+        ({"normalise_epsilon": "1e-7"}, "unusable.*normalise_epsilon='1e-7'"),
     ],
 )
 def test_what_format_2_does_not_have_is_refused(change, message):

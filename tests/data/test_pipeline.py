@@ -90,11 +90,12 @@ def test_resuming_at_a_step_gives_the_same_batches(corpus, mode):
     assert_same(rest, whole[5:])
 
 
-def test_rows_are_normalised_with_the_statistics_of_the_whole_file(corpus):
+@pytest.mark.parametrize("epsilon", [1e-5, 1e-7])
+def test_rows_are_normalised_with_the_statistics_of_the_whole_file(corpus, epsilon):
     plan = make_plan(corpus, "concatenate")
     files = [corpus.read(i, 0, int(n)) / 32768 for i, n in enumerate(corpus.num_samples)]
-    normal = [(x - x.mean()) / np.sqrt(x.var() + 1e-5) for x in files]
-    for step, batch in enumerate(read(corpus, plan)):
+    normal = [(x - x.mean()) / np.sqrt(x.var() + epsilon) for x in files]
+    for step, batch in enumerate(read(corpus, plan, epsilon=epsilon)):
         for row, segments in enumerate(plan.batch(step).rows):
             expected = np.concatenate([normal[u][s : s + n] for u, s, n in segments])
             np.testing.assert_allclose(batch.waveforms[row], expected, atol=2e-5)

@@ -131,12 +131,15 @@ def main(argv: list[str] | None = None) -> None:
     edges = seams(model, options, int(result.duration * SAMPLE_RATE))
     heard = heard_of(result, places)
     rates = {}
-    if corpus.has_text:
-        texts = [model.description.vocabulary.normalise(text) for text in corpus.texts()]
-        said = [texts[i] for i, _, _ in places]
+    vocabulary = model.description.vocabulary
+    texts = [vocabulary.normalise(t) if vocabulary.has_words(t) else "" for t in corpus.texts()]
+    known = [k for k, (i, _, _) in enumerate(places) if texts[i]]  # the others are not scored
+    if known:
+        said = [texts[places[k][0]] for k in known]
         rates = {
-            "cer_alone": letter_error_rate(said, [alone[i] for i, _, _ in places]),
-            "cer_recording": letter_error_rate(said, [" ".join(words) for words in heard]),
+            "cer_alone": letter_error_rate(said, [alone[places[k][0]] for k in known]),
+            "cer_recording": letter_error_rate(said, [" ".join(heard[k]) for k in known]),
+            "without_reference": len(places) - len(known),
         }
     report = {
         "checkpoint": str(model.path), "data": arguments.data, "hours": result.duration / 3600,

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.input_scale import EPSILON
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.objectives.base import Objective
@@ -22,12 +23,16 @@ EXECUTION_OF_FORMAT_1 = (
 
 
 class Description(NamedTuple):
-    """What a checkpoint is: objective (a name in OBJECTIVES), network, vocabulary, input scale."""
+    """What a checkpoint is: objective (a name in OBJECTIVES), network, vocabulary, input scale.
+
+    normalise: whether waveforms are normalised; normalise_epsilon is added to their variance then.
+    """
 
     objective: str
     model: ModelConfig
     vocabulary: Vocabulary | None
     normalise: bool
+    normalise_epsilon: float = EPSILON
 
     @property
     def objective_class(self) -> type[Objective]:
@@ -48,6 +53,7 @@ class Description(NamedTuple):
             "model": dataclasses.asdict(self.model),
             "vocabulary": vocabulary,
             "normalise": self.normalise,
+            "normalise_epsilon": self.normalise_epsilon,
         }
 
 
@@ -62,6 +68,7 @@ def describe(value: dict[str, Any], where: str) -> Description:
             None if vocabulary is None
             else Vocabulary(tuple(vocabulary["symbols"]), vocabulary["case"]),
             bool(value["normalise"]),
+            _epsilon(value),
         )  # fmt: skip
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{where}: its description is unusable: {error}") from error
@@ -93,6 +100,13 @@ def check_format(value: Any, where: str) -> int:
 def _architecture(model: dict[str, Any], said: int) -> dict[str, Any]:
     """The network's settings alone: format 1 has among them how the run computed it."""
     return {name: x for name, x in model.items() if said > 1 or name not in EXECUTION_OF_FORMAT_1}
+
+
+def _epsilon(value: dict[str, Any]) -> float:
+    epsilon = value.get("normalise_epsilon", EPSILON)
+    if type(epsilon) is not float or not 0 < epsilon < 1:
+        raise ValueError(f"normalise_epsilon={epsilon!r}")
+    return epsilon
 
 
 def require_ctc(description: Description, where: str, *, otherwise: str = "") -> None:

@@ -10,6 +10,7 @@ from w2v2_jax.data.corpus import Corpus
 from w2v2_jax.data.pipeline import READERS
 from w2v2_jax.data.plan import MODES, EvaluationPlan, Plan, evaluation_plan
 from w2v2_jax.errors import InputError
+from w2v2_jax.input_scale import EPSILON
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,8 @@ class DataConfig:
     min_seconds: shorter utterances are dropped and counted. 0 stands for the shortest bucket where
         rows are crops, which have no padding, and for 0.1 s elsewhere.
     normalise: whole-file zero mean and unit variance, for the layer-norm families.
+    normalise_epsilon: added to that variance; None is what init_from's checkpoint adds (1e-7 where
+        it came from Hugging Face), else 1e-5.
     verify: checks every utterance's checksum at its first use; a damaged row gets no weight.
     reader: "tfdata", or "threads" where TensorFlow is not installed. workers 0: all cores.
     """
@@ -40,6 +43,7 @@ class DataConfig:
     valid_batch_seconds: float = 0.0
     min_seconds: float = 0.0
     normalise: bool = False
+    normalise_epsilon: float | None = None
     verify: bool = True
     reader: str = "tfdata"
     workers: int = 0
@@ -70,6 +74,16 @@ class DataConfig:
         """The length of the shortest utterance that is used."""
         least = min(self.bucket_seconds) if self.mode == "crop" else 0.1
         return self.min_seconds or least
+
+        if not 0 < self.epsilon < 1:
+            raise InputError(
+                f"data.normalise_epsilon={self.normalise_epsilon} must be between 0 and 1, as 1e-5"
+            )
+
+    @property
+    def epsilon(self) -> float:
+        """What normalising adds to the variance."""
+        return EPSILON if self.normalise_epsilon is None else self.normalise_epsilon
 
     def threads(self) -> int:
         """Reader threads."""

@@ -15,9 +15,9 @@ from w2v2_jax.data.damage import Damage
 from w2v2_jax.data.plan import AnyPlan, BatchPlan
 from w2v2_jax.data.tensorflow_host import import_tensorflow
 from w2v2_jax.errors import InputError
+from w2v2_jax.input_scale import EPSILON, gain
 from w2v2_jax.vocabulary import Vocabulary
 
-NORMALISE_EPS = 1e-5  # fairseq raw_audio_dataset.postprocess: layer_norm over the file
 FULL_SCALE = 32768
 LABEL_MULTIPLE = 16
 
@@ -37,6 +37,7 @@ def batches(
     reader: str = "tfdata",
     prefetch: int = 4,
     damage: Damage | None = None,
+    epsilon: float = EPSILON,
 ) -> Iterator[Batch]:
     """Batches of steps `first_step`, `first_step + 1`, ... in order, made ahead by `workers`.
 
@@ -45,7 +46,8 @@ def batches(
     P is rows p*R/P to (p+1)*R/P. All hosts have the same bucket at a step.
     vocabulary: adds labels, [rows, U] with one U a bucket (`max_labels`, by default
     `label_widths`); only for plans of whole utterances. normalise: whole-file zero mean and unit
-    variance, else samples scaled to [-1, 1]. reader: one of READERS; both give identical batches.
+    variance (epsilon: added to it), else samples scaled to [-1, 1]. reader: one of READERS; both
+    give identical batches.
     damage: rows with samples that fail their checksum are silent and get weight 0.
     The arrays may be read-only. Closing the generator stops its threads.
     Raises InputError, before any reading, when the arguments do not fit each other.
@@ -62,7 +64,7 @@ def batches(
         width = None if vocabulary is None else max_labels[part.samples]
         return make_batch(
             corpus, part, normalise=normalise, vocabulary=vocabulary, label_width=width,
-            damage=damage,
+            damage=damage, epsilon=epsilon,
         )  # fmt: skip
 
     return READERS[reader](make, first_step, last, workers, prefetch, vocabulary is not None)
@@ -98,6 +100,7 @@ def make_batch(
     vocabulary: Vocabulary | None,
     label_width: int | None,
     damage: Damage | None = None,
+    epsilon: float = EPSILON,
 ) -> Batch:
     """Reads the rows of `plan`: a pure function of its arguments and the corpus on disk."""
     weights = plan.weights
@@ -113,7 +116,7 @@ def make_batch(
             continue
         for utterance, start, length in segments:
             samples = corpus.read(utterance, start, length)
-            scale, shift = _scale_and_shift(corpus, utterance, normalise)
+            scale, shift = _scale_and_shift(corpus, utterance, epsilon if normalise else None)
             part = waveforms[row, end : end + length]
             np.multiply(samples, scale, out=part)
             if shift:
@@ -127,12 +130,13 @@ def make_batch(
     return Batch(waveforms, num_samples, weights, labels, num_labels)
 
 
-def _scale_and_shift(corpus: Corpus, utterance: int, normalise: bool):
-    """float32 (a, b) with waveform = a * int16 + b, from the statistics of the whole file."""
-    if not normalise:
+def _scale_and_shift(corpus: Corpus, utterance: int, epsilon: float | None):
+    """float32 (a, b) with waveform = a * int16 + b, normalised by the statistics of the whole file
+    where there is an epsilon."""
+    if epsilon is None:
         return np.float32(1 / FULL_SCALE), np.float32(0)
     mean, std = float(corpus.mean[utterance]), float(corpus.std[utterance])
-    scale = (std * std + NORMALISE_EPS) ** -0.5
+    scale = gain(std * std, epsilon)
     return np.float32(scale / FULL_SCALE), np.float32(-mean * scale)
 
 

@@ -21,6 +21,14 @@ from w2v2_jax.decode.hypothesis import Hypothesis, log_softmax
 from w2v2_jax.decode.lexicon import BOUNDARY, Entries
 from w2v2_jax.errors import InputError
 
+INFINITE = {"unknown_score": -math.inf, "beam_threshold": math.inf}  # "none" and "all of them"
+
+
+def check_number(name: str, value: object, infinite: float | None = None) -> None:
+    """Raises InputError for a float that is NaN or infinite, unless it is the infinity given."""
+    if isinstance(value, float) and not math.isfinite(value) and value != infinite:
+        raise InputError(f"{name}={value} must be a finite number")
+
 
 @dataclasses.dataclass(frozen=True)
 class BeamOptions:
@@ -46,6 +54,10 @@ class BeamOptions:
     nbest: int = 1
 
     def __post_init__(self):
+        for field in dataclasses.fields(self):
+            check_number(
+                f"decoder {field.name}", getattr(self, field.name), INFINITE.get(field.name)
+            )
         for name in ("beam", "nbest", "beam_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -167,8 +179,9 @@ class LexiconDecoder:
     @functools.cached_property
     def _trie(self):
         return flashlight.trie(
-            self._base, self.lexicon, self._words, symbols=self.symbols, bonuses=self._bonuses
-        )
+            self._base, self.lexicon, self._words, symbols=self.symbols, bonuses=self._bonuses,
+            path=self.lm,
+        )  # fmt: skip
 
     @functools.cached_property
     def _asked(self):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -97,8 +98,12 @@ def trie(
     *,
     symbols: Sequence[str],
     bonuses: Mapping[int, float],
+    path: str | None,
 ):
-    """The tree of spellings; a node knows the best score of a word below it (after `<s>`)."""
+    """The tree of spellings; a node knows the best score of a word below it (after `<s>`).
+
+    Raises InputError, naming the language model's path, on a word without a finite probability.
+    """
     library = _library()
     ids = {symbol: index for index, symbol in enumerate(symbols)}
     numbers = {word: index for index, word in enumerate(words)}
@@ -106,6 +111,12 @@ def trie(
     scores = [
         model.score(start, number)[1] + bonuses.get(number, 0.0) for number in range(len(words))
     ]
+    for word, score in zip(words, scores, strict=True):
+        if not math.isfinite(score):
+            raise InputError(
+                f"{path}: the log probability of {word!r} is {score}; write -99 for a word that "
+                "never comes, or leave it out"
+            )
     tree = library.Trie(len(symbols), ids[BOUNDARY])
     for word, spelling in lexicon:
         number = numbers[word]
@@ -171,5 +182,12 @@ def lexicon_free(options, model, *, symbols: Sequence[str], blank: int):
 
 
 def decode(search, log_probs: np.ndarray) -> list:
-    """Results of log probabilities [T, C] (float32, contiguous), best first."""
-    return search.decode(log_probs.ctypes.data, *log_probs.shape)
+    """Results of log probabilities [T, C] (float32, contiguous), best first; InputError where the
+    search loses every text, which it does where a score is no finite number."""
+    results = search.decode(log_probs.ctypes.data, *log_probs.shape)
+    if not results or not math.isfinite(results[0].score):
+        raise InputError(
+            "beam search: no text has a score that is a finite number; look at the language "
+            "model's probabilities and at the decoder's weights"
+        )
+    return results

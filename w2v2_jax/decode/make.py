@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 import sys
@@ -13,7 +12,13 @@ from typing import Any
 
 from w2v2_jax.decode import flashlight
 from w2v2_jax.decode.alignment import SECONDS_PER_FRAME
-from w2v2_jax.decode.beam import BeamOptions, LexiconDecoder, LexiconFreeDecoder, as_lexicon
+from w2v2_jax.decode.beam import (
+    BeamOptions,
+    LexiconDecoder,
+    LexiconFreeDecoder,
+    as_lexicon,
+    check_number,
+)
 from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.decode.hypothesis import Decoder
 from w2v2_jax.decode.lexicon import BOUNDARY, Entries, read_lexicon, spell
@@ -22,7 +27,7 @@ from w2v2_jax.decode.rescore import RescoringDecoder, TransformerLM
 from w2v2_jax.errors import InputError
 from w2v2_jax.ngram import arpa
 from w2v2_jax.ngram.text import SPECIALS
-from w2v2_jax.paths import read_json
+from w2v2_jax.paths import json_text, read_json
 from w2v2_jax.vocabulary import BLANK, Vocabulary
 
 KINDS = ("greedy", "beam")
@@ -42,6 +47,12 @@ class DecoderSettings:
     rescore_word_score: float = 0.0
     rescore_ngram_weight: float = 0.0
     rescore_case: str = "keep"
+
+    def __post_init__(self):
+        for name in ("rescore_weight", "rescore_word_score", "rescore_ngram_weight"):
+            check_number(f"decoder {name}", getattr(self, name))
+        for word, bonus in self.hot_words:
+            check_number(f"--hot-word {word}", bonus)
 
 
 _KINDS = {
@@ -64,8 +75,7 @@ _KINDS_OF = {
 def save_settings(path: Path, values: Mapping[str, Any], **report: Any) -> None:
     """Writes settings for `read_settings`, with a report beside them that it does not read."""
     finite = {k: v for k, v in values.items() if not (isinstance(v, float) and math.isinf(v))}
-    text = json.dumps({"settings": finite, **report}, ensure_ascii=False, indent=1)
-    path.write_text(text + "\n", "utf-8")
+    path.write_text(json_text({"settings": finite, **report}, indent=1) + "\n", "utf-8")
 
 
 def read_settings(path: str) -> dict[str, Any]:
@@ -81,6 +91,7 @@ def read_settings(path: str) -> dict[str, Any]:
         if type(value) not in _KINDS_OF[name]:
             wanted = " or ".join(kind.__name__ for kind in _KINDS_OF[name])
             raise InputError(f"--decoder-settings {path}: {name}={value!r} must be {wanted}")
+        check_number(f"--decoder-settings {path}: {name}", value)
     return values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from w2v2_jax.errors import InputError
@@ -62,6 +63,8 @@ def _segment(fields: list[str], path: Path, number: int, rate: float) -> tuple[f
         segment = (float(start) / rate, float(end) / rate, label)
         if not 0 <= segment[0] <= segment[1]:
             raise ValueError("it ends before it begins")
+        if segment[1] == math.inf:
+            raise ValueError("it never ends")
     except ValueError as error:
         raise InputError(
             f"{path} line {number}: {error}; needs a start, an end and a label"

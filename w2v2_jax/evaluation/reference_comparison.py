@@ -86,7 +86,8 @@ def smoothed(values: np.ndarray) -> np.ndarray:
 def curve(records: list[dict], reference: Reference, metric: str) -> Curve | None:
     """The metric of run and reference, None where one of them lacks it."""
     split, _ = SHOWN[metric]
-    mine = [(r["step"], r[metric]) for r in records if r["split"] == split and metric in r]
+    of_split = [r for r in records if r["split"] == split and r.get(metric) is not None]
+    mine = [(r["step"], r[metric]) for r in of_split]
     theirs = reference.splits.get(split, {})
     if not mine or metric not in theirs:
         return None

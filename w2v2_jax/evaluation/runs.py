@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.evaluation.scoring import score
+
+NAMED = 3  # ids that a message names
 
 
 class Run(NamedTuple):
@@ -72,7 +75,45 @@ def read_evaluation(path: Path) -> dict[str, Any]:
     each = {"id", "reference", "hypothesis", "wer"}
     if not all(each <= utterance.keys() for utterance in evaluation["utterances"]):
         raise InputError(f"{path}: each utterance needs {', '.join(sorted(each))}")
-    return evaluation
+    rows = with_reference(evaluation)
+    if not rows:
+        raise InputError(f"{path}: no utterance has a reference")
+    if len(rows) == len(evaluation["utterances"]):
+        return evaluation
+    scores = score([u["reference"] for u in rows], [u["hypothesis"] for u in rows])
+    return evaluation | {
+        "utterances": rows, "wer": scores.wer, "cer": scores.cer,
+        "wer_interval": list(scores.wer_interval), "cer_interval": list(scores.cer_interval),
+        "without_reference": without_reference(evaluation),
+    }  # fmt: skip
+
+
+def with_reference(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+    """The utterances of an evaluation that have a reference: no others are scored."""
+    return [u for u in evaluation["utterances"] if (u["reference"] or "").strip()]
+
+
+def without_reference(evaluation: dict[str, Any]) -> int:
+    """How many utterances the evaluation left out, or should have, for want of a reference."""
+    listed = len(evaluation["utterances"]) - len(with_reference(evaluation))
+    return evaluation.get("without_reference", 0) + listed
+
+
+def difference(first: dict[str, str], second: dict[str, str]) -> str:
+    """In what two sets of references, by id, differ: "2 only in the first (a, b), 1 with another
+    reference (c)"; empty where they do not."""
+    kinds = {
+        "only in the first": first.keys() - second.keys(),
+        "only in the second": second.keys() - first.keys(),
+        "with another reference": {
+            n for n in first.keys() & second.keys() if first[n] != second[n]
+        },
+    }
+    return ", ".join(
+        f"{len(names)} {kind} ({', '.join(sorted(names)[:NAMED])}{', ...' * (len(names) > NAMED)})"
+        for kind, names in kinds.items()
+        if names
+    )
 
 
 def read_units(path: Path) -> Units:
@@ -85,6 +126,6 @@ def read_units(path: Path) -> Units:
 
 
 def series(run: Run, split: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one metric, empty where the run has none."""
-    rows = [r for r in run.records if r.get("split") == split and metric in r]
+    """Steps and values of one metric where it was a number, empty where the run has none."""
+    rows = [r for r in run.records if r.get("split") == split and r.get(metric) is not None]
     return np.array([r["step"] for r in rows]), np.array([r[metric] for r in rows], float)

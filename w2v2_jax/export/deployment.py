@@ -17,14 +17,14 @@ from jax import export
 
 from w2v2_jax import trees
 from w2v2_jax.checkpoint.description import Description, Loaded, require_ctc
+from w2v2_jax.input_scale import normalised_on_device
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import Execution
-from w2v2_jax.models.layers import EPSILON
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 PORTABLE = Execution(
-    scan_layers=True, position_formulation="grouped", conv_formulation="conv",
-    attention_formulation="fused",
+    scan_layers=True, position_formulation="grouped_conv", conv_formulation="xla_conv",
+    attention_formulation="plain",
 )  # fmt: skip
 README = """\
 # {title}
@@ -83,16 +83,6 @@ def shortest_input(model: ModelConfig) -> int:
     return samples
 
 
-def normalised(waveforms, num_samples):
-    """Zero mean and unit variance over a row's real samples, zero beyond: [B, S] -> [B, S]."""
-    count = num_samples.astype(jnp.float32)[:, None]
-    real = jnp.arange(waveforms.shape[1])[None] < num_samples[:, None]
-    waveforms = jnp.where(real, waveforms, 0.0)
-    centred = jnp.where(real, waveforms - waveforms.sum(1, keepdims=True) / count, 0.0)
-    variance = jnp.square(centred).sum(1, keepdims=True) / count
-    return centred * jax.lax.rsqrt(variance + EPSILON)
-
-
 def waveforms_to_logits(description: Description) -> Callable:
     """(flat parameters {"a/b": array}, waveforms [B, S], num_samples [B]) -> logits, frames [B].
 
@@ -103,7 +93,8 @@ def waveforms_to_logits(description: Description) -> Callable:
 
     def call(flat: Mapping[str, Any], waveforms, num_samples):
         if description.normalise:
-            waveforms = normalised(waveforms, num_samples)
+            epsilon = description.normalise_epsilon
+            waveforms = normalised_on_device(waveforms, num_samples, epsilon)
         else:
             real = jnp.arange(waveforms.shape[1])[None] < num_samples[:, None]
             waveforms = jnp.where(real, waveforms, 0.0)

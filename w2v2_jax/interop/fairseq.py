@@ -14,6 +14,7 @@ import numpy as np
 
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.errors import InputError
+from w2v2_jax.input_scale import EPSILON
 from w2v2_jax.interop import (
     dictionary,
     fairseq_config,
@@ -85,6 +86,7 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
             f"{loaded.path} is an encoder without heads; fairseq's files have a CTC head or the "
             "quantizer and projections of pretraining"
         )
+    _refuse_square_projection(description.model, str(loaded.path))
     tensors = names.split(loaded.params, FAIRSEQ)
     if description.model.same_quantizer and not tuned:  # one module that they save under two names
         shared = {k: x for k, x in tensors.items() if k.startswith("input_quantizer.")}
@@ -112,7 +114,23 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
         "last_optimizer_state": None,
     }
     save_torch(state, out)
-    return Exported([], [])
+    epsilon, notes = description.normalise_epsilon, []
+    if description.normalise and epsilon != EPSILON:
+        notes.append(
+            f"fairseq adds {EPSILON:g} to a waveform's variance, this checkpoint {epsilon:g}: "
+            "quiet recordings give other outputs there"
+        )
+    return Exported([], notes)
+
+
+def _refuse_square_projection(model: ModelConfig, where: str) -> None:
+    """Their network has no projection where the convolutions are as wide as the model."""
+    if model.projects_features and model.conv_dim == model.d_model:
+        raise InputError(
+            f"{where}: a feature projection although the feature encoder's {model.conv_dim} "
+            "channels are the model's width, which fairseq cannot express; "
+            "export --to hf, torchaudio or safetensors"
+        )
 
 
 def _pretraining_parts(model: ModelConfig) -> set[str]:

@@ -15,9 +15,11 @@ from safetensors.numpy import save_file
 
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.errors import InputError
+from w2v2_jax.input_scale import HUGGING_FACE_EPSILON
 from w2v2_jax.interop import adapters, names, tokenizer
 from w2v2_jax.interop import hugging_face_config as settings
 from w2v2_jax.interop.files import (
+    Exported,
     Imported,
     plain_name,
     read_bin,
@@ -98,14 +100,15 @@ def _read(path: Path, language: str | None) -> Imported:
             f"mask_time_prob masks {model.mask_start_prob * model.mask_length:.0%} of the frames; "
             "pretraining hides about half: set model.mask_start_prob=0.065"
         )
+    normalise = _normalise(path, model, notes)
     description = Description(
-        kind.objective.name, model, vocabulary, _normalise(path, model, notes)
+        kind.objective.name, model, vocabulary, normalise, HUGGING_FACE_EPSILON
     )
     left = sorted(found_names - set(used))
     return Imported(Loaded(path, description, params), used, left, notes)
 
 
-def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -> None:
+def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -> Exported:
     """Writes a directory for AutoModelForCTC / AutoModelForPreTraining and AutoProcessor.
 
     legacy_weight_norm: weight_g and weight_v instead of torch's parametrizations, for old readers.
@@ -113,7 +116,7 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     out = Path(out)
     description = loaded.description
     settings.refuse_quantized_input(description.model, str(loaded.path))
-    settings.refuse_square_projection(description.model, str(loaded.path))
+    settings.refuse_missing_projection(description.model, str(loaded.path))
     if "target_projection" in loaded.params:
         settings.refuse_continuous_targets(description.model, str(loaded.path))
     tensors = names.split(loaded.params, HUGGING_FACE)
@@ -146,6 +149,13 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     write_json(out / "preprocessor_config.json", extractor)
     write_json(out / "config.json", config)
     save_file(dict(sorted(tensors.items())), out / "model.safetensors", metadata={"format": "pt"})
+    epsilon, notes = description.normalise_epsilon, []
+    if description.normalise and epsilon != HUGGING_FACE_EPSILON:
+        notes.append(
+            f"transformers adds {HUGGING_FACE_EPSILON:g} to a waveform's variance, this checkpoint "
+            f"{epsilon:g}: quiet recordings give other outputs there"
+        )
+    return Exported([], notes)
 
 
 def _tensors(path: Path) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from w2v2_jax.checkpoint.description import Description, Loaded, describe
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import dictionary, inferred, names, tokenizer, torch_read, torch_write
 from w2v2_jax.interop.files import Exported, Imported, understood
-from w2v2_jax.interop.hugging_face_config import refuse_quantized_input, refuse_square_projection
+from w2v2_jax.interop.hugging_face_config import refuse_missing_projection, refuse_quantized_input
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.torchaudio_names import LEGACY_WEIGHT_NORM, TORCHAUDIO
 from w2v2_jax.models.config import ModelConfig
@@ -56,7 +56,7 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
         model = inferred.to_model(tensors, TORCHAUDIO, hints, where=str(path))
     else:
         model = described.model
-    refuse_square_projection(model, str(path), "torchaudio")
+    refuse_missing_projection(model, str(path), "torchaudio")
     classes = len(tensors["aux.weight"]) if tuned else 0
     parts = CTC.parts if tuned else ("encoder",)
     shapes = names.expected(model, parts=parts, classes=classes)
@@ -98,7 +98,7 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     """
     description = loaded.description
     refuse_quantized_input(description.model, str(loaded.path), "torchaudio")
-    refuse_square_projection(description.model, str(loaded.path), "torchaudio")
+    refuse_missing_projection(description.model, str(loaded.path), "torchaudio")
     flat = trees.flatten(loaded.params)
     kept = {
         name: x

@@ -18,8 +18,9 @@ import numpy as np
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import Loaded
 from w2v2_jax.errors import InputError
+from w2v2_jax.input_scale import normalised
 from w2v2_jax.interop import torchaudio_file
-from w2v2_jax.recognition.network import EPSILON, Network
+from w2v2_jax.recognition.network import Network
 
 TOLERANCE = 1e-3  # of the largest value; equal networks differ by about 1e-6
 SYNTHETIC = "synthetic"
@@ -81,9 +82,10 @@ def _waveform(audio: str) -> np.ndarray:
 
 def _scaled(waveform: np.ndarray, loaded: Loaded) -> np.ndarray:
     """[1, S] as the other framework's network takes it."""
-    if loaded.description.normalise:
-        waveform = (waveform - waveform.mean()) / np.sqrt(waveform.var() + EPSILON)
-    return waveform[None].astype(np.float32)
+    description, waveforms = loaded.description, waveform[None].astype(np.float32)
+    if not description.normalise:
+        return waveforms
+    return normalised(waveforms, np.array([len(waveform)]), description.normalise_epsilon)
 
 
 @contextlib.contextmanager

@@ -48,7 +48,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=SHARE",
-        help="set a share apart as another split, e.g. dev=0.05; decided by a hash of the content",
+        help="set a share apart as another split, e.g. dev=0.05; decided by a hash of the content; "
+        "splits that the source names stay, as does what has no transcript where others have one",
     )
     parser.add_argument("--min-seconds", type=float, default=0.1, help="shorter is rejected")
     parser.add_argument("--require-text", action="store_true", help="reject what has no transcript")

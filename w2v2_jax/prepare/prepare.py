@@ -20,6 +20,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, absolute, is_remote
 from w2v2_jax.prepare import beam as on_beam
 from w2v2_jax.prepare import resumable as pieces
+from w2v2_jax.prepare.holdout import Holdable, Holdout, holdable
 from w2v2_jax.prepare.measure import IntakeResult, Limits, in_order, spooled_bytes, take_in
 from w2v2_jax.prepare.report import describe, find_leaks, render
 from w2v2_jax.prepare.sources import open_source
@@ -49,8 +50,9 @@ def prepare(
 
     split: puts every utterance there, instead of where the source says ("train" if it does not).
     holdout: share of the utterances to set apart, by split name. It is decided by the hash of the
-    transcript (of the audio where there is none), so it never changes as a corpus grows and no
-    sentence stands on both sides. Utterances with the same audio in a split are kept once.
+    transcript (of the audio where the source has none), so it never changes as a corpus grows and
+    no sentence stands on both sides; what a source's split or a missing transcript keeps out of it
+    says `prepare.holdout.holdable`. Utterances with the same audio in a split are kept once.
     ids: a text file of utterance ids, one a line (a path's folder and suffix do not count, so
     that the lists of Libri-Light's limited splits pick from LibriSpeech); others are passed over.
     resumable: keeps finished pieces under OUT (room for all samples a second time), so that the
@@ -66,12 +68,19 @@ def prepare(
         on_beam.import_beam()
     limits = Limits(round(min_seconds * SAMPLE_RATE), require_text)
     chosen = read_ids(ids) if ids is not None else None
-    sorter = functools.partial(Sorter, out=out, split=split, holdout=holdout, overwrite=overwrite)
     told = functools.partial(_with_progress, progress=progress)
+
+    def sorter():  # asked once the source is open
+        rule = Holdable(True, True)
+        if holdout:
+            rule = holdable(source, split=split, tfds_data_dir=tfds_data_dir, ids=chosen)
+        shares = Holdout(holdout, rule)
+        return functools.partial(Sorter, out=out, split=split, holdout=shares, overwrite=overwrite)
+
     if not resumable:
         utterances = picked(open_source(source, tfds_data_dir=tfds_data_dir), chosen)
         take = functools.partial(take_in, utterances, limits=limits, workers=workers)
-        return _at_once(source, out, sorter, lambda spool: told(take(spool=spool)))
+        return _at_once(source, out, sorter(), lambda spool: told(take(spool=spool)))
     download = None if beam is None else on_beam.download_config(beam)
     found = parts(source, tfds_data_dir=tfds_data_dir, ids=chosen, download=download)
     if beam is None:
@@ -79,7 +88,7 @@ def prepare(
     else:
         run = functools.partial(on_beam.run, options=beam)
     make = functools.partial(pieces.make_piece, limits=limits, ids=chosen)
-    return _in_pieces(source, out, sorter, found, make, run)
+    return _in_pieces(source, out, sorter(), found, make, run)
 
 
 def _at_once(source: str, out: Path, sorter, outcomes: Callable[[Path], Iterator[IntakeResult]]):

@@ -66,6 +66,19 @@ def read_rows(rows: Rows) -> Iterator[Utterance]:
     return _read(opened, rows.split, instruction, rows.first)
 
 
+class Facts(NamedTuple):
+    """A corpus's splits, those asked for, and the name of its text feature, None without one."""
+
+    splits: list[str]
+    text: str | None
+
+
+def tfds_facts(where: str, *, tfds_data_dir: str | None = None) -> Facts:
+    """What is known of a corpus before any row is read."""
+    opened = _open(where, tfds_data_dir, {})
+    return Facts(opened.splits, opened.roles["text"])
+
+
 def _parse(where: str) -> tuple[str, str | None]:
     parts = re.fullmatch(r"([^:\[]+(?::\d+\.\d+\.\d+)?)(?::(.+))?", where)
     if not parts:

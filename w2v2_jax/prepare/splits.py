@@ -11,8 +11,9 @@ from w2v2_jax.data.corpus import Corpus, Entry, open_corpus
 from w2v2_jax.data.writer import Layout
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, is_remote
+from w2v2_jax.prepare.holdout import Holdout
 from w2v2_jax.prepare.measure import IntakeResult, Measures
-from w2v2_jax.prepare.report import Rejects, transcript_key
+from w2v2_jax.prepare.report import Rejects
 
 DEFAULT_SPLIT = "train"
 
@@ -21,7 +22,7 @@ class Sorter:
     """Routes outcomes to the writers of their splits."""
 
     def __init__(
-        self, directory: AnyPath, *, out: AnyPath, split: str | None, holdout: dict[str, float],
+        self, directory: AnyPath, *, out: AnyPath, split: str | None, holdout: Holdout,
         overwrite: bool, writer: Callable[[AnyPath], Layout],
         add: Callable[[Layout, Entry, Measures], None],
     ):  # fmt: skip
@@ -33,6 +34,7 @@ class Sorter:
         self.writers: dict[str, Layout] = {}
         self._make_writer, self._append = writer, add
         self._seen: dict[str, dict[int, str]] = collections.defaultdict(dict)
+        self._renamed: collections.Counter[str] = collections.Counter()
 
     def add_all(self, outcomes: Iterable[IntakeResult]) -> None:
         for outcome in outcomes:
@@ -41,6 +43,8 @@ class Sorter:
     def _add(self, outcome: IntakeResult) -> None:
         utterance, measures = outcome.utterance, outcome.measures
         split = self.split or utterance.split or DEFAULT_SPLIT
+        if utterance.split not in (None, split):
+            self._renamed[utterance.split] += 1
         if measures is None:
             self.rejects[split].add(outcome.reason, outcome.detail)
             return
@@ -53,7 +57,8 @@ class Sorter:
         entry = Entry(
             utterance.id, utterance.text or "", sys.intern(utterance.speaker or ""), *measures[:5]
         )
-        writer = self._writer(held_out_split(split, entry, self.holdout))
+        named = utterance.split is not None
+        writer = self._writer(self.holdout.split_of(entry, split, named=named))
         self._append(writer, entry, measures)
 
     def _writer(self, split: str) -> Layout:
@@ -70,21 +75,18 @@ class Sorter:
             )
         for split, writer in self.writers.items():
             writer.close(split=split, source=source)
-        for split in sorted({*self.holdout, *self.rejects} - {*self.writers}):
+        self._tell()
+        for split in sorted({*self.holdout.shares, *self.rejects} - {*self.writers}):
             print(f"split {split}: no usable utterance, not written\n{self.rejects[split].table()}")
         return [open_corpus(self.directory / split) for split in sorted(self.writers)]
 
-
-def held_out_split(split: str, entry: Entry, holdout: dict[str, float]) -> str:
-    """The split an utterance goes to, by the hash of its transcript, or else of its audio."""
-    if split in holdout:
-        return split
-    place, end = (transcript_key(entry.text) or entry.audio_sha256) / 2**64, 0.0
-    for name, share in holdout.items():
-        end += share
-        if place < end:
-            return name
-    return split
+    def _tell(self) -> None:
+        """What --holdout took, and which of the source's splits --split did away with."""
+        for line in self.holdout.told():
+            print(line)
+        if self._renamed:
+            splits = ", ".join(f"{name} {count}" for name, count in self._renamed.items())
+            print(f"--split {self.split}: has utterances that the source puts elsewhere: {splits}")
 
 
 def check_split(out: AnyPath, split: str, overwrite: bool) -> None:

@@ -13,13 +13,12 @@ import numpy as np
 
 from w2v2_jax.checkpoint.description import Description, require_ctc
 from w2v2_jax.errors import InputError
+from w2v2_jax.input_scale import normalised, scaled
 from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.models.layer_stack import join_layers
 from w2v2_jax.partition import COMPILER_OPTIONS
 from w2v2_jax.paths import AnyPath
-
-EPSILON = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,14 +61,12 @@ class Network:
             raise InputError(f"{shortest} samples of audio are too short for one frame (25 ms)")
         real = np.arange(waveforms.shape[1]) < num_samples[:, None]
         waveforms = np.where(real, waveforms, 0.0)
+        epsilon = self.description.normalise_epsilon
         if self.description.normalise and statistics is not None:
-            scaled = (waveforms - statistics.mean) / np.sqrt(statistics.variance + EPSILON)
-            waveforms = np.where(real, scaled, 0.0)
+            whole = statistics.mean, statistics.variance
+            waveforms = np.where(real, scaled(waveforms, *whole, epsilon), 0.0)
         elif self.description.normalise:
-            count = num_samples[:, None]
-            mean = waveforms.sum(1, keepdims=True) / count
-            variance = (np.square(waveforms - mean) * real).sum(1, keepdims=True) / count
-            waveforms = np.where(real, (waveforms - mean) / np.sqrt(variance + EPSILON), 0.0)
+            waveforms = normalised(waveforms, num_samples, epsilon)
         return jnp.asarray(waveforms, jnp.float32), jnp.asarray(num_samples)
 
     def logits(self, waveforms, num_samples=None, *, statistics=None) -> np.ndarray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.audio import RATES
 from w2v2_jax.decode import alignment, greedy
+from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.decode.lines import Line, align_lines, encode_lines
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.frames import frame_counts
@@ -57,8 +59,8 @@ def make_options(values: dict[str, Any]) -> Options:
             raise InputError(f"transcribe has no option {name!r}; known: {', '.join(known)}")
     options = Options(**values)
     for name in ("batch_seconds", "chunk_seconds"):
-        if not getattr(options, name) > 0:
-            raise InputError(f"{name}={getattr(options, name)} must be above 0")
+        if not 0 < getattr(options, name) < math.inf:
+            raise InputError(f"{name}={getattr(options, name)} must be a number above 0")
     if not options.chunk_seconds > 2 * options.context_seconds >= 0:
         raise InputError(
             f"context_seconds={options.context_seconds:g} must be at least 0 and less than half of "
@@ -152,7 +154,7 @@ def _short(network: Network, group: list[_Short], options: Options) -> Iterator[
         network, network.logits, waveforms, batch_seconds=options.batch_seconds
     ):
         duration = len(waveforms[i]) / SAMPLE_RATE
-        reading = decode(network, [logits], options)
+        reading = decode(network, [logits], options, where=group[i].name)
         results[i] = joined(group[i].name, [(0.0, reading)], duration)
         _tell(options, duration)
     yield from results
@@ -170,15 +172,18 @@ def transcribe_long(network: Network, recording: Recording, options: Options) ->
             yield block
 
     if options.vad:
-        pieces = list(_speech(network, blocks(), options))
+        pieces = list(_speech(network, blocks(), options, where=recording.name))
     else:
-        pieces = [(0.0, decode(network, _told(network, blocks, options), options))]
+        told = _told(network, blocks, options)
+        pieces = [(0.0, decode(network, told, options, where=recording.name))]
     if count == 0:
         raise InputError(f"{recording.name}: no samples")
     return joined(recording.name, pieces, count / SAMPLE_RATE)
 
 
-def _speech(network: Network, blocks, options: Options) -> Iterator[tuple[float, Reading]]:
+def _speech(
+    network: Network, blocks, options: Options, *, where: str
+) -> Iterator[tuple[float, Reading]]:
     """(start in seconds, what was said) of stretches of speech, each an utterance of its own,
     and normalised as one."""
     stretches = vad.stretches(blocks, vad.silero())
@@ -188,13 +193,19 @@ def _speech(network: Network, blocks, options: Options) -> Iterator[tuple[float,
         for i, logits in batched(
             network, network.logits, waveforms, batch_seconds=options.batch_seconds
         ):
-            found[i] = decode(network, [logits], options)
+            found[i] = decode(network, [logits], options, where=where)
             _tell(options, len(waveforms[i]) / SAMPLE_RATE)
         yield from ((group[i].start / SAMPLE_RATE, found[i]) for i in range(len(group)))
 
 
-def decode(network: Network, pieces: Iterable[np.ndarray], options: Options) -> Reading:
-    """What logits [t, C] say that come in pieces; greedy keeps two numbers a frame of them."""
+def decode(
+    network: Network, pieces: Iterable[np.ndarray], options: Options, *, where: str
+) -> Reading:
+    """What logits [t, C] say that come in pieces; greedy keeps two numbers a frame of them.
+
+    Raises InputError, which begins with `where`, where they are no finite numbers.
+    """
+    pieces = _checked(pieces, where)
     symbols = network.description.vocabulary.symbols
     seconds = network.description.model.stride / SAMPLE_RATE
     words = None
@@ -210,6 +221,13 @@ def decode(network: Network, pieces: Iterable[np.ndarray], options: Options) -> 
     if words is None:
         words = alignment.words(spoken, symbols, seconds_per_frame=seconds)
     return Reading(words, alignment.characters(spoken, symbols, seconds_per_frame=seconds))
+
+
+def _checked(pieces: Iterable[np.ndarray], where: str) -> Iterator[np.ndarray]:
+    frames = 0
+    for piece in pieces:
+        yield check_finite(piece, where=where, first=frames)
+        frames += len(piece)
 
 
 def _told(network: Network, blocks, options: Options) -> Iterator[np.ndarray]:
@@ -240,6 +258,7 @@ def align(network: Network, source, lines, options: Options, *, where: str = "te
         logits = next(iter(batches))[1]
     else:
         logits = np.concatenate(list(_told(network, recording.blocks, options)))
+    check_finite(logits, where=recording.name)
     return align_lines(
         logits, lines, network.description.vocabulary, where=where,
         seconds_per_frame=network.description.model.stride / SAMPLE_RATE,

@@ -21,7 +21,14 @@ from w2v2_jax.interop.load import load_any
 from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.train import loop
-from w2v2_jax.train.warm_start import check_input, choose_vocabulary, report_unknown, warm_start
+from w2v2_jax.train.warm_start import (
+    check_input,
+    choose_vocabulary,
+    report_left_out,
+    report_unknown,
+    take_epsilon,
+    warm_start,
+)
 from w2v2_jax.train.workdir import lock, save_config
 
 
@@ -53,6 +60,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
     compile_cache.enable()
     source = load_any(settings.init_from) if settings.init_from else None
     description = source.description if source else None
+    settings = take_epsilon(settings, description)
     vocabulary = choose_vocabulary(settings, description.vocabulary if description else None)
     built = experiment.build(
         settings, vocabulary=vocabulary, inherited=description.model if description else None
@@ -71,6 +79,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
     )
     hosts.log_on_chief(f"train {train.corpus.directory}: {train.plan.summary()}")
     if vocabulary is not None:
+        report_left_out(train, valid)
         report_unknown(train)
     if description and description.normalise != settings.data.normalise:
         hosts.log_on_chief(
@@ -91,7 +100,11 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
             workdir,
             start=start,
             description=Description(
-                settings.kind, built.model, vocabulary, settings.data.normalise
+                settings.kind,
+                built.model,
+                vocabulary,
+                settings.data.normalise,
+                settings.data.epsilon,
             ),
         )
     word = "stopped by SIGTERM" if outcome.stopped else "done"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from w2v2_jax.health.monitor import Alarm
-from w2v2_jax.paths import AnyPath, is_remote
+from w2v2_jax.paths import AnyPath, is_remote, json_text
 
 METRICS = "metrics.jsonl"
 PUBLISH_SECONDS = 60
@@ -114,8 +114,9 @@ class MetricWriter:
         self._start = (time.monotonic(), first_step)
 
     def write(self, step: int, split: str, metrics: dict[str, float]) -> None:
-        """Appends a record and shows a line; metrics are plain floats."""
-        self._file.write(json.dumps({"step": step, "split": split, **metrics}) + "\n")
+        """Appends a record and shows a line; metrics are plain floats, of which those that are no
+        finite numbers become null in the file."""
+        self._file.write(json_text({"step": step, "split": split, **metrics}) + "\n")
         self._file.flush()
         self._tensorboard(step, split, metrics)
         shown = "  ".join(f"{k} {metrics[k]:.4g}" for k in SHOWN if k in metrics)
@@ -129,7 +130,7 @@ class MetricWriter:
     def alarm(self, alarm: Alarm) -> None:
         """Appends a record with split "health" and shows the alarm's line."""
         record = {"step": alarm.step, "split": "health", **alarm._asdict()}
-        self._file.write(json.dumps(record) + "\n")
+        self._file.write(json_text(record) + "\n")
         self._file.flush()
         self._tensorboard(alarm.step, "health", {alarm.rule: 1.0})
         print(alarm.line(), file=self._stream, flush=True)
