@@ -15,7 +15,8 @@ PACKAGE = ROOT / "w2v2_jax"
 # what lies on the floors before it.
 FLOORS = (
     {"batch", "errors", "input_scale", "metrics", "trees"},
-    {"paths", "evaluation", "models", "ngram", "optimizer", "partition", "system"},
+    {"texts", "paths"},
+    {"evaluation", "models", "ngram", "optimizer", "partition", "system"},
     {"objectives", "vocabulary"},
     {"data", "health", "train_step"},
     {"checkpoint", "decode", "experiment"},

@@ -9,7 +9,6 @@ python -m w2v2_jax.compare WORKDIR [--reference NAME] [--png OUT.png] [--json OU
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,16 @@ from typing import Any
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.reference_comparison import figure, stand, table
 from w2v2_jax.evaluation.reference_curves import NAMES
-from w2v2_jax.evaluation.runs import difference, with_reference, without_reference
+from w2v2_jax.evaluation.runs import MOST_EVALUATION, difference, with_reference, without_reference
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors
 from w2v2_jax.evaluation.significance import Comparison, compare
-from w2v2_jax.paths import json_text
+from w2v2_jax.paths import read_json, write_json
 
 
 def read_splits(path: Path) -> list[dict[str, Any]]:
     """The splits of a JSON that `evaluate` wrote; InputError where it is none."""
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = read_json(path, most=MOST_EVALUATION)
         splits = content.get("splits", [content])
         for split in splits:
             rows = with_reference(split)
@@ -36,9 +35,9 @@ def read_splits(path: Path) -> list[dict[str, Any]]:
                     raise ValueError(f"utterance {utterance['id']} has no texts")
             if not rows:
                 raise ValueError(f"no utterance of {split.get('data', '?')} has a reference")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; write it with `evaluate --json`") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except InputError as error:
+        raise InputError(f"{error}: not a result of evaluate; write it with --json") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a result of evaluate ({error!r})") from error
     return splits
 
@@ -137,11 +136,6 @@ def compare_run(arguments: argparse.Namespace) -> None:
         write_json(arguments.json, content)
         written.append(arguments.json)
     print(f"wrote {' and '.join(map(str, written))}")
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json_text(content, indent=1) + "\n", "utf-8")
 
 
 def compare_results(arguments: argparse.Namespace) -> None:

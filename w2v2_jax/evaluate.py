@@ -25,7 +25,7 @@ from w2v2_jax.evaluation.error_analysis import Scored
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.evaluation.scoring import Scores, bootstrap_interval, count_errors, score, total
 from w2v2_jax.inference import load
-from w2v2_jax.paths import json_text
+from w2v2_jax.paths import write_json, write_text
 from w2v2_jax.recognition.corpus import transcripts
 from w2v2_jax.system import compile_cache, cpu_memory
 
@@ -132,15 +132,6 @@ def describe(split: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file and the directories above it; InputError where that cannot be."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
-
-
 def write_page(path: Path, result: dict, splits: list[dict], corpora: list[Scorable]) -> None:
     """Writes the HTML report with the audio of the worst utterances."""
     places = [{corpus.id(i): i for i in range(len(corpus))} for corpus in corpora]
@@ -199,7 +190,7 @@ def main(argv: list[str] | None = None) -> None:
     step = model.path.name
     head = {"checkpoint": str(model.path), "step": int(step) if step.isdigit() else None}
     result = {**head, **splits[0]} if len(splits) == 1 else {**head, "splits": splits}
-    write_text(arguments.json, json_text(result, indent=1) + "\n")
+    write_json(arguments.json, result)
     print(f"wrote {arguments.json}")
     if arguments.html is not None:
         write_page(arguments.html, head, splits, scorable)

@@ -19,7 +19,8 @@ import numpy as np
 from w2v2_jax.decode.lexicon import spell, write_lexicon
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.ngram import arpa, counts, kneser_ney, lmplz, text
-from w2v2_jax.vocabulary import CASES, Vocabulary, make_vocabulary
+from w2v2_jax.texts import CASES, with_case
+from w2v2_jax.vocabulary import Vocabulary, make_vocabulary
 
 MAX_ORDER = 6  # what KenLM is compiled for
 ESTIMATORS = ("auto", "lmplz", "own")
@@ -134,7 +135,7 @@ def _checked(arguments) -> tuple[Vocabulary | None, Callable[[str], str], list[i
         raise InputError(f"--out {arguments.out}: there is no folder {arguments.out.parent}")
     thresholds = pruning(arguments.prune, order=arguments.order)
     if not arguments.vocabulary:
-        return None, CASES[arguments.case or "keep"], thresholds
+        return None, with_case(arguments.case or "keep"), thresholds
     vocabulary = make_vocabulary(arguments.vocabulary)
     return vocabulary, vocabulary.normalise, thresholds
 
@@ -143,12 +144,13 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     vocabulary, normalise, prune = _checked(arguments)
     seen: Counter[str] = Counter()
+    spell = list if vocabulary is None else vocabulary.spell
 
     def lines() -> Iterator[list[str]]:
         for words in text.sentences(arguments.text, normalise):
             if arguments.lexicon:
                 seen.update(words)
-            yield text.letters(words) if arguments.characters else words
+            yield text.letters(words, spell=spell) if arguments.characters else words
 
     try:
         with tempfile.TemporaryDirectory(dir=arguments.temporary) as name:

@@ -6,10 +6,15 @@ fsspec with the store's own package (gcsfs, s3fs). Orbax takes the same paths fo
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
+import uuid
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from w2v2_jax.errors import InputError
 
@@ -45,15 +50,15 @@ def size_of(path: AnyPath) -> int:
     return status.length if is_remote(path) else status.st_size
 
 
-def read_json(path: str | AnyPath) -> dict[str, Any]:
-    """The object in a JSON file, of at most MOST_JSON bytes; InputError names the file when it is
+def read_json(path: str | AnyPath, *, most: int = MOST_JSON) -> dict[str, Any]:
+    """The object in a JSON file, of at most `most` bytes; InputError names the file when it is
     absent, broken, nested too deep or something else."""
     path = to_path(path)
     try:
         with path.open("rb") as file:
-            text = file.read(MOST_JSON + 1)
-        if len(text) > MOST_JSON:
-            raise ValueError(f"more than {MOST_JSON >> 20} MiB")
+            text = file.read(most + 1)
+        if len(text) > most:
+            raise ValueError(f"more than {most >> 20} MiB")
         value = json.loads(text)
     except RecursionError as error:
         raise InputError(f"{path}: cannot be read as JSON: nested too deep") from error
@@ -64,18 +69,62 @@ def read_json(path: str | AnyPath) -> dict[str, Any]:
     return value
 
 
-def json_text(value: Any, *, indent: int | None = None) -> str:
-    """JSON that every parser reads: what is no finite number (a rate of nothing, a loss that is
-    NaN) becomes null, as JSON has no word for it."""
-    return json.dumps(_finite(value), ensure_ascii=False, indent=indent, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+def finite(value: Any) -> Any:
+    """The value as JSON knows it, with None in the place of every number that is not finite."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [finite(one) for one in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return finite(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def json_text(value: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:
+    """JSON that every parser reads: what is not finite is null, never NaN or Infinity."""
+    return json.dumps(
+        finite(value), ensure_ascii=False, allow_nan=False, indent=indent, sort_keys=sort_keys
+    )
+
+
+def write_json(path: str | AnyPath, value: Any, *, indent: int | None = 1) -> None:
+    """`json_text` of the value, put in place as `write_text` does."""
+    write_text(path, json_text(value, indent=indent) + "\n")
+
+
+def write_text(path: str | AnyPath, text: str) -> None:
+    """Writes a text file and the folders above it; InputError where that cannot be.
+
+    On a disk the file is renamed into place: a kill, or a full disk, leaves it as it was. An object
+    store shows whole objects alone. What is no file, such as /dev/stdout, is written to.
+    """
+    path = to_path(path)
+    content = text.encode("utf-8", "backslashreplace")  # a file's name may hold any byte
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if is_remote(path):
+            path.write_bytes(content)
+        elif path.exists() and not path.is_file():
+            with path.open("wb") as file:
+                file.write(content)
+        else:
+            _rename_into_place(Path(os.path.realpath(path)), content)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+
+
+def _rename_into_place(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def absolute(path: str | AnyPath) -> AnyPath:

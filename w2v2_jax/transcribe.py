@@ -17,6 +17,7 @@ from w2v2_jax.decode import options
 from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.errors import run_command
 from w2v2_jax.inference import load
+from w2v2_jax.paths import finite
 from w2v2_jax.recognition import transcript_files
 from w2v2_jax.recognition.long_audio import CHUNK_SECONDS, CONTEXT_SECONDS
 from w2v2_jax.recognition.recognise import WHOLE_SECONDS, make_options, transcribe
@@ -27,7 +28,12 @@ from w2v2_jax.system.progress import audio_bar, total_seconds
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 transcribe", description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", required=True, help="workdir, step or Hugging Face folder")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="wav, flac, ogg or mp3, any rate")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="any audio file, any rate",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line, with words")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write files there as well")
     parser.add_argument("--formats", default="txt,json", help="txt,json,srt,vtt,ctm,textgrid")
@@ -70,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
         for result in transcribe(model, arguments.files, make_options(values)):
             transcript_files.write(result, planned.get(result.path, {}))
             if arguments.json:
-                print(json.dumps(result.as_dict()), flush=True)
+                print(json.dumps(finite(result.as_dict())), flush=True)
             else:
                 print(f"{result.path}\t{result.text}", flush=True)
     if planned:

@@ -18,7 +18,7 @@ from w2v2_jax.evaluation import unit_analysis
 from w2v2_jax.evaluation.phone_labels import read_labels
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.inference import Model, load
-from w2v2_jax.paths import json_text
+from w2v2_jax.paths import write_json
 from w2v2_jax.recognition.corpus import corpus_frames
 from w2v2_jax.recognition.long_audio import make_grid
 
@@ -91,8 +91,7 @@ def main(argv: list[str] | None = None) -> None:
             f"(PNMI {together['pnmi']:.3f}, {together['pnmi_shuffled']:.3f} by chance), phone "
             f"purity {together['phone_purity']:.3f}, unit purity {together['unit_purity']:.3f}"
         )
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json_text(result, indent=1) + "\n", "utf-8")
+    write_json(arguments.json, result)
     print(f"wrote {arguments.json}")
 
 

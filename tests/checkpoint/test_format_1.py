@@ -15,7 +15,7 @@ from w2v2_jax.checkpoint.description import describe
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.models.families import model_config
 from w2v2_jax.train import command as train
-from w2v2_jax.train.workdir import save_config
+from w2v2_jax.train.workdir import save_record
 
 # Written by the code of format 1.
 STORED = json.loads((GOLDEN / "format_1_descriptions.json").read_text())
@@ -77,16 +77,17 @@ def recipe(**model):
 def test_a_run_that_began_with_execution_in_its_model_goes_on(old, execution, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(old))
     new = recipe(family=old["model"]["family"]) | {"execution": execution}
-    save_config(tmp_path, new)
-    save_config(tmp_path, new)
+    save_record(tmp_path, new, {"config": new})
+    save_record(tmp_path, new, {"config": new})
 
 
 @pytest.mark.parametrize("old", [recipe(dtype="bfloat16"), recipe() | {"execution": {}}])
 def test_another_dtype_in_the_same_workdir_is_refused(old, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(old))
     other = "float32" if "dtype" in old["model"] else "bfloat16"
-    with pytest.raises(InputError, match=rf"config\.execution\.dtype=.*now {other}"):
-        save_config(tmp_path, recipe() | {"execution": {"dtype": other}})
+    new = recipe() | {"execution": {"dtype": other}}
+    with pytest.raises(InputError, match=rf"another config\.execution\.dtype: .*, {other} now"):
+        save_record(tmp_path, new, {"config": new})
 
 
 SIZES = dict(
@@ -105,7 +106,7 @@ def test_a_group_counted_in_rows_goes_on_as_its_seconds_where_no_bucket_has_anot
     (tmp_path / "config.json").write_text(json.dumps(old))
     new = old | {"objective": {"diversity_group_seconds": 24.0}}
     with contextlib.nullcontext() if same else pytest.raises(InputError, match="another config"):
-        save_config(tmp_path, new)
+        save_record(tmp_path, new, {"config": new})
 
 
 @pytest.mark.slow

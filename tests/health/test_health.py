@@ -282,3 +282,6 @@ def test_damaged_utterances_are_listed_once_by_the_host_that_found_them(tmp_path
     path = note_damage(tmp_path, 2, [("a", "checksum differs"), ("b", "its shard is cut short")])
     assert path.name == "damaged_audio.2.jsonl"
     assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ["a", "b"]
+    path.write_text(path.read_text()[:-9])
+    with pytest.raises(InputError, match=r"damaged_audio\.2\.jsonl: not a list of damaged audio"):
+        note_damage(tmp_path, 2, [("c", "checksum differs")])

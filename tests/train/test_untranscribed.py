@@ -12,12 +12,14 @@ from w2v2_jax import partition
 from w2v2_jax.data.config import DataConfig
 from w2v2_jax.data.feed import train_feed, valid_feed
 from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.evaluation.runs import read_run, series
 from w2v2_jax.experiment.recipe import load_config
 from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.train import command as train
 from w2v2_jax.train import loop, validation
+from w2v2_jax.train.metric_writer import MetricWriter
 from w2v2_jax.train.warm_start import choose_vocabulary, report_left_out
 from w2v2_jax.vocabulary import LIBRISPEECH
 
@@ -149,3 +151,24 @@ def test_only_the_chief_shows_examples(folder, capsys, monkeypatch):
 
 def test_a_process_without_utterances_adds_nothing():
     assert validation._error_sums([], []).tolist() == [0] * 5
+
+
+def test_a_hypothesis_reaches_the_chief_from_the_process_that_has_it(monkeypatch):
+    others = np.zeros((2, validation.EXAMPLE_BYTES), np.uint8)
+    word = np.frombuffer("GR\u00dc\u00dfE".encode(), np.uint8)
+    others[1, : len(word)] = word
+    monkeypatch.setattr(jax, "process_count", lambda: 3)
+    monkeypatch.setattr(
+        "jax.experimental.multihost_utils.process_allgather", lambda own: np.vstack([own, others])
+    )
+    assert validation._from_its_process("") == "GR\u00dc\u00dfE"
+
+
+def test_a_loss_that_is_no_number_is_null_in_the_file_of_metrics(tmp_path):
+    with MetricWriter(tmp_path, first_step=0, total=2) as writer:
+        writer.write(1, "train", {"loss": float("nan"), "weight": 2.0})
+        writer.write(2, "train", {"loss": 1.5, "weight": float("inf")})
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert lines[0] == '{"step": 1, "split": "train", "loss": null, "weight": 2.0}'
+    steps, values = series(read_run(tmp_path), "train", "loss")
+    assert (steps.tolist(), values.tolist()) == ([2], [1.5])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import sys
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from w2v2_jax.aot.topology import PRESENT, Target, target
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import CHOICES
+from w2v2_jax.paths import write_json
 
 
 def one(arguments, raw: dict, where: Target, inherited: ModelConfig | None, rows) -> dict:
@@ -110,8 +110,7 @@ def main(argv: list[str] | None = None) -> None:
     else:
         result = one(arguments, raw, where, inherited, arguments.rows)
     result["overrides"] = rest
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    write_json(arguments.json, result)
     print("\n".join(render.lines(result)))
     print(f"wrote {arguments.json}")
     if not result["fits"]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
-import json
 from pathlib import Path
 
 import w2v2_jax.bench
@@ -18,6 +17,7 @@ from w2v2_jax.models.execution import CHOICES
 from w2v2_jax.models.execution import FIELDS as EXECUTION_FIELDS
 from w2v2_jax.models.families import FAMILIES
 from w2v2_jax.objectives.table import OBJECTIVES
+from w2v2_jax.paths import write_json
 from w2v2_jax.system import cpu_memory
 
 BENCHES = {"train": bench_train, "infer": bench_infer, "data": bench_data}
@@ -101,8 +101,7 @@ def main(argv: list[str] | None = None) -> None:
     cpu_memory.keep()
     run = bench_peer if arguments.peer else BENCHES[arguments.what]
     result = run(arguments)
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    write_json(arguments.json, result)
     for name, value in result.items():
         if isinstance(value, float):
             print(f"{name:36} {value:.6g}")

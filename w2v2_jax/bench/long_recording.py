@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import resource
 import sys
 import time
@@ -27,6 +26,7 @@ from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.scoring import count_errors, total
 from w2v2_jax.inference import Model, load
+from w2v2_jax.paths import write_json
 from w2v2_jax.recognition.corpus import transcripts
 from w2v2_jax.recognition.long_audio import make_grid
 from w2v2_jax.recognition.recognise import Options, Recording, make_options, transcribe_long
@@ -148,8 +148,7 @@ def main(argv: list[str] | None = None) -> None:
         **{name: getattr(options, name) for name in names},
         **rates, **differences(heard, places, alone, edges),
     }  # fmt: skip
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    write_json(arguments.json, report)
     print(f"{report['hours']:.2f} h in {seconds:.0f} s, peak memory {peak:.2f} GiB")
     for name in ("all", "away_from_seams"):
         for unit in ("words", "letters"):

@@ -9,7 +9,6 @@ differ by more than the tolerance there is no ratio but an error.
 from __future__ import annotations
 
 import dataclasses
-import json
 import statistics
 import tempfile
 from pathlib import Path
@@ -28,6 +27,7 @@ from w2v2_jax.interop import hugging_face, names
 from w2v2_jax.models import flops, row_random
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.frames import frame_counts
+from w2v2_jax.paths import write_json
 from w2v2_jax.vocabulary import LIBRISPEECH
 
 OURS = "w2v2_jax.bench.ours"
@@ -153,7 +153,7 @@ def write(
     description = Description(kind.objective.name, model, vocabulary, False)
     loaded = Loaded(folder, description, random_weights(model, kind.parts))
     hugging_face.save(loaded, folder / "model")
-    (folder / "task.json").write_text(json.dumps(task), "utf-8")
+    write_json(folder / "task.json", task)
     np.savez(folder / "inputs.npz", **inputs)
 
 

@@ -44,14 +44,11 @@ class Description(NamedTuple):
         return self.objective_class.for_network(self.model, classes, execution).network
 
     def to_json(self) -> dict[str, Any]:
-        vocabulary = None
-        if self.vocabulary is not None:
-            vocabulary = {"symbols": list(self.vocabulary.symbols), "case": self.vocabulary.case}
         return {
             "format": FORMAT,
             "objective": self.objective,
             "model": dataclasses.asdict(self.model),
-            "vocabulary": vocabulary,
+            "vocabulary": None if self.vocabulary is None else self.vocabulary.to_json(),
             "normalise": self.normalise,
             "normalise_epsilon": self.normalise_epsilon,
         }
@@ -65,8 +62,7 @@ def describe(value: dict[str, Any], where: str) -> Description:
         found = Description(
             value["objective"],
             ModelConfig(**_architecture(value["model"], said)),
-            None if vocabulary is None
-            else Vocabulary(tuple(vocabulary["symbols"]), vocabulary["case"]),
+            None if vocabulary is None else Vocabulary.from_json(vocabulary),
             bool(value["normalise"]),
             _epsilon(value),
         )  # fmt: skip

@@ -31,6 +31,7 @@ class DataConfig:
         it came from Hugging Face), else 1e-5.
     verify: checks every utterance's checksum at its first use; a damaged row gets no weight.
     reader: "tfdata", or "threads" where TensorFlow is not installed. workers 0: all cores.
+    prefetch_mib: MiB of samples that the batches made ahead on this host may hold together.
     """
 
     train: str
@@ -47,12 +48,15 @@ class DataConfig:
     verify: bool = True
     reader: str = "tfdata"
     workers: int = 0
+    prefetch_mib: int = 2048
 
     def __post_init__(self):
         for field, known in (("mode", MODES), ("reader", READERS)):
             if getattr(self, field) not in known:
                 value = getattr(self, field)
                 raise InputError(f"data.{field}={value!r} is unknown; use one of {list(known)}")
+        if self.prefetch_mib < 1:
+            raise InputError(f"data.prefetch_mib={self.prefetch_mib} must be at least 1")
         if not self.train:
             raise InputError("data.train is empty; give a prepared corpus, DIR[:split]")
         if not self.bucket_seconds or min(self.bucket_seconds) <= 0 or self.row_multiple < 1:

@@ -70,6 +70,7 @@ class Feed:
             vocabulary=self.vocabulary,
             max_labels=self.widths,
             reader=self.config.reader,
+            prefetch_bytes=self.config.prefetch_mib << 20,
             damage=self.damage,
         )
 

@@ -20,6 +20,7 @@ from w2v2_jax.vocabulary import Vocabulary
 
 FULL_SCALE = 32768
 LABEL_MULTIPLE = 16
+WAITING = 4  # batches made before they are asked for
 
 
 def batches(
@@ -35,7 +36,7 @@ def batches(
     vocabulary: Vocabulary | None = None,
     max_labels: dict[int, int] | None = None,
     reader: str = "tfdata",
-    prefetch: int = 4,
+    prefetch_bytes: int = 2 << 30,
     damage: Damage | None = None,
     epsilon: float = EPSILON,
 ) -> Iterator[Batch]:
@@ -48,6 +49,7 @@ def batches(
     `label_widths`); only for plans of whole utterances. normalise: whole-file zero mean and unit
     variance (epsilon: added to it), else samples scaled to [-1, 1]. reader: one of READERS; both
     give identical batches.
+    prefetch_bytes: see `in_flight`.
     damage: rows with samples that fail their checksum are silent and get weight 0.
     The arrays may be read-only. Closing the generator stops its threads.
     Raises InputError, before any reading, when the arguments do not fit each other.
@@ -67,7 +69,17 @@ def batches(
             damage=damage, epsilon=epsilon,
         )  # fmt: skip
 
-    return READERS[reader](make, first_step, last, workers, prefetch, vocabulary is not None)
+    largest = max(rows * samples for rows, samples in plan.shapes) * 4 * len(parts) // num_parts
+    making, waiting = in_flight(largest, workers=workers, prefetch_bytes=prefetch_bytes)
+    return READERS[reader](make, first_step, last, making, waiting, vocabulary is not None)
+
+
+def in_flight(batch_bytes: int, *, workers: int, prefetch_bytes: int) -> tuple[int, int]:
+    """(batches that are made at once, made ones that wait) of at most `prefetch_bytes` together;
+    one of each even where they are larger."""
+    most = max(prefetch_bytes // batch_bytes, 2)
+    waiting = min(WAITING, most // 2)
+    return min(workers, most - waiting), waiting
 
 
 def _check(plan, parts, num_parts, vocabulary, reader) -> None:

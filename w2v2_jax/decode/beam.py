@@ -20,6 +20,7 @@ from w2v2_jax.decode.alignment import SECONDS_PER_FRAME, Word, align_path, words
 from w2v2_jax.decode.hypothesis import Hypothesis, log_softmax
 from w2v2_jax.decode.lexicon import BOUNDARY, Entries
 from w2v2_jax.errors import InputError
+from w2v2_jax.texts import normal_form
 
 INFINITE = {"unknown_score": -math.inf, "beam_threshold": math.inf}  # "none" and "all of them"
 
@@ -237,7 +238,7 @@ class LexiconDecoder:
                 letters = np.array([min(frame, len(path) - 1)])
             found.append(
                 Word(
-                    word=names[label],
+                    word=normal_form(names[label]),
                     start=float(letters[0] * self.seconds_per_frame),
                     end=float((letters[-1] + 1) * self.seconds_per_frame),
                     confidence=float(probability[letters].mean()),

@@ -13,7 +13,7 @@ from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.hypothesis import Hypothesis
 from w2v2_jax.decode.many import decode_many
 from w2v2_jax.evaluation.scoring import score
-from w2v2_jax.paths import json_text
+from w2v2_jax.paths import write_json
 
 
 def _row(hypothesis: Hypothesis) -> dict:
@@ -52,8 +52,7 @@ def main(argv: list[str] | None = None) -> None:
                 emissions.ids, emissions.references, found, strict=True
             )
         ]
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json_text(report, indent=1) + "\n", "utf-8")
+        write_json(arguments.json, report)
         print(f"wrote {arguments.json}")
 
 

@@ -7,7 +7,6 @@ where the logits come from), which is written last and makes the folder whole.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from w2v2_jax.data.npz import DAMAGE, read_array
 from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import read_json
+from w2v2_jax.paths import read_json, write_json
 from w2v2_jax.vocabulary import Vocabulary
 
 DESCRIPTION, INDEX, LOGITS = "emissions.json", "index.npz", "logits.npy"
@@ -44,7 +43,7 @@ class Emissions:
         self.folder = Path(folder)
         try:
             content = read_json(self.folder / DESCRIPTION)
-            self.vocabulary = Vocabulary(tuple(content["symbols"]), content["case"])
+            self.vocabulary = Vocabulary.from_json(content)
             self.seconds_per_frame = float(content["seconds_per_frame"])
             if not 0 < self.seconds_per_frame < math.inf:
                 raise ValueError(f"seconds_per_frame={self.seconds_per_frame}")
@@ -118,12 +117,10 @@ def write(
         references=np.array([text or "" for text in references]),
     )  # fmt: skip
     content = {
-        "symbols": list(vocabulary.symbols), "case": vocabulary.case,
-        "seconds_per_frame": seconds_per_frame, "has_references": any(references), **origin,
+        **vocabulary.to_json(), "seconds_per_frame": seconds_per_frame,
+        "has_references": any(references), **origin,
     }  # fmt: skip
-    (folder / DESCRIPTION).write_text(
-        json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8"
-    )
+    write_json(folder / DESCRIPTION, content)
 
 
 def _storable(utterance: Utterance, dtype: str) -> np.ndarray:

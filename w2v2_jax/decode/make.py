@@ -27,7 +27,8 @@ from w2v2_jax.decode.rescore import RescoringDecoder, TransformerLM
 from w2v2_jax.errors import InputError
 from w2v2_jax.ngram import arpa
 from w2v2_jax.ngram.text import SPECIALS
-from w2v2_jax.paths import json_text, read_json
+from w2v2_jax.paths import read_json, write_json
+from w2v2_jax.texts import normal_form
 from w2v2_jax.vocabulary import BLANK, Vocabulary
 
 KINDS = ("greedy", "beam")
@@ -74,8 +75,9 @@ _KINDS_OF = {
 
 def save_settings(path: Path, values: Mapping[str, Any], **report: Any) -> None:
     """Writes settings for `read_settings`, with a report beside them that it does not read."""
-    finite = {k: v for k, v in values.items() if not (isinstance(v, float) and math.isinf(v))}
-    path.write_text(json_text({"settings": finite, **report}, indent=1) + "\n", "utf-8")
+    # What is infinite is a bound that is not there, which is also what is not named.
+    bounds = {k: v for k, v in values.items() if not (isinstance(v, float) and math.isinf(v))}
+    write_json(path, {"settings": bounds, **report})
 
 
 def read_settings(path: str) -> dict[str, Any]:
@@ -151,14 +153,14 @@ def with_hot_words(
 ) -> tuple[Entries, tuple[tuple[str, float], ...]]:
     """Entries with the hot words they lack (spelled by letters), and the words in their case."""
     hot = tuple((vocabulary.normalise(word), bonus) for word, bonus in hot)
-    known = {word for word, _ in entries}
+    known = {normal_form(word): word for word, _ in entries}
     for word, _ in hot:
         if " " in word or not word:
             raise InputError(f"--hot-word {word!r}: one word without spaces")
     spelled, unknown = spell([word for word, _ in hot if word not in known], vocabulary)
     if unknown:
         raise InputError(f"--hot-word {unknown[0]!r} has letters that the model lacks")
-    return entries + spelled, hot
+    return entries + spelled, tuple((known.get(word, word), bonus) for word, bonus in hot)
 
 
 def make(

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.texts import text_lines
 
 SAMPLE_RATE = 16000  # of the sample numbers in .phn files
 Segments = list[tuple[float, float, str]]
@@ -29,7 +30,7 @@ def read_labels(where: Path, ids: list[str]) -> dict[str, Segments]:
 
 def _read_table(path: Path) -> dict[str, Segments]:
     found: dict[str, Segments] = {}
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(text_lines(path), 1):
         if line.strip():
             name, *rest = line.split("\t")
             found.setdefault(name, []).append(_segment(rest, path, number, 1.0))
@@ -43,18 +44,11 @@ def _read_folder(directory: Path, ids: list[str]) -> dict[str, Segments]:
             if path.is_file():
                 found[name] = [
                     _segment(line.split(), path, number, SAMPLE_RATE)
-                    for number, line in enumerate(_lines(path), 1)
+                    for number, line in enumerate(text_lines(path), 1)
                     if line.strip()
                 ]
                 break
     return found
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def _segment(fields: list[str], path: Path, number: int, rate: float) -> tuple[float, float, str]:

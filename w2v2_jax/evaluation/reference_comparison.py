@@ -11,6 +11,7 @@ import numpy as np
 from w2v2_jax.errors import InputError
 from w2v2_jax.evaluation.reference_curves import NAMES, Reference, decisive, load
 from w2v2_jax.evaluation.runs import read_run
+from w2v2_jax.paths import read_json
 
 # Metric -> split -> which way is better: +1 more, -1 less, 0 neither.
 SHOWN = {
@@ -125,7 +126,7 @@ def stand(workdir: Path, name: str | None = None) -> Standing:
     Raises InputError where the workdir is none, or shares no metric or update with the reference.
     """
     try:
-        config = json.loads((workdir / "config.json").read_text("utf-8"))
+        config = read_json(workdir / "config.json")
         chosen = name or choose(config)
     except InputError:
         raise

@@ -23,7 +23,7 @@ from w2v2_jax.experiment.settings import INHERIT, ExperimentSettings, construct
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.families import model_config
 from w2v2_jax.objectives.base import Objective
-from w2v2_jax.optimizer import SCHEDULES, adam
+from w2v2_jax.optimizer import SCHEDULES, adam, updates_taken
 from w2v2_jax.train_step import TrainState, eval_step, init_state, train_step
 from w2v2_jax.vocabulary import Vocabulary
 
@@ -76,6 +76,10 @@ class Experiment:
     def seed(self) -> np.uint32:
         """What the compiled steps take as their seed."""
         return np.uint32(self.settings.seed % 2**32)
+
+    def learning_rate(self, state: TrainState) -> jax.Array:
+        """The rate of the next update, as the optimizer will count it; computed on the device."""
+        return jax.jit(self.schedule)(updates_taken(state.opt_state))
 
     def check_shapes(self, shapes: list[tuple[int, int]], accumulate: int, what: str) -> None:
         """Raises InputError where a batch's rows do not divide over mesh and microbatches."""

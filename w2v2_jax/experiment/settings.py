@@ -24,7 +24,8 @@ INHERIT = "inherit"  # model.family: take the network of init_from
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """Length and rhythm of a run, in updates. best_metric is minimised over validations unless
-    best_mode is "max"; eval_every and checkpoint_every 0 mean only at the end."""
+    best_mode is "max"; eval_every and checkpoint_every 0 mean only at the end. keep_every: its
+    multiples are saved and kept for good."""
 
     steps: int
     accumulate: int = 1
@@ -33,6 +34,7 @@ class TrainConfig:
     checkpoint_every: int = 0
     keep_last: int = 2
     keep_best: int = 1
+    keep_every: int = 0
     best_metric: str = "loss"
     best_mode: str = "min"
 
@@ -40,6 +42,9 @@ class TrainConfig:
         for name in ("steps", "accumulate", "log_every", "keep_last"):
             if getattr(self, name) < 1:
                 raise InputError(f"train.{name}={getattr(self, name)} must be at least 1")
+        for name in ("eval_every", "checkpoint_every", "keep_best", "keep_every"):
+            if getattr(self, name) < 0:
+                raise InputError(f"train.{name}={getattr(self, name)} must not be negative")
         if self.best_mode not in ("min", "max"):
             raise InputError(f"train.best_mode={self.best_mode!r}; use 'min' or 'max'")
 

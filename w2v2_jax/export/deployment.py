@@ -20,6 +20,7 @@ from w2v2_jax.checkpoint.description import Description, Loaded, require_ctc
 from w2v2_jax.input_scale import normalised_on_device
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import Execution
+from w2v2_jax.paths import write_text
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 PORTABLE = Execution(
@@ -136,4 +137,4 @@ def write_folder(out: Path, loaded: Loaded, **texts: str) -> None:
         stride=description.model.stride,
         **texts,
     )
-    (out / "README.md").write_text(text, "utf-8")
+    write_text(out / "README.md", text)

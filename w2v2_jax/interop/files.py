@@ -84,10 +84,6 @@ def plain_name(name: Any, where: Path) -> str:
     return name
 
 
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", "utf-8")
-
-
 def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """One safetensors file -> {name: array} and its metadata; InputError when it is damaged."""
     try:

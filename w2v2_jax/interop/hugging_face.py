@@ -25,14 +25,13 @@ from w2v2_jax.interop.files import (
     read_bin,
     read_tensors,
     understood,
-    write_json,
 )
 from w2v2_jax.interop.hugging_face_names import HUGGING_FACE, LEGACY_WEIGHT_NORM
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.objectives.base import Objective
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
-from w2v2_jax.paths import read_json
+from w2v2_jax.paths import read_json, write_json
 
 PREFIX = "wav2vec2."
 MASK_EMBEDDING = "wav2vec2.masked_spec_embed"
@@ -145,7 +144,9 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
         extractor["processor_class"] = "Wav2Vec2Processor"
         # The feature extractor's settings stay out of this file: transformers 5 would take them
         # from here too, but 4.46 refuses to load a directory that has them here.
-        write_json(out / "processor_config.json", {"processor_class": "Wav2Vec2Processor"})
+        write_json(
+            out / "processor_config.json", {"processor_class": "Wav2Vec2Processor"}, indent=2
+        )
     write_json(out / "preprocessor_config.json", extractor)
     write_json(out / "config.json", config)
     save_file(dict(sorted(tensors.items())), out / "model.safetensors", metadata={"format": "pt"})

@@ -37,9 +37,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--source",
         required=True,
-        help="folder:DIR (wav, flac, ogg, mp3; transcripts from DIR/transcripts.tsv, LibriSpeech "
-        "*.trans.txt, or name.txt beside the audio), manifest:FILE.tsv (fairseq; labels from "
-        "FILE.wrd or FILE.ltr), or tfds:NAME[:SPLIT]",
+        help="folder:DIR (wav, flac, ogg, mp3 ..., with PyAV m4a, webm ...; transcripts from "
+        "DIR/transcripts.tsv, LibriSpeech *.trans.txt, or name.txt beside the audio), "
+        "manifest:FILE.tsv (fairseq; labels from FILE.wrd or FILE.ltr), or tfds:NAME[:SPLIT]",
     )
     parser.add_argument("--out", required=True, help="gets one folder a split")
     parser.add_argument("--split", help="put everything into this split (else the source decides)")

@@ -20,6 +20,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, absolute, is_remote
 from w2v2_jax.prepare import beam as on_beam
 from w2v2_jax.prepare import resumable as pieces
+from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.holdout import Holdable, Holdout, holdable
 from w2v2_jax.prepare.measure import IntakeResult, Limits, in_order, spooled_bytes, take_in
 from w2v2_jax.prepare.report import describe, find_leaks, render
@@ -68,6 +69,7 @@ def prepare(
         on_beam.import_beam()
     limits = Limits(round(min_seconds * SAMPLE_RATE), require_text)
     chosen = read_ids(ids) if ids is not None else None
+    account = Account(ids=chosen)
     told = functools.partial(_with_progress, progress=progress)
 
     def sorter():  # asked once the source is open
@@ -75,14 +77,19 @@ def prepare(
         if holdout:
             rule = holdable(source, split=split, tfds_data_dir=tfds_data_dir, ids=chosen)
         shares = Holdout(holdout, rule)
-        return functools.partial(Sorter, out=out, split=split, holdout=shares, overwrite=overwrite)
+        return functools.partial(
+            Sorter, out=out, split=split, holdout=shares, overwrite=overwrite, account=account
+        )
 
     if not resumable:
-        utterances = picked(open_source(source, tfds_data_dir=tfds_data_dir), chosen)
+        opened = open_source(source, tfds_data_dir=tfds_data_dir, account=account)
+        utterances = picked(opened, chosen)
         take = functools.partial(take_in, utterances, limits=limits, workers=workers)
         return _at_once(source, out, sorter(), lambda spool: told(take(spool=spool)))
     download = None if beam is None else on_beam.download_config(beam)
-    found = parts(source, tfds_data_dir=tfds_data_dir, ids=chosen, download=download)
+    found = parts(
+        source, account=account, tfds_data_dir=tfds_data_dir, ids=chosen, download=download
+    )
     if beam is None:
         run = functools.partial(_run_here, workers=workers, progress=progress)
     else:
@@ -168,8 +175,9 @@ def _mention_leftovers(out: AnyPath, own: AnyPath | None = None) -> None:
 
 def _finish(sorted_out: Sorter, source: str, work: AnyPath) -> list[dict[str, Any]]:
     corpora = sorted_out.close(source)
-    reports = _write_reports(corpora, sorted_out.rejects, sorted_out.out)
+    reports = _write_reports(corpora, sorted_out)
     _publish(corpora, work, sorted_out.out)
+    print(sorted_out.account.table(used=sorted_out.used, rejected=sorted_out.rejected))
     return reports
 
 
@@ -186,16 +194,19 @@ def _with_progress(outcomes: Iterator[IntakeResult], *, progress: bool) -> Itera
             yield outcome
 
 
-def _write_reports(corpora: list[Corpus], rejects, out: AnyPath) -> list[dict[str, Any]]:
-    new = {corpus.split for corpus in corpora}
+def _write_reports(corpora: list[Corpus], sorted_out: Sorter) -> list[dict[str, Any]]:
+    new, out = {corpus.split for corpus in corpora}, sorted_out.out
+    intake = sorted_out.account.balance(used=sorted_out.used, rejected=sorted_out.rejected)
     old = [open_corpus(out / split) for split in list_splits(out) if split not in new]
     reports = []
     for corpus in corpora:
         others = [c for c in [*corpora, *old] if c is not corpus]
-        report = describe(corpus, rejects[corpus.split], find_leaks(corpus, others))
+        tallies = {name: tally[corpus.split] for name, tally in sorted_out.tallies.items()}
+        leaks = find_leaks(corpus, others)
+        report = describe(corpus, **tallies, leaks=leaks, intake=intake)
         text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
         (corpus.directory / "report.json").write_text(text, "utf-8")
-        print(render(report, rejects[corpus.split]))
+        print(render(report, **tallies))
         reports.append(report)
     return reports
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.paths import write_text
 from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.recognition.transcript_formats import FORMATS
 
@@ -48,9 +49,5 @@ def plan(
 
 def write(result: Result, files: dict[str, Path]) -> None:
     """Writes a result in each of its formats."""
-    try:
-        for form, path in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(FORMATS[form][1](result), "utf-8")
-    except OSError as error:
-        raise InputError(f"{error.filename}: {error.strerror}") from error
+    for form, path in files.items():
+        write_text(path, FORMATS[form][1](result))

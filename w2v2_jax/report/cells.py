@@ -14,7 +14,7 @@ from typing import Any
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.runs import difference, read_evaluation
 from w2v2_jax.evaluation.scoring import bootstrap_interval, count_errors, total
-from w2v2_jax.paths import json_text
+from w2v2_jax.paths import write_json
 
 SCRATCH, PRETRAINED, SHORT = "scratch", "pretrain", "short"
 
@@ -149,10 +149,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, required=True, help="gets the rates of all cells")
     arguments = parser.parse_args(argv)
     cells = read_cells(arguments.cells)
-    try:
-        arguments.json.write_text(json_text(cells, indent=1) + "\n", "utf-8")
-    except OSError as error:
-        raise InputError(f"--json {arguments.json}: {error.strerror}") from error
+    write_json(arguments.json, cells)
     tables = (main_table(cells), source_table(cells), change_table(cells))
     print("\n\n".join(table for table in tables if table))
 

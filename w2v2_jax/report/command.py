@@ -24,6 +24,7 @@ from w2v2_jax.evaluation.runs import (
     series,
     without_reference,
 )
+from w2v2_jax.paths import write_text
 from w2v2_jax.report.figure import draw
 
 SECONDS_PER_FRAME = 0.02
@@ -164,7 +165,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         draw(results, args.out / "report.png")
-        (args.out / "report.txt").write_text("\n\n".join(parts) + "\n", "utf-8")
+        write_text(args.out / "report.txt", "\n\n".join(parts) + "\n")
     except OSError as error:
         raise InputError(f"cannot write to {args.out}: {error}") from error
     print("\n\n".join(parts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -15,8 +16,8 @@ def total_seconds(paths: Sequence[str]) -> float | None:
     import soundfile
 
     try:
-        return sum(soundfile.info(path).duration for path in paths)
-    except (soundfile.LibsndfileError, OSError):
+        return sum(soundfile.info(os.fsencode(path)).duration for path in paths)
+    except (soundfile.LibsndfileError, OSError, ValueError):
         return None
 
 
