@@ -26,7 +26,7 @@ TINY = dict(
 def settings(**changes):
     raw = dict(
         model=dict(TINY),
-        objective=dict(name="contrastive", diversity_group_rows=2, num_negatives=3),
+        objective=dict(name="contrastive", diversity_group_seconds=0.1, num_negatives=3),
         schedule=dict(name="constant", peak=1e-3),
         data=dict(train="none", mode="crop", bucket_seconds=(0.05, 0.1), batch_seconds=0.8,
                   row_multiple=8),
@@ -177,7 +177,7 @@ def test_a_sweep_raises_rows_until_they_do_not_fit_and_takes_the_fastest(monkeyp
                 "hbm": {"total": 1}, "frames_per_second_per_chip": speeds.get(key)}  # fmt: skip
 
     built = SimpleNamespace(
-        objective=SimpleNamespace(row_multiple=lambda: 2),
+        objective=SimpleNamespace(row_multiple=lambda samples: 2),
         settings=read_settings(settings()),
         mesh=SimpleNamespace(shape={"data": 1, "fsdp": 1}),
     )

@@ -160,7 +160,7 @@ def moved(network: str, mesh: dict[str, int], accumulate: int = 1):
     raw = dict(
         model=NETWORKS[network],
         execution=EXECUTION,
-        objective=dict(name="contrastive", diversity_group_rows=2, num_negatives=5),
+        objective=dict(name="contrastive", diversity_group_seconds=0.4, num_negatives=5),
         schedule=dict(name="constant", peak=1e-3),
         data=dict(train="none", mode="crop", bucket_seconds=(0.2,),
                   batch_seconds=3.2 * accumulate, row_multiple=16 * accumulate),

@@ -1,8 +1,10 @@
 """Checkpoints and runs of format 1, which had dtype, remat and formulations in their network."""
 
+import contextlib
 import json
 import shutil
 import tarfile
+from pathlib import Path
 
 import jax
 import pytest
@@ -95,6 +97,18 @@ SIZES = dict(
 )  # fmt: skip
 
 
+@pytest.mark.parametrize(("lengths", "same"), [([3.0], True), ([1.5, 3.0], False)])
+def test_a_group_counted_in_rows_goes_on_as_its_seconds_where_no_bucket_has_another(
+    lengths, same, tmp_path
+):
+    data = {"mode": "crop", "bucket_seconds": lengths}
+    old = recipe() | {"objective": {"diversity_group_rows": 8}, "data": data}
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    new = old | {"objective": {"diversity_group_seconds": 24.0}}
+    with contextlib.nullcontext() if same else pytest.raises(InputError, match="another config"):
+        save_record(tmp_path, new, {"config": new})
+
+
 @pytest.mark.slow
 def test_a_run_begun_by_the_code_of_format_1_goes_on_in_format_2(tmp_path, monkeypatch):
     """The stored run of 2 updates in bfloat16, scanned and rematerialised, of this recipe."""
@@ -108,6 +122,10 @@ def test_a_run_begun_by_the_code_of_format_1_goes_on_in_format_2(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     begun = json.loads((tmp_path / "run" / "config.json").read_text())
     assert begun["model"]["dtype"] == "bfloat16"
+    # Two rows were a group in both buckets: another loss now, which such a run does not go on with.
+    del begun["objective"]["diversity_group_rows"]
+    begun["objective"]["diversity_group_seconds"] = 2.0
+    Path("run/config.json").write_text(json.dumps(begun))
     shutil.copytree("run", "refused")
     options = [
         "--config", f"{EXPERIMENTS}/pretrain_base.py:smoke", "--config.data.train=corpus:train",

@@ -25,7 +25,7 @@ from w2v2_jax.train.step_metrics import Dispatched, StepObserver
 
 # The quickstart's: 1600 updates, 640 codes, spans of 5 from a tenth of the frames.
 QUICKSTART = ModelConfig(mask_start_prob=0.1, mask_length=5)
-PRETRAIN = describe(Contrastive(QUICKSTART, diversity_group_rows=1), steps=1600)
+PRETRAIN = describe(Contrastive(QUICKSTART, diversity_group_seconds=0.1), steps=1600)
 TUNE = describe(CTC(QUICKSTART, num_classes=32), steps=1600)
 WELL = {
     "contrastive_loss": 3.9, "contrastive_accuracy": 0.12, "negative_is_positive": 0.005,
@@ -146,14 +146,14 @@ def test_chance_is_no_alarm_before_two_fifths_of_a_run_or_the_warm_up_of_base(qu
     early = Monitor(HealthConfig(), PRETRAIN)
     assert [a for k in range(1, 640, 16) for a in early.saw_record(k, stuck)] == []
     assert [a.rule for a in early.saw_record(641, stuck)] == ["chance-loss"]
-    pretraining = Contrastive(quiet, diversity_group_rows=1)
+    pretraining = Contrastive(quiet, diversity_group_seconds=0.1)
     assert describe(pretraining, steps=400_000).started_after == 32_000
     assert describe(pretraining, steps=400_000, started_after=7).started_after == 7
     assert describe(CTC(quiet, 5, freeze_updates=10_000), steps=13_000).started_after == 15_200
 
 
 def test_bounds_follow_from_the_model(tiny):
-    run = describe(Contrastive(tiny, diversity_group_rows=1), steps=100)
+    run = describe(Contrastive(tiny, diversity_group_seconds=0.1), steps=100)
     assert (run.expected.codes, run.expected.negatives) == (16, 100)
     assert run.expected.masked == pytest.approx(0.489, abs=1e-3)  # as the paper prints
     assert run.expected.span == pytest.approx(14.7, abs=0.1)

@@ -26,7 +26,7 @@ GOLDEN = places.GOLDEN / "parameter_tree.json"
 def base_objectives():
     model = model_config("base")
     return {
-        "contrastive": Contrastive(model, diversity_group_rows=1, execution=SCANNED),
+        "contrastive": Contrastive(model, diversity_group_seconds=0.1, execution=SCANNED),
         "ctc": CTC(model, 32, execution=SCANNED),
     }
 
@@ -60,7 +60,7 @@ def test_base_pretraining_has_95_044_608_parameters():
 
 
 def test_large_pretraining_has_317_million_parameters():
-    objective = Contrastive(model_config("large"), diversity_group_rows=1, execution=SCANNED)
+    objective = Contrastive(model_config("large"), diversity_group_seconds=0.1, execution=SCANNED)
     assert round(parameters(objective) / 1e6) == 317
 
 

@@ -86,7 +86,7 @@ def test_no_parameters_gradient_of_a_bfloat16_network_was_rounded(
         monkeypatch.setattr(module, "platform", lambda: where)
     config = dataclasses.replace(quiet, extractor_norm=norm, conv_bias=norm == "layer")
     objective = contrastive.Contrastive(
-        config, diversity_group_rows=1, num_negatives=10, execution=Execution(dtype="bfloat16")
+        config, diversity_group_seconds=0.1, num_negatives=10, execution=Execution(dtype="bfloat16")
     )
     batch = make_batch(rows=2, labels=False)
     keys = row_random.row_keys(jax.random.key(0), jnp.arange(2))

@@ -330,7 +330,7 @@ def fresh(quiet):
         code_dim=64, final_dim=64,
     )  # fmt: skip
     initialise = lambda o: partition.unbox(jax.jit(o.init)(jax.random.key(0)))  # noqa: E731
-    pretraining = initialise(Contrastive(config, diversity_group_rows=1))
+    pretraining = initialise(Contrastive(config, diversity_group_seconds=0.1))
     return jax.device_get((pretraining, initialise(CTC(config, num_classes=32))))
 
 

@@ -78,14 +78,14 @@ class Regression(Objective):
     execution: Execution = PLAIN
 
     @classmethod
-    def required_settings(cls, rows):
-        return {"groups": rows}
+    def required_settings(cls, seconds):
+        return {"groups": max(1, round(seconds))}
 
     @property
     def network(self):
         return RegressionNetwork(self.model, self.execution)
 
-    def row_multiple(self):
+    def row_multiple(self, samples):
         return self.groups
 
     def init(self, key):
@@ -226,7 +226,10 @@ def test_the_benchmark_times_it_and_compares_it_with_no_peer():
     options = ["--what", "train", "--objective", "regression", "--json", "x", "--rows", "4"]
     arguments = bench.make_parser().parse_args([*options, "--accumulate", "2"])
     settings = bench_step.settings_of(arguments)
-    assert settings.raw["objective"] == {"name": "regression", "groups": 2}
+    assert settings.raw["objective"] == {
+        "name": "regression",
+        "groups": round(2 * arguments.seconds),
+    }
     batch = bench_step.random_batch(settings)
     assert isinstance(batch, Batch) and batch.labels is None and len(batch.waveforms) == 4
     with pytest.raises(InputError, match="--peer goes with --objective contrastive or ctc"):

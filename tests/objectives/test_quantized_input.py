@@ -36,7 +36,7 @@ def made(quiet, random_params):
 
     def make(name):
         model = dataclasses.replace(quiet, **CHOICES[name])
-        objective = Contrastive(model, diversity_group_rows=2, num_negatives=10)
+        objective = Contrastive(model, diversity_group_seconds=0.125, num_negatives=10)
         return objective, random_params(objective)
 
     return make

@@ -47,8 +47,8 @@ def ladder(first: int, most: int) -> list[int]:
 def sweep(arguments, raw: dict, where: Target, inherited: ModelConfig | None) -> dict:
     """Every remat policy with rising rows a chip until one does not fit; the fastest that does."""
     built = step.build(raw, where, inherited)
-    group = built.objective.row_multiple()
-    rows, _ = step.recipe_rows(built.settings)
+    rows, samples = step.recipe_rows(built.settings)
+    group = built.objective.row_multiple(samples)
     shards = built.mesh.shape["data"] * built.mesh.shape["fsdp"]
     tried = []
     for remat in CHOICES["remat"]:

@@ -46,7 +46,9 @@ def settings_of(arguments, *, model: dict | None = None, **objective) -> Experim
         raw["execution"] |= of_execution
         return read_settings(raw)
     kind = OBJECTIVES[arguments.objective]
-    required = kind.required_settings(arguments.rows // arguments.accumulate)
+    samples = round(arguments.seconds * SAMPLE_RATE)
+    group = arguments.rows // arguments.accumulate * samples / SAMPLE_RATE
+    required = kind.required_settings(group)
     return read_settings(
         dict(
             model={"family": arguments.family, **of_model, **(model or {})},

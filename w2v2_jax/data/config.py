@@ -24,6 +24,8 @@ class DataConfig:
     row_multiple: every batch's rows are a multiple of this: accumulate x device rows x diversity
         group. It is written in the recipe, not derived from the machine, so that the order of the
         data is the same on any number of devices and hosts.
+    min_seconds: shorter utterances are dropped and counted. 0 stands for the shortest bucket where
+        rows are crops, which have no padding, and for 0.1 s elsewhere.
     normalise: whole-file zero mean and unit variance, for the layer-norm families.
     normalise_epsilon: added to that variance; None is what init_from's checkpoint adds (1e-7 where
         it came from Hugging Face), else 1e-5.
@@ -40,7 +42,7 @@ class DataConfig:
     valid: str = ""
     valid_bucket_seconds: tuple[float, ...] = ()
     valid_batch_seconds: float = 0.0
-    min_seconds: float = 0.1
+    min_seconds: float = 0.0
     normalise: bool = False
     normalise_epsilon: float | None = None
     verify: bool = True
@@ -62,6 +64,20 @@ class DataConfig:
                 f"data.bucket_seconds={self.bucket_seconds} and data.row_multiple="
                 f"{self.row_multiple} must be positive"
             )
+        least, shortest = self.min_seconds, min(self.bucket_seconds)
+        if least < 0:
+            raise InputError(f"data.min_seconds={least:g} must not be negative")
+        if self.mode == "crop" and 0 < least < shortest:
+            raise InputError(
+                f"data.min_seconds={least:g} is below the shortest of data.bucket_seconds, "
+                f"{shortest:g} s, and rows of mode 'crop' have no padding: add a bucket of "
+                f"{least:g} s, or set data.min_seconds={shortest:g}"
+            )
+
+    def least_seconds(self) -> float:
+        """The length of the shortest utterance that is used."""
+        least = min(self.bucket_seconds) if self.mode == "crop" else 0.1
+        return self.min_seconds or least
 
         if not 0 < self.epsilon < 1:
             raise InputError(
@@ -86,7 +102,7 @@ class DataConfig:
             bucket_samples=_samples(self.bucket_seconds),
             batch_samples=round(self.batch_seconds * SAMPLE_RATE),
             row_multiple=self.row_multiple,
-            min_samples=round(self.min_seconds * SAMPLE_RATE),
+            min_samples=round(self.least_seconds() * SAMPLE_RATE),
             speakers=corpus.speakers if self.mode == "concatenate" else None,
         )
 

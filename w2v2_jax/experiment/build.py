@@ -83,18 +83,36 @@ class Experiment:
 
     def check_shapes(self, shapes: list[tuple[int, int]], accumulate: int, what: str) -> None:
         """Raises InputError where a batch's rows do not divide over mesh and microbatches."""
-        shards = partition.rows_axis(self.mesh)
-        need = shards * accumulate * self.objective.row_multiple()
+        parts = partition.rows_axis(self.mesh) * accumulate
         for rows, samples in shapes:
-            if rows % need:
-                mesh = {axis: self.mesh.shape[axis] for axis in ("data", "fsdp")}
-                raise InputError(
-                    f"config.mesh {mesh} x train.accumulate={accumulate} x rows a diversity group"
-                    f"={self.objective.row_multiple()} does not divide the {rows} rows of the "
-                    f"{samples / SAMPLE_RATE:g} s {what} bucket; make data.row_multiple a multiple "
-                    f"of {need}, or use fewer devices (rows={rows} divides by "
-                    f"{[n for n in range(1, rows + 1) if rows % n == 0]})"
-                )
+            group = self.objective.row_multiple(samples)
+            if rows % (parts * group):
+                remedy = f"make data.row_multiple a multiple of {parts}"
+                if group > 1:
+                    remedy += (
+                        " and data.batch_seconds as many times objective.diversity_group_seconds"
+                    )
+                raise self._undivided(
+                    f" x train.accumulate={accumulate} x rows a diversity group={group}", rows,
+                    f"{samples / SAMPLE_RATE:g} s {what}", remedy,
+                )  # fmt: skip
+
+    def check_validation_shapes(self, shapes: list[tuple[int, int]]) -> None:
+        """The same for validation, which has no microbatches, and whose last group may have fewer
+        rows."""
+        parts = partition.rows_axis(self.mesh)
+        for rows, samples in shapes:
+            if rows % parts:
+                remedy = f"make data.row_multiple a multiple of {parts}"
+                raise self._undivided("", rows, f"{samples / SAMPLE_RATE:g} s validation", remedy)
+
+    def _undivided(self, factors: str, rows: int, bucket: str, remedy: str) -> InputError:
+        mesh = {axis: self.mesh.shape[axis] for axis in ("data", "fsdp")}
+        return InputError(
+            f"config.mesh {mesh}{factors} does not divide the {rows} rows of the {bucket} bucket; "
+            f"{remedy}, or use fewer devices (rows={rows} divides by "
+            f"{[n for n in range(1, rows + 1) if rows % n == 0]})"
+        )
 
     def step_function(self, objective: Objective, batch: Batch):
         """The compiled train step for an objective's state and a batch's shape: (state, batch,

@@ -94,12 +94,23 @@ class ExperimentSettings:
         return LIBRISPEECH if self.objective_class.needs_vocabulary else None
 
 
+# Settings of earlier versions -> what became of them.
+RENAMED = {
+    "objective.diversity_group_rows": (
+        "is now diversity_group_seconds, so that rows of all lengths make groups of as much audio: "
+        "rows times their seconds (6 rows of 15.625 s: 93.75)"
+    ),
+}
+
+
 def construct(section: str, constructor: Callable, values: Mapping[str, Any], **given) -> Any:
     """Calls a constructor with a section's values; unknown or missing keys, and values that are
     not of their annotated type, are InputErrors."""
     parameters = inspect.signature(constructor).parameters
     known = [name for name in parameters if name not in given]
     for name in values:
+        if f"{section}.{name}" in RENAMED:
+            raise InputError(f"config.{section}.{name} {RENAMED[f'{section}.{name}']}")
         if name not in known:
             raise InputError(f"config.{section}.{name} is not a setting; known: {', '.join(known)}")
     for name in known:

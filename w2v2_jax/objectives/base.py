@@ -60,8 +60,8 @@ class Objective:
         return {}
 
     @classmethod
-    def required_settings(cls, rows: int) -> dict[str, Any]:
-        """Values of the settings without a default, for microbatches of `rows` rows."""
+    def required_settings(cls, seconds: float) -> dict[str, Any]:
+        """Values of the settings without a default, for microbatches of so much audio."""
         return {}
 
     @classmethod
@@ -69,7 +69,7 @@ class Objective:
         cls, model: ModelConfig, num_classes: int = 0, execution: Execution = PLAIN
     ) -> Objective:
         """The objective where only its network and parameters matter."""
-        values = cls.computed_fields(num_classes) | cls.required_settings(1)
+        values = cls.computed_fields(num_classes) | cls.required_settings(1.0)
         return cls(model, execution=execution, **values)
 
     @classmethod
@@ -103,8 +103,8 @@ class Objective:
         """The objective in force at `step` (another static value where its graph differs)."""
         return self
 
-    def row_multiple(self) -> int:
-        """Rows of one microbatch on one device must be a multiple of this."""
+    def row_multiple(self, samples: int) -> int:
+        """Rows of `samples` samples of one microbatch on one device must be a multiple of this."""
         return 1
 
     def expectations(self) -> Expectations:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 
 import w2v2_jax
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import EXECUTION_OF_FORMAT_1
 from w2v2_jax.data.feed import Feed
 from w2v2_jax.errors import InputError
@@ -27,6 +28,7 @@ from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.experiment.resolved import resolved
 from w2v2_jax.experiment.settings import INHERIT
 from w2v2_jax.models.execution import Execution
+from w2v2_jax.objectives.diversity import group_rows
 from w2v2_jax.paths import AnyPath, read_json
 
 FILE = "run.json"
@@ -96,7 +98,7 @@ def facts(experiment: Experiment, train: Feed, valid: Feed | None) -> dict[str, 
 
 
 def _content(feed: Feed) -> dict[str, Any]:
-    hours = int(feed.corpus.num_samples.sum()) / 16000 / 3600
+    hours = int(feed.corpus.num_samples.sum()) / SAMPLE_RATE / 3600
     return {
         "fingerprint": _digest(feed.corpus.fingerprint()),
         "clips": len(feed.corpus),
@@ -175,11 +177,27 @@ def _without_record(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "model": model, "execution": {**defaults, **once, **execution}}
 
 
+def _in_rows(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with the rows of a diversity group in each bucket, which version 0.1 had as
+    a setting, in the place of its seconds, and with the shortest crop as the least length."""
+    objective, data = dict(config.get("objective") or {}), dict(config.get("data") or {})
+    lengths = sorted(data.get("bucket_seconds", ()))
+    rows = [objective.pop("diversity_group_rows", None)] * len(lengths)
+    seconds = objective.pop("diversity_group_seconds", None)
+    if seconds is not None:
+        rows = [group_rows(seconds, round(length * SAMPLE_RATE)) for length in lengths]
+    if lengths and data.get("mode") == "crop":
+        data["min_seconds"] = max(data.get("min_seconds", 0), lengths[0])
+    return {**config, "objective": {**objective, "rows of a diversity group": rows}, "data": data}
+
+
 def check_facts(workdir: AnyPath, now: dict[str, Any]) -> list[str]:
     """What there is to tell of the changes since the run began; InputError for those refused."""
     before = read_facts(workdir)
     if before is None:
         return []
+    if "diversity_group_rows" in (before.get("config", {}).get("objective") or {}):
+        before, now = ({**one, "config": _in_rows(one["config"])} for one in (before, now))
     refused, told = compare(before, now)
     if refused:
         raise InputError(
