@@ -57,7 +57,7 @@ REFUSED = {
     "data.bucket_seconds=(2.0,)": "config.data.bucket_seconds: [1.0, 2.0] there, [2.0] now",
     "data.batch_seconds=16.0": "config.data.batch_seconds: 8.0 there, 16.0 now",
     "data.row_multiple=4": "config.data.row_multiple: 2 there, 4 now",
-    "data.min_seconds=0.5": "config.data.min_seconds: 0.1 there, 0.5 now",
+    "data.min_seconds=3.0": "config.data.min_seconds: 0.0 there, 3.0 now",
     "train.best_metric=loss": "config.train.best_metric: contrastive_loss there, loss now",
     "train.best_mode=max": "config.train.best_mode: min there, max now",
 }

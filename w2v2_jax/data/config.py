@@ -73,16 +73,15 @@ class DataConfig:
                 f"{shortest:g} s, and rows of mode 'crop' have no padding: add a bucket of "
                 f"{least:g} s, or set data.min_seconds={shortest:g}"
             )
+        if not 0 < self.epsilon < 1:
+            raise InputError(
+                f"data.normalise_epsilon={self.normalise_epsilon} must be between 0 and 1, as 1e-5"
+            )
 
     def least_seconds(self) -> float:
         """The length of the shortest utterance that is used."""
         least = min(self.bucket_seconds) if self.mode == "crop" else 0.1
         return self.min_seconds or least
-
-        if not 0 < self.epsilon < 1:
-            raise InputError(
-                f"data.normalise_epsilon={self.normalise_epsilon} must be between 0 and 1, as 1e-5"
-            )
 
     @property
     def epsilon(self) -> float:
