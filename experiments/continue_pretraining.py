@@ -17,7 +17,11 @@ Run:
     `init_from` may be the Hugging Face directory itself; it must hold the quantizer
     (Wav2Vec2ForPreTraining). Append `,smoke` for the same recipe at toy size from scratch.
 
-Hardware and time: 1536 s of audio an update; on one 80 GB GPU raise train.accumulate to fit.
+Hardware and time: as much audio an update as the models were made with, 1.6 h (base) and 2.5 to 2.8
+h (large); on one 80 GB GPU raise train.accumulate to fit. An epoch uses every clip once, cropped,
+and rows that fill a batch up have no weight. Of a corpus with few updates an epoch, say 20 h, take
+smaller ones, N groups instead of 64 or 128: with N=16 base has
+    --config.data.row_multiple=16 --config.data.batch_seconds=1500   (N x 93.75; large: N x 78.75)
 Expected: contrastive accuracy starts near the released model's own and rises on the new speech.
 Got: not run at full size.
 
@@ -28,11 +32,16 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
+from w2v2_jax.experiment import crop_lengths
 from w2v2_jax.experiment.smoke import shrink
 
 RECIPES = {
     "base": dict(
         peak=1e-4,
+        steps=12_500,
+        lengths=crop_lengths.BASE,
+        groups=64,
+        group_seconds=93.75,
         gumbel=0.5,
         penalty=10.0,
         normalise=False,
@@ -47,6 +56,10 @@ RECIPES = {
     ),
     "large": dict(
         peak=1e-4,
+        steps=8_000,
+        lengths=crop_lengths.LARGE,
+        groups=128,
+        group_seconds=78.75,
         gumbel=0.1,
         penalty=0.0,
         normalise=True,
@@ -85,29 +98,30 @@ def get_config(arg: str = "large") -> ConfigDict:
             execution=dict(dtype="bfloat16", remat="dots", scan_layers=True),
             objective=dict(
                 name="contrastive",
-                diversity_group_rows=4,
+                diversity_group_seconds=recipe["group_seconds"],
                 feature_penalty_weight=recipe["penalty"],
                 gumbel_start=recipe["gumbel"],
                 gumbel_end=recipe["gumbel"],
             ),
-            schedule=dict(name="polynomial", peak=recipe["peak"], warmup=2_000),
+            schedule=dict(name="polynomial", peak=recipe["peak"], warmup=recipe["steps"] // 25),
             optimizer=dict(b1=0.9, b2=0.98, eps=1e-6, weight_decay=0.01),
             data=dict(
                 train="data/mine:train",
                 valid="data/mine:dev",
                 mode="crop",
-                bucket_seconds=(4.0, 8.0, 12.0, 16.0),
-                batch_seconds=1_536.0,
-                row_multiple=16,
+                bucket_seconds=recipe["lengths"],
+                batch_seconds=recipe["groups"] * recipe["group_seconds"],
+                row_multiple=recipe["groups"],
+                valid_bucket_seconds=(4.0, 8.0, 12.0, recipe["lengths"][-1]),
                 min_seconds=2.0,
                 normalise=recipe["normalise"],
             ),
             train=dict(
-                steps=50_000,
+                steps=recipe["steps"],
                 accumulate=1,
-                log_every=100,
-                eval_every=2_000,
-                checkpoint_every=1_000,
+                log_every=50,
+                eval_every=500,
+                checkpoint_every=250,
                 keep_last=2,
                 best_metric="contrastive_loss",
             ),

@@ -109,7 +109,7 @@ def pretrain(steps: int) -> dict:
         execution=dict(dtype="bfloat16"),
         objective=dict(
             name="contrastive",
-            diversity_group_rows=8,
+            diversity_group_seconds=24.0,
             diversity_weight=0.4,
             feature_penalty_weight=0.0,
             gumbel_decay=0.9995,
@@ -179,7 +179,10 @@ def gpu_pretrain(steps: int) -> dict:
     temperature takes longer, and fewer validations, which stop the GPU's work."""
     return dict(
         model=GPU_MODEL,
-        objective=dict(gumbel_decay=0.25 ** (1 / (0.55 * steps))),  # 2 to .5 in 55 % of the updates
+        objective=dict(
+            diversity_group_seconds=32.0,
+            gumbel_decay=0.25 ** (1 / (0.55 * steps)),  # 2 to .5 in 55 % of the updates
+        ),
         schedule=dict(peak=7e-4, warmup=max(1, steps // 12)),
         data=dict(
             bucket_seconds=(4.0,), batch_seconds=192.0, valid_batch_seconds=128.0, reader="threads"

@@ -81,7 +81,7 @@ def pretrain(gpu: bool) -> dict:
         execution=dict(dtype="bfloat16") if gpu else {},
         objective=dict(
             name="contrastive",
-            diversity_group_rows=4 if gpu else 8,
+            diversity_group_seconds=32.0 if gpu else 24.0,
             diversity_weight=0.1 if gpu else 0.4,
             feature_penalty_weight=0.0,
             gumbel_decay=0.9999 if gpu else 0.999,

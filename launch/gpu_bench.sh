@@ -40,14 +40,12 @@ for remat in none dots full; do
 done
 # 1.6 audio-hours an update on one card: 384 rows of 15.6 s in microbatches.
 bench base-update "${crops[@]}" --rows 384 --accumulate 16 --remat dots
-for choice in conv_formulation={conv,matmul,view} position_formulation={grouped,split,toeplitz} \
-  attention_formulation={fused,split,tight,kernel} scan_layers=True; do
+for choice in conv_formulation={xla_conv,matmul_per_stride,one_matmul} \
+  position_formulation={grouped_conv,conv_per_group,toeplitz_matmul} \
+  attention_formulation={plain,late_division,tpu_few_passes,gpu_kernel} scan_layers=True; do
   bench "base-${choice/=/-}" "${crops[@]}" --rows 12 --set "$choice"
 done
-for attention in fused flash; do
-  bench "base-$attention-undropped" "${crops[@]}" --rows 12 --set attention_dropout=0.0 \
-    --set "attention_formulation=$attention"
-done
+bench base-undropped "${crops[@]}" --rows 12 --set attention_dropout=0.0
 large=(--family large_lv60k --objective ctc)
 bench large-hf "${crops[@]}" "${large[@]}" --rows 8 --peer hf --dropout --together
 bench large-update "${crops[@]}" "${large[@]}" --rows 64 --accumulate 16 --remat full

@@ -2,8 +2,9 @@
 # From nothing to transcripts on real speech: installs, gets two hours of speech, pretrains,
 # fine-tunes from scratch and from the pretrained encoder, evaluates both, prints one table.
 #   bash launch/quickstart.sh [--source folder:DIR] [--seed N] [--out DIR]
-# --source: your own recordings instead of the sample speech: a folder whose transcripts.tsv has
-# lines "relative/path<TAB>text<TAB>split" with splits train, dev, test and unlabeled.
+# --source: your own recordings and transcripts instead of the sample speech: a folder with
+# transcripts.tsv, lines "relative/path<TAB>text[<TAB>split]". Of the transcribed clips that it puts
+# into no split, a tenth each is held out as dev and test.
 # A second run continues where the first one stopped.
 set -euo pipefail
 started=$SECONDS
@@ -23,6 +24,7 @@ while [ $# -gt 0 ]; do
   shift 2
 done
 data=data/quickstart
+holdout=()
 # Both fine-tunings run the same programs: the second takes them from here.
 export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/xla}"
 out="${out:-runs/quickstart/seed$seed}"
@@ -34,14 +36,18 @@ if python -c 'import jax, sys; sys.exit(jax.default_backend() != "gpu")' 2>/dev/
   size=",gpu"
 fi
 
-if [ -z "$source_spec" ]; then
+if [ -n "$source_spec" ]; then
+  holdout=(--holdout dev=0.1 --holdout test=0.1)
+else
   say "real speech: Asterisk's core prompts in five languages"
   python -m w2v2_jax.sample_speech --out "$data/speech"
   source_spec="folder:$data/speech/audio"
 fi
 if [ ! -f "$data/corpus/source" ] || [ "$(cat "$data/corpus/source")" != "$source_spec" ]; then
   say "prepare: 16 kHz records, index, report of rejects"
-  python -m w2v2_jax.prepare --source "$source_spec" --out "$data/corpus" --overwrite
+  [ ! -f "$data/corpus/source" ] || rm -r "$data/corpus" # splits of another source
+  python -m w2v2_jax.prepare --source "$source_spec" --out "$data/corpus" --overwrite \
+    ${holdout[@]+"${holdout[@]}"}
   printf '%s' "$source_spec" >"$data/corpus/source"
 fi
 
@@ -53,7 +59,17 @@ train() { # name, recipe, further options
     --workdir "$out/$name" --config.seed="$seed" "$@"
 }
 
-train pretrain pretrain
+for name in train dev test; do
+  if [ ! -f "$data/corpus/$name/corpus.json" ]; then
+    echo "error: $source_spec gave no split $name; name it in the third column of transcripts.tsv" >&2
+    exit 2
+  fi
+done
+# Every split but those that are tested on: train and, where there is one, unlabeled.
+spoken="$(cd "$data/corpus" && printf '%s\n' */corpus.json | sed 's|/corpus.json||' |
+  grep -vxE 'dev|test' | paste -sd+ -)"
+train pretrain pretrain --config.data.train="$data/corpus:$spoken" \
+  --config.data.valid="$data/corpus:dev+test"
 train scratch finetune
 train finetuned finetune --config.init_from="$out/pretrain"
 

@@ -497,3 +497,52 @@ def test_a_python_on_the_path_that_lacks_jax_or_the_package_is_one_line_and_stat
     done = sourced(project, "#!/bin/sh\necho a traceback >&2; exit 1\n", "echo started")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("error: W2V2_VENV=0") and f"{project}/bin/python" in done.stderr
+
+
+PREPARES = """
+[ "$1" != -c ] || exit 1
+[ "$2" = w2v2_jax.prepare ] || exit 0
+for split in $SPLITS; do
+  mkdir -p "data/quickstart/corpus/$split"
+  echo '{{}}' >"data/quickstart/corpus/$split/corpus.json"
+done
+"""
+
+
+@pytest.mark.parametrize(
+    ("splits", "options", "spoken", "held_out"),
+    [
+        ("train dev test unlabeled", [], "train+unlabeled", False),
+        ("train dev test", ["--source", "folder:mine"], "train", True),
+        (
+            "train dev test other unlabeled",
+            ["--source", "folder:mine"],
+            "other+train+unlabeled",
+            True,
+        ),
+    ],
+)
+def test_the_quickstart_pretrains_on_whatever_splits_a_source_has(
+    project, splits, options, spoken, held_out
+):
+    stubs = {"python": PREPARES}
+    status, _, stderr, calls = launch(
+        project, "quickstart.sh", *options, stubs=stubs, environment={"SPLITS": splits}
+    )
+    assert status == 0, stderr
+    (prepare,) = [call for call in calls if "w2v2_jax.prepare" in call]
+    assert ("--holdout" in prepare) is held_out
+    pretrain = next(call for call in calls if "w2v2_jax.train" in call)
+    assert f"--config.data.train=data/quickstart/corpus:{spoken}" in pretrain
+    assert "--config.data.valid=data/quickstart/corpus:dev+test" in pretrain
+
+
+def test_the_quickstart_says_which_split_a_source_lacks_and_forgets_another_sources(project):
+    stubs, splits = {"python": PREPARES}, {"SPLITS": "train dev test unlabeled"}
+    assert launch(project, "quickstart.sh", stubs=stubs, environment=splits)[0] == 0
+    source = ["--source", "folder:mine"]
+    status, _, stderr, _ = launch(
+        project, "quickstart.sh", *source, stubs=stubs, environment={"SPLITS": "train dev"}
+    )
+    assert (status, stderr.count("\n")) == (2, 1) and "folder:mine gave no split test" in stderr
+    assert not (project / "data/quickstart/corpus/unlabeled").exists()

@@ -18,7 +18,7 @@ MESHES = {"8 data": (8, 1, 1), "4 data x 2 fsdp": (4, 2, 1), "2 x 2 fsdp x 2 ten
 def test_losses_of_twenty_steps_do_not_depend_on_the_mesh(name, noisy, random_params, make_batch):
     contrastive = name == "contrastive"
     if contrastive:
-        objective = Contrastive(noisy, diversity_group_rows=1, num_negatives=10)
+        objective = Contrastive(noisy, diversity_group_seconds=0.1, num_negatives=10)
     else:
         objective = CTC(noisy, num_classes=5)
     batches = [make_batch(labels=not contrastive, seed=seed) for seed in range(STEPS)]

@@ -1,5 +1,11 @@
 """Object-store paths through the libraries' own file layer, on a bucket in memory."""
 
+import errno
+import io
+import json
+import math
+import os
+
 import fsspec
 import numpy as np
 import pytest
@@ -10,9 +16,10 @@ from w2v2_jax import paths, stage
 from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.data.joined import open_splits
 from w2v2_jax.errors import InputError
+from w2v2_jax.evaluation.runs import read_run, series
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.train.metric_writer import MetricWriter
-from w2v2_jax.train.workdir import lock, save_config
+from w2v2_jax.train.workdir import lock, save_record
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +106,11 @@ def test_a_run_in_a_bucket_writes_its_configuration_and_its_metrics_there(bucket
     workdir = paths.to_path(f"{bucket}/run")
     config = {"seed": 1, "data": {"train": "x"}}
     with lock(workdir):
-        save_config(workdir, config)
-        save_config(workdir, config)
+        save_record(workdir, config, {"config": config})
+        save_record(workdir, config, {"config": config})
     with pytest.raises(InputError, match=r"gs://bucket/run was started with another config\.seed"):
-        save_config(workdir, {**config, "seed": 2})
+        other = {**config, "seed": 2}
+        save_record(workdir, other, {"config": other})
     for first in (0, 1):  # the resumed run drops what it writes again
         with MetricWriter(workdir, first_step=first, total=3) as writer:
             for step in (first + 1, first + 2):
@@ -110,3 +118,76 @@ def test_a_run_in_a_bucket_writes_its_configuration_and_its_metrics_there(bucket
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     assert [line[:11] for line in lines] == [f'{{"step": {k},' for k in (1, 2, 3)]
     assert len(list((workdir / "tensorboard").iterdir())) >= 1
+
+
+# ---- writing ------------------------------------------------------------------------------------
+
+
+def strict(text):
+    """JSON as parsers outside Python read it."""
+
+    def refuse(name):
+        raise ValueError(f"{name} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_numbers_that_are_not_finite_are_null_in_json():
+    value = {"loss": math.nan, "interval": (0.5, math.inf), "x": np.float32("-inf"), "n": [1, True]}
+    assert strict(paths.json_text(value)) == {
+        "loss": None, "interval": [0.5, None], "x": None, "n": [1, True],
+    }  # fmt: skip
+    assert strict(paths.json_text(np.array([1.5, np.nan]))) == [1.5, None]
+
+
+def test_a_full_disk_leaves_the_file_as_it_was_and_nothing_beside_it(tmp_path, monkeypatch):
+    path = tmp_path / "new" / "a.json"
+    paths.write_json(path, {"a": 1})
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(InputError, match=r"a\.json: No space left"):
+        paths.write_json(path, {"a": 2})
+    assert strict(path.read_text()) == {"a": 1} and list(path.parent.iterdir()) == [path]
+
+
+def test_a_link_is_written_through_and_a_pipe_is_written_to(tmp_path):
+    (tmp_path / "there").mkdir()
+    link, target = tmp_path / "a.txt", tmp_path / "there" / "b.txt"
+    link.symlink_to(target)
+    paths.write_text(link, "one")
+    assert link.is_symlink() and target.read_text() == "one"
+    reader, writer = os.pipe()
+    paths.write_text(f"/dev/fd/{writer}", "two")
+    assert os.read(reader, 10) == b"two"
+
+
+def test_a_name_with_bytes_that_are_no_text_is_written_as_an_escape(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    paths.write_json(tmp_path / "a.json", {"id": name})
+    assert strict((tmp_path / "a.json").read_text("utf-8")) == {"id": name}
+
+
+def test_a_configuration_cut_short_is_one_line_that_names_it(tmp_path):
+    config = {"data": {"train": "x" * 100}}
+    save_record(tmp_path, config, {"config": config})
+    path = tmp_path / "config.json"
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(InputError, match=r"config\.json: cannot be read as JSON.*put it back"):
+        save_record(tmp_path, config, {"config": config})
+
+
+def test_metrics_that_are_not_finite_stay_in_the_file_as_null(tmp_path):
+    with MetricWriter(tmp_path, first_step=0, total=2, stream=io.StringIO()) as writer:
+        writer.write(1, "train", {"loss": math.nan, "weight": 2.0})
+        writer.write(2, "train", {"loss": 1.5, "weight": 2.0})
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert strict(lines[0]) == {"step": 1, "split": "train", "loss": None, "weight": 2.0}
+    assert series(read_run(tmp_path), "train", "loss")[1].tolist() == [1.5]
+
+
+def test_json_goes_to_a_bucket(bucket):
+    paths.write_json(f"{bucket}/new/a.json", {"a": math.inf})
+    assert paths.read_json(f"{bucket}/new/a.json") == {"a": None}

@@ -22,7 +22,7 @@ def task(request, noisy, random_params, make_batch):
     """(objective with all dropout, LayerDrop and noise on; parameters; batches)."""
     contrastive = request.param == "contrastive"
     if contrastive:
-        objective = Contrastive(noisy, diversity_group_rows=1, num_negatives=10)
+        objective = Contrastive(noisy, diversity_group_seconds=0.1, num_negatives=10)
     else:
         objective = CTC(noisy, num_classes=5)
     batches = [make_batch(labels=not contrastive, seed=seed) for seed in range(STEPS)]
@@ -115,8 +115,8 @@ def test_consecutive_rows_stay_together_and_on_their_shard():
 
 @slow
 def test_microbatching_keeps_diversity_groups_of_two_rows(quiet, random_params, make_batch):
-    objective = Contrastive(quiet, diversity_group_rows=2, num_negatives=10)
-    one_row = Contrastive(quiet, diversity_group_rows=1, num_negatives=10)
+    objective = Contrastive(quiet, diversity_group_seconds=0.125, num_negatives=10)
+    one_row = Contrastive(quiet, diversity_group_seconds=0.1, num_negatives=10)
     batches, params = [make_batch(labels=False)], random_params(objective)
     whole = run(objective, params, batches)
     assert_same_run(whole, run(objective, params, batches, accumulate=2))

@@ -1,9 +1,18 @@
 """wav2vec 2.0 in JAX/Flax: pretraining, CTC fine-tuning, and weights any framework can load."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from w2v2_jax.inference import Model
+
 __version__ = "0.1.0"
 
 
-def load(path, *, language=None):
+def load(path: str | Path, *, language: str | None = None) -> Model:
     """A checkpoint as an object with logits, features, units and transcribe; see `inference`.
 
     language: whose adapters to take from a Hugging Face directory that has several (MMS)."""

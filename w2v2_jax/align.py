@@ -7,25 +7,18 @@ stdout: start<TAB>end<TAB>score<TAB>line, in seconds; low scores mark lines that
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from w2v2_jax.decode.lines import Line
-from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.errors import run_command
 from w2v2_jax.inference import load
+from w2v2_jax.paths import json_text
 from w2v2_jax.recognition import transcript_files
 from w2v2_jax.recognition.recognise import align, make_options
 from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.system.progress import audio_bar, total_seconds
-
-
-def read_lines(path: Path) -> list[str]:
-    """Lines of a UTF-8 text file; InputError where it cannot be read."""
-    try:
-        return path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {error}; give a UTF-8 text, one sentence a line") from error
+from w2v2_jax.texts import text_lines
 
 
 def as_result(path: str, lines: list[Line], duration: float) -> Result:
@@ -39,7 +32,7 @@ def as_result(path: str, lines: list[Line], duration: float) -> Result:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 align", description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", required=True, help="workdir, step or Hugging Face folder")
-    parser.add_argument("audio", metavar="AUDIO", help="wav, flac, ogg or mp3, any rate")
+    parser.add_argument("audio", metavar="AUDIO", help="any audio file, any rate")
     parser.add_argument("text", type=Path, metavar="TEXT", help="what is said, one sentence a line")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, with words")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write files there as well")
@@ -48,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batch-seconds", type=float, default=60.0)
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     arguments = parser.parse_args(argv)
-    lines = read_lines(arguments.text)
+    lines = list(text_lines(arguments.text))
     formats = transcript_files.read_formats(arguments.formats)
     files = {}
     if arguments.out is not None:
@@ -68,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
                 words=[w._asdict() for w in line.words],
                 characters=[c._asdict() for c in line.characters],
             )
-            print(json.dumps(plain._asdict(), ensure_ascii=False))
+            print(json_text(plain._asdict()))
         else:
             print(f"{line.start:.3f}\t{line.end:.3f}\t{line.score:.3f}\t{line.text}")
     for path in files.values():

@@ -9,47 +9,61 @@ python -m w2v2_jax.compare WORKDIR [--reference NAME] [--png OUT.png] [--json OU
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.reference_comparison import figure, stand, table
 from w2v2_jax.evaluation.reference_curves import NAMES
+from w2v2_jax.evaluation.runs import MOST_EVALUATION, difference, with_reference, without_reference
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors
 from w2v2_jax.evaluation.significance import Comparison, compare
+from w2v2_jax.paths import read_json, try_outputs, write_json
 
 
 def read_splits(path: Path) -> list[dict[str, Any]]:
     """The splits of a JSON that `evaluate` wrote; InputError where it is none."""
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = read_json(path, most=MOST_EVALUATION)
         splits = content.get("splits", [content])
         for split in splits:
-            split["by_id"] = {u["id"]: u for u in split["utterances"]}
-            for utterance in split["utterances"]:
+            rows = with_reference(split)
+            split["by_id"] = {u["id"]: u for u in rows}
+            if len(split["by_id"]) < len(rows):
+                name, number = Counter(u["id"] for u in rows).most_common(1)[0]
+                raise ValueError(f"{number} utterances have one id, {name!r}")
+            for utterance in rows:
                 if not all(isinstance(utterance[key], str) for key in ("reference", "hypothesis")):
                     raise ValueError(f"utterance {utterance['id']} has no texts")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; write it with `evaluate --json`") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            if not rows:
+                raise ValueError(f"no utterance of {split.get('data', '?')} has a reference")
+    except InputError as error:
+        raise InputError(f"{error}: not a result of evaluate; write it with --json") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a result of evaluate ({error!r})") from error
     return splits
 
 
 def partner(split: dict, others: list[dict], where: Path) -> dict:
     """The split of the other result that has the same utterances with the same references."""
-    mine = {name: u["reference"] for name, u in split["by_id"].items()}
+    mine = references(split)
     for other in others:
-        if mine == {name: u["reference"] for name, u in other["by_id"].items()}:
+        if mine == references(other):
             return other
     best = max(others, key=lambda other: len(mine.keys() & other["by_id"].keys()))
     shared = len(mine.keys() & best["by_id"].keys())
     raise InputError(
         f"{where}: no split with the {len(mine)} utterances and references of "
-        f"{split.get('data', '?')}; the nearest shares {shared} ids"
+        f"{split.get('data', '?')}; the nearest shares {shared} ids: "
+        f"{difference(mine, references(best))}"
     )
+
+
+def references(split: dict) -> dict[str, str]:
+    """The scored utterances' references by id."""
+    return {name: u["reference"] for name, u in split["by_id"].items()}
 
 
 def counts(utterance: dict, unit: str) -> ErrorCounts:
@@ -72,6 +86,7 @@ def compare_splits(first: dict, second: dict, *, by_speaker: bool) -> dict[str, 
         if not all(groups):
             raise InputError(f"--speakers: {first.get('data', '?')} has utterances without one")
     phones = all("phones_reference" in u for pair in pairs for u in pair)
+    phones = phones and any(a["phones_reference"] for a, _ in pairs)
     units = {"wer": "word", "cer": "character", **({"per": "phone"} if phones else {})}
     return {
         rate: compare(
@@ -101,6 +116,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--png", type=Path, metavar="OUT", help="for a workdir: where to plot")
     parser.add_argument("--json", type=Path, metavar="OUT")
     arguments = parser.parse_args(argv)
+    try_outputs(arguments, "json")
     if arguments.second is None:
         compare_run(arguments)
     else:
@@ -127,11 +143,6 @@ def compare_run(arguments: argparse.Namespace) -> None:
     print(f"wrote {' and '.join(map(str, written))}")
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
-
-
 def compare_results(arguments: argparse.Namespace) -> None:
     """Whether the second of two results of evaluate is better than the first."""
     firsts, seconds = read_splits(arguments.first), read_splits(arguments.second)
@@ -140,6 +151,9 @@ def compare_results(arguments: argparse.Namespace) -> None:
     for first, second in pairs:
         found = compare_splits(first, second, by_speaker=arguments.speakers)
         data = first.get("data", "")
+        missing = [without_reference(split) for split in (first, second)]
+        if any(missing):
+            print(f"{data}: without a reference and left out: {missing[0]} and {missing[1]}")
         print("\n".join([data, *(f"  {describe(rate, one)}" for rate, one in found.items())]))
         results.append({"data": data, **{rate: one._asdict() for rate, one in found.items()}})
     if arguments.json is not None:

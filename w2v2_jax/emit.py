@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 
 from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.decode.emissions import DTYPES, Utterance, write
-from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.errors import run_command
 from w2v2_jax.inference import load
 from w2v2_jax.models.frames import frame_counts
+from w2v2_jax.paths import try_folder
 from w2v2_jax.recognition.corpus import corpus_frames
 
 
@@ -28,21 +30,20 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--batch-seconds", type=float, default=120.0)
     arguments = parser.parse_args(argv)
+    try_folder(arguments.out.parent, "--out")
     corpus = open_corpus(arguments.data)
     model = load(arguments.checkpoint)
-    if model.description.objective != "ctc":
-        raise InputError(
-            f"--checkpoint {arguments.checkpoint} is a pretraining checkpoint; fine-tune it first"
-        )
+    require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
     config, vocabulary = model.description.model, model.description.vocabulary
+
+    def reference(text: str) -> str | None:
+        return vocabulary.normalise(text) if vocabulary.has_words(text) else None
+
     frames = int(frame_counts(corpus.num_samples, config.conv_layers).sum())
-    references = list(corpus.texts()) if corpus.has_text else None
     write(
         arguments.out,
         (
-            Utterance(
-                corpus.id(i), logits, vocabulary.normalise(references[i]) if references else None
-            )
+            Utterance(corpus.id(i), logits, reference(corpus.text(i)))
             for i, logits in corpus_frames(
                 model, corpus, model.logits, batch_seconds=arguments.batch_seconds
             )

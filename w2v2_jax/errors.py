@@ -1,15 +1,24 @@
-"""The one exception a command line turns into a single clear line and exit status 2."""
+"""What a command line makes of errors and of standard output: one clear line and exit status 2 for
+everything a person or a machine's state can cause, a traceback for what only a bug can."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 
 DISK_ERRORS = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE, errno.EACCES,
 )  # fmt: skip
+BAD_INPUT, TRY_AGAIN, INTERRUPTED = 2, 75, 130
+BUG = (
+    "This is a bug in w2v2_jax, not in what you gave it. Please report it with the lines above, "
+    "the command and the output of `pip freeze`."
+)
 
 
 class InputError(ValueError):
@@ -22,28 +31,139 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
+def report(error: BaseException) -> None:
+    """Prints an error as the one line of a command that goes on without what it names."""
+    print(f"error: {printable(reason(error) or str(error))}", file=sys.stderr)
+
+
 def run_command(main: Callable[[list[str] | None], None], argv: list[str] | None = None) -> int:
-    """Runs a command line: 0 on success, 2 with one line on stderr (no traceback) on bad input."""
-    try:
-        main(argv)
-    except InputError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        if disk_reason(error) is None:
-            raise
-        print(f"error: {disk_reason(error)}", file=sys.stderr)
-        return 2
-    return 0
+    """Runs a command line. Its exit status: 0, or that of `exit_status` with one line on stderr (no
+    traceback) where `reason` knows one, or 130 where it was interrupted; other exceptions are bugs
+    and are raised."""
+    status = 0
+    with tolerant_streams() as streams:
+        try:
+            main(argv)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return INTERRUPTED
+        except Exception as error:
+            if reason(error) is None:
+                error.add_note(BUG)
+                raise
+            report(error)
+            status = exit_status(error)
+        for stream in streams:
+            with contextlib.suppress(OSError):
+                stream.flush()
+            if (lost := unwritten(stream)) and not isinstance(lost, BrokenPipeError):
+                print(f"error: standard output: {lost.strerror}", file=sys.stderr)
+                status = BAD_INPUT
+    return status
 
 
-def disk_reason(error: BaseException) -> str | None:
+def exit_status(error: BaseException) -> int:
+    """Of an error that has a `reason`: 2, which launchers take for final, but 75 for a connection
+    that broke, which the same command may find mended."""
+    lost = isinstance(error, (ConnectionError, TimeoutError)) and not isinstance(
+        error, BrokenPipeError
+    )
+    return TRY_AGAIN if lost else BAD_INPUT
+
+
+def reason(error: BaseException) -> str | None:
+    """One line on an exception that input or the state of a machine causes; None for a bug's."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        detail = f" ({error})" if str(error) else ""
+        return f"out of memory{detail}; give smaller batches or use a machine with more"
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("w2v2_jax"):
+        return f"this needs the package {error.name}, which is not installed: pip install it"
+    if "RESOURCE_EXHAUSTED" in str(error):
+        first = str(error).splitlines()[0]
+        return (
+            f"the device's memory does not suffice: {first}; give smaller batches, or in training "
+            "a larger train.accumulate"
+        )
+    return disk_reason(error) or _system_reason(error) or _no_device(error)
+
+
+def _system_reason(error: BaseException) -> str | None:
+    if not isinstance(error, OSError):
+        return None
+    text = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {text}" if error.filename is not None else text
+
+
+def _no_device(error: BaseException) -> str | None:
+    """JAX has no one exception for a backend that does not start: the place tells it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or not frames[-1].filename.endswith("xla_bridge.py"):
+        return None
+    detail = str(error).partition(" (set JAX_PLATFORMS")[0] or "no such device is usable"
+    platforms = os.environ.get("JAX_PLATFORMS", "")
+    return (
+        f"JAX_PLATFORMS={platforms}: {detail}; unset it to use what this machine has, or install "
+        "JAX for that device (jax[cuda13], jax[tpu])"
+    )
+
+
+def disk_reason(error: BaseException | None) -> str | None:
     """Why a disk refused, told from an exception and its causes; None for any other error."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             return f"{error.strerror}" + (f" ({error.filename})" if error.filename else "")
-        found = next((os.strerror(n) for n in DISK_ERRORS if os.strerror(n) in str(error)), None)
-        if found:
-            return found
+        text = next((os.strerror(n) for n in DISK_ERRORS if os.strerror(n) in str(error)), None)
+        if text:
+            return text
         error = error.__cause__ or error.__context__
     return None
+
+
+class _Stream(io.FileIO):
+    """Standard output or error whose reader may go (`| head -1`) or whose disk may be full: what
+    cannot be written is dropped, and the work goes on."""
+
+    lost: OSError | None = None
+
+    def write(self, data) -> int:
+        if self.lost is None:
+            try:
+                return super().write(data)
+            except OSError as error:
+                self.lost = error
+        return len(data)
+
+
+def unwritten(stream) -> OSError | None:
+    """Why what was printed to a stream under `run_command` was lost, None where it was not."""
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    return raw.lost if isinstance(raw, _Stream) else None
+
+
+@contextlib.contextmanager
+def tolerant_streams() -> Iterator[list[io.TextIOWrapper]]:
+    """Standard output and error that raise neither for a reader that is gone nor for a letter that
+    their encoding lacks (it comes out as \\xe9). A test's or notebook's own streams stay."""
+    before, streams = (sys.stdout, sys.stderr), []
+    for name in ("stdout", "stderr"):
+        old = getattr(sys, name)
+        if old is None or old is not getattr(sys, f"__{name}__"):
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            old.flush()
+            raw = _Stream(old.fileno(), "w", closefd=False)
+            errors = old.errors if old.errors in ("replace", "ignore") else "backslashreplace"
+            new = io.TextIOWrapper(
+                io.BufferedWriter(raw), encoding=old.encoding, errors=errors,
+                line_buffering=old.line_buffering,
+            )  # fmt: skip
+            setattr(sys, name, new)
+            streams.append(new)
+    try:
+        yield streams
+    finally:
+        for stream in streams:
+            stream.flush()
+        sys.stdout, sys.stderr = before

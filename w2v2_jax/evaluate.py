@@ -7,7 +7,6 @@ python -m w2v2_jax.evaluate --checkpoint DIR --data DIR[:split[+split]] --json O
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,10 @@ from typing import Any
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.corpus import Corpus, open_corpus
+from w2v2_jax.data.joined import each_split
+from w2v2_jax.data.transcribed import TranscribedCorpus, left_out, outside_vocabulary, transcribed
 from w2v2_jax.decode import options
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation import error_analysis
@@ -24,17 +26,18 @@ from w2v2_jax.evaluation.error_analysis import Scored
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.evaluation.scoring import Scores, bootstrap_interval, count_errors, score, total
 from w2v2_jax.inference import load
+from w2v2_jax.paths import try_outputs, write_json, write_text
 from w2v2_jax.recognition.corpus import transcripts
 from w2v2_jax.system import compile_cache, cpu_memory
+
+Scorable = Corpus | TranscribedCorpus
 
 
 def splits_of(arguments: list[str]) -> list[tuple[str, Corpus]]:
     """The corpora of all --data arguments, `DIR:dev+test` as two, with their names."""
     named = []
     for where in arguments:
-        directory, colon, splits = where.rpartition(":")
-        parts = [f"{directory}:{s}" for s in splits.split("+")] if colon and "+" in splits else []
-        named += [(part, open_corpus(part)) for part in parts or [where]]
+        named += [(part, open_corpus(part)) for part in each_split(where)]
     for name, corpus in named:
         if not corpus.has_text:
             raise InputError(f"--data {name} has no transcripts to score against")
@@ -42,9 +45,12 @@ def splits_of(arguments: list[str]) -> list[tuple[str, Corpus]]:
 
 
 def report(
-    data: str, corpus: Corpus, scores: Scores, phones: list[Scored] | None, num_worst: int
+    data: str, corpus: Scorable, scores: Scores, phones: list[Scored] | None, num_worst: int
 ) -> dict[str, Any]:
-    """One split's part of the JSON; the analysis is of words, or of phones where there are any."""
+    """One split's part of the JSON; the analysis is of words, or of phones where there are any.
+
+    corpus: the utterances with a reference; those without are in no rate and no list.
+    """
     words = [
         Scored(
             corpus.id(i), row.reference.split(), row.hypothesis.split(), row.words,
@@ -60,6 +66,8 @@ def report(
         "wer_interval": list(scores.wer_interval),
         "cer_interval": list(scores.cer_interval),
         "num_utterances": len(rows),
+        "without_reference": left_out(corpus),
+        "outside_vocabulary": outside_vocabulary(corpus),
         "num_words": scores.words.reference_length,
         "word_errors": scores.words._asdict(),
         "character_errors": scores.characters._asdict(),
@@ -93,7 +101,7 @@ def _utterance(row: Scored, words: Scored, text, phones: bool) -> dict[str, Any]
     return entry
 
 
-def phone_rows(corpus: Corpus, scores: Scores, phone_set: str) -> list[Scored]:
+def phone_rows(corpus: Scorable, scores: Scores, phone_set: str) -> list[Scored]:
     """The texts' words as phones of a set, folded, with their errors."""
     fold_reference, fold_hypothesis = PHONE_SETS[phone_set]
     rows = []
@@ -114,20 +122,16 @@ def describe(split: dict[str, Any]) -> str:
             low, high = (100 * bound for bound in split[f"{name}_interval"])
             rate = f"{name.upper()} {100 * split[name]:.2f} %"
             lines.append(f"{rate}  (95 % interval {low:.2f} to {high:.2f})")
-    lines.append(f"{split['num_utterances']} utterances, {split['num_words']} words")
+    size = f"{split['num_utterances']} utterances, {split['num_words']} words"
+    if split["without_reference"]:
+        size += f"; {split['without_reference']} without a reference left out"
+    if split["outside_vocabulary"]:
+        size += f" ({split['outside_vocabulary']} of them of characters the model lacks)"
+    lines.append(size)
     return "\n".join(lines)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file and the directories above it; InputError where that cannot be."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
-
-
-def write_page(path: Path, result: dict, splits: list[dict], corpora: list[Corpus]) -> None:
+def write_page(path: Path, result: dict, splits: list[dict], corpora: list[Scorable]) -> None:
     """Writes the HTML report with the audio of the worst utterances."""
     places = [{corpus.id(i): i for i in range(len(corpus))} for corpus in corpora]
 
@@ -156,18 +160,23 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batch-seconds", type=float, default=120.0)
     options.add_arguments(parser)
     arguments = parser.parse_args(argv)
+    try_outputs(arguments, "json", "html")
     named = splits_of(arguments.data)
     cpu_memory.keep()
     compile_cache.enable()
     model = load(arguments.checkpoint)
-    if model.description.objective != "ctc":
-        raise InputError(
-            f"--checkpoint {arguments.checkpoint} is a pretraining checkpoint; fine-tune it first"
-        )
+    require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
     decoder = options.make_decoder(arguments, model.description.vocabulary)
+    vocabulary = model.description.vocabulary
+    # Phones are words of a set of their own, which may have other letters than the vocabulary.
+    scores_text = vocabulary.normalise if arguments.phones else vocabulary.has_words
+    scorable = [
+        transcribed(corpus, vocabulary, where=f"--data {name}", is_transcript=scores_text)
+        for name, corpus in named
+    ]
     splits = []
-    for name, corpus in named:
-        references = [model.description.vocabulary.normalise(text) for text in corpus.texts()]
+    for (name, _), corpus in zip(named, scorable, strict=True):
+        references = [vocabulary.normalise(text) for text in corpus.texts()]
         guesses = transcripts(
             model, corpus, batch_seconds=arguments.batch_seconds, decoder=decoder,
             jobs=arguments.jobs,
@@ -175,17 +184,17 @@ def main(argv: list[str] | None = None) -> None:
         scores = score(references, guesses)
         phones = phone_rows(corpus, scores, arguments.phones) if arguments.phones else None
         splits.append(report(name, corpus, scores, phones, arguments.worst))
-        if len(named) > 1:
-            print(name)
-        print(describe(splits[-1]))
     step = model.path.name
     head = {"checkpoint": str(model.path), "step": int(step) if step.isdigit() else None}
     result = {**head, **splits[0]} if len(splits) == 1 else {**head, "splits": splits}
-    write_text(arguments.json, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
-    print(f"wrote {arguments.json}")
+    write_json(arguments.json, result)
     if arguments.html is not None:
-        write_page(arguments.html, head, splits, [corpus for _, corpus in named])
-        print(f"wrote {arguments.html}")
+        write_page(arguments.html, head, splits, scorable)
+    for split in splits:  # printed once the files stand
+        print(*([split["data"]] if len(splits) > 1 else []), describe(split), sep="\n")
+    for path in (arguments.json, arguments.html):
+        if path is not None:
+            print(f"wrote {path}")
 
 
 if __name__ == "__main__":

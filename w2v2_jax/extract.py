@@ -21,6 +21,7 @@ import numpy as np
 from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import Model, load
+from w2v2_jax.paths import try_outputs
 from w2v2_jax.recognition.corpus import corpus_frames
 
 WHAT = ("layers", "units", "logits")
@@ -131,6 +132,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--dtype", default="float32", choices=("float16", "float32"))
     parser.add_argument("--batch-seconds", type=float, default=60.0)
     arguments = parser.parse_args(argv)
+    try_outputs(arguments, "out")
     if arguments.out.suffix not in WRITERS:
         raise InputError(f"--out {arguments.out}: end it in {' or '.join(WRITERS)}")
     if arguments.pool == "mean" and arguments.what == "units":

@@ -5,22 +5,76 @@ What people import. The work is done in `recognition`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from w2v2_jax.decode.lines import Line
 from w2v2_jax.interop.load import load_any
 from w2v2_jax.models.execution import PLAIN, Execution
+from w2v2_jax.models.families import family_of
+from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.models.layer_stack import to_device
 from w2v2_jax.recognition import batches, recognise
 from w2v2_jax.recognition.network import Network
 from w2v2_jax.recognition.transcript import Result
+from w2v2_jax.recognition.waveforms import one_or_rows
 
 
 class Model(Network):
-    """Parameters on the default device with the functions people call; made by `load`."""
+    """Parameters on the default device with the functions people call; made by `load`.
+
+    Waveforms are raw 16 kHz samples [S] or [B, S], floats in -1 to 1 or integers of 8, 16 or 32
+    bits; the model's own normalisation is inside. A list of waveforms of different lengths, or of
+    tables {"array": ..., "sampling_rate": ...} (resampled), gives a list of arrays [T, ...] of real
+    frames, batched by length; anything else one array [B, T, ...].
+    """
+
+    def __repr__(self) -> str:
+        model, vocabulary = self.description.model, self.description.vocabulary
+        size = sum(leaf.size for leaf in jax.tree.leaves(self.params))
+        symbols = f", {len(vocabulary)} symbols" if vocabulary is not None else ""
+        return (
+            f"Model({self.path}: {self.description.objective}, {family_of(model)}, "
+            f"{size / 1e6:.1f} M parameters{symbols})"
+        )
+
+    def num_frames(self, num_samples):
+        """Frames made of so many samples, a number or an array of them; 0 where too short."""
+        return frame_counts(num_samples, self.description.model.conv_layers)
+
+    def logits(self, waveforms, num_samples=None, *, statistics=None):
+        """CTC logits [B, T, C], or a list of [T, C]; see the class. Frames past a row's end (of
+        num_samples [B]) are junk."""
+        rows = waveforms if num_samples is not None else one_or_rows(waveforms)
+        if isinstance(rows, list) and num_samples is None:
+            return self._each(super().logits, rows)
+        return super().logits(rows, num_samples, statistics=statistics)
+
+    def features(self, waveforms, num_samples=None, layer: int = -1):
+        """[B, T, D], or a list of [T, D]; -1 is the context network's output, i >= 0 the input of
+        block i."""
+        rows = waveforms if num_samples is not None else one_or_rows(waveforms)
+        if isinstance(rows, list) and num_samples is None:
+            every = self._each(functools.partial(self.layers, layers=(layer,)), rows)
+            return [one[:, 0] for one in every]
+        return super().features(rows, num_samples, layer)
+
+    def units(self, waveforms, num_samples=None, *, statistics=None):
+        """[B, T, G] quantizer entries of a pretraining checkpoint, or a list of [T, G]."""
+        rows = waveforms if num_samples is not None else one_or_rows(waveforms)
+        if isinstance(rows, list) and num_samples is None:
+            return self._each(super().units, rows)
+        return super().units(rows, num_samples, statistics=statistics)
+
+    def _each(self, apply: Callable, rows: list[np.ndarray]) -> list[np.ndarray]:
+        for number, row in enumerate(rows):
+            recognise.check_length(self, f"waveform {number}", len(row))
+        every = dict(self.batched(apply, rows, batch_seconds=batches.BATCH_SECONDS))
+        return [every[number] for number in range(len(rows))]
 
     def batched_logits(
         self, waveforms: Sequence[np.ndarray], *, batch_seconds: float = batches.BATCH_SECONDS
@@ -45,13 +99,16 @@ class Model(Network):
     def transcribe(self, inputs, **options) -> list[Result]:
         """Transcripts of files (any format and rate) or of arrays, in order.
 
+        inputs: one or many: paths, arrays [S] or [S, channels], or tables as in Hugging Face
+        datasets, {"array": ..., "sampling_rate": ...}. A string is one path.
         options: those of `recognise.Options`, among them sample_rate of arrays (16000), decoder,
         vad, chunk_seconds and context_seconds. Raises InputError that names what cannot be used.
         """
         return list(recognise.transcribe(self, inputs, recognise.make_options(options)))
 
-    def align(self, source, lines: Sequence[str], **options) -> list[Line]:
-        """Where the lines of a transcript lie in a recording, in the order they are spoken."""
+    def align(self, source, lines: str | Sequence[str], **options) -> list[Line]:
+        """Where the lines of a transcript lie in a recording, in the order they are spoken. A
+        string is one line, or several where it has line breaks."""
         return recognise.align(self, source, lines, recognise.make_options(options))
 
 

@@ -7,6 +7,7 @@ python -m w2v2_jax.lm --text FILE... --out LM.arpa [--order 4] [--prune 0 0 1]
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 from collections import Counter
@@ -18,7 +19,9 @@ import numpy as np
 from w2v2_jax.decode.lexicon import spell, write_lexicon
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.ngram import arpa, counts, kneser_ney, lmplz, text
-from w2v2_jax.vocabulary import CASES, Vocabulary, make_vocabulary
+from w2v2_jax.paths import try_outputs
+from w2v2_jax.texts import CASES, with_case
+from w2v2_jax.vocabulary import Vocabulary, make_vocabulary
 
 MAX_ORDER = 6  # what KenLM is compiled for
 ESTIMATORS = ("auto", "lmplz", "own")
@@ -121,7 +124,7 @@ def _checked(arguments) -> tuple[Vocabulary | None, Callable[[str], str], list[i
     """The vocabulary, how text is normalised and the pruning thresholds."""
     if not 1 <= arguments.order <= MAX_ORDER:
         raise InputError(f"--order {arguments.order} is outside 1..{MAX_ORDER} (KenLM's limit)")
-    if arguments.memory <= 0:
+    if not 0 < arguments.memory < math.inf:
         raise InputError(f"--memory {arguments.memory}: a positive number of GiB")
     if arguments.lexicon and not arguments.vocabulary:
         raise InputError("--lexicon needs --vocabulary: librispeech or a corpus's vocabulary.json")
@@ -129,11 +132,14 @@ def _checked(arguments) -> tuple[Vocabulary | None, Callable[[str], str], list[i
         raise InputError("--case and --vocabulary exclude each other; the vocabulary has a case")
     if arguments.estimator == "lmplz" and not lmplz.installed():
         raise InputError("--estimator lmplz: KenLM's lmplz is not on PATH; use --estimator own")
+    if arguments.estimator == "lmplz" and arguments.order == 1:
+        raise InputError("--estimator lmplz makes no model of --order 1; use --estimator own")
     if not arguments.out.parent.is_dir():
         raise InputError(f"--out {arguments.out}: there is no folder {arguments.out.parent}")
+    try_outputs(arguments, "out")
     thresholds = pruning(arguments.prune, order=arguments.order)
     if not arguments.vocabulary:
-        return None, CASES[arguments.case or "keep"], thresholds
+        return None, with_case(arguments.case or "keep"), thresholds
     vocabulary = make_vocabulary(arguments.vocabulary)
     return vocabulary, vocabulary.normalise, thresholds
 
@@ -142,16 +148,18 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     vocabulary, normalise, prune = _checked(arguments)
     seen: Counter[str] = Counter()
+    spell = list if vocabulary is None else vocabulary.spell
 
     def lines() -> Iterator[list[str]]:
         for words in text.sentences(arguments.text, normalise):
             if arguments.lexicon:
                 seen.update(words)
-            yield text.letters(words) if arguments.characters else words
+            yield text.letters(words, spell=spell) if arguments.characters else words
 
     try:
         with tempfile.TemporaryDirectory(dir=arguments.temporary) as name:
-            if arguments.estimator == "own" or not lmplz.installed():
+            own = arguments.estimator == "own" or arguments.order == 1  # lmplz makes none
+            if own or not lmplz.installed():
                 estimate(lines(), arguments.out, arguments, prune, Path(name))
             else:
                 lmplz.run(

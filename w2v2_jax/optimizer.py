@@ -140,3 +140,10 @@ def adam(
         chain.append(scale_by_path(tuple(map(tuple, rate_by_path))))
     chain.append(optax.scale_by_learning_rate(schedule))
     return optax.chain(*chain)
+
+
+def updates_taken(opt_state) -> jax.Array:
+    """The schedule's count in an `adam`'s state: skipped updates are not in it."""
+    kind = optax.ScaleByScheduleState
+    states = jax.tree.leaves(opt_state, is_leaf=lambda x: isinstance(x, kind))
+    return next(state.count for state in states if isinstance(state, kind))

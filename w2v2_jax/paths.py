@@ -6,9 +6,19 @@ fsspec with the store's own package (gcsfs, s3fs). Orbax takes the same paths fo
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import math
+import os
+import stat
+import tempfile
+import uuid
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from w2v2_jax.errors import InputError
 
@@ -44,15 +54,15 @@ def size_of(path: AnyPath) -> int:
     return status.length if is_remote(path) else status.st_size
 
 
-def read_json(path: str | AnyPath) -> dict[str, Any]:
-    """The object in a JSON file, of at most MOST_JSON bytes; InputError names the file when it is
+def read_json(path: str | AnyPath, *, most: int = MOST_JSON) -> dict[str, Any]:
+    """The object in a JSON file, of at most `most` bytes; InputError names the file when it is
     absent, broken, nested too deep or something else."""
     path = to_path(path)
     try:
         with path.open("rb") as file:
-            text = file.read(MOST_JSON + 1)
-        if len(text) > MOST_JSON:
-            raise ValueError(f"more than {MOST_JSON >> 20} MiB")
+            text = file.read(most + 1)
+        if len(text) > most:
+            raise ValueError(f"more than {most >> 20} MiB")
         value = json.loads(text)
     except RecursionError as error:
         raise InputError(f"{path}: cannot be read as JSON: nested too deep") from error
@@ -61,6 +71,108 @@ def read_json(path: str | AnyPath) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{path}: not a JSON object")
     return value
+
+
+def why_no_file(path: str | Path) -> str:
+    """Why a path is not a file that can be read, "" where it is."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return "no such file"
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        return getattr(error, "strerror", None) or str(error)
+    if stat.S_ISDIR(mode):
+        return "is a folder, not a file"
+    return "" if os.access(path, os.R_OK) else os.strerror(errno.EACCES)
+
+
+def try_folder(folder: str | AnyPath, option: str) -> None:
+    """Makes a folder and tries whether a file can be written there, before the work whose result
+    goes into it; InputError names the option and the reason."""
+    if is_remote(folder):
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except FileExistsError as error:
+        raise InputError(f"{option} {folder}: {error.filename} is a file, not a folder") from error
+    except OSError as error:
+        raise InputError(f"{option} {folder} cannot be written: {error.strerror}") from error
+
+
+def try_file(path: str | AnyPath, option: str) -> None:
+    """`try_folder` of the folder that a file will be in; the file may be there, a folder not."""
+    if not is_remote(path) and os.path.isdir(path):
+        raise InputError(f"{option} {path} is a folder; name a file")
+    if not is_remote(path) and os.path.exists(path) and not os.path.isfile(path):
+        return  # /dev/stdout, a pipe
+    try_folder(to_path(path).parent, option)
+
+
+def try_outputs(arguments: Namespace, *names: str) -> None:
+    """`try_file` of those options of a command line that are given, before its work."""
+    for name in names:
+        if (path := getattr(arguments, name)) is not None:
+            try_file(path, f"--{name}")
+
+
+def finite(value: Any) -> Any:
+    """The value as JSON knows it, with None in the place of every number that is not finite."""
+    if isinstance(value, dict):
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [finite(one) for one in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return finite(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def json_text(value: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:
+    """JSON that every parser reads: what is not finite is null, never NaN or Infinity."""
+    return json.dumps(
+        finite(value), ensure_ascii=False, allow_nan=False, indent=indent, sort_keys=sort_keys
+    )
+
+
+def write_json(path: str | AnyPath, value: Any, *, indent: int | None = 1) -> None:
+    """`json_text` of the value, put in place as `write_text` does."""
+    write_text(path, json_text(value, indent=indent) + "\n")
+
+
+def write_text(path: str | AnyPath, text: str) -> None:
+    """Writes a text file and the folders above it; InputError where that cannot be.
+
+    On a disk the file is renamed into place: a kill, or a full disk, leaves it as it was. An object
+    store shows whole objects alone. What is no file, such as /dev/stdout, is written to.
+    """
+    path = to_path(path)
+    content = text.encode("utf-8", "backslashreplace")  # a file's name may hold any byte
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if is_remote(path):
+            path.write_bytes(content)
+        elif path.exists() and not path.is_file():
+            with path.open("wb") as file:
+                file.write(content)
+        else:
+            _rename_into_place(Path(os.path.realpath(path)), content)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+
+
+def _rename_into_place(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def absolute(path: str | AnyPath) -> AnyPath:

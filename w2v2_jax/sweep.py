@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.decode.make import DecoderSettings, make, save_settings
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors, total
+from w2v2_jax.paths import try_outputs
 
 SLICE = 16  # utterances handed to a process at once
 
@@ -58,9 +60,9 @@ def _errors(beam: BeamOptions, start: int) -> ErrorCounts:
 
 
 def errors_of(work: _Work, beam: BeamOptions, start: int) -> ErrorCounts:
-    """Word errors of one slice of the dev set."""
+    """Word errors of one slice of the dev set's utterances with a reference."""
     decoder = work.decoder.with_options(beam)
-    rows = range(start, min(start + SLICE, len(work.emissions)))
+    rows = work.emissions.referenced[start : start + SLICE]
     references = work.emissions.references
     return total(
         [
@@ -103,7 +105,7 @@ def run(
     work: _Work, beam: BeamOptions, points: Iterator, *, trials: int, jobs: int
 ) -> Iterator[Trial]:
     """Decodes the dev set once a trial; slices of it go to `jobs` processes."""
-    starts = range(0, len(work.emissions), SLICE)
+    starts = range(0, len(work.emissions.referenced), SLICE)
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, spawn, _receive, (work,)) if jobs > 1 else None
     try:
@@ -128,8 +130,8 @@ def greedy_errors(emissions: Emissions) -> ErrorCounts:
     decoder = GreedyDecoder(emissions.vocabulary.symbols)
     return total(
         [
-            count_errors(reference.split(), decoder(emissions[i])[0].text.split())
-            for i, reference in enumerate(emissions.references)
+            count_errors(emissions.references[i].split(), decoder(emissions[i])[0].text.split())
+            for i in emissions.referenced
         ]
     )
 
@@ -162,12 +164,18 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def _work_of(arguments: argparse.Namespace) -> tuple[_Work, DecoderSettings]:
     emissions = Emissions(arguments.logits)
-    if emissions.references is None:
+    if not emissions.referenced:
         raise InputError(f"--logits {arguments.logits} has no references to tune on")
     if arguments.trials < 1:
         raise InputError(f"--trials {arguments.trials} must be at least 1")
+    for name in ("lm_weights", "word_scores"):
+        low, high = getattr(arguments, name)
+        if not -math.inf < low <= high < math.inf:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option} {low} {high}: give the lower number, then the higher")
     if not arguments.out.parent.is_dir():
         raise InputError(f"--out {arguments.out}: there is no folder {arguments.out.parent}")
+    try_outputs(arguments, "out")
     found = options.read_arguments(arguments)
     if found.lm is None or found.rescore or found.hot_words:
         raise InputError("sweep tunes the weight of --lm, without --rescore and --hot-word")
@@ -179,7 +187,10 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _arguments(argv)
     work, found = _work_of(arguments)
     greedy = greedy_errors(work.emissions)
-    print(f"greedy: WER {100 * greedy.rate:.2f} % of {greedy.reference_length} words", flush=True)
+    missing = len(work.emissions) - len(work.emissions.referenced)
+    left_out = f"; {missing} without a reference left out" if missing else ""
+    size = f"{greedy.reference_length} words{left_out}"
+    print(f"greedy: WER {100 * greedy.rate:.2f} % of {size}", flush=True)
     # Without a lexicon there are no words to score while searching.
     spoken = isinstance(work.decoder, LexiconDecoder)
     word_scores = tuple(arguments.word_scores) if spoken else (0.0, 0.0)

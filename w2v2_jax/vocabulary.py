@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import functools
-import json
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import read_json
+from w2v2_jax.paths import read_json, write_json
+from w2v2_jax.texts import CASES, normal_form, with_case
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "|")
 BLANK, UNKNOWN, BOUNDARY = 0, 3, 4
-CASES = {"upper": str.upper, "lower": str.lower, "keep": str}
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Vocabulary:
     """Symbols in the order of the model's output rows, and the case texts are brought to.
 
     symbols: the five special rows `<s> <pad> </s> <unk> |`, then one character each (fairseq order;
-    `<s>` is the CTC blank). case: "upper", "lower" or "keep". Raises InputError when malformed.
+    `<s>` is the CTC blank). case: one of CASES, such as "upper", "lower:tr" or "keep". Raises
+    InputError when malformed.
     """
 
     symbols: tuple[str, ...]
@@ -48,42 +50,82 @@ class Vocabulary:
 
     @functools.cached_property
     def _ids(self) -> dict[str, int]:
-        return {s: i for i, s in enumerate(self.symbols) if len(s) == 1}
+        """Row of each symbol by its normal form, which may be two characters (U+09DF is)."""
+        rows = [BOUNDARY, *range(len(SPECIALS), len(self.symbols))]
+        ids = {self.symbols[i]: i for i in rows if normal_form(self.symbols[i]) == self.symbols[i]}
+        for i in rows:
+            ids.setdefault(normal_form(self.symbols[i]) or self.symbols[i], i)
+        return ids
+
+    @functools.cached_property
+    def _tokens(self) -> Callable[[str], Sequence[str]]:
+        """Cuts a text in normal form into the characters that are one symbol or none."""
+        longer = [re.escape(s) for s in sorted(self._ids, key=len, reverse=True) if len(s) > 1]
+        return re.compile("|".join([*longer, "."]), re.DOTALL).findall if longer else str
+
+    def _rows(self, token: str) -> tuple[int, ...]:
+        """The rows of a character: of its parts where only they are symbols; none if unknown."""
+        if token in self._ids:
+            return (self._ids[token],)
+        parts = unicodedata.normalize("NFD", token)
+        known = len(parts) > 1 and all(part in self._ids for part in parts)
+        return tuple(self._ids[part] for part in parts) if known else ()
 
     def normalise(self, text: str) -> str:
-        """Unicode NFC, this vocabulary's case, single spaces (a `|` in the text is one)."""
-        text = CASES[self.case](unicodedata.normalize("NFC", text))
-        return " ".join(text.replace("|", " ").split())
+        """The normal form in this vocabulary's case, single spaces (a `|` in the text is one)."""
+        return with_case(self.case)(text.replace("|", " "))
 
     def encode(self, text: str) -> np.ndarray:
         """[U] int32 ids: every word followed by `|`, as in fairseq's .ltr files (the final one
         matters to the loss). Unknown characters become `<unk>`; an empty text has no ids."""
         words = self.normalise(text)
         letters = words.replace(" ", "|") + "|" if words else ""
-        return np.array([self._ids.get(c, UNKNOWN) for c in letters], np.int32)
+        rows = (self._rows(token) or (UNKNOWN,) for token in self._tokens(letters))
+        return np.array([row for some in rows for row in some], np.int32)
+
+    def spell(self, word: str) -> list[str]:
+        """The symbols of a word; a character without one as it is, which no symbol equals."""
+        rows = ((token, self._rows(token)) for token in self._tokens(normal_form(word)))
+        return [s for token, r in rows for s in ([self.symbols[i] for i in r] or [token])]
+
+    def has_words(self, text: str) -> bool:
+        """Whether the text holds a character of this vocabulary. One that holds none (it is empty,
+        or spaces, or unknown characters) is no transcript: nothing is trained or scored on it."""
+        return any(self._rows(c) for c in self._tokens(self.normalise(text)) if c != " ")
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids whose repeats and blanks are already collapsed; `<unk>` stays visible."""
         silent = {SPECIALS.index(s) for s in ("<s>", "<pad>", "</s>")}
         text = "".join(self.symbols[int(i)] for i in ids if int(i) not in silent)
-        return " ".join(text.replace("|", " ").split())
+        return " ".join(normal_form(text).replace("|", " ").split())
 
     def unknown(self, texts: Iterable[str]) -> dict[str, int]:
         """Characters of the normalised texts that this vocabulary lacks, with their counts."""
-        counts = count_characters(texts, normalise=self.normalise)
-        return {c: n for c, n in counts.items() if c not in self._ids}
+        counts = count_characters(texts, normalise=lambda t: self._tokens(self.normalise(t)))
+        return {c: n for c, n in counts.items() if not self._rows(c)}
+
+    def to_json(self) -> dict[str, Any]:
+        """{"symbols": [...], "case": ...}, and "locale" where the case follows a language: whoever
+        does not know of locales reads the rest."""
+        case, colon, locale = self.case.partition(":")
+        return {"symbols": list(self.symbols), "case": case} | ({"locale": locale} if colon else {})
+
+    @staticmethod
+    def from_json(content: dict[str, Any]) -> Vocabulary:
+        """What `to_json` made; ValueError, KeyError or TypeError where it is something else."""
+        locale = content.get("locale")
+        case = f"{content['case']}:{locale}" if locale else content["case"]
+        return Vocabulary(tuple(content["symbols"]), case)
 
     def save(self, path: str | Path) -> None:
-        """Writes JSON {"symbols": [...], "case": ...}, by convention `vocabulary.json`."""
-        content = {"symbols": list(self.symbols), "case": self.case}
-        Path(path).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
+        """Writes `to_json`, by convention `vocabulary.json`."""
+        write_json(path, self.to_json())
 
 
 def load_vocabulary(path: str | Path) -> Vocabulary:
     """Reads what `Vocabulary.save` wrote; InputError names the file when it cannot."""
     try:
-        content = read_json(path)
-        return Vocabulary(tuple(content["symbols"]), content["case"])
+        return Vocabulary.from_json(read_json(path))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a vocabulary: {error}") from error
 

@@ -26,7 +26,7 @@ TINY = dict(
 def settings(**changes):
     raw = dict(
         model=dict(TINY),
-        objective=dict(name="contrastive", diversity_group_rows=2, num_negatives=3),
+        objective=dict(name="contrastive", diversity_group_seconds=0.1, num_negatives=3),
         schedule=dict(name="constant", peak=1e-3),
         data=dict(train="none", mode="crop", bucket_seconds=(0.05, 0.1), batch_seconds=0.8,
                   row_multiple=8),
@@ -177,7 +177,7 @@ def test_a_sweep_raises_rows_until_they_do_not_fit_and_takes_the_fastest(monkeyp
                 "hbm": {"total": 1}, "frames_per_second_per_chip": speeds.get(key)}  # fmt: skip
 
     built = SimpleNamespace(
-        objective=SimpleNamespace(row_multiple=lambda: 2),
+        objective=SimpleNamespace(row_multiple=lambda samples: 2),
         settings=read_settings(settings()),
         mesh=SimpleNamespace(shape={"data": 1, "fsdp": 1}),
     )
@@ -228,7 +228,7 @@ def test_data_that_the_slices_do_not_divide_is_an_input_error():
 
 
 def test_the_formulation_follows_the_mesh_not_the_machine_that_compiles(monkeypatch):
-    assert position.choose("auto") is position.mixed
+    assert position.choose("auto") is position.toeplitz_backward
     device = SimpleNamespace(abstract_device=SimpleNamespace(platform="tpu"))
     monkeypatch.setattr(position.jax.sharding, "get_abstract_mesh", lambda: device)
-    assert position.choose("auto") is position.paired
+    assert position.choose("auto") is position.paired_groups_conv

@@ -139,13 +139,13 @@ def test_groups_of_one_device_move_nothing():
                 "replica_groups=[8,1]<=[8], to_apply=%add") == []  # fmt: skip
 
 
-# The structure of the two published networks at a size that compiles in seconds. "grouped" is
+# The structure of the two published networks at a size that compiles in seconds. "grouped_conv" is
 # the positional convolution of accelerators; the CPU's Toeplitz form reduces its wider matrix.
 SIZES = dict(
     conv_layers=((16, 4, 4), (16, 3, 2), (16, 2, 2)), d_model=32, num_layers=2, num_heads=4,
     ffn_dim=64, position_kernel=8, position_groups=4, entries=16, code_dim=16, final_dim=16,
 )  # fmt: skip
-EXECUTION = dict(scan_layers=True, remat="dots", position_formulation="grouped")
+EXECUTION = dict(scan_layers=True, remat="dots", position_formulation="grouped_conv")
 NETWORKS = {
     "base": dict(family="base", **SIZES),
     "large_lv60k": dict(family="large_lv60k", **SIZES),
@@ -160,7 +160,7 @@ def moved(network: str, mesh: dict[str, int], accumulate: int = 1):
     raw = dict(
         model=NETWORKS[network],
         execution=EXECUTION,
-        objective=dict(name="contrastive", diversity_group_rows=2, num_negatives=5),
+        objective=dict(name="contrastive", diversity_group_seconds=0.4, num_negatives=5),
         schedule=dict(name="constant", peak=1e-3),
         data=dict(train="none", mode="crop", bucket_seconds=(0.2,),
                   batch_seconds=3.2 * accumulate, row_multiple=16 * accumulate),
@@ -226,5 +226,5 @@ def test_microbatches_are_added_up_before_their_gradients_cross_the_data_axis(me
 def test_the_formulations_for_tpu_move_no_more(network, mesh, monkeypatch):
     for module in (attention, mixed_precision, contrastive, feature_extractor, position, wav2vec2):
         monkeypatch.setattr(module, "platform", lambda: "tpu")
-    monkeypatch.setitem(EXECUTION, "position_formulation", "paired")
+    monkeypatch.setitem(EXECUTION, "position_formulation", "paired_groups_conv")
     check_no_surprise(*moved(network, MESHES[mesh]))

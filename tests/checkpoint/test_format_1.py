@@ -1,8 +1,10 @@
 """Checkpoints and runs of format 1, which had dtype, remat and formulations in their network."""
 
+import contextlib
 import json
 import shutil
 import tarfile
+from pathlib import Path
 
 import jax
 import pytest
@@ -13,7 +15,7 @@ from w2v2_jax.checkpoint.description import describe
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.models.families import model_config
 from w2v2_jax.train import command as train
-from w2v2_jax.train.workdir import save_config
+from w2v2_jax.train.workdir import save_record
 
 # Written by the code of format 1.
 STORED = json.loads((GOLDEN / "format_1_descriptions.json").read_text())
@@ -29,6 +31,7 @@ def test_a_stored_description_gives_the_network_without_its_execution(name):
     described = describe(STORED[name], "here")
     assert described.model == NETWORKS[name]
     assert described.normalise == STORED[name]["normalise"]
+    assert described.normalise_epsilon == 1e-5  # all that there was
     assert described.objective == STORED[name]["objective"]
 
 
@@ -47,6 +50,8 @@ def test_it_is_written_again_as_format_2_and_read_back(name):
         ({"format": True}, "checkpoint format True"),
         ({"model": {"dtype": "bfloat16"}}, "unusable.*dtype"),
         ({"model": {"depth": 3}}, "unusable.*depth"),
+        ({"normalise_epsilon": 0.0}, "unusable.*normalise_epsilon=0.0"),
+        ({"normalise_epsilon": "1e-7"}, "unusable.*normalise_epsilon='1e-7'"),
     ],
 )
 def test_what_format_2_does_not_have_is_refused(change, message):
@@ -72,16 +77,17 @@ def recipe(**model):
 def test_a_run_that_began_with_execution_in_its_model_goes_on(old, execution, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(old))
     new = recipe(family=old["model"]["family"]) | {"execution": execution}
-    save_config(tmp_path, new)
-    save_config(tmp_path, new)
+    save_record(tmp_path, new, {"config": new})
+    save_record(tmp_path, new, {"config": new})
 
 
 @pytest.mark.parametrize("old", [recipe(dtype="bfloat16"), recipe() | {"execution": {}}])
 def test_another_dtype_in_the_same_workdir_is_refused(old, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(old))
     other = "float32" if "dtype" in old["model"] else "bfloat16"
-    with pytest.raises(InputError, match=rf"config\.execution\.dtype=.*now {other}"):
-        save_config(tmp_path, recipe() | {"execution": {"dtype": other}})
+    new = recipe() | {"execution": {"dtype": other}}
+    with pytest.raises(InputError, match=rf"another config\.execution\.dtype: .*, {other} now"):
+        save_record(tmp_path, new, {"config": new})
 
 
 SIZES = dict(
@@ -89,6 +95,18 @@ SIZES = dict(
     num_heads=2, ffn_dim=8, position_kernel=4, position_groups=2, entries=4, code_dim=4,
     final_dim=4,
 )  # fmt: skip
+
+
+@pytest.mark.parametrize(("lengths", "same"), [([3.0], True), ([1.5, 3.0], False)])
+def test_a_group_counted_in_rows_goes_on_as_its_seconds_where_no_bucket_has_another(
+    lengths, same, tmp_path
+):
+    data = {"mode": "crop", "bucket_seconds": lengths}
+    old = recipe() | {"objective": {"diversity_group_rows": 8}, "data": data}
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    new = old | {"objective": {"diversity_group_seconds": 24.0}}
+    with contextlib.nullcontext() if same else pytest.raises(InputError, match="another config"):
+        save_record(tmp_path, new, {"config": new})
 
 
 @pytest.mark.slow
@@ -104,6 +122,10 @@ def test_a_run_begun_by_the_code_of_format_1_goes_on_in_format_2(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     begun = json.loads((tmp_path / "run" / "config.json").read_text())
     assert begun["model"]["dtype"] == "bfloat16"
+    # Two rows were a group in both buckets: another loss now, which such a run does not go on with.
+    del begun["objective"]["diversity_group_rows"]
+    begun["objective"]["diversity_group_seconds"] = 2.0
+    Path("run/config.json").write_text(json.dumps(begun))
     shutil.copytree("run", "refused")
     options = [
         "--config", f"{EXPERIMENTS}/pretrain_base.py:smoke", "--config.data.train=corpus:train",

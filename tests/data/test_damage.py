@@ -81,7 +81,7 @@ def test_a_shard_cut_short_loses_what_is_behind_the_cut_alone(corpus):
 def test_a_directory_that_vanishes_while_it_is_read_is_named(corpus, reader):
     stream = batches(
         corpus, plan(corpus), first_step=0, num_steps=None, normalise=False, workers=1,
-        reader=reader, prefetch=1, damage=Damage(corpus),
+        reader=reader, prefetch_bytes=1, damage=Damage(corpus),
     )  # fmt: skip
     (corpus.directory / "shard-00003.i16").unlink()
     with pytest.raises(InputError, match=r"shard-00003\.i16: cannot map"):

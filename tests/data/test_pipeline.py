@@ -6,8 +6,9 @@ import zlib
 import numpy as np
 import pytest
 
+from w2v2_jax.data import pipeline
 from w2v2_jax.data.corpus import Entry, open_corpus
-from w2v2_jax.data.pipeline import batches, label_widths
+from w2v2_jax.data.pipeline import batches, in_flight, label_widths
 from w2v2_jax.data.plan import Plan, evaluation_plan
 from w2v2_jax.data.writer import CorpusWriter
 from w2v2_jax.errors import InputError
@@ -90,11 +91,12 @@ def test_resuming_at_a_step_gives_the_same_batches(corpus, mode):
     assert_same(rest, whole[5:])
 
 
-def test_rows_are_normalised_with_the_statistics_of_the_whole_file(corpus):
+@pytest.mark.parametrize("epsilon", [1e-5, 1e-7])
+def test_rows_are_normalised_with_the_statistics_of_the_whole_file(corpus, epsilon):
     plan = make_plan(corpus, "concatenate")
     files = [corpus.read(i, 0, int(n)) / 32768 for i, n in enumerate(corpus.num_samples)]
-    normal = [(x - x.mean()) / np.sqrt(x.var() + 1e-5) for x in files]
-    for step, batch in enumerate(read(corpus, plan)):
+    normal = [(x - x.mean()) / np.sqrt(x.var() + epsilon) for x in files]
+    for step, batch in enumerate(read(corpus, plan, epsilon=epsilon)):
         for row, segments in enumerate(plan.batch(step).rows):
             expected = np.concatenate([normal[u][s : s + n] for u, s, n in segments])
             np.testing.assert_allclose(batch.waveforms[row], expected, atol=2e-5)
@@ -214,3 +216,25 @@ def test_without_tensorflow_the_message_names_the_other_reader(corpus, monkeypat
     monkeypatch.setattr(builtins, "__import__", without_tensorflow)
     with pytest.raises(InputError, match="'threads'"):
         read(corpus, make_plan(corpus, "crop"), reader="tfdata")
+
+
+@pytest.mark.parametrize(
+    ("batch_bytes", "workers", "expected"),
+    [(1, 8, (8, 4)), (100, 64, (6, 4)), (100, 2, (2, 4)), (300, 8, (2, 1)), (5000, 8, (1, 1))],
+)
+def test_batches_made_ahead_stay_within_their_bytes(batch_bytes, workers, expected):
+    making, waiting = in_flight(batch_bytes, workers=workers, prefetch_bytes=1000)
+    assert (making, waiting) == expected
+    assert (making + waiting) * batch_bytes <= max(1000, 2 * batch_bytes)
+
+
+def test_a_host_counts_its_own_part_of_the_largest_batch(corpus, monkeypatch):
+    seen = []
+    plan = make_plan(corpus, "crop")
+    monkeypatch.setitem(
+        pipeline.READERS, "threads", lambda make, first, last, *rest: seen.append(rest) or iter([])
+    )
+    largest = max(rows * samples for rows, samples in plan.shapes) * 4
+    for parts in ({}, {"parts": (0,), "num_parts": 2}):
+        read(corpus, plan, workers=9, prefetch_bytes=4 * largest, **parts)
+    assert seen == [(2, 2, False), (4, 4, False)]

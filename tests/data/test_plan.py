@@ -341,7 +341,7 @@ def test_the_plan_of_twelve_million_utterances_takes_under_10_s_and_1_gib(tmp_pa
         "from w2v2_jax.data.feed import DataConfig\n"
         "from w2v2_jax.data.joined import open_splits\n"
         "config = DataConfig(sys.argv[1], sys.argv[2], (4.0, 7.8, 11.7, 15.625), 24000.0, 384,\n"
-        "    min_seconds=2.0)\n"
+        "    min_seconds=4.0)\n"
         "start = time.process_time()\n"
         "plan = config.train_plan(open_splits(config.train), seed=1)\n"
         "plan.batch(0)\n"

@@ -1,6 +1,7 @@
 """Beam search against every alignment written out, against flashlight itself, and its edges."""
 
 import dataclasses
+import gzip
 import itertools
 import json
 import pickle
@@ -15,7 +16,7 @@ from w2v2_jax.decode.beam import BeamOptions, LexiconDecoder, LexiconFreeDecoder
 from w2v2_jax.decode.hypothesis import log_softmax
 from w2v2_jax.decode.make import make, settings
 from w2v2_jax.decode.many import decode_many
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.vocabulary import SPECIALS, Vocabulary
 
 pytestmark = pytest.mark.decode
@@ -259,3 +260,46 @@ def test_models_and_lexicons_that_do_not_fit_are_one_clear_line(models, tmp_path
     ):
         with pytest.raises(InputError, match=message):
             make(settings(given), vocabulary)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 6])
+@pytest.mark.parametrize("name", ["lm.arpa", "lm.arpa.gz", "model"])
+@pytest.mark.parametrize("kind", [[], ["--characters"], ["--prune", "1"]])
+def test_whatever_lm_makes_decode_reads(tmp_path, order, name, kind):
+    lines = [" ".join(line) for line in sentences(60, ["A", "B", "AB", "BA"], seed=2)]
+    (tmp_path / "text").write_text("".join(f"{line} A B A B A\n" for line in lines))
+    made = tmp_path / name.removesuffix(".gz")
+    options = ["--order", str(order), "--estimator", "own", "--discount-fallback", *kind]
+    lm.main(["--text", str(tmp_path / "text"), "--out", str(made), *options])
+    if name.endswith(".gz"):
+        (tmp_path / name).write_bytes(gzip.compress(made.read_bytes()))
+    found = make(settings({"lm": str(tmp_path / name)}), VOCABULARY)
+    assert found(logits_of("AB BA", np.random.default_rng(0), noise=0.1))[0].text == "AB BA"
+
+
+@pytest.mark.parametrize("probability", ["nan", "inf", "-inf", "-1e400"])
+def test_a_word_whose_probability_is_no_number_is_one_clear_line(models, tmp_path, probability):
+    lines = (models / "large_words.arpa").read_text().split("\n")
+    place = lines.index("\\1-grams:") + 5
+    first, *rest = lines[place].split("\t")
+    lines[place] = "\t".join([probability, *rest])
+    (tmp_path / "odd.arpa").write_text("\n".join(lines))
+    assert float(first) < 0 and rest[0] not in SPECIALS
+    with pytest.raises(InputError, match=r"odd\.arpa: (the log probability|KenLM cannot read)"):
+        make(settings({"lm": str(tmp_path / "odd.arpa")}), VOCABULARY)
+
+
+def test_one_broken_frame_of_saved_logits_is_one_clear_line(tmp_path, capsys):
+    logits = cases(1)[0][1]
+    utterance = emissions.Utterance("talk 7", logits, None)
+    emissions.write(
+        tmp_path / "x", [utterance], vocabulary=VOCABULARY, num_frames=len(logits),
+        seconds_per_frame=0.02,
+    )  # fmt: skip
+    held = np.load(tmp_path / "x" / emissions.LOGITS, mmap_mode="r+")
+    held[2] = np.nan
+    held.flush()
+    arguments = ["--logits", str(tmp_path / "x"), "--decoder", "beam"]
+    for jobs in ("1", "2"):
+        assert run_command(command.main, [*arguments, "--jobs", jobs]) == 2
+        assert "utterance talk 7: the logits of 1 of" in capsys.readouterr().err

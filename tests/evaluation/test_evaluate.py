@@ -165,3 +165,12 @@ def test_a_recording_is_filled_with_the_corpus_and_its_seams_are_where_chunks_me
     grid = make_grid(tuned.description.model.conv_layers, chunk_samples=8000, context_samples=1600)
     met = np.cumsum([c.last - c.first for c in chunks(long_recording.blocks(split, places), grid)])
     np.testing.assert_allclose(edges[: len(met) - 1], met[:-1] * 20 / 16000)
+
+
+def test_two_utterances_of_one_id_are_not_compared(results, capsys):
+    content = json.loads(results[0].read_text())
+    content["splits"][0]["utterances"].append(content["splits"][0]["utterances"][0])
+    results[0].write_text(json.dumps(content))
+    capsys.readouterr()
+    assert run(compare, *results) == 2
+    assert "2 utterances have one id" in capsys.readouterr().err

@@ -16,16 +16,14 @@ from w2v2_jax.experiment.recipe import load_config, override
 from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.families import FAMILIES, model_config
-from w2v2_jax.vocabulary import LIBRISPEECH
 
 
 def build(config: dict) -> experiment.Experiment:
     settings = read_settings(config)
-    vocabulary = LIBRISPEECH if settings.kind == "ctc" else None
     inherited = model_config("base") if config["model"]["family"] == "inherit" else None
     return experiment.build(
         settings,
-        vocabulary=vocabulary,
+        vocabulary=settings.usual_vocabulary(),
         inherited=inherited,
         devices=jax.devices()[: config.get("mesh", {}).get("fsdp", 1)],
     )
@@ -165,8 +163,21 @@ def test_an_unknown_section_is_an_error():
 def test_a_mesh_that_does_not_divide_the_batch_says_what_would_work():
     settings = read_settings(smoke("pretrain_base.py"))
     built = experiment.build(settings, devices=jax.devices()[:8])
-    with pytest.raises(InputError, match=r"does not divide the 4 rows .* a multiple of 16"):
+    with pytest.raises(InputError, match=r"does not divide the 4 rows .* a multiple of 8, or"):
         built.check_shapes([(4, 32000)], 1, "training")
+    with pytest.raises(InputError, match=r"group=2 does not divide the 8 rows .* 8 and "):
+        built.check_shapes([(8, 16000)], 1, "training")
+    built.check_shapes([(16, 16000), (8, 32000)], 1, "training")
+    built.check_validation_shapes([(8, 16000)])
+    with pytest.raises(InputError, match="does not divide the 4 rows of the 1 s validation bucket"):
+        built.check_validation_shapes([(4, 16000)])
+
+
+def test_the_group_in_rows_of_earlier_versions_is_answered_with_its_new_name():
+    config = smoke("pretrain_base.py")
+    override(config, ["--config.objective.diversity_group_rows=6"])
+    with pytest.raises(InputError, match=r"diversity_group_rows is now diversity_group_seconds"):
+        build(config)
 
 
 def test_overrides_are_python_literals_and_must_name_a_section():

@@ -23,6 +23,7 @@ FAMILIES = {
     "layer_pre_adapters": dict(**LAYER_NORM, adapter_dim=3),
     "unmasked_group_pre_bias": dict(norm_order="pre", masked_group_norm=False, conv_bias=True),
     "layer_post_square": dict(extractor_norm="layer", d_model=8, position_kernel=7),
+    "group_post_square_projected": dict(d_model=8, always_project_features=True),
 }
 LENGTHS = (601, 1237)
 DIFFERENCE = 1e-3  # absolute, of logits up to 5
@@ -37,18 +38,25 @@ def checkpoint(tiny, family):
         vocabulary=VOCABULARY,
         normalise=model.extractor_norm == "layer",
     )
+    made = made._replace(description=made.description._replace(normalise_epsilon=1e-7))
     return made._replace(params=jax.tree.map(lambda x: 0.3 * x if x.ndim > 1 else x, made.params))
 
 
-def batch(samples):
+def batch(samples, rms=0.1):
     """Two rows far from zero mean and unit variance, the second padded with noise."""
-    waveforms = 0.1 * np.random.default_rng(samples).standard_normal((2, samples)) + 0.05
+    waveforms = rms * np.random.default_rng(samples).standard_normal((2, samples)) + 0.05
     return waveforms.astype(np.float32), np.array([samples, samples * 4 // 5], np.int32)
 
 
 def difference(loaded, call, samples) -> float:
-    """Largest difference of the real frames' logits; the frame counts must be equal."""
-    waveforms, num_samples = batch(samples)
+    """Largest difference of the real frames' logits, of quiet audio too where the model
+    normalises it; the frame counts must be equal."""
+    loudness = (0.1, 0.001) if loaded.description.normalise else (0.1,)
+    return max(difference_at(loaded, call, samples, rms) for rms in loudness)
+
+
+def difference_at(loaded, call, samples, rms) -> float:
+    waveforms, num_samples = batch(samples, rms)
     logits, frames = map(np.asarray, call(waveforms, num_samples))
     model = Model(loaded.path, loaded.description, loaded.params)
     expected = model.logits(waveforms, num_samples)

@@ -14,17 +14,19 @@ from w2v2_jax.experiment.recipe import load_config, override
 from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.health import monitor as monitors
 from w2v2_jax.health.bad_batches import BadBatches, note_damage
-from w2v2_jax.health.config import HealthConfig, RunFacts, describe
-from w2v2_jax.health.monitor import Monitor, StepFlags, check_names, flags_of
+from w2v2_jax.health.config import HealthConfig, describe
+from w2v2_jax.health.monitor import Monitor, StepFlags, check_names
 from w2v2_jax.health.rules import RULES
 from w2v2_jax.metrics import Mean
+from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.train.step_metrics import Dispatched, StepObserver
 
 # The quickstart's: 1600 updates, 640 codes, spans of 5 from a tenth of the frames.
-PRETRAIN = RunFacts(1600, 640, True, 100, 2, 640, masked=1 - 0.9**5, span=(0.9**-5 - 1) / 0.1)
-TUNE = RunFacts(1600, 640, True)
+QUICKSTART = ModelConfig(mask_start_prob=0.1, mask_length=5)
+PRETRAIN = describe(Contrastive(QUICKSTART, diversity_group_seconds=0.1), steps=1600)
+TUNE = describe(CTC(QUICKSTART, num_classes=32), steps=1600)
 WELL = {
     "contrastive_loss": 3.9, "contrastive_accuracy": 0.12, "negative_is_positive": 0.005,
     "code_perplexity": 200.0, "prob_perplexity": 250.0, "masked_fraction": 0.41, "mean_span": 6.9,
@@ -144,17 +146,17 @@ def test_chance_is_no_alarm_before_two_fifths_of_a_run_or_the_warm_up_of_base(qu
     early = Monitor(HealthConfig(), PRETRAIN)
     assert [a for k in range(1, 640, 16) for a in early.saw_record(k, stuck)] == []
     assert [a.rule for a in early.saw_record(641, stuck)] == ["chance-loss"]
-    pretraining = Contrastive(quiet, diversity_group_rows=1)
+    pretraining = Contrastive(quiet, diversity_group_seconds=0.1)
     assert describe(pretraining, steps=400_000).started_after == 32_000
     assert describe(pretraining, steps=400_000, started_after=7).started_after == 7
     assert describe(CTC(quiet, 5, freeze_updates=10_000), steps=13_000).started_after == 15_200
 
 
 def test_bounds_follow_from_the_model(tiny):
-    run = describe(Contrastive(tiny, diversity_group_rows=1), steps=100)
-    assert (run.codes, run.negatives) == (16, 100)
-    assert run.masked == pytest.approx(0.489, abs=1e-3)  # as the paper prints
-    assert run.span == pytest.approx(14.7, abs=0.1)
+    run = describe(Contrastive(tiny, diversity_group_seconds=0.1), steps=100)
+    assert (run.expected.codes, run.expected.negatives) == (16, 100)
+    assert run.expected.masked == pytest.approx(0.489, abs=1e-3)  # as the paper prints
+    assert run.expected.span == pytest.approx(14.7, abs=0.1)
 
 
 def test_a_rule_is_silent_for_the_cooldown_and_speaks_again():
@@ -254,11 +256,11 @@ def test_the_newest_values_survive_the_wrap_of_the_buffer():
     np.testing.assert_array_equal(recent.values, np.arange(4000, 5000))
 
 
-def test_ctc_is_judged_by_the_loss_of_a_label():
-    one = Mean(2.0, 4.0)
-    common = {name: one for name in ("loss", "gradient_norm", "non_finite", "empty_rows")}
-    assert flags_of({**common, "loss_per_label": Mean(1.0, 8.0)}).loss == (1.0, 8.0)
-    assert flags_of({**common, "contrastive_loss": Mean(3.0, 8.0)}).loss == (3.0, 8.0)
+def test_an_objective_says_which_loss_is_watched():
+    names = ("loss", "loss_per_label", "contrastive_loss", "gradient_norm", "non_finite")
+    metrics = {name: Mean(float(k), 8.0) for k, name in enumerate((*names, "empty_rows"))}
+    assert Monitor(HealthConfig(), TUNE).flags(metrics).loss == (1.0, 8.0)
+    assert Monitor(HealthConfig(), PRETRAIN).flags(metrics).loss == (2.0, 8.0)
 
 
 def test_a_batch_once_left_out_is_so_for_every_later_run_and_its_ids_are_there(tmp_path):
@@ -280,3 +282,6 @@ def test_damaged_utterances_are_listed_once_by_the_host_that_found_them(tmp_path
     path = note_damage(tmp_path, 2, [("a", "checksum differs"), ("b", "its shard is cut short")])
     assert path.name == "damaged_audio.2.jsonl"
     assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ["a", "b"]
+    path.write_text(path.read_text()[:-9])
+    with pytest.raises(InputError, match=r"damaged_audio\.2\.jsonl: not a list of damaged audio"):
+        note_damage(tmp_path, 2, [("c", "checksum differs")])

@@ -22,8 +22,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.recipe import load_config, override
 from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.objectives.contrastive import Contrastive
-from w2v2_jax.objectives.ctc import CTC
+from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.optimizer import SCHEDULES, adam
 
 LANGUAGES = ("bash", "python", "text")  # text: nothing to run
@@ -262,10 +261,9 @@ def _settings(config: dict) -> dict[str, set[str]]:
     def names(function) -> set[str]:
         return set(inspect.signature(function).parameters)
 
-    objective = {"contrastive": Contrastive, "ctc": CTC}[config["objective"]["name"]]
     return {
         "model": fields(ModelConfig) | {"family"},
-        "objective": fields(objective) | {"name"},
+        "objective": fields(OBJECTIVES[config["objective"]["name"]]) | {"name"},
         "schedule": names(SCHEDULES[config["schedule"]["name"]]) | {"name"},
         "optimizer": names(adam),
         "mesh": names(partition.make_mesh) | {"rules"},

@@ -14,13 +14,14 @@ from unittest import mock
 import jax
 
 from tests.helpers.recipes import RECIPES, smoke
-from w2v2_jax.aot.step import abstract_batch
 from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment.settings import read_settings
-from w2v2_jax.vocabulary import LIBRISPEECH
 
 SAMPLES = 16000
 # What toy size takes out of the recipes, and formulations that "auto" does not choose on a CPU.
+ATTENTION, CONV, POSITION = (
+    f"execution.{part}_formulation" for part in ("attention", "conv", "position")
+)
 CHANGES = {
     "pretrain_base.py": (
         {"execution.scan_layers": True, "execution.remat": "dots", "execution.dtype": "bfloat16"},
@@ -29,12 +30,27 @@ CHANGES = {
         {"execution.remat": "dots"},
         {"execution.remat": "full"},
         {"mesh.data": 2, "mesh.fsdp": 2, "mesh.tensor": 2, "train.accumulate": 2},
-        {"execution.attention_formulation": "fused", "execution.position_formulation": "grouped"},
-        {"execution.attention_formulation": "split", "execution.position_formulation": "paired"},
-        {"execution.attention_formulation": "tight", "execution.remat": "attention"},
-        {"execution.conv_formulation": "matmul", "execution.position_formulation": "split"},
-        {"execution.conv_formulation": "conv", "execution.position_formulation": "mixed"},
-        {"execution.conv_formulation": "view", "execution.position_formulation": "toeplitz"},
+        {
+            ATTENTION: "plain",
+            POSITION: "grouped_conv",
+        },
+        {
+            ATTENTION: "late_division",
+            POSITION: "paired_groups_conv",
+        },
+        {ATTENTION: "tpu_few_passes", "execution.remat": "attention"},
+        {
+            CONV: "matmul_per_stride",
+            POSITION: "conv_per_group",
+        },
+        {
+            CONV: "xla_conv",
+            POSITION: "toeplitz_backward",
+        },
+        {
+            CONV: "one_matmul",
+            POSITION: "toeplitz_matmul",
+        },
     ),
     "finetune.py:base_10h": (
         {"execution.scan_layers": True, "execution.remat": "dots", "execution.dtype": "bfloat16"},
@@ -87,11 +103,12 @@ def programs(spec: str, change: dict) -> dict[str, str]:
     settings = read_settings(config)
     built = experiment.build(
         settings,
-        vocabulary=LIBRISPEECH if settings.kind == "ctc" else None,
+        vocabulary=settings.usual_vocabulary(),
         devices=jax.devices("cpu")[: math.prod(max(1, n) for n in config["mesh"].values())],
     )
     shards = built.mesh.shape["data"] * built.mesh.shape["fsdp"]
-    batch = abstract_batch(settings.kind, 2 * shards * settings.train.accumulate, SAMPLES)
+    rows = 2 * shards * settings.train.accumulate
+    batch = built.objective.abstract_batch(rows, SAMPLES)
     first, last = built.objective.at(0), built.objective.at(settings.train.steps)
     # Recipes often share a step, which takes a second to lower: what decides it is the key.
     update = [config["schedule"], config["optimizer"], settings.train.steps]

@@ -19,6 +19,7 @@ FAMILIES = {
     "group_post": {},
     "layer_pre": LAYER_NORM,
     "group_pre": dict(norm_order="pre"),
+    "as_wide_as_its_convolutions": dict(d_model=8, always_project_features=True),
     "layer_post_three_codebooks": dict(
         extractor_norm="layer", codebooks=3, code_dim=12, mask_start_prob=0.0
     ),
@@ -99,6 +100,29 @@ def test_a_padded_batch_of_a_layer_norm_model_gives_our_logits(tiny, tmp_path):
     for row, samples in enumerate((1237, 801)):
         frames = int(theirs._get_feat_extract_output_lengths(samples))
         assert difference(found[row, :frames], expected[row, :frames]) < 1e-4
+
+
+@pytest.mark.parametrize("rms", [0.3, 0.03, 0.003, 0.0003])
+def test_quiet_recordings_alone_and_padded_are_normalised_as_by_their_feature_extractor(
+    tiny, tmp_path, rms, record_property
+):
+    model = dataclasses.replace(tiny, **LAYER_NORM)
+    export(tmp_path, model, parts=TUNED, vocabulary=LIBRISPEECH)
+    theirs = load_strictly(transformers.AutoModelForCTC, tmp_path)
+    processor = transformers.AutoProcessor.from_pretrained(tmp_path)
+    ours, lengths = w2v2_jax.load(tmp_path), (4000, 2801)
+    rows = [rms * waveform(seed, n) + 0.05 for seed, n in enumerate(lengths)]
+    inputs = processor(rows, sampling_rate=16000, return_tensors="pt", padding=True)
+    with torch.no_grad():
+        expected = theirs(**inputs).logits.numpy()
+    padded = np.stack([np.pad(row, (0, lengths[0] - len(row))) for row in rows])
+    batch = ours.logits(padded, lengths)
+    for row, samples in enumerate(lengths):
+        frames = int(theirs._get_feat_extract_output_lengths(samples))
+        for found in (batch[row], ours.logits(rows[row])[0]):
+            apart = difference(found[:frames], expected[row, :frames])
+            record_property(f"difference of {samples} samples", apart)
+            assert apart < 1e-4
 
 
 @pytest.mark.parametrize("family", FAMILIES)

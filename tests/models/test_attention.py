@@ -11,7 +11,7 @@ from tests.helpers.jaxprs import equations
 from w2v2_jax import partition
 from w2v2_jax.models import attention, attention_gpu, row_random
 from w2v2_jax.models.attention_gpu import tiled
-from w2v2_jax.models.attention_tpu import tight
+from w2v2_jax.models.attention_tpu import few_passes
 from w2v2_jax.models.transformer import REMAT_POLICIES
 
 SHAPE = (3, 2, 11, 4)
@@ -41,7 +41,7 @@ def found(formulation, operands, target, real, keys, rate):
     return out, gradients
 
 
-@pytest.mark.parametrize("formulation", [tight, tiled])
+@pytest.mark.parametrize("formulation", [few_passes, tiled])
 @pytest.mark.parametrize(
     ("scale", "rate"), [(1.0, 0.0), (1.0, 0.3), (9.0, 0.0)], ids=["plain", "dropout", "large"]
 )
@@ -66,7 +66,7 @@ def test_many_tiles_drop_what_the_other_formulations_drop():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), got, expected)
 
 
-@pytest.mark.parametrize("formulation", [tight, tiled])
+@pytest.mark.parametrize("formulation", [few_passes, tiled])
 def test_a_row_without_a_real_frame_averages_its_frames_with_finite_gradients(formulation):
     operands = (random(0), random(1), random(2))
     out, gradients = found(formulation, operands, random(3), REAL & False, None, 0.0)
@@ -146,10 +146,10 @@ def test_on_a_mesh_every_device_computes_its_rows_and_heads_alone():
 
 def test_the_kernel_is_taken_where_it_runs(monkeypatch):
     half = dict(dtype="bfloat16", size=64)
-    assert attention.choose("kernel", **half) is attention.fused  # on CPU
+    assert attention.choose("gpu_kernel", **half) is attention.plain  # on CPU
     monkeypatch.setattr(attention, "platform", lambda: "gpu")
-    assert attention.choose("auto", **half) is attention.fused  # no such GPU here
+    assert attention.choose("auto", **half) is attention.plain  # no such GPU here
     monkeypatch.setattr(attention, "has_matrix_units", lambda: True)
-    assert attention.choose("auto", **half) is attention.kernel
-    assert attention.choose("auto", dtype="float32", size=64) is attention.fused
-    assert attention.choose("auto", dtype="bfloat16", size=256) is attention.fused
+    assert attention.choose("auto", **half) is attention.gpu_kernel
+    assert attention.choose("auto", dtype="float32", size=64) is attention.plain
+    assert attention.choose("auto", dtype="bfloat16", size=256) is attention.plain

@@ -26,7 +26,7 @@ GOLDEN = places.GOLDEN / "parameter_tree.json"
 def base_objectives():
     model = model_config("base")
     return {
-        "contrastive": Contrastive(model, diversity_group_rows=1, execution=SCANNED),
+        "contrastive": Contrastive(model, diversity_group_seconds=0.1, execution=SCANNED),
         "ctc": CTC(model, 32, execution=SCANNED),
     }
 
@@ -60,7 +60,7 @@ def test_base_pretraining_has_95_044_608_parameters():
 
 
 def test_large_pretraining_has_317_million_parameters():
-    objective = Contrastive(model_config("large"), diversity_group_rows=1, execution=SCANNED)
+    objective = Contrastive(model_config("large"), diversity_group_seconds=0.1, execution=SCANNED)
     assert round(parameters(objective) / 1e6) == 317
 
 
@@ -87,6 +87,14 @@ def test_one_frame_is_320_samples_in_every_family():
         ({"num_heads": 7}, r"model\.num_heads=7 does not divide model\.d_model=768"),
         ({"position_groups": 5}, r"model\.position_groups=5 does not divide"),
         ({"dropout": 1.5}, r"model\.dropout=1\.5 must be in \[0, 1\)"),
+        (
+            {"always_project_features": "yes"},
+            r"model\.always_project_features='yes' must be True or",
+        ),
+        (
+            {"always_project_features": True, "quantize_input": True},
+            r"model\.always_project_features=True needs model\.quantize_input=False",
+        ),
         ({"layer_drop": -0.1}, r"model\.layer_drop=-0\.1 must be in"),
     ],
 )

@@ -258,11 +258,11 @@ def test_group_norm_follows_the_first_layer_and_layer_norm_every_layer(tiny, nor
     assert [name for name in layers if set(layers[name]) != {"kernel"}] == normalised
 
 
-@pytest.mark.parametrize("formulation", ["matmul", "view"])
+@pytest.mark.parametrize("formulation", ["matmul_per_stride", "one_matmul"])
 def test_matmul_and_convolution_extractors_are_equal(tiny, formulation):
     x, counts = random(2, 1000), jnp.array([1000, 800])
     matmul, params = extractor(tiny, conv_formulation=formulation)
-    conv, _ = extractor(tiny, conv_formulation="conv")
+    conv, _ = extractor(tiny, conv_formulation="xla_conv")
     np.testing.assert_allclose(
         matmul(params, x, counts), conv(params, x, counts), rtol=1e-4, atol=1e-5
     )

@@ -86,7 +86,7 @@ def test_no_parameters_gradient_of_a_bfloat16_network_was_rounded(
         monkeypatch.setattr(module, "platform", lambda: where)
     config = dataclasses.replace(quiet, extractor_norm=norm, conv_bias=norm == "layer")
     objective = contrastive.Contrastive(
-        config, diversity_group_rows=1, num_negatives=10, execution=Execution(dtype="bfloat16")
+        config, diversity_group_seconds=0.1, num_negatives=10, execution=Execution(dtype="bfloat16")
     )
     batch = make_batch(rows=2, labels=False)
     keys = row_random.row_keys(jax.random.key(0), jnp.arange(2))
@@ -136,13 +136,13 @@ def test_convolutions_are_chosen_by_device_and_precision(monkeypatch):
     assert choose("auto", jnp.dtype("float32")) is strided_conv.phased_conv
     monkeypatch.setattr(strided_conv, "platform", lambda: "gpu")
     for dtype in ("bfloat16", "float32"):
-        assert strided_conv.formulation_name("auto", jnp.dtype(dtype)) == "view"
+        assert strided_conv.formulation_name("auto", jnp.dtype(dtype)) == "one_matmul"
     assert mixed_precision.platform() == "cpu"
 
 
 @pytest.mark.parametrize(
     ("name", "rate"),
-    [("split", 0.0), ("split", 0.3), ("tight", 0.3), ("kernel", 0.3)],
+    [("late_division", 0.0), ("late_division", 0.3), ("tpu_few_passes", 0.3), ("gpu_kernel", 0.3)],
 )
 def test_attention_formulations_are_equal_with_their_gradients(name, rate):
     random = np.random.default_rng(0)
@@ -162,7 +162,7 @@ def test_attention_formulations_are_equal_with_their_gradients(name, rate):
     random = np.random.default_rng(0)
     got = run(attention.FORMULATIONS[name])
     random = np.random.default_rng(0)
-    for ours, expected in zip(got, run(attention.fused), strict=True):
+    for ours, expected in zip(got, run(attention.plain), strict=True):
         np.testing.assert_allclose(ours, expected, atol=1e-5 * np.abs(expected).max())
 
 

@@ -12,7 +12,14 @@ import pytest
 from w2v2_jax import partition
 from w2v2_jax.models import position
 from w2v2_jax.models.layers import gelu
-from w2v2_jax.models.position import PositionalConvolution, grouped, mixed, paired, split, toeplitz
+from w2v2_jax.models.position import (
+    PositionalConvolution,
+    conv_per_group,
+    grouped_conv,
+    paired_groups_conv,
+    toeplitz_backward,
+    toeplitz_matmul,
+)
 
 
 def random(*shape, seed=0):
@@ -36,7 +43,10 @@ def direct(x, kernel, groups):
 
 
 @pytest.mark.parametrize("width", [8, 5])
-@pytest.mark.parametrize("formulation", [grouped, mixed, paired, split, toeplitz])
+@pytest.mark.parametrize(
+    "formulation",
+    [grouped_conv, toeplitz_backward, paired_groups_conv, conv_per_group, toeplitz_matmul],
+)
 def test_every_formulation_is_the_direct_sum_with_even_and_odd_kernels(formulation, width):
     x, kernel = random(2, 13, 6), random(width, 2, 6, seed=1)  # 13 frames: no whole blocks
     got = jax.jit(formulation, static_argnums=2)(x, kernel, 3)
@@ -51,8 +61,8 @@ def test_every_formulation_has_the_same_gradients(width):
         value = lambda x, kernel: (formulation(x, kernel, 3) * target).sum()  # noqa: E731
         return jax.jit(jax.grad(value, (0, 1)))(x, kernel)
 
-    expected = gradients(grouped)
-    for formulation in (mixed, paired, split, toeplitz):
+    expected = gradients(grouped_conv)
+    for formulation in (toeplitz_backward, paired_groups_conv, conv_per_group, toeplitz_matmul):
         for a, b in zip(gradients(formulation), expected, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
@@ -62,18 +72,19 @@ def test_windows_as_on_gpu_are_those_on_cpu_with_their_gradients(width, monkeypa
     x, kernel, target = random(2, 37, 6), random(width, 2, 6, seed=1), random(2, 37, 6, seed=2)
 
     def found():
-        value = lambda x, kernel: (toeplitz(x, kernel, 3) * target).sum()  # noqa: E731
-        return toeplitz(x, kernel, 3), *jax.jit(jax.grad(value, (0, 1)))(x, kernel)
+        value = lambda x, kernel: (toeplitz_matmul(x, kernel, 3) * target).sum()  # noqa: E731
+        return toeplitz_matmul(x, kernel, 3), *jax.jit(jax.grad(value, (0, 1)))(x, kernel)
 
     expected = found()
     monkeypatch.setattr(position, "platform", lambda: "gpu")
-    assert position.choose("auto") is toeplitz
+    assert position.choose("auto") is toeplitz_matmul
     for a, b in zip(found(), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("formulation", "where"), [(grouped, "cpu"), (paired, "tpu"), (toeplitz, "gpu")]
+    ("formulation", "where"),
+    [(grouped_conv, "cpu"), (paired_groups_conv, "tpu"), (toeplitz_matmul, "gpu")],
 )
 def test_on_a_mesh_rows_stay_apart_and_the_kernels_gradient_is_summed_at_its_size(
     formulation, where, monkeypatch
@@ -125,7 +136,7 @@ def test_the_weight_norm_has_one_magnitude_a_tap_over_both_channel_axes(tiny):
     changed["magnitude"] = params["magnitude"].at[2].multiply(2.0)
     x = random(2, 13, 16)
     kernel = params["direction"].at[2].multiply(2.0)
-    expected = gelu(grouped(x, kernel, 2))
+    expected = gelu(grouped_conv(x, kernel, 2))
     np.testing.assert_allclose(
         network.apply({"params": changed}, x), expected, rtol=1e-3, atol=1e-5
     )

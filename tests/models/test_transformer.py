@@ -302,6 +302,11 @@ def test_there_is_no_projection_where_the_extractor_has_the_models_width(quiet):
         Encoder(config).init, jax.random.key(0), jnp.zeros((1, 200)), jnp.array([200])
     )
     assert "feature_projection" not in shapes["params"]
+    config = dataclasses.replace(config, always_project_features=True)
+    shapes = jax.eval_shape(
+        Encoder(config).init, jax.random.key(0), jnp.zeros((1, 200)), jnp.array([200])
+    )
+    assert "feature_projection" in shapes["params"]
 
 
 def test_bfloat16_computes_near_float32_and_keeps_the_ctc_logits_float32(quiet):
@@ -325,7 +330,7 @@ def fresh(quiet):
         code_dim=64, final_dim=64,
     )  # fmt: skip
     initialise = lambda o: partition.unbox(jax.jit(o.init)(jax.random.key(0)))  # noqa: E731
-    pretraining = initialise(Contrastive(config, diversity_group_rows=1))
+    pretraining = initialise(Contrastive(config, diversity_group_seconds=0.1))
     return jax.device_get((pretraining, initialise(CTC(config, num_classes=32))))
 
 

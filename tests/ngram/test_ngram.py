@@ -197,6 +197,29 @@ def test_characters_give_a_model_of_letters_and_boundaries(tmp_path):
     assert ("|", "</s>") in model and ("B", "</s>") not in model
 
 
+def test_a_model_of_single_words_has_a_pair_that_changes_nothing(tmp_path):
+    """KenLM refuses models of order 1, and `decode` reads with it."""
+    build(tmp_path, "A B\nB\nB\n", "--order", "1", "--discount-fallback")
+    lines = (tmp_path / "lm.arpa").read_text().splitlines()
+    assert lines[:3] == ["\\data\\", "ngram 1=5", "ngram 2=1"]
+    singles = [line.split("\t") for line in lines[lines.index("\\1-grams:") + 1 :] if "\t" in line]
+    (pair,) = [fields for fields in singles if fields[1] == "<s> </s>"]
+    (end,) = [fields for fields in singles if fields[1] == "</s>"]
+    assert pair[0] == end[0] and {fields[2] for fields in singles if len(fields) > 2} == {"0"}
+    assert arpa.vocabulary(tmp_path / "lm.arpa") == ["<unk>", "<s>", "</s>", "A", "B"]
+
+
+def test_a_binary_model_is_told_by_its_first_bytes(tmp_path):
+    for name, content, binary in (
+        ("lm.arpa", arpa.BINARY.encode() + b" version 5", True),
+        ("lm.bin", b"\\data\\\nngram 1=1\n", False),
+        ("lm", gzip.compress(b"\\data\\\n"), False),
+        ("empty", b"", False),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert arpa.is_binary(tmp_path / name) is binary
+
+
 def test_text_may_be_gzip(tmp_path):
     with gzip.open(tmp_path / "a.gz", "wt") as file:
         file.write("A B\n\nC\n")

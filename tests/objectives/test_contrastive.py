@@ -185,7 +185,7 @@ def test_an_empty_group_has_no_frames_and_a_finite_gradient():
 
 @pytest.fixture(scope="module")
 def objective(quiet):
-    return Contrastive(quiet, diversity_group_rows=1, num_negatives=10)
+    return Contrastive(quiet, diversity_group_seconds=0.1, num_negatives=10)
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +281,7 @@ def test_without_gumbel_noise_training_takes_the_likeliest_entry_and_keeps_its_g
     quiet, params, keys, make_batch
 ):
     batch = make_batch(labels=False)
-    still = Contrastive(quiet, diversity_group_rows=1, num_negatives=10, gumbel_noise=False)
+    still = Contrastive(quiet, diversity_group_seconds=0.1, num_negatives=10, gumbel_noise=False)
     draws = still.draw(keys, batch.num_samples, 1000, training=True)
     assert draws.gumbel is not None and not draws.gumbel.any()
     taught, seen = (jax.jit(f)(params, batch, keys, 0) for f in (still.loss, still.evaluate))
@@ -294,7 +294,7 @@ def test_evaluation_knows_no_noise_no_temperature_and_no_dropout(
     noisy, objective, params, keys, make_batch
 ):
     batch = make_batch(labels=False)
-    loud = Contrastive(noisy, diversity_group_rows=1, num_negatives=10)
+    loud = Contrastive(noisy, diversity_group_seconds=0.1, num_negatives=10)
     evaluate = jax.jit(loud.evaluate)
     early, late = (evaluate(params, batch, keys, step)[0] for step in (0, 200_000))
     np.testing.assert_array_equal(early.loss, late.loss)
@@ -310,7 +310,7 @@ def test_the_penalty_gradient_reaches_the_extractor_scaled(quiet, params, keys, 
 
     def penalty(scale):
         model = dataclasses.replace(quiet, feature_grad_scale=scale)
-        objective = Contrastive(model, diversity_group_rows=1, num_negatives=10)
+        objective = Contrastive(model, diversity_group_seconds=0.1, num_negatives=10)
         draws = objective.draw(keys, batch.num_samples, 1000, training=True)
         total = lambda p: objective.terms(p, batch, draws, None, 0).metrics["feature_penalty"].total  # noqa: E731
         gradients = jax.jit(jax.grad(total))(params)["encoder"]["feature_extractor"]
@@ -324,7 +324,7 @@ def test_the_penalty_gradient_reaches_the_extractor_scaled(quiet, params, keys, 
 
 def test_equalisation_is_by_diversity_independent_groups_of_rows(quiet, keys, make_batch):
     model = dataclasses.replace(quiet, mask_equalise_rows=4)
-    objective = Contrastive(model, diversity_group_rows=1, num_negatives=10)
+    objective = Contrastive(model, diversity_group_seconds=0.1, num_negatives=10)
     draws = objective.draw(keys, jnp.full(8, 1000), 1000, training=True)
     counts = np.asarray(draws.mask.sum(1)).reshape(2, 4)
     assert (counts == counts[:, :1]).all()

@@ -12,8 +12,8 @@ from w2v2_jax.data import writer
 from w2v2_jax.data.corpus import Entry, list_splits, open_corpus, string_hashes
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.prepare import command
+from w2v2_jax.prepare.holdout import held_out_split
 from w2v2_jax.prepare.prepare import prepare
-from w2v2_jax.prepare.splits import held_out_split
 
 RNG = np.random.default_rng(0)
 

@@ -4,7 +4,7 @@ import soundfile
 
 from w2v2_jax.data.audio import load_audio
 from w2v2_jax.errors import InputError
-from w2v2_jax.prepare import work_units
+from w2v2_jax.prepare import source_tfds, work_units
 from w2v2_jax.prepare.sources import open_source
 
 
@@ -199,3 +199,21 @@ def test_tfds_errors_name_what_is_known(tfds_dir):
         open_source("tfds:tiny_speech:test", tfds_data_dir=tfds_dir)
     with pytest.raises(InputError, match="tfds:no_such_corpus"):
         open_source("tfds:no_such_corpus", tfds_data_dir=tfds_dir)
+
+
+def test_a_tfds_corpus_that_cannot_be_downloaded_is_one_line(tfds_dir, monkeypatch):
+    import tensorflow_datasets
+
+    def download(*_, **__):
+        raise ConnectionError("no route to host\nand much advice")
+
+    class Absent:
+        info = tensorflow_datasets.builder("tiny_speech", data_dir=tfds_dir).info
+        data_dir = "/nowhere"
+        is_prepared = staticmethod(lambda: False)
+        download_and_prepare = staticmethod(download)
+
+    monkeypatch.setattr(tensorflow_datasets, "builder", lambda *_, **__: Absent)
+    monkeypatch.setattr(source_tfds, "_names_resolve", lambda: False)
+    with pytest.raises(InputError, match=r"tfds:x: cannot be .*ConnectionError: no route to host$"):
+        open_source("tfds:x")

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from w2v2_jax.errors import run_command
+from w2v2_jax.evaluation.runs import read_evaluation
+from w2v2_jax.paths import write_json
 from w2v2_jax.report import cells
 from w2v2_jax.report import command as report
 
@@ -242,3 +244,12 @@ def test_cells_of_different_test_sets_are_an_error(tmp_path, capsys):
     arguments = [str(tmp_path), "--json", str(tmp_path / "x")]
     assert run_command(cells.main, arguments) == 2
     assert "2 different test sets" in capsys.readouterr().err
+
+
+def test_an_evaluation_whose_rate_is_null_has_an_infinite_one(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(
+        path, evaluation(0.5, 1.0, "NUMBER") | {"wer": math.inf, "wer_interval": [1, math.inf]}
+    )
+    read = read_evaluation(path)
+    assert read["wer"] == math.inf and read["wer_interval"] == [1, math.inf] and read["cer"] == 0.5

@@ -1,6 +1,8 @@
 """Finding the job, agreeing, and how a process of a job explains its end."""
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 
@@ -137,3 +139,89 @@ def test_what_the_chief_finds_wrong_is_raised_on_every_host(monkeypatch, count):
     if count == 2:  # the other host, whose action is never run
         with pytest.raises(InputError, match="--workdir über is in use"):
             hosts.run_on_chief(lambda: 1 / 0)
+
+
+@pytest.fixture
+def foreground():
+    """A shell's background job ignores Ctrl-C, and so does what it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+class Runtime:
+    """JAX's, as far as a notice goes: all hosts stop at one more than the highest count seen."""
+
+    def __init__(self, monkeypatch):
+        from jax.experimental import multihost_utils
+
+        self.highest, self.point = 0, None
+        monkeypatch.setattr(jax, "process_count", lambda: 2)
+        monkeypatch.setattr(multihost_utils, "reached_preemption_sync_point", self.reached)
+
+    def notice(self):
+        self.point = self.highest + 1
+
+    def reached(self, count):
+        self.highest = count
+        return count == self.point
+
+
+def test_a_notice_is_met_once_by_the_runtime_and_remembered_by_the_run(monkeypatch):
+    """An alarm of the very update sends the run back before it has stopped."""
+    runtime = Runtime(monkeypatch)
+    with hosts.Preemption() as preemption:
+        assert [preemption.reached() for _ in range(3)] == ["", "", ""]
+        runtime.notice()
+        assert [preemption.reached() for _ in range(3)] == ["SIGTERM"] * 3
+
+
+def test_a_notice_before_the_first_update_is_met(monkeypatch):
+    runtime = Runtime(monkeypatch)
+    runtime.notice()
+    with hosts.Preemption() as preemption:
+        assert preemption.reached() == "SIGTERM"
+
+
+@pytest.mark.usefixtures("foreground")
+@pytest.mark.parametrize(
+    ("number", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")]
+)
+def test_a_signal_asks_to_stop_and_the_handlers_before_come_back(number, name):
+    before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+    with hosts.Preemption() as preemption:
+        assert preemption.reached() == ""
+        os.kill(os.getpid(), number)
+        assert preemption.reached() == name
+    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+@pytest.mark.usefixtures("foreground")
+def test_the_first_ctrl_c_says_what_a_second_does_which_ends_the_process(capfd):
+    with hosts.Preemption():
+        os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    assert capfd.readouterr().err == "saving, then stopping; Ctrl-C again ends at once\n"
+
+
+@pytest.mark.usefixtures("foreground")
+def test_ctrl_c_to_one_of_several_hosts_is_handed_to_the_runtime_as_sigterm(monkeypatch):
+    Runtime(monkeypatch)
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("SIGTERM"))  # the runtime's
+    try:
+        with hosts.Preemption():
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == ["SIGTERM"]
+
+
+def test_a_background_job_that_ignores_ctrl_c_goes_on_doing_so():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with hosts.Preemption() as preemption:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert preemption.reached() == ""
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,7 +1,10 @@
 """The train command end to end: it learns, resumes bitwise and refuses mistakes."""
 
+import contextlib
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +19,7 @@ import w2v2_jax
 from tests.helpers.train_runs import FINETUNE, PRETRAIN, options, records
 from w2v2_jax import evaluate, transcribe
 from w2v2_jax.errors import run_command
+from w2v2_jax.prepare import command as prepare
 from w2v2_jax.train import command as train
 from w2v2_jax.train import loop
 from w2v2_jax.train.workdir import lock
@@ -35,26 +39,55 @@ def test_a_run_writes_configuration_metrics_tensorboard_and_checkpoints(pretrain
         assert np.isfinite(row[name])
 
 
-def test_a_run_that_dies_between_steps_resumes_with_bitwise_equal_losses(
-    corpus, pretrained, tmp_path, monkeypatch
-):
-    workdir = tmp_path / "interrupted"
+@pytest.fixture(scope="module")
+def interrupted(programs, corpus, tmp_path_factory):
+    """The same run by three commands: Ctrl-C at update 2, a death at 5, then to its end. Its
+    workdir, what was said, and the bytes on the device at each logged update."""
+    workdir, live = tmp_path_factory.mktemp("runs") / "interrupted", {}
     arguments = ["--config", PRETRAIN, *options(corpus, workdir, "--config.train.steps=6")]
-    write = loop.MetricWriter.write
+    write, output = loop.MetricWriter.write, io.StringIO()
 
-    def die(self, step, split, metrics):
+    def interrupt(self, step, split, metrics):
         write(self, step, split, metrics)
-        if step == 5 and split == "train":
-            raise KeyboardInterrupt
+        if split == "train":
+            live[step] = sum(array.nbytes for array in jax.live_arrays())
+        if (step, split) == (1, "train") and 2 not in live:
+            os.kill(os.getpid(), signal.SIGINT)
+        if (step, split) == (5, "train") and 6 not in live and not dead:
+            dead.append(step)
+            raise RuntimeError("dies")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.MetricWriter, "write", die)
-        with pytest.raises(KeyboardInterrupt):
+    dead = []
+    # A shell's background job ignores Ctrl-C, and so does what it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
+        devices = jax.devices()[:1]
+        patch.setattr(jax, "devices", lambda *a: devices)
+        patch.setattr(loop.MetricWriter, "write", interrupt)
+        train.main(arguments)
+        with pytest.raises(RuntimeError, match="dies"):
             train.main(arguments)
-    assert not (workdir / "checkpoints" / "6").exists()
-    train.main(arguments)
+        assert not (workdir / "checkpoints" / "6").exists()
+        train.main(arguments)
+    signal.signal(signal.SIGINT, before)
+    return workdir, output.getvalue(), live
+
+
+def test_a_run_that_dies_between_steps_resumes_with_bitwise_equal_losses(interrupted, pretrained):
+    workdir, _, _ = interrupted
     assert records(workdir, "train") == records(pretrained, "train")
     assert records(workdir, "valid") == records(pretrained, "valid")
+
+
+def test_ctrl_c_saves_stops_and_says_how_to_go_on(interrupted):
+    _, output, _ = interrupted
+    assert output.startswith("stopped by Ctrl-C at step 3; wrote ")
+    assert output.splitlines()[0].endswith("; the same command goes on from there")
+
+
+def test_a_resumed_run_holds_one_state_as_a_fresh_one_does(interrupted):
+    _, _, live = interrupted
+    assert live[2] == live[4] == live[6] > 0  # of the three commands, each in its middle
 
 
 def test_a_run_compiles_once_a_bucket_and_once_an_evaluation_shape(pretrained):
@@ -86,11 +119,18 @@ def test_running_a_finished_run_again_changes_nothing(corpus, pretrained):
 
 
 def test_fine_tuning_from_it_then_evaluating_and_transcribing(corpus, pretrained, tmp_path, capsys):
-    workdir = tmp_path / "tuned"
-    more = (f"--config.init_from={pretrained}", "--config.data.bucket_seconds=(2.5,)")
-    train.main(["--config", FINETUNE, *options(corpus, workdir, *more)])
+    workdir, start = tmp_path / "tuned", tmp_path / "start"
+    start.symlink_to(pretrained)
+    more = (f"--config.init_from={start}", "--config.data.bucket_seconds=(2.5,)")
+    more += ("--config.model.family=inherit", "--config.vocabulary.name=from_transcripts",
+             "--config.vocabulary.case=upper")  # fmt: skip
+    command = ["--config", FINETUNE, *options(corpus, workdir, *more)]
+    train.main(command)
     assert "fresh: head/bias, head/kernel" in capsys.readouterr().err
     assert {"cer", "wer", "blank_rate"} <= set(records(workdir, "valid")[-1])
+    start.unlink()  # a run that goes on has its network and symbols in its own checkpoint
+    train.main(command)
+    assert f"resuming {workdir} at step 4" in capsys.readouterr().err
     evaluate.main(
         [
             "--checkpoint",
@@ -110,7 +150,7 @@ def test_fine_tuning_from_it_then_evaluating_and_transcribing(corpus, pretrained
     model = w2v2_jax.load(workdir)
     assert path == str(clip) and text == model.transcribe(str(clip))[0].text
     logits = model.logits(soundfile.read(clip)[0])
-    assert logits.shape == (1, 64, 32)
+    assert logits.shape == (1, 64, 16)
 
 
 def test_features_and_units_of_a_pretraining_checkpoint(pretrained):
@@ -146,6 +186,68 @@ def test_another_network_in_the_same_workdir_is_refused(corpus, pretrained, caps
     arguments = options(corpus, pretrained, "--config.model.num_layers=3")
     assert run_command(train.main, ["--config", PRETRAIN, *arguments]) == 2
     assert "was started with another config.model" in capsys.readouterr().err
+
+
+@pytest.fixture
+def shorter(corpus, tmp_path):
+    """A corpus prepared anew with one clip less in train."""
+    speech = tmp_path / "speech"
+    shutil.copytree(corpus.parent, speech, ignore=shutil.ignore_patterns("corpus"))
+    lines = (speech / "transcripts.tsv").read_text().splitlines()
+    (speech / "transcripts.tsv").write_text("\n".join(lines[1:]) + "\n")
+    (speech / "0.wav").unlink()
+    out = ["--out", str(tmp_path / "shorter"), "--workers", "1"]
+    prepare.main(["--source", f"folder:{speech}", *out])
+    return tmp_path / "shorter"
+
+
+def test_a_run_goes_on_over_its_corpus_wherever_it_lies_and_over_no_other(
+    corpus, pretrained, shorter, tmp_path, capsys
+):
+    moved, workdir = tmp_path / "moved", tmp_path / "run"
+    shutil.copytree(corpus, moved)
+    shutil.copytree(pretrained, workdir)
+    steps = "--config.train.steps=6"
+    assert run_command(train.main, ["--config", PRETRAIN, *options(moved, workdir, steps)]) == 0
+    shutil.rmtree(moved)
+    shutil.copytree(shorter, moved)  # the same place
+    capsys.readouterr()
+    assert run_command(train.main, ["--config", PRETRAIN, *options(moved, workdir, steps)]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "was started with another data.train.fingerprint: " in error and " there, " in error
+
+
+def test_a_resume_with_another_input_scale_is_refused(corpus, pretrained, capsys):
+    arguments = options(corpus, pretrained, "--config.data.normalise=False")
+    assert run_command(train.main, ["--config", PRETRAIN, *arguments]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "was started with another config.data.normalise: True there, False now" in error
+
+
+def test_lines_are_means_since_the_last_and_say_the_rate_that_was_applied(
+    corpus, pretrained, tmp_path
+):
+    """Update 5 is left out: it has no loss, and the schedule does not count it."""
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    left_out = {"step": 5, "rule": "loss-spike", "left_out": True, "message": "", "rows": []}
+    (workdir / "bad_batches.jsonl").write_text(json.dumps(left_out) + "\n")
+    more = ("--config.train.steps=6", "--config.train.log_every=3", "--config.train.keep_every=3",
+            "--config.data.valid_bucket_seconds=(1.85,)")  # fmt: skip
+    train.main(["--config", PRETRAIN, *options(corpus, workdir, *more)])
+    single, (first, last) = records(pretrained, "train"), records(workdir, "train")
+    assert (first["step"], last["step"]) == (3, 6)
+    weights = [row["weight"] for row in single[:3]]
+    for name in ("loss", "contrastive_loss", "contrastive_accuracy"):
+        mean = np.average([row[name] for row in single[:3]], weights=weights)
+        assert first[name] == pytest.approx(mean, rel=1e-5), name
+    assert first["learning_rate"] == single[2]["learning_rate"]
+    assert last["learning_rate"] == single[4]["learning_rate"] != single[5]["learning_rate"]
+    assert last["skipped"] == pytest.approx(1 / 3)
+    assert last["weight"] == pytest.approx((single[3]["weight"] + single[5]["weight"]) / 3)
+    saved = {path.name for path in (workdir / "checkpoints").iterdir()}
+    assert saved >= {"3", "6"}  # keep_every
+    assert [row["clips_left_out"] for row in records(workdir, "valid")] == [1, 1, 1]
 
 
 def test_a_second_run_in_a_workdir_in_use_is_refused(corpus, tmp_path, capsys):

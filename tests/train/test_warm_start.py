@@ -13,14 +13,24 @@ from tests.helpers.interop_cases import ENCODER, PRETRAINING, assert_same, rando
 from tests.helpers.places import ROOT
 from w2v2_jax import partition, trees
 from w2v2_jax.checkpoint import files as checkpoint
+from w2v2_jax.data.config import DataConfig
 from w2v2_jax.errors import InputError
+from w2v2_jax.experiment.settings import ExperimentSettings
 from w2v2_jax.experiment.smoke import TINY_MODEL
 from w2v2_jax.interop import hugging_face
+from w2v2_jax.models.execution import PLAIN
 from w2v2_jax.models.families import model_config
 from w2v2_jax.models.transformer import Adapter
+from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.prepare import command as prepare
 from w2v2_jax.train import command as train
-from w2v2_jax.train.warm_start import check_input, choose_vocabulary, graft, warm_start
+from w2v2_jax.train.warm_start import (
+    check_input,
+    choose_vocabulary,
+    graft,
+    take_epsilon,
+    warm_start,
+)
 from w2v2_jax.vocabulary import SPECIALS, Vocabulary, extend_vocabulary, shared_rows
 
 OLD = Vocabulary((*SPECIALS, *"ABC"), "upper")
@@ -46,6 +56,20 @@ def test_a_start_whose_input_is_quantized_needs_a_network_that_keeps_its_quantiz
         check_input(tiny, quantized, where="old")
     with pytest.raises(InputError, match=r"set config.model.quantize_input=False"):
         check_input(quantized, tiny, where="old")
+
+
+def test_a_run_normalises_with_the_epsilon_of_its_start_unless_it_says_another(tiny):
+    start = random_checkpoint(tiny, parts=ENCODER).description._replace(normalise_epsilon=1e-7)
+
+    def taken(start, **data):
+        data = DataConfig("a", "crop", (1.0,), 1.0, 1, **data)
+        settings = ExperimentSettings({}, 0, "", "ctc", PLAIN, data, None, None, None)
+        return take_epsilon(settings, start).data.epsilon
+
+    assert (taken(None), taken(start)) == (1e-5, 1e-7)
+    assert taken(start, normalise_epsilon=1e-3) == 1e-3
+    with pytest.raises(InputError, match=r"data\.normalise_epsilon=0\.0 must be between"):
+        taken(start, normalise_epsilon=0.0)
 
 
 def test_rows_of_shared_symbols_are_found_by_symbol():
@@ -98,7 +122,7 @@ def test_a_fresh_adapter_changes_nothing(tiny):
 
 def test_extending_needs_a_tuned_start():
     settings = SimpleNamespace(
-        kind="ctc", raw={"vocabulary": {}}, vocabulary=SimpleNamespace(name="extend")
+        objective_class=CTC, raw={"vocabulary": {}}, vocabulary=SimpleNamespace(name="extend")
     )
     with pytest.raises(InputError, match=r"needs config\.init_from to be a tuned checkpoint"):
         choose_vocabulary(settings, None)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import sys
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from w2v2_jax.aot.topology import PRESENT, Target, target
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import CHOICES
+from w2v2_jax.paths import try_outputs, write_json
 
 
 def one(arguments, raw: dict, where: Target, inherited: ModelConfig | None, rows) -> dict:
@@ -47,8 +47,8 @@ def ladder(first: int, most: int) -> list[int]:
 def sweep(arguments, raw: dict, where: Target, inherited: ModelConfig | None) -> dict:
     """Every remat policy with rising rows a chip until one does not fit; the fastest that does."""
     built = step.build(raw, where, inherited)
-    group = built.objective.row_multiple()
-    rows, _ = step.recipe_rows(built.settings)
+    rows, samples = step.recipe_rows(built.settings)
+    group = built.objective.row_multiple(samples)
     shards = built.mesh.shape["data"] * built.mesh.shape["fsdp"]
     tried = []
     for remat in CHOICES["remat"]:
@@ -97,6 +97,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sweep", action="store_true", help="find the fastest rows and remat")
     parser.add_argument("--json", required=True, type=Path, metavar="OUT")
     arguments, rest = parser.parse_known_args(argv)
+    try_outputs(arguments, "json")
     from w2v2_jax.experiment.recipe import load_config, override
 
     raw = load_config(arguments.config)
@@ -110,8 +111,7 @@ def main(argv: list[str] | None = None) -> None:
     else:
         result = one(arguments, raw, where, inherited, arguments.rows)
     result["overrides"] = rest
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    write_json(arguments.json, result)
     print("\n".join(render.lines(result)))
     print(f"wrote {arguments.json}")
     if not result["fits"]:

@@ -227,7 +227,7 @@ def suggestion(outcome: StepCompilation, report: dict) -> str:
         return "--config.execution.scan_layers=True --config.execution.remat='full'"
     if report["remat"] != "full":
         return "--config.execution.remat='full'"
-    group = outcome.built.objective.row_multiple()
+    group = outcome.built.objective.row_multiple(outcome.shape.samples)
     if report["rows_per_shard"] >= 2 * group:
         half = max(group, report["rows_per_shard"] // 2 // group * group)
         return f"--rows {half} (more microbatches keep the batch)"

@@ -9,20 +9,17 @@ import time
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from w2v2_jax import partition
 from w2v2_jax.aot.topology import Target
-from w2v2_jax.batch import SAMPLE_RATE, Batch
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.buckets import rows_per_batch
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.vocabulary import LIBRISPEECH
 
-LABELS_A_SECOND = 14  # letters of English speech
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -69,25 +66,10 @@ def shape_of(settings: ExperimentSettings, shards: int, rows_per_shard: int | No
     return Shape(rows_per_shard * shards * accumulate, samples, accumulate, rows)
 
 
-def abstract_batch(kind: str, rows: int, samples: int) -> Batch:
-    """A batch's shapes; labels as long as speech of that length has, when the objective is CTC."""
-
-    def array(shape, dtype):
-        return jax.ShapeDtypeStruct(shape, np.dtype(dtype))
-
-    batch = Batch(
-        array((rows, samples), "float32"), array((rows,), "int32"), array((rows,), "float32")
-    )
-    if kind != "ctc":
-        return batch
-    width = 16 * max(1, round(samples / SAMPLE_RATE * LABELS_A_SECOND / 16))
-    return batch._replace(labels=array((rows, width), "int32"), num_labels=array((rows,), "int32"))
-
-
 def build(raw: dict, target: Target, inherited: ModelConfig | None) -> Experiment:
     """The experiment on the target's devices."""
     settings = read_settings(raw)
-    vocabulary = LIBRISPEECH if settings.kind == "ctc" else None
+    vocabulary = settings.usual_vocabulary()
     return experiment.build(
         settings, vocabulary=vocabulary, inherited=inherited, devices=target.devices
     )
@@ -103,7 +85,7 @@ def compile_step(built: Experiment, rows_per_shard: int | None) -> StepCompilati
         built, settings=dataclasses.replace(settings, train=train), compiled={}, compile_seconds=[]
     )
     built.check_shapes([(shape.rows, shape.samples)], shape.accumulate, "training")
-    batch = abstract_batch(settings.kind, shape.rows, shape.samples)
+    batch = built.objective.abstract_batch(shape.rows, shape.samples)
     start = time.monotonic()
     try:
         compiled = built.step_function(built.objective.at(settings.train.steps), batch)

@@ -10,7 +10,6 @@ its results as they are; ours starts at logits and ends at words with times.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from w2v2_jax.decode.beam import LexiconDecoder, LexiconFreeDecoder
 from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.hypothesis import log_softmax
 from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.paths import json_text, try_outputs, write_json
 
 
 def _seconds(function, rows) -> float:
@@ -74,15 +74,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="OUT")
     options.add_arguments(parser)
     arguments = parser.parse_args(argv)
+    try_outputs(arguments, "json")
     emissions = Emissions(arguments.logits)
     decoder = options.make_decoder(arguments, emissions.vocabulary)
     if not isinstance(decoder, LexiconDecoder | LexiconFreeDecoder):
         raise InputError("the benchmark times the beam search: give --lm or --decoder beam")
     result = measure(decoder, emissions, frames=arguments.frames, group=arguments.group)
-    text = json.dumps(result, indent=1)
-    print(text)
     if arguments.json:
-        arguments.json.write_text(text + "\n", "utf-8")
+        write_json(arguments.json, result)
+    print(json_text(result, indent=1))
 
 
 if __name__ == "__main__":

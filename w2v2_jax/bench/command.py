@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
-import json
 from pathlib import Path
 
 import w2v2_jax.bench
 from w2v2_jax.bench.data import bench_data
-from w2v2_jax.bench.peer import PEERS, bench_peer
+from w2v2_jax.bench.peer import PEER_OBJECTIVES, PEERS, bench_peer
 from w2v2_jax.bench.step import bench_infer, bench_train
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import CHOICES
 from w2v2_jax.models.execution import FIELDS as EXECUTION_FIELDS
 from w2v2_jax.models.families import FAMILIES
+from w2v2_jax.objectives.table import OBJECTIVES
+from w2v2_jax.paths import try_outputs, write_json
 from w2v2_jax.system import cpu_memory
 
 BENCHES = {"train": bench_train, "infer": bench_infer, "data": bench_data}
@@ -48,7 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", metavar="FILE.py[:arg]", help="time this recipe's step")
     parser.add_argument("--json", required=True, type=Path, metavar="OUT")
     parser.add_argument("--family", default="base", choices=sorted(FAMILIES))
-    parser.add_argument("--objective", default="contrastive", choices=("contrastive", "ctc"))
+    parser.add_argument("--objective", default="contrastive", choices=tuple(OBJECTIVES))
     parser.add_argument("--dtype", default="float32", choices=CHOICES["dtype"])
     parser.add_argument("--remat", default="none", choices=CHOICES["remat"])
     parser.add_argument(
@@ -88,18 +89,20 @@ def check(arguments) -> None:
         raise InputError(f"--accumulate {arguments.accumulate} must divide --rows {arguments.rows}")
     if arguments.peer and (arguments.what == "data" or arguments.config):
         raise InputError("--peer goes with --what train or infer, and without --config")
+    if arguments.peer and arguments.objective not in PEER_OBJECTIVES:
+        raise InputError(f"--peer goes with --objective {' or '.join(PEER_OBJECTIVES)}")
     if arguments.peer == "torchaudio" and arguments.what != "infer":
         raise InputError("--peer torchaudio is for --what infer: torchaudio trains no such network")
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
+    try_outputs(arguments, "json")
     check(arguments)
     cpu_memory.keep()
     run = bench_peer if arguments.peer else BENCHES[arguments.what]
     result = run(arguments)
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    write_json(arguments.json, result)
     for name, value in result.items():
         if isinstance(value, float):
             print(f"{name:36} {value:.6g}")

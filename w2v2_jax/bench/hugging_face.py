@@ -41,11 +41,11 @@ class HuggingFaceBench:
         self.task = json.loads((folder / "task.json").read_text("utf-8"))
         self.inputs = dict(np.load(folder / "inputs.npz"))
         self.device = "cuda" if self.torch.cuda.is_available() else "cpu"
-        ctc = self.task["what"] == "infer" or self.task["kind"] == "ctc"
+        ctc = self.task["ctc"]
         kind = transformers.AutoModelForCTC if ctc else transformers.AutoModelForPreTraining
         self.model = kind.from_pretrained(folder / "model").to(self.device)
         self.attention = self.model.config._attn_implementation
-        if self.task["kind"] == "ctc":
+        if ctc:
             self.model.freeze_feature_encoder()
 
     def tensor(self, array):
@@ -60,7 +60,7 @@ class HuggingFaceBench:
     def batch(self) -> dict:
         """Keyword arguments of a training step's forward pass."""
         inputs = self.inputs
-        if self.task["kind"] == "ctc":
+        if self.task["ctc"]:
             return {
                 "input_values": self.tensor(inputs["waveforms"]),
                 "labels": self.tensor(inputs["labels"].astype(np.int64)),
@@ -116,7 +116,7 @@ def gradients(bench: HuggingFaceBench) -> dict[str, np.ndarray]:
     without_dropout(bench.model)
     bench.model.train()
     original = functional.gumbel_softmax
-    if bench.task["kind"] != "ctc":
+    if not bench.task["ctc"]:
         bench.model.set_gumbel_temperature(bench.task["temperature"])
         noise = bench.tensor(bench.inputs["flat_gumbel"])
         functional.gumbel_softmax = functools.partial(given_gumbel, noise=noise)

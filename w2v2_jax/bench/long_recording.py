@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import resource
 import sys
 import time
@@ -22,10 +21,12 @@ from typing import Any
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.scoring import count_errors, total
 from w2v2_jax.inference import Model, load
+from w2v2_jax.paths import try_outputs, write_json
 from w2v2_jax.recognition.corpus import transcripts
 from w2v2_jax.recognition.long_audio import make_grid
 from w2v2_jax.recognition.recognise import Options, Recording, make_options, transcribe_long
@@ -116,11 +117,9 @@ def main(argv: list[str] | None = None) -> None:
         parser.add_argument(option, type=float, default=getattr(Options, name))
     parser.add_argument("--vad", action="store_true", help="transcribe speech only")
     arguments = parser.parse_args(argv)
+    try_outputs(arguments, "json")
     corpus, model = open_corpus(arguments.data), load(arguments.checkpoint)
-    if model.description.vocabulary is None:
-        raise InputError(
-            f"--checkpoint {arguments.checkpoint} has no vocabulary; fine-tune it first"
-        )
+    require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
     names = ("chunk_seconds", "context_seconds", "batch_seconds")
     options = make_options({name: getattr(arguments, name) for name in (*names, "vad")})
     places = placed(corpus, arguments.hours)
@@ -133,12 +132,15 @@ def main(argv: list[str] | None = None) -> None:
     edges = seams(model, options, int(result.duration * SAMPLE_RATE))
     heard = heard_of(result, places)
     rates = {}
-    if corpus.has_text:
-        texts = [model.description.vocabulary.normalise(text) for text in corpus.texts()]
-        said = [texts[i] for i, _, _ in places]
+    vocabulary = model.description.vocabulary
+    texts = [vocabulary.normalise(t) if vocabulary.has_words(t) else "" for t in corpus.texts()]
+    known = [k for k, (i, _, _) in enumerate(places) if texts[i]]  # the others are not scored
+    if known:
+        said = [texts[places[k][0]] for k in known]
         rates = {
-            "cer_alone": letter_error_rate(said, [alone[i] for i, _, _ in places]),
-            "cer_recording": letter_error_rate(said, [" ".join(words) for words in heard]),
+            "cer_alone": letter_error_rate(said, [alone[places[k][0]] for k in known]),
+            "cer_recording": letter_error_rate(said, [" ".join(heard[k]) for k in known]),
+            "without_reference": len(places) - len(known),
         }
     report = {
         "checkpoint": str(model.path), "data": arguments.data, "hours": result.duration / 3600,
@@ -147,8 +149,7 @@ def main(argv: list[str] | None = None) -> None:
         **{name: getattr(options, name) for name in names},
         **rates, **differences(heard, places, alone, edges),
     }  # fmt: skip
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    write_json(arguments.json, report)
     print(f"{report['hours']:.2f} h in {seconds:.0f} s, peak memory {peak:.2f} GiB")
     for name in ("all", "away_from_seams"):
         for unit in ("words", "letters"):

@@ -57,7 +57,7 @@ def gradients(folder: Path) -> dict[str, np.ndarray]:
     objective = built.objective.at(10**9)
 
     def loss(params):
-        if built.settings.kind == "ctc":
+        if task["ctc"]:
             audio = batch.waveforms, batch.num_samples
             logits, counts = objective.network.apply({"params": params}, *audio)
             return objective.terms(logits, counts, batch).loss

@@ -9,7 +9,6 @@ differ by more than the tolerance there is no ratio but an error.
 from __future__ import annotations
 
 import dataclasses
-import json
 import statistics
 import tempfile
 from pathlib import Path
@@ -24,14 +23,17 @@ from w2v2_jax.bench.child import Side
 from w2v2_jax.bench.measure import spread
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.errors import InputError
-from w2v2_jax.experiment import build as experiment
 from w2v2_jax.interop import hugging_face, names
 from w2v2_jax.models import flops, row_random
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.frames import frame_counts
+from w2v2_jax.paths import write_json
 from w2v2_jax.vocabulary import LIBRISPEECH
 
 OURS = "w2v2_jax.bench.ours"
+# Hugging Face has these two networks; `task.json` says "ctc": true or false.
+PRETRAINING, TUNED = (hugging_face.KINDS[f"Wav2Vec2For{x}"] for x in ("PreTraining", "CTC"))
+PEER_OBJECTIVES = tuple(kind.objective.name for kind in (PRETRAINING, TUNED))
 PEERS = {"hf": "w2v2_jax.bench.hugging_face", "torchaudio": "w2v2_jax.bench.torchaudio_model"}
 # Largest relative difference of the loss, of a gradient's norm and of logits.
 TOLERANCE = {"float32": (1e-4, 5e-3, 1e-3), "bfloat16": (2e-2, 2e-1, 1e-1)}
@@ -93,13 +95,14 @@ def contrastive_inputs(objective, num_samples: np.ndarray, samples: int) -> dict
 
 def write_training(folder: Path, arguments) -> dict:
     """The folder of a training task; returns facts for the JSON."""
-    ctc = arguments.objective == "ctc"
+    kind = TUNED if arguments.objective == TUNED.objective.name else PRETRAINING
+    ctc = kind is TUNED
     changed = dict(EQUAL, feature_grad_scale=0.0 if ctc else 1.0)
     changed |= dict(mask_start_prob=0.0) if ctc else {}
     objective = {} if ctc else {"feature_penalty_weight": 0.0}  # Hugging Face has none
     settings = step.settings_of(arguments, model=changed, **objective)
     timed = changed | (WITH_DROPOUT if arguments.dropout else {})
-    built = experiment.build(settings, vocabulary=LIBRISPEECH if ctc else None)
+    built = step.build(settings)
     batch = step.random_batch(settings)
     inputs = {k: x for k, x in batch._asdict().items() if x is not None and k != "weights"}
     if not ctc:
@@ -108,13 +111,12 @@ def write_training(folder: Path, arguments) -> dict:
     shape = batch.waveforms.shape
     frames = int(frame_counts(shape[1], built.model.conv_layers))
     task = dict(
-        what="train", kind=arguments.objective, dtype=arguments.dtype, model=timed,
+        what="train", ctc=ctc, dtype=arguments.dtype, model=timed,
         accumulate=arguments.accumulate, temperature=TEMPERATURE, mixed=False,
         objective=objective,
         arguments={k: v for k, v in vars(arguments).items() if k != "json"},
     )  # fmt: skip
-    parts = hugging_face.KINDS["Wav2Vec2ForCTC" if ctc else "Wav2Vec2ForPreTraining"].parts
-    write(folder, task, inputs, dataclasses.replace(built.model, **timed), parts)
+    write(folder, task, inputs, dataclasses.replace(built.model, **timed), kind)
     return {
         "shape": list(shape), "frames": shape[0] * frames,
         "samples": shape[0] * shape[1],
@@ -131,10 +133,10 @@ def write_inference(folder: Path, arguments) -> dict:
     waveforms = step.noise_waveforms(lengths)
     inputs = {f"u{i}": waveform[None] for i, waveform in enumerate(waveforms)}
     task = dict(
-        what="infer", kind="ctc", dtype=arguments.dtype, utterances=len(lengths),
+        what="infer", ctc=True, dtype=arguments.dtype, utterances=len(lengths),
         mixed=bool(arguments.lengths), accumulate=1, execution=dataclasses.asdict(execution),
     )  # fmt: skip
-    write(folder, task, inputs, model, hugging_face.KINDS["Wav2Vec2ForCTC"].parts)
+    write(folder, task, inputs, model, TUNED)
     return {
         "shape": [len(lengths), max(lengths)], "lengths_samples": lengths, "samples": sum(lengths),
         "frames": int(sum(frame_counts(n, model.conv_layers) for n in lengths)),
@@ -143,13 +145,15 @@ def write_inference(folder: Path, arguments) -> dict:
     }  # fmt: skip
 
 
-def write(folder: Path, task: dict, inputs: dict, model: ModelConfig, parts) -> None:
+def write(
+    folder: Path, task: dict, inputs: dict, model: ModelConfig, kind: hugging_face.Kind
+) -> None:
     """Writes what both sides read."""
-    objective, vocabulary = ("ctc", LIBRISPEECH) if "head" in parts else ("contrastive", None)
-    description = Description(objective, model, vocabulary, False)
-    loaded = Loaded(folder, description, random_weights(model, parts))
+    vocabulary = LIBRISPEECH if task["ctc"] else None
+    description = Description(kind.objective.name, model, vocabulary, False)
+    loaded = Loaded(folder, description, random_weights(model, kind.parts))
     hugging_face.save(loaded, folder / "model")
-    (folder / "task.json").write_text(json.dumps(task), "utf-8")
+    write_json(folder / "task.json", task)
     np.savez(folder / "inputs.npz", **inputs)
 
 

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from w2v2_jax import partition
@@ -21,7 +20,8 @@ from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import FIELDS, Execution
 from w2v2_jax.models.families import model_config
 from w2v2_jax.models.layer_stack import split_layers
-from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
+from w2v2_jax.objectives.ctc import CTC
+from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.vocabulary import LIBRISPEECH
 
 
@@ -45,19 +45,19 @@ def settings_of(arguments, *, model: dict | None = None, **objective) -> Experim
         raw["model"] |= of_model
         raw["execution"] |= of_execution
         return read_settings(raw)
-    ctc = arguments.objective == "ctc"
-    if not ctc:
-        group = arguments.rows // arguments.accumulate
-        objective = {"diversity_group_rows": group, **objective}
+    kind = OBJECTIVES[arguments.objective]
+    samples = round(arguments.seconds * SAMPLE_RATE)
+    group = arguments.rows // arguments.accumulate * samples / SAMPLE_RATE
+    required = kind.required_settings(group)
     return read_settings(
         dict(
             model={"family": arguments.family, **of_model, **(model or {})},
             execution={"dtype": arguments.dtype, "remat": arguments.remat, **of_execution},
-            objective={"name": arguments.objective, **objective},
+            objective={"name": kind.name, **required, **objective},
             schedule=dict(name="constant", peak=1e-4),
             data=dict(
                 train="none",
-                mode="pad" if ctc else "crop",
+                mode="pad" if kind.needs_vocabulary else "crop",
                 bucket_seconds=(arguments.seconds,),
                 batch_seconds=arguments.rows * arguments.seconds,
                 row_multiple=arguments.rows,
@@ -68,7 +68,7 @@ def settings_of(arguments, *, model: dict | None = None, **objective) -> Experim
 
 
 def random_batch(settings: ExperimentSettings) -> Batch:
-    """One batch of noise in the largest bucket's shape, labelled for CTC."""
+    """One batch of noise in the largest bucket's shape, with labels where the objective has any."""
     data = settings.data
     seconds = max(data.bucket_seconds)
     samples = round(seconds * SAMPLE_RATE)
@@ -77,16 +77,16 @@ def random_batch(settings: ExperimentSettings) -> Batch:
     random = np.random.default_rng(0)
     waveforms = random.standard_normal((rows, samples), np.float32)
     batch = Batch(waveforms, np.full(rows, samples, np.int32), np.ones(rows, np.float32))
-    if settings.kind != "ctc":
+    labels = settings.objective_class.abstract_batch(rows, samples).labels
+    if labels is None:
         return batch
-    width = 16 * max(1, round(seconds * 14 / 16))  # about 14 letters a second of English
-    labels = random.integers(4, len(LIBRISPEECH), (rows, width)).astype(np.int32)
-    return batch._replace(labels=labels, num_labels=np.full(rows, width, np.int32))
+    drawn = random.integers(4, len(LIBRISPEECH), labels.shape).astype(np.int32)
+    return batch._replace(labels=drawn, num_labels=np.full(rows, labels.shape[1], np.int32))
 
 
 def build(settings: ExperimentSettings) -> experiment.Experiment:
-    """The experiment of a benchmark; CTC has the released models' vocabulary."""
-    return experiment.build(settings, vocabulary=LIBRISPEECH if settings.kind == "ctc" else None)
+    """The experiment of a benchmark, with the released models' vocabulary where it needs one."""
+    return experiment.build(settings, vocabulary=settings.usual_vocabulary())
 
 
 def compile_step(built: experiment.Experiment, local: Batch):
@@ -132,11 +132,9 @@ def bench_train(arguments) -> dict:
 
 def random_model(config: ModelConfig, execution: Execution) -> Model:
     """A CTC model whose parameters are drawn at random."""
-    network = Wav2Vec2ForCTC(config, len(LIBRISPEECH))
-    samples = 40 * config.stride
-    init = jax.jit(lambda key: network.init(key, jnp.zeros((1, samples)), jnp.array([samples])))
-    params = partition.unbox(init(jax.random.key(1)))["params"]
-    description = Description("ctc", config, LIBRISPEECH, False)
+    init = jax.jit(CTC(config, len(LIBRISPEECH)).init)
+    params = partition.unbox(init(jax.random.key(1)))
+    description = Description(CTC.name, config, LIBRISPEECH, False)
     return Model(Path("random"), description, jax.jit(split_layers)(params), execution)
 
 

@@ -6,13 +6,16 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.input_scale import EPSILON
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import PLAIN, Execution
+from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.paths import AnyPath
 from w2v2_jax.vocabulary import Vocabulary
 
 FORMAT = 2
 READABLE = (1, 2)
-OBJECTIVES = ("contrastive", "ctc")
 EXECUTION_OF_FORMAT_1 = (
     "dtype", "remat", "scan_layers", "position_formulation", "conv_formulation",
     "attention_formulation",
@@ -20,23 +23,34 @@ EXECUTION_OF_FORMAT_1 = (
 
 
 class Description(NamedTuple):
-    """What a checkpoint is: objective "contrastive" or "ctc", network, vocabulary, input scale."""
+    """What a checkpoint is: objective (a name in OBJECTIVES), network, vocabulary, input scale.
+
+    normalise: whether waveforms are normalised; normalise_epsilon is added to their variance then.
+    """
 
     objective: str
     model: ModelConfig
     vocabulary: Vocabulary | None
     normalise: bool
+    normalise_epsilon: float = EPSILON
+
+    @property
+    def objective_class(self) -> type[Objective]:
+        return OBJECTIVES[self.objective]
+
+    def network(self, execution: Execution = PLAIN) -> Any:
+        """The flax module that the parameters are of; see `Objective.network`."""
+        classes = len(self.vocabulary or ())
+        return self.objective_class.for_network(self.model, classes, execution).network
 
     def to_json(self) -> dict[str, Any]:
-        vocabulary = None
-        if self.vocabulary is not None:
-            vocabulary = {"symbols": list(self.vocabulary.symbols), "case": self.vocabulary.case}
         return {
             "format": FORMAT,
             "objective": self.objective,
             "model": dataclasses.asdict(self.model),
-            "vocabulary": vocabulary,
+            "vocabulary": None if self.vocabulary is None else self.vocabulary.to_json(),
             "normalise": self.normalise,
+            "normalise_epsilon": self.normalise_epsilon,
         }
 
 
@@ -48,14 +62,22 @@ def describe(value: dict[str, Any], where: str) -> Description:
         found = Description(
             value["objective"],
             ModelConfig(**_architecture(value["model"], said)),
-            None if vocabulary is None
-            else Vocabulary(tuple(vocabulary["symbols"]), vocabulary["case"]),
+            None if vocabulary is None else Vocabulary.from_json(vocabulary),
             bool(value["normalise"]),
+            _epsilon(value),
         )  # fmt: skip
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{where}: its description is unusable: {error}") from error
-    if found.objective not in OBJECTIVES or (found.objective == "ctc") != bool(found.vocabulary):
-        raise InputError(f"{where}: its description is unusable: objective={found.objective!r}")
+    if found.objective not in OBJECTIVES:
+        raise InputError(
+            f"{where}: its description is unusable: objective={found.objective!r}; known: "
+            f"{', '.join(OBJECTIVES)}"
+        )
+    if found.objective_class.needs_vocabulary != bool(found.vocabulary):
+        raise InputError(
+            f"{where}: its description is unusable: objective={found.objective!r} with "
+            f"{len(found.vocabulary or ())} symbols"
+        )
     return found
 
 
@@ -74,6 +96,22 @@ def check_format(value: Any, where: str) -> int:
 def _architecture(model: dict[str, Any], said: int) -> dict[str, Any]:
     """The network's settings alone: format 1 has among them how the run computed it."""
     return {name: x for name, x in model.items() if said > 1 or name not in EXECUTION_OF_FORMAT_1}
+
+
+def _epsilon(value: dict[str, Any]) -> float:
+    epsilon = value.get("normalise_epsilon", EPSILON)
+    if type(epsilon) is not float or not 0 < epsilon < 1:
+        raise ValueError(f"normalise_epsilon={epsilon!r}")
+    return epsilon
+
+
+def require_ctc(description: Description, where: str, *, otherwise: str = "") -> None:
+    """InputError for a checkpoint without a CTC head; where names it, otherwise adds a remedy."""
+    if not description.objective_class.ctc_head:
+        raise InputError(
+            f"{where} is a pretraining checkpoint; fine-tune it first: it has no CTC head"
+            f"{otherwise}"
+        )
 
 
 class Loaded(NamedTuple):

@@ -28,17 +28,31 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 FOLDER = "checkpoints"
 SMALL, MOST_INFLATED = 1 << 30, 1000  # bytes; weights hardly compress at all
-Manager = ocp.CheckpointManager
+
+
+class Manager(ocp.CheckpointManager):
+    """Orbax's, but that it never asks JAX's runtime whether a host is told to stop.
+
+    The loop asks, with a count of its own that never goes back. Orbax would ask with the step,
+    which a rollback sets back: the runtime then picks a count that the loop has passed.
+    """
+
+    def reached_preemption(self, step: int) -> bool:
+        del step
+        return False
 
 
 @contextlib.contextmanager
-def manager(workdir: AnyPath, *, keep_last: int, keep_best: int) -> Iterator[Manager]:
-    """Keeps the `keep_last` newest steps and the `keep_best` of lowest rank (see `save`).
+def manager(
+    workdir: AnyPath, *, keep_last: int, keep_best: int, keep_every: int = 0
+) -> Iterator[Manager]:
+    """Keeps the `keep_last` newest steps, the `keep_best` of lowest rank (see `save`) and every
+    multiple of `keep_every`.
 
     Closing waits for the save under way; after an exception on one of several hosts it does not,
     because the others may be gone.
     """
-    checkpoints = _manager(workdir, keep_last, keep_best)
+    checkpoints = _manager(workdir, keep_last, keep_best, keep_every)
     try:
         yield checkpoints
     except BaseException:
@@ -48,12 +62,14 @@ def manager(workdir: AnyPath, *, keep_last: int, keep_best: int) -> Iterator[Man
     checkpoints.close()
 
 
-def _manager(workdir: AnyPath, keep_last: int, keep_best: int) -> Manager:
+def _manager(workdir: AnyPath, keep_last: int, keep_best: int, keep_every: int) -> Manager:
     keep = [policies.LatestN(keep_last)]
+    if keep_every:
+        keep.append(policies.EveryNSteps(keep_every))
     if keep_best:
         keep.append(
             policies.BestN(
-                get_metric_fn=lambda values: values["rank"],
+                get_metric_fn=_order,
                 reverse=True,
                 n=keep_best,
                 keep_checkpoints_without_metrics=False,
@@ -61,12 +77,18 @@ def _manager(workdir: AnyPath, keep_last: int, keep_best: int) -> Manager:
         )
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policies.AnyPreservationPolicy(keep),
-        best_fn=lambda values: values["rank"],
+        best_fn=_order,
         best_mode="min",
         enable_async_checkpointing=True,
         cleanup_tmp_directories=True,
     )
-    return ocp.CheckpointManager(absolute(workdir) / FOLDER, options=options)
+    return Manager(absolute(workdir) / FOLDER, options=options)
+
+
+def _order(metrics: dict[str, float]) -> float:
+    """A saved step's rank for sorting: one that is no number comes after all others."""
+    rank = metrics.get("rank", math.inf)
+    return rank if math.isfinite(rank) else math.inf
 
 
 def save(
@@ -75,7 +97,8 @@ def save(
 ) -> None:  # fmt: skip
     """Saves in the background under the state's step; arrays are copied before this returns.
 
-    rank: the validation figure that decides which checkpoint is best, lower is better.
+    rank: the validation figure that decides which checkpoint is best, lower is better. One that
+    is not finite ranks nowhere, as if the step had not been validated.
     """
     step = int(state.step)
     if step in checkpoints.all_steps():
@@ -89,7 +112,7 @@ def save(
             training=ocp.args.StandardSave(training),
             model=ocp.args.JsonSave(model),
         ),
-        metrics=None if rank is None else {"rank": rank},
+        metrics={"rank": rank} if rank is not None and math.isfinite(rank) else None,
     )
 
 
@@ -100,8 +123,7 @@ def find(path: str | AnyPath) -> AnyPath:
     if (path / "model").is_dir() and (path / "params").is_dir():
         return path
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
-    steps = [p for p in folder.glob("[0-9]*") if p.name.isdigit() and (p / "model").is_dir()]
-    if not steps:
+    if not any((step / "model").is_dir() for step in _steps(folder)):
         raise InputError(
             f"{path} holds no checkpoint; give a training workdir, one step's directory "
             "or an exported Hugging Face directory"
@@ -115,9 +137,33 @@ def find(path: str | AnyPath) -> AnyPath:
     return folder / str(step)
 
 
+def _steps(folder: AnyPath) -> list[AnyPath]:
+    """The directories of the finished steps, newest first."""
+    steps = [path for path in folder.glob("[0-9]*") if path.name.isdigit()]
+    return sorted(steps, key=lambda path: int(path.name), reverse=True)
+
+
+def describe_newest(workdir: AnyPath) -> Description | None:
+    """What the newest readable checkpoint of a workdir is; None where nothing was saved.
+
+    Raises InputError where none can be read, or the newest that can is of another format.
+    """
+    steps = _steps(absolute(workdir) / FOLDER)
+    for step in steps:
+        with contextlib.suppress(OSError, ValueError):
+            model = ocp.JsonCheckpointHandler().restore(step / "model")
+            return describe(model, str(step))
+    if steps:
+        raise InputError(
+            f"{steps[0]} is damaged (no description can be read) and so are all before it; put "
+            "one back from a copy, or use another --workdir"
+        )
+    return None
+
+
 def _score(checkpoints: Manager, step: int) -> float | None:
-    metrics = checkpoints.metrics(step)
-    return metrics.get("rank") if metrics else None
+    rank = _order(checkpoints.metrics(step) or {})
+    return rank if math.isfinite(rank) else None
 
 
 def load(path: str | AnyPath) -> Loaded:

@@ -12,6 +12,7 @@ import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.containers import Buffer, Damaged, Window
+from w2v2_jax.data.pyav import SUFFIXES as PYAV_SUFFIXES
 from w2v2_jax.data.pyav import blocks as pyav_blocks
 from w2v2_jax.data.pyav import kind_of
 from w2v2_jax.data.streams import find_streams, is_whole
@@ -24,6 +25,12 @@ RATES = (1000, 768000)  # Hz; a header that says 1 Hz would turn kilobytes into 
 MOST_SECONDS = 86400  # of one file: a megabyte of FLAC can hold weeks of silence
 LOUDEST = 1e30  # beyond it, sums overflow
 MOST_PEAK = 2.0  # +6 dB: a codec overshoots full scale by less, samples in units of int16 by more
+
+# Of files that are looked for in a folder.
+AUDIO_SUFFIXES = (
+    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".aifc",
+    ".au", ".snd", ".sph", ".nist", ".w64", ".rf64", *PYAV_SUFFIXES,
+)  # fmt: skip
 
 AudioSource = str | Path | bytes | np.ndarray
 

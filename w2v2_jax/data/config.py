@@ -10,6 +10,7 @@ from w2v2_jax.data.corpus import Corpus
 from w2v2_jax.data.pipeline import READERS
 from w2v2_jax.data.plan import MODES, EvaluationPlan, Plan, evaluation_plan
 from w2v2_jax.errors import InputError
+from w2v2_jax.input_scale import EPSILON
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,9 +24,14 @@ class DataConfig:
     row_multiple: every batch's rows are a multiple of this: accumulate x device rows x diversity
         group. It is written in the recipe, not derived from the machine, so that the order of the
         data is the same on any number of devices and hosts.
+    min_seconds: shorter utterances are dropped and counted. 0 stands for the shortest bucket where
+        rows are crops, which have no padding, and for 0.1 s elsewhere.
     normalise: whole-file zero mean and unit variance, for the layer-norm families.
+    normalise_epsilon: added to that variance; None is what init_from's checkpoint adds (1e-7 where
+        it came from Hugging Face), else 1e-5.
     verify: checks every utterance's checksum at its first use; a damaged row gets no weight.
     reader: "tfdata", or "threads" where TensorFlow is not installed. workers 0: all cores.
+    prefetch_mib: MiB of samples that the batches made ahead on this host may hold together.
     """
 
     train: str
@@ -36,17 +42,21 @@ class DataConfig:
     valid: str = ""
     valid_bucket_seconds: tuple[float, ...] = ()
     valid_batch_seconds: float = 0.0
-    min_seconds: float = 0.1
+    min_seconds: float = 0.0
     normalise: bool = False
+    normalise_epsilon: float | None = None
     verify: bool = True
     reader: str = "tfdata"
     workers: int = 0
+    prefetch_mib: int = 2048
 
     def __post_init__(self):
         for field, known in (("mode", MODES), ("reader", READERS)):
             if getattr(self, field) not in known:
                 value = getattr(self, field)
                 raise InputError(f"data.{field}={value!r} is unknown; use one of {list(known)}")
+        if self.prefetch_mib < 1:
+            raise InputError(f"data.prefetch_mib={self.prefetch_mib} must be at least 1")
         if not self.train:
             raise InputError("data.train is empty; give a prepared corpus, DIR[:split]")
         if not self.bucket_seconds or min(self.bucket_seconds) <= 0 or self.row_multiple < 1:
@@ -54,6 +64,29 @@ class DataConfig:
                 f"data.bucket_seconds={self.bucket_seconds} and data.row_multiple="
                 f"{self.row_multiple} must be positive"
             )
+        least, shortest = self.min_seconds, min(self.bucket_seconds)
+        if least < 0:
+            raise InputError(f"data.min_seconds={least:g} must not be negative")
+        if self.mode == "crop" and 0 < least < shortest:
+            raise InputError(
+                f"data.min_seconds={least:g} is below the shortest of data.bucket_seconds, "
+                f"{shortest:g} s, and rows of mode 'crop' have no padding: add a bucket of "
+                f"{least:g} s, or set data.min_seconds={shortest:g}"
+            )
+        if not 0 < self.epsilon < 1:
+            raise InputError(
+                f"data.normalise_epsilon={self.normalise_epsilon} must be between 0 and 1, as 1e-5"
+            )
+
+    def least_seconds(self) -> float:
+        """The length of the shortest utterance that is used."""
+        least = min(self.bucket_seconds) if self.mode == "crop" else 0.1
+        return self.min_seconds or least
+
+    @property
+    def epsilon(self) -> float:
+        """What normalising adds to the variance."""
+        return EPSILON if self.normalise_epsilon is None else self.normalise_epsilon
 
     def threads(self) -> int:
         """Reader threads."""
@@ -68,7 +101,7 @@ class DataConfig:
             bucket_samples=_samples(self.bucket_seconds),
             batch_samples=round(self.batch_seconds * SAMPLE_RATE),
             row_multiple=self.row_multiple,
-            min_samples=round(self.min_seconds * SAMPLE_RATE),
+            min_samples=round(self.least_seconds() * SAMPLE_RATE),
             speakers=corpus.speakers if self.mode == "concatenate" else None,
         )
 

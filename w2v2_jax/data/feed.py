@@ -13,19 +13,40 @@ from w2v2_jax.data.damage import Damage
 from w2v2_jax.data.joined import JoinedCorpus, open_splits
 from w2v2_jax.data.pipeline import batches, label_widths
 from w2v2_jax.data.plan import EvaluationPlan, Plan
+from w2v2_jax.data.transcribed import TranscribedCorpus, left_out, transcribed
 from w2v2_jax.vocabulary import Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
 class Feed:
-    """A corpus, its plan and its vocabulary: everything a stream of batches follows from."""
+    """A corpus, its plan and its vocabulary: everything a stream of batches follows from.
+
+    With a vocabulary the corpus has none but utterances with a transcript.
+    """
 
     config: DataConfig
-    corpus: Corpus | JoinedCorpus
+    corpus: Corpus | JoinedCorpus | TranscribedCorpus
     plan: Plan | EvaluationPlan
     vocabulary: Vocabulary | None
     widths: dict[int, int] | None
     damage: Damage | None = None
+
+    @property
+    def without_transcript(self) -> int:
+        """Utterances that are left out because they have no transcript."""
+        return left_out(self.corpus)
+
+    @property
+    def utterances(self) -> int:
+        """How many utterances the plan uses."""
+        return sum(len(bucket.utterances) for bucket in self.plan.buckets)
+
+    def used(self) -> str:
+        """ "3 utterances used, 9 without a transcript left out"."""
+        said = f"{self.utterances} utterances used"
+        if self.vocabulary is None:
+            return said
+        return f"{said}, {self.without_transcript} without a transcript left out"
 
     def batches(
         self,
@@ -42,12 +63,14 @@ class Feed:
             first_step=first_step,
             num_steps=num_steps,
             normalise=self.config.normalise,
+            epsilon=self.config.epsilon,
             workers=self.config.threads(),
             parts=parts,
             num_parts=num_parts,
             vocabulary=self.vocabulary,
             max_labels=self.widths,
             reader=self.config.reader,
+            prefetch_bytes=self.config.prefetch_mib << 20,
             damage=self.damage,
         )
 
@@ -61,9 +84,19 @@ class Feed:
         ]
 
 
+def _open(
+    splits: str, vocabulary: Vocabulary | None, *, name: str
+) -> Corpus | JoinedCorpus | TranscribedCorpus:
+    """The corpus of config.data.<name>; with a vocabulary its utterances with a transcript."""
+    corpus = open_splits(splits)
+    if vocabulary is None:
+        return corpus
+    return transcribed(corpus, vocabulary, where=f"config.data.{name}={splits}")
+
+
 def train_feed(config: DataConfig, vocabulary: Vocabulary | None, *, seed: int) -> Feed:
     """The training stream; raises InputError naming the corpus where something does not fit."""
-    corpus = open_splits(config.train)
+    corpus = _open(config.train, vocabulary, name="train")
     plan = config.train_plan(corpus, seed=seed)
     widths = label_widths(corpus, plan, vocabulary) if vocabulary else None
     damage = Damage(corpus) if config.verify else None
@@ -74,7 +107,7 @@ def valid_feed(config: DataConfig, vocabulary: Vocabulary | None) -> Feed | None
     """One pass over the validation corpus, or None where the configuration names none."""
     if not config.valid:
         return None
-    corpus = open_splits(config.valid)
+    corpus = _open(config.valid, vocabulary, name="valid")
     plan = config.valid_plan(corpus)
     widths = label_widths(corpus, plan, vocabulary) if vocabulary else None
     damage = Damage(corpus) if config.verify else None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from w2v2_jax.data.corpus import Corpus, open_corpus
+from w2v2_jax.data.corpus import Corpus, list_splits, open_corpus
+from w2v2_jax.paths import to_path
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,47 @@ class JoinedCorpus:
 
 def open_splits(where: str) -> Corpus | JoinedCorpus:
     """Opens "DIR[:split[+split...]]"; raises InputError as `open_corpus` does."""
-    directory, colon, splits = str(where).rpartition(":")
-    if not colon or "+" not in splits or "/" in splits:
+    parts = each_split(where)
+    if len(parts) == 1:
         return open_corpus(where)
-    return JoinedCorpus(tuple(open_corpus(f"{directory}:{name}") for name in splits.split("+")))
+    return JoinedCorpus(tuple(map(open_corpus, parts)))
+
+
+def each_split(where: str) -> list[str]:
+    """ "DIR:a+b" -> "DIR:a", "DIR:b"; anything else, also a folder or split of such a name, as it
+    is."""
+    directory, colon, last = str(where).rpartition(":")
+    whole = not colon or "/" in last or to_path(where).exists()
+    if whole or (to_path(directory) / last).exists():
+        return [str(where)]
+    return [f"{directory}:{name}" for name in last.split("+")]
+
+
+VALIDATION = ("dev", "valid", "validation", "val")
+
+
+def validation_beside(where: str, usual: str = "") -> str | None:
+    """The validation split of the corpus that "DIR[:split[+split...]]" is of: `usual` where that is
+    one, else the first of VALIDATION, or of the splits whose names begin so (dev_clean), that is
+    not among those named."""
+    directory, named = _place(where)
+    splits = list_splits(directory)
+    other, wanted = _place(usual)
+    if usual and to_path(other) == to_path(directory) and set(wanted) <= set(splits):
+        return usual
+    for name in VALIDATION:
+        for split in (name, *splits):
+            matches = split == name or re.match(rf"{name}[_.-]", split)
+            if matches and split in splits and split not in named:
+                return f"{directory}:{split}"
+    return None
+
+
+def _place(where: str) -> tuple[str, list[str]]:
+    """The folder of a corpus and the splits of it that are named."""
+    directory, colon, last = where.rpartition(":")
+    if not colon or "/" in last:
+        directory, last = where, ""
+    if directory and (to_path(directory) / "corpus.json").is_file():  # a split's own folder
+        directory, last = str(to_path(directory).parent), to_path(directory).name
+    return directory, last.split("+") if last else []

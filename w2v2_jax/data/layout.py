@@ -17,6 +17,7 @@ import numpy as np
 MORE, MORE_OF_FEW = 1.25, 4  # an epoch's batches, and plus so many, over the fewest, to be even
 EVEN = 1.5  # utterances of an epoch's largest batch over those of its smallest
 FEW = 0.02  # of the utterances, the longest: may be in smaller batches still
+FULL = 0.97  # of a batch of crops, where there are enough of them
 HEARD = 0.75  # of what each bucket holds, once clips are cropped to their batch's rows
 
 
@@ -122,22 +123,21 @@ def cropped_layout(sizes: Sequence[int], samples: Sequence[int], rows: Sequence[
     audio each, where full ones would crop away more than a quarter of it in every epoch.
     """
     held = float(np.dot(sizes, samples))
-    ends = np.cumsum(sizes).tolist()
     fill = 1.0
     while True:
-        runs = _full_runs(ends, [max(1, int(fill * n)) for n in rows])
+        most = [max(1, int(fill * n)) for n in rows]
+        runs = _settled(_full_runs(np.cumsum(sizes).tolist(), most), most, rows)
         heard = sum(run.count * samples[run.bucket] for run in runs)
         if heard >= HEARD * held:
             break
         fill *= 0.9
     starts = np.concatenate([run.starts() for run in runs])
     buckets = np.repeat([run.bucket for run in runs], [run.batches for run in runs])
-    return Layout(np.append(starts, ends[-1]), buckets, tuple(rows))
+    return Layout(np.append(starts, sum(sizes)), buckets, tuple(rows))
 
 
 def _full_runs(ends, most) -> list[Run]:
-    """A run of full batches for each bucket that starts one; where the last run would be less
-    than full by a third, its utterances join the run before."""
+    """A run of full batches for each bucket that starts one; the last run's may be less full."""
     place, runs = 0, []
     for bucket, (end, rows) in enumerate(zip(ends, most, strict=True)):
         if place < end:
@@ -145,11 +145,27 @@ def _full_runs(ends, most) -> list[Run]:
             count = min(batches * rows, ends[-1] - place)
             runs.append(Run(bucket, place, count, batches))
             place += count
-    while len(runs) > 1 and EVEN * runs[-1].count < runs[-1].batches * most[runs[-1].bucket]:
-        last, before = runs.pop(), runs.pop()
-        count = before.count + last.count
-        runs.append(before._replace(count=count, batches=-(-count // most[before.bucket])))
     return runs
+
+
+def _settled(runs: list[Run], most, rows) -> list[Run]:
+    """The runs, where the last one's batches are not full, with what they leave over handed down,
+    the shortest utterances of each run to the one before, until they change none of it much."""
+    choices, tail, left = [], [], 0
+    for k in reversed(range(len(runs))):
+        run, wanted = runs[k], most[runs[k].bucket]
+        count = run.count + left
+        batches = max(1, round(count / wanted), -(-count // rows[run.bucket]))
+        fill = count / (batches * wanted)
+        choices.append(
+            (min(fill, 1 / fill), [*runs[:k], run._replace(count=count, batches=batches), *tail])
+        )
+        if choices[-1][0] >= FULL:
+            break
+        full, left = divmod(count, wanted)
+        if full:
+            tail.insert(0, Run(run.bucket, run.first + left, count - left, full))
+    return max(choices, key=lambda choice: choice[0])[1]
 
 
 def joined_layout(rows_needed: int, rows: int) -> Layout:

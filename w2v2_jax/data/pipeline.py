@@ -15,11 +15,12 @@ from w2v2_jax.data.damage import Damage
 from w2v2_jax.data.plan import AnyPlan, BatchPlan
 from w2v2_jax.data.tensorflow_host import import_tensorflow
 from w2v2_jax.errors import InputError
+from w2v2_jax.input_scale import EPSILON, gain
 from w2v2_jax.vocabulary import Vocabulary
 
-NORMALISE_EPS = 1e-5  # fairseq raw_audio_dataset.postprocess: layer_norm over the file
 FULL_SCALE = 32768
 LABEL_MULTIPLE = 16
+WAITING = 4  # batches made before they are asked for
 
 
 def batches(
@@ -35,8 +36,9 @@ def batches(
     vocabulary: Vocabulary | None = None,
     max_labels: dict[int, int] | None = None,
     reader: str = "tfdata",
-    prefetch: int = 4,
+    prefetch_bytes: int = 2 << 30,
     damage: Damage | None = None,
+    epsilon: float = EPSILON,
 ) -> Iterator[Batch]:
     """Batches of steps `first_step`, `first_step + 1`, ... in order, made ahead by `workers`.
 
@@ -45,7 +47,9 @@ def batches(
     P is rows p*R/P to (p+1)*R/P. All hosts have the same bucket at a step.
     vocabulary: adds labels, [rows, U] with one U a bucket (`max_labels`, by default
     `label_widths`); only for plans of whole utterances. normalise: whole-file zero mean and unit
-    variance, else samples scaled to [-1, 1]. reader: one of READERS; both give identical batches.
+    variance (epsilon: added to it), else samples scaled to [-1, 1]. reader: one of READERS; both
+    give identical batches.
+    prefetch_bytes: see `in_flight`.
     damage: rows with samples that fail their checksum are silent and get weight 0.
     The arrays may be read-only. Closing the generator stops its threads.
     Raises InputError, before any reading, when the arguments do not fit each other.
@@ -62,10 +66,20 @@ def batches(
         width = None if vocabulary is None else max_labels[part.samples]
         return make_batch(
             corpus, part, normalise=normalise, vocabulary=vocabulary, label_width=width,
-            damage=damage,
+            damage=damage, epsilon=epsilon,
         )  # fmt: skip
 
-    return READERS[reader](make, first_step, last, workers, prefetch, vocabulary is not None)
+    largest = max(rows * samples for rows, samples in plan.shapes) * 4 * len(parts) // num_parts
+    making, waiting = in_flight(largest, workers=workers, prefetch_bytes=prefetch_bytes)
+    return READERS[reader](make, first_step, last, making, waiting, vocabulary is not None)
+
+
+def in_flight(batch_bytes: int, *, workers: int, prefetch_bytes: int) -> tuple[int, int]:
+    """(batches that are made at once, made ones that wait) of at most `prefetch_bytes` together;
+    one of each even where they are larger."""
+    most = max(prefetch_bytes // batch_bytes, 2)
+    waiting = min(WAITING, most // 2)
+    return min(workers, most - waiting), waiting
 
 
 def _check(plan, parts, num_parts, vocabulary, reader) -> None:
@@ -98,6 +112,7 @@ def make_batch(
     vocabulary: Vocabulary | None,
     label_width: int | None,
     damage: Damage | None = None,
+    epsilon: float = EPSILON,
 ) -> Batch:
     """Reads the rows of `plan`: a pure function of its arguments and the corpus on disk."""
     weights = plan.weights
@@ -113,7 +128,7 @@ def make_batch(
             continue
         for utterance, start, length in segments:
             samples = corpus.read(utterance, start, length)
-            scale, shift = _scale_and_shift(corpus, utterance, normalise)
+            scale, shift = _scale_and_shift(corpus, utterance, epsilon if normalise else None)
             part = waveforms[row, end : end + length]
             np.multiply(samples, scale, out=part)
             if shift:
@@ -127,12 +142,13 @@ def make_batch(
     return Batch(waveforms, num_samples, weights, labels, num_labels)
 
 
-def _scale_and_shift(corpus: Corpus, utterance: int, normalise: bool):
-    """float32 (a, b) with waveform = a * int16 + b, from the statistics of the whole file."""
-    if not normalise:
+def _scale_and_shift(corpus: Corpus, utterance: int, epsilon: float | None):
+    """float32 (a, b) with waveform = a * int16 + b, normalised by the statistics of the whole file
+    where there is an epsilon."""
+    if epsilon is None:
         return np.float32(1 / FULL_SCALE), np.float32(0)
     mean, std = float(corpus.mean[utterance]), float(corpus.std[utterance])
-    scale = (std * std + NORMALISE_EPS) ** -0.5
+    scale = gain(std * std, epsilon)
     return np.float32(scale / FULL_SCALE), np.float32(-mean * scale)
 
 

@@ -114,8 +114,8 @@ class Plan:
             )
         # In the layout's order, which is that of the rows' lengths or against it.
         self._ordered = buckets[::-1] if mode == "pad" else buckets
-        self._layout = self._make_layout(row_multiple)
-        rows = zip(self._ordered, self._layout.rows, strict=True)
+        self.layout = self._make_layout(row_multiple)
+        rows = zip(self._ordered, self.layout.rows, strict=True)
         buckets = [b._replace(rows=n) for b, n in rows]
         self.buckets = tuple(sorted(buckets, key=lambda b: b.samples))
         self._epochs: dict[int, Epoch] = {}
@@ -132,7 +132,7 @@ class Plan:
 
     @property
     def steps_per_epoch(self) -> int:
-        return len(self._layout.buckets)
+        return len(self.layout.buckets)
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -141,8 +141,8 @@ class Plan:
 
     def _batches_of_shapes(self) -> list[tuple[tuple[int, int], int]]:
         """Each shape and its batches in an epoch, by rising row length."""
-        counts = np.bincount(self._layout.buckets, minlength=len(self._ordered))
-        shapes = zip(self._layout.rows, [b.samples for b in self._ordered], strict=True)
+        counts = np.bincount(self.layout.buckets, minlength=len(self._ordered))
+        shapes = zip(self.layout.rows, [b.samples for b in self._ordered], strict=True)
         used = [(shape, int(n)) for shape, n in zip(shapes, counts, strict=True) if n]
         return sorted(used, key=lambda one: one[0][1])
 
@@ -157,7 +157,7 @@ class Plan:
     def fillers(self, step: int) -> int:
         """Rows of weight 0 in the global batch of `step`."""
         epoch, index = divmod(step, self.steps_per_epoch)
-        return int(self._layout.fillers[self._tables(epoch).number(index)])
+        return int(self.layout.fillers[self._tables(epoch).number(index)])
 
     def _tables(self, epoch: int) -> Epoch:
         """Tables of an epoch; two are kept because look-ahead straddles the boundary."""
@@ -170,14 +170,14 @@ class Plan:
 
     def _build(self, epoch: int) -> Epoch:
         place = dict(seed=self.seed, epoch=epoch)
-        tables = self.num_samples, self._ordered, self._layout
+        tables = self.num_samples, self._ordered, self.layout
         if self.mode == "concatenate":
             return stream_epoch(*tables, speakers=self.speakers, **place)
         return bucketed_epoch(*tables, mode=self.mode, **place)
 
     def summary(self) -> PlanSummary:
         shapes, batches = zip(*self._batches_of_shapes(), strict=True)
-        fillers = int(self._layout.fillers.sum())
+        fillers = int(self.layout.fillers.sum())
         return summarise(self.buckets, self._dropped, self._total, shapes, batches, fillers)
 
 

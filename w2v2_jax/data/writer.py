@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import array
 import hashlib
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from w2v2_jax.data.corpus import (
     file_sha256,
     shard_name,
 )
-from w2v2_jax.paths import AnyPath, is_remote, size_of
+from w2v2_jax.paths import AnyPath, is_remote, size_of, write_json
 
 SHARD_BYTES = 256 * 2**20
 
@@ -91,8 +90,7 @@ class Layout:
             "index_bytes": size_of(path),
             "index_sha256": file_sha256(path),
         }
-        text = json.dumps(info, indent=1, ensure_ascii=False) + "\n"
-        (self.directory / "corpus.json").write_text(text, "utf-8")
+        write_json(self.directory / "corpus.json", info)
         return info
 
     def _index(self) -> dict[str, np.ndarray]:

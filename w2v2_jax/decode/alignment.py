@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from w2v2_jax.texts import normal_form
+
 SECONDS_PER_FRAME = 0.02  # the feature encoder's stride, 320 samples at 16 kHz
 SPECIAL_SYMBOLS = frozenset({"<s>", "<pad>", "</s>", "<unk>"})
 
@@ -75,7 +77,7 @@ def words(
         if letters:
             found.append(
                 Word(
-                    word="".join(symbols[alignment.ids[n]] for n in letters),
+                    word=normal_form("".join(symbols[alignment.ids[n]] for n in letters)),
                     start=float(alignment.start_frame[letters[0]] * seconds_per_frame),
                     end=float(alignment.end_frame[letters[-1]] * seconds_per_frame),
                     confidence=float(np.mean(alignment.confidence[letters])),

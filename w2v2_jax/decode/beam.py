@@ -20,6 +20,15 @@ from w2v2_jax.decode.alignment import SECONDS_PER_FRAME, Word, align_path, words
 from w2v2_jax.decode.hypothesis import Hypothesis, log_softmax
 from w2v2_jax.decode.lexicon import BOUNDARY, Entries
 from w2v2_jax.errors import InputError
+from w2v2_jax.texts import normal_form
+
+INFINITE = {"unknown_score": -math.inf, "beam_threshold": math.inf}  # "none" and "all of them"
+
+
+def check_number(name: str, value: object, infinite: float | None = None) -> None:
+    """Raises InputError for a float that is NaN or infinite, unless it is the infinity given."""
+    if isinstance(value, float) and not math.isfinite(value) and value != infinite:
+        raise InputError(f"{name}={value} must be a finite number")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +55,10 @@ class BeamOptions:
     nbest: int = 1
 
     def __post_init__(self):
+        for field in dataclasses.fields(self):
+            check_number(
+                f"decoder {field.name}", getattr(self, field.name), INFINITE.get(field.name)
+            )
         for name in ("beam", "nbest", "beam_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -167,8 +180,9 @@ class LexiconDecoder:
     @functools.cached_property
     def _trie(self):
         return flashlight.trie(
-            self._base, self.lexicon, self._words, symbols=self.symbols, bonuses=self._bonuses
-        )
+            self._base, self.lexicon, self._words, symbols=self.symbols, bonuses=self._bonuses,
+            path=self.lm,
+        )  # fmt: skip
 
     @functools.cached_property
     def _asked(self):
@@ -224,7 +238,7 @@ class LexiconDecoder:
                 letters = np.array([min(frame, len(path) - 1)])
             found.append(
                 Word(
-                    word=names[label],
+                    word=normal_form(names[label]),
                     start=float(letters[0] * self.seconds_per_frame),
                     end=float((letters[-1] + 1) * self.seconds_per_frame),
                     confidence=float(probability[letters].mean()),

@@ -6,7 +6,6 @@ python -m w2v2_jax.decode --logits DIR [--lm FILE.arpa|.bin] [--nbest N] [--json
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from w2v2_jax.decode import options
@@ -14,6 +13,7 @@ from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.hypothesis import Hypothesis
 from w2v2_jax.decode.many import decode_many
 from w2v2_jax.evaluation.scoring import score
+from w2v2_jax.paths import try_outputs, write_json
 
 
 def _row(hypothesis: Hypothesis) -> dict:
@@ -32,6 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="OUT", help="n-best lists, words and rates")
     options.add_arguments(parser)
     arguments = parser.parse_args(argv)
+    try_outputs(arguments, "json")
     emissions = Emissions(arguments.logits)
     decoder = options.make_decoder(
         arguments, emissions.vocabulary, seconds_per_frame=emissions.seconds_per_frame
@@ -40,23 +41,32 @@ def main(argv: list[str] | None = None) -> None:
     found = list(decode_many(decoder, rows, jobs=arguments.jobs, total=len(emissions)))
     texts = [hypotheses[0].text for hypotheses in found]
     report: dict = {"logits": arguments.logits}
-    if emissions.references is None:
+    if emissions.referenced:
+        report |= _scored(emissions, texts)
+    else:
         for name, text in zip(emissions.ids, texts, strict=True):
             print(f"{name}\t{text}")
-    else:
-        scores = score(emissions.references, texts)
-        report |= {"wer": scores.wer, "cer": scores.cer, "wer_interval": scores.wer_interval}
-        low, high = scores.wer_interval
-        print(f"WER {100 * scores.wer:.2f} %  (95 % interval {100 * low:.2f} to {100 * high:.2f})")
-        print(f"CER {100 * scores.cer:.2f} %  ({len(texts)} utterances)")
     if arguments.json:
         report["utterances"] = [
             {"id": name, "reference": reference, "nbest": [_row(h) for h in hypotheses]}
             for name, reference, hypotheses in zip(
-                emissions.ids, emissions.references or [None] * len(found), found, strict=True
+                emissions.ids, emissions.references, found, strict=True
             )
         ]
-        text = json.dumps(report, ensure_ascii=False, indent=1)
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(text + "\n", "utf-8")
+        write_json(arguments.json, report)
         print(f"wrote {arguments.json}")
+
+
+def _scored(emissions: Emissions, texts: list[str]) -> dict:
+    """Rates over the utterances that have a reference, printed and for the JSON."""
+    numbers = emissions.referenced
+    scores = score([emissions.references[i] for i in numbers], [texts[i] for i in numbers])
+    low, high = (100 * bound for bound in scores.wer_interval)
+    missing = len(texts) - len(numbers)
+    left_out = f"; {missing} without a reference left out" if missing else ""
+    print(f"WER {100 * scores.wer:.2f} %  (95 % interval {low:.2f} to {high:.2f})")
+    print(f"CER {100 * scores.cer:.2f} %  ({len(numbers)} utterances{left_out})")
+    return {
+        "wer": scores.wer, "cer": scores.cer, "wer_interval": scores.wer_interval,
+        "num_utterances": len(numbers), "without_reference": missing,
+    }  # fmt: skip

@@ -7,7 +7,7 @@ where the logits come from), which is written last and makes the folder whole.
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2v2_jax.data.npz import DAMAGE, read_array
+from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import read_json
+from w2v2_jax.paths import read_json, write_json
 from w2v2_jax.vocabulary import Vocabulary
 
 DESCRIPTION, INDEX, LOGITS = "emissions.json", "index.npz", "logits.npy"
@@ -32,22 +33,27 @@ class Utterance(NamedTuple):
 
 
 class Emissions:
-    """A folder of logits, read through the page cache; processes share it by opening it each."""
+    """A folder of logits, read through the page cache; processes share it by opening it each.
+
+    references: the transcript of each utterance, None where it has none.
+    """
 
     def __init__(self, folder: str | Path):
         """Raises InputError when the folder is not whole."""
         self.folder = Path(folder)
         try:
             content = read_json(self.folder / DESCRIPTION)
-            self.vocabulary = Vocabulary(tuple(content["symbols"]), content["case"])
+            self.vocabulary = Vocabulary.from_json(content)
             self.seconds_per_frame = float(content["seconds_per_frame"])
+            if not 0 < self.seconds_per_frame < math.inf:
+                raise ValueError(f"seconds_per_frame={self.seconds_per_frame}")
             index = self.folder / INDEX
             self.ids = [str(name) for name in read_array(index, "ids")]
             self.num_frames = read_array(
                 index, "num_frames", dtype=np.int64, rows=len(self.ids)
             )  # [N]
             texts = [str(text) for text in read_array(index, "references", rows=len(self.ids))]
-            self.references = texts if content["has_references"] else None
+            self.references = [t if self.vocabulary.has_words(t) else None for t in texts]
             self._logits = np.load(self.folder / LOGITS, mmap_mode="r")  # [frames, C]
         except DAMAGE as error:
             raise InputError(
@@ -61,10 +67,16 @@ class Emissions:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def referenced(self) -> list[int]:
+        """Numbers of the utterances that can be scored."""
+        return [i for i, text in enumerate(self.references) if text is not None]
+
     def __getitem__(self, number: int) -> np.ndarray:
-        """Logits [T, C] float32 of one utterance."""
+        """Logits [T, C] float32 of one utterance; InputError where they are no finite numbers."""
         rows = self._logits[self._starts[number] : self._starts[number + 1]]
-        return np.asarray(rows, np.float32)
+        where = f"--logits {self.folder}: utterance {self.ids[number]}"
+        return np.asarray(check_finite(rows, where=where), np.float32)
 
     def __reduce__(self):
         return type(self), (self.folder,)
@@ -82,7 +94,8 @@ def write(
 ) -> None:
     """Writes utterances of `num_frames` frames in all, one at a time.
 
-    Raises InputError when the folder holds logits already, ValueError on another sum of frames.
+    Raises InputError when the folder holds logits already, or where logits are no finite numbers
+    of the dtype; ValueError on another sum of frames.
     """
     if (folder / DESCRIPTION).exists():
         raise InputError(f"--out {folder} holds saved logits already; remove it or name another")
@@ -91,7 +104,7 @@ def write(
     held = np.lib.format.open_memmap(folder / LOGITS, mode="w+", dtype=dtype, shape=shape)
     ids, counts, references, at = [], [], [], 0
     for utterance in utterances:
-        held[at : at + len(utterance.logits)] = utterance.logits
+        held[at : at + len(utterance.logits)] = _storable(utterance, dtype)
         at += len(utterance.logits)
         ids.append(utterance.id)
         counts.append(len(utterance.logits))
@@ -99,15 +112,24 @@ def write(
     if at != num_frames:
         raise ValueError(f"{at} frames came, {num_frames} were announced")
     held.flush()
-    has_references = None not in references
     np.savez(
         folder / INDEX, ids=np.array(ids), num_frames=np.array(counts, np.int64),
-        references=np.array(references if has_references else [""] * len(ids)),
+        references=np.array([text or "" for text in references]),
     )  # fmt: skip
     content = {
-        "symbols": list(vocabulary.symbols), "case": vocabulary.case,
-        "seconds_per_frame": seconds_per_frame, "has_references": has_references, **origin,
+        **vocabulary.to_json(), "seconds_per_frame": seconds_per_frame,
+        "has_references": any(references), **origin,
     }  # fmt: skip
-    (folder / DESCRIPTION).write_text(
-        json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8"
-    )
+    write_json(folder / DESCRIPTION, content)
+
+
+def _storable(utterance: Utterance, dtype: str) -> np.ndarray:
+    """Logits [T, C] that the dtype can hold."""
+    logits = check_finite(utterance.logits, where=f"utterance {utterance.id}")
+    largest = float(np.abs(logits[np.isfinite(logits)]).max(initial=0))
+    if largest > float(np.finfo(dtype).max):
+        raise InputError(
+            f"utterance {utterance.id}: a logit of {largest:g} is beyond {dtype}; use --dtype "
+            "float32"
+        )
+    return logits

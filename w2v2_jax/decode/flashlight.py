@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import math
 import os
+import shutil
+import tempfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -39,6 +44,23 @@ def _without_chatter() -> Iterator[None]:
         os.close(silence)
 
 
+@contextlib.contextmanager
+def _unpacked(path: str) -> Iterator[str]:
+    """The model as a file that every build of KenLM reads: some have no gzip."""
+    with open(path, "rb") as file:
+        if file.read(2) != b"\x1f\x8b":
+            yield path
+            return
+    with tempfile.NamedTemporaryFile(suffix=".arpa") as plain:
+        try:
+            with gzip.open(path, "rb") as packed:
+                shutil.copyfileobj(packed, plain)
+            plain.flush()
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputError(f"{path}: cannot be unpacked: {error}") from error
+        yield plain.name
+
+
 def language_model(path: str | None, words: Sequence[str]):
     """KenLM's model asked by index into `words`; None gives every word probability 1.
 
@@ -57,8 +79,8 @@ def language_model(path: str | None, words: Sequence[str]):
     for word in words:
         dictionary.add_entry(word)
     try:
-        with _without_chatter():
-            return KenLM(path, dictionary)
+        with _unpacked(path) as plain, _without_chatter():
+            return KenLM(plain, dictionary)
     except RuntimeError as error:
         reason = str(error).split("\n", 1)[-1]
         raise InputError(f"{path}: KenLM cannot read this language model: {reason}") from error
@@ -74,8 +96,8 @@ def known_words(path: str, words: Sequence[str]) -> list[str]:
     config.load_method = kenlm.LoadMethod.LAZY
     config.show_progress = False
     try:
-        with _without_chatter():
-            model = kenlm.Model(path, config)
+        with _unpacked(path) as plain, _without_chatter():
+            model = kenlm.Model(plain, config)
     except OSError as error:
         raise InputError(f"{path}: KenLM cannot read this language model: {error}") from error
     return [word for word in words if word in model]
@@ -97,8 +119,12 @@ def trie(
     *,
     symbols: Sequence[str],
     bonuses: Mapping[int, float],
+    path: str | None,
 ):
-    """The tree of spellings; a node knows the best score of a word below it (after `<s>`)."""
+    """The tree of spellings; a node knows the best score of a word below it (after `<s>`).
+
+    Raises InputError, naming the language model's path, on a word without a finite probability.
+    """
     library = _library()
     ids = {symbol: index for index, symbol in enumerate(symbols)}
     numbers = {word: index for index, word in enumerate(words)}
@@ -106,6 +132,12 @@ def trie(
     scores = [
         model.score(start, number)[1] + bonuses.get(number, 0.0) for number in range(len(words))
     ]
+    for word, score in zip(words, scores, strict=True):
+        if not math.isfinite(score):
+            raise InputError(
+                f"{path}: the log probability of {word!r} is {score}; write -99 for a word that "
+                "never comes, or leave it out"
+            )
     tree = library.Trie(len(symbols), ids[BOUNDARY])
     for word, spelling in lexicon:
         number = numbers[word]
@@ -171,5 +203,12 @@ def lexicon_free(options, model, *, symbols: Sequence[str], blank: int):
 
 
 def decode(search, log_probs: np.ndarray) -> list:
-    """Results of log probabilities [T, C] (float32, contiguous), best first."""
-    return search.decode(log_probs.ctypes.data, *log_probs.shape)
+    """Results of log probabilities [T, C] (float32, contiguous), best first; InputError where the
+    search loses every text, which it does where a score is no finite number."""
+    results = search.decode(log_probs.ctypes.data, *log_probs.shape)
+    if not results or not math.isfinite(results[0].score):
+        raise InputError(
+            "beam search: no text has a score that is a finite number; look at the language "
+            "model's probabilities and at the decoder's weights"
+        )
+    return results

@@ -13,7 +13,7 @@ import numpy as np
 
 from w2v2_jax.decode import alignment
 from w2v2_jax.decode.alignment import Alignment, collapse, path_probability
-from w2v2_jax.decode.hypothesis import Hypothesis, log_softmax
+from w2v2_jax.decode.hypothesis import Hypothesis, check_finite, log_softmax
 
 
 def frame_choices(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -62,7 +62,7 @@ class GreedyDecoder:
         """Nothing to load."""
 
     def __call__(self, logits: np.ndarray) -> list[Hypothesis]:
-        logits = np.asarray(logits)
+        logits = check_finite(logits, where="logits")
         path = logits.argmax(axis=-1)
         words = alignment.words(
             alignment.align_path(path, logits, blank=self.blank),

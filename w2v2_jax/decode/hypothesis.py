@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from w2v2_jax.decode.alignment import Word
+from w2v2_jax.errors import InputError
 
 
 class Hypothesis(NamedTuple):
@@ -32,8 +33,27 @@ class Decoder(Protocol):
     def prepare(self) -> None: ...
 
 
+def broken_frames(logits: np.ndarray) -> np.ndarray:
+    """Numbers of the frames of logits [T, C] that say nothing: one is NaN or plus infinity, or all
+    are minus infinity (one alone rules its class out)."""
+    return np.flatnonzero(~np.isfinite(logits.max(axis=-1, initial=-np.inf)))
+
+
+def check_finite(logits: Any, *, where: str, first: int = 0) -> np.ndarray:
+    """The logits [T, C], whose frame 0 is frame `first` of the utterance; InputError, which begins
+    with `where`, on `broken_frames`."""
+    logits = np.asarray(logits)
+    bad = broken_frames(logits)
+    if len(bad):
+        raise InputError(
+            f"{where}: the logits of {len(bad)} of {len(logits)} frames, the first of them frame "
+            f"{first + bad[0]}, are no finite numbers; is the checkpoint or the file damaged?"
+        )
+    return logits
+
+
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """[T, C] float32 natural log probabilities, contiguous."""
-    shifted = np.asarray(logits, np.float32)
+    """[T, C] float32 natural log probabilities, contiguous; InputError as `check_finite`."""
+    shifted = np.asarray(check_finite(logits, where="logits"), np.float32)
     shifted = shifted - shifted.max(axis=-1, keepdims=True, initial=-np.inf)
     return np.ascontiguousarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))

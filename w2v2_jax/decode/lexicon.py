@@ -11,6 +11,8 @@ from pathlib import Path
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.ngram.text import SPECIALS
+from w2v2_jax.paths import write_text
+from w2v2_jax.texts import normal_form, text_lines
 from w2v2_jax.vocabulary import Vocabulary
 
 BOUNDARY = "|"
@@ -23,8 +25,9 @@ def spell(words: Iterable[str], vocabulary: Vocabulary) -> tuple[Entries, list[s
     entries: Entries = []
     unknown = []
     for word in words:
-        if known.issuperset(word):
-            entries.append((word, (*word, BOUNDARY)))
+        letters = vocabulary.spell(word)
+        if known.issuperset(letters):
+            entries.append((word, (*letters, BOUNDARY)))
         else:
             unknown.append(word)
     return entries, unknown
@@ -32,18 +35,15 @@ def spell(words: Iterable[str], vocabulary: Vocabulary) -> tuple[Entries, list[s
 
 def write_lexicon(path: str | Path, entries: Entries) -> None:
     lines = [f"{word}\t{' '.join(symbols)}\n" for word, symbols in entries]
-    Path(path).write_text("".join(lines), "utf-8")
+    write_text(path, "".join(lines))
 
 
 def read_lexicon(path: str | Path, symbols: Iterable[str]) -> Entries:
     """Reads and checks a lexicon; InputError names the file and line that does not fit."""
-    known = set(symbols)
+    known = {normal_form(symbol): symbol for symbol in symbols}
+    known |= {symbol: symbol for symbol in symbols}
     entries: Entries = []
-    try:
-        lines = Path(path).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot read this lexicon: {error}") from error
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text_lines(path), 1):
         word, *spelling = line.split() or [""]
         if not word:
             continue
@@ -53,13 +53,14 @@ def read_lexicon(path: str | Path, symbols: Iterable[str]) -> Entries:
             raise InputError(
                 f"{path}, line {number}: {word!r} has no spelling; write word<TAB>w o r d |"
             )
+        spelling = [s if s in known else normal_form(s) for s in spelling]
         strange = [symbol for symbol in spelling if symbol not in known]
         if strange:
             raise InputError(
                 f"{path}, line {number}: {word!r} is spelled with {' '.join(strange)}, which the "
                 f"model lacks; its symbols are {' '.join(sorted(known))}"
             )
-        entries.append((word, tuple(spelling)))
+        entries.append((word, tuple(known[symbol] for symbol in spelling)))
     if not entries:
         raise InputError(f"{path}: an empty lexicon; write lines word<TAB>w o r d |")
     return entries

@@ -13,6 +13,7 @@ import numpy as np
 
 from w2v2_jax.decode.alignment import Alignment, Character, Word, characters, words
 from w2v2_jax.decode.forced import forced_alignment, frames_needed
+from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.errors import InputError
 from w2v2_jax.vocabulary import Vocabulary
 
@@ -66,8 +67,10 @@ def align_lines(
 ) -> list[Line]:
     """Lines of a transcript, in the order they are spoken, over logits [T, C].
 
-    Raises InputError, naming `where`, on unknown characters, no text, or more text than frames.
+    Raises InputError, naming `where`, on unknown characters, no text, more text than frames, or
+    logits that are no finite numbers.
     """
+    check_finite(logits, where=where)
     texts, ids = encode_lines(lines, vocabulary, where=where)
     joined = np.concatenate(ids)
     if len(logits) < frames_needed(joined):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 import sys
@@ -13,7 +12,13 @@ from typing import Any
 
 from w2v2_jax.decode import flashlight
 from w2v2_jax.decode.alignment import SECONDS_PER_FRAME
-from w2v2_jax.decode.beam import BeamOptions, LexiconDecoder, LexiconFreeDecoder, as_lexicon
+from w2v2_jax.decode.beam import (
+    BeamOptions,
+    LexiconDecoder,
+    LexiconFreeDecoder,
+    as_lexicon,
+    check_number,
+)
 from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.decode.hypothesis import Decoder
 from w2v2_jax.decode.lexicon import BOUNDARY, Entries, read_lexicon, spell
@@ -22,7 +27,8 @@ from w2v2_jax.decode.rescore import RescoringDecoder, TransformerLM
 from w2v2_jax.errors import InputError
 from w2v2_jax.ngram import arpa
 from w2v2_jax.ngram.text import SPECIALS
-from w2v2_jax.paths import read_json
+from w2v2_jax.paths import read_json, write_json
+from w2v2_jax.texts import normal_form
 from w2v2_jax.vocabulary import BLANK, Vocabulary
 
 KINDS = ("greedy", "beam")
@@ -42,6 +48,12 @@ class DecoderSettings:
     rescore_word_score: float = 0.0
     rescore_ngram_weight: float = 0.0
     rescore_case: str = "keep"
+
+    def __post_init__(self):
+        for name in ("rescore_weight", "rescore_word_score", "rescore_ngram_weight"):
+            check_number(f"decoder {name}", getattr(self, name))
+        for word, bonus in self.hot_words:
+            check_number(f"--hot-word {word}", bonus)
 
 
 _KINDS = {
@@ -63,9 +75,9 @@ _KINDS_OF = {
 
 def save_settings(path: Path, values: Mapping[str, Any], **report: Any) -> None:
     """Writes settings for `read_settings`, with a report beside them that it does not read."""
-    finite = {k: v for k, v in values.items() if not (isinstance(v, float) and math.isinf(v))}
-    text = json.dumps({"settings": finite, **report}, ensure_ascii=False, indent=1)
-    path.write_text(text + "\n", "utf-8")
+    # What is infinite is a bound that is not there, which is also what is not named.
+    bounds = {k: v for k, v in values.items() if not (isinstance(v, float) and math.isinf(v))}
+    write_json(path, {"settings": bounds, **report})
 
 
 def read_settings(path: str) -> dict[str, Any]:
@@ -81,6 +93,7 @@ def read_settings(path: str) -> dict[str, Any]:
         if type(value) not in _KINDS_OF[name]:
             wanted = " or ".join(kind.__name__ for kind in _KINDS_OF[name])
             raise InputError(f"--decoder-settings {path}: {name}={value!r} must be {wanted}")
+        check_number(f"--decoder-settings {path}: {name}", value)
     return values
 
 
@@ -115,7 +128,7 @@ def _lexicon(found: DecoderSettings, vocabulary: Vocabulary) -> Entries | None:
         raise InputError(f"--lm {found.lm}: there is no such file")
     if flashlight.known_words(found.lm, [BOUNDARY]):  # a model of letters
         return None
-    if not found.lm.endswith((".arpa", ".arpa.gz")):
+    if arpa.is_binary(found.lm):
         raise InputError(
             f"--lm {found.lm} is a model of words in binary form: give its words by --lexicon"
         )
@@ -140,14 +153,14 @@ def with_hot_words(
 ) -> tuple[Entries, tuple[tuple[str, float], ...]]:
     """Entries with the hot words they lack (spelled by letters), and the words in their case."""
     hot = tuple((vocabulary.normalise(word), bonus) for word, bonus in hot)
-    known = {word for word, _ in entries}
+    known = {normal_form(word): word for word, _ in entries}
     for word, _ in hot:
         if " " in word or not word:
             raise InputError(f"--hot-word {word!r}: one word without spaces")
     spelled, unknown = spell([word for word, _ in hot if word not in known], vocabulary)
     if unknown:
         raise InputError(f"--hot-word {unknown[0]!r} has letters that the model lacks")
-    return entries + spelled, hot
+    return entries + spelled, tuple((known.get(word, word), bonus) for word, bonus in hot)
 
 
 def make(

@@ -123,6 +123,11 @@ class RescoringDecoder:
     def __call__(self, logits: np.ndarray) -> list[Hypothesis]:
         hypotheses = self.inner(logits)
         scores = self.language_model([hypothesis.text for hypothesis in hypotheses])
+        if not np.isfinite(scores).all():
+            raise InputError(
+                f"--rescore {self.language_model.folder}: the log probability of a text is no "
+                "finite number; are its weights damaged?"
+            )
         ranked = [
             hypothesis._replace(
                 score=hypothesis.acoustic_score

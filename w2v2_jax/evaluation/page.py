@@ -94,9 +94,12 @@ def _summary(splits: list[dict]) -> str:
 
 def _section(split: dict, read: Callable[[str], np.ndarray]) -> str:
     utterances = {u["id"]: u for u in split["utterances"]}
+    missing = split.get("without_reference", 0)
+    note = f"<p>{missing} utterances without a reference are not scored.</p>" if missing else ""
     shown = [_article(utterances[name], split["unit"], read) for name in split["worst"]]
     return (
-        f"<h2>{html.escape(split['data'])}</h2><div class=plots>{''.join(_plots(split))}</div>"
+        f"<h2>{html.escape(split['data'])}</h2>{note}"
+        f"<div class=plots>{''.join(_plots(split))}</div>"
         f"{_confusions(split['confusions'])}{LEGEND}{''.join(shown) or '<p>No errors.</p>'}"
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.texts import text_lines
 
 SAMPLE_RATE = 16000  # of the sample numbers in .phn files
 Segments = list[tuple[float, float, str]]
@@ -28,7 +30,7 @@ def read_labels(where: Path, ids: list[str]) -> dict[str, Segments]:
 
 def _read_table(path: Path) -> dict[str, Segments]:
     found: dict[str, Segments] = {}
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(text_lines(path), 1):
         if line.strip():
             name, *rest = line.split("\t")
             found.setdefault(name, []).append(_segment(rest, path, number, 1.0))
@@ -42,18 +44,11 @@ def _read_folder(directory: Path, ids: list[str]) -> dict[str, Segments]:
             if path.is_file():
                 found[name] = [
                     _segment(line.split(), path, number, SAMPLE_RATE)
-                    for number, line in enumerate(_lines(path), 1)
+                    for number, line in enumerate(text_lines(path), 1)
                     if line.strip()
                 ]
                 break
     return found
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def _segment(fields: list[str], path: Path, number: int, rate: float) -> tuple[float, float, str]:
@@ -62,6 +57,8 @@ def _segment(fields: list[str], path: Path, number: int, rate: float) -> tuple[f
         segment = (float(start) / rate, float(end) / rate, label)
         if not 0 <= segment[0] <= segment[1]:
             raise ValueError("it ends before it begins")
+        if segment[1] == math.inf:
+            raise ValueError("it never ends")
     except ValueError as error:
         raise InputError(
             f"{path} line {number}: {error}; needs a start, an end and a label"

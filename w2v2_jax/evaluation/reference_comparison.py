@@ -11,6 +11,7 @@ import numpy as np
 from w2v2_jax.errors import InputError
 from w2v2_jax.evaluation.reference_curves import NAMES, Reference, decisive, load
 from w2v2_jax.evaluation.runs import read_run
+from w2v2_jax.paths import read_json
 
 # Metric -> split -> which way is better: +1 more, -1 less, 0 neither.
 SHOWN = {
@@ -64,10 +65,16 @@ class Standing(NamedTuple):
 
 
 def choose(config: dict) -> str:
-    """The reference that fits a run's configuration best."""
-    if config["objective"]["name"] == "contrastive":
-        return "base" if config["model"].get("family") == "base" else "quickstart_pretrain"
-    return "quickstart_finetuned" if config.get("init_from") else "quickstart_scratch"
+    """The reference that fits a run's configuration best; InputError where none is of its
+    objective."""
+    of_base = config.get("model", {}).get("family") == "base"
+    pretraining = "base" if of_base else "quickstart_pretrain"
+    tuning = "quickstart_finetuned" if config.get("init_from") else "quickstart_scratch"
+    objective = config["objective"]["name"]
+    for name in (pretraining, tuning):
+        if load(name).config["objective.name"] == objective:
+            return name
+    raise InputError(f"no reference is of objective {objective!r}; see --reference")
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:
@@ -80,7 +87,8 @@ def smoothed(values: np.ndarray) -> np.ndarray:
 def curve(records: list[dict], reference: Reference, metric: str) -> Curve | None:
     """The metric of run and reference, None where one of them lacks it."""
     split, _ = SHOWN[metric]
-    mine = [(r["step"], r[metric]) for r in records if r["split"] == split and metric in r]
+    of_split = [r for r in records if r["split"] == split and r.get(metric) is not None]
+    mine = [(r["step"], r[metric]) for r in of_split]
     theirs = reference.splits.get(split, {})
     if not mine or metric not in theirs:
         return None
@@ -118,8 +126,10 @@ def stand(workdir: Path, name: str | None = None) -> Standing:
     Raises InputError where the workdir is none, or shares no metric or update with the reference.
     """
     try:
-        config = json.loads((workdir / "config.json").read_text("utf-8"))
+        config = read_json(workdir / "config.json")
         chosen = name or choose(config)
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{workdir}: no training workdir ({error})") from error
     if chosen not in NAMES:

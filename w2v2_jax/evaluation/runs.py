@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.evaluation.scoring import score
+from w2v2_jax.paths import read_json
+
+RATES = {"wer", "cer", "wer_interval", "cer_interval"}
+MOST_EVALUATION = 1 << 30  # bytes; an utterance takes about one kilobyte
+NAMED = 3  # ids that a message names
 
 
 class Run(NamedTuple):
@@ -49,30 +56,84 @@ def read_run(workdir: Path) -> Run:
         raise InputError(f"{path}: {error.strerror}; give a training workdir") from error
     for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
+            if not (isinstance(record, dict) and {"step", "split"} <= record.keys()):
+                raise ValueError("no step or no split")
+            records.append(record)
         except ValueError as error:
             if number < len(lines):
-                raise InputError(f"{path} line {number} is not JSON") from error
+                raise InputError(f"{path} line {number} is not a record: {error}") from error
     if not records:
         raise InputError(f"{path} has no records: train first")
     return Run(workdir, records)
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
-    """Reads what `w2v2_jax.evaluate --json` wrote."""
+    """Reads what `w2v2_jax.evaluate --json` wrote; a rate that is null there is infinite."""
     try:
-        evaluation = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; write it with w2v2_jax.evaluate") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON") from error
+        evaluation = read_json(path, most=MOST_EVALUATION)
+    except InputError as error:
+        if isinstance(error.__cause__, OSError):
+            raise InputError(f"{error}; write it with w2v2_jax.evaluate") from error
+        raise InputError(f"{path} is not JSON that w2v2_jax.evaluate wrote: {error}") from error
     needed = {"wer", "cer", "wer_interval", "cer_interval", "step", "utterances"}
-    if not isinstance(evaluation, dict) or needed - evaluation.keys():
+    if needed - evaluation.keys():
         raise InputError(f"{path} is no evaluation: it needs {', '.join(sorted(needed))}")
     each = {"id", "reference", "hypothesis", "wer"}
-    if not all(each <= utterance.keys() for utterance in evaluation["utterances"]):
+    utterances = evaluation["utterances"]
+    if not isinstance(utterances, list) or not all(
+        isinstance(utterance, dict) and each <= utterance.keys() for utterance in utterances
+    ):
         raise InputError(f"{path}: each utterance needs {', '.join(sorted(each))}")
-    return evaluation
+    for rates in (evaluation, *utterances):
+        for name in RATES & rates.keys():
+            rates[name] = _with_infinities(rates[name])
+    rows = with_reference(evaluation)
+    if not rows:
+        raise InputError(f"{path}: no utterance has a reference")
+    if len(rows) == len(evaluation["utterances"]):
+        return evaluation
+    scores = score([u["reference"] for u in rows], [u["hypothesis"] for u in rows])
+    return evaluation | {
+        "utterances": rows, "wer": scores.wer, "cer": scores.cer,
+        "wer_interval": list(scores.wer_interval), "cer_interval": list(scores.cer_interval),
+        "without_reference": without_reference(evaluation),
+    }  # fmt: skip
+
+
+def with_reference(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+    """The utterances of an evaluation that have a reference: no others are scored."""
+    return [u for u in evaluation["utterances"] if (u["reference"] or "").strip()]
+
+
+def without_reference(evaluation: dict[str, Any]) -> int:
+    """How many utterances the evaluation left out, or should have, for want of a reference."""
+    listed = len(evaluation["utterances"]) - len(with_reference(evaluation))
+    return evaluation.get("without_reference", 0) + listed
+
+
+def difference(first: dict[str, str], second: dict[str, str]) -> str:
+    """In what two sets of references, by id, differ: "2 only in the first (a, b), 1 with another
+    reference (c)"; empty where they do not."""
+    kinds = {
+        "only in the first": first.keys() - second.keys(),
+        "only in the second": second.keys() - first.keys(),
+        "with another reference": {
+            n for n in first.keys() & second.keys() if first[n] != second[n]
+        },
+    }
+    return ", ".join(
+        f"{len(names)} {kind} ({', '.join(sorted(names)[:NAMED])}{', ...' * (len(names) > NAMED)})"
+        for kind, names in kinds.items()
+        if names
+    )
+
+
+def _with_infinities(rate: float | list | None) -> float | list:
+    """A rate, or the bounds of one, as it was before JSON, which has no infinity."""
+    if isinstance(rate, list):
+        return [_with_infinities(bound) for bound in rate]
+    return math.inf if rate is None else rate
 
 
 def read_units(path: Path) -> Units:
@@ -85,6 +146,6 @@ def read_units(path: Path) -> Units:
 
 
 def series(run: Run, split: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one metric, empty where the run has none."""
-    rows = [r for r in run.records if r.get("split") == split and metric in r]
+    """Steps and values of one metric where it was a number, empty where the run has none."""
+    rows = [r for r in run.records if r.get("split") == split and r.get(metric) is not None]
     return np.array([r["step"] for r in rows]), np.array([r[metric] for r in rows], float)

@@ -155,10 +155,13 @@ def bootstrap_interval(
     """95 % percentile interval of the rate when whole utterances are drawn with replacement.
 
     An utterance is the unit because errors inside one are not independent (Bisani and Ney 2004).
-    groups: whole speakers are drawn instead, whose utterances are not independent either.
+    groups: whole speakers are drawn instead, whose utterances are not independent either. A draw
+    without any reference unit has no rate and is left out, but where the whole set has none.
     """
     columns = np.array([(count.errors, count.reference_length) for count in counts])
     sums = resampled_sums(columns, groups=groups, seed=seed)
+    if sums[:, 1].any():
+        sums = sums[sums[:, 1] > 0]
     return percentile_interval(rates(sums[:, 0], sums[:, 1]))
 
 

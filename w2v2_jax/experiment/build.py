@@ -19,11 +19,11 @@ import optax
 from w2v2_jax import partition
 from w2v2_jax.batch import SAMPLE_RATE, Batch
 from w2v2_jax.errors import InputError
-from w2v2_jax.experiment.settings import INHERIT, OBJECTIVES, ExperimentSettings, construct
+from w2v2_jax.experiment.settings import INHERIT, ExperimentSettings, construct
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.families import model_config
 from w2v2_jax.objectives.base import Objective
-from w2v2_jax.optimizer import SCHEDULES, adam
+from w2v2_jax.optimizer import SCHEDULES, adam, updates_taken
 from w2v2_jax.train_step import TrainState, eval_step, init_state, train_step
 from w2v2_jax.vocabulary import Vocabulary
 
@@ -35,6 +35,19 @@ def _schedule(values: dict, steps: int):
     takes_total = "total" in inspect.signature(SCHEDULES[name]).parameters
     return construct(
         "schedule", SCHEDULES[name], {**({"total": steps} if takes_total else {}), **values}
+    )
+
+
+def _objective(
+    settings: ExperimentSettings, model: ModelConfig, vocabulary: Vocabulary | None
+) -> Objective:
+    kind = settings.objective_class
+    if kind.needs_vocabulary and vocabulary is None:
+        raise ValueError(f"objective {kind.name} needs a vocabulary")
+    values = {k: v for k, v in settings.raw["objective"].items() if k != "name"}
+    computed = kind.computed_fields(len(vocabulary or ()))
+    return construct(
+        "objective", kind, values, model=model, execution=settings.execution, **computed
     )
 
 
@@ -64,20 +77,42 @@ class Experiment:
         """What the compiled steps take as their seed."""
         return np.uint32(self.settings.seed % 2**32)
 
+    def learning_rate(self, state: TrainState) -> jax.Array:
+        """The rate of the next update, as the optimizer will count it; computed on the device."""
+        return jax.jit(self.schedule)(updates_taken(state.opt_state))
+
     def check_shapes(self, shapes: list[tuple[int, int]], accumulate: int, what: str) -> None:
         """Raises InputError where a batch's rows do not divide over mesh and microbatches."""
-        shards = partition.rows_axis(self.mesh)
-        need = shards * accumulate * self.objective.row_multiple()
+        parts = partition.rows_axis(self.mesh) * accumulate
         for rows, samples in shapes:
-            if rows % need:
-                mesh = {axis: self.mesh.shape[axis] for axis in ("data", "fsdp")}
-                raise InputError(
-                    f"config.mesh {mesh} x train.accumulate={accumulate} x rows a diversity group"
-                    f"={self.objective.row_multiple()} does not divide the {rows} rows of the "
-                    f"{samples / SAMPLE_RATE:g} s {what} bucket; make data.row_multiple a multiple "
-                    f"of {need}, or use fewer devices (rows={rows} divides by "
-                    f"{[n for n in range(1, rows + 1) if rows % n == 0]})"
-                )
+            group = self.objective.row_multiple(samples)
+            if rows % (parts * group):
+                remedy = f"make data.row_multiple a multiple of {parts}"
+                if group > 1:
+                    remedy += (
+                        " and data.batch_seconds as many times objective.diversity_group_seconds"
+                    )
+                raise self._undivided(
+                    f" x train.accumulate={accumulate} x rows a diversity group={group}", rows,
+                    f"{samples / SAMPLE_RATE:g} s {what}", remedy,
+                )  # fmt: skip
+
+    def check_validation_shapes(self, shapes: list[tuple[int, int]]) -> None:
+        """The same for validation, which has no microbatches, and whose last group may have fewer
+        rows."""
+        parts = partition.rows_axis(self.mesh)
+        for rows, samples in shapes:
+            if rows % parts:
+                remedy = f"make data.row_multiple a multiple of {parts}"
+                raise self._undivided("", rows, f"{samples / SAMPLE_RATE:g} s validation", remedy)
+
+    def _undivided(self, factors: str, rows: int, bucket: str, remedy: str) -> InputError:
+        mesh = {axis: self.mesh.shape[axis] for axis in ("data", "fsdp")}
+        return InputError(
+            f"config.mesh {mesh}{factors} does not divide the {rows} rows of the {bucket} bucket; "
+            f"{remedy}, or use fewer devices (rows={rows} divides by "
+            f"{[n for n in range(1, rows + 1) if rows % n == 0]})"
+        )
 
     def step_function(self, objective: Objective, batch: Batch):
         """The compiled train step for an objective's state and a batch's shape: (state, batch,
@@ -141,10 +176,7 @@ def build(
             model = model_config(family, **values)
         except InputError as error:
             raise InputError(f"config.{error}") from None
-    objective_values = {k: v for k, v in raw["objective"].items() if k != "name"}
-    objective = OBJECTIVES[settings.kind](
-        objective_values, model=model, execution=settings.execution, vocabulary=vocabulary
-    )
+    objective = _objective(settings, model, vocabulary)
     schedule = _schedule(dict(raw["schedule"]), settings.train.steps)
     tx = construct("optimizer", adam, raw.get("optimizer", {}), schedule=schedule)
     mesh_values = dict(raw.get("mesh", {}))

@@ -2,32 +2,69 @@
 
 from __future__ import annotations
 
-import ast
 import runpy
+import traceback
 from pathlib import Path
+from typing import Any
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.experiment.settings import field_types
+from w2v2_jax.experiment.typed import Written, check, literal
 
 OPTIONAL = ("execution", "health")  # sections that a recipe may leave out and a person may name
 
 
 def load_config(spec: str) -> dict:
-    """FILE.py[:arg] -> the nested dict of its `get_config(arg)`."""
-    file, _, argument = spec.partition(":")
+    """FILE.py[:arg] -> the nested dict of its `get_config(arg)`. Whatever a recipe raises is an
+    InputError that names its line."""
+    file, argument = split_spec(spec)
+    if Path(file).is_dir():
+        raise InputError(f"--config {file} is a folder; name a recipe in it, FILE.py[:arg]")
     if not Path(file).is_file():
         raise InputError(f"--config {file} is not a file")
     if not file.endswith(".py"):  # a zip archive would be run as a program too
         raise InputError(f"--config {file} is not a Python file, which a recipe is")
-    get_config = runpy.run_path(file).get("get_config")
-    if get_config is None:
-        raise InputError(f"--config {file} has no get_config(arg)")
-    config = get_config(argument)
-    config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    try:
+        get_config = runpy.run_path(file).get("get_config")
+        if get_config is None:
+            raise InputError(f"--config {file} has no get_config(arg)")
+        config = get_config(argument)
+        config = config.to_dict() if hasattr(config, "to_dict") else config
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"--config {spec}: {_told(error, file)}") from error
+    if not isinstance(config, dict):
+        raise InputError(f"--config {spec}: get_config returned no table of sections: {config!r}")
     return {section: {} for section in OPTIONAL} | config
 
 
+def split_spec(spec: str) -> tuple[str, str]:
+    """FILE.py[:arg] -> the file, whose path may hold colons, and the argument."""
+    if Path(spec).is_file():
+        return spec, ""
+    file, ending, argument = spec.partition(".py:")
+    return (f"{file}.py", argument) if ending else (spec, "")
+
+
+def _told(error: Exception, file: str) -> str:
+    """What a recipe raised: its own words where it refuses an argument, else the line as well."""
+    if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
+        return str(error)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
+             if frame.filename == file]  # fmt: skip
+    if isinstance(error, SyntaxError):
+        lines, text = [error.lineno], error.msg
+    else:
+        text = str(error)
+    place = f"line {lines[-1]}: " if lines else ""
+    return f"{place}{type(error).__name__}: {text}"
+
+
 def override(config: dict, overrides: list[str]) -> None:
-    """Applies --config.a.b=value in place; the section must exist, values are Python literals."""
+    """Applies --config.a.b=value in place; the section must exist. A value is read as the type of
+    its setting (`typed`), as a Python literal or else text where the setting is not known."""
+    written: list[tuple[list[str], dict, str]] = []
     for item in overrides:
         path, equals, value = item.partition("=")
         if not path.startswith("--config.") or not equals:
@@ -41,7 +78,20 @@ def override(config: dict, overrides: list[str]) -> None:
                     f"{', '.join(k for k in place if isinstance(place[k], dict))}"
                 )
             place = place[section]
-        try:
-            place[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            place[name] = value
+        if isinstance(place.get(name), dict) and not isinstance(literal(value), dict):
+            raise InputError(f"config.{'.'.join([*sections, name])} is a section; set one of "
+                             f"{', '.join(place[name])} in it")  # fmt: skip
+        place[name] = Written(value)
+        written.append(([*sections, name], place, name))
+    # Only now is it known which constructor objective.name and schedule.name choose.
+    types = field_types(config)
+    for path, place, name in written:
+        place[name] = check(".".join(path), place[name], _type_of(path, types))
+
+
+def _type_of(path: list[str], types: dict[str, Any]) -> Any:
+    kind: Any = types
+    for name in path:
+        if isinstance(kind, dict):
+            kind = kind.get(name, Any)
+    return kind

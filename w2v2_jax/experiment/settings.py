@@ -7,17 +7,20 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from w2v2_jax import partition
 from w2v2_jax.data.config import DataConfig
 from w2v2_jax.errors import InputError
+from w2v2_jax.experiment.typed import WHOLE, check, types_of
 from w2v2_jax.health.config import HealthConfig
 from w2v2_jax.health.monitor import check_names
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import FIELDS as EXECUTION_FIELDS
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.families import FAMILIES
-from w2v2_jax.objectives.contrastive import Contrastive
-from w2v2_jax.objectives.ctc import CTC
-from w2v2_jax.vocabulary import Vocabulary
+from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.table import OBJECTIVES
+from w2v2_jax.optimizer import SCHEDULES, adam
+from w2v2_jax.vocabulary import LIBRISPEECH, Vocabulary
 
 INHERIT = "inherit"  # model.family: take the network of init_from
 
@@ -25,7 +28,8 @@ INHERIT = "inherit"  # model.family: take the network of init_from
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """Length and rhythm of a run, in updates. best_metric is minimised over validations unless
-    best_mode is "max"; eval_every and checkpoint_every 0 mean only at the end."""
+    best_mode is "max"; eval_every and checkpoint_every 0 mean only at the end. keep_every: its
+    multiples are saved and kept for good."""
 
     steps: int
     accumulate: int = 1
@@ -34,6 +38,7 @@ class TrainConfig:
     checkpoint_every: int = 0
     keep_last: int = 2
     keep_best: int = 1
+    keep_every: int = 0
     best_metric: str = "loss"
     best_mode: str = "min"
 
@@ -41,6 +46,9 @@ class TrainConfig:
         for name in ("steps", "accumulate", "log_every", "keep_last"):
             if getattr(self, name) < 1:
                 raise InputError(f"train.{name}={getattr(self, name)} must be at least 1")
+        for name in ("eval_every", "checkpoint_every", "keep_best", "keep_every"):
+            if getattr(self, name) < 0:
+                raise InputError(f"train.{name}={getattr(self, name)} must not be negative")
         if self.best_mode not in ("min", "max"):
             raise InputError(f"train.best_mode={self.best_mode!r}; use 'min' or 'max'")
 
@@ -59,6 +67,7 @@ SECTIONS = (
     "seed", "init_from", "model", "execution", "objective", "schedule", "optimizer", "data",
     "vocabulary", "train", "mesh", "health",
 )  # fmt: skip
+OPTIONAL = ("execution", "optimizer", "vocabulary", "mesh", "health")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,25 +77,47 @@ class ExperimentSettings:
     raw: dict[str, Any]
     seed: int
     init_from: str
-    kind: str  # "contrastive" or "ctc"
+    kind: str  # a name in OBJECTIVES
     execution: Execution
     data: DataConfig
     vocabulary: VocabularyConfig
     train: TrainConfig
     health: HealthConfig
 
+    @property
+    def objective_class(self) -> type[Objective]:
+        return OBJECTIVES[self.kind]
+
+    def usual_vocabulary(self) -> Vocabulary | None:
+        """LibriSpeech's where the objective needs one: for steps that are compiled or timed
+        without a corpus."""
+        return LIBRISPEECH if self.objective_class.needs_vocabulary else None
+
+
+# Settings of earlier versions -> what became of them.
+RENAMED = {
+    "objective.diversity_group_rows": (
+        "is now diversity_group_seconds, so that rows of all lengths make groups of as much audio: "
+        "rows times their seconds (6 rows of 15.625 s: 93.75)"
+    ),
+}
+
 
 def construct(section: str, constructor: Callable, values: Mapping[str, Any], **given) -> Any:
-    """Calls a constructor with a section's values; unknown or missing keys are InputErrors."""
+    """Calls a constructor with a section's values; unknown or missing keys, and values that are
+    not of their annotated type, are InputErrors."""
     parameters = inspect.signature(constructor).parameters
     known = [name for name in parameters if name not in given]
     for name in values:
+        if f"{section}.{name}" in RENAMED:
+            raise InputError(f"config.{section}.{name} {RENAMED[f'{section}.{name}']}")
         if name not in known:
             raise InputError(f"config.{section}.{name} is not a setting; known: {', '.join(known)}")
     for name in known:
         if name not in values and parameters[name].default is inspect.Parameter.empty:
             raise InputError(f"config.{section}.{name} is missing")
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    types = types_of(constructor)
+    values = {name: check(f"{section}.{name}", v, types[name]) for name, v in values.items()}
     try:
         return constructor(**values, **given)
     except InputError as error:
@@ -104,6 +135,7 @@ def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
     for name in ("model", "objective", "schedule", "data", "train"):
         if name not in raw:
             raise InputError(f"config.{name} is missing")
+    raw = _typed(raw)
     kind = raw["objective"].get("name")
     if kind not in OBJECTIVES:
         known = ", ".join(OBJECTIVES)
@@ -119,7 +151,7 @@ def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
             )
     return ExperimentSettings(
         raw=raw,
-        seed=int(raw.get("seed", 0)),
+        seed=raw.get("seed", 0),
         init_from=raw.get("init_from", "") or "",
         kind=kind,
         execution=construct("execution", Execution, raw.get("execution") or {}),
@@ -130,6 +162,44 @@ def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
     )
 
 
+def field_types(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Section -> setting -> type, and the types of what stands beside the sections. An objective or
+    schedule whose name is not known has no settings here."""
+    objective = OBJECTIVES.get(_name(config, "objective"))
+    schedule = SCHEDULES.get(_name(config, "schedule"))
+    return {
+        "seed": WHOLE,
+        "init_from": str | None,
+        "model": {"family": str, **types_of(ModelConfig)},
+        "execution": types_of(Execution),
+        "objective": {"name": str, **(types_of(objective) if objective else {})},
+        "schedule": {"name": str, **(types_of(schedule) if schedule else {})},
+        "optimizer": types_of(adam),
+        "data": types_of(DataConfig),
+        "vocabulary": types_of(VocabularyConfig),
+        "train": types_of(TrainConfig),
+        "mesh": {"rules": dict[str, str | None] | None, **types_of(partition.make_mesh)},
+        "health": types_of(HealthConfig),
+    }
+
+
+def _name(config: Mapping[str, Any], section: str) -> str:
+    """The name in a section, as text whatever it is."""
+    values = config.get(section)
+    return str(values.get("name")) if isinstance(values, Mapping) else ""
+
+
+def _typed(raw: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with every known setting as its type."""
+    types = field_types(raw)
+    return {
+        section: check(
+            section, {} if value is None and section in OPTIONAL else value, types[section]
+        )
+        for section, value in raw.items()
+    }
+
+
 def _health(values: Mapping[str, Any]) -> HealthConfig:
     config = construct("health", HealthConfig, values)
     try:
@@ -137,22 +207,3 @@ def _health(values: Mapping[str, Any]) -> HealthConfig:
     except InputError as error:
         raise InputError(f"config.{error}") from None
     return config
-
-
-def _contrastive(
-    values: dict, *, model: ModelConfig, execution: Execution, vocabulary: Vocabulary | None
-) -> Contrastive:
-    return construct("objective", Contrastive, values, model=model, execution=execution)
-
-
-def _ctc(
-    values: dict, *, model: ModelConfig, execution: Execution, vocabulary: Vocabulary | None
-) -> CTC:
-    values = {"freeze_updates": 0, **values}
-    return construct(
-        "objective", CTC, values, model=model, execution=execution, num_classes=len(vocabulary),
-        frozen=False,
-    )  # fmt: skip
-
-
-OBJECTIVES = {"contrastive": _contrastive, "ctc": _ctc}

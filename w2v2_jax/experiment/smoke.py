@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from w2v2_jax.objectives.table import OBJECTIVES
+
 TINY_MODEL = dict(
     conv_layers=((32, 10, 5), *(((32, 3, 2),) * 4), *(((32, 2, 2),) * 2)),
     d_model=32, num_layers=2, num_heads=4, ffn_dim=64, position_kernel=16, position_groups=4,
@@ -16,15 +18,15 @@ def shrink(config):
     if config.model.family == "inherit":
         config.model.family = "small"
     config.init_from = ""
-    if "diversity_group_rows" in config.objective:
-        config.objective.diversity_group_rows = 2
+    if config.objective.name in OBJECTIVES:
+        config.objective.update(OBJECTIVES[config.objective.name].required_settings(2.0))
     if "freeze_updates" in config.objective:
         config.objective.freeze_updates = min(config.objective.freeze_updates, 1)
     if "warmup" in config.schedule and config.schedule.warmup > 1:
         config.schedule.warmup = 2
     config.data.update(
         bucket_seconds=(1.0, 2.0), batch_seconds=8.0, row_multiple=2, valid_bucket_seconds=(),
-        valid_batch_seconds=0.0, min_seconds=0.1,
+        valid_batch_seconds=0.0, min_seconds=0.0,
     )  # fmt: skip
     config.train.update(
         steps=4, accumulate=1, log_every=1, eval_every=2, checkpoint_every=2, keep_last=2

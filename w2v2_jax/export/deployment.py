@@ -16,17 +16,16 @@ import jax.numpy as jnp
 from jax import export
 
 from w2v2_jax import trees
-from w2v2_jax.checkpoint.description import Description, Loaded
-from w2v2_jax.errors import InputError
+from w2v2_jax.checkpoint.description import Description, Loaded, require_ctc
+from w2v2_jax.input_scale import normalised_on_device
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import Execution
-from w2v2_jax.models.layers import EPSILON
-from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
+from w2v2_jax.paths import write_text
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 PORTABLE = Execution(
-    scan_layers=True, position_formulation="grouped", conv_formulation="conv",
-    attention_formulation="fused",
+    scan_layers=True, position_formulation="grouped_conv", conv_formulation="xla_conv",
+    attention_formulation="plain",
 )  # fmt: skip
 README = """\
 # {title}
@@ -72,13 +71,9 @@ print(" ".join("".join(kept).replace("|", " ").split()))
 
 def check(loaded: Loaded) -> Description:
     """The description of a CTC checkpoint; InputError for one without a head."""
-    description = loaded.description
-    if description.objective != "ctc" or description.vocabulary is None:
-        raise InputError(
-            f"{loaded.path} is a pretraining checkpoint; deployment needs a CTC head, so "
-            "fine-tune it first (or export --to hf or safetensors)"
-        )
-    return description
+    otherwise = " (deployment needs a CTC head; export --to hf or safetensors does not)"
+    require_ctc(loaded.description, str(loaded.path), otherwise=otherwise)
+    return loaded.description
 
 
 def shortest_input(model: ModelConfig) -> int:
@@ -89,27 +84,18 @@ def shortest_input(model: ModelConfig) -> int:
     return samples
 
 
-def normalised(waveforms, num_samples):
-    """Zero mean and unit variance over a row's real samples, zero beyond: [B, S] -> [B, S]."""
-    count = num_samples.astype(jnp.float32)[:, None]
-    real = jnp.arange(waveforms.shape[1])[None] < num_samples[:, None]
-    waveforms = jnp.where(real, waveforms, 0.0)
-    centred = jnp.where(real, waveforms - waveforms.sum(1, keepdims=True) / count, 0.0)
-    variance = jnp.square(centred).sum(1, keepdims=True) / count
-    return centred * jax.lax.rsqrt(variance + EPSILON)
-
-
 def waveforms_to_logits(description: Description) -> Callable:
     """(flat parameters {"a/b": array}, waveforms [B, S], num_samples [B]) -> logits, frames [B].
 
     One formulation on every platform, layers scanned: runtimes compile a
     program for each new shape, and a scanned one compiles in the time of a single layer.
     """
-    network = Wav2Vec2ForCTC(description.model, len(description.vocabulary), PORTABLE)
+    network = description.network(PORTABLE)
 
     def call(flat: Mapping[str, Any], waveforms, num_samples):
         if description.normalise:
-            waveforms = normalised(waveforms, num_samples)
+            epsilon = description.normalise_epsilon
+            waveforms = normalised_on_device(waveforms, num_samples, epsilon)
         else:
             real = jnp.arange(waveforms.shape[1])[None] < num_samples[:, None]
             waveforms = jnp.where(real, waveforms, 0.0)
@@ -151,4 +137,4 @@ def write_folder(out: Path, loaded: Loaded, **texts: str) -> None:
         stride=description.model.stride,
         **texts,
     )
-    (out / "README.md").write_text(text, "utf-8")
+    write_text(out / "README.md", text)

@@ -96,19 +96,22 @@ def moments(graph: Graph, x: str, real: str, axis: int) -> tuple[str, str]:
     return centred, graph.op("Div", total, count)
 
 
-def standardised(graph: Graph, x: str, real: str, axis: int) -> str:
+def standardised(graph: Graph, x: str, real: str, axis: int, epsilon: float) -> str:
     """Zero mean and unit variance over the real entries along `axis`."""
     centred, variance = moments(graph, x, real, axis)
-    deviation = graph.op("Sqrt", graph.op("Add", variance, graph.scalar(EPSILON)))
+    deviation = graph.op("Sqrt", graph.op("Add", variance, graph.scalar(epsilon)))
     return graph.op("Div", centred, deviation)
 
 
-def masked_waveforms(graph: Graph, num_samples: str, *, normalise: bool) -> str:
-    """The input with zeros beyond each row's samples, normalised where the model wants it."""
+def masked_waveforms(graph: Graph, num_samples: str, *, epsilon: float | None) -> str:
+    """The input with zeros beyond each row's samples, normalised as in `input_scale` with the
+    model's epsilon; None for a model that takes it as it is."""
     real = mask(graph, "waveforms", 1, num_samples)
     x = graph.op("Where", real, "waveforms", graph.scalar(0.0))
-    if normalise:
-        x = standardised(graph, x, graph.op("Cast", real, to=graph.onnx.TensorProto.FLOAT), 1)
+    if epsilon is not None:
+        weight = graph.op("Cast", real, to=graph.onnx.TensorProto.FLOAT)
+        x, _ = moments(graph, x, weight, 1)  # twice: the first is as exact as the offset is large
+        x = standardised(graph, x, weight, 1, epsilon)
         x = graph.op("Where", real, x, graph.scalar(0.0))
     return x
 
@@ -150,7 +153,7 @@ def group_norm(graph: Graph, config: ModelConfig, x: str, counts: str, path: str
     if not config.masked_group_norm:
         real = graph.op("Or", real, graph.op("Not", real))
     real = graph.op("Cast", real, to=graph.onnx.TensorProto.FLOAT)
-    x = standardised(graph, x, graph.op("Unsqueeze", real, graph.ints(1)), 2)
+    x = standardised(graph, x, graph.op("Unsqueeze", real, graph.ints(1)), 2, EPSILON)
     scale, shift = (
         graph.constant(f"{path}/{part}", graph.parameter(f"{path}/{part}")[:, None])
         for part in ("norm_scale", "norm_bias")

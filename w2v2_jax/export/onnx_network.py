@@ -67,15 +67,17 @@ def block(graph: Graph, config: ModelConfig, x: str, real: str, layer: int) -> s
     return x
 
 
-def network(graph: Graph, config: ModelConfig, *, normalise: bool) -> tuple[str, str]:
-    """The inputs `waveforms` and `num_samples` -> the names of logits [B, T, C] and frames [B]."""
+def network(graph: Graph, config: ModelConfig, *, epsilon: float | None) -> tuple[str, str]:
+    """The inputs `waveforms` and `num_samples` -> the names of logits [B, T, C] and frames [B].
+
+    epsilon: as in `masked_waveforms`."""
     int32, int64 = graph.onnx.TensorProto.INT32, graph.onnx.TensorProto.INT64
     num_samples = graph.op("Cast", "num_samples", to=int64)
-    x = masked_waveforms(graph, num_samples, normalise=normalise)
+    x = masked_waveforms(graph, num_samples, epsilon=epsilon)
     x, counts = feature_extractor(graph, config, x, num_samples)
     real = mask(graph, x, 1, counts)  # [B, T]
     x = layer_norm(graph, x, "encoder/feature_norm")
-    if config.conv_dim != config.d_model:
+    if config.projects_features:
         x = dense(graph, x, "encoder/feature_projection")
     x = graph.op("Where", graph.op("Unsqueeze", real, graph.ints(2)), x, graph.scalar(0.0))
     x = graph.op("Add", x, position(graph, config, x))
@@ -92,7 +94,9 @@ def build(onnx, loaded: Loaded) -> Any:
     """The ModelProto of a CTC checkpoint; batch, samples and frames are dynamic."""
     config, vocabulary = loaded.description.model, loaded.description.vocabulary
     graph = Graph(onnx, trees.flatten(loaded.params))
-    results = network(graph, config, normalise=loaded.description.normalise)
+    description = loaded.description
+    epsilon = description.normalise_epsilon if description.normalise else None
+    results = network(graph, config, epsilon=epsilon)
     for name, result in zip(("logits", "frames"), results, strict=True):
         graph.nodes.append(onnx.helper.make_node("Identity", [result], [name], name))
     value, proto = onnx.helper.make_tensor_value_info, onnx.TensorProto

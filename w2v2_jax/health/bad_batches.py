@@ -7,13 +7,11 @@ data is still a pure function of (seed, step). damaged_audio.N.jsonl is of host 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import AnyPath, is_remote
+from w2v2_jax.paths import AnyPath, json_text, write_text
 
 BATCHES = "bad_batches.jsonl"
 
@@ -27,15 +25,10 @@ class BadBatches:
     def __init__(self, workdir: AnyPath, rows: Callable[[int], list], *, writes: bool):
         self.path, self._rows, self._writes = workdir / BATCHES, rows, writes
         self._entries: dict[tuple[int, str], dict[str, Any]] = {}
-        try:
-            text = self.path.read_text("utf-8") if self.path.exists() else ""
-            for entry in map(json.loads, text.splitlines()):
-                self._entries[entry["step"], entry["rule"]] = entry
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{self.path}: not a list of bad batches ({error}); restore it, or remove it to "
-                "use all batches again"
-            ) from error
+        kinds = {"step": int, "rule": str, "left_out": bool}
+        remedy = "restore it, or remove it to use all batches again"
+        for entry in _read(self.path, kinds, what="bad batches", remedy=remedy):
+            self._entries[entry["step"], entry["rule"]] = entry
 
     @property
     def left_out(self) -> frozenset[int]:
@@ -62,22 +55,25 @@ class BadBatches:
 def note_damage(workdir: AnyPath, host: int, found: Iterable[tuple[str, str]]) -> AnyPath:
     """Adds damaged utterances (id, reason) to the host's file, each once; returns its path."""
     path = workdir / f"damaged_audio.{host}.jsonl"
-    known = path.read_text("utf-8").splitlines() if path.exists() else []
-    entries = {entry["id"]: entry for entry in map(json.loads, known)}
+    known = _read(path, {"id": str}, what="damaged audio", remedy="restore or remove it")
+    entries = {entry["id"]: entry for entry in known}
     entries |= {name: {"id": name, "reason": reason} for name, reason in found}
     _replace(path, entries.values())
     return path
 
 
+def _read(path: AnyPath, kinds: dict[str, type], *, what: str, remedy: str) -> list[dict[str, Any]]:
+    """The entries of a file, none where it is not there; InputError where one lacks a field."""
+    try:
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        entries = [json.loads(line) for line in lines]
+        for entry in entries:
+            if not all(isinstance(entry[name], kind) for name, kind in kinds.items()):
+                raise ValueError(f"{json_text(entry)[:100]}")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}: not a list of {what} ({error}); {remedy}") from error
+    return entries
+
+
 def _replace(path: AnyPath, entries: Iterable[dict]) -> None:
-    """Writes all entries; on a disk a kill leaves the file as it was, or as it is to be."""
-    text = "".join(json.dumps(entry) + "\n" for entry in entries)
-    if is_remote(path):
-        path.write_text(text, "utf-8")
-        return
-    temporary = Path(f"{path}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    write_text(path, "".join(json_text(entry) + "\n" for entry in entries))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.objectives.base import Objective
-from w2v2_jax.objectives.contrastive import Contrastive
+from w2v2_jax.objectives.base import Expectations, Objective
 
 WARN, STOP, ROLLBACK, OFF = "warn", "stop", "rollback", "off"
 STARTED = 0.4  # the share of a run after which it must have left chance, or all blanks
@@ -58,42 +57,18 @@ class HealthConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RunFacts:
-    """What the rules know of a run: its length and the constants their bounds follow from.
-
-    negatives, codebooks, codes (of all codebooks), masked and span (expected share of masked
-    frames and their mean run) are 0 where the objective has none. trains_features: whether the
-    feature encoder gets a gradient.
-    """
+    """What the rules know of a run: its length, when it must have left chance, and what its
+    objective expects. trains_features: whether the feature encoder gets a gradient."""
 
     steps: int
     started_after: int
     trains_features: bool
-    negatives: int = 0
-    codebooks: int = 0
-    codes: int = 0
-    masked: float = 0.0
-    span: float = 0.0
+    expected: Expectations
 
 
 def describe(objective: Objective, *, steps: int, started_after: int = 0) -> RunFacts:
     """The run of an objective over `steps` updates."""
-    model = objective.model
-    after = started_after or min(max(int(STARTED * steps), EARLY), STARTED_AT_MOST)
-    common = dict(steps=steps, trains_features=model.feature_grad_scale > 0)
-    if not isinstance(objective, Contrastive):
-        # While the head alone learns, a plateau of blanks is longer.
-        frozen = 0 if started_after else getattr(objective, "freeze_updates", 0)
-        return RunFacts(started_after=after + frozen, **common)
-    # A frame is masked if one of `mask_length` starts hits it; a run begins where a start follows
-    # a frame that none has hit. 0.49 and 14.7 for the paper's 0.065 and 10, as it prints.
-    start, length = model.mask_start_prob, model.mask_length
-    open_share = (1 - start) ** length
-    # Equalised rows have holes in their spans: the mean run says nothing there.
-    span = 0.0 if model.mask_equalise_rows else (1 - open_share) / (start * open_share)
-    quantized = model.quantize_targets or model.quantize_input
-    codebooks = model.codebooks if quantized else 0
-    return RunFacts(
-        started_after=after, **common, negatives=objective.num_negatives,
-        codebooks=codebooks, codes=codebooks * model.entries,
-        masked=1 - open_share, span=span,
-    )  # fmt: skip
+    expected = objective.expectations()
+    after = min(max(int(STARTED * steps), EARLY), STARTED_AT_MOST) + expected.slow_updates
+    trains_features = objective.model.feature_grad_scale > 0
+    return RunFacts(steps, started_after or after, trains_features, expected)

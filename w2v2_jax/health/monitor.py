@@ -46,12 +46,9 @@ class StepFlags(NamedTuple):
     empty_rows: tuple
 
 
-def flags_of(metrics: dict) -> StepFlags:
-    """The few scalars of a step's metrics (still on the device) that are fetched every time.
-
-    The loss is the contrastive one alone, or CTC's a label: the latter does not depend on length.
-    """
-    loss = next(n for n in ("contrastive_loss", "loss_per_label", "loss") if n in metrics)
+def flags_of(metrics: dict, loss: str) -> StepFlags:
+    """The few scalars of a step's metrics (still on the device) that are fetched every time;
+    loss: the name of the one that the run's objective has watched."""
     names = (loss, "gradient_norm", "non_finite", "empty_rows")
     return StepFlags(*(tuple(metrics[name]) for name in names))
 
@@ -86,6 +83,10 @@ class Monitor:
         self._steps = {name: _Recent() for name in STEP_VALUES}
         self._spoke: dict[str, int] = {}
         self._rollbacks = 0
+
+    def flags(self, metrics: dict) -> StepFlags:
+        """What `saw_step` asks of an update's metrics."""
+        return flags_of(metrics, self._run.expected.loss)
 
     def saw_step(self, step: int, flags: StepFlags, *, left_out: bool = False) -> list[Alarm]:
         """Alarms of an update. left_out: its batch had its weight taken away on purpose."""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from w2v2_jax.health.config import EARLY, HealthConfig, RunFacts
+from w2v2_jax.objectives.base import Expectations
 
 FEW, SOME = 3, 5  # logged records that a mean is taken over
 
@@ -26,6 +27,10 @@ class RuleInput(NamedTuple):
     steps: dict[str, np.ndarray]
     run: RunFacts
     config: HealthConfig
+
+    @property
+    def expected(self) -> Expectations:
+        return self.run.expected
 
 
 class Rule(NamedTuple):
@@ -54,8 +59,8 @@ def _started(seen: RuleInput) -> bool:
 def chance_loss(seen: RuleInput) -> str | None:
     """fairseq's users report a loss stuck at log2 101 (issues 3661, 3718, 3744). The reference
     runs leave ln 101 by more than 1 % for good after 192, 352 and 560 of 1600 updates."""
-    loss, negatives = _mean(seen, "contrastive_loss", FEW), seen.run.negatives
-    if loss is None or not _started(seen):
+    loss, negatives = _mean(seen, "contrastive_loss", FEW), seen.expected.negatives
+    if loss is None or not negatives or not _started(seen):
         return None
     chance = math.log(negatives + 1)
     if loss < 0.99 * chance:
@@ -73,7 +78,7 @@ def degenerate_accuracy(seen: RuleInput) -> str | None:
         if "contrastive_loss" not in record or now not in (None, 0, 1) or now != last:
             break
         frames += record["weight"]
-    if not frames or frames < 14 * (seen.run.negatives + 1):
+    if not seen.expected.negatives or frames < 14 * (seen.expected.negatives + 1):
         return None
     what = "undefined: all similarities are equal" if last is None else f"exactly {last:g}"
     return f"contrastive accuracy is {what} over {frames:.0f} masked frames"
@@ -92,21 +97,23 @@ def collapsed_codes(seen: RuleInput) -> str | None:
     bound is the collapsed value and 5 % of the way to all codes: 34 of 640."""
     if not seen.logged or seen.logged[-1]["step"] < EARLY:
         return None
-    bound = seen.run.codebooks + 0.05 * (seen.run.codes - seen.run.codebooks)
+    codebooks, codes = seen.expected.codebooks, seen.expected.codes
+    bound = codebooks + 0.05 * (codes - codebooks)
     for name in ("code_perplexity", "prob_perplexity"):
         value = _mean(seen, name, FEW)
         if value is not None and value < bound:
             words = name.replace("_", " ")
-            return f"{words} {value:.1f} of {seen.run.codes} codes is below {bound:.1f}"
+            return f"{words} {value:.1f} of {codes} codes is below {bound:.1f}"
     return None
 
 
 def uniform_codes(seen: RuleInput) -> str | None:
     """Codes drawn evenly say nothing of the speech. Reference runs at most 471 of 640 (.74)."""
     value = _mean(seen, "prob_perplexity", FEW)
-    if value is None or not _started(seen) or value < 0.95 * seen.run.codes:
+    codes = seen.expected.codes
+    if value is None or not codes or not _started(seen) or value < 0.95 * codes:
         return None
-    return f"prob perplexity {value:.1f} of {seen.run.codes}: all codes are equally likely"
+    return f"prob perplexity {value:.1f} of {codes}: all codes are equally likely"
 
 
 def masked_share(seen: RuleInput) -> str | None:
@@ -115,18 +122,20 @@ def masked_share(seen: RuleInput) -> str | None:
     it."""
     share = _mean(seen, "masked_fraction", SOME)
     # Fine-tuning logs it and expects nothing: short clips have their least number of spans.
-    if share is None or not seen.run.masked or abs(share / seen.run.masked - 1) < 0.3:
+    expected = seen.expected.masked
+    if share is None or not expected or abs(share / expected - 1) < 0.3:
         return None
-    return f"{share:.1%} of the frames are masked, {seen.run.masked:.1%} expected"
+    return f"{share:.1%} of the frames are masked, {expected:.1%} expected"
 
 
 def mean_span(seen: RuleInput) -> str | None:
     """The paper prints 14.7 frames for BASE. Over five records the reference runs stay within
     10 % of the 6.9 frames expected."""
     span = _mean(seen, "mean_span", SOME)
-    if span is None or not seen.run.span or abs(span / seen.run.span - 1) < 0.4:
+    expected = seen.expected.span
+    if span is None or not expected or abs(span / expected - 1) < 0.4:
         return None
-    return f"masked runs are {span:.1f} frames long, {seen.run.span:.1f} expected"
+    return f"masked runs are {span:.1f} frames long, {expected:.1f} expected"
 
 
 def encoder_gradient(seen: RuleInput) -> str | None:
@@ -162,7 +171,7 @@ def loss_spike(seen: RuleInput) -> str | None:
     """A loss far above the 200 before, as PaLM's (Chowdhery et al. 2022, section 5.1). Of the
     medians before them, the reference runs' contrastive losses reach 1.04 (a forerunner's 1.08),
     and their CTC losses a label 4.4: clips that are known by heart stand beside hard ones."""
-    found = _spike(seen, "loss", 1.15 if seen.run.negatives else 8.0)
+    found = _spike(seen, "loss", seen.expected.loss_spike)
     return found and f"loss {found[0]:.3g} after a median of {found[1]:.3g}"
 
 

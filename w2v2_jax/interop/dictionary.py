@@ -12,6 +12,7 @@ from typing import Any
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop.tokenizer import Rows, case_of
 from w2v2_jax.interop.torch_write import Instance
+from w2v2_jax.texts import text_lines
 from w2v2_jax.vocabulary import LIBRISPEECH, SPECIALS, Vocabulary, load_vocabulary
 
 IMPLIED = ("<s>", "<pad>", "</s>", "<unk>")
@@ -24,12 +25,8 @@ def read_symbols(path: str | Path) -> list[str]:
     path = Path(path)
     if path.suffix == ".json":
         return list(load_vocabulary(path).symbols)
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a dictionary: {error}") from error
     symbols = list(IMPLIED)
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text_lines(path), 1):
         symbol, space, count = line.removesuffix(" #fairseq:overwrite").rpartition(" ")
         if not space or not count.lstrip("-").isdigit():
             raise InputError(f'{path}:{number}: {line!r} is not "symbol count"')

@@ -14,6 +14,7 @@ import numpy as np
 
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.errors import InputError
+from w2v2_jax.input_scale import EPSILON
 from w2v2_jax.interop import (
     dictionary,
     fairseq_config,
@@ -24,13 +25,12 @@ from w2v2_jax.interop import (
     torch_read,
 )
 from w2v2_jax.interop.fairseq_names import FAIRSEQ, HEAD, OTHER_WEIGHT_NORM, PREFIX
-from w2v2_jax.interop.files import Exported, Imported, understood
+from w2v2_jax.interop.files import Exported, Imported, understood, unwrapped
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.torch_write import save as save_torch
 from w2v2_jax.models.config import ModelConfig
-
-PRETRAINING_PARTS = ("encoder", "quantizer", "target_projection", "context_projection")
-TUNED_PARTS = ("encoder", "head")
+from w2v2_jax.objectives.contrastive import Contrastive
+from w2v2_jax.objectives.ctc import CTC
 
 
 def read(path: str | Path, hints: FileHints | None = None) -> Imported:
@@ -55,8 +55,9 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
         raise InputError(f"{path}: not a fairseq wav2vec 2.0 file: it has no tensor mask_emb")
     model, normalise = _configuration(path, said, tensors, hints, notes, tuned=tuned)
     classes = len(tensors[f"{HEAD}weight"]) if tuned else 0
-    parts = TUNED_PARTS if tuned else PRETRAINING_PARTS  # expected() leaves out a missing quantizer
-    shapes = names.expected(model, parts=parts, classes=classes)
+    objective = CTC if tuned else Contrastive  # fairseq's files are of these two
+    # expected() leaves out a missing quantizer
+    shapes = names.expected(model, parts=objective.parts, classes=classes)
     params = names.join(tensors, shapes, FAIRSEQ, where=str(path))
     vocabulary = None
     if tuned:
@@ -64,7 +65,7 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
         found = dictionary.to_rows(symbols, classes=classes, where=str(path))
         vocabulary = found.vocabulary
         params["head"] = tokenizer.in_our_order(params["head"], found.rows, notes)
-    description = Description("ctc" if tuned else "contrastive", model, vocabulary, normalise)
+    description = Description(objective.name, model, vocabulary, normalise)
     used = names.their_names(shapes, FAIRSEQ)
     if model.same_quantizer:
         used = sorted({*used, *(set(tensors) & {name.removeprefix("input_") for name in used})})
@@ -79,12 +80,13 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
     Raises InputError for a bare encoder, which fairseq has no checkpoint for.
     """
     description = loaded.description
-    tuned = set(TUNED_PARTS) <= set(loaded.params)
+    tuned = set(CTC.parts) <= set(loaded.params)
     if not tuned and not _pretraining_parts(description.model) <= set(loaded.params):
         raise InputError(
             f"{loaded.path} is an encoder without heads; fairseq's files have a CTC head or the "
             "quantizer and projections of pretraining"
         )
+    _refuse_square_projection(description.model, str(loaded.path))
     tensors = names.split(loaded.params, FAIRSEQ)
     if description.model.same_quantizer and not tuned:  # one module that they save under two names
         shared = {k: x for k, x in tensors.items() if k.startswith("input_quantizer.")}
@@ -112,17 +114,33 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
         "last_optimizer_state": None,
     }
     save_torch(state, out)
-    return Exported([], [])
+    epsilon, notes = description.normalise_epsilon, []
+    if description.normalise and epsilon != EPSILON:
+        notes.append(
+            f"fairseq adds {EPSILON:g} to a waveform's variance, this checkpoint {epsilon:g}: "
+            "quiet recordings give other outputs there"
+        )
+    return Exported([], notes)
+
+
+def _refuse_square_projection(model: ModelConfig, where: str) -> None:
+    """Their network has no projection where the convolutions are as wide as the model."""
+    if model.projects_features and model.conv_dim == model.d_model:
+        raise InputError(
+            f"{where}: a feature projection although the feature encoder's {model.conv_dim} "
+            "channels are the model's width, which fairseq cannot express; "
+            "export --to hf, torchaudio or safetensors"
+        )
 
 
 def _pretraining_parts(model: ModelConfig) -> set[str]:
     own = model.quantize_targets and not model.same_quantizer
-    return set(PRETRAINING_PARTS) - (set() if own else {"quantizer"})
+    return set(Contrastive.parts) - (set() if own else {"quantizer"})
 
 
 def _rename(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Names without the fine-tuned prefix, in one spelling of the weight norm."""
-    tensors = {name.removeprefix(PREFIX): x for name, x in tensors.items()}
+    tensors = {name.removeprefix(PREFIX): x for name, x in unwrapped(tensors).items()}
     return {OTHER_WEIGHT_NORM.get(name, name): x for name, x in tensors.items()}
 
 

@@ -15,8 +15,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from w2v2_jax.checkpoint.description import Loaded
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, disk_reason
 from w2v2_jax.interop import torch_read
+from w2v2_jax.paths import try_folder
 
 
 class Imported(NamedTuple):
@@ -44,15 +45,19 @@ def new_output(out: str | Path) -> Iterator[Path]:
     out = Path(out).absolute()
     if (out.is_dir() and any(out.iterdir())) or (out.is_file() and out.stat().st_size):
         raise InputError(f"--out {out} exists and is not empty; give a new path or remove it")
+    try_folder(out.parent, "--out")
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         if out.is_dir():
             out.rmdir()
         partial.rename(out)
     except OSError as error:
         raise InputError(f"--out {out} cannot be written: {error}") from error
+    except Exception as error:  # TensorFlow and safetensors have exceptions of their own
+        if (reason := disk_reason(error)) is None or isinstance(error, InputError):
+            raise
+        raise InputError(f"--out {out} cannot be written: {reason}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         partial.unlink(missing_ok=True)
@@ -77,15 +82,33 @@ def understood(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: holds something that is not understood: {reason}") from error
 
 
+# Names that wrappers around a module leave in the names of its tensors.
+WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+OUTER = "module."  # DataParallel's, before every name
+
+
+def unwrapped(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Tensors under the names of the module itself, where torch.compile, FSDP, checkpointing or
+    DataParallel were around it when it was saved."""
+    plain = {
+        ".".join(part for part in name.split(".") if part not in WRAPPERS): x
+        for name, x in tensors.items()
+    }
+    while plain and all(name.startswith(OUTER) for name in plain):
+        plain = {name.removeprefix(OUTER): x for name, x in plain.items()}
+    return plain
+
+
+def present(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a JSON file that have a value: null there means the default."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
 def plain_name(name: Any, where: Path) -> str:
     """A file's name inside the folder of `where`; InputError for a path that may lead elsewhere."""
     if not isinstance(name, str) or Path(name).name != name or name == "..":
         raise InputError(f"{where}: {name!r} is not the name of a file beside it")
     return name
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", "utf-8")
 
 
 def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

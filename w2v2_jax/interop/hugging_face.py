@@ -15,19 +15,25 @@ from safetensors.numpy import save_file
 
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.errors import InputError
+from w2v2_jax.input_scale import HUGGING_FACE_EPSILON
 from w2v2_jax.interop import adapters, names, tokenizer
 from w2v2_jax.interop import hugging_face_config as settings
 from w2v2_jax.interop.files import (
+    Exported,
     Imported,
     plain_name,
+    present,
     read_bin,
     read_tensors,
     understood,
-    write_json,
+    unwrapped,
 )
 from w2v2_jax.interop.hugging_face_names import HUGGING_FACE, LEGACY_WEIGHT_NORM
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.paths import read_json
+from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.contrastive import Contrastive
+from w2v2_jax.objectives.ctc import CTC
+from w2v2_jax.paths import read_json, write_json
 
 PREFIX = "wav2vec2."
 MASK_EMBEDDING = "wav2vec2.masked_spec_embed"
@@ -36,18 +42,17 @@ MASK_EMBEDDING = "wav2vec2.masked_spec_embed"
 class Kind(NamedTuple):
     """objective and top-level parameters of one of their classes; heads are names it owns."""
 
-    objective: str
+    objective: type[Objective]
     parts: tuple[str, ...]
     heads: tuple[str, ...]
 
 
-PRETRAINING_PARTS = ("encoder", "quantizer", "target_projection", "context_projection")
 KINDS: dict[str, Kind] = {
-    "Wav2Vec2ForCTC": Kind("ctc", ("encoder", "head"), ("lm_head.",)),
+    "Wav2Vec2ForCTC": Kind(CTC, CTC.parts, ("lm_head.",)),
     "Wav2Vec2ForPreTraining": Kind(
-        "contrastive", PRETRAINING_PARTS, ("quantizer.", "project_hid.", "project_q.")
+        Contrastive, Contrastive.parts, ("quantizer.", "project_hid.", "project_q.")
     ),
-    "Wav2Vec2Model": Kind("contrastive", ("encoder",), ()),
+    "Wav2Vec2Model": Kind(Contrastive, ("encoder",), ()),
 }
 
 
@@ -68,7 +73,7 @@ def read(path: str | Path, *, language: str | None = None) -> Imported:
 def _read(path: Path, language: str | None) -> Imported:
     if not (path / "config.json").is_file():
         raise InputError(f"{path} is not a Hugging Face directory: it has no config.json")
-    config = read_json(path / "config.json")
+    config = present(read_json(path / "config.json"))
     model = settings.to_model(config, where=f"{path}/config.json")
     tensors = _tensors(path)
     if language is not None:
@@ -78,14 +83,14 @@ def _read(path: Path, language: str | None) -> Imported:
     if MASK_EMBEDDING not in tensors:  # files of fine-tuned models often lack it
         tensors[MASK_EMBEDDING] = np.random.default_rng(0).random(model.d_model, np.float32)
         notes.append(f"{MASK_EMBEDDING} is absent; drawn afresh, as it only matters when training")
-    classes = _rows(config, path) if kind.objective == "ctc" else 0
+    classes = _rows(config, path) if kind.objective.ctc_head else 0
     if language is not None:
         classes = len(tensors["lm_head.bias"])  # config.json counts the default language's
     shapes = names.expected(model, parts=kind.parts, classes=classes)
     used, found_names = names.their_names(shapes, HUGGING_FACE), set(tensors)
     params = names.join(tensors, shapes, HUGGING_FACE, where=str(path), spend=True)
     vocabulary = None
-    if kind.objective == "ctc":
+    if kind.objective.ctc_head:
         found = tokenizer.read(
             path, classes=classes, blank=config.get("pad_token_id", 0), language=language
         )
@@ -96,12 +101,15 @@ def _read(path: Path, language: str | None) -> Imported:
             f"mask_time_prob masks {model.mask_start_prob * model.mask_length:.0%} of the frames; "
             "pretraining hides about half: set model.mask_start_prob=0.065"
         )
-    description = Description(kind.objective, model, vocabulary, _normalise(path, model, notes))
+    normalise = _normalise(path, model, notes)
+    description = Description(
+        kind.objective.name, model, vocabulary, normalise, HUGGING_FACE_EPSILON
+    )
     left = sorted(found_names - set(used))
     return Imported(Loaded(path, description, params), used, left, notes)
 
 
-def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -> None:
+def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -> Exported:
     """Writes a directory for AutoModelForCTC / AutoModelForPreTraining and AutoProcessor.
 
     legacy_weight_norm: weight_g and weight_v instead of torch's parametrizations, for old readers.
@@ -109,7 +117,7 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     out = Path(out)
     description = loaded.description
     settings.refuse_quantized_input(description.model, str(loaded.path))
-    settings.refuse_square_projection(description.model, str(loaded.path))
+    settings.refuse_missing_projection(description.model, str(loaded.path))
     if "target_projection" in loaded.params:
         settings.refuse_continuous_targets(description.model, str(loaded.path))
     tensors = names.split(loaded.params, HUGGING_FACE)
@@ -138,10 +146,19 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
         extractor["processor_class"] = "Wav2Vec2Processor"
         # The feature extractor's settings stay out of this file: transformers 5 would take them
         # from here too, but 4.46 refuses to load a directory that has them here.
-        write_json(out / "processor_config.json", {"processor_class": "Wav2Vec2Processor"})
+        write_json(
+            out / "processor_config.json", {"processor_class": "Wav2Vec2Processor"}, indent=2
+        )
     write_json(out / "preprocessor_config.json", extractor)
     write_json(out / "config.json", config)
     save_file(dict(sorted(tensors.items())), out / "model.safetensors", metadata={"format": "pt"})
+    epsilon, notes = description.normalise_epsilon, []
+    if description.normalise and epsilon != HUGGING_FACE_EPSILON:
+        notes.append(
+            f"transformers adds {HUGGING_FACE_EPSILON:g} to a waveform's variance, this checkpoint "
+            f"{epsilon:g}: quiet recordings give other outputs there"
+        )
+    return Exported([], notes)
 
 
 def _tensors(path: Path) -> dict[str, np.ndarray]:
@@ -149,6 +166,7 @@ def _tensors(path: Path) -> dict[str, np.ndarray]:
     tensors: dict[str, np.ndarray] = {}
     for file in _files(path):
         tensors |= read_tensors(file)[0] if file.suffix == ".safetensors" else read_bin(file)
+    tensors = unwrapped(tensors)
     if not any(name.startswith(PREFIX) for name in tensors):
         heads = tuple(head for kind in KINDS.values() for head in kind.heads)
         tensors = {n if n.startswith(heads) else PREFIX + n: x for n, x in tensors.items()}
@@ -199,9 +217,10 @@ def _normalise(path: Path, model: ModelConfig, notes: list[str]) -> bool:
     """
     extractor: dict[str, Any] = {}
     if (path / "preprocessor_config.json").is_file():
-        extractor = read_json(path / "preprocessor_config.json")
+        extractor = present(read_json(path / "preprocessor_config.json"))
     if (path / "processor_config.json").is_file():
-        extractor = read_json(path / "processor_config.json").get("feature_extractor", extractor)
+        processor = present(read_json(path / "processor_config.json"))
+        extractor = present(processor.get("feature_extractor", extractor))
     if extractor.get("sampling_rate", settings.SAMPLE_RATE) != settings.SAMPLE_RATE:
         raise InputError(
             f"{path}: sampling_rate={extractor['sampling_rate']}, this network takes 16000"

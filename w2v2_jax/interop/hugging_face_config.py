@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from w2v2_jax.batch import SAMPLE_RATE
@@ -78,20 +79,21 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
         )
     except (TypeError, ValueError, ArithmeticError) as error:
         raise InputError(f"{where}: {error}") from error
-    refuse_square_projection(model, where)
-    return model
+    # Their network projects whatever the widths (docs/traps.md#t58).
+    square = model.conv_dim == model.d_model
+    return dataclasses.replace(model, always_project_features=square)
 
 
-def refuse_square_projection(
+def refuse_missing_projection(
     model: ModelConfig, where: str, framework: str = "Hugging Face"
 ) -> None:
-    """Their network always projects features to the model width; ours, as fairseq's, only where
-    the two differ, so neither side can express the other's network when they are equal."""
-    if model.conv_dim == model.d_model:
+    """Their network always projects features to the model width; fairseq's, where it is as wide as
+    the convolutions, does not."""
+    if not model.projects_features:
         raise InputError(
-            f"{where}: the feature encoder's {model.conv_dim} channels equal the model width, "
-            f"where {framework} has a projection layer and this network has none; "
-            "only networks whose two widths differ can be exchanged (fairseq takes both)"
+            f"{where}: the network has no feature projection, as the feature encoder's "
+            f"{model.conv_dim} channels are the model's width; {framework} always has one; "
+            "export --to fairseq or safetensors"
         )
 
 

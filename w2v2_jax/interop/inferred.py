@@ -73,6 +73,8 @@ def to_model(
         position_kernel=direction[2],
         position_groups=width // direction[1],
     )
+    if kernels[-1][0] == width:  # only some frameworks project there
+        settings["always_project_features"] = bool(shape("encoder/feature_projection/kernel"))
     if any(ours == "quantizer/entries" for ours, _, _ in table) and shape("quantizer/entries"):
         settings |= _codebooks(needed)
     return ModelConfig(**settings)

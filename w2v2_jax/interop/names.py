@@ -22,6 +22,7 @@ from w2v2_jax import partition
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import Execution
+from w2v2_jax.objectives.base import Objective
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.trees import flatten, nest
@@ -67,19 +68,27 @@ STACKED = "encoder/transformer/layers/"
 Table = tuple[tuple[str, tuple[str, ...], str], ...]
 
 
-def expected(model: ModelConfig, *, parts: Iterable[str], classes: int = 0) -> dict[str, Shape]:
-    """Our paths and shapes of a network; parts are the top-level names wanted ("encoder", ...)."""
-    return dict(_expected(model, frozenset(parts), classes))
+def expected(
+    model: ModelConfig, *, parts: Iterable[str], classes: int = 0,
+    objective: type[Objective] | None = None,
+) -> dict[str, Shape]:  # fmt: skip
+    """Our paths and shapes of a network; parts are the top-level names wanted ("encoder", ...).
+
+    objective: whose network it is. Without, one of the two that other frameworks' files have: with
+    a CTC head or, where no head is wanted, pretraining's.
+    """
+    parts = frozenset(parts)
+    if objective is None:
+        objective = CTC if "head" in parts else Contrastive
+    return dict(_expected(objective, model, parts, classes))
 
 
 @functools.lru_cache(maxsize=64)
-def _expected(model: ModelConfig, wanted: frozenset[str], classes: int) -> dict[str, Shape]:
+def _expected(
+    objective: type[Objective], model: ModelConfig, wanted: frozenset[str], classes: int
+) -> dict[str, Shape]:
     scanned = Execution(scan_layers=True)  # the same tree, traced faster
-    objective = (
-        CTC(model, classes, execution=scanned) if "head" in wanted
-        else Contrastive(model, 1, execution=scanned)
-    )  # fmt: skip
-    boxed = jax.eval_shape(objective.init, jax.random.key(0))
+    boxed = jax.eval_shape(objective.for_network(model, classes, scanned).init, jax.random.key(0))
     return {
         path: leaf.shape
         for path, leaf in flatten(partition.unbox(boxed)).items()

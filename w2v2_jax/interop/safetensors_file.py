@@ -41,7 +41,9 @@ def _read(path: Path) -> Imported:
         raise InputError(f"{path}: its {METADATA!r} metadata is unusable: {error}") from error
     parts = {"encoder"} | {name.split("/")[0] for name in tensors}
     classes = len(description.vocabulary or ())
-    shapes = names.expected(description.model, parts=parts, classes=classes)
+    shapes = names.expected(
+        description.model, parts=parts, classes=classes, objective=description.objective_class
+    )
     for name, shape in shapes.items():
         if name not in tensors:
             raise InputError(f"{path} has no tensor {name}")

@@ -6,14 +6,14 @@ Both sides name the same rows differently: the CTC blank is fairseq's `<s>` and 
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.interop.files import write_json
-from w2v2_jax.paths import read_json
+from w2v2_jax.paths import read_json, write_json
 from w2v2_jax.vocabulary import SPECIALS, Vocabulary
 
 # Our special symbols in row order, each with its setting in the tokenizer and that one's default.
@@ -61,6 +61,12 @@ def read(folder: Path, *, classes: int, blank: int, language: str | None = None)
     unnamed = set(range(classes)) - taken - {i for i, _ in others}
     if unnamed:
         raise InputError(f"{folder}/vocab.json has no symbol for row {min(unnamed)} of the head")
+    for (row, symbol), (other, twin) in itertools.pairwise(others):
+        if row == other:
+            raise InputError(
+                f"{folder}/vocab.json gives row {row} to both {symbol!r} and {twin!r}; a row of "
+                "the head is one symbol"
+            )
     for _, symbol in others:
         if len(symbol) != 1:
             raise InputError(
@@ -147,6 +153,8 @@ def case_of(characters: tuple[str, ...], *, lowered: bool) -> str:
     """The case texts must be brought to: the characters tell, do_lower_case where they cannot."""
     upper = any(c != c.lower() for c in characters)
     lower = any(c != c.upper() for c in characters)
+    # A dotless i is a letter of Turkish and Azeri alone, and I is its capital.
+    locale = ":tr" if {"\u0131", "\u0130"} & set(characters) else ""
     if upper != lower:
-        return "upper" if upper else "lower"
+        return ("upper" if upper else "lower") + locale
     return "upper" if lowered and not lower else "keep"

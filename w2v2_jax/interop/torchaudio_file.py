@@ -17,11 +17,13 @@ from w2v2_jax import trees
 from w2v2_jax.checkpoint.description import Description, Loaded, describe
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import dictionary, inferred, names, tokenizer, torch_read, torch_write
-from w2v2_jax.interop.files import Exported, Imported, understood
-from w2v2_jax.interop.hugging_face_config import refuse_quantized_input, refuse_square_projection
+from w2v2_jax.interop.files import Exported, Imported, understood, unwrapped
+from w2v2_jax.interop.hugging_face_config import refuse_missing_projection, refuse_quantized_input
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.torchaudio_names import LEGACY_WEIGHT_NORM, TORCHAUDIO
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.objectives.contrastive import Contrastive
+from w2v2_jax.objectives.ctc import CTC
 
 RECORD = "w2v2_jax.json"
 MASK_EMBEDDING = "encoder/mask_embedding"
@@ -43,7 +45,7 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
             record = file.record(RECORD)
             described = None if record is None else describe(json.loads(record), str(path))
     newer = {old: new for new, old in LEGACY_WEIGHT_NORM.items()}
-    tensors = {newer.get(name, name): x for name, x in tensors.items()}
+    tensors = {newer.get(name, name): x for name, x in unwrapped(tensors).items()}
     if "encoder.transformer.layer_norm.weight" not in tensors:
         raise InputError(
             f"{path}: not a torchaudio wav2vec 2.0 state dict: "
@@ -54,9 +56,9 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
         model = inferred.to_model(tensors, TORCHAUDIO, hints, where=str(path))
     else:
         model = described.model
-    refuse_square_projection(model, str(path), "torchaudio")
+    refuse_missing_projection(model, str(path), "torchaudio")
     classes = len(tensors["aux.weight"]) if tuned else 0
-    parts = ("encoder", "head") if tuned else ("encoder",)
+    parts = CTC.parts if tuned else ("encoder",)
     shapes = names.expected(model, parts=parts, classes=classes)
     mask_shape = shapes.pop(MASK_EMBEDDING)
     params = names.join(tensors, shapes, TORCHAUDIO, where=str(path))
@@ -77,7 +79,7 @@ def _describe(path, model, params, hints: FileHints, notes, *, classes: int) -> 
         normalise = model.extractor_norm == "layer"
         notes.append(f"nothing says whether waveforms are normalised; taken as {normalise}")
     if not classes:
-        return Description("contrastive", model, None, normalise)
+        return Description(Contrastive.name, model, None, normalise)
     if hints.dictionary is None:
         symbols = dictionary.guess(classes, str(path))
         notes.append(f"no dictionary names the head's {classes} rows; taken as LibriSpeech's")
@@ -85,7 +87,7 @@ def _describe(path, model, params, hints: FileHints, notes, *, classes: int) -> 
         symbols = dictionary.read_symbols(hints.dictionary)
     found = dictionary.to_rows(symbols, classes=classes, where=str(path))
     params["head"] = tokenizer.in_our_order(params["head"], found.rows, notes)
-    return Description("ctc", model, found.vocabulary, normalise)
+    return Description(CTC.name, model, found.vocabulary, normalise)
 
 
 def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -> Exported:
@@ -96,7 +98,7 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     """
     description = loaded.description
     refuse_quantized_input(description.model, str(loaded.path), "torchaudio")
-    refuse_square_projection(description.model, str(loaded.path), "torchaudio")
+    refuse_missing_projection(description.model, str(loaded.path), "torchaudio")
     flat = trees.flatten(loaded.params)
     kept = {
         name: x

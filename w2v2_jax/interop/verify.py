@@ -18,8 +18,9 @@ import numpy as np
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import Loaded
 from w2v2_jax.errors import InputError
+from w2v2_jax.input_scale import normalised
 from w2v2_jax.interop import torchaudio_file
-from w2v2_jax.recognition.network import EPSILON, Network
+from w2v2_jax.recognition.network import Network
 
 TOLERANCE = 1e-3  # of the largest value; equal networks differ by about 1e-6
 SYNTHETIC = "synthetic"
@@ -51,7 +52,7 @@ def report(loaded: Loaded, framework: str, path: Path, audio: str | None) -> lis
     if audio is None:
         return []
     waveform = _waveform(audio)
-    what = "CTC logits" if loaded.description.objective == "ctc" else "context"
+    what = "CTC logits" if loaded.description.objective_class.ctc_head else "context"
     try:
         with _quiet():
             theirs = FRAMEWORKS[framework](loaded, path, _scaled(waveform, loaded))
@@ -81,9 +82,10 @@ def _waveform(audio: str) -> np.ndarray:
 
 def _scaled(waveform: np.ndarray, loaded: Loaded) -> np.ndarray:
     """[1, S] as the other framework's network takes it."""
-    if loaded.description.normalise:
-        waveform = (waveform - waveform.mean()) / np.sqrt(waveform.var() + EPSILON)
-    return waveform[None].astype(np.float32)
+    description, waveforms = loaded.description, waveform[None].astype(np.float32)
+    if not description.normalise:
+        return waveforms
+    return normalised(waveforms, np.array([len(waveform)]), description.normalise_epsilon)
 
 
 @contextlib.contextmanager
@@ -105,7 +107,7 @@ def hugging_face(loaded: Loaded, path: Path, waveform: np.ndarray) -> np.ndarray
     import torch
     from transformers import AutoModel, AutoModelForCTC
 
-    tuned = loaded.description.objective == "ctc"
+    tuned = loaded.description.objective_class.ctc_head
     network = (AutoModelForCTC if tuned else AutoModel).from_pretrained(
         path, local_files_only=True, trust_remote_code=False
     )
@@ -124,7 +126,7 @@ def fairseq(loaded: Loaded, path: Path, waveform: np.ndarray) -> np.ndarray:
     network.eval()
     source = torch.from_numpy(waveform)
     with torch.no_grad():
-        if loaded.description.objective == "ctc":
+        if loaded.description.objective_class.ctc_head:
             out = network(source=source, padding_mask=None)["encoder_out"].transpose(0, 1)
         else:
             out = network.extract_features(source, None)["x"]

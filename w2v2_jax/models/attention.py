@@ -9,8 +9,7 @@ from flax import linen as nn
 
 from w2v2_jax.models import attention_gpu, row_random
 from w2v2_jax.models.attention_gpu import WIDEST
-from w2v2_jax.models.attention_tpu import EXCLUDED
-from w2v2_jax.models.attention_tpu import tight as weighted_sum
+from w2v2_jax.models.attention_tpu import EXCLUDED, few_passes
 from w2v2_jax.models.backend import has_matrix_units, platform
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import Execution
@@ -28,7 +27,7 @@ def _fused_projections(x, kernel, bias):
     return qkv * jnp.array([kernel.shape[-1] ** -0.5, 1, 1], x.dtype).reshape(3, 1, 1, 1, 1)
 
 
-def fused(x, kernel, bias, out_kernel, real, keys, rate: float):
+def plain(x, kernel, bias, out_kernel, real, keys, rate: float):
     """One matmul for queries, keys and values, then softmax: x [B, T, D] -> [B, T, D]."""
     query, key, value = _fused_projections(x, kernel, bias)
     scores = contract("bhqs,bhks->bhqk", query, key, "float32")  # float32: softmax
@@ -38,15 +37,15 @@ def fused(x, kernel, bias, out_kernel, real, keys, rate: float):
     return contract("bhts,hsd->btd", context, out_kernel)
 
 
-def tight(x, kernel, bias, out_kernel, real, keys, rate: float):
-    """`fused` with few passes over the scores, for TPU: see `tight_attention`."""
+def tpu_few_passes(x, kernel, bias, out_kernel, real, keys, rate: float):
+    """`plain` with few passes over the scores, made for TPU: see `attention_tpu`."""
     query, key, value = _fused_projections(x, kernel, bias)
-    context = constrain_rows(weighted_sum(query, key, value, real, keys, rate))
+    context = constrain_rows(few_passes(query, key, value, real, keys, rate))
     return contract("bhts,hsd->btd", context, out_kernel)
 
 
-def kernel(x, weights, bias, out_kernel, real, keys, rate: float):
-    """`fused` with softmax, dropout and sum in GPU kernels: see `kernel_attention`."""
+def gpu_kernel(x, weights, bias, out_kernel, real, keys, rate: float):
+    """`plain` with softmax, dropout and sum in GPU kernels: see `attention_gpu`."""
     query, key, value = _fused_projections(x, weights, bias)
     context = constrain_rows(attention_gpu.tiled(query, key, value, real, keys, rate))
     return contract("bhts,hsd->btd", context, out_kernel)
@@ -80,11 +79,11 @@ def _output(context, out_kernel):
     return contract("btn,nd->btd", merged, out_kernel.reshape(-1, out_kernel.shape[-1]))
 
 
-def split(x, kernel, bias, out_kernel, real, keys, rate: float):
+def late_division(x, kernel, bias, out_kernel, real, keys, rate: float):
     """Plain matrices, and the softmax's sum divided out of its [B, H, T, s] result.
 
     The [B, H, T, T] weights are read and written fewer times, above all backward, where the
-    softmax of `fused` reduces over them once more. On CPU 0.8 of the time of `fused`.
+    softmax of `plain` reduces over them once more. On CPU 0.8 of the time of `plain`.
     """
     query, key, value = _projections(x, kernel, bias)
     query = query * jnp.asarray(kernel.shape[-1] ** -0.5, x.dtype)
@@ -99,24 +98,27 @@ def split(x, kernel, bias, out_kernel, real, keys, rate: float):
     return _output(context, out_kernel)
 
 
-FORMULATIONS = {"fused": fused, "split": split, "tight": tight, "kernel": kernel}
+FORMULATIONS = {
+    "plain": plain, "late_division": late_division, "tpu_few_passes": tpu_few_passes,
+    "gpu_kernel": gpu_kernel,
+}  # fmt: skip
 
 
 def choose(name: str, *, dtype="float32", size: int = 64):
     """The formulation of a name for heads of `size` numbers in `dtype`.
 
-    "auto" is the fastest measured where it will run. "kernel" is `fused` where it would not run.
+    "auto" is the fastest measured where it will run. "gpu_kernel" is `plain` where it would not.
     """
     where = platform()
     gpu = where == "gpu"
     if name == "auto" and where == "cpu":
         # Heads apart: three projections would exchange three gradients of x.
-        name = "fused" if _apart() else "split"
+        name = "plain" if _apart() else "late_division"
     if name == "auto":
         half = jnp.dtype(dtype) == jnp.bfloat16
-        name = "tight" if where == "tpu" else "kernel" if gpu and half else "fused"
-    if name == "kernel" and not (size <= WIDEST and has_matrix_units()):
-        name = "fused"
+        name = "tpu_few_passes" if where == "tpu" else "gpu_kernel" if gpu and half else "plain"
+    if name == "gpu_kernel" and not (size <= WIDEST and has_matrix_units()):
+        name = "plain"
     return FORMULATIONS[name]
 
 

@@ -19,7 +19,7 @@ from w2v2_jax.models import row_random
 EXCLUDED = (
     -1e30
 )  # the score of a frame that is not real; finite, so that a row without any stays so
-SAVED = "attention"  # what a remat policy may keep so that nothing of `tight` runs again
+SAVED = "attention"  # what a remat policy may keep so that nothing of `few_passes` runs again
 apart = jax.lax.optimization_barrier  # keeps the compiler from fusing or sharing across it
 
 
@@ -29,10 +29,10 @@ def scores_of(query: jax.Array, key: jax.Array) -> jax.Array:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
-def tight(query, key, value, real, keys, rate: float):
+def few_passes(query, key, value, real, keys, rate: float):
     """softmax(query key^T) value: query (scaled), key, value [B, H, T, S], real [B, T] bool ->
     [B, H, T, S]; dropout of the weights at `rate` with keys [B], or None for none."""
-    return _tight_forward(query, key, value, real, keys, rate)[0]
+    return _few_passes_forward(query, key, value, real, keys, rate)[0]
 
 
 def _bias(real: jax.Array) -> jax.Array:
@@ -50,7 +50,7 @@ def _share(keys, rate: float) -> float:
     return 1.0 if keys is None else 1.0 - rate
 
 
-def _tight_forward(query, key, value, real, keys, rate: float):
+def _few_passes_forward(query, key, value, real, keys, rate: float):
     bias = _bias(real)
     top = (scores_of(query, key) + bias).max(-1, keepdims=True)
     again, top = apart((query, top))
@@ -64,7 +64,7 @@ def _tight_forward(query, key, value, real, keys, rate: float):
     return out, (query, key, value, real, keys, out, logsum)
 
 
-def _tight_backward(rate: float, saved, gradient):
+def _few_passes_backward(rate: float, saved, gradient):
     query, key, value, real, keys, out, logsum = saved
     dtype, share = value.dtype, _share(keys, rate)
     query, logsum = apart((query, logsum))
@@ -79,4 +79,4 @@ def _tight_backward(rate: float, saved, gradient):
     return query_slope, key_slope, value_slope, None, None
 
 
-tight.defvjp(_tight_forward, _tight_backward)
+few_passes.defvjp(_few_passes_forward, _few_passes_backward)

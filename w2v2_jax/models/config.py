@@ -25,6 +25,7 @@ SIZES = {
 MOST_CONV_LAYERS, MOST_CONV = 100, 1 << 16
 SWITCHES = (
     "conv_bias", "masked_group_norm", "quantize_input", "quantize_targets", "same_quantizer",
+    "always_project_features",
 )  # fmt: skip
 
 
@@ -40,6 +41,8 @@ class ModelConfig:
     norm_order: "post" or "pre" layer normalisation in the Transformer.
     adapter_dim: width of the adapter after each block (MMS: 16, one set of adapters a language);
         0 means none. Only pre-LN networks have them.
+    always_project_features: features are projected to d_model even where that is conv_dim, as in
+        Hugging Face and torchaudio; fairseq (False) has no projection there.
     quantize_input: the context network sees codes of the latents, from a quantizer of its own or
         with same_quantizer from the targets' (Table 4); it stays in fine-tuning, as in fairseq.
     quantize_targets: False contrasts with projected latents, without diversity loss (Table 4).
@@ -58,6 +61,7 @@ class ModelConfig:
     ffn_dim: int = 3072
     norm_order: str = "post"
     adapter_dim: int = 0
+    always_project_features: bool = False
     position_kernel: int = 128
     position_groups: int = 16
     dropout: float = 0.1
@@ -132,6 +136,11 @@ class ModelConfig:
             )
 
     def _check_quantizers(self) -> None:
+        if self.always_project_features and self.quantize_input:
+            raise InputError(
+                "model.always_project_features=True needs model.quantize_input=False: a quantized "
+                "input has a projection of its codes instead; use False"
+            )
         if self.same_quantizer and not (self.quantize_input and self.quantize_targets):
             raise InputError(
                 "model.same_quantizer=True needs model.quantize_input=True and "
@@ -157,6 +166,12 @@ class ModelConfig:
     def input_codes(self) -> int:
         """Width of the codes that the context network sees with quantize_input."""
         return self.code_dim if self.same_quantizer else self.input_code_dim or self.d_model
+
+    @property
+    def projects_features(self) -> bool:
+        """Whether there is a projection from conv_dim to d_model."""
+        differ = self.conv_dim != self.d_model
+        return (differ or self.always_project_features) and not self.quantize_input
 
     @property
     def conv_dim(self) -> int:

@@ -12,10 +12,17 @@ from w2v2_jax.errors import InputError
 CHOICES = {
     "dtype": ("float32", "bfloat16"),
     "remat": ("none", "dots", "attention", "full"),
-    "position_formulation": ("auto", "grouped", "paired", "toeplitz", "split", "mixed"),
-    "conv_formulation": ("auto", "matmul", "conv", "phased", "view"),
-    "attention_formulation": ("auto", "fused", "split", "tight", "kernel"),
-}
+    "position_formulation": (
+        "auto", "grouped_conv", "paired_groups_conv", "conv_per_group", "toeplitz_matmul",
+        "toeplitz_backward",
+    ),
+    "conv_formulation": (
+        "auto", "xla_conv", "phased_backward", "matmul_per_stride", "one_matmul",
+    ),
+    "attention_formulation": (
+        "auto", "plain", "late_division", "tpu_few_passes", "gpu_kernel",
+    ),
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,9 +31,22 @@ class Execution:
 
     dtype: compute dtype. Parameters, norms, softmax, similarities and losses stay float32.
     remat: what the backward pass computes again: "none"; "dots", all but products with weights and
-        (`tight`, `kernel`) attention's output; "attention", all but that; "full", every block.
+        the output of attention as `tpu_few_passes` or `gpu_kernel`; "attention", all but that;
+        "full", every block.
     scan_layers: one compiled block for all layers, which compiles in the time of one.
     *_formulation: ways to compute the same; "auto" is the fastest one measured (docs/speed.md).
+    position_formulation: "grouped_conv", XLA's grouped convolution; "paired_groups_conv", the same
+        with groups joined up to a TPU matrix unit's width; "conv_per_group", one convolution for
+        each group; "toeplitz_matmul", blocks of frames times a Toeplitz matrix of the taps;
+        "toeplitz_backward", a convolution for each group forward and that matrix backward.
+    conv_formulation: of the strided convolutions: "xla_conv", XLA's own; "phased_backward", that
+        with a backward pass of one plain convolution for each phase of the stride;
+        "matmul_per_stride", one matmul for each stride's worth of taps; "one_matmul", one matmul
+        for all taps, on one view of the input.
+    attention_formulation: "plain", one matmul for queries, keys and values, then softmax;
+        "late_division", plain matrices, and the softmax's sum divided out of the result;
+        "tpu_few_passes", scores multiplied anew instead of stored; "gpu_kernel", softmax, dropout
+        and sum in kernels of our own, `plain` where those would not run.
     """
 
     dtype: str = "float32"

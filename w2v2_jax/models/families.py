@@ -7,6 +7,11 @@ import dataclasses
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
 
+# What tells one family's network from another's.
+SHAPES = (
+    "conv_layers", "extractor_norm", "norm_order", "d_model", "num_layers", "num_heads", "ffn_dim",
+    "adapter_dim",
+)  # fmt: skip
 LARGE = dict(d_model=1024, num_layers=24, num_heads=16, ffn_dim=4096, code_dim=768, final_dim=768)
 LAYER_NORM = dict(extractor_norm="layer", conv_bias=True, norm_order="pre")
 XLS_R = dict(**LAYER_NORM, dropout=0.0, attention_dropout=0.1, input_dropout=0.0)
@@ -53,3 +58,12 @@ def model_config(family: str, **overrides) -> ModelConfig:
     if unknown:
         raise InputError(f"model.{unknown[0]} is not a setting; known: {', '.join(sorted(known))}")
     return ModelConfig(**{**FAMILIES[family], **overrides})
+
+
+def family_of(config: ModelConfig) -> str:
+    """The first family of these shapes, and "12 x 768" where none has them."""
+    for name in FAMILIES:
+        shaped = model_config(name)
+        if all(getattr(shaped, field) == getattr(config, field) for field in SHAPES):
+            return name
+    return f"{config.num_layers} x {config.d_model}"

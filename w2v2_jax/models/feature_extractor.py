@@ -50,7 +50,7 @@ class ConvLayer(nn.Module):
         """x [B, S] (layer 0) or [B, L, I]; real [B, T] frames of the result -> [B, T, O].
 
         With `cut`, x and the result have PIECES rows for each row of the batch, `real` has not.
-        The result of layer 0 as "view" may have more frames, of zeros, see `rows_for_next`.
+        The result of layer 0 as "one_matmul" may have more frames, of zeros, see `rows_for_next`.
         """
         config, dtype = self.config, jnp.dtype(self.execution.dtype)
         out, width, stride = config.conv_layers[self.index]
@@ -64,7 +64,7 @@ class ConvLayer(nn.Module):
         if config.conv_bias:
             init = torch_linear_bias(width * channels)
             bias = self.param("bias", named(init, ("conv_out",)), (out,))
-        viewed = formulation_name(self.execution.conv_formulation, dtype) == "view"
+        viewed = formulation_name(self.execution.conv_formulation, dtype) == "one_matmul"
         grouped = config.extractor_norm == "group" and self.index == 0
         if grouped:  # a bias before this norm has no effect: its mean is subtracted
             scale = self.param("norm_scale", named(nn.initializers.ones, ("conv_out",)), (out,))

@@ -22,7 +22,7 @@ def forward_flops(config: ModelConfig, samples: int) -> float:
     if config.quantize_input:
         total += 2.0 * frames * channels * config.codebooks * config.entries
         total += 2.0 * frames * (config.entries + dim) * config.input_codes
-    elif channels != dim:
+    elif config.projects_features:
         total += 2.0 * frames * channels * dim
     total += 2.0 * frames * dim * config.position_kernel * dim / config.position_groups
     layer = 8.0 * frames * dim * dim + 4.0 * frames * frames * dim

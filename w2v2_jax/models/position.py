@@ -44,18 +44,18 @@ def _paired(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:
     return _grouped(x, jnp.concatenate(own, axis=1), groups=groups // joined)
 
 
-def grouped(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
-    """XLA's grouped convolution; on CPU its backward pass is 28 times slower than `toeplitz`."""
+def grouped_conv(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
+    """XLA's grouped convolution; backward on CPU 28 times slower than `toeplitz_matmul`."""
     return _with_whole_kernel(_grouped, x, kernel, groups)
 
 
-def paired(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
-    """`grouped` with neighbouring groups joined while they fit 128 channels, a TPU matrix unit's
-    width: 48-wide groups by twos, the weights between the two zero, half the passes."""
+def paired_groups_conv(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
+    """`grouped_conv` with neighbouring groups joined while they fit 128 channels, a TPU matrix
+    unit's width: 48-wide groups by twos, the weights between the two zero, half the passes."""
     return _with_whole_kernel(_paired, x, kernel, groups)
 
 
-def split(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
+def conv_per_group(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
     """One ungrouped convolution a group."""
     width = kernel.shape[0]
     parts = [
@@ -102,34 +102,43 @@ def _toeplitz(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:
     return out[:, :frames]
 
 
-def toeplitz(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
+def toeplitz_matmul(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
     """The same as one batched matmul: blocks of P output frames against a Toeplitz matrix, made by
     each device for itself: it is many times the kernel's size, as is its gradient."""
     return _with_whole_kernel(_toeplitz, x, kernel, groups)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def mixed(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
-    """`split` forward and `toeplitz` backward, the faster of the two each way on CPU."""
-    return split(x, kernel, groups)
+def toeplitz_backward(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
+    """`conv_per_group` forward, `toeplitz_matmul` backward: the faster of the two on CPU."""
+    return conv_per_group(x, kernel, groups)
 
 
-def _mixed_backward(groups, saved, gradient):
-    return jax.vjp(lambda x, kernel: toeplitz(x, kernel, groups), *saved)[1](gradient)
+def _toeplitz_backward(groups, saved, gradient):
+    return jax.vjp(lambda x, kernel: toeplitz_matmul(x, kernel, groups), *saved)[1](gradient)
 
 
-mixed.defvjp(lambda x, kernel, groups: (mixed(x, kernel, groups), (x, kernel)), _mixed_backward)
+toeplitz_backward.defvjp(
+    lambda x, kernel, groups: (toeplitz_backward(x, kernel, groups), (x, kernel)),
+    _toeplitz_backward,
+)
 
 
 FORMULATIONS = {
-    "grouped": grouped, "paired": paired, "split": split, "toeplitz": toeplitz, "mixed": mixed,
+    "grouped_conv": grouped_conv, "paired_groups_conv": paired_groups_conv,
+    "conv_per_group": conv_per_group, "toeplitz_matmul": toeplitz_matmul,
+    "toeplitz_backward": toeplitz_backward,
 }  # fmt: skip
 
 
 def choose(name: str):
     """The formulation of a name; "auto" is the fastest measured where it will run."""
     if name == "auto":
-        name = {"cpu": "mixed", "tpu": "paired", "gpu": "toeplitz"}.get(platform(), "grouped")
+        name = {
+            "cpu": "toeplitz_backward",
+            "tpu": "paired_groups_conv",
+            "gpu": "toeplitz_matmul",
+        }.get(platform(), "grouped_conv")
     return FORMULATIONS[name]
 
 

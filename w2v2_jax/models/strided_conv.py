@@ -119,7 +119,9 @@ def _phased_backward(stride, saved, gradient):
     )
 
 
-FORMULATIONS = {"matmul": strided_matmul, "conv": strided_conv, "phased": phased_conv}
+FORMULATIONS = {
+    "matmul_per_stride": strided_matmul, "xla_conv": strided_conv, "phased_backward": phased_conv,
+}  # fmt: skip
 
 
 def formulation_name(name: str, dtype) -> str:
@@ -129,10 +131,10 @@ def formulation_name(name: str, dtype) -> str:
     """
     if name != "auto":
         return name
-    cpu = "matmul" if dtype == jnp.bfloat16 else "phased"
-    return {"cpu": cpu, "gpu": "view"}.get(platform(), "conv")
+    cpu = "matmul_per_stride" if dtype == jnp.bfloat16 else "phased_backward"
+    return {"cpu": cpu, "gpu": "one_matmul"}.get(platform(), "xla_conv")
 
 
 def choose(name: str, dtype):
-    """The convolution of a name other than "view"; "auto" as `formulation_name` says."""
+    """The convolution of a name other than "one_matmul"; "auto" as `formulation_name` says."""
     return FORMULATIONS[formulation_name(name, dtype)]

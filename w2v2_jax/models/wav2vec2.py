@@ -78,7 +78,7 @@ class Encoder(nn.Module):
         features = LayerNorm(execution.dtype, name="feature_norm")(latents)
         project = functools.partial(Dense, config.d_model, (None, "embed"), dtype=execution.dtype)
         x, input_probs = features, None
-        if config.conv_dim != config.d_model and not config.quantize_input:
+        if config.projects_features:
             x = project(name="feature_projection")(x)
         x = row_random.dropout(x, config.input_dropout, row_random.fold(keys, row_random.INPUT))
         if config.quantize_input:  # before the mask, so that the mask embedding is no code

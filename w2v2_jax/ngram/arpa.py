@@ -13,6 +13,7 @@ import numpy as np
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.ngram.kneser_ney import Estimated
+from w2v2_jax.ngram.text import END
 
 BLOCK = 1 << 16  # lines written at once
 BINARY = "mmap lm http://kheafield.com/code"
@@ -36,7 +37,7 @@ def _lines(model: Sequence[Estimated], level: int, words: np.ndarray) -> Iterato
             columns.append(words[model[k].grams.first[index]])
             index = model[k].grams.suffix[index]
         text = [" ".join(gram) for gram in zip(*columns, strict=True)]
-        if level == len(model) - 1:
+        if level == len(model) - 1 and level:
             yield [f"{p:.7g}\t{g}\n" for p, g in zip(probability, text, strict=True)]
         else:
             table = zip(probability, text, backoff, strict=True)
@@ -44,18 +45,27 @@ def _lines(model: Sequence[Estimated], level: int, words: np.ndarray) -> Iterato
 
 
 def write(path: Path, model: Sequence[Estimated], words: Sequence[str]) -> list[int]:
-    """Writes a model whole or not at all; returns the number of n-grams of each order."""
+    """Writes a model whole or not at all; returns the number of n-grams of each order.
+
+    KenLM reads no model of single words. One gets a 2-gram beside them, `<s> </s>` with the
+    probability that it has without: every sentence keeps its own.
+    """
     names = np.array(words, object)
     sizes = [int(np.count_nonzero(part.kept)) for part in model]
+    alone = []
+    if len(model) == 1:
+        alone = [f"\n\\2-grams:\n{np.log10(model[0].probability[END]):.7g}\t<s> </s>\n"]
     temporary = path.with_name(path.name + ".part")
     try:
         with temporary.open("w", encoding="utf-8") as file:
             file.write("\\data\\\n")
-            file.writelines(f"ngram {k}={size}\n" for k, size in enumerate(sizes, 1))
+            counts = [*sizes, *(1 for _ in alone)]
+            file.writelines(f"ngram {k}={size}\n" for k, size in enumerate(counts, 1))
             for level in range(len(model)):
                 file.write(f"\n\\{level + 1}-grams:\n")
                 for block in _lines(model, level, names):
                     file.writelines(block)
+            file.writelines(alone)
             file.write("\n\\end\\\n")
         os.replace(temporary, path)
     finally:
@@ -87,6 +97,12 @@ def vocabulary(path: str | Path) -> list[str]:
         if not found:
             raise InputError(f"{path}: a broken ARPA language model: it has no 1-grams")
         return found
+
+
+def is_binary(path: str | Path) -> bool:
+    """Whether a file is a model in KenLM's binary form, whatever its name."""
+    with Path(path).open("rb") as file:
+        return file.read(len(BINARY)) == BINARY.encode()
 
 
 def check_counts(path: str | Path) -> None:

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.texts import decoded_lines
 
 UNKNOWN, START, END = 0, 1, 2  # ids of the three words every model has
+MOST_LINE = 1 << 26  # characters: a book on one line
 SPECIALS = ("<unk>", "<s>", "</s>")
 
 
@@ -31,8 +33,8 @@ def sentences(paths: Iterable[str], normalise: Callable[[str], str]) -> Iterator
     for path in paths:
         with open_text(path) as file:
             try:
-                for number, line in enumerate(file, 1):
-                    words = normalise(line.decode("utf-8")).split()
+                for number, line in enumerate(decoded_lines(file, path, most=MOST_LINE), 1):
+                    words = normalise(line).split()
                     for word in SPECIALS:
                         if word in words:
                             raise InputError(
@@ -40,15 +42,15 @@ def sentences(paths: Iterable[str], normalise: Callable[[str], str]) -> Iterator
                             )
                     if words:
                         yield words
-            except UnicodeDecodeError as error:
-                raise InputError(f"{path}: not UTF-8 text: {error.reason}") from error
             except (OSError, EOFError, zlib.error) as error:
                 raise InputError(f"{path}: cannot read this text: {error}") from error
 
 
-def letters(words: Sequence[str], *, boundary: str = "|") -> list[str]:
+def letters(
+    words: Sequence[str], *, spell: Callable[[str], Sequence[str]] = list, boundary: str = "|"
+) -> list[str]:
     """The symbols a CTC model writes for a sentence: letters, and a boundary after each word."""
-    return [symbol for word in words for symbol in (*word, boundary)]
+    return [symbol for word in words for symbol in (*spell(word), boundary)]
 
 
 class _Ids(dict[str, int]):

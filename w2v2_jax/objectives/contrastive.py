@@ -11,12 +11,13 @@ targets are continuous, and without both there is none.
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from w2v2_jax.batch import Batch
+from w2v2_jax.errors import InputError
 from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.backend import platform
@@ -25,7 +26,8 @@ from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts, frame_mask
 from w2v2_jax.models.quantizer import gumbel_temperature
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForPretraining
-from w2v2_jax.objectives.diversity import Usage, diversity_loss, usage
+from w2v2_jax.objectives.base import Expectations, Objective
+from w2v2_jax.objectives.diversity import Usage, diversity_loss, group_rows, usage
 
 EXCLUDED = -1e30  # instead of -inf, whose gradient is nan on XLA (docs/traps.md#t25)
 
@@ -109,13 +111,19 @@ def contrast(context, targets, ids, negatives, *, temperature: float) -> SlotSco
 
 
 @dataclasses.dataclass(frozen=True)
-class Contrastive:
-    """Pretraining. diversity_group_rows: rows whose code distribution is averaged (fairseq 5-6).
+class Contrastive(Objective):
+    """Pretraining. diversity_group_seconds: audio whose code distribution is averaged, in whole
+    neighbouring rows, as many as it holds (fairseq: the 87.5 s of one GPU's batch).
     gumbel_noise False takes the noise away in training and keeps the rest of the estimator: the
     paper's ablation (Table 13)."""
 
+    name: ClassVar[str] = "contrastive"
+    parts: ClassVar[tuple[str, ...]] = (
+        "encoder", "quantizer", "target_projection", "context_projection",
+    )  # fmt: skip
+
     model: ModelConfig
-    diversity_group_rows: int
+    diversity_group_seconds: float
     num_negatives: int = 100
     logit_temperature: float = 0.1
     diversity_weight: float = 0.1
@@ -126,15 +134,38 @@ class Contrastive:
     gumbel_noise: bool = True
     execution: Execution = PLAIN
 
+    @classmethod
+    def required_settings(cls, seconds: float) -> dict[str, Any]:
+        return {"diversity_group_seconds": seconds}
+
+    def __post_init__(self):
+        if not self.diversity_group_seconds > 0:
+            raise InputError(
+                f"objective.diversity_group_seconds={self.diversity_group_seconds} must be positive"
+            )
+
     @property
     def network(self) -> Wav2Vec2ForPretraining:
         return Wav2Vec2ForPretraining(self.model, self.execution)
 
-    def row_multiple(self) -> int:
-        return self.diversity_group_rows
+    def row_multiple(self, samples: int) -> int:
+        return group_rows(self.diversity_group_seconds, samples)
 
-    def at(self, step: int) -> Contrastive:
-        return self
+    def expectations(self) -> Expectations:
+        # A frame is masked if one of `mask_length` starts hits it; a run begins where a start
+        # follows a frame that none has hit. 0.49 and 14.7 for the paper's 0.065 and 10, as it
+        # prints.
+        model = self.model
+        start, length = model.mask_start_prob, model.mask_length
+        open_share = (1 - start) ** length
+        # Equalised rows have holes in their spans: the mean run says nothing there.
+        span = 0.0 if model.mask_equalise_rows else (1 - open_share) / (start * open_share)
+        quantized = model.quantize_targets or model.quantize_input
+        codebooks = model.codebooks if quantized else 0
+        return Expectations(
+            "contrastive_loss", 1.15, negatives=self.num_negatives, codebooks=codebooks,
+            codes=codebooks * model.entries, masked=1 - open_share, span=span,
+        )  # fmt: skip
 
     def init(self, key):
         samples = 40 * self.model.stride
@@ -213,8 +244,9 @@ class Contrastive:
         loss, quantizers = cross_entropy, {}
         codes = self.model.codebooks * self.model.entries
         if self.model.quantize_targets or self.model.quantize_input:
-            used = self._usages(out, valid, batch)
-            diversity, quantizers = diversity_loss(used, valid, self.diversity_group_rows, codes)
+            rows = min(len(batch.waveforms), self.row_multiple(batch.waveforms.shape[1]))
+            used = self._usages(out, valid, batch, rows)
+            diversity, quantizers = diversity_loss(used, valid, rows, codes)
             loss = loss + self.diversity_weight * diversity
             quantizers["gumbel_temperature"] = Mean(self.temperature(step) * total, total)
         loss = loss + self.feature_penalty_weight * penalty
@@ -236,10 +268,10 @@ class Contrastive:
             **quantizers,
         })  # fmt: skip
 
-    def _usages(self, out, valid, batch: Batch) -> list[Usage]:
+    def _usages(self, out, valid, batch: Batch, rows: int) -> list[Usage]:
         """How the quantizers there are use their codes: the targets' over the masked frames, the
         input's over all real ones."""
-        used, rows = [], self.diversity_group_rows
+        used = []
         if out.probs is not None:
             used.append(usage(out.probs, valid, rows))
         if out.input_probs is not None:

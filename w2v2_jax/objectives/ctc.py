@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
-from w2v2_jax.batch import Batch
+from w2v2_jax.batch import SAMPLE_RATE, Batch
 from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.config import ModelConfig
@@ -14,7 +17,10 @@ from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts, frame_mask
 from w2v2_jax.models.quantizer import gumbel_temperature
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
+from w2v2_jax.objectives.base import Expectations, Objective
 from w2v2_jax.objectives.ctc_loss import BLANK, ctc_loss
+
+LABELS_PER_SECOND = 14  # letters of English speech
 
 
 def alignable(labels, num_labels, counts):
@@ -38,12 +44,17 @@ def ctc_losses(logits, counts, labels, num_labels):
 
 
 @dataclasses.dataclass(frozen=True)
-class CTC:
+class CTC(Objective):
     """Fine-tuning. freeze_updates: first updates that train the head alone, while the encoder
     still runs with dropout and masks (docs/traps.md#t49); frozen says that they are under way.
     gumbel_*: of a quantized input's quantizer, whose temperature starts anew when fine-tuning, as
     fairseq's.
     """
+
+    name: ClassVar[str] = "ctc"
+    parts: ClassVar[tuple[str, ...]] = ("encoder", "head")
+    needs_vocabulary: ClassVar[bool] = True
+    ctc_head: ClassVar[bool] = True
 
     model: ModelConfig
     num_classes: int
@@ -54,12 +65,30 @@ class CTC:
     gumbel_decay: float = 0.999995
     execution: Execution = PLAIN
 
+    @classmethod
+    def computed_fields(cls, num_classes: int) -> dict[str, Any]:
+        return {"num_classes": num_classes, "frozen": False}
+
+    @classmethod
+    def abstract_batch(cls, rows: int, samples: int) -> Batch:
+        """Labels are as long as English speech of that length has."""
+        width = 16 * max(1, round(samples / SAMPLE_RATE * LABELS_PER_SECOND / 16))
+        return (
+            super()
+            .abstract_batch(rows, samples)
+            ._replace(
+                labels=jax.ShapeDtypeStruct((rows, width), np.int32),
+                num_labels=jax.ShapeDtypeStruct((rows,), np.int32),
+            )
+        )
+
     @property
     def network(self) -> Wav2Vec2ForCTC:
         return Wav2Vec2ForCTC(self.model, self.num_classes, self.execution)
 
-    def row_multiple(self) -> int:
-        return 1
+    def expectations(self) -> Expectations:
+        # While the head alone learns, a plateau of blanks is longer.
+        return Expectations("loss_per_label", 8.0, slow_updates=self.freeze_updates)
 
     def at(self, step: int) -> CTC:
         return dataclasses.replace(self, frozen=step < self.freeze_updates)

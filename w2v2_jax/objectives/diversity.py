@@ -8,7 +8,22 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.metrics import Mean
+
+
+def group_rows(seconds: float, samples: int) -> int:
+    """Rows of `samples` samples that a group of so many seconds holds, at least one."""
+    return max(1, round(seconds * SAMPLE_RATE) // samples)
+
+
+def sums_of_groups(values: jax.Array, rows: int) -> jax.Array:
+    """[B, ...] -> [groups, ...]: sums over consecutive rows, `rows` of them but for the last group,
+    which has what is left. Only validation may have such a one: training checks its shapes."""
+    missing = -len(values) % rows
+    if missing:
+        values = jnp.pad(values, ((0, missing), *[(0, 0)] * (values.ndim - 1)))
+    return values.reshape(-1, rows, *values.shape[1:]).sum(1)
 
 
 def perplexity(probs: jax.Array, valid: jax.Array, rows: int) -> tuple[jax.Array, jax.Array]:
@@ -16,12 +31,11 @@ def perplexity(probs: jax.Array, valid: jax.Array, rows: int) -> tuple[jax.Array
 
     probs [B, M, G, V], valid [B, M] float32 -> (sum over codebooks of exp(entropy) [groups],
     valid slots [groups]). The group is explicit because the mean's extent sets how strong the
-    diversity loss is (docs/traps.md#t29): fairseq's is one GPU's batch, 5 or 6 rows of 15.6 s.
+    diversity loss is (docs/traps.md#t29): of N frames drawn evenly from V entries the perplexity
+    lacks about (V - 1) / 2N of V. fairseq's group is one GPU's batch of 1.4 M samples.
     """
-    batch = probs.shape[0]
-    total = jnp.einsum("bmgv,bm->bgv", probs, valid)
-    total = total.reshape(batch // rows, rows, *total.shape[1:]).sum(1)
-    count = valid.sum(1).reshape(-1, rows).sum(1)
+    total = sums_of_groups(jnp.einsum("bmgv,bm->bgv", probs, valid), rows)
+    count = sums_of_groups(valid.sum(1), rows)
     mean = total / jnp.maximum(count, 1.0)[:, None, None]
     entropy = -(mean * jnp.log(mean + 1e-7)).sum(-1)
     return jnp.exp(entropy).sum(-1), count
@@ -49,7 +63,7 @@ def diversity_loss(
     As in fairseq (`Wav2Vec2Model.forward`) only one quantizer counts, here the first of `used`: its
     perplexities have their plain names, the second's, an input's, begin with "input_".
     """
-    frames, total = valid.sum(1).reshape(-1, rows).sum(1), valid.sum()
+    frames, total = sums_of_groups(valid.sum(1), rows), valid.sum()
     diversity = (frames * (codes - used[0].probs) / codes).sum()
     metrics = {"diversity_loss": Mean(diversity, total)}
     for prefix, one in zip(("", "input_"), used, strict=False):

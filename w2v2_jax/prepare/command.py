@@ -37,9 +37,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--source",
         required=True,
-        help="folder:DIR (wav, flac, ogg, mp3; transcripts from DIR/transcripts.tsv, LibriSpeech "
-        "*.trans.txt, or name.txt beside the audio), manifest:FILE.tsv (fairseq; labels from "
-        "FILE.wrd or FILE.ltr), or tfds:NAME[:SPLIT]",
+        help="folder:DIR (wav, flac, ogg, mp3 ..., with PyAV m4a, webm ...; transcripts from "
+        "DIR/transcripts.tsv, LibriSpeech *.trans.txt, or name.txt beside the audio), "
+        "manifest:FILE.tsv (fairseq; labels from FILE.wrd or FILE.ltr), or tfds:NAME[:SPLIT]",
     )
     parser.add_argument("--out", required=True, help="gets one folder a split")
     parser.add_argument("--split", help="put everything into this split (else the source decides)")
@@ -48,7 +48,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=SHARE",
-        help="set a share apart as another split, e.g. dev=0.05; decided by a hash of the content",
+        help="set a share apart as another split, e.g. dev=0.05; decided by a hash of the content; "
+        "splits that the source names stay, as does what has no transcript where others have one",
     )
     parser.add_argument("--min-seconds", type=float, default=0.1, help="shorter is rejected")
     parser.add_argument("--require-text", action="store_true", help="reject what has no transcript")

@@ -22,6 +22,7 @@ from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.audio import MOST_PEAK, AudioError, audio_blocks, beyond_scale
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.utterance import Utterance
+from w2v2_jax.texts import normal_form
 
 CHUNK = 16  # utterances a worker takes at a time
 SILENT_STD = 1e-4  # -80 dBFS, the mean removed
@@ -144,7 +145,7 @@ def decode(utterances: Iterable[Utterance], spool: Path, limits: Limits) -> list
 def _decode(utterance: Utterance, file: BinaryIO, spool: Path, limits: Limits) -> IntakeResult:
     text = " ".join((utterance.text or "").split())
     kept = utterance._replace(audio=b"", text=text)
-    if limits.require_text and not text:
+    if limits.require_text and not normal_form(text).strip():
         return IntakeResult(kept, None, "transcript missing", utterance.id)
     offset = file.tell()
     try:

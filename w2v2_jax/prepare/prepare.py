@@ -20,6 +20,8 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, absolute, is_remote
 from w2v2_jax.prepare import beam as on_beam
 from w2v2_jax.prepare import resumable as pieces
+from w2v2_jax.prepare.account import Account
+from w2v2_jax.prepare.holdout import Holdable, Holdout, holdable
 from w2v2_jax.prepare.measure import IntakeResult, Limits, in_order, spooled_bytes, take_in
 from w2v2_jax.prepare.report import describe, find_leaks, render
 from w2v2_jax.prepare.sources import open_source
@@ -49,8 +51,9 @@ def prepare(
 
     split: puts every utterance there, instead of where the source says ("train" if it does not).
     holdout: share of the utterances to set apart, by split name. It is decided by the hash of the
-    transcript (of the audio where there is none), so it never changes as a corpus grows and no
-    sentence stands on both sides. Utterances with the same audio in a split are kept once.
+    transcript (of the audio where the source has none), so it never changes as a corpus grows and
+    no sentence stands on both sides; what a source's split or a missing transcript keeps out of it
+    says `prepare.holdout.holdable`. Utterances with the same audio in a split are kept once.
     ids: a text file of utterance ids, one a line (a path's folder and suffix do not count, so
     that the lists of Libri-Light's limited splits pick from LibriSpeech); others are passed over.
     resumable: keeps finished pieces under OUT (room for all samples a second time), so that the
@@ -66,20 +69,33 @@ def prepare(
         on_beam.import_beam()
     limits = Limits(round(min_seconds * SAMPLE_RATE), require_text)
     chosen = read_ids(ids) if ids is not None else None
-    sorter = functools.partial(Sorter, out=out, split=split, holdout=holdout, overwrite=overwrite)
+    account = Account(ids=chosen)
     told = functools.partial(_with_progress, progress=progress)
+
+    def sorter():  # asked once the source is open
+        rule = Holdable(True, True)
+        if holdout:
+            rule = holdable(source, split=split, tfds_data_dir=tfds_data_dir, ids=chosen)
+        shares = Holdout(holdout, rule)
+        return functools.partial(
+            Sorter, out=out, split=split, holdout=shares, overwrite=overwrite, account=account
+        )
+
     if not resumable:
-        utterances = picked(open_source(source, tfds_data_dir=tfds_data_dir), chosen)
+        opened = open_source(source, tfds_data_dir=tfds_data_dir, account=account)
+        utterances = picked(opened, chosen)
         take = functools.partial(take_in, utterances, limits=limits, workers=workers)
-        return _at_once(source, out, sorter, lambda spool: told(take(spool=spool)))
+        return _at_once(source, out, sorter(), lambda spool: told(take(spool=spool)))
     download = None if beam is None else on_beam.download_config(beam)
-    found = parts(source, tfds_data_dir=tfds_data_dir, ids=chosen, download=download)
+    found = parts(
+        source, account=account, tfds_data_dir=tfds_data_dir, ids=chosen, download=download
+    )
     if beam is None:
         run = functools.partial(_run_here, workers=workers, progress=progress)
     else:
         run = functools.partial(on_beam.run, options=beam)
     make = functools.partial(pieces.make_piece, limits=limits, ids=chosen)
-    return _in_pieces(source, out, sorter, found, make, run)
+    return _in_pieces(source, out, sorter(), found, make, run)
 
 
 def _at_once(source: str, out: Path, sorter, outcomes: Callable[[Path], Iterator[IntakeResult]]):
@@ -159,8 +175,13 @@ def _mention_leftovers(out: AnyPath, own: AnyPath | None = None) -> None:
 
 def _finish(sorted_out: Sorter, source: str, work: AnyPath) -> list[dict[str, Any]]:
     corpora = sorted_out.close(source)
-    reports = _write_reports(corpora, sorted_out.rejects, sorted_out.out)
-    _publish(corpora, work, sorted_out.out)
+    reports = _write_reports(corpora, sorted_out)
+    published = _publish(corpora, work, sorted_out.out)
+    for report in reports:  # printed once all stands in its place
+        tallies = {name: tally[report["split"]] for name, tally in sorted_out.tallies.items()}
+        print(render(report, **tallies))
+    print("\n".join(published))
+    print(sorted_out.account.table(used=sorted_out.used, rejected=sorted_out.rejected))
     return reports
 
 
@@ -177,23 +198,27 @@ def _with_progress(outcomes: Iterator[IntakeResult], *, progress: bool) -> Itera
             yield outcome
 
 
-def _write_reports(corpora: list[Corpus], rejects, out: AnyPath) -> list[dict[str, Any]]:
-    new = {corpus.split for corpus in corpora}
+def _write_reports(corpora: list[Corpus], sorted_out: Sorter) -> list[dict[str, Any]]:
+    new, out = {corpus.split for corpus in corpora}, sorted_out.out
+    intake = sorted_out.account.balance(used=sorted_out.used, rejected=sorted_out.rejected)
     old = [open_corpus(out / split) for split in list_splits(out) if split not in new]
     reports = []
     for corpus in corpora:
         others = [c for c in [*corpora, *old] if c is not corpus]
-        report = describe(corpus, rejects[corpus.split], find_leaks(corpus, others))
+        tallies = {name: tally[corpus.split] for name, tally in sorted_out.tallies.items()}
+        leaks = find_leaks(corpus, others)
+        report = describe(corpus, **tallies, leaks=leaks, intake=intake)
         text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
         (corpus.directory / "report.json").write_text(text, "utf-8")
-        print(render(report, rejects[corpus.split]))
         reports.append(report)
     return reports
 
 
-def _publish(corpora: list[Corpus], work: AnyPath, out: AnyPath) -> None:
-    """Renames finished splits into place; what they replace goes with the work directory. In an
-    object store they were written in place, what makes them a corpus last."""
+def _publish(corpora: list[Corpus], work: AnyPath, out: AnyPath) -> list[str]:
+    """Renames finished splits into place and says so, a line a split; what they replace goes with
+    the work directory. In an object store they were written in place, what makes them a corpus
+    last."""
+    lines = []
     for corpus in corpora:
         target = out / corpus.split
         if target != corpus.directory:
@@ -201,7 +226,8 @@ def _publish(corpora: list[Corpus], work: AnyPath, out: AnyPath) -> None:
                 os.rename(target, work / f"replaced-{corpus.split}")
             os.rename(corpus.directory, target)
         info = corpus.info
-        print(
+        lines.append(
             f"wrote {target}: {info['utterances']} utterances, {info['hours']:.3f} h, "
             f"{info['shards']} shards"
         )
+    return lines

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import collections
 import hashlib
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +12,8 @@ import numpy as np
 from w2v2_jax.data.buckets import length_histogram
 from w2v2_jax.data.corpus import Corpus
 from w2v2_jax.errors import printable
+from w2v2_jax.prepare.account import EXAMPLES, Tally
 from w2v2_jax.vocabulary import count_characters
-
-EXAMPLES = 5
 
 
 class Leak(NamedTuple):
@@ -26,25 +23,6 @@ class Leak(NamedTuple):
     other: str
     count: int
     examples: list[str]
-
-
-@dataclass
-class Rejects:
-    """Rejected utterances by reason, with the first few of each."""
-
-    counts: collections.Counter = field(default_factory=collections.Counter)
-    examples: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, reason: str, detail: str) -> None:
-        self.counts[reason] += 1
-        shown = self.examples.setdefault(reason, [])
-        if len(shown) < EXAMPLES:
-            shown.append(detail)
-
-    def table(self) -> str:
-        """Lines "reason  count  first example"; empty when nothing was rejected."""
-        rows = self.counts.most_common()
-        return "\n".join(f"  {r:<20}{n:>9}  e.g. {printable(self.examples[r][0])}" for r, n in rows)
 
 
 def transcript_key(text: str) -> int:
@@ -78,8 +56,10 @@ def _transcript_keys(corpus: Corpus) -> np.ndarray:
     return np.array([transcript_key(t) for t in corpus.texts()], np.uint64)
 
 
-def describe(corpus: Corpus, rejects: Rejects, leaks: list[Leak]) -> dict[str, Any]:
-    """The content of report.json."""
+def describe(
+    corpus: Corpus, *, rejects: Tally, remarks: Tally, leaks: list[Leak], intake: dict[str, Any]
+) -> dict[str, Any]:
+    """The content of report.json; intake: what became of the whole source."""
     texts = (t for t in corpus.texts() if t)
     return {
         "split": corpus.split,
@@ -89,14 +69,14 @@ def describe(corpus: Corpus, rejects: Rejects, leaks: list[Leak]) -> dict[str, A
         "with_transcript": sum(1 for t in corpus.texts() if t),
         "lengths": length_histogram(corpus.num_samples),
         "characters": count_characters(texts, normalise=str),
-        "rejects": {
-            r: {"count": n, "examples": rejects.examples[r]} for r, n in rejects.counts.items()
-        },
+        "rejects": rejects.to_json(),
+        "remarks": remarks.to_json(),
         "leaks": [leak._asdict() for leak in leaks],
+        "intake": intake,
     }
 
 
-def render(report: dict[str, Any], rejects: Rejects) -> str:
+def render(report: dict[str, Any], rejects: Tally, remarks: Tally) -> str:
     """The report as lines for a person."""
     lines = [
         f"split {report['split']}: {report['utterances']} utterances, {report['hours']:.3f} h, "
@@ -108,6 +88,8 @@ def render(report: dict[str, Any], rejects: Rejects) -> str:
         lines.append(f"  characters ({len(report['characters'])}): {printable(shown)}")
     if rejects.counts:
         lines += [f"  rejected: {rejects.counts.total()}", rejects.table()]
+    if remarks.counts:
+        lines += ["  remarks:", remarks.table()]
     for leak in report["leaks"]:
         lines.append(
             f"  WARNING: {leak['count']} utterances share their {leak['kind']} with split "

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+import socket
 import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from w2v2_jax.data.tensorflow_host import import_tensorflow
 from w2v2_jax.errors import InputError
+from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.utterance import Utterance
 
 # TFDS names nothing by role but the audio; the first of these that a data set has is taken.
 TEXT_NAMES = ("text", "transcript", "transcription", "sentence", "normalized_text", "raw_text")
 SPEAKER_NAMES = ("speaker_id", "speaker", "client_id")
 AUDIO_NAMES = ("speech", "audio")
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
 class Rows(NamedTuple):
@@ -37,23 +42,33 @@ class _Opened(NamedTuple):
     roles: dict[str, str | None]
 
 
-def tfds(where: str, *, tfds_data_dir: str | None = None) -> Iterator[Utterance]:
+def tfds(where: str, *, tfds_data_dir: str | None, account: Account) -> Iterator[Utterance]:
     """A TensorFlow Datasets corpus with an Audio feature, "NAME[:SPLIT]" (by default all splits).
 
     NAME may carry a config and a version ("librispeech/default:2.1.1"), SPLIT a slice
     ("train_clean100[:1%]"). Says so on stderr before it has TFDS download what is not there.
     """
     opened = _open(where, tfds_data_dir, {})
-    return (u for split in opened.splits for u in _read(opened, split, split, 0))
+    return _counted(account, (u for split in opened.splits for u in _read(opened, split, split, 0)))
+
+
+def _counted(account: Account, utterances: Iterator[Utterance]) -> Iterator[Utterance]:
+    for utterance in utterances:
+        account.seen += 1
+        yield utterance
 
 
 def tfds_rows(
-    where: str, *, tfds_data_dir: str | None = None, download: dict[str, Any] | None = None
+    where: str,
+    *,
+    account: Account,
+    tfds_data_dir: str | None = None,
+    download: dict[str, Any] | None = None,
 ) -> Iterator[Rows]:
     """The same corpus in the same order as ranges that machines read one by one, as
     `tfds.beam.ReadFromTFDS` cuts it. download: arguments of TFDS's DownloadConfig."""
     opened = _open(where, tfds_data_dir, download or {})
-    return _ranges(where, tfds_data_dir, opened)
+    return _ranges(where, tfds_data_dir, opened, account)
 
 
 def read_rows(rows: Rows) -> Iterator[Utterance]:
@@ -64,6 +79,19 @@ def read_rows(rows: Rows) -> Iterator[Utterance]:
         base, from_=rows.start, to=rows.stop, unit="abs"
     )
     return _read(opened, rows.split, instruction, rows.first)
+
+
+class Facts(NamedTuple):
+    """A corpus's splits, those asked for, and the name of its text feature, None without one."""
+
+    splits: list[str]
+    text: str | None
+
+
+def tfds_facts(where: str, *, tfds_data_dir: str | None = None) -> Facts:
+    """What is known of a corpus before any row is read."""
+    opened = _open(where, tfds_data_dir, {})
+    return Facts(opened.splits, opened.roles["text"])
 
 
 def _parse(where: str) -> tuple[str, str | None]:
@@ -78,12 +106,12 @@ def _open(where: str, data_dir: str | None, download: dict[str, Any]) -> _Opened
     library = _import_tfds()
     try:
         builder = library.builder(name, data_dir=data_dir)
-    except (library.core.DatasetNotFoundError, ValueError, AssertionError) as error:
-        raise InputError(f"--source tfds:{where}: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # of its own kinds, of the network's, of modules it lacks
+        raise InputError(f"--source tfds:{where}: {_first_line(error)}") from error
     roles = _tfds_roles(library, builder)
     if not builder.is_prepared():
         print(f"TFDS downloads and prepares {name} in {builder.data_dir}", file=sys.stderr)
-        builder.download_and_prepare(download_config=library.download.DownloadConfig(**download))
+        _download(where, builder, library.download.DownloadConfig(**download))
     splits = [wanted] if wanted else sorted(builder.info.splits)
     for split in splits:
         if split.partition("[")[0] not in builder.info.splits:
@@ -91,6 +119,42 @@ def _open(where: str, data_dir: str | None, download: dict[str, Any]) -> _Opened
                 f"tfds:{where}: no split {split}; use {', '.join(sorted(builder.info.splits))}"
             )
     return _Opened(library, builder, splits, roles)
+
+
+def _download(where: str, builder, config) -> None:
+    from tensorflow_datasets.core.download import downloader
+
+    # Without any network ten attempts take minutes, and warn at each.
+    patience, log = getattr(downloader, "MAX_RETRIES", None), logging.getLogger("urllib3")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    if patience is not None and not _names_resolve():
+        downloader.MAX_RETRIES = 0
+    try:
+        builder.download_and_prepare(download_config=config)
+    except Exception as error:
+        raise InputError(
+            f"--source tfds:{where}: cannot be downloaded and prepared: {_first_line(error)}"
+        ) from error
+    finally:
+        downloader.MAX_RETRIES = patience
+        log.setLevel(level)
+
+
+def _names_resolve() -> bool:
+    if any(os.environ.get(name) for name in PROXIES):
+        return True
+    try:
+        socket.getaddrinfo("www.tensorflow.org", 443)
+    except OSError:
+        return False
+    return True
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says, without the addresses and advice behind it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 def _tfds_roles(library, builder) -> dict[str, str | None]:
@@ -107,7 +171,7 @@ def _tfds_roles(library, builder) -> dict[str, str | None]:
     return found
 
 
-def _ranges(where: str, data_dir: str | None, opened: _Opened) -> Iterator[Rows]:
+def _ranges(where: str, data_dir: str | None, opened: _Opened, account: Account) -> Iterator[Rows]:
     name, infos = _parse(where)[0], opened.builder.info.splits
     for split in opened.splits:
         starts, total, number = {}, 0, 0
@@ -118,6 +182,7 @@ def _ranges(where: str, data_dir: str | None, opened: _Opened) -> Iterator[Rows]
             start = starts[file.filename] + file.skip
             left = file.examples_in_shard - file.skip
             stop = start + (left if file.take < 0 else min(file.take, left))
+            account.seen += stop - start
             yield Rows(name, data_dir, split, start, stop, number, str(file.filename))
             number += stop - start
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import collections
 import re
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable
 
 from w2v2_jax.data.corpus import Corpus, Entry, open_corpus
 from w2v2_jax.data.writer import Layout
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, is_remote
+from w2v2_jax.prepare.account import Account, Tally
+from w2v2_jax.prepare.holdout import Holdout
 from w2v2_jax.prepare.measure import IntakeResult, Measures
-from w2v2_jax.prepare.report import Rejects, transcript_key
+from w2v2_jax.prepare.work_units import stem_of
+from w2v2_jax.texts import dropped, normal_form
 
 DEFAULT_SPLIT = "train"
 
@@ -21,18 +25,21 @@ class Sorter:
     """Routes outcomes to the writers of their splits."""
 
     def __init__(
-        self, directory: AnyPath, *, out: AnyPath, split: str | None, holdout: dict[str, float],
+        self, directory: AnyPath, *, out: AnyPath, split: str | None, holdout: Holdout,
         overwrite: bool, writer: Callable[[AnyPath], Layout],
-        add: Callable[[Layout, Entry, Measures], None],
+        add: Callable[[Layout, Entry, Measures], None], account: Account,
     ):  # fmt: skip
         """directory: where the splits are written, `out` where they will stand. writer, add: what
         keeps a split's utterances, and how it is given one."""
         self.directory, self.out, self.overwrite = directory, out, overwrite
         self.split, self.holdout = split, holdout
-        self.rejects: dict[str, Rejects] = collections.defaultdict(Rejects)
+        self.rejects: dict[str, Tally] = collections.defaultdict(Tally)
+        self.remarks: dict[str, Tally] = collections.defaultdict(Tally)
+        self.account, self.used = account, 0
         self.writers: dict[str, Layout] = {}
         self._make_writer, self._append = writer, add
         self._seen: dict[str, dict[int, str]] = collections.defaultdict(dict)
+        self._renamed: collections.Counter[str] = collections.Counter()
 
     def add_all(self, outcomes: Iterable[IntakeResult]) -> None:
         for outcome in outcomes:
@@ -40,7 +47,10 @@ class Sorter:
 
     def _add(self, outcome: IntakeResult) -> None:
         utterance, measures = outcome.utterance, outcome.measures
+        self.account.unmet.discard(stem_of(utterance.id))
         split = self.split or utterance.split or DEFAULT_SPLIT
+        if utterance.split not in (None, split):
+            self._renamed[utterance.split] += 1
         if measures is None:
             self.rejects[split].add(outcome.reason, outcome.detail)
             return
@@ -50,11 +60,27 @@ class Sorter:
             self.rejects[split].add("duplicate", detail)
             return
         seen[measures.audio_sha256] = utterance.id
-        entry = Entry(
-            utterance.id, utterance.text or "", sys.intern(utterance.speaker or ""), *measures[:5]
-        )
-        writer = self._writer(held_out_split(split, entry, self.holdout))
-        self._append(writer, entry, measures)
+        text = " ".join(normal_form(utterance.text or "").split())
+        entry = Entry(utterance.id, text, sys.intern(utterance.speaker or ""), *measures[:5])
+        named = utterance.split is not None
+        split = self.holdout.split_of(entry, split, named=named)
+        self._append(self._writer(split), entry, measures)
+        self.used += 1
+        for character in dropped(utterance.text or ""):
+            name = unicodedata.name(character, "a control character")
+            reason = f"U+{ord(character):04X} dropped"
+            self.remarks[split].add(reason, f"{utterance.id}: {name}")
+        if measures.clipped:
+            detail = f"{utterance.id}: {measures.clipped} samples, peak {measures.peak:.4g}"
+            self.remarks[split].add("clipped", detail)
+
+    @property
+    def tallies(self) -> dict[str, dict[str, Tally]]:
+        return {"rejects": self.rejects, "remarks": self.remarks}
+
+    @property
+    def rejected(self) -> int:
+        return sum(tally.counts.total() for tally in self.rejects.values())
 
     def _writer(self, split: str) -> Layout:
         if split not in self.writers:
@@ -63,28 +89,27 @@ class Sorter:
         return self.writers[split]
 
     def close(self, source: str) -> list[Corpus]:
+        self.account.settle(used=self.used, rejected=self.rejected)
         if not self.writers:
             tables = [f"split {s}:\n{r.table()}" for s, r in sorted(self.rejects.items())]
+            tables.append(self.account.table(used=0, rejected=self.rejected))
             raise InputError(
                 f"{source}: no usable utterance, nothing is written. Rejected: " + "\n".join(tables)
             )
         for split, writer in self.writers.items():
             writer.close(split=split, source=source)
-        for split in sorted({*self.holdout, *self.rejects} - {*self.writers}):
+        self._tell()
+        for split in sorted({*self.holdout.shares, *self.rejects} - {*self.writers}):
             print(f"split {split}: no usable utterance, not written\n{self.rejects[split].table()}")
         return [open_corpus(self.directory / split) for split in sorted(self.writers)]
 
-
-def held_out_split(split: str, entry: Entry, holdout: dict[str, float]) -> str:
-    """The split an utterance goes to, by the hash of its transcript, or else of its audio."""
-    if split in holdout:
-        return split
-    place, end = (transcript_key(entry.text) or entry.audio_sha256) / 2**64, 0.0
-    for name, share in holdout.items():
-        end += share
-        if place < end:
-            return name
-    return split
+    def _tell(self) -> None:
+        """What --holdout took, and which of the source's splits --split did away with."""
+        for line in self.holdout.told():
+            print(line)
+        if self._renamed:
+            splits = ", ".join(f"{name} {count}" for name, count in self._renamed.items())
+            print(f"--split {self.split}: has utterances that the source puts elsewhere: {splits}")
 
 
 def check_split(out: AnyPath, split: str, overwrite: bool) -> None:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-
-from w2v2_jax.errors import InputError
-
-MOST_LINE = 1 << 20  # characters; the words of a day of speech
 
 
 class Utterance(NamedTuple):
@@ -26,20 +20,3 @@ class Utterance(NamedTuple):
     text: str | None = None
     split: str | None = None
     speaker: str | None = None
-
-
-def text_lines(path: Path) -> Iterator[str]:
-    """Lines without their ends; InputError names a file that is not UTF-8, cannot be read, is no
-    plain file (a pipe would be waited for) or has a line of more than MOST_LINE characters."""
-    try:
-        if not path.is_file():
-            raise InputError(f"{path}: not a plain file")
-        with open(path, encoding="utf-8-sig") as file:
-            while line := file.readline(MOST_LINE + 1):
-                if len(line) > MOST_LINE:
-                    raise InputError(f"{path}: a line of more than {MOST_LINE} characters")
-                yield line.rstrip("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error})") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, is_remote, to_path
+from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.measure import chunks
 from w2v2_jax.prepare.source_tfds import Rows, read_rows, tfds_rows
 from w2v2_jax.prepare.sources import open_source
+from w2v2_jax.prepare.transcripts import key
 from w2v2_jax.prepare.utterance import Utterance
+from w2v2_jax.texts import text_lines
 
 PART = 512  # utterances: some 200 MB of samples, so that a lost worker loses little
 BLOCK = 1 << 22
@@ -29,6 +34,7 @@ class Part(NamedTuple):
 def parts(
     source: str,
     *,
+    account: Account | None = None,
     tfds_data_dir: str | None = None,
     ids: frozenset[str] | None = None,
     download: dict[str, Any] | None = None,
@@ -38,11 +44,12 @@ def parts(
     ids: those to keep; a part of TFDS rows is picked from when it is read. download: arguments of
     TFDS's DownloadConfig, for a data set that is not there yet.
     """
+    account = Account() if account is None else account
     if source.startswith("tfds:") and source != "tfds:":
         where = source.removeprefix("tfds:")
-        found = tfds_rows(where, tfds_data_dir=tfds_data_dir, download=download)
+        found = tfds_rows(where, account=account, tfds_data_dir=tfds_data_dir, download=download)
         return (Part(rows=rows) for rows in found)
-    utterances = picked(open_source(source, tfds_data_dir=tfds_data_dir), ids)
+    utterances = picked(open_source(source, tfds_data_dir=tfds_data_dir, account=account), ids)
     return (Part(tuple(some)) for some in chunks(utterances, PART))
 
 
@@ -52,24 +59,23 @@ def read(part: Part, ids: frozenset[str] | None) -> Iterable[Utterance]:
 
 
 def read_ids(path: str | Path) -> frozenset[str]:
-    """The utterance ids of a text file; InputError when it cannot be read or holds none."""
-    try:
-        names = Path(path).read_text("utf-8").split()
-    except (OSError, ValueError) as error:
-        raise InputError(f"--ids {path}: cannot be read: {error}") from error
+    """The utterance ids of a text file, one a line; InputError when it cannot be read or holds
+    none."""
+    names = [name for line in text_lines(path) if (name := line.strip())]
     if not names:
         raise InputError(f"--ids {path} holds no utterance id")
-    return frozenset(_stem(name) for name in names)
+    return frozenset(stem_of(name) for name in names)
 
 
 def picked(utterances: Iterable[Utterance], ids: frozenset[str] | None) -> Iterator[Utterance]:
     """The utterances whose id is among `ids`; all where that is None."""
-    return (u for u in utterances if ids is None or _stem(u.id) in ids)
+    return (u for u in utterances if ids is None or stem_of(u.id) in ids)
 
 
-def _stem(name: str) -> str:
-    base = name.rsplit("/", 1)[-1]
-    return base.rsplit(".", 1)[0] if base.endswith((".flac", ".wav", ".ogg", ".mp3")) else base
+def stem_of(name: str) -> str:
+    """A name without its folder and an audio file's suffix."""
+    base = key(name).rsplit("/", 1)[-1]
+    return base.rsplit(".", 1)[0] if base.lower().endswith(AUDIO_SUFFIXES) else base
 
 
 def content_hash(part: Part, salt: str) -> str:
@@ -90,6 +96,8 @@ def content_hash(part: Part, salt: str) -> str:
 def _file_hash(path: str) -> bytes:
     """A file that cannot be read is content too: what comes of it is a reject."""
     digest = hashlib.sha256()
+    if not is_remote(path) and not os.path.isfile(path):
+        return b"no file"  # a pipe would be waited for
     try:
         with to_path(path).open("rb") as file:
             while block := file.read(BLOCK):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -26,6 +27,8 @@ def batched(
 
     apply: a method of the network from waveforms, num_samples and statistics to [B, T, ...].
     """
+    if not 0 < batch_seconds < math.inf:
+        raise InputError(f"batch_seconds={batch_seconds} must be a positive number of seconds")
     conv_layers = network.description.model.conv_layers
     order = sorted(range(len(waveforms)), key=lambda i: len(waveforms[i]))
     while order:

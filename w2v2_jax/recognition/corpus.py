@@ -8,7 +8,7 @@ import numpy as np
 
 from w2v2_jax.data.corpus import Corpus
 from w2v2_jax.decode.greedy import GreedyDecoder
-from w2v2_jax.decode.hypothesis import Decoder
+from w2v2_jax.decode.hypothesis import Decoder, broken_frames, check_finite
 from w2v2_jax.decode.many import decode_many
 from w2v2_jax.recognition.batches import batched
 from w2v2_jax.recognition.network import Network
@@ -46,6 +46,8 @@ def transcripts(
             network, corpus, network.logits, batch_seconds=batch_seconds
         ):
             order.append(index)
+            if len(broken_frames(logits)):
+                check_finite(logits, where=f"{corpus.directory}: utterance {corpus.id(index)}")
             yield logits
 
     texts = [""] * len(corpus)

@@ -11,16 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from w2v2_jax.checkpoint.description import Description
+from w2v2_jax.checkpoint.description import Description, require_ctc
 from w2v2_jax.errors import InputError
+from w2v2_jax.input_scale import normalised, scaled
 from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.models.layer_stack import join_layers
-from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC, Wav2Vec2ForPretraining
 from w2v2_jax.partition import COMPILER_OPTIONS
 from w2v2_jax.paths import AnyPath
-
-EPSILON = 1e-5
+from w2v2_jax.recognition.waveforms import MOST_STANDARDISED, as_floats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,16 +35,10 @@ class Network:
     params: Any
     execution: Execution = PLAIN
 
-    def _network(self):
-        # Dropout rates play no part here; LayerDrop and masks are never drawn.
-        model, vocabulary = self.description.model, self.description.vocabulary
-        if self.description.objective == "ctc":
-            return Wav2Vec2ForCTC(model, len(vocabulary), self.execution)
-        return Wav2Vec2ForPretraining(model, self.execution)
-
     @functools.cached_property
     def _functions(self):
-        network = self._network()
+        # Dropout rates play no part here; LayerDrop and masks are never drawn.
+        network = self.description.network(self.execution)
 
         def apply(method, **options):
             def run(params, waveforms, num_samples):
@@ -60,7 +53,9 @@ class Network:
     def _prepare(self, waveforms, num_samples, statistics=None):
         """Checks and normalises waveforms [B, S] with the model's own input scale, from the rows'
         own mean and variance or those (numbers) of the recording they are cut from."""
-        waveforms = np.atleast_2d(np.asarray(waveforms, np.float32))
+        waveforms = np.atleast_2d(
+            as_floats(np.asarray(waveforms), "waveforms", most=MOST_STANDARDISED)
+        )
         if num_samples is None:
             num_samples = np.full(len(waveforms), waveforms.shape[1], np.int32)
         num_samples = np.asarray(num_samples, np.int32)
@@ -69,14 +64,12 @@ class Network:
             raise InputError(f"{shortest} samples of audio are too short for one frame (25 ms)")
         real = np.arange(waveforms.shape[1]) < num_samples[:, None]
         waveforms = np.where(real, waveforms, 0.0)
+        epsilon = self.description.normalise_epsilon
         if self.description.normalise and statistics is not None:
-            scaled = (waveforms - statistics.mean) / np.sqrt(statistics.variance + EPSILON)
-            waveforms = np.where(real, scaled, 0.0)
+            whole = statistics.mean, statistics.variance
+            waveforms = np.where(real, scaled(waveforms, *whole, epsilon), 0.0)
         elif self.description.normalise:
-            count = num_samples[:, None]
-            mean = waveforms.sum(1, keepdims=True) / count
-            variance = (np.square(waveforms - mean) * real).sum(1, keepdims=True) / count
-            waveforms = np.where(real, (waveforms - mean) / np.sqrt(variance + EPSILON), 0.0)
+            waveforms = normalised(waveforms, num_samples, epsilon)
         return jnp.asarray(waveforms, jnp.float32), jnp.asarray(num_samples)
 
     def logits(self, waveforms, num_samples=None, *, statistics=None) -> np.ndarray:
@@ -84,8 +77,7 @@ class Network:
 
         statistics: `long_audio.Statistics` of the recording that the rows are cut from.
         """
-        if self.description.objective != "ctc":
-            raise InputError(f"{self.path} is a pretraining checkpoint; it has no CTC head")
+        require_ctc(self.description, str(self.path))
         inputs = self._prepare(waveforms, num_samples, statistics)
         logits, _ = self._functions["call"](self.params, *inputs)
         return np.asarray(logits)

@@ -5,8 +5,10 @@ Audio is read in groups, so that neither the number of files nor their length de
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,16 +16,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
-from w2v2_jax.data.audio import RATES
+from w2v2_jax.checkpoint.description import require_ctc
+from w2v2_jax.data.audio import RATES, audio_blocks
 from w2v2_jax.decode import alignment, greedy
+from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.decode.lines import Line, align_lines, encode_lines
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.frames import frame_counts
+from w2v2_jax.paths import why_no_file
 from w2v2_jax.recognition import vad
 from w2v2_jax.recognition.batches import BATCH_SECONDS, WHOLE_SECONDS, batched, stitched
 from w2v2_jax.recognition.long_audio import CHUNK_SECONDS, CONTEXT_SECONDS
 from w2v2_jax.recognition.network import Network
 from w2v2_jax.recognition.transcript import Reading, Result, joined
+from w2v2_jax.recognition.waveforms import as_sound, mono, tells_rate
 
 GROUP_SECONDS = 1200  # of short recordings held at once
 
@@ -36,7 +42,8 @@ class Options:
     `long_audio`; recordings above WHOLE_SECONDS come in chunks. decoder: logits [T, C] -> readings,
     best first, each with words and tokens (the symbol [T] of each frame); greedy when None. vad:
     transcribe stretches of speech only. sample_rate: of arrays, in Hz. progress: called with
-    seconds of audio that are done.
+    seconds of audio that are done. on_error: called with the name of an input that cannot be used
+    and why, and the others go on; without it the first one's InputError is raised.
     """
 
     batch_seconds: float = BATCH_SECONDS
@@ -46,6 +53,7 @@ class Options:
     vad: bool = False
     sample_rate: int = SAMPLE_RATE
     progress: Callable[[float], Any] | None = None
+    on_error: Callable[[str, InputError], Any] | None = None
 
 
 def make_options(values: dict[str, Any]) -> Options:
@@ -56,8 +64,8 @@ def make_options(values: dict[str, Any]) -> Options:
             raise InputError(f"transcribe has no option {name!r}; known: {', '.join(known)}")
     options = Options(**values)
     for name in ("batch_seconds", "chunk_seconds"):
-        if not getattr(options, name) > 0:
-            raise InputError(f"{name}={getattr(options, name)} must be above 0")
+        if not 0 < getattr(options, name) < math.inf:
+            raise InputError(f"{name}={getattr(options, name)} must be a number above 0")
     if not options.chunk_seconds > 2 * options.context_seconds >= 0:
         raise InputError(
             f"context_seconds={options.context_seconds:g} must be at least 0 and less than half of "
@@ -81,30 +89,28 @@ class _Short(NamedTuple):
     waveform: np.ndarray
 
 
-def recordings(inputs, sample_rate: int = SAMPLE_RATE) -> list[Recording]:
-    """One path or array, or many; InputError names what is neither or is no mono or multichannel
-    sound, and paths that are not files."""
-    from w2v2_jax.data.audio import audio_blocks
+def as_inputs(inputs) -> list:
+    """One path, array or table with a sound, or many."""
+    one = isinstance(inputs, (str, Path)) or tells_rate(inputs) or hasattr(inputs, "__array__")
+    return [inputs] if one else list(inputs)
 
-    single = isinstance(inputs, (str, Path, np.ndarray))
-    found = []
-    for number, item in enumerate([inputs] if single else list(inputs)):
-        if isinstance(item, (str, Path)):
-            if not Path(item).is_file():
-                raise InputError(f"{item}: no such file")
-            blocks = lambda item=item: audio_blocks(item)  # noqa: E731
-            found.append(Recording(str(item), blocks))
-            continue
-        name, array = f"array {number}", np.asarray(item)
-        channels_last = array.ndim == 2 and array.shape[1] <= array.shape[0]
-        if array.dtype.kind not in "fi" or not (array.ndim == 1 or channels_last):
-            raise InputError(
-                f"{name}: {array.dtype} {list(array.shape)} is no sound; give samples [S] or "
-                "[S, channels], floats in -1 to 1 or 16-bit integers"
-            )
-        blocks = lambda a=array, n=name: audio_blocks(a, rate=sample_rate, name=n)  # noqa: E731
-        found.append(Recording(name, blocks))
-    return found
+
+def input_name(item, number: int) -> str:
+    """What an input is called in errors and results."""
+    return str(item) if isinstance(item, (str, Path)) else f"array {number}"
+
+
+def as_recording(item, number: int, sample_rate: int = SAMPLE_RATE) -> Recording:
+    """A path or sound (see `as_sound`); InputError names what is neither, and paths that are not
+    files."""
+    name = input_name(item, number)
+    if isinstance(item, (str, Path)):
+        if reason := why_no_file(item):
+            raise InputError(f"{name}: {reason}")
+        return Recording(name, lambda: audio_blocks(item))
+    sound = as_sound(item, name)
+    samples, rate = mono(sound.samples, name), sound.rate or sample_rate
+    return Recording(name, lambda: audio_blocks(samples, rate=rate, name=name))
 
 
 def read_whole(recording: Recording) -> np.ndarray | None:
@@ -120,27 +126,55 @@ def read_whole(recording: Recording) -> np.ndarray | None:
 
 def transcribe(network: Network, inputs, options: Options) -> Iterator[Result]:
     """Results in the order of the inputs, given out as they are ready."""
-    if network.description.vocabulary is None:
-        raise InputError(f"{network.path} has no vocabulary; a fine-tuned checkpoint is needed")
+    require_ctc(network.description, str(network.path))
     waiting: list[_Short] = []
     held = 0
-    for recording in recordings(inputs, options.sample_rate):
-        waveform = None if options.vad else read_whole(recording)
-        if waveform is None:
-            yield from _short(network, waiting, options)
-            waiting, held = [], 0
-            yield transcribe_long(network, recording, options)
+    for number, item in enumerate(as_inputs(inputs)):
+        read = _read_input(network, item, number, options)
+        if read is None:
             continue
-        _check_length(network, recording.name, len(waveform))
-        waiting.append(_Short(recording.name, waveform))
-        held += len(waveform)
-        if held > GROUP_SECONDS * SAMPLE_RATE:
+        recording, waveform = read
+        if waveform is not None:
+            waiting.append(_Short(recording.name, waveform))
+            held += len(waveform)
+        if waveform is None or held > GROUP_SECONDS * SAMPLE_RATE:
             yield from _short(network, waiting, options)
             waiting, held = [], 0
+        if waveform is None:
+            result = None
+            with _told_errors(recording.name, options):
+                result = transcribe_long(network, recording, options)
+            if result is not None:
+                yield result
     yield from _short(network, waiting, options)
 
 
-def _check_length(network: Network, name: str, samples: int) -> None:
+def _read_input(
+    network: Network, item, number: int, options: Options
+) -> tuple[Recording, np.ndarray | None] | None:
+    """A recording and its samples, None for those of a long one; None where it cannot be used."""
+    with _told_errors(input_name(item, number), options):
+        recording = as_recording(item, number, options.sample_rate)
+        waveform = None if options.vad else read_whole(recording)
+        if waveform is not None:
+            check_length(network, recording.name, len(waveform))
+        return recording, waveform
+    return None
+
+
+@contextlib.contextmanager
+def _told_errors(name: str, options: Options) -> Iterator[None]:
+    """What an input raises goes to `on_error`, where there is one."""
+    try:
+        yield
+    except InputError as error:
+        if options.on_error is None:
+            raise
+        options.on_error(name, error)
+
+
+def check_length(network: Network, name: str, samples: int) -> None:
+    """InputError that names a waveform too short for one frame."""
     if frame_counts(samples, network.description.model.conv_layers) < 1:
         raise InputError(f"{name}: {samples} samples are too short for one frame")
 
@@ -152,7 +186,7 @@ def _short(network: Network, group: list[_Short], options: Options) -> Iterator[
         network, network.logits, waveforms, batch_seconds=options.batch_seconds
     ):
         duration = len(waveforms[i]) / SAMPLE_RATE
-        reading = decode(network, [logits], options)
+        reading = decode(network, [logits], options, where=group[i].name)
         results[i] = joined(group[i].name, [(0.0, reading)], duration)
         _tell(options, duration)
     yield from results
@@ -170,15 +204,18 @@ def transcribe_long(network: Network, recording: Recording, options: Options) ->
             yield block
 
     if options.vad:
-        pieces = list(_speech(network, blocks(), options))
+        pieces = list(_speech(network, blocks(), options, where=recording.name))
     else:
-        pieces = [(0.0, decode(network, _told(network, blocks, options), options))]
+        told = _told(network, blocks, options)
+        pieces = [(0.0, decode(network, told, options, where=recording.name))]
     if count == 0:
         raise InputError(f"{recording.name}: no samples")
     return joined(recording.name, pieces, count / SAMPLE_RATE)
 
 
-def _speech(network: Network, blocks, options: Options) -> Iterator[tuple[float, Reading]]:
+def _speech(
+    network: Network, blocks, options: Options, *, where: str
+) -> Iterator[tuple[float, Reading]]:
     """(start in seconds, what was said) of stretches of speech, each an utterance of its own,
     and normalised as one."""
     stretches = vad.stretches(blocks, vad.silero())
@@ -188,13 +225,19 @@ def _speech(network: Network, blocks, options: Options) -> Iterator[tuple[float,
         for i, logits in batched(
             network, network.logits, waveforms, batch_seconds=options.batch_seconds
         ):
-            found[i] = decode(network, [logits], options)
+            found[i] = decode(network, [logits], options, where=where)
             _tell(options, len(waveforms[i]) / SAMPLE_RATE)
         yield from ((group[i].start / SAMPLE_RATE, found[i]) for i in range(len(group)))
 
 
-def decode(network: Network, pieces: Iterable[np.ndarray], options: Options) -> Reading:
-    """What logits [t, C] say that come in pieces; greedy keeps two numbers a frame of them."""
+def decode(
+    network: Network, pieces: Iterable[np.ndarray], options: Options, *, where: str
+) -> Reading:
+    """What logits [t, C] say that come in pieces; greedy keeps two numbers a frame of them.
+
+    Raises InputError, which begins with `where`, where they are no finite numbers.
+    """
+    pieces = _checked(pieces, where)
     symbols = network.description.vocabulary.symbols
     seconds = network.description.model.stride / SAMPLE_RATE
     words = None
@@ -210,6 +253,13 @@ def decode(network: Network, pieces: Iterable[np.ndarray], options: Options) -> 
     if words is None:
         words = alignment.words(spoken, symbols, seconds_per_frame=seconds)
     return Reading(words, alignment.characters(spoken, symbols, seconds_per_frame=seconds))
+
+
+def _checked(pieces: Iterable[np.ndarray], where: str) -> Iterator[np.ndarray]:
+    frames = 0
+    for piece in pieces:
+        yield check_finite(piece, where=where, first=frames)
+        frames += len(piece)
 
 
 def _told(network: Network, blocks, options: Options) -> Iterator[np.ndarray]:
@@ -230,17 +280,21 @@ def _tell(options: Options, seconds: float) -> None:
 
 def align(network: Network, source, lines, options: Options, *, where: str = "text") -> list[Line]:
     """The lines of a transcript over one recording, a path or an array; see `align_lines`."""
-    if network.description.vocabulary is None:
-        raise InputError(f"{network.path} has no vocabulary; a fine-tuned checkpoint is needed")
+    require_ctc(network.description, str(network.path))
+    lines = lines.splitlines() if isinstance(lines, str) else lines
     encode_lines(lines, network.description.vocabulary, where=where)  # before the network runs
-    (recording,) = recordings(source, options.sample_rate)
+    sources = as_inputs(source)
+    if len(sources) != 1:
+        raise InputError(f"align takes one recording, not {len(sources)}")
+    recording = as_recording(sources[0], 0, options.sample_rate)
     waveform = read_whole(recording)
     if waveform is not None:
-        _check_length(network, recording.name, len(waveform))
+        check_length(network, recording.name, len(waveform))
         batches = batched(network, network.logits, [waveform], batch_seconds=options.batch_seconds)
         logits = next(iter(batches))[1]
     else:
         logits = np.concatenate(list(_told(network, recording.blocks, options)))
+    check_finite(logits, where=recording.name)
     return align_lines(
         logits, lines, network.description.vocabulary, where=where,
         seconds_per_frame=network.description.model.stride / SAMPLE_RATE,

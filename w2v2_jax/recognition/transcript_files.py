@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.paths import try_folder, write_text
 from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.recognition.transcript_formats import FORMATS
 
@@ -21,36 +22,42 @@ def read_formats(names: str) -> list[str]:
 
 
 def plan(
-    inputs: Sequence[str], directory: Path, formats: Sequence[str], *, overwrite: bool
-) -> dict[str, dict[str, Path]]:
-    """Input -> format -> file DIR/<name without suffix><suffix of the format>.
+    inputs: Mapping[str, Path] | Sequence[str], directory: Path, formats: Sequence[str], *,
+    overwrite: bool, skip_done: bool = False,
+) -> dict[str, dict[str, Path]]:  # fmt: skip
+    """Input -> format -> file DIR/<name><suffix of the format>; the name is what the inputs map to,
+    by default their own without suffix. With skip_done, those whose files are all there are absent.
 
-    Raises InputError before any work where two inputs would share a file or a file exists.
+    Raises InputError before any work where two inputs would share a file, a file exists or the
+    directory cannot be written.
     """
-    stems = Counter(Path(name).stem for name in inputs)
+    if not isinstance(inputs, Mapping):
+        inputs = {name: Path(Path(name).name).with_suffix("") for name in inputs}
+    stems = Counter(inputs.values())
     doubled = [stem for stem, count in stems.items() if count > 1]
     if doubled:
         raise InputError(
             f"--out {directory}: {stems[doubled[0]]} inputs would be written to {doubled[0]}.*; "
-            "transcribe them into different directories"
+            "transcribe them into different directories, or name the folder they are below"
         )
     planned = {
-        name: {form: directory / (Path(name).stem + FORMATS[form][0]) for form in formats}
-        for name in inputs
+        name: {form: directory / f"{stem}{FORMATS[form][0]}" for form in formats}
+        for name, stem in inputs.items()
     }
+    if skip_done:
+        planned = {
+            name: files
+            for name, files in planned.items()
+            if not all(path.exists() for path in files.values())
+        }
     existing = [path for files in planned.values() for path in files.values() if path.exists()]
-    if existing and not overwrite:
+    if existing and not overwrite and not skip_done:
         raise InputError(f"{existing[0]} exists; add --overwrite or choose another --out")
-    if directory.exists() and not directory.is_dir():
-        raise InputError(f"--out {directory} is no directory")
+    try_folder(directory, "--out")
     return planned
 
 
 def write(result: Result, files: dict[str, Path]) -> None:
     """Writes a result in each of its formats."""
-    try:
-        for form, path in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(FORMATS[form][1](result), "utf-8")
-    except OSError as error:
-        raise InputError(f"{error.filename}: {error.strerror}") from error
+    for form, path in files.items():
+        write_text(path, FORMATS[form][1](result))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from w2v2_jax.decode.alignment import Word
+from w2v2_jax.paths import json_text
 from w2v2_jax.recognition.transcript import Result
 
 CUE_SECONDS = 6.0  # a subtitle's longest stay
@@ -60,7 +60,7 @@ def to_txt(result: Result) -> str:
 
 def to_json(result: Result) -> str:
     """Path, duration, text, words and characters with times and confidences."""
-    return json.dumps(result.as_dict(), ensure_ascii=False, indent=1) + "\n"
+    return json_text(result.as_dict(), indent=1) + "\n"
 
 
 def to_srt(result: Result) -> str:

@@ -7,14 +7,14 @@ wrote of each cell, prints Markdown tables and writes the rates alone to OUT.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.evaluation.runs import read_evaluation
+from w2v2_jax.evaluation.runs import difference, read_evaluation
 from w2v2_jax.evaluation.scoring import bootstrap_interval, count_errors, total
+from w2v2_jax.paths import try_outputs, write_json
 
 SCRATCH, PRETRAINED, SHORT = "scratch", "pretrain", "short"
 
@@ -25,18 +25,26 @@ def read_cells(directory: Path) -> list[dict[str, Any]]:
 
     Raises InputError where a name is no cell or the test sets differ.
     """
-    cells, tests = [], set()
+    cells, tests = [], {}
     for path in sorted(directory.glob("*.json")):
         parts = path.stem.split("@")
         if len(parts) != 3:
             raise InputError(f"{path}: a cell is named START@LABELS@SEED.json")
         evaluation = read_evaluation(path)
-        tests.add(tuple(sorted((u["id"], u["reference"]) for u in evaluation["utterances"])))
+        tests[path.name] = {u["id"]: u["reference"] for u in evaluation["utterances"]}
         cells.append(
             dict(zip(("start", "labels", "seed"), parts, strict=True)) | _rates(evaluation)
         )
-    if len(tests) != 1:
-        raise InputError(f"{directory}: {len(tests)} different test sets in {len(cells)} cells")
+    if not tests:
+        raise InputError(f"{directory}: no cells, START@LABELS@SEED.json")
+    one, *others = tests
+    differing = [name for name in others if tests[name] != tests[one]]
+    if differing:
+        distinct = len({tuple(sorted(references.items())) for references in tests.values()})
+        raise InputError(
+            f"{directory}: {distinct} different test sets in {len(cells)} cells; {one} and "
+            f"{differing[0]} differ: {difference(tests[one], tests[differing[0]])}"
+        )
     return cells
 
 
@@ -140,11 +148,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("cells", type=Path, help="folder of START@LABELS@SEED.json")
     parser.add_argument("--json", type=Path, required=True, help="gets the rates of all cells")
     arguments = parser.parse_args(argv)
+    try_outputs(arguments, "json")
     cells = read_cells(arguments.cells)
-    try:
-        arguments.json.write_text(json.dumps(cells, indent=1) + "\n", "utf-8")
-    except OSError as error:
-        raise InputError(f"--json {arguments.json}: {error.strerror}") from error
+    write_json(arguments.json, cells)
     tables = (main_table(cells), source_table(cells), change_table(cells))
     print("\n\n".join(table for table in tables if table))
 

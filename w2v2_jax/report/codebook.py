@@ -20,6 +20,7 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import Model, load
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.frames import frame_counts
+from w2v2_jax.paths import try_outputs
 
 ROW_SECONDS = 4  # every clip is cut into rows of this length: one compiled shape
 ROWS = 8
@@ -74,6 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", required=True, metavar="DIR[:split]")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.npz")
     arguments = parser.parse_args(argv)
+    try_outputs(arguments, "out")
     corpus = open_corpus(arguments.data)
     model = load(arguments.checkpoint)
     counts = code_counts(model, rows_of(corpus))

@@ -14,7 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.evaluation.runs import Results, Run, read_evaluation, read_run, read_units, series
+from w2v2_jax.evaluation.runs import (
+    Results,
+    Run,
+    difference,
+    read_evaluation,
+    read_run,
+    read_units,
+    series,
+    without_reference,
+)
+from w2v2_jax.paths import write_text
 from w2v2_jax.report.figure import draw
 
 SECONDS_PER_FRAME = 0.02
@@ -54,6 +64,8 @@ def _recognition_rows(results: Results) -> list[tuple[str, ...]]:
     pair = (results.scratch_eval, results.finetuned_eval)
     words = sum(len(u["reference"].split()) for u in pair[0]["utterances"])
     size = f"{len(pair[0]['utterances'])} utterances, {words} words"
+    if missing := without_reference(pair[0]):
+        size += f", {missing} without a reference"
     rows = [
         (f"HELD-OUT TEST ({size})", "from scratch", "from pretrained", "change"),
         ("updates", *(str(e["step"]) for e in pair), ""),
@@ -103,7 +115,10 @@ def check_comparable(results: Results) -> list[str]:
         for e in (results.scratch_eval, results.finetuned_eval)
     ]
     if ids[0] != ids[1] or not ids[0]:
-        raise InputError("the two evaluations are not of the same test utterances")
+        raise InputError(
+            "the two evaluations are not of the same test utterances: "
+            f"{difference(*ids) or 'they have none'}"
+        )
     steps = [results.scratch_eval["step"], results.finetuned_eval["step"]]
     notes = [] if steps[0] == steps[1] else [f"note: updates differ, {steps[0]} and {steps[1]}"]
     if results.units is None:
@@ -150,7 +165,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         draw(results, args.out / "report.png")
-        (args.out / "report.txt").write_text("\n\n".join(parts) + "\n", "utf-8")
+        write_text(args.out / "report.txt", "\n\n".join(parts) + "\n")
     except OSError as error:
         raise InputError(f"cannot write to {args.out}: {error}") from error
     print("\n\n".join(parts))

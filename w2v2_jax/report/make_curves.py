@@ -6,11 +6,13 @@ python -m w2v2_jax.report.make_curves --out FILE.json --about TEXT WORKDIR...
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 from pathlib import Path
 
+from w2v2_jax.errors import run_command
 from w2v2_jax.evaluation.reference_curves import decisive
 from w2v2_jax.evaluation.runs import read_run
+from w2v2_jax.paths import read_json, try_outputs, write_json
 
 LEFT_OUT = ("split", "audio_seconds_per_second", "epoch", "compilations")
 DIGITS = 4
@@ -39,16 +41,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--about", required=True)
     parser.add_argument("workdirs", nargs="+", type=Path)
     arguments = parser.parse_args(argv)
+    try_outputs(arguments, "out")
     runs = [read_run(workdir).records for workdir in arguments.workdirs]
-    config = json.loads((arguments.workdirs[0] / "config.json").read_text("utf-8"))
+    config = read_json(arguments.workdirs[0] / "config.json")
     content = {
         "about": arguments.about,
         "config": decisive(config),
         "splits": {split: curves(runs, split) for split in ("train", "valid")},
     }
-    arguments.out.write_text(json.dumps(content) + "\n", "utf-8")
+    write_json(arguments.out, content, indent=None)
     print(f"wrote {arguments.out}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -27,6 +27,7 @@ import soundfile
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.paths import write_text
 from w2v2_jax.sample_speech.packages import deb_members, fetch_packages
 from w2v2_jax.sample_speech.texts import normalise_transcript, split_transcripts
 
@@ -160,9 +161,7 @@ def index_clips(clips: list[Clip], transcripts: dict[str, str]) -> list[Transcri
 def write_index(rows: list[TranscriptLine], audio: Path) -> None:
     """Writes transcripts.tsv (path, text, split, speaker); last of all, so it says "complete"."""
     lines = ["\t".join(row[:4]) + "\n" for row in rows]
-    partial = audio / "transcripts.partial"
-    partial.write_text("".join(lines), "utf-8")
-    os.replace(partial, audio / "transcripts.tsv")
+    write_text(audio / "transcripts.tsv", "".join(lines))
 
 
 def _summary(rows: list[TranscriptLine]) -> str:
@@ -190,7 +189,7 @@ def main(argv: list[str] | None = None) -> None:
         packages = fetch_packages(args.out / "packages", mirror=args.mirror)
         clips = find_decoded(audio) or decode_all(packages, audio)
         rows = index_clips(clips, english_transcripts(packages["en"]))
-        (args.out / "LICENCE.txt").write_text(LICENCE, "utf-8")
+        write_text(args.out / "LICENCE.txt", LICENCE)
         write_index(rows, audio)
     except OSError as error:
         raise InputError(f"cannot write the sample speech to {args.out}: {error}") from error

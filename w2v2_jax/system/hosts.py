@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import sys
 import time
@@ -86,32 +87,54 @@ def wait_until(condition: Callable[[], bool], *, seconds: float) -> bool:
     return True
 
 
-class Preemption:
-    """Whether to save and stop now: a SIGTERM to this process, or to any process of the job.
+SIGTERM, CTRL_C = "SIGTERM", "Ctrl-C"
 
-    JAX's runtime carries the notice to all hosts and picks a step that none has passed.
+
+class Preemption:
+    """Whether to save and stop now: SIGTERM or Ctrl-C to this process, or to any of the job.
+
+    JAX's runtime carries SIGTERM to all hosts and picks a call of `reached` that none has made.
+    A second Ctrl-C ends the process at once.
     """
 
     def __init__(self):
-        self._asked = False
+        self._asked, self._stop, self._calls, self._before = "", "", 0, {}
 
     def __enter__(self) -> Preemption:
         self._alone = jax.process_count() == 1
         if self._alone:  # else JAX's own handler is in place, and has to stay
-            self._before = signal.signal(signal.SIGTERM, self._ask)
+            self._before[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._ask)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a shell's background job
+            self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._ask)
         return self
 
-    def _ask(self, *_) -> None:
-        self._asked = True
+    def _ask(self, number: int, _) -> None:
+        if number == signal.SIGTERM:
+            self._asked = self._asked or SIGTERM
+            return
+        self._asked = self._asked or CTRL_C
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        # Not print: the signal may have come in the midst of one.
+        os.write(2, b"saving, then stopping; Ctrl-C again ends at once\n")
+        if not self._alone:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def __exit__(self, *_) -> None:
-        if self._alone:
-            signal.signal(signal.SIGTERM, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
-    def reached(self, step: int) -> bool:
-        """Every process must ask this at every step."""
-        if self._alone:
-            return self._asked
+    def reached(self) -> str:
+        """What asks to stop ("SIGTERM", "Ctrl-C"), "" while nothing does; once it asked, it always
+        does. Every process must call this equally often."""
+        if not self._stop:
+            self._stop = self._asked if self._alone else self._met()
+        return self._stop
+
+    def _met(self) -> str:
         from jax.experimental import multihost_utils
 
-        return multihost_utils.reached_preemption_sync_point(step)
+        # A count of its own, that nothing sets back: the runtime stops all hosts at one more than
+        # the highest it saw, and says so at that very call alone.
+        self._calls += 1
+        met = multihost_utils.reached_preemption_sync_point(self._calls)
+        return (self._asked or SIGTERM) if met else ""

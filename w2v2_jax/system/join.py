@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import jax
 
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, exit_status, reason, report
 from w2v2_jax.system.hosts import is_chief
 
 LOST = 75  # EX_TEMPFAIL: another host died; the same command on all hosts resumes
@@ -171,15 +171,16 @@ def explain(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         return 128 + signal.SIGINT
     text = " ".join(str(error).split())
-    if isinstance(error, InputError):
-        print(f"error: {text}", file=sys.stderr)
-        return 2
-    if isinstance(error, (RuntimeError, ValueError)) and PEER_ERRORS.search(text):
+    ours = isinstance(error, InputError) or not isinstance(error, (RuntimeError, ValueError))
+    if not ours and PEER_ERRORS.search(text):
         print(
             "error: another host of this run died; the same command on all hosts resumes from the "
             f"newest checkpoint ({text[:200]})",
             file=sys.stderr,
         )
         return LOST
+    if reason(error) is not None:
+        report(error)
+        return exit_status(error)
     traceback.print_exception(error)
     return 1

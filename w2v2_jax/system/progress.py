@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -11,13 +13,15 @@ LOG_SECONDS = 30.0  # between two lines where stderr is no terminal
 
 
 def total_seconds(paths: Sequence[str]) -> float | None:
-    """Length of all files by their headers, or None where one does not say."""
+    """Length of all files by their headers, or None where none says; what cannot be read is named
+    by whoever reads it."""
     import soundfile
 
-    try:
-        return sum(soundfile.info(path).duration for path in paths)
-    except (soundfile.LibsndfileError, OSError):
-        return None
+    lengths = []
+    for path in paths:
+        with contextlib.suppress(soundfile.LibsndfileError, OSError, TypeError, ValueError):
+            lengths.append(soundfile.info(os.fsencode(path)).duration)
+    return sum(lengths) if lengths else None
 
 
 def audio_bar(total: float | None, *, disable: bool = False) -> tqdm.tqdm:

@@ -11,18 +11,28 @@ import sys
 import jax
 
 import w2v2_jax
-from w2v2_jax.checkpoint.description import Description
-from w2v2_jax.data.feed import train_feed, valid_feed
-from w2v2_jax.errors import run_command
+from w2v2_jax.checkpoint.description import Description, Loaded
+from w2v2_jax.checkpoint.files import describe_newest
+from w2v2_jax.data.feed import Feed, train_feed, valid_feed
+from w2v2_jax.data.joined import VALIDATION, validation_beside
+from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment.recipe import load_config, override
 from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.interop.load import load_any
 from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
-from w2v2_jax.train import loop
-from w2v2_jax.train.warm_start import check_input, choose_vocabulary, report_unknown, warm_start
-from w2v2_jax.train.workdir import lock, save_config
+from w2v2_jax.train import loop, run_record
+from w2v2_jax.train.warm_start import (
+    check_input,
+    choose_vocabulary,
+    report_left_out,
+    report_unknown,
+    take_epsilon,
+    warm_start,
+)
+from w2v2_jax.train.workdir import lock, save_record
+from w2v2_jax.train_step import TrainState
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -34,74 +44,128 @@ def main(argv: list[str] | None = None) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="exit status of a run that SIGTERM stopped (0); schedulers restart what is not 0",
+        help="exit status of a run that a signal stopped (0); schedulers restart what is not 0",
     )
     join.add_flags(parser)
     arguments, rest = parser.parse_known_args(argv)
     raw = load_config(arguments.config)
     override(raw, rest)
+    note = choose_validation(raw, rest)
     settings = read_settings(raw)
     cpu_memory.keep()
     with join.joined(join.find(arguments)):
+        if note:
+            hosts.log_on_chief(note)
         outcome = run(settings, to_path(arguments.workdir))
     if outcome.stopped and arguments.stopped_status:
         sys.exit(arguments.stopped_status)
 
 
+def choose_validation(raw: dict, overrides: list[str]) -> str:
+    """A recipe's validation corpus goes with its training corpus. Where somebody names another one
+    for training and none for validation, one of the same corpus is taken, or none where it has
+    none; returns the line that says so."""
+    named = {item.partition("=")[0] for item in overrides}
+    if "--config.data.train" not in named or "--config.data.valid" in named:
+        return ""
+    data = raw["data"]
+    data["valid"] = validation_beside(data["train"], data.get("valid") or "") or ""
+    if data["valid"]:
+        return f"validation: {data['valid']} (config.data.valid names another, or none if empty)"
+    return (
+        f"no validation: beside {data['train']} is no split {' or '.join(VALIDATION)}; name one by "
+        "--config.data.valid=DIR:split, or have one made by prepare --holdout dev=0.05"
+    )
+
+
 def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
     """Trains as one of the hosts of the job; every host runs the same lines."""
     compile_cache.enable()
-    source = load_any(settings.init_from) if settings.init_from else None
-    description = source.description if source else None
-    vocabulary = choose_vocabulary(settings, description.vocabulary if description else None)
-    built = experiment.build(
-        settings, vocabulary=vocabulary, inherited=description.model if description else None
-    )
-    if description:
-        check_input(built.model, description.model, where=settings.init_from)
+    before = describe_newest(workdir)
+    # What goes on has its network, symbols and scale in its checkpoint: init_from may be gone.
+    source = load_any(settings.init_from) if settings.init_from and before is None else None
+    settings = take_epsilon(settings, before or (source.description if source else None))
+    built = _build(settings, before, source, workdir)
+    vocabulary = built.vocabulary
     train = train_feed(settings.data, vocabulary, seed=settings.seed)
     valid = valid_feed(settings.data, vocabulary)
+    facts = run_record.facts(built, train, valid)
     hosts.require_same(
         {
             "configuration": settings.raw,
             "version of w2v2_jax": w2v2_jax.__version__,
             "training corpus (data.train)": train.corpus.fingerprint(),
             "validation corpus (data.valid)": valid.corpus.fingerprint() if valid else None,
+            "newest checkpoint": before.to_json() if before else None,
         }
     )
-    hosts.log_on_chief(f"train {train.corpus.directory}: {train.plan.summary()}")
-    if vocabulary is not None:
-        report_unknown(train)
-    if description and description.normalise != settings.data.normalise:
+    _introduce(train, valid)
+    if source and source.description.normalise != settings.data.normalise:
         hosts.log_on_chief(
             f"warning: config.data.normalise={settings.data.normalise}, but "
-            f"{settings.init_from} was trained with {description.normalise}"
+            f"{settings.init_from} was trained with {source.description.normalise}"
         )
     built.check_shapes(train.plan.shapes, settings.train.accumulate, "training")
-    with lock(workdir):
-        save_config(workdir, settings.raw)
-        start = built.init()
+
+    def fresh() -> TrainState:
+        nonlocal source
+        state = built.init()
         if source:
-            params = warm_start(start.params, source, vocabulary, where=settings.init_from)
-            start = start._replace(params=params)
-        outcome = loop.run(
-            built,
-            train,
-            valid,
-            workdir,
-            start=start,
-            description=Description(
-                settings.kind, built.model, vocabulary, settings.data.normalise
-            ),
+            params = warm_start(state.params, source, vocabulary, where=settings.init_from)
+            state, source = state._replace(params=params), None  # its arrays are not kept
+        return state
+
+    with lock(workdir):
+        save_record(workdir, settings.raw, facts)
+        description = Description(
+            settings.kind, built.model, vocabulary, settings.data.normalise, settings.data.epsilon
         )
-    word = "stopped by SIGTERM" if outcome.stopped else "done"
+        end = loop.run(built, train, valid, workdir, description=description, fresh=fresh)
     if hosts.is_chief():
-        print(
-            f"{word} at step {int(outcome.state.step)}; wrote {workdir} "
-            f"({jax.device_count()} {jax.devices()[0].device_kind} devices, "
-            f"{jax.process_count()} processes)"
-        )
-    return outcome
+        _conclude(end, workdir)
+    return end
+
+
+def _build(
+    settings: ExperimentSettings, before: Description | None, source: Loaded | None,
+    workdir: AnyPath,
+) -> experiment.Experiment:  # fmt: skip
+    """The experiment, with what it takes over of the run's own checkpoint or of init_from."""
+    if before is not None:
+        if before.objective != settings.kind:
+            raise InputError(
+                f"--workdir {workdir} was started with another config.objective.name: "
+                f"{before.objective} there, {settings.kind} now; use a new --workdir"
+            )
+        return experiment.build(settings, vocabulary=before.vocabulary, inherited=before.model)
+    start = source.description if source else None
+    vocabulary = choose_vocabulary(settings, start.vocabulary if start else None)
+    built = experiment.build(
+        settings, vocabulary=vocabulary, inherited=start.model if start else None
+    )
+    if start:
+        check_input(built.model, start.model, where=settings.init_from)
+    return built
+
+
+def _introduce(train: Feed, valid: Feed | None) -> None:
+    """Says what is trained and validated on, before the first update."""
+    for name, feed in (("train", train), ("valid", valid)):
+        if feed is not None:
+            hosts.log_on_chief(f"{name} {feed.corpus.directory}: {feed.plan.summary()}")
+    if train.vocabulary is not None:
+        report_left_out(train, valid)
+        report_unknown(train)
+
+
+def _conclude(end: loop.RunEnd, workdir: AnyPath) -> None:
+    word = f"stopped by {end.stopped}" if end.stopped else "done"
+    resume = "; the same command goes on from there" if end.stopped else ""
+    print(
+        f"{word} at step {end.step}; wrote {workdir} "
+        f"({jax.device_count()} {jax.devices()[0].device_kind} devices, "
+        f"{jax.process_count()} processes){resume}"
+    )
 
 
 if __name__ == "__main__":

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -32,14 +31,27 @@ from w2v2_jax.train_step import TrainState
 
 
 class RunEnd(NamedTuple):
-    """How a run ended: the state, and whether a signal stopped it before its last step."""
+    """How a run ended: its step, and the signal that stopped it before its last ("" for none)."""
 
-    state: TrainState
-    stopped: bool
+    step: int
+    stopped: str
 
 
-def _due(step: int, every: int, last: bool) -> bool:
-    return last or (every > 0 and step % every == 0)
+class Due(NamedTuple):
+    """What follows an update: a logged line, a validation, a checkpoint."""
+
+    line: bool
+    validation: bool
+    checkpoint: bool
+
+
+def due(step: int, config: TrainConfig, *, validates: bool, stop: bool) -> Due:
+    """validates: whether there is a validation corpus; stop: whether the run stops here."""
+    last = step == config.steps
+    meets = lambda every: every > 0 and step % every == 0  # noqa: E731
+    validation = validates and (last or meets(config.eval_every))
+    saves = last or stop or meets(config.checkpoint_every) or meets(config.keep_every)
+    return Due(last or stop or meets(config.log_every), validation, validation or saves)
 
 
 def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
@@ -57,7 +69,7 @@ def _metric_writer(workdir: AnyPath, **options):
     return MetricWriter(workdir, **options) if hosts.is_chief() else contextlib.nullcontext()
 
 
-def _rank(results: dict[str, float], config: TrainConfig) -> float:
+def rank(results: dict[str, float], config: TrainConfig) -> float:
     """The validation figure that decides which checkpoint is best, lower is better."""
     if config.best_metric not in results:
         raise InputError(
@@ -68,7 +80,7 @@ def _rank(results: dict[str, float], config: TrainConfig) -> float:
 
 
 class _Job(NamedTuple):
-    """What a run holds on to; `dispatched` counts steps on, also where a rollback repeats some."""
+    """What a run holds on to."""
 
     experiment: Experiment
     train: Feed
@@ -79,7 +91,6 @@ class _Job(NamedTuple):
     preemption: hosts.Preemption
     monitor: Monitor
     bad_batches: BadBatches
-    dispatched: Iterator[int]
 
     @property
     def config(self) -> TrainConfig:
@@ -88,43 +99,44 @@ class _Job(NamedTuple):
 
 def run(
     experiment: Experiment, train: Feed, valid: Feed | None, workdir: AnyPath, *,
-    description: Description, start: TrainState,
+    description: Description, fresh: Callable[[], TrainState],
 ) -> RunEnd:  # fmt: skip
-    """Trains from `start`, or from the newest whole checkpoint in `workdir`, to the last step.
+    """Trains from the newest whole checkpoint in `workdir` to the last step; from what `fresh`
+    makes where there is none. It is not called otherwise: two states may not fit.
 
     Raises InputError where the disk fails or a health rule ends the run.
     """
     settings = experiment.settings
     config = settings.train
     if valid is not None:
-        experiment.check_shapes(valid.plan.shapes, 1, "validation")
+        experiment.check_validation_shapes(valid.plan.shapes)
     bad_batches = BadBatches(workdir, train.row_sources, writes=hosts.is_chief())
     hosts.require_same({"bad_batches.jsonl": sorted(bad_batches.left_out)})
     about = health.describe(
         experiment.objective, steps=config.steps, started_after=settings.health.started_after
     )
-    keep = {"keep_last": config.keep_last, "keep_best": config.keep_best}
+    keep = {name: getattr(config, name) for name in ("keep_last", "keep_best", "keep_every")}
     with (
         disk_errors(workdir),
         checkpoint.manager(workdir, **keep) as checkpoints,
         hosts.Preemption() as preemption,
     ):
-        state = restore.restore(checkpoints, experiment.abstract_state) or start
+        state = restore.restore(checkpoints, experiment.abstract_state)
+        resumed = state is not None
+        if not resumed:
+            state = fresh()
+        del fresh  # what it started from is not needed again
         first = int(state.step)
-        if first:
+        if resumed:
             hosts.log_on_chief(f"resuming {workdir} at step {first}")
         if first >= config.steps:
-            return RunEnd(state, False)
+            return RunEnd(first, "")
         job = _Job(
             experiment, train, valid, workdir, description, checkpoints, preemption,
-            Monitor(settings.health, about), bad_batches, itertools.count(first),
+            Monitor(settings.health, about), bad_batches,
         )  # fmt: skip
-        # JAX stops all hosts at the call after the last one it saw: a notice that comes while the
-        # first step compiles has to find this one, or its step is never met.
-        preemption.reached(next(job.dispatched))
-        if settings.health.rollback and not first:
+        if settings.health.rollback and not resumed:
             checkpoint.save(checkpoints, state, description)  # what there is to go back to
-        alarm = None
         while True:
             state, alarm = _stretch(job, state)
             if alarm is None:
@@ -132,7 +144,8 @@ def run(
             del state  # two states may not fit
             state = _go_back(job, alarm)
         checkpoints.wait_until_finished()
-    return RunEnd(state, int(state.step) < config.steps)
+    end = int(state.step)
+    return RunEnd(end, preemption.reached() if end < config.steps else "")
 
 
 def _go_back(job: _Job, alarm: Alarm) -> TrainState:
@@ -168,43 +181,48 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
         before, window = None, ThroughputWindow()
         cpu_memory.trim()  # what loading and restoring took
         for step, (local, waited) in enumerate(_timed(batches), first + 1):
+            stop = bool(job.preemption.reached())
+            line, validation, saves = due(step, config, validates=job.valid is not None, stop=stop)
             if step in job.bad_batches.left_out:
                 local = local._replace(weights=np.zeros_like(local.weights))
             batch = partition.global_batch(local, experiment.mesh)
             function = experiment.step_function(experiment.objective.at(step - 1), batch)
+            rate = experiment.learning_rate(state) if line else None
             state, metrics = function(state, batch, experiment.seed)
             alarm = observer.observe(before)  # never more than one step ahead of the device
             if alarm:
                 return state, alarm
             before = Dispatched(step, metrics, job.train.plan.fillers(step - 1))
-            stop = job.preemption.reached(next(job.dispatched))
-            last = step == config.steps or stop
             window.add(batch.waveforms.size / SAMPLE_RATE, waited)
-            if last or step % config.log_every == 0:
+            if line:
                 host = {
-                    "learning_rate": float(experiment.schedule(step - 1)),
                     **window.rates(),
                     "epoch": job.train.plan.epoch(step - 1),
                     "compilations": len(experiment.compiled),
                 }
-                before = before._replace(host=host)
+                before = before._replace(host=host, rate=rate)
                 window = ThroughputWindow()
-            rank = None
-            checks = job.valid is not None and _due(step, config.eval_every, step == config.steps)
-            saves = checks or _due(step, config.checkpoint_every, last)
             if saves:
                 alarm, before = observer.observe(before), None  # what is saved has been looked at
                 if alarm:
                     return state, alarm
-            if checks:
-                results = validate(experiment, job.valid, state.params, state.step)
-                if writer is not None:
-                    writer.write(step, "valid", results)
-                rank = _rank(results, config)
-                cpu_memory.trim()  # other shapes than the next updates'
+            best = None
+            if validation:
+                best = _validate(job, state, writer)
                 window = ThroughputWindow()
             if saves:
-                checkpoint.save(job.checkpoints, state, job.description, rank)
+                checkpoint.save(job.checkpoints, state, job.description, best)
             if stop:
                 break
         return state, observer.observe(before)
+
+
+def _validate(job: _Job, state: TrainState, writer: MetricWriter | None) -> float:
+    """Writes a validation's figures; returns the state's rank by them."""
+    results = validate(job.experiment, job.valid, state.params, state.step)
+    clips = len(job.valid.corpus) + job.valid.without_transcript
+    left_out = clips - job.valid.utterances
+    if writer is not None:
+        writer.write(int(state.step), "valid", {**results, "clips_left_out": left_out})
+    cpu_memory.trim()  # other shapes than the next updates'
+    return rank(results, job.config)

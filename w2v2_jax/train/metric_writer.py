@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from w2v2_jax.health.monitor import Alarm
-from w2v2_jax.paths import AnyPath, is_remote
+from w2v2_jax.paths import AnyPath, is_remote, json_text, write_text
 
 METRICS = "metrics.jsonl"
 PUBLISH_SECONDS = 60
@@ -28,17 +28,15 @@ def keep_until(path: Path, step: int) -> None:
     all but the rollbacks, which it will not see again."""
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text("utf-8").splitlines():
+    lines = []
+    for line in path.read_text("utf-8", "replace").splitlines():
         try:
             record = json.loads(line)
-        except ValueError:  # the last line of a killed run
+            if record["step"] <= step or record.get("action") == "rollback":
+                lines.append(line)
+        except (ValueError, KeyError, TypeError, AttributeError):  # of a kill, or of a bad disk
             continue
-        if record["step"] <= step or record.get("action") == "rollback":
-            kept.append(line)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(line + "\n" for line in kept), "utf-8")
-    os.replace(temporary, path)
+    write_text(path, "".join(line + "\n" for line in lines))
 
 
 def _new_file(folder: Path, name: str) -> BinaryIO:
@@ -114,8 +112,9 @@ class MetricWriter:
         self._start = (time.monotonic(), first_step)
 
     def write(self, step: int, split: str, metrics: dict[str, float]) -> None:
-        """Appends a record and shows a line; metrics are plain floats."""
-        self._file.write(json.dumps({"step": step, "split": split, **metrics}) + "\n")
+        """Appends a record and shows a line; metrics are plain floats, of which those that are no
+        finite numbers become null in the file."""
+        self._file.write(json_text({"step": step, "split": split, **metrics}) + "\n")
         self._file.flush()
         self._tensorboard(step, split, metrics)
         shown = "  ".join(f"{k} {metrics[k]:.4g}" for k in SHOWN if k in metrics)
@@ -129,7 +128,7 @@ class MetricWriter:
     def alarm(self, alarm: Alarm) -> None:
         """Appends a record with split "health" and shows the alarm's line."""
         record = {"step": alarm.step, "split": "health", **alarm._asdict()}
-        self._file.write(json.dumps(record) + "\n")
+        self._file.write(json_text(record) + "\n")
         self._file.flush()
         self._tensorboard(alarm.step, "health", {alarm.rule: 1.0})
         print(alarm.line(), file=self._stream, flush=True)

@@ -27,16 +27,20 @@ def restore(checkpoints: Manager, abstract: TrainState) -> TrainState | None:
     the one before it is taken. Raises InputError where none is left (nothing is moved then), or
     where the newest is of another configuration or format: a run never begins anew by itself.
     """
-    reasons = {}
-    for step in sorted(checkpoints.all_steps(), reverse=True):
-        state, where = None, checkpoints.directory / str(step)
+    reasons: dict[AnyPath, str] = {}
+    steps = sorted(checkpoints.all_steps(), reverse=True)
+    hosts.require_same({"list of checkpoints": steps})
+    for step in steps:
+        where, state = checkpoints.directory / str(step), None
         try:
-            state = _restore(checkpoints, step, abstract)
+            state, checksum = _read(where, abstract)
         except _Damaged as error:
             reasons[where] = str(error)[:200]
         if hosts.on_all_hosts(state is not None):
-            _move_aside(checkpoints, reasons)
-            return state
+            if hosts.on_all_hosts(_is_whole(state, checksum)):
+                _move_aside(checkpoints, reasons)
+                return state
+            reasons[where] = "its values differ from their checksum"
         reasons.setdefault(where, "another host could not read it")
     if reasons:
         where, reason = next(iter(reasons.items()))
@@ -69,32 +73,44 @@ class _Damaged(Exception):
     """A checkpoint that cannot be read whole."""
 
 
-def _restore(checkpoints: Manager, step: int, abstract: TrainState) -> TrainState:
-    where = checkpoints.directory / str(step)
+def _read(where: AnyPath, abstract: TrainState) -> tuple[TrainState, dict[str, int] | None]:
+    """A step's state and the checksums stored with it.
+
+    By Orbax's handlers, without a barrier: a host that fails here fails alone and can say so.
+    """
     training = {"step": abstract.step, "opt_state": abstract.opt_state}
     wanted = {"params": abstract.params, "training": training}
-    with _reading():
-        model = checkpoints.restore(step, args=ocp.args.Composite(model=ocp.args.JsonRestore()))
-        with ocp.StandardCheckpointer() as reader:
-            found = {name: reader.metadata(where / name).item_metadata for name in wanted}
-    if missing := [name for name, tree in found.items() if tree is None]:
-        raise _Damaged(f"{missing[0]} is gone or cut short")
-    shapes = {name: _shapes(metadata.tree) for name, metadata in found.items()}
-    model = model["model"]
-    check_format(model, str(where))
+    handler = ocp.StandardCheckpointHandler()
+    with contextlib.closing(handler):
+        with _reading():
+            model = ocp.JsonCheckpointHandler().restore(where / "model")
+            trees = {name: handler.metadata(where / name).tree for name in wanted}
+        if missing := [name for name, tree in trees.items() if tree is None]:
+            raise _Damaged(f"{missing[0]} is gone or cut short")
+        check_format(model, str(where))
+        _check_fits(where, wanted, trees)
+        with _reading():
+            params, training = (
+                handler.restore(where / name, args=ocp.args.StandardRestore(tree))
+                for name, tree in wanted.items()
+            )
+    state = TrainState(training["step"], params, training["opt_state"])
+    return state, model.get("checksum")
+
+
+def _check_fits(where: AnyPath, wanted: dict, trees: dict) -> None:
     for name, tree in wanted.items():
-        if different := sorted(set(_shapes(tree)) ^ set(shapes[name])):
+        if different := sorted(set(_shapes(tree)) ^ set(_shapes(trees[name]))):
             raise InputError(
                 f"{where} does not fit this configuration: {name} differs in {different[0]}; "
                 "use another --workdir, or the configuration it was saved with"
             )
-    with _reading():
-        args = {name: ocp.args.StandardRestore(tree) for name, tree in wanted.items()}
-        items = checkpoints.restore(step, args=ocp.args.Composite(**args))
-    params, training = items["params"], items["training"]
-    if model.get("checksum", sums(params, training)) != sums(params, training):
-        raise _Damaged("its values differ from their checksum")
-    return TrainState(training["step"], params, training["opt_state"])
+
+
+def _is_whole(state: TrainState, checksum: dict[str, int] | None) -> bool:
+    """Whether the values are those that were saved; all hosts ask together."""
+    found = sums(state.params, {"step": state.step, "opt_state": state.opt_state})
+    return checksum is None or checksum == found
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ import jax
 from w2v2_jax.data.damage import Damage
 from w2v2_jax.health.bad_batches import BadBatches, note_damage
 from w2v2_jax.health.config import ROLLBACK, STOP
-from w2v2_jax.health.monitor import Alarm, HealthError, Monitor, flags_of
-from w2v2_jax.metrics import compute
+from w2v2_jax.health.monitor import Alarm, HealthError, Monitor
+from w2v2_jax.metrics import Mean, compute, merge
 from w2v2_jax.train.metric_writer import MetricWriter
 
 SPIKES = ("loss-spike", "gradient-spike")  # alarms of one batch
@@ -41,12 +41,30 @@ class ThroughputWindow:
 
 class Dispatched(NamedTuple):
     """A step whose metrics may still be on the device; fillers: its rows that have no weight by the
-    plan; host: what to log with the metrics, or None."""
+    plan; host: what to log with the metrics, or None; rate: the learning rate it was dispatched
+    with, where it is logged."""
 
     step: int
     metrics: dict
     fillers: int
     host: dict[str, float] | None = None
+    rate: jax.Array | None = None
+
+
+# Of every update; the others are of those that were taken: a loss that is not finite has no mean,
+# and a batch left out has no gradient.
+OF_EVERY_UPDATE = ("skipped", "non_finite", "empty_rows", "weight")
+
+
+def add_update(total: dict[str, Mean], metrics: dict[str, Mean]) -> dict[str, Mean]:
+    """The sums of several updates with one more, on the host in float64."""
+    taken = metrics["skipped"].total == 0
+    added = dict(total)
+    for name, mean in metrics.items():
+        if taken or name in OF_EVERY_UPDATE:
+            before = total.get(name, Mean(0.0, 0.0))
+            added[name] = merge(before, Mean(float(mean.total), float(mean.weight)))
+    return added
 
 
 class StepObserver:
@@ -64,6 +82,7 @@ class StepObserver:
     ):
         self._monitor, self._bad_batches, self._writer = monitor, bad_batches, writer
         self._damages = damages
+        self._sums: dict[str, Mean] = {}  # of the updates since the last logged one
 
     def observe(self, done: Dispatched | None) -> Alarm | None:
         """Waits for an update and judges it; the alarm that asks to go back, if there is one.
@@ -72,13 +91,17 @@ class StepObserver:
         """
         if done is None:
             return None
-        flags = jax.device_get(flags_of(done.metrics))
+        # One fetch of what is small and done: the device has the next update to do meanwhile.
+        metrics, rate = jax.device_get((done.metrics, done.rate))
+        self._sums = add_update(self._sums, metrics)
+        flags = self._monitor.flags(metrics)
         empty, rows = flags.empty_rows
         flags = flags._replace(empty_rows=(empty - done.fillers, rows))  # what is left is damaged
         left_out = done.step in self._bad_batches.left_out
         alarms = self._monitor.saw_step(done.step, flags, left_out=left_out)
         if done.host is not None:
-            record = {**compute(done.metrics), **done.host}
+            record = {**compute(self._sums), "learning_rate": float(rate), **done.host}
+            self._sums = {}
             if self._writer is not None:
                 self._writer.write(done.step, "train", record)
             alarms += self._monitor.saw_record(done.step, record)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+
 import jax
 import numpy as np
 
@@ -10,10 +12,16 @@ from w2v2_jax.data.feed import Feed
 from w2v2_jax.data.pipeline import host_rows
 from w2v2_jax.decode.alignment import text
 from w2v2_jax.decode.greedy import greedy
+from w2v2_jax.errors import printable
 from w2v2_jax.evaluation.scoring import score
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.metrics import compute, merge
+from w2v2_jax.system import hosts
 from w2v2_jax.vocabulary import Vocabulary
+
+EXAMPLES = 2  # utterances whose texts every validation shows
+EXAMPLE_WORDS = 3  # the fewest that say something
+EXAMPLE_BYTES = 400
 
 
 def hypotheses(logits, counts, vocabulary: Vocabulary) -> list[str]:
@@ -23,32 +31,78 @@ def hypotheses(logits, counts, vocabulary: Vocabulary) -> list[str]:
 
 
 def validate(experiment: Experiment, feed: Feed, params, step) -> dict[str, float]:
-    """Metrics as floats.
+    """Metrics as floats, with the utterances that entered them and those left out.
 
     On several processes each decodes its own rows' utterances and only the sums are global, so
-    word errors are gathered by process.
+    word errors are gathered by process. With CTC the chief shows the same EXAMPLES every time.
     """
     mine = partition.host_rows(experiment.mesh)
-    totals, references, guesses = None, [], []
+    totals, guesses = None, {}
     for index, local in enumerate(feed.batches(0, None, **mine._asdict())):
         batch = partition.global_batch(local, experiment.mesh)
         evaluate = experiment.eval_function(batch)
         sums, outputs = evaluate(params, batch, step, experiment.seed)
         totals = sums.metrics if totals is None else merge(totals, sums.metrics)
-        if feed.vocabulary is None:
+        if not experiment.objective.ctc_head:
             continue
         local_rows = host_rows(feed.plan.batch(index), **mine._asdict()).rows
         guessed = hypotheses(_local(outputs["logits"]), _local(outputs["counts"]), feed.vocabulary)
         for row, guess, weight in zip(local_rows, guessed, local.weights, strict=True):
             if weight:
-                utterance = row[0].utterance
-                references.append(feed.vocabulary.normalise(feed.corpus.text(utterance)))
-                guesses.append(guess)
-    metrics = compute(totals)
-    if feed.vocabulary is not None:
-        errors = _error_sums(references, guesses)
+                guesses[row[0].utterance] = guess
+    metrics, scored = compute(totals), feed.utterances
+    if experiment.objective.ctc_head:
+        references = [reference(feed, utterance) for utterance in guesses]
+        errors = _error_sums(references, list(guesses.values()))
+        scored = int(errors[-1])
         metrics |= {"wer": errors[0] / max(errors[1], 1), "cer": errors[2] / max(errors[3], 1)}
-    return metrics
+        hosts.log_on_chief(_shown(feed, guesses))
+    everything = len(feed.corpus) + feed.without_transcript
+    return metrics | {"utterances": scored, "left_out": everything - scored}
+
+
+def reference(feed: Feed, utterance: int) -> str:
+    """The transcript as it is scored."""
+    return feed.vocabulary.normalise(feed.corpus.text(utterance))
+
+
+def examples(feed: Feed) -> list[int]:
+    """The shortest utterances of EXAMPLE_WORDS words, of fewer where the split has no such: the
+    same at every validation, on any number of hosts."""
+
+    def rank(utterance: int):
+        words = len(reference(feed, utterance).split())
+        length = int(feed.corpus.num_samples[utterance])
+        return max(EXAMPLE_WORDS - words, 0), length, feed.corpus.id(utterance)
+
+    used = [int(i) for bucket in feed.plan.buckets for i in bucket.utterances]
+    return heapq.nsmallest(EXAMPLES, used, key=rank)
+
+
+def _shown(feed: Feed, guesses: dict[int, str]) -> str:
+    """Lines of the examples, reference over hypothesis; every process must ask."""
+    lines = []
+    for utterance in examples(feed):
+        guess = _from_its_process(guesses.get(utterance, ""))
+        lines += [
+            f"example {printable(feed.corpus.id(utterance))}",
+            f"  reference   {printable(reference(feed, utterance))}",
+            f"  hypothesis  {printable(guess)}",
+        ]
+    return "\n".join(lines)
+
+
+def _from_its_process(guess: str) -> str:
+    """A text that at most one process has, on all of them; there cut at EXAMPLE_BYTES."""
+    if jax.process_count() == 1:
+        return guess
+    from jax.experimental import multihost_utils
+
+    packed = np.zeros(EXAMPLE_BYTES, np.uint8)
+    encoded = np.frombuffer(guess.encode()[:EXAMPLE_BYTES], np.uint8)
+    packed[: len(encoded)] = encoded
+    joined = np.asarray(multihost_utils.process_allgather(packed)).max(0)
+    return joined.tobytes().rstrip(b"\0").decode(errors="ignore")
 
 
 def _local(array: jax.Array) -> np.ndarray:
@@ -59,14 +113,15 @@ def _local(array: jax.Array) -> np.ndarray:
 
 
 def _error_sums(references: list[str], guesses: list[str]) -> np.ndarray:
-    """[word errors, words, character errors, characters] over all processes."""
-    result = score(references, guesses)
-    local = np.array(
-        [
+    """[word errors, words, character errors, characters, utterances] over all processes, of which
+    one may have no utterance."""
+    local = np.zeros(5, np.int64)
+    if references:
+        result = score(references, guesses)
+        local[:] = (
             result.words.errors, result.words.reference_length,
-            result.characters.errors, result.characters.reference_length,
-        ]
-    )  # fmt: skip
+            result.characters.errors, result.characters.reference_length, len(references),
+        )  # fmt: skip
     if jax.process_count() == 1:
         return local
     from jax.experimental import multihost_utils

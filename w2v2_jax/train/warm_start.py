@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from w2v2_jax.checkpoint.description import Loaded
+from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.data.feed import Feed
 from w2v2_jax.data.joined import open_splits
+from w2v2_jax.data.transcribed import none_transcribed
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.settings import ExperimentSettings
 from w2v2_jax.models.config import ModelConfig
@@ -67,9 +70,9 @@ def take_rows(leaf: jax.Array, source, rows: tuple[int | None, ...]) -> jax.Arra
 def choose_vocabulary(
     settings: ExperimentSettings, inherited: Vocabulary | None
 ) -> Vocabulary | None:
-    """The vocabulary of a CTC run, None when pretraining; a tuned start keeps its own, or adds
-    the transcripts' further characters to it ("extend")."""
-    if settings.kind != "ctc":
+    """The vocabulary of a run, None where its objective needs none; a tuned start keeps its own,
+    or adds the transcripts' further characters to it ("extend")."""
+    if not settings.objective_class.needs_vocabulary:
         return None
     if inherited is not None and "vocabulary" not in settings.raw:
         return inherited
@@ -80,10 +83,20 @@ def choose_vocabulary(
                 "config.vocabulary.name='extend' needs config.init_from to be a tuned checkpoint; "
                 "use 'from_transcripts'"
             )
-        texts = open_splits(settings.data.train).texts()
+        texts = _training_texts(settings)
         return extend_vocabulary(inherited, texts, min_count=chosen.min_count)
-    texts = open_splits(settings.data.train).texts() if chosen.name == FROM_TRANSCRIPTS else ()
+    texts = _training_texts(settings) if chosen.name == FROM_TRANSCRIPTS else ()
     return make_vocabulary(chosen.name, texts, case=chosen.case, min_count=chosen.min_count)
+
+
+def _training_texts(settings: ExperimentSettings) -> Iterator[str]:
+    """The training transcripts; InputError where there is none."""
+    corpus = open_splits(settings.data.train)
+    if not corpus.has_text:
+        raise InputError(
+            f"config.data.train={settings.data.train}: {none_transcribed(len(corpus))}"
+        )
+    return (text for text in corpus.texts() if text)
 
 
 def check_input(model: ModelConfig, start: ModelConfig, *, where: str) -> None:
@@ -96,6 +109,15 @@ def check_input(model: ModelConfig, start: ModelConfig, *, where: str) -> None:
             f"config.model.quantize_input={model.quantize_input}, but {where} has "
             f"{start.quantize_input}; set config.model.quantize_input={start.quantize_input}"
         )
+
+
+def take_epsilon(settings: ExperimentSettings, start: Description | None) -> ExperimentSettings:
+    """The settings with the epsilon of the input's normalisation that the start has, its own
+    checkpoint or init_from's, where the configuration says none."""
+    if settings.data.normalise_epsilon is not None or start is None:
+        return settings
+    data = dataclasses.replace(settings.data, normalise_epsilon=start.normalise_epsilon)
+    return dataclasses.replace(settings, data=data)
 
 
 def warm_start(params, source: Loaded, vocabulary: Vocabulary | None, *, where: str):
@@ -113,6 +135,13 @@ def warm_start(params, source: Loaded, vocabulary: Vocabulary | None, *, where: 
             f"{' '.join(new) or 'none'}; dropped: {' '.join(dropped) or 'none'}"
         )
     return params
+
+
+def report_left_out(train: Feed, valid: Feed | None) -> None:
+    """Says before step 0 how many utterances labelled training and validation use."""
+    hosts.log_on_chief(f"train {train.config.train}: {train.used()}")
+    if valid is not None:
+        hosts.log_on_chief(f"valid {valid.config.valid}: {valid.used()}")
 
 
 def report_unknown(feed: Feed) -> None:

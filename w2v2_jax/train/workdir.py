@@ -1,19 +1,16 @@
-"""A run's folder: one run at a time, and one configuration for its whole life."""
+"""A run's folder: one run at a time, one configuration for its whole life, and its disk."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 
 import jax
 
-from w2v2_jax.checkpoint.description import EXECUTION_OF_FORMAT_1
 from w2v2_jax.errors import InputError, disk_reason
-from w2v2_jax.experiment.settings import INHERIT
-from w2v2_jax.models.execution import Execution
-from w2v2_jax.paths import AnyPath, is_remote
+from w2v2_jax.paths import AnyPath, is_remote, json_text, write_json, write_text
 from w2v2_jax.system import hosts
+from w2v2_jax.train import run_record
 
 VISIBLE_SECONDS = 60  # a network file system may show another host's file this late
 
@@ -42,19 +39,21 @@ def _acquire(workdir: AnyPath, held: contextlib.ExitStack) -> None:
         raise InputError(f"--workdir {workdir} is in use by another run") from None
 
 
-def save_config(workdir: AnyPath, config: dict) -> None:
-    """Writes the resolved configuration; a resumed run's must be the same but for its length.
+def save_record(workdir: AnyPath, config: dict, facts: dict) -> None:
+    """Writes config.json, the configuration as it was given, and run.json (see `run_record`);
+    says what changed since the run began.
 
-    Raises InputError on every host where the workdir is not one that all of them see.
+    Raises InputError where too much did, and on every host where the workdir is not one that all
+    of them see.
     """
     path = workdir / "config.json"
-    text = json.dumps(config, indent=1, sort_keys=True, default=list) + "\n"
+    text = json_text(config, indent=1, sort_keys=True) + "\n"
 
     def write():
-        if path.exists():
-            _check_same(json.loads(path.read_text("utf-8")), json.loads(text), workdir)
-        workdir.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
+        for line in run_record.check_facts(workdir, facts):
+            hosts.log_on_chief(f"warning: goes on with another {line}")
+        write_json(workdir / run_record.FILE, run_record.with_start(workdir, facts))
+        write_text(path, text)
 
     hosts.run_on_chief(write)
 
@@ -66,41 +65,6 @@ def save_config(workdir: AnyPath, config: dict) -> None:
             f"--workdir {workdir} is not the same folder on all hosts; use a shared file system "
             "or an object store (gs://..., s3://...)"
         )
-
-
-def _check_same(old: dict, new: dict, workdir: AnyPath) -> None:
-    """Data order, network, objective and dtype must not change under a run; rhythm, mesh and how
-    else it is computed may."""
-    old_model, old_execution = _apart(old)
-    old = {**old, "model": old_model}
-    inherits = old_model.get("family") == INHERIT and "execution" not in old
-    before = old_execution.get("dtype", Execution.dtype)
-    now = (new.get("execution") or {}).get("dtype", Execution.dtype)
-    if before != now and not (inherits and "dtype" not in old_execution):
-        raise InputError(
-            f"--workdir {workdir} was started with config.execution.dtype={before}, now {now}; "
-            "use a new --workdir"
-        )
-    for section in ("seed", "model", "objective", "vocabulary", "optimizer"):
-        if old.get(section) != new.get(section):
-            raise InputError(
-                f"--workdir {workdir} was started with another config.{section}: "
-                f"{old.get(section)} there, {new.get(section)} now; use a new --workdir"
-            )
-    for key in ("train", "mode", "bucket_seconds", "batch_seconds", "row_multiple", "min_seconds"):
-        if old["data"].get(key) != new["data"].get(key):
-            raise InputError(
-                f"--workdir {workdir} was started with config.data.{key}={old['data'].get(key)}, "
-                f"now {new['data'].get(key)}; use a new --workdir"
-            )
-
-
-def _apart(config: dict) -> tuple[dict, dict]:
-    """The sections model and execution of a stored configuration: once the first held both, and
-    a network inherited from a checkpoint came with the checkpoint's dtype."""
-    model, execution = dict(config.get("model", {})), dict(config.get("execution") or {})
-    once = {name: model.pop(name) for name in EXECUTION_OF_FORMAT_1 if name in model}
-    return model, once | execution
 
 
 @contextlib.contextmanager

@@ -1,0 +1,116 @@
+"""What --holdout takes: transcribed utterances that nobody put into a split."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.helpers.prepare_cases import OPTIONS
+from w2v2_jax.data.corpus import Entry, list_splits, open_corpus
+from w2v2_jax.prepare import holdout
+from w2v2_jax.prepare.holdout import Holdable, Holdout
+from w2v2_jax.prepare.prepare import prepare
+from w2v2_jax.prepare.source_tfds import Facts
+
+HALF = {"dev": 0.5}
+
+
+def clips(folder, rows):
+    """`name<TAB>rest of its line`, or a name alone, which is not listed; every clip is its own."""
+    folder.mkdir()
+    for k, row in enumerate(rows):
+        noise = 0.1 * np.random.default_rng(k).standard_normal(2000)
+        soundfile.write(folder / row.split("\t")[0], noise, 16000)
+    listed = [row for row in rows if "\t" in row]
+    (folder / "transcripts.tsv").write_text("".join(f"{row}\n" for row in listed))
+    return f"folder:{folder}"
+
+
+def splits_of(source, out, **options):
+    prepare(source, out, **(OPTIONS | {"holdout": HALF} | options))
+    corpora = [open_corpus(f"{out}:{name}") for name in list_splits(out)]
+    return {corpus.id(i): corpus.split for corpus in corpora for i in range(len(corpus))}
+
+
+@pytest.mark.parametrize("options", [{}, {"resumable": True}])
+def test_a_named_split_stands_and_only_transcribed_clips_are_held_out(tmp_path, capsys, options):
+    named = [f"n{k}.wav\tsentence {k}\tunlabeled" for k in range(8)]
+    mute = [f"m{k}.wav" for k in range(4)] + [f"e{k}.wav\t" for k in range(4)]
+    free = [f"f{k}.wav\tspoken {k}" for k in range(12)]
+    found = splits_of(clips(tmp_path / "in", named + mute + free), tmp_path / "out", **options)
+    assert {found[row.split("\t")[0]] for row in named} == {"unlabeled"}
+    assert {found[row.split("\t")[0]] for row in mute} == {"train"}
+    held = sum(found[row.split("\t")[0]] == "dev" for row in free)
+    assert 0 < held < 12
+    assert (
+        f"held out: dev {held} of 12 utterances with a transcript; 8 without a transcript stay; "
+        "8 stay in the split that the source names" in capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize("name", ["train", "test", "dev", "unlabeled"])
+def test_every_name_in_the_column_stands(tmp_path, name):
+    rows = [f"n{k}.wav\tsentence {k}\t{name}" for k in range(6)] + ["f.wav\tspoken"]
+    found = splits_of(clips(tmp_path / "in", rows), tmp_path / "out")
+    assert [found[f"n{k}.wav"] for k in range(6)] == [name] * 6
+
+
+def test_a_folder_without_any_transcript_is_held_out_by_its_audio(tmp_path, capsys):
+    found = splits_of(clips(tmp_path / "in", [f"{k}.wav" for k in range(12)]), tmp_path / "out")
+    held = list(found.values()).count("dev")
+    assert 0 < held < 12
+    assert f"held out: dev {held} of 12 utterances\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["", "?!", "  ", "..."])
+def test_a_text_without_a_letter_is_no_transcript(tmp_path, text):
+    rows = [f"e{k}.wav\t{text}" for k in range(8)] + ["f.wav\tspoken"]
+    found = splits_of(clips(tmp_path / "in", rows), tmp_path / "out")
+    assert {found[f"e{k}.wav"] for k in range(8)} == {"train"}
+
+
+def test_the_split_option_takes_everything_and_says_what_it_took(tmp_path, capsys):
+    rows = [f"n{k}.wav\tsentence {k}\ttest" for k in range(3)] + ["f.wav\tspoken", "m.wav"]
+    source = clips(tmp_path / "in", rows)
+    found = splits_of(source, tmp_path / "out", holdout={}, split="all")
+    assert set(found.values()) == {"all"}
+    told = "--split all: has utterances that the source puts elsewhere: test 3"
+    assert told in capsys.readouterr().out
+
+
+def test_ids_decide_whether_the_source_has_transcripts(tmp_path):
+    rows = [f"m{k}.wav" for k in range(8)] + ["f.wav\tspoken"]
+    (tmp_path / "ids").write_text(" ".join(f"m{k}.wav" for k in range(8)))
+    found = splits_of(clips(tmp_path / "in", rows), tmp_path / "out", ids=tmp_path / "ids")
+    assert sorted(set(found.values())) == ["dev", "train"]
+
+
+@pytest.mark.parametrize(
+    ("source", "split", "facts", "expected"),
+    [
+        ("tfds:x", None, Facts(["dev", "train"], "text"), Holdable(False, False)),
+        ("tfds:x", None, Facts(["train"], None), Holdable(True, True)),
+        ("tfds:x:train", None, Facts(["train"], "text"), Holdable(True, False)),
+        ("tfds:x", "all", Facts(["dev", "train"], "text"), Holdable(True, False)),
+    ],
+)
+def test_the_splits_of_tfds_stand_where_there_are_several(
+    monkeypatch, source, split, facts, expected
+):
+    monkeypatch.setattr(holdout, "tfds_facts", lambda *_, **__: facts)
+    assert holdout.holdable(source, split=split, tfds_data_dir=None, ids=None) == expected
+
+
+def test_shares_are_taken_from_a_manifest_whose_stem_names_its_split(tmp_path):
+    rows = [f"{k}.wav" for k in range(12)]
+    clips(tmp_path / "in", rows)
+    lines = "".join(f"{name}\t2000\n" for name in rows)
+    (tmp_path / "train.tsv").write_text(f"{tmp_path}/in\n{lines}")
+    (tmp_path / "train.wrd").write_text("".join(f"words {k}\n" for k in range(12)))
+    found = splits_of(f"manifest:{tmp_path}/train.tsv", tmp_path / "out")
+    assert sorted(set(found.values())) == ["dev", "train"]
+
+
+def test_nothing_is_said_where_nothing_is_to_be_held_out():
+    silent = Holdout({}, Holdable(True, True))
+    assert silent.split_of(Entry("a", "b", "", 1, 0, 0, 0, 0), "train", named=False) == "train"
+    assert list(silent.told()) == []

@@ -1,0 +1,325 @@
+"""What people hand over as sound, on the command line and in Python."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import w2v2_jax
+from w2v2_jax import transcribe
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.inference import Model
+from w2v2_jax.models.families import FAMILIES, family_of, model_config
+from w2v2_jax.recognition.inputs import expand
+from w2v2_jax.recognition.waveforms import as_floats
+
+
+@pytest.fixture(scope="module")
+def model(tuned) -> Model:
+    return Model(Path("tiny"), tuned.description, tuned.params)
+
+
+@pytest.fixture(scope="module")
+def pretraining(pretrained) -> Model:
+    return Model(Path("tiny"), pretrained.description, pretrained.params)
+
+
+@pytest.fixture(scope="module")
+def noise() -> np.ndarray:
+    return np.random.default_rng(0).uniform(-0.5, 0.5, size=4000).astype(np.float32)
+
+
+@pytest.fixture
+def clips(tmp_path, noise):
+    """name -> path of a wav below tmp_path/audio."""
+
+    def make(*names):
+        for name in names:
+            path = tmp_path / "audio" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, noise, 16000, format="WAV")
+        return [str(tmp_path / "audio" / name) for name in names]
+
+    return make
+
+
+@pytest.fixture
+def command(model, monkeypatch):
+    """Runs `transcribe` on the tiny model; returns its status."""
+    monkeypatch.setattr(transcribe, "load", lambda path: model)
+
+    def run(*arguments):
+        words = ["--checkpoint", "x", "--batch-seconds", "1", *map(str, arguments)]
+        return run_command(transcribe.main, words)
+
+    return run
+
+
+# Arrays
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "uint16", "int32"])
+def test_integers_are_divided_by_their_types_full_scale(noise, kind):
+    info = np.iinfo(kind)
+    middle, half = (info.max + info.min + 1) // 2, 2.0 ** (info.bits - 1)
+    whole = np.round(noise.astype(np.float64) * half + middle).astype(kind)
+    np.testing.assert_allclose(as_floats(whole, "x"), noise, atol=1.01 / half + 1e-7)
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_floats_in_full_scale_stay_as_they_are(noise, kind):
+    found = as_floats(noise.astype(kind), "x")
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, noise.astype(kind).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (np.array([5, 3000]), "int64 samples have no known scale; give floats in -1 to 1, or int8"),
+        (np.array([5], np.uint32), "uint32 samples have no known scale"),
+        (np.array([True]), "bool samples have no known scale"),
+        (np.array([1j]), "complex128 samples have no known scale"),
+        (np.array(["a"]), "samples have no known scale"),
+        (np.array([0.1, -32767.0]), "beyond full scale (peak 32767); floats belong in -1 to 1"),
+        (np.array([0.1, 3.0]), "beyond full scale (peak 3)"),
+        (np.array([0.1, np.nan]), "not finite"),
+        (np.array([-np.inf]), "not finite"),
+        (np.array([5, -30000], np.int32), "int32 samples of at most 30000 look like 16-bit ones"),
+    ],
+)
+def test_samples_without_a_known_scale_are_refused(samples, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        as_floats(samples, "x")
+
+
+def test_a_full_scale_int32_array_gives_what_its_floats_give(model, pretraining, noise):
+    integers = (noise.astype(np.float64) * 2**31).astype(np.int32)
+    np.testing.assert_allclose(model.logits(integers), model.logits(noise), atol=1e-5)
+    np.testing.assert_allclose(
+        pretraining.features(integers), pretraining.features(noise), atol=1e-4
+    )
+    np.testing.assert_array_equal(pretraining.units(integers), pretraining.units(noise))
+    (one,), (other,) = (model.transcribe(x, batch_seconds=1) for x in (integers, noise))
+    assert one.text == other.text
+    lines = [model.align(x, "ab", batch_seconds=1)[0] for x in (integers, noise)]
+    assert (lines[0].start, lines[0].end) == (lines[1].start, lines[1].end)
+
+
+@pytest.mark.parametrize("call", ["logits", "features", "transcribe"])
+def test_floats_in_units_of_int16_are_refused_by_every_function(model, noise, call):
+    with pytest.raises(InputError, match="beyond full scale"):
+        getattr(model, call)(noise * 32768)
+    with pytest.raises(InputError, match="no known scale"):
+        getattr(model, call)((noise * 32768).astype(np.int64))
+
+
+def test_a_list_of_different_lengths_gives_a_list_of_each_ones_own_frames(
+    model, pretraining, noise
+):
+    rows = [noise, noise[:1500], noise[:2100].tolist()]
+    logits = model.logits(rows)
+    assert [one.shape for one in logits] == [(model.num_frames(len(r)), 9) for r in rows]
+    for one, row in zip(logits, rows, strict=True):
+        np.testing.assert_allclose(one, model.logits(np.asarray(row, "f"))[0], atol=1e-4)
+    features, units = pretraining.features(rows, layer=0), pretraining.units(tuple(rows))
+    assert [len(x) for x in features] == [len(x) for x in units] == [len(x) for x in logits]
+    with pytest.raises(InputError, match="waveform 1: 3 samples are too short"):
+        model.logits([noise, noise[:3]])
+
+
+def test_arrays_and_lists_of_one_length_give_one_array(model, noise):
+    pair = np.stack([noise, -noise])
+    expected = model.logits(pair)
+    assert isinstance(expected, np.ndarray) and expected.shape[0] == 2
+    np.testing.assert_array_equal(model.logits([noise, -noise]), expected)
+    np.testing.assert_array_equal(model.logits(pair.tolist()), expected)
+    assert (
+        model.logits(noise).shape == model.logits(noise.tolist()).shape == (1, *expected.shape[1:])
+    )
+
+
+def test_tables_of_hugging_face_datasets_are_resampled(model, noise):
+    at_8k = {"path": "a.wav", "array": noise[::2].astype(np.float64), "sampling_rate": 8000}
+    same = {"array": noise, "sampling_rate": 16000}
+    (one,) = model.transcribe(at_8k, batch_seconds=1)
+    assert one.duration == 0.25
+    both = model.transcribe([same, noise], batch_seconds=1)
+    assert both[0].text == both[1].text and both[0].path == "array 0"
+    first, second = model.logits([at_8k, same])
+    assert first.shape == second.shape == (model.num_frames(4000), 9)
+    np.testing.assert_allclose(second, model.logits(noise)[0], atol=1e-4)
+    np.testing.assert_allclose(model.logits(at_8k)[0], first, atol=1e-4)
+    assert model.align(same, "ab", batch_seconds=1)[0].text == "AB"
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({"array": [0.1] * 400}, r"array 0: a table \['array'\] is no sound; it needs"),
+        ({"array": [0.1] * 400, "sampling_rate": None}, "is no sound"),
+        ({"array": [0.1] * 400, "sampling_rate": 3}, "sampling_rate=3 Hz is not in 1000"),
+        ({"text": "a"}, r"array 0: a table \['text'\] is no sound"),
+    ],
+)
+def test_a_table_that_is_no_sound_is_named(model, item, message):
+    with pytest.raises(InputError, match=message):
+        model.transcribe([item])
+
+
+def test_a_string_is_one_file_and_one_line(model, clips, noise):
+    (path,) = clips("ab.wav")
+    (one,) = model.transcribe(path, batch_seconds=1)
+    assert one.path == path
+    assert [line.text for line in model.align(noise, "ab ba", batch_seconds=1)] == ["AB BA"]
+    two = model.align(path, "ab\nba\n", batch_seconds=1)
+    assert [line.text for line in two] == ["AB", "BA"]
+    with pytest.raises(InputError, match="align takes one recording, not 2"):
+        model.align([noise, noise], "ab")
+
+
+def test_a_model_says_in_one_line_what_it_is(model, pretraining):
+    assert re.fullmatch(r"Model\(tiny: ctc, .+, [\d.]+ M parameters, 9 symbols\)", repr(model))
+    assert re.fullmatch(r"Model\(tiny: contrastive, .+ M parameters\)", repr(pretraining))
+
+
+def test_a_family_is_told_by_its_shapes():
+    for name in ("small", "base", "large", "large_lv60k", "xls_r_1b", "mms_1b_adapters"):
+        assert family_of(model_config(name, dropout=0.3)) == name
+    assert family_of(model_config("base", num_layers=6)) == "6 x 768"
+    assert {family_of(model_config(name)) for name in FAMILIES} <= set(FAMILIES)
+
+
+def test_samples_are_counted_in_frames(model):
+    frames = model.num_frames(np.array([16000, 4000, 0]))
+    assert frames.tolist() == [model.num_frames(16000), model.num_frames(4000), 0]
+    assert model.logits(np.zeros(4000, "f")).shape[1] == model.num_frames(4000)
+
+
+def test_the_package_says_that_it_is_typed():
+    root = Path(w2v2_jax.__file__).parent
+    assert (root / "py.typed").is_file()
+    assert "w2v2_jax = py.typed" in (root.parent / "setup.cfg").read_text()
+
+
+# Files, folders and lists
+
+
+def test_a_folder_and_a_list_are_their_files_once_and_in_order(clips, tmp_path, monkeypatch):
+    clips("b/x.wav", "a/x.wav", "a/y.WAV", "a/z.txt", "a/.hidden.wav")
+    audio = tmp_path / "audio"
+    assert expand([str(audio)]) == {
+        f"{audio}/a/x.wav": Path("a/x"), f"{audio}/a/y.WAV": Path("a/y"),
+        f"{audio}/b/x.wav": Path("b/x"),
+    }  # fmt: skip
+    listed = audio / "list.txt"
+    listed.write_text(f"\ufeff{audio}/a/x.wav\n\n b/x.wav \nnone.wav\n", "utf-8")
+    names = expand([f"@{listed}", f"{audio}/a/x.wav"])
+    assert list(names) == [f"{audio}/a/x.wav", f"{audio}/b/x.wav", "none.wav"]
+    assert expand([], [str(listed)]) == names
+    monkeypatch.chdir(audio)
+    (audio / "@odd.wav").write_bytes(b"")
+    assert list(expand(["@odd.wav"])) == ["@odd.wav"]
+
+
+def test_a_circle_of_links_ends(clips, tmp_path):
+    clips("a/x.wav")
+    (tmp_path / "audio" / "a" / "loop").symlink_to(tmp_path / "audio")
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "link").symlink_to(tmp_path / "audio" / "a")
+    assert len(expand([str(tmp_path / "audio")])) == 1
+    assert len(expand([str(tmp_path / "far")])) == 1
+
+
+def test_files_of_one_name_in_a_folder_keep_their_suffixes_in_the_outputs(clips, tmp_path):
+    clips("x.wav", "x.flac", "y.wav")
+    assert sorted(map(str, expand([str(tmp_path / "audio")]).values())) == ["x.flac", "x.wav", "y"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-"], "standard input is not read; give a file"),
+        ([], "no file is named"),
+        (["@none.txt"], "list none.txt: No such file or directory; it is a UTF-8 text"),
+        (["{folder}"], "no audio file in this folder"),
+        (["@{folder}/empty.txt"], "empty.txt: names no file"),
+        (["@{folder}/latin.txt"], "latin.txt: 'utf-8' codec can't decode"),
+    ],
+)
+def test_what_names_no_recording_is_one_clear_line(tmp_path, arguments, message):
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9.wav")
+    with pytest.raises(InputError, match=re.escape(message)):
+        expand([argument.format(folder=tmp_path) for argument in arguments])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.write_bytes(b"no sound at all"), "unreadable"),
+        (lambda path: None, "no such file"),
+        (lambda path: path.write_bytes(b""), "empty"),
+        (lambda path: soundfile.write(path, np.zeros(3), 16000), "3 samples are too short"),
+        (lambda path: soundfile.write(path, [np.nan] * 400, 16000, "FLOAT"), "not finite"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_bad_file_takes_none_of_the_good_ones_with_it(
+    command, clips, tmp_path, capsys, make, message, place
+):
+    good = clips("a.wav", "b.wav")
+    broken = tmp_path / "broken.wav"
+    make(broken)
+    files = [*good[:place], str(broken), *good[place:]]
+    assert command(*files) == 2
+    printed = capsys.readouterr()
+    assert [line.split("\t")[0] for line in printed.out.splitlines()] == good
+    first, last = printed.err.splitlines()
+    assert first.startswith(f"error: {broken}: ") and message in first
+    assert last == "error: 1 of 3 inputs cannot be used (see above)"
+
+
+def test_a_bad_long_recording_takes_nothing_with_it(command, clips, tmp_path, capsys, monkeypatch):
+    from w2v2_jax.recognition import recognise
+
+    monkeypatch.setattr(recognise, "WHOLE_SECONDS", 0.1)  # a.wav comes in chunks
+    good = clips("a.wav", "b.wav")
+    broken = tmp_path / "nan.wav"
+    soundfile.write(broken, np.r_[np.zeros(70000), np.nan], 16000, "FLOAT")
+    sizes = ["--chunk-seconds", "0.25", "--context-seconds", "0.05"]
+    assert command(good[0], broken, good[1], *sizes) == 2
+    printed = capsys.readouterr()
+    assert [line.split("\t")[0] for line in printed.out.splitlines()] == good
+    assert printed.err.startswith(f"error: {broken}: not finite")
+
+
+def test_outputs_of_a_folder_keep_its_folders_and_done_ones_are_skipped(
+    command, clips, tmp_path, capsys
+):
+    clips("a/x.wav", "b/x.wav")
+    out = ["--out", tmp_path / "out", "--formats", "txt"]
+    assert command(tmp_path / "audio", *out) == 0
+    assert (tmp_path / "out/a/x.txt").read_text() == (tmp_path / "out/b/x.txt").read_text()
+    clips("a/new.wav")
+    capsys.readouterr()
+    assert command(tmp_path / "audio", *out) == 2
+    assert "x.txt exists; add --overwrite or choose another --out" in capsys.readouterr().err
+    assert command(tmp_path / "audio", *out, "--skip-done") == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/audio/a/new.wav\t")
+    assert command(tmp_path / "audio", *out, "--skip-done") == 0
+    printed = capsys.readouterr()
+    assert printed.out == "" and "all 3 inputs are done" in printed.err
+    assert command(tmp_path / "audio", "--skip-done") == 2
+    assert sorted(p.name for p in (tmp_path / "out/a").iterdir()) == ["new.txt", "x.txt"]
+
+
+def test_an_output_that_cannot_be_written_is_said_before_the_work(command, clips, tmp_path, capsys):
+    (path,) = clips("a.wav")
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert command(path, "--out", out) == 2
+        printed = capsys.readouterr()
+        assert printed.out == "" and printed.err.startswith(f"error: --out {out}")

@@ -1,0 +1,149 @@
+"""What ends a command: one line and status 2 for whatever a person or a machine's state causes."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from w2v2_jax.errors import BUG, InputError, run_command
+
+PRINTS = """
+import sys
+from pathlib import Path
+from w2v2_jax.errors import run_command
+def main(argv):
+    for number in range(100_000):
+        print(number, "caf\\u00e9 \\u65e5\\u672c \\udce9")
+    Path(sys.argv[1]).write_text("whole")
+sys.exit(run_command(main))
+"""
+
+
+def raising(error):
+    def main(argv):
+        raise error
+
+    return main
+
+
+def shell(line, tmp_path, **environment):
+    """(status, stdout, stderr) of a shell line in which PRINTS is a program."""
+    program = tmp_path / "prints.py"
+    program.write_text(PRINTS)
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line.format(program=f"{sys.executable} {program}")],
+        cwd=tmp_path, capture_output=True, env={**os.environ, "PYTHONPATH": ":".join(sys.path),
+        **environment},
+    )  # fmt: skip
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (InputError("a.wav: no\nsuch \x1bfile"), "error: a.wav: no such \\x1bfile"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "x/y"),
+         "error: x/y: No such file or directory"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "x"), "error: x: Is a directory"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"), "error: a/b: Not a"),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), "error: Permission denied (x)"),
+        (OSError(errno.ENOSPC, "No space left on device", "out"), "error: No space left on device"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "a" * 9), "error: aaaaaaaaa: File name"),
+        (RuntimeError("write failed: No space left on device"), "error: No space left on device"),
+        (MemoryError(), "error: out of memory; give smaller batches"),
+        (MemoryError("Unable to allocate 9 T"), "error: out of memory (Unable to allocate 9 T)"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes.\nmore"),
+         "error: the device's memory does not suffice: RESOURCE_EXHAUSTED: Out of memory alloc"),
+        (ModuleNotFoundError("No module named 'onnx'", name="onnx"), "error: this needs the packa"),
+    ],
+)  # fmt: skip
+def test_what_a_person_or_the_machine_causes_is_one_line_and_status_two(error, line, capsys):
+    assert run_command(raising(error)) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith(line) and printed.err.count("\n") == 1 and not printed.out
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("x"),
+        AssertionError(),
+        RuntimeError("odd"),
+        ModuleNotFoundError("w2v2_jax.typo", name="w2v2_jax.typo"),
+    ],
+)
+def test_a_bug_keeps_its_traceback_and_says_how_to_report_it(error):
+    with pytest.raises(type(error)) as raised:
+        run_command(raising(error))
+    assert raised.value.__notes__ == [BUG]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), 75),
+        (TimeoutError("timed out"), 75),
+        (OSError("network is odd"), 2),
+    ],
+)
+def test_a_connection_that_broke_may_be_tried_again(error, status, capsys):
+    assert run_command(raising(error)) == status
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_interrupted_command_says_so_and_has_the_shells_status(capsys):
+    assert run_command(raising(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_platform_that_does_not_start_is_one_line(tmp_path):
+    code = "import jax, sys; from w2v2_jax.errors import run_command as r; "
+    code += "sys.exit(r(lambda argv: jax.devices()))"
+    for platform in ("cuda", "tpu", "abacus"):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True,
+            env={**os.environ, "JAX_PLATFORMS": platform, "CUDA_VISIBLE_DEVICES": ""},
+        )  # fmt: skip
+        assert done.returncode == 2 and done.stderr.count("error:") == 1, done.stderr
+        assert f"error: JAX_PLATFORMS={platform}: " in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("line", ["{program} out | head -1", "{program} out | true"])
+def test_a_reader_that_goes_neither_stops_the_work_nor_makes_a_traceback(tmp_path, line):
+    status, _, stderr = shell(line, tmp_path)
+    assert (status, stderr) == (0, "")
+    assert (tmp_path / "out").read_text() == "whole"
+
+
+def test_a_full_disk_under_standard_output_is_one_line_after_the_work(tmp_path):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full")
+    status, _, stderr = shell("{program} out > /dev/full", tmp_path)
+    assert (status, stderr) == (2, "error: standard output: No space left on device\n")
+    assert (tmp_path / "out").read_text() == "whole"
+
+
+@pytest.mark.parametrize(
+    ("environment", "first"),
+    [
+        ({"PYTHONIOENCODING": "ascii"}, "0 caf\\xe9 \\u65e5\\u672c \\udce9"),
+        ({"PYTHONIOENCODING": "latin-1"}, "0 caf\u00e9 \\u65e5\\u672c \\udce9"),
+        ({"PYTHONIOENCODING": "ascii:replace"}, "0 caf? ?? ?"),
+        ({"PYTHONIOENCODING": "utf-8"}, "0 caf\u00e9 \u65e5\u672c \\udce9"),
+        ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+         "0 caf\\xe9 \\u65e5\\u672c \\udce9"),
+    ],
+)  # fmt: skip
+def test_letters_that_the_output_lacks_come_out_escaped(tmp_path, environment, first):
+    charset = environment.get("PYTHONIOENCODING", "utf-8").partition(":")[0]
+    program = tmp_path / "prints.py"
+    program.write_text(PRINTS.replace("100_000", "1"))
+    done = subprocess.run(
+        [sys.executable, str(program), str(tmp_path / "out")], capture_output=True,
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path), **environment},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode(charset).strip() == first

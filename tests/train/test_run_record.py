@@ -1,0 +1,176 @@
+"""What a resume may change, told from what it must not; and what a workdir says of its run."""
+
+import copy
+import json
+import os
+import subprocess
+
+import jax
+import pytest
+
+import w2v2_jax
+from tests.helpers.places import ROOT
+from tests.helpers.train_runs import FINETUNE, PRETRAIN
+from w2v2_jax.errors import InputError
+from w2v2_jax.experiment import build
+from w2v2_jax.experiment.recipe import load_config, override
+from w2v2_jax.experiment.resolved import resolved
+from w2v2_jax.experiment.settings import read_settings
+from w2v2_jax.train import run_record, workdir
+from w2v2_jax.vocabulary import LIBRISPEECH
+
+
+def configuration(recipe, *overrides):
+    """The resolved configuration of a toy recipe."""
+    raw = load_config(recipe)
+    override(raw, [f"--config.{item}" for item in overrides])
+    vocabulary = LIBRISPEECH if raw["objective"]["name"] == "ctc" else None
+    devices = jax.devices()[:1]
+    built = build.build(read_settings(raw), vocabulary=vocabulary, devices=devices)
+    return resolved(built)
+
+
+def facts(*overrides, train="aaa", valid="bbb", recipe=PRETRAIN):
+    return {
+        "config": configuration(recipe, *overrides),
+        "data": {"train": {"fingerprint": train}, "valid": {"fingerprint": valid}},
+    }
+
+
+@pytest.fixture(scope="module")
+def began():
+    return facts()
+
+
+REFUSED = {
+    "seed=7": "config.seed: 1 there, 7 now",
+    "init_from=elsewhere": "config.init_from:  there, elsewhere now",
+    "model.num_layers=3": "config.model.num_layers: 2 there, 3 now",
+    "model.dropout=0.3": "config.model.dropout: 0.0 there, 0.3 now",
+    "execution.dtype=bfloat16": "config.execution.dtype: float32 there, bfloat16 now",
+    "objective.num_negatives=50": "config.objective.num_negatives: 100 there, 50 now",
+    "schedule.peak=0.5": "config.schedule.peak: 0.0015 there, 0.5 now",
+    "schedule.total=50": "config.schedule.total: train.steps there, 50 now",
+    "optimizer.clip_norm=1.0": "config.optimizer.clip_norm: 0.0 there, 1.0 now",
+    "data.normalise=False": "config.data.normalise: True there, False now",
+    "data.mode=crop": "config.data.mode: concatenate there, crop now",
+    "data.bucket_seconds=(2.0,)": "config.data.bucket_seconds: [1.0, 2.0] there, [2.0] now",
+    "data.batch_seconds=16.0": "config.data.batch_seconds: 8.0 there, 16.0 now",
+    "data.row_multiple=4": "config.data.row_multiple: 2 there, 4 now",
+    "data.min_seconds=3.0": "config.data.min_seconds: 0.0 there, 3.0 now",
+    "train.best_metric=loss": "config.train.best_metric: contrastive_loss there, loss now",
+    "train.best_mode=max": "config.train.best_mode: min there, max now",
+}
+FREE = (  # the first three are defaults, written out
+    "optimizer.clip_norm=0.0", "train.best_mode=min", "data.normalise_epsilon=1e-5",
+    "data.train=elsewhere", "data.valid=elsewhere", "data.reader=threads", "data.workers=3",
+    "data.verify=False", "train.accumulate=2", "train.log_every=7", "train.eval_every=7",
+    "train.checkpoint_every=7", "train.keep_last=7", "train.keep_best=7", "train.keep_every=7",
+    "health.stop=('all-blank',)", "execution.remat=full",
+)  # fmt: skip
+TOLD = ("train.steps=50", "data.valid_batch_seconds=4.0")
+
+
+def test_what_changes_rows_or_mathematics_is_refused_with_both_values(began):
+    refused, told = run_record.compare(began, facts(*REFUSED))
+    assert [line.partition(" (")[0] for line in refused] == sorted(REFUSED.values())
+    assert told == []
+
+
+def test_what_changes_neither_is_free(began):
+    assert run_record.compare(began, facts(*FREE)) == ([], [])
+
+
+def test_what_changes_figures_alone_is_told(began):
+    refused, told = run_record.compare(began, facts(*TOLD, valid="ccc"))
+    assert refused == []
+    paths = [line.partition(":")[0] for line in told]
+    assert paths == sorted([*(f"config.{t.partition('=')[0]}" for t in TOLD),
+                            "data.valid.fingerprint"])  # fmt: skip
+
+
+def test_another_vocabulary_is_refused():
+    before = facts(recipe=FINETUNE)
+    now = copy.deepcopy(before)
+    now["config"]["vocabulary"]["case"] = "lower"
+    refused, _ = run_record.compare(before, now)
+    assert [line.partition(":")[0] for line in refused] == ["config.vocabulary.case"]
+
+
+def test_data_is_known_by_its_content_wherever_it_lies(began):
+    other = {**began, "data": {"train": {"fingerprint": "ccc"}}}
+    refused, _ = run_record.compare(began, other)
+    assert refused == ["data.train.fingerprint: aaa there, ccc now (other clips, texts or samples)"]
+
+
+def test_every_section_of_a_configuration_has_a_row_of_its_own(began):
+    rows = {row.path for row in run_record.CHANGES}
+    assert {f"config.{section}" for section in began["config"]} <= rows
+    assert run_record.change_of("config.another").verdict == run_record.REFUSED
+    assert run_record.change_of("config.dataset").verdict == run_record.REFUSED
+
+
+def test_a_workdir_that_differs_is_refused_in_one_line_and_left_as_it_was(began, tmp_path):
+    workdir.save_record(tmp_path, {"seed": 0}, began)
+    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    differs = copy.deepcopy(began)
+    differs["config"]["seed"], differs["config"]["data"]["normalise"] = 7, False
+    with pytest.raises(InputError) as raised:
+        workdir.save_record(tmp_path, {"seed": 7}, differs)
+    line = str(raised.value)
+    assert line.startswith(f"--workdir {tmp_path} was started with another config.data.normalise")
+    assert "; config.seed: 1 there, 7 now" in line and "\n" not in line
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
+
+
+def test_a_run_without_a_record_is_compared_by_its_configuration(began, tmp_path):
+    (tmp_path / "config.json").write_text('{"seed": 99, "data": {}}')
+    with pytest.raises(InputError, match=r"another config\.seed: 99 there, 1 now"):
+        workdir.save_record(tmp_path, {"seed": 0}, began)
+
+
+@pytest.mark.parametrize("name", ["config.json", "run.json"])
+def test_a_state_file_cut_short_is_one_line(began, tmp_path, name):
+    workdir.save_record(tmp_path, {"seed": 0}, began)
+    path = tmp_path / name
+    path.write_text(path.read_text()[:-9])
+    with pytest.raises(InputError, match=f"{name}: cannot be read as JSON"):
+        workdir.save_record(tmp_path, {"seed": 0}, began)
+
+
+@pytest.mark.parametrize("name", ["config.json", "run.json"])
+def test_a_kill_while_a_state_file_is_written_leaves_the_one_before(
+    began, tmp_path, monkeypatch, name
+):
+    workdir.save_record(tmp_path, {"seed": 0}, began)
+    before = (tmp_path / name).read_text()
+    replace = os.replace
+
+    def die(source, target):
+        if str(target).endswith(name):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        workdir.save_record(tmp_path, {"seed": 0, "more": 1}, copy.deepcopy(began))
+    assert (tmp_path / name).read_text() == before
+
+
+def test_the_record_names_code_libraries_and_devices_once_for_equal_starts(began, tmp_path):
+    for _ in range(2):
+        workdir.save_record(tmp_path, {"seed": 0}, began)
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["facts"] == began
+    (start,) = record["starts"]
+    assert start["versions"].keys() >= {"python", "jax", "flax", "optax", "numpy"}
+    assert start["code"]["version"] == w2v2_jax.__version__
+    assert start["devices"].startswith(f"{jax.device_count()} ")
+
+
+def test_the_code_is_named_by_its_commit_in_a_checkout_else_by_its_version(tmp_path):
+    assert run_record.revision(tmp_path) == {"version": w2v2_jax.__version__}
+    if (ROOT / ".git").exists():
+        head = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+        commit = subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
+        assert run_record.revision()["commit"] == commit

@@ -1,0 +1,75 @@
+"""A logged line is the mean of all updates since the one before."""
+
+import math
+
+import pytest
+
+from w2v2_jax.experiment.settings import TrainConfig
+from w2v2_jax.metrics import Mean, compute
+from w2v2_jax.train.loop import due
+from w2v2_jax.train.step_metrics import add_update
+
+
+def update(loss, *, frames=1.0, skipped=0.0, non_finite=0.0):
+    return {
+        "loss": Mean(loss, frames),
+        "gradient_norm": Mean(loss, 1.0),
+        "weight": Mean(frames, 1.0),
+        "skipped": Mean(skipped, 1.0),
+        "non_finite": Mean(non_finite, 1.0),
+        "empty_rows": Mean(0.0, 8.0),
+    }
+
+
+def line(*updates):
+    total = {}
+    for metrics in updates:
+        total = add_update(total, metrics)
+    return compute(total)
+
+
+def test_a_line_weighs_each_update_by_what_it_was_a_mean_over():
+    shown = line(update(6.0, frames=2.0), update(2.0, frames=8.0))
+    assert shown["loss"] == pytest.approx(8.0 / 10.0)
+    assert shown["weight"] == 5.0 and shown["gradient_norm"] == 4.0
+
+
+def test_an_update_that_was_not_taken_is_counted_and_has_no_loss():
+    shown = line(update(6.0), update(math.nan, skipped=1.0, non_finite=1.0), update(0, skipped=1.0))
+    assert shown["loss"] == 6.0 and shown["gradient_norm"] == 6.0
+    assert shown["skipped"] == pytest.approx(2 / 3)
+    assert shown["non_finite"] == pytest.approx(1 / 3)
+    assert shown["weight"] == 1.0
+
+
+def test_a_line_of_updates_that_were_not_taken_has_no_number_that_is_none():
+    shown = line(update(math.nan, skipped=1.0, non_finite=1.0))
+    assert shown == {"weight": 1.0, "skipped": 1.0, "non_finite": 1.0, "empty_rows": 0.0}
+
+
+def test_sums_over_many_updates_lose_no_small_ones():
+    assert line(update(1e8), *[update(1.0)] * 1000)["loss"] == (1e8 + 1000) / 1001
+
+
+CONFIG = TrainConfig(
+    steps=20, log_every=4, eval_every=6, checkpoint_every=10, keep_every=5, best_metric="loss"
+)
+
+
+@pytest.mark.parametrize(
+    ("step", "options", "expected"),
+    [
+        (1, {}, ()),
+        (4, {}, ("line",)),
+        (5, {}, ("checkpoint",)),  # keep_every
+        (6, {}, ("validation", "checkpoint")),
+        (6, {"validates": False}, ()),
+        (10, {}, ("checkpoint",)),
+        (7, {"stop": True}, ("line", "checkpoint")),
+        (20, {}, ("line", "validation", "checkpoint")),
+        (20, {"validates": False}, ("line", "checkpoint")),
+    ],
+)
+def test_what_follows_an_update(step, options, expected):
+    found = due(step, CONFIG, **{"validates": True, "stop": False, **options})
+    assert tuple(name for name, value in found._asdict().items() if value) == expected

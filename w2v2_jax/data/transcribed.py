@@ -1,0 +1,144 @@
+"""The utterances of a prepared corpus that have a transcript: what labelled training, validation
+and scoring see of it. Audio without a transcript belongs to pretraining alone."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from w2v2_jax.data.corpus import Corpus
+from w2v2_jax.data.joined import JoinedCorpus
+from w2v2_jax.errors import InputError
+from w2v2_jax.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class TranscribedCorpus:
+    """The utterances `numbers` [N] of `whole`, in their order; reads like a `Corpus`.
+
+    Its batches are those of a corpus that was prepared from these utterances alone.
+    """
+
+    whole: Corpus | JoinedCorpus
+    numbers: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def directory(self) -> Path:
+        """Where the corpus lies, for messages."""
+        return self.whole.directory
+
+    @property
+    def has_text(self) -> bool:
+        """Whether any utterance has a transcript."""
+        return len(self) > 0
+
+    @functools.cached_property
+    def num_samples(self) -> np.ndarray:
+        """[N] int64, as in `Corpus`."""
+        return self.whole.num_samples[self.numbers]
+
+    @functools.cached_property
+    def mean(self) -> np.ndarray:
+        """[N] float32, as in `Corpus`."""
+        return self.whole.mean[self.numbers]
+
+    @functools.cached_property
+    def std(self) -> np.ndarray:
+        """[N] float32, as in `Corpus`."""
+        return self.whole.std[self.numbers]
+
+    @functools.cached_property
+    def speakers(self) -> np.ndarray:
+        """[N] uint64, as in `Corpus`."""
+        return self.whole.speakers[self.numbers]
+
+    def fingerprint(self) -> str:
+        """That of the whole corpus, and which of its utterances these are."""
+        digest = hashlib.sha256(np.asarray(self.numbers, "<i8").tobytes()).hexdigest()
+        return f"{self.whole.fingerprint()}:{digest[:16]}"
+
+    def id(self, i: int) -> str:
+        return self.whole.id(int(self.numbers[i]))
+
+    def text(self, i: int) -> str:
+        return self.whole.text(int(self.numbers[i]))
+
+    def speaker(self, i: int) -> str:
+        return self.whole.speaker(int(self.numbers[i]))
+
+    def texts(self) -> Iterator[str]:
+        """All transcripts in order."""
+        return (self.text(i) for i in range(len(self)))
+
+    def read(self, i: int, start: int, length: int) -> np.ndarray:
+        """[length] int16 samples of utterance i, as in `Corpus`."""
+        return self.whole.read(int(self.numbers[i]), start, length)
+
+    def verify(self, i: int) -> bool:
+        """As in `Corpus`."""
+        return self.whole.verify(int(self.numbers[i]))
+
+
+def transcribed_numbers(
+    corpus: Corpus | JoinedCorpus, is_transcript: Callable[[str], bool]
+) -> np.ndarray:
+    """[N] int64 numbers of the utterances whose text is a transcript."""
+    return np.flatnonzero([bool(is_transcript(text)) for text in corpus.texts()])
+
+
+def transcribed(
+    corpus: Corpus | JoinedCorpus,
+    vocabulary: Vocabulary,
+    *,
+    where: str,
+    is_transcript: Callable[[str], bool] | None = None,
+) -> Corpus | JoinedCorpus | TranscribedCorpus:
+    """The corpus without its utterances that have no transcript; itself where all have one.
+
+    is_transcript: which texts are one; by default those of `Vocabulary.has_words`. Raises
+    InputError, which begins with `where`, when none is.
+    """
+    numbers = transcribed_numbers(corpus, is_transcript or vocabulary.has_words)
+    if not len(numbers):
+        raise InputError(f"{where}: {why_none(corpus, vocabulary)}")
+    return corpus if len(numbers) == len(corpus) else TranscribedCorpus(corpus, numbers)
+
+
+def left_out(corpus: Corpus | JoinedCorpus | TranscribedCorpus) -> int:
+    """How many utterances were left out because they have no transcript."""
+    return len(corpus.whole) - len(corpus) if isinstance(corpus, TranscribedCorpus) else 0
+
+
+def outside_vocabulary(corpus: Corpus | JoinedCorpus | TranscribedCorpus) -> int:
+    """How many of the utterances left out have a text after all, of other characters alone."""
+    if not isinstance(corpus, TranscribedCorpus):
+        return 0
+    used = set(corpus.numbers.tolist())
+    return sum(bool(t.strip()) for i, t in enumerate(corpus.whole.texts()) if i not in used)
+
+
+def why_none(corpus: Corpus | JoinedCorpus, vocabulary: Vocabulary) -> str:
+    """What to say of a corpus in which no utterance has a transcript."""
+    texts = sum(bool(text.strip()) for text in corpus.texts())
+    if texts:
+        return (
+            f"none of its {texts} transcripts has a character of the vocabulary (case "
+            f"{vocabulary.case}: {' '.join(vocabulary.symbols[5:25])}); is it of another language?"
+        )
+    return none_transcribed(len(corpus))
+
+
+def none_transcribed(utterances: int) -> str:
+    """What to say of a corpus without any text."""
+    return (
+        f"none of its {utterances} utterances has a transcript; name a split that has some, or "
+        "add them (transcripts.tsv) and prepare it again"
+    )

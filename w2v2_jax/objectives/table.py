@@ -1,0 +1,12 @@
+"""Every objective by its name: the one place, beside its own file, that a new one is added to."""
+
+from __future__ import annotations
+
+from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.contrastive import Contrastive
+from w2v2_jax.objectives.ctc import CTC
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    Contrastive.name: Contrastive,
+    CTC.name: CTC,
+}

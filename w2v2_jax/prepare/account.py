@@ -1,0 +1,95 @@
+"""What became of everything a source holds: used, rejected or passed over, each with its reason."""
+
+from __future__ import annotations
+
+import collections
+from dataclasses import dataclass, field
+from typing import Any
+
+from w2v2_jax.errors import printable
+
+EXAMPLES = 5
+REMEDIES = {
+    "hidden": "their names begin with a dot; rename what is a recording",
+    "folder unreadable": "change its permissions, or run as who may read it",
+    "folder seen before": "a link to a folder that is read under another name, or lies around it",
+    "not in --ids": "",
+    "transcripts": "",
+}
+
+
+@dataclass
+class Tally:
+    """How often each reason came, with the first few of its cases."""
+
+    counts: collections.Counter = field(default_factory=collections.Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, reason: str, detail: str, count: int = 1) -> None:
+        self.counts[reason] += count
+        shown = self.examples.setdefault(reason, [])
+        if len(shown) < EXAMPLES and detail:
+            shown.append(detail)
+
+    def table(self) -> str:
+        """Lines "reason  count  first example"; empty when there is none."""
+        return "\n".join(
+            f"  {reason:<20}{count:>9}"
+            + (f"  e.g. {printable(self.examples[reason][0])}" if self.examples[reason] else "")
+            + (f"; {REMEDIES[reason]}" if REMEDIES.get(reason) else "")
+            for reason, count in self.counts.most_common()
+        )
+
+    def to_json(self) -> dict[str, dict[str, Any]]:
+        return {r: {"count": n, "examples": self.examples[r]} for r, n in self.counts.items()}
+
+
+@dataclass
+class Account:
+    """seen: every file, line or row of a source. passed_over: what is no recording, or not asked
+    for. remarks: what a person should know of transcripts and names."""
+
+    seen: int = 0
+    passed_over: Tally = field(default_factory=Tally)
+    remarks: Tally = field(default_factory=Tally)
+    ids: frozenset[str] | None = None  # of --ids
+    unmet: set[str] = field(init=False)  # those that no utterance had yet
+
+    def __post_init__(self):
+        self.unmet = set(self.ids or ())
+
+    def pass_over(self, reason: str, detail: str) -> None:
+        self.seen += 1
+        self.passed_over.add(reason, detail)
+
+    def settle(self, *, used: int, rejected: int) -> None:
+        """Counts what --ids left out, once everything else is known."""
+        left = self.seen - self.passed_over.counts.total() - used - rejected
+        if self.ids is not None and left > 0:
+            self.passed_over.add("not in --ids", "", left)
+        for name in sorted(self.unmet):
+            self.remarks.add("--ids: no such utterance", name)
+
+    def balance(self, *, used: int, rejected: int) -> dict[str, Any]:
+        """As JSON; the numbers add up."""
+        passed = self.passed_over.counts.total()
+        if self.seen != used + rejected + passed:
+            raise AssertionError(
+                f"{self.seen} seen are not {used} used + {rejected} rejected + {passed} passed over"
+            )
+        return {
+            "seen": self.seen,
+            "used": used,
+            "rejected": rejected,
+            "passed_over": self.passed_over.to_json(),
+            "remarks": self.remarks.to_json(),
+        }
+
+    def table(self, *, used: int, rejected: int) -> str:
+        """The same as lines for a person."""
+        passed = self.passed_over.counts.total()
+        first = f"source: {self.seen} seen: {used} used, {rejected} rejected, {passed} passed over"
+        tables = [self.passed_over.table()]
+        if self.remarks.counts:
+            tables += ["remarks on the source:", self.remarks.table()]
+        return "\n".join([first, *(table for table in tables if table)])

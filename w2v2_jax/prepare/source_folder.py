@@ -1,0 +1,141 @@
+"""A folder of recordings: every entry is offered, or passed over and counted."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from w2v2_jax.data.audio import AUDIO_SUFFIXES
+from w2v2_jax.errors import InputError
+from w2v2_jax.prepare.account import Account
+from w2v2_jax.prepare.transcripts import Table, read_trans_txt, read_transcripts_tsv
+from w2v2_jax.prepare.utterance import Utterance
+from w2v2_jax.texts import text_lines
+
+LISTED = "transcripts.tsv"
+
+
+def folder(where: str, *, tfds_data_dir: str | None, account: Account) -> Iterator[Utterance]:
+    """Audio files under a directory; ids are their relative paths. Links to folders are followed.
+
+    The transcript is the first found of `transcripts.tsv` at the top (relative path, text, and
+    optionally split and speaker, separated by tabs), a LibriSpeech `*.trans.txt` beside the file,
+    and `name.txt` beside it. Files that transcripts.tsv names but that are missing come as well, so
+    that they are counted as unreadable.
+    """
+    del tfds_data_dir
+    root = Path(where)
+    if not root.is_dir():
+        raise InputError(f"--source folder:{where}: no such directory")
+    return _walk(root, read_transcripts_tsv(root / LISTED, account), account)
+
+
+def _walk(root: Path, listed: Table, account: Account) -> Iterator[Utterance]:
+    count = 0
+    for directory, files in _folders(str(root), account):
+        chapter = read_trans_txt(Path(directory), files, account)
+        texts = {file for file in files if file.lower().endswith(".txt")}
+        for file in files:
+            path = Path(directory, file)
+            relative = written_name(path.relative_to(root).as_posix())
+            if not file.lower().endswith(AUDIO_SUFFIXES) or file.startswith("."):
+                _pass_over(file, relative, account)
+                continue
+            transcript = listed.take(relative) or chapter.take(path.stem)
+            texts.discard(path.stem + ".txt")
+            if transcript is None and path.stem + ".txt" in files:
+                transcript = (_sibling(path), None, None)
+            elif transcript is None and listed:
+                account.remarks.add(f"no line in {LISTED}", relative)
+            count += 1
+            account.seen += 1
+            yield Utterance(relative, str(path), None, *(transcript or (None, None, None)))
+        _remark_unused(os.path.relpath(directory, root), chapter, texts, account)
+    for relative, transcript in listed.unused():
+        count += 1
+        account.seen += 1
+        account.remarks.add(f"{LISTED}: no such file", listed.with_nearest(relative))
+        yield Utterance(relative, str(root / relative), None, *transcript)
+    if not count:
+        passed = account.passed_over.table()
+        raise InputError(
+            f"{root}: no audio files ({' '.join(AUDIO_SUFFIXES)}) in this folder"
+            + (f"; passed over: {passed}" if passed else "")
+        )
+
+
+def _folders(root: str, account: Account) -> Iterator[tuple[str, list[str]]]:
+    """Every folder with the names in it that are no folders, in a fixed order; what links lead to
+    comes last, unless it is read already or holds the root (a circle)."""
+    waiting, read = [root], set()
+    while waiting:
+        top = waiting.pop(0)
+        target = os.path.realpath(top)
+        around = os.path.join(target, "") if top != root else None
+        if target in read or (around and os.path.realpath(root).startswith(around)):
+            account.pass_over("folder seen before", _shown(top, root))
+            continue
+        for directory, names, files in os.walk(top, onerror=_unreadable(account, root)):
+            if (place := os.path.realpath(directory)) in read:
+                account.pass_over("folder seen before", _shown(directory, root))
+                names.clear()
+                continue
+            read.add(place)
+            links = []
+            for name in sorted(names):
+                path = os.path.join(directory, name)
+                if name.startswith("."):
+                    account.pass_over("hidden", _shown(path, root))
+                elif os.path.islink(path):
+                    links.append(path)
+            names[:] = sorted(
+                n for n in names
+                if not n.startswith(".") and not os.path.islink(os.path.join(directory, n))
+            )  # fmt: skip
+            waiting += links
+            yield directory, sorted(files)
+
+
+def _shown(path: str, root: str) -> str:
+    return written_name(os.path.relpath(path, root))
+
+
+def _unreadable(account: Account, root: str):
+    def note(error: OSError) -> None:
+        place = _shown(os.fsdecode(error.filename), root)
+        account.pass_over("folder unreadable", f"{place}: {error.strerror}")
+
+    return note
+
+
+def _pass_over(file: str, relative: str, account: Account) -> None:
+    suffix = os.path.splitext(file)[1].lower()
+    if file.startswith("."):
+        account.pass_over("hidden", relative)
+    elif suffix == ".txt" or relative == LISTED:
+        account.pass_over("transcripts", relative)
+    else:
+        account.pass_over(f"suffix {written_name(suffix)}" if suffix else "no suffix", relative)
+
+
+def _remark_unused(directory: str, chapter: Table, texts: set[str], account: Account) -> None:
+    for name in sorted(texts):
+        if not name.endswith(".trans.txt"):
+            detail = written_name(os.path.normpath(os.path.join(directory, name)))
+            account.remarks.add("a .txt without audio of its name", detail)
+    for stem, _ in chapter.unused():
+        detail = written_name(os.path.normpath(os.path.join(directory, chapter.with_nearest(stem))))
+        account.remarks.add("*.trans.txt: no such file", detail)
+
+
+def written_name(name: str) -> str:
+    """A name as text that can be written on a line: bytes that are not UTF-8 and control
+    characters become \\xff."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return re.sub("[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda c: ascii(c[0])[1:-1], text)
+
+
+def _sibling(path: Path) -> str:
+    return " ".join(" ".join(text_lines(path.with_name(path.stem + ".txt"))).split())

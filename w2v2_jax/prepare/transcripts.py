@@ -1,0 +1,149 @@
+"""Tables of transcripts: whose line is whose, and what of them is refused or remarked."""
+
+from __future__ import annotations
+
+import collections
+import difflib
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from w2v2_jax.errors import InputError
+from w2v2_jax.prepare.account import Account
+from w2v2_jax.texts import text_lines
+
+# What a split is called although one line alone is of it.
+SPLIT_NAME = re.compile(
+    r"(train|dev|devel|development|test|valid|validation|val|eval|evaluation|holdout|unlabell?ed|"
+    r"unsup|other|all)(\d+|[-_.+][-\w.+]*)?",
+    re.IGNORECASE,
+)
+SPLIT_CHARACTERS = re.compile(r"[A-Za-z0-9][\w.+-]*")  # it becomes a folder's name
+NEAR = 0.75  # of letters in common
+MOST_COMPARED = 100_000  # names; more take minutes
+
+
+class Transcript(NamedTuple):
+    text: str
+    split: str | None = None
+    speaker: str | None = None
+
+
+class Line(NamedTuple):
+    name: str
+    transcript: Transcript
+    place: str  # file:number
+
+
+class Table:
+    """Transcripts by the name of their file, taken one by one."""
+
+    def __init__(self):
+        self._lines: dict[str, Line] = {}
+        self._asked: set[str] = set()
+        self._names: list[str] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def add(self, line: Line, account: Account) -> None:
+        """InputError where a line before says something else of the same file."""
+        before = self._lines.setdefault(key(line.name), line)
+        if before is line:
+            return
+        if before.transcript != line.transcript:
+            raise InputError(
+                f"{line.place}: {line.name!r} has another text on line "
+                f"{before.place.rpartition(':')[2]}; keep one of them"
+            )
+        account.remarks.add("line twice", f"{line.place}: {line.name}")
+
+    def take(self, name: str) -> Transcript | None:
+        if not self._lines:
+            return None
+        self._names.append(name)
+        self._asked.add(key(name))
+        line = self._lines.get(key(name))
+        return line.transcript if line else None
+
+    def unused(self) -> Iterator[tuple[str, Transcript]]:
+        """Lines that nobody asked for, in the order of their names."""
+        for name, line in sorted(self._lines.items()):
+            if name not in self._asked:
+                yield line.name, line.transcript
+
+    def with_nearest(self, name: str) -> str:
+        """A line's name, and the file that was meant perhaps."""
+        folded = _folded(name)
+        for other in self._names:
+            if _folded(other) == folded:
+                return f"{name} (is it {other}?)"
+        compared = self._names[:MOST_COMPARED] if len(self._names) <= MOST_COMPARED else []
+        near = difflib.get_close_matches(name, compared, 1, NEAR)
+        return f"{name} (is it {near[0]}?)" if near else name
+
+
+def key(name: str) -> str:
+    """What two ways of writing one path have in common: separators, `./`, composed letters."""
+    return unicodedata.normalize("NFC", name.replace("\\", "/").removeprefix("./"))
+
+
+def _folded(name: str) -> str:
+    """Also without case, folders and suffix."""
+    base = key(name).rpartition("/")[2]
+    return os.path.splitext(base)[0].casefold() if "." in base else base.casefold()
+
+
+def read_transcripts_tsv(path: Path, account: Account) -> Table:
+    """path<TAB>text[<TAB>split[<TAB>speaker]] a line."""
+    table, splits = Table(), collections.defaultdict(list)
+    for number, line in enumerate(text_lines(path) if path.is_file() else (), 1):
+        fields = [f.strip() for f in line.split("\t")]
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        if not 2 <= len(fields) <= 4 or not fields[0]:
+            raise InputError(
+                f"{place}: expected path<TAB>text[<TAB>split[<TAB>speaker]], got {line!r}"
+            )
+        name = fields[0].removeprefix("./")
+        if ".." in key(name).split("/") or _is_absolute(name) or "\0" in name:
+            raise InputError(f"{place}: {name!r} leads outside the folder")
+        transcript = Transcript(fields[1], *(f or None for f in fields[2:]))
+        table.add(Line(name, transcript, place), account)
+        if transcript.split:
+            splits[transcript.split].append(place)
+    _check_splits(splits)
+    return table
+
+
+def _is_absolute(name: str) -> bool:
+    return os.path.isabs(name) or re.match(r"[A-Za-z]:[\\/]|\\\\", name) is not None
+
+
+def _check_splits(splits: dict[str, list[str]]) -> None:
+    """A tab inside a text makes its rest a split's name, which then stands on that line alone."""
+    for name, places in splits.items():
+        alone = len(places) == 1 and not SPLIT_NAME.fullmatch(name)
+        if alone or not SPLIT_CHARACTERS.fullmatch(name):
+            raise InputError(
+                f"{places[0]}: the third column, {name!r}, names a split, and of no other line; "
+                "write a space for a tab inside the text, path<TAB>text[<TAB>split[<TAB>speaker]]"
+            )
+
+
+def read_trans_txt(directory: Path, files: list[str], account: Account) -> Table:
+    """LibriSpeech chapters: lines "84-121123-0001 SOME WORDS", the speaker first in the id."""
+    table = Table()
+    for file in files:
+        if not file.endswith(".trans.txt") or file.startswith("."):
+            continue
+        for number, line in enumerate(text_lines(directory / file), 1):
+            stem, *rest = line.split(None, 1) or [""]
+            if stem:
+                transcript = Transcript(rest[0].strip() if rest else "", None, stem.split("-")[0])
+                table.add(Line(stem, transcript, f"{directory / file}:{number}"), account)
+    return table

@@ -1,0 +1,126 @@
+"""Arrays that people hand over as sound -> float32 samples in -1 to 1, scaled by their type.
+
+A scale that is guessed wrong changes the transcript without a word, so what has no known scale is
+an InputError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.data.audio import MOST_PEAK, RATES, audio_blocks
+from w2v2_jax.errors import InputError
+
+# Full scale of integer samples, and the value of silence.
+INTEGERS = {"int8": (128, 0), "uint8": (128, 128), "int16": (32768, 0), "uint16": (32768, 32768),
+            "int32": (2**31, 0)}  # fmt: skip
+# Of what goes to the network as it stands: waveforms of unit variance are above full scale, and
+# every released pipeline makes them.
+MOST_STANDARDISED = 100.0
+
+
+class Sound(NamedTuple):
+    """Samples [S] or [S, channels] as they came, and their rate in Hz where it came with them."""
+
+    samples: np.ndarray
+    rate: int | None
+
+
+def as_sound(item: Any, name: str) -> Sound:
+    """An array, or audio as Hugging Face datasets hold it: {"array": ..., "sampling_rate": ...}."""
+    if tells_rate(item):
+        try:
+            sound = Sound(np.asarray(item["array"]), int(item["sampling_rate"]))
+        except (KeyError, TypeError, ValueError) as error:
+            keys = f" {sorted(map(str, item))}" if isinstance(item, Mapping) else ""
+            raise InputError(
+                f"{name}: a table{keys} is no sound; it needs 'array' and 'sampling_rate'"
+            ) from error
+        low, high = RATES
+        if not low <= sound.rate <= high:
+            raise InputError(f"{name}: sampling_rate={sound.rate} Hz is not in {low} to {high}")
+        return sound
+    try:
+        return Sound(np.asarray(item), None)
+    except ValueError as error:
+        raise InputError(f"{name}: lists of different lengths are no sound") from error
+
+
+def as_floats(samples: np.ndarray, name: str, *, most: float = MOST_PEAK) -> np.ndarray:
+    """Samples of any shape as float32, integers divided by their type's full scale.
+
+    Raises InputError for floats beyond `most` and for integers without a full scale.
+    """
+    kind = samples.dtype.name
+    if kind in INTEGERS:
+        full, silence = INTEGERS[kind]
+        _refuse_small(samples, name)
+        return ((samples.astype(np.float64) - silence) / full).astype(np.float32)
+    if samples.dtype.kind != "f":
+        raise InputError(
+            f"{name}: {kind} samples have no known scale; give floats in -1 to 1, or "
+            f"{', '.join(INTEGERS)}"
+        )
+    peak = float(np.abs(samples).max(initial=0.0))
+    if not np.isfinite(peak):
+        raise InputError(f"{name}: not finite (the array holds NaN or infinite samples)")
+    if peak > most:
+        raise InputError(
+            f"{name}: beyond full scale (peak {peak:.6g}); floats belong in -1 to 1: divide them, "
+            "16-bit samples by 32768"
+        )
+    return samples.astype(np.float32)
+
+
+def _refuse_small(samples: np.ndarray, name: str) -> None:
+    if samples.dtype != np.int32 or not samples.size:
+        return
+    peak = max(int(samples.max()), -int(samples.min()))
+    if 0 < peak <= 32768:
+        raise InputError(
+            f"{name}: int32 samples of at most {peak} look like 16-bit ones, full scale of int32 "
+            "is 2147483648; give them as int16"
+        )
+
+
+def mono(samples: np.ndarray, name: str) -> np.ndarray:
+    """[S] float32 of samples [S] or [S, channels], the mean of the channels."""
+    channels_last = samples.ndim == 2 and samples.shape[1] <= samples.shape[0]
+    if samples.dtype.kind not in "fiu" or not (samples.ndim == 1 or channels_last):
+        raise InputError(
+            f"{name}: {samples.dtype} {list(samples.shape)} is no sound; give samples [S] or "
+            "[S, channels], floats in -1 to 1 or integers of 8, 16 or 32 bits"
+        )
+    values = as_floats(samples, name)
+    return values if values.ndim == 1 else values.mean(axis=1)
+
+
+def at_sample_rate(sound: Sound, name: str) -> np.ndarray:
+    """[S] float32 at 16 kHz of a sound, as it stands where no rate came with it."""
+    rate = SAMPLE_RATE if sound.rate is None else sound.rate
+    blocks = audio_blocks(mono(sound.samples, name), rate=rate, name=name)
+    return np.concatenate([*blocks, np.zeros(0, np.float32)])
+
+
+def one_or_rows(waveforms: Any) -> np.ndarray | list[np.ndarray]:
+    """What is given as 16 kHz waveforms, as one array; or as a list of [S] where the rows of a list
+    make no array, since they differ in length or come with a rate of their own."""
+    if tells_rate(waveforms):
+        return at_sample_rate(as_sound(waveforms, "waveform"), "waveform")
+    if not isinstance(waveforms, (list, tuple)):
+        return np.asarray(waveforms)
+    if all(np.ndim(item) == 0 and not tells_rate(item) for item in waveforms):
+        return np.asarray(waveforms)  # numbers: one waveform
+    sounds = [as_sound(item, f"waveform {i}") for i, item in enumerate(waveforms)]
+    if all(s.rate is None for s in sounds) and len({s.samples.shape for s in sounds}) == 1:
+        return np.stack([sound.samples for sound in sounds])
+    return [at_sample_rate(sound, f"waveform {i}") for i, sound in enumerate(sounds)]
+
+
+def tells_rate(item: Any) -> bool:
+    """Whether a sound comes with its rate, as in Hugging Face datasets."""
+    return isinstance(item, Mapping) or hasattr(item, "get_all_samples")

@@ -1,0 +1,247 @@
+"""What a run was, in WORKDIR/run.json, and what may change when it goes on.
+
+run.json holds the configuration with every default, the fingerprints of the corpora, and for each
+start that differs from the one before the code, the libraries and the devices.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+import w2v2_jax
+from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.checkpoint.description import EXECUTION_OF_FORMAT_1
+from w2v2_jax.data.feed import Feed
+from w2v2_jax.errors import InputError
+from w2v2_jax.experiment.build import Experiment
+from w2v2_jax.experiment.resolved import resolved
+from w2v2_jax.experiment.settings import INHERIT
+from w2v2_jax.models.execution import Execution
+from w2v2_jax.objectives.diversity import group_rows
+from w2v2_jax.paths import AnyPath, read_json
+
+FILE = "run.json"
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+REFUSED, TOLD, FREE = "refused", "told", "free"
+SHOWN = 60  # characters of a value
+
+
+class Change(NamedTuple):
+    """What becomes of a resume that changes a path: the longest path that fits decides."""
+
+    path: str
+    verdict: str
+    reason: str
+
+
+# A path that is not here is refused.
+CHANGES = (
+    Change("config.seed", REFUSED, "batches, masks, negatives and dropout are drawn from it"),
+    Change("config.init_from", REFUSED, "a run that goes on does not read it again"),
+    Change("config.model", REFUSED, "another network"),
+    Change("config.execution", FREE, "other ways to the same values"),
+    Change("config.execution.dtype", REFUSED, "sums are rounded in another way"),
+    Change("config.objective", REFUSED, "another loss"),
+    Change("config.schedule", REFUSED, "other learning rates"),
+    Change("config.optimizer", REFUSED, "other updates"),
+    Change("config.vocabulary", REFUSED, "other labels"),
+    Change("config.data", REFUSED, "other rows"),
+    Change("config.data.train", FREE, "a path: the data's fingerprint says whether it is the same"),
+    Change("config.data.valid", FREE, "a path: the data's fingerprint says whether it is the same"),
+    Change("config.data.valid_bucket_seconds", TOLD, "other validation rows: other figures"),
+    Change("config.data.valid_batch_seconds", TOLD, "other validation rows: other figures"),
+    Change("config.data.verify", FREE, "reads the same samples"),
+    Change("config.data.reader", FREE, "reads the same samples"),
+    Change("config.data.workers", FREE, "reads the same samples"),
+    Change("config.data.prefetch_mib", FREE, "reads the same samples"),
+    Change("config.train", FREE, "when a run logs, validates and saves; how it splits a batch"),
+    Change("config.train.steps", TOLD, "a schedule without a total of its own follows it"),
+    Change("config.train.best_metric", REFUSED, "the saved checkpoints are ranked by it"),
+    Change("config.train.best_mode", REFUSED, "the saved checkpoints are ranked by it"),
+    Change("config.mesh", FREE, "the same sums on other devices"),
+    Change("config.health", FREE, "when a run warns, goes back or ends"),
+    Change("data.train.fingerprint", REFUSED, "other clips, texts or samples"),
+    Change("data.train.order", REFUSED, "this version of the code makes other batches of it"),
+    Change("data.valid.fingerprint", TOLD, "other validation clips: other figures"),
+    Change("data", FREE, "follows from the fingerprint"),
+    Change("code.version", TOLD, "other code may plan or compute otherwise"),
+)  # fmt: skip
+
+
+def change_of(path: str) -> Change:
+    """The row of CHANGES that decides about a path."""
+    fits = [row for row in CHANGES if path == row.path or path.startswith(f"{row.path}.")]
+    return max(fits, key=lambda row: len(row.path), default=Change(path, REFUSED, "unknown"))
+
+
+def facts(experiment: Experiment, train: Feed, valid: Feed | None) -> dict[str, Any]:
+    """What is compared when a run goes on."""
+    return {
+        "config": resolved(experiment),
+        "data": {
+            "train": {**_content(train), "order": _order(train)},
+            "valid": _content(valid) if valid else None,
+        },
+        "code": {"version": w2v2_jax.__version__},
+    }
+
+
+def _content(feed: Feed) -> dict[str, Any]:
+    hours = int(feed.corpus.num_samples.sum()) / SAMPLE_RATE / 3600
+    return {
+        "fingerprint": _digest(feed.corpus.fingerprint()),
+        "clips": len(feed.corpus),
+        "hours": round(hours, 4),
+    }
+
+
+def _order(feed: Feed) -> str:
+    """A hash of the first batch: equal configuration and data give another one only where the
+    code that plans has changed."""
+    rows = feed.plan.batch(0).rows
+    numbers = [[[int(number) for number in segment] for segment in row] for row in rows]
+    return _digest(json.dumps(numbers))
+
+
+def _digest(text: str) -> str:
+    """Short enough to be read and compared in an error's line."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def compare(before: dict[str, Any], now: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """(what is refused, what is told) of the changes between two `facts`, each as words.
+
+    A path that only one of them has is passed over: another version may have added it.
+    """
+    old, new = dict(_leaves(before)), dict(_leaves(now))
+    words: dict[str, list[str]] = {REFUSED: [], TOLD: [], FREE: []}
+    for path in sorted(old.keys() & new.keys()):
+        if old[path] != new[path]:
+            row = change_of(path)
+            line = f"{path}: {_short(old[path])} there, {_short(new[path])} now ({row.reason})"
+            words[row.verdict].append(line)
+    return words[REFUSED], words[TOLD]
+
+
+def _leaves(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _leaves(inner, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", inner
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def read_facts(workdir: AnyPath) -> dict[str, Any] | None:
+    """The facts of the run in `workdir`, None where there is none; of one without run.json what
+    its config.json says. Raises InputError where a file is damaged."""
+    config, record = workdir / "config.json", workdir / FILE
+    if not config.exists():
+        return None
+    try:
+        before = {"facts": {"config": _without_record(read_json(config))}}
+        if record.exists():
+            before = read_json(record)
+        if not isinstance(before.get("facts"), dict):
+            raise InputError(f"{record}: no record of a run")
+    except InputError as error:
+        raise InputError(f"{error}; put it back, or use another --workdir") from error
+    return before["facts"]
+
+
+def _without_record(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration of version 0.1, whose section model held what is in execution now; a network
+    inherited from a checkpoint came with the checkpoint's."""
+    sections = [config.get(name) or {} for name in ("model", "execution")]
+    if not all(isinstance(section, dict) for section in sections):
+        raise InputError("config.json: no configuration of a run")
+    model, execution = map(dict, sections)
+    once = {name: model.pop(name) for name in EXECUTION_OF_FORMAT_1 if name in model}
+    inherits = model.get("family") == INHERIT and "execution" not in config
+    defaults = {} if inherits else dataclasses.asdict(Execution())
+    return {**config, "model": model, "execution": {**defaults, **once, **execution}}
+
+
+def _in_rows(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with the rows of a diversity group in each bucket, which version 0.1 had as
+    a setting, in the place of its seconds, and with the shortest crop as the least length."""
+    objective, data = dict(config.get("objective") or {}), dict(config.get("data") or {})
+    lengths = sorted(data.get("bucket_seconds", ()))
+    rows = [objective.pop("diversity_group_rows", None)] * len(lengths)
+    seconds = objective.pop("diversity_group_seconds", None)
+    if seconds is not None:
+        rows = [group_rows(seconds, round(length * SAMPLE_RATE)) for length in lengths]
+    if lengths and data.get("mode") == "crop":
+        data["min_seconds"] = max(data.get("min_seconds", 0), lengths[0])
+    return {**config, "objective": {**objective, "rows of a diversity group": rows}, "data": data}
+
+
+def check_facts(workdir: AnyPath, now: dict[str, Any]) -> list[str]:
+    """What there is to tell of the changes since the run began; InputError for those refused."""
+    before = read_facts(workdir)
+    if before is None:
+        return []
+    if "diversity_group_rows" in (before.get("config", {}).get("objective") or {}):
+        before, now = ({**one, "config": _in_rows(one["config"])} for one in (before, now))
+    refused, told = compare(before, now)
+    if refused:
+        raise InputError(
+            f"--workdir {workdir} was started with another {'; '.join(refused)}; use what it was "
+            "started with, or a new --workdir"
+        )
+    return told
+
+
+def with_start(workdir: AnyPath, now: dict[str, Any]) -> dict[str, Any]:
+    """The content of run.json: the facts, and the starts so far with this one."""
+    path = workdir / FILE
+    starts = read_json(path).get("starts", []) if path.exists() else []
+    start = {"date": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **surroundings()}
+    undated = lambda one: {k: v for k, v in one.items() if k != "date"}  # noqa: E731
+    if not starts or undated(starts[-1]) != undated(json.loads(json.dumps(start))):
+        starts = [*starts, start]
+    return {"facts": now, "starts": starts}
+
+
+def surroundings() -> dict[str, Any]:
+    """The code, the libraries and the devices of this process."""
+    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    return {
+        "code": revision(),
+        "versions": {"python": platform.python_version(), **versions},
+        "devices": f"{jax.device_count()} {jax.devices()[0].device_kind}",
+        "processes": jax.process_count(),
+    }
+
+
+def revision(root: Path = Path(w2v2_jax.__file__).parents[1]) -> dict[str, Any]:
+    """The package's version; where it is a git checkout its commit, and whether files differ."""
+    version = {"version": w2v2_jax.__version__}
+    if not (root / ".git").exists():
+        return version
+    try:
+        commit, status = (
+            subprocess.run(
+                ["git", "-C", str(root), *command], capture_output=True, text=True, check=True,
+                timeout=30,
+            ).stdout.strip()
+            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return version
+    return {**version, "commit": commit, "changed": bool(status)}
