@@ -22,11 +22,57 @@ from w2v2_jax.paths import finite
 from w2v2_jax.recognition import inputs, transcript_files, vad
 from w2v2_jax.recognition.long_audio import CHUNK_SECONDS, CONTEXT_SECONDS
 from w2v2_jax.recognition.recognise import WHOLE_SECONDS, make_options, transcribe
+from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.system import compile_cache, cpu_memory
 from w2v2_jax.system.progress import audio_bar, total_seconds
 
 
 def main(argv: list[str] | None = None) -> None:
+    arguments = _parser().parse_args(argv)
+    formats = transcript_files.read_formats(arguments.formats)
+    files, planned = _inputs(arguments, formats)
+    if arguments.skip_done and not files:
+        print(f"all inputs are done in {arguments.out}", file=sys.stderr)
+        return
+    if arguments.vad:
+        vad.silero()  # its package is missed here, not in every file
+    cpu_memory.keep()
+    compile_cache.enable()
+    model = load(arguments.checkpoint)
+    require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
+    seconds = model.description.model.stride / SAMPLE_RATE
+    decoder = options.make_decoder(
+        arguments, model.description.vocabulary, seconds_per_frame=seconds
+    )
+    failed: list[str] = []
+    total = None if arguments.vad else total_seconds(files)
+    with audio_bar(total, disable=arguments.quiet) as bar:
+
+        def refuse(name: str, error: InputError) -> None:
+            failed.append(name)
+            if sys.stderr.isatty():
+                bar.clear()
+            report(error)
+
+        values = {
+            "batch_seconds": arguments.batch_seconds, "vad": arguments.vad,
+            "chunk_seconds": arguments.chunk_seconds, "context_seconds": arguments.context_seconds,
+            "decoder": None if isinstance(decoder, GreedyDecoder) else decoder,
+            "progress": bar.update, "on_error": refuse,
+        }  # fmt: skip
+        for result in transcribe(model, files, make_options(values)):
+            transcript_files.write(result, planned.get(result.path, {}))
+            _say(result, as_json=arguments.json)
+            if unwritten(sys.stdout) and not planned:
+                return  # nobody reads any more
+    if planned:
+        count = (len(files) - len(failed)) * len(formats)
+        print(f"wrote {count} files to {arguments.out}", file=sys.stderr)
+    if failed:
+        raise InputError(f"{len(failed)} of {len(files)} inputs cannot be used (see above)")
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="w2v2 transcribe", description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", required=True, help="workdir, step or Hugging Face folder")
     parser.add_argument(
@@ -55,61 +101,26 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batch-seconds", type=float, default=60.0)
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     options.add_arguments(parser)
-    arguments = parser.parse_args(argv)
-    formats = transcript_files.read_formats(arguments.formats)
+    return parser
+
+
+def _inputs(arguments, formats: list[str]) -> tuple[list[str], dict[str, dict]]:
+    """The files to transcribe, and for each what --out gets of it: format -> path."""
     named = inputs.expand(arguments.files, arguments.list)
-    files, planned = list(named), {}
-    if arguments.out is not None:
-        planned = transcript_files.plan(
-            named, arguments.out, formats, overwrite=arguments.overwrite,
-            skip_done=arguments.skip_done,
-        )  # fmt: skip
-        files = list(planned)
-    elif arguments.skip_done:
-        raise InputError("--skip-done goes with --out")
-    if arguments.skip_done and not files:
-        print(f"all {len(named)} inputs are done in {arguments.out}", file=sys.stderr)
-        return
-    if arguments.vad:
-        vad.silero()  # its package is missed here, not in every file
-    cpu_memory.keep()
-    compile_cache.enable()
-    model = load(arguments.checkpoint)
-    require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
-    seconds = model.description.model.stride / SAMPLE_RATE
-    decoder = options.make_decoder(
-        arguments, model.description.vocabulary, seconds_per_frame=seconds
-    )
-    failed = 0
-    total = None if arguments.vad else total_seconds(files)
-    with audio_bar(total, disable=arguments.quiet) as bar:
+    if arguments.out is None:
+        if arguments.skip_done:
+            raise InputError("--skip-done goes with --out")
+        return list(named), {}
+    planned = transcript_files.plan(
+        named, arguments.out, formats, overwrite=arguments.overwrite,
+        skip_done=arguments.skip_done,
+    )  # fmt: skip
+    return list(planned), planned
 
-        def refuse(name: str, error: InputError) -> None:
-            nonlocal failed
-            failed += 1
-            if sys.stderr.isatty():
-                bar.clear()
-            report(error)
 
-        values = {
-            "batch_seconds": arguments.batch_seconds, "vad": arguments.vad,
-            "chunk_seconds": arguments.chunk_seconds, "context_seconds": arguments.context_seconds,
-            "decoder": None if isinstance(decoder, GreedyDecoder) else decoder,
-            "progress": bar.update, "on_error": refuse,
-        }  # fmt: skip
-        for result in transcribe(model, files, make_options(values)):
-            transcript_files.write(result, planned.get(result.path, {}))
-            if arguments.json:
-                print(json.dumps(finite(result.as_dict())), flush=True)
-            else:
-                print(f"{result.path}\t{result.text}", flush=True)
-            if unwritten(sys.stdout) and not planned:
-                return  # nobody reads any more
-    done = len(files) - failed
-    if planned:
-        print(f"wrote {done * len(formats)} files to {arguments.out}", file=sys.stderr)
-    if failed:
-        raise InputError(f"{failed} of {len(files)} inputs cannot be used (see above)")
+def _say(result: Result, *, as_json: bool) -> None:
+    line = json.dumps(finite(result.as_dict())) if as_json else f"{result.path}\t{result.text}"
+    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -72,15 +72,10 @@ def prepare(
     account = Account(ids=chosen)
     told = functools.partial(_with_progress, progress=progress)
 
-    def sorter():  # asked once the source is open
-        rule = Holdable(True, True)
-        if holdout:
-            rule = holdable(source, split=split, tfds_data_dir=tfds_data_dir, ids=chosen)
-        shares = Holdout(holdout, rule)
-        return functools.partial(
-            Sorter, out=out, split=split, holdout=shares, overwrite=overwrite, account=account
-        )
-
+    sorter = functools.partial(
+        _sorter, source, out=out, split=split, holdout=holdout, overwrite=overwrite,
+        account=account, tfds_data_dir=tfds_data_dir,
+    )  # fmt: skip
     if not resumable:
         opened = open_source(source, tfds_data_dir=tfds_data_dir, account=account)
         utterances = picked(opened, chosen)
@@ -96,6 +91,16 @@ def prepare(
         run = functools.partial(on_beam.run, options=beam)
     make = functools.partial(pieces.make_piece, limits=limits, ids=chosen)
     return _in_pieces(source, out, sorter(), found, make, run)
+
+
+def _sorter(source: str, *, holdout, account: Account, tfds_data_dir: str | None, **options):
+    """What sorts utterances into splits; asked once the source is open."""
+    rule = Holdable(True, True)
+    if holdout:
+        rule = holdable(
+            source, split=options["split"], tfds_data_dir=tfds_data_dir, ids=account.ids
+        )
+    return functools.partial(Sorter, holdout=Holdout(holdout, rule), account=account, **options)
 
 
 def _at_once(source: str, out: Path, sorter, outcomes: Callable[[Path], Iterator[IntakeResult]]):
