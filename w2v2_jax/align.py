@@ -17,6 +17,7 @@ from w2v2_jax.paths import json_text
 from w2v2_jax.recognition import transcript_files
 from w2v2_jax.recognition.recognise import align, make_options
 from w2v2_jax.recognition.transcript import Result
+from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_overwrite
 from w2v2_jax.system.progress import audio_bar, total_seconds
 from w2v2_jax.texts import text_lines
 
@@ -31,14 +32,14 @@ def as_result(path: str, lines: list[Line], duration: float) -> Result:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 align", description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint", required=True, help="workdir, step or Hugging Face folder")
+    add_checkpoint(parser)
     parser.add_argument("audio", metavar="AUDIO", help="any audio file, any rate")
     parser.add_argument("text", type=Path, metavar="TEXT", help="what is said, one sentence a line")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, with words")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write files there as well")
     parser.add_argument("--formats", default="textgrid,ctm", help="txt,json,srt,vtt,ctm,textgrid")
-    parser.add_argument("--overwrite", action="store_true")
-    parser.add_argument("--batch-seconds", type=float, default=60.0)
+    add_overwrite(parser)
+    add_batch_seconds(parser, 60.0)
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     arguments = parser.parse_args(argv)
     lines = list(text_lines(arguments.text))

@@ -21,6 +21,7 @@ from w2v2_jax.evaluation.runs import MOST_EVALUATION, difference, with_reference
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors
 from w2v2_jax.evaluation.significance import Comparison, compare
 from w2v2_jax.paths import read_json, try_outputs, write_json
+from w2v2_jax.system.arguments import add_json
 
 
 def read_splits(path: Path) -> list[dict[str, Any]]:
@@ -109,12 +110,23 @@ def describe(rate: str, found: Comparison) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 compare", description=__doc__.splitlines()[0])
-    parser.add_argument("first", type=Path, metavar="FIRST.json|WORKDIR")
-    parser.add_argument("second", type=Path, nargs="?", metavar="SECOND.json")
+    parser.add_argument(
+        "first",
+        type=Path,
+        metavar="FIRST.json|WORKDIR",
+        help="what `evaluate` wrote of one system, or a training workdir",
+    )
+    parser.add_argument(
+        "second",
+        type=Path,
+        nargs="?",
+        metavar="SECOND.json",
+        help="what it wrote of the other, on the same utterances",
+    )
     parser.add_argument("--speakers", action="store_true", help="draw whole speakers")
     parser.add_argument("--reference", help=f"for a workdir: {', '.join(NAMES)} (what fits best)")
     parser.add_argument("--png", type=Path, metavar="OUT", help="for a workdir: where to plot")
-    parser.add_argument("--json", type=Path, metavar="OUT")
+    add_json(parser, required=False)
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "json")
     if arguments.second is None:

@@ -34,9 +34,15 @@ TAKE_GIVEN = {"fairseq", "torchaudio"}
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 convert", description=__doc__.splitlines()[0])
-    parser.add_argument("--from", required=True, dest="source", metavar="|".join(IMPORTERS))
-    parser.add_argument("--input", required=True, type=Path, metavar="PATH")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR")
+    parser.add_argument(
+        "--from", required=True, dest="source", metavar="|".join(IMPORTERS), help="whose weights"
+    )
+    parser.add_argument(
+        "--input", required=True, type=Path, metavar="PATH", help="their file or folder"
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="the native checkpoint to write"
+    )
     parser.add_argument("--language", help="hf: whose adapters and head to take (MMS), as `fra`")
     _add_hints(parser)
     verify.add_argument(parser)

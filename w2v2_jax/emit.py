@@ -18,17 +18,20 @@ from w2v2_jax.inference import load
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.paths import try_folder
 from w2v2_jax.recognition.corpus import corpus_frames
+from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_data
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 emit", description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint", required=True, help="workdir, step or Hugging Face folder")
-    parser.add_argument("--data", required=True, metavar="DIR[:split]")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR")
+    add_checkpoint(parser)
+    add_data(parser)
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="the folder of saved logits to write"
+    )
     parser.add_argument(
         "--dtype", choices=DTYPES, default=DTYPES[0], help="float16 halves the size"
     )
-    parser.add_argument("--batch-seconds", type=float, default=120.0)
+    add_batch_seconds(parser, 120.0)
     arguments = parser.parse_args(argv)
     try_folder(arguments.out.parent, "--out")
     corpus = open_corpus(arguments.data)

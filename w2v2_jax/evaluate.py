@@ -29,6 +29,7 @@ from w2v2_jax.inference import load
 from w2v2_jax.paths import try_outputs, write_json, write_text
 from w2v2_jax.recognition.corpus import transcripts
 from w2v2_jax.system import compile_cache, cpu_memory
+from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_json
 
 Scorable = Corpus | TranscribedCorpus
 
@@ -144,12 +145,12 @@ def write_page(path: Path, result: dict, splits: list[dict], corpora: list[Scora
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 evaluate", description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint", required=True, help="workdir, step or Hugging Face folder")
+    add_checkpoint(parser)
     parser.add_argument(
         "--data", required=True, action="append", metavar="DIR[:split[+split]]",
         help="may be given several times; each split is scored by itself",
     )  # fmt: skip
-    parser.add_argument("--json", required=True, type=Path, metavar="OUT")
+    add_json(parser)
     parser.add_argument("--html", type=Path, metavar="OUT", help="one file with players and plots")
     parser.add_argument("--worst", type=int, default=40, help="utterances listed and played")
     parser.add_argument(
@@ -157,7 +158,7 @@ def main(argv: list[str] | None = None) -> None:
         choices=sorted(PHONE_SETS),
         help="the texts' words are phones; timit folds to 39",
     )
-    parser.add_argument("--batch-seconds", type=float, default=120.0)
+    add_batch_seconds(parser, 120.0)
     options.add_arguments(parser)
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "json", "html")

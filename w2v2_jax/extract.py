@@ -23,6 +23,7 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import Model, load
 from w2v2_jax.paths import try_outputs
 from w2v2_jax.recognition.corpus import corpus_frames
+from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_data
 
 WHAT = ("layers", "units", "logits")
 ROWS_AT_ONCE = 64  # utterances a row group of parquet
@@ -123,14 +124,21 @@ WRITERS = {".npz": write_npz, ".parquet": write_parquet}
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 extract", description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint", required=True, help="workdir, step or Hugging Face folder")
-    parser.add_argument("--data", required=True, metavar="DIR[:split]")
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE.npz|FILE.parquet")
-    parser.add_argument("--what", default="layers", choices=WHAT)
+    add_checkpoint(parser)
+    add_data(parser)
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="FILE.npz|FILE.parquet", help="the file to write"
+    )
+    parser.add_argument("--what", default="layers", choices=WHAT, help="what to extract (layers)")
     parser.add_argument("--layers", default="-1", help="of --what layers: 0,6,-1 or all")
     parser.add_argument("--pool", default="none", choices=("none", "mean"), help="over frames")
-    parser.add_argument("--dtype", default="float32", choices=("float16", "float32"))
-    parser.add_argument("--batch-seconds", type=float, default=60.0)
+    parser.add_argument(
+        "--dtype",
+        default="float32",
+        choices=("float16", "float32"),
+        help="of the stored values (float32)",
+    )
+    add_batch_seconds(parser, 60.0)
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "out")
     if arguments.out.suffix not in WRITERS:

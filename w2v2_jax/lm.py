@@ -79,8 +79,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="one sentence a line, UTF-8, plain or .gz; - is standard input",
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="LM.arpa")
-    parser.add_argument("--order", type=int, default=4)
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="LM.arpa", help="the model to write"
+    )
+    parser.add_argument("--order", type=int, default=4, help="the longest n-gram (4)")
     parser.add_argument(
         "--prune",
         type=int,
@@ -106,7 +108,13 @@ def _parser() -> argparse.ArgumentParser:
         help="model letters and | instead of words, for decoding without lexicon",
     )
     parser.add_argument("--lexicon", type=Path, metavar="OUT", help="also write a lexicon")
-    parser.add_argument("--lexicon-min-count", type=int, default=1, metavar="N")
+    parser.add_argument(
+        "--lexicon-min-count",
+        type=int,
+        default=1,
+        metavar="N",
+        help="words seen less often stay out of the lexicon (1)",
+    )
     parser.add_argument(
         "--estimator",
         choices=ESTIMATORS,

@@ -63,7 +63,7 @@ def _copy(source: AnyPath, target: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2_jax.stage", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="w2v2 stage", description=__doc__.split("\n")[0])
     parser.add_argument("--from", dest="source", required=True, help="folder, gs://... or s3://...")
     parser.add_argument("--to", required=True, metavar="DIR", help="a folder on this machine")
     parser.add_argument("--split", action="append", default=[], help="by default all; repeatable")

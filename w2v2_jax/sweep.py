@@ -152,12 +152,32 @@ def _write(
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="w2v2 sweep", description=__doc__.splitlines()[0])
     parser.add_argument("--logits", required=True, metavar="DIR", help="what `w2v2 emit` wrote")
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE.json")
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="FILE.json",
+        help="gets the best weights, for `--decoder-settings`",
+    )
     parser.add_argument("--search", choices=SEARCHES, default="random", help="bayes needs optuna")
     parser.add_argument("--trials", type=int, default=128, help="as many as in the paper (128)")
-    parser.add_argument("--lm-weights", type=float, nargs=2, default=[0.0, 5.0], metavar="N")
-    parser.add_argument("--word-scores", type=float, nargs=2, default=[-5.0, 5.0], metavar="N")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--lm-weights",
+        type=float,
+        nargs=2,
+        default=[0.0, 5.0],
+        metavar="N",
+        help="lowest and highest weight of the language model (0 5)",
+    )
+    parser.add_argument(
+        "--word-scores",
+        type=float,
+        nargs=2,
+        default=[-5.0, 5.0],
+        metavar="N",
+        help="lowest and highest score of a word (-5 5)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the search (0)")
     options.add_arguments(parser)
     return parser.parse_args(argv)
 

@@ -24,6 +24,7 @@ from w2v2_jax.recognition.long_audio import CHUNK_SECONDS, CONTEXT_SECONDS
 from w2v2_jax.recognition.recognise import WHOLE_SECONDS, make_options, transcribe
 from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.system import compile_cache, cpu_memory
+from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_overwrite
 from w2v2_jax.system.progress import audio_bar, total_seconds
 
 
@@ -74,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="w2v2 transcribe", description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint", required=True, help="workdir, step or Hugging Face folder")
+    add_checkpoint(parser)
     parser.add_argument(
         "files", nargs="*", metavar="FILE",
         help="any audio file, any rate; a folder, for those in it and below; @LIST",
@@ -85,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="one JSON object a line, with words")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write files there as well")
     parser.add_argument("--formats", default="txt,json", help="txt,json,srt,vtt,ctm,textgrid")
-    parser.add_argument("--overwrite", action="store_true")
+    add_overwrite(parser)
     parser.add_argument(
         "--skip-done", action="store_true", help="leave out what --out has all files of"
     )
@@ -98,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         "--context-seconds", type=float, default=CONTEXT_SECONDS,
         help="of each chunk, on either side, seen but not transcribed",
     )  # fmt: skip
-    parser.add_argument("--batch-seconds", type=float, default=60.0)
+    add_batch_seconds(parser, 60.0)
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     options.add_arguments(parser)
     return parser

@@ -21,6 +21,7 @@ from w2v2_jax.inference import Model, load
 from w2v2_jax.paths import try_outputs, write_json
 from w2v2_jax.recognition.corpus import corpus_frames
 from w2v2_jax.recognition.long_audio import make_grid
+from w2v2_jax.system.arguments import add_batch_seconds, add_data, add_json
 
 
 def labelled(
@@ -60,11 +61,16 @@ def report(units: np.ndarray, phones: list[str]) -> dict:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 units", description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", required=True, help="a pretraining workdir or step")
-    parser.add_argument("--data", required=True, metavar="DIR[:split]")
-    parser.add_argument("--json", required=True, type=Path, metavar="OUT")
+    add_data(parser)
+    add_json(parser)
     parser.add_argument("--phones", type=Path, metavar="FILE.tsv|DIR", help="labels with times")
-    parser.add_argument("--phone-set", default="as-is", choices=sorted(PHONE_SETS))
-    parser.add_argument("--batch-seconds", type=float, default=60.0)
+    parser.add_argument(
+        "--phone-set",
+        default="as-is",
+        choices=sorted(PHONE_SETS),
+        help="how phones are folded (as-is)",
+    )
+    add_batch_seconds(parser, 60.0)
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "json")
     corpus = open_corpus(arguments.data)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import copy
 import sys
-from pathlib import Path
 
 import jax
 
@@ -20,6 +19,7 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import CHOICES
 from w2v2_jax.paths import try_outputs, write_json
+from w2v2_jax.system.arguments import add_config, add_json
 
 
 def one(arguments, raw: dict, where: Target, inherited: ModelConfig | None, rows) -> dict:
@@ -89,13 +89,18 @@ def inherited_model(raw: dict) -> ModelConfig | None:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 aot", description=__doc__.splitlines()[0])
-    parser.add_argument("--config", required=True, metavar="FILE.py[:arg]")
-    parser.add_argument("--topology", required=True, metavar="v5p:2x2x2|cpu|gpu")
+    add_config(parser)
+    parser.add_argument(
+        "--topology",
+        required=True,
+        metavar="v5p:2x2x2|cpu|gpu",
+        help="the pod: generation and shape of a slice; cpu or gpu for the devices here",
+    )
     parser.add_argument("--slices", type=int, default=1, help="slices joined by the data center")
     parser.add_argument("--rows", type=int, help="rows of a microbatch on one chip; the number of "
                         "microbatches keeps the recipe's batch")  # fmt: skip
     parser.add_argument("--sweep", action="store_true", help="find the fastest rows and remat")
-    parser.add_argument("--json", required=True, type=Path, metavar="OUT")
+    add_json(parser)
     arguments, rest = parser.parse_known_args(argv)
     try_outputs(arguments, "json")
     from w2v2_jax.experiment.recipe import load_config, override

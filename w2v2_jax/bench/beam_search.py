@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.hypothesis import log_softmax
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.paths import json_text, try_outputs, write_json
+from w2v2_jax.system.arguments import add_json
 
 
 def _seconds(function, rows) -> float:
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--logits", required=True, metavar="DIR")
     parser.add_argument("--frames", type=int, default=1_000_000)
     parser.add_argument("--group", type=int, default=20, help="utterances a turn")
-    parser.add_argument("--json", type=Path, metavar="OUT")
+    add_json(parser, required=False)
     options.add_arguments(parser)
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "json")

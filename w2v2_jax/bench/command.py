@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
-from pathlib import Path
 
 import w2v2_jax.bench
 from w2v2_jax.bench.data import bench_data
@@ -19,6 +18,7 @@ from w2v2_jax.models.families import FAMILIES
 from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.paths import try_outputs, write_json
 from w2v2_jax.system import cpu_memory
+from w2v2_jax.system.arguments import add_json
 
 BENCHES = {"train": bench_train, "infer": bench_infer, "data": bench_data}
 
@@ -45,25 +45,44 @@ def setting(text: str) -> tuple[str, object]:
 def make_parser() -> argparse.ArgumentParser:
     description = w2v2_jax.bench.__doc__.splitlines()[0]
     parser = argparse.ArgumentParser(prog="w2v2 bench", description=description)
-    parser.add_argument("--what", required=True, choices=sorted(BENCHES))
+    parser.add_argument("--what", required=True, choices=sorted(BENCHES), help="what is timed")
     parser.add_argument("--config", metavar="FILE.py[:arg]", help="time this recipe's step")
-    parser.add_argument("--json", required=True, type=Path, metavar="OUT")
-    parser.add_argument("--family", default="base", choices=sorted(FAMILIES))
-    parser.add_argument("--objective", default="contrastive", choices=tuple(OBJECTIVES))
-    parser.add_argument("--dtype", default="float32", choices=CHOICES["dtype"])
-    parser.add_argument("--remat", default="none", choices=CHOICES["remat"])
+    add_json(parser)
+    parser.add_argument(
+        "--family",
+        default="base",
+        choices=sorted(FAMILIES),
+        help="the network, without --config (base)",
+    )
+    parser.add_argument(
+        "--objective",
+        default="contrastive",
+        choices=tuple(OBJECTIVES),
+        help="what the step minimises, without --config (contrastive)",
+    )
+    parser.add_argument(
+        "--dtype", default="float32", choices=CHOICES["dtype"], help="computed in (float32)"
+    )
+    parser.add_argument(
+        "--remat",
+        default="none",
+        choices=CHOICES["remat"],
+        help="what the backward pass computes again (none)",
+    )
     parser.add_argument(
         "--set", type=setting, action="append", default=[], metavar="NAME=VALUE",
         help="a setting of config.execution or config.model, e.g. remat=full; also of --config's",
     )  # fmt: skip
-    parser.add_argument("--rows", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rows", type=int, default=2, help="of a batch (2)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of a row (10)")
     parser.add_argument("--accumulate", type=int, default=1, help="microbatches of a training step")
     parser.add_argument(
         "--lengths", type=seconds_list, default=[], metavar="S,S,...",
         help="infer: utterances of these seconds instead of --rows of --seconds",
     )  # fmt: skip
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="timed calls, after one that is not (5)"
+    )
     parser.add_argument(
         "--peer", choices=sorted(PEERS), help="beside the same network and weights in torch"
     )
@@ -74,8 +93,13 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--dropout", action="store_true", help="with --peer: time with dropout on")
     parser.add_argument("--data", metavar="DIR[:split]", help="for --what data; default: noise")
-    parser.add_argument("--reader", default="threads", choices=("threads", "tfdata"))
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument(
+        "--reader",
+        default="threads",
+        choices=("threads", "tfdata"),
+        help="for --what data (threads)",
+    )
+    parser.add_argument("--workers", type=int, default=1, help="threads of the reader (1)")
     return parser
 
 

@@ -15,7 +15,6 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,7 @@ from w2v2_jax.recognition.corpus import transcripts
 from w2v2_jax.recognition.long_audio import make_grid
 from w2v2_jax.recognition.recognise import Options, Recording, make_options, transcribe_long
 from w2v2_jax.recognition.transcript import Result
+from w2v2_jax.system.arguments import add_checkpoint, add_data, add_json
 
 PAUSE = 8000  # samples between two utterances
 AWAY = 1.0  # seconds between an utterance and a seam that it is called away from
@@ -108,10 +108,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="w2v2_jax.bench.long_recording", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--checkpoint", required=True, help="workdir, step or Hugging Face folder")
-    parser.add_argument("--data", required=True, metavar="DIR[:split]")
+    add_checkpoint(parser)
+    add_data(parser)
     parser.add_argument("--hours", type=float, default=2.0)
-    parser.add_argument("--json", required=True, type=Path, metavar="OUT")
+    add_json(parser)
     for name in ("chunk_seconds", "context_seconds", "batch_seconds"):
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=float, default=getattr(Options, name))

@@ -17,6 +17,7 @@ from w2v2_jax.export import onnx_file, saved_model, stablehlo
 from w2v2_jax.interop import fairseq, hugging_face, safetensors_file, torchaudio_file, verify
 from w2v2_jax.interop.files import Exported, new_output, print_check, print_written
 from w2v2_jax.interop.load import load_any
+from w2v2_jax.system.arguments import add_checkpoint
 
 # Each takes the loaded checkpoint and a path to write, and may return what to say about it.
 EXPORTERS = {
@@ -33,9 +34,11 @@ WITH_LEGACY_WEIGHT_NORM = {"hf", "torchaudio"}
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 export", description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint", required=True, metavar="DIR")
-    parser.add_argument("--to", required=True, metavar="|".join(EXPORTERS))
-    parser.add_argument("--out", required=True, type=Path, metavar="PATH")
+    add_checkpoint(parser)
+    parser.add_argument("--to", required=True, metavar="|".join(EXPORTERS), help="the form")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="PATH", help="the file or folder to write"
+    )
     parser.add_argument(
         "--legacy-weight-norm",
         action="store_true",

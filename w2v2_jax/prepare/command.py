@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="w2v2_jax.prepare",
+        prog="w2v2 prepare",
         description="Decodes audio to 16 kHz mono shards with an index and a report of rejects.",
     )
     parser.add_argument(

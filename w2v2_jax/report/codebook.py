@@ -21,6 +21,7 @@ from w2v2_jax.inference import Model, load
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.paths import try_outputs
+from w2v2_jax.system.arguments import add_data
 
 ROW_SECONDS = 4  # every clip is cut into rows of this length: one compiled shape
 ROWS = 8
@@ -72,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
         prog="w2v2_jax.report.codebook", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--checkpoint", required=True, help="a pretraining workdir or step")
-    parser.add_argument("--data", required=True, metavar="DIR[:split]")
+    add_data(parser)
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.npz")
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "out")

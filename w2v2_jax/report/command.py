@@ -127,7 +127,7 @@ def check_comparable(results: Results) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2_jax.report", description=__doc__)
+    parser = argparse.ArgumentParser(prog="w2v2 report", description=__doc__)
     for name in ("pretrain", "scratch", "finetuned"):
         parser.add_argument(f"--{name}", type=Path, required=True, help="a training workdir")
     for name in ("scratch-eval", "finetuned-eval"):
@@ -135,7 +135,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="the prepared data, to name it")
     parser.add_argument("--out", type=Path, required=True, help="directory for the results")
     parser.add_argument("--units", type=Path, help="npz with waveform, mask and code_counts")
-    parser.add_argument("--num-negatives", type=int, default=100)
+    parser.add_argument(
+        "--num-negatives",
+        type=int,
+        default=100,
+        help="of the contrastive task, for the chance line (100)",
+    )
     parser.add_argument("--num-codes", type=int, default=640, help="of all codebooks together")
     args = parser.parse_args(argv)
     if not args.data.is_dir():

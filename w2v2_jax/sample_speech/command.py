@@ -178,7 +178,7 @@ def _summary(rows: list[TranscriptLine]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2_jax.sample_speech", description=__doc__)
+    parser = argparse.ArgumentParser(prog="w2v2 sample_speech", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="directory to write")
     mirror = os.environ.get("W2V2_DEBIAN_MIRROR")
     parser.add_argument("--mirror", default=mirror, help="Debian mirror (URL that holds pool/)")

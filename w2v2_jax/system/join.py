@@ -54,8 +54,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help='process 0 of a run on several hosts, or "auto" on a TPU pod; SLURM steps and '
         "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID are found without it",
     )
-    parser.add_argument("--num-processes", type=int, metavar="N")
-    parser.add_argument("--process-id", type=int, metavar="I")
+    parser.add_argument(
+        "--num-processes", type=int, metavar="N", help="how many processes the run has"
+    )
+    parser.add_argument(
+        "--process-id", type=int, metavar="I", help="which of them this one is, from 0"
+    )
 
 
 def find(flags: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> Address | None:

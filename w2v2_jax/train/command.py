@@ -22,6 +22,7 @@ from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.interop.load import load_any
 from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
+from w2v2_jax.system.arguments import add_config
 from w2v2_jax.train import loop, run_record
 from w2v2_jax.train.warm_start import (
     check_input,
@@ -37,7 +38,7 @@ from w2v2_jax.train_step import TrainState
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 train", description=__doc__.splitlines()[0])
-    parser.add_argument("--config", required=True, metavar="FILE.py[:arg]")
+    add_config(parser)
     parser.add_argument("--workdir", required=True, help="a folder, gs://... or s3://...")
     parser.add_argument(
         "--stopped-status",

@@ -1,0 +1,60 @@
+"""Options that several commands have, each with one spelling, one meaning and one help."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """--checkpoint, whatever `interop.load` takes."""
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="DIR",
+        help="a training workdir (its best step), a step's folder or a Hugging Face folder",
+    )
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """--data, a prepared corpus."""
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="DIR[:split]",
+        help="a prepared corpus, or one of its splits",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """--json OUT, where the results go."""
+    parser.add_argument(
+        "--json", required=required, type=Path, metavar="OUT", help="the file that gets the results"
+    )
+
+
+def add_batch_seconds(parser: argparse.ArgumentParser, default: float) -> None:
+    """--batch-seconds, the size of a call of the network."""
+    parser.add_argument(
+        "--batch-seconds",
+        type=float,
+        default=default,
+        metavar="S",
+        help=f"seconds of audio in a call of the network ({default:g}); fewer need less memory",
+    )
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """--overwrite, for files that exist."""
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """--config, a recipe."""
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE.py[:arg]",
+        help="a recipe and its argument, as in experiments/finetune.py:base_10h; "
+        "--config.a.b=value changes a setting of it",
+    )
