@@ -1,6 +1,7 @@
 """What the pretraining recipes hear of corpora, against fairseq's batching, at full size."""
 
 import functools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -86,11 +87,17 @@ def test_every_update_holds_the_published_hours_and_an_epoch_95_percent_of_fairs
     assert (plan.layout.counts * samples).sum() > 0.95 * heard_by_fairseq(corpus, crop, tokens)
 
 
-def test_a_least_length_that_crops_cannot_keep_is_refused():
-    options = dict(train="x", mode="crop", batch_seconds=64.0, row_multiple=1)
-    with pytest.raises(InputError, match=r"add a bucket of 2 s, or set data\.min_seconds=4"):
-        DataConfig(bucket_seconds=(4.0, 8.0), min_seconds=2.0, **options)
+def test_clips_that_the_least_length_asks_for_and_no_bucket_takes_are_refused():
+    options = dict(train="x", batch_seconds=64.0, row_multiple=1, bucket_seconds=(4.0, 8.0))
+    corpus = SimpleNamespace(num_samples=np.array([1, 3, 5, 9]) * RATE)
+
+    def plan(**more):
+        return DataConfig(**(options | {"mode": "crop"} | more)).train_plan(corpus, seed=1)
+
+    with pytest.raises(InputError, match=r"1 of 4 .* a bucket of 2 s, or set data\.min_seconds=4"):
+        plan(min_seconds=2.0)
+    assert plan(min_seconds=4.0).summary().utterances == plan().summary().utterances == 2
+    assert plan(min_seconds=2.0, bucket_seconds=(2.0, 4.0)).summary().utterances == 3
+    assert DataConfig(**options, mode="pad").least_seconds() == 0.1
     with pytest.raises(InputError, match=r"data\.min_seconds=-1 must not be negative"):
-        DataConfig(bucket_seconds=(4.0,), min_seconds=-1.0, **options)
-    assert DataConfig(bucket_seconds=(4.0, 8.0), **options).least_seconds() == 4
-    assert DataConfig(bucket_seconds=(4.0,), **(options | {"mode": "pad"})).least_seconds() == 0.1
+        plan(min_seconds=-1.0)

@@ -64,15 +64,8 @@ class DataConfig:
                 f"data.bucket_seconds={self.bucket_seconds} and data.row_multiple="
                 f"{self.row_multiple} must be positive"
             )
-        least, shortest = self.min_seconds, min(self.bucket_seconds)
-        if least < 0:
-            raise InputError(f"data.min_seconds={least:g} must not be negative")
-        if self.mode == "crop" and 0 < least < shortest:
-            raise InputError(
-                f"data.min_seconds={least:g} is below the shortest of data.bucket_seconds, "
-                f"{shortest:g} s, and rows of mode 'crop' have no padding: add a bucket of "
-                f"{least:g} s, or set data.min_seconds={shortest:g}"
-            )
+        if self.min_seconds < 0:
+            raise InputError(f"data.min_seconds={self.min_seconds:g} must not be negative")
         if not 0 < self.epsilon < 1:
             raise InputError(
                 f"data.normalise_epsilon={self.normalise_epsilon} must be between 0 and 1, as 1e-5"
@@ -93,7 +86,19 @@ class DataConfig:
         return self.workers or os.cpu_count() or 1
 
     def train_plan(self, corpus: Corpus, *, seed: int) -> Plan:
-        """The endless order of training batches."""
+        """The endless order of training batches.
+
+        Raises InputError where `min_seconds` asks for utterances that no bucket can take.
+        """
+        seconds, shortest = corpus.num_samples / SAMPLE_RATE, min(self.bucket_seconds)
+        lost = int(((seconds >= self.least_seconds()) & (seconds < shortest)).sum())
+        if self.mode == "crop" and lost:
+            raise InputError(
+                f"data.min_seconds={self.min_seconds:g}, but {lost} of {len(seconds)} utterances "
+                f"from there on do not fill the shortest of data.bucket_seconds, {shortest:g} s, "
+                f"and rows of mode 'crop' have no padding: add a bucket of {self.min_seconds:g} s, "
+                f"or set data.min_seconds={shortest:g}"
+            )
         return Plan(
             corpus.num_samples,
             seed=seed,
