@@ -7,9 +7,12 @@ torchaudio does and as the checkpoints trained here; transformers' feature extra
 
 from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    import jax
 
 EPSILON = 1e-5  # of fairseq, torchaudio and the checkpoints trained here
 HUGGING_FACE_EPSILON = 1e-7
@@ -38,6 +41,9 @@ def normalised(waveforms: np.ndarray, num_samples: np.ndarray, epsilon: float) -
 
 def normalised_on_device(waveforms: jax.Array, num_samples: jax.Array, epsilon: float) -> jax.Array:
     """`normalised` in float32 as a part of a compiled program, of any batch and length."""
+    import jax  # here: reading data needs no JAX
+    import jax.numpy as jnp
+
     count = num_samples.astype(jnp.float32)[:, None]
     real = jnp.arange(waveforms.shape[1])[None] < num_samples[:, None]
 

@@ -40,7 +40,9 @@ def text_lines(path: str | Path) -> Iterator[str]:
     MOST_LINE characters."""
     try:
         if not Path(path).is_file():
-            raise InputError(f"{path}: not a plain file")
+            raise InputError(
+                f"{path}: {'not a plain file' if Path(path).exists() else 'no such file'}"
+            )
         with open(path, "rb") as file:
             yield from decoded_lines(file, str(path))
     except OSError as error:

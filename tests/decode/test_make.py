@@ -136,7 +136,7 @@ def test_a_lexicon_comes_back_as_it_was_written(tmp_path):
         ("AB\n", "line 1: 'AB' has no spelling"),
         ("<unk>\tA |\n", "line 1: <unk> is reserved"),
         ("\n", "an empty lexicon"),
-        (None, "cannot read this lexicon"),
+        (None, "lexicon.txt: no such file"),
     ],
 )
 def test_lexicons_that_do_not_fit_name_the_line(content, message, tmp_path):

@@ -150,8 +150,8 @@ def test_an_unknown_recipe_argument_lists_the_known_ones():
 )
 def test_a_mistake_in_a_section_names_its_path_and_what_would_work(path, value, message):
     config = smoke("pretrain_base.py")
-    override(config, [f"--config.{path}={value!r}"])
     with pytest.raises(InputError, match=message):
+        override(config, [f"--config.{path}={value!r}"])
         build(config)
 
 

@@ -193,6 +193,7 @@ def test_rows_that_only_fill_a_batch_are_no_damage(tmp_path):
         "loss_per_label": one,
         "gradient_norm": one,
         "non_finite": Mean(np.float32(0), one[1]),
+        "skipped": Mean(np.float32(0), one[1]),
     }
     for step in range(1, 5):
         metrics["empty_rows"] = Mean(np.float32(6), np.float32(8))

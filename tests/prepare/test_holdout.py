@@ -79,7 +79,7 @@ def test_the_split_option_takes_everything_and_says_what_it_took(tmp_path, capsy
 
 def test_ids_decide_whether_the_source_has_transcripts(tmp_path):
     rows = [f"m{k}.wav" for k in range(8)] + ["f.wav\tspoken"]
-    (tmp_path / "ids").write_text(" ".join(f"m{k}.wav" for k in range(8)))
+    (tmp_path / "ids").write_text("\n".join(f"m{k}.wav" for k in range(8)))
     found = splits_of(clips(tmp_path / "in", rows), tmp_path / "out", ids=tmp_path / "ids")
     assert sorted(set(found.values())) == ["dev", "train"]
 
