@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
+from tests.helpers import fuzz_own
 from tests.helpers.interop_cases import LAYER_NORM, PRETRAINING, VOCABULARY, random_checkpoint
 from w2v2_jax import compare
 from w2v2_jax.checkpoint.description import describe
@@ -368,6 +369,9 @@ CASES: dict[str, Case] = {
     "emissions": Case(emissions_seeds, read_emissions),
     "description": Case(description_seeds, read_description),
     "package": Case(package_seeds, read_package),
+    "options": Case(fuzz_own.option_seeds, fuzz_own.read_options),
+    "workdir": Case(fuzz_own.workdir_seeds, fuzz_own.read_workdir),
+    "arrays": Case(fuzz_own.array_seeds, fuzz_own.read_array),
 }
 
 

@@ -67,7 +67,9 @@ class Standing(NamedTuple):
 def choose(config: dict) -> str:
     """The reference that fits a run's configuration best; InputError where none is of its
     objective."""
-    of_base = config.get("model", {}).get("family") == "base"
+    if not all(isinstance(config.get(name), dict) for name in ("model", "objective")):
+        raise InputError("config.json: no configuration of a run")
+    of_base = config["model"].get("family") == "base"
     pretraining = "base" if of_base else "quickstart_pretrain"
     tuning = "quickstart_finetuned" if config.get("init_from") else "quickstart_scratch"
     objective = config["objective"]["name"]

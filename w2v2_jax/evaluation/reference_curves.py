@@ -46,5 +46,10 @@ DECISIVE = (
 
 def decisive(config: dict) -> dict[str, Any]:
     """The settings that decide a run's curves, by path; those it does not name are left out."""
-    found = {path: config.get(path.split(".")[0], {}).get(path.split(".")[1]) for path in DECISIVE}
-    return {path: value for path, value in found.items() if value is not None}
+    values = {path: _setting(config, *path.split(".")) for path in DECISIVE}
+    return {path: value for path, value in values.items() if value is not None}
+
+
+def _setting(config: dict, section: str, name: str) -> Any:
+    settings = config.get(section)
+    return settings.get(name) if isinstance(settings, dict) else None

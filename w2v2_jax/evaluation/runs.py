@@ -51,21 +51,33 @@ def read_run(workdir: Path) -> Run:
     path = workdir / "metrics.jsonl"
     records = []
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8", errors="replace").splitlines()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; give a training workdir") from error
     for number, line in enumerate(lines, 1):
         try:
-            record = json.loads(line)
-            if not (isinstance(record, dict) and {"step", "split"} <= record.keys()):
-                raise ValueError("no step or no split")
-            records.append(record)
-        except ValueError as error:
+            records.append(_record(json.loads(line)))
+        except (ValueError, RecursionError) as error:
             if number < len(lines):
                 raise InputError(f"{path} line {number} is not a record: {error}") from error
     if not records:
         raise InputError(f"{path} has no records: train first")
     return Run(workdir, records)
+
+
+def _record(value: Any) -> dict[str, Any]:
+    """A logged line: step, split and numbers; ValueError for anything else."""
+    if not (isinstance(value, dict) and {"step", "split"} <= value.keys()):
+        raise ValueError("no step or no split")
+    for name, figure in value.items():
+        number = isinstance(figure, (int, float)) and not isinstance(figure, bool)
+        if name == "split":
+            number = isinstance(figure, str)
+        elif name == "step":
+            number = number and 0 <= figure < 2**53
+        if not number and not (figure is None and name not in ("step", "split")):
+            raise ValueError(f"{name}={str(figure)[:40]!r}")
+    return value
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
