@@ -67,9 +67,10 @@ class Standing(NamedTuple):
 def choose(config: dict) -> str:
     """The reference that fits a run's configuration best; InputError where none is of its
     objective."""
-    if not all(isinstance(config.get(name), dict) for name in ("model", "objective")):
+    model, objective = config.get("model", {}), config.get("objective")
+    if not (isinstance(model, dict) and isinstance(objective, dict)):
         raise InputError("config.json: no configuration of a run")
-    of_base = config["model"].get("family") == "base"
+    of_base = model.get("family") == "base"
     pretraining = "base" if of_base else "quickstart_pretrain"
     tuning = "quickstart_finetuned" if config.get("init_from") else "quickstart_scratch"
     objective = config["objective"]["name"]
