@@ -9,7 +9,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.decode.emissions import DTYPES, Utterance, write
@@ -53,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
         ),
         vocabulary=vocabulary,
         num_frames=frames,
-        seconds_per_frame=config.stride / SAMPLE_RATE,
+        seconds_per_frame=config.seconds_per_frame,
         dtype=arguments.dtype,
         checkpoint=str(model.path),
         data=arguments.data,

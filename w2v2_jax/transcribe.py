@@ -12,7 +12,6 @@ import json
 import sys
 from pathlib import Path
 
-from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.decode import options
 from w2v2_jax.decode.greedy import GreedyDecoder
@@ -31,9 +30,9 @@ from w2v2_jax.system.progress import audio_bar, total_seconds
 def main(argv: list[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     formats = transcript_files.read_formats(arguments.formats)
-    files, planned = _inputs(arguments, formats)
+    files, planned, asked = _inputs(arguments, formats)
     if arguments.skip_done and not files:
-        print(f"all inputs are done in {arguments.out}", file=sys.stderr)
+        print(f"all {asked} inputs are done in {arguments.out}", file=sys.stderr)
         return
     if arguments.vad:
         vad.silero()  # its package is missed here, not in every file
@@ -41,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     compile_cache.enable()
     model = load(arguments.checkpoint)
     require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
-    seconds = model.description.model.stride / SAMPLE_RATE
+    seconds = model.description.model.seconds_per_frame
     decoder = options.make_decoder(
         arguments, model.description.vocabulary, seconds_per_frame=seconds
     )
@@ -105,18 +104,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _inputs(arguments, formats: list[str]) -> tuple[list[str], dict[str, dict]]:
-    """The files to transcribe, and for each what --out gets of it: format -> path."""
+def _inputs(arguments, formats: list[str]) -> tuple[list[str], dict[str, dict], int]:
+    """The files to transcribe, for each what --out gets of it (format -> path), and how many were
+    asked for."""
     named = inputs.expand(arguments.files, arguments.list)
     if arguments.out is None:
         if arguments.skip_done:
             raise InputError("--skip-done goes with --out")
-        return list(named), {}
+        return list(named), {}, len(named)
     planned = transcript_files.plan(
         named, arguments.out, formats, overwrite=arguments.overwrite,
         skip_done=arguments.skip_done,
     )  # fmt: skip
-    return list(planned), planned
+    return list(planned), planned, len(named)
 
 
 def _say(result: Result, *, as_json: bool) -> None:

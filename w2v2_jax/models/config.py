@@ -7,7 +7,9 @@ parameter tree follows from it alone.
 from __future__ import annotations
 
 import dataclasses
+import math
 
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.errors import InputError
 
 CONV_LAYERS = ((512, 10, 5), *(((512, 3, 2),) * 4), *(((512, 2, 2),) * 2))
@@ -181,7 +183,9 @@ class ModelConfig:
     @property
     def stride(self) -> int:
         """Samples between two frames: 320 (20 ms) for the released families."""
-        product = 1
-        for _, _, stride in self.conv_layers:
-            product *= stride
-        return product
+        return math.prod(stride for _, _, stride in self.conv_layers)
+
+    @property
+    def seconds_per_frame(self) -> float:
+        """Seconds between two frames: 0.02 for the released families."""
+        return self.stride / SAMPLE_RATE

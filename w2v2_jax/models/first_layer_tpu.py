@@ -10,13 +10,13 @@ after the last layer: the same numbers, at the cost of half a per cent of the fr
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from einops import rearrange
 
+from w2v2_jax.models.frames import receptive
 from w2v2_jax.models.mixed_precision import contract
 
 PIECES = 8
@@ -35,13 +35,10 @@ class Cut(NamedTuple):
 
 def cut_of(first_frames: int, conv_layers) -> Cut:
     """The pieces that cover `first_frames` frames of layer 0."""
-    receptive = 1
-    for _, width, stride in reversed(conv_layers):
-        receptive = (receptive - 1) * stride + width
-    stride = math.prod(layer[2] for layer in conv_layers)
+    field, stride = receptive(conv_layers)
     later = stride // conv_layers[0][2]
     frames = -(-first_frames // (later * PIECES))
-    return Cut(frames * later, frames * stride, (frames - 1) * stride + receptive, frames)
+    return Cut(frames * later, frames * stride, (frames - 1) * stride + field, frames)
 
 
 def cut(waveforms: jax.Array, where: Cut) -> jax.Array:

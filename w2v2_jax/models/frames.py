@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -13,6 +15,22 @@ def frame_counts(num_samples, conv_layers):
         count = (count - kernel) // stride + 1
         count = count * (count > 0)  # stays an int for ints
     return count
+
+
+class Receptive(NamedTuple):
+    """Samples that one frame sees, and samples between two frames."""
+
+    field: int
+    stride: int
+
+
+def receptive(conv_layers) -> Receptive:
+    """Of the feature encoder: 400 and 320 samples (25 and 20 ms) for the released families."""
+    field, stride = 1, 1
+    for _, kernel, step in conv_layers:
+        field += (kernel - 1) * stride
+        stride *= step
+    return Receptive(field, stride)
 
 
 def frame_mask(counts: jax.Array, length: int) -> jax.Array:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from w2v2_jax.models.frames import frame_counts
+from w2v2_jax.models.frames import frame_counts, receptive
 
 CHUNK_SECONDS, CONTEXT_SECONDS = 30.0, 5.0
 
@@ -54,10 +54,7 @@ class Grid(NamedTuple):
 def make_grid(conv_layers, *, chunk_samples: int, context_samples: int) -> Grid:
     """The grid of a network for chunks of at most `chunk_samples`; ValueError where the context
     leaves nothing to keep."""
-    field, stride = 1, 1
-    for _, kernel, step in conv_layers:
-        field += (kernel - 1) * stride
-        stride *= step
+    field, stride = receptive(conv_layers)
     frames = int(frame_counts(chunk_samples, conv_layers))
     context = -(-context_samples // stride)
     if frames < 1 or context < 0 or 2 * context >= frames:

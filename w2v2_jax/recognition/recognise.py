@@ -239,7 +239,7 @@ def decode(
     """
     pieces = _checked(pieces, where)
     symbols = network.description.vocabulary.symbols
-    seconds = network.description.model.stride / SAMPLE_RATE
+    seconds = network.description.model.seconds_per_frame
     words = None
     if options.decoder is None:
         choices = [greedy.frame_choices(piece) for piece in pieces]
@@ -270,7 +270,7 @@ def _told(network: Network, blocks, options: Options) -> Iterator[np.ndarray]:
     )  # fmt: skip
     for piece in pieces:
         yield piece
-        _tell(options, len(piece) * network.description.model.stride / SAMPLE_RATE)
+        _tell(options, len(piece) * network.description.model.seconds_per_frame)
 
 
 def _tell(options: Options, seconds: float) -> None:
@@ -297,5 +297,5 @@ def align(network: Network, source, lines, options: Options, *, where: str = "te
     check_finite(logits, where=recording.name)
     return align_lines(
         logits, lines, network.description.vocabulary, where=where,
-        seconds_per_frame=network.description.model.stride / SAMPLE_RATE,
+        seconds_per_frame=network.description.model.seconds_per_frame,
     )  # fmt: skip

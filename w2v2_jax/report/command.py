@@ -27,7 +27,6 @@ from w2v2_jax.evaluation.runs import (
 from w2v2_jax.paths import write_text
 from w2v2_jax.report.figure import draw
 
-SECONDS_PER_FRAME = 0.02
 NUM_EXAMPLES = 5
 
 

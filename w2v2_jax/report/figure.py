@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.decode.alignment import SECONDS_PER_FRAME
 from w2v2_jax.evaluation.runs import Results, Run, Units, series
 
-SECONDS_PER_FRAME = 0.02
 COLOURS = {"blue": "#2166ac", "red": "#c8552b", "green": "#3a8f5c", "grey": "#777777"}
 STYLE = {
     "font.size": 11,
