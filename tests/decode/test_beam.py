@@ -277,7 +277,7 @@ def test_whatever_lm_makes_decode_reads(tmp_path, order, name, kind):
     assert found(logits_of("AB BA", np.random.default_rng(0), noise=0.1))[0].text == "AB BA"
 
 
-@pytest.mark.parametrize("probability", ["nan", "inf", "-inf", "-1e400"])
+@pytest.mark.parametrize("probability", ["nan", "inf"])
 def test_a_word_whose_probability_is_no_number_is_one_clear_line(models, tmp_path, probability):
     lines = (models / "large_words.arpa").read_text().split("\n")
     place = lines.index("\\1-grams:") + 5
