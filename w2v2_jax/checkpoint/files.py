@@ -150,9 +150,11 @@ def describe_newest(workdir: AnyPath) -> Description | None:
     """
     steps = _steps(absolute(workdir) / FOLDER)
     for step in steps:
-        with contextlib.suppress(OSError, ValueError):
+        try:
             model = ocp.JsonCheckpointHandler().restore(step / "model")
-            return describe(model, str(step))
+        except (OSError, ValueError):
+            continue
+        return describe(model, str(step))
     if steps:
         raise InputError(
             f"{steps[0]} is damaged (no description can be read) and so are all before it; put "

@@ -180,15 +180,25 @@ def _without_record(config: dict[str, Any]) -> dict[str, Any]:
 def _in_rows(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration with the rows of a diversity group in each bucket, which version 0.1 had as
     a setting, in the place of its seconds, and with the shortest crop as the least length."""
-    objective, data = dict(config.get("objective") or {}), dict(config.get("data") or {})
-    lengths = sorted(data.get("bucket_seconds", ()))
+    sections = [config.get(name) or {} for name in ("objective", "data")]
+    if not all(isinstance(section, dict) for section in sections):
+        return config
+    objective, data = map(dict, sections)
+    stored = data.get("bucket_seconds") or ()
+    if not (isinstance(stored, (list, tuple)) and stored and all(map(_is_number, stored))):
+        return config
+    lengths = sorted(stored)
     rows = [objective.pop("diversity_group_rows", None)] * len(lengths)
     seconds = objective.pop("diversity_group_seconds", None)
-    if seconds is not None:
+    if _is_number(seconds):
         rows = [group_rows(seconds, round(length * SAMPLE_RATE)) for length in lengths]
-    if lengths and data.get("mode") == "crop":
+    if data.get("mode") == "crop" and _is_number(data.get("min_seconds", 0)):
         data["min_seconds"] = max(data.get("min_seconds", 0), lengths[0])
     return {**config, "objective": {**objective, "rows of a diversity group": rows}, "data": data}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
 
 
 def check_facts(workdir: AnyPath, now: dict[str, Any]) -> list[str]:
@@ -196,7 +206,7 @@ def check_facts(workdir: AnyPath, now: dict[str, Any]) -> list[str]:
     before = read_facts(workdir)
     if before is None:
         return []
-    if "diversity_group_rows" in (before.get("config", {}).get("objective") or {}):
+    if "data" not in before:  # of version 0.1, which left no run.json
         before, now = ({**one, "config": _in_rows(one["config"])} for one in (before, now))
     refused, told = compare(before, now)
     if refused:
