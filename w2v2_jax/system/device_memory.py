@@ -40,10 +40,10 @@ def memory_of(compiled: Any) -> dict[str, int]:
 def memory_shortage(message: str) -> tuple[int, int] | None:
     """(bytes needed, bytes there are) from a compiler's refusal; None for any other error."""
     size = r"([\d.]+)([KMGT]?)"
-    told = re.search(rf"[Uu]sed {size} of {size} hbm", message) or re.search(
+    match = re.search(rf"[Uu]sed {size} of {size} hbm", message) or re.search(
         rf"required .* \({size}\) exceeds available HBM \({size}\)", message
     )
-    if told:
-        used, unit, room, room_unit = told.groups()
+    if match:
+        used, unit, room, room_unit = match.groups()
         return round(float(used) * UNITS[unit]), round(float(room) * UNITS[room_unit])
     return (0, 0) if "RESOURCE_EXHAUSTED" in message else None
