@@ -13,7 +13,7 @@ import numpy as np
 from w2v2_jax.errors import InputError
 
 BATCH = 1024  # rows
-PATH = "path"  # the field of a row's audio, and what `rows` calls it
+PATH = "path"  # the field of a row's audio, and what `each_row` calls it
 
 
 def import_pyarrow(place: str):
@@ -72,7 +72,7 @@ class ParquetTable:
             self._read = (group, column, read)
         return self._read[2][number - int(self._ends[group])].as_py()
 
-    def rows(self, names: list[str], *, path_of: str | None) -> Iterator[dict[str, Any]]:
+    def each_row(self, names: list[str], *, path_of: str | None) -> Iterator[dict[str, Any]]:
         """Rows of these columns; `path` is the path in the column of audio `path_of`."""
         nested = [f"{path_of}.{PATH}"] if path_of else []
         with _errors_of(self._path):
@@ -96,7 +96,7 @@ class ArrowTable:
     def cell(self, number: int, column: str) -> Any:
         return self._table.column(column)[number].as_py()
 
-    def rows(self, names: list[str], *, path_of: str | None) -> Iterator[dict[str, Any]]:
+    def each_row(self, names: list[str], *, path_of: str | None) -> Iterator[dict[str, Any]]:
         pyarrow = import_pyarrow(self._path)
         chosen = self._table.select([*names, *([path_of] if path_of else [])])
         for batch in chosen.to_batches(BATCH):

@@ -177,22 +177,22 @@ def decode(utterances: Iterable[Utterance], spool: Path, limits: Limits) -> list
 def _decode(utterance: Utterance, file: BinaryIO, spool: Path, limits: Limits):
     """The outcome of an utterance, or of each channel of it."""
     text = " ".join((utterance.text or "").split())
-    kept = utterance._replace(audio=b"", text=text)
+    without_audio = utterance._replace(audio=b"", text=text)
     if limits.require_text and not normal_form(text).strip():
-        yield IntakeResult(kept, None, "transcript missing", utterance.id)
+        yield IntakeResult(without_audio, None, "transcript missing", utterance.id)
         return
     clip = utterance.audio if isinstance(utterance.audio, Clip) else Clip("")
     said = clip.channel is not None
     first = 0 if limits.split and not said else limits.channel
     excerpt = _excerpt(clip, first)
-    outcome = _one_channel(utterance, kept, excerpt, file, spool, limits)
+    outcome = _one_channel(utterance, without_audio, excerpt, file, spool, limits)
     if said or not limits.split or excerpt.channels < 2:
         yield outcome._replace(remarks=(CANCELLED,) if excerpt.cancelled else ())
         return
     for channel in range(excerpt.channels):
         if channel:
             excerpt = _excerpt(clip, channel)
-            outcome = _one_channel(utterance, kept, excerpt, file, spool, limits)
+            outcome = _one_channel(utterance, without_audio, excerpt, file, spool, limits)
         yield _of_channel(outcome, channel, limits)
 
 
@@ -215,7 +215,7 @@ def _of_channel(outcome: IntakeResult, channel: int, limits: Limits) -> IntakeRe
 
 
 def _one_channel(
-    utterance: Utterance, kept: Utterance, excerpt: Excerpt, file: BinaryIO, spool: Path,
+    utterance: Utterance, without_audio: Utterance, excerpt: Excerpt, file: BinaryIO, spool: Path,
     limits: Limits,
 ) -> IntakeResult:  # fmt: skip
     offset = file.tell()
@@ -229,10 +229,10 @@ def _one_channel(
     except AudioError as error:
         reason, detail = error.reason, str(error)
     if reason is None:
-        return IntakeResult(kept, measures)
+        return IntakeResult(without_audio, measures)
     file.seek(offset)
     file.truncate()
-    return IntakeResult(kept, None, reason, detail)
+    return IntakeResult(without_audio, None, reason, detail)
 
 
 def _judge(measures: Measures, name: str, limits: Limits) -> tuple[str | None, str]:

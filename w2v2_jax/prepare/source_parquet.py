@@ -81,7 +81,7 @@ def _read(place: Path, paths: list[Path], account: Account) -> Iterator[Utteranc
         split = _split(path, root)
         names = [name for name in columns[2:] if name]
         path_of = columns.audio if columns.named else None
-        for number, row in enumerate(table.rows(names, path_of=path_of)):
+        for number, row in enumerate(table.each_row(names, path_of=path_of)):
             name = text_of(row.get(columns.id)) or row.get("path")
             name = name or f"{path.relative_to(root).with_suffix('').as_posix()}-{number:08d}"
             taken[name] = taken.get(name, 0) + 1
