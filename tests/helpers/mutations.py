@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import copy
 import functools
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -202,14 +201,20 @@ def _short(node: ast.AST) -> str:
 def _told(before: str, after: str) -> str:
     """ "before  ->  after", of long statements what is around the difference."""
     if len(before) > SHOWN:
-        same = len(os.path.commonprefix([before, after]))
-        rest = len(os.path.commonprefix([before[same:][::-1], after[same:][::-1]]))
+        same = _in_common(before, after)
+        rest = _in_common(before[same:][::-1], after[same:][::-1])
         first = max(0, same - AROUND)
         before, after = (
             f"{'...' * (first > 0)}{text[first : len(text) - max(0, rest - AROUND)]}..."
             for text in (before, after)
         )
     return f"{before}  ->  {after}"
+
+
+def _in_common(one: str, other: str) -> int:
+    """Letters at the beginning of both."""
+    pairs = zip(one, other, strict=False)
+    return next((k for k, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def _lines(change: Change) -> tuple[int, int]:
