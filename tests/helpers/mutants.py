@@ -45,9 +45,10 @@ MODULES = {
     "tests/interop/test_adapters.py",
     "interop.hugging_face_names": "tests/interop/test_hugging_face.py "
     "tests/interop/test_adapters.py tests/interop/test_errors.py",
-    "interop.names": "tests/interop",
+    "interop.names": "tests/interop/test_names.py tests/interop/test_fairseq.py "
+    "tests/interop/test_hugging_face.py",
     "interop.tokenizer": "tests/interop/test_hugging_face.py tests/interop/test_errors.py",
-    "interop.torchaudio_names": "tests/interop",
+    "interop.torchaudio_names": "tests/interop/test_fairseq.py tests/interop/test_wrapped.py",
     "objectives.base": "tests/objectives tests/experiment/test_experiment.py",
     "objectives.contrastive": "tests/objectives",
     "objectives.ctc": "tests/objectives",
