@@ -76,13 +76,12 @@ SLOW = {
 
 
 def chosen(module: str, each: int, seed: int) -> list[Mutant]:
-    """`each` of a module's mutants by the seed, half as many of a SLOW one's; all of them for 0."""
-    every = mutants(module)
-    each = each // 2 if module in SLOW else each
-    if not each or each >= len(every):
-        return every
-    drawn = random.Random(f"{seed} {module}").sample(every, each)
-    return sorted(drawn, key=lambda mutant: (mutant.first, mutant.text))
+    """`each` of a module's mutants by the seed, half as many of a SLOW one's; all of them for 0.
+    More of them hold the fewer."""
+    every = list(mutants(module))
+    random.Random(f"{seed} {module}").shuffle(every)
+    most = (each // 2 if module in SLOW else each) or len(every)
+    return sorted(every[-most:], key=lambda mutant: (mutant.first, mutant.text))
 
 
 def survivors_of(
