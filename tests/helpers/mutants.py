@@ -58,7 +58,7 @@ MODULES = {
     "system.hosts": "tests/system/test_hosts.py",
     "system.join": "tests/system/test_hosts.py",
     "train.loop": f"tests/train/test_step_metrics.py tests/checkpoint tests/health {RUNS}",
-    "train.restore": f"tests/checkpoint tests/health {RUNS}",
+    "train.restore": "tests/train/test_restore.py",
     "train.run_record": "tests/train/test_run_record.py tests/checkpoint/test_format_1.py",
     "train.validation": "tests/train/test_untranscribed.py",
     "train.warm_start": "tests/train/test_warm_start.py tests/train/test_untranscribed.py",
@@ -71,7 +71,7 @@ MODULES = {
 # Their tests compile or train: half as many mutants of each are run.
 SLOW = {
     "objectives.base", "objectives.contrastive", "objectives.ctc", "objectives.ctc_loss",
-    "objectives.diversity", "train.loop", "train.restore", "train_step",
+    "objectives.diversity", "train.loop", "train_step",
 }  # fmt: skip
 
 

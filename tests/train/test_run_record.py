@@ -141,6 +141,21 @@ def test_every_section_of_a_configuration_has_a_row_of_its_own(began):
     assert run_record.change_of("config.dataset").verdict == run_record.REFUSED
 
 
+def test_a_long_value_is_cut_to_60_characters(began):
+    for length, shown in ((60, "x" * 60), (61, "x" * 57 + "...")):
+        other = {"config": {**began["config"], "init_from": "x" * length}}
+        (line,), _ = run_record.compare(began, other)
+        assert f" there, {shown} now (" in line
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0, True), (0.5, True), (3, True), (-1, False), (True, False), ("1", False), (None, False)],
+)
+def test_a_number_of_an_old_configuration_is_none_below_0_and_no_truth_value(value, expected):
+    assert run_record._is_number(value) == expected
+
+
 @pytest.mark.parametrize(
     ("path", "verdict"),
     [
