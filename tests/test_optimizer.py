@@ -166,7 +166,13 @@ def test_the_constant_schedule_is_constant():
 def test_impossible_schedules_are_input_errors():
     with pytest.raises(InputError, match="warmup=20"):
         polynomial(peak=1.0, warmup=20, total=10)
+    with pytest.raises(InputError, match=r"peak=0\.0"):
+        polynomial(peak=0.0, warmup=1, total=10)
+    with pytest.raises(InputError, match=r"total=0, .* needs peak > 0"):
+        polynomial(peak=1.0, warmup=0, total=0)
     with pytest.raises(InputError, match=r"peak=-1\.0"):
         polynomial(peak=-1.0, warmup=1, total=10)
     with pytest.raises(InputError, match="must be 1"):
         tri_stage(peak=1.0, total=10, warmup=0.5)
+    for least in (polynomial(peak=1.0, warmup=1, total=1), tri_stage(peak=1.0, total=1)):
+        assert float(least(1)) > 0  # the least of all is possible

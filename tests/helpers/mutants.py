@@ -57,7 +57,7 @@ MODULES = {
     "optimizer": "tests/test_optimizer.py",
     "system.hosts": "tests/system/test_hosts.py",
     "system.join": "tests/system/test_hosts.py",
-    "train.loop": f"tests/train/test_step_metrics.py tests/checkpoint tests/health {RUNS}",
+    "train.loop": f"tests/train/test_loop.py tests/train/test_step_metrics.py {RUNS}",
     "train.restore": "tests/train/test_restore.py",
     "train.run_record": "tests/train/test_run_record.py tests/checkpoint/test_format_1.py",
     "train.validation": "tests/train/test_untranscribed.py",
