@@ -21,7 +21,7 @@ import numpy as np
 from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import Model, load
-from w2v2_jax.paths import try_outputs
+from w2v2_jax.paths import try_outputs, writing
 from w2v2_jax.recognition.corpus import corpus_frames
 from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_data
 
@@ -67,13 +67,13 @@ def extracted(
 ) -> Iterator[Item]:  # fmt: skip
     """Every utterance, in an order of its own."""
     apply, names = extractor(model, what, layers)
-    for i, found in corpus_frames(model, corpus, apply, batch_seconds=batch_seconds):
-        parts = [found] if found.ndim == 2 else [found[:, k] for k in range(len(names))]
+    for i, values in corpus_frames(model, corpus, apply, batch_seconds=batch_seconds):
+        parts = [values] if values.ndim == 2 else [values[:, k] for k in range(len(names))]
         if pool:
             parts = [part.mean(0) for part in parts]
         kind = np.int32 if what == "units" else np.dtype(dtype)
         named = zip(names, parts, strict=True)
-        yield Item(i, len(found), {name: part.astype(kind) for name, part in named})
+        yield Item(i, len(values), {name: part.astype(kind) for name, part in named})
 
 
 def write_npz(path: Path, corpus: Corpus, items: Iterator[Item]) -> int:
@@ -157,7 +157,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     partial = arguments.out.with_name(f".{arguments.out.name}.part")
     try:
-        count = WRITERS[arguments.out.suffix](partial, corpus, items)
+        with writing("--out", arguments.out):
+            count = WRITERS[arguments.out.suffix](partial, corpus, items)
         os.replace(partial, arguments.out)
     finally:
         partial.unlink(missing_ok=True)

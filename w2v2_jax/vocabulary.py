@@ -143,13 +143,13 @@ def build_vocabulary(texts: Iterable[str], *, case: str, min_count: int) -> Voca
     """The special rows, then the characters seen at least `min_count` times, by falling frequency
     (ties by code point). Raises InputError when the texts hold no character."""
     counts = count_characters(texts, normalise=Vocabulary(SPECIALS, case).normalise)
-    kept = tuple(c for c, n in counts.items() if n >= min_count)
-    if not kept:
+    symbols = tuple(c for c, n in counts.items() if n >= min_count)
+    if not symbols:
         raise InputError(
             f"vocabulary: no character occurs {min_count} times in the transcripts; "
             "does the corpus have transcripts?"
         )
-    return Vocabulary(SPECIALS + kept, case)
+    return Vocabulary(SPECIALS + symbols, case)
 
 
 def extend_vocabulary(old: Vocabulary, texts: Iterable[str], *, min_count: int) -> Vocabulary:
