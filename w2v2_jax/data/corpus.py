@@ -96,6 +96,11 @@ class Corpus:
         """[N] uint64 content hashes."""
         return self._array("audio_sha256")
 
+    @property
+    def text_rules(self) -> dict[str, Any] | None:
+        """The rules that the texts were written by, None where they are as the source has them."""
+        return self.info.get("text")
+
     def id(self, i: int) -> str:
         return self._string("id", i)
 

@@ -20,6 +20,7 @@ def main(argv: list[str] | None = None) -> None:
         holdout=dict(_share(text) for text in args.holdout),
         min_seconds=args.min_seconds,
         require_text=args.require_text,
+        text=args.text,
         workers=args.workers,
         overwrite=args.overwrite,
         tfds_data_dir=args.tfds_data_dir,
@@ -50,6 +51,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=SHARE",
         help="set a share apart as another split, e.g. dev=0.05; decided by a hash of the content; "
         "splits that the source names stay, as does what has no transcript where others have one",
+    )
+    parser.add_argument(
+        "--text",
+        metavar="RULES",
+        help="makes spoken words of the transcripts: english, unicode[:LANGUAGE], FILE.json (rules "
+        "of your own), or none (as they are); what a run trains on follows them from then on",
     )
     parser.add_argument("--min-seconds", type=float, default=0.1, help="shorter is rejected")
     parser.add_argument("--require-text", action="store_true", help="reject what has no transcript")

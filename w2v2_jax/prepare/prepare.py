@@ -23,10 +23,12 @@ from w2v2_jax.prepare import resumable as pieces
 from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.holdout import Holdable, Holdout, holdable
 from w2v2_jax.prepare.measure import IntakeResult, Limits, in_order, spooled_bytes, take_in
-from w2v2_jax.prepare.report import describe, find_leaks, render
+from w2v2_jax.prepare.report import describe, find_leaks, render, unspoken
 from w2v2_jax.prepare.sources import open_source
 from w2v2_jax.prepare.splits import Sorter, check_split
+from w2v2_jax.prepare.spoken import Transcripts
 from w2v2_jax.prepare.work_units import parts, picked, read_ids
+from w2v2_jax.texts.choice import read_choice
 
 PARTIAL, PIECES = ".partial-", ".pieces-"
 
@@ -46,6 +48,7 @@ def prepare(
     progress: bool = True,
     resumable: bool = False,
     beam: list[str] | None = None,
+    text: str | None = None,
 ) -> list[dict[str, Any]]:
     """Writes OUT/<split>/ for every split of the source; prints and returns their reports.
 
@@ -59,6 +62,8 @@ def prepare(
     resumable: keeps finished pieces under OUT (room for all samples a second time), so that the
     same call after a kill goes on where it stopped. beam: options of the Apache Beam runner that
     does the pieces; OUT is then a folder all its workers see, or gs://..., s3://....
+    text: the rules that make spoken words of the transcripts, as `--text` names them
+    (`texts.choice`); None leaves them and says what they hold that nobody speaks.
     Every way writes the same bytes, beside, renamed at the end: a kill leaves no half corpus.
     Raises InputError when nothing is usable, or a split exists and `overwrite` is False.
     """
@@ -67,6 +72,7 @@ def prepare(
     _check(out, split, holdout, min_seconds, workers, overwrite, resumable)
     if beam is not None:
         on_beam.import_beam()
+    transcripts = Transcripts(read_choice(text), required=require_text)
     limits = Limits(round(min_seconds * SAMPLE_RATE), require_text)
     chosen = read_ids(ids) if ids is not None else None
     account = Account(ids=chosen)
@@ -74,13 +80,14 @@ def prepare(
 
     sorter = functools.partial(
         _sorter, source, out=out, split=split, holdout=holdout, overwrite=overwrite,
-        account=account, tfds_data_dir=tfds_data_dir,
+        account=account, tfds_data_dir=tfds_data_dir, transcripts=transcripts,
     )  # fmt: skip
     if not resumable:
         opened = open_source(source, tfds_data_dir=tfds_data_dir, account=account)
         utterances = picked(opened, chosen)
         take = functools.partial(take_in, utterances, limits=limits, workers=workers)
-        return _at_once(source, out, sorter(), lambda spool: told(take(spool=spool)))
+        reports = _at_once(source, out, sorter(), lambda spool: told(take(spool=spool)))
+        return _told_unspoken(reports, text)
     download = None if beam is None else on_beam.download_config(beam)
     found = parts(
         source, account=account, tfds_data_dir=tfds_data_dir, ids=chosen, download=download
@@ -90,7 +97,14 @@ def prepare(
     else:
         run = functools.partial(on_beam.run, options=beam)
     make = functools.partial(pieces.make_piece, limits=limits, ids=chosen)
-    return _in_pieces(source, out, sorter(), found, make, run)
+    return _told_unspoken(_in_pieces(source, out, sorter(), found, make, run), text)
+
+
+def _told_unspoken(reports: list[dict[str, Any]], text: str | None) -> list[dict[str, Any]]:
+    """The reports; says what nobody speaks where nobody chose what becomes of it."""
+    if text is None and (line := unspoken(reports)):
+        print(line)
+    return reports
 
 
 def _sorter(source: str, *, holdout, account: Account, tfds_data_dir: str | None, **options):
