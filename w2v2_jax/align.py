@@ -54,9 +54,9 @@ def main(argv: list[str] | None = None) -> None:
     with audio_bar(total, disable=arguments.quiet) as bar:
         values = {"batch_seconds": arguments.batch_seconds, "progress": bar.update}
         where = str(arguments.text)
-        found = align(model, arguments.audio, lines, make_options(values), where=where)
-    transcript_files.write(as_result(arguments.audio, found, total or 0.0), files)
-    for line in found:
+        aligned = align(model, arguments.audio, lines, make_options(values), where=where)
+    transcript_files.write(as_result(arguments.audio, aligned, total or 0.0), files)
+    for line in aligned:
         if arguments.json:
             plain = line._replace(
                 words=[w._asdict() for w in line.words],

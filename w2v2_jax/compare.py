@@ -97,14 +97,14 @@ def compare_splits(first: dict, second: dict, *, by_speaker: bool) -> dict[str, 
     }
 
 
-def describe(rate: str, found: Comparison) -> str:
+def describe(rate: str, pair: Comparison) -> str:
     """One line for people."""
-    low, high = (100 * bound for bound in found.interval)
+    low, high = (100 * bound for bound in pair.interval)
     return (
-        f"{rate.upper()} {100 * found.first:.2f} % -> {100 * found.second:.2f} %: "
-        f"{100 * found.difference:+.2f} points (95 % interval {low:+.2f} to {high:+.2f}), second "
-        f"better in {100 * found.second_better:.1f} % of resamples, p {found.p_permutation:.4f} "
-        f"(permutation), {found.p_matched_pairs:.4f} (matched pairs)"
+        f"{rate.upper()} {100 * pair.first:.2f} % -> {100 * pair.second:.2f} %: "
+        f"{100 * pair.difference:+.2f} points (95 % interval {low:+.2f} to {high:+.2f}), second "
+        f"better in {100 * pair.second_better:.1f} % of resamples, p {pair.p_permutation:.4f} "
+        f"(permutation), {pair.p_matched_pairs:.4f} (matched pairs)"
     )
 
 
@@ -161,13 +161,13 @@ def compare_results(arguments: argparse.Namespace) -> None:
     pairs = [(split, partner(split, seconds, arguments.second)) for split in firsts]
     results = []
     for first, second in pairs:
-        found = compare_splits(first, second, by_speaker=arguments.speakers)
+        comparisons = compare_splits(first, second, by_speaker=arguments.speakers)
         data = first.get("data", "")
         missing = [without_reference(split) for split in (first, second)]
         if any(missing):
             print(f"{data}: without a reference and left out: {missing[0]} and {missing[1]}")
-        print("\n".join([data, *(f"  {describe(rate, one)}" for rate, one in found.items())]))
-        results.append({"data": data, **{rate: one._asdict() for rate, one in found.items()}})
+        print("\n".join([data, *(f"  {describe(rate, one)}" for rate, one in comparisons.items())]))
+        results.append({"data": data, **{rate: one._asdict() for rate, one in comparisons.items()}})
     if arguments.json is not None:
         content = {"first": str(arguments.first), "second": str(arguments.second)}
         content["splits"] = results

@@ -67,13 +67,13 @@ def extracted(
 ) -> Iterator[Item]:  # fmt: skip
     """Every utterance, in an order of its own."""
     apply, names = extractor(model, what, layers)
-    for i, found in corpus_frames(model, corpus, apply, batch_seconds=batch_seconds):
-        parts = [found] if found.ndim == 2 else [found[:, k] for k in range(len(names))]
+    for i, values in corpus_frames(model, corpus, apply, batch_seconds=batch_seconds):
+        parts = [values] if values.ndim == 2 else [values[:, k] for k in range(len(names))]
         if pool:
             parts = [part.mean(0) for part in parts]
         kind = np.int32 if what == "units" else np.dtype(dtype)
         named = zip(names, parts, strict=True)
-        yield Item(i, len(found), {name: part.astype(kind) for name, part in named})
+        yield Item(i, len(values), {name: part.astype(kind) for name, part in named})
 
 
 def write_npz(path: Path, corpus: Corpus, items: Iterator[Item]) -> int:

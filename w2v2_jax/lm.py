@@ -166,8 +166,8 @@ def main(argv: list[str] | None = None) -> None:
 
     try:
         with tempfile.TemporaryDirectory(dir=arguments.temporary) as name:
-            own = arguments.estimator == "own" or arguments.order == 1  # lmplz makes none
-            if own or not lmplz.installed():
+            own_estimator = arguments.estimator == "own" or arguments.order == 1  # lmplz makes none
+            if own_estimator or not lmplz.installed():
                 estimate(lines(), arguments.out, arguments, prune, Path(name))
             else:
                 lmplz.run(

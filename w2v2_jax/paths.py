@@ -177,5 +177,5 @@ def _rename_into_place(path: Path, content: bytes) -> None:
 
 def absolute(path: str | AnyPath) -> AnyPath:
     """`to_path`, made independent of the current directory."""
-    found = to_path(path)
-    return found if is_remote(found) else found.absolute()
+    place = to_path(path)
+    return place if is_remote(place) else place.absolute()

@@ -137,10 +137,15 @@ def greedy_errors(emissions: Emissions) -> ErrorCounts:
 
 
 def _write(
-    out: Path, found: DecoderSettings, best: Trial, trials: list[Trial], **report: Any
+    out: Path, decoder_settings: DecoderSettings, best: Trial, trials: list[Trial], **report: Any
 ) -> None:
-    beam = dataclasses.asdict(found.beam)
-    values = {**beam, "kind": "beam", "lm": found.lm, "lexicon": found.lexicon}
+    beam = dataclasses.asdict(decoder_settings.beam)
+    values = {
+        **beam,
+        "kind": "beam",
+        "lm": decoder_settings.lm,
+        "lexicon": decoder_settings.lexicon,
+    }
     values |= {"lm_weight": round(best.lm_weight, 4), "word_score": round(best.word_score, 4)}
     rows = [[round(t.lm_weight, 4), round(t.word_score, 4), t.words.rate] for t in trials]
     save_settings(
@@ -196,16 +201,18 @@ def _work_of(arguments: argparse.Namespace) -> tuple[_Work, DecoderSettings]:
     if not arguments.out.parent.is_dir():
         raise InputError(f"--out {arguments.out}: there is no folder {arguments.out.parent}")
     try_outputs(arguments, "out")
-    found = options.read_arguments(arguments)
-    if found.lm is None or found.rescore or found.hot_words:
+    decoder_settings = options.read_arguments(arguments)
+    if decoder_settings.lm is None or decoder_settings.rescore or decoder_settings.hot_words:
         raise InputError("sweep tunes the weight of --lm, without --rescore and --hot-word")
-    decoder = make(found, emissions.vocabulary, seconds_per_frame=emissions.seconds_per_frame)
-    return _Work(decoder, emissions), found
+    decoder = make(
+        decoder_settings, emissions.vocabulary, seconds_per_frame=emissions.seconds_per_frame
+    )
+    return _Work(decoder, emissions), decoder_settings
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = _arguments(argv)
-    work, found = _work_of(arguments)
+    work, decoder_settings = _work_of(arguments)
     greedy = greedy_errors(work.emissions)
     missing = len(work.emissions) - len(work.emissions.referenced)
     left_out = f"; {missing} without a reference left out" if missing else ""
@@ -217,21 +224,33 @@ def main(argv: list[str] | None = None) -> None:
     points = SEARCHES[arguments.search](arguments.seed, [tuple(arguments.lm_weights), word_scores])
     trials: list[Trial] = []
     best: Trial | None = None
-    running = run(work, found.beam, points, trials=arguments.trials, jobs=arguments.jobs)
+    running = run(work, decoder_settings.beam, points, trials=arguments.trials, jobs=arguments.jobs)
     for trial in running:
         trials.append(trial)
         if best is None or trial.words.errors < best.words.errors:
             best = trial
             # Written at each improvement: an interrupted sweep leaves its best so far.
             _write(
-                arguments.out, found, best, trials, greedy_wer=greedy.rate, logits=arguments.logits
+                arguments.out,
+                decoder_settings,
+                best,
+                trials,
+                greedy_wer=greedy.rate,
+                logits=arguments.logits,
             )
             print(
                 f"trial {len(trials)} of {arguments.trials}: lm_weight {trial.lm_weight:.2f}, "
                 f"word_score {trial.word_score:.2f}: WER {100 * trial.words.rate:.2f} %",
                 flush=True,
             )
-    _write(arguments.out, found, best, trials, greedy_wer=greedy.rate, logits=arguments.logits)
+    _write(
+        arguments.out,
+        decoder_settings,
+        best,
+        trials,
+        greedy_wer=greedy.rate,
+        logits=arguments.logits,
+    )
     print(f"wrote {arguments.out}: WER {100 * best.words.rate:.2f} % (best of {len(trials)})")
 
 

@@ -34,20 +34,20 @@ def labelled(
         missing = len(corpus) - len(segments)
         print(f"{len(segments)} utterances have phones, {missing} without are left out of them")
     fold = PHONE_SETS[phone_set][0]
-    kept, phones = [], []
-    for i, found in units.items():
+    units_kept, phones = [], []
+    for i, row_units in units.items():
         spoken = segments.get(corpus.id(i), [])
         folded = [(a, b, *fold([label])) for a, b, label in spoken]
         labels = unit_analysis.frame_labels(
-            [s for s in folded if len(s) == 3], len(found),
+            [s for s in folded if len(s) == 3], len(row_units),
             stride=grid.stride / SAMPLE_RATE, field=grid.field / SAMPLE_RATE,
         )  # fmt: skip
         known = [t for t, label in enumerate(labels) if label is not None]
-        kept.append(found[known])
+        units_kept.append(row_units[known])
         phones += [labels[t] for t in known]
     if not phones:
         raise InputError(f"--phones {where}: no frame of any utterance lies in a labelled stretch")
-    return np.concatenate(kept), phones
+    return np.concatenate(units_kept), phones
 
 
 def report(units: np.ndarray, phones: list[str]) -> dict:
@@ -89,8 +89,10 @@ def main(argv: list[str] | None = None) -> None:
               f"{book['perplexity']:.1f}")  # fmt: skip
     print(f"{result['usage']['combinations']} combinations in {len(every)} frames")
     if arguments.phones is not None:
-        kept, phones = labelled(units, corpus, arguments.phones, arguments.phone_set, model)
-        result["agreement"] = report(kept, phones)
+        labelled_units, phones = labelled(
+            units, corpus, arguments.phones, arguments.phone_set, model
+        )
+        result["agreement"] = report(labelled_units, phones)
         together = result["agreement"]["together"]
         print(
             f"with {len(result['agreement']['phones'])} phones over {len(phones)} frames: "

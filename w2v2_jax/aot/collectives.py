@@ -113,7 +113,7 @@ def find(
     Copies of it in an unrolled loop share its channel but not its chain.
     Between slices it sends what each chip has of the sum within its slice; only data crosses them.
     """
-    found, seen = [], set()
+    collectives, seen = [], set()
     for name in {**runs.scheduled, **runs.fused}:
         times = runs.scheduled.get(name, 0) + runs.fused.get(name, 0)
         for instruction in module.computations[name].values():
@@ -129,7 +129,7 @@ def find(
             if kind == SEND:
                 if _between_slices(instruction):
                     slices = len(set(slice_of))
-                    found.append(
+                    collectives.append(
                         Collective(
                             kind, instruction.name, instruction.quoted("op_name") or "",
                             instruction.arrays[0].bytes, times, slices, ("data",), slices,
@@ -146,28 +146,28 @@ def find(
             else:
                 payload = _payload(kind, instruction, group)
             slices = max(len({slice_of[member] for member in members}) for members in groups)
-            found.append(
+            collectives.append(
                 Collective(
                     kind, instruction.name, instruction.quoted("op_name") or "", payload, times,
                     group, axes_of(groups, mesh_shape), slices,
                 )
             )  # fmt: skip
-    return found
+    return collectives
 
 
-def reduced(found: Sequence[Collective], axes: Sequence[str]) -> int:
+def reduced(collectives: Sequence[Collective], axes: Sequence[str]) -> int:
     """Bytes a step that are summed along any of `axes`: for the axes that split the batch, the
     gradients' reduction. One in two stages (within fsdp, then over data) counts both."""
     return sum(
-        c.total for c in found
+        c.total for c in collectives
         if c.kind in ("all-reduce", "reduce-scatter") and set(c.axes) & set(axes)
     )  # fmt: skip
 
 
-def table(found: Sequence[Collective]) -> list[dict]:
+def table(collectives: Sequence[Collective]) -> list[dict]:
     """One row a kind and set of axes: how many, payload bytes, bytes sent over ICI and DCN."""
     rows: dict[tuple, dict] = {}
-    for one in found:
+    for one in collectives:
         ici, dcn = one.wire()
         row = rows.setdefault(
             (one.kind, one.axes),

@@ -22,10 +22,10 @@ from w2v2_jax.paths import try_outputs, write_json
 from w2v2_jax.system.arguments import add_config, add_json
 
 
-def one(arguments, raw: dict, where: Target, inherited: ModelConfig | None, rows) -> dict:
+def one(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | None, rows) -> dict:
     """The report of one compilation."""
-    built = step.build(raw, where, inherited)
-    result = report.examine(step.compile_step(built, rows), where)
+    built = step.build(raw, chip_target, inherited)
+    result = report.examine(step.compile_step(built, rows), chip_target)
     return {"config": arguments.config, "topology": arguments.topology, "jax": jax.__version__,
             **result}  # fmt: skip
 
@@ -44,9 +44,9 @@ def ladder(first: int, most: int) -> list[int]:
     return rungs
 
 
-def sweep(arguments, raw: dict, where: Target, inherited: ModelConfig | None) -> dict:
+def sweep(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | None) -> dict:
     """Every remat policy with rising rows a chip until one does not fit; the fastest that does."""
-    built = step.build(raw, where, inherited)
+    built = step.build(raw, chip_target, inherited)
     rows, samples = step.recipe_rows(built.settings)
     group = built.objective.row_multiple(samples)
     shards = built.mesh.shape["data"] * built.mesh.shape["fsdp"]
@@ -55,7 +55,7 @@ def sweep(arguments, raw: dict, where: Target, inherited: ModelConfig | None) ->
         for rung in ladder(group, max(group, rows // shards)):
             changed = copy.deepcopy(raw)
             changed["execution"] = {**changed.get("execution", {}), "remat": remat}
-            result = one(arguments, changed, where, inherited, rung)
+            result = one(arguments, changed, chip_target, inherited, rung)
             tried.append(result)
             print(f"remat {remat:9} rows {rung:4}: {sweep_line(result)}", flush=True)
             if not result["fits"]:
@@ -109,12 +109,12 @@ def main(argv: list[str] | None = None) -> None:
     override(raw, rest)
     if arguments.topology not in PRESENT:
         jax.config.update("jax_platforms", "cpu")  # nothing runs: claim no accelerator
-    where = target(arguments.topology, slices=arguments.slices)
+    chip_target = target(arguments.topology, slices=arguments.slices)
     inherited = inherited_model(raw)
     if arguments.sweep:
-        result = sweep(arguments, raw, where, inherited)
+        result = sweep(arguments, raw, chip_target, inherited)
     else:
-        result = one(arguments, raw, where, inherited, arguments.rows)
+        result = one(arguments, raw, chip_target, inherited, arguments.rows)
     result["overrides"] = rest
     write_json(arguments.json, result)
     print("\n".join(render.lines(result)))

@@ -21,8 +21,8 @@ class Cycles(NamedTuple):
 
 def own(instruction: Instruction) -> int | None:
     """Estimated cycles of one execution; None where there is no estimate."""
-    found = re.search(r'"estimated_cycles"\s*:\s*"?(-?\d+)', instruction.attributes)
-    return int(found.group(1)) if found else None
+    match = re.search(r'"estimated_cycles"\s*:\s*"?(-?\d+)', instruction.attributes)
+    return int(match.group(1)) if match else None
 
 
 def _counted(instruction: Instruction) -> int | None:
@@ -51,9 +51,9 @@ def part_of(op_name: str) -> str:
     words = re.split(r"[/()]", op_name)
     noise = {"", "jit", "jvp", "transpose", "vmap", "while", "body", "closed_call", "checkpoint",
              "rematted_computation", "step", "train_step"}  # fmt: skip
-    kept = [word for word in words if word not in noise and not word.startswith("unnamed")]
+    words_of_part = [word for word in words if word not in noise and not word.startswith("unnamed")]
     mark = " (backward)" if backward else " (again)" if again else ""
-    return "/".join(kept[-4:]) + mark if kept else "?"
+    return "/".join(words_of_part[-4:]) + mark if words_of_part else "?"
 
 
 class Cost(NamedTuple):
@@ -73,7 +73,7 @@ class Cost(NamedTuple):
 
 def costs(module: Module, runs: Executions) -> list[Cost]:
     """Every scheduled instruction that computes or moves anything, as totals of a step."""
-    found = []
+    operations = []
     for name, times in runs.scheduled.items():
         for instruction in module.computations[name].values():
             cycles = _counted(instruction)
@@ -82,10 +82,10 @@ def costs(module: Module, runs: Executions) -> list[Cost]:
             flops = work.flops_of(module, instruction)
             moved = work.moved_bytes(module, instruction)
             if cycles or flops or moved:
-                found.append(
+                operations.append(
                     Cost(
                         instruction.name, part_of(instruction.quoted("op_name") or ""), times,
                         None if cycles is None else cycles * times, flops * times, moved * times,
                     )
                 )  # fmt: skip
-    return found
+    return operations

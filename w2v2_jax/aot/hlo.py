@@ -58,19 +58,19 @@ class Instruction:
 
     def names(self, attribute: str) -> tuple[str, ...]:
         """Computations named by an attribute, `calls=%x` or `branch_computations={%x, %y}`."""
-        found = re.search(rf"\b{attribute}=(\{{[^}}]*\}}|%?[\w.\-]+)", self.attributes)
-        return tuple(re.findall(r"[\w.\-]+", found.group(1))) if found else ()
+        match = re.search(rf"\b{attribute}=(\{{[^}}]*\}}|%?[\w.\-]+)", self.attributes)
+        return tuple(re.findall(r"[\w.\-]+", match.group(1))) if match else ()
 
     def integers(self, attribute: str) -> tuple[int, ...]:
         """The numbers of an attribute, `dimensions={0,1}` or `channel_id=3`; () where absent."""
-        found = re.search(rf"\b{attribute}=(?:\{{([\d,]*)\}}|(\d+))", self.attributes)
-        text = (found.group(1) or found.group(2) or "") if found else ""
+        match = re.search(rf"\b{attribute}=(?:\{{([\d,]*)\}}|(\d+))", self.attributes)
+        text = (match.group(1) or match.group(2) or "") if match else ""
         return tuple(int(n) for n in text.split(",") if n)
 
     def quoted(self, key: str) -> str | None:
         """A value of the backend's JSON or of the metadata: `"key":"value"` or key="value"."""
-        found = re.search(rf'"{key}"\s*:\s*"([^"]*)"|\b{key}="([^"]*)"', self.attributes)
-        return (found.group(1) or found.group(2)) if found else None
+        match = re.search(rf'"{key}"\s*:\s*"([^"]*)"|\b{key}="([^"]*)"', self.attributes)
+        return (match.group(1) or match.group(2)) if match else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,14 +92,14 @@ class Module:
 
 def arrays_of(text: str) -> tuple[ArrayShape, ...]:
     """The arrays of a shape, `f32[8,128]{1,0:T(8,128)S(1)}` or a tuple of them."""
-    found = []
+    arrays = []
     for dtype, dims, layout in ARRAY.findall(text):
         if dtype not in BITS and not dtype.startswith("f8"):
             continue
         sizes = tuple(int(n.strip("<= ")) for n in dims.split(",") if n.strip("<= "))
         space = re.search(r"S\((\d+)\)", layout)
-        found.append(ArrayShape(dtype, sizes, int(space.group(1)) if space else 0))
-    return tuple(found)
+        arrays.append(ArrayShape(dtype, sizes, int(space.group(1)) if space else 0))
+    return tuple(arrays)
 
 
 def _balanced(text: str, start: int) -> int:

@@ -72,7 +72,7 @@ def _top_lines(report: dict) -> list[str]:
 def lines(report: dict) -> list[str]:
     """The whole report, a fact a line."""
     mesh = " x ".join(f"{axis} {size}" for axis, size in report["mesh"].items())
-    found = [
+    text = [
         f"{report['config']} on {report['topology']} x {report['slices']}: {report['devices']} "
         f"{report['device']}, {mesh}",
         f"parameters      {report['parameters']:,}",
@@ -85,16 +85,16 @@ def lines(report: dict) -> list[str]:
     if "collectives" in report:
         compiled = report["flops"]["compiled"]
         shown = "in library calls" if compiled is None else f"{compiled / 1e12:.3f} TFLOP"
-        found.append(
+        text.append(
             f"work a chip     model {report['flops']['model'] / 1e12:.3f} TFLOP, compiled {shown}, "
             f"{report['hbm_bytes_moved'] / 1e9:.1f} GB moved"
         )
-        found += [*_time_lines(report), *_collective_lines(report), *_top_lines(report)]
+        text += [*_time_lines(report), *_collective_lines(report), *_top_lines(report)]
         if report["unknown_loops"]:
-            found.append(f"loops counted once: {', '.join(report['unknown_loops'])}")
+            text.append(f"loops counted once: {', '.join(report['unknown_loops'])}")
     if "suggestion" in report:
-        found.append(f"to make it fit: {report['suggestion']}")
-    return found
+        text.append(f"to make it fit: {report['suggestion']}")
+    return text
 
 
 def markdown(reports: list[dict]) -> str:

@@ -100,11 +100,11 @@ def compile_step(built: Experiment, rows_per_shard: int | None) -> StepCompilati
 def memory_shortage(message: str) -> tuple[int, int] | None:
     """(bytes needed, bytes there are) from the compiler's refusal; None for any other error."""
     size = r"([\d.]+)([KMGT]?)"
-    found = re.search(rf"[Uu]sed {size} of {size} hbm", message) or re.search(
+    match = re.search(rf"[Uu]sed {size} of {size} hbm", message) or re.search(
         rf"required .* \({size}\) exceeds available HBM \({size}\)", message
     )
-    if found:
-        used, unit, room, room_unit = found.groups()
+    if match:
+        used, unit, room, room_unit = match.groups()
         return round(float(used) * UNITS[unit]), round(float(room) * UNITS[room_unit])
     return (0, 0) if "RESOURCE_EXHAUSTED" in message else None
 

@@ -84,9 +84,9 @@ def _libtpu_devices(chip: str, shape: str, slices: int) -> list[Any]:
     if slices > 1:
         options["num_slices"] = slices
     try:
-        found = topologies.get_topology_desc(
+        description = topologies.get_topology_desc(
             platform="tpu", topology_name=f"{chip}:{shape}", **options
         )
     except jax.errors.JaxRuntimeError as error:
         raise InputError(f"--topology {chip}:{shape}: libtpu says {error}") from None
-    return list(found.devices)
+    return list(description.devices)

@@ -23,10 +23,10 @@ LIBRARY = re.compile(r"custom_call_target=\"[^\"]*(gemm|matmul|conv|cudnn|cublas
 
 def _window(instruction: Instruction, key: str, rank: int, default: int) -> list[list[int]]:
     """A window's field, one list of numbers a spatial dimension: size=3x1, pad=0_0x1_1."""
-    found = re.search(rf"window=\{{[^}}]*\b{key}=([\d_x\-]+)", instruction.attributes)
-    if not found:
+    match = re.search(rf"window=\{{[^}}]*\b{key}=([\d_x\-]+)", instruction.attributes)
+    if not match:
         return [[default] * (2 if key == "pad" else 1)] * rank
-    return [[int(n) for n in part.split("_")] for part in found.group(1).split("x")]
+    return [[int(n) for n in part.split("_")] for part in match.group(1).split("x")]
 
 
 def _valid_taps(

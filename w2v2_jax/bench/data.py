@@ -38,11 +38,11 @@ def cpu_seconds() -> float:
 def bench_data(arguments) -> dict:
     """Batches of normalised float32 crops from prepared records, per worker thread and per core."""
     with tempfile.TemporaryDirectory() as temporary:
-        where = arguments.data
-        if not where:
-            where = str(Path(temporary) / "train")
-            synthetic_corpus(Path(where), utterances=256, seconds=15.0)
-        corpus = open_corpus(where)
+        corpus_place = arguments.data
+        if not corpus_place:
+            corpus_place = str(Path(temporary) / "train")
+            synthetic_corpus(Path(corpus_place), utterances=256, seconds=15.0)
+        corpus = open_corpus(corpus_place)
         samples = round(min(arguments.seconds, float(corpus.num_samples.max()) / SAMPLE_RATE)
                         * SAMPLE_RATE)  # fmt: skip
         plan = Plan(

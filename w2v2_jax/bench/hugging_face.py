@@ -126,11 +126,11 @@ def gradients(bench: HuggingFaceBench) -> dict[str, np.ndarray]:
     finally:
         functional.gumbel_softmax = original
     loss.backward()
-    found = {"loss": np.float32(loss.detach().cpu())}
+    values = {"loss": np.float32(loss.detach().cpu())}
     for name, parameter in bench.model.named_parameters():
         norm = 0.0 if parameter.grad is None else float(parameter.grad.norm())
-        found[f"norm/{name}"] = np.float32(norm)
-    return found
+        values[f"norm/{name}"] = np.float32(norm)
+    return values
 
 
 def without_dropout(model) -> None:
@@ -144,13 +144,13 @@ def without_dropout(model) -> None:
 def logits(bench: HuggingFaceBench) -> dict[str, np.ndarray]:
     """Logits of every utterance alone."""
     bench.model.eval()
-    found = {}
+    values = {}
     with bench.torch.inference_mode(), bench.precision():
         for i, waveform in enumerate(bench.utterances()):
             real = np.ones((1, len(waveform)), np.int64)
             out = bench.logits_of(bench.model, waveform[None], real)
-            found[f"u{i}"] = out[0].float().cpu().numpy()
-    return found
+            values[f"u{i}"] = out[0].float().cpu().numpy()
+    return values
 
 
 def train_function(bench: HuggingFaceBench, compiled: bool):
@@ -214,8 +214,8 @@ def main(side: type[HuggingFaceBench] = HuggingFaceBench) -> None:
         bench = side(options.folder)
         training = bench.task["what"] == "train"
         if options.check:
-            found = (gradients if training else logits)(bench)
-            np.savez(options.folder / "theirs.npz", **found)
+            values = (gradients if training else logits)(bench)
+            np.savez(options.folder / "theirs.npz", **values)
             return bench.facts(), None, bench.peak_bytes
         if training:
             run = train_function(bench, options.compile)

@@ -38,12 +38,12 @@ AWAY = 1.0  # seconds between an utterance and a seam that it is called away fro
 
 def placed(corpus: Corpus, hours: float) -> list[tuple[int, int, int]]:
     """(utterance, first, end) in samples of the recording, the corpus over and over."""
-    found, end = [], 0
+    spans, end = [], 0
     for i in itertools.cycle(range(len(corpus))):
         if end >= hours * 3600 * SAMPLE_RATE:
-            return found
-        found.append((i, end, end + int(corpus.num_samples[i])))
-        end = found[-1][2] + PAUSE
+            return spans
+        spans.append((i, end, end + int(corpus.num_samples[i])))
+        end = spans[-1][2] + PAUSE
     raise InputError("a corpus without utterances")
 
 
@@ -90,12 +90,12 @@ def differences(
 
 
 def _different(pairs: list[tuple[list[str], list[str]]]) -> dict[str, Any]:
-    found: dict[str, Any] = {"utterances": len(pairs)}
+    counts: dict[str, Any] = {"utterances": len(pairs)}
     for unit, cut in (("words", list), ("letters", " ".join)):
         if pairs:
             errors = total([count_errors(list(cut(a)), list(cut(b))) for a, b in pairs])
-            found[unit] = {"of": errors.reference_length, "different": errors.errors}
-    return found
+            counts[unit] = {"of": errors.reference_length, "different": errors.errors}
+    return counts
 
 
 def letter_error_rate(references: list[str], heard: list[str]) -> float:

@@ -52,8 +52,8 @@ def peak_memory_bytes() -> int:
 
 def versions(*names: str) -> dict[str, str]:
     """Installed versions of Python and the packages named."""
-    found = {"python": platform.python_version()}
-    return found | {name: importlib.metadata.version(name) for name in names}
+    versions_used = {"python": platform.python_version()}
+    return versions_used | {name: importlib.metadata.version(name) for name in names}
 
 
 def spread(seconds: list[float]) -> dict[str, float]:

@@ -62,8 +62,8 @@ def gradients(folder: Path) -> dict[str, np.ndarray]:
             logits, counts = objective.network.apply({"params": params}, *audio)
             return objective.terms(logits, counts, batch).loss
         slots = masking.Slots(*(jnp.asarray(inputs[f"slots_{x}"]) for x in masking.Slots._fields))
-        given = (inputs["mask"], slots, inputs["negatives"], inputs["gumbel"])
-        draws = Draws(*(jax.tree.map(jnp.asarray, x) for x in given))
+        draws_given = (inputs["mask"], slots, inputs["negatives"], inputs["gumbel"])
+        draws = Draws(*(jax.tree.map(jnp.asarray, x) for x in draws_given))
         return objective.terms(params, batch, draws, None, 0).loss
 
     options = COMPILER_OPTIONS.get(jax.default_backend())
@@ -116,8 +116,8 @@ def main() -> None:
         facts = {"versions": versions("jax", "jaxlib", "flax", "numpy")}
         facts["device"] = jax.devices()[0].device_kind
         if options.check:
-            found = (gradients if training else logits)(options.folder)
-            np.savez(options.folder / "ours.npz", **found)
+            values = (gradients if training else logits)(options.folder)
+            np.savez(options.folder / "ours.npz", **values)
             return facts, None, peak_memory_bytes
         more, run = (train if training else infer)(options.folder)
         return facts | more, run, peak_memory_bytes

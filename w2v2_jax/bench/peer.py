@@ -167,7 +167,9 @@ def compare(folder: Path, dtype: str) -> dict[str, float]:
     norms = [name for name in theirs.files if name.startswith("norm/")]
     largest = max((float(theirs[name]) for name in norms), default=0.0)
     of_loss, of_norm, of_logits = TOLERANCE[dtype]
-    found = {"norms_below_floor": sum(float(theirs[x]) < FLOOR[dtype] * largest for x in norms)}
+    differences = {
+        "norms_below_floor": sum(float(theirs[x]) < FLOOR[dtype] * largest for x in norms)
+    }
     for name in theirs.files:
         a, b = np.asarray(ours[name], np.float64), np.asarray(theirs[name], np.float64)
         floor = FLOOR[dtype] * largest if name in norms else 0.0
@@ -179,8 +181,8 @@ def compare(folder: Path, dtype: str) -> dict[str, float]:
                 f"--peer: {name} differs by {difference:.2g} (tolerance {limit:g}); the two "
                 "compute different things, so no ratio is reported"
             )
-        found[kind] = max(found.get(kind, 0.0), difference)
-    return found
+        differences[kind] = max(differences.get(kind, 0.0), difference)
+    return differences
 
 
 def compiled_sides(folder: Path, arguments) -> list[Side]:

@@ -9,8 +9,8 @@ import numpy as np
 
 def sums(params, training) -> dict[str, int]:
     """Checksums of the two trees: sums of their words modulo 2^32, the same on any mesh."""
-    found = jax.device_get(_sums_on_device({"params": params, "training": training}))
-    return {name: int(value) for name, value in found.items()}
+    checksums = jax.device_get(_sums_on_device({"params": params, "training": training}))
+    return {name: int(value) for name, value in checksums.items()}
 
 
 @jax.jit

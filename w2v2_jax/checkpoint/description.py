@@ -59,7 +59,7 @@ def describe(value: dict[str, Any], where: str) -> Description:
     said = check_format(value, where)
     try:
         vocabulary = value["vocabulary"]
-        found = Description(
+        description = Description(
             value["objective"],
             ModelConfig(**_architecture(value["model"], said)),
             None if vocabulary is None else Vocabulary.from_json(vocabulary),
@@ -68,17 +68,17 @@ def describe(value: dict[str, Any], where: str) -> Description:
         )  # fmt: skip
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{where}: its description is unusable: {error}") from error
-    if found.objective not in OBJECTIVES:
+    if description.objective not in OBJECTIVES:
         raise InputError(
-            f"{where}: its description is unusable: objective={found.objective!r}; known: "
+            f"{where}: its description is unusable: objective={description.objective!r}; known: "
             f"{', '.join(OBJECTIVES)}"
         )
-    if found.objective_class.needs_vocabulary != bool(found.vocabulary):
+    if description.objective_class.needs_vocabulary != bool(description.vocabulary):
         raise InputError(
-            f"{where}: its description is unusable: objective={found.objective!r} with "
-            f"{len(found.vocabulary or ())} symbols"
+            f"{where}: its description is unusable: objective={description.objective!r} with "
+            f"{len(description.vocabulary or ())} symbols"
         )
-    return found
+    return description
 
 
 def check_format(value: Any, where: str) -> int:

@@ -201,10 +201,10 @@ def _on_host(params: AnyPath):
     """Empty numpy arrays of a checkpoint's shapes: without a target Orbax restores only onto as
     many devices as saved it."""
     with ocp.StandardCheckpointer() as checkpointer:
-        found = checkpointer.metadata(params).item_metadata.tree
-    claimed = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in jax.tree.leaves(found))
+        shapes = checkpointer.metadata(params).item_metadata.tree
+    claimed = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in jax.tree.leaves(shapes))
     if claimed > SMALL and not is_remote(params):  # chunks that are absent read as zeros
         held = sum(file.stat().st_size for file in params.rglob("*") if file.is_file())
         if claimed > MOST_INFLATED * held:
             raise ValueError(f"{held} bytes of files claim to hold {claimed}")
-    return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), found)
+    return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)

@@ -159,7 +159,7 @@ def next_signature(data: Buffer, place: int) -> int:
 
 def walk_ogg(data: Buffer, start: int) -> Walked:
     """Pages; a first page after others begins a further stream of a chained file."""
-    found, begin, place, opening = [], start, start, True
+    streams, begin, place, opening = [], start, start, True
     while data[place : place + 4] == b"OggS":
         segments = data[place + 26] if place + 27 <= len(data) else 255
         body = place + 27 + segments
@@ -168,7 +168,7 @@ def walk_ogg(data: Buffer, start: int) -> Walked:
             raise Damaged("truncated", f"the page at byte {place} is cut short")
         first = bool(data[place + 5] & 2)
         if first and not opening:
-            found.append(Stream(b"", begin, place))
+            streams.append(Stream(b"", begin, place))
             begin = place
         opening, place = first, after
-    return Walked([*found, Stream(b"", begin, place)], place)
+    return Walked([*streams, Stream(b"", begin, place)], place)

@@ -247,8 +247,8 @@ def open_corpus(where: str | AnyPath) -> Corpus:
 
 def list_splits(directory: str | AnyPath) -> list[str]:
     """Names of the prepared splits under `directory`; unfinished ones are not among them."""
-    found = to_path(directory).glob("*/corpus.json")
-    return sorted(p.parent.name for p in found if not p.parent.name.startswith("."))
+    descriptions = to_path(directory).glob("*/corpus.json")
+    return sorted(p.parent.name for p in descriptions if not p.parent.name.startswith("."))
 
 
 def _open_split(directory: AnyPath) -> Corpus:

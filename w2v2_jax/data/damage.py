@@ -56,5 +56,5 @@ class Damage:
     def news(self) -> list[Broken]:
         """What was found since this was last asked."""
         with self._lock:
-            found, self._news = self._news, []
-        return found
+            news, self._news = self._news, []
+        return news

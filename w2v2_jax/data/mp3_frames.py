@@ -136,8 +136,8 @@ def _streams(data: Buffer, part: _Part, end: int) -> list[Stream]:
     """A part as it is where its own count is right, else behind a frame with the right one."""
     begin, count = part.starts[0], len(part.starts)
     if part.declared is None or part.declared < 0:
-        kept = part.starts[0 if part.declared is None else 1 :]
-        return [Stream(_count_frame(data, kept[0], len(kept)), kept[0], end)] if kept else []
+        at = part.starts[0 if part.declared is None else 1 :]
+        return [Stream(_count_frame(data, at[0], len(at)), at[0], end)] if at else []
     missing = part.declared - (count - 1)
     if missing > SLACK:
         raise Damaged("truncated", f"{count - 1} of {part.declared} frames")

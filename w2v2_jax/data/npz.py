@@ -36,13 +36,13 @@ def read_array(
             if record.compress_type != zipfile.ZIP_STORED:
                 raise ValueError(f"{name} is compressed")
             with archive.open(record) as content:
-                found = _read(content, record.file_size)
-        if dtype not in (None, found.dtype) or rows not in (None, len(found)):
-            raise ValueError(f"{name} is {found.dtype} {found.shape}")
-        signed = found.dtype.kind == "i"
-        if (signed and (found < 0).any()) or (rising and (np.diff(found) < 0).any()):
+                array = _read(content, record.file_size)
+        if dtype not in (None, array.dtype) or rows not in (None, len(array)):
+            raise ValueError(f"{name} is {array.dtype} {array.shape}")
+        signed = array.dtype.kind == "i"
+        if (signed and (array < 0).any()) or (rising and (np.diff(array) < 0).any()):
             raise ValueError(f"{name} has values that cannot be")
-        return found
+        return array
     except DAMAGE as error:
         reason = str(error) or type(error).__name__
         raise InputError(f"{path}: damaged index ({reason}); prepare it again") from error
@@ -60,9 +60,9 @@ def _read(content: Any, size: int) -> np.ndarray:
     left = size - content.tell()
     if math.prod(shape) * dtype.itemsize != left:
         raise ValueError(f"an array of {dtype} {shape} in {left} bytes")
-    found = np.frombuffer(content.read(), dtype)
+    array = np.frombuffer(content.read(), dtype)
     if dtype.kind == "U":  # numpy finds out at the first use, with a SystemError
-        characters = found.view(np.dtype(np.uint32).newbyteorder(dtype.byteorder))
+        characters = array.view(np.dtype(np.uint32).newbyteorder(dtype.byteorder))
         if characters.size and characters.max() > sys.maxunicode:
             raise ValueError("a text of no characters")
-    return found
+    return array

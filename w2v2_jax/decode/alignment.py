@@ -53,8 +53,8 @@ def collapse(path: np.ndarray, probability: np.ndarray, *, blank: int = 0) -> Al
     ends = np.append(starts[1:], len(path))[: len(starts)]
     sums = np.concatenate([[0.0], np.cumsum(probability)])
     confidence = (sums[ends] - sums[starts]) / (ends - starts)
-    kept = path[starts] != blank
-    return Alignment(path[starts][kept], starts[kept], ends[kept], confidence[kept])
+    spoken = path[starts] != blank
+    return Alignment(path[starts][spoken], starts[spoken], ends[spoken], confidence[spoken])
 
 
 def align_path(path: np.ndarray, logits: np.ndarray, *, blank: int) -> Alignment:
@@ -70,12 +70,12 @@ def words(
     delimiter: str = "|",
 ) -> list[Word]:
     """Groups the symbols between delimiters; special symbols are left out."""
-    found: list[Word] = []
+    timed: list[Word] = []
     letters: list[int] = []  # positions in the alignment
 
     def close() -> None:
         if letters:
-            found.append(
+            timed.append(
                 Word(
                     word=normal_form("".join(symbols[alignment.ids[n]] for n in letters)),
                     start=float(alignment.start_frame[letters[0]] * seconds_per_frame),
@@ -92,7 +92,7 @@ def words(
         elif symbol not in SPECIAL_SYMBOLS:
             letters.append(position)
     close()
-    return found
+    return timed
 
 
 def characters(

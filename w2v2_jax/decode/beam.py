@@ -80,12 +80,12 @@ def _padded(log_probs: np.ndarray, *, boundary: int, blank: int, end_word: bool)
 
 def _distinct(hypotheses: Iterable[Hypothesis], count: int) -> list[Hypothesis]:
     """The best hypothesis of each text, at most `count`."""
-    found: dict[str, Hypothesis] = {}
+    distinct: dict[str, Hypothesis] = {}
     for hypothesis in hypotheses:
-        found.setdefault(hypothesis.text, hypothesis)
-        if len(found) == count:
+        distinct.setdefault(hypothesis.text, hypothesis)
+        if len(distinct) == count:
             break
-    return list(found.values())
+    return list(distinct.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,11 +124,11 @@ class LexiconFreeDecoder:
     def _hypothesis(self, result, logits: np.ndarray) -> Hypothesis:
         path = np.array(result.tokens[1 : len(logits) + 1], np.int64)
         alignment = align_path(path, logits, blank=self.blank)
-        found = words(alignment, self.symbols, seconds_per_frame=self.seconds_per_frame)
+        timed = words(alignment, self.symbols, seconds_per_frame=self.seconds_per_frame)
         return Hypothesis(
-            text=" ".join(word.word for word in found),
+            text=" ".join(word.word for word in timed),
             score=result.score,
-            words=found,
+            words=timed,
             tokens=path,
             acoustic_score=result.emittingModelScore,
             lm_score=result.lmScore,
@@ -215,11 +215,11 @@ class LexiconDecoder:
         path = np.array(result.tokens[1 : len(log_probs) + 1], np.int64)
         labels = np.array(result.words[1:], np.int64)
         emitted = np.flatnonzero(labels >= 0)  # the frame in which each word is complete
-        found = self._timed(path, log_probs, emitted, labels[emitted])
+        timed = self._timed(path, log_probs, emitted, labels[emitted])
         return Hypothesis(
-            text=" ".join(word.word for word in found),
+            text=" ".join(word.word for word in timed),
             score=result.score,
-            words=found,
+            words=timed,
             tokens=path,
             acoustic_score=result.emittingModelScore,
             lm_score=result.lmScore,
@@ -231,12 +231,12 @@ class LexiconDecoder:
         spoken = (path != self.blank) & (path != boundary)
         probability = np.exp(log_probs[np.arange(len(path)), path])
         names = [*self._words, flashlight.UNKNOWN]
-        found, start = [], 0
+        timed, start = [], 0
         for frame, label in zip(emitted, labels, strict=True):
             letters = start + np.flatnonzero(spoken[start : frame + 1])
             if not len(letters):  # a word that is spelled by `|` alone
                 letters = np.array([min(frame, len(path) - 1)])
-            found.append(
+            timed.append(
                 Word(
                     word=normal_form(names[label]),
                     start=float(letters[0] * self.seconds_per_frame),
@@ -245,7 +245,7 @@ class LexiconDecoder:
                 )
             )
             start = frame + 1
-        return found
+        return timed
 
     def __call__(self, logits: np.ndarray) -> list[Hypothesis]:
         log_probs = log_softmax(logits)

@@ -38,8 +38,8 @@ def main(argv: list[str] | None = None) -> None:
         arguments, emissions.vocabulary, seconds_per_frame=emissions.seconds_per_frame
     )
     rows = (emissions[i] for i in range(len(emissions)))
-    found = list(decode_many(decoder, rows, jobs=arguments.jobs, total=len(emissions)))
-    texts = [hypotheses[0].text for hypotheses in found]
+    decoded = list(decode_many(decoder, rows, jobs=arguments.jobs, total=len(emissions)))
+    texts = [hypotheses[0].text for hypotheses in decoded]
     report: dict = {"logits": arguments.logits}
     if emissions.referenced:
         report |= _scored(emissions, texts)
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         report["utterances"] = [
             {"id": name, "reference": reference, "nbest": [_row(h) for h in hypotheses]}
             for name, reference, hypotheses in zip(
-                emissions.ids, emissions.references, found, strict=True
+                emissions.ids, emissions.references, decoded, strict=True
             )
         ]
         write_json(arguments.json, report)

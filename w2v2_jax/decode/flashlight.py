@@ -33,14 +33,14 @@ def _library():
 @contextlib.contextmanager
 def _without_chatter() -> Iterator[None]:
     """KenLM draws its progress on the process's stderr; errors come as exceptions all the same."""
-    kept = os.dup(2)
+    stderr_copy = os.dup(2)
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr_copy, 2)
+        os.close(stderr_copy)
         os.close(silence)
 
 

@@ -81,9 +81,9 @@ def forced_alignment(
     skip[3::2] = np.where(ids[1:] != ids[:-1], 0.0, MINUS_INFINITY)
     lattice = _Lattice(emissions, columns, skip)
     while True:
-        found = _banded(lattice, min(band, len(columns)), block)
-        if found is not None:
-            return _spans(lattice, found, min(band, len(columns)))
+        path = _banded(lattice, min(band, len(columns)), block)
+        if path is not None:
+            return _spans(lattice, path, min(band, len(columns)))
         band *= 2
 
 

@@ -81,11 +81,11 @@ def align_lines(
     ends = np.cumsum([len(x) for x in ids])
     gaps = np.zeros(len(joined) + 1, bool)
     gaps[[0, *ends]] = True
-    found = forced_alignment(logits, joined, gaps=gaps)
-    pieces = [Alignment(*part) for part in zip(*(np.split(a, ends[:-1]) for a in found.symbols),
+    aligned = forced_alignment(logits, joined, gaps=gaps)
+    pieces = [Alignment(*part) for part in zip(*(np.split(a, ends[:-1]) for a in aligned.symbols),
                                                strict=True)]  # fmt: skip
     return [
-        _line(text, piece, found.frame_scores, vocabulary, seconds_per_frame)
+        _line(text, piece, aligned.frame_scores, vocabulary, seconds_per_frame)
         for text, piece in zip(texts, pieces, strict=True)
     ]
 

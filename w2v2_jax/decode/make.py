@@ -98,50 +98,52 @@ def read_settings(path: str) -> dict[str, Any]:
 
 
 def settings(
-    given: Mapping[str, Any], *, preset_name: str | None = None, file: str | None = None
+    options: Mapping[str, Any], *, preset_name: str | None = None, file: str | None = None
 ) -> DecoderSettings:
     """Merges defaults, a preset, a settings file and what was given, the later the stronger."""
     merged = {**(preset(preset_name) if preset_name else {})}
     merged |= read_settings(file) if file else {}
-    merged |= {name: value for name, value in given.items() if value is not None}
+    merged |= {name: value for name, value in options.items() if value is not None}
     if "kind" not in merged:
         wants = {"lm", "lexicon", "rescore", "hot_words", "lm_weight"} & set(merged)
         merged["kind"] = "beam" if wants else "greedy"
     if merged["kind"] not in KINDS:
         raise InputError(f"--decoder {merged['kind']!r} is unknown; use {', '.join(KINDS)}")
     beam = {name: merged.pop(name) for name in _BEAM_FIELDS & set(merged)}
-    found = DecoderSettings(**merged, beam=BeamOptions(**beam))
-    if found.kind == "greedy" and (found.lm or found.lexicon or found.rescore or found.hot_words):
+    chosen = DecoderSettings(**merged, beam=BeamOptions(**beam))
+    if chosen.kind == "greedy" and (
+        chosen.lm or chosen.lexicon or chosen.rescore or chosen.hot_words
+    ):
         raise InputError(
             "--decoder greedy takes no --lm, --lexicon, --hot-word or --rescore; use --decoder beam"
         )
-    return found
+    return chosen
 
 
-def _lexicon(found: DecoderSettings, vocabulary: Vocabulary) -> Entries | None:
+def _lexicon(chosen: DecoderSettings, vocabulary: Vocabulary) -> Entries | None:
     """The lexicon given, or that of the LM's own words; None to decode without one."""
-    if found.lexicon:
-        return read_lexicon(found.lexicon, vocabulary.symbols)
-    if found.lm is None:
+    if chosen.lexicon:
+        return read_lexicon(chosen.lexicon, vocabulary.symbols)
+    if chosen.lm is None:
         return None
-    if not os.path.isfile(found.lm):
-        raise InputError(f"--lm {found.lm}: there is no such file")
-    if flashlight.known_words(found.lm, [BOUNDARY]):  # a model of letters
+    if not os.path.isfile(chosen.lm):
+        raise InputError(f"--lm {chosen.lm}: there is no such file")
+    if flashlight.known_words(chosen.lm, [BOUNDARY]):  # a model of letters
         return None
-    if arpa.is_binary(found.lm):
+    if arpa.is_binary(chosen.lm):
         raise InputError(
-            f"--lm {found.lm} is a model of words in binary form: give its words by --lexicon"
+            f"--lm {chosen.lm} is a model of words in binary form: give its words by --lexicon"
         )
-    words = [word for word in arpa.vocabulary(found.lm) if word not in SPECIALS]
+    words = [word for word in arpa.vocabulary(chosen.lm) if word not in SPECIALS]
     entries, unknown = spell(words, vocabulary)
     if not entries:
         raise InputError(
-            f"--lm {found.lm}: none of its {len(words)} words, such as {words[0]!r}, consists of "
+            f"--lm {chosen.lm}: none of its {len(words)} words, such as {words[0]!r}, consists of "
             "the model's symbols; is it in another case?"
         )
     if unknown:
         print(
-            f"{found.lm}: {len(unknown)} of {len(words)} words have symbols the model lacks "
+            f"{chosen.lm}: {len(unknown)} of {len(words)} words have symbols the model lacks "
             f"and are left out, such as {unknown[0]!r}",
             file=sys.stderr,
         )
@@ -164,27 +166,27 @@ def with_hot_words(
 
 
 def make(
-    found: DecoderSettings, vocabulary: Vocabulary, *, seconds_per_frame: float = SECONDS_PER_FRAME
+    chosen: DecoderSettings, vocabulary: Vocabulary, *, seconds_per_frame: float = SECONDS_PER_FRAME
 ) -> Decoder:
     """The decoder of some settings, its models loaded. Raises InputError when they cannot be."""
     common = {"blank": BLANK, "seconds_per_frame": seconds_per_frame}
-    if found.kind == "greedy":
+    if chosen.kind == "greedy":
         return GreedyDecoder(vocabulary.symbols, **common)
-    entries = _lexicon(found, vocabulary)
+    entries = _lexicon(chosen, vocabulary)
     decoder: Decoder
     if entries is None:
-        if found.hot_words:
+        if chosen.hot_words:
             raise InputError("--hot-word needs --lexicon or a model of words (--lm)")
-        decoder = LexiconFreeDecoder(vocabulary.symbols, found.lm, found.beam, **common)
+        decoder = LexiconFreeDecoder(vocabulary.symbols, chosen.lm, chosen.beam, **common)
     else:
-        entries, hot = with_hot_words(entries, found.hot_words, vocabulary)
+        entries, hot = with_hot_words(entries, chosen.hot_words, vocabulary)
         decoder = LexiconDecoder(
-            vocabulary.symbols, found.lm, as_lexicon(entries), found.beam, hot, **common
+            vocabulary.symbols, chosen.lm, as_lexicon(entries), chosen.beam, hot, **common
         )
-    if found.rescore:
+    if chosen.rescore:
         decoder = RescoringDecoder(
-            decoder, TransformerLM(found.rescore, found.rescore_case), found.rescore_weight,
-            found.rescore_word_score, found.rescore_ngram_weight, found.beam.nbest,
+            decoder, TransformerLM(chosen.rescore, chosen.rescore_case), chosen.rescore_weight,
+            chosen.rescore_word_score, chosen.rescore_ngram_weight, chosen.beam.nbest,
         )  # fmt: skip
     decoder.prepare()
     return decoder

@@ -74,10 +74,10 @@ def read_arguments(arguments: argparse.Namespace) -> DecoderSettings:
     if arguments.jobs < 1:
         raise InputError(f"--jobs {arguments.jobs} must be at least 1")
     names = ("lm", "lexicon", "rescore", "rescore_case", "log_add", "end_word", *_NUMBERS)
-    given: dict[str, Any] = {name: getattr(arguments, name) for name in names}
-    given["kind"] = arguments.decoder_kind
-    given["hot_words"] = tuple(arguments.hot_words) if arguments.hot_words else None
-    return settings(given, preset_name=arguments.decoder_preset, file=arguments.decoder_settings)
+    chosen: dict[str, Any] = {name: getattr(arguments, name) for name in names}
+    chosen["kind"] = arguments.decoder_kind
+    chosen["hot_words"] = tuple(arguments.hot_words) if arguments.hot_words else None
+    return settings(chosen, preset_name=arguments.decoder_preset, file=arguments.decoder_settings)
 
 
 def make_decoder(

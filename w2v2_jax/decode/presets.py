@@ -30,17 +30,17 @@ NGRAM_BEAM, TRANSFORMER_BEAM, TRANSFORMER_NBEST = 1500, 500, 100
 
 
 def _settings() -> dict[str, dict[str, Any]]:
-    found = {}
+    presets = {}
     for model, splits in _MODELS.items():
         for split, (lm, word, transformer, transformer_word) in splits.items():
             ngram = {"lm_weight": lm, "word_score": word}
-            found[f"{model}_{split}"] = {**ngram, "beam": NGRAM_BEAM}
+            presets[f"{model}_{split}"] = {**ngram, "beam": NGRAM_BEAM}
             # The paper asks its Transformer within the search; here it weighs an n-best list.
-            found[f"{model}_{split}_transformer"] = {
+            presets[f"{model}_{split}_transformer"] = {
                 **ngram, "beam": TRANSFORMER_BEAM, "nbest": TRANSFORMER_NBEST,
                 "rescore_weight": transformer, "rescore_word_score": transformer_word,
             }  # fmt: skip
-    return found
+    return presets
 
 
 PRESETS = _settings()

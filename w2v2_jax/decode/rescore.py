@@ -81,7 +81,7 @@ class TransformerLM:
             raise InputError(
                 f"--rescore {self.folder}: a text of {longest} tokens exceeds its {limit}"
             )
-        found = np.zeros(len(rows))
+        scores = np.zeros(len(rows))
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         for first in range(0, len(order), self.batch):
             group = order[first : first + self.batch]
@@ -95,8 +95,8 @@ class TransformerLM:
             with torch.inference_mode():
                 logits = model(ids).logits[:, :-1].float()
             chosen = logits.log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
-            found[group] = (chosen * real).sum(-1).cpu().numpy()
-        return found
+            scores[group] = (chosen * real).sum(-1).cpu().numpy()
+        return scores
 
 
 @dataclasses.dataclass(frozen=True)

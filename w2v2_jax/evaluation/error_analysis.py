@@ -59,8 +59,8 @@ def by_speaker(rows: Sequence[Scored]) -> list[dict[str, Any]]:
     for row in rows:
         if row.speaker:
             groups.setdefault(row.speaker, []).append(row.counts)
-    found = [{"speaker": name, **_summary(counts)} for name, counts in groups.items()]
-    return sorted(found, key=lambda entry: (-entry["rate"], entry["speaker"]))
+    speakers = [{"speaker": name, **_summary(counts)} for name, counts in groups.items()]
+    return sorted(speakers, key=lambda entry: (-entry["rate"], entry["speaker"]))
 
 
 def speaker_interval(rows: Sequence[Scored]) -> tuple[float, float] | None:

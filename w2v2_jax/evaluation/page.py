@@ -106,20 +106,20 @@ def _section(split: dict, read: Callable[[str], np.ndarray]) -> str:
 
 def _plots(split: dict) -> list[str]:
     name = split["rate_name"].upper()
-    found = []
+    plots = []
     bins = split["by_length"]
     labels = [f"{b['from_seconds']}-{b['to_seconds'] or ''} s" for b in bins]
-    found.append(_rates(f"{name} by length of the utterance", labels, bins))
+    plots.append(_rates(f"{name} by length of the utterance", labels, bins))
     speakers = split["by_speaker"][:SPEAKERS_PLOTTED]
     if len(speakers) > 1:
         which = " (worst)" if len(split["by_speaker"]) > len(speakers) else ""
         labels = [s["speaker"] for s in speakers]
-        found.append(_rates(f"{name} by speaker{which}", labels, speakers))
+        plots.append(_rates(f"{name} by speaker{which}", labels, speakers))
     values = [min(u["rate"], 1.0) for u in split["utterances"]]
     counts, _ = np.histogram(values, bins=11, range=(0, 1.1))
     labels = [*(f"{10 * k}-{10 * k + 9} %" for k in range(10)), "100 % up"]
-    found.append(bars(f"Utterances by {name}", labels, counts.tolist()))
-    return found
+    plots.append(bars(f"Utterances by {name}", labels, counts.tolist()))
+    return plots
 
 
 def _rates(title: str, labels: list[str], entries: list[dict]) -> str:
@@ -128,14 +128,14 @@ def _rates(title: str, labels: list[str], entries: list[dict]) -> str:
     return bars(title, labels, values, intervals=intervals, unit=" %")
 
 
-def _confusions(found: dict) -> str:
+def _confusions(analysis: dict) -> str:
     tables = []
     for kind, head in (
         ("substitutions", ["said", "heard", "times"]),
         ("insertions", ["heard too much", "times"]),
         ("deletions", ["not heard", "times"]),
     ):
-        rows = [[html.escape(str(cell)) for cell in row] for row in found[kind][:15]]
+        rows = [[html.escape(str(cell)) for cell in row] for row in analysis[kind][:15]]
         if rows:
             tables.append(f"<div>{_table(head, rows)}</div>")
     return f"<div class=columns>{''.join(tables)}</div>"

@@ -19,8 +19,8 @@ def read_labels(where: Path, ids: list[str]) -> dict[str, Segments]:
     ID.phn (or .PHN) an utterance, lines `start end label` in samples. Raises InputError that names
     the file and line, or says that no utterance has labels.
     """
-    found = _read_folder(where, ids) if where.is_dir() else _read_table(where)
-    labelled = {name: found[name] for name in ids if name in found}
+    segments = _read_folder(where, ids) if where.is_dir() else _read_table(where)
+    labelled = {name: segments[name] for name in ids if name in segments}
     if not labelled:
         raise InputError(
             f"{where}: no labels of any of the {len(ids)} utterances, such as {ids[0]}"
@@ -29,26 +29,26 @@ def read_labels(where: Path, ids: list[str]) -> dict[str, Segments]:
 
 
 def _read_table(path: Path) -> dict[str, Segments]:
-    found: dict[str, Segments] = {}
+    segments: dict[str, Segments] = {}
     for number, line in enumerate(text_lines(path), 1):
         if line.strip():
             name, *rest = line.split("\t")
-            found.setdefault(name, []).append(_segment(rest, path, number, 1.0))
-    return found
+            segments.setdefault(name, []).append(_segment(rest, path, number, 1.0))
+    return segments
 
 
 def _read_folder(directory: Path, ids: list[str]) -> dict[str, Segments]:
-    found = {}
+    segments = {}
     for name in ids:
         for path in (directory / f"{name}.phn", directory / f"{name}.PHN"):
             if path.is_file():
-                found[name] = [
+                segments[name] = [
                     _segment(line.split(), path, number, SAMPLE_RATE)
                     for number, line in enumerate(text_lines(path), 1)
                     if line.strip()
                 ]
                 break
-    return found
+    return segments
 
 
 def _segment(fields: list[str], path: Path, number: int, rate: float) -> tuple[float, float, str]:

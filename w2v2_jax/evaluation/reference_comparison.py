@@ -100,18 +100,18 @@ def curve(records: list[dict], reference: Reference, metric: str) -> Curve | Non
     return Curve(steps, smooth(values), theirs["step"], smooth(theirs[metric]))
 
 
-def _rows(metric: str, found: Curve) -> list[ComparedPoint]:
+def _rows(metric: str, points: Curve) -> list[ComparedPoint]:
     """The metric at a quarter, half, ... of the updates both have."""
     split, better = SHOWN[metric]
-    shared = found.reference_steps[found.reference_steps <= found.steps[-1]]
+    shared = points.reference_steps[points.reference_steps <= points.steps[-1]]
     rows = []
     for place in sorted({int(np.ceil(share * len(shared))) - 1 for share in SHARES}):
         if place < 0:
             continue
         step = shared[place]
-        value = float(np.interp(step, found.steps, found.values))
-        low, high = found.reference[:, place].min(), found.reference[:, place].max()
-        slack = ALONE if len(found.reference) == 1 else ROUNDED
+        value = float(np.interp(step, points.steps, points.values))
+        low, high = points.reference[:, place].min(), points.reference[:, place].max()
+        slack = ALONE if len(points.reference) == 1 else ROUNDED
         low, high = low - slack * abs(low), high + slack * abs(high)
         side = int(value > high) - int(value < low)
         words = ("below", "within", "above")
@@ -138,8 +138,8 @@ def stand(workdir: Path, name: str | None = None) -> Standing:
     if chosen not in NAMES:
         raise InputError(f"--reference {chosen!r} is not known; use one of {', '.join(NAMES)}")
     reference, records = load(chosen), read_run(workdir).records
-    found = {metric: curve(records, reference, metric) for metric in SHOWN}
-    curves = {metric: one for metric, one in found.items() if one is not None}
+    by_metric = {metric: curve(records, reference, metric) for metric in SHOWN}
+    curves = {metric: one for metric, one in by_metric.items() if one is not None}
     rows = [row for metric, one in curves.items() for row in _rows(metric, one)]
     if not rows:
         first = min((one.reference_steps[0] for one in curves.values()), default=None)

@@ -103,11 +103,11 @@ RENAMED = {
 }
 
 
-def construct(section: str, constructor: Callable, values: Mapping[str, Any], **given) -> Any:
+def construct(section: str, constructor: Callable, values: Mapping[str, Any], **supplied) -> Any:
     """Calls a constructor with a section's values; unknown or missing keys, and values that are
     not of their annotated type, are InputErrors."""
     parameters = inspect.signature(constructor).parameters
-    known = [name for name in parameters if name not in given]
+    known = [name for name in parameters if name not in supplied]
     for name in values:
         if f"{section}.{name}" in RENAMED:
             raise InputError(f"config.{section}.{name} {RENAMED[f'{section}.{name}']}")
@@ -119,7 +119,7 @@ def construct(section: str, constructor: Callable, values: Mapping[str, Any], **
     types = types_of(constructor)
     values = {name: check(f"{section}.{name}", v, types[name]) for name, v in values.items()}
     try:
-        return constructor(**values, **given)
+        return constructor(**values, **supplied)
     except InputError as error:
         raise InputError(f"config.{error}") from None
     except TypeError as error:

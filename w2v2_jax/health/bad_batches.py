@@ -52,12 +52,12 @@ class BadBatches:
         _replace(self.path, self._entries.values())
 
 
-def note_damage(workdir: AnyPath, host: int, found: Iterable[tuple[str, str]]) -> AnyPath:
+def note_damage(workdir: AnyPath, host: int, damaged: Iterable[tuple[str, str]]) -> AnyPath:
     """Adds damaged utterances (id, reason) to the host's file, each once; returns its path."""
     path = workdir / f"damaged_audio.{host}.jsonl"
     known = _read(path, {"id": str}, what="damaged audio", remedy="restore or remove it")
     entries = {entry["id"]: entry for entry in known}
-    entries |= {name: {"id": name, "reason": reason} for name, reason in found}
+    entries |= {name: {"id": name, "reason": reason} for name, reason in damaged}
     _replace(path, entries.values())
     return path
 

@@ -171,15 +171,15 @@ def loss_spike(seen: RuleInput) -> str | None:
     """A loss far above the 200 before, as PaLM's (Chowdhery et al. 2022, section 5.1). Of the
     medians before them, the reference runs' contrastive losses reach 1.04 (a forerunner's 1.08),
     and their CTC losses a label 4.4: clips that are known by heart stand beside hard ones."""
-    found = _spike(seen, "loss", seen.expected.loss_spike)
-    return found and f"loss {found[0]:.3g} after a median of {found[1]:.3g}"
+    spike = _spike(seen, "loss", seen.expected.loss_spike)
+    return spike and f"loss {spike[0]:.3g} after a median of {spike[1]:.3g}"
 
 
 def gradient_spike(seen: RuleInput) -> str | None:
     """A gradient far above the 200 before; nothing clips it (docs/traps.md#t36). Update by update
     the quickstart's reach 4.6 times the median in pretraining and 11.5 times in fine-tuning."""
-    found = _spike(seen, "gradient_norm", 20.0)
-    return found and f"gradient norm {found[0]:.3g} after a median of {found[1]:.3g}"
+    spike = _spike(seen, "gradient_norm", 20.0)
+    return spike and f"gradient norm {spike[0]:.3g} after a median of {spike[1]:.3g}"
 
 
 def non_finite(seen: RuleInput) -> str | None:

@@ -42,9 +42,9 @@ def with_language(
             + f"{'; ' * bool(known)}fetch {file.name} beside model.safetensors"
         )
     chosen, _ = read_tensors(file)
-    own = {name for name in tensors if any(part in name for part in PARTS)}
-    if set(chosen) != own:
-        odd = sorted(set(chosen) ^ own)[0]
+    adapter_names = {name for name in tensors if any(part in name for part in PARTS)}
+    if set(chosen) != adapter_names:
+        odd = sorted(set(chosen) ^ adapter_names)[0]
         where = "is not a tensor of the model" if odd in chosen else "is missing"
         raise InputError(f"{file}: {odd} {where}")
     return {**tensors, **chosen}

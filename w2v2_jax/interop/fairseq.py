@@ -62,9 +62,9 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
     vocabulary = None
     if tuned:
         symbols = _symbols(path, said["task_state"], hints, notes, classes=classes)
-        found = dictionary.to_rows(symbols, classes=classes, where=str(path))
-        vocabulary = found.vocabulary
-        params["head"] = tokenizer.in_our_order(params["head"], found.rows, notes)
+        rows = dictionary.to_rows(symbols, classes=classes, where=str(path))
+        vocabulary = rows.vocabulary
+        params["head"] = tokenizer.in_our_order(params["head"], rows.rows, notes)
     description = Description(objective.name, model, vocabulary, normalise)
     used = names.their_names(shapes, FAIRSEQ)
     if model.same_quantizer:
@@ -134,8 +134,8 @@ def _refuse_square_projection(model: ModelConfig, where: str) -> None:
 
 
 def _pretraining_parts(model: ModelConfig) -> set[str]:
-    own = model.quantize_targets and not model.same_quantizer
-    return set(Contrastive.parts) - (set() if own else {"quantizer"})
+    has_quantizer = model.quantize_targets and not model.same_quantizer
+    return set(Contrastive.parts) - (set() if has_quantizer else {"quantizer"})
 
 
 def _rename(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -146,18 +146,18 @@ def _rename(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def _configuration(path, said, tensors, hints: FileHints, notes, *, tuned: bool):
     """(ModelConfig, normalise) as the file says, else as its tensors show and a person says."""
-    found = fairseq_config.settings(said, tuned=tuned, where=str(path))
-    if found is None:
+    configuration = fairseq_config.settings(said, tuned=tuned, where=str(path))
+    if configuration is None:
         model = inferred.to_model(tensors, FAIRSEQ, hints, where=str(path))
         notes.append("it holds no settings; the configuration follows from its tensors")
         normalise = hints.normalise
     else:
-        model = fairseq_config.to_model(found.model, where=str(path))
+        model = fairseq_config.to_model(configuration.model, where=str(path))
         if hints.norm_order not in (None, model.norm_order):
             raise InputError(
                 f"--norm-order {hints.norm_order}: {path} says {model.norm_order} itself"
             )
-        normalise = found.normalise if hints.normalise is None else hints.normalise
+        normalise = configuration.normalise if hints.normalise is None else hints.normalise
     if normalise is None:
         normalise = model.extractor_norm == "layer"
         notes.append(f"nothing says whether waveforms are normalised; taken as {normalise}")

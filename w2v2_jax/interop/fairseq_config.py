@@ -65,66 +65,68 @@ def settings(state: Mapping[str, Any], *, tuned: bool, where: str) -> FairseqSet
     """The settings in a file's plain `cfg` or `args`; None where it has neither."""
     cfg, args = state.get("cfg"), state.get("args")
     if isinstance(cfg, Mapping) and isinstance(cfg.get("model"), Mapping):
-        own, task = dict(cfg["model"]), dict(cfg.get("task") or {})
+        section, task = dict(cfg["model"]), dict(cfg.get("task") or {})
     elif isinstance(args, Mapping):
-        own = task = dict(args)
+        section = task = dict(args)
     else:
         return None
-    normalise = task.get("normalize", own.get("normalize", False))
+    normalise = task.get("normalize", section.get("normalize", False))
     if not tuned:
-        return FairseqSettings(own, normalise is True)
-    inner = own.get("w2v_args")
+        return FairseqSettings(section, normalise is True)
+    inner = section.get("w2v_args")
     if not isinstance(inner, Mapping):
         raise InputError(f"{where}: fine-tuned, but its settings hold no w2v_args")
     model = dict(inner["model"]) if isinstance(inner.get("model"), Mapping) else dict(inner)
-    model |= {theirs: own[name] for name, theirs in TUNED.items() if own.get(name) is not None}
-    if not own.get("apply_mask", False):
+    model |= {
+        theirs: section[name] for name, theirs in TUNED.items() if section.get(name) is not None
+    }
+    if not section.get("apply_mask", False):
         model |= {"mask_prob": 0.0, "mask_channel_prob": 0.0}
     return FairseqSettings(model, normalise is True)
 
 
-def to_model(given: Mapping[str, Any], *, where: str) -> ModelConfig:
+def to_model(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
     """Wav2Vec2Config's settings -> ModelConfig; InputError for what this network cannot express."""
     for name, value in FIXED.items():
-        if given.get(name) not in (None, value):
-            raise InputError(f"{where}: {name}={given[name]!r} is not supported; only {value!r}")
-    values = {ours: given.get(theirs, default) for theirs, default, ours in FIELDS}
-    mode = given.get("extractor_mode", "default")
+        if fields.get(name) not in (None, value):
+            raise InputError(f"{where}: {name}={fields[name]!r} is not supported; only {value!r}")
+    values = {ours: fields.get(theirs, default) for theirs, default, ours in FIELDS}
+    mode = fields.get("extractor_mode", "default")
     if mode not in NORMS:
         raise InputError(f"{where}: extractor_mode={mode!r} is not known; use {', '.join(NORMS)}")
     try:
-        final = given.get("final_dim") or values["d_model"]
+        final = fields.get("final_dim") or values["d_model"]
         return ModelConfig(
             **values,
-            conv_layers=conv_layers(given.get("conv_feature_layers", CONV_LAYERS)),
+            conv_layers=conv_layers(fields.get("conv_feature_layers", CONV_LAYERS)),
             extractor_norm=NORMS[mode],
-            norm_order="pre" if given.get("layer_norm_first", False) else "post",
+            norm_order="pre" if fields.get("layer_norm_first", False) else "post",
             final_dim=final,
-            code_dim=given.get("latent_dim") or final,
-            **quantizers(given),
-            final_dropout=given.get("final_dropout", 0.0),
+            code_dim=fields.get("latent_dim") or final,
+            **quantizers(fields),
+            final_dropout=fields.get("final_dropout", 0.0),
             # Their mask probabilities are shares of the sequence, ours those of a start
             # (docs/traps.md#t8).
-            mask_start_prob=given.get("mask_prob", 0.65) / values["mask_length"],
+            mask_start_prob=fields.get("mask_prob", 0.65) / values["mask_length"],
             channel_mask_start_prob=(
-                given.get("mask_channel_prob", 0.0) / values["channel_mask_length"]
+                fields.get("mask_channel_prob", 0.0) / values["channel_mask_length"]
             ),
         )
     except (TypeError, ValueError, ArithmeticError, SyntaxError) as error:
         raise InputError(f"{where}: its settings are unusable: {error}") from error
 
 
-def quantizers(given: Mapping[str, Any]) -> dict[str, Any]:
+def quantizers(fields: Mapping[str, Any]) -> dict[str, Any]:
     """What is quantized, by which quantizer, and how wide the input's own codes are.
 
     As their `Wav2Vec2Model` has it: without quantized targets there is no quantizer to share.
     """
-    inputs, targets = (given.get(x) or False for x in ("quantize_input", "quantize_targets"))
-    same = inputs and targets and (given.get("same_quantizer") or False)
-    own = inputs and not same
+    inputs, targets = (fields.get(x) or False for x in ("quantize_input", "quantize_targets"))
+    same = inputs and targets and (fields.get("same_quantizer") or False)
+    input_quantizer = inputs and not same
     return {
         "quantize_input": inputs, "quantize_targets": targets, "same_quantizer": same,
-        "input_code_dim": (given.get("latent_dim") or 0) if own else 0,
+        "input_code_dim": (fields.get("latent_dim") or 0) if input_quantizer else 0,
     }  # fmt: skip
 
 
@@ -215,8 +217,8 @@ def _model(model: ModelConfig) -> dict[str, Any]:
 def _latent_dim(model: ModelConfig) -> int:
     """Their one width of all codes; 0 is final_dim for the targets' (and a shared quantizer's),
     the model width for the input's own."""
-    own = model.quantize_input and not model.same_quantizer
-    sides = [(model.input_codes, model.d_model)] if own else []
+    input_quantizer = model.quantize_input and not model.same_quantizer
+    sides = [(model.input_codes, model.d_model)] if input_quantizer else []
     if model.quantize_targets or not model.quantize_input:
         sides.append((model.code_dim, model.final_dim))
     # A shared quantizer's codes must be final_dim wide: that is what their project_inp takes.

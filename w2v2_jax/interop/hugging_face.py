@@ -91,11 +91,11 @@ def _read(path: Path, language: str | None) -> Imported:
     params = names.join(tensors, shapes, HUGGING_FACE, where=str(path), spend=True)
     vocabulary = None
     if kind.objective.ctc_head:
-        found = tokenizer.read(
+        rows = tokenizer.read(
             path, classes=classes, blank=config.get("pad_token_id", 0), language=language
         )
-        vocabulary = found.vocabulary
-        params["head"] = tokenizer.in_our_order(params["head"], found.rows, notes)
+        vocabulary = rows.vocabulary
+        params["head"] = tokenizer.in_our_order(params["head"], rows.rows, notes)
     elif 0 < model.mask_start_prob * model.mask_length < 0.2:
         notes.append(
             f"mask_time_prob masks {model.mask_start_prob * model.mask_length:.0%} of the frames; "

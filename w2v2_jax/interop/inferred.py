@@ -37,14 +37,14 @@ def to_model(
 
     def shape(path: str, layer: int = 0, part: int = 0) -> tuple[int, ...] | None:
         behind = names.layer_names(path, (layer + 1,), table)
-        found = tensors.get(behind[layer if len(behind) > 1 else 0][part])
-        return None if found is None else found.shape
+        tensor = tensors.get(behind[layer if len(behind) > 1 else 0][part])
+        return None if tensor is None else tensor.shape
 
     def needed(path: str) -> tuple[int, ...]:
-        found = shape(path)
-        if found is None:
+        sizes = shape(path)
+        if sizes is None:
             raise InputError(f"{where} has no tensor {names.layer_names(path, (1,), table)[0][0]}")
-        return found
+        return sizes
 
     projection = "encoder/input_projection/kernel"
     if any(ours == projection for ours, _, _ in table) and shape(projection):

@@ -98,10 +98,10 @@ def _expected(
 
 def _row(path: str, table: Table) -> tuple[tuple[str, ...], Transform]:
     for ours, theirs, transform in table:
-        found = re.fullmatch(ours.replace("{i}", r"(\d+)"), path)
-        if found and "{i}" in ours:
-            theirs = tuple(name.replace("{i}", found[1]) for name in theirs)
-        if found:
+        match = re.fullmatch(ours.replace("{i}", r"(\d+)"), path)
+        if match and "{i}" in ours:
+            theirs = tuple(name.replace("{i}", match[1]) for name in theirs)
+        if match:
             return theirs, TRANSFORMS[transform]
     raise InputError(f"parameter {path} has no name in this format")
 

@@ -41,10 +41,10 @@ class TorchFile(NamedTuple):
     def arrays(self, tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """The tensors of a state dict as arrays; what is not a tensor is left out."""
         with damage(self.path):
-            found = {k: x for k, x in tensors.items() if isinstance(x, Tensor) and type(k) is str}
+            by_name = {k: x for k, x in tensors.items() if isinstance(x, Tensor) and type(k) is str}
             # Many tensors may lie in one storage: it is read once.
-            data = {x.storage: self.load(x.storage) for x in found.values()}
-            return {k: self._view(x, data[x.storage]) for k, x in found.items()}
+            data = {x.storage: self.load(x.storage) for x in by_name.values()}
+            return {k: self._view(x, data[x.storage]) for k, x in by_name.items()}
 
     def _view(self, tensor: Tensor, data: np.ndarray) -> np.ndarray:
         if 0 in tensor.shape:
@@ -76,12 +76,12 @@ def opened(path: str | Path) -> Iterator[TorchFile]:
             file = stack.enter_context(open(path, "rb"))
             start = file.read(len(LEGACY_MAGIC))
             if start[:4] == b"PK\x03\x04":
-                found = _archive(path, stack.enter_context(zipfile.ZipFile(path)))
+                content = _archive(path, stack.enter_context(zipfile.ZipFile(path)))
             elif start == LEGACY_MAGIC:
-                found = _legacy(path, file)
+                content = _legacy(path, file)
             else:
                 raise InputError("not a torch file")
-        yield found
+        yield content
 
 
 def _bytes_to_array(data: bytes, storage: Storage) -> np.ndarray:

@@ -85,9 +85,9 @@ def _describe(path, model, params, hints: FileHints, notes, *, classes: int) -> 
         notes.append(f"no dictionary names the head's {classes} rows; taken as LibriSpeech's")
     else:
         symbols = dictionary.read_symbols(hints.dictionary)
-    found = dictionary.to_rows(symbols, classes=classes, where=str(path))
-    params["head"] = tokenizer.in_our_order(params["head"], found.rows, notes)
-    return Description(CTC.name, model, found.vocabulary, normalise)
+    rows = dictionary.to_rows(symbols, classes=classes, where=str(path))
+    params["head"] = tokenizer.in_our_order(params["head"], rows.rows, notes)
+    return Description(CTC.name, model, rows.vocabulary, normalise)
 
 
 def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -> Exported:
@@ -100,12 +100,12 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     refuse_quantized_input(description.model, str(loaded.path), "torchaudio")
     refuse_missing_projection(description.model, str(loaded.path), "torchaudio")
     flat = trees.flatten(loaded.params)
-    kept = {
+    tensors_kept = {
         name: x
         for name, x in flat.items()
         if name.split("/")[0] in ("encoder", "head") and name != MASK_EMBEDDING
     }
-    tensors = names.split(trees.nest(kept), TORCHAUDIO)
+    tensors = names.split(trees.nest(tensors_kept), TORCHAUDIO)
     if legacy_weight_norm:
         tensors = {LEGACY_WEIGHT_NORM.get(name, name): x for name, x in tensors.items()}
     content = json.dumps(description.to_json(), ensure_ascii=False).encode("utf-8")
@@ -113,7 +113,7 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     call = ", ".join(f"{k}={v!r}" for k, v in arguments(description).items())
     scale = "on normalised waveforms" if description.normalise else "on raw waveforms"
     return Exported(
-        sorted(set(flat) - set(kept)),
+        sorted(set(flat) - set(tensors_kept)),
         [f"torchaudio.models.wav2vec2_model({call}).load_state_dict(torch.load(...)), {scale}"],
     )
 

@@ -113,8 +113,8 @@ def hugging_face(loaded: Loaded, path: Path, waveform: np.ndarray) -> np.ndarray
     )
     network.eval()
     with torch.no_grad():
-        found = network(torch.from_numpy(waveform))
-    return (found.logits if tuned else found.last_hidden_state).numpy()
+        output = network(torch.from_numpy(waveform))
+    return (output.logits if tuned else output.last_hidden_state).numpy()
 
 
 def fairseq(loaded: Loaded, path: Path, waveform: np.ndarray) -> np.ndarray:

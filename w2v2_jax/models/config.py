@@ -148,17 +148,17 @@ class ModelConfig:
                 "model.same_quantizer=True needs model.quantize_input=True and "
                 "model.quantize_targets=True; use False"
             )
-        width, own = self.input_code_dim, self.quantize_input and not self.same_quantizer
+        width, two = self.input_code_dim, self.quantize_input and not self.same_quantizer
         if type(width) is not int or not 0 <= width <= SIZES["code_dim"]:
             raise InputError(
                 f"model.input_code_dim={width!r} must be a whole number, 0 to {SIZES['code_dim']}"
             )
-        if width and not own:
+        if width and not two:
             raise InputError(
                 f"model.input_code_dim={width} needs model.quantize_input=True and "
                 "model.same_quantizer=False; use 0"
             )
-        if own and self.input_codes % self.codebooks:
+        if two and self.input_codes % self.codebooks:
             raise InputError(
                 f"model.codebooks={self.codebooks} does not divide {self.input_codes}, the width "
                 "of the input's codes; set model.input_code_dim"

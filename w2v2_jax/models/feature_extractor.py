@@ -73,8 +73,8 @@ class ConvLayer(nn.Module):
                 return self.pieced_group_norm(x, real, kernel[:, 0], scale, shift)
             patches = patches_of(x.astype(jnp.float32), width, stride, real.shape[1])
             if viewed:
-                given = kernel[:, 0], scale, shift, real, dtype
-                return summed_group_norm(patches, *given, self.rows_for_next(real.shape[1]))
+                arrays = kernel[:, 0], scale, shift, real, dtype
+                return summed_group_norm(patches, *arrays, self.rows_for_next(real.shape[1]))
             return gelu(folded_group_norm(patches, kernel[:, 0], scale, shift, real, dtype))
         if self.index == 0 and self.cut is not None:
             x = first_layer_tpu.convolve(
@@ -127,12 +127,12 @@ class FeatureExtractor(nn.Module):
     @nn.compact
     def __call__(self, waveforms, num_samples):
         config, x = self.config, constrain_all_devices(waveforms)
-        where = None
+        cut = None
         if platform() == "tpu":
-            where = first_layer_tpu.cut_of(
+            cut = first_layer_tpu.cut_of(
                 frame_counts(x.shape[1], config.conv_layers[:1]), config.conv_layers
             )
-            x = constrain_all_devices(first_layer_tpu.cut(x, where))
+            x = constrain_all_devices(first_layer_tpu.cut(x, cut))
         for index in range(len(config.conv_layers)):
             layers = config.conv_layers[: index + 1]
             frames = frame_counts(waveforms.shape[1], layers)  # symbolic when exported
@@ -141,7 +141,7 @@ class FeatureExtractor(nn.Module):
             counts = frame_counts(num_samples, layers)
             if not config.masked_group_norm:
                 counts = jnp.full_like(counts, frames)
-            layer = ConvLayer(config, self.execution, index, where, name=f"conv_{index}")
+            layer = ConvLayer(config, self.execution, index, cut, name=f"conv_{index}")
             x = layer(x, frame_mask(counts, frames))
             x = constrain_all_devices(x)
-        return x if where is None else first_layer_tpu.join(x, frames)
+        return x if cut is None else first_layer_tpu.join(x, frames)

@@ -69,8 +69,8 @@ def _backward_kernel(patches, kernel, bias, gradient, sums, *, frames: int, step
         x = triton.dot(windows, kernel[...]) + bias[...][None]
         cumulative, density = _normal(x)
         slope = gradient[here, :].astype(jnp.float32) * (cumulative + x * density)
-        own = (place >= (first + i) * FRAMES) & (place < frames)
-        slope = jnp.where(own[:, None], slope, 0.0)
+        inside = (place >= (first + i) * FRAMES) & (place < frames)
+        slope = jnp.where(inside[:, None], slope, 0.0)
         return total + triton.dot(windows.T, slope.astype(windows.dtype))
 
     sums[...] = jax.lax.fori_loop(0, steps, step, jnp.zeros(sums.shape, jnp.float32))

@@ -41,9 +41,9 @@ def cut_of(first_frames: int, conv_layers) -> Cut:
     return Cut(frames * later, frames * stride, (frames - 1) * stride + field, frames)
 
 
-def cut(waveforms: jax.Array, where: Cut) -> jax.Array:
+def cut(waveforms: jax.Array, spans: Cut) -> jax.Array:
     """[B, S] -> [B * PIECES, reach]; samples after the end are zeros."""
-    hop, overlap = where.hop, where.reach - where.hop
+    hop, overlap = spans.hop, spans.reach - spans.hop
     room = (PIECES + 1) * hop
     length = min(waveforms.shape[1], PIECES * hop + overlap)
     x = jnp.pad(waveforms[:, :length], ((0, 0), (0, max(0, room - length))))[:, :room]
@@ -73,12 +73,12 @@ def convolve(patches: jax.Array, kernel: jax.Array) -> jax.Array:
     return contract("tkn,ko->nto", patches, kernel)
 
 
-def owned(real: jax.Array, where: Cut, length: int) -> jax.Array:
+def owned(real: jax.Array, spans: Cut, length: int) -> jax.Array:
     """real [B, L] -> [length, B * PIECES] float32: 1 where a piece owns a real frame."""
-    room = PIECES * where.own
+    room = PIECES * spans.own
     x = jnp.pad(real.astype(jnp.float32), ((0, 0), (0, room - real.shape[1])))
     x = rearrange(x, "b (n t) -> t (b n)", n=PIECES)
-    return jnp.pad(x, ((0, length - where.own), (0, 0)))
+    return jnp.pad(x, ((0, length - spans.own), (0, 0)))
 
 
 def statistics(patches: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:

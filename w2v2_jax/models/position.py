@@ -40,8 +40,8 @@ def _paired(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:
     fitting = [n for n in range(1, groups + 1) if groups % n == 0 and n * width <= 128]
     joined = max(fitting, default=1)
     place = jnp.arange(kernel.shape[-1]) // width % joined  # of an output's group among its joined
-    own = [jnp.where((place == n)[None, None], kernel, 0) for n in range(joined)]
-    return _grouped(x, jnp.concatenate(own, axis=1), groups=groups // joined)
+    taps = [jnp.where((place == n)[None, None], kernel, 0) for n in range(joined)]
+    return _grouped(x, jnp.concatenate(taps, axis=1), groups=groups // joined)
 
 
 def grouped_conv(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:

@@ -54,8 +54,8 @@ def viewed_matmul(x: jax.Array, kernel: jax.Array, stride: int, frames: int) -> 
     x = jnp.pad(x, ((0, 0), (0, rows - x.shape[1]), (0, 0)))
     taps = jnp.pad(kernel, ((0, parts * stride - width), (0, 0), (0, 0)))
     taps = taps.reshape(parts, stride * inputs, out).swapaxes(0, 1).reshape(-1, parts * out)
-    found = contract("btk,ko->bto", x.reshape(x.shape[0], lines, -1), taps)
-    return sum(found[:, i : i + frames, i * out : (i + 1) * out] for i in range(parts))
+    product = contract("btk,ko->bto", x.reshape(x.shape[0], lines, -1), taps)
+    return sum(product[:, i : i + frames, i * out : (i + 1) * out] for i in range(parts))
 
 
 def strided_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:

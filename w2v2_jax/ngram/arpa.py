@@ -84,19 +84,19 @@ def vocabulary(path: str | Path) -> list[str]:
             line = next(lines, None)
             if line is None:
                 raise InputError(f"{path}: a broken ARPA language model: it has no 1-grams")
-        found, letters = [], 0
+        words, letters = [], 0
         for line in lines:
             fields = line.split()
             if not fields or fields[0].startswith("\\"):
                 break
             float(fields[0])
-            found.append(fields[1])
+            words.append(fields[1])
             letters += len(fields[1])
-            if len(found) > count or letters > MOST_LETTERS:
+            if len(words) > count or letters > MOST_LETTERS:
                 raise InputError(f"{path}: more 1-grams than the {count} it announces")
-        if not found:
+        if not words:
             raise InputError(f"{path}: a broken ARPA language model: it has no 1-grams")
-        return found
+        return words
 
 
 def is_binary(path: str | Path) -> bool:

@@ -47,17 +47,17 @@ def adjusted_counts(orders: Sequence[Grams]) -> list[np.ndarray]:
 def contexts(orders: Sequence[Grams]) -> list[np.ndarray]:
     """[n] of each order: the index, one order below, of all words but the last."""
     vocabulary = len(orders[0].first)
-    found = [np.zeros(vocabulary, np.int64)]
+    counts = [np.zeros(vocabulary, np.int64)]
     for k in range(1, len(orders)):
         grams, below = orders[k], orders[k - 1]
         if k == 1:
-            found.append(grams.first.astype(np.int64))
+            counts.append(grams.first.astype(np.int64))
             continue
         # A context is (first word, context of the suffix), and orders are sorted by such pairs.
         keys = below.suffix * vocabulary + below.first
-        wanted = found[k - 1][grams.suffix] * vocabulary + grams.first
-        found.append(np.searchsorted(keys, wanted))
-    return found
+        wanted = counts[k - 1][grams.suffix] * vocabulary + grams.first
+        counts.append(np.searchsorted(keys, wanted))
+    return counts
 
 
 def discounts(adjusted: np.ndarray, *, order: int, fallback: bool) -> tuple[float, float, float]:
@@ -68,9 +68,9 @@ def discounts(adjusted: np.ndarray, *, order: int, fallback: bool) -> tuple[floa
     n = np.bincount(np.minimum(adjusted, 5), minlength=6).astype(float)  # n[1] .. n[4]
     if np.all(n[1:4] > 0):
         y = n[1] / (n[1] + 2 * n[2])
-        found = tuple(j - (j + 1) * y * n[j + 1] / n[j] for j in (1, 2, 3))
-        if all(0 <= d <= j for j, d in enumerate(found, 1)):
-            return found
+        values = tuple(j - (j + 1) * y * n[j + 1] / n[j] for j in (1, 2, 3))
+        if all(0 <= d <= j for j, d in enumerate(values, 1)):
+            return values
     if fallback:
         return FALLBACK
     raise InputError(
@@ -81,10 +81,10 @@ def discounts(adjusted: np.ndarray, *, order: int, fallback: bool) -> tuple[floa
 
 
 def _kept(grams: Grams, *, order: int, threshold: int) -> np.ndarray:
-    kept = grams.count > threshold
+    frequent = grams.count > threshold
     if order == 1:
-        kept[[UNKNOWN, START, END]] = True
-    return kept
+        frequent[[UNKNOWN, START, END]] = True
+    return frequent
 
 
 def estimate(
@@ -105,15 +105,15 @@ def estimate(
     done: list[Estimated] = []
     for k, grams in enumerate(orders):
         counts = adjusted[k]
-        kept = _kept(grams, order=k + 1, threshold=prune[k])
+        frequent = _kept(grams, order=k + 1, threshold=prune[k])
         d = discounts(counts, order=k + 1, fallback=fallback)
         discount = np.array([0.0, *d])[np.minimum(counts, 3)]
         size = len(orders[k - 1].first) if k else 1
         total = np.bincount(context[k], weights=counts, minlength=size)
-        left = np.bincount(context[k], weights=np.where(kept, discount, counts), minlength=size)
+        left = np.bincount(context[k], weights=np.where(frequent, discount, counts), minlength=size)
         weight = np.divide(left, total, out=np.ones(size), where=total > 0)
         if below is None:
-            lower = np.full(vocabulary, 1 / (np.count_nonzero(kept) - 1))  # all words but <s>
+            lower = np.full(vocabulary, 1 / (np.count_nonzero(frequent) - 1))  # all words but <s>
         else:
             lower = below[grams.suffix]
         probability = (counts - discount) / total[context[k]] + weight[context[k]] * lower
@@ -121,6 +121,6 @@ def estimate(
             probability[START] = 1.0  # never asked for; lmplz writes the same
         else:
             done[-1] = done[-1]._replace(backoff=weight)
-        done.append(Estimated(grams, kept, probability, np.ones(len(counts)), d))
+        done.append(Estimated(grams, frequent, probability, np.ones(len(counts)), d))
         below = probability
     return done

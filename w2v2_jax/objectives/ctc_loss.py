@@ -87,16 +87,16 @@ def _scanned(problem: _Problem):
     def behind(x, by: int):
         return jnp.pad(x, [*front, (by, 0)], constant_values=NEVER)[..., :width]
 
-    def step(own, frame):
+    def step(alpha, frame):
         t, emission = frame
-        moved = _advance(own, behind(own, 1), behind(own, 2) + skips, emission)
-        own = jnp.where((t >= first) & (t < end), moved, own)
-        return own, own
+        moved = _advance(alpha, behind(alpha, 1), behind(alpha, 2) + skips, emission)
+        alpha = jnp.where((t >= first) & (t < end), moved, alpha)
+        return alpha, alpha
 
     position = jax.lax.broadcasted_iota(jnp.int32, skips.shape, skips.ndim - 1)
-    own = jnp.where(position == start, 0.0, NEVER)
+    alpha = jnp.where(position == start, 0.0, NEVER)
     frames = jnp.arange(frames), jnp.moveaxis(emissions, -2, 0)
-    last, each = jax.lax.scan(step, own, frames)
+    last, each = jax.lax.scan(step, alpha, frames)
     return last, jnp.moveaxis(each, 0, -2)
 
 
@@ -115,14 +115,14 @@ def _kernel(emissions, skips, bounds, out, *, barrier):
         return out[t, jnp.maximum(states - by, 0)]
 
     def step(t, carry):
-        own, one, two, emission = carry
+        alpha, one, two, emission = carry
         # Read a frame early: nothing waits for memory but the neighbours.
         following = emissions[jnp.minimum(t + 1, frames - 1), :]
-        moved = _advance(own, one + step_cost, two + skip_cost, emission)
-        own = jnp.where((t >= first) & (t < end), moved, own)
-        out[t, :] = own
+        moved = _advance(alpha, one + step_cost, two + skip_cost, emission)
+        alpha = jnp.where((t >= first) & (t < end), moved, alpha)
+        out[t, :] = alpha
         barrier()
-        return own, behind(t, 1), behind(t, 2), following
+        return alpha, behind(t, 1), behind(t, 2), following
 
     carry = at(start), at(start + 1), at(start + 2), emissions[0, :]
     jax.lax.fori_loop(0, frames, step, carry)

@@ -45,12 +45,12 @@ def pipeline_options(options: list[str]):
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            found = PipelineOptions(flags=list(options))
-            found.get_all_options()
+            parsed = PipelineOptions(flags=list(options))
+            parsed.get_all_options()
     except SystemExit:
         line = said.getvalue().strip().splitlines()[-1].partition("error: ")[2]
         raise InputError(f"--beam-options: {line}") from None
-    return found
+    return parsed
 
 
 def download_config(options: list[str]) -> dict[str, Any]:

@@ -144,9 +144,9 @@ def decode(utterances: Iterable[Utterance], spool: Path, limits: Limits) -> list
 
 def _decode(utterance: Utterance, file: BinaryIO, spool: Path, limits: Limits) -> IntakeResult:
     text = " ".join((utterance.text or "").split())
-    kept = utterance._replace(audio=b"", text=text)
+    without_audio = utterance._replace(audio=b"", text=text)
     if limits.require_text and not normal_form(text).strip():
-        return IntakeResult(kept, None, "transcript missing", utterance.id)
+        return IntakeResult(without_audio, None, "transcript missing", utterance.id)
     offset = file.tell()
     try:
         blocks = audio_blocks(utterance.audio, rate=utterance.rate, name=utterance.id)
@@ -155,10 +155,10 @@ def _decode(utterance: Utterance, file: BinaryIO, spool: Path, limits: Limits) -
     except AudioError as error:
         reason, detail = error.reason, str(error)
     if reason is None:
-        return IntakeResult(kept, measures)
+        return IntakeResult(without_audio, measures)
     file.seek(offset)
     file.truncate()
-    return IntakeResult(kept, None, reason, detail)
+    return IntakeResult(without_audio, None, reason, detail)
 
 
 def _judge(measures: Measures, name: str, limits: Limits) -> tuple[str | None, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 import shutil
 import sys
@@ -17,7 +16,7 @@ from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.corpus import Corpus, list_splits, open_corpus
 from w2v2_jax.data.writer import CorpusWriter, ShardPlan
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import AnyPath, absolute, is_remote
+from w2v2_jax.paths import AnyPath, absolute, is_remote, write_json
 from w2v2_jax.prepare import beam as on_beam
 from w2v2_jax.prepare import resumable as pieces
 from w2v2_jax.prepare.account import Account
@@ -89,7 +88,7 @@ def prepare(
         reports = _at_once(source, out, sorter(), lambda spool: told(take(spool=spool)))
         return _told_unspoken(reports, text)
     download = None if beam is None else on_beam.download_config(beam)
-    found = parts(
+    work_parts = parts(
         source, account=account, tfds_data_dir=tfds_data_dir, ids=chosen, download=download
     )
     if beam is None:
@@ -97,7 +96,7 @@ def prepare(
     else:
         run = functools.partial(on_beam.run, options=beam)
     make = functools.partial(pieces.make_piece, limits=limits, ids=chosen)
-    return _told_unspoken(_in_pieces(source, out, sorter(), found, make, run), text)
+    return _told_unspoken(_in_pieces(source, out, sorter(), work_parts, make, run), text)
 
 
 def _told_unspoken(reports: list[dict[str, Any]], text: str | None) -> list[dict[str, Any]]:
@@ -138,7 +137,7 @@ def _at_once(source: str, out: Path, sorter, outcomes: Callable[[Path], Iterator
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _in_pieces(source: str, out: AnyPath, sorter, found, make, run: pieces.Run):
+def _in_pieces(source: str, out: AnyPath, sorter, work_parts, make, run: pieces.Run):
     """Pieces, then the plan of the shards, then the shards: only the plan is one machine's work."""
     work = out / f"{PIECES}{hashlib.sha256(source.encode()).hexdigest()[:8]}"
 
@@ -147,7 +146,7 @@ def _in_pieces(source: str, out: AnyPath, sorter, found, make, run: pieces.Run):
 
     with pieces.held(work):
         _mention_leftovers(out, work)
-        count = pieces.write_parts(found, work)
+        count = pieces.write_parts(work_parts, work)
         pieces.run_all(make, count, run, "pieces", work=str(work))
         sorted_out = sorter(out if is_remote(out) else work / "splits", writer=ShardPlan, add=add)
         sorted_out.add_all(pieces.read_pieces(work, count))
@@ -186,9 +185,9 @@ def _check(out, split, holdout, min_seconds, workers, overwrite, resumable) -> N
         raise InputError(f"--out {out}: is a file, not a directory")
 
 
-def _mention_leftovers(out: AnyPath, own: AnyPath | None = None) -> None:
+def _mention_leftovers(out: AnyPath, current: AnyPath | None = None) -> None:
     for left in sorted([*out.glob(f"{PARTIAL}*"), *out.glob(f"{PIECES}*")]):
-        if left != own:
+        if left != current:
             print(f"{left}: of an unfinished run; delete it if none is running", file=sys.stderr)
 
 
@@ -227,8 +226,7 @@ def _write_reports(corpora: list[Corpus], sorted_out: Sorter) -> list[dict[str, 
         tallies = {name: tally[corpus.split] for name, tally in sorted_out.tallies.items()}
         leaks = find_leaks(corpus, others)
         report = describe(corpus, **tallies, leaks=leaks, intake=intake)
-        text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-        (corpus.directory / "report.json").write_text(text, "utf-8")
+        write_json(corpus.directory / "report.json", report)
         reports.append(report)
     return reports
 

@@ -54,9 +54,9 @@ def held(work: AnyPath) -> Iterator[None]:
         yield
 
 
-def write_parts(found: Iterable[Part], work: AnyPath) -> int:
+def write_parts(work_parts: Iterable[Part], work: AnyPath) -> int:
     """Writes what the workers read; returns the number of parts."""
-    return _write_each(work, found, "part", work_units.save)
+    return _write_each(work, work_parts, "part", work_units.save)
 
 
 def _write_each(work: AnyPath, items: Iterable, kind: str, write: Callable) -> int:
@@ -95,26 +95,26 @@ def _whole(path: AnyPath, size: int) -> bool:
 def _to_json(outcome: IntakeResult) -> list:
     utterance, measures, reason, detail = outcome
     told = [utterance.id, utterance.text, utterance.split, utterance.speaker]
-    kept = None if measures is None else measures._replace(spool=None)
-    return [*told, kept, reason, detail]
+    numbers = None if measures is None else measures._replace(spool=None)
+    return [*told, numbers, reason, detail]
 
 
 def _from_json(fields: list, samples: str) -> IntakeResult:
-    name, text, split, speaker, kept, reason, detail = fields
-    measures = None if kept is None else Measures(*kept)._replace(spool=samples)
+    name, text, split, speaker, numbers, reason, detail = fields
+    measures = None if numbers is None else Measures(*numbers)._replace(spool=samples)
     return IntakeResult(Utterance(name, b"", None, text, split, speaker), measures, reason, detail)
 
 
 def read_pieces(work: AnyPath, count: int) -> Iterator[IntakeResult]:
     """The outcomes of all parts in order; their samples lie in the pieces."""
-    found = {int(path.name.split("-")[1]): path for path in work.glob("piece-*.json")}
-    missing = [number for number in range(count) if number not in found]
+    by_number = {int(path.name.split("-")[1]): path for path in work.glob("piece-*.json")}
+    missing = [number for number in range(count) if number not in by_number]
     if missing:
         raise InputError(f"{work}: piece {missing[0]} is missing; run the same command again")
 
     def read(number: int) -> list[IntakeResult]:
-        content = json.loads(found[number].read_text("utf-8"))
-        samples = str(found[number].with_suffix(".i16"))
+        content = json.loads(by_number[number].read_text("utf-8"))
+        samples = str(by_number[number].with_suffix(".i16"))
         return [_from_json(fields, samples) for fields in content["outcomes"]]
 
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:

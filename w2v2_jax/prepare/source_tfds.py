@@ -163,12 +163,12 @@ def _tfds_roles(library, builder) -> dict[str, str | None]:
     audio = [n for n, f in features.items() if isinstance(f, library.features.Audio)]
     if not audio:
         raise InputError(f"tfds:{builder.name} has no Audio feature; it has {', '.join(features)}")
-    found = {"audio": next((n for n in AUDIO_NAMES if n in audio), audio[0])}
+    roles = {"audio": next((n for n in AUDIO_NAMES if n in audio), audio[0])}
     for role, names in (("text", TEXT_NAMES), ("speaker", SPEAKER_NAMES), ("id", ("id",))):
-        found[role] = next((n for n in names if n in features), None)
-    if not features[found["audio"]].sample_rate:
-        raise InputError(f"tfds:{builder.name}: feature {found['audio']} has no sample rate")
-    return found
+        roles[role] = next((n for n in names if n in features), None)
+    if not features[roles["audio"]].sample_rate:
+        raise InputError(f"tfds:{builder.name}: feature {roles['audio']} has no sample rate")
+    return roles
 
 
 def _ranges(where: str, data_dir: str | None, opened: _Opened, account: Account) -> Iterator[Rows]:

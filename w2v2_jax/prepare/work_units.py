@@ -47,8 +47,10 @@ def parts(
     account = Account() if account is None else account
     if source.startswith("tfds:") and source != "tfds:":
         where = source.removeprefix("tfds:")
-        found = tfds_rows(where, account=account, tfds_data_dir=tfds_data_dir, download=download)
-        return (Part(rows=rows) for rows in found)
+        rows_of_units = tfds_rows(
+            where, account=account, tfds_data_dir=tfds_data_dir, download=download
+        )
+        return (Part(rows=rows) for rows in rows_of_units)
     utterances = picked(open_source(source, tfds_data_dir=tfds_data_dir, account=account), ids)
     return (Part(tuple(some)) for some in chunks(utterances, PART))
 

@@ -48,9 +48,9 @@ def batched(
         for row, i in enumerate(group):
             padded[row, : len(waveforms[i])] = waveforms[i]
             counts[row] = len(waveforms[i])
-        found = apply(padded, counts)
+        outputs = apply(padded, counts)
         for row, i in enumerate(group):
-            yield i, found[row, : int(frame_counts(len(waveforms[i]), conv_layers))]
+            yield i, outputs[row, : int(frame_counts(len(waveforms[i]), conv_layers))]
 
 
 def stitched(

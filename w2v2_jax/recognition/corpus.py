@@ -29,8 +29,8 @@ def corpus_frames(
             corpus.read(i, 0, int(corpus.num_samples[i])).astype(np.float32) / 32768
             for i in indices
         ]
-        for offset, found in batched(network, apply, waveforms, batch_seconds=batch_seconds):
-            yield first + offset, found
+        for offset, frames in batched(network, apply, waveforms, batch_seconds=batch_seconds):
+            yield first + offset, frames
 
 
 def transcripts(
@@ -51,7 +51,7 @@ def transcripts(
             yield logits
 
     texts = [""] * len(corpus)
-    found = decode_many(decoder, noted(), jobs=jobs, total=len(corpus))
-    for number, hypotheses in enumerate(found):
+    decoded = decode_many(decoder, noted(), jobs=jobs, total=len(corpus))
+    for number, hypotheses in enumerate(decoded):
         texts[order[number]] = hypotheses[0].text
     return texts

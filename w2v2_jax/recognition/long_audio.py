@@ -82,21 +82,21 @@ def chunks(blocks: Iterator[np.ndarray], grid: Grid) -> Iterator[Chunk]:
     """
     hop = grid.frames - 2 * grid.context
     held, begins = np.zeros(0, np.float32), 0  # samples from frame `begins` of the recording
-    start, kept = 0, 0  # the next chunk's first frame; frames already taken
+    start, taken = 0, 0  # the next chunk's first frame; frames already taken
     for block in blocks:
         held = np.concatenate([held, block])
         # One more frame than the chunk has: it is not the last one.
         while len(held) >= (start - begins) * grid.stride + grid.samples + grid.stride:
             first = (start - begins) * grid.stride
             last = start + grid.frames - grid.context
-            yield Chunk(held[first : first + grid.samples], kept - start, last - start)
-            kept = last
+            yield Chunk(held[first : first + grid.samples], taken - start, last - start)
+            taken = last
             held, begins = held[first:].copy(), start  # the last chunk may begin right after this
             start += hop
     count = begins + max((len(held) - grid.field) // grid.stride + 1, 0)
-    if count > kept:
+    if count > taken:
         start = max(count - grid.frames, 0)
-        yield Chunk(held[(start - begins) * grid.stride :], kept - start, count - start)
+        yield Chunk(held[(start - begins) * grid.stride :], taken - start, count - start)
 
 
 def stitched(

@@ -220,14 +220,14 @@ def _speech(
     and normalised as one."""
     stretches = vad.stretches(blocks, vad.silero())
     while group := list(itertools.islice(stretches, 64)):
-        found: dict[int, Reading] = {}
+        readings: dict[int, Reading] = {}
         waveforms = [stretch.samples for stretch in group]
         for i, logits in batched(
             network, network.logits, waveforms, batch_seconds=options.batch_seconds
         ):
-            found[i] = decode(network, [logits], options, where=where)
+            readings[i] = decode(network, [logits], options, where=where)
             _tell(options, len(waveforms[i]) / SAMPLE_RATE)
-        yield from ((group[i].start / SAMPLE_RATE, found[i]) for i in range(len(group)))
+        yield from ((group[i].start / SAMPLE_RATE, readings[i]) for i in range(len(group)))
 
 
 def decode(

@@ -91,14 +91,14 @@ def main_table(cells: list[dict[str, Any]]) -> str:
         "| labels | seed | test CER % from scratch | pretrained | change | test WER % |",
         "|---|---|---|---|---|---|",
     ]
-    found = {(c["labels"], c["seed"], c["start"]): c for c in cells}
+    by_key = {(c["labels"], c["seed"], c["start"]): c for c in cells}
     for labels in sorted({c["labels"] for c in cells}):
         seeds = sorted(
             seed
-            for size, seed, start in found
-            if size == labels and start == SCRATCH and (size, seed, PRETRAINED) in found
+            for size, seed, start in by_key
+            if size == labels and start == SCRATCH and (size, seed, PRETRAINED) in by_key
         )
-        pairs = [[found[labels, s, start] for s in seeds] for start in (SCRATCH, PRETRAINED)]
+        pairs = [[by_key[labels, s, start] for s in seeds] for start in (SCRATCH, PRETRAINED)]
         for seed, *pair in zip(seeds, *pairs, strict=True):
             rates = [percent(cell["cer"], cell["cer_interval"]) for cell in pair]
             lines.append(_row(labels, seed, rates, pair))

@@ -69,25 +69,25 @@ def find(flags: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> 
     """
     if flags.coordinator == "auto":
         return Address()
-    given = (flags.coordinator, flags.num_processes, flags.process_id)
+    values = (flags.coordinator, flags.num_processes, flags.process_id)
     names = "--coordinator HOST:PORT, --num-processes N and --process-id I"
-    if all(value is None for value in given):
+    if all(value is None for value in values):
         names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-        given = tuple(environ.get(name) or None for name in names)
-        if all(value is None for value in given):
+        values = tuple(environ.get(name) or None for name in names)
+        if all(value is None for value in values):
             on_slurm = int(environ.get("SLURM_NTASKS") or 1) > 1
             return Address() if on_slurm and all(name in environ for name in SLURM_STEP) else None
         names = ", ".join(names)
-    if None in given:
-        raise InputError(f"a run on several hosts needs all of {names}; got {given}")
-    return _checked(given, names)
+    if None in values:
+        raise InputError(f"a run on several hosts needs all of {names}; got {values}")
+    return _checked(values, names)
 
 
-def _checked(given: tuple, names: str) -> Address | None:
+def _checked(values: tuple, names: str) -> Address | None:
     try:
-        address = Address(given[0], int(given[1]), int(given[2]))
+        address = Address(values[0], int(values[1]), int(values[2]))
     except ValueError:
-        raise InputError(f"{names}: N and I must be whole numbers, got {given[1:]}") from None
+        raise InputError(f"{names}: N and I must be whole numbers, got {values[1:]}") from None
     host, colon, port = address.coordinator.rpartition(":")
     if not colon or not host or not port.isdigit():
         raise InputError(f"{names}: the coordinator {address.coordinator!r} is not HOST:PORT")
@@ -137,8 +137,8 @@ def _initialize(address: Address) -> None:
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         )
     except (ValueError, RuntimeError) as error:
-        where = address.coordinator or "the runtime's own coordinator"
-        raise InputError(f"could not join the run at {where}: {error}") from error
+        coordinator = address.coordinator or "the runtime's own coordinator"
+        raise InputError(f"could not join the run at {coordinator}: {error}") from error
 
 
 @contextlib.contextmanager

@@ -234,10 +234,10 @@ def _spaced(text: str, inside: str, allowed: frozenset[str], note: Note | None) 
     characters = []
     for place, character in enumerate(text, 1):
         between = kinds[place - 1] == kinds[place + 1] == "letter"
-        kept = kinds[place] == "letter" or (
+        stays = kinds[place] == "letter" or (
             between if character in inside else character in allowed
         )
-        characters.append(character if kept else " ")
-        if note is not None and not kept and kinds[place] != "space":
+        characters.append(character if stays else " ")
+        if note is not None and not stays and kinds[place] != "space":
             note(kinds[place], character, "")
     return "".join(characters)

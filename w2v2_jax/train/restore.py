@@ -31,21 +31,21 @@ def restore(checkpoints: Manager, abstract: TrainState) -> TrainState | None:
     steps = sorted(checkpoints.all_steps(), reverse=True)
     hosts.require_same({"list of checkpoints": steps})
     for step in steps:
-        where, state = checkpoints.directory / str(step), None
+        folder, state = checkpoints.directory / str(step), None
         try:
-            state, checksum = _read(where, abstract)
+            state, checksum = _read(folder, abstract)
         except _Damaged as error:
-            reasons[where] = str(error)[:200]
+            reasons[folder] = str(error)[:200]
         if hosts.on_all_hosts(state is not None):
             if hosts.on_all_hosts(_is_whole(state, checksum)):
                 _move_aside(checkpoints, reasons)
                 return state
-            reasons[where] = "its values differ from their checksum"
-        reasons.setdefault(where, "another host could not read it")
+            reasons[folder] = "its values differ from their checksum"
+        reasons.setdefault(folder, "another host could not read it")
     if reasons:
-        where, reason = next(iter(reasons.items()))
+        folder, reason = next(iter(reasons.items()))
         raise InputError(
-            f"{where} is damaged ({reason}) and so are all before it; put one back from a copy, "
+            f"{folder} is damaged ({reason}) and so are all before it; put one back from a copy, "
             "or use another --workdir"
         )
     return None
@@ -109,8 +109,8 @@ def _check_fits(where: AnyPath, wanted: dict, trees: dict) -> None:
 
 def _is_whole(state: TrainState, checksum: dict[str, int] | None) -> bool:
     """Whether the values are those that were saved; all hosts ask together."""
-    found = sums(state.params, {"step": state.step, "opt_state": state.opt_state})
-    return checksum is None or checksum == found
+    checksums = sums(state.params, {"step": state.step, "opt_state": state.opt_state})
+    return checksum is None or checksum == checksums
 
 
 @contextlib.contextmanager

@@ -120,8 +120,8 @@ class StepObserver:
 
     def _tell_damage(self) -> None:
         """Every host speaks of its own disk: no other may have seen it."""
-        found = [broken for damage in self._damages for broken in damage.news()]
-        if found:
-            path = note_damage(self._bad_batches.path.parent, jax.process_index(), found)
-            shown = ", ".join(f"{name} ({reason})" for name, reason in found[:3])
+        damaged = [broken for damage in self._damages for broken in damage.news()]
+        if damaged:
+            path = note_damage(self._bad_batches.path.parent, jax.process_index(), damaged)
+            shown = ", ".join(f"{name} ({reason})" for name, reason in damaged[:3])
             print(f"warning: damaged audio, left out: {shown}; all in {path}", file=sys.stderr)

@@ -40,14 +40,14 @@ def build_vocabulary(
     Raises InputError when the texts hold no character."""
     empty = Vocabulary(SPECIALS, case, units, rules)
     counts = empty.unknown(texts)
-    kept = tuple(c for c, n in counts.items() if n >= min_count and not _is_outside(c, empty))
-    if not kept:
+    symbols = tuple(c for c, n in counts.items() if n >= min_count and not _is_outside(c, empty))
+    if not symbols:
         what = "phoneme" if units == PHONEMES else "character"
         raise InputError(
             f"vocabulary: no {what} occurs {min_count} times in the transcripts; "
             "does the corpus have transcripts?"
         )
-    return dataclasses.replace(empty, symbols=SPECIALS + kept)
+    return dataclasses.replace(empty, symbols=SPECIALS + symbols)
 
 
 def _is_outside(token: str, vocabulary: Vocabulary) -> bool:
