@@ -99,7 +99,10 @@ class Corpus:
     @property
     def text_rules(self) -> dict[str, Any] | None:
         """The rules that the texts were written by, None where they are as the source has them."""
-        return self.info.get("text")
+        rules = self.info.get("text")
+        if rules is not None and not isinstance(rules, dict):
+            raise InputError(f"{self.directory / 'corpus.json'}: text={rules!r}; prepare it again")
+        return rules
 
     def id(self, i: int) -> str:
         return self._string("id", i)

@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from w2v2_jax.data.corpus import Corpus, list_splits, open_corpus
+from w2v2_jax.errors import InputError
 from w2v2_jax.paths import to_path
 
 
@@ -57,6 +59,19 @@ class JoinedCorpus:
         """As in `Corpus`, of all parts."""
         return "+".join(part.fingerprint() for part in self.parts)
 
+    @property
+    def text_rules(self) -> dict[str, Any] | None:
+        """Those of the parts, as in `Corpus`; InputError where parts with texts have different
+        ones."""
+        ruled = [part for part in self.parts if part.text_rules is not None and part.has_text]
+        for part in ruled[1:]:
+            if unnamed(part.text_rules) != unnamed(ruled[0].text_rules):
+                raise InputError(
+                    f"{ruled[0].directory} was prepared with --text {named(ruled[0])}, "
+                    f"{part.directory} with --text {named(part)}; prepare them alike"
+                )
+        return ruled[0].text_rules if ruled else None
+
     def id(self, i: int) -> str:
         part, index = self._locate(i)
         return part.id(index)
@@ -86,6 +101,16 @@ class JoinedCorpus:
     def _locate(self, i: int) -> tuple[Corpus, int]:
         place = int(np.searchsorted(self._ends, i, side="right"))
         return self.parts[place], i - (int(self._ends[place - 1]) if place else 0)
+
+
+def unnamed(rules: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Text rules without what they are called."""
+    return rules and {name: value for name, value in rules.items() if name != "name"}
+
+
+def named(corpus: Corpus | JoinedCorpus) -> str:
+    """What the text rules of a corpus are called."""
+    return "none" if corpus.text_rules is None else str(corpus.text_rules.get("name"))
 
 
 def open_splits(where: str) -> Corpus | JoinedCorpus:

@@ -41,7 +41,7 @@ def check_language(language: str, *, where: str) -> None:
     if language not in known:
         raise InputError(
             f"{where}: num2words has no numbers in {language!r}; known: {', '.join(sorted(known))}; "
-            "without numbers digits stay as they are"
+            "--text unicode leaves digits as they are"
         )
 
 
@@ -133,6 +133,8 @@ def _say(language: str, number: str, *, to: str = "cardinal") -> str:
     point, group = (",", ".") if language[:2] in DECIMAL_COMMA and not native else (".", ",")
     if re.fullmatch(rf"\d{{1,3}}(?:\{group}\d{{3}})+(?:\{point}\d+)?", text):
         text = text.replace(group, "")
+    elif language[:2] == "en" and to == "cardinal" and text.isdigit() and int(text) in YEARS:
+        to = "year"
     if re.fullmatch(rf"\d+\{point}\d+", text):
         return _decimal(language, *text.split(point))
     parts = re.split(r"[.,]", text)  # a date, a version
@@ -144,8 +146,6 @@ def _whole(language: str, digits: str, *, to: str = "cardinal") -> str:
     if len(digits) > MOST_DIGITS or (len(digits) > 1 and digits[0] == "0"):
         return " ".join(number2words(int(d), lang=language) for d in digits)
     number = int(digits)
-    if language[:2] == "en" and to == "cardinal" and number in YEARS:
-        to = "year"
     try:
         return number2words(number, lang=language, to=to)
     except (AttributeError, LookupError, NotImplementedError, OverflowError, TypeError):

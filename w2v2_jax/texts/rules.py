@@ -22,7 +22,7 @@ ROUNDS = 8
 FORMS = ("NFC", "NFKC")
 APOSTROPHES = dict.fromkeys(
     map(ord, "\u2018\u2019\u201b\u02bc\uff07`\u00b4\u2032\u05f3\u055a\ua78c"), "'"
-)
+) | {0x149: "'n"}
 SILENT = {ord("\u0640"): None}  # the Arabic tatweel only stretches a word
 ACCENTS = re.compile("[\u0300-\u036f]")
 # Letters that Unicode does not take apart.

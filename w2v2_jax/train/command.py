@@ -28,6 +28,7 @@ from w2v2_jax.train.warm_start import (
     check_input,
     choose_vocabulary,
     report_left_out,
+    report_texts,
     report_unknown,
     take_epsilon,
     warm_start,
@@ -118,6 +119,8 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
 
     with lock(workdir):
         save_record(workdir, settings.raw, facts)
+        if vocabulary is not None:
+            hosts.run_on_chief(lambda: vocabulary.save(workdir / "vocabulary.json"))
         description = Description(
             settings.kind, built.model, vocabulary, settings.data.normalise, settings.data.epsilon
         )
@@ -156,6 +159,7 @@ def _introduce(train: Feed, valid: Feed | None) -> None:
             hosts.log_on_chief(f"{name} {feed.corpus.directory}: {feed.plan.summary()}")
     if train.vocabulary is not None:
         report_left_out(train, valid)
+        report_texts(train, valid)
         report_unknown(train)
 
 

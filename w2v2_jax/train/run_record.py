@@ -23,6 +23,7 @@ import w2v2_jax
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import EXECUTION_OF_FORMAT_1
 from w2v2_jax.data.feed import Feed
+from w2v2_jax.data.joined import named, unnamed
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.experiment.resolved import resolved
@@ -72,6 +73,7 @@ CHANGES = (
     Change("config.mesh", FREE, "the same sums on other devices"),
     Change("config.health", FREE, "when a run warns, goes back or ends"),
     Change("data.train.fingerprint", REFUSED, "other clips, texts or samples"),
+    Change("data.train.text", REFUSED, "its texts were made by other rules"),
     Change("data.train.order", REFUSED, "this version of the code makes other batches of it"),
     Change("data.valid.fingerprint", TOLD, "other validation clips: other figures"),
     Change("data", FREE, "follows from the fingerprint"),
@@ -103,7 +105,15 @@ def _content(feed: Feed) -> dict[str, Any]:
         "fingerprint": _digest(feed.corpus.fingerprint()),
         "clips": len(feed.corpus),
         "hours": round(hours, 4),
+        **({"text": _text(feed)} if feed.vocabulary else {}),
     }
+
+
+def _text(feed: Feed) -> str:
+    """The text rules of a labelled corpus by name, and a hash of what they do."""
+    rules = unnamed(feed.corpus.text_rules)
+    name = named(feed.corpus)
+    return f"{name} {_digest(json.dumps(rules, sort_keys=True))[:8]}" if rules else name
 
 
 def _order(feed: Feed) -> str:
