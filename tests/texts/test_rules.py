@@ -22,7 +22,8 @@ ENGLISH = {
     "1,234": "one thousand two hundred and thirty four", "3.14": "three point one four",
     "50%": "fifty percent", "in 1990.": "in nineteen ninety", "the '90s": "the nineties",
     "007": "zero zero seven", "-5": "minus five", "2\u00bd": "two and a half", "mp3": "mp three",
-    "3 $5 bills": "three five dollars bills", "R&B": "r and b", "na\u00efve caf\u00e9": "naive cafe",
+    "3 $5 bills": "three five dollars bills", "R&B": "r and b",
+    "na\u00efve caf\u00e9": "naive cafe",
     "\u201cwell-known\u201d": "well known", "'quoted'": "quoted", "\ufb01ne": "fine",
     "\u0663 \u0967\u0968 \uff11": "three twelve one", "a\u200fb": "ab", "he\u200dllo": "hello",
     "\u2026 \u2014 ?!": "", "22nd": "twenty second", "9" * 16: " ".join(["nine"] * 16),
@@ -40,7 +41,7 @@ LANGUAGES = [
     ("de", "Straße, GROẞ: 3,5 kg", "straße groß drei komma fünf kg"),
     ("de", "1.000 € für Café", "eintausend euro für cafe"),
     ("fr", "L\u2019homme, 1er", "l'homme premier"),
-    ("ar", "\u0643\u0640\u0640\u062a\u0627\u0628 \u0661\u0662", "\u0643\u062a\u0627\u0628 اثنا عشر"),
+    ("ar", "كـــتاب \u0661\u0662", "كتاب اثنا عشر"),
     ("ru", "Ёлка 21", "ёлка двадцать один"),
     ("", "हिन्दी। क्\u200dष", "हिन्दी क्\u200dष"),
     ("", "می\u200cروم؟", "می\u200cروم"),
@@ -93,7 +94,9 @@ def test_an_own_file_changes_one_of_the_choices(tmp_path):
     path = tmp_path / "own.json"
     path.write_text('{"like": "unicode:tr", "inside": "\'-", "replace": {"&": " ve "}}')
     rules = read_choice(str(path))
-    assert rules.normalise("Ali-Veli & IŞIK 3") == "ali-veli ve ışık üç" and rules.name == "own.json"
+    assert (
+        rules.normalise("Ali-Veli & IŞIK 3") == "ali-veli ve ışık üç" and rules.name == "own.json"
+    )
     assert TextRules.from_json(json.loads(json.dumps(rules.to_json())), where="x") == rules
 
 
@@ -136,6 +139,6 @@ def test_without_num2words_the_remedy_is_named(monkeypatch):
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(InputError, match="--text english.* pip install num2words"):
+    with pytest.raises(InputError, match=r"--text english.* pip install num2words"):
         read_choice("english")
     assert english().normalise("No digits here.") == "no digits here"

@@ -65,10 +65,10 @@ class JoinedCorpus:
         ones."""
         ruled = [part for part in self.parts if part.text_rules is not None and part.has_text]
         for part in ruled[1:]:
-            if unnamed(part.text_rules) != unnamed(ruled[0].text_rules):
+            if without_name(part.text_rules) != without_name(ruled[0].text_rules):
                 raise InputError(
-                    f"{ruled[0].directory} was prepared with --text {named(ruled[0])}, "
-                    f"{part.directory} with --text {named(part)}; prepare them alike"
+                    f"{ruled[0].directory} was prepared with --text {rules_name(ruled[0])}, "
+                    f"{part.directory} with --text {rules_name(part)}; prepare them alike"
                 )
         return ruled[0].text_rules if ruled else None
 
@@ -103,12 +103,12 @@ class JoinedCorpus:
         return self.parts[place], i - (int(self._ends[place - 1]) if place else 0)
 
 
-def unnamed(rules: dict[str, Any] | None) -> dict[str, Any] | None:
+def without_name(rules: dict[str, Any] | None) -> dict[str, Any] | None:
     """Text rules without what they are called."""
     return rules and {name: value for name, value in rules.items() if name != "name"}
 
 
-def named(corpus: Corpus | JoinedCorpus) -> str:
+def rules_name(corpus: Corpus | JoinedCorpus) -> str:
     """What the text rules of a corpus are called."""
     return "none" if corpus.text_rules is None else str(corpus.text_rules.get("name"))
 

@@ -21,6 +21,7 @@ from w2v2_jax.decode.hypothesis import Hypothesis, log_softmax
 from w2v2_jax.decode.lexicon import BOUNDARY, Entries
 from w2v2_jax.errors import InputError
 from w2v2_jax.texts import normal_form
+from w2v2_jax.vocabulary.units import CHARACTERS
 
 INFINITE = {"unknown_score": -math.inf, "beam_threshold": math.inf}  # "none" and "all of them"
 
@@ -97,6 +98,7 @@ class LexiconFreeDecoder:
     options: BeamOptions
     blank: int = 0
     seconds_per_frame: float = SECONDS_PER_FRAME
+    units: str = CHARACTERS
 
     @functools.cached_property
     def _model(self):
@@ -124,7 +126,9 @@ class LexiconFreeDecoder:
     def _hypothesis(self, result, logits: np.ndarray) -> Hypothesis:
         path = np.array(result.tokens[1 : len(logits) + 1], np.int64)
         alignment = align_path(path, logits, blank=self.blank)
-        timed = words(alignment, self.symbols, seconds_per_frame=self.seconds_per_frame)
+        timed = words(
+            alignment, self.symbols, seconds_per_frame=self.seconds_per_frame, units=self.units
+        )
         return Hypothesis(
             text=" ".join(word.word for word in timed),
             score=result.score,
@@ -231,9 +235,12 @@ class LexiconDecoder:
         spoken = (path != self.blank) & (path != boundary)
         probability = np.exp(log_probs[np.arange(len(path)), path])
         names = [*self._words, flashlight.UNKNOWN]
+        runs = np.append(np.flatnonzero(np.diff(path)), len(path) - 1)  # their last frames
         timed, start = [], 0
         for frame, label in zip(emitted, labels, strict=True):
-            letters = start + np.flatnonzero(spoken[start : frame + 1])
+            # A word without `|` is complete where its last symbol begins.
+            end = int(runs[np.searchsorted(runs, min(frame, len(path) - 1))]) + 1
+            letters = start + np.flatnonzero(spoken[start:end])
             if not len(letters):  # a word that is spelled by `|` alone
                 letters = np.array([min(frame, len(path) - 1)])
             timed.append(
@@ -244,7 +251,7 @@ class LexiconDecoder:
                     confidence=float(probability[letters].mean()),
                 )
             )
-            start = frame + 1
+            start = end
         return timed
 
     def __call__(self, logits: np.ndarray) -> list[Hypothesis]:

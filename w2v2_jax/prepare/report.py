@@ -15,7 +15,6 @@ from w2v2_jax.errors import printable
 from w2v2_jax.prepare.account import EXAMPLES, Tally
 from w2v2_jax.vocabulary import count_characters
 
-
 SHOWN = 16  # kinds of what the text rules did
 
 

@@ -38,7 +38,8 @@ def transcripts(
     jobs: int = 1,
 ) -> list[str]:  # fmt: skip
     """The best transcript of every utterance of a corpus, in its order; greedy by default."""
-    decoder = decoder or GreedyDecoder(network.description.vocabulary.symbols)
+    vocabulary = network.description.vocabulary
+    decoder = decoder or GreedyDecoder(vocabulary.symbols, units=vocabulary.units)
     order: list[int] = []
 
     def noted() -> Iterator[np.ndarray]:

@@ -15,9 +15,9 @@ NUMBER = r"\d+(?:[.,\u066b\u066c]\d+)*"
 CURRENCIES = {"$": "USD", "\u20ac": "EUR", "\u00a3": "GBP", "\u00a5": "JPY", "\u20b9": "INR"}
 # Languages that write 1.000,5; the others write 1,000.5. By the first two letters of the code.
 DECIMAL_COMMA = frozenset(
-    "az be ca ce cs da de eo es fi fr hu id is it kz lt lv nl no pl pt ro ru sk sl sr sv tg tr uk "
-    "vi".split()
-)
+    ("az", "be", "ca", "ce", "cs", "da", "de", "eo", "es", "fi", "fr", "hu", "id", "is", "it", "kz",
+     "lt", "lv", "nl", "no", "pl", "pt", "ro", "ru", "sk", "sl", "sr", "sv", "tg", "tr", "uk", "vi")
+)  # fmt: skip
 ORDINALS = {
     "en": "st|nd|rd|th", "fr": "er|re|\u00e8re|e|\u00e8me|eme", "nl": "e|de|ste",
     "es": "\u00ba|\u00aa", "it": "\u00ba|\u00aa", "pt": "\u00ba|\u00aa",
@@ -40,8 +40,8 @@ def check_language(language: str, *, where: str) -> None:
     known = _library(where).CONVERTER_CLASSES
     if language not in known:
         raise InputError(
-            f"{where}: num2words has no numbers in {language!r}; known: {', '.join(sorted(known))}; "
-            "--text unicode leaves digits as they are"
+            f"{where}: num2words has no numbers in {language!r}; known: "
+            f"{', '.join(sorted(known))}; --text unicode leaves digits as they are"
         )
 
 
@@ -97,7 +97,8 @@ def _readings(language: str, tongue: str) -> dict[str, tuple[str, Callable[..., 
             lambda sign, number, scale: _money(language, sign, number, scale),
         ),
         "priced": (
-            rf"({NUMBER})\s?({money})(?!\d)", lambda number, sign: _money(language, sign, number, "")
+            rf"({NUMBER})\s?({money})(?!\d)",
+            lambda number, sign: _money(language, sign, number, ""),
         ),
     }  # fmt: skip
     if tongue in PERCENT:

@@ -16,6 +16,7 @@ MARKS = {  # first bytes: the encoding; the longer ones first
 }  # fmt: skip
 BOM = b"\xef\xbb\xbf"
 
+
 def text_lines(path: str | Path) -> Iterator[str]:
     """Lines without their ends, a byte order mark dropped; InputError names a file that is not
     UTF-8, cannot be read, is no plain file (a pipe would be waited for) or has a line of more than

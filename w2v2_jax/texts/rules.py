@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.texts import numbers
 from w2v2_jax.texts.forms import CASES, normal_form, with_case
+from w2v2_jax.texts.numbers import FRACTIONS, check_language, spelled
 
 ROUNDS = 8
 FORMS = ("NFC", "NFKC")
@@ -90,7 +90,7 @@ class TextRules:
     def check(self, *, where: str) -> None:
         """InputError, which begins with `where`, where a package or its language is missing."""
         if self.numbers:
-            numbers.check_language(self.numbers, where=where)
+            check_language(self.numbers, where=where)
 
     def normalise(self, text: str) -> str:
         """The text by these rules, single spaces between words; InputError for rules that never
@@ -132,9 +132,9 @@ class TextRules:
             if note is not None and changed != text:
                 note(kind, *_difference(text, changed))
             text = changed
-        if self.numbers and any(c.isdecimal() or c in numbers.FRACTIONS for c in text):
+        if self.numbers and any(c.isdecimal() or c in FRACTIONS for c in text):
             note_number = lambda *pair: note and note("numbers spelled", *pair)  # noqa: E731
-            text = numbers.spelled(self.numbers)(text, note_number)
+            text = spelled(self.numbers)(text, note_number)
         for kind, step in self._later_steps:
             changed = step(text)
             if note is not None and changed != text:
@@ -194,8 +194,10 @@ class TextRules:
         for field in dataclasses.fields(TextRules):
             kind = {"replace": Mapping, "apostrophes": bool}.get(field.name, str)
             if field.name in values and not isinstance(values[field.name], kind):
-                raise InputError(f"{where}: {field.name}={values[field.name]!r} must be a "
-                                 f"{ {Mapping: 'object', bool: 'boolean', str: 'text'}[kind] }")
+                raise InputError(
+                    f"{where}: {field.name}={values[field.name]!r} must be a "
+                    f"{ {Mapping: 'object', bool: 'boolean', str: 'text'}[kind] }"
+                )
         names = [field.name for field in dataclasses.fields(TextRules)]
         if unknown := [name for name in values if name not in names]:
             raise InputError(f"{where}: {unknown[0]!r} is no text rule; known: {', '.join(names)}")

@@ -23,7 +23,7 @@ import w2v2_jax
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import EXECUTION_OF_FORMAT_1
 from w2v2_jax.data.feed import Feed
-from w2v2_jax.data.joined import named, unnamed
+from w2v2_jax.data.joined import rules_name, without_name
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.experiment.resolved import resolved
@@ -111,8 +111,8 @@ def _content(feed: Feed) -> dict[str, Any]:
 
 def _text(feed: Feed) -> str:
     """The text rules of a labelled corpus by name, and a hash of what they do."""
-    rules = unnamed(feed.corpus.text_rules)
-    name = named(feed.corpus)
+    rules = without_name(feed.corpus.text_rules)
+    name = rules_name(feed.corpus)
     return f"{name} {_digest(json.dumps(rules, sort_keys=True))[:8]}" if rules else name
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.data.feed import Feed
-from w2v2_jax.data.joined import named, open_splits, unnamed
+from w2v2_jax.data.joined import open_splits, rules_name, without_name
 from w2v2_jax.data.transcribed import none_transcribed
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.settings import ExperimentSettings
@@ -173,12 +173,13 @@ def report_texts(train: Feed, valid: Feed | None) -> None:
             "prepare --text english or unicode:LANGUAGE makes spoken words of the transcripts"
         )
     for name, feed in (("train", train), ("valid", valid)):
-        if feed is not None and rules is not None and feed.corpus.text_rules is not None:
-            if unnamed(feed.corpus.text_rules) != unnamed(rules.to_json()):
-                hosts.log_on_chief(
-                    f"warning: {name} {feed.corpus.directory} was prepared with --text "
-                    f"{named(feed.corpus)}; its texts are brought to the vocabulary's {rules.name}"
-                )
+        if feed is None or rules is None or feed.corpus.text_rules is None:
+            continue
+        if without_name(feed.corpus.text_rules) != without_name(rules.to_json()):
+            hosts.log_on_chief(
+                f"warning: {name} {feed.corpus.directory} was prepared with --text "
+                f"{rules_name(feed.corpus)}; its texts are brought to {rules.name} here"
+            )
 
 
 def unspoken(symbols: Iterable[str]) -> list[str]:

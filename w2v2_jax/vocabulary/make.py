@@ -10,8 +10,8 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.paths import read_json
 from w2v2_jax.texts import CASES
 from w2v2_jax.texts.rules import TextRules
-from w2v2_jax.vocabulary import pieces
-from w2v2_jax.vocabulary.symbols import SPECIALS, Vocabulary, count_characters
+from w2v2_jax.vocabulary.pieces import pieces_of, read_model
+from w2v2_jax.vocabulary.symbols import SPECIALS, Vocabulary
 from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES, PIECES
 
 # Rows of every released LibriSpeech checkpoint (fairseq dict.ltr.txt after its four specials).
@@ -61,9 +61,9 @@ def _is_outside(token: str, vocabulary: Vocabulary) -> bool:
 
 def build_pieces(path: str, *, case: str, rules: TextRules | None) -> Vocabulary:
     """The special rows, then the pieces of a sentencepiece model in its order."""
-    model = pieces.read_model(path)
+    model = read_model(path)
     try:
-        symbols = SPECIALS + pieces.pieces_of(model)
+        symbols = SPECIALS + pieces_of(model)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return Vocabulary(symbols, case, PIECES, rules, model)

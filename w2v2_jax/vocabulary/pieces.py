@@ -1,5 +1,5 @@
-"""Pieces of words by a sentencepiece model (BPE or unigram): the only file that touches the library,
-which is optional and loaded where a text is split. Joining pieces needs none."""
+"""Pieces of words by a sentencepiece model (BPE or unigram): the only file that touches the
+library, which is optional and loaded where a text is split. Joining pieces needs none."""
 
 from __future__ import annotations
 

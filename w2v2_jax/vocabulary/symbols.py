@@ -17,7 +17,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.paths import write_json
 from w2v2_jax.texts import CASES, normal_form, with_case
 from w2v2_jax.texts.rules import TextRules
-from w2v2_jax.vocabulary import pieces
+from w2v2_jax.vocabulary.pieces import model_bytes, splitter
 from w2v2_jax.vocabulary.units import CHARACTERS, DELIMITER, PHONEMES, PIECES, UNITS, joined
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "|")
@@ -88,7 +88,7 @@ class Vocabulary:
                 "this vocabulary has pieces of words and no sentencepiece model to cut texts into "
                 "them: it transcribes, but takes no text"
             )
-        return pieces.splitter(self.model)(words)
+        return splitter(self.model)(words)
 
     def _rows(self, token: str) -> tuple[int, ...]:
         """The rows of a token: of its parts where only they are symbols; none if unknown."""
@@ -167,7 +167,7 @@ class Vocabulary:
         case = f"{content['case']}:{locale}" if locale else content["case"]
         rules = None if text is None else TextRules.from_json(text, where="vocabulary")
         model = content.get("sentencepiece", "")
-        pieces.model_bytes(model)
+        model_bytes(model)
         units = content.get("units", CHARACTERS)
         return Vocabulary(tuple(content["symbols"]), case, units, rules, model)
 
