@@ -40,7 +40,7 @@ def build_vocabulary(
     Raises InputError when the texts hold no character."""
     empty = Vocabulary(SPECIALS, case, units, rules)
     counts = empty.unknown(texts)
-    symbols = tuple(c for c, n in counts.items() if n >= min_count and not _is_outside(c, empty))
+    symbols = tuple(c for c, n in counts.items() if n >= min_count and not empty.is_outside(c))
     if not symbols:
         what = "phoneme" if units == PHONEMES else "character"
         raise InputError(
@@ -48,15 +48,6 @@ def build_vocabulary(
             "does the corpus have transcripts?"
         )
     return dataclasses.replace(empty, symbols=SPECIALS + symbols)
-
-
-def _is_outside(token: str, vocabulary: Vocabulary) -> bool:
-    """Whether the rules say that a character is none of the language's; they know small letters
-    where the vocabulary may have capitals."""
-    rules = vocabulary.rules
-    if rules is None or vocabulary.units != CHARACTERS:
-        return False
-    return all(map(rules.is_outside, rules.normalise(token) or token))
 
 
 def build_pieces(path: str, *, case: str, rules: TextRules | None) -> Vocabulary:
@@ -75,7 +66,7 @@ def extend_vocabulary(old: Vocabulary, texts: Iterable[str], *, min_count: int) 
     if old.units == PIECES:
         raise InputError("vocabulary: the pieces of a sentencepiece model cannot be extended")
     unknown = old.unknown(texts).items()
-    new = tuple(c for c, n in unknown if n >= min_count and not _is_outside(c, old))
+    new = tuple(c for c, n in unknown if n >= min_count and not old.is_outside(c))
     return dataclasses.replace(old, symbols=old.symbols + new)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 import unicodedata
@@ -104,7 +105,20 @@ class Vocabulary:
         """The text by the rules, where there are some, in this vocabulary's case, single spaces (a
         `|` in the text is one)."""
         text = text.replace(DELIMITER, " ")
-        return with_case(self.case)(self.rules.normalise(text) if self.rules else text)
+        return self._rules.normalise(text) if self._rules else with_case(self.case)(text)
+
+    @functools.cached_property
+    def _rules(self) -> TextRules | None:
+        """The rules in this vocabulary's case: two cases after one another would not settle."""
+        if self.rules is None or self.case == "keep":
+            return self.rules
+        return dataclasses.replace(self.rules, case=self.case)
+
+    def is_outside(self, token: str) -> bool:
+        """Whether the rules say that a character is none of the language's."""
+        if self._rules is None or self.units != CHARACTERS:
+            return False
+        return all(map(self._rules.is_outside, token))
 
     def as_scored(self, hypothesis: str) -> str:
         """What a decoder wrote, as references are written: the same rules, where there are some."""
