@@ -111,6 +111,62 @@ def test_hosts_that_differ_are_told_in_what(monkeypatch):
         hosts.require_same(facts[1])
 
 
+def test_facts_differ_where_any_part_of_their_digests_does_and_not_by_the_order_of_their_names(
+    monkeypatch,
+):
+    from jax.experimental import multihost_utils
+
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    sent = []
+    monkeypatch.setattr(
+        multihost_utils,
+        "process_allgather",
+        lambda local: sent.append(local) or np.stack([sent[0], local]),
+    )
+    hosts.require_same({"configuration": {"a": 1, "b": 2}})
+    hosts.require_same({"configuration": {"b": 2, "a": 1}})
+    for number in range(200):  # of 200 digests a few share a byte with the first
+        with pytest.raises(InputError, match="process 1 has another configuration"):
+            hosts.require_same({"configuration": number})
+
+
+@pytest.mark.parametrize(("others", "holds"), [(True, True), (False, False)])
+def test_a_fact_holds_on_all_hosts_where_it_holds_on_each(monkeypatch, others, holds):
+    from jax.experimental import multihost_utils
+
+    assert hosts.on_all_hosts(others) == holds  # alone
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(
+        multihost_utils, "process_allgather", lambda local: np.stack([local, [others]])
+    )
+    assert hosts.on_all_hosts(True) == holds
+
+
+def test_the_chief_alone_says_a_line(monkeypatch, capsys):
+    hosts.log_on_chief("a line")
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    hosts.log_on_chief("another")
+    assert capsys.readouterr().err == "a line\n"
+
+
+@pytest.mark.parametrize(
+    ("truths", "seconds", "comes"),
+    [([True], 0, True), ([False, True], 0, True), ([False] * 9, 1, False)],
+)
+def test_a_condition_is_awaited_to_the_last_moment_and_no_longer(
+    monkeypatch, truths, seconds, comes
+):
+    now, asked = [0.0], iter(truths)
+    monkeypatch.setattr(hosts.time, "monotonic", lambda: now[0])
+
+    def sleep(duration):
+        now[0] += duration
+
+    monkeypatch.setattr(hosts.time, "sleep", sleep)
+    assert hosts.wait_until(lambda: next(asked), seconds=seconds) == comes
+    assert now[0] <= seconds + 0.5
+
+
 def test_a_process_feeds_the_parts_its_devices_hold_whatever_the_order_of_the_mesh(make_batch):
     devices = np.array(jax.devices())[[3, 1, 7, 5, 0, 2, 6, 4]]
     mesh = jax.sharding.Mesh(devices.reshape(4, 1, 2), partition.AXES)
@@ -134,6 +190,7 @@ def test_what_the_chief_finds_wrong_is_raised_on_every_host(monkeypatch, count):
     hosts.run_on_chief(lambda: None)
     with pytest.raises(InputError, match="--workdir über is in use"):
         hosts.run_on_chief(wrong)
+    assert bool(sent) == (count == 2)
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     monkeypatch.setattr(multihost_utils, "broadcast_one_to_all", lambda _: sent[-1])
     if count == 2:  # the other host, whose action is never run
