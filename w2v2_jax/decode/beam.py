@@ -19,6 +19,7 @@ from w2v2_jax.decode import flashlight
 from w2v2_jax.decode.alignment import SECONDS_PER_FRAME, Word, align_path, words
 from w2v2_jax.decode.hypothesis import Hypothesis, log_softmax
 from w2v2_jax.decode.lexicon import BOUNDARY, Entries
+from w2v2_jax.decode.runs import run_lengths, summed
 from w2v2_jax.errors import InputError
 from w2v2_jax.texts import normal_form
 from w2v2_jax.vocabulary.units import CHARACTERS
@@ -150,6 +151,7 @@ class LexiconFreeDecoder:
 class LexiconDecoder:
     """Words of a lexicon, weighed by a KenLM model of words (`lm`, or None for all alike).
 
+    units: of the vocabulary; words of characters end with `|`, others with their last symbol.
     hot_words: (word, bonus) pairs; a bonus is added to the score of each such word. Words that
     the lexicon lacks must be in it already (see `make.with_hot_words`).
     """
@@ -161,6 +163,7 @@ class LexiconDecoder:
     hot_words: tuple[tuple[str, float], ...] = ()
     blank: int = 0
     seconds_per_frame: float = SECONDS_PER_FRAME
+    units: str = CHARACTERS
 
     @functools.cached_property
     def _words(self) -> list[str]:
@@ -215,11 +218,12 @@ class LexiconDecoder:
             other.__dict__[name] = getattr(self, name)
         return other
 
-    def _hypothesis(self, result, log_probs: np.ndarray) -> Hypothesis:
-        path = np.array(result.tokens[1 : len(log_probs) + 1], np.int64)
+    def _hypothesis(self, result, log_probs: np.ndarray, lengths: np.ndarray) -> Hypothesis:
+        path = np.repeat(np.array(result.tokens[1 : len(lengths) + 1], np.int64), lengths)
         labels = np.array(result.words[1:], np.int64)
-        emitted = np.flatnonzero(labels >= 0)  # the frame in which each word is complete
-        timed = self._timed(path, log_probs, emitted, labels[emitted])
+        emitted = np.flatnonzero(labels >= 0)  # the run in which each word is complete
+        starts = np.append(np.cumsum(lengths) - lengths, len(log_probs))
+        timed = self._timed(path, log_probs, starts[emitted], labels[emitted])
         return Hypothesis(
             text=" ".join(word.word for word in timed),
             score=result.score,
@@ -256,13 +260,17 @@ class LexiconDecoder:
 
     def __call__(self, logits: np.ndarray) -> list[Hypothesis]:
         log_probs = log_softmax(logits)
+        lengths, searched = np.ones(len(log_probs), np.int64), log_probs
+        if self.units != CHARACTERS:
+            lengths = run_lengths(log_probs, blank=self.blank)
+            searched = summed(log_probs, lengths)
         padded = _padded(
-            log_probs, boundary=self.symbols.index(BOUNDARY), blank=self.blank,
+            searched, boundary=self.symbols.index(BOUNDARY), blank=self.blank,
             end_word=self.options.end_word,
         )  # fmt: skip
         results = flashlight.decode(self._search, padded)
         return _distinct(
-            (self._hypothesis(result, log_probs) for result in results), self.options.nbest
+            (self._hypothesis(result, log_probs, lengths) for result in results), self.options.nbest
         )
 
 

@@ -212,7 +212,13 @@ def make(
     else:
         entries, hot = with_hot_words(entries, chosen.hot_words, vocabulary)
         decoder = LexiconDecoder(
-            vocabulary.symbols, chosen.lm, as_lexicon(entries), chosen.beam, hot, **common
+            vocabulary.symbols,
+            chosen.lm,
+            as_lexicon(entries),
+            chosen.beam,
+            hot,
+            units=vocabulary.units,
+            **common,
         )
     if chosen.rescore:
         decoder = RescoringDecoder(

@@ -41,7 +41,7 @@ def unicode(language: str = "") -> TextRules:
 
 
 def read_choice(choice: str | None) -> TextRules | None:
-    """The rules of `--text`; None without any (docs/preparing.md).
+    """The rules of `--text`; None without any (docs/texts.md).
 
     Raises InputError for an unknown name, a file that is none, or a package that is missing.
     """

@@ -19,7 +19,7 @@ from w2v2_jax.paths import write_json
 from w2v2_jax.texts import CASES, normal_form, with_case
 from w2v2_jax.texts.rules import TextRules
 from w2v2_jax.vocabulary.pieces import model_bytes, splitter
-from w2v2_jax.vocabulary.units import CHARACTERS, DELIMITER, PHONEMES, PIECES, UNITS, joined
+from w2v2_jax.vocabulary.units import CHARACTERS, DELIMITER, MARK, PHONEMES, PIECES, UNITS, joined
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "|")
 BLANK, UNKNOWN, BOUNDARY = 0, 3, 4
@@ -149,7 +149,8 @@ class Vocabulary:
     def has_words(self, text: str) -> bool:
         """Whether the text holds a token of this vocabulary. One that holds none (it is empty, or
         spaces, or unknown characters) is no transcript: nothing is trained or scored on it."""
-        return any(self._rows(c) for c in self._tokens(self.normalise(text)) if c != " ")
+        tokens = self._tokens(self.normalise(text))
+        return any(self._rows(token) for token in tokens if token not in (" ", MARK))
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids whose repeats and blanks are already collapsed; `<unk>` stays visible."""
