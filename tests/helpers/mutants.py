@@ -47,7 +47,7 @@ MODULES = {
     "tests/interop/test_adapters.py tests/interop/test_errors.py",
     "interop.names": "tests/interop/test_names.py tests/interop/test_fairseq.py "
     "tests/interop/test_hugging_face.py",
-    "interop.tokenizer": "tests/interop/test_hugging_face.py tests/interop/test_errors.py",
+    "interop.tokenizer": "tests/interop/test_tokenizer.py tests/interop/test_hugging_face.py",
     "interop.torchaudio_names": "tests/interop/test_fairseq.py tests/interop/test_wrapped.py",
     "objectives.base": "tests/objectives tests/experiment/test_experiment.py",
     "objectives.contrastive": "tests/objectives",
