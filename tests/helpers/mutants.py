@@ -71,6 +71,7 @@ MODULES = {
 
 # Their tests compile or train: half as many mutants of each are run.
 SLOW = {
+    "interop.fairseq_names", "interop.hugging_face_names", "interop.torchaudio_names",
     "objectives.base", "objectives.contrastive", "objectives.ctc", "objectives.ctc_loss",
     "objectives.diversity", "train.loop",
 }  # fmt: skip
