@@ -1,6 +1,7 @@
 """Finding the job, agreeing, and how a process of a job explains its end."""
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
@@ -58,6 +59,9 @@ def test_a_slurm_step_of_several_tasks_and_a_tpu_pod_are_left_to_jax():
         (["--num-processes", "2"], "needs all of --coordinator HOST:PORT"),
         (["--coordinator", "a:1", "--num-processes", "2", "--process-id", "2"], r"outside 0\.\.1"),
         (["--coordinator", "a", "--num-processes", "2", "--process-id", "0"], "not HOST:PORT"),
+        (["--coordinator", "a:", "--num-processes", "2", "--process-id", "0"], "not HOST:PORT"),
+        (["--coordinator", ":1", "--num-processes", "2", "--process-id", "0"], "not HOST:PORT"),
+        (["--coordinator", "a:b", "--num-processes", "2", "--process-id", "0"], "not HOST:PORT"),
     ],
 )
 def test_a_job_that_does_not_fit_together_is_an_input_error(arguments, message):
@@ -76,11 +80,75 @@ def test_a_job_that_does_not_fit_together_is_an_input_error(arguments, message):
         (RuntimeError("UNAVAILABLE: coordination service"), join.LOST, "error: another host"),
         (KeyError("gloo"), 1, "KeyError"),
         (KeyboardInterrupt(), 130, ""),
+        (SystemExit(3), 3, ""),
+        (SystemExit(None), 0, ""),
+        (SystemExit("words"), 1, ""),
+        (InputError("the peer's file"), 2, "error: the peer's file\n"),
+        (PermissionError(13, "Permission denied", "a.wav"), 2, "error: "),
     ],
 )  # fmt: skip
 def test_every_end_of_a_process_has_its_status_and_its_line(capsys, error, status, line):
     assert join.explain(error) == status
     assert line in capsys.readouterr().err
+
+
+def test_alone_nothing_is_joined_and_an_error_passes(monkeypatch):
+    monkeypatch.delattr(jax.distributed, "initialize")
+    with pytest.raises(KeyError), join.joined(None):
+        raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("address", "explicit"),
+    [
+        (join.Address(), {}),
+        (
+            join.Address("node0:99", 2, 1),
+            {
+                "coordinator_address": "node0:99",
+                "num_processes": 2,
+                "process_id": 1,
+                "cluster_detection_method": "deactivate",
+            },
+        ),
+    ],
+)
+def test_the_runtime_is_told_the_address_or_finds_it_itself(monkeypatch, address, explicit):
+    told = {}
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **options: told.update(options))
+    join._initialize(address)
+    limits = {name: told.pop(name) for name in tuple(told) if "timeout" in name}
+    assert told == explicit
+    assert sorted(limits.values()) == [join.HEARTBEAT_SECONDS, join.JOIN_SECONDS]
+
+
+@pytest.mark.parametrize(
+    ("coordinator", "told"), [("node0:99", "node0:99"), (None, "the runtime's own coordinator")]
+)
+def test_a_run_that_cannot_be_joined_is_one_line(monkeypatch, coordinator, told):
+    def fail(**_):
+        raise RuntimeError("too late")
+
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    monkeypatch.setattr(jax.distributed, "initialize", fail)
+    with pytest.raises(InputError, match=f"could not join the run at {told}: too late"):
+        join._initialize(join.Address(coordinator, 2, 1))
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_witness_of_a_run_is_in_a_session_of_its_own_and_dismissed_where_all_is_well(
+    capfd, killed
+):
+    address = join.Address("node0:99", 2, 1)
+    with contextlib.suppress(KeyError), join._witness(address) as child:
+        assert os.getsid(child.pid) == child.pid  # a signal to the group leaves it alive
+        if killed:
+            raise KeyError
+    assert child.returncode == 0
+    line = "error: process 1 of 2 of this run ended before its time" if killed else ""
+    shown = capfd.readouterr().err
+    assert shown.startswith(line) and bool(shown) == killed
 
 
 @pytest.mark.parametrize("done", [True, False])

@@ -13,10 +13,12 @@ EMPTIED = "nothing left of the transcript"
 
 
 class Transcripts(NamedTuple):
-    """rules: of `--text`, None for texts as they are. required: what has none is rejected."""
+    """rules: of `--text`, None for texts as they are. required: what has none is rejected. chosen:
+    whether somebody gave `--text`."""
 
     rules: TextRules | None
     required: bool
+    chosen: bool = True
 
     def spoken(self, text: str | None) -> tuple[str, list[Change]]:
         """The text that a corpus keeps, and what was done to it."""
