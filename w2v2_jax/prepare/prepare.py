@@ -74,8 +74,7 @@ def prepare(
     kind: what the source is, one of SOURCES; by default `sources.resolve` tells. phones: as in
     SourceOptions. channel: "mix" (the mean), "left", "right", a number from 1, or "split" (each
     channel an utterance with a speaker of its own and no transcript).
-    text: the rules that make spoken words of the transcripts, as `--text` names them
-    (`texts.choice`); None leaves them and says what they hold that nobody speaks.
+    text: rules of `--text` (`texts.choice`); None says what the texts hold that nobody speaks.
     Every way writes the same bytes, beside, renamed at the end: a kill leaves no half corpus.
     Raises InputError when nothing is usable, or a split exists and `overwrite` is False.
     """
@@ -86,15 +85,11 @@ def prepare(
         on_beam.import_beam()
     transcripts = Transcripts(read_choice(text), required=require_text, chosen=text is not None)
     limits = Limits(round(min_seconds * SAMPLE_RATE), require_text, *channel_of(channel))
-    resolved = resolve(source, kind)
-    if resolved.why:
-        print(f"{resolved.place} is read as {resolved.kind}: {resolved.why}")
+    resolved = _resolved(source, kind)
     chosen = read_ids(ids) if ids is not None else None
     account = Account(ids=chosen)
     told = functools.partial(_with_progress, progress=progress)
-
     options = {"tfds_data_dir": tfds_data_dir, "phones": phones}
-
     sorter = functools.partial(
         _sorter, resolved, out=out, split=split, holdout=holdout, overwrite=overwrite,
         account=account, options=options, transcripts=transcripts,
@@ -112,6 +107,14 @@ def prepare(
         run = functools.partial(on_beam.run, options=beam)
     make = functools.partial(pieces.make_piece, limits=limits, ids=chosen)
     return _in_pieces(str(resolved), out, sorter(), work_parts, make, run)
+
+
+def _resolved(source: str, kind: str | None) -> Resolved:
+    """The source as it is read, said aloud where nobody named its kind."""
+    resolved = resolve(source, kind)
+    if resolved.why:
+        print(f"{resolved.place} is read as {resolved.kind}: {resolved.why}")
+    return resolved
 
 
 def _sorter(source: Resolved, *, holdout, account: Account, options: dict, **rest):

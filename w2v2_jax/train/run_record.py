@@ -120,11 +120,10 @@ def _content(feed: Feed) -> dict[str, Any]:
         "fingerprint": _digest(feed.corpus.fingerprint()),
         "clips": len(feed.corpus),
         "hours": round(hours, 4),
-        **({"text": _text(feed)} if feed.vocabulary else {}),
     }
 
 
-def _text(feed: Feed) -> str:
+def text_rules(feed: Feed) -> str:
     """The text rules of a labelled corpus by name, and a hash of what they do."""
     rules = without_name(feed.corpus.text_rules)
     name = rules_name(feed.corpus)

@@ -80,16 +80,16 @@ def choose_vocabulary(
     or adds the transcripts' further characters to it ("extend")."""
     if not settings.objective_class.needs_vocabulary:
         return None
+    chosen = settings.vocabulary
+    if inherited is None and chosen.name == EXTEND:
+        raise InputError(
+            "config.vocabulary.name='extend' needs config.init_from to be a tuned checkpoint; "
+            "use 'from_transcripts'"
+        )
     rules = training_rules(settings)
     if inherited is not None and "vocabulary" not in settings.raw:
         return with_rules(inherited, rules, where=f"config.init_from={settings.init_from}")
-    chosen = settings.vocabulary
     if chosen.name == EXTEND:
-        if inherited is None:
-            raise InputError(
-                "config.vocabulary.name='extend' needs config.init_from to be a tuned checkpoint; "
-                "use 'from_transcripts'"
-            )
         texts = _training_texts(settings)
         old = with_rules(inherited, rules, where=f"config.init_from={settings.init_from}")
         return extend_vocabulary(old, texts, min_count=chosen.min_count)
