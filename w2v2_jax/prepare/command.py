@@ -11,7 +11,6 @@ from w2v2_jax.paths import writing
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.sources import SOURCES
 
-
 TEXT = (
     "makes spoken words of the transcripts: english, unicode[:LANGUAGE], FILE.json (rules of your "
     "own), or none (as they are); what a run trains on follows them from then on"
