@@ -49,9 +49,11 @@ MODULES = {
     "tests/interop/test_hugging_face.py",
     "interop.tokenizer": "tests/interop/test_tokenizer.py tests/interop/test_hugging_face.py",
     "interop.torchaudio_names": "tests/interop/test_fairseq.py tests/interop/test_wrapped.py",
-    "objectives.base": "tests/objectives/test_new_objective.py",
-    "objectives.contrastive": "tests/objectives/test_contrastive.py",
-    "objectives.ctc": "tests/objectives/test_ctc.py",
+    "objectives.base": "tests/objectives/test_expectations.py "
+    "tests/objectives/test_new_objective.py",
+    "objectives.contrastive": "tests/objectives/test_expectations.py "
+    "tests/objectives/test_contrastive.py",
+    "objectives.ctc": "tests/objectives/test_expectations.py tests/objectives/test_ctc.py",
     "objectives.ctc_loss": "tests/objectives/test_ctc_loss.py tests/objectives/test_ctc.py",
     "objectives.diversity": "tests/objectives/test_diversity.py "
     "tests/objectives/test_contrastive.py",
