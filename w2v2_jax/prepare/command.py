@@ -94,11 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ids", metavar="FILE", help="keep only these utterances, one id a line")
     parser.add_argument("--overwrite", action="store_true", help="replace splits that exist")
     parser.add_argument("--tfds-data-dir", help="where TensorFlow Datasets keeps its data")
-    parser.add_argument(
-        "--compress",
-        choices=CODECS,
-        help="shards as FLAC: the same samples in about half the room, slower to read",
-    )
+    shards = "shards as FLAC: the same samples in about half the room, slower to read"
+    parser.add_argument("--compress", choices=CODECS, help=shards)
     parser.add_argument(
         "--resumable",
         action="store_true",
