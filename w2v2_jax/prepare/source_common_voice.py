@@ -57,7 +57,6 @@ def common_voice(place: str, *, account: Account, options: SourceOptions) -> Ite
         return _read(root.parent, [root], account, prefix="", walked=False)
     if _tables(root):
         return _read(root, _tables(root), account, prefix="", walked=True)
-    name = lambda folder: folder.relative_to(root).as_posix()  # noqa: E731
     every = [(folder, tables) for folder in _languages(root) if (tables := _tables(folder))]
     if not every:
         known = ", ".join(f"{name}.tsv" for name in TABLES)
