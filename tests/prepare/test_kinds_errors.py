@@ -7,9 +7,11 @@ import pytest
 
 from tests.helpers.prepare_cases import OPTIONS
 from tests.helpers.source_cases import CASES, lines, objects, put
+from w2v2_jax.data.audio import AudioError
 from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
+from w2v2_jax.prepare.clips import content
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.rows import Once, csv_rows, inside, split_in_name, unquoted
 from w2v2_jax.prepare.sources import open_source, resolve
@@ -244,6 +246,20 @@ def test_a_segment_outside_of_its_recording_is_rejected(tmp_path):
         }
     }
     assert open_corpus(tmp_path / "out").num_samples.tolist() == [6400, 8000]
+
+
+def test_a_slice_that_its_file_does_not_have_is_rejected_with_the_reason(tmp_path):
+    CASES["manifest"](tmp_path / "in")
+    lines(tmp_path / "in/valid.tsv", "audio", "some.zip:9000:9000\t1", "gone.zip:0:9\t1")
+    (tmp_path / "in/valid.wrd").unlink()
+    prepare(f"{tmp_path}/in", tmp_path / "out", **PLAIN)
+    report = json.loads((tmp_path / "out/train/report.json").read_text())
+    assert report["intake"]["rejected"] == 2
+    (cut, gone) = (u.audio for u in read(f"{tmp_path}/in/valid.tsv").values())
+    with pytest.raises(AudioError, match=r"truncated .*has no 9000 bytes from byte 9000 on"):
+        content(cut, "x")
+    with pytest.raises(AudioError, match=r"unreadable .*gone.zip: no such file"):
+        content(gone, "x")
 
 
 @pytest.mark.parametrize("line", ["a", "|x", "a|b|c|d", "../a|b"])
