@@ -138,5 +138,6 @@ def unspoken(reports: list[dict[str, Any]]) -> str:
         return ""
     return (
         f"transcripts hold {', '.join(kinds)}, and a model of their characters learns to write "
-        "them: --text english or unicode:LANGUAGE makes spoken words of them, none leaves them so"
+        "them: --text english or unicode:LANGUAGE makes spoken words of them, none leaves them "
+        "so, as phonemes need"
     )
