@@ -26,6 +26,8 @@ class Description(NamedTuple):
     """What a checkpoint is: objective (a name in OBJECTIVES), network, vocabulary, input scale.
 
     normalise: whether waveforms are normalised; normalise_epsilon is added to their variance then.
+    attention_mask and padding_value: what the feature extractor of a Hugging Face folder says of
+    batches, for writing it again (None: as its kind of network has it). Real frames see neither.
     """
 
     objective: str
@@ -33,6 +35,8 @@ class Description(NamedTuple):
     vocabulary: Vocabulary | None
     normalise: bool
     normalise_epsilon: float = EPSILON
+    attention_mask: bool | None = None
+    padding_value: float = 0.0
 
     @property
     def objective_class(self) -> type[Objective]:
@@ -51,6 +55,8 @@ class Description(NamedTuple):
             "vocabulary": None if self.vocabulary is None else self.vocabulary.to_json(),
             "normalise": self.normalise,
             "normalise_epsilon": self.normalise_epsilon,
+            "attention_mask": self.attention_mask,
+            "padding_value": self.padding_value,
         }
 
 
@@ -65,6 +71,8 @@ def describe(value: dict[str, Any], where: str) -> Description:
             None if vocabulary is None else Vocabulary.from_json(vocabulary),
             bool(value["normalise"]),
             _epsilon(value),
+            _attention_mask(value),
+            float(value.get("padding_value", 0.0)),
         )  # fmt: skip
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{where}: its description is unusable: {error}") from error
@@ -103,6 +111,13 @@ def _epsilon(value: dict[str, Any]) -> float:
     if type(epsilon) is not float or not 0 < epsilon < 1:
         raise ValueError(f"normalise_epsilon={epsilon!r}")
     return epsilon
+
+
+def _attention_mask(value: dict[str, Any]) -> bool | None:
+    masks = value.get("attention_mask")
+    if masks not in (None, True, False):
+        raise ValueError(f"attention_mask={masks!r}")
+    return masks
 
 
 def require_ctc(description: Description, where: str, *, otherwise: str = "") -> None:

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.errors import InputError
 from w2v2_jax.input_scale import HUGGING_FACE_EPSILON
-from w2v2_jax.interop import adapters, names, tokenizer
+from w2v2_jax.interop import adapters, hugging_face_input, names, tokenizer
 from w2v2_jax.interop import hugging_face_config as settings
 from w2v2_jax.interop.files import (
     Exported,
@@ -29,7 +29,6 @@ from w2v2_jax.interop.files import (
     unwrapped,
 )
 from w2v2_jax.interop.hugging_face_names import HUGGING_FACE, LEGACY_WEIGHT_NORM
-from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.objectives.base import Objective
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
@@ -101,10 +100,11 @@ def _read(path: Path, language: str | None) -> Imported:
             f"mask_time_prob masks {model.mask_start_prob * model.mask_length:.0%} of the frames; "
             "pretraining hides about half: set model.mask_start_prob=0.065"
         )
-    normalise = _normalise(path, model, notes)
+    scale = hugging_face_input.read(path, model, notes)
     description = Description(
-        kind.objective.name, model, vocabulary, normalise, HUGGING_FACE_EPSILON
-    )
+        kind.objective.name, model, vocabulary, scale.normalise, HUGGING_FACE_EPSILON,
+        scale.attention_mask, scale.padding_value,
+    )  # fmt: skip
     left = sorted(found_names - set(used))
     return Imported(Loaded(path, description, params), used, left, notes)
 
@@ -135,7 +135,7 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
         "architectures": [architecture],
         **settings.from_model(description.model),
     }
-    extractor = settings.feature_extractor(description.model, normalise=description.normalise)
+    extractor = hugging_face_input.settings(description)
     out.mkdir(parents=True, exist_ok=True)
     if description.vocabulary is not None:
         config |= {"vocab_size": len(description.vocabulary), "pad_token_id": 0}
@@ -206,27 +206,3 @@ def _rows(config: Mapping[str, Any], path: Path) -> int:
     if type(rows) is not int or rows < 1:
         raise InputError(f"{path}/config.json: vocab_size={rows!r}; use a number of symbols")
     return rows
-
-
-def _normalise(path: Path, model: ModelConfig, notes: list[str]) -> bool:
-    """do_normalize of the feature extractor.
-
-    Files of the group-norm families say true although they were trained on raw waveforms: the
-    norm after the first convolution cancels the scale, so that both give the same output but for
-    near-silent audio (docs/traps.md#t12), and what the file says is kept.
-    """
-    extractor: dict[str, Any] = {}
-    if (path / "preprocessor_config.json").is_file():
-        extractor = present(read_json(path / "preprocessor_config.json"))
-    if (path / "processor_config.json").is_file():
-        processor = present(read_json(path / "processor_config.json"))
-        extractor = present(processor.get("feature_extractor", extractor))
-    if extractor.get("sampling_rate", settings.SAMPLE_RATE) != settings.SAMPLE_RATE:
-        raise InputError(
-            f"{path}: sampling_rate={extractor['sampling_rate']}, this network takes 16000"
-        )
-    if "do_normalize" not in extractor:
-        value = model.extractor_norm == "layer"
-        notes.append(f"no feature extractor settings say do_normalize; taken as {value}")
-        return value
-    return bool(extractor["do_normalize"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.layers import EPSILON
@@ -92,8 +91,8 @@ def refuse_missing_projection(
     if not model.projects_features:
         raise InputError(
             f"{where}: the network has no feature projection, as the feature encoder's "
-            f"{model.conv_dim} channels are the model's width; {framework} always has one; "
-            "export --to fairseq or safetensors"
+            f"{model.conv_dim} channels are the model's width; {framework} always has one "
+            "(model.always_project_features=True, when training); export --to fairseq or safetensors"
         )
 
 
@@ -136,18 +135,4 @@ def from_model(model: ModelConfig) -> dict[str, Any]:
         "mask_time_prob": time if masked else 0.05,
         "mask_feature_prob": channel,
         "apply_spec_augment": masked,
-    }
-
-
-def feature_extractor(model: ModelConfig, *, normalise: bool) -> dict[str, Any]:
-    """Settings of Wav2Vec2FeatureExtractor. Group-norm models were trained without an attention
-    mask, so it returns none for them."""
-    return {
-        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-        "feature_size": 1,
-        "sampling_rate": SAMPLE_RATE,
-        "padding_side": "right",
-        "padding_value": 0.0,
-        "do_normalize": normalise,
-        "return_attention_mask": model.extractor_norm == "layer",
     }
