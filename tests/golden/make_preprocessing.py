@@ -54,14 +54,10 @@ if __name__ == "__main__":
     stored = {"noise": noise, "lengths": np.array(LENGTHS, np.int32), "cases": np.array(CASES)}
     for name in NETWORKS:
         model = network(name)
-        stored[name] = np.stack([
-            logits(
-                model,
-                [(rms * x[:n] + offset).astype(np.float32) for x, n in zip(noise, LENGTHS, strict=True)],
-                padded=name == "layer_pre",
-            )
-            for rms, offset in CASES
-        ])  # fmt: skip
+        cut = [x[:n] for x, n in zip(noise, LENGTHS, strict=True)]
+        batches = [[(rms * x + offset).astype(np.float32) for x in cut] for rms, offset in CASES]
+        padded = name == "layer_pre"
+        stored[name] = np.stack([logits(model, rows, padded=padded) for rows in batches])
     path = GOLDEN / "preprocessing.npz"
     np.savez_compressed(path, **stored)
     print(f"wrote {path} ({path.stat().st_size} bytes)")

@@ -26,6 +26,7 @@ RECIPES = [
     ),
     *(f"continue_pretraining.py:{name}" for name in ("base", "large")),
     *(f"adapt.py:{name}" for name in ("language", "extend", "adapter")),
+    *(f"classify.py:{name}" for name in ("tuned", "frozen")),
 ]
 
 

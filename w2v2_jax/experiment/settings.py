@@ -18,6 +18,7 @@ from w2v2_jax.models.execution import FIELDS as EXECUTION_FIELDS
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.families import FAMILIES
 from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.classes import Classes
 from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.optimizer import SCHEDULES, adam
 from w2v2_jax.vocabulary import LIBRISPEECH, Vocabulary
@@ -88,9 +89,11 @@ class ExperimentSettings:
     def objective_class(self) -> type[Objective]:
         return OBJECTIVES[self.kind]
 
-    def usual_vocabulary(self) -> Vocabulary | None:
-        """LibriSpeech's where the objective needs one: for steps that are compiled or timed
-        without a corpus."""
+    def usual_vocabulary(self) -> Vocabulary | Classes | None:
+        """LibriSpeech's where the objective needs one (ten classes where it needs those): for steps
+        that are compiled or timed without a corpus."""
+        if self.objective_class.class_labels:
+            return Classes(tuple("0123456789"))
         return LIBRISPEECH if self.objective_class.needs_vocabulary else None
 
 

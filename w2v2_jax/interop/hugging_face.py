@@ -1,7 +1,7 @@
 """Hugging Face directories (transformers 4 and 5): config.json, weights, tokenizer files.
 
-Reads Wav2Vec2ForPreTraining, Wav2Vec2ForCTC and bare Wav2Vec2Model; needs neither torch nor
-transformers.
+Reads the classes of `KINDS`: pretraining, CTC, classifiers, x-vectors and bare encoders; needs
+neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.errors import InputError
 from w2v2_jax.input_scale import HUGGING_FACE_EPSILON
-from w2v2_jax.interop import adapters, hugging_face_input, names, tokenizer
+from w2v2_jax.interop import adapters, head_classes, hugging_face_input, names, tokenizer
 from w2v2_jax.interop import hugging_face_config as settings
 from w2v2_jax.interop.files import (
     Exported,
@@ -30,9 +30,12 @@ from w2v2_jax.interop.files import (
 )
 from w2v2_jax.interop.hugging_face_names import HUGGING_FACE, LEGACY_WEIGHT_NORM
 from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.classes import Classes
+from w2v2_jax.objectives.classification import Classification, FrameClassification, XVector
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.paths import read_json, write_json
+from w2v2_jax.vocabulary import Vocabulary
 
 PREFIX = "wav2vec2."
 MASK_EMBEDDING = "wav2vec2.masked_spec_embed"
@@ -50,6 +53,15 @@ KINDS: dict[str, Kind] = {
     "Wav2Vec2ForCTC": Kind(CTC, CTC.parts, ("lm_head.",)),
     "Wav2Vec2ForPreTraining": Kind(
         Contrastive, Contrastive.parts, ("quantizer.", "project_hid.", "project_q.")
+    ),
+    "Wav2Vec2ForXVector": Kind(
+        XVector, XVector.parts, ("tdnn.", "objective.", "feature_extractor.weight")
+    ),
+    "Wav2Vec2ForSequenceClassification": Kind(
+        Classification, Classification.parts, ("projector.",)
+    ),
+    "Wav2Vec2ForAudioFrameClassification": Kind(
+        FrameClassification, FrameClassification.parts, ("classifier.", "layer_weights")
     ),
     "Wav2Vec2Model": Kind(Contrastive, ("encoder",), ()),
 }
@@ -82,20 +94,25 @@ def _read(path: Path, language: str | None) -> Imported:
     if MASK_EMBEDDING not in tensors:  # files of fine-tuned models often lack it
         tensors[MASK_EMBEDDING] = np.random.default_rng(0).random(model.d_model, np.float32)
         notes.append(f"{MASK_EMBEDDING} is absent; drawn afresh, as it only matters when training")
-    classes = _rows(config, path) if kind.objective.ctc_head else 0
+    labels = (
+        head_classes.read(config, tensors, notes, where=str(path))
+        if kind.objective.class_labels
+        else None
+    )
+    classes = _rows(config, path) if kind.objective.ctc_head else len(labels or ())
     if language is not None:
         classes = len(tensors["lm_head.bias"])  # config.json counts the default language's
-    shapes = names.expected(model, parts=kind.parts, classes=classes)
+    shapes = names.expected(model, parts=kind.parts, classes=classes, objective=kind.objective)
     used, found_names = names.their_names(shapes, HUGGING_FACE), set(tensors)
     params = names.join(tensors, shapes, HUGGING_FACE, where=str(path), spend=True)
-    vocabulary = None
+    vocabulary: Vocabulary | Classes | None = labels
     if kind.objective.ctc_head:
         rows = tokenizer.read(
             path, classes=classes, blank=config.get("pad_token_id", 0), language=language
         )
         vocabulary = rows.vocabulary
         params["head"] = tokenizer.in_our_order(params["head"], rows.rows, notes)
-    elif 0 < model.mask_start_prob * model.mask_length < 0.2:
+    elif labels is None and 0 < model.mask_start_prob * model.mask_length < 0.2:
         notes.append(
             f"mask_time_prob masks {model.mask_start_prob * model.mask_length:.0%} of the frames; "
             "pretraining hides about half: set model.mask_start_prob=0.065"
@@ -110,7 +127,8 @@ def _read(path: Path, language: str | None) -> Imported:
 
 
 def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -> Exported:
-    """Writes a directory for AutoModelForCTC / AutoModelForPreTraining and AutoProcessor.
+    """Writes a directory for transformers' Auto classes: AutoModelForCTC and AutoProcessor,
+    AutoModelForPreTraining, AutoModelForAudioClassification and the others of `KINDS`.
 
     legacy_weight_norm: weight_g and weight_v instead of torch's parametrizations, for old readers.
     """
@@ -121,8 +139,11 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     if "target_projection" in loaded.params:
         settings.refuse_continuous_targets(description.model, str(loaded.path))
     tensors = names.split(loaded.params, HUGGING_FACE)
+    bare = set(loaded.params) == {"encoder"}
     architecture = next(
-        name for name, kind in KINDS.items() if set(kind.parts) <= set(loaded.params)
+        name
+        for name, kind in KINDS.items()
+        if (name == "Wav2Vec2Model" if bare else kind.objective.name == description.objective)
     )
     if architecture == "Wav2Vec2Model":
         tensors = {name.removeprefix(PREFIX): x for name, x in tensors.items()}
@@ -137,7 +158,9 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     }
     extractor = hugging_face_input.settings(description)
     out.mkdir(parents=True, exist_ok=True)
-    if description.vocabulary is not None:
+    if isinstance(description.vocabulary, Classes):
+        config |= head_classes.settings(description.vocabulary)
+    elif description.vocabulary is not None:
         config |= {"vocab_size": len(description.vocabulary), "pad_token_id": 0}
         config |= {"bos_token_id": 1, "eos_token_id": 2}
         # Ours: rows without a path cost nothing, the sum is divided by the utterances.

@@ -33,6 +33,9 @@ FIELDS: tuple[tuple[str, Any, str], ...] = (
     ("mask_time_length", 10, "mask_length"),
     ("mask_time_min_masks", 2, "mask_min_spans"),
     ("mask_feature_length", 10, "channel_mask_length"),
+    ("use_weighted_layer_sum", False, "layer_sum"),
+    ("classifier_proj_size", 256, "head_dim"),
+    ("xvector_output_dim", 512, "embedding_dim"),
 )
 # Settings with one supported value, which is also what an absent key means.
 FIXED: dict[str, Any] = {
@@ -45,6 +48,11 @@ CONV_DEFAULTS = {
     "conv_dim": (512,) * 7,
     "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
     "conv_stride": (5, 2, 2, 2, 2, 2, 2),
+}
+TDNN_DEFAULTS = {
+    "tdnn_dim": (512, 512, 512, 512, 1500),
+    "tdnn_kernel": (5, 3, 3, 1, 1),
+    "tdnn_dilation": (1, 2, 3, 1, 1),
 }
 
 
@@ -59,7 +67,10 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
     for name, value in FIXED.items():
         if config.get(name, value) != value:
             raise InputError(f"{where}: {name}={config[name]!r} is not supported; only {value!r}")
-    conv = [config.get(name, default) for name, default in CONV_DEFAULTS.items()]
+    conv, tdnn = (
+        [config.get(name, default) for name, default in defaults.items()]
+        for defaults in (CONV_DEFAULTS, TDNN_DEFAULTS)
+    )
     masked = config.get("apply_spec_augment", True)
     stable = config.get("do_stable_layer_norm", False)
     try:
@@ -70,6 +81,7 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
         model = ModelConfig(
             **{ours: config.get(theirs, default) for theirs, default, ours in FIELDS},
             conv_layers=tuple(zip(*conv, strict=True)),
+            tdnn_layers=tuple(zip(*tdnn, strict=True)),
             norm_order="pre" if stable else "post",
             # Their post-LN blocks have no adapters, whatever this says.
             adapter_dim=(config.get("adapter_attn_dim") or 0) if stable else 0,
@@ -92,7 +104,8 @@ def refuse_missing_projection(
         raise InputError(
             f"{where}: the network has no feature projection, as the feature encoder's "
             f"{model.conv_dim} channels are the model's width; {framework} always has one "
-            "(model.always_project_features=True, when training); export --to fairseq or safetensors"
+            "(model.always_project_features=True when training); "
+            "export --to fairseq or safetensors"
         )
 
 
@@ -117,6 +130,7 @@ def refuse_continuous_targets(model: ModelConfig, where: str) -> None:
 def from_model(model: ModelConfig) -> dict[str, Any]:
     """The part of config.json that follows from the network."""
     channels, kernels, strides = zip(*model.conv_layers, strict=True)
+    tdnn = map(list, zip(*model.tdnn_layers, strict=True))
     time = round(model.mask_start_prob * model.mask_length, 12)
     channel = round(model.channel_mask_start_prob * model.channel_mask_length, 12)
     masked = time > 0 or channel > 0
@@ -129,6 +143,7 @@ def from_model(model: ModelConfig) -> dict[str, Any]:
         "conv_kernel": list(kernels),
         "conv_stride": list(strides),
         "num_feat_extract_layers": len(channels),
+        **dict(zip(TDNN_DEFAULTS, tdnn, strict=True)),
         "do_stable_layer_norm": model.norm_order == "pre",
         "adapter_attn_dim": model.adapter_dim or None,
         # Probabilities of 0 would drop masked_spec_embed; the switch turns masking off instead.

@@ -50,6 +50,9 @@ class Objective:
     # Whether calling the network gives CTC logits [B, T, C] with counts [B]; `evaluate` then has
     # them among its arrays as "logits" and "counts".
     ctc_head: ClassVar[bool] = False
+    # Whether a row's label is one class, the whole transcript (`Classes` in place of a
+    # vocabulary); `evaluate` then has "guesses" [B] among its arrays.
+    class_labels: ClassVar[bool] = False
 
     model: ModelConfig
     execution: Execution

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.classification import Classification, FrameClassification, XVector
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
 
 OBJECTIVES: dict[str, type[Objective]] = {
     Contrastive.name: Contrastive,
     CTC.name: CTC,
+    Classification.name: Classification,
+    FrameClassification.name: FrameClassification,
+    XVector.name: XVector,
 }

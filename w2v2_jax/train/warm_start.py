@@ -17,6 +17,7 @@ from w2v2_jax.data.transcribed import none_transcribed
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.settings import ExperimentSettings
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.objectives.classes import Classes, classes_of
 from w2v2_jax.system import hosts
 from w2v2_jax.trees import name_of
 from w2v2_jax.vocabulary import (
@@ -50,7 +51,7 @@ def graft(
                 raise InputError(f"{where} has no {name}; is it a wav2vec 2.0 encoder?")
             fresh.append(name)
             return leaf
-        if rows is not None and name.startswith("head/"):
+        if rows is not None and name.startswith(("head/", "classifier/")):
             return take_rows(leaf, flat[name], rows)
         if flat[name].shape != leaf.shape:
             raise InputError(f"{where}: {name} is {flat[name].shape}, the model has {leaf.shape}")
@@ -68,12 +69,21 @@ def take_rows(leaf: jax.Array, source, rows: tuple[int | None, ...]) -> jax.Arra
 
 
 def choose_vocabulary(
-    settings: ExperimentSettings, inherited: Vocabulary | None
-) -> Vocabulary | None:
+    settings: ExperimentSettings, inherited: Vocabulary | Classes | None
+) -> Vocabulary | Classes | None:
     """The vocabulary of a run, None where its objective needs none; a tuned start keeps its own,
-    or adds the transcripts' further characters to it ("extend")."""
+    or adds the transcripts' further characters to it ("extend"). A classifier's classes are the
+    different transcripts."""
     if not settings.objective_class.needs_vocabulary:
         return None
+    if settings.objective_class.class_labels:
+        if "vocabulary" in settings.raw:
+            raise InputError(
+                "config.vocabulary is of CTC; a classifier's classes are the training transcripts"
+            )
+        return classes_of(_training_texts(settings))
+    if isinstance(inherited, Classes):
+        inherited = None
     if inherited is not None and "vocabulary" not in settings.raw:
         return inherited
     chosen = settings.vocabulary
@@ -120,10 +130,14 @@ def take_epsilon(settings: ExperimentSettings, start: Description | None) -> Exp
     return dataclasses.replace(settings, data=data)
 
 
-def warm_start(params, source: Loaded, vocabulary: Vocabulary | None, *, where: str):
-    """The parameters with the source's in them; a CTC head is taken over symbol by symbol."""
+def warm_start(
+    params, source: Loaded, vocabulary: Vocabulary | Classes | None, *, where: str
+):  # fmt: skip
+    """The parameters with the source's in them; a CTC head is taken over symbol by symbol, a
+    classifier's class by class."""
     rows, old = None, source.description.vocabulary
-    if vocabulary is not None and old is not None and vocabulary.symbols != old.symbols:
+    alike = type(vocabulary) is type(old)
+    if alike and vocabulary is not None and vocabulary.symbols != old.symbols:
         rows = shared_rows(vocabulary, old)
     params, fresh = graft(params, source.params, where=where, rows=rows)
     hosts.log_on_chief(f"started from {source.path}; fresh: {', '.join(fresh) or 'nothing'}")
