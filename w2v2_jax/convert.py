@@ -14,6 +14,7 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.interop import (
     fairseq,
     hugging_face,
+    lora,
     native,
     safetensors_file,
     torchaudio_file,
@@ -44,6 +45,9 @@ def main(argv: list[str] | None = None) -> None:
         "--out", required=True, type=Path, metavar="DIR", help="the native checkpoint to write"
     )
     parser.add_argument("--language", help="hf: whose adapters and head to take (MMS), as `fra`")
+    parser.add_argument(
+        "--lora", type=Path, metavar="DIR", help="a folder of PEFT: low-rank updates of the network"
+    )
     _add_hints(parser)
     verify.add_argument(parser)
     arguments = parser.parse_args(argv)
@@ -64,8 +68,12 @@ def main(argv: list[str] | None = None) -> None:
             raise InputError("--language goes with --from hf")
         read = functools.partial(read, language=arguments.language)
     verify.refuse_unknown(arguments.verify, arguments.source)
+    if arguments.lora is not None and arguments.verify is not None:
+        raise InputError("--verify runs the other framework without --lora; use one of the two")
     with new_output(arguments.out) as partial:
         imported = read(arguments.input)
+        if arguments.lora is not None:
+            imported = lora.with_updates(imported, arguments.lora)
         verified = verify.report(
             imported.loaded, arguments.source, arguments.input, arguments.verify
         )

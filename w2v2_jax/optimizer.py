@@ -13,6 +13,7 @@ import optax
 from w2v2_jax.errors import InputError
 
 Schedule = Callable[[jax.Array], jax.Array]
+RateTable = tuple[tuple[str, float], ...]
 
 
 def polynomial(*, peak: float, warmup: int, total: int, end: float = 0.0) -> Schedule:
@@ -72,25 +73,31 @@ def _check_schedule(*, peak: float, total: int, warmup: int) -> None:
 
 
 class AdamState(NamedTuple):
-    """count of updates; first and second moments in float32, shaped like the parameters."""
+    """count of updates; first and second moments in float32, shaped like the parameters, None for
+    those that are frozen."""
 
     count: jax.Array
     first: optax.Params
     second: optax.Params
 
 
-def scale_by_fairseq_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+def scale_by_fairseq_adam(
+    b1: float, b2: float, eps: float, table: RateTable = ()
+) -> optax.GradientTransformation:
     """Adam with eps added to sqrt(v) before bias correction (fairseq `optim/adam.py`).
 
-    optax.scale_by_adam adds it after; the two differ while 1 - b2^t is small.
+    optax.scale_by_adam adds it after; the two differ while 1 - b2^t is small. Parameters whose
+    value in the table is 0 have no moments.
     """
 
     def init(params):
+        params = trainable(params, table)
         zeros = jax.tree.map(jnp.zeros_like, params)
         return AdamState(jnp.zeros((), jnp.int32), zeros, jax.tree.map(jnp.zeros_like, params))
 
     def update(gradients, state, params=None):
         del params
+        gradients = trainable(gradients, table)
         count = state.count + 1
         first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.first, gradients)
         second = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.second, gradients)
@@ -102,14 +109,41 @@ def scale_by_fairseq_adam(b1: float, b2: float, eps: float) -> optax.GradientTra
     return optax.GradientTransformation(init, update)
 
 
-def value_by_path(params, table: tuple[tuple[str, float], ...]):
+def value_by_path(params, table: RateTable):
     """A tree of floats: for each parameter the value of the first regex that matches its path."""
 
     def value(path, _):
-        name = "/".join(str(getattr(key, "key", key)) for key in path)
-        return next((v for pattern, v in table if re.search(pattern, name)), 1.0)
+        return _value(path, table)
 
     return jax.tree_util.tree_map_with_path(value, params)
+
+
+def _value(path, table: RateTable) -> float:
+    # The box around a parameter that carries its axis names is no part of its path.
+    name = "/".join(str(key.key) for key in path if hasattr(key, "key"))
+    return next((v for pattern, v in table if re.search(pattern, name)), 1.0)
+
+
+def freezes(table: RateTable) -> bool:
+    """Whether the table freezes any parameter."""
+    return any(value == 0 for _, value in table)
+
+
+def trainable(tree, table: RateTable):
+    """The tree with None for every parameter whose value in the table is 0."""
+    if not freezes(table):
+        return tree
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: None if _value(path, table) == 0 else leaf, tree
+    )
+
+
+def with_frozen(learning, whole):
+    """The inverse of `trainable`: `whole`'s leaves where `learning` has none."""
+    return jax.tree.map(
+        lambda leaf, other: other if leaf is None else leaf,
+        learning, whole, is_leaf=lambda leaf: leaf is None,
+    )  # fmt: skip
 
 
 def scale_by_path(table: tuple[tuple[str, float], ...]) -> optax.GradientTransformation:
@@ -130,14 +164,16 @@ def adam(
 ) -> optax.GradientTransformation:  # fmt: skip
     """fairseq's Adam: decoupled weight decay on *all* parameters, no clipping unless asked.
 
-    rate_by_path: (regex on "encoder/transformer/...", multiplier) pairs, first match wins.
+    rate_by_path: (regex on "encoder/transformer/...", multiplier) pairs, first match wins; of a
+        parameter whose multiplier is 0 there are neither moments nor, in `train_step`, a gradient.
     """
     chain = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
-    chain.append(scale_by_fairseq_adam(b1, b2, eps))
+    rates = tuple(map(tuple, rate_by_path))
+    chain.append(scale_by_fairseq_adam(b1, b2, eps, rates))
     if weight_decay:
         chain.append(optax.add_decayed_weights(weight_decay))
     if rate_by_path:
-        chain.append(scale_by_path(tuple(map(tuple, rate_by_path))))
+        chain.append(scale_by_path(rates))
     chain.append(optax.scale_by_learning_rate(schedule))
     return optax.chain(*chain)
 

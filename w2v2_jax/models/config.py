@@ -51,6 +51,8 @@ class ModelConfig:
     quantize_targets: False contrasts with projected latents, without diversity loss (Table 4).
     input_code_dim: width of the input's own codes; 0 is d_model, as fairseq's without latent_dim.
     mask_start_prob: probability that a frame starts a span (fairseq's mask_prob / mask_length).
+    lora_rank: of the low-rank updates of every block's q, k, v and output projections (LoRA), which
+        are added times lora_alpha / lora_rank; 0 means none.
     layer_sum: heads of `models/heads.py` see a learned sum of all layers, not the context alone.
     head_dim: width of the projection before a classifier of recordings.
     tdnn_layers: (channels, kernel, dilation) of an x-vector's time-delay layers; embedding_dim: its
@@ -93,6 +95,8 @@ class ModelConfig:
     mask_equalise_rows: int = 0
     channel_mask_start_prob: float = 0.0
     channel_mask_length: int = 64
+    lora_rank: int = 0
+    lora_alpha: float = 16.0
     layer_sum: bool = False
     head_dim: int = 256
     tdnn_layers: tuple[tuple[int, int, int], ...] = TDNN_LAYERS
@@ -118,6 +122,7 @@ class ModelConfig:
                     f"model.{whole}={getattr(self, whole)}"
                 )
         self._check_quantizers()
+        self._check_lora()
         if self.adapter_dim and self.norm_order != "pre":
             raise InputError(
                 f"model.adapter_dim={self.adapter_dim} needs model.norm_order='pre'; use 0"
@@ -147,6 +152,15 @@ class ModelConfig:
                     f"model.{field}={str(layers)[:100]} must be 1 to {MOST_CONV_LAYERS} times "
                     f"(channels, kernel, {last}), each 1 to {MOST_CONV}"
                 )
+
+    def _check_lora(self) -> None:
+        rank, alpha = self.lora_rank, self.lora_alpha
+        if type(rank) is not int or not 0 <= rank <= self.d_model:
+            raise InputError(
+                f"model.lora_rank={rank!r} must be a whole number, 0 to {self.d_model}, the width"
+            )
+        if not 0 < alpha < math.inf:
+            raise InputError(f"model.lora_alpha={alpha!r} must be a number above 0")
 
     def _check_quantizers(self) -> None:
         if self.always_project_features and self.quantize_input:

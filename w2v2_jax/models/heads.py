@@ -38,16 +38,16 @@ class _Headed(nn.Module):
             self.layer_weights = self.param("layer_weights", named(even, (None,)), (layers,))
 
     def _hidden(self, waveforms, num_samples, *, frozen=False, keys=None, **masks):
-        """[B, T, D] float32 and counts [B]: the context, or with `layer_sum` every block's input
-        and the context, by a softmax of the layers' weights."""
+        """[B, T, D] float32 and counts [B]: the context, or with `layer_sum` the sum of every
+        block's input and the last output by a softmax of the layers' weights."""
         summed = self.config.layer_sum
         encoded = self.encoder(waveforms, num_samples, keys=keys, hidden_states=summed, **masks)
         if frozen:
             encoded = jax.lax.stop_gradient(encoded)
         hidden = encoded.context.astype(jnp.float32)
         if summed:
-            # The last state is the context: in pre-LN networks the norm comes after it.
-            states = jnp.stack([*encoded.states[:-1], encoded.context]).astype(jnp.float32)
+            # Before a pre-LN network's last norm, as in transformers 5; 4.x had the last after it.
+            states = jnp.stack(encoded.states).astype(jnp.float32)
             weights = jax.nn.softmax(self.layer_weights)
             hidden = jnp.einsum("l,lbtd->btd", weights, states, precision="highest")
         final = row_random.fold(keys, row_random.FINAL)

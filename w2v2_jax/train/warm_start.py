@@ -29,7 +29,7 @@ from w2v2_jax.vocabulary import (
     shared_rows,
 )
 
-ADAPTER = "/layers/adapter/"
+FRESH = ("/layers/adapter/", "/attention/lora_")  # what a start need not have
 
 
 def graft(
@@ -37,9 +37,9 @@ def graft(
 ) -> tuple[Any, list[str]]:
     """Puts a source's parameters into `params` where both have them; lists those left fresh.
 
-    The encoder must be there whole, but for adapters. rows: for each of our CTC symbols the row
-    of the source's head that has it, None for a symbol it lacks; without `rows` a head is taken
-    as it stands. Raises InputError for a missing tensor or another shape.
+    The encoder must be there whole, but for adapters and LoRA's updates. rows: for each of our CTC
+    symbols the row of the source's head that has it, None for a symbol it lacks; without `rows` a
+    head is taken as it stands. Raises InputError for a missing tensor or another shape.
     """
     flat = {name_of(p): x for p, x in jax.tree_util.tree_leaves_with_path(source)}
     fresh = []
@@ -47,7 +47,7 @@ def graft(
     def take(path, leaf):
         name = name_of(path)
         if name not in flat:
-            if name.startswith("encoder/") and ADAPTER not in name:
+            if name.startswith("encoder/") and not any(part in name for part in FRESH):
                 raise InputError(f"{where} has no {name}; is it a wav2vec 2.0 encoder?")
             fresh.append(name)
             return leaf
