@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from w2v2_jax import trees
+from w2v2_jax import partition, trees
 from w2v2_jax.models import row_random
 from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.optimizer import AdamState, adam, constant, trainable, with_frozen
@@ -52,6 +52,8 @@ def test_boxed_parameters_are_frozen_by_the_same_names(objective):
     tx = adam(constant(peak=0.1), rate_by_path=exact)
     state = jax.eval_shape(lambda: init_state(objective, tx, 0))
     assert len(jax.tree.leaves(moments(state.opt_state).first)) == 1
+    placed = partition.shardings(state, partition.make_mesh(devices=jax.devices()[:1]))
+    assert jax.tree.structure(placed) == jax.tree.structure(partition.unbox(state))
 
 
 def test_frozen_parameters_have_no_gradient(objective, random_params, make_batch):

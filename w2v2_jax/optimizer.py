@@ -119,8 +119,7 @@ def value_by_path(params, table: RateTable):
 
 
 def _value(path, table: RateTable) -> float:
-    # The box around a parameter that carries its axis names is no part of its path.
-    name = "/".join(str(key.key) for key in path if hasattr(key, "key"))
+    name = "/".join(str(getattr(key, "key", key)) for key in path)
     return next((v for pattern, v in table if re.search(pattern, name)), 1.0)
 
 
@@ -134,7 +133,9 @@ def trainable(tree, table: RateTable):
     if not freezes(table):
         return tree
     return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: None if _value(path, table) == 0 else leaf, tree
+        lambda path, leaf: None if _value(path, table) == 0 else leaf,
+        tree,
+        is_leaf=lambda leaf: hasattr(leaf, "unbox"),  # with the box that has its axis names
     )
 
 
