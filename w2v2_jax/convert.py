@@ -1,6 +1,6 @@
 """Command line: another framework's checkpoint becomes a native one.
 
-python -m w2v2_jax.convert --from hf|fairseq|torchaudio|safetensors --input PATH --out DIR
+python -m w2v2_jax.convert --from hf|fairseq|fairseq2|torchaudio|safetensors --input PATH --out DIR
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.interop import (
     fairseq,
+    fairseq2,
     hugging_face,
     lora,
     native,
@@ -26,11 +27,12 @@ from w2v2_jax.interop.inferred import FileHints
 IMPORTERS = {
     "hf": hugging_face.read,
     "fairseq": fairseq.read,
+    "fairseq2": fairseq2.read,
     "torchaudio": torchaudio_file.read,
     "safetensors": safetensors_file.read,
 }
 # Formats whose files do not say everything about their network: their readers take FileHints.
-TAKE_GIVEN = {"fairseq", "torchaudio"}
+TAKE_GIVEN = {"fairseq", "fairseq2", "torchaudio"}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -61,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     elif hints != FileHints():
         raise InputError(
             "--norm-order, --heads, --strides, --normalise and --dictionary go with "
-            f"--from {' or '.join(sorted(TAKE_GIVEN))}; {arguments.source} files say these things"
+            f"--from {', '.join(sorted(TAKE_GIVEN))}; {arguments.source} files say these things"
         )
     if arguments.language is not None:
         if arguments.source != "hf":
@@ -84,12 +86,18 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _add_hints(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("where a fairseq or torchaudio file does not say").add_argument
+    add = parser.add_argument_group(
+        "where a fairseq, fairseq2 or torchaudio file does not say"
+    ).add_argument
     add("--norm-order", choices=("post", "pre"), help="layer norms after or before each block")
     add("--heads", type=int, metavar="N", help="attention heads")
     add("--strides", metavar="5,2,...", help="strides of the convolutions")
     add("--normalise", choices=("yes", "no"), help="whether it takes normalised waveforms")
-    add("--dictionary", metavar="FILE", help="dict.ltr.txt or vocabulary.json of the CTC head")
+    add(
+        "--dictionary",
+        metavar="FILE",
+        help="dict.ltr.txt, vocabulary.json or tokenizer.model of the CTC head",
+    )
 
 
 def _hints(arguments: argparse.Namespace) -> FileHints:

@@ -1,7 +1,7 @@
 """Command line: a checkpoint becomes another framework's files.
 
 python -m w2v2_jax.export --checkpoint DIR --out PATH
-    --to hf|fairseq|torchaudio|safetensors|onnx|stablehlo|savedmodel|peft
+    --to hf|fairseq|fairseq2|torchaudio|safetensors|onnx|stablehlo|savedmodel|peft
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from w2v2_jax.export import onnx_file, saved_model, stablehlo
 from w2v2_jax.interop import (
     adapters,
     fairseq,
+    fairseq2,
     hugging_face,
     lora,
     safetensors_file,
@@ -31,6 +32,7 @@ from w2v2_jax.system.arguments import add_checkpoint
 EXPORTERS = {
     "hf": hugging_face.save,
     "fairseq": fairseq.save,
+    "fairseq2": fairseq2.save,
     "torchaudio": torchaudio_file.save,
     "safetensors": safetensors_file.save,
     "onnx": onnx_file.save,
