@@ -2,8 +2,9 @@
 
 import pytest
 
+import w2v2_jax
 from tests.helpers.commands_page import PAGE, actions, page, parser_of
-from w2v2_jax.__main__ import COMMANDS
+from w2v2_jax.__main__ import COMMANDS, main
 
 
 def test_the_page_of_commands_is_what_the_parsers_say():
@@ -20,3 +21,16 @@ def test_every_option_has_a_help(command):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_is_called_by_its_name(command):
     assert parser_of(command).prog == f"w2v2 {command}"
+
+
+def test_the_version_is_said_with_those_that_decide_what_is_computed(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith(f"w2v2_jax {w2v2_jax.__version__} (jax ")
+
+
+def test_completion_has_every_command_and_refuses_another_shell(capsys):
+    assert main(["--completion", "bash"]) == 0
+    listed = capsys.readouterr().out
+    assert [name for name in COMMANDS if f"      {name}) words=" not in listed] == []
+    assert main(["--completion", "fish"]) == 2
+    assert "use one of bash, zsh" in capsys.readouterr().err

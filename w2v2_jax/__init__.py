@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from w2v2_jax.inference import Model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def load(path: str | Path, *, language: str | None = None) -> Model:

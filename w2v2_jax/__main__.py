@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.metadata
+import platform
 import sys
 
+import w2v2_jax
 from w2v2_jax.errors import InputError, run_command
 
 # Command -> (the module whose `main` it is, what it does). Modules are imported when asked for:
@@ -13,6 +16,7 @@ from w2v2_jax.errors import InputError, run_command
 COMMANDS = {
     "prepare": ("prepare.command", "recordings and transcripts -> a corpus of sharded records"),
     "train": ("train.command", "pretrain or fine-tune; the same command resumes"),
+    "recipes": ("experiment.catalogue", "the recipes that come with the package"),
     "evaluate": ("evaluate", "error rates of a tuned checkpoint, with intervals"),
     "compare": ("compare", "two evaluations, or a run against reference curves"),
     "transcribe": ("transcribe", "recordings of any length -> text with times"),
@@ -37,7 +41,36 @@ COMMANDS = {
 def usage() -> str:
     """A line for each command."""
     lines = [f"  {name:<14}{what}" for name, (_, what) in COMMANDS.items()]
-    return "usage: w2v2 COMMAND ...; `w2v2 COMMAND --help` has its options\n\n" + "\n".join(lines)
+    head = (
+        "usage: w2v2 COMMAND ...; `w2v2 COMMAND --help` has its options\n"
+        "       w2v2 --version\n"
+        "       w2v2 --completion bash|zsh    a script to source, for completion of all this\n\n"
+    )
+    return head + "\n".join(lines)
+
+
+def version() -> str:
+    """This package's version, and those that decide what it computes."""
+    return (
+        f"w2v2_jax {w2v2_jax.__version__} (jax {importlib.metadata.version('jax')}, "
+        f"Python {platform.python_version()})"
+    )
+
+
+def main_of(command: str):
+    """The `main` of one of COMMANDS."""
+    return importlib.import_module(f"w2v2_jax.{COMMANDS[command][0]}").main
+
+
+def completion(shell: str) -> str:
+    """The completion script for bash or zsh."""
+    from w2v2_jax.experiment import catalogue
+    from w2v2_jax.system.completion import SHELLS, parser_of, script
+
+    if shell not in SHELLS:
+        raise InputError(f"--completion {shell}: use one of {', '.join(SHELLS)}")
+    parsers = {command: parser_of(main_of(command)) for command in COMMANDS}
+    return script(shell, parsers, catalogue.names())
 
 
 def _unknown(name: str) -> InputError:
@@ -53,11 +86,14 @@ def run(argv: list[str]) -> None:
         sys.exit(2)
     if argv[0] in ("-h", "--help"):
         print(usage())
-        return
-    if argv[0] not in COMMANDS:
+    elif argv[0] in ("-V", "--version"):
+        print(version())
+    elif argv[0] == "--completion":
+        print(completion(argv[1] if len(argv) > 1 else ""), end="")
+    elif argv[0] in COMMANDS:
+        main_of(argv[0])(argv[1:])
+    else:
         raise _unknown(argv[0])
-    module, _ = COMMANDS[argv[0]]
-    importlib.import_module(f"w2v2_jax.{module}").main(argv[1:])
 
 
 def main(argv: list[str] | None = None) -> int:

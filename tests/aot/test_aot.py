@@ -16,6 +16,7 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.models import flops, position
 from w2v2_jax.models.execution import Execution
+from w2v2_jax.system import device_memory
 
 TINY = dict(
     family="base", conv_layers=((8, 4, 4), (8, 2, 2)), d_model=8, num_layers=1, num_heads=2,
@@ -118,7 +119,7 @@ def test_the_command_writes_the_report_and_prints_the_verdict(command, capsys):
 def test_a_step_that_does_not_fit_says_so_writes_its_report_and_exits_2(
     command, capsys, monkeypatch
 ):
-    monkeypatch.setattr(report, "host_memory", lambda: 10_000)
+    monkeypatch.setattr(device_memory, "host_memory", lambda: 10_000)
     status, out = command()
     assert status == 2 and not json.loads(out.read_text())["fits"]
     error = capsys.readouterr().err
@@ -130,13 +131,16 @@ def test_the_compilers_refusal_is_read():
         "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in memory space "
         "hbm. Used 30.50G of 15.75G hbm. Exceeded hbm capacity by 14.75G."
     )
-    assert step.memory_shortage(message) == (round(30.5 * 2**30), round(15.75 * 2**30))
+    assert device_memory.memory_shortage(message) == (round(30.5 * 2**30), round(15.75 * 2**30))
     of_temporaries = (
         "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO "
         "temporaries (140.21G) exceeds available HBM (15.75G)."
     )
-    assert step.memory_shortage(of_temporaries) == (round(140.21 * 2**30), round(15.75 * 2**30))
-    assert step.memory_shortage("INVALID_ARGUMENT: something else") is None
+    assert device_memory.memory_shortage(of_temporaries) == (
+        round(140.21 * 2**30),
+        round(15.75 * 2**30),
+    )
+    assert device_memory.memory_shortage("INVALID_ARGUMENT: something else") is None
 
 
 @pytest.mark.slow

@@ -4,44 +4,29 @@ python -m tests.helpers.commands_page
 """
 
 import argparse
-import importlib
-from unittest import mock
 
 from tests.helpers.places import ROOT
-from w2v2_jax.__main__ import COMMANDS
+from w2v2_jax.__main__ import COMMANDS, main_of
+from w2v2_jax.system import completion
 
 PAGE = ROOT / "docs" / "commands.md"
 HEAD = """# Commands
 
-Each is `w2v2 COMMAND` or `python -m w2v2_jax.COMMAND`. Status 0 is success; 2 is bad usage or bad
-input, with one line on stderr that names what is wrong. This page is written from the parsers by
-`python -m tests.helpers.commands_page`.
+Each is `w2v2 COMMAND`; all but `recipes` are also `python -m w2v2_jax.COMMAND`. Status 0 is
+success; 2 is bad usage or bad input, with one line on stderr that names what is wrong. This page is
+written from the parsers by `python -m tests.helpers.commands_page`.
+
+`w2v2 --version` prints the version, `w2v2 --completion bash` (or `zsh`) a script that completes
+commands, options and recipes: `source <(w2v2 --completion bash)`.
 
 Compiled programs are kept in `~/.cache/w2v2_jax` (`W2V2_COMPILATION_CACHE=0` turns that off). On a
 CPU freed memory is kept for the next update (`W2V2_KEEP_MEMORY=0` gives it back).
 """
 
 
-class _Asked(BaseException):
-    """Carries a parser out of the `main` that made it."""
-
-    def __init__(self, parser: argparse.ArgumentParser):
-        super().__init__()
-        self.parser = parser
-
-
 def parser_of(command: str) -> argparse.ArgumentParser:
     """The parser behind a command."""
-
-    def give(self, *_, **__):
-        raise _Asked(self)
-
-    with mock.patch.object(argparse.ArgumentParser, "parse_known_args", give):
-        try:
-            importlib.import_module(f"w2v2_jax.{COMMANDS[command][0]}").main([])
-        except _Asked as asked:
-            return asked.parser
-    raise AssertionError(f"{command} has no parser")
+    return completion.parser_of(main_of(command))
 
 
 def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:

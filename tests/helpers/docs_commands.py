@@ -179,6 +179,7 @@ def all_options() -> frozenset[str]:
     found = {option for module in modules for option in options(module)}
     for script in (ROOT / "launch").iterdir():
         found |= set(re.findall(r"--[a-z][a-z0-9-]*", script.read_text()))
+    found |= {"--version", "--completion"}
     return frozenset(found)
 
 
@@ -205,6 +206,8 @@ def check_shell(content: str) -> None:
 
 def check_command(words: list[str]) -> None:
     name = words[0]
+    if name == "w2v2" and words[1] in ("--version", "--completion"):
+        return
     if name == "w2v2":
         check_module(words[1], words[2:], as_command=True)
     elif name == "python" and words[1:2] == ["-m"]:
@@ -235,8 +238,9 @@ def check_module(module: str, argv: list[str], *, as_command: bool = False) -> N
 @functools.cache
 def _config(spec: str) -> dict:
     file, colon, argument = spec.partition(":")
+    place = ROOT / file if file.endswith(".py") else file  # else a recipe's name
     try:
-        return load_config(f"{ROOT / file}{colon}{argument}")
+        return load_config(f"{place}{colon}{argument}")
     except ValueError as error:
         raise InputError(str(error)) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-GIB = 2**30
+from w2v2_jax.system.device_memory import GIB
 
 
 class Chip(NamedTuple):

@@ -16,6 +16,7 @@ import jax
 from w2v2_jax.aot import render, report, step
 from w2v2_jax.aot.topology import PRESENT, Target, target
 from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.experiment import catalogue
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import CHOICES
 from w2v2_jax.paths import try_outputs, write_json
@@ -88,7 +89,12 @@ def inherited_model(raw: dict) -> ModelConfig | None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2 aot", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="w2v2 aot",
+        description=__doc__.splitlines()[0],
+        epilog=catalogue.epilog(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add_config(parser)
     parser.add_argument(
         "--topology",

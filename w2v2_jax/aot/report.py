@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 
 from w2v2_jax import partition
 from w2v2_jax.aot import collectives, cycles, hlo, work
 from w2v2_jax.aot.chips import GIB, Chip, chip_of
-from w2v2_jax.aot.step import StepCompilation, host_memory
+from w2v2_jax.aot.step import StepCompilation
 from w2v2_jax.aot.topology import Target
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.models import flops as model_flops
 from w2v2_jax.models.frames import frame_counts
+from w2v2_jax.system.device_memory import device_memory, memory_of
 
 TOP = 10
 
@@ -24,24 +24,7 @@ def capacity_of(target: Target, chip: Chip | None) -> int | None:
     """Bytes of memory a device has; CPU devices share the machine's."""
     if chip is not None:
         return chip.hbm
-    if target.platform == "cpu":
-        return host_memory() // len(target.devices)
-    stats = target.devices[0].memory_stats() or {}
-    return stats.get("bytes_limit")
-
-
-def memory(compiled: Any) -> dict[str, int]:
-    """Bytes a device holds while the step runs, by kind."""
-    table = compiled.memory_analysis()
-    kinds = {
-        "arguments": table.argument_size_in_bytes,
-        "temporaries": table.temp_size_in_bytes,
-        "outputs": table.output_size_in_bytes,
-        "aliased": table.alias_size_in_bytes,
-        "code": table.generated_code_size_in_bytes,
-    }
-    kinds["total"] = sum(kinds.values()) - 2 * kinds["aliased"]
-    return kinds
+    return device_memory(target.devices[0], sharing=len(target.devices))
 
 
 def parameter_count(outcome: StepCompilation) -> int:
@@ -94,7 +77,7 @@ def examine(outcome: StepCompilation, target: Target) -> dict:
         report["fits"] = False
         report["suggestion"] = suggestion(outcome, report)
         return report
-    report["hbm"] = memory(outcome.compiled)
+    report["hbm"] = memory_of(outcome.compiled)
     room = report["capacity"]
     report["fits"] = room is None or report["hbm"]["total"] <= room
     if not report["fits"]:

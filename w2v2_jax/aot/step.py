@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import re
 import time
 from typing import Any, NamedTuple
 
@@ -19,8 +17,7 @@ from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.models.config import ModelConfig
-
-UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+from w2v2_jax.system.device_memory import memory_shortage
 
 
 class Shape(NamedTuple):
@@ -95,20 +92,3 @@ def compile_step(built: Experiment, rows_per_shard: int | None) -> StepCompilati
             raise
         return StepCompilation(built, shape, None, time.monotonic() - start, *shortage)
     return StepCompilation(built, shape, compiled, time.monotonic() - start)
-
-
-def memory_shortage(message: str) -> tuple[int, int] | None:
-    """(bytes needed, bytes there are) from the compiler's refusal; None for any other error."""
-    size = r"([\d.]+)([KMGT]?)"
-    match = re.search(rf"[Uu]sed {size} of {size} hbm", message) or re.search(
-        rf"required .* \({size}\) exceeds available HBM \({size}\)", message
-    )
-    if match:
-        used, unit, room, room_unit = match.groups()
-        return round(float(used) * UNITS[unit]), round(float(room) * UNITS[room_unit])
-    return (0, 0) if "RESOURCE_EXHAUSTED" in message else None
-
-
-def host_memory() -> int:
-    """Physical memory of this machine in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.experiment import catalogue
 from w2v2_jax.experiment.settings import field_types
 from w2v2_jax.experiment.typed import Written, check, literal
 
@@ -15,13 +16,13 @@ OPTIONAL = ("execution", "health")  # sections that a recipe may leave out and a
 
 
 def load_config(spec: str) -> dict:
-    """FILE.py[:arg] -> the nested dict of its `get_config(arg)`. Whatever a recipe raises is an
-    InputError that names its line."""
+    """FILE.py[:arg], or the name of a recipe of the package -> the nested dict of its
+    `get_config(arg)`. Whatever a recipe raises is an InputError that names its line."""
     file, argument = split_spec(spec)
     if Path(file).is_dir():
         raise InputError(f"--config {file} is a folder; name a recipe in it, FILE.py[:arg]")
     if not Path(file).is_file():
-        raise InputError(f"--config {file} is not a file")
+        raise InputError(f"--config {file} is not a file; {_packaged(file)}")
     if not file.endswith(".py"):  # a zip archive would be run as a program too
         raise InputError(f"--config {file} is not a Python file, which a recipe is")
     try:
@@ -40,11 +41,23 @@ def load_config(spec: str) -> dict:
 
 
 def split_spec(spec: str) -> tuple[str, str]:
-    """FILE.py[:arg] -> the file, whose path may hold colons, and the argument."""
+    """FILE.py[:arg] -> the file, whose path may hold colons, and the argument; a recipe's name of
+    the package stands for its file."""
     if Path(spec).is_file():
         return spec, ""
+    name, _, argument = spec.partition(":")
+    if name in catalogue.names():
+        return str(catalogue.path_of(name)), argument
     file, ending, argument = spec.partition(".py:")
     return (f"{file}.py", argument) if ending else (spec, "")
+
+
+def _packaged(file: str) -> str:
+    """What to write instead of a file that is not there."""
+    name = Path(file.partition(":")[0]).stem
+    if name in catalogue.names():
+        return f"the package has this recipe: --config {name}"
+    return f"of the package's recipes, {catalogue.nearest(name)}"
 
 
 def _told(error: Exception, file: str) -> str:

@@ -7,12 +7,18 @@ import os
 import sys
 
 from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.paths import writing
 from w2v2_jax.prepare.prepare import prepare
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parses the arguments and prepares; prints the report and what was written."""
     args = _parser().parse_args(argv)
+    with writing("--out", args.out):
+        _prepare(args)
+
+
+def _prepare(args: argparse.Namespace) -> None:
     prepare(
         args.source,
         args.out,

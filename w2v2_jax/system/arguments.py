@@ -55,6 +55,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         "--config",
         required=True,
         metavar="FILE.py[:arg]",
-        help="a recipe and its argument, as in experiments/finetune.py:base_10h; "
+        help="a recipe and its argument, as in finetune:base_10h (a name of `w2v2 recipes`) or "
+        "experiments/finetune.py:base_10h (a file); "
         "--config.a.b=value changes a setting of it",
     )

@@ -1,12 +1,13 @@
 """Command line: pretrain or fine-tune; the same command resumes.
 
-python -m w2v2_jax.train --config experiments/X.py[:arg] --workdir DIR [--config.a.b=value ...]
+w2v2 train --config experiments/X.py[:arg] --workdir DIR [--config.a.b=value ...]
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from typing import NamedTuple
 
 import jax
 
@@ -17,13 +18,14 @@ from w2v2_jax.data.feed import Feed, train_feed, valid_feed
 from w2v2_jax.data.joined import VALIDATION, validation_beside
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment import build as experiment
+from w2v2_jax.experiment import catalogue
 from w2v2_jax.experiment.recipe import load_config, override
 from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.interop.load import load_any
 from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.system.arguments import add_config
-from w2v2_jax.train import loop, run_record
+from w2v2_jax.train import dry_run, loop, run_record
 from w2v2_jax.train.warm_start import (
     check_input,
     choose_vocabulary,
@@ -37,9 +39,23 @@ from w2v2_jax.train_step import TrainState
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2 train", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="w2v2 train",
+        description=__doc__.splitlines()[0],
+        epilog=catalogue.epilog(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add_config(parser)
-    parser.add_argument("--workdir", required=True, help="a folder, gs://... or s3://...")
+    parser.add_argument(
+        "--workdir", help="a folder, gs://... or s3://...; required but for --dry-run"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="train nothing and write nothing: print the shapes of the batches, the parameters, "
+        "the memory and hours of an update, what is compiled, and what to change where recipe "
+        "and data do not fit",
+    )
     parser.add_argument(
         "--stopped-status",
         type=int,
@@ -49,6 +65,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     join.add_flags(parser)
     arguments, rest = parser.parse_known_args(argv)
+    if not arguments.workdir and not arguments.dry_run:
+        parser.error("the following arguments are required: --workdir")
     raw = load_config(arguments.config)
     override(raw, rest)
     note = choose_validation(raw, rest)
@@ -57,7 +75,11 @@ def main(argv: list[str] | None = None) -> None:
     with join.joined(join.find(arguments)):
         if note:
             hosts.log_on_chief(note)
-        outcome = run(settings, to_path(arguments.workdir))
+        workdir = to_path(arguments.workdir) if arguments.workdir else None
+        if arguments.dry_run:
+            rehearse(settings, workdir)
+            return
+        outcome = run(settings, workdir)
     if outcome.stopped and arguments.stopped_status:
         sys.exit(arguments.stopped_status)
 
@@ -79,17 +101,52 @@ def choose_validation(raw: dict, overrides: list[str]) -> str:
     )
 
 
-def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
-    """Trains as one of the hosts of the job; every host runs the same lines."""
+class _Start(NamedTuple):
+    """What a run begins or goes on with. before: of its newest checkpoint; source: init_from."""
+
+    settings: ExperimentSettings
+    before: Description | None
+    source: Loaded | None
+    built: experiment.Experiment
+    train: Feed
+    valid: Feed | None
+
+
+def _start(settings: ExperimentSettings, workdir: AnyPath | None) -> _Start:
+    """Builds the experiment and opens the data; writes nothing. workdir None: a fresh run."""
     compile_cache.enable()
-    before = describe_newest(workdir)
+    before = describe_newest(workdir) if workdir is not None else None
     # What goes on has its network, symbols and scale in its checkpoint: init_from may be gone.
     source = load_any(settings.init_from) if settings.init_from and before is None else None
     settings = take_epsilon(settings, before or (source.description if source else None))
     built = _build(settings, before, source, workdir)
+    train = train_feed(settings.data, built.vocabulary, seed=settings.seed)
+    valid = valid_feed(settings.data, built.vocabulary)
+    return _Start(settings, before, source, built, train, valid)
+
+
+def rehearse(settings: ExperimentSettings, workdir: AnyPath | None) -> None:
+    """Prints what the run would be. Raises InputError where it would be refused; nothing is
+    written, and nothing trained."""
+    start = _start(settings, workdir)
+    train, valid = start.train, start.valid
+    _introduce(train, valid)
+    start.built.check_shapes(train.plan.shapes, settings.train.accumulate, "training")
+    if valid is not None:
+        start.built.check_validation_shapes(valid.plan.shapes)
+    if start.before is not None:
+        told = run_record.check_facts(workdir, run_record.facts(start.built, train, valid))
+        for line in (*told, "its settings are those of the run begun there"):
+            hosts.log_on_chief(f"{workdir}: {line}")
+    for line in dry_run.lines(start.built, train, valid):
+        if hosts.is_chief():
+            print(line, flush=True)
+
+
+def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
+    """Trains as one of the hosts of the job; every host runs the same lines."""
+    settings, before, source, built, train, valid = _start(settings, workdir)
     vocabulary = built.vocabulary
-    train = train_feed(settings.data, vocabulary, seed=settings.seed)
-    valid = valid_feed(settings.data, vocabulary)
     facts = run_record.facts(built, train, valid)
     hosts.require_same(
         {
@@ -129,7 +186,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
 
 def _build(
     settings: ExperimentSettings, before: Description | None, source: Loaded | None,
-    workdir: AnyPath,
+    workdir: AnyPath | None,
 ) -> experiment.Experiment:  # fmt: skip
     """The experiment, with what it takes over of the run's own checkpoint or of init_from."""
     if before is not None:

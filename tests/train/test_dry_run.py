@@ -1,0 +1,134 @@
+"""`train --dry-run`: what is said of a run, what is advised, and that nothing is written."""
+
+import types
+
+import pytest
+
+from tests.helpers.corpora import write_split
+from tests.helpers.train_runs import FINETUNE, PRETRAIN
+from w2v2_jax.data.config import DataConfig
+from w2v2_jax.data.feed import train_feed
+from w2v2_jax.errors import InputError
+from w2v2_jax.system.device_memory import GIB
+from w2v2_jax.train import command as train
+from w2v2_jax.train import dry_run
+
+CLIPS = 30
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """30 clips of 0.05 s to 1.5 s."""
+    folder = tmp_path_factory.mktemp("corpus")
+    write_split(folder, "train", texts=("A B",) * CLIPS, seconds=0.05)
+    return folder
+
+
+def feed(folder, **changes):
+    fields = dict(
+        train=f"{folder}:train", mode="pad", bucket_seconds=(1.6,), batch_seconds=12.8,
+        row_multiple=8, min_seconds=0.01, verify=False, reader="threads",
+    )  # fmt: skip
+    return train_feed(DataConfig(**(fields | changes)), None, seed=1)
+
+
+class Stub(types.SimpleNamespace):
+    """An experiment of so many devices along the rows; its steps are never compiled."""
+
+    def check_shapes(self, shapes, accumulate, what):
+        for rows, _ in shapes:
+            if rows % (self.devices * accumulate):
+                raise InputError("undivided")
+
+
+def stub(devices=1, steps=1000, accumulate=1):
+    train = types.SimpleNamespace(steps=steps, accumulate=accumulate)
+    return Stub(devices=devices, settings=types.SimpleNamespace(seed=1, train=train))
+
+
+def hints(folder, experiment=None, **changes):
+    one = feed(folder, **changes)
+    return list(dry_run.advice(experiment or stub(), one, one.plan.summary()))
+
+
+def test_a_recipe_that_fits_its_data_gets_no_advice(folder):
+    assert hints(folder) == []
+
+
+def test_fillers_are_told_with_the_batch_that_has_fewer(folder):
+    (hint,) = hints(folder, row_multiple=64, batch_seconds=64 * 1.6)
+    assert hint.startswith("34 rows of weight 0 for 30 utterances")
+    assert "--config.data.batch_seconds=51.2 --config.data.row_multiple=32 leave 2 of 32" in hint
+
+
+def test_the_batch_advised_divides_over_the_devices_and_microbatches(folder):
+    """24 rows would be without fillers on one device, 3 devices take no power of two."""
+    one = feed(folder, row_multiple=96, batch_seconds=96 * 1.6)
+    smaller, _ = dry_run.fewest_fillers(stub(devices=3, accumulate=2), one)
+    assert smaller.row_multiple % 6 == 0
+
+
+def test_where_no_smaller_batch_divides_the_devices_it_is_said(folder):
+    (hint,) = hints(folder, stub(devices=64), row_multiple=64, batch_seconds=64 * 1.6)
+    assert "no smaller data.row_multiple divides" in hint
+
+
+def test_the_bucket_advised_for_clips_too_long_takes_them_all(folder):
+    changes = dict(bucket_seconds=(0.5, 1.0), row_multiple=1, batch_seconds=2.0)
+    (hint,) = hints(folder, **changes)
+    assert "10 of 30 utterances are left out" in hint
+    assert '--config.data.bucket_seconds="(0.5, 1, 2)"' in hint
+    assert hints(folder, **changes | dict(bucket_seconds=(0.5, 1.0, 2.0))) == []
+
+
+def test_clips_too_short_are_told(folder):
+    (hint,) = hints(folder, mode="crop", bucket_seconds=(1.0,), min_seconds=0.0, row_multiple=1)
+    assert "19 of 30 utterances are left out: they are shorter than 1 s" in hint
+
+
+def test_a_compilation_for_every_few_updates_is_told(folder):
+    lengths = (0.4, 0.8, 1.0, 1.2, 1.4, 1.6)
+    changes = dict(bucket_seconds=lengths, row_multiple=1, batch_seconds=1.6)
+    (hint,) = hints(folder, stub(steps=59), **changes)
+    assert "6 row lengths are as many compilations for a run of 59 updates" in hint
+    assert hints(folder, stub(steps=60), **changes) == []
+
+
+def test_a_step_that_does_not_fit_is_advised_the_microbatches_that_its_rows_divide_into():
+    memory = dry_run.StepMemory(rows=48, samples=16000, needed=2 * GIB, capacity=GIB)
+    (hint,) = dry_run._memory_advice(stub(devices=4, accumulate=3), memory)
+    assert "--config.train.accumulate=6" in hint
+    assert list(dry_run._memory_advice(stub(), memory._replace(needed=1))) == []
+
+
+def test_microbatches_are_as_many_as_the_memory_that_is_lacking():
+    memory = dry_run.StepMemory(rows=48, samples=16000, needed=9 * GIB, capacity=GIB)
+    (hint,) = dry_run._memory_advice(stub(), memory)
+    assert "--config.train.accumulate=16" in hint
+
+
+def test_a_step_whose_rows_divide_no_further_is_told_what_else_helps():
+    memory = dry_run.StepMemory(rows=4, samples=16000, needed=None, capacity=None)
+    (hint,) = dry_run._memory_advice(stub(devices=4), memory)
+    assert "divide no further" in hint and "remat=full" in hint
+
+
+def test_a_dry_run_needs_no_workdir_but_a_run_does(capsys):
+    with pytest.raises(SystemExit) as ended:
+        train.main(["--config", PRETRAIN])
+    assert ended.value.code == 2
+    assert "required: --workdir" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", [PRETRAIN, FINETUNE])
+def test_a_dry_run_says_everything_and_writes_nothing(recipe, folder, one_device, capsys, tmp_path):
+    before = sorted(folder.rglob("*"))
+    train.main(
+        ["--config", recipe, "--dry-run", "--workdir", str(tmp_path / "none"),
+         f"--config.data.train={folder}:train", "--config.mesh.data=1"]
+    )  # fmt: skip
+    said = capsys.readouterr().out.splitlines()
+    words = ["network", "updates", "epoch", "batch", "compiled programs", "memory", "advice"]
+    assert [word for word in words if any(line.startswith(f"{word}: ") for line in said)] == words
+    assert not (tmp_path / "none").exists() and sorted(folder.rglob("*")) == before

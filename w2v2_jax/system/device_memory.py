@@ -1,0 +1,49 @@
+"""Memory of devices: how much there is, what a compiled step takes, and a compiler's refusal."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+GIB = 2**30
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def host_memory() -> int:
+    """Physical memory of this machine in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def device_memory(device: Any, sharing: int) -> int | None:
+    """Bytes that a device of this machine has, None where it does not say; `sharing`: as many
+    devices of a CPU share the machine's."""
+    if device.platform == "cpu":
+        return host_memory() // sharing
+    return (device.memory_stats() or {}).get("bytes_limit")
+
+
+def memory_of(compiled: Any) -> dict[str, int]:
+    """Bytes a device holds while a compiled step runs, by kind, and their total."""
+    table = compiled.memory_analysis()
+    kinds = {
+        "arguments": table.argument_size_in_bytes,
+        "temporaries": table.temp_size_in_bytes,
+        "outputs": table.output_size_in_bytes,
+        "aliased": table.alias_size_in_bytes,
+        "code": table.generated_code_size_in_bytes,
+    }
+    kinds["total"] = sum(kinds.values()) - 2 * kinds["aliased"]
+    return kinds
+
+
+def memory_shortage(message: str) -> tuple[int, int] | None:
+    """(bytes needed, bytes there are) from a compiler's refusal; None for any other error."""
+    size = r"([\d.]+)([KMGT]?)"
+    match = re.search(rf"[Uu]sed {size} of {size} hbm", message) or re.search(
+        rf"required .* \({size}\) exceeds available HBM \({size}\)", message
+    )
+    if match:
+        used, unit, room, room_unit = match.groups()
+        return round(float(used) * UNITS[unit]), round(float(room) * UNITS[room_unit])
+    return (0, 0) if "RESOURCE_EXHAUSTED" in message else None

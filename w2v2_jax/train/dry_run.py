@@ -1,0 +1,235 @@
+"""What a run would be, without running it: shapes, memory, compilations, hours, and advice."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+
+from w2v2_jax.batch import SAMPLE_RATE, Batch
+from w2v2_jax.data.buckets import PlanSummary
+from w2v2_jax.data.feed import Feed
+from w2v2_jax.errors import InputError
+from w2v2_jax.experiment.build import Experiment
+from w2v2_jax.system.device_memory import GIB, device_memory, memory_of, memory_shortage
+
+FILLERS = 0.15  # of an epoch's rows: above it the batches are too large for the corpus
+DROPPED = 0.05  # of the utterances
+MANY_SHAPES, FEW_UPDATES = 5, 10  # so many shapes should have so many updates each
+
+
+class StepMemory(NamedTuple):
+    """Bytes that the step of (rows, samples) takes on a device, None where the compiler refused
+    without a number, and bytes that the device has, None where it does not say."""
+
+    rows: int
+    samples: int
+    needed: int | None
+    capacity: int | None
+
+    @property
+    def fits(self) -> bool:
+        return self.needed is not None and (self.capacity is None or self.needed <= self.capacity)
+
+
+def lines(experiment: Experiment, train: Feed, valid: Feed | None) -> Iterator[str]:
+    """The account of a run, line by line. Compiles the step of the longest rows, as the run
+    would, and runs nothing."""
+    summary = train.plan.summary()
+    yield from _network(experiment)
+    yield from _updates(experiment, train, summary)
+    yield from _programs(experiment, train, valid)
+    memory = step_memory(experiment, train)
+    yield _memory_line(memory)
+    hints = [*advice(experiment, train, summary), *_memory_advice(experiment, memory)]
+    yield from (f"advice: {hint}" for hint in hints or ("none, recipe and data fit each other",))
+
+
+def _network(experiment: Experiment) -> Iterator[str]:
+    parameters = jax.tree.leaves(experiment.abstract_state.params)
+    count = sum(math.prod(leaf.shape) for leaf in parameters)
+    held = sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(experiment.abstract_state)
+    )
+    mesh = ", ".join(f"{axis} {size}" for axis, size in experiment.mesh.shape.items())
+    device = experiment.mesh.devices.flat[0].device_kind
+    yield (
+        f"network: {count / 1e6:.1f} million parameters; with the optimizer's moments "
+        f"{_size(held)} on each device ({experiment.mesh.size} x {device}: {mesh})"
+    )
+
+
+def _updates(experiment: Experiment, train: Feed, summary: PlanSummary) -> Iterator[str]:
+    config = experiment.settings.train
+    seconds = [rows * samples / SAMPLE_RATE for rows, samples in summary.shapes]
+    epochs = config.steps / summary.batches
+    yield (
+        f"updates: {config.steps}, each of {_duration(min(seconds))} to {_duration(max(seconds))} "
+        f"of rows; microbatches of an update: {config.accumulate}"
+    )
+    yield (
+        f"epoch: {_duration(3600 * summary.hours)} of audio, utterances: {summary.utterances}, "
+        f"updates: {summary.batches}; {summary.repeated_rows} of {summary.rows} rows have weight 0 "
+        f"and only fill batches up; epochs of the run: {epochs:.4g}"
+    )
+    for rows, samples in summary.shapes:
+        yield f"batch: {rows} rows x {samples / SAMPLE_RATE:g} s"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.4g} s" if seconds < 360 else f"{seconds / 3600:.3g} h"
+
+
+def _size(count: float | None) -> str:
+    if count is None:
+        return "an unknown amount"
+    return f"{count / GIB:.2f} GiB" if count > GIB / 10 else f"{1024 * count / GIB:.2f} MiB"
+
+
+def _programs(experiment: Experiment, train: Feed, valid: Feed | None) -> Iterator[str]:
+    shapes = len(train.plan.shapes)
+    phases = len(_phases(experiment))
+    validation = len(valid.plan.shapes) if valid else 0
+    yield (
+        f"compiled programs: {shapes * phases} of training (shapes: {shapes}, phases of the "
+        f"objective: {phases}), {validation} of validation"
+    )
+
+
+def _phases(experiment: Experiment) -> set:
+    """The objective's static values from the first update to the last."""
+    last = experiment.settings.train.steps - 1
+    return {experiment.objective.at(0), experiment.objective.at(last)}
+
+
+def step_memory(experiment: Experiment, train: Feed) -> StepMemory:
+    """Memory of the training step for the longest rows, from its compilation."""
+    rows, samples = max(train.plan.shapes, key=lambda shape: shape[1])
+    devices = experiment.mesh.devices.flat
+    capacity = device_memory(devices[0], sharing=len(jax.devices()))
+    objective = experiment.objective.at(experiment.settings.train.steps - 1)
+    try:
+        compiled = experiment.step_function(objective, _batch(experiment, train, rows, samples))
+    except jax.errors.JaxRuntimeError as error:
+        shortage = memory_shortage(str(error))
+        if shortage is None:
+            raise
+        needed, there = shortage
+        return StepMemory(rows, samples, needed or None, there or capacity)
+    return StepMemory(rows, samples, memory_of(compiled)["total"], capacity)
+
+
+def _batch(experiment: Experiment, train: Feed, rows: int, samples: int) -> Batch:
+    """The shapes of a batch, labels as wide as this corpus has them."""
+    batch = experiment.objective.abstract_batch(rows, samples)
+    if train.widths is None or batch.labels is None:
+        return batch
+    labels = jax.ShapeDtypeStruct((rows, train.widths[samples]), batch.labels.dtype)
+    return batch._replace(labels=labels)
+
+
+def _memory_line(memory: StepMemory) -> str:
+    verdict = "fits" if memory.fits else "does not fit"
+    return (
+        f"memory: an update of {memory.rows} rows x {memory.samples / SAMPLE_RATE:g} s takes "
+        f"{_size(memory.needed)} of a device's {_size(memory.capacity)}, as compiled: {verdict}"
+    )
+
+
+def _memory_advice(experiment: Experiment, memory: StepMemory) -> Iterator[str]:
+    """More microbatches where the step does not fit, as far as its rows divide."""
+    if memory.fits:
+        return
+    accumulate = experiment.settings.train.accumulate
+    over = (memory.needed or 0) / (memory.capacity or 1)
+    for more in (n for n in (2, 4, 8, 16, 32, 64, 128) if n >= over):
+        try:
+            shape = [(memory.rows, memory.samples)]
+            experiment.check_shapes(shape, accumulate * more, "training")
+        except InputError:
+            continue
+        yield (
+            f"the step does not fit into the device's memory: --config.train.accumulate="
+            f"{accumulate * more} makes the same update of smaller microbatches; `w2v2 aot` says "
+            "what fits on other machines"
+        )
+        return
+    yield (
+        "the step does not fit into the device's memory, and its rows divide no further: use a "
+        "smaller data.batch_seconds, --config.execution.remat=full, or more devices"
+    )
+
+
+def advice(experiment: Experiment, train: Feed, summary: PlanSummary) -> Iterator[str]:
+    """What to change where recipe and data do not fit, with the option that changes it."""
+    if summary.repeated_rows > FILLERS * summary.rows:
+        yield _smaller_batches(experiment, train, summary)
+    dropped = {
+        "shorter": summary.dropped_too_short, "longer": summary.dropped_too_long,
+    }  # fmt: skip
+    for side, count in dropped.items():
+        if count > DROPPED * len(train.corpus):
+            yield _dropped(train, side, count)
+    steps, shapes = experiment.settings.train.steps, len(summary.shapes)
+    if shapes >= MANY_SHAPES and steps < FEW_UPDATES * shapes:
+        yield (
+            f"{shapes} row lengths are as many compilations for a run of {steps} updates: a "
+            "shorter list in data.bucket_seconds starts sooner"
+        )
+
+
+def _smaller_batches(experiment: Experiment, train: Feed, summary: PlanSummary) -> str:
+    told = (
+        f"{summary.repeated_rows} rows of weight 0 for {summary.utterances} utterances: the "
+        "batches are too large for this corpus"
+    )
+    better = fewest_fillers(experiment, train)
+    if better is None:
+        return f"{told}; no smaller data.row_multiple divides over the devices"
+    data, count = better
+    return (
+        f"{told}; --config.data.batch_seconds={data.batch_seconds:g} --config.data.row_multiple="
+        f"{data.row_multiple} leave {count.repeated_rows} of {count.rows} rows"
+    )
+
+
+def fewest_fillers(experiment: Experiment, train: Feed):
+    """The largest batches, a whole fraction of the recipe's, with few enough rows of weight 0:
+    their data section and summary; else those with the fewest; None where none is possible."""
+    data, seed = train.config, experiment.settings.seed
+    accumulate = experiment.settings.train.accumulate
+    tried = []
+    for parts in (n for n in range(2, data.row_multiple + 1) if data.row_multiple % n == 0):
+        smaller = dataclasses.replace(
+            data, row_multiple=data.row_multiple // parts, batch_seconds=data.batch_seconds / parts
+        )
+        try:
+            plan = smaller.train_plan(train.corpus, seed=seed)
+            experiment.check_shapes(plan.shapes, accumulate, "training")
+        except InputError:
+            continue
+        tried.append((smaller, plan.summary()))
+        if tried[-1][1].repeated_rows <= FILLERS * tried[-1][1].rows:
+            return tried[-1]
+    return min(tried, key=lambda one: one[1].repeated_rows / one[1].rows, default=None)
+
+
+def _dropped(train: Feed, side: str, count: int) -> str:
+    data = train.config
+    seconds = train.corpus.num_samples / SAMPLE_RATE
+    told = f"{count} of {len(train.corpus)} utterances are left out: they are {side} than "
+    if side == "longer":
+        buckets = tuple(sorted(data.bucket_seconds))
+        longer = f'"({", ".join(f"{x:g}" for x in (*buckets, math.ceil(seconds.max())))})"'
+        return (
+            f"{told}the longest rows, {buckets[-1]:g} s; --config.data.bucket_seconds={longer} "
+            "takes them all"
+        )
+    return (
+        f"{told}{data.least_seconds():g} s; to use more, set a smaller --config.data.min_seconds"
+        + (" and add a shorter row to data.bucket_seconds" if data.mode == "crop" else "")
+    )
