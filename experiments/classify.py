@@ -14,7 +14,7 @@ Run:
     python -m w2v2_jax.prepare --source folder:keywords --out data/keywords --holdout dev=0.1
     python -m w2v2_jax.train --config experiments/classify.py:tuned --workdir runs/keywords \\
         --config.init_from=runs/base --config.data.train=data/keywords:train
-    python -m w2v2_jax classify --checkpoint runs/keywords --data data/keywords:dev
+    python -m w2v2_jax.inference.classify --checkpoint runs/keywords --data data/keywords:dev
     `init_from` is a pretraining workdir, a step or a Hugging Face folder. Append `,smoke` for the
     same recipe at toy size from scratch.
 
