@@ -9,11 +9,12 @@ import pytest
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.evaluation.classes import class_scores, confusion
+from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.metrics import compute
 from w2v2_jax.models import row_random
 from w2v2_jax.models.heads import mean_of_real
 from w2v2_jax.objectives.classes import Classes, classes_of
-from w2v2_jax.objectives.classification import Classification, FrameClassification
+from w2v2_jax.objectives.classification import Classification
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +70,11 @@ def test_while_frozen_the_head_and_the_layers_weights_alone_learn(
     assert moved == {name: name in head or updates == 0 for name in moved}
 
 
-def test_heads_without_a_training_loss_say_so(quiet, batch):
-    with pytest.raises(
-        InputError, match=r"objective.name='frames' is .* not trained; use 'classify'"
-    ):
-        FrameClassification(quiet, 5).loss(None, batch, None, 0)
+@pytest.mark.parametrize("name", ["frames", "xvector"])
+def test_a_run_cannot_have_a_head_that_is_not_trained(name):
+    sections = dict.fromkeys(("model", "objective", "schedule", "data", "train"), {})
+    with pytest.raises(InputError, match=f"name='{name}' is not known; use one of .*classify$"):
+        read_settings({**sections, "objective": {"name": name}})
 
 
 def test_f1_is_the_mean_over_classes_that_occur():

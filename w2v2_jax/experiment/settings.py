@@ -140,8 +140,8 @@ def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
             raise InputError(f"config.{name} is missing")
     raw = _typed(raw)
     kind = raw["objective"].get("name")
-    if kind not in OBJECTIVES:
-        known = ", ".join(OBJECTIVES)
+    if kind not in OBJECTIVES or not OBJECTIVES[kind].trains:
+        known = ", ".join(name for name, objective in OBJECTIVES.items() if objective.trains)
         raise InputError(f"config.objective.name={kind!r} is not known; use one of {known}")
     if raw["model"].get("family") not in (*FAMILIES, INHERIT):
         known = ", ".join((*FAMILIES, INHERIT))

@@ -58,15 +58,6 @@ class _Headed(Objective):
         samples = 60 * self.model.stride
         return self.network.init(key, jnp.zeros((1, samples)), jnp.full((1,), samples))["params"]
 
-    def loss(self, params, batch: Batch, keys, step) -> Sums:
-        raise InputError(
-            f"config.objective.name={self.name!r} is imported, run and exported, not trained; use "
-            f"{Classification.name!r}"
-        )
-
-    def evaluate(self, params, batch: Batch, keys, step):
-        return self.loss(params, batch, keys, step), {}
-
 
 @dataclasses.dataclass(frozen=True)
 class Classification(_Headed):
@@ -122,6 +113,7 @@ class Classification(_Headed):
 class FrameClassification(_Headed):
     """Classes of every frame, as for who speaks when: imported, run and exported."""
 
+    trains: ClassVar[bool] = False
     name: ClassVar[str] = "frames"
     parts: ClassVar[tuple[str, ...]] = ("encoder", "layer_weights", "classifier")
 
@@ -134,6 +126,7 @@ class FrameClassification(_Headed):
 class XVector(_Headed):
     """Embeddings of speakers: imported, run and exported."""
 
+    trains: ClassVar[bool] = False
     name: ClassVar[str] = "xvector"
     parts: ClassVar[tuple[str, ...]] = (
         "encoder", "layer_weights", "projector", "tdnn", "embedding", "classifier", "speakers",
