@@ -72,8 +72,8 @@ def test_while_frozen_the_head_and_the_layers_weights_alone_learn(
 
 @pytest.mark.parametrize("name", ["frames", "xvector"])
 def test_a_run_cannot_have_a_head_that_is_not_trained(name):
-    sections = dict.fromkeys(("model", "objective", "schedule", "data", "train"), {})
-    with pytest.raises(InputError, match=f"name='{name}' is not known; use one of .*classify$"):
+    sections = {key: {} for key in ("model", "objective", "schedule", "data", "train")}
+    with pytest.raises(InputError, match=rf"name='{name}' is not known; use one of .*classify$"):
         read_settings({**sections, "objective": {"name": name}})
 
 
