@@ -81,6 +81,7 @@ def test_what_learns_learns_as_if_the_others_had_a_rate_of_almost_0(
     for name, leaf in trees.flatten(state.params["encoder"]).items():
         np.testing.assert_array_equal(leaf, trees.flatten(params["encoder"])[name])
     assert metrics["skipped"].total == 0 and metrics["gradient_norm"].total > 0
+    assert "feature_gradient_norm" not in metrics  # frozen, not stuck
 
 
 def test_what_is_taken_out_goes_back_where_it_was():

@@ -132,13 +132,20 @@ def train_step(
     metrics = {
         **sums.metrics,
         "gradient_norm": Mean(norm, one),
-        "feature_gradient_norm": Mean(global_norm(gradients["encoder"]["feature_extractor"]), one),
+        **_feature_norm(gradients["encoder"]["feature_extractor"]),
         "non_finite": Mean(1.0 - finite, one),
         "skipped": Mean(1.0 - taken, one),
         "empty_rows": Mean((batch.weights <= 0).sum(), one * batch.weights.shape[0]),
         "weight": Mean(sums.weight, one),
     }
     return TrainState(state.step + 1, params, opt_state), metrics
+
+
+def _feature_norm(gradients) -> dict[str, Mean]:
+    """The norm of the feature encoder's gradient; nothing where it is frozen: 0 means an alarm."""
+    if not jax.tree.leaves(gradients):
+        return {}
+    return {"feature_gradient_norm": Mean(global_norm(gradients), jnp.ones(()))}
 
 
 def eval_step(
