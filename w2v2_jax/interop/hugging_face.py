@@ -139,12 +139,7 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     if "target_projection" in loaded.params:
         settings.refuse_continuous_targets(description.model, str(loaded.path))
     tensors = names.split(loaded.params, HUGGING_FACE)
-    bare = set(loaded.params) == {"encoder"}
-    architecture = next(
-        name
-        for name, kind in KINDS.items()
-        if (name == "Wav2Vec2Model" if bare else kind.objective.name == description.objective)
-    )
+    architecture = _written_as(loaded)
     if architecture == "Wav2Vec2Model":
         tensors = {name.removeprefix(PREFIX): x for name, x in tensors.items()}
     if legacy_weight_norm:
@@ -182,6 +177,16 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
             f"{epsilon:g}: quiet recordings give other outputs there"
         )
     return Exported([], notes)
+
+
+def _written_as(loaded: Loaded) -> str:
+    """Their class for a checkpoint; the bare model where only the encoder is left, and where they
+    have no such head: its parameters are then without a name."""
+    if set(loaded.params) != {"encoder"}:
+        for name, kind in KINDS.items():
+            if kind.objective.name == loaded.description.objective:
+                return name
+    return "Wav2Vec2Model"
 
 
 def _tensors(path: Path) -> dict[str, np.ndarray]:
