@@ -39,10 +39,19 @@ def graft(
 
     The encoder must be there whole, but for adapters and LoRA's updates. rows: for each of our CTC
     symbols the row of the source's head that has it, None for a symbol it lacks; without `rows` a
-    head is taken as it stands. Raises InputError for a missing tensor or another shape.
+    head is taken as it stands. Raises InputError for a missing tensor, another shape, or a tensor
+    of the encoder that `params` has no place for: adapters or LoRA's updates would be lost unseen.
     """
     flat = {name_of(p): x for p, x in jax.tree_util.tree_leaves_with_path(source)}
     fresh = []
+    places = {name_of(p) for p, _ in jax.tree_util.tree_leaves_with_path(params)}
+    lost = sorted(name for name in set(flat) - places if name.startswith("encoder/"))
+    if lost:
+        raise InputError(
+            f"{where} has {lost[0]}, for which the model has no place; take its network "
+            "(config.model.family=inherit, with its adapter_dim and lora_rank), or export it "
+            "first: --to hf adds LoRA's updates to the weights"
+        )
 
     def take(path, leaf):
         name = name_of(path)
