@@ -158,6 +158,16 @@ def scale_by_path(table: tuple[tuple[str, float], ...]) -> optax.GradientTransfo
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
+def updates_of_0() -> optax.GradientTransformation:
+    """Updates of 0 for frozen parameters, where they are among those that it is asked to update."""
+
+    def update(updates, state, params=None):
+        still = jax.tree.map(jnp.zeros_like, params)
+        return with_frozen(updates, still), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
 def adam(
     schedule: Schedule, *, b1: float = 0.9, b2: float = 0.98, eps: float = 1e-6,
     weight_decay: float = 0.01, clip_norm: float = 0.0,
@@ -176,6 +186,8 @@ def adam(
     if rate_by_path:
         chain.append(scale_by_path(rates))
     chain.append(optax.scale_by_learning_rate(schedule))
+    if freezes(rates):
+        chain.append(updates_of_0())
     return optax.chain(*chain)
 
 
