@@ -79,7 +79,9 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
     vocabulary = None
     if tuned:
         symbols = _symbols(hints, classes, path, notes)
-        order = dictionary.to_rows(symbols, classes=classes, where=str(path))
+        order = dictionary.to_rows(
+            symbols, classes=classes, where=str(path), vocabulary=dictionary.like(hints.dictionary)
+        )
         vocabulary = order.vocabulary
         params["head"] = tokenizer.in_our_order(params["head"], order.rows, notes)
     normalise = hints.normalise
