@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,6 +24,11 @@ class Classes:
     It answers what the data pipeline asks of a `Vocabulary`. Raises InputError for a name that is
     empty or there twice.
     """
+
+    # As a vocabulary says them: texts are taken as they are written.
+    units: ClassVar[str] = "classes"
+    case: ClassVar[str] = "keep"
+    rules: ClassVar[None] = None
 
     symbols: tuple[str, ...]
 
