@@ -148,7 +148,7 @@ def compare_run(arguments: argparse.Namespace) -> None:
     except OSError as error:
         raise InputError(f"{written[0]}: {error.strerror}; use --png elsewhere") from error
     if arguments.json is not None:
-        content = {"workdir": str(workdir), "reference": standing.reference.name}
+        content: dict[str, Any] = {"workdir": str(workdir), "reference": standing.reference.name}
         content |= {"differs": standing.differs, "rows": [row._asdict() for row in standing.rows]}
         write_json(arguments.json, content)
         written.append(arguments.json)
@@ -169,7 +169,7 @@ def compare_results(arguments: argparse.Namespace) -> None:
         print("\n".join([data, *(f"  {describe(rate, one)}" for rate, one in comparisons.items())]))
         results.append({"data": data, **{rate: one._asdict() for rate, one in comparisons.items()}})
     if arguments.json is not None:
-        content = {"first": str(arguments.first), "second": str(arguments.second)}
+        content: dict[str, Any] = {"first": str(arguments.first), "second": str(arguments.second)}
         content["splits"] = results
         write_json(arguments.json, content)
         print(f"wrote {arguments.json}")

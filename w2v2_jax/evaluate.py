@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.data.joined import each_split
-from w2v2_jax.data.transcribed import TranscribedCorpus, left_out, outside_vocabulary, transcribed
+from w2v2_jax.data.transcribed import AnyCorpus, left_out, outside_vocabulary, transcribed
 from w2v2_jax.decode import options
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation import error_analysis
@@ -31,7 +32,7 @@ from w2v2_jax.recognition.corpus import transcripts
 from w2v2_jax.system import compile_cache, cpu_memory
 from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_json
 
-Scorable = Corpus | TranscribedCorpus
+Scorable = AnyCorpus
 
 
 def splits_of(arguments: list[str]) -> list[tuple[str, Corpus]]:
@@ -167,10 +168,12 @@ def main(argv: list[str] | None = None) -> None:
     compile_cache.enable()
     model = load(arguments.checkpoint)
     require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
-    decoder = options.make_decoder(arguments, model.description.vocabulary)
-    vocabulary = model.description.vocabulary
+    decoder = options.make_decoder(arguments, model.description.ctc_vocabulary)
+    vocabulary = model.description.ctc_vocabulary
     # Phones are words of a set of their own, which may have other letters than the vocabulary.
-    scores_text = vocabulary.normalise if arguments.phones else vocabulary.has_words
+    scores_text: Callable[[str], Any] = (
+        vocabulary.normalise if arguments.phones else vocabulary.has_words
+    )
     scorable = [
         transcribed(corpus, vocabulary, where=f"--data {name}", is_transcript=scores_text)
         for name, corpus in named

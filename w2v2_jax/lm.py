@@ -177,7 +177,7 @@ def main(argv: list[str] | None = None) -> None:
                 print(f"wrote {arguments.out} (KenLM's lmplz)")
     except OSError as error:
         raise InputError(f"--out {arguments.out}: {error}") from error
-    if arguments.lexicon:
+    if arguments.lexicon and vocabulary is not None:
         make_lexicon(seen, vocabulary, arguments.lexicon, min_count=arguments.lexicon_min_count)
 
 

@@ -56,6 +56,7 @@ def _receive(work: _Work) -> None:
 
 
 def _errors(beam: BeamOptions, start: int) -> ErrorCounts:
+    assert _work is not None  # the pool's initializer has run
     return errors_of(_work, beam, start)
 
 
@@ -66,7 +67,7 @@ def errors_of(work: _Work, beam: BeamOptions, start: int) -> ErrorCounts:
     references = work.emissions.references
     return total(
         [
-            count_errors(references[i].split(), decoder(work.emissions[i])[0].text.split())
+            count_errors((references[i] or "").split(), decoder(work.emissions[i])[0].text.split())
             for i in rows
         ]
     )
@@ -128,9 +129,10 @@ def run(
 def greedy_errors(emissions: Emissions) -> ErrorCounts:
     """Word errors of the best path, to compare with."""
     decoder = GreedyDecoder(emissions.vocabulary.symbols)
+    references = emissions.references
     return total(
         [
-            count_errors(emissions.references[i].split(), decoder(emissions[i])[0].text.split())
+            count_errors((references[i] or "").split(), decoder(emissions[i])[0].text.split())
             for i in emissions.referenced
         ]
     )
@@ -207,6 +209,7 @@ def _work_of(arguments: argparse.Namespace) -> tuple[_Work, DecoderSettings]:
     decoder = make(
         decoder_settings, emissions.vocabulary, seconds_per_frame=emissions.seconds_per_frame
     )
+    assert isinstance(decoder, Searchable)  # what --lm without --rescore makes
     return _Work(decoder, emissions), decoder_settings
 
 
@@ -243,6 +246,7 @@ def main(argv: list[str] | None = None) -> None:
                 f"word_score {trial.word_score:.2f}: WER {100 * trial.words.rate:.2f} %",
                 flush=True,
             )
+    assert best is not None  # there is a trial at least
     _write(
         arguments.out,
         decoder_settings,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def _seconds(function, rows) -> float:
 
 def measure(
     decoder: LexiconDecoder | LexiconFreeDecoder, emissions: Emissions, *, frames: int, group: int
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Decodes at least `frames` frames (the utterances again and again) in groups by turns.
 
     Raises ValueError when the two sides do not find the same scores.

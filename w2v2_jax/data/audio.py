@@ -7,6 +7,7 @@ import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -32,7 +33,7 @@ AUDIO_SUFFIXES = (
     ".au", ".snd", ".sph", ".nist", ".w64", ".rf64", *PYAV_SUFFIXES,
 )  # fmt: skip
 
-AudioSource = str | Path | bytes | np.ndarray
+AudioSource: TypeAlias = str | Path | bytes | np.ndarray
 
 
 class AudioError(InputError):
@@ -68,6 +69,8 @@ def audio_blocks(
     """
     name = _name(source, name)
     if isinstance(source, np.ndarray):
+        if rate is None:
+            raise ValueError(f"{name}: samples without a rate")
         yield from resample(_finite(_array_blocks(source), name), int(rate))
         return
     count = 0
@@ -158,6 +161,7 @@ def _streams(source: str | Path | bytes, name: str) -> Iterator[Iterator]:
 
 def _content(source: str | Path | bytes, name: str) -> Buffer:
     """The bytes of a file, mapped where it is a local one."""
+    data: bytes | mmap.mmap
     if isinstance(source, bytes):
         data = source
     elif is_remote(source):

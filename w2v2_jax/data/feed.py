@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from w2v2_jax.batch import Batch
 from w2v2_jax.data.config import DataConfig
-from w2v2_jax.data.corpus import Corpus
 from w2v2_jax.data.damage import Damage
-from w2v2_jax.data.joined import JoinedCorpus, open_splits
+from w2v2_jax.data.joined import open_splits
 from w2v2_jax.data.pipeline import batches, label_widths
 from w2v2_jax.data.plan import EvaluationPlan, Plan
-from w2v2_jax.data.transcribed import TranscribedCorpus, left_out, transcribed
+from w2v2_jax.data.transcribed import AnyCorpus, left_out, transcribed
 from w2v2_jax.vocabulary import Vocabulary
 
 
@@ -25,11 +24,18 @@ class Feed:
     """
 
     config: DataConfig
-    corpus: Corpus | JoinedCorpus | TranscribedCorpus
+    corpus: AnyCorpus
     plan: Plan | EvaluationPlan
     vocabulary: Vocabulary | None
     widths: dict[int, int] | None
     damage: Damage | None = None
+
+    @property
+    def symbols(self) -> Vocabulary:
+        """The vocabulary of a feed with labels."""
+        if self.vocabulary is None:
+            raise ValueError(f"{self.corpus.directory} is read without a vocabulary")
+        return self.vocabulary
 
     @property
     def without_transcript(self) -> int:
@@ -55,7 +61,7 @@ class Feed:
         *,
         parts: tuple[int, ...] = (0,),
         num_parts: int = 1,
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch]:
         """This host's parts of the rows of batch first_step, first_step + 1, ..."""
         return batches(
             self.corpus,
@@ -84,9 +90,7 @@ class Feed:
         ]
 
 
-def _open(
-    splits: str, vocabulary: Vocabulary | None, *, name: str
-) -> Corpus | JoinedCorpus | TranscribedCorpus:
+def _open(splits: str, vocabulary: Vocabulary | None, *, name: str) -> AnyCorpus:
     """The corpus of config.data.<name>; with a vocabulary its utterances with a transcript."""
     corpus = open_splits(splits)
     if vocabulary is None:

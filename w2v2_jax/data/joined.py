@@ -65,6 +65,10 @@ class JoinedCorpus:
         part, index = self._locate(i)
         return part.text(index)
 
+    def speaker(self, i: int) -> str:
+        part, index = self._locate(i)
+        return part.speaker(index)
+
     def texts(self) -> Iterator[str]:
         """All transcripts in order."""
         return (text for part in self.parts for text in part.texts())

@@ -7,7 +7,7 @@ that resuming costs the same at step 10 and at step 400000, and the number of ho
 from __future__ import annotations
 
 import threading
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -169,14 +169,14 @@ class Plan:
             return self._epochs[epoch]
 
     def _build(self, epoch: int) -> Epoch:
-        place = dict(seed=self.seed, epoch=epoch)
+        place: dict[str, Any] = dict(seed=self.seed, epoch=epoch)
         tables = self.num_samples, self._ordered, self.layout
         if self.mode == "concatenate":
             return stream_epoch(*tables, speakers=self.speakers, **place)
         return bucketed_epoch(*tables, mode=self.mode, **place)
 
     def summary(self) -> PlanSummary:
-        shapes, batches = zip(*self._batches_of_shapes(), strict=True)
+        shapes, batches = map(list, zip(*self._batches_of_shapes(), strict=True))
         fillers = int(self.layout.fillers.sum())
         return summarise(self.buckets, self._dropped, self._total, shapes, batches, fillers)
 

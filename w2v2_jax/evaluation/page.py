@@ -6,6 +6,7 @@ No script, and a content policy that forbids every request, whatever a transcrip
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import io
 import math
@@ -57,7 +58,7 @@ def page(result: dict[str, Any], splits: list[dict], read: Callable[[int, str], 
         _summary(splits),
     ]
     for number, split in enumerate(splits):
-        body.append(_section(split, lambda name, n=number: read(n, name)))
+        body.append(_section(split, functools.partial(read, number)))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'

@@ -39,7 +39,7 @@ class Measures(NamedTuple):
     std: float
     crc32: int
     audio_sha256: int
-    spool: Path
+    spool: Path | str
     offset: int  # bytes
     peak: float
     clipped: int
@@ -76,7 +76,7 @@ def take_in(
     for outcomes in in_order(decode, numbered, workers=workers):
         yield from outcomes
         for path in {o.measures.spool for o in outcomes if o.measures}:
-            path.unlink()
+            Path(path).unlink()
 
 
 def _decode_numbered(numbered, *, spool: Path, limits: Limits) -> list[IntakeResult]:

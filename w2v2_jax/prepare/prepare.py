@@ -79,7 +79,7 @@ def prepare(
         opened = open_source(source, tfds_data_dir=tfds_data_dir, account=account)
         utterances = picked(opened, chosen)
         take = functools.partial(take_in, utterances, limits=limits, workers=workers)
-        return _at_once(source, out, sorter(), lambda spool: told(take(spool=spool)))
+        return _at_once(source, absolute(out), sorter(), lambda spool: told(take(spool=spool)))
     download = None if beam is None else on_beam.download_config(beam)
     work_parts = parts(
         source, account=account, tfds_data_dir=tfds_data_dir, ids=chosen, download=download

@@ -52,7 +52,7 @@ class Sorter:
         if utterance.split not in (None, split):
             self._renamed[utterance.split] += 1
         if measures is None:
-            self.rejects[split].add(outcome.reason, outcome.detail)
+            self.rejects[split].add(outcome.reason or "", outcome.detail)
             return
         seen = self._seen[split]
         if measures.audio_sha256 in seen:

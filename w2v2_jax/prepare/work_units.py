@@ -87,11 +87,11 @@ def content_hash(part: Part, salt: str) -> str:
     """
     digest = hashlib.sha256(salt.encode())
     if part.rows is not None:
-        told = part.rows._replace(data_dir=None, file="")
-        digest.update(json.dumps(told).encode() + _file_hash(part.rows.file))
+        rows = part.rows._replace(data_dir=None, file="")
+        digest.update(json.dumps(rows).encode() + _file_hash(part.rows.file))
     for utterance in part.utterances:
         told = utterance._replace(audio="")
-        digest.update(json.dumps(told).encode() + _file_hash(utterance.audio))
+        digest.update(json.dumps(told).encode() + _file_hash(str(utterance.audio)))
     return digest.hexdigest()[:16]
 
 
@@ -111,7 +111,7 @@ def _file_hash(path: str) -> bytes:
 
 def save(part: Part, path: AnyPath) -> None:
     """As JSON."""
-    located = [u._replace(audio=_absolute(u.audio)) for u in part.utterances]
+    located = [u._replace(audio=_absolute(str(u.audio))) for u in part.utterances]
     path.write_text(json.dumps({"utterances": located, "rows": part.rows}), "utf-8")
 
 

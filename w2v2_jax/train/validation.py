@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from typing import Any
 
 import jax
 import numpy as np
@@ -37,16 +38,16 @@ def validate(experiment: Experiment, feed: Feed, params, step) -> dict[str, floa
     word errors are gathered by process. With CTC the chief shows the same EXAMPLES every time.
     """
     mine = partition.host_rows(experiment.mesh)
-    totals, guesses = None, {}
+    totals, guesses = dict[str, Any](), dict[int, str]()
     for index, local in enumerate(feed.batches(0, None, **mine._asdict())):
         batch = partition.global_batch(local, experiment.mesh)
         evaluate = experiment.eval_function(batch)
         sums, outputs = evaluate(params, batch, step, experiment.seed)
-        totals = sums.metrics if totals is None else merge(totals, sums.metrics)
+        totals = sums.metrics if not totals else merge(totals, sums.metrics)
         if not experiment.objective.ctc_head:
             continue
         local_rows = host_rows(feed.plan.batch(index), **mine._asdict()).rows
-        guessed = hypotheses(_local(outputs["logits"]), _local(outputs["counts"]), feed.vocabulary)
+        guessed = hypotheses(_local(outputs["logits"]), _local(outputs["counts"]), feed.symbols)
         for row, guess, weight in zip(local_rows, guessed, local.weights, strict=True):
             if weight:
                 guesses[row[0].utterance] = guess
@@ -63,7 +64,7 @@ def validate(experiment: Experiment, feed: Feed, params, step) -> dict[str, floa
 
 def reference(feed: Feed, utterance: int) -> str:
     """The transcript as it is scored."""
-    return feed.vocabulary.normalise(feed.corpus.text(utterance))
+    return feed.symbols.normalise(feed.corpus.text(utterance))
 
 
 def examples(feed: Feed) -> list[int]:

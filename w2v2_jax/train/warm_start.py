@@ -85,8 +85,8 @@ def choose_vocabulary(
             )
         texts = _training_texts(settings)
         return extend_vocabulary(inherited, texts, min_count=chosen.min_count)
-    texts = _training_texts(settings) if chosen.name == FROM_TRANSCRIPTS else ()
-    return make_vocabulary(chosen.name, texts, case=chosen.case, min_count=chosen.min_count)
+    transcripts = _training_texts(settings) if chosen.name == FROM_TRANSCRIPTS else ()
+    return make_vocabulary(chosen.name, transcripts, case=chosen.case, min_count=chosen.min_count)
 
 
 def _training_texts(settings: ExperimentSettings) -> Iterator[str]:
@@ -127,7 +127,7 @@ def warm_start(params, source: Loaded, vocabulary: Vocabulary | None, *, where: 
         rows = shared_rows(vocabulary, old)
     params, fresh = graft(params, source.params, where=where, rows=rows)
     hosts.log_on_chief(f"started from {source.path}; fresh: {', '.join(fresh) or 'nothing'}")
-    if rows is not None:
+    if rows is not None and vocabulary is not None and old is not None:
         new = [s for s, row in zip(vocabulary.symbols, rows, strict=True) if row is None]
         dropped = [s for s in old.symbols if s not in vocabulary.symbols]
         hosts.log_on_chief(
@@ -146,7 +146,7 @@ def report_left_out(train: Feed, valid: Feed | None) -> None:
 
 def report_unknown(feed: Feed) -> None:
     """Warns of transcript characters the vocabulary lacks, before step 0 (docs/traps.md#u20)."""
-    unknown = feed.vocabulary.unknown(feed.corpus.texts())
+    unknown = feed.symbols.unknown(feed.corpus.texts())
     if unknown:
         hosts.log_on_chief(
             f"warning: {sum(unknown.values())} characters of {feed.corpus.directory} are not in "
