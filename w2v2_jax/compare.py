@@ -22,6 +22,7 @@ from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors
 from w2v2_jax.evaluation.significance import Comparison, compare
 from w2v2_jax.paths import read_json, try_outputs, write_json
 from w2v2_jax.system.arguments import add_json
+from w2v2_jax.system.revision import stamp
 
 
 def read_splits(path: Path) -> list[dict[str, Any]]:
@@ -144,7 +145,7 @@ def compare_run(arguments: argparse.Namespace) -> None:
     print(table(standing))
     written = [arguments.png or workdir / "compare.png"]
     try:
-        figure(standing, written[0], workdir.name)
+        figure(standing, written[0], workdir.name, made=stamp())
     except OSError as error:
         raise InputError(f"{written[0]}: {error.strerror}; use --png elsewhere") from error
     if arguments.json is not None:

@@ -31,6 +31,7 @@ from w2v2_jax.paths import try_outputs, write_json, write_text
 from w2v2_jax.recognition.corpus import transcripts
 from w2v2_jax.system import compile_cache, cpu_memory
 from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_json
+from w2v2_jax.system.revision import stamp
 
 Scorable = AnyCorpus
 
@@ -193,7 +194,7 @@ def main(argv: list[str] | None = None) -> None:
     result = {**head, **splits[0]} if len(splits) == 1 else {**head, "splits": splits}
     write_json(arguments.json, result)
     if arguments.html is not None:
-        write_page(arguments.html, head, splits, scorable)
+        write_page(arguments.html, {**head, "made": stamp()}, splits, scorable)
     for split in splits:  # printed once the files stand
         print(*([split["data"]] if len(splits) > 1 else []), describe(split), sep="\n")
     for path in (arguments.json, arguments.html):
