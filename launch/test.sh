@@ -12,7 +12,7 @@
 #   fuzz                damaged files against every reader, W2V2_FUZZ_MINUTES (30) in all; installs
 #                       hypothesis
 #   mutants             changes one decision after the other and asks whether the tests notice
-#                       (an hour; options: python -m tests.helpers.mutants --help)
+#                       (two hours; options: python -m tests.helpers.mutants --help)
 #   all                 everything this machine can run, but mutants
 set -euo pipefail
 # shellcheck source=launch/env.sh

@@ -21,7 +21,7 @@ import numpy as np
 from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import Model, load
-from w2v2_jax.paths import try_outputs
+from w2v2_jax.paths import try_outputs, writing
 from w2v2_jax.recognition.corpus import corpus_frames
 from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_data
 
@@ -157,7 +157,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     partial = arguments.out.with_name(f".{arguments.out.name}.part")
     try:
-        count = WRITERS[arguments.out.suffix](partial, corpus, items)
+        with writing("--out", arguments.out):
+            count = WRITERS[arguments.out.suffix](partial, corpus, items)
         os.replace(partial, arguments.out)
     finally:
         partial.unlink(missing_ok=True)

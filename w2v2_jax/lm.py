@@ -19,7 +19,7 @@ import numpy as np
 from w2v2_jax.decode.lexicon import spell, write_lexicon
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.ngram import arpa, counts, kneser_ney, lmplz, text
-from w2v2_jax.paths import try_outputs
+from w2v2_jax.paths import try_outputs, writing
 from w2v2_jax.texts import CASES, with_case
 from w2v2_jax.vocabulary import Vocabulary, make_vocabulary
 
@@ -164,19 +164,21 @@ def main(argv: list[str] | None = None) -> None:
                 seen.update(words)
             yield text.letters(words, spell=spell) if arguments.characters else words
 
-    try:
-        with tempfile.TemporaryDirectory(dir=arguments.temporary) as name:
-            own_estimator = arguments.estimator == "own" or arguments.order == 1  # lmplz makes none
-            if own_estimator or not lmplz.installed():
-                estimate(lines(), arguments.out, arguments, prune, Path(name))
-            else:
-                lmplz.run(
-                    lines(), arguments.out, order=arguments.order, prune=prune, folder=Path(name),
-                    fallback=arguments.discount_fallback, memory_gib=arguments.memory,
-                )  # fmt: skip
-                print(f"wrote {arguments.out} (KenLM's lmplz)")
-    except OSError as error:
-        raise InputError(f"--out {arguments.out}: {error}") from error
+    # Which of the two disks is full, the error of a write does not say.
+    temporary = arguments.temporary or tempfile.gettempdir()
+    with (
+        writing(f"--temporary {temporary} or --out", arguments.out),
+        tempfile.TemporaryDirectory(dir=arguments.temporary) as name,
+    ):
+        own_estimator = arguments.estimator == "own" or arguments.order == 1  # lmplz makes none
+        if own_estimator or not lmplz.installed():
+            estimate(lines(), arguments.out, arguments, prune, Path(name))
+        else:
+            lmplz.run(
+                lines(), arguments.out, order=arguments.order, prune=prune, folder=Path(name),
+                fallback=arguments.discount_fallback, memory_gib=arguments.memory,
+            )  # fmt: skip
+            print(f"wrote {arguments.out} (KenLM's lmplz)")
     if arguments.lexicon and vocabulary is not None:
         make_lexicon(seen, vocabulary, arguments.lexicon, min_count=arguments.lexicon_min_count)
 

@@ -15,12 +15,13 @@ import stat
 import tempfile
 import uuid
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import DISK_ERRORS, InputError
 
 SCHEMES = ("gs", "s3")
 MOST_JSON = 64 << 20
@@ -173,6 +174,18 @@ def _rename_into_place(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+@contextlib.contextmanager
+def writing(option: str, path: str | AnyPath) -> Iterator[None]:
+    """Names the option and the place where a disk refuses what is written there bit by bit: the
+    error of a write, unlike that of opening a file, has no file's name."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno not in DISK_ERRORS:
+            raise
+        raise InputError(f"{option} {path}: {error.strerror}") from error
 
 
 def absolute(path: str | AnyPath) -> AnyPath:

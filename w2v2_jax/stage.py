@@ -14,7 +14,7 @@ from pathlib import Path
 
 from w2v2_jax.data.corpus import list_splits, open_corpus
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.paths import AnyPath, absolute, size_of
+from w2v2_jax.paths import AnyPath, absolute, size_of, writing
 
 LAST = "corpus.json"  # its presence says that the split is whole
 BLOCK = 1 << 24
@@ -57,7 +57,7 @@ def _copy(source: AnyPath, target: Path) -> None:
     if target.is_file() and target.stat().st_size == size_of(source):
         return
     part = target.with_name(f".{target.name}.{os.uname().nodename}.{os.getpid()}")
-    with source.open("rb") as reader, part.open("wb") as writer:
+    with source.open("rb") as reader, writing("--to", target), part.open("wb") as writer:
         shutil.copyfileobj(reader, writer, BLOCK)
     os.replace(part, target)
 

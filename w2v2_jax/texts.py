@@ -7,6 +7,7 @@ goes through `normal_form` on both of its sides.
 from __future__ import annotations
 
 import functools
+import io
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -49,7 +50,9 @@ def text_lines(path: str | Path) -> Iterator[str]:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def decoded_lines(file: IO[bytes], name: str, *, most: int = MOST_LINE) -> Iterator[str]:
+def decoded_lines(
+    file: IO[bytes] | io.BufferedIOBase, name: str, *, most: int = MOST_LINE
+) -> Iterator[str]:
     """The lines, of at most `most` characters, of a file that is open as bytes; errors as in
     `text_lines`."""
     first = True

@@ -17,7 +17,7 @@ import numpy as np
 from w2v2_jax.data.npz import DAMAGE, read_array
 from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import read_json, write_json
+from w2v2_jax.paths import read_json, write_json, writing
 from w2v2_jax.vocabulary import Vocabulary
 
 DESCRIPTION, INDEX, LOGITS = "emissions.json", "index.npz", "logits.npy"
@@ -82,6 +82,14 @@ class Emissions:
         return type(self), (self.folder,)
 
 
+def _header(dtype: str, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Of a NumPy file in C order."""
+    return {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False,
+        "shape": shape,
+    }  # fmt: skip
+
+
 def write(
     folder: Path,
     utterances: Iterable[Utterance],
@@ -101,21 +109,22 @@ def write(
         raise InputError(f"--out {folder} holds saved logits already; remove it or name another")
     folder.mkdir(parents=True, exist_ok=True)
     shape = (num_frames, len(vocabulary))
-    held = np.lib.format.open_memmap(folder / LOGITS, mode="w+", dtype=dtype, shape=shape)
-    ids, counts, references, at = [], [], [], 0
-    for utterance in utterances:
-        held[at : at + len(utterance.logits)] = _storable(utterance, dtype)
-        at += len(utterance.logits)
-        ids.append(utterance.id)
-        counts.append(len(utterance.logits))
-        references.append(utterance.reference)
-    if at != num_frames:
-        raise ValueError(f"{at} frames came, {num_frames} were announced")
-    held.flush()
-    np.savez(
-        folder / INDEX, ids=np.array(ids), num_frames=np.array(counts, np.int64),
-        references=np.array([text or "" for text in references]),
-    )  # fmt: skip
+    ids, counts, references = [], [], []
+    with writing("--out", folder):
+        # Not a memory map: a full disk kills its writer by a signal.
+        with (folder / LOGITS).open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, _header(dtype, shape))
+            for utterance in utterances:
+                file.write(_storable(utterance, dtype, len(vocabulary)))
+                ids.append(utterance.id)
+                counts.append(len(utterance.logits))
+                references.append(utterance.reference)
+        if sum(counts) != num_frames:
+            raise ValueError(f"{sum(counts)} frames came, {num_frames} were announced")
+        np.savez(
+            folder / INDEX, ids=np.array(ids), num_frames=np.array(counts, np.int64),
+            references=np.array([text or "" for text in references]),
+        )  # fmt: skip
     content = {
         **vocabulary.to_json(), "seconds_per_frame": seconds_per_frame,
         "has_references": any(references), **origin,
@@ -123,8 +132,8 @@ def write(
     write_json(folder / DESCRIPTION, content)
 
 
-def _storable(utterance: Utterance, dtype: str) -> np.ndarray:
-    """Logits [T, C] that the dtype can hold."""
+def _storable(utterance: Utterance, dtype: str, classes: int) -> bytes:
+    """Logits [T, C] in a dtype that can hold them."""
     logits = check_finite(utterance.logits, where=f"utterance {utterance.id}")
     largest = float(np.abs(logits[np.isfinite(logits)]).max(initial=0))
     if largest > float(np.finfo(dtype).max):
@@ -132,4 +141,6 @@ def _storable(utterance: Utterance, dtype: str) -> np.ndarray:
             f"utterance {utterance.id}: a logit of {largest:g} is beyond {dtype}; use --dtype "
             "float32"
         )
-    return logits
+    if logits.shape[1] != classes:
+        raise ValueError(f"utterance {utterance.id}: logits of {logits.shape[1]}, not {classes}")
+    return logits.astype(dtype).tobytes()

@@ -1,0 +1,74 @@
+"""Commands whose disk fills up while they write: one line with the option and the place."""
+
+import contextlib
+import resource
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.helpers.corpora import write_split
+from w2v2_jax import lm, stage
+from w2v2_jax.decode import emissions
+from w2v2_jax.errors import InputError
+from w2v2_jax.prepare import command as prepare
+from w2v2_jax.vocabulary import make_vocabulary
+
+
+@contextlib.contextmanager
+def files_of_at_most(size):
+    """As a full disk does, the limit stops a write amid a file, by an error without a name."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def write_tone(folder):
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", 0.3 * np.sin(np.arange(16000) * 0.2), 16000)
+
+
+def test_prepare_names_its_output(tmp_path):
+    write_tone(tmp_path / "in")
+    with files_of_at_most(4096), pytest.raises(InputError, match=r"^--out .*/out: File too large$"):
+        prepare.main([
+            "--source", f"folder:{tmp_path}/in", "--out", f"{tmp_path}/out", "--workers", "1",
+        ])  # fmt: skip
+    assert not (tmp_path / "out" / "train").exists()
+
+
+def test_lm_names_both_disks_it_writes_to(tmp_path):
+    rng = np.random.default_rng(0)
+    words = [" ".join(f"w{n}" for n in rng.zipf(1.3, 8) if n < 5000) for _ in range(3000)]
+    (tmp_path / "text").write_text("\n".join(words))
+    arguments = ["--text", f"{tmp_path}/text", "--out", f"{tmp_path}/lm.arpa", "--order", "2"]
+    with (
+        files_of_at_most(4096),
+        pytest.raises(InputError, match=r"^--temporary .* or --out .*lm\.arpa: File too large$"),
+    ):
+        lm.main([*arguments, "--estimator", "own", "--discount-fallback"])
+    assert not (tmp_path / "lm.arpa").exists()
+
+
+def test_stage_names_the_copy(tmp_path):
+    write_split(tmp_path / "out", "train")
+    arguments = ["--from", f"{tmp_path}/out", "--to", f"{tmp_path}/staged"]
+    with files_of_at_most(4096), pytest.raises(InputError, match=r"^--to .*staged/train/.*: File"):
+        stage.main(arguments)
+    stage.main(arguments)  # the same command goes on
+
+
+def test_saved_logits_name_their_folder_and_are_not_whole(tmp_path):
+    """Through a memory map, a full disk would end the process by a signal."""
+    vocabulary = make_vocabulary("librispeech")
+    logits = np.zeros((5000, len(vocabulary)), np.float32)
+    with files_of_at_most(4096), pytest.raises(InputError, match=r"^--out .*/logits: File too"):
+        emissions.write(
+            tmp_path / "logits", [emissions.Utterance("a", logits, None)], vocabulary=vocabulary,
+            num_frames=5000, seconds_per_frame=0.02,
+        )  # fmt: skip
+    with pytest.raises(InputError):
+        emissions.Emissions(tmp_path / "logits")
