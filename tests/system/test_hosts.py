@@ -1,6 +1,7 @@
 """Finding the job, agreeing, and how a process of a job explains its end."""
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
@@ -58,6 +59,9 @@ def test_a_slurm_step_of_several_tasks_and_a_tpu_pod_are_left_to_jax():
         (["--num-processes", "2"], "needs all of --coordinator HOST:PORT"),
         (["--coordinator", "a:1", "--num-processes", "2", "--process-id", "2"], r"outside 0\.\.1"),
         (["--coordinator", "a", "--num-processes", "2", "--process-id", "0"], "not HOST:PORT"),
+        (["--coordinator", "a:", "--num-processes", "2", "--process-id", "0"], "not HOST:PORT"),
+        (["--coordinator", ":1", "--num-processes", "2", "--process-id", "0"], "not HOST:PORT"),
+        (["--coordinator", "a:b", "--num-processes", "2", "--process-id", "0"], "not HOST:PORT"),
     ],
 )
 def test_a_job_that_does_not_fit_together_is_an_input_error(arguments, message):
@@ -130,6 +134,21 @@ def test_a_run_that_cannot_be_joined_is_one_line(monkeypatch, coordinator, told)
     monkeypatch.setattr(jax.distributed, "initialize", fail)
     with pytest.raises(InputError, match=f"could not join the run at {told}: too late"):
         join._initialize(join.Address(coordinator, 2, 1))
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_witness_of_a_run_is_in_a_session_of_its_own_and_dismissed_where_all_is_well(
+    capfd, killed
+):
+    address = join.Address("node0:99", 2, 1)
+    with contextlib.suppress(KeyError), join._witness(address) as child:
+        assert os.getsid(child.pid) == child.pid  # a signal to the group leaves it alive
+        if killed:
+            raise KeyError
+    assert child.returncode == 0
+    line = "error: process 1 of 2 of this run ended before its time" if killed else ""
+    shown = capfd.readouterr().err
+    assert shown.startswith(line) and bool(shown) == killed
 
 
 @pytest.mark.parametrize("done", [True, False])
