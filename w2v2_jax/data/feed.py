@@ -61,7 +61,7 @@ class Feed:
     def shares(self) -> dict[str, tuple[float, float]]:
         """Of each part of a mixture its share of the audio, and how often an epoch has each
         utterance of it; nothing where there is no mixture."""
-        repeats = getattr(self.plan, "repeats", None)
+        repeats = self.plan.repeats if isinstance(self.plan, Plan) else None
         if self.mixture is None or repeats is None:
             return {}
         pairs = zip(repeats.shares.tolist(), repeats.repeats.tolist(), strict=True)
@@ -119,7 +119,7 @@ def train_feed(config: DataConfig, vocabulary: Vocabulary | None, *, seed: int) 
     if vocabulary is not None:
         for member, one in zip(opened.members, opened.corpora, strict=True):
             check_vocabulary(one, vocabulary, several=len(opened.members) > 1, where=member.path)
-        corpus = _transcribed(corpus, vocabulary, "train", config.train)
+        corpus = _transcribed(opened.corpus, vocabulary, "train", config.train)
     if mixture is not None and isinstance(corpus, TranscribedCorpus):
         mixture = mixture._replace(cells=mixture.cells[corpus.numbers])
     plan = config.train_plan(corpus, seed=seed, mixture=mixture)
@@ -134,9 +134,10 @@ def valid_feed(config: DataConfig, vocabulary: Vocabulary | None) -> Feed | None
     """One pass over the validation corpus, or None where the configuration names none."""
     if not config.valid:
         return None
-    corpus: AnyCorpus = open_corpora(config.valid)
+    whole = open_corpora(config.valid)
+    corpus: AnyCorpus = whole
     if vocabulary is not None:
-        corpus = _transcribed(corpus, vocabulary, "valid", config.valid)
+        corpus = _transcribed(whole, vocabulary, "valid", config.valid)
     plan = config.valid_plan(corpus)
     widths = label_widths(corpus, plan, vocabulary) if vocabulary else None
     damage = Damage(corpus) if config.verify else None

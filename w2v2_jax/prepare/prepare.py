@@ -97,9 +97,7 @@ def prepare(
         opened = open_source(resolved, account=account, **options)
         utterances = picked(opened, chosen)
         take = functools.partial(take_in, utterances, limits=limits, workers=workers)
-        return _at_once(
-            str(resolved), absolute(out), sorter(), lambda spool: told(take(spool=spool))
-        )
+        return _at_once(str(resolved), out, sorter(), lambda spool: told(take(spool=spool)))
     download = None if beam is None else on_beam.download_config(beam)
     work_parts = parts(resolved, account=account, ids=chosen, download=download, **options)
     if beam is None:
@@ -118,7 +116,10 @@ def _sorter(source: Resolved, *, holdout, account: Account, options: dict, **res
     return functools.partial(Sorter, holdout=Holdout(holdout, rule), account=account, **rest)
 
 
-def _at_once(source: str, out: Path, sorter, outcomes: Callable[[Path], Iterator[IntakeResult]]):
+def _at_once(
+    source: str, out: str | Path, sorter, outcomes: Callable[[Path], Iterator[IntakeResult]]
+):
+    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     _mention_leftovers(out)
     work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=out))
