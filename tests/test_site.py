@@ -40,7 +40,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "From waveform to loss" in (tmp_path / "index.html").read_text()
-    assert "Codebook entries" in (tmp_path / "api" / "model.html").read_text()
+    assert "quantizer entries" in (tmp_path / "api" / "model.html").read_text()
 
 
 def test_the_cells_of_the_notebook_run(tuned, tmp_path, monkeypatch):
