@@ -116,6 +116,19 @@ def test_microbatches_and_devices_change_nothing(accumulate, data):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("accumulate", "data", "once"), [(1, 1, False), (1, 4, False), (2, 1, False), (2, 4, True)]
+)
+def test_devices_add_up_their_microbatches_and_exchange_the_total_where_there_are_both(
+    accumulate, data, once
+):
+    state, batch = state_and_batch()
+    mesh = partition.make_mesh(data=data, devices=jax.devices()[:data])
+    with jax.set_mesh(mesh):
+        program = jax.make_jaxpr(functools.partial(step, accumulate=accumulate, shards=data))
+        assert ("shard_map" in str(program(state, batch))) == once
+
+
 def test_training_draws_anew_at_every_step_and_evaluation_never():
     state, batch = state_and_batch()
     drawn = [value(step(state._replace(step=jnp.int32(k)), batch)[1]["drawn"]) for k in (4, 4, 5)]

@@ -41,17 +41,20 @@ MODULES = {
     "data.plan": "tests/data/test_plan_draws.py tests/data/test_plan.py",
     "data.transcribed": "tests/data/test_transcribed.py tests/train/test_untranscribed.py",
     "evaluation.scoring": "tests/evaluation/test_scoring.py tests/evaluation/test_statistics.py",
-    "interop.fairseq_names": "tests/interop/test_fairseq.py tests/interop/test_wrapped.py "
-    "tests/interop/test_adapters.py",
-    "interop.hugging_face_names": "tests/interop/test_hugging_face.py "
+    "interop.fairseq_names": "tests/interop/test_names.py tests/interop/test_fairseq.py "
+    "tests/interop/test_wrapped.py",
+    "interop.hugging_face_names": "tests/interop/test_names.py tests/interop/test_hugging_face.py "
     "tests/interop/test_adapters.py tests/interop/test_errors.py",
     "interop.names": "tests/interop/test_names.py tests/interop/test_fairseq.py "
     "tests/interop/test_hugging_face.py",
     "interop.tokenizer": "tests/interop/test_tokenizer.py tests/interop/test_hugging_face.py",
-    "interop.torchaudio_names": "tests/interop/test_fairseq.py tests/interop/test_wrapped.py",
-    "objectives.base": "tests/objectives/test_new_objective.py",
-    "objectives.contrastive": "tests/objectives/test_contrastive.py",
-    "objectives.ctc": "tests/objectives/test_ctc.py",
+    "interop.torchaudio_names": "tests/interop/test_names.py tests/interop/test_fairseq.py "
+    "tests/interop/test_wrapped.py",
+    "objectives.base": "tests/objectives/test_expectations.py "
+    "tests/objectives/test_new_objective.py",
+    "objectives.contrastive": "tests/objectives/test_expectations.py "
+    "tests/objectives/test_contrastive.py",
+    "objectives.ctc": "tests/objectives/test_expectations.py tests/objectives/test_ctc.py",
     "objectives.ctc_loss": "tests/objectives/test_ctc_loss.py tests/objectives/test_ctc.py",
     "objectives.diversity": "tests/objectives/test_diversity.py "
     "tests/objectives/test_contrastive.py",

@@ -17,6 +17,16 @@ def folder(tmp_path):
     return tmp_path
 
 
+def test_the_files_name_the_special_symbols_and_their_rows(folder):
+    special = json.loads((folder / "special_tokens_map.json").read_text())
+    assert special == {
+        "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"
+    }  # fmt: skip
+    rows = json.loads((folder / "vocab.json").read_text())
+    assert list(rows) == ["<pad>", "<s>", "</s>", "<unk>", "|", "A", "B"]
+    assert list(rows.values()) == list(range(7))
+
+
 def test_a_symbol_beyond_the_head_is_left_out(folder):
     edit(folder / "vocab.json", C=7, D=8)
     read = tokenizer.read(folder, classes=7, blank=0)

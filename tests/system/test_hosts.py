@@ -20,7 +20,7 @@ ENVIRONMENT = {
     "JAX_NUM_PROCESSES": "4",
     "JAX_PROCESS_ID": "3",
 }
-SLURM = dict.fromkeys(join.SLURM_STEP, "1")
+SLURM = dict.fromkeys(("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID"), "1")
 
 
 def flags(*arguments):
@@ -50,6 +50,9 @@ def test_a_job_of_one_process_is_alone():
 def test_a_slurm_step_of_several_tasks_and_a_tpu_pod_are_left_to_jax():
     assert join.find(flags(), {**SLURM, "SLURM_NTASKS": "8"}) == (None, None, None)
     assert join.find(flags(), {"SLURM_NTASKS": "8", "SLURM_JOB_ID": "1"}) is None  # no step
+    for name in SLURM:  # a part of a step is none
+        less = {key: value for key, value in SLURM.items() if key != name}
+        assert join.find(flags(), {**less, "SLURM_NTASKS": "8"}) is None
     assert join.find(flags("--coordinator", "auto"), {}) == (None, None, None)
 
 
@@ -219,7 +222,12 @@ def test_the_chief_alone_says_a_line(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("truths", "seconds", "comes"),
-    [([True], 0, True), ([False, True], 0, True), ([False] * 9, 1, False)],
+    [
+        ([True], 0, True),
+        ([False, True], 0, True),
+        ([False, False, True], 1, True),
+        ([False] * 9, 1, False),
+    ],
 )
 def test_a_condition_is_awaited_to_the_last_moment_and_no_longer(
     monkeypatch, truths, seconds, comes

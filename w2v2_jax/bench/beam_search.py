@@ -68,7 +68,9 @@ def measure(
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2_jax.bench.beam_search", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="w2v2_jax.bench.beam_search", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--logits", required=True, metavar="DIR")
     parser.add_argument("--frames", type=int, default=1_000_000)
     parser.add_argument("--group", type=int, default=20, help="utterances a turn")

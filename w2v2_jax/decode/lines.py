@@ -7,7 +7,7 @@ Between lines, before the first and after the last, sounds may lie that the tran
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from w2v2_jax.decode.forced import forced_alignment, frames_needed
 from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.errors import InputError
 from w2v2_jax.vocabulary import Vocabulary
+from w2v2_jax.vocabulary.units import CHARACTERS
 
+MOST_SHOWN = 200  # symbols
 SCORE_FRAMES = 30  # a line's score is its worst stretch of this length, as in CTC segmentation
 
 
@@ -49,12 +51,18 @@ def encode_lines(
         number = next(i for i, line in enumerate(lines, 1) if vocabulary.unknown([line]))
         raise InputError(
             f"{where}: characters the model has no symbol for: {named}, first in line {number}; "
-            f"spell them out with {''.join(vocabulary.symbols[5:])}"
+            f"spell them out with {_shown(vocabulary)}"
         )
     texts = [text for line in lines if (text := vocabulary.normalise(line))]
     if not texts:
         raise InputError(f"{where}: no text to align")
     return texts, [vocabulary.encode(text) for text in texts]
+
+
+def _shown(vocabulary: Vocabulary) -> str:
+    """The symbols, letters side by side."""
+    space = "" if vocabulary.units == CHARACTERS else " "
+    return space.join(vocabulary.symbols[5:][:MOST_SHOWN])
 
 
 def align_lines(
@@ -91,8 +99,9 @@ def align_lines(
 
 
 def _line(text, piece: Alignment, scores, vocabulary: Vocabulary, seconds: float) -> Line:
-    spoken = words(piece, vocabulary.symbols, seconds_per_frame=seconds)
-    letters = characters(piece, vocabulary.symbols, seconds_per_frame=seconds)
+    read: dict[str, Any] = {"seconds_per_frame": seconds, "units": vocabulary.units}
+    spoken = words(piece, vocabulary.symbols, **read)
+    letters = characters(piece, vocabulary.symbols, **read)
     inside = scores[piece.start_frame[0] : piece.end_frame[-1]].astype(np.float64)
     width = min(SCORE_FRAMES, len(inside))
     means = np.convolve(inside, np.ones(width) / width, mode="valid")

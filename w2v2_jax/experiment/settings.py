@@ -68,8 +68,9 @@ class TrainConfig:
 class VocabularyConfig:
     """The symbols of a CTC head.
 
-    name: "librispeech", "from_transcripts", "extend" (init_from's symbols and the transcripts'
-        further characters) or a JSON file.
+    name: "librispeech", "from_transcripts", "phonemes" (of the transcripts, spaces between them),
+        "sentencepiece:FILE.model", "extend" (init_from's symbols and the transcripts' further
+        ones), a JSON file or a run's folder.
     case: "lower", "upper" or "keep", with a language where its rules differ ("lower:tr"); for
         "from_transcripts".
     min_count: a character that the transcripts have fewer times is no symbol.

@@ -29,10 +29,12 @@ from w2v2_jax.prepare.measure import (
     spooled_bytes,
     take_in,
 )
-from w2v2_jax.prepare.report import describe, find_leaks, render
+from w2v2_jax.prepare.report import describe, find_leaks, render, unspoken
 from w2v2_jax.prepare.sources import Resolved, open_source, resolve
 from w2v2_jax.prepare.splits import Sorter, check_split
+from w2v2_jax.prepare.spoken import Transcripts
 from w2v2_jax.prepare.work_units import parts, picked, read_ids
+from w2v2_jax.texts.choice import read_choice
 
 PARTIAL, PIECES = ".partial-", ".pieces-"
 
@@ -55,6 +57,7 @@ def prepare(
     kind: str | None = None,
     phones: str = "61",
     channel: str = "mix",
+    text: str | None = None,
 ) -> list[dict[str, Any]]:
     """Writes OUT/<split>/ for every split of the source; prints and returns their reports.
 
@@ -71,6 +74,7 @@ def prepare(
     kind: what the source is, one of SOURCES; by default `sources.resolve` tells. phones: as in
     SourceOptions. channel: "mix" (the mean), "left", "right", a number from 1, or "split" (each
     channel an utterance with a speaker of its own and no transcript).
+    text: rules of `--text` (`texts.choice`); None says what the texts hold that nobody speaks.
     Every way writes the same bytes, beside, renamed at the end: a kill leaves no half corpus.
     Raises InputError when nothing is usable, or a split exists and `overwrite` is False.
     """
@@ -79,19 +83,16 @@ def prepare(
     _check(out, split, holdout, min_seconds, workers, overwrite, resumable)
     if beam is not None:
         on_beam.import_beam()
+    transcripts = Transcripts(read_choice(text), required=require_text, chosen=text is not None)
     limits = Limits(round(min_seconds * SAMPLE_RATE), require_text, *channel_of(channel))
-    resolved = resolve(source, kind)
-    if resolved.why:
-        print(f"{resolved.place} is read as {resolved.kind}: {resolved.why}")
+    resolved = _resolved(source, kind)
     chosen = read_ids(ids) if ids is not None else None
     account = Account(ids=chosen)
     told = functools.partial(_with_progress, progress=progress)
-
     options: dict[str, Any] = {"tfds_data_dir": tfds_data_dir, "phones": phones}
-
     sorter = functools.partial(
         _sorter, resolved, out=out, split=split, holdout=holdout, overwrite=overwrite,
-        account=account, options=options,
+        account=account, options=options, transcripts=transcripts,
     )  # fmt: skip
     if not resumable:
         opened = open_source(resolved, account=account, **options)
@@ -106,6 +107,14 @@ def prepare(
         run = functools.partial(on_beam.run, options=beam)
     make = functools.partial(pieces.make_piece, limits=limits, ids=chosen)
     return _in_pieces(str(resolved), out, sorter(), work_parts, make, run)
+
+
+def _resolved(source: str, kind: str | None) -> Resolved:
+    """The source as it is read, said aloud where nobody named its kind."""
+    resolved = resolve(source, kind)
+    if resolved.why:
+        print(f"{resolved.place} is read as {resolved.kind}: {resolved.why}")
+    return resolved
 
 
 def _sorter(source: Resolved, *, holdout, account: Account, options: dict, **rest):
@@ -202,6 +211,8 @@ def _finish(sorted_out: Sorter, source: str, work: AnyPath) -> list[dict[str, An
         tallies = {name: tally[report["split"]] for name, tally in sorted_out.tallies.items()}
         print(render(report, **tallies))
     print("\n".join(published))
+    if not sorted_out.transcripts.chosen and (line := unspoken(reports)):
+        print(line)
     print(sorted_out.account.table(used=sorted_out.used, rejected=sorted_out.rejected))
     return reports
 
