@@ -18,6 +18,7 @@ from w2v2_jax.decode import alignment
 from w2v2_jax.decode.lexicon import spell
 from w2v2_jax.decode.lines import align_lines
 from w2v2_jax.decode.make import DecoderSettings, make
+from w2v2_jax.decode.runs import run_lengths, summed
 from w2v2_jax.errors import InputError
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.evaluation.scoring import count_errors
@@ -129,6 +130,30 @@ def test_a_lexicon_makes_words_of_phonemes_with_their_times(tmp_path):
     assert best.text == "the cat the"
     assert [w.start for w in best.words] == pytest.approx([0, 0.12, 0.3])
     assert [w.end for w in best.words] == pytest.approx([0.1, 0.28, 0.4])
+
+
+def test_runs_of_one_symbol_are_one_frame_of_their_summed_scores():
+    log_probs = np.log(np.array([[1, 8, 1], [1, 7, 2], [8, 1, 1], [7, 2, 1], [1, 1, 8]]) / 10)
+    lengths = run_lengths(log_probs, blank=0)
+    assert lengths.tolist() == [2, 1, 1, 1]
+    sums = summed(log_probs, lengths)
+    np.testing.assert_allclose(sums[0], log_probs[0] + log_probs[1], rtol=1e-6)
+    np.testing.assert_allclose(sums[1:], log_probs[2:], rtol=1e-6)
+    assert summed(log_probs[:0], run_lengths(log_probs[:0], blank=0)).shape == (0, 3)
+
+
+@pytest.mark.decode
+def test_a_word_without_an_end_of_its_own_costs_no_more_the_longer_it_lasts(tmp_path):
+    vocabulary = Vocabulary((*SPECIALS, "a", "b"), "keep", "phonemes")
+    (tmp_path / "lexicon.txt").write_text("ab\ta b\n")
+    decoder = make(DecoderSettings(kind="beam", lexicon=str(tmp_path / "lexicon.txt")), vocabulary)
+    logits = np.full((8, 7), -20.0, np.float32)
+    logits[range(8), [0, 5, 6, 6, 6, 6, 5, 6]] = 0.0
+    best = decoder(logits)[0]
+    assert best.text == "ab ab" and best.acoustic_score == pytest.approx(0, abs=1e-3)
+    assert [(w.start, w.end) for w in best.words] == [
+        pytest.approx((0.02, 0.12)), pytest.approx((0.12, 0.16))
+    ]  # fmt: skip
 
 
 @pytest.mark.decode

@@ -13,7 +13,7 @@ from w2v2_jax.texts.choice import english, read_choice, unicode
 from w2v2_jax.texts.rules import DIGITS, OUTSIDE, TextRules
 from w2v2_jax.vocabulary import SPECIALS, Vocabulary
 
-pytest.importorskip("num2words")
+num2words = pytest.importorskip("num2words")
 
 ENGLISH = {
     "Don\u2019t STOP!": "don't stop", "the 3rd": "the third", "$5": "five dollars",
@@ -72,6 +72,21 @@ def test_a_vocabulary_leaves_what_it_made(name, case):
         assert vocabulary.normalise(once) == vocabulary.as_scored(once) == once, ascii(text)
 
 
+WRITTEN = (
+    "0", "21", "1999", "1,234.5", "1.234,5", "0.05", "$5.50", "5 \u20ac", "10:30", "-5", "50%",
+    "007", "12345678", "999999999999", "9" * 20,
+)  # fmt: skip
+
+
+def test_every_language_of_num2words_says_every_number():
+    for language in sorted(num2words.CONVERTER_CLASSES):
+        rules = unicode(language)
+        for text in WRITTEN:
+            spoken = rules.normalise(text)
+            assert spoken and not any(c.isdecimal() for c in spoken), (language, text, spoken)
+            assert rules.normalise(spoken) == spoken, (language, text)
+
+
 def kinds(rules, text):
     return [(kind, before) for kind, before, _ in rules.explain(text)[1]]
 
@@ -98,6 +113,12 @@ def test_an_own_file_changes_one_of_the_choices(tmp_path):
         rules.normalise("Ali-Veli & IŞIK 3") == "ali-veli ve ışık üç" and rules.name == "own.json"
     )
     assert TextRules.from_json(json.loads(json.dumps(rules.to_json())), where="x") == rules
+
+
+def test_only_what_belongs_inside_stays_between_two_letters():
+    rules = TextRules(punctuation="space", inside="-")
+    assert rules.normalise("don't re-do - 'it'-") == "don t re-do it"
+    assert TextRules(punctuation="space").normalise("rock 'n' don't") == "rock n don't"
 
 
 BAD_FILES = {

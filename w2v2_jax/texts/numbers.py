@@ -10,7 +10,13 @@ from decimal import Decimal
 from w2v2_jax.errors import InputError
 
 INSTALL = "pip install num2words"
-MOST_DIGITS = 15  # a longer number is read digit by digit
+MOST_DIGITS = 12  # a longer number is read digit by digit
+FEWER_DIGITS = {"am": 3}  # num2words fails at four in Amharic, and never ends at seven
+# What a language of num2words raises of a number that it cannot say.
+UNSAID = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, TypeError,
+    ValueError,
+)  # fmt: skip
 NUMBER = r"\d+(?:[.,\u066b\u066c]\d+)*"
 CURRENCIES = {"$": "USD", "\u20ac": "EUR", "\u00a3": "GBP", "\u00a5": "JPY", "\u20b9": "INR"}
 # Languages that write 1.000,5; the others write 1,000.5. By the first two letters of the code.
@@ -29,6 +35,7 @@ PERCENT = {
     "uk": "відсотків",
 }  # fmt: skip
 POINTS = {"ar": "فاصلة", "tr": "virgül"}  # where num2words has no word between the parts
+MINUS = {"cs": "minus", "pl": "minus", "sk": "m\u00ednus"}  # where it does not know it
 PERCENT_BEFORE = {"tr": "y\u00fczde"}
 SCALES = "hundred|thousand|million|billion|trillion"
 FRACTIONS = {"\u00bd": "a half", "\u00bc": "a quarter", "\u00be": "three quarters"}  # English
@@ -145,12 +152,13 @@ def _say(language: str, number: str, *, to: str = "cardinal") -> str:
 
 def _whole(language: str, digits: str, *, to: str = "cardinal") -> str:
     number2words = _library().num2words
-    if len(digits) > MOST_DIGITS or (len(digits) > 1 and digits[0] == "0"):
+    most = FEWER_DIGITS.get(language[:2], MOST_DIGITS)
+    if len(digits) > most or (len(digits) > 1 and digits[0] == "0"):
         return " ".join(number2words(int(d), lang=language) for d in digits)
     number = int(digits)
     try:
         return number2words(number, lang=language, to=to)
-    except (AttributeError, LookupError, NotImplementedError, OverflowError, TypeError):
+    except UNSAID:
         return " ".join(number2words(int(d), lang=language) for d in digits)
 
 
@@ -161,7 +169,7 @@ def _decimal(language: str, whole: str, fraction: str) -> str:
     for kind in (Decimal, float):
         try:
             words = _library().num2words(kind(f"{whole}.{fraction}"), lang=language)
-        except (AttributeError, TypeError, NotImplementedError, OverflowError, ValueError):
+        except UNSAID:
             continue
         if words.strip():
             return words
@@ -169,8 +177,14 @@ def _decimal(language: str, whole: str, fraction: str) -> str:
 
 
 def _negative(say: Callable[[str], str], number: str, language: str) -> str:
-    """num2words' word for minus before the number's own words."""
-    minus = _library().num2words(-1, lang=language).split()
+    """num2words' word for minus before the number's own words; without one the sign stays, and is
+    told as punctuation."""
+    if word := MINUS.get(language[:2]):
+        return f"{word} {say(number)}"
+    try:
+        minus = _library().num2words(-1, lang=language).split()
+    except UNSAID:
+        return f"-{say(number)}"
     one = _library().num2words(1, lang=language).split()
     return " ".join([*minus[: len(minus) - len(one)], say(number)])
 
@@ -195,7 +209,7 @@ def _money(language: str, sign: str, number: str, scale: str) -> str:
     """An amount with the currency's words; where num2words has none, the sign stays behind it."""
     try:
         return _amount(language, CURRENCIES[sign], number, scale)
-    except (AttributeError, TypeError, NotImplementedError, LookupError, ValueError):
+    except UNSAID:
         return f"{_say(language, number)} {scale} {sign}"
 
 

@@ -31,6 +31,8 @@ PLAIN = {
     "\u00f0": "d", "\u00fe": "th", "\u0131": "i", "\u0127": "h", "\u0167": "t",
 }  # fmt: skip
 PLAIN |= {letter.upper(): plain.upper() for letter, plain in PLAIN.items() if len(letter) == 1}
+NUMERALS = re.compile(rf"[\d{''.join(FRACTIONS)}]")
+LOOSE = re.compile(r"(?<![^\W\d_])'|'(?![^\W\d_])")  # an apostrophe that is not between letters
 DIGITS, OUTSIDE = "digits stay", "outside the characters"
 
 
@@ -43,6 +45,7 @@ class Change(NamedTuple):
 
 
 Note = Callable[[str, str, str], None]
+Steps = list[tuple[str, Callable[[str], str]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,34 +130,26 @@ class TextRules:
         raise InputError(f"text rules {self.name}: {before[:60]!r} becomes {text[:60]!r} and so on")
 
     def _once(self, text: str, note: Note | None) -> str:
-        for kind, step in self._steps:
-            changed = step(text)
-            if note is not None and changed != text:
-                note(kind, *_difference(text, changed))
-            text = changed
-        if self.numbers and any(c.isdecimal() or c in FRACTIONS for c in text):
+        text = _stepped(text, self._steps, note)
+        if self.numbers and NUMERALS.search(text):
             note_number = lambda *pair: note and note("numbers spelled", *pair)  # noqa: E731
             text = spelled(self.numbers)(text, note_number)
-        for kind, step in self._later_steps:
-            changed = step(text)
-            if note is not None and changed != text:
-                note(kind, *_difference(text, changed))
-            text = changed
+        text = _stepped(text, self._later_steps, note)
         if self.punctuation == "space":
             text = _spaced(text, self.inside, self._allowed, note)
         return " ".join(text.split())
 
     @functools.cached_property
-    def _steps(self) -> list[tuple[str, Callable[[str], str]]]:
+    def _steps(self) -> Steps:
         """Before the numbers are read."""
-        steps: list[tuple[str, Callable[[str], str]]] = [("hidden or composed", normal_form)]
+        steps: Steps = [("hidden or composed", normal_form)]
         if self.apostrophes:
             steps.append(("apostrophes", lambda text: text.translate(APOSTROPHES)))
         return steps
 
     @functools.cached_property
-    def _later_steps(self) -> list[tuple[str, Callable[[str], str]]]:
-        steps: list[tuple[str, Callable[[str], str]]] = []
+    def _later_steps(self) -> Steps:
+        steps: Steps = []
         if self.replace:
             steps.append(("replaced", self._replaced))
         if self.form == "NFKC":
@@ -163,7 +158,7 @@ class TextRules:
         if self.case != "keep":
             steps.append(("case", lambda text: normal_form(CASES[self.case](text))))
         if self.accents == "drop":
-            steps.append(("accents", lambda text: "".join(map(self._unaccented, text))))
+            steps.append(("accents", self._without_accents))
         if self.punctuation == "space":
             steps.append(("stretched", lambda text: text.translate(SILENT)))
         return steps
@@ -172,6 +167,9 @@ class TextRules:
         for source, target in self.replace:
             text = text.replace(source, target)
         return text
+
+    def _without_accents(self, text: str) -> str:
+        return text if text.isascii() else "".join(map(self._unaccented, text))
 
     def _unaccented(self, character: str) -> str:
         if character.isascii() or character in self._allowed:
@@ -210,6 +208,15 @@ class TextRules:
             raise InputError(f"{where}: {error}") from None
 
 
+def _stepped(text: str, steps: Steps, note: Note | None) -> str:
+    for kind, step in steps:
+        changed = step(text)
+        if note is not None and changed != text:
+            note(kind, *_difference(text, changed))
+        text = changed
+    return text
+
+
 def _difference(before: str, after: str) -> tuple[str, str]:
     """The first word that differs, before and after; words side by side where they are as many."""
     old, new = before.split(), after.split()
@@ -232,6 +239,11 @@ def _kind(character: str) -> str:
 
 def _spaced(text: str, inside: str, allowed: frozenset[str], note: Note | None) -> str:
     """Spaces for all but letters, and `inside` between two of them."""
+    letters = text.replace(" ", "")
+    if "'" in inside and not LOOSE.search(text):
+        letters = letters.replace("'", "")
+    if letters.isalpha():
+        return text  # most texts, once they were prepared
     kinds = ["space", *map(_kind, text), "space"]
     characters = []
     for place, character in enumerate(text, 1):
