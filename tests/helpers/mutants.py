@@ -70,7 +70,7 @@ MODULES = {
     "train_step": "tests/test_update.py",
     "vocabulary.make": "tests/test_vocabulary.py tests/train/test_warm_start.py "
     "tests/train/test_untranscribed.py",
-    "vocabulary.symbols": "tests/test_vocabulary.py tests/train/test_warm_start.py "
+    "vocabulary.symbols": "tests/test_vocabulary.py tests/texts/test_forms.py "
     "tests/data/test_transcribed.py",
 }
 

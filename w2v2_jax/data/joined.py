@@ -71,6 +71,14 @@ class JoinedCorpus:
             [part.speakers + salt for part, salt in zip(self.parts, apart, strict=True)]
         )
 
+    def languages(self) -> tuple[np.ndarray, tuple[str, ...]]:
+        """As in `Corpus`."""
+        each = [part.languages() for part in self.parts]
+        names = list(dict.fromkeys(name for _, some in each for name in some))
+        places = [np.array([names.index(name) for name in some]) for _, some in each]
+        numbers = [place[n] for place, (n, _) in zip(places, each, strict=True)]
+        return np.concatenate(numbers), tuple(names)
+
     def fingerprint(self) -> str:
         """As in `Corpus`, of all parts."""
         return "+".join(part.fingerprint() for part in self.parts)

@@ -21,7 +21,7 @@ import numpy as np
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.audio import MOST_PEAK, AudioError, audio_blocks, beyond_scale
 from w2v2_jax.data.excerpt import Excerpt
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, without_chatter
 from w2v2_jax.prepare.clips import content
 from w2v2_jax.prepare.quality import Quality, QualityMeter
 from w2v2_jax.prepare.utterance import Clip, Utterance
@@ -167,7 +167,8 @@ def chunks(items: Iterable, size: int) -> Iterator[list]:
 def decode(utterances: Iterable[Utterance], spool: Path, limits: Limits) -> list[IntakeResult]:
     """What a worker does: decodes to the file `spool`, which is there only if something is usable,
     and judges each utterance."""
-    with open(spool, "wb") as file:
+    # libmpg123 tells of frames that it makes good; what it cannot read is an exception.
+    with open(spool, "wb") as file, without_chatter():
         outcomes = [o for u in utterances for o in _decode(u, file, spool, limits)]
     if not any(o.measures for o in outcomes):
         spool.unlink()
