@@ -41,6 +41,15 @@ class Description(NamedTuple):
     padding_value: float = 0.0
 
     @property
+    def ctc_vocabulary(self) -> Vocabulary:
+        """The symbols of a tuned checkpoint; InputError where there are none."""
+        if self.vocabulary is None:
+            raise InputError(
+                f"a checkpoint of objective {self.objective} has no vocabulary; fine-tune it first"
+            )
+        return self.vocabulary
+
+    @property
     def objective_class(self) -> type[Objective]:
         return OBJECTIVES[self.objective]
 

@@ -154,16 +154,16 @@ def write_folder(out: Path, loaded: Loaded, **texts: str) -> None:
     from w2v2_jax import __version__
 
     description = loaded.description
-    description.vocabulary.save(out / "vocabulary.json")
+    description.ctc_vocabulary.save(out / "vocabulary.json")
     write_json(out / "input.json", input_settings(description), indent=2)
-    meaning, joined = TEXTS[description.vocabulary.units]
+    meaning, joined = TEXTS[description.ctc_vocabulary.units]
     text = README.format(
         meaning=meaning,
         joined=joined,
         version=__version__,
         normalise="yes" if description.normalise else "no",
         shortest=shortest_input(description.model),
-        classes=len(description.vocabulary),
+        classes=len(description.ctc_vocabulary),
         stride=description.model.stride,
         **texts,
     )
