@@ -43,7 +43,7 @@ class Description(NamedTuple):
     @property
     def ctc_vocabulary(self) -> Vocabulary:
         """The symbols of a tuned checkpoint; InputError where there are none."""
-        if self.vocabulary is None:
+        if not isinstance(self.vocabulary, Vocabulary):
             raise InputError(
                 f"a checkpoint of objective {self.objective} has no vocabulary; fine-tune it first"
             )
