@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "error rates of a tuned checkpoint, with intervals"),
     "compare": ("compare", "two evaluations, or a run against reference curves"),
     "transcribe": ("transcribe", "recordings of any length -> text with times"),
+    "classify": ("inference.classify", "recordings -> their classes, or a corpus scored"),
     "align": ("align", "where each line of a transcript lies in a recording"),
     "export": ("export.command", "weights or a program for other frameworks"),
     "convert": ("convert", "others' weights -> a native checkpoint"),
@@ -78,7 +79,7 @@ def _unknown(name: str) -> InputError:
     return InputError(f"w2v2 has no command {name!r}; {hint}")
 
 
-def run(argv: list[str]) -> None:
+def run(argv: list[str] | None) -> None:
     """Runs the command that the first argument names with the others."""
     if not argv:
         print(usage(), file=sys.stderr)

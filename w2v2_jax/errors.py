@@ -162,7 +162,7 @@ def unwritten(stream) -> OSError | None:
 def tolerant_streams() -> Iterator[list[io.TextIOWrapper]]:
     """Standard output and error that raise neither for a reader that is gone nor for a letter that
     their encoding lacks (it comes out as \\xe9). A test's or notebook's own streams stay."""
-    before, streams = (sys.stdout, sys.stderr), []
+    before, streams = (sys.stdout, sys.stderr), list[io.TextIOWrapper]()
     for name in ("stdout", "stderr"):
         old = getattr(sys, name)
         if old is None or old is not getattr(sys, f"__{name}__"):

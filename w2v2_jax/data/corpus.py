@@ -262,7 +262,7 @@ class RemoteShard(NamedTuple):
 
     path: AnyPath
 
-    def __getitem__(self, part: slice) -> np.ndarray:
+    def __getitem__(self, part: slice) -> np.ndarray:  # type: ignore[override]
         with self.path.open("rb") as file:
             file.seek(2 * part.start)
             return np.frombuffer(file.read(2 * (part.stop - part.start)), "<i2")

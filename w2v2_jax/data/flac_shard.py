@@ -37,7 +37,7 @@ class FlacShard(NamedTuple):
     block: int
     samples: int
 
-    def __getitem__(self, part: slice) -> np.ndarray:
+    def __getitem__(self, part: slice) -> np.ndarray:  # type: ignore[override]
         first, stop = part.start // self.block, -(-min(part.stop, self.samples) // self.block)
         if first >= stop:
             return np.zeros(0, "<i2")

@@ -137,7 +137,7 @@ def without_name(rules: dict[str, Any] | None) -> dict[str, Any] | None:
     return rules and {name: value for name, value in rules.items() if name != "name"}
 
 
-def rules_name(corpus: Corpus | JoinedCorpus) -> str:
+def rules_name(corpus: Any) -> str:
     """What the text rules of a corpus are called."""
     return "none" if corpus.text_rules is None else str(corpus.text_rules.get("name"))
 

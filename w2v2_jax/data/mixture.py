@@ -9,7 +9,7 @@ each corpus as a different language"; alpha is 0.5 in both papers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -142,7 +142,7 @@ def read_members(train: Names) -> tuple[Member, ...]:
 def _member(place: str, entry: str | Mapping[str, str | float]) -> Member:
     if not isinstance(entry, (str, Mapping)):
         raise InputError(f"{place}={entry!r} must be text, or a table with a path")
-    values = {"path": entry} if isinstance(entry, str) else dict(entry)
+    values: dict[str, Any] = {"path": entry} if isinstance(entry, str) else dict(entry)
     for name, value in values.items():
         if name not in Member._fields:
             known = ", ".join(Member._fields)

@@ -136,7 +136,7 @@ def boosted(model, bonuses: Mapping[int, float]):
     """The model with a bonus on some words."""
     library = _library()
 
-    class Boosted(library.LM):
+    class Boosted(library.LM):  # type: ignore[name-defined]
         """States are the model's own."""
 
         def __init__(self):

@@ -7,7 +7,7 @@ Between lines, before the first and after the last, sounds may lie that the tran
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -99,7 +99,7 @@ def align_lines(
 
 
 def _line(text, piece: Alignment, scores, vocabulary: Vocabulary, seconds: float) -> Line:
-    read = {"seconds_per_frame": seconds, "units": vocabulary.units}
+    read: dict[str, Any] = {"seconds_per_frame": seconds, "units": vocabulary.units}
     spoken = words(piece, vocabulary.symbols, **read)
     letters = characters(piece, vocabulary.symbols, **read)
     inside = scores[piece.start_frame[0] : piece.end_frame[-1]].astype(np.float64)

@@ -6,6 +6,7 @@ No script, and a content policy that forbids every request, whatever a transcrip
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import io
 import math
@@ -26,10 +27,12 @@ body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:64rem;paddin
 background:#fff}h1{font-size:1.4rem}h2{font-size:1.15rem;margin-top:2.2rem;padding-top:1rem;
 border-top:1px solid #ddd}table{border-collapse:collapse;margin:.6rem 0}th,td{padding:.2rem .7rem;
 text-align:right;border-bottom:1px solid #eee}th:first-child,td:first-child{text-align:left}
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(26rem,1fr));gap:1rem}
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(26rem,100%),1fr));gap:1rem}
+.wide{overflow-x:auto}
 .columns{display:flex;flex-wrap:wrap;gap:2.5rem}svg{width:100%;height:auto}.bar{fill:#2166ac}
 .grid{stroke:#e4e4e4}.whisker{stroke:#111;stroke-width:1.6}.title{font-weight:600;font-size:14px}
-.tick,.label{font-size:11px;fill:#555}.tick{text-anchor:end}article{margin:1rem 0;
+.tick,.label,.axis{font-size:11px;fill:#555}.tick{text-anchor:end}
+.axis{text-anchor:middle}article{margin:1rem 0;
 padding:.7rem .9rem;border:1px solid #e2e2e2;border-radius:.4rem}audio{width:100%;height:2.2rem}
 .pair{display:inline-block;vertical-align:top;margin:0 .3rem .3rem 0;text-align:center}
 .pair b,.pair i{display:block;font-weight:400;font-style:normal;min-height:1.4em;padding:0 .15rem}
@@ -49,27 +52,35 @@ def percent(rate: float) -> str:
 
 
 def page(result: dict[str, Any], splits: list[dict], read: Callable[[int, str], np.ndarray]) -> str:
-    """The whole file. splits: objects of `evaluate`; read: (number of the split, utterance id) ->
-    its int16 samples."""
+    """The whole file. result: of `evaluate`, with "made", the date and code; splits: its objects;
+    read: (number of the split, utterance id) -> its int16 samples."""
     body = [
         f"<h1>{html.escape(str(result['checkpoint']))}</h1>",
-        f"<p>step {result['step']}</p>" if result["step"] is not None else "",
+        f'<p class="note">{html.escape(_origin(result, splits))}</p>',
         _summary(splits),
     ]
     for number, split in enumerate(splits):
-        body.append(_section(split, lambda name, n=number: read(n, name)))
+        body.append(_section(split, functools.partial(read, number)))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         f"<title>Evaluation</title><style>{STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
+
+
+def _origin(result: dict[str, Any], splits: list[dict]) -> str:
+    """What was evaluated on what, when and by which code."""
+    step = [] if result["step"] is None else [f"step {result['step']}"]
+    data = f"data {', '.join(split['data'] for split in splits)}"
+    return ", ".join([*step, data, *filter(None, [result.get("made")])])
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
     """Cells are HTML already."""
     cells = lambda row, tag: "".join(f"<{tag}>{cell}</{tag}>" for cell in row)  # noqa: E731
     lines = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
-    return f"<table><tr>{cells(head, 'th')}</tr>{lines}</table>"
+    return f"<div class=wide><table><tr>{cells(head, 'th')}</tr>{lines}</table></div>"
 
 
 def _summary(splits: list[dict]) -> str:
@@ -109,23 +120,27 @@ def _plots(split: dict) -> list[str]:
     plots = []
     bins = split["by_length"]
     labels = [f"{b['from_seconds']}-{b['to_seconds'] or ''} s" for b in bins]
-    plots.append(_rates(f"{name} by length of the utterance", labels, bins))
+    plots.append(_rates(name, "length of the utterance", labels, bins))
     speakers = split["by_speaker"][:SPEAKERS_PLOTTED]
     if len(speakers) > 1:
         which = " (worst)" if len(split["by_speaker"]) > len(speakers) else ""
         labels = [s["speaker"] for s in speakers]
-        plots.append(_rates(f"{name} by speaker{which}", labels, speakers))
+        plots.append(_rates(name, f"speaker{which}", labels, speakers))
     values = [min(u["rate"], 1.0) for u in split["utterances"]]
     counts, _ = np.histogram(values, bins=11, range=(0, 1.1))
     labels = [*(f"{10 * k}-{10 * k + 9} %" for k in range(10)), "100 % up"]
-    plots.append(bars(f"Utterances by {name}", labels, counts.tolist()))
+    title = f"Utterances by {name}"
+    plots.append(
+        bars(title, labels, counts.tolist(), axes=(f"{name} of an utterance", "utterances"))
+    )
     return plots
 
 
-def _rates(title: str, labels: list[str], entries: list[dict]) -> str:
+def _rates(name: str, by: str, labels: list[str], entries: list[dict]) -> str:
     values = [100 * e["rate"] for e in entries]
     intervals = [e["interval"] and tuple(100 * bound for bound in e["interval"]) for e in entries]
-    return bars(title, labels, values, intervals=intervals, unit=" %")
+    title, axes = f"{name} by {by}, 95 % intervals", (by, f"{name}, %")
+    return bars(title, labels, values, axes=axes, intervals=intervals, unit=" %")
 
 
 def _confusions(analysis: dict) -> str:

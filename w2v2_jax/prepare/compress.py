@@ -58,7 +58,7 @@ def frame_places(content: bytes) -> np.ndarray:
     while not last:  # the blocks of metadata
         last = bool(content[place] & 0x80)
         place += 4 + int.from_bytes(content[place + 1 : place + 4], "big")
-    sync, places = content[place : place + 2], []
+    sync, places = content[place : place + 2], list[int]()
     while place >= 0:
         header = frame_header(content, place)
         if header is not None and header.number == len(places):

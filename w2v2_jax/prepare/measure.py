@@ -45,7 +45,7 @@ class Measures(NamedTuple):
     std: float
     crc32: int
     audio_sha256: int
-    spool: Path
+    spool: Path | str
     offset: int  # bytes
     peak: float
     clipped: int
@@ -55,7 +55,7 @@ class Measures(NamedTuple):
 
     @property
     def quality(self) -> Quality:
-        return Quality(*self[-len(Quality._fields) :])
+        return Quality(self.clipped_share, self.snr_db, self.bandwidth_hz)
 
 
 class IntakeResult(NamedTuple):
@@ -108,7 +108,7 @@ def take_in(
     for outcomes in in_order(decode, numbered, workers=workers):
         yield from outcomes
         for path in {o.measures.spool for o in outcomes if o.measures}:
-            path.unlink()
+            Path(path).unlink()
 
 
 def _decode_numbered(numbered, *, spool: Path, limits: Limits) -> list[IntakeResult]:

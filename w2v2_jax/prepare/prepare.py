@@ -92,7 +92,7 @@ def prepare(
     chosen = read_ids(ids) if ids is not None else None
     account = Account(ids=chosen)
     finish = functools.partial(_finish, source=str(resolved), compress=compress, workers=workers)
-    options = {"tfds_data_dir": tfds_data_dir, "phones": phones}
+    options: dict[str, Any] = {"tfds_data_dir": tfds_data_dir, "phones": phones}
     sorter = functools.partial(
         _sorter, resolved, out=out, split=split, holdout=holdout, overwrite=overwrite,
         account=account, options=options, transcripts=transcripts,
@@ -128,8 +128,9 @@ def _sorter(source: Resolved, *, holdout, account: Account, options: dict, **res
 
 
 def _at_once(
-    out: Path, sorter, finish, take: Callable[..., Iterator[IntakeResult]], progress: bool
+    out: str | Path, sorter, finish, take: Callable[..., Iterator[IntakeResult]], progress: bool
 ):
+    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     _mention_leftovers(out)
     work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=out))

@@ -40,7 +40,7 @@ def csv_rows(path: Path, *, delimiter: str, plain: bool = False) -> Iterator[tup
     plain: quotes are letters, as in Common Voice, but where a field is quoted beyond doubt.
     Raises InputError with the line where a row has more or fewer fields than columns.
     """
-    quoting = csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
+    quoting: Any = csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
     lines = (f"{line}\n" for line in text_lines(path))
     reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
     names: list[str] = []

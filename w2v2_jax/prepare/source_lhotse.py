@@ -83,7 +83,7 @@ def _cuts(path: Path, account: Account) -> Iterator[Utterance]:
         whole = [{"id": name, "start": 0, "duration": seconds}]
         for span in spans or whole:
             own = name if len(spans) < 2 else str(needed(span, "id", at))
-            channel = span.get("channel", cut.get("channel"))
+            channel: Any = span.get("channel", cut.get("channel"))
             inner = Clip("", start + number(span.get("start", 0), "start", at),
                          number(needed(span, "duration", at), "duration", at), channel)  # fmt: skip
             yield from _utterance(own, span, recording, inner, split, once, path, at, account)

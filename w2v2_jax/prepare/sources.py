@@ -111,7 +111,7 @@ def resolve(source: str, kind: str | None = None) -> Resolved:
     if kind is not None and named not in (None, "folder", kind):
         raise InputError(f"--as {kind}: --source {source!r} says {named}")
     if kind or named not in (None, "folder"):
-        return Resolved(kind or named, place)
+        return Resolved(kind or named or "", place)
     if named is None and not os.path.exists(place):
         known = ", ".join(f"{name}:..." for name in SOURCES)
         raise InputError(f"--source {source!r} is unknown; use a path or one of {known}")
@@ -126,7 +126,8 @@ def _recognised(named: str) -> Resolved:
     if not reasons and path.is_dir() and (inner := _only_folder(path)):
         path, place, reasons = inner, str(inner), _reasons(inner)
     if len(reasons) == 1:
-        return Resolved(*reasons.keys(), place, *reasons.values())
+        ((kind, why),) = reasons.items()
+        return Resolved(kind, place, why)
     if reasons:
         shown = " or ".join(f"{name} ({why})" for name, why in reasons.items())
         raise InputError(f"--source {place} may be {shown}; say which: --as {next(iter(reasons))}")
