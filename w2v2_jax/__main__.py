@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "error rates of a tuned checkpoint, with intervals"),
     "compare": ("compare", "two evaluations, or a run against reference curves"),
     "transcribe": ("transcribe", "recordings of any length -> text with times"),
+    "classify": ("inference.classify", "recordings -> their classes, or a corpus scored"),
     "align": ("align", "where each line of a transcript lies in a recording"),
     "export": ("export.command", "weights or a program for other frameworks"),
     "convert": ("convert", "others' weights -> a native checkpoint"),
