@@ -21,6 +21,7 @@ COMMANDS = {
     "compare": ("compare", "two evaluations, or a run against reference curves"),
     "transcribe": ("transcribe", "recordings of any length -> text with times"),
     "align": ("align", "where each line of a transcript lies in a recording"),
+    "segment": ("prepare.segment", "long recordings and their texts -> a manifest of segments"),
     "export": ("export.command", "weights or a program for other frameworks"),
     "convert": ("convert", "others' weights -> a native checkpoint"),
     "lm": ("lm", "an n-gram language model from text"),

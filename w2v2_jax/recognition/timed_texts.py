@@ -19,7 +19,7 @@ from w2v2_jax.texts import text_lines
 CLOCK = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 TIMES = re.compile(rf"\s*{CLOCK}\s*-->\s*{CLOCK}(?:\s.*)?$")
 MARKUP = re.compile(r"<[^<>\n]*>|\{\\[^{}\n]*\}")
-VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]+)>")
+VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s([^<>]+)>")
 SOUNDS = re.compile(r"\[[^\[\]]*\]|[♪♫][^♪♫]*[♪♫]?")  # of hearing-impaired subtitles
 ASIDE = re.compile(r"\s*\([^()]*\)\s*$")
 PAUSE = 0.6  # seconds between two words that end a segment
