@@ -5,7 +5,9 @@ one million updates, 32 k of them warm-up. The peak rates are not from the paper
 fairseq's `wav2vec2_large_librivox.yaml`, the same pre-LN network without dropout.
 
 Run: python -m w2v2_jax.train --config experiments/pretrain_xlsr.py:1b --workdir runs/xlsr_1b
-     (append `,smoke` for the same recipe at toy size; data.train names prepared corpora)
+     (append `,smoke` for the same recipe at toy size). Each corpus is a folder of prepared folders,
+     one a language, with splits train and dev: `w2v2 prepare --source ... --out data/xlsr/mls/de
+     --holdout dev=0.01`. A corpus that is not there is an error: leave its row of CORPORA out.
 
 Hardware and time: by the compiler, docs/aot.md. 1b and 2b shard parameters and moments (fsdp).
 `--rows N` of `python -m w2v2_jax.aot` says how many microbatches a smaller machine needs.
@@ -13,8 +15,11 @@ Hardware and time: by the compiler, docs/aot.md. 1b and 2b shard parameters and 
 Expected: the paper publishes no pretraining curve; its tables are of fine-tuned models.
 Got: not run.
 
-Differences from the paper: languages are not upsampled here (data.train mixes prepared corpora as
-they are; the paper resamples with alpha 0.5); batches are 2.53 to 2.8 h in rows of one of 26
+Sampling: as in the paper, alpha 0.5 over the languages of each corpus and then over the corpora
+(`w2v2_jax/data/mixture.py`). The hours that it follows from are those of the prepared utterances.
+
+Differences from the paper: a language's share is met in every epoch, where fairseq repeats its
+files a whole number of times or draws them; batches are 2.53 to 2.8 h in rows of one of 26
 lengths (96 % of the audio that fairseq's crops hold, by lengths like Common Voice's), the longest
 19.7 s, as in pretrain_large.py.
 """
@@ -25,6 +30,10 @@ from ml_collections import ConfigDict
 
 from w2v2_jax.experiment import crop_lengths
 from w2v2_jax.experiment.smoke import shrink
+
+# Folders of data/xlsr, each of folders of one language. The paper's, of 128 languages together:
+# VoxPopuli, Multilingual LibriSpeech, Common Voice, VoxLingua107 and BABEL.
+CORPORA = ("voxpopuli", "mls", "common_voice", "voxlingua107", "babel")
 
 # Name -> family, peak rate, whether parameters are sharded over the pod's fsdp axis.
 RECIPES = {
@@ -63,8 +72,9 @@ def get_config(arg: str = "300m") -> ConfigDict:
             schedule=dict(name="polynomial", peak=recipe["peak"], warmup=32_000),
             optimizer=dict(b1=0.9, b2=0.98, eps=1e-6, weight_decay=0.01),
             data=dict(
-                train="data/xlsr:train",
-                valid="data/xlsr:dev",
+                train=tuple(dict(path=f"data/xlsr/{c}/*:train", corpus=c) for c in CORPORA),
+                alpha=0.5,
+                valid=tuple(f"data/xlsr/{c}/*:dev" for c in CORPORA),
                 mode="crop",
                 bucket_seconds=crop_lengths.LARGE,
                 batch_seconds=10_080.0,

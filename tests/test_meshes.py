@@ -1,4 +1,4 @@
-"""Twenty updates on one device and on meshes of eight: the same losses, both objectives."""
+"""Twenty updates on one device and on meshes of eight: the same losses, every objective."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import pytest
 from tests.helpers.step_runs import run
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
+from w2v2_jax.objectives.random_targets import RandomTargets
 from w2v2_jax.optimizer import adam, constant
 
 pytestmark = pytest.mark.slow
@@ -14,14 +15,14 @@ TX = adam(constant(peak=1e-3), eps=1e-6)  # the recipes' eps: small gradients mo
 MESHES = {"8 data": (8, 1, 1), "4 data x 2 fsdp": (4, 2, 1), "2 x 2 fsdp x 2 tensor": (2, 2, 2)}
 
 
-@pytest.mark.parametrize("name", ["contrastive", "ctc"])
+@pytest.mark.parametrize("name", ["contrastive", "ctc", "random_targets"])
 def test_losses_of_twenty_steps_do_not_depend_on_the_mesh(name, noisy, random_params, make_batch):
-    contrastive = name == "contrastive"
-    if contrastive:
-        objective = Contrastive(noisy, diversity_group_seconds=0.1, num_negatives=10)
-    else:
-        objective = CTC(noisy, num_classes=5)
-    batches = [make_batch(labels=not contrastive, seed=seed) for seed in range(STEPS)]
+    objective = {
+        "contrastive": Contrastive(noisy, diversity_group_seconds=0.1, num_negatives=10),
+        "ctc": CTC(noisy, num_classes=5),
+        "random_targets": RandomTargets(noisy, entries=32, code_dim=4, mel_bands=6),
+    }[name]
+    batches = [make_batch(labels=name == "ctc", seed=seed) for seed in range(STEPS)]
     params = random_params(objective)
 
     def losses(mesh):

@@ -153,6 +153,11 @@ def test_the_tri_stage_schedule_at_its_corners(step, scale):
     assert float(schedule(jnp.asarray(step))) == pytest.approx(5e-5 * scale, rel=1e-4)
 
 
+def test_the_shortest_tri_stage_schedule_decays_in_one_update():
+    rate = tri_stage(peak=1.0, total=2, warmup=0.5, hold=0.0, decay=0.5, end_scale=0.25)
+    np.testing.assert_allclose([rate(k) for k in range(4)], [0.01, 1.0, 0.25, 0.25], rtol=1e-6)
+
+
 def test_the_constant_schedule_is_constant():
     assert float(constant(peak=0.3)(7)) == pytest.approx(0.3)
     assert set(SCHEDULES) == {"polynomial", "tri_stage", "constant"}
@@ -161,7 +166,13 @@ def test_the_constant_schedule_is_constant():
 def test_impossible_schedules_are_input_errors():
     with pytest.raises(InputError, match="warmup=20"):
         polynomial(peak=1.0, warmup=20, total=10)
+    with pytest.raises(InputError, match=r"peak=0\.0"):
+        polynomial(peak=0.0, warmup=1, total=10)
+    with pytest.raises(InputError, match=r"total=0, .* needs peak > 0"):
+        polynomial(peak=1.0, warmup=0, total=0)
     with pytest.raises(InputError, match=r"peak=-1\.0"):
         polynomial(peak=-1.0, warmup=1, total=10)
     with pytest.raises(InputError, match="must be 1"):
         tri_stage(peak=1.0, total=10, warmup=0.5)
+    for least in (polynomial(peak=1.0, warmup=1, total=1), tri_stage(peak=1.0, total=1)):
+        assert float(least(1)) > 0  # the least of all is possible

@@ -8,6 +8,7 @@ from w2v2_jax.vocabulary import (
     LIBRISPEECH,
     Vocabulary,
     build_vocabulary,
+    extend_vocabulary,
     load_vocabulary,
     make_vocabulary,
 )
@@ -45,6 +46,33 @@ def test_composed_and_decomposed_unicode_have_the_same_ids():
     assert vocabulary.encode(decomposed).tolist() == vocabulary.encode("été").tolist()
 
 
+def with_symbols(*symbols):
+    return Vocabulary((*LIBRISPEECH.symbols[:5], *symbols), "keep")
+
+
+def test_a_character_whose_parts_alone_are_symbols_has_the_rows_of_its_parts():
+    assert with_symbols("e", "\u0301").encode("\u00e9").tolist() == [5, 6, 4]
+    assert with_symbols("e", "x").encode("\u00e9").tolist() == [3, 4]
+
+
+def test_of_two_spellings_of_a_character_the_normal_one_has_its_row():
+    ohm_sign, omega = "\u2126", "\u03a9"
+    assert with_symbols(ohm_sign, omega).encode(ohm_sign + omega).tolist() == [6, 6, 4]
+    assert with_symbols(omega, ohm_sign).encode(ohm_sign + omega).tolist() == [5, 5, 4]
+
+
+def test_a_symbol_that_begins_with_another_is_read_whole():
+    """Normal forms of two and of three characters, the first a part of the second."""
+    shin_with_dagesh, and_shin_dot = "\ufb49", "\ufb2c"
+    vocabulary = with_symbols(shin_with_dagesh, and_shin_dot)
+    assert vocabulary.encode(and_shin_dot + shin_with_dagesh).tolist() == [6, 5, 4]
+
+
+def test_extending_keeps_the_rows_and_adds_what_is_seen_often_enough():
+    extended = extend_vocabulary(LIBRISPEECH, ["\u00e9\u00e9 1 1", "1 2"], min_count=2)
+    assert extended.symbols == (*LIBRISPEECH.symbols, "1", "\u00c9") and extended.case == "upper"
+
+
 def test_a_bar_in_the_text_is_a_space():
     assert LIBRISPEECH.encode("a|b").tolist() == LIBRISPEECH.encode("a b").tolist()
 
@@ -75,6 +103,8 @@ def test_bad_vocabularies_are_refused():
         Vocabulary(LIBRISPEECH.symbols, "title")
     with pytest.raises(InputError, match="different characters"):
         Vocabulary((*LIBRISPEECH.symbols, "E"), "upper")
+    with pytest.raises(InputError, match="must be a text"):
+        Vocabulary((*LIBRISPEECH.symbols, 5), "upper")
     with pytest.raises(InputError, match="does the corpus have transcripts"):
         build_vocabulary(["", " "], case="keep", min_count=1)
 

@@ -9,7 +9,12 @@ from tests.helpers.corpora import write_split
 from w2v2_jax.data.config import DataConfig
 from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.data.feed import train_feed, valid_feed
-from w2v2_jax.data.transcribed import TranscribedCorpus, transcribed, transcribed_numbers
+from w2v2_jax.data.transcribed import (
+    TranscribedCorpus,
+    outside_vocabulary,
+    transcribed,
+    transcribed_numbers,
+)
 from w2v2_jax.errors import InputError
 from w2v2_jax.vocabulary import LIBRISPEECH, SPECIALS, Vocabulary
 
@@ -48,6 +53,18 @@ def test_the_case_of_the_vocabulary_decides(tmp_path, case, expected):
     write_split(tmp_path, "train", texts=("abc", "ABC", "1"), seconds=0.05)
     vocabulary = Vocabulary((*SPECIALS, *"ABC"), case)
     assert transcribed_numbers(open_corpus(tmp_path), vocabulary.has_words).tolist() == expected
+
+
+def test_texts_of_other_characters_are_counted_among_those_left_out(mixed):
+    corpus = transcribed(open_corpus(mixed / "all"), LIBRISPEECH, where="here")
+    assert len(corpus) == 4 and outside_vocabulary(corpus) == 2  # "42" and "|"
+    assert outside_vocabulary(open_corpus(mixed / "all")) == 0  # none is left out
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_corpus_of_any_transcribed_utterance_has_text(mixed, count):
+    corpus = TranscribedCorpus(open_corpus(mixed / "all"), np.array(SPOKEN[:count], int))
+    assert corpus.has_text == (count > 0)
 
 
 @pytest.mark.parametrize("make", [train_feed, valid_feed])

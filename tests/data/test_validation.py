@@ -65,6 +65,17 @@ def test_no_validation_is_said_in_a_line_that_says_how_to_get_one(corpora):
     assert raw["data"]["valid"] == "" and "no validation" in note and "--holdout dev=0.05" in note
 
 
+def test_several_training_corpora_have_the_validation_beside_each_of_them(corpora):
+    a, b, c = (corpora(name, "train", *more) for name, more in
+               (("a", ["dev"]), ("b", ["valid"]), ("c", [])))  # fmt: skip
+    for train in (f"{a}:train,{b}:train,{c}:train", (f"{a}:train", {"path": f"{b}:train"}, c)):
+        raw = {"data": {"train": train, "valid": "data/librispeech:dev_other"}}
+        note = choose_validation(raw, [f"--config.data.train={train}"])
+        assert raw["data"]["valid"] == (f"{a}:dev", f"{b}:valid")
+        assert note.startswith(f"validation: {a}:dev, {b}:valid (")
+        assert f"; beside {c}" in note and f"beside {a}" not in note
+
+
 def test_splits_are_told_apart_from_folders_whose_names_look_like_them(corpora):
     folder = corpora("a:b+c", "train", "dev", "x+y")
     assert each_split(folder) == [folder]

@@ -4,10 +4,17 @@ import numpy as np
 import pytest
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.evaluation import error_analysis
+from w2v2_jax.evaluation import error_analysis, scoring
 from w2v2_jax.evaluation.error_analysis import Scored
 from w2v2_jax.evaluation.phones import LEFT_OUT, TIMIT_39, fold_heard, fold_timit
-from w2v2_jax.evaluation.scoring import ErrorCounts, bootstrap_interval, count_errors
+from w2v2_jax.evaluation.scoring import (
+    ErrorCounts,
+    bootstrap_interval,
+    count_errors,
+    percentile_interval,
+    rates,
+    resampled_sums,
+)
 from w2v2_jax.evaluation.significance import compare
 
 SYSTEMS = 200
@@ -33,6 +40,34 @@ def test_utterance_intervals_cover_the_true_rate_as_often_as_they_say():
     rng = np.random.default_rng(0)
     intervals = [bootstrap_interval(simulate(rng, 150), seed=k) for k in range(SYSTEMS)]
     assert FEWEST < coverage(intervals, 0.1) < MOST
+
+
+def test_an_interval_is_the_middle_95_percent_of_its_values():
+    assert percentile_interval(np.arange(1001)[::-1] / 1000) == (0.025, 0.975)
+
+
+def test_a_rate_without_reference_units_is_infinite_where_anything_was_said():
+    assert rates(np.array([0, 1, 1, 3]), np.array([0, 0, 1, 4])).tolist() == [0, np.inf, 1, 0.75]
+
+
+def test_a_lone_speaker_is_in_every_draw_with_all_utterances():
+    sums = resampled_sums(np.array([[1, 10], [2, 20]]), groups=["anna", "anna"])
+    assert (sums == [3, 30]).all()
+
+
+def test_draws_are_made_in_parts_of_a_bounded_size(monkeypatch):
+    """8 utterances for 3 resamples at once: the thousandth is in a part of its own."""
+    columns, drawn = np.ones((8, 1), int), []
+
+    class Generator:
+        def integers(self, count, size):
+            drawn.append(size)
+            return np.zeros(size, int)
+
+    monkeypatch.setattr(scoring, "DRAWN_AT_ONCE", 24)
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: Generator())
+    assert (resampled_sums(columns) == 8).all()
+    assert drawn == [(3, 8)] * 333 + [(1, 8)]
 
 
 def test_only_speaker_intervals_cover_where_speakers_differ():

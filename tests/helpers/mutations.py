@@ -29,7 +29,7 @@ CALLS = {"min": "max", "max": "min", "any": "all", "all": "any", "minimum": "max
          "maximum": "minimum", "argmin": "argmax", "argmax": "argmin"}  # fmt: skip
 UNDECIDED = ("decorator_list", "annotation", "returns", "args", "exc", "type")
 SPOKEN = ("print", "warn", "warning", "info", "log_on_chief", "add_argument", "name_scope")
-SHOWN = 400  # characters of a statement
+SHOWN, AROUND = 240, 60  # characters of a statement that is shown whole, else around the change
 
 
 class Mutant(NamedTuple):
@@ -84,7 +84,7 @@ def mutants(module: str) -> list[Mutant]:
         if not text:
             before = _short(statement)
             change.put(change.new)
-            text = f"{before}  ->  {_short(change.new if old is statement else statement)}"
+            text = _told(before, _short(change.new if old is statement else statement))
             change.put(old)
         texts.setdefault(text, Mutant(module, number, text, first, last))
     return sorted(texts.values(), key=lambda mutant: (mutant.first, mutant.text))
@@ -195,8 +195,26 @@ def _places(tree: ast.Module):
 
 
 def _short(node: ast.AST) -> str:
-    head = ast.unparse(node).split("\n")[0]
-    return head if len(head) < SHOWN else f"{head[: SHOWN - 3]}..."
+    return ast.unparse(node).split("\n")[0]
+
+
+def _told(before: str, after: str) -> str:
+    """ "before  ->  after", of long statements what is around the difference."""
+    if len(before) > SHOWN:
+        same = _in_common(before, after)
+        rest = _in_common(before[same:][::-1], after[same:][::-1])
+        first = max(0, same - AROUND)
+        before, after = (
+            f"{'...' * (first > 0)}{text[first : len(text) - max(0, rest - AROUND)]}..."
+            for text in (before, after)
+        )
+    return f"{before}  ->  {after}"
+
+
+def _in_common(one: str, other: str) -> int:
+    """Letters at the beginning of both."""
+    pairs = zip(one, other, strict=False)
+    return next((k for k, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def _lines(change: Change) -> tuple[int, int]:

@@ -158,7 +158,7 @@ def test_its_section_of_a_configuration_is_its_fields(outcome):
     bad = {**CONFIG, "objective": {"name": "regression", "groups": 2, "margin": 1}}
     with pytest.raises(InputError, match=r"margin is not a setting; known: groups, scale$"):
         aot_step.build(bad, Target(jax.devices()[:1], 1, "cpu"), None)
-    with pytest.raises(InputError, match="use one of contrastive, ctc, regression"):
+    with pytest.raises(InputError, match="use one of contrastive, ctc, random_targets, regression"):
         read_settings({**CONFIG, "objective": {"name": "regress"}})
 
 
@@ -218,7 +218,9 @@ def test_a_description_is_refused_by_a_version_without_the_row(saved, monkeypatc
     said = checkpoint.load(saved).description.to_json()
     assert describe(said, "here").objective == "regression"
     monkeypatch.delitem(OBJECTIVES, Regression.name)
-    with pytest.raises(InputError, match="objective='regression'; known: contrastive, ctc"):
+    with pytest.raises(
+        InputError, match="objective='regression'; known: contrastive, ctc, random_targets"
+    ):
         describe(said, "here")
 
 

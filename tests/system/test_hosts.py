@@ -76,11 +76,60 @@ def test_a_job_that_does_not_fit_together_is_an_input_error(arguments, message):
         (RuntimeError("UNAVAILABLE: coordination service"), join.LOST, "error: another host"),
         (KeyError("gloo"), 1, "KeyError"),
         (KeyboardInterrupt(), 130, ""),
+        (SystemExit(3), 3, ""),
+        (SystemExit(None), 0, ""),
+        (SystemExit("words"), 1, ""),
+        (InputError("the peer's file"), 2, "error: the peer's file\n"),
+        (PermissionError(13, "Permission denied", "a.wav"), 2, "error: "),
     ],
 )  # fmt: skip
 def test_every_end_of_a_process_has_its_status_and_its_line(capsys, error, status, line):
     assert join.explain(error) == status
     assert line in capsys.readouterr().err
+
+
+def test_alone_nothing_is_joined_and_an_error_passes(monkeypatch):
+    monkeypatch.delattr(jax.distributed, "initialize")
+    with pytest.raises(KeyError), join.joined(None):
+        raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("address", "explicit"),
+    [
+        (join.Address(), {}),
+        (
+            join.Address("node0:99", 2, 1),
+            {
+                "coordinator_address": "node0:99",
+                "num_processes": 2,
+                "process_id": 1,
+                "cluster_detection_method": "deactivate",
+            },
+        ),
+    ],
+)
+def test_the_runtime_is_told_the_address_or_finds_it_itself(monkeypatch, address, explicit):
+    told = {}
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **options: told.update(options))
+    join._initialize(address)
+    limits = {name: told.pop(name) for name in tuple(told) if "timeout" in name}
+    assert told == explicit
+    assert sorted(limits.values()) == [join.HEARTBEAT_SECONDS, join.JOIN_SECONDS]
+
+
+@pytest.mark.parametrize(
+    ("coordinator", "told"), [("node0:99", "node0:99"), (None, "the runtime's own coordinator")]
+)
+def test_a_run_that_cannot_be_joined_is_one_line(monkeypatch, coordinator, told):
+    def fail(**_):
+        raise RuntimeError("too late")
+
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    monkeypatch.setattr(jax.distributed, "initialize", fail)
+    with pytest.raises(InputError, match=f"could not join the run at {told}: too late"):
+        join._initialize(join.Address(coordinator, 2, 1))
 
 
 @pytest.mark.parametrize("done", [True, False])
@@ -111,6 +160,62 @@ def test_hosts_that_differ_are_told_in_what(monkeypatch):
         hosts.require_same(facts[1])
 
 
+def test_facts_differ_where_any_part_of_their_digests_does_and_not_by_the_order_of_their_names(
+    monkeypatch,
+):
+    from jax.experimental import multihost_utils
+
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    sent = []
+    monkeypatch.setattr(
+        multihost_utils,
+        "process_allgather",
+        lambda local: sent.append(local) or np.stack([sent[0], local]),
+    )
+    hosts.require_same({"configuration": {"a": 1, "b": 2}})
+    hosts.require_same({"configuration": {"b": 2, "a": 1}})
+    for number in range(200):  # of 200 digests a few share a byte with the first
+        with pytest.raises(InputError, match="process 1 has another configuration"):
+            hosts.require_same({"configuration": number})
+
+
+@pytest.mark.parametrize(("others", "holds"), [(True, True), (False, False)])
+def test_a_fact_holds_on_all_hosts_where_it_holds_on_each(monkeypatch, others, holds):
+    from jax.experimental import multihost_utils
+
+    assert hosts.on_all_hosts(others) == holds  # alone
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(
+        multihost_utils, "process_allgather", lambda local: np.stack([local, [others]])
+    )
+    assert hosts.on_all_hosts(True) == holds
+
+
+def test_the_chief_alone_says_a_line(monkeypatch, capsys):
+    hosts.log_on_chief("a line")
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    hosts.log_on_chief("another")
+    assert capsys.readouterr().err == "a line\n"
+
+
+@pytest.mark.parametrize(
+    ("truths", "seconds", "comes"),
+    [([True], 0, True), ([False, True], 0, True), ([False] * 9, 1, False)],
+)
+def test_a_condition_is_awaited_to_the_last_moment_and_no_longer(
+    monkeypatch, truths, seconds, comes
+):
+    now, asked = [0.0], iter(truths)
+    monkeypatch.setattr(hosts.time, "monotonic", lambda: now[0])
+
+    def sleep(duration):
+        now[0] += duration
+
+    monkeypatch.setattr(hosts.time, "sleep", sleep)
+    assert hosts.wait_until(lambda: next(asked), seconds=seconds) == comes
+    assert now[0] <= seconds + 0.5
+
+
 def test_a_process_feeds_the_parts_its_devices_hold_whatever_the_order_of_the_mesh(make_batch):
     devices = np.array(jax.devices())[[3, 1, 7, 5, 0, 2, 6, 4]]
     mesh = jax.sharding.Mesh(devices.reshape(4, 1, 2), partition.AXES)
@@ -134,6 +239,7 @@ def test_what_the_chief_finds_wrong_is_raised_on_every_host(monkeypatch, count):
     hosts.run_on_chief(lambda: None)
     with pytest.raises(InputError, match="--workdir über is in use"):
         hosts.run_on_chief(wrong)
+    assert bool(sent) == (count == 2)
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     monkeypatch.setattr(multihost_utils, "broadcast_one_to_all", lambda _: sent[-1])
     if count == 2:  # the other host, whose action is never run

@@ -4,8 +4,10 @@ import copy
 import json
 import os
 import subprocess
+import types
 
 import jax
+import numpy as np
 import pytest
 
 import w2v2_jax
@@ -40,6 +42,35 @@ def facts(*overrides, train="aaa", valid="bbb", recipe=PRETRAIN):
 @pytest.fixture(scope="module")
 def began():
     return facts()
+
+
+def feed_of(*, fingerprint="f", samples=(57_600_000, 13_511_109), batches=(0, 1)):
+    """What a record needs of a feed: two clips of 1.234568 h, one a batch."""
+
+    class Corpus(list):
+        num_samples = np.array(samples)
+
+        def fingerprint(self):
+            return fingerprint
+
+    rows = [types.SimpleNamespace(rows=(((k, 0, samples[k]),),)) for k in batches]
+    plan = types.SimpleNamespace(batch=rows.__getitem__)
+    return types.SimpleNamespace(corpus=Corpus(samples), plan=plan)
+
+
+def test_the_data_is_recorded_by_its_content_and_by_the_order_of_its_first_batch(monkeypatch):
+    monkeypatch.setattr(run_record, "resolved", lambda experiment: {"seed": experiment})
+    recorded = run_record.facts(3, feed_of(), feed_of(fingerprint="g"))
+    assert recorded["config"] == {"seed": 3}
+    assert recorded["code"] == {"version": w2v2_jax.__version__}
+    train, valid = recorded["data"]["train"], recorded["data"]["valid"]
+    assert (train["clips"], train["hours"]) == (2, 1.2346)
+    assert valid.keys() == {"fingerprint", "clips", "hours"}
+    assert train["fingerprint"] != valid["fingerprint"]
+    assert len(train["fingerprint"]) == len(train["order"]) == 16
+    again = run_record.facts(3, feed_of(batches=(1, 0)), None)["data"]
+    assert again["train"]["order"] != train["order"] and again["valid"] is None
+    assert {**again["train"], "order": train["order"]} == train
 
 
 REFUSED = {
@@ -110,6 +141,40 @@ def test_every_section_of_a_configuration_has_a_row_of_its_own(began):
     assert run_record.change_of("config.dataset").verdict == run_record.REFUSED
 
 
+def test_a_long_value_is_cut_to_60_characters(began):
+    for length, shown in ((60, "x" * 60), (61, "x" * 57 + "...")):
+        other = {"config": {**began["config"], "init_from": "x" * length}}
+        (line,), _ = run_record.compare(began, other)
+        assert f" there, {shown} now (" in line
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0, True), (0.5, True), (3, True), (-1, False), (True, False), ("1", False), (None, False)],
+)
+def test_a_number_of_an_old_configuration_is_none_below_0_and_no_truth_value(value, expected):
+    assert run_record._is_number(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "verdict"),
+    [
+        ("data.train.clips", "free"),  # follows from the fingerprint
+        ("data.train.order", "refused"),
+        ("data.valid.fingerprint", "told"),
+        ("code.version", "told"),
+        ("config.mesh.data", "free"),
+        ("config.health.rollback", "free"),
+        ("config.data.prefetch_mib", "free"),
+        ("config.data.valid_bucket_seconds", "told"),
+        ("config.train", "free"),
+        ("config.training", "refused"),  # no part of config.train
+    ],
+)
+def test_the_longest_path_that_fits_decides(path, verdict):
+    assert run_record.change_of(path).verdict == verdict
+
+
 def test_a_workdir_that_differs_is_refused_in_one_line_and_left_as_it_was(began, tmp_path):
     workdir.save_record(tmp_path, {"seed": 0}, began)
     before = {path.name: path.read_text() for path in tmp_path.iterdir()}
@@ -163,7 +228,8 @@ def test_the_record_names_code_libraries_and_devices_once_for_equal_starts(began
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["facts"] == began
     (start,) = record["starts"]
-    assert start["versions"].keys() >= {"python", "jax", "flax", "optax", "numpy"}
+    libraries = {"jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy"}
+    assert start["versions"].keys() == {"python", *libraries}
     assert start["code"]["version"] == w2v2_jax.__version__
     assert start["devices"].startswith(f"{jax.device_count()} ")
 

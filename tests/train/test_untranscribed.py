@@ -99,7 +99,8 @@ def experiment_that_hears(text):
             "counts": jax.device_put(np.full(rows, len(path), np.int32)),
         }
         total = batch.weights.sum()
-        return Sums(total, total, {"loss": Mean(total, total)}), outputs
+        length = Mean((batch.weights * batch.num_samples).sum(), total)
+        return Sums(total, total, {"loss": Mean(total, total), "length": length}), outputs
 
     mesh = partition.make_mesh(data=1, devices=jax.devices()[:1])
     return types.SimpleNamespace(
@@ -119,6 +120,20 @@ def test_validation_scores_the_transcribed_counts_the_rest_and_shows_the_same_tw
     assert shown[0][2] == "  hypothesis  THE CAT SAT" and shown[1][2] == "  hypothesis  THE HAT"
     assert [line.replace("THE HAT", "THE CAT SAT") for line in shown[1]] == shown[0]
     assert results["wer"] == (1 + 2 + 4 + 5) / (1 + 3 + 4 + 5)
+    assert results["length"] == 800 * (1 + 3 + 5 + 7) / 4  # over all batches
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "wer", "cer"),
+    [("A", "B C", 2 / 1, 3 / 1), ("A B", "A", 1 / 2, 2 / 3), ("HAT", "HAT", 0, 0)],
+)
+def test_error_rates_are_errors_over_the_reference_s_words_and_characters(
+    tmp_path, reference, hypothesis, wer, cer
+):
+    write_split(tmp_path, "dev", texts=(reference,), seconds=0.05)
+    feed = valid_feed(config(tmp_path, train="x"), LIBRISPEECH)
+    results = validation.validate(experiment_that_hears(hypothesis), feed, {}, 0)
+    assert (results["wer"], results["cer"]) == (wer, cer)
 
 
 def test_utterances_that_no_bucket_holds_are_left_out_of_the_count_too(folder):
@@ -142,6 +157,32 @@ def test_examples_are_the_shortest_that_say_something(tmp_path, texts, expected)
     assert shown == [f"dev/u{k}" for k in expected]
 
 
+def test_what_stands_in_the_rows_of_an_update_is_told_from_the_first_on(folder):
+    feed = train_feed(config(folder), LIBRISPEECH, seed=1)
+    for update in (1, 2):
+        batch = feed.plan.batch(update - 1)
+        rows = [r for r, weight in zip(batch.rows, batch.weights, strict=True) if weight]
+        told = feed.row_sources(update)
+        assert [row[0]["id"] for row in told] == [feed.corpus.id(r[0].utterance) for r in rows]
+        assert [row[0]["samples"] for row in told] == [r[0].length for r in rows]
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_samples_are_checked_for_damage_where_that_is_asked_for(folder, verify):
+    settings = config(folder, verify=verify)
+    feeds = train_feed(settings, LIBRISPEECH, seed=1), valid_feed(settings, LIBRISPEECH)
+    assert [feed.damage is not None for feed in feeds] == [verify] * 2
+
+
+def test_batches_are_made_ahead_up_to_so_many_mebibytes(folder, monkeypatch):
+    taken = {}
+    monkeypatch.setattr("w2v2_jax.data.feed.batches", lambda *_, **options: taken.update(options))
+    feed = train_feed(config(folder, prefetch_mib=3), LIBRISPEECH, seed=1)
+    feed.batches(0, 4, parts=(1,), num_parts=2)
+    assert taken["prefetch_bytes"] == 3 * 2**20
+    assert (taken["parts"], taken["num_parts"], taken["num_steps"]) == ((1,), 2, 4)
+
+
 def test_only_the_chief_shows_examples(folder, capsys, monkeypatch):
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     feed = valid_feed(config(folder), LIBRISPEECH)
@@ -151,6 +192,33 @@ def test_only_the_chief_shows_examples(folder, capsys, monkeypatch):
 
 def test_a_process_without_utterances_adds_nothing():
     assert validation._error_sums([], []).tolist() == [0] * 5
+
+
+def test_errors_are_summed_over_the_processes(monkeypatch):
+    alone = validation._error_sums(["A B"], ["A"]).tolist()
+    assert alone == [1, 2, 2, 3, 1]
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(
+        "jax.experimental.multihost_utils.process_allgather",
+        lambda mine: np.stack([mine, [10, 20, 30, 40, 50]]),
+    )
+    assert validation._error_sums(["A B"], ["A"]).tolist() == [11, 22, 32, 43, 51]
+
+
+def test_a_lone_process_gathers_nothing(monkeypatch):
+    monkeypatch.delattr("jax.experimental.multihost_utils.process_allgather")
+    assert validation._from_its_process("A") == "A"
+    assert validation._error_sums([], []).tolist() == [0] * 5
+
+
+@pytest.mark.parametrize("axes", [("data",), ("fsdp",), ("data", "fsdp"), ()])
+def test_a_process_s_rows_are_in_order_whatever_devices_hold_them(axes):
+    devices = np.array(jax.devices())[[3, 1, 7, 5, 0, 2, 6, 4]]
+    mesh = jax.sharding.Mesh(devices.reshape(4, 2), ("data", "fsdp"))
+    rows = np.arange(16).reshape(8, 2)
+    spec = jax.sharding.PartitionSpec(axes or None)
+    array = jax.device_put(rows, jax.sharding.NamedSharding(mesh, spec))
+    np.testing.assert_array_equal(validation._local(array), rows)
 
 
 def test_a_hypothesis_reaches_the_chief_from_the_process_that_has_it(monkeypatch):

@@ -7,11 +7,13 @@ import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.containers import Buffer, Damaged, Window
+from w2v2_jax.data.excerpt import Excerpt
 from w2v2_jax.data.pyav import SUFFIXES as PYAV_SUFFIXES
 from w2v2_jax.data.pyav import blocks as pyav_blocks
 from w2v2_jax.data.pyav import kind_of
@@ -37,7 +39,8 @@ AudioSource = str | Path | bytes | np.ndarray
 
 class AudioError(InputError):
     """Audio that cannot be used. reason: "unreadable", "truncated", "empty", "not finite", "too
-    long", "beyond full scale", "holds more than its header says" or "needs PyAV"."""
+    long", "beyond full scale", "holds more than its header says", "no such channel", "outside the
+    recording" or "needs PyAV"."""
 
     def __init__(self, name: str, reason: str, detail: str = ""):
         super().__init__(f"{name}: {reason}" + (f" ({detail})" if detail else ""))
@@ -58,27 +61,35 @@ def load_audio(source: str | Path | bytes, *, name: str | None = None) -> np.nda
 
 
 def audio_blocks(
-    source: AudioSource, *, rate: int | None = None, name: str | None = None
+    source: AudioSource,
+    *,
+    rate: int | None = None,
+    name: str | None = None,
+    excerpt: Excerpt | None = None,
 ) -> Iterator[np.ndarray]:
     """Blocks [n] float32 at 16 kHz, mono: memory is bounded by a block, not by the file.
 
     source: as in `load_audio`, or an array [S] or [S, channels] with its `rate` in Hz (integers are
     16-bit samples). A file of several streams (`cat a.mp3 b.mp3`) gives them one after the other.
+    excerpt: the stretch of time, at the recording's own rate, and the channel (by default all).
     Resampled by the soxr streaming resampler, quality HQ. Raises AudioError.
     """
-    name = _name(source, name)
-    if isinstance(source, np.ndarray):
-        yield from resample(_finite(_array_blocks(source), name), int(rate))
-        return
-    count = 0
+    name, excerpt, count = _name(source, name), excerpt or Excerpt(), 0
+    samples = isinstance(source, np.ndarray)
     with _errors_of(name):
-        for blocks in _streams(source, name):
-            for block in resample(_within_scale(_finite(blocks, name), name), next(blocks)):
+        opened = [_samples(source, int(rate), excerpt)] if samples else _streams(source, excerpt)
+        for stream in opened:
+            blocks = _finite(excerpt.cut(stream.blocks, stream.rate, stream.skipped), name)
+            blocks = blocks if samples else _within_scale(blocks, name)
+            for block in resample(blocks, stream.rate):
                 count += len(block)
                 if count > MOST_SECONDS * SAMPLE_RATE:
                     detail = f"more than {MOST_SECONDS // 3600} h; split it"
                     raise AudioError(name, "too long", detail)
                 yield block
+            if excerpt.ended:
+                return
+        excerpt.check_end()
 
 
 @contextlib.contextmanager
@@ -138,25 +149,39 @@ def beyond_scale(name: str, peak: float) -> AudioError:
     return AudioError(name, "beyond full scale", detail)
 
 
-def _array_blocks(samples: np.ndarray) -> Iterator[np.ndarray]:
+class _Opened(NamedTuple):
+    """A stream of a recording: blocks [n] float32 at `rate` Hz, after its first `skipped`."""
+
+    rate: int
+    blocks: Iterator[np.ndarray]
+    skipped: int = 0
+
+
+def _samples(samples: np.ndarray, rate: int, excerpt: Excerpt) -> _Opened:
     integer = np.issubdtype(samples.dtype, np.integer)
-    for start in range(0, len(samples), BLOCK_FRAMES):
-        block = samples[start : start + BLOCK_FRAMES].astype(np.float32)
-        block = block / 32768 if integer else block
-        yield np.ascontiguousarray(block if block.ndim == 1 else block.mean(axis=1))
+
+    def blocks():
+        for start in range(0, len(samples), BLOCK_FRAMES):
+            block = samples[start : start + BLOCK_FRAMES].astype(np.float32)
+            block = block / 32768 if integer else block
+            yield excerpt.mono(block if block.ndim == 2 else block[:, None])
+
+    return _Opened(rate, blocks())
 
 
-def _streams(source: str | Path | bytes, name: str) -> Iterator[Iterator]:
-    """For each stream of a file first the rate in Hz, then blocks [n] float32 at that rate."""
-    data = _content(source, name)
+def _streams(source: str | Path | bytes, excerpt: Excerpt) -> Iterator[_Opened]:
+    """The streams of a file one after the other."""
+    data = _content(source)
     local = isinstance(source, (str, Path)) and not is_remote(source)
     for stream in find_streams(data):
         # A name as bytes: libsndfile's wrapper refuses those that are not UTF-8.
         file = os.fsencode(source) if local and is_whole(stream, data) else Window(data, stream)
-        yield _decoded(file, name, kind_of(data[stream.start : stream.start + 16]))
+        blocks = _decoded(file, kind_of(data[stream.start : stream.start + 16]), excerpt)
+        rate, skipped = next(blocks)
+        yield _Opened(rate, blocks, skipped)
 
 
-def _content(source: str | Path | bytes, name: str) -> Buffer:
+def _content(source: str | Path | bytes) -> Buffer:
     """The bytes of a file, mapped where it is a local one."""
     if isinstance(source, bytes):
         data = source
@@ -164,15 +189,15 @@ def _content(source: str | Path | bytes, name: str) -> Buffer:
         try:
             data = to_path(source).read_bytes()
         except OSError as error:
-            raise AudioError(name, "unreadable", "no such file") from error
+            raise Damaged("unreadable", "no such file") from error
     elif not os.path.isfile(source):
-        raise AudioError(name, "unreadable", _why_no_file(source))
+        raise Damaged("unreadable", _why_no_file(source))
     else:
         with open(source, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
     if not len(data):
-        raise AudioError(name, "empty", "0 bytes")
+        raise Damaged("empty", "0 bytes")
     return data
 
 
@@ -182,8 +207,9 @@ def _why_no_file(path: str | Path) -> str:
     return "a link to nothing" if os.path.islink(path) else "no such file"
 
 
-def _decoded(file: bytes | Window, name: str, other: str | None) -> Iterator:
-    """other: what FFmpeg calls this kind of file, where libsndfile may not read it."""
+def _decoded(file: bytes | Window, other: str | None, excerpt: Excerpt) -> Iterator:
+    """First the rate in Hz and how many frames are skipped, then blocks. other: what FFmpeg calls
+    this kind of file, where libsndfile may not read it."""
     import soundfile
 
     try:
@@ -193,27 +219,38 @@ def _decoded(file: bytes | Window, name: str, other: str | None) -> Iterator:
             raise
         with open(file, "rb") if isinstance(file, bytes) else file as stream:
             stream.seek(0)
-            yield from pyav_blocks(stream, other)
+            blocks = pyav_blocks(stream, other)
+            yield next(blocks), 0
+            yield from map(excerpt.mono, blocks)
         return
     with opened as sound:
-        _check_header(sound, name)
-        yield sound.samplerate
-        yield from _read_all(sound, name)
+        _check_header(sound)
+        skipped = _skip(sound, excerpt)
+        yield sound.samplerate, skipped
+        yield from _read_all(sound, excerpt, skipped)
 
 
-def _read_all(sound, name: str) -> Iterator[np.ndarray]:
-    declared, count = sound.frames, 0
+def _skip(sound, excerpt: Excerpt) -> int:
+    """Goes to where an excerpt begins, where that is exact: an MP3's frames need those before."""
+    frames = min(excerpt.frames_before(sound.samplerate), sound.frames)
+    if not frames or sound.format == "MP3" or not sound.seekable():
+        return 0
+    return sound.seek(frames)
+
+
+def _read_all(sound, excerpt: Excerpt, count: int) -> Iterator[np.ndarray]:
+    """count: frames that are skipped."""
+    declared = sound.frames
     frames = max(1, BLOCK_FRAMES // sound.channels)
     while len(block := sound.read(frames, dtype="float32", always_2d=True)):
         count += len(block)
-        yield block[:, 0].copy() if block.shape[1] == 1 else block.mean(axis=1)
+        yield excerpt.mono(block)
     slack = MP3_SLACK_FRAMES if sound.format == "MP3" else 0
     if count + slack < declared < 1 << 62:
-        raise AudioError(name, "truncated", f"{count} of {declared} frames")
+        raise Damaged("truncated", f"{count} of {declared} frames")
 
 
-def _check_header(sound, name: str) -> None:
+def _check_header(sound) -> None:
     low, high = RATES
     if not low <= sound.samplerate <= high:
-        detail = f"{sound.samplerate} Hz is not in {low} to {high}"
-        raise AudioError(name, "unreadable", detail)
+        raise Damaged("unreadable", f"{sound.samplerate} Hz is not in {low} to {high}")

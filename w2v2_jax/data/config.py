@@ -6,7 +6,9 @@ import dataclasses
 import os
 
 from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.data.augment import AugmentConfig
 from w2v2_jax.data.corpus import Corpus
+from w2v2_jax.data.mixture import Mixture, Names, read_members
 from w2v2_jax.data.pipeline import READERS
 from w2v2_jax.data.plan import MODES, EvaluationPlan, Plan, evaluation_plan
 from w2v2_jax.errors import InputError
@@ -17,7 +19,10 @@ from w2v2_jax.input_scale import EPSILON
 class DataConfig:
     """Where the audio is and how it is cut into batches.
 
-    train, valid: prepared corpora, "DIR[:split[+split]]"; valid "" means none.
+    train: a prepared corpus, "DIR[:split[+split]]"; or several, with commas between, as a list, or
+        as tables of `data.mixture.Member` in a list. valid: the same without tables; "" means none.
+    alpha: shares of several corpora follow their hours to this power (`data.mixture`): 1 takes each
+        utterance once an epoch, 0 as much of each, the papers of XLSR-53 and XLS-R .5.
     mode: "crop", "concatenate" (pretraining) or "pad" (CTC); see `data.plan.MODES`.
     bucket_seconds: row lengths; each non-empty one is one compiled shape.
     batch_seconds: audio a global batch holds at most (rows x row length).
@@ -32,14 +37,16 @@ class DataConfig:
     verify: checks every utterance's checksum at its first use; a damaged row gets no weight.
     reader: "tfdata", or "threads" where TensorFlow is not installed. workers 0: all cores.
     prefetch_mib: MiB of samples that the batches made ahead on this host may hold together.
+    augment: what training rows go through; see `data.augment.AugmentConfig`.
     """
 
-    train: str
+    train: Names
     mode: str
     bucket_seconds: tuple[float, ...]
     batch_seconds: float
     row_multiple: int
-    valid: str = ""
+    alpha: float = 1.0
+    valid: str | tuple[str, ...] = ""
     valid_bucket_seconds: tuple[float, ...] = ()
     valid_batch_seconds: float = 0.0
     min_seconds: float = 0.0
@@ -49,6 +56,7 @@ class DataConfig:
     reader: str = "tfdata"
     workers: int = 0
     prefetch_mib: int = 2048
+    augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
 
     def __post_init__(self):
         for field, known in (("mode", MODES), ("reader", READERS)):
@@ -59,6 +67,9 @@ class DataConfig:
             raise InputError(f"data.prefetch_mib={self.prefetch_mib} must be at least 1")
         if not self.train:
             raise InputError("data.train is empty; give a prepared corpus, DIR[:split]")
+        read_members(self.train)
+        if not 0 <= self.alpha <= 1:
+            raise InputError(f"data.alpha={self.alpha:g} must be between 0 and 1")
         if not self.bucket_seconds or min(self.bucket_seconds) <= 0 or self.row_multiple < 1:
             raise InputError(
                 f"data.bucket_seconds={self.bucket_seconds} and data.row_multiple="
@@ -66,6 +77,11 @@ class DataConfig:
             )
         if self.min_seconds < 0:
             raise InputError(f"data.min_seconds={self.min_seconds:g} must not be negative")
+        if self.normalise and any(self.augment.gain_db) and not self.augment.telephone_probability:
+            raise InputError(
+                "data.augment.gain_db changes nothing where data.normalise=True brings every row "
+                "to one level; leave it out"
+            )
         if not 0 < self.epsilon < 1:
             raise InputError(
                 f"data.normalise_epsilon={self.normalise_epsilon} must be between 0 and 1, as 1e-5"
@@ -85,8 +101,8 @@ class DataConfig:
         """Reader threads."""
         return self.workers or os.cpu_count() or 1
 
-    def train_plan(self, corpus: Corpus, *, seed: int) -> Plan:
-        """The endless order of training batches.
+    def train_plan(self, corpus: Corpus, *, seed: int, mixture: Mixture | None = None) -> Plan:
+        """The endless order of training batches; mixture: of the corpus's utterances.
 
         Raises InputError where `min_seconds` asks for utterances that no bucket can take.
         """
@@ -108,6 +124,7 @@ class DataConfig:
             row_multiple=self.row_multiple,
             min_samples=round(self.least_seconds() * SAMPLE_RATE),
             speakers=corpus.speakers if self.mode == "concatenate" else None,
+            mixture=mixture,
         )
 
     def valid_plan(self, corpus: Corpus) -> EvaluationPlan:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from w2v2_jax.data.npz import read_array
+from w2v2_jax.data.npz import array_names, read_array
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, is_remote, read_json, size_of, to_path
 
@@ -32,9 +33,16 @@ INDEX_ARRAYS = {
     "crc32": np.uint32,  # of the int16 bytes
     "audio_sha256": np.uint64,  # first 8 bytes of the SHA-256 of the int16 bytes
 }
+QUALITY_ARRAYS = {  # estimates; NaN where there is none. A corpus prepared before has none at all
+    "clipped_share": np.float32,  # of the samples, those at full scale
+    "snr_db": np.float32,
+    "bandwidth_hz": np.float32,
+    "characters_per_second": np.float32,
+}
 MOST = 1 << 40  # utterances; a length that Python cannot count is damage
 INFO = {"split": str, "utterances": int, "index_sha256": str, "hours": float}  # read elsewhere
-INDEX_STRINGS = ("id", "text", "speaker")  # each a utf-8 blob and the [N] ends of its strings
+# Each a utf-8 blob and the [N] ends of its strings. A corpus prepared before has no languages.
+INDEX_STRINGS = ("id", "text", "speaker", "language")
 
 
 class CutShort(InputError):
@@ -52,6 +60,11 @@ class Entry(NamedTuple):
     std: float
     crc32: int
     audio_sha256: int
+    language: str = ""
+    clipped_share: float = math.nan
+    snr_db: float = math.nan
+    bandwidth_hz: float = math.nan
+    characters_per_second: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -106,6 +119,18 @@ class Corpus:
     def speaker(self, i: int) -> str:
         return self._string("speaker", i)
 
+    def language(self, i: int) -> str:
+        """As the source names it; empty where it does not."""
+        return self._string("language", i) if self._has("language_ends") else ""
+
+    def quality(self, name: str) -> np.ndarray:
+        """[N] float32 of one of QUALITY_ARRAYS, NaN where it is not known."""
+        if name not in QUALITY_ARRAYS:
+            raise ValueError(f"quality {name!r}: use one of {', '.join(QUALITY_ARRAYS)}")
+        if not self._has(name):
+            return np.full(len(self), np.nan, QUALITY_ARRAYS[name])
+        return self._array(name)
+
     def texts(self) -> Iterator[str]:
         """All transcripts in order."""
         return (self.text(i) for i in range(len(self)))
@@ -153,7 +178,14 @@ class Corpus:
             return read_array(path, name, dtype=np.uint8)
         if name.endswith("_ends"):
             return read_array(path, name, dtype=np.int64, rows=rows, rising=True)
-        return read_array(path, name, dtype=INDEX_ARRAYS[name], rows=rows)
+        return read_array(path, name, dtype=(INDEX_ARRAYS | QUALITY_ARRAYS)[name], rows=rows)
+
+    @functools.cached_property
+    def _names(self) -> frozenset[str]:
+        return array_names(self.directory / "index.npz")
+
+    def _has(self, name: str) -> bool:
+        return name in self._names
 
     def _string(self, name: str, i: int) -> str:
         ends = self._array(f"{name}_ends")

@@ -48,6 +48,7 @@ class BucketedEpoch(NamedTuple):
     order: np.ndarray  # [batches] shuffled batch numbers
     crop_key: np.uint64
     mode: str
+    repeats: bool  # an utterance may be there more than once, and is then cropped as often anew
 
     def number(self, index: int) -> int:
         return int(self.order[index])
@@ -60,7 +61,8 @@ class BucketedEpoch(NamedTuple):
         lengths = self.num_samples[utterances].astype(np.int64)
         starts = np.zeros_like(lengths)
         if self.mode == "crop":
-            starts = uniform_integers(self.crop_key, utterances, lengths - samples + 1)
+            draws = places if self.repeats else utterances
+            starts = uniform_integers(self.crop_key, draws, lengths - samples + 1)
             lengths = np.full_like(lengths, samples)
         return BatchPlan(samples, rows_of_bucket(utterances, starts, lengths), weights)
 
@@ -107,15 +109,16 @@ class StreamEpoch(NamedTuple):
 
 
 def bucketed_epoch(
-    num_samples, buckets, layout: Layout, *, seed: int, epoch: int, mode: str
+    num_samples, buckets, layout: Layout, *, seed: int, epoch: int, mode: str, repeats: bool
 ) -> BucketedEpoch:
-    """Tables of an epoch in mode "crop" or "pad"; buckets in the layout's order."""
+    """Tables of an epoch in mode "crop" or "pad"; buckets in the layout's order. repeats: whether
+    they hold an utterance more than once."""
     rng = np.random.default_rng((seed, epoch, ORDER))
     utterances = np.concatenate([_shuffled(rng, b.utterances) for b in buckets])
     key = np.random.SeedSequence((seed, epoch, CROPS)).generate_state(1, np.uint64)[0]
     order = _shuffled(rng, np.arange(len(layout.buckets), dtype=np.int32))
     samples = tuple(b.samples for b in buckets)
-    return BucketedEpoch(num_samples, samples, layout, utterances, order, key, mode)
+    return BucketedEpoch(num_samples, samples, layout, utterances, order, key, mode, repeats)
 
 
 def stream_epoch(

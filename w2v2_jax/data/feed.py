@@ -7,13 +7,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from w2v2_jax.batch import Batch
+from w2v2_jax.data.augment import Augmentation, open_augmentation
 from w2v2_jax.data.config import DataConfig
 from w2v2_jax.data.corpus import Corpus
 from w2v2_jax.data.damage import Damage
-from w2v2_jax.data.joined import JoinedCorpus, open_splits
+from w2v2_jax.data.joined import JoinedCorpus, open_corpora
+from w2v2_jax.data.mixture import Mixture, Names, open_members, spelled
 from w2v2_jax.data.pipeline import batches, label_widths
 from w2v2_jax.data.plan import EvaluationPlan, Plan
-from w2v2_jax.data.transcribed import TranscribedCorpus, left_out, transcribed
+from w2v2_jax.data.transcribed import (
+    TranscribedCorpus,
+    check_vocabulary,
+    left_out,
+    transcribed,
+)
 from w2v2_jax.vocabulary import Vocabulary
 
 
@@ -30,6 +37,8 @@ class Feed:
     vocabulary: Vocabulary | None
     widths: dict[int, int] | None
     damage: Damage | None = None
+    mixture: Mixture | None = None
+    augmentation: Augmentation | None = None
 
     @property
     def without_transcript(self) -> int:
@@ -40,6 +49,15 @@ class Feed:
     def utterances(self) -> int:
         """How many utterances the plan uses."""
         return sum(len(bucket.utterances) for bucket in self.plan.buckets)
+
+    def shares(self) -> dict[str, tuple[float, float]]:
+        """Of each part of a mixture its share of the audio, and how often an epoch has each
+        utterance of it; nothing where there is no mixture."""
+        if self.mixture is None:
+            return {}
+        repeats = self.plan.repeats
+        pairs = zip(repeats.shares.tolist(), repeats.repeats.tolist(), strict=True)
+        return dict(zip(self.mixture.names, pairs, strict=True))
 
     def used(self) -> str:
         """ "3 utterances used, 9 without a transcript left out"."""
@@ -72,6 +90,7 @@ class Feed:
             reader=self.config.reader,
             prefetch_bytes=self.config.prefetch_mib << 20,
             damage=self.damage,
+            augmentation=self.augmentation,
         )
 
     def row_sources(self, step: int) -> list[list[dict[str, Any]]]:
@@ -84,31 +103,39 @@ class Feed:
         ]
 
 
-def _open(
-    splits: str, vocabulary: Vocabulary | None, *, name: str
-) -> Corpus | JoinedCorpus | TranscribedCorpus:
-    """The corpus of config.data.<name>; with a vocabulary its utterances with a transcript."""
-    corpus = open_splits(splits)
-    if vocabulary is None:
-        return corpus
-    return transcribed(corpus, vocabulary, where=f"config.data.{name}={splits}")
-
-
 def train_feed(config: DataConfig, vocabulary: Vocabulary | None, *, seed: int) -> Feed:
     """The training stream; raises InputError naming the corpus where something does not fit."""
-    corpus = _open(config.train, vocabulary, name="train")
-    plan = config.train_plan(corpus, seed=seed)
+    opened = open_members(config.train)
+    corpus, mixture = opened.corpus, opened.mixture(config.alpha)
+    if vocabulary is not None:
+        for member, one in zip(opened.members, opened.corpora, strict=True):
+            check_vocabulary(one, vocabulary, several=len(opened.members) > 1, where=member.path)
+        corpus = _transcribed(corpus, vocabulary, "train", config.train)
+    if mixture is not None and isinstance(corpus, TranscribedCorpus):
+        mixture = mixture._replace(cells=mixture.cells[corpus.numbers])
+    plan = config.train_plan(corpus, seed=seed, mixture=mixture)
     widths = label_widths(corpus, plan, vocabulary) if vocabulary else None
     damage = Damage(corpus) if config.verify else None
-    return Feed(config, corpus, plan, vocabulary, widths, damage)
+    whole = config.mode == "pad"
+    augmentation = open_augmentation(config.augment, seed=seed, whole=whole)
+    return Feed(config, corpus, plan, vocabulary, widths, damage, mixture, augmentation)
 
 
 def valid_feed(config: DataConfig, vocabulary: Vocabulary | None) -> Feed | None:
     """One pass over the validation corpus, or None where the configuration names none."""
     if not config.valid:
         return None
-    corpus = _open(config.valid, vocabulary, name="valid")
+    corpus = open_corpora(config.valid)
+    if vocabulary is not None:
+        corpus = _transcribed(corpus, vocabulary, "valid", config.valid)
     plan = config.valid_plan(corpus)
     widths = label_widths(corpus, plan, vocabulary) if vocabulary else None
     damage = Damage(corpus) if config.verify else None
     return Feed(config, corpus, plan, vocabulary, widths, damage)
+
+
+def _transcribed(
+    corpus: Corpus | JoinedCorpus, vocabulary: Vocabulary, name: str, value: Names
+) -> Corpus | JoinedCorpus | TranscribedCorpus:
+    """The utterances with a transcript of the corpus of config.data.<name>."""
+    return transcribed(corpus, vocabulary, where=f"config.data.{name}={spelled(value)}")

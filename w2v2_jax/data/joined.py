@@ -1,22 +1,27 @@
-"""Several prepared splits as one corpus: "DIR:train+unlabeled"."""
+"""Several prepared splits, of one folder or of many, as one corpus: "DIR:train+unlabeled"."""
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from w2v2_jax.data.corpus import Corpus, list_splits, open_corpus
-from w2v2_jax.paths import to_path
+from w2v2_jax.errors import InputError
+from w2v2_jax.paths import AnyPath, to_path
 
 
 @dataclass(frozen=True)
 class JoinedCorpus:
-    """The utterances of `parts`, one split after the other; reads like a `Corpus`."""
+    """The utterances of `parts`, one split after the other; reads like a `Corpus`.
+
+    Where they are splits of several folders an id begins with its folder, and speakers of one name
+    in two of them are two.
+    """
 
     parts: tuple[Corpus, ...]
 
@@ -26,7 +31,15 @@ class JoinedCorpus:
     @property
     def directory(self) -> Path:
         """Where the parts lie, for messages."""
-        return self.parts[0].directory.with_name("+".join(part.split for part in self.parts))
+        first = self.parts[0].directory
+        if len(self._folders) > 1:
+            return first.with_name(f"{first.name} and {len(self.parts) - 1} more")
+        return first.with_name("+".join(part.split for part in self.parts))
+
+    @functools.cached_property
+    def _folders(self) -> list[AnyPath]:
+        """The folders that the parts are splits of, in order."""
+        return list(dict.fromkeys(part.directory.parent for part in self.parts))
 
     @property
     def has_text(self) -> bool:
@@ -51,7 +64,11 @@ class JoinedCorpus:
     @functools.cached_property
     def speakers(self) -> np.ndarray:
         """[N] uint64, as in `Corpus`."""
-        return np.concatenate([part.speakers for part in self.parts])
+        numbers = [self._folders.index(part.directory.parent) for part in self.parts]
+        apart = np.asarray(numbers, np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        return np.concatenate(
+            [part.speakers + salt for part, salt in zip(self.parts, apart, strict=True)]
+        )
 
     def fingerprint(self) -> str:
         """As in `Corpus`, of all parts."""
@@ -59,11 +76,16 @@ class JoinedCorpus:
 
     def id(self, i: int) -> str:
         part, index = self._locate(i)
-        return part.id(index)
+        folder = f"{part.directory.parent}:" if len(self._folders) > 1 else ""
+        return f"{folder}{part.id(index)}"
 
     def text(self, i: int) -> str:
         part, index = self._locate(i)
         return part.text(index)
+
+    def speaker(self, i: int) -> str:
+        part, index = self._locate(i)
+        return part.speaker(index)
 
     def texts(self) -> Iterator[str]:
         """All transcripts in order."""
@@ -86,6 +108,55 @@ class JoinedCorpus:
     def _locate(self, i: int) -> tuple[Corpus, int]:
         place = int(np.searchsorted(self._ends, i, side="right"))
         return self.parts[place], i - (int(self._ends[place - 1]) if place else 0)
+
+
+def join_corpora(corpora: Sequence[Corpus | JoinedCorpus]) -> JoinedCorpus:
+    """The utterances of all, in order."""
+    parts = [c.parts if isinstance(c, JoinedCorpus) else (c,) for c in corpora]
+    return JoinedCorpus(tuple(part for some in parts for part in some))
+
+
+def open_corpora(named: str | Sequence[str]) -> Corpus | JoinedCorpus:
+    """Opens what "DIR[:split[+split]]" names, or a list of such, or a text of them with commas
+    between; InputError as `open_corpus` raises it."""
+    texts = [named] if isinstance(named, str) else named
+    opened = [open_splits(path) for text in texts for path, _ in each_corpus(text)]
+    return opened[0] if len(opened) == 1 else join_corpora(opened)
+
+
+def each_corpus(text: str) -> list[tuple[str, str]]:
+    """The corpora that a text names, with commas between, as (path, name); of a `*` as the last
+    part of a folder each folder of such a name, by rising name. Others have the name "".
+
+    A folder of such a name is itself. Raises InputError where nothing has such a name.
+    """
+    if _is_folder(text):
+        return [(text, "")]
+    places = [place.strip() for place in text.split(",")]
+    if not all(places):
+        raise InputError(f"{text!r} names a corpus that is empty; use DIR[:split],DIR[:split]")
+    return [one for place in places for one in _matching(place)]
+
+
+def _is_folder(text: str) -> bool:
+    if not {",", "*"} & set(text) or to_path(text).exists():
+        return True
+    directory, colon, last = text.rpartition(":")
+    return bool(colon) and not {",", "*", "/"} & set(last) and to_path(directory).is_dir()
+
+
+def _matching(place: str) -> list[tuple[str, str]]:
+    directory, colon, split = place.rpartition(":")
+    if not colon or "/" in split:
+        directory, colon, split = place, "", ""
+    above, slash, pattern = directory.rpartition("/")
+    if "*" not in pattern or to_path(directory).exists():
+        return [(place, "")]
+    matches = to_path(above or slash or ".").glob(pattern)
+    names = sorted(p.name for p in matches if p.is_dir() and not p.name.startswith("."))
+    if not names:
+        raise InputError(f"{directory}: no folder has such a name")
+    return [(f"{above}{slash}{name}{colon}{split}", name) for name in names]
 
 
 def open_splits(where: str) -> Corpus | JoinedCorpus:

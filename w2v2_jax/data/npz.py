@@ -48,6 +48,15 @@ def read_array(
         raise InputError(f"{path}: damaged index ({reason}); prepare it again") from error
 
 
+def array_names(path: AnyPath) -> frozenset[str]:
+    """Names of the arrays in an .npz file; InputError where it is damaged."""
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            return frozenset(name.removesuffix(".npy") for name in archive.namelist())
+    except DAMAGE as error:
+        raise InputError(f"{path}: damaged index ({error}); prepare it again") from error
+
+
 def _read(content: Any, size: int) -> np.ndarray:
     version = np.lib.format.read_magic(content)
     readers = {

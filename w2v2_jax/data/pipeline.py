@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from w2v2_jax.batch import Batch
+from w2v2_jax.data.augment import Augmentation, RowChanges
 from w2v2_jax.data.corpus import Corpus
 from w2v2_jax.data.damage import Damage
 from w2v2_jax.data.plan import AnyPlan, BatchPlan
@@ -39,6 +40,7 @@ def batches(
     prefetch_bytes: int = 2 << 30,
     damage: Damage | None = None,
     epsilon: float = EPSILON,
+    augmentation: Augmentation | None = None,
 ) -> Iterator[Batch]:
     """Batches of steps `first_step`, `first_step + 1`, ... in order, made ahead by `workers`.
 
@@ -51,6 +53,7 @@ def batches(
     give identical batches.
     prefetch_bytes: see `in_flight`.
     damage: rows with samples that fail their checksum are silent and get weight 0.
+    augmentation: what the rows go through.
     The arrays may be read-only. Closing the generator stops its threads.
     Raises InputError, before any reading, when the arguments do not fit each other.
     """
@@ -62,11 +65,17 @@ def batches(
         last = min(plan.num_steps, plan.num_steps if last is None else last)
 
     def make(step: int) -> Batch:
-        part = host_rows(plan.batch(step), parts=parts, num_parts=num_parts)
+        batch = plan.batch(step)
+        part = host_rows(batch, parts=parts, num_parts=num_parts)
+        changes = None
+        if augmentation is not None:
+            numbers = row_numbers(len(batch.rows), parts=parts, num_parts=num_parts)
+            changes = augmentation.changes(corpus, step, numbers)
         width = None if vocabulary is None else max_labels[part.samples]
         return make_batch(
             corpus, part, normalise=normalise, vocabulary=vocabulary, label_width=width,
             damage=damage, epsilon=epsilon,
+            changes=changes,
         )  # fmt: skip
 
     largest = max(rows * samples for rows, samples in plan.shapes) * 4 * len(parts) // num_parts
@@ -99,9 +108,14 @@ def _check(plan, parts, num_parts, vocabulary, reader) -> None:
 
 def host_rows(plan: BatchPlan, *, parts: tuple[int, ...], num_parts: int) -> BatchPlan:
     """The rows of a global batch that one host reads."""
-    size = len(plan.rows) // num_parts
-    numbers = [row for part in parts for row in range(part * size, (part + 1) * size)]
+    numbers = row_numbers(len(plan.rows), parts=parts, num_parts=num_parts)
     return BatchPlan(plan.samples, tuple(plan.rows[n] for n in numbers), plan.weights[numbers])
+
+
+def row_numbers(rows: int, *, parts: tuple[int, ...], num_parts: int) -> list[int]:
+    """Numbers in the global batch of `rows` of the rows that one host reads."""
+    size = rows // num_parts
+    return [row for part in parts for row in range(part * size, (part + 1) * size)]
 
 
 def make_batch(
@@ -113,8 +127,10 @@ def make_batch(
     label_width: int | None,
     damage: Damage | None = None,
     epsilon: float = EPSILON,
+    changes: RowChanges | None = None,
 ) -> Batch:
-    """Reads the rows of `plan`: a pure function of its arguments and the corpus on disk."""
+    """Reads the rows of `plan`: a pure function of its arguments and the corpus on disk. changes:
+    what each row goes through."""
     weights = plan.weights
     if damage is not None:
         whole = [all([damage.whole(part.utterance) for part in row]) for row in plan.rows]
@@ -122,24 +138,33 @@ def make_batch(
     waveforms = np.zeros((len(plan.rows), plan.samples), np.float32)  # [B, S]
     num_samples = np.zeros(len(plan.rows), np.int32)
     for row, segments in enumerate(plan.rows):
-        end = 0
         if plan.weights[row] and not weights[row]:
             num_samples[row] = sum(part.length for part in segments)
             continue
-        for utterance, start, length in segments:
-            samples = corpus.read(utterance, start, length)
-            scale, shift = _scale_and_shift(corpus, utterance, epsilon if normalise else None)
-            part = waveforms[row, end : end + length]
-            np.multiply(samples, scale, out=part)
-            if shift:
-                part += shift
-            end += length
+        added = epsilon if normalise else None
+        end = changes.read(row, segments, waveforms[row], added) if changes else None
+        if end is None:
+            end = _read_row(corpus, segments, waveforms[row], added)
         num_samples[row] = end
     labels, num_labels = None, None
     if vocabulary is not None:
         texts = [corpus.text(segments[0].utterance) for segments in plan.rows]
         labels, num_labels = _labels(texts, vocabulary, label_width)
     return Batch(waveforms, num_samples, weights, labels, num_labels)
+
+
+def _read_row(corpus: Corpus, segments, out: np.ndarray, epsilon: float | None) -> int:
+    """Reads the segments into `out`; returns how many samples they have."""
+    end = 0
+    for utterance, start, length in segments:
+        samples = corpus.read(utterance, start, length)
+        scale, shift = _scale_and_shift(corpus, utterance, epsilon)
+        part = out[end : end + length]
+        np.multiply(samples, scale, out=part)
+        if shift:
+            part += shift
+        end += length
+    return end
 
 
 def _scale_and_shift(corpus: Corpus, utterance: int, epsilon: float | None):

@@ -30,6 +30,8 @@ from w2v2_jax.data.epochs import (
     stream_epoch,
 )
 from w2v2_jax.data.layout import Layout, cropped_layout, joined_layout, padded_layout
+from w2v2_jax.data.mixture import Mixture
+from w2v2_jax.data.repeats import make_repeats
 from w2v2_jax.errors import InputError
 
 __all__ = [
@@ -78,6 +80,7 @@ class Plan:
     many rows has fewer.
     min_samples: shorter utterances are dropped and counted.
     speakers: [N] integers, equal for one speaker; concatenate joins a speaker's clips.
+    mixture: shares of several corpora (`data.repeats`); None where each has that of its audio.
 
     Every epoch shuffles the utterances of each bucket, cuts them into batches as `data.layout`
     says, each utterance into one, and shuffles the batches; all epochs have `steps_per_epoch`
@@ -99,6 +102,7 @@ class Plan:
         row_multiple: int,
         min_samples: int,
         speakers: np.ndarray | None = None,
+        mixture: Mixture | None = None,
     ):
         self.seed, self.mode = seed, mode
         self.speakers = None if speakers is None else _numbered(speakers)
@@ -114,6 +118,10 @@ class Plan:
             )
         # In the layout's order, which is that of the rows' lengths or against it.
         self._ordered = buckets[::-1] if mode == "pad" else buckets
+        self.repeats = None
+        if mixture is not None:
+            ordered, crops = list(self._ordered), mode == "crop"
+            self.repeats = make_repeats(ordered, self.num_samples, mixture, crops=crops)
         self.layout = self._make_layout(row_multiple)
         rows = zip(self._ordered, self.layout.rows, strict=True)
         buckets = [b._replace(rows=n) for b, n in rows]
@@ -123,6 +131,8 @@ class Plan:
 
     def _make_layout(self, row_multiple: int) -> Layout:
         sizes = [len(b.utterances) for b in self._ordered]
+        if self.repeats is not None:
+            sizes = list(self.repeats.sizes)
         samples, rows = ([b[k] for b in self._ordered] for k in (0, 1))
         if self.mode == "pad":
             return padded_layout(sizes, rows, row_multiple)
@@ -170,10 +180,14 @@ class Plan:
 
     def _build(self, epoch: int) -> Epoch:
         place = dict(seed=self.seed, epoch=epoch)
-        tables = self.num_samples, self._ordered, self.layout
+        buckets = self._ordered
+        if self.repeats is not None:
+            buckets = self.repeats.buckets(list(buckets), **place)
+        tables = self.num_samples, buckets, self.layout
         if self.mode == "concatenate":
             return stream_epoch(*tables, speakers=self.speakers, **place)
-        return bucketed_epoch(*tables, mode=self.mode, **place)
+        repeats = self.repeats is not None
+        return bucketed_epoch(*tables, mode=self.mode, repeats=repeats, **place)
 
     def summary(self) -> PlanSummary:
         shapes, batches = zip(*self._batches_of_shapes(), strict=True)

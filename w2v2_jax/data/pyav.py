@@ -41,7 +41,7 @@ def kind_of(start: bytes) -> str | None:
 
 
 def blocks(file: str | bytes | io.IOBase, kind: str) -> Iterator:
-    """First the rate in Hz, then blocks [n] float32, the mean of the channels.
+    """First the rate in Hz, then blocks [n, channels] float32.
 
     Raises Damaged where PyAV is missing, the file cannot be decoded or ends before its time.
     """
@@ -69,7 +69,7 @@ def _decode(av, opened, kind: str) -> Iterator:
         for even in plain.resample(frame):
             samples = even.to_ndarray()
             count += samples.shape[1]
-            yield np.ascontiguousarray(samples.mean(axis=0, dtype=np.float32))
+            yield np.ascontiguousarray(samples.T)
     if not rate:
         yield stream.rate
         return

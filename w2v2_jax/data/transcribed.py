@@ -14,7 +14,7 @@ import numpy as np
 from w2v2_jax.data.corpus import Corpus
 from w2v2_jax.data.joined import JoinedCorpus
 from w2v2_jax.errors import InputError
-from w2v2_jax.vocabulary import Vocabulary
+from w2v2_jax.vocabulary import Vocabulary, count_characters
 
 
 @dataclass(frozen=True)
@@ -142,3 +142,24 @@ def none_transcribed(utterances: int) -> str:
         f"none of its {utterances} utterances has a transcript; name a split that has some, or "
         "add them (transcripts.tsv) and prepare it again"
     )
+
+
+def check_vocabulary(
+    corpus: Corpus | JoinedCorpus, vocabulary: Vocabulary, *, several: bool, where: str
+) -> None:
+    """Raises InputError where `several` corpora are trained on together and this one of them has no
+    transcript of the vocabulary, or more characters that it lacks than ones it has: the others
+    would hide that its rows are absent, or teach <unk>."""
+    if not several:
+        return
+    texts = list(corpus.texts())
+    if not any(map(vocabulary.has_words, texts)):
+        raise InputError(f"config.data.train: {where}: {why_none(corpus, vocabulary)}")
+    unknown = vocabulary.unknown(texts)
+    everything = sum(count_characters(texts, normalise=vocabulary.normalise).values())
+    if 2 * sum(unknown.values()) > everything:
+        raise InputError(
+            f"config.data.train: {where}: {sum(unknown.values())} of its {everything} characters "
+            f"are not in the vocabulary (case {vocabulary.case}), as {' '.join(list(unknown)[:10])}"
+            "; use config.vocabulary.name=from_transcripts, which has those of all corpora"
+        )

@@ -21,6 +21,7 @@ from w2v2_jax.data.corpus import (
     FORMAT,
     INDEX_ARRAYS,
     INDEX_STRINGS,
+    QUALITY_ARRAYS,
     VERSION,
     Entry,
     file_sha256,
@@ -39,6 +40,7 @@ class Place(NamedTuple):
 
 
 NUMBERS = {"num_samples": "q", "mean": "d", "std": "d", "crc32": "Q", "audio_sha256": "Q"}
+NUMBERS |= dict.fromkeys(QUALITY_ARRAYS, "d")
 PLACES = {"shard": "q", "offset": "q"}
 
 
@@ -66,9 +68,11 @@ class Layout:
             self._shard, self._written = self._shard + 1, 0
         place = Place(self._shard, self._written // 2)
         self._written += size
-        for name, text in zip(INDEX_STRINGS, entry[:3], strict=True):
-            self._strings[name].append(text)
-        for name, value in zip(self._columns, (*entry[3:], *place), strict=True):
+        for name in INDEX_STRINGS:
+            self._strings[name].append(getattr(entry, name))
+        for name in NUMBERS:
+            self._columns[name].append(getattr(entry, name))
+        for name, value in place._asdict().items():
             self._columns[name].append(value)
         return place
 
@@ -96,7 +100,7 @@ class Layout:
     def _index(self) -> dict[str, np.ndarray]:
         order = sorted(range(len(self)), key=self._strings["id"].__getitem__)
         arrays = {}
-        for name, kind in INDEX_ARRAYS.items():
+        for name, kind in (INDEX_ARRAYS | QUALITY_ARRAYS).items():
             arrays[name] = np.array(self._columns[name])[order].astype(kind)
         for name in INDEX_STRINGS:
             texts = self._strings[name]

@@ -1,4 +1,4 @@
-"""Phone labels: TIMIT's 61 to the 39 that are scored (Lee and Hon 1989, table 2)."""
+"""Phone labels: TIMIT's 61 to the 48 and 39 of Lee and Hon 1989, table 2."""
 
 from __future__ import annotations
 
@@ -15,8 +15,14 @@ TIMIT_39 = {
     "sh": "sh zh", "jh": "jh", "ch": "ch", "b": "b", "p": "p", "d": "d", "dx": "dx", "t": "t",
     "g": "g", "k": "k", "hh": "hh hv", "sil": "bcl dcl gcl pcl tcl kcl h# pau epi",
 }  # fmt: skip
+# The 48 that the same table trains with: what is counted as it, where that is not itself alone.
+TIMIT_48 = {
+    "ax": "ax-h", "er": "axr", "m": "em", "ng": "eng", "n": "nx", "hh": "hv", "uw": "ux",
+    "cl": "pcl tcl kcl", "vcl": "bcl dcl gcl", "sil": "h# pau",
+}  # fmt: skip
 LEFT_OUT = ("q",)
 _FOLDED = {phone: scored for scored, phones in TIMIT_39.items() for phone in phones.split()}
+_TO_48 = {phone: one for one, phones in TIMIT_48.items() for phone in phones.split()}
 _FOLDED |= {scored: scored for scored in TIMIT_39}
 
 
@@ -33,6 +39,14 @@ def fold_timit(phones: Sequence[str]) -> list[str]:
             raise InputError(f"{phone!r} is no TIMIT phone; known: {' '.join(sorted(_FOLDED))}")
         folded.append(_FOLDED[phone])
     return folded
+
+
+def fold_timit_48(phones: Sequence[str]) -> list[str]:
+    """The corpus's 61 phones -> the 48 that models are trained on, in lower case; InputError names
+    one that is none of them."""
+    kept = [p for p in (phone.lower() for phone in phones) if p not in LEFT_OUT]
+    fold_timit(kept)
+    return [_TO_48.get(phone, phone) for phone in kept]
 
 
 def fold_heard(phones: Sequence[str]) -> list[str]:

@@ -37,6 +37,8 @@ def load_config(spec: str) -> dict:
         raise InputError(f"--config {spec}: {_told(error, file)}") from error
     if not isinstance(config, dict):
         raise InputError(f"--config {spec}: get_config returned no table of sections: {config!r}")
+    if isinstance(config.get("data"), dict):
+        config = config | {"data": {"augment": {}} | config["data"]}
     return {section: {} for section in OPTIONAL} | config
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from w2v2_jax import partition
+from w2v2_jax.data.augment import AugmentConfig
 from w2v2_jax.data.config import DataConfig
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.typed import WHOLE, check, types_of
@@ -155,7 +156,7 @@ def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
         init_from=raw.get("init_from", "") or "",
         kind=kind,
         execution=construct("execution", Execution, raw.get("execution") or {}),
-        data=construct("data", DataConfig, raw["data"]),
+        data=_data(raw["data"]),
         vocabulary=construct("vocabulary", VocabularyConfig, raw.get("vocabulary", {})),
         train=construct("train", TrainConfig, raw["train"]),
         health=_health(raw.get("health") or {}),
@@ -175,7 +176,7 @@ def field_types(config: Mapping[str, Any]) -> dict[str, Any]:
         "objective": {"name": str, **(types_of(objective) if objective else {})},
         "schedule": {"name": str, **(types_of(schedule) if schedule else {})},
         "optimizer": types_of(adam),
-        "data": types_of(DataConfig),
+        "data": {**types_of(DataConfig), "augment": types_of(AugmentConfig)},
         "vocabulary": types_of(VocabularyConfig),
         "train": types_of(TrainConfig),
         "mesh": {"rules": dict[str, str | None] | None, **types_of(partition.make_mesh)},
@@ -198,6 +199,13 @@ def _typed(raw: dict[str, Any]) -> dict[str, Any]:
         )
         for section, value in raw.items()
     }
+
+
+def _data(values: Mapping[str, Any]) -> DataConfig:
+    """The section with its own section `augment`, which may be absent."""
+    augment = construct("data.augment", AugmentConfig, values.get("augment") or {})
+    others = {name: value for name, value in values.items() if name != "augment"}
+    return construct("data", DataConfig, others, augment=augment)
 
 
 def _health(values: Mapping[str, Any]) -> HealthConfig:

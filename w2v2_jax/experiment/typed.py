@@ -51,6 +51,8 @@ def types_of(constructor: Callable) -> dict[str, Any]:
 
 def describe(kind: Any) -> str:
     """A type in words: "True or False", "numbers (a, b, ...)"."""
+    if isinstance(kind, dict):
+        return "a table of settings"
     if kind in NAMES:
         return NAMES[kind]
     if kind is type(None):
@@ -168,7 +170,7 @@ def check(path: str, value: Any, kind: Any) -> Any:
     if isinstance(kind, dict):
         value = literal(value) if isinstance(value, Written) else value
         if not isinstance(value, Mapping):
-            raise InputError(f"config.{path}={value!r} must be a table of settings")
+            raise InputError(f"config.{path}={value!r} must be {describe(kind)}")
         return {name: check(f"{path}.{name}", v, kind.get(name, Any)) for name, v in value.items()}
     try:
         return convert(value, kind)

@@ -217,3 +217,24 @@ class Wav2Vec2ForCTC(nn.Module):
     def encode(self, waveforms, num_samples, *, hidden_states=False) -> Encoded:
         """The encoder alone, without masks or dropout."""
         return self.encoder(waveforms, num_samples, hidden_states=hidden_states)
+
+
+class Wav2Vec2ForMaskedPrediction(nn.Module):
+    """Encoder plus one linear layer from masked frames to the logits of `num_classes` targets."""
+
+    config: ModelConfig
+    num_classes: int
+    execution: Execution = PLAIN
+
+    def setup(self):
+        self.encoder = Encoder(self.config, self.execution)
+        self.target_head = Dense(self.num_classes, ("embed", None), dtype=self.execution.dtype)
+
+    def __call__(self, waveforms, num_samples, *, mask, slots: Slots, keys=None) -> jax.Array:
+        """mask [B, T] is hidden from the Transformer -> logits [B, M, num_classes] of the slots."""
+        encoded = self.encoder(waveforms, num_samples, mask=mask, keys=keys)
+        return self.target_head(take_frames(encoded.context, slots.frames))
+
+    def encode(self, waveforms, num_samples, *, hidden_states=False) -> Encoded:
+        """The encoder alone, without masks or dropout."""
+        return self.encoder(waveforms, num_samples, hidden_states=hidden_states)

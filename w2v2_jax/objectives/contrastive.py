@@ -28,6 +28,7 @@ from w2v2_jax.models.quantizer import gumbel_temperature
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForPretraining
 from w2v2_jax.objectives.base import Expectations, Objective
 from w2v2_jax.objectives.diversity import Usage, diversity_loss, group_rows, usage
+from w2v2_jax.objectives.masked_frames import draw_mask, expected_share, mask_sums
 
 EXCLUDED = -1e30  # instead of -inf, whose gradient is nan on XLA (docs/traps.md#t25)
 
@@ -152,19 +153,13 @@ class Contrastive(Objective):
         return group_rows(self.diversity_group_seconds, samples)
 
     def expectations(self) -> Expectations:
-        # A frame is masked if one of `mask_length` starts hits it; a run begins where a start
-        # follows a frame that none has hit. 0.49 and 14.7 for the paper's 0.065 and 10, as it
-        # prints.
         model = self.model
-        start, length = model.mask_start_prob, model.mask_length
-        open_share = (1 - start) ** length
-        # Equalised rows have holes in their spans: the mean run says nothing there.
-        span = 0.0 if model.mask_equalise_rows else (1 - open_share) / (start * open_share)
+        masked, span = expected_share(model)
         quantized = model.quantize_targets or model.quantize_input
         codebooks = model.codebooks if quantized else 0
         return Expectations(
             "contrastive_loss", 1.15, negatives=self.num_negatives, codebooks=codebooks,
-            codes=codebooks * model.entries, masked=1 - open_share, span=span,
+            codes=codebooks * model.entries, masked=masked, span=span,
         )  # fmt: skip
 
     def init(self, key):
@@ -180,18 +175,8 @@ class Contrastive(Objective):
     def draw(self, keys, num_samples, samples: int, *, training: bool, equalised=True) -> Draws:
         """Draws masks, negatives and Gumbel noise of a batch of rows from their keys [B]."""
         model = self.model
-        length = int(frame_counts(samples, model.conv_layers))
-        counts = frame_counts(num_samples, model.conv_layers)
-        mask_keys = row_random.fold(keys, row_random.MASK)
-        mask = masking.span_mask(
-            mask_keys, counts, length,
-            start_prob=model.mask_start_prob, span=model.mask_length,
-            min_spans=model.mask_min_spans,
-        )  # fmt: skip
-        if model.mask_equalise_rows and equalised:
-            mask = masking.equalise(mask_keys, mask, model.mask_equalise_rows)
-        room = masking.slot_count(length, model.mask_start_prob, model.mask_length)
-        slots = masking.masked_slots(mask, room)
+        mask, slots = draw_mask(model, keys, num_samples, samples, equalised=equalised)
+        length, room = mask.shape[1], slots.frames.shape[1]
         negatives = masking.draw_negatives(
             row_random.fold(keys, row_random.NEGATIVES), slots.counts, room, self.num_negatives
         )
@@ -250,9 +235,7 @@ class Contrastive(Objective):
             loss = loss + self.diversity_weight * diversity
             quantizers["gumbel_temperature"] = Mean(self.temperature(step) * total, total)
         loss = loss + self.feature_penalty_weight * penalty
-        starts = draws.mask & ~jnp.pad(draws.mask, ((0, 0), (1, 0)))[:, :-1]
-        real = frame_counts(batch.num_samples, self.model.conv_layers) * batch.weights
-        masked = (draws.mask.sum(1) * batch.weights).sum()
+        masks = mask_sums(self.model, draws.mask, batch)
         return Sums(loss, total, {
             "loss": Mean(loss, total),
             "contrastive_loss": Mean(cross_entropy, total),
@@ -263,8 +246,7 @@ class Contrastive(Objective):
             "negative_is_positive": Mean(
                 (scores.clashes * valid).sum(), total * self.num_negatives
             ),
-            "masked_fraction": Mean(masked, real.sum()),
-            "mean_span": Mean(masked, (starts.sum(1) * batch.weights).sum()),
+            **masks.metrics(),
             **quantizers,
         })  # fmt: skip
 

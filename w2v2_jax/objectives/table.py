@@ -5,8 +5,10 @@ from __future__ import annotations
 from w2v2_jax.objectives.base import Objective
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
+from w2v2_jax.objectives.random_targets import RandomTargets
 
 OBJECTIVES: dict[str, type[Objective]] = {
     Contrastive.name: Contrastive,
     CTC.name: CTC,
+    RandomTargets.name: RandomTargets,
 }

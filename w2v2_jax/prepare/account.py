@@ -9,10 +9,15 @@ from typing import Any
 from w2v2_jax.errors import printable
 
 EXAMPLES = 5
+UNDERSTOOD = (
+    "transcripts are read from transcripts.tsv (path<TAB>text), name.txt beside name.wav, "
+    "*.trans.txt, metadata.csv or .jsonl, and the sources of w2v2 prepare --help"
+)
 REMEDIES = {
     "hidden": "their names begin with a dot; rename what is a recording",
     "folder unreadable": "change its permissions, or run as who may read it",
     "folder seen before": "a link to a folder that is read under another name, or lies around it",
+    "no line names it": "write a line for it, or prepare the audio alone with --as folder",
     "not in --ids": "",
     "transcripts": "",
 }
@@ -47,9 +52,14 @@ class Tally:
 @dataclass
 class Account:
     """seen: every file, line or row of a source. passed_over: what is no recording, or not asked
-    for. remarks: what a person should know of transcripts and names."""
+    for. remarks: what a person should know of transcripts and names. unread: texts in forms that
+    are not read. transcribed: utterances with a text. read_as: the kind of the source, and what it
+    was recognised by."""
 
     seen: int = 0
+    read_as: tuple[str, str] | None = None
+    unread: Tally = field(default_factory=Tally)
+    transcribed: int = 0
     passed_over: Tally = field(default_factory=Tally)
     remarks: Tally = field(default_factory=Tally)
     ids: frozenset[str] | None = None  # of --ids
@@ -78,18 +88,36 @@ class Account:
                 f"{self.seen} seen are not {used} used + {rejected} rejected + {passed} passed over"
             )
         return {
+            "read_as": self.read_as[0] if self.read_as else None,
+            "recognised_by": self.read_as[1] if self.read_as else "",
             "seen": self.seen,
             "used": used,
             "rejected": rejected,
             "passed_over": self.passed_over.to_json(),
             "remarks": self.remarks.to_json(),
+            "texts_not_understood": self.unread.to_json(),
         }
+
+    def not_understood(self) -> str:
+        """One line on texts that nothing read, "" where there are none."""
+        if not self.unread.counts:
+            return ""
+        shown = ", ".join(
+            f"{count} {reason} such as {printable(self.unread.examples[reason][0])}"
+            for reason, count in self.unread.counts.most_common(EXAMPLES)
+        )
+        word = "note" if self.transcribed else "WARNING: no transcripts"
+        return f"{word}: texts that were not understood: {shown}; {UNDERSTOOD}"
 
     def table(self, *, used: int, rejected: int) -> str:
         """The same as lines for a person."""
         passed = self.passed_over.counts.total()
         first = f"source: {self.seen} seen: {used} used, {rejected} rejected, {passed} passed over"
         tables = [self.passed_over.table()]
+        if self.read_as:
+            kind, why = self.read_as
+            tables.insert(0, f"  read as {kind}" + (f": {printable(why)}" if why else ""))
         if self.remarks.counts:
             tables += ["remarks on the source:", self.remarks.table()]
+        tables.append(self.not_understood())
         return "\n".join([first, *(table for table in tables if table)])

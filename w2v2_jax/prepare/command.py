@@ -9,6 +9,7 @@ import sys
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.paths import writing
 from w2v2_jax.prepare.prepare import prepare
+from w2v2_jax.prepare.sources import SOURCES
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -32,6 +33,9 @@ def _prepare(args: argparse.Namespace) -> None:
         ids=args.ids,
         resumable=args.resumable,
         beam=_beam_options(args),
+        kind=args.kind,
+        phones=args.phones,
+        channel=args.channel,
     )
 
 
@@ -43,9 +47,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--source",
         required=True,
-        help="folder:DIR (wav, flac, ogg, mp3 ..., with PyAV m4a, webm ...; transcripts from "
-        "DIR/transcripts.tsv, LibriSpeech *.trans.txt, or name.txt beside the audio), "
-        "manifest:FILE.tsv (fairseq; labels from FILE.wrd or FILE.ltr), or tfds:NAME[:SPLIT]",
+        help="a path, whose kind is told by what lies there, or KIND:PLACE: folder:DIR (wav, flac, "
+        "ogg, mp3 ..., with PyAV m4a, webm ...; transcripts from DIR/transcripts.tsv, LibriSpeech "
+        "*.trans.txt, or name.txt beside the audio), manifest:FILE.tsv (fairseq; labels from "
+        "FILE.wrd or FILE.ltr), tfds:NAME[:SPLIT], " + ", ".join(list(SOURCES)[3:]),
+    )
+    parser.add_argument(
+        "--as",
+        dest="kind",
+        metavar="KIND",
+        help="what the path is, where that cannot be told or is not wanted: " + ", ".join(SOURCES),
+    )
+    parser.add_argument(
+        "--phones",
+        default="61",
+        help="kinds of phones in the texts of TIMIT: 61, 48 or 39",
+    )
+    parser.add_argument(
+        "--channel",
+        default="mix",
+        help="of recordings of several channels: mix (their mean), left, right, a number from 1, "
+        "or split (each channel an utterance and a speaker of its own, without a transcript)",
     )
     parser.add_argument("--out", required=True, help="gets one folder a split")
     parser.add_argument("--split", help="put everything into this split (else the source decides)")

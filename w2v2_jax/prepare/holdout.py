@@ -13,7 +13,7 @@ from typing import NamedTuple
 from w2v2_jax.data.corpus import Entry
 from w2v2_jax.prepare.report import transcript_key
 from w2v2_jax.prepare.source_tfds import tfds_facts
-from w2v2_jax.prepare.sources import open_source
+from w2v2_jax.prepare.sources import Resolved, open_source, resolve
 from w2v2_jax.prepare.work_units import picked
 
 
@@ -26,21 +26,31 @@ class Holdable(NamedTuple):
 
 
 def holdable(
-    source: str, *, split: str | None, tfds_data_dir: str | None, ids: frozenset[str] | None
+    source: str | Resolved,
+    *,
+    split: str | None,
+    tfds_data_dir: str | None,
+    ids: frozenset[str] | None,
+    phones: str = "61",
 ) -> Holdable:
     """What a source leaves to --holdout.
 
-    A folder's transcripts.tsv names splits utterance by utterance, and a TFDS corpus of several
-    splits has them by design: these stand, unless --split puts everything into one. A manifest,
-    or one split of TFDS, is what shares are taken from. Audio without transcripts is held out
-    where the source has no transcript at all.
+    A folder's transcripts.tsv names splits utterance by utterance, and a corpus of several splits
+    has them by design: these stand, unless --split puts everything into one. What lies in one split
+    alone, such as a manifest or one split of TFDS, is what shares are taken from. Audio without
+    transcripts is held out where the source has no transcript at all.
     """
-    if source.startswith("tfds:"):
-        facts = tfds_facts(source.removeprefix("tfds:"), tfds_data_dir=tfds_data_dir)
+    source = source if isinstance(source, Resolved) else resolve(source)
+    if source.kind == "tfds":
+        facts = tfds_facts(source.place, tfds_data_dir=tfds_data_dir)
         return Holdable(bool(split) or len(facts.splits) == 1, facts.text is None)
-    utterances = picked(open_source(source, tfds_data_dir=tfds_data_dir), ids)
-    texts = any(transcript_key(utterance.text or "") for utterance in utterances)
-    return Holdable(bool(split) or source.startswith("manifest:"), not texts)
+    opened = open_source(source, tfds_data_dir=tfds_data_dir, phones=phones)
+    texts, splits = False, set()
+    for utterance in picked(opened, ids):
+        texts = texts or bool(transcript_key(utterance.text or ""))
+        splits.add(utterance.split)
+    alone = source.kind != "folder" and len(splits) < 2
+    return Holdable(bool(split) or alone, not texts)
 
 
 class Holdout:

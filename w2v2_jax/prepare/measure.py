@@ -20,19 +20,25 @@ import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.audio import MOST_PEAK, AudioError, audio_blocks, beyond_scale
+from w2v2_jax.data.excerpt import Excerpt
 from w2v2_jax.errors import InputError
-from w2v2_jax.prepare.utterance import Utterance
+from w2v2_jax.prepare.clips import content
+from w2v2_jax.prepare.quality import Quality, QualityMeter
+from w2v2_jax.prepare.utterance import Clip, Utterance
 from w2v2_jax.texts import normal_form
 
 CHUNK = 16  # utterances a worker takes at a time
 SILENT_STD = 1e-4  # -80 dBFS, the mean removed
 MOST_CLIPPED = 0.01  # of the samples; a codec's overshoot is far less, a square wave far more
 COPY_BYTES = 1 << 22
+CANCELLED = "channels cancel each other in their mean; use --channel left, right or split"
+TEXT_OF_ALL = "a transcript of all channels, left out of each"
 
 
 class Measures(NamedTuple):
     """Of the int16 samples: length, mean and std scaled to [-1, 1], checksums, place in a spool;
-    peak: of the samples before, clipped: how many of them int16 does not hold."""
+    peak: of the samples before, clipped: how many of them int16 does not hold; the rest as in
+    `quality.Quality`."""
 
     num_samples: int
     mean: float
@@ -43,24 +49,50 @@ class Measures(NamedTuple):
     offset: int  # bytes
     peak: float
     clipped: int
+    clipped_share: float
+    snr_db: float
+    bandwidth_hz: float
+
+    @property
+    def quality(self) -> Quality:
+        return Quality(*self[-len(Quality._fields) :])
 
 
 class IntakeResult(NamedTuple):
     """An utterance (without its audio) and either its measures or why it was rejected.
 
     reason: that of an AudioError, "too short", "silent" or "transcript missing"; None when it is
-    usable.
+    usable. remarks: what a person should know of it. further: whether the source has no entry for
+    it alone, as for the second channel of a recording.
     """
 
     utterance: Utterance
     measures: Measures | None
     reason: str | None = None
     detail: str = ""
+    remarks: tuple[str, ...] = ()
+    further: bool = False
 
 
 class Limits(NamedTuple):
+    """channel: from 0, None for the mean of all, where the source does not say; split: each channel
+    is an utterance."""
+
     min_samples: int
     require_text: bool
+    channel: int | None = None
+    split: bool = False
+
+
+def channel_of(name: str) -> tuple[int | None, bool]:
+    """(channel, split) of Limits for "mix", "left", "right", "split" or a number from 1; InputError
+    for anything else."""
+    named = {"mix": (None, False), "split": (None, True), "left": (0, False), "right": (1, False)}
+    if name.isascii() and name.isdigit() and int(name) > 0:
+        return int(name) - 1, False
+    if name not in named:
+        raise InputError(f"--channel {name!r}: use {', '.join(named)} or a number from 1")
+    return named[name]
 
 
 def take_in(
@@ -136,20 +168,62 @@ def decode(utterances: Iterable[Utterance], spool: Path, limits: Limits) -> list
     """What a worker does: decodes to the file `spool`, which is there only if something is usable,
     and judges each utterance."""
     with open(spool, "wb") as file:
-        outcomes = [_decode(u, file, spool, limits) for u in utterances]
+        outcomes = [o for u in utterances for o in _decode(u, file, spool, limits)]
     if not any(o.measures for o in outcomes):
         spool.unlink()
     return outcomes
 
 
-def _decode(utterance: Utterance, file: BinaryIO, spool: Path, limits: Limits) -> IntakeResult:
+def _decode(utterance: Utterance, file: BinaryIO, spool: Path, limits: Limits):
+    """The outcome of an utterance, or of each channel of it."""
     text = " ".join((utterance.text or "").split())
     without_audio = utterance._replace(audio=b"", text=text)
     if limits.require_text and not normal_form(text).strip():
-        return IntakeResult(without_audio, None, "transcript missing", utterance.id)
+        yield IntakeResult(without_audio, None, "transcript missing", utterance.id)
+        return
+    clip = utterance.audio if isinstance(utterance.audio, Clip) else Clip("")
+    said = clip.channel is not None
+    first = 0 if limits.split and not said else limits.channel
+    excerpt = _excerpt(clip, first)
+    outcome = _one_channel(utterance, without_audio, excerpt, file, spool, limits)
+    if said or not limits.split or excerpt.channels < 2:
+        yield outcome._replace(remarks=(CANCELLED,) if excerpt.cancelled else ())
+        return
+    for channel in range(excerpt.channels):
+        if channel:
+            excerpt = _excerpt(clip, channel)
+            outcome = _one_channel(utterance, without_audio, excerpt, file, spool, limits)
+        yield _of_channel(outcome, channel, limits)
+
+
+def _excerpt(clip: Clip, channel: int | None) -> Excerpt:
+    channel = channel if clip.channel is None else clip.channel
+    return Excerpt(start=clip.start, seconds=clip.seconds, channel=channel)
+
+
+def _of_channel(outcome: IntakeResult, channel: int, limits: Limits) -> IntakeResult:
+    """Of one of several channels: a speaker of its own, and no text, which is of all of them."""
+    utterance, number = outcome.utterance, channel + 1
+    named = utterance._replace(
+        id=f"{utterance.id}#{number}", text="",
+        speaker=f"{utterance.speaker or utterance.id}#{number}",
+    )  # fmt: skip
+    remarks = (TEXT_OF_ALL,) if utterance.text else ()
+    if utterance.text and limits.require_text:
+        outcome = IntakeResult(named, None, "transcript missing", f"{named.id}: {TEXT_OF_ALL}")
+    return outcome._replace(utterance=named, remarks=remarks, further=channel > 0)
+
+
+def _one_channel(
+    utterance: Utterance, without_audio: Utterance, excerpt: Excerpt, file: BinaryIO, spool: Path,
+    limits: Limits,
+) -> IntakeResult:  # fmt: skip
     offset = file.tell()
     try:
-        blocks = audio_blocks(utterance.audio, rate=utterance.rate, name=utterance.id)
+        audio, rate = utterance.audio, utterance.rate
+        if isinstance(audio, Clip):
+            audio, rate = content(audio, utterance.id)
+        blocks = audio_blocks(audio, rate=rate, name=utterance.id, excerpt=excerpt)
         measures = _write_and_measure(blocks, file, spool)
         reason, detail = _judge(measures, utterance.id, limits)
     except AudioError as error:
@@ -177,26 +251,25 @@ def _judge(measures: Measures, name: str, limits: Limits) -> tuple[str | None, s
 
 def _write_and_measure(blocks: Iterator[np.ndarray], file: BinaryIO, spool: Path) -> Measures:
     """Writes blocks of float samples as int16 and measures what was written, block by block."""
-    offset, count, total, squares, crc = file.tell(), 0, 0, 0, 0
-    digest, peak, clipped = hashlib.sha256(), 0.0, 0
+    offset, count, total, crc = file.tell(), 0, 0, 0
+    digest, meter, peak, clipped = hashlib.sha256(), QualityMeter(), 0.0, 0
     for block in blocks:
         samples = to_int16(block)
         loud = np.abs(block)
         peak = max(peak, float(loud.max(initial=0.0)))
         clipped += int((loud > 1).sum()) if peak > 1 else 0
-        values = samples.astype(np.float64)
         count += len(samples)
-        total += int(values.sum())  # exact: a block's sums stay under 2^53
-        # Not np.dot, whose threads, a core each in every worker, take ten times its own time.
-        squares += int(np.einsum("n,n->", values, values))
+        total += int(samples.sum(dtype=np.int64))
+        meter.add(samples)
         crc = zlib.crc32(samples, crc)
         digest.update(samples)
         file.write(samples)
+    quality = meter.finish()
     mean = total / max(1, count)
-    variance = max(0.0, squares / max(1, count) - mean * mean)
+    variance = max(0.0, meter.squares / max(1, count) - mean * mean)
     short_hash = int.from_bytes(digest.digest()[:8], "big")
     scaled = mean / 32768, variance**0.5 / 32768
-    return Measures(count, *scaled, crc, short_hash, spool, offset, peak, clipped)
+    return Measures(count, *scaled, crc, short_hash, spool, offset, peak, clipped, *quality)
 
 
 def to_int16(block: np.ndarray) -> np.ndarray:

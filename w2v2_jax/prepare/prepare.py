@@ -21,9 +21,16 @@ from w2v2_jax.prepare import beam as on_beam
 from w2v2_jax.prepare import resumable as pieces
 from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.holdout import Holdable, Holdout, holdable
-from w2v2_jax.prepare.measure import IntakeResult, Limits, in_order, spooled_bytes, take_in
+from w2v2_jax.prepare.measure import (
+    IntakeResult,
+    Limits,
+    channel_of,
+    in_order,
+    spooled_bytes,
+    take_in,
+)
 from w2v2_jax.prepare.report import describe, find_leaks, render
-from w2v2_jax.prepare.sources import open_source
+from w2v2_jax.prepare.sources import Resolved, open_source, resolve
 from w2v2_jax.prepare.splits import Sorter, check_split
 from w2v2_jax.prepare.work_units import parts, picked, read_ids
 
@@ -45,6 +52,9 @@ def prepare(
     progress: bool = True,
     resumable: bool = False,
     beam: list[str] | None = None,
+    kind: str | None = None,
+    phones: str = "61",
+    channel: str = "mix",
 ) -> list[dict[str, Any]]:
     """Writes OUT/<split>/ for every split of the source; prints and returns their reports.
 
@@ -58,6 +68,9 @@ def prepare(
     resumable: keeps finished pieces under OUT (room for all samples a second time), so that the
     same call after a kill goes on where it stopped. beam: options of the Apache Beam runner that
     does the pieces; OUT is then a folder all its workers see, or gs://..., s3://....
+    kind: what the source is, one of SOURCES; by default `sources.resolve` tells. phones: as in
+    SourceOptions. channel: "mix" (the mean), "left", "right", a number from 1, or "split" (each
+    channel an utterance with a speaker of its own and no transcript).
     Every way writes the same bytes, beside, renamed at the end: a kill leaves no half corpus.
     Raises InputError when nothing is usable, or a split exists and `overwrite` is False.
     """
@@ -66,40 +79,41 @@ def prepare(
     _check(out, split, holdout, min_seconds, workers, overwrite, resumable)
     if beam is not None:
         on_beam.import_beam()
-    limits = Limits(round(min_seconds * SAMPLE_RATE), require_text)
+    limits = Limits(round(min_seconds * SAMPLE_RATE), require_text, *channel_of(channel))
+    resolved = resolve(source, kind)
+    if resolved.why:
+        print(f"{resolved.place} is read as {resolved.kind}: {resolved.why}")
     chosen = read_ids(ids) if ids is not None else None
     account = Account(ids=chosen)
     told = functools.partial(_with_progress, progress=progress)
 
+    options = {"tfds_data_dir": tfds_data_dir, "phones": phones}
+
     sorter = functools.partial(
-        _sorter, source, out=out, split=split, holdout=holdout, overwrite=overwrite,
-        account=account, tfds_data_dir=tfds_data_dir,
+        _sorter, resolved, out=out, split=split, holdout=holdout, overwrite=overwrite,
+        account=account, options=options,
     )  # fmt: skip
     if not resumable:
-        opened = open_source(source, tfds_data_dir=tfds_data_dir, account=account)
+        opened = open_source(resolved, account=account, **options)
         utterances = picked(opened, chosen)
         take = functools.partial(take_in, utterances, limits=limits, workers=workers)
-        return _at_once(source, out, sorter(), lambda spool: told(take(spool=spool)))
+        return _at_once(str(resolved), out, sorter(), lambda spool: told(take(spool=spool)))
     download = None if beam is None else on_beam.download_config(beam)
-    work_parts = parts(
-        source, account=account, tfds_data_dir=tfds_data_dir, ids=chosen, download=download
-    )
+    work_parts = parts(resolved, account=account, ids=chosen, download=download, **options)
     if beam is None:
         run = functools.partial(_run_here, workers=workers, progress=progress)
     else:
         run = functools.partial(on_beam.run, options=beam)
     make = functools.partial(pieces.make_piece, limits=limits, ids=chosen)
-    return _in_pieces(source, out, sorter(), work_parts, make, run)
+    return _in_pieces(str(resolved), out, sorter(), work_parts, make, run)
 
 
-def _sorter(source: str, *, holdout, account: Account, tfds_data_dir: str | None, **options):
+def _sorter(source: Resolved, *, holdout, account: Account, options: dict, **rest):
     """What sorts utterances into splits; asked once the source is open."""
     rule = Holdable(True, True)
     if holdout:
-        rule = holdable(
-            source, split=options["split"], tfds_data_dir=tfds_data_dir, ids=account.ids
-        )
-    return functools.partial(Sorter, holdout=Holdout(holdout, rule), account=account, **options)
+        rule = holdable(source, split=rest["split"], ids=account.ids, **options)
+    return functools.partial(Sorter, holdout=Holdout(holdout, rule), account=account, **rest)
 
 
 def _at_once(source: str, out: Path, sorter, outcomes: Callable[[Path], Iterator[IntakeResult]]):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2v2_jax.data.buckets import length_histogram
-from w2v2_jax.data.corpus import Corpus
+from w2v2_jax.data.corpus import QUALITY_ARRAYS, Corpus
 from w2v2_jax.errors import printable
 from w2v2_jax.prepare.account import EXAMPLES, Tally
 from w2v2_jax.vocabulary import count_characters
@@ -69,11 +69,23 @@ def describe(
         "with_transcript": sum(1 for t in corpus.texts() if t),
         "lengths": length_histogram(corpus.num_samples),
         "characters": count_characters(texts, normalise=str),
+        "quality": quality(corpus),
         "rejects": rejects.to_json(),
         "remarks": remarks.to_json(),
         "leaks": [leak._asdict() for leak in leaks],
         "intake": intake,
     }
+
+
+def quality(corpus: Corpus) -> dict[str, list[float]]:
+    """The 5th, 50th and 95th of a hundred utterances by each estimate that there is."""
+    spread = {}
+    for name in QUALITY_ARRAYS:
+        values = corpus.quality(name)
+        values = values[np.isfinite(values)]
+        if len(values):
+            spread[name] = [round(float(v), 4) for v in np.percentile(values, (5, 50, 95))]
+    return spread
 
 
 def render(report: dict[str, Any], rejects: Tally, remarks: Tally) -> str:
@@ -86,6 +98,12 @@ def render(report: dict[str, Any], rejects: Tally, remarks: Tally) -> str:
     if report["characters"]:
         shown = " ".join(f"{c}:{n}" for c, n in list(report["characters"].items())[:60])
         lines.append(f"  characters ({len(report['characters'])}): {printable(shown)}")
+    if report["quality"]:
+        shown = ", ".join(
+            f"{name} {' / '.join(f'{v:.4g}' for v in values)}"
+            for name, values in report["quality"].items()
+        )
+        lines.append(f"  quality (5 %, median, 95 %): {shown}")
     if rejects.counts:
         lines += [f"  rejected: {rejects.counts.total()}", rejects.table()]
     if remarks.counts:

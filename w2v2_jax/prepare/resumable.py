@@ -33,7 +33,7 @@ from w2v2_jax.prepare.measure import IntakeResult, Limits, Measures, decode, sub
 from w2v2_jax.prepare.utterance import Utterance
 from w2v2_jax.prepare.work_units import Part
 
-VERSION = 2  # of what decoding makes of the same bytes
+VERSION = 3  # of what decoding makes of the same bytes
 COPY_BYTES = 1 << 24
 THREADS = 16  # small files in an object store are slow one after the other
 MADE, KEPT = "made", "kept"
@@ -93,16 +93,17 @@ def _whole(path: AnyPath, size: int) -> bool:
 
 
 def _to_json(outcome: IntakeResult) -> list:
-    utterance, measures, reason, detail = outcome
-    told = [utterance.id, utterance.text, utterance.split, utterance.speaker]
+    utterance, measures, *rest = outcome
+    told = [utterance.id, utterance.text, utterance.split, utterance.speaker, utterance.language]
     numbers = None if measures is None else measures._replace(spool=None)
-    return [*told, numbers, reason, detail]
+    return [*told, numbers, *rest]
 
 
 def _from_json(fields: list, samples: str) -> IntakeResult:
-    name, text, split, speaker, numbers, reason, detail = fields
+    name, *told, numbers, reason, detail, remarks, further = fields
     measures = None if numbers is None else Measures(*numbers)._replace(spool=samples)
-    return IntakeResult(Utterance(name, b"", None, text, split, speaker), measures, reason, detail)
+    utterance = Utterance(name, b"", None, *told)
+    return IntakeResult(utterance, measures, reason, detail, tuple(remarks), further)
 
 
 def read_pieces(work: AnyPath, count: int) -> Iterator[IntakeResult]:

@@ -11,13 +11,30 @@ from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.transcripts import Table, read_trans_txt, read_transcripts_tsv
-from w2v2_jax.prepare.utterance import Utterance
+from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 from w2v2_jax.texts import text_lines
 
 LISTED = "transcripts.tsv"
+# Of files that may hold transcripts in a form that is not read here.
+TEXT_SUFFIXES = (
+    ".csv", ".tsv", ".json", ".jsonl", ".lst", ".list", ".trn", ".trs", ".lab", ".textgrid", ".xml",
+    ".stm", ".ctm", ".srt", ".vtt", ".eaf", ".mlf", ".scp", ".wrd", ".ltr", ".phn", ".cha", ".tab",
+    ".ref", ".yaml", ".yml", ".gz", ".transcript", ".text",
+)  # fmt: skip
+TEXT_NAMES = ("text", "transcripts", "transcript", "segments", "utt2spk")
 
 
-def folder(where: str, *, tfds_data_dir: str | None, account: Account) -> Iterator[Utterance]:
+def has_table(place: str | Path) -> bool:
+    """Whether a folder has a transcripts.tsv."""
+    return os.path.isfile(os.path.join(place, LISTED))
+
+
+def recognise(place: Path) -> str:
+    """What makes a folder this source and no other; "" where nothing does."""
+    return LISTED if has_table(place) else ""
+
+
+def folder(where: str, *, account: Account, options: SourceOptions) -> Iterator[Utterance]:
     """Audio files under a directory; ids are their relative paths. Links to folders are followed.
 
     The transcript is the first found of `transcripts.tsv` at the top (relative path, text, and
@@ -25,7 +42,7 @@ def folder(where: str, *, tfds_data_dir: str | None, account: Account) -> Iterat
     and `name.txt` beside it. Files that transcripts.tsv names but that are missing come as well, so
     that they are counted as unreadable.
     """
-    del tfds_data_dir
+    del options
     root = Path(where)
     if not root.is_dir():
         raise InputError(f"--source folder:{where}: no such directory")
@@ -34,14 +51,14 @@ def folder(where: str, *, tfds_data_dir: str | None, account: Account) -> Iterat
 
 def _walk(root: Path, listed: Table, account: Account) -> Iterator[Utterance]:
     count = 0
-    for directory, files in _folders(str(root), account):
+    for directory, files in folders(str(root), account):
         chapter = read_trans_txt(Path(directory), files, account)
         texts = {file for file in files if file.lower().endswith(".txt")}
         for file in files:
             path = Path(directory, file)
             relative = written_name(path.relative_to(root).as_posix())
             if not file.lower().endswith(AUDIO_SUFFIXES) or file.startswith("."):
-                _pass_over(file, relative, account)
+                pass_over(file, relative, account)
                 continue
             transcript = listed.take(relative) or chapter.take(path.stem)
             texts.discard(path.stem + ".txt")
@@ -66,7 +83,7 @@ def _walk(root: Path, listed: Table, account: Account) -> Iterator[Utterance]:
         )
 
 
-def _folders(root: str, account: Account) -> Iterator[tuple[str, list[str]]]:
+def folders(root: str, account: Account) -> Iterator[tuple[str, list[str]]]:
     """Every folder with the names in it that are no folders, in a fixed order; what links lead to
     comes last, unless it is read already or holds the root (a circle)."""
     waiting, read = [root], set()
@@ -110,13 +127,16 @@ def _unreadable(account: Account, root: str):
     return note
 
 
-def _pass_over(file: str, relative: str, account: Account) -> None:
+def pass_over(file: str, relative: str, account: Account) -> None:
+    """Counts a file that is no recording; a text that nothing here reads is told apart."""
     suffix = os.path.splitext(file)[1].lower()
     if file.startswith("."):
         account.pass_over("hidden", relative)
     elif suffix == ".txt" or relative == LISTED:
         account.pass_over("transcripts", relative)
     else:
+        if suffix in TEXT_SUFFIXES or file in TEXT_NAMES:
+            account.unread.add(f"*{suffix}" if suffix else file, relative)
         account.pass_over(f"suffix {written_name(suffix)}" if suffix else "no suffix", relative)
 
 
@@ -125,6 +145,7 @@ def _remark_unused(directory: str, chapter: Table, texts: set[str], account: Acc
         if not name.endswith(".trans.txt"):
             detail = written_name(os.path.normpath(os.path.join(directory, name)))
             account.remarks.add("a .txt without audio of its name", detail)
+            account.unread.add("*.txt", detail)
     for stem, _ in chapter.unused():
         detail = written_name(os.path.normpath(os.path.join(directory, chapter.with_nearest(stem))))
         account.remarks.add("*.trans.txt: no such file", detail)

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 from w2v2_jax.data.tensorflow_host import import_tensorflow
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
-from w2v2_jax.prepare.utterance import Utterance
+from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 
 # TFDS names nothing by role but the audio; the first of these that a data set has is taken.
 TEXT_NAMES = ("text", "transcript", "transcription", "sentence", "normalized_text", "raw_text")
 SPEAKER_NAMES = ("speaker_id", "speaker", "client_id")
+LANGUAGE_NAMES = ("language", "locale")  # as text; classes are numbers
 AUDIO_NAMES = ("speech", "audio")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
@@ -42,13 +43,13 @@ class _Opened(NamedTuple):
     roles: dict[str, str | None]
 
 
-def tfds(where: str, *, tfds_data_dir: str | None, account: Account) -> Iterator[Utterance]:
+def tfds(where: str, *, account: Account, options: SourceOptions) -> Iterator[Utterance]:
     """A TensorFlow Datasets corpus with an Audio feature, "NAME[:SPLIT]" (by default all splits).
 
     NAME may carry a config and a version ("librispeech/default:2.1.1"), SPLIT a slice
     ("train_clean100[:1%]"). Says so on stderr before it has TFDS download what is not there.
     """
-    opened = _open(where, tfds_data_dir, {})
+    opened = _open(where, options.tfds_data_dir, {})
     return _counted(account, (u for split in opened.splits for u in _read(opened, split, split, 0)))
 
 
@@ -166,6 +167,8 @@ def _tfds_roles(library, builder) -> dict[str, str | None]:
     roles = {"audio": next((n for n in AUDIO_NAMES if n in audio), audio[0])}
     for role, names in (("text", TEXT_NAMES), ("speaker", SPEAKER_NAMES), ("id", ("id",))):
         roles[role] = next((n for n in names if n in features), None)
+    texts = [n for n, f in features.items() if isinstance(f, library.features.Text)]
+    roles["language"] = next((n for n in LANGUAGE_NAMES if n in texts), None)
     if not features[roles["audio"]].sample_rate:
         raise InputError(f"tfds:{builder.name}: feature {roles['audio']} has no sample rate")
     return roles
@@ -197,9 +200,8 @@ def _read(opened: _Opened, split: str, instruction, first: int) -> Iterator[Utte
         values = {r: _plain(row[n]) for r, n in roles.items() if n and r != "audio"}
         name = values.get("id") or f"{split}-{number:08d}"
         audio = row[roles["audio"]]
-        yield Utterance(
-            name, audio, rate, values.get("text"), split.partition("[")[0], values.get("speaker")
-        )
+        told = (values.get(role) for role in ("speaker", "language"))
+        yield Utterance(name, audio, rate, values.get("text"), split.partition("[")[0], *told)
 
 
 def _plain(value) -> str:

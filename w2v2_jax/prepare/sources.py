@@ -1,93 +1,155 @@
-"""Where utterances come from: a folder, a fairseq manifest, a TensorFlow Datasets corpus."""
+"""Where utterances come from: the table of sources, and which of them a place is."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import is_remote
+from w2v2_jax.prepare import (
+    source_common_voice,
+    source_folder,
+    source_kaldi,
+    source_lhotse,
+    source_libri_light,
+    source_librispeech,
+    source_ljspeech,
+    source_manifest,
+    source_metadata,
+    source_nemo,
+    source_parquet,
+    source_tarball,
+    source_tfds,
+    source_timit,
+)
 from w2v2_jax.prepare.account import Account
-from w2v2_jax.prepare.source_folder import folder
-from w2v2_jax.prepare.source_tfds import tfds
-from w2v2_jax.prepare.utterance import Utterance
-from w2v2_jax.texts import text_lines
+from w2v2_jax.prepare.utterance import SourceOptions, Utterance
+
+
+class Source(NamedTuple):
+    """read: (place, account=, options=) -> its utterances, lazily and always in the same order.
+    recognise: what speaks for a path's being such a source, "" where nothing does. what: a few
+    words on it."""
+
+    read: Callable[..., Iterator[Utterance]]
+    recognise: Callable[[Path], str]
+    what: str
+
+
+SOURCES = {
+    "folder": Source(
+        source_folder.folder, source_folder.recognise,
+        "recordings with transcripts.tsv, *.trans.txt or name.txt beside them",
+    ),
+    "manifest": Source(
+        source_manifest.manifest, source_manifest.recognise,
+        "fairseq's FILE.tsv with FILE.wrd or FILE.ltr; slices of archives",
+    ),
+    "tfds": Source(source_tfds.tfds, lambda _: "", "NAME[:SPLIT] of TensorFlow Datasets"),
+    "common_voice": Source(
+        source_common_voice.common_voice, source_common_voice.recognise,
+        "train.tsv, validated.tsv ... and clips/, a language or several",
+    ),
+    "metadata": Source(
+        source_metadata.metadata, source_metadata.recognise,
+        "Hugging Face's metadata.csv or .jsonl; train.csv ... with a header",
+    ),
+    "parquet": Source(
+        source_parquet.parquet, source_parquet.recognise,
+        "Hugging Face data sets in parquet or arrow files",
+    ),
+    "nemo": Source(source_nemo.nemo, source_nemo.recognise, "JSON lines with audio_filepath"),
+    "kaldi": Source(source_kaldi.kaldi, source_kaldi.recognise, "wav.scp, segments, text, utt2spk"),
+    "ljspeech": Source(
+        source_ljspeech.ljspeech, source_ljspeech.recognise,
+        "metadata.csv with id|text|normalised text, and wavs/",
+    ),
+    "timit": Source(source_timit.timit, source_timit.recognise, "phones from .PHN, TRAIN and TEST"),
+    "librispeech": Source(
+        source_librispeech.librispeech, source_librispeech.recognise,
+        "train-clean-100, dev-clean ... as splits",
+    ),
+    "libri_light": Source(
+        source_libri_light.libri_light, source_libri_light.recognise,
+        "1h, 9h, 10h, 10min, or small, medium, large",
+    ),
+    "tarball": Source(
+        source_tarball.tarball, source_tarball.recognise, "the last two in a tar archive"
+    ),
+    "lhotse": Source(
+        source_lhotse.lhotse, source_lhotse.recognise,
+        "cuts, or recordings and supervisions, .jsonl or .jsonl.gz",
+    ),
+}  # fmt: skip
+
+
+class Resolved(NamedTuple):
+    """A source by its name. why: what it was recognised by, "" where a person named it."""
+
+    kind: str
+    place: str
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.place}"
+
+
+def resolve(source: str, kind: str | None = None) -> Resolved:
+    """The source that "KIND:PLACE", or a path alone, means; `kind` decides where it is given.
+
+    A folder is what is found in it: `folder:DIR` too, unless DIR has a transcripts.tsv. Raises
+    InputError for an unknown kind (lists SOURCES), no such path, or a path that may be several.
+    """
+    scheme, colon, place = source.partition(":")
+    named = scheme if colon and place and scheme in SOURCES else None
+    place = place if named else source
+    if kind is not None and kind not in SOURCES:
+        raise InputError(f"--as {kind!r} is unknown; use one of {', '.join(SOURCES)}")
+    if kind is not None and named not in (None, "folder", kind):
+        raise InputError(f"--as {kind}: --source {source!r} says {named}")
+    if kind or named not in (None, "folder"):
+        return Resolved(kind or named, place)
+    if named is None and not os.path.exists(place):
+        known = ", ".join(f"{name}:..." for name in SOURCES)
+        raise InputError(f"--source {source!r} is unknown; use a path or one of {known}")
+    if named and (not os.path.isdir(place) or source_folder.has_table(place)):
+        return Resolved(named, place)
+    return _recognised(place)
+
+
+def _recognised(place: str) -> Resolved:
+    path = Path(place)
+    reasons = {name: why for name, s in SOURCES.items() if (why := s.recognise(path))}
+    if len(reasons) == 1:
+        return Resolved(*reasons.keys(), place, *reasons.values())
+    if reasons:
+        shown = " or ".join(f"{name} ({why})" for name, why in reasons.items())
+        raise InputError(f"--source {place} may be {shown}; say which: --as {next(iter(reasons))}")
+    if path.is_dir():
+        return Resolved("folder", place)
+    if place.lower().endswith(AUDIO_SUFFIXES):
+        raise InputError(f"--source {place} is one recording; name the folder that it lies in")
+    known = "; ".join(f"{name}: {source.what}" for name, source in SOURCES.items())
+    raise InputError(f"--source {place} is nothing that is known here; known are {known}")
 
 
 def open_source(
-    source: str, *, tfds_data_dir: str | None = None, account: Account | None = None
+    source: str | Resolved,
+    *,
+    account: Account | None = None,
+    kind: str | None = None,
+    **options,
 ) -> Iterator[Utterance]:
-    """Utterances of "folder:DIR", "manifest:FILE.tsv" or "tfds:NAME[:SPLIT]", lazily and always in
-    the same order; `account` gets what is passed over on the way.
+    """Utterances of "folder:DIR", "manifest:FILE.tsv", "tfds:NAME[:SPLIT]" ... or of a path, lazily
+    and always in the same order; `account` gets what is passed over on the way.
 
-    Raises InputError for an unknown scheme (lists SOURCES) or a bad place."""
-    scheme, colon, place = source.partition(":")
-    if not colon or not place or scheme not in SOURCES:
-        known = ", ".join(f"{name}:..." for name in SOURCES)
-        raise InputError(f"--source {source!r} is unknown; use one of {known}")
+    options: those of SourceOptions. Raises InputError as `resolve`, or for a bad place.
+    """
+    resolved = source if isinstance(source, Resolved) else resolve(source, kind)
     account = Account() if account is None else account
-    return SOURCES[scheme](place, tfds_data_dir=tfds_data_dir, account=account)
-
-
-def manifest(where: str, *, tfds_data_dir: str | None, account: Account) -> Iterator[Utterance]:
-    """A fairseq manifest: the root on line 1 (a folder, gs://... or s3://...), then
-    `relative path<TAB>frames`; the split is the file's stem. Transcripts, line by line, from
-    FILE.wrd, else FILE.ltr (letters apart, `|` between words). Raises InputError when the labels'
-    lines do not match or a path leaves the root."""
-    del tfds_data_dir
-    path = Path(where)
-    if not path.is_file():
-        raise InputError(f"--source manifest:{where}: no such file")
-    count = sum(1 for line in text_lines(path) if line.strip()) - 1
-    if count < 1:
-        raise InputError(f"{path}: an empty manifest: line 1 is the root, then one file a line")
-    return _manifest_rows(path, _manifest_texts(path, count), account)
-
-
-def _manifest_texts(path: Path, count: int) -> Iterator[str] | None:
-    for suffix in (".wrd", ".ltr"):
-        labels = path.with_suffix(suffix)
-        if labels.is_file():
-            lines = sum(1 for _ in text_lines(labels))
-            if lines != count:
-                raise InputError(f"{labels}: {lines} lines of labels for {count} files of {path}")
-            return (line if suffix == ".wrd" else _words(line) for line in text_lines(labels))
-    return None
-
-
-def _words(letters: str) -> str:
-    return " ".join(letters.replace(" ", "").replace("|", " ").split())
-
-
-def _manifest_rows(path: Path, texts: Iterator[str] | None, account: Account):
-    lines = ((n, line) for n, line in enumerate(text_lines(path), 1) if line.strip())
-    number, root = next(lines)
-    root = root.strip().rstrip("/")
-    if "\0" in root:
-        raise InputError(f"{path}:{number}: {root!r} is no folder: it holds a NUL")
-    if not is_remote(root):
-        root = os.path.abspath(path.parent / (root or "/"))
-    before: dict[str, tuple[int, int]] = {}  # of a labelled manifest: line and hash of the text
-    for number, line in lines:
-        relative, tab, frames = line.partition("\t")
-        if not tab or not frames.strip().isdigit():
-            raise InputError(
-                f"{path}:{number}: expected path<TAB>frames (no tab in either), got {line!r}"
-            )
-        inside = os.path.normpath(relative)
-        outside = os.path.isabs(relative) or "\0" in relative
-        if outside or inside.split("/")[0] == "..":
-            raise InputError(f"{path}:{number}: {relative!r} leads outside the root {root}")
-        text = None if texts is None else next(texts)
-        if text is not None:
-            first, known = before.setdefault(inside, (number, hash(text)))
-            if known != hash(text):
-                raise InputError(
-                    f"{path}:{number}: {relative!r} has another text on line {first}; keep one"
-                )
-        account.seen += 1
-        yield Utterance(relative, f"{root}/{inside}", None, text, path.stem, None)
-
-
-SOURCES = {"folder": folder, "manifest": manifest, "tfds": tfds}
+    account.read_as = account.read_as or (resolved.kind, resolved.why)
+    read = SOURCES[resolved.kind].read
+    return read(resolved.place, account=account, options=SourceOptions(**options))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import collections
+import math
 import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable
 
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.corpus import Corpus, Entry, open_corpus
 from w2v2_jax.data.writer import Layout
 from w2v2_jax.errors import InputError
@@ -47,6 +49,7 @@ class Sorter:
 
     def _add(self, outcome: IntakeResult) -> None:
         utterance, measures = outcome.utterance, outcome.measures
+        self.account.seen += outcome.further
         self.account.unmet.discard(stem_of(utterance.id))
         split = self.split or utterance.split or DEFAULT_SPLIT
         if utterance.split not in (None, split):
@@ -61,11 +64,19 @@ class Sorter:
             return
         seen[measures.audio_sha256] = utterance.id
         text = " ".join(normal_form(utterance.text or "").split())
-        entry = Entry(utterance.id, text, sys.intern(utterance.speaker or ""), *measures[:5])
+        names = (sys.intern(name or "") for name in (utterance.speaker, utterance.language))
+        speaker, language = names
+        rate = len(text) * SAMPLE_RATE / measures.num_samples if text else math.nan
+        entry = Entry(
+            utterance.id, text, speaker, *measures[:5], language, *measures.quality, rate
+        )  # fmt: skip
         named = utterance.split is not None
         split = self.holdout.split_of(entry, split, named=named)
         self._append(self._writer(split), entry, measures)
         self.used += 1
+        self.account.transcribed += bool(text)
+        for remark in outcome.remarks:
+            self.remarks[split].add(remark, utterance.id)
         for character in dropped(utterance.text or ""):
             name = unicodedata.name(character, "a control character")
             reason = f"U+{ord(character):04X} dropped"

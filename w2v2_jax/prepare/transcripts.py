@@ -142,8 +142,14 @@ def read_trans_txt(directory: Path, files: list[str], account: Account) -> Table
         if not file.endswith(".trans.txt") or file.startswith("."):
             continue
         for number, line in enumerate(text_lines(directory / file), 1):
-            stem, *rest = line.split(None, 1) or [""]
-            if stem:
-                transcript = Transcript(rest[0].strip() if rest else "", None, stem.split("-")[0])
-                table.add(Line(stem, transcript, f"{directory / file}:{number}"), account)
+            if (row := chapter_line(line, f"{directory / file}:{number}")) is not None:
+                table.add(row, account)
     return table
+
+
+def chapter_line(line: str, place: str) -> Line | None:
+    """A line of a chapter; None of an empty one."""
+    stem, *rest = line.split(None, 1) or [""]
+    if not stem:
+        return None
+    return Line(stem, Transcript(rest[0].strip() if rest else "", None, stem.split("-")[0]), place)

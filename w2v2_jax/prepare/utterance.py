@@ -1,4 +1,4 @@
-"""What a source yields: one recording before it is decoded."""
+"""What a source yields: one recording, or a part of one, before it is decoded."""
 
 from __future__ import annotations
 
@@ -7,16 +7,41 @@ from typing import NamedTuple
 import numpy as np
 
 
+class Clip(NamedTuple):
+    """Where audio lies that is no whole file.
+
+    path: a file. start, seconds: the part of the recording (None: to its end). channel: from 0;
+    None where the source does not say. inside: what of the file holds the recording,
+    ("bytes", first, count), ("member", name) of a tar archive or ("row", number, column) of a
+    parquet or arrow file; None: all of it.
+    """
+
+    path: str
+    start: float = 0.0
+    seconds: float | None = None
+    channel: int | None = None
+    inside: tuple | None = None
+
+
 class Utterance(NamedTuple):
     """One recording before it is decoded.
 
-    audio: a path, the bytes of a file, or samples [S] or [S, channels] at `rate` Hz. text, split
-    and speaker are None where the source does not say.
+    audio: a path, a Clip, the bytes of a file, or samples [S] or [S, channels] at `rate` Hz. text,
+    split, speaker and language are None where the source does not say.
     """
 
     id: str
-    audio: str | bytes | np.ndarray
+    audio: str | Clip | bytes | np.ndarray
     rate: int | None = None
     text: str | None = None
     split: str | None = None
     speaker: str | None = None
+    language: str | None = None
+
+
+class SourceOptions(NamedTuple):
+    """tfds_data_dir: where TensorFlow Datasets keeps its data. phones: how many kinds of TIMIT's
+    phones are told apart, "61", "48" or "39"."""
+
+    tfds_data_dir: str | None = None
+    phones: str = "61"

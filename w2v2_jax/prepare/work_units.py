@@ -13,11 +13,12 @@ from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, is_remote, to_path
 from w2v2_jax.prepare.account import Account
+from w2v2_jax.prepare.clips import MOST_BYTES
 from w2v2_jax.prepare.measure import chunks
 from w2v2_jax.prepare.source_tfds import Rows, read_rows, tfds_rows
-from w2v2_jax.prepare.sources import open_source
+from w2v2_jax.prepare.sources import Resolved, open_source, resolve
 from w2v2_jax.prepare.transcripts import key
-from w2v2_jax.prepare.utterance import Utterance
+from w2v2_jax.prepare.utterance import Clip, Utterance
 from w2v2_jax.texts import text_lines
 
 PART = 512  # utterances: some 200 MB of samples, so that a lost worker loses little
@@ -32,12 +33,13 @@ class Part(NamedTuple):
 
 
 def parts(
-    source: str,
+    source: str | Resolved,
     *,
     account: Account | None = None,
     tfds_data_dir: str | None = None,
     ids: frozenset[str] | None = None,
     download: dict[str, Any] | None = None,
+    phones: str = "61",
 ) -> Iterator[Part]:
     """The parts of a source, together its utterances in the order of `open_source`.
 
@@ -45,14 +47,15 @@ def parts(
     TFDS's DownloadConfig, for a data set that is not there yet.
     """
     account = Account() if account is None else account
-    if source.startswith("tfds:") and source != "tfds:":
-        where = source.removeprefix("tfds:")
-        rows_of_units = tfds_rows(
-            where, account=account, tfds_data_dir=tfds_data_dir, download=download
+    source = source if isinstance(source, Resolved) else resolve(source)
+    if source.kind == "tfds":
+        account.read_as = (source.kind, source.why)
+        rows_of = tfds_rows(
+            source.place, account=account, tfds_data_dir=tfds_data_dir, download=download
         )
-        return (Part(rows=rows) for rows in rows_of_units)
-    utterances = picked(open_source(source, tfds_data_dir=tfds_data_dir, account=account), ids)
-    return (Part(tuple(some)) for some in chunks(utterances, PART))
+        return (Part(rows=rows) for rows in rows_of)
+    opened = open_source(source, tfds_data_dir=tfds_data_dir, account=account, phones=phones)
+    return (Part(tuple(some)) for some in chunks(picked(opened, ids), PART))
 
 
 def read(part: Part, ids: frozenset[str] | None) -> Iterable[Utterance]:
@@ -89,10 +92,28 @@ def content_hash(part: Part, salt: str) -> str:
     if part.rows is not None:
         told = part.rows._replace(data_dir=None, file="")
         digest.update(json.dumps(told).encode() + _file_hash(part.rows.file))
+    files: dict[str, bytes] = {}  # many utterances lie in one file
     for utterance in part.utterances:
-        told = utterance._replace(audio="")
-        digest.update(json.dumps(told).encode() + _file_hash(utterance.audio))
+        audio = utterance.audio
+        where = audio._replace(path="") if isinstance(audio, Clip) else ""
+        digest.update(json.dumps(utterance._replace(audio=where)).encode())
+        path = audio.path if isinstance(audio, Clip) else audio
+        if isinstance(audio, Clip) and audio.inside and audio.inside[0] == "bytes":
+            digest.update(_slice_hash(path, *audio.inside[1:]))
+            continue
+        if path not in files:
+            files[path] = _file_hash(path)
+        digest.update(files[path])
     return digest.hexdigest()[:16]
+
+
+def _slice_hash(path: str, first: int, count: int) -> bytes:
+    try:
+        with to_path(path).open("rb") as file:
+            file.seek(first)
+            return hashlib.sha256(file.read(min(count, MOST_BYTES))).digest()
+    except OSError as error:
+        return type(error).__name__.encode()
 
 
 def _file_hash(path: str) -> bytes:
@@ -115,12 +136,23 @@ def save(part: Part, path: AnyPath) -> None:
     path.write_text(json.dumps({"utterances": located, "rows": part.rows}), "utf-8")
 
 
-def _absolute(path: str) -> str:
-    return path if is_remote(path) else str(Path(path).absolute())
+def _absolute(audio: str | Clip) -> str | Clip:
+    if isinstance(audio, Clip):
+        return audio._replace(path=_absolute(audio.path))
+    return audio if is_remote(audio) else str(Path(audio).absolute())
 
 
 def load(path: AnyPath) -> Part:
     """What `save` wrote."""
     content = json.loads(path.read_text("utf-8"))
-    utterances = tuple(Utterance(*fields) for fields in content["utterances"])
+    utterances = tuple(
+        Utterance(name, _located(audio), *rest) for name, audio, *rest in content["utterances"]
+    )
     return Part(utterances, Rows(*content["rows"]) if content["rows"] else None)
+
+
+def _located(audio: str | list) -> str | Clip:
+    if isinstance(audio, str):
+        return audio
+    *rest, inside = audio
+    return Clip(*rest, None if inside is None else tuple(inside))

@@ -16,6 +16,7 @@ from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.checkpoint.files import describe_newest
 from w2v2_jax.data.feed import Feed, train_feed, valid_feed
 from w2v2_jax.data.joined import VALIDATION, validation_beside
+from w2v2_jax.data.mixture import paths_of
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment import catalogue
@@ -92,11 +93,21 @@ def choose_validation(raw: dict, overrides: list[str]) -> str:
     if "--config.data.train" not in named or "--config.data.valid" in named:
         return ""
     data = raw["data"]
-    data["valid"] = validation_beside(data["train"], data.get("valid") or "") or ""
-    if data["valid"]:
-        return f"validation: {data['valid']} (config.data.valid names another, or none if empty)"
+    trained, usual = paths_of(data["train"]), data.get("valid") or ""
+    usual = usual if isinstance(usual, str) else ""
+    beside = {path: validation_beside(path, usual) for path in trained}
+    chosen = tuple(dict.fromkeys(filter(None, beside.values())))
+    data["valid"] = chosen if len(chosen) > 1 else "".join(chosen)
+    without = [path for path, valid in beside.items() if not valid]
+    none = f"beside {', '.join(without)} is no split {' or '.join(VALIDATION)}"
+    if chosen:
+        also = f"; {none}" if without else ""
+        return (
+            f"validation: {', '.join(chosen)} (config.data.valid names another, or none if empty)"
+            f"{also}"
+        )
     return (
-        f"no validation: beside {data['train']} is no split {' or '.join(VALIDATION)}; name one by "
+        f"no validation: {none}; name one by "
         "--config.data.valid=DIR:split, or have one made by prepare --holdout dev=0.05"
     )
 
@@ -153,6 +164,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
             "configuration": settings.raw,
             "version of w2v2_jax": w2v2_jax.__version__,
             "training corpus (data.train)": train.corpus.fingerprint(),
+            "noise and rooms (data.augment)": run_record.mixed_in(train),
             "validation corpus (data.valid)": valid.corpus.fingerprint() if valid else None,
             "newest checkpoint": before.to_json() if before else None,
         }
@@ -211,6 +223,8 @@ def _introduce(train: Feed, valid: Feed | None) -> None:
     for name, feed in (("train", train), ("valid", valid)):
         if feed is not None:
             hosts.log_on_chief(f"{name} {feed.corpus.directory}: {feed.plan.summary()}")
+            for part, (share, repeats) in feed.shares().items():
+                hosts.log_on_chief(f"{name}: {100 * share:.3g} % {part} (x {repeats:.3g} an epoch)")
     if train.vocabulary is not None:
         report_left_out(train, valid)
         report_unknown(train)

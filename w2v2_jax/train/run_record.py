@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 import w2v2_jax
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import EXECUTION_OF_FORMAT_1
+from w2v2_jax.data.augment import AugmentConfig
 from w2v2_jax.data.feed import Feed
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.build import Experiment
@@ -58,6 +60,10 @@ CHANGES = (
     Change("config.vocabulary", REFUSED, "other labels"),
     Change("config.data", REFUSED, "other rows"),
     Change("config.data.train", FREE, "a path: the data's fingerprint says whether it is the same"),
+    Change("config.data.alpha", FREE, "the shares say what came of it"),
+    Change("config.data.augment", REFUSED, "other samples in the same rows"),
+    Change("config.data.augment.noise", FREE, "a path: data.train.noise says what it is"),
+    Change("config.data.augment.rooms", FREE, "a path: data.train.rooms says what it is"),
     Change("config.data.valid", FREE, "a path: the data's fingerprint says whether it is the same"),
     Change("config.data.valid_bucket_seconds", TOLD, "other validation rows: other figures"),
     Change("config.data.valid_batch_seconds", TOLD, "other validation rows: other figures"),
@@ -72,6 +78,10 @@ CHANGES = (
     Change("config.mesh", FREE, "the same sums on other devices"),
     Change("config.health", FREE, "when a run warns, goes back or ends"),
     Change("data.train.fingerprint", REFUSED, "other clips, texts or samples"),
+    Change("data.train.shares", REFUSED, "other corpora, data.alpha or weights: other rows"),
+    Change("data.train.parts", REFUSED, "the same shares of other clips"),
+    Change("data.train.noise", REFUSED, "other noise in the same rows"),
+    Change("data.train.rooms", REFUSED, "the same rows in other rooms"),
     Change("data.train.order", REFUSED, "this version of the code makes other batches of it"),
     Change("data.valid.fingerprint", TOLD, "other validation clips: other figures"),
     Change("data", FREE, "follows from the fingerprint"),
@@ -90,7 +100,12 @@ def facts(experiment: Experiment, train: Feed, valid: Feed | None) -> dict[str, 
     return {
         "config": resolved(experiment),
         "data": {
-            "train": {**_content(train), "order": _order(train)},
+            "train": {
+                **_content(train),
+                **_shares(train),
+                **mixed_in(train),
+                "order": _order(train),
+            },
             "valid": _content(valid) if valid else None,
         },
         "code": {"version": w2v2_jax.__version__},
@@ -104,6 +119,24 @@ def _content(feed: Feed) -> dict[str, Any]:
         "clips": len(feed.corpus),
         "hours": round(hours, 4),
     }
+
+
+def _shares(feed: Feed) -> dict[str, str]:
+    """The share of each part of a mixture of corpora, and a hash of whose each utterance is; empty
+    texts where there is none. Names are not in them: they may change."""
+    if feed.mixture is None:
+        return {"shares": "", "parts": ""}
+    shares = " ".join(f"{share:.6g}" for share, _ in feed.shares().values())
+    cells = np.asarray(feed.mixture.cells, "<i4").tobytes()
+    return {"shares": shares, "parts": hashlib.sha256(cells).hexdigest()[:16]}
+
+
+def mixed_in(feed: Feed) -> dict[str, str]:
+    """The fingerprints of noise and rooms, empty where there are none."""
+    if feed.augmentation is None:
+        return {"noise": "", "rooms": ""}
+    prints = feed.augmentation.fingerprints()
+    return {name: print_ and _digest(print_) for name, print_ in prints.items()}
 
 
 def _order(feed: Feed) -> str:
@@ -208,13 +241,22 @@ def check_facts(workdir: AnyPath, now: dict[str, Any]) -> list[str]:
         return []
     if "data" not in before:  # of version 0.1, which left no run.json
         before, now = ({**one, "config": _in_rows(one["config"])} for one in (before, now))
-    refused, told = compare(before, now)
+    refused, told = compare(_augmented(before), now)
     if refused:
         raise InputError(
             f"--workdir {workdir} was started with another {'; '.join(refused)}; use what it was "
             "started with, or a new --workdir"
         )
     return told
+
+
+def _augmented(facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts of a version that had no augmentation say that there was none."""
+    data = facts["config"].get("data")
+    if not isinstance(data, dict) or "augment" in data:
+        return facts
+    plain = json.loads(json.dumps(dataclasses.asdict(AugmentConfig())))
+    return {**facts, "config": {**facts["config"], "data": {**data, "augment": plain}}}
 
 
 def with_start(workdir: AnyPath, now: dict[str, Any]) -> dict[str, Any]:

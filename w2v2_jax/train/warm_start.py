@@ -12,7 +12,7 @@ import numpy as np
 
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.data.feed import Feed
-from w2v2_jax.data.joined import open_splits
+from w2v2_jax.data.mixture import open_members, spelled
 from w2v2_jax.data.transcribed import none_transcribed
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.settings import ExperimentSettings
@@ -91,10 +91,10 @@ def choose_vocabulary(
 
 def _training_texts(settings: ExperimentSettings) -> Iterator[str]:
     """The training transcripts; InputError where there is none."""
-    corpus = open_splits(settings.data.train)
+    corpus = open_members(settings.data.train).corpus
     if not corpus.has_text:
         raise InputError(
-            f"config.data.train={settings.data.train}: {none_transcribed(len(corpus))}"
+            f"config.data.train={spelled(settings.data.train)}: {none_transcribed(len(corpus))}"
         )
     return (text for text in corpus.texts() if text)
 
@@ -139,9 +139,9 @@ def warm_start(params, source: Loaded, vocabulary: Vocabulary | None, *, where: 
 
 def report_left_out(train: Feed, valid: Feed | None) -> None:
     """Says before step 0 how many utterances labelled training and validation use."""
-    hosts.log_on_chief(f"train {train.config.train}: {train.used()}")
+    hosts.log_on_chief(f"train {spelled(train.config.train)}: {train.used()}")
     if valid is not None:
-        hosts.log_on_chief(f"valid {valid.config.valid}: {valid.used()}")
+        hosts.log_on_chief(f"valid {spelled(valid.config.valid)}: {valid.used()}")
 
 
 def report_unknown(feed: Feed) -> None:

@@ -1,0 +1,71 @@
+"""BEST-RQ pretraining of a BASE encoder on LibriSpeech 960 h: random-projection targets instead of
+learned ones, with wav2vec 2.0's encoder, masks, data and schedule.
+
+Source: arXiv 2202.01855 for the targets (8192 codes of 16 numbers, one codebook, 80 bands, section
+3); everything else is `pretrain_base.py`, so that the two runs differ in the objective alone.
+
+Run:
+    python -m w2v2_jax.prepare --source tfds:librispeech --out data/librispeech
+    python -m w2v2_jax.train --config experiments/pretrain_random_targets.py --workdir runs/best_rq
+    (`:smoke` is the same recipe at toy size; data.train and data.valid name prepared corpora)
+
+Hardware and time: as `pretrain_base.py`; logits over 8192 codes of every masked frame take the
+place of the quantizer and of the negatives.
+
+Expected: no published figure for this encoder; its own paper trains Conformers on filterbanks.
+Got: not run.
+
+Differences from the paper: the encoder hears raw audio, and its latents are masked as wav2vec
+2.0's are (spans of 200 ms over half of the frames) instead of spans of 400 ms of the input with
+noise; targets are made of 20 ms (two spectra) where the paper's are of 40 ms; normalisation is over
+an utterance.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from w2v2_jax.experiment import crop_lengths
+from w2v2_jax.experiment.smoke import shrink
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """arg: "" or "smoke"."""
+    if arg not in ("", "smoke"):
+        raise ValueError(f"pretrain_random_targets.py takes no argument but smoke, not {arg!r}")
+    config = ConfigDict(
+        dict(
+            seed=1,
+            init_from="",
+            model=dict(family="base"),
+            execution=dict(dtype="bfloat16", remat="dots"),
+            objective=dict(
+                name="random_targets", codebooks=1, entries=8192, code_dim=16, mel_bands=80,
+                target_seed=0,
+            ),
+            schedule=dict(name="polynomial", peak=5e-4, warmup=32_000),
+            optimizer=dict(b1=0.9, b2=0.98, eps=1e-6, weight_decay=0.01),
+            data=dict(
+                train="data/librispeech:train_clean100+train_clean360+train_other500",
+                valid="data/librispeech:dev_other",
+                mode="crop",
+                bucket_seconds=crop_lengths.BASE,
+                batch_seconds=6000.0,
+                row_multiple=64,
+                valid_bucket_seconds=(4.0, 7.8, 11.7, 15.625),
+                min_seconds=2.0,
+                normalise=False,
+            ),
+            train=dict(
+                steps=400_000,
+                accumulate=1,
+                log_every=200,
+                eval_every=5_000,
+                checkpoint_every=1_000,
+                keep_last=3,
+                best_metric="loss",
+            ),
+            mesh=dict(data=-1, fsdp=1, tensor=1),
+        )
+    )  # fmt: skip
+    return shrink(config) if arg == "smoke" else config

@@ -1,0 +1,327 @@
+"""What is wrong in a source is one line that names the place, or is counted; nothing is lost."""
+
+import json
+import sys
+
+import pytest
+
+from tests.helpers.prepare_cases import OPTIONS
+from tests.helpers.source_cases import CASES, lines, objects, put
+from w2v2_jax.data.corpus import open_corpus
+from w2v2_jax.errors import InputError
+from w2v2_jax.prepare.account import Account
+from w2v2_jax.prepare.prepare import prepare
+from w2v2_jax.prepare.rows import Once, csv_rows, inside, split_in_name, unquoted
+from w2v2_jax.prepare.sources import open_source, resolve
+
+PLAIN = OPTIONS | {"holdout": {}}
+
+
+def read(place, **options):
+    return {u.id: u for u in open_source(str(place), **options)}
+
+
+def refused(place, match, **options):
+    with pytest.raises(InputError, match=match) as error:
+        read(place, **options)
+    assert "\n" not in str(error.value)
+
+
+def test_a_name_of_a_kind_that_is_not_known_lists_the_known_ones(tmp_path):
+    with pytest.raises(InputError, match="--as 'x' is unknown; use one of folder, manifest, tfds"):
+        resolve(str(tmp_path), "x")
+    with pytest.raises(InputError, match=r"--as kaldi: --source 'manifest:a' says manifest"):
+        resolve("manifest:a", "kaldi")
+
+
+@pytest.mark.parametrize("kind", sorted({name.split("-")[0] for name in CASES} - {"folder"}))
+def test_a_folder_that_is_none_of_a_kind_is_refused_in_one_line(kind, tmp_path):
+    put(tmp_path / "a.wav", 0)
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    refused(f"{kind}:{tmp_path}", str(tmp_path))
+
+
+def test_a_single_recording_is_no_source(tmp_path):
+    put(tmp_path / "a.wav", 0)
+    refused(tmp_path / "a.wav", "is one recording; name the folder")
+    (tmp_path / "notes").write_text("x")
+    refused(tmp_path / "notes", "nothing that is known here; known are folder: .*kaldi: wav.scp")
+
+
+@pytest.mark.parametrize("missing", ["path", "sentence"])
+def test_common_voice_names_a_column_that_is_missing(tmp_path, missing):
+    (tmp_path / "clips").mkdir()
+    names = [n for n in ("client_id", "path", "sentence") if n != missing]
+    lines(tmp_path / "train.tsv", "\t".join(names), "a\tb")
+    refused(tmp_path, rf"train.tsv:2: no column '{missing}'; there are {', '.join(names)}")
+
+
+def test_common_voice_needs_its_clips(tmp_path):
+    lines(tmp_path / "train.tsv", "client_id\tpath\tsentence", "a\tb.mp3\tc")
+    refused(tmp_path, r"clips: no such folder")
+
+
+def test_common_voice_takes_marks_line_ends_quotes_and_paths_without_suffix(tmp_path):
+    (tmp_path / "clips").mkdir()
+    for name in ("a.mp3", "b.mp3"):
+        (tmp_path / "clips" / name).write_bytes(b"")
+    rows = [
+        "client_id\tpath\tsentence\tlocale",
+        's\ta\t"He said ""no"""\tcy',
+        's\tb.mp3\t"Hi" \tcy',
+    ]
+    (tmp_path / "dev.tsv").write_bytes(("\ufeff" + "\r\n".join(rows) + "\r\n\r\n").encode())
+    read_rows = read(tmp_path)
+    assert {name: u.text.strip() for name, u in read_rows.items()} == {
+        "a.mp3": 'He said "no"', "b.mp3": '"Hi"',
+    }  # fmt: skip
+    assert {(u.split, u.language) for u in read_rows.values()} == {("dev", "cy")}
+
+
+def test_common_voice_of_several_languages_is_read_folder_by_folder(tmp_path):
+    for language in ("cy", "eu"):
+        CASES["common_voice"](tmp_path / language)
+    utterances = read(tmp_path)
+    assert len(utterances) == 12 and "eu/common_voice_cy_0.mp3" in utterances
+    (tmp_path / "eu/train.tsv").write_text("path\tsentence\ncommon_voice_cy_0.mp3\tbat\n")
+    assert read(tmp_path)["eu/common_voice_cy_0.mp3"].language == "eu"
+
+
+def test_a_clip_that_is_missing_is_rejected_and_one_without_a_row_passed_over(tmp_path):
+    CASES["common_voice"](tmp_path / "in")
+    (tmp_path / "in/clips/common_voice_cy_2.mp3").unlink()
+    prepare(f"{tmp_path}/in", tmp_path / "out", **PLAIN)
+    intake = json.loads((tmp_path / "out/train/report.json").read_text())["intake"]
+    assert intake["rejected"] == 1
+    passed = intake["passed_over"]
+    assert passed["no line names it"]["examples"] == ["clips/common_voice_cy_6.mp3"]
+    assert passed["in another table too"]["count"] == 4
+
+
+@pytest.mark.parametrize("kind", ["common_voice", "metadata", "ljspeech", "nemo", "kaldi"])
+def test_two_texts_of_one_id_are_refused_and_the_same_row_twice_is_counted(kind, tmp_path):
+    CASES[kind](tmp_path)
+    path = {
+        "common_voice": "train.tsv", "metadata": "train/metadata.csv", "ljspeech": "metadata.csv",
+        "nemo": "train_manifest.json", "kaldi": "data/train/text",
+    }[kind]  # fmt: skip
+    content = (tmp_path / path).read_text("utf-8").splitlines()
+    lines(tmp_path / path, *content, content[-1])
+    account = Account()
+    before = len(read(f"{kind}:{tmp_path}", account=account))
+    twice = account.passed_over.counts["line twice"] + account.remarks.counts["line twice"]
+    assert twice == 1 and before == len(CASES[kind](tmp_path))
+    old = {"ljspeech": "two", "kaldi": "THREE", "nemo": "rest", "metadata": "two"}.get(kind, "dau")
+    lines(tmp_path / path, *content, content[-1].replace(old, "other"))
+    refused(f"{kind}:{tmp_path}", rf"{len(content) + 1}: '.*; keep one")
+
+
+def test_a_comma_outside_of_quotes_is_named_with_its_line(tmp_path):
+    lines(tmp_path / "metadata.csv", "file_name,text", 'a.wav,"x, y"', "b.wav,x, y")
+    refused(tmp_path, r"metadata.csv:3: 3 fields for the 2 columns.*put a text with a comma")
+    lines(tmp_path / "metadata.csv", "file_name,text", 'a.wav,"never ends', "b.wav,x")
+    refused(tmp_path, r"metadata.csv:3: .*mend the quotes")
+
+
+def test_a_table_may_have_any_of_the_usual_columns_and_say_the_split(tmp_path):
+    rows = ["path,sentence,split", f"{tmp_path}/x/a.wav,one,dev", "x\\b.wav,two,"]
+    (tmp_path / "metadata.csv").write_bytes(("\ufeff" + "\r\n".join(rows)).encode())
+    found = read(tmp_path)
+    assert [(u.id, u.text, u.split) for u in found.values()] == [
+        ("x/a.wav", "one", "dev"), ("x/b.wav", "two", None),
+    ]  # fmt: skip
+    (tmp_path / "metadata.csv").unlink()
+    lines(tmp_path / "train.csv", "audio,text", "x/a.wav,one")
+    lines(tmp_path / "test.csv", "audio,text", "x/b.wav,two")
+    assert {u.id: u.split for u in read(tmp_path).values()} == {
+        "x/a.wav": "train", "x/b.wav": "test",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["../a.wav", "/etc/a.wav", "x/../../a.wav", ""])
+def test_a_row_that_leads_out_of_its_folder_is_refused(tmp_path, path):
+    lines(tmp_path / "metadata.csv", "file_name,text", f"{path},x")
+    refused(f"metadata:{tmp_path}", r"metadata.csv:2: .* is no file below the folder")
+
+
+def test_a_table_without_texts_is_remarked(tmp_path):
+    put(tmp_path / "a.wav", 0)
+    lines(tmp_path / "metadata.csv", "file_name,label", "a.wav,dog")
+    account = Account()
+    read(tmp_path, account=account)
+    assert account.remarks.counts["no column of texts"] == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "match"),
+    [
+        ("[1]", "expected one JSON object a line"),
+        ("{", "no JSON"),
+        ('{"text": "x"}', "no column 'audio_filepath'; there are text"),
+        ('{"audio_filepath": 3}', "a path belongs there"),
+        ('{"audio_filepath": "a.wav", "offset": -1}', "offset is -1; a number of at least 0"),
+        ('{"audio_filepath": "a.wav", "duration": "long"}', "duration is 'long'"),
+        ('{"audio_filepath": "a.wav", "duration": NaN}', "duration is nan"),
+        ('{"audio_filepath": "http://x/a.wav"}', "no path of a file on this machine"),
+    ],
+)
+def test_a_bad_row_of_nemo_is_named_with_its_line(tmp_path, row, match):
+    lines(tmp_path / "m.json", '{"audio_filepath": "a.wav"}', row)
+    refused(f"nemo:{tmp_path}", rf"m.json:2: .*{match}")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "match"),
+    [
+        ("wav.scp", "r sph2pipe -f wav a.sph |", "wav.scp:1: .*is a command, and none is run"),
+        ("wav.scp", "r data/raw.ark:1234", "wav.scp:1: .*lies in an archive"),
+        ("segments", "u r 0.5", "segments:1: expected utterance recording start end"),
+        ("segments", "u x 0 1", "segments:1: no recording 'x' in wav.scp"),
+        ("segments", "u r 1.5 1", "segments:1: the segment ends at 1 s and begins at 1.5 s"),
+        ("segments", "u r a 1", "segments:1: the start is 'a'"),
+        ("segments", "u r 0 1 Z", "segments:1: channel 'Z'"),
+    ],
+)
+def test_what_is_wrong_in_a_data_directory_is_named_with_its_line(tmp_path, file, content, match):
+    put(tmp_path / "a.wav", 0)
+    lines(tmp_path / "wav.scp", "r a.wav")
+    lines(tmp_path / file, content)
+    refused(tmp_path, match)
+
+
+def test_kaldi_counts_recordings_without_a_segment_and_texts_without_an_utterance(tmp_path):
+    put(tmp_path / "a.wav", 0)
+    lines(tmp_path / "wav.scp", "r a.wav", "s b.wav")
+    lines(tmp_path / "segments", "u r 0 0.1")
+    lines(tmp_path / "text", "gone WORDS")
+    account = Account()
+    assert read(tmp_path, account=account)["u"].text is None
+    assert account.passed_over.counts["no segment names it"] == 1
+    assert account.remarks.counts == {"no line in text": 1, "text: no such utterance": 1}
+
+
+def test_a_segment_outside_of_its_recording_is_rejected(tmp_path):
+    put(tmp_path / "in/a.wav", 0, 1.0)
+    lines(tmp_path / "in/wav.scp", "r a.wav")
+    spans = ["a r 0.2 0.6", "b r 0.5 1.3", "c r 0.5 1.7", "d r 2 3"]
+    lines(tmp_path / "in/segments", *spans)
+    prepare(f"{tmp_path}/in", tmp_path / "out", **PLAIN)
+    report = json.loads((tmp_path / "out/train/report.json").read_text())
+    assert report["rejects"] == {
+        "outside the recording": {
+            "count": 2,
+            "examples": [
+                "c: outside the recording (0.50 to 1.70 s of a recording of 1.00 s)",
+                "d: outside the recording (2.00 to 3.00 s of a recording of 1.00 s)",
+            ],
+        }
+    }
+    assert open_corpus(tmp_path / "out").num_samples.tolist() == [6400, 8000]
+
+
+@pytest.mark.parametrize("line", ["a", "|x", "a|b|c|d", "../a|b"])
+def test_a_bad_row_of_ljspeech_is_named_with_its_line(tmp_path, line):
+    lines(tmp_path / "metadata.csv", "x|fine", line)
+    refused(f"ljspeech:{tmp_path}", r"metadata.csv:2: ")
+
+
+@pytest.mark.parametrize(
+    ("phones", "text"),
+    [("61", "h# sh ix q tcl"), ("48", "sil sh ix cl"), ("39", "sil sh ih sil")],
+)
+def test_phones_of_timit_are_folded_on_request(tmp_path, phones, text):
+    CASES["timit"](tmp_path)
+    assert {u.text for u in read(tmp_path, phones=phones).values()} == {text}
+    refused(f"timit:{tmp_path}", r"--phones '40': use one of 61, 48, 39", phones="40")
+
+
+def test_a_bad_line_of_phones_is_named(tmp_path):
+    CASES["timit"](tmp_path)
+    path = tmp_path / "TRAIN/DR1/FCJF0/SX37.PHN"
+    path.write_text("0 50 h#\n50 sh\n")
+    refused(tmp_path, r"SX37.PHN:2: expected first, last sample, phone")
+    path.write_text("0 50 zz\n")
+    refused(tmp_path, r"'zz' is no TIMIT phone", phones="39")
+
+
+def test_a_second_form_of_a_timit_recording_is_passed_over(tmp_path):
+    CASES["timit"](tmp_path)
+    put(tmp_path / "TRAIN/DR1/FCJF0/SX37.WAV.wav", 9)
+    account = Account()
+    assert len(read(tmp_path, account=account)) == 3
+    assert account.passed_over.counts["a recording in another form too"] == 1
+
+
+def test_a_recording_beside_the_subsets_never_joins_them_unannounced(tmp_path):
+    CASES["librispeech"](tmp_path)
+    put(tmp_path / "mine/a.flac", 5)
+    account = Account()
+    assert read(tmp_path, account=account)["mine/a.flac"].split is None
+    assert account.remarks.counts["in no subset's folder"] == 1
+    (utterance,) = read(f"folder:{tmp_path}/dev-clean").values()
+    assert utterance.split == "dev-clean"
+
+
+def test_cuts_that_cannot_be_read_are_passed_over_with_the_reason(tmp_path):
+    CASES["lhotse"](tmp_path)
+    path = tmp_path / "more_cuts.jsonl"
+    cut = {"id": "x", "start": 0, "duration": 1, "type": "MonoCut", "supervisions": []}
+    source = {"type": "command", "channels": [0], "source": "sox x.sph -t wav - |"}
+    made = {"id": "r", "sources": [source], "sampling_rate": 16000}
+    file = {"type": "file", "channels": [0], "source": "a.wav"}
+    fast = made | {"sources": [file], "transforms": [{"name": "Speed"}]}
+    objects(path, cut | {"recording": made}, cut | {"id": "y", "recording": fast})
+    account = Account()
+    assert not read(path, account=account)
+    assert account.passed_over.counts == {
+        "lhotse: source of the type command": 1, "lhotse: recording to be transformed": 1,
+    }  # fmt: skip
+    objects(path, {**cut, "start": "now", "recording": made})
+    refused(path, r"more_cuts.jsonl:1: start is 'now'")
+
+
+def test_a_damaged_archive_and_a_damaged_table_are_one_line(tmp_path):
+    pytest.importorskip("pyarrow")
+    for name in ("a.tar.gz", "b.parquet", "c.arrow"):
+        (tmp_path / name).write_bytes(b"not this" * 99)
+        refused(tmp_path / name, rf"{name}: cannot be read")
+
+
+def test_without_pyarrow_one_line_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "train.parquet").write_bytes(b"PAR1")
+    refused(tmp_path, r"pip install w2v2_jax\[parquet\]")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "b/words.lab", "text", "alone.txt", "c.TextGrid"])
+def test_texts_beside_the_audio_that_nothing_reads_are_named_in_one_line(tmp_path, capsys, name):
+    put(tmp_path / "in/a.wav", 0)
+    (tmp_path / "in/b").mkdir()
+    (tmp_path / "in" / name).write_text("some words\n")
+    prepare(f"folder:{tmp_path}/in", tmp_path / "out", **PLAIN)
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "WARNING" in line]
+    assert "no transcripts: texts that were not understood: 1 " in told and name in told
+    assert "transcripts are read from transcripts.tsv" in told
+    report = json.loads((tmp_path / "out/train/report.json").read_text())
+    assert sum(e["count"] for e in report["intake"]["texts_not_understood"].values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [("train", "train"), ("an4_train_manifest", "train"), ("librispeech_cuts_dev-clean-2",
+      "dev-clean-2"), ("train-00000-of-00004", "train"), ("training", None), ("recall", None),
+     ("validation", "validation"), ("metadata", None), ("test.other", "test.other")],
+)  # fmt: skip
+def test_the_split_that_a_file_is_named_after(name, split):
+    assert split_in_name(name) == split
+
+
+def test_helpers_of_tables(tmp_path):
+    assert unquoted('"a ""b"" c"') == 'a "b" c' and unquoted('"a"') == '"a"'
+    assert inside(tmp_path, "./x//y.wav", "p") == "x/y.wav"
+    path = tmp_path / "t.tsv"
+    path.write_text("a\tb\n\n1\t2\n")
+    assert list(csv_rows(path, delimiter="\t")) == [(3, {"a": "1", "b": "2"})]
+    once = Once(Account())
+    assert once("x", 1, "f:1") and not once("x", 1, "f:2")

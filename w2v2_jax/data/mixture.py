@@ -1,0 +1,171 @@
+"""Several corpora as the training data of one run: how they are named, and the share of each.
+
+Source: Conneau et al. 2020 (XLSR-53, arXiv 2006.13979): a batch's language l is drawn with
+probability p_l proportional to (n_l / N) ** alpha, n_l being its hours. Babu et al. 2021 (XLS-R,
+arXiv 2111.09296) do so twice: over the languages of each corpus, then over the corpora, "treating
+each corpus as a different language"; alpha is 0.5 in both papers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from w2v2_jax.data.corpus import Corpus
+from w2v2_jax.data.joined import JoinedCorpus, each_corpus, join_corpora, open_splits
+from w2v2_jax.errors import InputError
+
+Names = str | tuple[str | dict[str, str | float], ...]  # what data.train may be
+
+
+class Member(NamedTuple):
+    """One entry of `data.train`.
+
+    path: "DIR[:split[+split]]"; a `*` as the last part of DIR is every folder of such a name.
+    corpus: entries of one name are one corpus, whose languages are balanced among each other
+    before the corpora are. language: entries of one corpus and one language have one share.
+    weight: what that share is multiplied by.
+    """
+
+    path: str
+    corpus: str = ""
+    language: str = ""
+    weight: float = 1.0
+
+
+class Mixture(NamedTuple):
+    """Who has which share of the audio. A cell is one language of one corpus.
+
+    cells: [N] int32 cell of each utterance. names, corpora, weights: [C] of each cell, what it is
+    called in messages, the number of its corpus, and what its share is multiplied by.
+    """
+
+    cells: np.ndarray
+    names: tuple[str, ...]
+    corpora: tuple[int, ...]
+    weights: tuple[float, ...]
+    alpha: float
+
+    def shares(self, amounts: np.ndarray) -> np.ndarray:
+        """[C] shares of the cells, of sum 1; amounts: [C] how much audio each of them has.
+
+        A corpus has (N_c / N) ** alpha, each language of it (n_l / N_c) ** alpha of that, both
+        divided by their sums. Raises InputError that names a cell which has none.
+        """
+        if not np.all(amounts > 0):
+            name = self.names[int(np.argmin(amounts > 0))]
+            raise InputError(
+                f"config.data.train: {name} has no utterance that data.bucket_seconds and "
+                "data.min_seconds let through; leave it out, or change them"
+            )
+        corpora = np.asarray(self.corpora)
+        whole = np.bincount(corpora, amounts)  # [corpora]
+        inside = (amounts / whole[corpora]) ** self.alpha
+        inside /= np.bincount(corpora, inside)[corpora]
+        among = (whole / whole.sum()) ** self.alpha
+        shares = (among / among.sum())[corpora] * inside * np.asarray(self.weights)
+        return shares / shares.sum()
+
+
+class Members(NamedTuple):
+    """The opened corpora of `data.train`, in its order."""
+
+    members: tuple[Member, ...]
+    corpora: tuple[Corpus | JoinedCorpus, ...]
+
+    @property
+    def corpus(self) -> Corpus | JoinedCorpus:
+        """All of them, one after the other."""
+        return self.corpora[0] if len(self.corpora) == 1 else join_corpora(self.corpora)
+
+    def mixture(self, alpha: float) -> Mixture | None:
+        """Their shares; None where each has that of its audio, so that every utterance is in each
+        epoch once."""
+        cells, numbers = self._cells()
+        weights = {cell: self.members[numbers.index(k)].weight for k, cell in enumerate(cells)}
+        for member, number in zip(self.members, numbers, strict=True):
+            if member.weight != weights[cells[number]]:
+                raise InputError(
+                    f"config.data.train: {member.path} and another entry of its corpus and "
+                    f"language have different weights, {member.weight:g} and "
+                    f"{weights[cells[number]]:g}"
+                )
+        if len(cells) == 1 or (alpha == 1 and len(set(weights.values())) == 1):
+            return None
+        names = list(dict.fromkeys(corpus for corpus, _ in cells))
+        lengths = [len(corpus) for corpus in self.corpora]
+        return Mixture(
+            np.repeat(np.asarray(numbers, np.int32), lengths),
+            tuple(": ".join(filter(None, cell)) for cell in cells),
+            tuple(names.index(corpus) for corpus, _ in cells),
+            tuple(weights[cell] for cell in cells),
+            alpha,
+        )
+
+    def _cells(self) -> tuple[list[tuple[str, str]], list[int]]:
+        """The cells as (corpus, language), in order, and the number of each member's."""
+        of_each = [(member.corpus, member.language or member.path) for member in self.members]
+        cells = list(dict.fromkeys(of_each))
+        return cells, [cells.index(cell) for cell in of_each]
+
+
+def read_members(train: Names) -> tuple[Member, ...]:
+    """The entries of `data.train` as they are written. Raises InputError with the place of one
+    that is wrong; no file is looked at."""
+    if isinstance(train, str):
+        return (Member(train),)
+    members = tuple(_member(f"data.train[{k}]", entry) for k, entry in enumerate(train))
+    for k, member in enumerate(members):
+        if bool(member.corpus) != bool(members[0].corpus):
+            raise InputError(
+                f"data.train[{k}]: name the corpus of every entry, as in "
+                "dict(path='data/mls/*:train', corpus='mls'), or of none"
+            )
+    return members
+
+
+def _member(place: str, entry: str | Mapping[str, str | float]) -> Member:
+    if not isinstance(entry, (str, Mapping)):
+        raise InputError(f"{place}={entry!r} must be text, or a table with a path")
+    values = {"path": entry} if isinstance(entry, str) else dict(entry)
+    for name, value in values.items():
+        if name not in Member._fields:
+            known = ", ".join(Member._fields)
+            raise InputError(f"{place}.{name} is not a setting; known: {known}")
+        if isinstance(value, str) == (name == "weight"):
+            kind = "a number" if name == "weight" else "text"
+            raise InputError(f"{place}.{name}={value!r} must be {kind}")
+    member = Member(**{"path": "", **values})
+    if not member.path:
+        raise InputError(f"{place} has no path; give a prepared corpus, DIR[:split]")
+    if not member.weight > 0:
+        raise InputError(f"{place}.weight={member.weight:g} must be above 0; leave the entry out")
+    return member
+
+
+def open_members(train: Names) -> Members:
+    """Opens every corpus of `data.train`; of a `*` each folder, which is its own language.
+
+    Raises InputError as `open_splits` does, and where a path is named twice.
+    """
+    members = []
+    for member in read_members(train):
+        for path, name in each_corpus(member.path):
+            members.append(member._replace(path=path, language=member.language or name))
+    paths = [member.path for member in members]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise InputError(f"config.data.train names {path} twice; give it a weight instead")
+    return Members(tuple(members), tuple(open_splits(path) for path in paths))
+
+
+def paths_of(train: Names) -> list[str]:
+    """The corpora that `data.train` names, without opening them."""
+    return [path for member in read_members(train) for path, _ in each_corpus(member.path)]
+
+
+def spelled(train: Names) -> str:
+    """`data.train` as one text, for messages."""
+    return train if isinstance(train, str) else ",".join(m.path for m in read_members(train))

@@ -1,0 +1,160 @@
+"""BEST-RQ: masked frames guess the codes that a frozen random quantizer gives their filterbanks.
+
+arXiv 2202.01855, section 3: the speech, normalised to mean 0 and deviation 1, is projected by a
+random matrix, and its code is the nearest of random unit vectors. Projection and codebook are
+constants of `target_seed`: they have no place in the state or the checkpoint, and nothing has to be
+learned before the task makes sense. What differs from there: the encoder hears raw audio, so what
+is hidden is its latents, as in wav2vec 2.0 (mask embedding and spans of `model.mask_*`) and not
+the input; and mean and deviation are each row's over its real frames, so that no other row counts.
+
+loss = sum over masked frames of the mean over codebooks of -log softmax(logits)[code], divided by
+the global number of masked frames.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from w2v2_jax.batch import Batch
+from w2v2_jax.errors import InputError
+from w2v2_jax.metrics import Mean, Sums
+from w2v2_jax.models import masking, row_random
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.execution import PLAIN, Execution
+from w2v2_jax.models.frames import frame_counts, frame_mask, receptive
+from w2v2_jax.models.wav2vec2 import Wav2Vec2ForMaskedPrediction, take_frames
+from w2v2_jax.objectives.base import Expectations, Objective
+from w2v2_jax.objectives.filterbank import log_mel
+from w2v2_jax.objectives.masked_frames import draw_mask, expected_share, mask_sums
+
+LEAST_DEVIATION = 1e-5
+SPECTRA = 2  # windows of a latent frame: two of 25 ms, 10 ms apart, for the published encoders
+
+
+@functools.cache
+def constants(seed: int, width: int, codebooks: int, entries: int, dim: int):
+    """(projection [width, G, dim] with Xavier's bounds, codebook [G, entries, dim] of unit vectors)
+    in float32, from NumPy's legacy generator, whose streams are promised never to change."""
+    random = np.random.RandomState(seed)
+    bound = np.sqrt(6 / (width + dim))
+    projection = random.uniform(-bound, bound, (width, codebooks, dim))
+    codebook = random.standard_normal((codebooks, entries, dim))
+    codebook /= np.linalg.norm(codebook, axis=-1, keepdims=True)
+    return projection.astype(np.float32), codebook.astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomTargets(Objective):
+    """codebooks: quantizers, each with its own projection. entries: codes of each. code_dim: of a
+    code. mel_bands: of the filterbanks. target_seed: what the frozen quantizer is drawn from."""
+
+    name: ClassVar[str] = "random_targets"
+    parts: ClassVar[tuple[str, ...]] = ("encoder", "target_head")
+
+    model: ModelConfig
+    codebooks: int = 1
+    entries: int = 8192
+    code_dim: int = 16
+    mel_bands: int = 80
+    target_seed: int = 0
+    execution: Execution = PLAIN
+
+    def __post_init__(self):
+        for name in ("codebooks", "entries", "code_dim", "mel_bands"):
+            if getattr(self, name) < 1:
+                raise InputError(f"objective.{name}={getattr(self, name)} must be at least 1")
+        if self.target_seed < 0:
+            raise InputError(f"objective.target_seed={self.target_seed} must not be negative")
+        if self.model.quantize_input:
+            raise InputError(
+                "config.objective.name='random_targets' has no noise for model.quantize_input=True"
+            )
+
+    @property
+    def network(self) -> Wav2Vec2ForMaskedPrediction:
+        return Wav2Vec2ForMaskedPrediction(
+            self.model, self.codebooks * self.entries, self.execution
+        )
+
+    def init(self, key):
+        samples = 40 * self.model.stride
+        counts = jnp.full((1,), samples, jnp.int32)
+        keys = row_random.row_keys(key, jnp.arange(1))
+        mask, slots = draw_mask(self.model, keys, counts, samples, equalised=False)
+        waveforms = jnp.zeros((1, samples))
+        return self.network.init(key, waveforms, counts, mask=mask, slots=slots)["params"]
+
+    def expectations(self) -> Expectations:
+        masked, span = expected_share(self.model)
+        return Expectations("loss", 1.15, masked=masked, span=span)
+
+    def spectra(self, batch: Batch) -> jax.Array:
+        """Normalised filterbanks [B, T, SPECTRA * mel_bands] float32 of every latent frame."""
+        layers, samples = self.model.conv_layers, batch.waveforms.shape[1]
+        counts = frame_counts(batch.num_samples, layers)
+        frames = int(frame_counts(samples, layers))
+        heard = jnp.arange(samples)[None] < batch.num_samples[:, None]
+        mel = log_mel(
+            jnp.where(heard, batch.waveforms, 0), SPECTRA * frames, window=receptive(layers).field,
+            hop=self.model.stride // SPECTRA, bands=self.mel_bands,
+        )  # fmt: skip
+        mel = mel.reshape(len(mel), frames, SPECTRA * self.mel_bands)
+        real = frame_mask(counts, frames)[..., None]
+        total = jnp.maximum(counts, 1)[:, None, None]
+        centred = mel - (mel * real).sum(1, keepdims=True) / total
+        variance = (jnp.square(centred) * real).sum(1, keepdims=True) / total
+        return centred / jnp.maximum(jnp.sqrt(variance), LEAST_DEVIATION)
+
+    def codes(self, spectra: jax.Array) -> jax.Array:
+        """spectra [B, M, F] -> numbers [B, M, G] int32 of the nearest codes."""
+        projection, codebook = constants(
+            self.target_seed, spectra.shape[-1], self.codebooks, self.entries, self.code_dim
+        )
+        projected = jnp.einsum("bmf,fgd->bmgd", spectra, projection, precision="highest")
+        # Of unit vectors the nearest is the one at the smallest angle, whatever the other's norm.
+        angles = jnp.einsum("bmgd,gvd->bmgv", projected, codebook, precision="highest")
+        return jnp.argmax(angles, -1).astype(jnp.int32)
+
+    def loss(self, params, batch: Batch, keys, step) -> Sums:
+        drawn = draw_mask(self.model, keys, batch.num_samples, batch.waveforms.shape[1])
+        return self.terms(params, batch, *drawn, keys)
+
+    def evaluate(self, params, batch: Batch, keys, step):
+        drawn = draw_mask(
+            self.model, keys, batch.num_samples, batch.waveforms.shape[1], equalised=False
+        )
+        return self.terms(params, batch, *drawn, None), {}
+
+    def terms(self, params, batch: Batch, mask, slots: masking.Slots, keys) -> Sums:
+        """The loss and metrics for a given mask; keys None switches dropout off."""
+        logits = self.network.apply(
+            {"params": params}, batch.waveforms, batch.num_samples, mask=mask, slots=slots,
+            keys=keys,
+        )  # fmt: skip
+        codes = self.codes(take_frames(self.spectra(batch), slots.frames))  # [B, M, G]
+        logits = logits.astype(jnp.float32).reshape(*codes.shape, self.entries)
+        truth = jnp.take_along_axis(logits, codes[..., None], axis=-1)[..., 0]
+        cross_entropy = (jax.nn.logsumexp(logits, axis=-1) - truth).mean(-1)  # [B, M]
+        right = (jnp.argmax(logits, -1) == codes).mean(-1)
+        valid = slots.valid * batch.weights[:, None]  # [B, M] float32
+        loss, total = (cross_entropy * valid).sum(), valid.sum()
+        return Sums(loss, total, {
+            "loss": Mean(loss, total),
+            "accuracy": Mean((right * valid).sum(), total),
+            "same_code": self._same_code(codes, slots.valid, batch.weights),
+            **mask_sums(self.model, mask, batch).metrics(),
+        })  # fmt: skip
+
+    def _same_code(self, codes, valid, weights) -> Mean:
+        """How many pairs of a row's masked frames have one code: the inverse is the number of codes
+        in effect, and near 1 the targets say nothing."""
+        same = (codes[:, :, None] == codes[:, None]).mean(-1)  # [B, M, M]
+        pairs = valid[:, :, None] * valid[:, None] * (1 - jnp.eye(valid.shape[1])[None])
+        pairs = pairs * weights[:, None, None]
+        return Mean((same * pairs).sum(), pairs.sum())

@@ -1,0 +1,157 @@
+"""Lhotse's manifests: cuts, or recordings with their supervisions, as JSON lines."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from w2v2_jax.errors import InputError
+from w2v2_jax.prepare.account import Account
+from w2v2_jax.prepare.rows import (
+    Once,
+    first_object,
+    json_rows,
+    nearby,
+    needed,
+    number,
+    split_in_name,
+    text_of,
+)
+from w2v2_jax.prepare.utterance import Clip, SourceOptions, Utterance
+
+SUFFIXES = (".jsonl", ".jsonl.gz")
+
+
+def recognise(place: Path) -> str:
+    """What speaks for lhotse; "" where nothing does."""
+    every = _manifests(place)
+    shown = [f"{path.name} holds {kind}" for kind, paths in every.items() for path in paths]
+    return ", ".join(shown[:2])
+
+
+def lhotse(place: str, *, account: Account, options: SourceOptions) -> Iterator[Utterance]:
+    """One utterance a supervision, or a cut or recording without any, of all cuts of a folder, or
+    else of its recordings and supervisions; or of one such file. The split is named in the file's
+    name.
+
+    What cannot be read as it stands is passed over with the reason: mixed cuts, recordings that a
+    command makes or that are to be changed in speed or volume. Raises InputError with the line for
+    a row of another form.
+    """
+    del options
+    every = _manifests(Path(place))
+    if every["cuts"]:
+        for path in (*every["recordings"], *every["supervisions"]):
+            account.pass_over("the cuts hold it", path.name)
+        return (u for path in every["cuts"] for u in _cuts(path, account))
+    if not every["recordings"]:
+        raise InputError(f"{place}: no cuts and no recordings of lhotse (.jsonl, .jsonl.gz)")
+    return _pairs(every["recordings"], every["supervisions"], account)
+
+
+def _manifests(place: Path) -> dict[str, list[Path]]:
+    """By what the rows of a file are."""
+    every: dict[str, list[Path]] = {"cuts": [], "recordings": [], "supervisions": []}
+    paths = [place] if place.is_file() else sorted(p for p in place.iterdir() if p.is_file())
+    for path in paths:
+        row = first_object(path) if path.name.lower().endswith(SUFFIXES) else {}
+        if "recording_id" in row and "start" in row:
+            every["supervisions"].append(path)
+        elif "sources" in row and "sampling_rate" in row:
+            every["recordings"].append(path)
+        elif "type" in row or {"supervisions", "recording", "start"} <= set(row):
+            every["cuts"] += [path] if str(row.get("type", "Cut")).endswith("Cut") else []
+    return every
+
+
+def _cuts(path: Path, account: Account) -> Iterator[Utterance]:
+    once, split = Once(account), split_in_name(path.name.partition(".")[0])
+    for line, cut in json_rows(path):
+        at = f"{path}:{line}"
+        name = str(needed(cut, "id", at))
+        kind = cut.get("type", "MonoCut")
+        recording = cut.get("recording")
+        if kind not in ("MonoCut", "MultiCut") or not isinstance(recording, dict):
+            reason = "cut without a recording" if kind in ("MonoCut", "MultiCut") else kind
+            account.pass_over(f"lhotse: {reason}", name)
+            continue
+        start = number(needed(cut, "start", at), "start", at)
+        seconds = number(needed(cut, "duration", at), "duration", at)
+        spans = cut.get("supervisions") or []
+        whole = [{"id": name, "start": 0, "duration": seconds}]
+        for span in spans or whole:
+            own = name if len(spans) < 2 else str(needed(span, "id", at))
+            channel = span.get("channel", cut.get("channel"))
+            inner = Clip("", start + number(span.get("start", 0), "start", at),
+                         number(needed(span, "duration", at), "duration", at), channel)  # fmt: skip
+            yield from _utterance(own, span, recording, inner, split, once, path, at, account)
+
+
+def _pairs(
+    recordings: list[Path], supervisions: list[Path], account: Account
+) -> Iterator[Utterance]:
+    spans = collections.defaultdict(list)
+    for path in supervisions:
+        for line, span in json_rows(path):
+            at = f"{path}:{line}"
+            spans[str(needed(span, "recording_id", at))].append((span, at))
+    once = Once(account)
+    for path in recordings:
+        split = split_in_name(path.name.partition(".")[0])
+        for line, recording in json_rows(path):
+            at = f"{path}:{line}"
+            name = str(needed(recording, "id", at))
+            for span, place in spans.pop(name, None) or [({"id": name}, at)]:
+                start = number(span.get("start", 0), "start", place)
+                seconds = span.get("duration")
+                seconds = None if seconds is None else number(seconds, "duration", place)
+                clip = Clip("", start, seconds, span.get("channel"))
+                own = str(needed(span, "id", place))
+                yield from _utterance(own, span, recording, clip, split, once, path, place, account)
+    for name, left in spans.items():
+        for _, at in left:
+            account.pass_over("lhotse: supervision of no recording", f"{at}: {name}")
+
+
+def _utterance(
+    name: str, span: dict, recording: dict, clip: Clip, split, once: Once, path: Path, at: str,
+    account: Account,
+) -> Iterator[Utterance]:  # fmt: skip
+    """The utterance of a span, or none where its recording is not read."""
+    source, reason = _source(recording, clip.channel, at)
+    if source is None:
+        account.pass_over(f"lhotse: {reason}", name)
+        return
+    clip = clip._replace(path=nearby(source, path.parent, at), channel=_channel(recording, clip))
+    text, speaker, language = (text_of(span.get(key)) for key in ("text", "speaker", "language"))
+    if once(name, (clip, text, speaker, language), at):
+        account.seen += 1
+        yield Utterance(name, clip, None, text, split, speaker, language)
+
+
+def _source(recording: dict, channel: Any, at: str) -> tuple[str | None, str]:
+    """The recording's file that has the channel, or why there is none to read."""
+    sources = needed(recording, "sources", at)
+    if not isinstance(sources, list) or not all(isinstance(s, dict) for s in sources):
+        raise InputError(f"{at}: sources is {sources!r:.80}; a list of objects belongs there")
+    if recording.get("transforms"):
+        return None, "recording to be transformed"
+    fitting = [s for s in sources if channel is None or channel in (s.get("channels") or [channel])]
+    chosen = (fitting or sources or [{}])[0]
+    if chosen.get("type") != "file" or not isinstance(chosen.get("source"), str):
+        return None, f"source of the type {chosen.get('type')}"
+    return chosen["source"], ""
+
+
+def _channel(recording: dict, clip: Clip) -> int | None:
+    """The place of the channel in its file, from 0; None where the file has one alone, or several
+    are meant."""
+    if isinstance(clip.channel, bool) or not isinstance(clip.channel, int):
+        return None
+    for source in recording["sources"]:
+        channels = source.get("channels") or []
+        if clip.channel in channels:
+            return channels.index(clip.channel) if len(channels) > 1 else None
+    return clip.channel

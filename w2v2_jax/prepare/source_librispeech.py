@@ -1,0 +1,80 @@
+"""LibriSpeech and what is laid out like it: subsets by folder, chapters with `*.trans.txt`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from w2v2_jax.errors import InputError
+from w2v2_jax.prepare.account import Account
+from w2v2_jax.prepare.source_folder import folder
+from w2v2_jax.prepare.utterance import SourceOptions, Utterance
+
+SUBSET = re.compile(r"(train|dev|test)-(clean|other)(-\d+)?")
+LOOKED_AT = 64  # folders, until a chapter is met
+DEPTH = 2  # folders above a subset, the one that is named among them
+
+
+def recognise(place: Path) -> str:
+    """What speaks for LibriSpeech; "" where nothing does."""
+    named = [s for s in subsets(place, SUBSET) if has_file(s, ".trans.txt")]
+    return f"chapters in {', '.join(s.name for s in named)}" if named else ""
+
+
+def librispeech(place: str, *, account: Account, options: SourceOptions) -> Iterator[Utterance]:
+    """Recordings under the folders of subsets, each subset a split of its name.
+
+    What lies beside them is in no subset and goes where --split or `train` says, with a remark.
+    Raises InputError without such a folder; otherwise as `source_folder.folder`.
+    """
+    if not subsets(Path(place), SUBSET):
+        raise InputError(f"{place}: no folder of a subset such as train-clean-100 or dev-clean")
+    return by_subset(place, SUBSET, account=account, options=options)
+
+
+def by_subset(
+    place: str, names: re.Pattern[str], *, account: Account, options: SourceOptions
+) -> Iterator[Utterance]:
+    """The utterances of a folder, with the nearest folder that `names` fits for a split."""
+    above = Path(os.path.abspath(place)).name
+    utterances = folder(place, account=account, options=options)
+    return _named(utterances, names, above, account)
+
+
+def _named(
+    utterances: Iterable[Utterance], names: re.Pattern[str], above: str, account: Account
+) -> Iterator[Utterance]:
+    for utterance in utterances:
+        parts = [above, *utterance.id.split("/")[:-1]]
+        split = next((part for part in reversed(parts) if names.fullmatch(part)), None)
+        if split is None and utterance.split is None:
+            account.remarks.add("in no subset's folder", utterance.id)
+        yield utterance._replace(split=utterance.split or split)
+
+
+def subsets(place: Path, names: re.Pattern[str]) -> list[Path]:
+    """The folder itself, or those at most DEPTH below it, that are called like a subset."""
+    if not place.is_dir():
+        return []
+    if names.fullmatch(Path(os.path.abspath(place)).name):
+        return [place]
+    level = [place]
+    for _ in range(DEPTH):
+        level = [p for above in level for p in sorted(above.iterdir()) if p.is_dir()]
+        if fitting := [p for p in level if names.fullmatch(p.name)]:
+            return fitting
+        level = level[:LOOKED_AT]
+    return []
+
+
+def has_file(place: Path, suffix: str) -> bool:
+    """Whether one of the first folders below a place has a file of a suffix."""
+    for count, (_, names, files) in enumerate(os.walk(place)):
+        if any(file.endswith(suffix) for file in files):
+            return True
+        names.sort()
+        if count == LOOKED_AT:
+            break
+    return False

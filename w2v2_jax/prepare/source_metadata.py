@@ -1,0 +1,135 @@
+"""Hugging Face's audio folders, and any other table with a header that names files and texts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from w2v2_jax.errors import InputError
+from w2v2_jax.prepare.account import Account
+from w2v2_jax.prepare.rest import pass_over_rest
+from w2v2_jax.prepare.rows import (
+    COLUMNS,
+    Once,
+    column,
+    csv_rows,
+    first_object,
+    header,
+    inside,
+    json_rows,
+    split_in_name,
+    text_of,
+)
+from w2v2_jax.prepare.utterance import SourceOptions, Utterance
+
+NAMED = ("metadata.csv", "metadata.jsonl", "metadata.tsv")
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+DEPTH = 2  # folders between the top and a table
+
+
+class Table(NamedTuple):
+    """columns: the name of each role of COLUMNS that the table has."""
+
+    path: Path
+    columns: dict[str, str | None]
+
+
+def recognise(place: Path) -> str:
+    """What speaks for such a table; "" where nothing does."""
+    for table in _tables(place):
+        if table.columns["text"] or table.path.name in NAMED:
+            shown = [name for role in ("audio", "text") if (name := table.columns[role])]
+            return f"{table.path.name} has the columns {', '.join(shown)}"
+    return ""
+
+
+def metadata(place: str, *, account: Account, options: SourceOptions) -> Iterator[Utterance]:
+    """Files that `metadata.csv`, `metadata.jsonl`, `metadata.tsv` or tables such as `train.csv`
+    name, in the folder or its `train/`, `test/` ...
+
+    The columns are the first that COLUMNS lists for each role. A row's split is its column `split`,
+    else the table's or the folder's name. Files that no row names are passed over. Raises
+    InputError for a bad row, a path that leads out of the table's folder or two texts of a file.
+    """
+    del options
+    root = Path(place)
+    tables = _tables(root)
+    if not tables:
+        raise InputError(
+            f"{place}: no table with a header that names files ({', '.join(COLUMNS['audio'][:4])}"
+            f" ...); it may be called {', '.join(NAMED)} or train.csv"
+        )
+    return _read(root if root.is_dir() else root.parent, tables, account, walked=root.is_dir())
+
+
+def _tables(place: Path) -> list[Table]:
+    paths = [place] if place.is_file() else sorted(_candidates(place))
+    return [Table(path, columns) for path in paths if (columns := _columns(path))["audio"]]
+
+
+def _candidates(root: Path) -> Iterator[Path]:
+    for directory, names, files in os.walk(root):
+        deep = len(Path(directory).relative_to(root).parts)
+        names[:] = sorted(n for n in names if not n.startswith(".")) if deep < DEPTH else []
+        for file in files:
+            stem, suffix = os.path.splitext(file)
+            split = split_in_name(stem) == stem and suffix in (*DELIMITERS, ".jsonl")
+            if file in NAMED or (split and not deep):
+                yield Path(directory, file)
+
+
+def _columns(path: Path) -> dict[str, str | None]:
+    if path.suffix in DELIMITERS:
+        names = header(path)
+        names = names if len(names) > 1 else []
+    else:
+        names = list(first_object(path)) if path.suffix == ".jsonl" else []
+    if "supervisions" in names or "audio_filepath" in names or _of_common_voice(path, names):
+        names = []  # lhotse's and NeMo's
+    return {role: column(names, role) for role in COLUMNS}
+
+
+def _of_common_voice(path: Path, names: list[str]) -> bool:
+    clips = "path" in names and "sentence" in names and (path.parent / "clips").is_dir()
+    return path.suffix == ".tsv" and ("client_id" in names or clips)
+
+
+def _read(
+    root: Path, tables: list[Table], account: Account, *, walked: bool
+) -> Iterator[Utterance]:
+    taken: set[str] = set()
+    for table in tables:
+        once = Once(account)
+        if table.columns["text"] is None:
+            account.remarks.add("no column of texts", f"{table.path.name}")
+        for number, row in _rows(table.path):
+            at = f"{table.path}:{number}"
+            utterance = _utterance(row, table, root, at)
+            if once(utterance.id, utterance, at):
+                account.seen += 1
+                taken.add(utterance.id)
+                yield utterance
+    if walked:
+        read = {table.path.relative_to(root).as_posix() for table in tables}
+        pass_over_rest(root, taken, account, read=read)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict]]:
+    if path.suffix in DELIMITERS:
+        return csv_rows(path, delimiter=DELIMITERS[path.suffix])
+    return json_rows(path)
+
+
+def _utterance(row: dict, table: Table, root: Path, at: str) -> Utterance:
+    name = row.get(table.columns["audio"])
+    if not isinstance(name, str):
+        raise InputError(f"{at}: {table.columns['audio']} is {name!r}; a file's path belongs there")
+    folder = table.path.parent
+    name = (folder / inside(folder, name, at)).relative_to(root).as_posix()
+    text, split, speaker, language = (
+        text_of(row.get(table.columns[role])) for role in ("text", "split", "speaker", "language")
+    )
+    named = split_in_name(table.path.stem) or split_in_name(folder.name if folder != root else "")
+    return Utterance(name, str(root / name), None, text, split or named, speaker, language)

@@ -1,0 +1,72 @@
+"""NeMo's manifests: JSON lines with `audio_filepath`, `text`, `duration` and perhaps `offset`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from w2v2_jax.errors import InputError
+from w2v2_jax.prepare.account import Account
+from w2v2_jax.prepare.rows import (
+    Once,
+    column,
+    first_object,
+    json_rows,
+    nearby,
+    needed,
+    number,
+    split_in_name,
+    text_of,
+)
+from w2v2_jax.prepare.utterance import Clip, SourceOptions, Utterance
+
+AUDIO = "audio_filepath"
+SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
+
+
+def recognise(place: Path) -> str:
+    """What speaks for a NeMo manifest; "" where nothing does."""
+    for path in _manifests(place):
+        return f"{path.name} has lines with {AUDIO}"
+    return ""
+
+
+def nemo(place: str, *, account: Account, options: SourceOptions) -> Iterator[Utterance]:
+    """The rows of a manifest, or of all manifests of a folder; a split is named in the manifest's
+    name. Audio may lie anywhere: relative paths begin at the manifest's folder or one above it.
+
+    Raises InputError with the line for what is no JSON object, lacks audio_filepath, has an offset
+    or duration that is no number, or says something else of the same part of a file.
+    """
+    del options
+    paths = _manifests(Path(place))
+    if not paths:
+        raise InputError(f"{place}: no JSON lines with {AUDIO} here")
+    return (utterance for path in paths for utterance in _read(path, account))
+
+
+def _manifests(place: Path) -> list[Path]:
+    paths = [place] if place.is_file() else sorted(p for p in place.iterdir() if p.is_file())
+    named = (p for p in paths if p.name.lower().endswith(SUFFIXES) and not p.name.startswith("."))
+    return [path for path in named if AUDIO in first_object(path)]
+
+
+def _read(path: Path, account: Account) -> Iterator[Utterance]:
+    once, split = Once(account), split_in_name(path.name.partition(".")[0])
+    for line, row in json_rows(path):
+        at = f"{path}:{line}"
+        named = needed(row, AUDIO, at)
+        if not isinstance(named, str):
+            raise InputError(f"{at}: {AUDIO} is {named!r}; a path belongs there")
+        start = number(row.get("offset") or 0, "offset", at)
+        seconds = row.get("duration")
+        seconds = None if seconds is None else number(seconds, "duration", at)
+        text, speaker, language = (
+            text_of(row.get(name)) if name else None
+            for name in ("text", column(row, "speaker"), column(row, "language"))
+        )
+        name = named if not row.get("offset") else f"{named}:{start:g}+{seconds or 0:g}"
+        if once(name, (seconds, text, speaker, language), at):
+            account.seen += 1
+            clip = Clip(nearby(named, path.parent, at), start, seconds)
+            yield Utterance(name, clip, None, text, split, speaker, language)
