@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.helpers.prepare_cases import OPTIONS
 from tests.helpers.segment_cases import SECONDS, VOCABULARY, recording, with_wrong
+from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.decode.spelling import Speller
 from w2v2_jax.inference import Model
 from w2v2_jax.prepare import segment
 from w2v2_jax.prepare.account import Tally
+from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.segment_cuts import Heard
 from w2v2_jax.prepare.segment_pairs import find_pairs
 from w2v2_jax.recognition.transcript_formats import clock
@@ -177,3 +180,16 @@ def test_a_network_hears_the_recording_and_lays_a_text_with_digits_over_it(
     assert [w["word"] for w in row["words"]] == ["ab,", "12", "c"] and -6 <= row["score"] <= 0
     told = json.loads((tmp_path / "out" / "report.json").read_text())
     assert told["characters_without_symbol"] == {"1 as <star>": 1, "2 as <star>": 1}
+
+
+def test_prepare_reads_the_manifest_and_keeps_the_samples_of_each_segment(tmp_path):
+    samples = np.random.default_rng(0).integers(-9000, 9000, 10 * 16000).astype(np.int16)
+    soundfile.write(tmp_path / "a.wav", samples, 16000)
+    (tmp_path / "a.srt").write_text(srt(["one two", "three"], [1.5, 4.25], [3.0, 9.0]))
+    run("--audio", tmp_path / "a.wav", "--text", tmp_path / "a.srt", "--out", tmp_path / "cut")
+    manifest = f"nemo:{tmp_path / 'cut' / 'segments.jsonl'}"
+    prepare(manifest, tmp_path / "out", **OPTIONS | {"holdout": {}})
+    corpus = open_corpus(tmp_path / "out" / "train")
+    assert list(corpus.texts()) == ["one two", "three"]
+    said = corpus.read(0, 0, int(corpus.num_samples[0]))
+    np.testing.assert_array_equal(said, samples[24000:48000])

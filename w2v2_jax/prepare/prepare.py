@@ -33,6 +33,7 @@ from w2v2_jax.prepare.report import describe, find_leaks, render
 from w2v2_jax.prepare.sources import Resolved, open_source, resolve
 from w2v2_jax.prepare.splits import Sorter, check_split
 from w2v2_jax.prepare.work_units import parts, picked, read_ids
+from w2v2_jax.recognition.vad import silero
 
 PARTIAL, PIECES = ".partial-", ".pieces-"
 
@@ -55,6 +56,7 @@ def prepare(
     kind: str | None = None,
     phones: str = "61",
     channel: str = "mix",
+    vad: bool = False,
 ) -> list[dict[str, Any]]:
     """Writes OUT/<split>/ for every split of the source; prints and returns their reports.
 
@@ -70,7 +72,8 @@ def prepare(
     does the pieces; OUT is then a folder all its workers see, or gs://..., s3://....
     kind: what the source is, one of SOURCES; by default `sources.resolve` tells. phones: as in
     SourceOptions. channel: "mix" (the mean), "left", "right", a number from 1, or "split" (each
-    channel an utterance with a speaker of its own and no transcript).
+    channel an utterance with a speaker of its own and no transcript). vad: long recordings without
+    a transcript become an utterance for each stretch of speech, see `speech_cuts`.
     Every way writes the same bytes, beside, renamed at the end: a kill leaves no half corpus.
     Raises InputError when nothing is usable, or a split exists and `overwrite` is False.
     """
@@ -79,7 +82,10 @@ def prepare(
     _check(out, split, holdout, min_seconds, workers, overwrite, resumable)
     if beam is not None:
         on_beam.import_beam()
-    limits = Limits(round(min_seconds * SAMPLE_RATE), require_text, *channel_of(channel))
+    if vad:
+        silero()  # its package is missed here, not in every worker
+    least = round(min_seconds * SAMPLE_RATE)
+    limits = Limits(least, require_text, *channel_of(channel), vad=vad)
     resolved = resolve(source, kind)
     if resolved.why:
         print(f"{resolved.place} is read as {resolved.kind}: {resolved.why}")
