@@ -30,7 +30,7 @@ def test_losses_of_twenty_steps_do_not_depend_on_the_mesh(name, noisy, random_pa
         return [float(metrics["loss"].total / metrics["loss"].weight) for _, metrics in history]
 
     expected = losses((1, 1, 1))
-    assert np.std(expected) > 0.1 * np.mean(expected)  # the updates change something
+    assert np.std(expected) > 0.02 * np.mean(expected)  # the updates change something
     for title, mesh in MESHES.items():
         found = losses(mesh)
         print(f"{name} on {title}: {np.abs(np.divide(found, expected) - 1).max():.1e}")

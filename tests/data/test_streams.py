@@ -217,6 +217,13 @@ def test_kinds_for_pyav_name_it_where_it_is_not_installed(start, monkeypatch):
         load_audio(start + bytes(range(1, 200)))
 
 
+@pytest.mark.parametrize("start", [b"#!AMR\n", b"#!AMR-WB\n"])
+def test_amr_is_read_by_pyav(start):
+    pytest.importorskip("av")
+    frame = b"\x04" + bytes(12 if start == b"#!AMR\n" else 17)  # 20 ms in the first mode
+    assert len(load_audio(start + 100 * frame)) == pytest.approx(32_000, abs=400)
+
+
 def test_prose_is_not_given_to_pyav(monkeypatch):
     monkeypatch.setattr(pyav, "blocks", lambda *_: 1 / 0)
     for content in (b"#EXTM3U\nfile:///etc/passwd\n", b"ffconcat version 1.0\n", b"\0" * 99):
@@ -242,7 +249,8 @@ def made_by_pyav(suffix, codec, rate):
 @pytest.mark.parametrize(
     ("suffix", "codec", "rate"),
     [("ipod", "aac", 44_100), ("adts", "aac", 16_000), ("webm", "libopus", 48_000),
-     ("asf", "wmav2", 22_050), ("3gp", "aac", 16_000)],
+     ("asf", "wmav2", 22_050), ("3gp", "aac", 16_000), ("mp4", "aac", 16_000),
+     ("caf", "alac", 16_000)],
 )  # fmt: skip
 def test_what_libsndfile_cannot_read_is_read_by_pyav(suffix, codec, rate):
     content = made_by_pyav(suffix, codec, rate)

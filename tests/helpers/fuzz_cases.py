@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
@@ -9,22 +10,24 @@ import pickle
 import struct
 import tarfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import soundfile
 
-from tests.helpers import fuzz_own
+from tests.helpers import fuzz_own, source_cases
 from tests.helpers.interop_cases import LAYER_NORM, PRETRAINING, VOCABULARY, random_checkpoint
 from w2v2_jax import compare
 from w2v2_jax.checkpoint.description import describe
-from w2v2_jax.data.audio import audio_blocks
+from w2v2_jax.data.audio import AudioError, audio_blocks
 from w2v2_jax.data.corpus import Entry, open_corpus
 from w2v2_jax.data.writer import CorpusWriter
 from w2v2_jax.decode import emissions
 from w2v2_jax.decode.lexicon import read_lexicon
 from w2v2_jax.decode.make import settings
+from w2v2_jax.errors import InputError
 from w2v2_jax.evaluation.phone_labels import read_labels
 from w2v2_jax.interop import (
     dictionary,
@@ -39,8 +42,10 @@ from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.ngram import arpa
 from w2v2_jax.paths import read_json
+from w2v2_jax.prepare import clips
 from w2v2_jax.prepare.prepare import read_ids
-from w2v2_jax.prepare.sources import open_source
+from w2v2_jax.prepare.sources import SOURCES, open_source, resolve
+from w2v2_jax.prepare.utterance import Clip
 from w2v2_jax.recognition import timed_texts
 from w2v2_jax.sample_speech.packages import deb_members
 from w2v2_jax.vocabulary import load_vocabulary
@@ -125,6 +130,42 @@ def inside(folder: Path, path) -> None:
     """Whatever a list says, what is opened lies below its folder."""
     assert Path(path).absolute().is_relative_to(folder.absolute()), path
     assert ".." not in Path(path).parts, path
+
+
+def corpus_kind_seeds(folder: Path) -> list[Files]:
+    """A small corpus of every kind of source; recordings that are files of their own are empty."""
+    seeds = []
+    for name, make in source_cases.CASES.items():
+        if name in source_cases.EXTRAS and not find_spec(source_cases.EXTRAS[name]):
+            continue
+        (folder / name).mkdir()
+        make(folder / name)
+        files = taken(folder / name)
+        if name == "tarball":
+            files = {path: c for path, c in files.items() if path.endswith(".gz")}
+        audio = (".wav", ".flac", ".mp3")
+        seeds.append({p: b"" if p.lower().endswith(audio) else c for p, c in files.items()})
+    return seeds
+
+
+def read_kinds(folder: Path) -> None:
+    """As every kind; InputError where all refuse it."""
+    read, refused = 0, None
+    for kind in (kind for kind in SOURCES if kind != "tfds"):
+        place = source_cases.place_of(kind, folder)
+        try:
+            for utterance in open_source(f"{kind}:{place}"):
+                read += 1
+                if isinstance(utterance.audio, Clip):
+                    with contextlib.suppress(AudioError):
+                        clips.content(utterance.audio, "a clip")
+        except InputError as error:
+            assert "\n" not in str(error)
+            refused = error
+    with contextlib.suppress(InputError):
+        resolve(str(folder))
+    if not read:
+        raise refused
 
 
 def manifest_seeds(folder: Path) -> list[Files]:
@@ -381,6 +422,7 @@ def read_package(folder: Path) -> None:
 CASES: dict[str, Case] = {
     "audio": Case(audio_seeds, read_audio),
     "folder": Case(source_seeds, read_folder),
+    "kinds": Case(corpus_kind_seeds, read_kinds),
     "manifest": Case(manifest_seeds, read_manifest),
     "texts": Case(text_seeds, read_texts),
     "timed": Case(timed_seeds, read_timed),

@@ -28,7 +28,7 @@ import pytest
 from tests.helpers.mutations import Mutant, file_of, source
 from tests.helpers.places import ROOT
 
-PATIENCE = 60, 5, 240  # seconds, times the tests without a change, at most: a mutant may never end
+PATIENCE = 120, 8, 900  # seconds, times the tests without a change, at most: a mutant may hang
 OPTIONAL = "not (slow or parity or deploy or decode or aot or beam or fuzz or gpu or network)"
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.interop import names
+from w2v2_jax.interop import fairseq_names, hugging_face_names, names, torchaudio_names
 from w2v2_jax.interop.names import STACKED
 from w2v2_jax.trees import flatten, nest
 
@@ -60,3 +60,18 @@ def test_the_network_expected_without_an_objective_follows_from_its_parts(tiny):
     assert {path for path in tuned if path.startswith("encoder/")} == set(bare)
     pretraining = names.expected(tiny, parts=("encoder", "quantizer"))
     assert {path.split("/")[0] for path in pretraining} == {"encoder", "quantizer"}
+
+
+@pytest.mark.parametrize(
+    ("spellings", "prefix"),
+    [
+        (fairseq_names.OTHER_WEIGHT_NORM, "encoder.pos_conv.0."),
+        (hugging_face_names.LEGACY_WEIGHT_NORM, "wav2vec2.encoder.pos_conv_embed.conv."),
+        (torchaudio_names.LEGACY_WEIGHT_NORM, "encoder.transformer.pos_conv_embed.conv."),
+    ],
+)
+def test_torch_spells_both_parts_of_a_weight_norm_in_two_ways(spellings, prefix):
+    assert spellings == {
+        f"{prefix}parametrizations.weight.original0": f"{prefix}weight_g",
+        f"{prefix}parametrizations.weight.original1": f"{prefix}weight_v",
+    }

@@ -216,6 +216,16 @@ def same(a, b):
     np.testing.assert_allclose(a.weight, b.weight)
 
 
+def test_clashes_are_counted_among_all_negatives_and_the_rest_among_masked_frames(
+    loss, objective, params, keys, make_batch
+):
+    metrics = loss(params, make_batch(labels=False), keys, 0).metrics
+    frames = float(metrics["loss"].weight)
+    assert frames > 0
+    assert metrics["negative_is_positive"].weight == frames * objective.num_negatives
+    assert metrics["contrastive_loss"].weight == metrics["feature_penalty"].weight == frames
+
+
 def test_the_loss_does_not_depend_on_the_order_of_rows(loss, params, keys, make_batch):
     batch = make_batch(labels=False)
     order = np.array([5, 2, 7, 0, 1, 6, 4, 3])

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import types
 
 import jax
 import jax.numpy as jnp
@@ -227,3 +228,35 @@ def test_training_logs_the_share_of_frames_that_its_masks_hide(quiet, random_par
     np.testing.assert_allclose([share.total, share.weight], [hidden, frames])
     bare = CTC(dataclasses.replace(model, mask_start_prob=0.0), 5)
     assert "masked_fraction" not in jax.eval_shape(bare.loss, params, batch, keys, 0).metrics
+
+
+def test_so_few_channel_masks_are_asked_for_that_a_row_may_have_none(tiny):
+    model = dataclasses.replace(
+        tiny, channel_mask_start_prob=1e-9, channel_mask_length=2, mask_start_prob=0.0
+    )
+    keys = row_random.row_keys(jax.random.key(0), jnp.arange(4))
+    time_mask, channel_mask = CTC(model, num_classes=5).masks(keys, np.full(4, 1000), 1000)
+    assert time_mask is None
+    assert channel_mask.shape == (4, model.d_model) and not channel_mask.any()
+
+
+class Heard(CTC):
+    """The objective over a network that gives the same logits whatever it hears."""
+
+    @property
+    def network(self):
+        def apply(_, waveforms, counts, **options):
+            logits = jnp.zeros((len(waveforms), 49, self.num_classes))
+            return logits, jnp.full(len(waveforms), 49)
+
+        return types.SimpleNamespace(apply=apply)
+
+
+def test_the_masked_share_is_that_of_the_rows_with_weight(tiny, make_batch):
+    batch = make_batch(shortest=1000)._replace(weights=np.array([1, 1, 0, 1, 0, 1, 1, 1], "f"))
+    objective = Heard(dataclasses.replace(tiny, mask_start_prob=0.1), num_classes=5)
+    keys = row_random.row_keys(jax.random.key(0), jnp.arange(8))
+    mask, _ = objective.masks(keys, batch.num_samples, 1000)
+    share = objective.loss({}, batch, keys, 0).metrics["masked_fraction"]
+    assert share.weight == 6 * 49
+    assert share.total == mask[np.flatnonzero(batch.weights)].sum() > 0

@@ -61,3 +61,12 @@ def test_what_is_left_of_the_rows_is_a_group_of_its_own():
     values, frames = perplexity(probs, jnp.ones((5, 1)), 2)
     np.testing.assert_allclose(values, [2, 1, 1], rtol=1e-5)
     np.testing.assert_array_equal(frames, [2, 2, 1])
+
+
+def test_codes_are_the_likeliest_entries():
+    """Of two frames each has an entry of its own, and neither chooses the last."""
+    probs = np.array([[[[0.7, 0.2, 0.1]], [[0.2, 0.7, 0.1]]]], np.float32)  # [1, 2, 1, 3]
+    used = usage(probs, np.ones((1, 2), np.float32), 1)
+    assert used.codes.tolist() == pytest.approx([2.0], rel=1e-5)
+    mean = np.array([0.45, 0.45, 0.1])
+    assert used.probs.tolist() == pytest.approx([np.exp(-(mean * np.log(mean)).sum())], rel=1e-5)

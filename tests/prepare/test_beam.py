@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from tests.helpers import source_cases
 from tests.helpers.prepare_cases import OPTIONS, assert_same, counted, speech
 from w2v2_jax.data import writer
 from w2v2_jax.data.corpus import open_corpus
@@ -46,6 +47,23 @@ def test_beam_gives_the_bytes_of_preparing_without_it(folder, capsys, options):
     run(folder, "beam", beam=options)
     assert "pieces: 5 made, 0 of an earlier run kept" in capsys.readouterr().out
     assert_same(folder / "plain", folder / "beam")
+
+
+@pytest.mark.parametrize("kind", sorted(source_cases.CASES))
+def test_beam_gives_the_same_bytes_of_every_kind_of_source(kind, tmp_path, monkeypatch):
+    if kind in source_cases.EXTRAS:
+        pytest.importorskip(source_cases.EXTRAS[kind])
+    monkeypatch.setattr(work_units, "PART", 2)
+    (tmp_path / "in").mkdir()
+    source_cases.CASES[kind](tmp_path / "in")
+    place = str(source_cases.place_of(kind, tmp_path / "in"))
+    for out, options in (("plain", {}), ("beam", {"beam": HERE})):
+        prepare(place, tmp_path / out, **OPTIONS, **options)
+    names = sorted(p.relative_to(tmp_path / "plain") for p in (tmp_path / "plain").rglob("*.*"))
+    assert len(names) >= 4
+    for name in names:
+        pair = [(tmp_path / out / name).read_bytes() for out in ("plain", "beam")]
+        assert pair[0] == pair[1], name
 
 
 def test_a_pipeline_that_failed_goes_on_with_what_it_had_not_finished(folder, monkeypatch, capsys):

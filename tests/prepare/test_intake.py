@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -64,6 +65,19 @@ def test_what_is_passed_over_is_counted_by_its_kind_with_the_remedy(tmp_path, ca
     shown = capsys.readouterr().out
     assert "source: 11 seen: 2 used, 2 rejected, 7 passed over" in shown
     assert "begin with a dot; rename" in shown
+
+
+def test_every_kind_for_pyav_is_taken_and_counted_with_the_remedy(tmp_path, monkeypatch):
+    folder = tmp_path / "in"
+    put(folder / "a.wav")
+    suffixes = ("m4a", "mp4", "3gp", "amr", "webm", "aac", "wma", "caf")
+    for k, suffix in enumerate(suffixes):
+        content = b"\0\0\0\x1cftypM4A \0\0\2\0isomiso2" + bytes([k]) * 99
+        (folder / f"b.{suffix}").write_bytes(content)
+    monkeypatch.setitem(sys.modules, "av", None)
+    rejected = run(folder)["rejects"]["needs PyAV"]
+    assert rejected["count"] == len(suffixes)
+    assert "pip install w2v2_jax[av]" in rejected["examples"][0]
 
 
 def test_the_numbers_of_an_account_must_add_up():

@@ -1,6 +1,7 @@
 """Finding the job, agreeing, and how a process of a job explains its end."""
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ ENVIRONMENT = {
     "JAX_NUM_PROCESSES": "4",
     "JAX_PROCESS_ID": "3",
 }
-SLURM = dict.fromkeys(join.SLURM_STEP, "1")
+SLURM = dict.fromkeys(("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID"), "1")
 
 
 def flags(*arguments):
@@ -49,6 +50,9 @@ def test_a_job_of_one_process_is_alone():
 def test_a_slurm_step_of_several_tasks_and_a_tpu_pod_are_left_to_jax():
     assert join.find(flags(), {**SLURM, "SLURM_NTASKS": "8"}) == (None, None, None)
     assert join.find(flags(), {"SLURM_NTASKS": "8", "SLURM_JOB_ID": "1"}) is None  # no step
+    for name in SLURM:  # a part of a step is none
+        less = {key: value for key, value in SLURM.items() if key != name}
+        assert join.find(flags(), {**less, "SLURM_NTASKS": "8"}) is None
     assert join.find(flags("--coordinator", "auto"), {}) == (None, None, None)
 
 
@@ -58,6 +62,9 @@ def test_a_slurm_step_of_several_tasks_and_a_tpu_pod_are_left_to_jax():
         (["--num-processes", "2"], "needs all of --coordinator HOST:PORT"),
         (["--coordinator", "a:1", "--num-processes", "2", "--process-id", "2"], r"outside 0\.\.1"),
         (["--coordinator", "a", "--num-processes", "2", "--process-id", "0"], "not HOST:PORT"),
+        (["--coordinator", "a:", "--num-processes", "2", "--process-id", "0"], "not HOST:PORT"),
+        (["--coordinator", ":1", "--num-processes", "2", "--process-id", "0"], "not HOST:PORT"),
+        (["--coordinator", "a:b", "--num-processes", "2", "--process-id", "0"], "not HOST:PORT"),
     ],
 )
 def test_a_job_that_does_not_fit_together_is_an_input_error(arguments, message):
@@ -132,6 +139,21 @@ def test_a_run_that_cannot_be_joined_is_one_line(monkeypatch, coordinator, told)
         join._initialize(join.Address(coordinator, 2, 1))
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_witness_of_a_run_is_in_a_session_of_its_own_and_dismissed_where_all_is_well(
+    capfd, killed
+):
+    address = join.Address("node0:99", 2, 1)
+    with contextlib.suppress(KeyError), join._witness(address) as child:
+        assert os.getsid(child.pid) == child.pid  # a signal to the group leaves it alive
+        if killed:
+            raise KeyError
+    assert child.returncode == 0
+    line = "error: process 1 of 2 of this run ended before its time" if killed else ""
+    shown = capfd.readouterr().err
+    assert shown.startswith(line) and bool(shown) == killed
+
+
 @pytest.mark.parametrize("done", [True, False])
 def test_the_witness_speaks_only_when_its_process_ended_before_its_time(done):
     child = subprocess.Popen(
@@ -200,7 +222,12 @@ def test_the_chief_alone_says_a_line(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("truths", "seconds", "comes"),
-    [([True], 0, True), ([False, True], 0, True), ([False] * 9, 1, False)],
+    [
+        ([True], 0, True),
+        ([False, True], 0, True),
+        ([False, False, True], 1, True),
+        ([False] * 9, 1, False),
+    ],
 )
 def test_a_condition_is_awaited_to_the_last_moment_and_no_longer(
     monkeypatch, truths, seconds, comes

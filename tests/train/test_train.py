@@ -18,6 +18,7 @@ import soundfile
 import w2v2_jax
 from tests.helpers.train_runs import FINETUNE, PRETRAIN, options, records
 from w2v2_jax import evaluate, transcribe
+from w2v2_jax.data.plan import Plan
 from w2v2_jax.errors import run_command
 from w2v2_jax.prepare import command as prepare
 from w2v2_jax.train import command as train
@@ -34,6 +35,10 @@ def test_a_run_writes_configuration_metrics_tensorboard_and_checkpoints(pretrain
     assert [r["step"] for r in records(pretrained, "valid")] == [2, 4, 6]
     assert list((pretrained / "tensorboard").glob("events*"))
     assert (pretrained / "checkpoints" / "6" / "params").is_dir()
+    lines = map(json.loads, (pretrained / "metrics.jsonl").read_text().splitlines())
+    rows = [line for line in lines if line["split"] == "train"]
+    assert [line["epoch"] for line in rows] == [0, 0, 1, 1, 2, 2]  # two updates each
+    assert all(0 < line["audio_seconds_per_second"] < 10_000 for line in rows)
     row = records(pretrained, "train")[-1]
     for name in ("contrastive_accuracy", "code_perplexity", "gradient_norm", "learning_rate"):
         assert np.isfinite(row[name])
@@ -225,9 +230,11 @@ def test_a_resume_with_another_input_scale_is_refused(corpus, pretrained, capsys
 
 
 def test_lines_are_means_since_the_last_and_say_the_rate_that_was_applied(
-    corpus, pretrained, tmp_path
+    corpus, pretrained, tmp_path, monkeypatch
 ):
     """Update 5 is left out: it has no loss, and the schedule does not count it."""
+    fillers, asked = Plan.fillers, []
+    monkeypatch.setattr(Plan, "fillers", lambda plan, k: asked.append(k) or fillers(plan, k))
     workdir = tmp_path / "run"
     workdir.mkdir()
     left_out = {"step": 5, "rule": "loss-spike", "left_out": True, "message": "", "rows": []}
@@ -235,6 +242,7 @@ def test_lines_are_means_since_the_last_and_say_the_rate_that_was_applied(
     more = ("--config.train.steps=6", "--config.train.log_every=3", "--config.train.keep_every=3",
             "--config.data.valid_bucket_seconds=(1.85,)")  # fmt: skip
     train.main(["--config", PRETRAIN, *options(corpus, workdir, *more)])
+    assert asked == [0, 1, 2, 3, 4, 5]  # each batch is held against its own plan
     single, (first, last) = records(pretrained, "train"), records(workdir, "train")
     assert (first["step"], last["step"]) == (3, 6)
     weights = [row["weight"] for row in single[:3]]

@@ -63,6 +63,13 @@ def test_a_vocabulary_of_no_transcripts_is_refused_by_the_splits_name(folder, na
         choose_vocabulary(read_settings(raw), LIBRISPEECH)
 
 
+def test_a_vocabulary_by_name_asks_no_transcripts(folder):
+    raw = load_config(FINETUNE)
+    raw["data"]["train"] = f"{folder}:silent"
+    raw["vocabulary"] = {"name": "librispeech"}
+    assert choose_vocabulary(read_settings(raw), None) == LIBRISPEECH
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_device")
 def test_the_command_says_before_step_0_what_it_leaves_out(folder, tmp_path, capsys, monkeypatch):

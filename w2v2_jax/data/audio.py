@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
-from w2v2_jax.data.containers import Buffer, Damaged, Window
+from w2v2_jax.data.containers import Buffer, Damaged, Stream, Window
 from w2v2_jax.data.excerpt import Excerpt
 from w2v2_jax.data.pyav import SUFFIXES as PYAV_SUFFIXES
 from w2v2_jax.data.pyav import blocks as pyav_blocks
@@ -33,6 +33,8 @@ AUDIO_SUFFIXES = (
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".aifc",
     ".au", ".snd", ".sph", ".nist", ".w64", ".rf64", *PYAV_SUFFIXES,
 )  # fmt: skip
+
+_STREAMS: dict[tuple, list[Stream]] = {}  # of the file read last
 
 AudioSource = str | Path | bytes | np.ndarray
 
@@ -173,12 +175,24 @@ def _streams(source: str | Path | bytes, excerpt: Excerpt) -> Iterator[_Opened]:
     """The streams of a file one after the other."""
     data = _content(source)
     local = isinstance(source, (str, Path)) and not is_remote(source)
-    for stream in find_streams(data):
+    for stream in _cached_streams(data, source) if local else find_streams(data):
         # A name as bytes: libsndfile's wrapper refuses those that are not UTF-8.
         file = os.fsencode(source) if local and is_whole(stream, data) else Window(data, stream)
         blocks = _decoded(file, kind_of(data[stream.start : stream.start + 16]), excerpt)
         rate, skipped = next(blocks)
         yield _Opened(rate, blocks, skipped)
+
+
+def _cached_streams(data: Buffer, path: str | Path) -> list[Stream]:
+    """`find_streams` of a file that is read stretch by stretch: a FLAC is walked frame by frame."""
+    status = os.stat(path)
+    key = (os.fsencode(path), status.st_mtime_ns, status.st_ino, len(data))
+    streams = _STREAMS.get(key)
+    if streams is None:
+        streams = find_streams(data)
+        _STREAMS.clear()
+        _STREAMS[key] = streams
+    return streams
 
 
 def _content(source: str | Path | bytes) -> Buffer:

@@ -15,8 +15,8 @@ import numpy as np
 from w2v2_jax.data.containers import Damaged
 
 SUFFIXES = (
-    ".m4a", ".m4b", ".mp4", ".mov", ".aac", ".amr", ".webm", ".mka", ".mkv", ".wma", ".3gp",
-    ".3gpp", ".3g2", ".caf",
+    ".m4a", ".m4b", ".mp4", ".mov", ".aac", ".amr", ".awb", ".webm", ".weba", ".mka", ".mkv",
+    ".wma", ".3gp", ".3gpp", ".3g2", ".caf",
 )  # fmt: skip
 DECLARING = ("mov", "matroska", "asf")  # kinds whose header tells the length, not a guess of it
 SLACK_SECONDS = 0.5

@@ -123,13 +123,14 @@ def _ids(folder: Path, settings: dict[str, Any]) -> dict[str, int]:
     ids = read_json(folder / "vocab.json")
     if any(isinstance(value, dict) for value in ids.values()):
         language = settings.get("target_lang")
-        if language not in ids:
+        rows = ids.get(language) if isinstance(language, str) else None
+        if not isinstance(rows, dict):
             raise InputError(
                 f"{folder}/vocab.json has a vocabulary a language ({', '.join(sorted(ids)[:5])}, "
                 "...) and tokenizer_config.json no target_lang that picks one; "
                 "choose one with --language"
             )
-        ids = dict(ids[language])
+        ids = dict(rows)
     if (folder / "added_tokens.json").is_file():
         ids |= read_json(folder / "added_tokens.json")
     ids |= {
