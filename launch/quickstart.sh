@@ -1,30 +1,33 @@
 #!/usr/bin/env bash
 # From nothing to transcripts on real speech: installs, gets two hours of speech, pretrains,
 # fine-tunes from scratch and from the pretrained encoder, evaluates both, prints one table.
-#   bash launch/quickstart.sh [--source folder:DIR] [--seed N] [--out DIR]
+#   bash launch/quickstart.sh [--source folder:DIR [--text RULES]] [--seed N] [--out DIR]
 # --source: your own recordings and transcripts instead of the sample speech: a folder with
 # transcripts.tsv, lines "relative/path<TAB>text[<TAB>split]". Of the transcribed clips that it puts
 # into no split, a tenth each is held out as dev and test.
+# --text: what makes words of their transcripts (english; unicode:LANGUAGE, none or FILE.json, with
+# the characters of the transcripts as symbols: docs/texts.md).
 # A second run continues where the first one stopped.
 set -euo pipefail
 started=$SECONDS
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
-source_spec="" seed=1 out=""
+source_spec="" text=english seed=1 out=""
 while [ $# -gt 0 ]; do
   case "$1" in
     --source) source_spec="$2" ;;
+    --text) text="$2" ;;
     --seed) seed="$2" ;;
     --out) out="$2" ;;
     *)
-      echo "error: '$1' is not an option; use --source folder:DIR, --seed N, --out DIR" >&2
+      echo "error: '$1' is not an option; use --source folder:DIR, --text RULES, --seed N, --out DIR" >&2
       exit 2
       ;;
   esac
   shift 2
 done
 data=data/quickstart
-holdout=()
+options=() symbols=()
 # Both fine-tunings run the same programs: the second takes them from here.
 export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/xla}"
 out="${out:-runs/quickstart/seed$seed}"
@@ -37,18 +40,21 @@ if python -c 'import jax, sys; sys.exit(jax.default_backend() != "gpu")' 2>/dev/
 fi
 
 if [ -n "$source_spec" ]; then
-  holdout=(--holdout dev=0.1 --holdout test=0.1)
+  prepared="$source_spec $text"
+  options=(--holdout dev=0.1 --holdout test=0.1 --text "$text")
+  [ "$text" = english ] || symbols=(--config.vocabulary.name=from_transcripts)
 else
   say "real speech: Asterisk's core prompts in five languages"
   python -m w2v2_jax.sample_speech --out "$data/speech"
   source_spec="folder:$data/speech/audio"
+  prepared="$source_spec"
 fi
-if [ ! -f "$data/corpus/source" ] || [ "$(cat "$data/corpus/source")" != "$source_spec" ]; then
+if [ ! -f "$data/corpus/source" ] || [ "$(cat "$data/corpus/source")" != "$prepared" ]; then
   say "prepare: 16 kHz records, index, report of rejects"
-  [ ! -f "$data/corpus/source" ] || rm -r "$data/corpus" # splits of another source
+  [ ! -f "$data/corpus/source" ] || rm -r "$data/corpus" # splits of another source, or of other text rules
   python -m w2v2_jax.prepare --source "$source_spec" --out "$data/corpus" --overwrite \
-    ${holdout[@]+"${holdout[@]}"}
-  printf '%s' "$source_spec" >"$data/corpus/source"
+    ${options[@]+"${options[@]}"}
+  printf '%s' "$prepared" >"$data/corpus/source"
 fi
 
 train() { # name, recipe, further options
@@ -70,8 +76,8 @@ spoken="$(cd "$data/corpus" && printf '%s\n' */corpus.json | sed 's|/corpus.json
   grep -vxE 'dev|test' | paste -sd+ -)"
 train pretrain pretrain --config.data.train="$data/corpus:$spoken" \
   --config.data.valid="$data/corpus:dev+test"
-train scratch finetune
-train finetuned finetune --config.init_from="$out/pretrain"
+train scratch finetune ${symbols[@]+"${symbols[@]}"}
+train finetuned finetune --config.init_from="$out/pretrain" ${symbols[@]+"${symbols[@]}"}
 
 for name in scratch finetuned; do
   say "evaluate $name on the held-out test set"

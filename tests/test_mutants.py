@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.helpers.mutants import MODULES, chosen, read_reasons
+from tests.helpers.mutants import MODULES, chosen, read_reasons, report
 from tests.helpers.mutations import file_of, mutants, source
 from tests.helpers.places import ROOT
 
@@ -48,3 +48,21 @@ def test_a_mutant_s_source_differs_from_the_module_s_in_what_it_says():
     (mutant,) = (m for m in mutants("checkpoint.files") if "step = max(scored," in m.text)
     changed = source(mutant)
     assert "step = max(scored," in changed and "step = min(scored," not in changed
+
+
+@pytest.mark.parametrize(
+    ("living", "explained", "status"),
+    [(0, 0, 0), (1, 1, 0), (1, 0, 1), (2, 2, 1)],  # of ten; 2 are under the goal
+)
+def test_the_status_is_1_under_90_percent_and_where_a_survivor_has_no_reason(
+    capsys, living, explained, status
+):
+    picks = chosen("data.plan", 10, 0)
+    alive = [mutant.key for mutant in picks[:living]]
+    reasons = dict.fromkeys(alive[:explained], "nobody reads it at all")
+    assert report({"data.plan": (picks, set(alive))}, reasons) == status
+    shown = capsys.readouterr().out
+    total = len(mutants("data.plan"))
+    row = f"| {total} | 10 | {10 - living} | {explained} | {10 * (10 - living)} % |"
+    assert f"| `data.plan` {row}" in shown and f"| `all` {row}" in shown
+    assert shown.count("survives without a reason: ") == living - explained

@@ -16,7 +16,7 @@ import numpy as np
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.corpus import Corpus, open_corpus
-from w2v2_jax.data.joined import each_split
+from w2v2_jax.data.joined import each_split, rules_name, without_name
 from w2v2_jax.data.transcribed import TranscribedCorpus, left_out, outside_vocabulary, transcribed
 from w2v2_jax.decode import options
 from w2v2_jax.errors import InputError, run_command
@@ -30,6 +30,8 @@ from w2v2_jax.paths import try_outputs, write_json, write_text
 from w2v2_jax.recognition.corpus import transcripts
 from w2v2_jax.system import compile_cache, cpu_memory
 from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_json
+from w2v2_jax.vocabulary import Vocabulary
+from w2v2_jax.vocabulary.units import PHONEMES
 
 Scorable = Corpus | TranscribedCorpus
 
@@ -102,6 +104,18 @@ def _utterance(row: Scored, words: Scored, text, phones: bool) -> dict[str, Any]
     return entry
 
 
+def tell_rules(name: str, corpus: Scorable, vocabulary: Vocabulary) -> None:
+    """One line where a corpus was prepared with other text rules than the checkpoint's, which are
+    applied to references and hypotheses."""
+    prepared, rules = without_name(corpus.text_rules), vocabulary.rules
+    if prepared is not None and rules is not None and prepared != without_name(rules.to_json()):
+        print(
+            f"--data {name} was prepared with --text {rules_name(corpus)}; its references are "
+            f"brought to the text rules of the checkpoint, {rules.name}",
+            file=sys.stderr,
+        )
+
+
 def phone_rows(corpus: Scorable, scores: Scores, phone_set: str) -> list[Scored]:
     """The texts' words as phones of a set, folded, with their errors."""
     fold_reference, fold_hypothesis = PHONE_SETS[phone_set]
@@ -156,7 +170,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--phones",
         choices=sorted(PHONE_SETS),
-        help="the texts' words are phones; timit folds to 39",
+        help="the texts' words are phones; timit folds to 39 (as-is of a model of phonemes)",
     )
     add_batch_seconds(parser, 120.0)
     options.add_arguments(parser)
@@ -169,6 +183,8 @@ def main(argv: list[str] | None = None) -> None:
     require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
     decoder = options.make_decoder(arguments, model.description.vocabulary)
     vocabulary = model.description.vocabulary
+    if vocabulary.units == PHONEMES:
+        arguments.phones = arguments.phones or "as-is"
     # Phones are words of a set of their own, which may have other letters than the vocabulary.
     scores_text = vocabulary.normalise if arguments.phones else vocabulary.has_words
     scorable = [
@@ -177,12 +193,13 @@ def main(argv: list[str] | None = None) -> None:
     ]
     splits = []
     for (name, _), corpus in zip(named, scorable, strict=True):
+        tell_rules(name, corpus, vocabulary)
         references = [vocabulary.normalise(text) for text in corpus.texts()]
         guesses = transcripts(
             model, corpus, batch_seconds=arguments.batch_seconds, decoder=decoder,
             jobs=arguments.jobs,
         )  # fmt: skip
-        scores = score(references, guesses)
+        scores = score(references, [vocabulary.as_scored(guess) for guess in guesses])
         phones = phone_rows(corpus, scores, arguments.phones) if arguments.phones else None
         splits.append(report(name, corpus, scores, phones, arguments.worst))
     step = model.path.name

@@ -1,7 +1,7 @@
 """Command line: an n-gram language model in ARPA form from text, and a lexicon for decoding.
 
 python -m w2v2_jax.lm --text FILE... --out LM.arpa [--order 4] [--prune 0 0 1]
-    [--vocabulary librispeech|FILE.json] [--lexicon OUT] [--characters]
+    [--vocabulary librispeech|FILE.json|DIR] [--lexicon OUT] [--characters]
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from w2v2_jax.ngram import arpa, counts, kneser_ney, lmplz, text
 from w2v2_jax.paths import try_outputs, writing
 from w2v2_jax.texts import CASES, with_case
 from w2v2_jax.vocabulary import Vocabulary, make_vocabulary
+from w2v2_jax.vocabulary.units import CHARACTERS
 
 MAX_ORDER = 6  # what KenLM is compiled for
 ESTIMATORS = ("auto", "lmplz", "own")
@@ -98,8 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--vocabulary",
-        metavar="librispeech|FILE.json",
-        help="the CTC model's; brings the text to its case",
+        metavar="librispeech|FILE.json|DIR",
+        help="the CTC model's, or its run's folder; brings the text to its text rules and case",
     )
     parser.add_argument("--case", choices=CASES, help="case of the text without --vocabulary")
     parser.add_argument(
@@ -135,7 +136,7 @@ def _checked(arguments) -> tuple[Vocabulary | None, Callable[[str], str], list[i
     if not 0 < arguments.memory < math.inf:
         raise InputError(f"--memory {arguments.memory}: a positive number of GiB")
     if arguments.lexicon and not arguments.vocabulary:
-        raise InputError("--lexicon needs --vocabulary: librispeech or a corpus's vocabulary.json")
+        raise InputError("--lexicon needs --vocabulary: librispeech or a run's vocabulary.json")
     if arguments.case and arguments.vocabulary:
         raise InputError("--case and --vocabulary exclude each other; the vocabulary has a case")
     if arguments.estimator == "lmplz" and not lmplz.installed():
@@ -149,6 +150,8 @@ def _checked(arguments) -> tuple[Vocabulary | None, Callable[[str], str], list[i
     if not arguments.vocabulary:
         return None, with_case(arguments.case or "keep"), thresholds
     vocabulary = make_vocabulary(arguments.vocabulary)
+    if vocabulary.rules is not None:
+        vocabulary.rules.check(where=f"--vocabulary {arguments.vocabulary}")
     return vocabulary, vocabulary.normalise, thresholds
 
 
@@ -157,12 +160,15 @@ def main(argv: list[str] | None = None) -> None:
     vocabulary, normalise, prune = _checked(arguments)
     seen: Counter[str] = Counter()
     spell = list if vocabulary is None else vocabulary.spell
+    boundary = "|" if vocabulary is None or vocabulary.units == CHARACTERS else ""
 
     def lines() -> Iterator[list[str]]:
         for words in text.sentences(arguments.text, normalise):
             if arguments.lexicon:
                 seen.update(words)
-            yield text.letters(words, spell=spell) if arguments.characters else words
+            if arguments.characters:
+                words = text.letters(words, spell=spell, boundary=boundary)
+            yield words
 
     # Which of the two disks is full, the error of a write does not say.
     temporary = arguments.temporary or tempfile.gettempdir()

@@ -22,6 +22,7 @@ from w2v2_jax.decode import options
 from w2v2_jax.decode.beam import BeamOptions, LexiconDecoder, LexiconFreeDecoder
 from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.greedy import GreedyDecoder
+from w2v2_jax.decode.hypothesis import Hypothesis
 from w2v2_jax.decode.make import DecoderSettings, make, save_settings
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors, total
@@ -66,10 +67,15 @@ def errors_of(work: _Work, beam: BeamOptions, start: int) -> ErrorCounts:
     references = work.emissions.references
     return total(
         [
-            count_errors(references[i].split(), decoder(work.emissions[i])[0].text.split())
+            count_errors(references[i].split(), scored(work.emissions, decoder(work.emissions[i])))
             for i in rows
         ]
     )
+
+
+def scored(emissions: Emissions, hypotheses: list[Hypothesis]) -> list[str]:
+    """The words of the best hypothesis, as references are written."""
+    return emissions.vocabulary.as_scored(hypotheses[0].text).split()
 
 
 def random_points(seed: int, ranges) -> Iterator[tuple[tuple[float, float], Callable]]:
@@ -127,10 +133,11 @@ def run(
 
 def greedy_errors(emissions: Emissions) -> ErrorCounts:
     """Word errors of the best path, to compare with."""
-    decoder = GreedyDecoder(emissions.vocabulary.symbols)
+    vocabulary = emissions.vocabulary
+    decoder = GreedyDecoder(vocabulary.symbols, units=vocabulary.units)
     return total(
         [
-            count_errors(emissions.references[i].split(), decoder(emissions[i])[0].text.split())
+            count_errors(emissions.references[i].split(), scored(emissions, decoder(emissions[i])))
             for i in emissions.referenced
         ]
     )

@@ -90,3 +90,10 @@ def test_a_star_between_lines_takes_what_was_said_there():
     )
     first, last = aligned.lines
     assert first.end <= starts[4] and last.start == starts[13]
+
+
+def test_phonemes_are_words_without_an_end_and_an_unknown_one_is_a_star():
+    vocabulary = Vocabulary((*SPECIALS, "n", "a\u026a"), "keep", "phonemes")
+    spelled = Speller(vocabulary)("n a\u026a xx .")
+    assert spelled.ids.tolist() == [5, 6, STAR] and spelled.words == ["n", "a\u026a", "xx"]
+    assert strict("n a\u026a n", vocabulary).word.tolist() == [0, 1, 2]

@@ -68,8 +68,10 @@ MODULES = {
     "train.warm_start": "tests/train/test_warm_start.py tests/train/test_untranscribed.py",
     "train.workdir": "tests/train/test_workdir.py tests/train/test_run_record.py",
     "train_step": "tests/test_update.py",
-    "vocabulary": "tests/test_vocabulary.py tests/test_texts.py tests/data/test_transcribed.py "
+    "vocabulary.make": "tests/test_vocabulary.py tests/train/test_warm_start.py "
     "tests/train/test_untranscribed.py",
+    "vocabulary.symbols": "tests/test_vocabulary.py tests/texts/test_forms.py "
+    "tests/data/test_transcribed.py",
 }
 
 # Their tests compile or train: half as many mutants of each are run.

@@ -109,6 +109,14 @@ class Corpus:
         """[N] uint64 content hashes."""
         return self._array("audio_sha256")
 
+    @property
+    def text_rules(self) -> dict[str, Any] | None:
+        """The rules that the texts were written by, None where they are as the source has them."""
+        rules = self.info.get("text")
+        if rules is not None and not isinstance(rules, dict):
+            raise InputError(f"{self.directory / 'corpus.json'}: text={rules!r}; prepare it again")
+        return rules
+
     def id(self, i: int) -> str:
         return self._string("id", i)
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -74,6 +75,19 @@ class JoinedCorpus:
         """As in `Corpus`, of all parts."""
         return "+".join(part.fingerprint() for part in self.parts)
 
+    @property
+    def text_rules(self) -> dict[str, Any] | None:
+        """Those of the parts, as in `Corpus`; InputError where parts with texts have different
+        ones."""
+        ruled = [part for part in self.parts if part.text_rules is not None and part.has_text]
+        for part in ruled[1:]:
+            if without_name(part.text_rules) != without_name(ruled[0].text_rules):
+                raise InputError(
+                    f"{ruled[0].directory} was prepared with --text {rules_name(ruled[0])}, "
+                    f"{part.directory} with --text {rules_name(part)}; prepare them alike"
+                )
+        return ruled[0].text_rules if ruled else None
+
     def id(self, i: int) -> str:
         part, index = self._locate(i)
         folder = f"{part.directory.parent}:" if len(self._folders) > 1 else ""
@@ -108,6 +122,16 @@ class JoinedCorpus:
     def _locate(self, i: int) -> tuple[Corpus, int]:
         place = int(np.searchsorted(self._ends, i, side="right"))
         return self.parts[place], i - (int(self._ends[place - 1]) if place else 0)
+
+
+def without_name(rules: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Text rules without what they are called."""
+    return rules and {name: value for name, value in rules.items() if name != "name"}
+
+
+def rules_name(corpus: Corpus | JoinedCorpus) -> str:
+    """What the text rules of a corpus are called."""
+    return "none" if corpus.text_rules is None else str(corpus.text_rules.get("name"))
 
 
 def join_corpora(corpora: Sequence[Corpus | JoinedCorpus]) -> JoinedCorpus:

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,11 @@ class TranscribedCorpus:
         """That of the whole corpus, and which of its utterances these are."""
         digest = hashlib.sha256(np.asarray(self.numbers, "<i8").tobytes()).hexdigest()
         return f"{self.whole.fingerprint()}:{digest[:16]}"
+
+    @property
+    def text_rules(self) -> dict[str, Any] | None:
+        """As in `Corpus`."""
+        return self.whole.text_rules
 
     def id(self, i: int) -> str:
         return self.whole.id(int(self.numbers[i]))

@@ -76,8 +76,11 @@ class Layout:
             self._columns[name].append(value)
         return place
 
-    def close(self, *, split: str, source: str) -> dict[str, Any]:
-        """Writes the index, sorted by id, and corpus.json; returns the latter's content."""
+    def close(
+        self, *, split: str, source: str, text: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Writes the index, sorted by id, and corpus.json; returns the latter's content. text: the
+        rules that the texts were written by, where there are some."""
         path = self.directory / "index.npz"
         _save(path, self._index())
         samples = sum(self._columns["num_samples"])
@@ -93,7 +96,7 @@ class Layout:
             "shards": self._shard + 1,
             "index_bytes": size_of(path),
             "index_sha256": file_sha256(path),
-        }
+        } | ({} if text is None else {"text": text})
         write_json(self.directory / "corpus.json", info)
         return info
 
@@ -145,9 +148,11 @@ class CorpusWriter(Layout):
             self._file.close()
             self._file = None
 
-    def close(self, *, split: str, source: str) -> dict[str, Any]:
+    def close(
+        self, *, split: str, source: str, text: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         self.abort()
-        return super().close(split=split, source=source)
+        return super().close(split=split, source=source, text=text)
 
 
 class PlannedShard:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from w2v2_jax.texts import normal_form
+from w2v2_jax.vocabulary.units import CHARACTERS, DELIMITER, letters_of, starts_word
 
 SECONDS_PER_FRAME = 0.02  # the feature encoder's stride, 320 samples at 16 kHz
 SPECIAL_SYMBOLS = frozenset({"<s>", "<pad>", "</s>", "<unk>"})
@@ -67,29 +68,32 @@ def words(
     symbols: Sequence[str],
     *,
     seconds_per_frame: float = SECONDS_PER_FRAME,
-    delimiter: str = "|",
+    delimiter: str = DELIMITER,
+    units: str = CHARACTERS,
 ) -> list[Word]:
-    """Groups the symbols between delimiters; special symbols are left out."""
+    """Groups the symbols between delimiters; special symbols are left out. units: of the
+    vocabulary; each phoneme is a word, and pieces say where one begins."""
     timed: list[Word] = []
     letters: list[int] = []  # positions in the alignment
 
     def close() -> None:
-        if letters:
+        word = "".join(letters_of(symbols[alignment.ids[n]], units) for n in letters)
+        if word:
             timed.append(
                 Word(
-                    word=normal_form("".join(symbols[alignment.ids[n]] for n in letters)),
+                    word=normal_form(word),
                     start=float(alignment.start_frame[letters[0]] * seconds_per_frame),
                     end=float(alignment.end_frame[letters[-1]] * seconds_per_frame),
                     confidence=float(np.mean(alignment.confidence[letters])),
                 )
             )
-            letters.clear()
+        letters.clear()
 
     for position, symbol_id in enumerate(alignment.ids):
         symbol = symbols[symbol_id]
-        if symbol == delimiter:
+        if symbol == delimiter or starts_word(symbol, units):
             close()
-        elif symbol not in SPECIAL_SYMBOLS:
+        if symbol != delimiter and symbol not in SPECIAL_SYMBOLS:
             letters.append(position)
     close()
     return timed
@@ -100,19 +104,26 @@ def characters(
     symbols: Sequence[str],
     *,
     seconds_per_frame: float = SECONDS_PER_FRAME,
-    delimiter: str = "|",
+    delimiter: str = DELIMITER,
+    units: str = CHARACTERS,
 ) -> list[Character]:
-    """The letters of the words, in order; delimiters and special symbols are left out."""
+    """The letters (phonemes, pieces) of the words, in order; delimiters and special symbols are
+    left out."""
     return [
         Character(
-            symbols[symbol], float(start * seconds_per_frame), float(end * seconds_per_frame),
-            float(confidence),
+            letters_of(symbols[symbol], units), float(start * seconds_per_frame),
+            float(end * seconds_per_frame), float(confidence),
         )
         for symbol, start, end, confidence in zip(*alignment, strict=True)
-        if symbols[symbol] != delimiter and symbols[symbol] not in SPECIAL_SYMBOLS
+        if symbols[symbol] not in {delimiter, *SPECIAL_SYMBOLS}
+        and letters_of(symbols[symbol], units)
     ]  # fmt: skip
 
 
-def text(alignment: Alignment, symbols: Sequence[str], *, delimiter: str = "|") -> str:
+def text(
+    alignment: Alignment, symbols: Sequence[str], *, delimiter: str = DELIMITER,
+    units: str = CHARACTERS,
+) -> str:  # fmt: skip
     """The words with single spaces between them."""
-    return " ".join(word.word for word in words(alignment, symbols, delimiter=delimiter))
+    spoken = words(alignment, symbols, delimiter=delimiter, units=units)
+    return " ".join(word.word for word in spoken)

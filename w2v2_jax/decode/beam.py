@@ -19,8 +19,10 @@ from w2v2_jax.decode import flashlight
 from w2v2_jax.decode.alignment import SECONDS_PER_FRAME, Word, align_path, words
 from w2v2_jax.decode.hypothesis import Hypothesis, log_softmax
 from w2v2_jax.decode.lexicon import BOUNDARY, Entries
+from w2v2_jax.decode.runs import run_lengths, summed
 from w2v2_jax.errors import InputError
 from w2v2_jax.texts import normal_form
+from w2v2_jax.vocabulary.units import CHARACTERS
 
 INFINITE = {"unknown_score": -math.inf, "beam_threshold": math.inf}  # "none" and "all of them"
 
@@ -97,6 +99,7 @@ class LexiconFreeDecoder:
     options: BeamOptions
     blank: int = 0
     seconds_per_frame: float = SECONDS_PER_FRAME
+    units: str = CHARACTERS
 
     @functools.cached_property
     def _model(self):
@@ -124,7 +127,9 @@ class LexiconFreeDecoder:
     def _hypothesis(self, result, logits: np.ndarray) -> Hypothesis:
         path = np.array(result.tokens[1 : len(logits) + 1], np.int64)
         alignment = align_path(path, logits, blank=self.blank)
-        timed = words(alignment, self.symbols, seconds_per_frame=self.seconds_per_frame)
+        timed = words(
+            alignment, self.symbols, seconds_per_frame=self.seconds_per_frame, units=self.units
+        )
         return Hypothesis(
             text=" ".join(word.word for word in timed),
             score=result.score,
@@ -146,6 +151,7 @@ class LexiconFreeDecoder:
 class LexiconDecoder:
     """Words of a lexicon, weighed by a KenLM model of words (`lm`, or None for all alike).
 
+    units: of the vocabulary; words of characters end with `|`, others with their last symbol.
     hot_words: (word, bonus) pairs; a bonus is added to the score of each such word. Words that
     the lexicon lacks must be in it already (see `make.with_hot_words`).
     """
@@ -157,6 +163,7 @@ class LexiconDecoder:
     hot_words: tuple[tuple[str, float], ...] = ()
     blank: int = 0
     seconds_per_frame: float = SECONDS_PER_FRAME
+    units: str = CHARACTERS
 
     @functools.cached_property
     def _words(self) -> list[str]:
@@ -211,11 +218,12 @@ class LexiconDecoder:
             other.__dict__[name] = getattr(self, name)
         return other
 
-    def _hypothesis(self, result, log_probs: np.ndarray) -> Hypothesis:
-        path = np.array(result.tokens[1 : len(log_probs) + 1], np.int64)
+    def _hypothesis(self, result, log_probs: np.ndarray, lengths: np.ndarray) -> Hypothesis:
+        path = np.repeat(np.array(result.tokens[1 : len(lengths) + 1], np.int64), lengths)
         labels = np.array(result.words[1:], np.int64)
-        emitted = np.flatnonzero(labels >= 0)  # the frame in which each word is complete
-        timed = self._timed(path, log_probs, emitted, labels[emitted])
+        emitted = np.flatnonzero(labels >= 0)  # the run in which each word is complete
+        starts = np.append(np.cumsum(lengths) - lengths, len(log_probs))
+        timed = self._timed(path, log_probs, starts[emitted], labels[emitted])
         return Hypothesis(
             text=" ".join(word.word for word in timed),
             score=result.score,
@@ -231,9 +239,12 @@ class LexiconDecoder:
         spoken = (path != self.blank) & (path != boundary)
         probability = np.exp(log_probs[np.arange(len(path)), path])
         names = [*self._words, flashlight.UNKNOWN]
+        runs = np.append(np.flatnonzero(np.diff(path)), len(path) - 1)  # their last frames
         timed, start = [], 0
         for frame, label in zip(emitted, labels, strict=True):
-            letters = start + np.flatnonzero(spoken[start : frame + 1])
+            # A word without `|` is complete where its last symbol begins.
+            end = int(runs[np.searchsorted(runs, min(frame, len(path) - 1))]) + 1
+            letters = start + np.flatnonzero(spoken[start:end])
             if not len(letters):  # a word that is spelled by `|` alone
                 letters = np.array([min(frame, len(path) - 1)])
             timed.append(
@@ -244,18 +255,22 @@ class LexiconDecoder:
                     confidence=float(probability[letters].mean()),
                 )
             )
-            start = frame + 1
+            start = end
         return timed
 
     def __call__(self, logits: np.ndarray) -> list[Hypothesis]:
         log_probs = log_softmax(logits)
+        lengths, searched = np.ones(len(log_probs), np.int64), log_probs
+        if self.units != CHARACTERS:
+            lengths = run_lengths(log_probs, blank=self.blank)
+            searched = summed(log_probs, lengths)
         padded = _padded(
-            log_probs, boundary=self.symbols.index(BOUNDARY), blank=self.blank,
+            searched, boundary=self.symbols.index(BOUNDARY), blank=self.blank,
             end_word=self.options.end_word,
         )  # fmt: skip
         results = flashlight.decode(self._search, padded)
         return _distinct(
-            (self._hypothesis(result, log_probs) for result in results), self.options.nbest
+            (self._hypothesis(result, log_probs, lengths) for result in results), self.options.nbest
         )
 
 

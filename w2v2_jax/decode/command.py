@@ -60,7 +60,8 @@ def main(argv: list[str] | None = None) -> None:
 def _scored(emissions: Emissions, texts: list[str]) -> dict:
     """Rates over the utterances that have a reference, printed and for the JSON."""
     numbers = emissions.referenced
-    scores = score([emissions.references[i] for i in numbers], [texts[i] for i in numbers])
+    hypotheses = [emissions.vocabulary.as_scored(texts[i]) for i in numbers]
+    scores = score([emissions.references[i] for i in numbers], hypotheses)
     low, high = (100 * bound for bound in scores.wer_interval)
     missing = len(texts) - len(numbers)
     left_out = f"; {missing} without a reference left out" if missing else ""

@@ -14,6 +14,7 @@ import numpy as np
 from w2v2_jax.decode import alignment
 from w2v2_jax.decode.alignment import Alignment, collapse, path_probability
 from w2v2_jax.decode.hypothesis import Hypothesis, check_finite, log_softmax
+from w2v2_jax.vocabulary.units import CHARACTERS
 
 
 def frame_choices(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -57,6 +58,7 @@ class GreedyDecoder:
     symbols: tuple[str, ...]
     blank: int = 0
     seconds_per_frame: float = alignment.SECONDS_PER_FRAME
+    units: str = CHARACTERS
 
     def prepare(self) -> None:
         """Nothing to load."""
@@ -68,6 +70,7 @@ class GreedyDecoder:
             alignment.align_path(path, logits, blank=self.blank),
             self.symbols,
             seconds_per_frame=self.seconds_per_frame,
+            units=self.units,
         )
         score = float(log_softmax(logits).max(axis=-1, initial=-np.inf).sum()) if len(path) else 0.0
         return [Hypothesis(" ".join(w.word for w in words), score, words, path, score, 0.0)]

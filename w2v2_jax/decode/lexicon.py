@@ -13,6 +13,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.ngram.text import SPECIALS
 from w2v2_jax.paths import write_text
 from w2v2_jax.texts import normal_form, text_lines
+from w2v2_jax.vocabulary import SPECIALS as VOCABULARY_SPECIALS
 from w2v2_jax.vocabulary import Vocabulary
 
 BOUNDARY = "|"
@@ -20,14 +21,14 @@ Entries = list[tuple[str, tuple[str, ...]]]  # (word, its symbols)
 
 
 def spell(words: Iterable[str], vocabulary: Vocabulary) -> tuple[Entries, list[str]]:
-    """Words by their letters with `|` behind, and the words that have unknown letters."""
-    known = {symbol for symbol in vocabulary.symbols if len(symbol) == 1} - {BOUNDARY}
+    """Words by their symbols (letters with `|` behind), and the words that have unknown ones."""
+    known = {*vocabulary.symbols[len(VOCABULARY_SPECIALS) :], BOUNDARY}
     entries: Entries = []
     unknown = []
     for word in words:
-        letters = vocabulary.spell(word)
-        if known.issuperset(letters):
-            entries.append((word, (*letters, BOUNDARY)))
+        symbols = vocabulary.spell_whole(word)
+        if known.issuperset(symbols) and BOUNDARY not in symbols[:-1]:
+            entries.append((word, tuple(symbols)))
         else:
             unknown.append(word)
     return entries, unknown

@@ -17,9 +17,9 @@ from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.decode.spelling import STAR, Spelling, strict_lines
 from w2v2_jax.errors import InputError
 from w2v2_jax.vocabulary import Vocabulary
+from w2v2_jax.vocabulary.units import DELIMITER
 
 SCORE_FRAMES = 30  # a line's score is its worst stretch of this length, as in CTC segmentation
-DELIMITER = "|"
 
 
 class Line(NamedTuple):

@@ -30,6 +30,8 @@ from w2v2_jax.ngram.text import SPECIALS
 from w2v2_jax.paths import read_json, write_json
 from w2v2_jax.texts import normal_form
 from w2v2_jax.vocabulary import BLANK, Vocabulary
+from w2v2_jax.vocabulary import SPECIALS as SYMBOLS
+from w2v2_jax.vocabulary.units import MARK, PHONEMES
 
 KINDS = ("greedy", "beam")
 
@@ -123,12 +125,12 @@ def settings(
 def _lexicon(chosen: DecoderSettings, vocabulary: Vocabulary) -> Entries | None:
     """The lexicon given, or that of the LM's own words; None to decode without one."""
     if chosen.lexicon:
-        return read_lexicon(chosen.lexicon, vocabulary.symbols)
+        return _by_rules(read_lexicon(chosen.lexicon, vocabulary.symbols), chosen, vocabulary)
     if chosen.lm is None:
         return None
     if not os.path.isfile(chosen.lm):
         raise InputError(f"--lm {chosen.lm}: there is no such file")
-    if flashlight.known_words(chosen.lm, [BOUNDARY]):  # a model of letters
+    if _is_of_symbols(chosen.lm, vocabulary):
         return None
     if arpa.is_binary(chosen.lm):
         raise InputError(
@@ -148,6 +150,33 @@ def _lexicon(chosen: DecoderSettings, vocabulary: Vocabulary) -> Entries | None:
             file=sys.stderr,
         )
     return entries
+
+
+def _is_of_symbols(lm: str, vocabulary: Vocabulary) -> bool:
+    """Whether an LM is of the symbols: it knows `|`, or pieces that begin words. How phonemes make
+    words it cannot tell, so that one of words is an InputError."""
+    if vocabulary.units == PHONEMES:
+        if not flashlight.known_words(lm, vocabulary.symbols[len(SYMBOLS) :]):
+            raise InputError(
+                f"--lm {lm}: has none of the model's phonemes; with a model of words give "
+                "--lexicon, lines word<TAB>p h o n e m e s"
+            )
+        return True
+    marked = [s for s in vocabulary.symbols if s.startswith(MARK)] or [BOUNDARY]
+    return bool(flashlight.known_words(lm, marked))
+
+
+def _by_rules(entries: Entries, chosen: DecoderSettings, vocabulary: Vocabulary) -> Entries:
+    """A lexicon's words as references and language models have them."""
+    if vocabulary.rules is None or vocabulary.units == PHONEMES:
+        return entries
+    for word, _ in entries:
+        if len(vocabulary.normalise(word).split()) != 1:
+            raise InputError(
+                f"--lexicon {chosen.lexicon}: {word!r} is {vocabulary.normalise(word)!r} by the "
+                "model's text rules; give words as they are spoken, one a line"
+            )
+    return [(vocabulary.normalise(word), symbols) for word, symbols in entries]
 
 
 def with_hot_words(
@@ -171,17 +200,25 @@ def make(
     """The decoder of some settings, its models loaded. Raises InputError when they cannot be."""
     common = {"blank": BLANK, "seconds_per_frame": seconds_per_frame}
     if chosen.kind == "greedy":
-        return GreedyDecoder(vocabulary.symbols, **common)
+        return GreedyDecoder(vocabulary.symbols, units=vocabulary.units, **common)
     entries = _lexicon(chosen, vocabulary)
     decoder: Decoder
     if entries is None:
         if chosen.hot_words:
             raise InputError("--hot-word needs --lexicon or a model of words (--lm)")
-        decoder = LexiconFreeDecoder(vocabulary.symbols, chosen.lm, chosen.beam, **common)
+        decoder = LexiconFreeDecoder(
+            vocabulary.symbols, chosen.lm, chosen.beam, units=vocabulary.units, **common
+        )
     else:
         entries, hot = with_hot_words(entries, chosen.hot_words, vocabulary)
         decoder = LexiconDecoder(
-            vocabulary.symbols, chosen.lm, as_lexicon(entries), chosen.beam, hot, **common
+            vocabulary.symbols,
+            chosen.lm,
+            as_lexicon(entries),
+            chosen.beam,
+            hot,
+            units=vocabulary.units,
+            **common,
         )
     if chosen.rescore:
         decoder = RescoringDecoder(

@@ -14,10 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.texts import normal_form
 from w2v2_jax.vocabulary import BOUNDARY, Vocabulary
+from w2v2_jax.vocabulary.units import CHARACTERS, DELIMITER, MARK, letters_of, starts_word
 
 STAR = -1  # an id that forced alignment takes for any sound
 STAR_WORD = "<star>"  # a person's, for words that were not said as written
+MOST_SHOWN = 200  # symbols
 SPOKEN_SIGNS = "%&@#+="  # of the characters between words those that are read out
 
 
@@ -36,13 +39,23 @@ class Spelling(NamedTuple):
 
 
 def strict(line: str, vocabulary: Vocabulary) -> Spelling:
-    """A line whose characters all have symbols; others become `<unk>`, as in `encode`."""
-    text = vocabulary.normalise(line)
-    words = text.split()
-    rows = [vocabulary.encode(word) for word in words]
-    ids = np.concatenate([*rows, np.zeros(0, np.int32)]).astype(np.int64)
-    word = np.repeat(np.arange(len(words)), [len(row) for row in rows])
-    return Spelling(text, words, ids, [vocabulary.symbols[i] for i in ids], word)
+    """A line whose characters all have symbols; others become `<unk>`, as in `encode`. Its words
+    are what the symbols say: each phoneme is one."""
+    text, units = vocabulary.normalise(line), vocabulary.units
+    ids = vocabulary.encode(text).astype(np.int64)
+    words, letters, number, inside = [], [], [], False
+    for symbol in (vocabulary.symbols[i] for i in ids):
+        ends = symbol == DELIMITER
+        if not ends and (not inside or starts_word(symbol, units)):
+            words.append("")
+        inside = not ends
+        letters.append(symbol if ends else letters_of(symbol, units))
+        words[-1] += "" if ends else letters[-1]
+        number.append(len(words) - 1)
+    said = np.array([bool(word) for word in words], bool)  # a mark alone may stand for none
+    place = np.where(said, np.cumsum(said) - 1, -1)
+    whole = [normal_form(word) for word in words if word]
+    return Spelling(text, whole, ids, letters, place[number] if number else ids)
 
 
 class Speller:
@@ -66,7 +79,8 @@ class Speller:
             if not spelled:
                 continue
             words += [word] if word != STAR_WORD else []
-            spelled.append((BOUNDARY, "|"))
+            if self._vocabulary.units == CHARACTERS:
+                spelled.append((BOUNDARY, DELIMITER))
             ids += [row for row, _ in spelled]
             letters += [characters for _, characters in spelled]
             number += [len(words) - 1 if word != STAR_WORD else -1] * len(spelled)
@@ -76,7 +90,11 @@ class Speller:
     def _word(self, word: str) -> list[tuple[int, str]]:
         spelled: list[tuple[int, str]] = []
         for symbol in self._vocabulary.spell(self._vocabulary.normalise(word)):
+            if symbol == " ":  # of a number that the vocabulary's rules write out
+                spelled.append((BOUNDARY, ""))
+                continue
             rows = [self._rows[symbol]] if symbol in self._rows else self._plain(symbol)
+            symbol = letters_of(symbol, self._vocabulary.units)
             if rows == [STAR] and spelled and spelled[-1][0] == STAR:
                 spelled[-1] = (STAR, spelled[-1][1] + symbol)
             else:
@@ -86,15 +104,16 @@ class Speller:
     def _plain(self, character: str) -> list[int]:
         """Rows for a character without a symbol: those of its letters without their marks, none for
         punctuation, else a star."""
-        category = unicodedata.category(character[0])
-        if character not in SPOKEN_SIGNS and category[0] in "PZCM":
+        signs = character.removeprefix(MARK)
+        if all(c not in SPOKEN_SIGNS and unicodedata.category(c)[0] in "PZCM" for c in signs):
             return []
         parts = [
             self._rows.get(part)
             for part in unicodedata.normalize("NFKD", character)
             if not unicodedata.combining(part)
         ]
-        known = parts and None not in parts and category[0] == "L"
+        letters = self._vocabulary.units == CHARACTERS and character[0].isalpha()
+        known = letters and parts and None not in parts
         rows = parts if known else [STAR]
         read = "".join(self._vocabulary.symbols[row] for row in rows) if known else STAR_WORD
         self.counts[f"{character} as {read}"] += 1
@@ -110,9 +129,15 @@ def strict_lines(lines: Sequence[str], vocabulary: Vocabulary, *, where: str) ->
         number = next(i for i, line in enumerate(lines, 1) if vocabulary.unknown([line]))
         raise InputError(
             f"{where}: characters the model has no symbol for: {named}, first in line {number}; "
-            f"spell them out with {''.join(vocabulary.symbols[5:])}"
+            f"spell them out with {_shown(vocabulary)}"
         )
     spelled = [spelling for line in lines if (spelling := strict(line, vocabulary)).words]
     if not spelled:
         raise InputError(f"{where}: no text to align")
     return spelled
+
+
+def _shown(vocabulary: Vocabulary) -> str:
+    """The symbols, letters side by side."""
+    space = "" if vocabulary.units == CHARACTERS else " "
+    return space.join(vocabulary.symbols[5:][:MOST_SHOWN])

@@ -56,8 +56,9 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class VocabularyConfig:
-    """name: "librispeech", "from_transcripts" (case and min_count decide), "extend" (init_from's
-    and the transcripts' further characters) or a JSON file."""
+    """name: "librispeech", "from_transcripts" (case and min_count decide), "phonemes" (of the
+    transcripts, spaces between them), "sentencepiece:FILE.model", "extend" (init_from's and the
+    transcripts' further symbols), a JSON file or a run's folder."""
 
     name: str = "librispeech"
     case: str | None = None

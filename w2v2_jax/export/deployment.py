@@ -21,6 +21,7 @@ from w2v2_jax.input_scale import normalised_on_device
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.paths import write_text
+from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES, PIECES
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 PORTABLE = Execution(
@@ -40,7 +41,7 @@ input normalisation is inside (this model normalises its input: {normalise}).
 | out | logits | float32 | [batch, frames, {classes}] |
 | out | frames | int32 | [batch], real frames of each row; {stride} samples each |
 
-`vocabulary.json` names the {classes} classes; class 0 is the CTC blank, `|` ends a word.
+`vocabulary.json` names the {classes} classes; class 0 is the CTC blank{meaning}.
 
 {files}
 
@@ -62,11 +63,22 @@ waveforms, num_samples = waveform[None], np.array([len(waveform)], np.int32)
 symbols = json.loads(Path("vocabulary.json").read_text("utf-8"))["symbols"]
 ids = np.asarray(logits)[0, : int(frames[0])].argmax(-1).tolist()
 kept = [symbols[i] for i, before in zip(ids, [-1, *ids]) if i != before and i > 2]
-print(" ".join("".join(kept).replace("|", " ").split()))
+print({joined})
 ```
 
 {notes}
 """
+
+
+# What a symbol is -> what is said of it, and how the symbols `kept` are put together.
+TEXTS = {
+    CHARACTERS: (", `|` ends a word", """" ".join("".join(kept).replace("|", " ").split())"""),
+    PHONEMES: (", the others are phonemes", """" ".join(s for s in kept if s != "|")"""),
+    PIECES: (
+        ", `\u2581` begins a word",
+        """" ".join("".join(kept).replace("|", " ").replace("\u2581", " ").split())""",
+    ),
+}
 
 
 def check(loaded: Loaded) -> Description:
@@ -129,7 +141,10 @@ def write_folder(out: Path, loaded: Loaded, **texts: str) -> None:
 
     description = loaded.description
     description.vocabulary.save(out / "vocabulary.json")
+    meaning, joined = TEXTS[description.vocabulary.units]
     text = README.format(
+        meaning=meaning,
+        joined=joined,
         version=__version__,
         normalise="yes" if description.normalise else "no",
         shortest=shortest_input(description.model),

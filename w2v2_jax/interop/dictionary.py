@@ -45,9 +45,17 @@ def guess(classes: int, where: str) -> list[str]:
     )
 
 
-def to_rows(symbols: Sequence[str], *, classes: int, where: str) -> Rows:
+def like(path: str | Path | None) -> Vocabulary | None:
+    """The vocabulary that a vocabulary.json of this package is; None for other files."""
+    return load_vocabulary(path) if path is not None and Path(path).suffix == ".json" else None
+
+
+def to_rows(
+    symbols: Sequence[str], *, classes: int, where: str, vocabulary: Vocabulary | None = None
+) -> Rows:
     """Symbols in the order of a head's `classes` rows -> our vocabulary and the row of each symbol.
 
+    vocabulary: what the symbols are of, where more is known of them than their names.
     Raises InputError where rows have no name, the blank `<s>` is absent, or a symbol is not a
     character.
     """
@@ -56,12 +64,14 @@ def to_rows(symbols: Sequence[str], *, classes: int, where: str) -> Rows:
     index = {symbol: row for row, symbol in enumerate(symbols)}
     if "<s>" not in index:
         raise InputError(f"{where}: its dictionary has no <s>, the CTC blank")
+    if vocabulary is not None:
+        return Rows(vocabulary, tuple(range(classes)))
     characters = tuple(s for s in symbols if s not in SPECIALS)
     for symbol in characters:
         if len(symbol) != 1:
             raise InputError(
-                f"{where}: {symbol!r} is not one character; "
-                "only character vocabularies are supported"
+                f"{where}: {symbol!r} is not one character; give symbols of phonemes or pieces by "
+                "--dictionary vocabulary.json"
             )
     vocabulary = Vocabulary(SPECIALS + characters, case_of(characters, lowered=False))
     return Rows(vocabulary, tuple(index.get(symbol) for symbol in vocabulary.symbols))

@@ -62,7 +62,9 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
     vocabulary = None
     if tuned:
         symbols = _symbols(path, said["task_state"], hints, notes, classes=classes)
-        rows = dictionary.to_rows(symbols, classes=classes, where=str(path))
+        rows = dictionary.to_rows(
+            symbols, classes=classes, where=str(path), vocabulary=dictionary.like(hints.dictionary)
+        )
         vocabulary = rows.vocabulary
         params["head"] = tokenizer.in_our_order(params["head"], rows.rows, notes)
     description = Description(objective.name, model, vocabulary, normalise)

@@ -1,7 +1,8 @@
 """Hugging Face's CTC tokenizer files <-> our vocabulary, with the row each symbol came from.
 
-Both sides name the same rows differently: the CTC blank is fairseq's `<s>` and Hugging Face's
-`<pad>`, row 0 in the released models (docs/traps.md#t43).
+Phonemes and pieces of words have settings of their own there. Both sides name the same rows
+differently: the CTC blank is fairseq's `<s>` and Hugging Face's `<pad>`, row 0 in the released
+models (docs/traps.md#t43).
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import numpy as np
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import read_json, write_json
-from w2v2_jax.vocabulary import SPECIALS, Vocabulary
+from w2v2_jax.vocabulary import SPECIALS, Vocabulary, load_vocabulary
+from w2v2_jax.vocabulary.make import FILE as VOCABULARY
+from w2v2_jax.vocabulary.units import MARK, PHONEMES, PIECES
 
 # Our special symbols in row order, each with its setting in the tokenizer and that one's default.
 SETTINGS = (
@@ -25,6 +28,20 @@ SETTINGS = (
     ("word_delimiter_token", "|"),
 )
 NEVER = -1e4  # bias of a symbol that the file's head does not have
+PHONEME_CLASS = "Wav2Vec2PhonemeCTCTokenizer"
+
+CHARACTER_SETTINGS = {
+    # True would upper-case what is encoded and lower-case what is decoded.
+    "do_lower_case": False,
+    "replace_word_delimiter_char": " ",
+    "tokenizer_class": "Wav2Vec2CTCTokenizer",
+}
+# Texts are phonemes with spaces between them; `|` is left out there as here.
+PHONEME_SETTINGS = {
+    "do_phonemize": False,
+    "phone_delimiter_token": " ",
+    "tokenizer_class": PHONEME_CLASS,
+}
 
 
 class Rows(NamedTuple):
@@ -40,8 +57,9 @@ def read(folder: Path, *, classes: int, blank: int, language: str | None = None)
 
     language: which of a multilingual vocab.json's vocabularies, instead of target_lang's.
 
-    Raises InputError where the files are absent, the rows are not characters, or the blank
-    is not the padding token.
+    Raises InputError where the files are absent, the rows are neither characters nor those of a
+    phoneme tokenizer or of our own vocabulary.json beside them, or the blank is not the padding
+    token.
     """
     if not (folder / "vocab.json").is_file():
         raise InputError(f"{folder} has a CTC head but no vocab.json, so its rows have no names")
@@ -67,15 +85,41 @@ def read(folder: Path, *, classes: int, blank: int, language: str | None = None)
                 f"{folder}/vocab.json gives row {row} to both {symbol!r} and {twin!r}; a row of "
                 "the head is one symbol"
             )
-    for _, symbol in others:
+    symbols = tuple(symbol for _, symbol in others)
+    vocabulary = _vocabulary(folder, symbols, settings)
+    return Rows(vocabulary, (*rows, *(index for index, _ in others)))
+
+
+def _vocabulary(folder: Path, symbols: tuple[str, ...], settings: dict[str, Any]) -> Vocabulary:
+    """The symbols behind the special ones, by what the tokenizer takes them for."""
+    phonemes = settings.get("tokenizer_class") == PHONEME_CLASS
+    if (folder / VOCABULARY).is_file():
+        vocabulary = load_vocabulary(folder / VOCABULARY)
+        if _tokens(vocabulary) != symbols:
+            raise InputError(f"{folder}: {VOCABULARY} and vocab.json differ; remove the wrong one")
+        return vocabulary
+    if phonemes:
+        try:
+            return Vocabulary(SPECIALS + symbols, "keep", PHONEMES)
+        except InputError as error:
+            raise InputError(f"{folder}/vocab.json: {error}") from error
+    for symbol in symbols:
         if len(symbol) != 1:
             raise InputError(
-                f"{folder}/vocab.json: {symbol!r} is not one character; "
-                "only character vocabularies are supported"
+                f"{folder}/vocab.json: {symbol!r} is not one character; longer symbols are read of "
+                f"a {PHONEME_CLASS} (tokenizer_class), or beside our own {VOCABULARY}"
             )
-    characters = tuple(symbol for _, symbol in others)
-    case = case_of(characters, lowered=bool(settings.get("do_lower_case", False)))
-    return Rows(Vocabulary(SPECIALS + characters, case), (*rows, *(index for index, _ in others)))
+    case = case_of(symbols, lowered=bool(settings.get("do_lower_case", False)))
+    return Vocabulary(SPECIALS + symbols, case)
+
+
+def _tokens(vocabulary: Vocabulary) -> tuple[str, ...]:
+    """The symbols behind the special ones as transformers writes them: it puts nothing between
+    two, so that a piece begins a word by a space."""
+    symbols = vocabulary.symbols[len(SPECIALS) :]
+    if vocabulary.units != PIECES:
+        return symbols
+    return tuple(f" {s.removeprefix(MARK)}" if s.startswith(MARK) else s for s in symbols)
 
 
 def in_our_order(head: dict, rows: tuple[int | None, ...], notes: list[str]) -> dict:
@@ -92,8 +136,11 @@ def in_our_order(head: dict, rows: tuple[int | None, ...], notes: list[str]) -> 
 
 
 def write(folder: Path, vocabulary: Vocabulary) -> None:
-    """vocab.json, tokenizer_config.json and special_tokens_map.json, rows in the same order."""
-    tokens = [default for _, default in SETTINGS] + list(vocabulary.symbols[len(SPECIALS) :])
+    """vocab.json, tokenizer_config.json and special_tokens_map.json, rows in the same order; our
+    own vocabulary.json beside them where these do not say it all."""
+    if vocabulary.rules or vocabulary.units == PIECES:  # what no file of theirs can say
+        vocabulary.save(folder / VOCABULARY)
+    tokens = [default for _, default in SETTINGS] + list(_tokens(vocabulary))
     special = {key: default for key, default in SETTINGS if key != "word_delimiter_token"}
     write_json(folder / "vocab.json", {token: row for row, token in enumerate(tokens)})
     write_json(folder / "special_tokens_map.json", special)
@@ -101,10 +148,7 @@ def write(folder: Path, vocabulary: Vocabulary) -> None:
         folder / "tokenizer_config.json",
         {
             **dict(SETTINGS),
-            # True would upper-case what is encoded and lower-case what is decoded.
-            "do_lower_case": False,
-            "replace_word_delimiter_char": " ",
-            "tokenizer_class": "Wav2Vec2CTCTokenizer",
+            **(PHONEME_SETTINGS if vocabulary.units == PHONEMES else CHARACTER_SETTINGS),
             "processor_class": "Wav2Vec2Processor",
         },
     )

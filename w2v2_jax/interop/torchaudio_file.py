@@ -85,7 +85,9 @@ def _describe(path, model, params, hints: FileHints, notes, *, classes: int) -> 
         notes.append(f"no dictionary names the head's {classes} rows; taken as LibriSpeech's")
     else:
         symbols = dictionary.read_symbols(hints.dictionary)
-    rows = dictionary.to_rows(symbols, classes=classes, where=str(path))
+    rows = dictionary.to_rows(
+        symbols, classes=classes, where=str(path), vocabulary=dictionary.like(hints.dictionary)
+    )
     params["head"] = tokenizer.in_our_order(params["head"], rows.rows, notes)
     return Description(CTC.name, model, rows.vocabulary, normalise)
 

@@ -49,8 +49,10 @@ def sentences(paths: Iterable[str], normalise: Callable[[str], str]) -> Iterator
 def letters(
     words: Sequence[str], *, spell: Callable[[str], Sequence[str]] = list, boundary: str = "|"
 ) -> list[str]:
-    """The symbols a CTC model writes for a sentence: letters, and a boundary after each word."""
-    return [symbol for word in words for symbol in (*spell(word), boundary)]
+    """The symbols a CTC model writes for a sentence: letters, and a boundary after each word where
+    the model writes one ("" for none)."""
+    ends = [boundary] if boundary else []
+    return [symbol for word in words for symbol in (*spell(word), *ends)]
 
 
 class _Ids(dict[str, int]):

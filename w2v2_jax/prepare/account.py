@@ -36,14 +36,17 @@ class Tally:
         if len(shown) < EXAMPLES and detail:
             shown.append(detail)
 
-    def table(self) -> str:
-        """Lines "reason  count  first example"; empty when there is none."""
-        return "\n".join(
-            f"  {reason:<20}{count:>9}"
+    def table(self, most: int | None = None) -> str:
+        """Lines "reason  count  first example" of the `most` frequent; empty when there is none."""
+        lines = [
+            f"  {printable(reason):<20}{count:>9}"
             + (f"  e.g. {printable(self.examples[reason][0])}" if self.examples[reason] else "")
             + (f"; {REMEDIES[reason]}" if REMEDIES.get(reason) else "")
-            for reason, count in self.counts.most_common()
-        )
+            for reason, count in self.counts.most_common(most)
+        ]
+        if len(lines) < len(self.counts):
+            lines.append(f"  ... and {len(self.counts) - len(lines)} more, in report.json")
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, dict[str, Any]]:
         return {r: {"count": n, "examples": self.examples[r]} for r, n in self.counts.items()}

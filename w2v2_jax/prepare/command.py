@@ -11,6 +11,11 @@ from w2v2_jax.paths import try_outputs, writing
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.sources import SOURCES
 
+TEXT = (
+    "makes spoken words of the transcripts: english, unicode[:LANGUAGE], FILE.json (rules of your "
+    "own), or none (as they are); what a run trains on follows them from then on"
+)
+
 
 def main(argv: list[str] | None = None) -> None:
     """Parses the arguments and prepares; prints the report and what was written."""
@@ -32,6 +37,7 @@ def _prepare(args: argparse.Namespace) -> None:
         holdout=dict(_share(text) for text in args.holdout),
         min_seconds=args.min_seconds,
         require_text=args.require_text,
+        text=args.text,
         workers=args.workers,
         overwrite=args.overwrite,
         tfds_data_dir=args.tfds_data_dir,
@@ -64,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         help="set a share apart as another split, e.g. dev=0.05; decided by a hash of the content; "
         "splits that the source names stay, as does what has no transcript where others have one",
     )
+    parser.add_argument("--text", metavar="RULES", help=TEXT)
     parser.add_argument("--min-seconds", type=float, default=0.1, help="shorter is rejected")
     parser.add_argument("--require-text", action="store_true", help="reject what has no transcript")
     parser.add_argument("--workers", type=int, default=_cores(), help="processes (default: cores)")

@@ -29,11 +29,13 @@ from w2v2_jax.prepare.measure import (
     spooled_bytes,
     take_in,
 )
-from w2v2_jax.prepare.report import describe, find_leaks, render
+from w2v2_jax.prepare.report import describe, find_leaks, render, unspoken
 from w2v2_jax.prepare.sources import Resolved, open_source, resolve
 from w2v2_jax.prepare.splits import Sorter, check_split
+from w2v2_jax.prepare.spoken import Transcripts
 from w2v2_jax.prepare.work_units import parts, picked, read_ids
 from w2v2_jax.recognition.vad import silero
+from w2v2_jax.texts.choice import read_choice
 
 PARTIAL, PIECES = ".partial-", ".pieces-"
 
@@ -57,6 +59,7 @@ def prepare(
     phones: str = "61",
     channel: str = "mix",
     vad: bool = False,
+    text: str | None = None,
 ) -> list[dict[str, Any]]:
     """Writes OUT/<split>/ for every split of the source; prints and returns their reports.
 
@@ -74,6 +77,7 @@ def prepare(
     SourceOptions. channel: "mix" (the mean), "left", "right", a number from 1, or "split" (each
     channel an utterance with a speaker of its own and no transcript). vad: long recordings without
     a transcript become an utterance for each stretch of speech, see `speech_cuts`.
+    text: rules of `--text` (`texts.choice`); None says what the texts hold that nobody speaks.
     Every way writes the same bytes, beside, renamed at the end: a kill leaves no half corpus.
     Raises InputError when nothing is usable, or a split exists and `overwrite` is False.
     """
@@ -82,6 +86,7 @@ def prepare(
     _check(out, split, holdout, min_seconds, workers, overwrite, resumable)
     if beam is not None:
         on_beam.import_beam()
+    transcripts = Transcripts(read_choice(text), required=require_text, chosen=text is not None)
     limits = _limits(min_seconds, require_text, channel, vad)
     resolved = _resolved(source, kind)
     chosen = read_ids(ids) if ids is not None else None
@@ -90,7 +95,7 @@ def prepare(
     options = {"tfds_data_dir": tfds_data_dir, "phones": phones}
     sorter = functools.partial(
         _sorter, resolved, out=out, split=split, holdout=holdout, overwrite=overwrite,
-        account=account, options=options,
+        account=account, options=options, transcripts=transcripts,
     )  # fmt: skip
     if not resumable:
         opened = open_source(resolved, account=account, **options)
@@ -113,6 +118,7 @@ def _limits(min_seconds: float, require_text: bool, channel: str, vad: bool) -> 
 
 
 def _resolved(source: str, kind: str | None) -> Resolved:
+    """The source as it is read, said aloud where nobody named its kind."""
     resolved = resolve(source, kind)
     if resolved.why:
         print(f"{resolved.place} is read as {resolved.kind}: {resolved.why}")
@@ -210,6 +216,8 @@ def _finish(sorted_out: Sorter, source: str, work: AnyPath) -> list[dict[str, An
         tallies = {name: tally[report["split"]] for name, tally in sorted_out.tallies.items()}
         print(render(report, **tallies))
     print("\n".join(published))
+    if not sorted_out.transcripts.chosen and (line := unspoken(reports)):
+        print(line)
     print(sorted_out.account.table(used=sorted_out.used, rejected=sorted_out.rejected))
     return reports
 

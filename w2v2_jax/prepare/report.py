@@ -15,6 +15,8 @@ from w2v2_jax.errors import printable
 from w2v2_jax.prepare.account import EXAMPLES, Tally
 from w2v2_jax.vocabulary import count_characters
 
+SHOWN = 16  # kinds of what the text rules did
+
 
 class Leak(NamedTuple):
     """Utterances of a split whose audio or transcript occurs in another split too."""
@@ -57,9 +59,11 @@ def _transcript_keys(corpus: Corpus) -> np.ndarray:
 
 
 def describe(
-    corpus: Corpus, *, rejects: Tally, remarks: Tally, leaks: list[Leak], intake: dict[str, Any]
-) -> dict[str, Any]:
-    """The content of report.json; intake: what became of the whole source."""
+    corpus: Corpus, *, rejects: Tally, remarks: Tally, changes: Tally, leaks: list[Leak],
+    intake: dict[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """The content of report.json; changes: what the text rules did; intake: what became of the
+    whole source."""
     texts = (t for t in corpus.texts() if t)
     return {
         "split": corpus.split,
@@ -69,6 +73,7 @@ def describe(
         "with_transcript": sum(1 for t in corpus.texts() if t),
         "lengths": length_histogram(corpus.num_samples),
         "characters": count_characters(texts, normalise=str),
+        "text": {"rules": corpus.text_rules, "changes": changes.to_json()},
         "quality": quality(corpus),
         "rejects": rejects.to_json(),
         "remarks": remarks.to_json(),
@@ -88,7 +93,7 @@ def quality(corpus: Corpus) -> dict[str, list[float]]:
     return spread
 
 
-def render(report: dict[str, Any], rejects: Tally, remarks: Tally) -> str:
+def render(report: dict[str, Any], rejects: Tally, remarks: Tally, changes: Tally) -> str:
     """The report as lines for a person."""
     lines = [
         f"split {report['split']}: {report['utterances']} utterances, {report['hours']:.3f} h, "
@@ -104,6 +109,8 @@ def render(report: dict[str, Any], rejects: Tally, remarks: Tally) -> str:
             for name, values in report["quality"].items()
         )
         lines.append(f"  quality (5 %, median, 95 %): {shown}")
+    if changes.counts:
+        lines += [f"  texts by --text {report['text']['rules']['name']}:", changes.table(SHOWN)]
     if rejects.counts:
         lines += [f"  rejected: {rejects.counts.total()}", rejects.table()]
     if remarks.counts:
@@ -114,3 +121,23 @@ def render(report: dict[str, Any], rejects: Tally, remarks: Tally) -> str:
             f"{leak['other']}, e.g. {printable(', '.join(leak['examples'][:3]))}"
         )
     return "\n".join(lines)
+
+
+def unspoken(reports: list[dict[str, Any]]) -> str:
+    """One line on what the transcripts of a corpus hold that nobody speaks; empty without any."""
+    characters = [c for report in reports for c in report["characters"]]
+    kinds = []
+    if any(c.isupper() for c in characters) and any(c.islower() for c in characters):
+        kinds.append("capitals and small letters")
+    marks = sorted({c for c in characters if unicodedata.category(c)[0] in "PS"} - {"'"})
+    if marks:
+        kinds.append(f"punctuation ({' '.join(marks[:8])})")
+    if any(c.isdecimal() for c in characters):
+        kinds.append("digits")
+    if not kinds:
+        return ""
+    return (
+        f"transcripts hold {', '.join(kinds)}, and a model of their characters learns to write "
+        "them: --text english or unicode:LANGUAGE makes spoken words of them, none leaves them "
+        "so, as phonemes need"
+    )

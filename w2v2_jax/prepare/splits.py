@@ -17,8 +17,9 @@ from w2v2_jax.paths import AnyPath, is_remote
 from w2v2_jax.prepare.account import Account, Tally
 from w2v2_jax.prepare.holdout import Holdout
 from w2v2_jax.prepare.measure import IntakeResult, Measures
+from w2v2_jax.prepare.spoken import Transcripts, note_changes
 from w2v2_jax.prepare.work_units import stem_of
-from w2v2_jax.texts import dropped, normal_form
+from w2v2_jax.texts import dropped
 
 DEFAULT_SPLIT = "train"
 
@@ -30,14 +31,16 @@ class Sorter:
         self, directory: AnyPath, *, out: AnyPath, split: str | None, holdout: Holdout,
         overwrite: bool, writer: Callable[[AnyPath], Layout],
         add: Callable[[Layout, Entry, Measures], None], account: Account,
+        transcripts: Transcripts,
     ):  # fmt: skip
         """directory: where the splits are written, `out` where they will stand. writer, add: what
-        keeps a split's utterances, and how it is given one."""
+        keeps a split's utterances, and how it is given one. transcripts: what becomes of texts."""
         self.directory, self.out, self.overwrite = directory, out, overwrite
         self.split, self.holdout = split, holdout
         self.rejects: dict[str, Tally] = collections.defaultdict(Tally)
         self.remarks: dict[str, Tally] = collections.defaultdict(Tally)
-        self.account, self.used = account, 0
+        self.changes: dict[str, Tally] = collections.defaultdict(Tally)
+        self.account, self.used, self.transcripts = account, 0, transcripts
         self.writers: dict[str, Layout] = {}
         self._make_writer, self._append = writer, add
         self._seen: dict[str, dict[int, str]] = collections.defaultdict(dict)
@@ -58,13 +61,16 @@ class Sorter:
         if measures is None:
             self.rejects[split].add(outcome.reason, outcome.detail)
             return
+        text, changes = self.transcripts.spoken(utterance.text)
+        if self.transcripts.required and not text:
+            self.rejects[split].add("transcript missing", utterance.id)
+            return
         seen = self._seen[split]
         if measures.audio_sha256 in seen:
             detail = f"{utterance.id}: same audio as {seen[measures.audio_sha256]}"
             self.rejects[split].add("duplicate", detail)
             return
         seen[measures.audio_sha256] = utterance.id
-        text = " ".join(normal_form(utterance.text or "").split())
         names = (sys.intern(name or "") for name in (utterance.speaker, utterance.language))
         speaker, language = names
         rate = len(text) * SAMPLE_RATE / measures.num_samples if text else math.nan
@@ -76,6 +82,7 @@ class Sorter:
         split = self.holdout.split_of(entry._replace(audio_sha256=whole), split, named=named)
         self._append(self._writer(split), entry, measures)
         self.used += 1
+        note_changes(changes, utterance.id, self.changes[split])
         self.account.transcribed += bool(text)
         for remark in outcome.remarks:
             self.remarks[split].add(remark, utterance.id)
@@ -100,7 +107,7 @@ class Sorter:
 
     @property
     def tallies(self) -> dict[str, dict[str, Tally]]:
-        return {"rejects": self.rejects, "remarks": self.remarks}
+        return {"rejects": self.rejects, "remarks": self.remarks, "changes": self.changes}
 
     @property
     def rejected(self) -> int:
@@ -121,7 +128,8 @@ class Sorter:
                 f"{source}: no usable utterance, nothing is written. Rejected: " + "\n".join(tables)
             )
         for split, writer in self.writers.items():
-            writer.close(split=split, source=source)
+            rules = self.transcripts.rules
+            writer.close(split=split, source=source, text=rules and rules.to_json())
         self._tell()
         for split in sorted({*self.holdout.shares, *self.rejects} - {*self.writers}):
             print(f"split {split}: no usable utterance, not written\n{self.rejects[split].table()}")

@@ -38,7 +38,9 @@ def transcripts(
     jobs: int = 1,
 ) -> list[str]:  # fmt: skip
     """The best transcript of every utterance of a corpus, in its order; greedy by default."""
-    decoder = decoder or GreedyDecoder(network.description.vocabulary.symbols)
+    if decoder is None:
+        vocabulary = network.description.vocabulary
+        decoder = GreedyDecoder(vocabulary.symbols, units=vocabulary.units)
     order: list[int] = []
 
     def noted() -> Iterator[np.ndarray]:

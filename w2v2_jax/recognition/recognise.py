@@ -239,8 +239,10 @@ def decode(
     Raises InputError, which begins with `where`, where they are no finite numbers.
     """
     pieces = _checked(pieces, where)
-    symbols = network.description.vocabulary.symbols
-    seconds = network.description.model.seconds_per_frame
+    vocabulary = network.description.vocabulary
+    read = {
+        "seconds_per_frame": network.description.model.seconds_per_frame, "units": vocabulary.units
+    }  # fmt: skip
     words = None
     if options.decoder is None:
         choices = [greedy.frame_choices(piece) for piece in pieces]
@@ -252,8 +254,8 @@ def decode(
         probability = alignment.path_probability(path, logits)
     spoken = alignment.collapse(path, probability)
     if words is None:
-        words = alignment.words(spoken, symbols, seconds_per_frame=seconds)
-    return Reading(words, alignment.characters(spoken, symbols, seconds_per_frame=seconds))
+        words = alignment.words(spoken, vocabulary.symbols, **read)
+    return Reading(words, alignment.characters(spoken, vocabulary.symbols, **read))
 
 
 def _checked(pieces: Iterable[np.ndarray], where: str) -> Iterator[np.ndarray]:

@@ -31,6 +31,7 @@ from w2v2_jax.train.warm_start import (
     check_input,
     choose_vocabulary,
     report_left_out,
+    report_texts,
     report_unknown,
     take_epsilon,
     warm_start,
@@ -146,7 +147,7 @@ def rehearse(settings: ExperimentSettings, workdir: AnyPath | None) -> None:
     if valid is not None:
         start.built.check_validation_shapes(valid.plan.shapes)
     if start.before is not None:
-        told = run_record.check_facts(workdir, run_record.facts(start.built, train, valid))
+        told = run_record.check_facts(workdir, _facts(start.built, train, valid))
         for line in (*told, "its settings are those of the run begun there"):
             hosts.log_on_chief(f"{workdir}: {line}")
     for line in dry_run.lines(start.built, train, valid):
@@ -158,7 +159,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
     """Trains as one of the hosts of the job; every host runs the same lines."""
     settings, before, source, built, train, valid = _start(settings, workdir)
     vocabulary = built.vocabulary
-    facts = run_record.facts(built, train, valid)
+    facts = _facts(built, train, valid)
     hosts.require_same(
         {
             "configuration": settings.raw,
@@ -187,6 +188,8 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
 
     with lock(workdir):
         save_record(workdir, settings.raw, facts)
+        if vocabulary is not None:
+            hosts.run_on_chief(lambda: vocabulary.save(workdir / "vocabulary.json"))
         description = Description(
             settings.kind, built.model, vocabulary, settings.data.normalise, settings.data.epsilon
         )
@@ -194,6 +197,14 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
     if hosts.is_chief():
         _conclude(end, workdir)
     return end
+
+
+def _facts(built: experiment.Experiment, train: Feed, valid: Feed | None) -> dict:
+    """What is compared when a run goes on; of a labelled one the rules of its texts too."""
+    facts = run_record.facts(built, train, valid)
+    if built.vocabulary is not None:
+        facts["data"]["train"]["text"] = run_record.text_rules(train)
+    return facts
 
 
 def _build(
@@ -227,6 +238,7 @@ def _introduce(train: Feed, valid: Feed | None) -> None:
                 hosts.log_on_chief(f"{name}: {100 * share:.3g} % {part} (x {repeats:.3g} an epoch)")
     if train.vocabulary is not None:
         report_left_out(train, valid)
+        report_texts(train, valid)
         report_unknown(train)
 
 

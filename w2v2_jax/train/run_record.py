@@ -25,6 +25,7 @@ from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import EXECUTION_OF_FORMAT_1
 from w2v2_jax.data.augment import AugmentConfig
 from w2v2_jax.data.feed import Feed
+from w2v2_jax.data.joined import rules_name, without_name
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.experiment.resolved import resolved
@@ -78,6 +79,7 @@ CHANGES = (
     Change("config.mesh", FREE, "the same sums on other devices"),
     Change("config.health", FREE, "when a run warns, goes back or ends"),
     Change("data.train.fingerprint", REFUSED, "other clips, texts or samples"),
+    Change("data.train.text", REFUSED, "its texts were made by other rules"),
     Change("data.train.shares", REFUSED, "other corpora, data.alpha or weights: other rows"),
     Change("data.train.parts", REFUSED, "the same shares of other clips"),
     Change("data.train.noise", REFUSED, "other noise in the same rows"),
@@ -119,6 +121,13 @@ def _content(feed: Feed) -> dict[str, Any]:
         "clips": len(feed.corpus),
         "hours": round(hours, 4),
     }
+
+
+def text_rules(feed: Feed) -> str:
+    """The text rules of a labelled corpus by name, and a hash of what they do."""
+    rules = without_name(feed.corpus.text_rules)
+    name = rules_name(feed.corpus)
+    return f"{name} {_digest(json.dumps(rules, sort_keys=True))[:8]}" if rules else name
 
 
 def _shares(feed: Feed) -> dict[str, str]:

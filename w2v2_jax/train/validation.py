@@ -18,6 +18,7 @@ from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.metrics import compute, merge
 from w2v2_jax.system import hosts
 from w2v2_jax.vocabulary import Vocabulary
+from w2v2_jax.vocabulary.units import PHONEMES
 
 EXAMPLES = 2  # utterances whose texts every validation shows
 EXAMPLE_WORDS = 3  # the fewest that say something
@@ -27,7 +28,10 @@ EXAMPLE_BYTES = 400
 def hypotheses(logits, counts, vocabulary: Vocabulary) -> list[str]:
     """Greedy texts of logits [B, T, C] with real frames counts [B]."""
     alignments = greedy(np.asarray(logits), np.asarray(counts))
-    return [text(alignment, vocabulary.symbols) for alignment in alignments]
+    texts = (
+        text(alignment, vocabulary.symbols, units=vocabulary.units) for alignment in alignments
+    )
+    return [vocabulary.as_scored(hypothesis) for hypothesis in texts]
 
 
 def validate(experiment: Experiment, feed: Feed, params, step) -> dict[str, float]:
@@ -56,6 +60,8 @@ def validate(experiment: Experiment, feed: Feed, params, step) -> dict[str, floa
         errors = _error_sums(references, list(guesses.values()))
         scored = int(errors[-1])
         metrics |= {"wer": errors[0] / max(errors[1], 1), "cer": errors[2] / max(errors[3], 1)}
+        if feed.vocabulary.units == PHONEMES:
+            metrics["per"] = metrics["wer"]
         hosts.log_on_chief(_shown(feed, guesses))
     everything = len(feed.corpus) + feed.without_transcript
     return metrics | {"utterances": scored, "left_out": everything - scored}

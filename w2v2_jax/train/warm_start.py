@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -12,21 +13,26 @@ import numpy as np
 
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.data.feed import Feed
+from w2v2_jax.data.joined import rules_name, without_name
 from w2v2_jax.data.mixture import open_members, spelled
 from w2v2_jax.data.transcribed import none_transcribed
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.settings import ExperimentSettings
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.system import hosts
+from w2v2_jax.texts.rules import TextRules
 from w2v2_jax.trees import name_of
 from w2v2_jax.vocabulary import (
     EXTEND,
     FROM_TRANSCRIPTS,
+    SPECIALS,
     Vocabulary,
     extend_vocabulary,
     make_vocabulary,
     shared_rows,
 )
+from w2v2_jax.vocabulary.make import with_rules
+from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES
 
 ADAPTER = "/layers/adapter/"
 
@@ -74,19 +80,31 @@ def choose_vocabulary(
     or adds the transcripts' further characters to it ("extend")."""
     if not settings.objective_class.needs_vocabulary:
         return None
-    if inherited is not None and "vocabulary" not in settings.raw:
-        return inherited
     chosen = settings.vocabulary
+    if inherited is None and chosen.name == EXTEND:
+        raise InputError(
+            "config.vocabulary.name='extend' needs config.init_from to be a tuned checkpoint; "
+            "use 'from_transcripts'"
+        )
+    rules = training_rules(settings)
+    if inherited is not None and "vocabulary" not in settings.raw:
+        return with_rules(inherited, rules, where=f"config.init_from={settings.init_from}")
     if chosen.name == EXTEND:
-        if inherited is None:
-            raise InputError(
-                "config.vocabulary.name='extend' needs config.init_from to be a tuned checkpoint; "
-                "use 'from_transcripts'"
-            )
         texts = _training_texts(settings)
-        return extend_vocabulary(inherited, texts, min_count=chosen.min_count)
-    texts = _training_texts(settings) if chosen.name == FROM_TRANSCRIPTS else ()
-    return make_vocabulary(chosen.name, texts, case=chosen.case, min_count=chosen.min_count)
+        old = with_rules(inherited, rules, where=f"config.init_from={settings.init_from}")
+        return extend_vocabulary(old, texts, min_count=chosen.min_count)
+    texts = _training_texts(settings) if chosen.name in (FROM_TRANSCRIPTS, PHONEMES) else ()
+    return make_vocabulary(
+        chosen.name, texts, case=chosen.case, min_count=chosen.min_count, rules=rules
+    )
+
+
+def training_rules(settings: ExperimentSettings) -> TextRules | None:
+    """The text rules that the training corpus was prepared with."""
+    corpus = open_members(settings.data.train).corpus
+    if corpus.text_rules is None:
+        return None
+    return TextRules.from_json(corpus.text_rules, where=str(corpus.directory / "corpus.json"))
 
 
 def _training_texts(settings: ExperimentSettings) -> Iterator[str]:
@@ -142,6 +160,32 @@ def report_left_out(train: Feed, valid: Feed | None) -> None:
     hosts.log_on_chief(f"train {spelled(train.config.train)}: {train.used()}")
     if valid is not None:
         hosts.log_on_chief(f"valid {spelled(valid.config.valid)}: {valid.used()}")
+
+
+def report_texts(train: Feed, valid: Feed | None) -> None:
+    """Says before step 0 what the texts are brought to, and what of them nobody speaks but the
+    model learns to write."""
+    rules, units = train.vocabulary.rules, train.vocabulary.units
+    if rules is not None:
+        hosts.log_on_chief(f"texts: --text {rules.name} of prepare, in every text from now on")
+    elif units == CHARACTERS and (odd := unspoken(train.vocabulary.symbols[len(SPECIALS) :])):
+        hosts.log_on_chief(
+            f"warning: the vocabulary has symbols that nobody speaks ({' '.join(odd[:10])}); "
+            "prepare --text english or unicode:LANGUAGE makes spoken words of the transcripts"
+        )
+    for name, feed in (("train", train), ("valid", valid)):
+        if feed is None or rules is None or feed.corpus.text_rules is None:
+            continue
+        if without_name(feed.corpus.text_rules) != without_name(rules.to_json()):
+            hosts.log_on_chief(
+                f"warning: {name} {feed.corpus.directory} was prepared with --text "
+                f"{rules_name(feed.corpus)}; its texts are brought to {rules.name} here"
+            )
+
+
+def unspoken(symbols: Iterable[str]) -> list[str]:
+    """Digits, punctuation and signs among symbols, the apostrophe apart."""
+    return sorted(c for c in symbols if c != "'" and unicodedata.category(c)[0] in "NPS")
 
 
 def report_unknown(feed: Feed) -> None:

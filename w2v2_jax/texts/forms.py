@@ -1,4 +1,4 @@
-"""Texts that people give: one reader of their files, one normal form and the rules of case.
+"""The normal form of texts and the rules of case.
 
 Every comparison of letters (references, hypotheses, symbols, lexicons, language models' texts)
 goes through `normal_form` on both of its sides.
@@ -9,18 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import BinaryIO
-
-from w2v2_jax.errors import InputError
-
-MOST_LINE = 1 << 20  # characters; the words of a day of speech
-MARKS = {  # first bytes: the encoding; the longer ones first
-    b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-}  # fmt: skip
-BOM = b"\xef\xbb\xbf"
+from collections.abc import Callable
 
 # Unicode's Default_Ignorable_Code_Point but for the joiners, and the control characters but for
 # white space: a text shows the same without them.
@@ -32,48 +21,6 @@ _IGNORABLE = (
 # U+200C and U+200D choose between letters' shapes, and so between words, in Persian and in Indic
 # scripts; behind the letters of other scripts, which lie below U+0600, they say nothing.
 _DROPPED = re.compile(f"[{_IGNORABLE}]|(?<![\u0600-\U0010ffff])[\u200c\u200d]+")
-
-
-def text_lines(path: str | Path) -> Iterator[str]:
-    """Lines without their ends, a byte order mark dropped; InputError names a file that is not
-    UTF-8, cannot be read, is no plain file (a pipe would be waited for) or has a line of more than
-    MOST_LINE characters."""
-    try:
-        if not Path(path).is_file():
-            raise InputError(
-                f"{path}: {'not a plain file' if Path(path).exists() else 'no such file'}"
-            )
-        with open(path, "rb") as file:
-            yield from decoded_lines(file, str(path))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def decoded_lines(file: BinaryIO, name: str, *, most: int = MOST_LINE) -> Iterator[str]:
-    """The lines, of at most `most` characters, of a file that is open as bytes; errors as in
-    `text_lines`."""
-    first = True
-    while raw := file.readline(4 * most + 1):
-        if first and (encoding := _other_encoding(raw)):
-            raise InputError(f"{name}: {encoding} text; save it as UTF-8")
-        raw, first = raw.removeprefix(BOM) if first else raw, False
-        try:
-            line = raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{name}: not UTF-8 text ({error}); save it as UTF-8") from error
-        if len(line) > most:
-            raise InputError(f"{name}: a line of more than {most} characters")
-        yield from re.split("\r\n?", line.rstrip("\r\n")) if "\r" in line else [line.rstrip("\n")]
-
-
-def _other_encoding(start: bytes) -> str | None:
-    """UTF-16 or UTF-32 by its mark, or by its zeros: every other byte of Latin letters."""
-    for mark, encoding in MARKS.items():
-        if start.startswith(mark):
-            return encoding
-    halves = (start[::2][:99], start[1::2][:99])
-    zeros = max(half.count(0) / max(1, len(half)) for half in halves)
-    return "UTF-16" if len(start) > 4 and zeros > 0.6 else None
 
 
 def normal_form(text: str) -> str:
@@ -106,12 +53,18 @@ def _upper_lithuanian(text: str) -> str:
     return re.sub("([ij\u012f])\u0307", r"\1", text).upper()
 
 
+def _upper_german(text: str) -> str:
+    """Sharp s keeps a letter of its own, where Unicode writes two capitals."""
+    return text.replace("\u00df", "\u1e9e").upper()
+
+
 # Of a language where case goes another way than elsewhere: its code behind a colon.
 CASES: dict[str, Callable[[str], str]] = {
     "upper": str.upper, "lower": str.lower, "keep": str,
     "upper:tr": _upper_turkic, "lower:tr": _lower_turkic,
     "upper:az": _upper_turkic, "lower:az": _lower_turkic,
     "upper:lt": _upper_lithuanian, "lower:lt": _lower_lithuanian,
+    "upper:de": _upper_german, "lower:de": str.lower,
 }  # fmt: skip
 
 

@@ -1,0 +1,131 @@
+"""Labelled runs whose symbols are longer than a character, or whose texts follow rules."""
+
+import json
+
+import pytest
+
+from tests.helpers.corpora import write_split
+from tests.helpers.symbol_cases import PHONES, piece_model
+from tests.helpers.train_runs import FINETUNE, options
+from w2v2_jax import evaluate
+from w2v2_jax.data.config import DataConfig
+from w2v2_jax.data.feed import train_feed
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.experiment.recipe import load_config
+from w2v2_jax.experiment.settings import read_settings
+from w2v2_jax.texts.choice import unicode
+from w2v2_jax.train import command as train
+from w2v2_jax.train import run_record
+from w2v2_jax.train.warm_start import choose_vocabulary, report_texts
+from w2v2_jax.vocabulary import LIBRISPEECH, load_vocabulary
+
+RAW = ("It costs $5!", "Don\u2019t stop.")
+
+
+def chosen(folder, inherited=None, **vocabulary):
+    raw = load_config(FINETUNE)
+    raw["data"]["train"] = f"{folder}:train"
+    raw["vocabulary"] = vocabulary
+    return choose_vocabulary(read_settings(raw), inherited)
+
+
+def feed_of(folder, vocabulary):
+    fields = dict(
+        train=f"{folder}:train", mode="pad", bucket_seconds=(1.0,), batch_seconds=2.0,
+        row_multiple=1, verify=False, reader="threads", workers=1,
+    )  # fmt: skip
+    return train_feed(DataConfig(**fields), vocabulary, seed=1)
+
+
+def test_a_vocabulary_takes_the_text_rules_of_its_corpus(tmp_path, capsys):
+    write_split(tmp_path, "train", texts=RAW, rules=unicode())
+    vocabulary = chosen(tmp_path, name="from_transcripts", case="lower")
+    assert vocabulary.rules == unicode() and not {"!", "$", "D"} & set(vocabulary.symbols)
+    report_texts(feed_of(tmp_path, vocabulary), None)
+    assert "texts: --text unicode of prepare" in capsys.readouterr().err
+    assert chosen(tmp_path, name="librispeech").rules == unicode()
+
+
+def test_symbols_that_nobody_speaks_are_told_in_one_line(tmp_path, capsys):
+    write_split(tmp_path, "train", texts=RAW)
+    vocabulary = chosen(tmp_path, name="from_transcripts", case="lower")
+    report_texts(feed_of(tmp_path, vocabulary), None)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "symbols that nobody speaks (! $ . 5 \u2019); prepare --text english" in line
+    report_texts(feed_of(tmp_path, LIBRISPEECH), None)
+    assert capsys.readouterr().err == ""
+
+
+def test_letters_outside_the_languages_become_no_symbols(tmp_path):
+    write_split(tmp_path, "train", texts=("abc \u5317", "cab"), rules=unicode("de"))
+    vocabulary = chosen(tmp_path, name="from_transcripts", case="upper")
+    assert vocabulary.symbols[5:] == ("A", "B", "C")
+    assert vocabulary.encode("a\u5317").tolist() == [5, 3, 4]
+
+
+def test_a_start_of_other_rules_is_refused_by_name(tmp_path):
+    write_split(tmp_path, "train", texts=RAW, rules=unicode("de"))
+    raw = load_config(FINETUNE)
+    raw["data"]["train"], raw["init_from"] = f"{tmp_path}:train", "runs/old"
+    del raw["vocabulary"]
+    old = chosen(tmp_path, name="from_transcripts", case="lower")
+    settings = read_settings(raw)
+    assert choose_vocabulary(settings, LIBRISPEECH).rules == unicode("de")
+    assert choose_vocabulary(settings, old) == old
+    write_split(tmp_path / "b", "train", texts=RAW, rules=unicode())
+    raw["data"]["train"] = f"{tmp_path}/b:train"
+    with pytest.raises(InputError, match=r"init_from=runs/old has the text rules unicode:de.*--te"):
+        choose_vocabulary(read_settings(raw), old)
+
+
+def test_a_run_that_goes_on_with_other_rules_is_refused_by_name(tmp_path):
+    names = []
+    for rules in (None, unicode(), unicode("de")):
+        folder = tmp_path / str(len(names))
+        write_split(folder, "train", texts=("a b",), rules=rules)
+        names.append(run_record.text_rules(feed_of(folder, LIBRISPEECH)))
+    assert names[0] == "none" and names[1].startswith("unicode ")
+    facts = [{"data": {"train": {"text": name}}} for name in names]
+    (refused,), _ = run_record.compare(facts[0], facts[2])
+    assert refused.startswith("data.train.text: none there, unicode:de ")
+    assert run_record.compare(facts[1], facts[1]) == ([], [])
+
+
+def trained(folder, workdir, name, capsys):
+    """A run of a few updates with a vocabulary of that name."""
+    more = [f"--config.vocabulary.name={name}", "--config.train.steps=4"]
+    more += ["--config.data.bucket_seconds=(1.0,)", "--config.data.min_seconds=0.1"]
+    assert run_command(train.main, ["--config", FINETUNE, *options(folder, workdir, *more)]) == 0
+    return capsys.readouterr()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_device")
+def test_phonemes_are_trained_and_scored_as_timits_39(tmp_path, capsys):
+    for name in ("train", "dev"):
+        write_split(tmp_path, name, texts=PHONES, seconds=0.4)
+    trained(tmp_path, tmp_path / "run", "phonemes", capsys)
+    rows = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    (valid,) = [row for row in rows if row["split"] == "valid"][-1:]
+    assert valid["per"] == valid["wer"]
+    vocabulary = load_vocabulary(tmp_path / "run/vocabulary.json")
+    assert vocabulary.units == "phonemes" and "h#" in vocabulary.symbols
+    out = tmp_path / "out.json"
+    arguments = ["--checkpoint", str(tmp_path / "run"), "--data", f"{tmp_path}:dev"]
+    assert run_command(evaluate.main, [*arguments, "--json", str(out), "--phones", "timit"]) == 0
+    result = json.loads(out.read_text())
+    assert result["unit"] == "phone" and result["phone_errors"]["reference_length"] == 26
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_device")
+def test_pieces_are_trained_and_scored_by_words(tmp_path, capsys):
+    for name in ("train", "dev"):
+        write_split(tmp_path, name, texts=("the cat sat", "a mat and a hat"), seconds=0.4)
+    model = piece_model(tmp_path)
+    trained(tmp_path, tmp_path / "run", f"sentencepiece:{model}", capsys)
+    model.unlink()  # the checkpoint has it
+    out = tmp_path / "out.json"
+    arguments = ["--checkpoint", str(tmp_path / "run"), "--data", f"{tmp_path}:dev"]
+    assert run_command(evaluate.main, [*arguments, "--json", str(out)]) == 0
+    assert json.loads(out.read_text())["num_words"] == 8

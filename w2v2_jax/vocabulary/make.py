@@ -1,0 +1,128 @@
+"""Vocabularies by name, from files and from transcripts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+from w2v2_jax.errors import InputError
+from w2v2_jax.paths import read_json
+from w2v2_jax.texts import CASES
+from w2v2_jax.texts.rules import TextRules
+from w2v2_jax.vocabulary.pieces import pieces_of, read_model
+from w2v2_jax.vocabulary.symbols import SPECIALS, Vocabulary
+from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES, PIECES
+
+# Rows of every released LibriSpeech checkpoint (fairseq dict.ltr.txt after its four specials).
+LIBRISPEECH = Vocabulary((*SPECIALS, *"ETAONIHSRDLUMWCFGYPBVK'XJQZ"), "upper")
+
+VOCABULARIES = {"librispeech": LIBRISPEECH}
+FROM_TRANSCRIPTS, EXTEND = "from_transcripts", "extend"
+PIECES_OF = f"{PIECES}:"
+FILE = "vocabulary.json"
+
+
+def load_vocabulary(path: str | Path) -> Vocabulary:
+    """Reads what `Vocabulary.save` wrote; InputError names the file when it cannot."""
+    try:
+        return Vocabulary.from_json(read_json(path))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a vocabulary: {error}") from error
+
+
+def build_vocabulary(
+    texts: Iterable[str], *, case: str, min_count: int, units: str = CHARACTERS,
+    rules: TextRules | None = None,
+) -> Vocabulary:  # fmt: skip
+    """The special rows, then the characters (or phonemes) seen at least `min_count` times, by
+    falling frequency (ties by code point). Characters outside those of the rules are none of them.
+    Raises InputError when the texts hold no character."""
+    empty = Vocabulary(SPECIALS, case, units, rules)
+    counts = empty.unknown(texts)
+    symbols = tuple(c for c, n in counts.items() if n >= min_count and not empty.is_outside(c))
+    if not symbols:
+        what = "phoneme" if units == PHONEMES else "character"
+        raise InputError(
+            f"vocabulary: no {what} occurs {min_count} times in the transcripts; "
+            "does the corpus have transcripts?"
+        )
+    return dataclasses.replace(empty, symbols=SPECIALS + symbols)
+
+
+def build_pieces(path: str, *, case: str, rules: TextRules | None) -> Vocabulary:
+    """The special rows, then the pieces of a sentencepiece model in its order."""
+    model = read_model(path)
+    try:
+        symbols = SPECIALS + pieces_of(model)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return Vocabulary(symbols, case, PIECES, rules, model)
+
+
+def extend_vocabulary(old: Vocabulary, texts: Iterable[str], *, min_count: int) -> Vocabulary:
+    """The old symbols in their rows, then the characters of the texts they lack, most frequent
+    first; characters seen less than `min_count` times stay unknown."""
+    if old.units == PIECES:
+        raise InputError("vocabulary: the pieces of a sentencepiece model cannot be extended")
+    unknown = old.unknown(texts).items()
+    new = tuple(c for c, n in unknown if n >= min_count and not old.is_outside(c))
+    return dataclasses.replace(old, symbols=old.symbols + new)
+
+
+def shared_rows(new: Vocabulary, old: Vocabulary) -> tuple[int | None, ...]:
+    """For each symbol of `new` the row `old` has it in, None where it has not: symbols of other
+    units, but for the special ones, are others."""
+    rows = {symbol: row for row, symbol in enumerate(old.symbols)}
+    if new.units != old.units:
+        rows = {symbol: row for row, symbol in enumerate(SPECIALS)}
+    return tuple(rows.get(symbol) for symbol in new.symbols)
+
+
+def make_vocabulary(
+    name: str,
+    texts: Iterable[str] = (),
+    *,
+    case: str | None = None,
+    min_count: int = 1,
+    rules: TextRules | None = None,
+) -> Vocabulary:
+    """A vocabulary by name: one of VOCABULARIES, "from_transcripts" (then `texts` and `case`
+    decide), "phonemes" (of the texts), "sentencepiece:FILE.model", or the path of a saved `.json`
+    or of a run's folder. rules: those that the texts were prepared with. Raises InputError that
+    lists the known names."""
+    if name in VOCABULARIES:
+        return with_rules(VOCABULARIES[name], rules, where=f"vocabulary {name}")
+    if name == FROM_TRANSCRIPTS:
+        if case is None:
+            raise InputError(f"vocabulary {name}: give its case: {', '.join(CASES)}")
+        return build_vocabulary(texts, case=case, min_count=min_count, rules=rules)
+    if name == PHONEMES:
+        if rules is not None and rules.punctuation != "keep":
+            raise InputError(
+                f"vocabulary {name}: --text {rules.name} takes phonemes like h# apart; prepare the "
+                "corpus with --text none"
+            )
+        build = {"min_count": min_count, "units": PHONEMES, "rules": rules}
+        return build_vocabulary(texts, case=case or "keep", **build)
+    if name.startswith(PIECES_OF):
+        return build_pieces(name.removeprefix(PIECES_OF), case=case or "keep", rules=rules)
+    path = Path(name, FILE) if Path(name, FILE).is_file() else Path(name)
+    if path.suffix == ".json":
+        return with_rules(load_vocabulary(path), rules, where=f"vocabulary {name}")
+    names = [*VOCABULARIES, FROM_TRANSCRIPTS, PHONEMES, f"{PIECES_OF}FILE.model", EXTEND]
+    raise InputError(
+        f"vocabulary {name!r} is unknown; use one of {', '.join(names)}, FILE.json"
+    )  # fmt: skip
+
+
+def with_rules(vocabulary: Vocabulary, rules: TextRules | None, *, where: str) -> Vocabulary:
+    """The vocabulary with a corpus's text rules; one that has others is an InputError."""
+    if rules is None or rules == vocabulary.rules:
+        return vocabulary
+    if vocabulary.rules is not None:
+        raise InputError(
+            f"{where} has the text rules {vocabulary.rules.name}, the corpus was prepared with "
+            f"--text {rules.name}; prepare it with --text {vocabulary.rules.name}, or with none"
+        )
+    return dataclasses.replace(vocabulary, rules=rules)

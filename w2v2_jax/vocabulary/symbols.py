@@ -1,0 +1,208 @@
+"""Symbols and their ids for CTC. Index 0 is the blank."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from w2v2_jax.errors import InputError
+from w2v2_jax.paths import write_json
+from w2v2_jax.texts import CASES, normal_form, with_case
+from w2v2_jax.texts.rules import TextRules
+from w2v2_jax.vocabulary.pieces import model_bytes, splitter
+from w2v2_jax.vocabulary.units import CHARACTERS, DELIMITER, MARK, PHONEMES, PIECES, UNITS, joined
+
+SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "|")
+BLANK, UNKNOWN, BOUNDARY = 0, 3, 4
+SILENT = frozenset({0, 1, 2})
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Symbols in the order of the model's output rows, and how a text becomes symbols.
+
+    symbols: the five special rows `<s> <pad> </s> <unk> |` (fairseq order; `<s>` is the CTC blank),
+    then the others. case: one of CASES, such as "upper", "lower:tr" or "keep". units: what a symbol
+    is: a character (words end with `|`), a phoneme (spaces stand between them) or a piece of a word
+    (`model` cuts texts into them). rules: what a text undergoes before its case. Raises InputError
+    when malformed.
+    """
+
+    symbols: tuple[str, ...]
+    case: str
+    units: str = CHARACTERS
+    rules: TextRules | None = None
+    model: str = ""
+
+    def __post_init__(self):
+        if not all(isinstance(symbol, str) for symbol in self.symbols):
+            raise InputError("vocabulary: every symbol must be a text")
+        if self.case not in CASES:
+            raise InputError(f"vocabulary case={self.case!r} is unknown; use {', '.join(CASES)}")
+        if self.units not in UNITS:
+            raise InputError(f"vocabulary units={self.units!r} is unknown; use {', '.join(UNITS)}")
+        if self.symbols[: len(SPECIALS)] != SPECIALS:
+            raise InputError(f"vocabulary: the first symbols must be {' '.join(SPECIALS)}")
+        doubled = [s for s, n in Counter(self.symbols).items() if n > 1]
+        whole = _is_character if self.units == CHARACTERS else _is_unit
+        odd = [s for s in self.symbols[len(SPECIALS) :] if not whole(s)]
+        if doubled or odd:
+            raise InputError(f"vocabulary: symbols must be different {self.units}: {doubled + odd}")
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    @functools.cached_property
+    def _ids(self) -> dict[str, int]:
+        """Row of each symbol by its normal form, which may be two characters (U+09DF is)."""
+        rows = [BOUNDARY, *range(len(SPECIALS), len(self.symbols))]
+        if self.units == PIECES:
+            return {self.symbols[i]: i for i in rows}
+        ids = {self.symbols[i]: i for i in rows if normal_form(self.symbols[i]) == self.symbols[i]}
+        for i in rows:
+            ids.setdefault(normal_form(self.symbols[i]) or self.symbols[i], i)
+        return ids
+
+    @functools.cached_property
+    def _characters(self) -> Callable[[str], Sequence[str]]:
+        """Cuts a text in normal form into the characters that are one symbol or none."""
+        longer = [re.escape(s) for s in sorted(self._ids, key=len, reverse=True) if len(s) > 1]
+        return re.compile("|".join([*longer, "."]), re.DOTALL).findall if longer else str
+
+    def _tokens(self, words: str) -> Sequence[str]:
+        """Cuts normalised words, or one of them, into what is one symbol or none."""
+        if self.units == PHONEMES:
+            return words.split()
+        if self.units == CHARACTERS:
+            return self._characters(words)
+        if not self.model:
+            raise InputError(
+                "this vocabulary has pieces of words and no sentencepiece model to cut texts into "
+                "them: it transcribes, but takes no text"
+            )
+        return splitter(self.model)(words)
+
+    def _rows(self, token: str) -> tuple[int, ...]:
+        """The rows of a token: of its parts where only they are symbols; none if unknown."""
+        if token in self._ids:
+            return (self._ids[token],)
+        if self.units != CHARACTERS:
+            return ()
+        parts = unicodedata.normalize("NFD", token)
+        known = len(parts) > 1 and all(part in self._ids for part in parts)
+        return tuple(self._ids[part] for part in parts) if known else ()
+
+    def normalise(self, text: str) -> str:
+        """The text by the rules, where there are some, in this vocabulary's case, single spaces (a
+        `|` in the text is one)."""
+        text = text.replace(DELIMITER, " ")
+        return self._rules.normalise(text) if self._rules else with_case(self.case)(text)
+
+    @functools.cached_property
+    def _rules(self) -> TextRules | None:
+        """The rules in this vocabulary's case: two cases after one another would not settle."""
+        if self.rules is None or self.case == "keep":
+            return self.rules
+        return dataclasses.replace(self.rules, case=self.case)
+
+    def is_outside(self, token: str) -> bool:
+        """Whether the rules say that a character is none of the language's."""
+        if self._rules is None or self.units != CHARACTERS:
+            return False
+        return all(map(self._rules.is_outside, token))
+
+    def as_scored(self, hypothesis: str) -> str:
+        """What a decoder wrote, as references are written: the same rules, where there are some."""
+        if self.rules is None:
+            return hypothesis
+        words = (w if w in SPECIALS else self.normalise(w) for w in hypothesis.split())
+        return " ".join(" ".join(words).split())
+
+    def encode(self, text: str) -> np.ndarray:
+        """[U] int32 ids; an unknown token becomes `<unk>`, an empty text has no ids. Every word of
+        characters is followed by `|`, as in fairseq's .ltr files (the final one matters to the
+        loss)."""
+        words = self.normalise(text)
+        if words and self.units == CHARACTERS:
+            words = words.replace(" ", DELIMITER) + DELIMITER
+        rows = (self._rows(token) or (UNKNOWN,) for token in self._tokens(words))
+        return np.array([row for some in rows for row in some], np.int32)
+
+    def spell(self, word: str) -> list[str]:
+        """The symbols of a word; a token without one as it is, which no symbol equals."""
+        rows = ((token, self._rows(token)) for token in self._tokens(normal_form(word)))
+        return [s for token, r in rows for s in ([self.symbols[i] for i in r] or [token])]
+
+    def spell_whole(self, word: str) -> list[str]:
+        """`spell`, with what ends a word behind it."""
+        return [*self.spell(word), *([DELIMITER] if self.units == CHARACTERS else [])]
+
+    def has_words(self, text: str) -> bool:
+        """Whether the text holds a token of this vocabulary. One that holds none (it is empty, or
+        spaces, or unknown characters) is no transcript: nothing is trained or scored on it."""
+        tokens = self._tokens(self.normalise(text))
+        return any(self._rows(token) for token in tokens if token not in (" ", MARK))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of ids whose repeats and blanks are already collapsed; `<unk>` stays visible."""
+        symbols = [self.symbols[int(i)] for i in ids if int(i) not in SILENT]
+        if self.units == CHARACTERS:
+            symbols = [normal_form("".join(symbols))]
+        return joined(symbols, self.units)
+
+    def unknown(self, texts: Iterable[str]) -> dict[str, int]:
+        """Tokens of the normalised texts that this vocabulary lacks, with their counts."""
+        counts = count_characters(texts, normalise=lambda t: self._tokens(self.normalise(t)))
+        return {c: n for c, n in counts.items() if not self._rows(c)}
+
+    def to_json(self) -> dict[str, Any]:
+        """{"symbols": [...], "case": ...}, and what differs from characters as they are written:
+        "locale" where the case follows a language (whoever does not know of locales reads the
+        rest), "units", "text" (the rules) and "sentencepiece" (the model)."""
+        case, colon, locale = self.case.partition(":")
+        content: dict[str, Any] = {"symbols": list(self.symbols), "case": case}
+        content |= {"locale": locale} if colon else {}
+        content |= {"units": self.units} if self.units != CHARACTERS else {}
+        content |= {"text": self.rules.to_json()} if self.rules else {}
+        return content | ({"sentencepiece": self.model} if self.model else {})
+
+    @staticmethod
+    def from_json(content: dict[str, Any]) -> Vocabulary:
+        """What `to_json` made; ValueError, KeyError or TypeError where it is something else."""
+        locale, text = content.get("locale"), content.get("text")
+        case = f"{content['case']}:{locale}" if locale else content["case"]
+        rules = None if text is None else TextRules.from_json(text, where="vocabulary")
+        model = content.get("sentencepiece", "")
+        model_bytes(model)
+        units = content.get("units", CHARACTERS)
+        return Vocabulary(tuple(content["symbols"]), case, units, rules, model)
+
+    def save(self, path: str | Path) -> None:
+        """Writes `to_json`, by convention `vocabulary.json`."""
+        write_json(path, self.to_json())
+
+
+def _is_character(symbol: str) -> bool:
+    return len(symbol) == 1
+
+
+def _is_unit(symbol: str) -> bool:
+    return bool(symbol) and not any(c.isspace() for c in symbol)
+
+
+def count_characters(texts: Iterable[str], *, normalise) -> dict[str, int]:
+    """Characters but spaces of the normalised texts, most frequent first."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(normalise(text))
+    counts.pop(" ", None)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
