@@ -80,7 +80,7 @@ def _unknown(name: str) -> InputError:
     return InputError(f"w2v2 has no command {name!r}; {hint}")
 
 
-def run(argv: list[str]) -> None:
+def run(argv: list[str] | None) -> None:
     """Runs the command that the first argument names with the others."""
     if not argv:
         print(usage(), file=sys.stderr)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from w2v2_jax.errors import InputError, run_command
@@ -19,10 +20,10 @@ from w2v2_jax.interop import (
     torchaudio_file,
     verify,
 )
-from w2v2_jax.interop.files import new_output, print_check, print_written
+from w2v2_jax.interop.files import Imported, new_output, print_check, print_written
 from w2v2_jax.interop.inferred import FileHints
 
-IMPORTERS = {
+IMPORTERS: dict[str, Callable[..., Imported]] = {
     "hf": hugging_face.read,
     "fairseq": fairseq.read,
     "torchaudio": torchaudio_file.read,

@@ -16,9 +16,13 @@ Schedule = Callable[[jax.Array], jax.Array]
 
 
 def polynomial(*, peak: float, warmup: int, total: int, end: float = 0.0) -> Schedule:
-    """Linear 0 -> peak over `warmup` updates, then linear to `end` at `total`.
+    """Linear from 0 to `peak`, then linear to `end`. The first update runs at rate 0, as in
+    fairseq, whose count is of updates already done.
 
-    n counts updates already done, so the first update runs at rate 0, as in fairseq.
+    peak: the highest learning rate.
+    warmup: updates of the rise.
+    total: the update at which the rate is `end`; without it train.steps.
+    end: the last learning rate.
     """
     _check_schedule(peak=peak, total=total, warmup=warmup)
     return optax.join_schedules(
@@ -34,10 +38,15 @@ def tri_stage(
     *, peak: float, total: int, warmup: float = 0.1, hold: float = 0.4, decay: float = 0.5,
     start_scale: float = 0.01, end_scale: float = 0.05,
 ) -> Schedule:  # fmt: skip
-    """Linear from start_scale * peak, hold, then exponential to end_scale * peak.
+    """A linear rise, a stretch at `peak`, then an exponential fall. The paper says that the fall
+    is linear; the released code, and so the released models, used the exponential
+    (docs/traps.md#t4).
 
-    warmup, hold and decay are shares of `total`. The paper says the decay is linear; the
-    released code and so the released models used the exponential (docs/traps.md#t4).
+    peak: the highest learning rate.
+    total: updates that the shares are of; without it train.steps.
+    warmup, hold, decay: shares of the three stages; they sum to 1.
+    start_scale: the first learning rate as a share of `peak`.
+    end_scale: the last learning rate as a share of `peak`.
     """
     if abs(warmup + hold + decay - 1.0) > 1e-6:
         raise InputError(f"schedule: warmup + hold + decay = {warmup + hold + decay}, must be 1")
@@ -56,11 +65,18 @@ def tri_stage(
 
 
 def constant(*, peak: float) -> Schedule:
-    """The same rate at every update."""
+    """The same rate at every update.
+
+    peak: that learning rate.
+    """
     return optax.constant_schedule(peak)
 
 
-SCHEDULES = {"polynomial": polynomial, "tri_stage": tri_stage, "constant": constant}
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
+    "polynomial": polynomial,
+    "tri_stage": tri_stage,
+    "constant": constant,
+}
 
 
 def _check_schedule(*, peak: float, total: int, warmup: int) -> None:
@@ -130,6 +146,10 @@ def adam(
 ) -> optax.GradientTransformation:  # fmt: skip
     """fairseq's Adam: decoupled weight decay on *all* parameters, no clipping unless asked.
 
+    b1, b2: decay of the first and the second moment from one update to the next.
+    eps: added to the square root of the second moment.
+    weight_decay: share of a parameter that an update takes off, times the learning rate.
+    clip_norm: gradients of a larger norm are scaled down to it; 0 clips none.
     rate_by_path: (regex on "encoder/transformer/...", multiplier) pairs, first match wins.
     """
     chain = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
@@ -137,7 +157,7 @@ def adam(
     if weight_decay:
         chain.append(optax.add_decayed_weights(weight_decay))
     if rate_by_path:
-        chain.append(scale_by_path(tuple(map(tuple, rate_by_path))))
+        chain.append(scale_by_path(tuple((pattern, rate) for pattern, rate in rate_by_path)))
     chain.append(optax.scale_by_learning_rate(schedule))
     return optax.chain(*chain)
 

@@ -35,6 +35,15 @@ class Description(NamedTuple):
     normalise_epsilon: float = EPSILON
 
     @property
+    def ctc_vocabulary(self) -> Vocabulary:
+        """The symbols of a tuned checkpoint; InputError where there are none."""
+        if self.vocabulary is None:
+            raise InputError(
+                f"a checkpoint of objective {self.objective} has no vocabulary; fine-tune it first"
+            )
+        return self.vocabulary
+
+    @property
     def objective_class(self) -> type[Objective]:
         return OBJECTIVES[self.objective]
 

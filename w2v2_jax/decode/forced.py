@@ -101,7 +101,7 @@ def _banded(lattice: _Lattice, band: int, block: int) -> np.ndarray | None:
     lows = np.zeros(frames, np.int64)
     alpha = np.full(states + 2, MINUS_INFINITY)  # alpha[s + 2] is the score of state s
     starts = range(0, frames, block)
-    checkpoints, pointers = [], None
+    checkpoints, pointers = [], np.zeros((0, band), np.uint8)
     for start in starts:
         checkpoints.append((lows[max(start - 1, 0)], _window(alpha, lows, start, band)))
         last = start == starts[-1]

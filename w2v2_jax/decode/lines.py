@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from w2v2_jax.decode.alignment import SPECIAL_SYMBOLS, Character, Word
+from w2v2_jax.decode.alignment import SPECIAL_SYMBOLS, Alignment, Character, Word
 from w2v2_jax.decode.forced import LEAST, forced_alignment, frames_needed
 from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.decode.spelling import STAR, Spelling, strict_lines
@@ -99,22 +99,24 @@ def align_spelled(
     for n in np.flatnonzero(joined == logits.shape[1]):
         shortfalls[symbols.start_frame[n] : symbols.end_frame[n]] = np.nan
     lines = [
-        _line(spelling, *(part[begin:end] for part in symbols[1:]), path.frame_scores,
+        _line(spelling, Alignment(*(part[begin:end] for part in symbols)), path.frame_scores,
               seconds_per_frame)
         for spelling, begin, end in zip(spelled, starts, ends, strict=True)
     ]  # fmt: skip
     return Aligned(lines, first, last, shortfalls)
 
 
-def _line(spelling: Spelling, start, end, confidence, scores, seconds: float) -> Line:
+def _line(spelling: Spelling, piece: Alignment, scores, seconds: float) -> Line:
+    _, start, end, confidence = piece
     letters = _characters(spelling, start, end, confidence, seconds)
     words = _words(spelling, start, end, confidence, seconds)
     inside = scores[start[0] : end[-1]].astype(np.float64)
     width = min(SCORE_FRAMES, len(inside))
     means = np.convolve(inside, np.ones(width) / width, mode="valid")
     sure = float(np.mean([letter.confidence for letter in letters])) if letters else 0.0
-    whole = (words[0].start, words[-1].end) if words else (start[0] * seconds, end[-1] * seconds)
-    return Line(spelling.text, *map(float, whole), sure, float(means.min()), words, letters)
+    begin = words[0].start if words else float(start[0] * seconds)
+    stop = words[-1].end if words else float(end[-1] * seconds)
+    return Line(spelling.text, begin, stop, sure, float(means.min()), words, letters)
 
 
 def _words(spelling: Spelling, start, end, confidence, seconds: float) -> list[Word]:
@@ -124,8 +126,8 @@ def _words(spelling: Spelling, start, end, confidence, seconds: float) -> list[W
             spans[number].append(n)
     words = []
     for word, ids in zip(spelling.words, spans, strict=True):
-        times = (float(start[ids[0]] * seconds), float(end[ids[-1]] * seconds))
-        words.append(Word(word, *times, float(np.mean(confidence[ids]))))
+        begin, stop = float(start[ids[0]] * seconds), float(end[ids[-1]] * seconds)
+        words.append(Word(word, begin, stop, float(np.mean(confidence[ids]))))
     return words
 
 
@@ -139,5 +141,5 @@ def _characters(spelling: Spelling, start, end, confidence, seconds: float) -> l
         parts = list(text) if star else [text] if text else []
         edges = np.linspace(start[n] * seconds, end[n] * seconds, len(parts) + 1).tolist()
         sure = float(confidence[n])
-        letters += [Character(c, *edges[k : k + 2], sure) for k, c in enumerate(parts)]
+        letters += [Character(c, edges[k], edges[k + 1], sure) for k, c in enumerate(parts)]
     return letters

@@ -107,14 +107,14 @@ class Speller:
         signs = character.removeprefix(MARK)
         if all(c not in SPOKEN_SIGNS and unicodedata.category(c)[0] in "PZCM" for c in signs):
             return []
-        parts = [
-            self._rows.get(part)
+        plain = [
+            part
             for part in unicodedata.normalize("NFKD", character)
             if not unicodedata.combining(part)
         ]
         letters = self._vocabulary.units == CHARACTERS and character[0].isalpha()
-        known = letters and parts and None not in parts
-        rows = parts if known else [STAR]
+        known = letters and bool(plain) and all(part in self._rows for part in plain)
+        rows = [self._rows[part] for part in plain] if known else [STAR]
         read = "".join(self._vocabulary.symbols[row] for row in rows) if known else STAR_WORD
         self.counts[f"{character} as {read}"] += 1
         return rows

@@ -23,7 +23,8 @@ text-align:right;border-bottom:1px solid #eee}th:first-child,td:first-child{text
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(26rem,100%),1fr));gap:1rem}
 .columns{display:flex;flex-wrap:wrap;gap:2.5rem}svg{width:100%;height:auto}.bar{fill:#2166ac}
 .grid{stroke:#e4e4e4}.whisker{stroke:#111;stroke-width:1.6}.title{font-weight:600;font-size:14px}
-.tick,.label{font-size:11px;fill:#555}.tick{text-anchor:end}article{margin:1rem 0;
+.tick,.label,.axis{font-size:11px;fill:#555}.tick{text-anchor:end}
+.axis{text-anchor:middle}article{margin:1rem 0;
 padding:.7rem .9rem;border:1px solid #e2e2e2;border-radius:.4rem}audio{width:100%;height:2.2rem}
 .pair{display:inline-block;vertical-align:top;margin:0 .3rem .3rem 0;text-align:center}
 .pair b,.pair i{display:block;font-weight:400;font-style:normal;min-height:1.4em;padding:0 .15rem}

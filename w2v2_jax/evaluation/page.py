@@ -5,6 +5,7 @@ No script, and a content policy that forbids every request, whatever a transcrip
 
 from __future__ import annotations
 
+import functools
 import html
 import math
 from collections.abc import Callable
@@ -31,16 +32,23 @@ def percent(rate: float) -> str:
 
 
 def page(result: dict[str, Any], splits: list[dict], read: Callable[[int, str], np.ndarray]) -> str:
-    """The whole file. splits: objects of `evaluate`; read: (number of the split, utterance id) ->
-    its int16 samples."""
+    """The whole file. result: of `evaluate`, with "made", the date and code; splits: its objects;
+    read: (number of the split, utterance id) -> its int16 samples."""
     body = [
         f"<h1>{html.escape(str(result['checkpoint']))}</h1>",
-        f"<p>step {result['step']}</p>" if result["step"] is not None else "",
+        f'<p class="note">{html.escape(_origin(result, splits))}</p>',
         _summary(splits),
     ]
     for number, split in enumerate(splits):
-        body.append(_section(split, lambda name, n=number: read(n, name)))
+        body.append(_section(split, functools.partial(read, number)))
     return document("Evaluation", "".join(body))
+
+
+def _origin(result: dict[str, Any], splits: list[dict]) -> str:
+    """What was evaluated on what, when and by which code."""
+    step = [] if result["step"] is None else [f"step {result['step']}"]
+    data = f"data {', '.join(split['data'] for split in splits)}"
+    return ", ".join([*step, data, *filter(None, [result.get("made")])])
 
 
 def _summary(splits: list[dict]) -> str:
@@ -80,23 +88,27 @@ def _plots(split: dict) -> list[str]:
     plots = []
     bins = split["by_length"]
     labels = [f"{b['from_seconds']}-{b['to_seconds'] or ''} s" for b in bins]
-    plots.append(_rates(f"{name} by length of the utterance", labels, bins))
+    plots.append(_rates(name, "length of the utterance", labels, bins))
     speakers = split["by_speaker"][:SPEAKERS_PLOTTED]
     if len(speakers) > 1:
         which = " (worst)" if len(split["by_speaker"]) > len(speakers) else ""
         labels = [s["speaker"] for s in speakers]
-        plots.append(_rates(f"{name} by speaker{which}", labels, speakers))
+        plots.append(_rates(name, f"speaker{which}", labels, speakers))
     values = [min(u["rate"], 1.0) for u in split["utterances"]]
     counts, _ = np.histogram(values, bins=11, range=(0, 1.1))
     labels = [*(f"{10 * k}-{10 * k + 9} %" for k in range(10)), "100 % up"]
-    plots.append(bars(f"Utterances by {name}", labels, counts.tolist()))
+    title = f"Utterances by {name}"
+    plots.append(
+        bars(title, labels, counts.tolist(), axes=(f"{name} of an utterance", "utterances"))
+    )
     return plots
 
 
-def _rates(title: str, labels: list[str], entries: list[dict]) -> str:
+def _rates(name: str, by: str, labels: list[str], entries: list[dict]) -> str:
     values = [100 * e["rate"] for e in entries]
     intervals = [e["interval"] and tuple(100 * bound for bound in e["interval"]) for e in entries]
-    return bars(title, labels, values, intervals=intervals, unit=" %")
+    title, axes = f"{name} by {by}, 95 % intervals", (by, f"{name}, %")
+    return bars(title, labels, values, axes=axes, intervals=intervals, unit=" %")
 
 
 def _confusions(analysis: dict) -> str:

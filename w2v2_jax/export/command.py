@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from w2v2_jax import trees
@@ -20,7 +21,7 @@ from w2v2_jax.interop.load import load_any
 from w2v2_jax.system.arguments import add_checkpoint
 
 # Each takes the loaded checkpoint and a path to write, and may return what to say about it.
-EXPORTERS = {
+EXPORTERS: dict[str, Callable[..., Exported | None]] = {
     "hf": hugging_face.save,
     "fairseq": fairseq.save,
     "torchaudio": torchaudio_file.save,

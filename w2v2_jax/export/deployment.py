@@ -140,15 +140,15 @@ def write_folder(out: Path, loaded: Loaded, **texts: str) -> None:
     from w2v2_jax import __version__
 
     description = loaded.description
-    description.vocabulary.save(out / "vocabulary.json")
-    meaning, joined = TEXTS[description.vocabulary.units]
+    description.ctc_vocabulary.save(out / "vocabulary.json")
+    meaning, joined = TEXTS[description.ctc_vocabulary.units]
     text = README.format(
         meaning=meaning,
         joined=joined,
         version=__version__,
         normalise="yes" if description.normalise else "no",
         shortest=shortest_input(description.model),
-        classes=len(description.vocabulary),
+        classes=len(description.ctc_vocabulary),
         stride=description.model.stride,
         **texts,
     )

@@ -111,7 +111,9 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
                 "num_updates": 0,
             }
         ],
-        "task_state": {"target_dictionary": dictionary.to_object(vocabulary)} if tuned else {},
+        "task_state": {}
+        if vocabulary is None
+        else {"target_dictionary": dictionary.to_object(vocabulary)},
         "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
         "last_optimizer_state": None,
     }

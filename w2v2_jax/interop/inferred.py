@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def to_model(
     width = needed("encoder/transformer/position/bias")[0]
     direction = needed("encoder/transformer/position/direction")
     block = names.STACKED + "feed_forward_in/bias"
-    settings = dict(
+    settings: dict[str, Any] = dict(
         conv_layers=[
             (k[0], k[2], stride)
             for k, stride in zip(kernels, _strides(kernels, hints, where), strict=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
 import jax
@@ -80,7 +80,7 @@ def expected(
     parts = frozenset(parts)
     if objective is None:
         objective = CTC if "head" in parts else Contrastive
-    return dict(_expected(objective, model, parts, classes))
+    return dict(_expected(objective, model, parts, classes))  # type: ignore[arg-type]
 
 
 @functools.lru_cache(maxsize=64)
@@ -132,7 +132,7 @@ def split(params, table: Table) -> dict[str, np.ndarray]:
 
 
 def join(
-    tensors: Mapping[str, np.ndarray],
+    tensors: MutableMapping[str, np.ndarray],
     shapes: dict[str, Shape],
     table: Table,
     *,

@@ -36,21 +36,46 @@ class ModelConfig:
     """Sizes, orders and rates of one network (paper section 4.2; fairseq `Wav2Vec2Config`).
 
     conv_layers: (channels, kernel, stride) of each feature-encoder layer.
+    conv_bias: whether the convolutions of the feature encoder have biases.
     extractor_norm: "group" normalises each channel over time after layer 0 (BASE, LARGE LS);
         "layer" normalises channels after every layer (LARGE LV-60k of 2021, XLS-R, MMS).
     masked_group_norm: group statistics see real frames only, so that an utterance gives the same
         output alone and in a padded batch. False gives the released code's statistics over padding.
+    d_model: width of the Transformer.
+    num_layers: blocks of the Transformer.
+    num_heads: attention heads of a block; they divide d_model.
+    ffn_dim: width of a block's feed-forward network.
     norm_order: "post" or "pre" layer normalisation in the Transformer.
     adapter_dim: width of the adapter after each block (MMS: 16, one set of adapters a language);
         0 means none. Only pre-LN networks have them.
     always_project_features: features are projected to d_model even where that is conv_dim, as in
         Hugging Face and torchaudio; fairseq (False) has no projection there.
+    position_kernel: frames that the positional convolution reaches over.
+    position_groups: groups of channels of the positional convolution.
+    dropout: rate after attention, after the feed-forward network and before the first block.
+    attention_dropout: rate on attention weights.
+    activation_dropout: rate between the two layers of a feed-forward network.
+    input_dropout: rate on the projected features (fairseq's dropout_input).
+    quantizer_dropout: rate on the features that are quantized (fairseq's dropout_features).
+    final_dropout: rate before the CTC head.
+    layer_drop: probability that training leaves a block out of a row.
+    feature_grad_scale: multiplies the gradient entering the feature encoder; 0 freezes it.
+    codebooks: codebooks of the quantizer, G.
+    entries: entries of each codebook, V.
+    code_dim: width of a code, all codebooks together.
+    final_dim: width of the space in which contexts and targets are compared.
     quantize_input: the context network sees codes of the latents, from a quantizer of its own or
         with same_quantizer from the targets' (Table 4); it stays in fine-tuning, as in fairseq.
     quantize_targets: False contrasts with projected latents, without diversity loss (Table 4).
     input_code_dim: width of the input's own codes; 0 is d_model, as fairseq's without latent_dim.
+    same_quantizer: the input's codes come from the targets' quantizer.
     mask_start_prob: probability that a frame starts a span (fairseq's mask_prob / mask_length).
-    feature_grad_scale: multiplies the gradient entering the feature encoder; 0 freezes it.
+    mask_length: frames of a span.
+    mask_min_spans: spans that every row has at least.
+    mask_equalise_rows: rows of a group whose masks are trimmed to the fewest masked frames among
+        them, as fairseq does in a batch; 0 trims none.
+    channel_mask_start_prob: the same probability for spans of channels, in fine-tuning.
+    channel_mask_length: channels of such a span.
     """
 
     conv_layers: tuple[tuple[int, int, int], ...] = CONV_LAYERS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -70,7 +71,8 @@ class Objective:
     ) -> Objective:
         """The objective where only its network and parameters matter."""
         values = cls.computed_fields(num_classes) | cls.required_settings(1.0)
-        return cls(model, execution=execution, **values)
+        make: Callable[..., Objective] = cls  # a dataclass, as every subclass is
+        return make(model, execution=execution, **values)
 
     @classmethod
     def abstract_batch(cls, rows: int, samples: int) -> Batch:

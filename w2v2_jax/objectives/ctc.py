@@ -45,10 +45,14 @@ def ctc_losses(logits, counts, labels, num_labels):
 
 @dataclasses.dataclass(frozen=True)
 class CTC(Objective):
-    """Fine-tuning. freeze_updates: first updates that train the head alone, while the encoder
-    still runs with dropout and masks (docs/traps.md#t49); frozen says that they are under way.
-    gumbel_*: of a quantized input's quantizer, whose temperature starts anew when fine-tuning, as
-    fairseq's.
+    """Fine-tuning (paper section 4.3).
+
+    freeze_updates: first updates that train the head alone, while the encoder still runs with
+        dropout and masks (docs/traps.md#t49).
+    gumbel_start, gumbel_end, gumbel_decay: temperature of a quantized input's quantizer, which
+        starts anew when fine-tuning, as fairseq's; see `Contrastive`.
+    num_classes, frozen: no settings: symbols of the vocabulary, and whether `freeze_updates` are
+        under way.
     """
 
     name: ClassVar[str] = "ctc"

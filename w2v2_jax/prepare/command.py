@@ -8,6 +8,7 @@ import sys
 
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.paths import try_outputs, writing
+from w2v2_jax.prepare.compress import CODECS
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.sources import SOURCES
 
@@ -44,6 +45,7 @@ def _prepare(args: argparse.Namespace) -> None:
         ids=args.ids,
         resumable=args.resumable,
         beam=_beam_options(args),
+        compress=args.compress or "",
         kind=args.kind,
         phones=args.phones,
         channel=args.channel,
@@ -77,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ids", metavar="FILE", help="keep only these utterances, one id a line")
     parser.add_argument("--overwrite", action="store_true", help="replace splits that exist")
     parser.add_argument("--tfds-data-dir", help="where TensorFlow Datasets keeps its data")
+    shards = "shards as FLAC: the same samples in about half the room, slower to read"
+    parser.add_argument("--compress", choices=CODECS, help=shards)
     parser.add_argument(
         "--resumable",
         action="store_true",

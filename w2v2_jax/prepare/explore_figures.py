@@ -71,8 +71,9 @@ def figures(corpus: Corpus) -> Figures:
         quality = list(_sampled(corpus).T)
     return Figures(
         corpus, texts, [corpus.speaker(i) for i in numbers], [corpus.language(i) for i in numbers],
-        seconds, letters / seconds, 20 * np.log10(np.maximum(corpus.std, 1e-6)), *quality,
-        int(np.count_nonzero(~np.isnan(quality[0]))),
+        seconds, letters / seconds, 20 * np.log10(np.maximum(corpus.std, 1e-6)),
+        clipped_share=quality[0], snr_db=quality[1], bandwidth_hz=quality[2],
+        measured=int(np.count_nonzero(~np.isnan(quality[0]))),
     )  # fmt: skip
 
 

@@ -125,7 +125,7 @@ def _histogram(title: str, values: np.ndarray) -> str:
         low, high = low - 0.5, high + 0.5
     counts, edges = np.histogram(np.clip(values, low, high), bins=BINS, range=(low, high))
     labels = [f"{edge:.4g}" if k % 4 == 0 else "" for k, edge in enumerate(edges[:-1])]
-    return bars(title, labels, counts.tolist())
+    return bars(title, labels, counts.tolist(), axes=(title, "utterances"))
 
 
 def _by_name(splits: Sequence[Figures], names: str) -> list[tuple[str, int, float]]:

@@ -21,7 +21,7 @@ import numpy as np
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.audio import MOST_PEAK, AudioError, audio_blocks, beyond_scale
 from w2v2_jax.data.excerpt import Excerpt
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, without_chatter
 from w2v2_jax.prepare.clips import content
 from w2v2_jax.prepare.quality import Quality, QualityMeter
 from w2v2_jax.prepare.speech_cuts import Cut, speech_cuts
@@ -47,7 +47,7 @@ class Measures(NamedTuple):
     std: float
     crc32: int
     audio_sha256: int
-    spool: Path
+    spool: Path | str
     offset: int  # bytes
     peak: float
     clipped: int
@@ -57,7 +57,7 @@ class Measures(NamedTuple):
 
     @property
     def quality(self) -> Quality:
-        return Quality(*self[-len(Quality._fields) :])
+        return Quality(self.clipped_share, self.snr_db, self.bandwidth_hz)
 
 
 class IntakeResult(NamedTuple):
@@ -113,7 +113,7 @@ def take_in(
     for outcomes in in_order(decode, numbered, workers=workers):
         yield from outcomes
         for path in {o.measures.spool for o in outcomes if o.measures}:
-            path.unlink()
+            Path(path).unlink()
 
 
 def _decode_numbered(numbered, *, spool: Path, limits: Limits) -> list[IntakeResult]:
@@ -172,7 +172,8 @@ def chunks(items: Iterable, size: int) -> Iterator[list]:
 def decode(utterances: Iterable[Utterance], spool: Path, limits: Limits) -> list[IntakeResult]:
     """What a worker does: decodes to the file `spool`, which is there only if something is usable,
     and judges each utterance."""
-    with open(spool, "wb") as file:
+    # libmpg123 tells of frames that it makes good; what it cannot read is an exception.
+    with open(spool, "wb") as file, without_chatter():
         outcomes = [o for u in utterances for o in _decode(u, file, spool, limits)]
     if not any(o.measures for o in outcomes):
         spool.unlink()
@@ -227,8 +228,8 @@ def _one_channel(
 ) -> list[IntakeResult]:  # fmt: skip
     """The outcome of a channel, or of each stretch of speech in it. A recording that turns out to
     be damaged is rejected as a whole."""
-    offset, outcomes = file.tell(), []
-    name, cut_up = utterance.id, limits.vad and not without_audio.text
+    outcomes: list[IntakeResult] = []
+    offset, name, cut_up = file.tell(), utterance.id, limits.vad and not without_audio.text
     try:
         audio, rate = utterance.audio, utterance.rate
         if isinstance(audio, Clip):

@@ -76,7 +76,8 @@ def _candidates(signatures: np.ndarray) -> list[tuple[int, int]]:
         pairs.append(np.stack([group[different], order[different]], axis=1))
     unique = np.unique(np.concatenate(pairs), axis=0)
     equal = np.array([np.count_nonzero(signatures[a] == signatures[b]) for a, b in unique], int)
-    return [tuple(map(int, unique[n])) for n in np.argsort(-equal, kind="stable")]
+    order = np.argsort(-equal, kind="stable")
+    return [(int(first), int(second)) for first, second in unique[order]]
 
 
 def _jaccard(one: bytes, other: bytes) -> float:

@@ -95,7 +95,7 @@ def _whole(path: AnyPath, size: int) -> bool:
 def _to_json(outcome: IntakeResult) -> list:
     utterance, measures, *rest = outcome
     told = [utterance.id, utterance.text, utterance.split, utterance.speaker, utterance.language]
-    numbers = None if measures is None else measures._replace(spool=None)
+    numbers = None if measures is None else [*measures[:5], None, *measures[6:]]
     return [*told, numbers, *rest]
 
 

@@ -91,7 +91,7 @@ class _Ear:
         require_ctc(description, f"--checkpoint {arguments.checkpoint}")
         self._options = make_options({"batch_seconds": arguments.batch_seconds})
         self._seconds = description.model.seconds_per_frame
-        self._speller = Speller(description.vocabulary)
+        self._speller = Speller(description.ctc_vocabulary)
         self.replaced = self._speller.counts
 
     def __call__(self, audio: str) -> Heard:
@@ -110,12 +110,12 @@ def segments_of(pair: Pair, ear, arguments: argparse.Namespace) -> list[Segment]
             f"{pair.text}: a text without times needs --checkpoint; without one, times come from "
             "a .srt, .vtt, .TextGrid or .ctm file"
         )
-    seconds = recording_seconds(pair.audio)
-    heard = ear(pair.audio) if ear is not None else None
-    where = str(pair.text)
+    seconds, where = recording_seconds(pair.audio), str(pair.text)
+    heard: Heard | None = ear(pair.audio) if ear is not None else None
     if timed is not None:
         segments = from_times(timed, heard, reach=arguments.refine, where=where)
     else:
+        assert heard is not None
         segments = from_text(list(_lines(pair.text, arguments.by)), heard, where=where)
     pad = arguments.pad
     if pad is None:

@@ -47,7 +47,7 @@ class Segment(NamedTuple):
 
     def row(self, audio: str) -> dict[str, Any]:
         """As a line of a manifest in NeMo's form, with more."""
-        row = {
+        row: dict[str, Any] = {
             "audio_filepath": audio, "offset": _milli(self.offset),
             "duration": _milli(self.duration), "text": self.text, "start": _milli(self.fit.start),
             "end": _milli(self.fit.end), "score": _milli(self.fit.score),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Tally
-from w2v2_jax.recognition.timed_texts import READERS, TimedText, ctm
+from w2v2_jax.recognition.timed_texts import READERS, TimedText, ctm, praat
 
 # Of several texts of one name the first of these is taken.
 TEXT_SUFFIXES = (".textgrid", ".srt", ".vtt", ".ctm", ".txt")
@@ -116,5 +116,5 @@ def timed_text(pair: Pair, tier: str | None) -> list[TimedText] | None:
     if suffix not in READERS:
         return None
     if suffix == ".textgrid":
-        return READERS[suffix](pair.text, tier)
+        return praat(pair.text, tier)
     return READERS[suffix](pair.text)

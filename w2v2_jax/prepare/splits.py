@@ -59,7 +59,7 @@ class Sorter:
         if utterance.split not in (None, split):
             self._renamed[utterance.split] += 1
         if measures is None:
-            self.rejects[split].add(outcome.reason, outcome.detail)
+            self.rejects[split].add(outcome.reason or "", outcome.detail)
             return
         text, changes = self.transcripts.spoken(utterance.text)
         if self.transcripts.required and not text:
@@ -129,7 +129,9 @@ class Sorter:
             )
         for split, writer in self.writers.items():
             rules = self.transcripts.rules
-            writer.close(split=split, source=source, text=rules and rules.to_json())
+            writer.close(
+                split=split, source=source, text=rules.to_json() if rules is not None else None
+            )
         self._tell()
         for split in sorted({*self.holdout.shares, *self.rejects} - {*self.writers}):
             print(f"split {split}: no usable utterance, not written\n{self.rejects[split].table()}")

@@ -181,7 +181,7 @@ def check_length(network: Network, name: str, samples: int) -> None:
 
 
 def _short(network: Network, group: list[_Short], options: Options) -> Iterator[Result]:
-    results: list[Result | None] = [None] * len(group)
+    results: dict[int, Result] = {}
     waveforms = [short.waveform for short in group]
     for i, logits in batched(
         network, network.logits, waveforms, batch_seconds=options.batch_seconds
@@ -190,7 +190,7 @@ def _short(network: Network, group: list[_Short], options: Options) -> Iterator[
         reading = decode(network, [logits], options, where=group[i].name)
         results[i] = joined(group[i].name, [(0.0, reading)], duration)
         _tell(options, duration)
-    yield from results
+    yield from (results[i] for i in range(len(group)))
 
 
 def transcribe_long(network: Network, recording: Recording, options: Options) -> Result:
@@ -239,8 +239,8 @@ def decode(
     Raises InputError, which begins with `where`, where they are no finite numbers.
     """
     pieces = _checked(pieces, where)
-    vocabulary = network.description.vocabulary
-    read = {
+    vocabulary = network.description.ctc_vocabulary
+    read: dict[str, Any] = {
         "seconds_per_frame": network.description.model.seconds_per_frame, "units": vocabulary.units
     }  # fmt: skip
     words = None
@@ -285,12 +285,12 @@ def align(network: Network, source, lines, options: Options, *, where: str = "te
     """The lines of a transcript over one recording, a path or an array; see `align_lines`."""
     require_ctc(network.description, str(network.path))
     lines = lines.splitlines() if isinstance(lines, str) else lines
-    strict_lines(lines, network.description.vocabulary, where=where)  # before the network runs
+    strict_lines(lines, network.description.ctc_vocabulary, where=where)  # before the network runs
     sources = as_inputs(source)
     if len(sources) != 1:
         raise InputError(f"align takes one recording, not {len(sources)}")
     return align_lines(
-        whole_logits(network, sources[0], options), lines, network.description.vocabulary,
+        whole_logits(network, sources[0], options), lines, network.description.ctc_vocabulary,
         where=where, seconds_per_frame=network.description.model.seconds_per_frame,
     )  # fmt: skip
 

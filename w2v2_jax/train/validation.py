@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from typing import Any
 
 import jax
 import numpy as np
@@ -41,16 +42,16 @@ def validate(experiment: Experiment, feed: Feed, params, step) -> dict[str, floa
     word errors are gathered by process. With CTC the chief shows the same EXAMPLES every time.
     """
     mine = partition.host_rows(experiment.mesh)
-    totals, guesses = None, {}
+    totals, guesses = dict[str, Any](), dict[int, str]()
     for index, local in enumerate(feed.batches(0, None, **mine._asdict())):
         batch = partition.global_batch(local, experiment.mesh)
         evaluate = experiment.eval_function(batch)
         sums, outputs = evaluate(params, batch, step, experiment.seed)
-        totals = sums.metrics if totals is None else merge(totals, sums.metrics)
+        totals = sums.metrics if not totals else merge(totals, sums.metrics)
         if not experiment.objective.ctc_head:
             continue
         local_rows = host_rows(feed.plan.batch(index), **mine._asdict()).rows
-        guessed = hypotheses(_local(outputs["logits"]), _local(outputs["counts"]), feed.vocabulary)
+        guessed = hypotheses(_local(outputs["logits"]), _local(outputs["counts"]), feed.symbols)
         for row, guess, weight in zip(local_rows, guessed, local.weights, strict=True):
             if weight:
                 guesses[row[0].utterance] = guess
@@ -60,7 +61,7 @@ def validate(experiment: Experiment, feed: Feed, params, step) -> dict[str, floa
         errors = _error_sums(references, list(guesses.values()))
         scored = int(errors[-1])
         metrics |= {"wer": errors[0] / max(errors[1], 1), "cer": errors[2] / max(errors[3], 1)}
-        if feed.vocabulary.units == PHONEMES:
+        if feed.symbols.units == PHONEMES:
             metrics["per"] = metrics["wer"]
         hosts.log_on_chief(_shown(feed, guesses))
     everything = len(feed.corpus) + feed.without_transcript
@@ -69,7 +70,7 @@ def validate(experiment: Experiment, feed: Feed, params, step) -> dict[str, floa
 
 def reference(feed: Feed, utterance: int) -> str:
     """The transcript as it is scored."""
-    return feed.vocabulary.normalise(feed.corpus.text(utterance))
+    return feed.symbols.normalise(feed.corpus.text(utterance))
 
 
 def examples(feed: Feed) -> list[int]:

@@ -81,7 +81,8 @@ def choose_vocabulary(
     if not settings.objective_class.needs_vocabulary:
         return None
     chosen = settings.vocabulary
-    if inherited is None and chosen.name == EXTEND:
+    extends = chosen.name == EXTEND
+    if inherited is None and extends:
         raise InputError(
             "config.vocabulary.name='extend' needs config.init_from to be a tuned checkpoint; "
             "use 'from_transcripts'"
@@ -89,13 +90,14 @@ def choose_vocabulary(
     rules = training_rules(settings)
     if inherited is not None and "vocabulary" not in settings.raw:
         return with_rules(inherited, rules, where=f"config.init_from={settings.init_from}")
-    if chosen.name == EXTEND:
+    if inherited is not None and extends:
         texts = _training_texts(settings)
         old = with_rules(inherited, rules, where=f"config.init_from={settings.init_from}")
         return extend_vocabulary(old, texts, min_count=chosen.min_count)
-    texts = _training_texts(settings) if chosen.name in (FROM_TRANSCRIPTS, PHONEMES) else ()
+    transcribed = chosen.name in (FROM_TRANSCRIPTS, PHONEMES)
+    transcripts = _training_texts(settings) if transcribed else ()
     return make_vocabulary(
-        chosen.name, texts, case=chosen.case, min_count=chosen.min_count, rules=rules
+        chosen.name, transcripts, case=chosen.case, min_count=chosen.min_count, rules=rules
     )
 
 
@@ -145,7 +147,7 @@ def warm_start(params, source: Loaded, vocabulary: Vocabulary | None, *, where: 
         rows = shared_rows(vocabulary, old)
     params, fresh = graft(params, source.params, where=where, rows=rows)
     hosts.log_on_chief(f"started from {source.path}; fresh: {', '.join(fresh) or 'nothing'}")
-    if rows is not None:
+    if rows is not None and vocabulary is not None and old is not None:
         new = [s for s, row in zip(vocabulary.symbols, rows, strict=True) if row is None]
         dropped = [s for s in old.symbols if s not in vocabulary.symbols]
         hosts.log_on_chief(
@@ -165,10 +167,10 @@ def report_left_out(train: Feed, valid: Feed | None) -> None:
 def report_texts(train: Feed, valid: Feed | None) -> None:
     """Says before step 0 what the texts are brought to, and what of them nobody speaks but the
     model learns to write."""
-    rules, units = train.vocabulary.rules, train.vocabulary.units
+    rules, units = train.symbols.rules, train.symbols.units
     if rules is not None:
         hosts.log_on_chief(f"texts: --text {rules.name} of prepare, in every text from now on")
-    elif units == CHARACTERS and (odd := unspoken(train.vocabulary.symbols[len(SPECIALS) :])):
+    elif units == CHARACTERS and (odd := unspoken(train.symbols.symbols[len(SPECIALS) :])):
         hosts.log_on_chief(
             f"warning: the vocabulary has symbols that nobody speaks ({' '.join(odd[:10])}); "
             "prepare --text english or unicode:LANGUAGE makes spoken words of the transcripts"
@@ -190,7 +192,7 @@ def unspoken(symbols: Iterable[str]) -> list[str]:
 
 def report_unknown(feed: Feed) -> None:
     """Warns of transcript characters the vocabulary lacks, before step 0 (docs/traps.md#u20)."""
-    unknown = feed.vocabulary.unknown(feed.corpus.texts())
+    unknown = feed.symbols.unknown(feed.corpus.texts())
     if unknown:
         hosts.log_on_chief(
             f"warning: {sum(unknown.values())} characters of {feed.corpus.directory} are not in "
