@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "error rates of a tuned checkpoint, with intervals"),
     "compare": ("compare", "two evaluations, or a run against reference curves"),
     "transcribe": ("transcribe", "recordings of any length -> text with times"),
+    "classify": ("inference.classify", "recordings -> their classes, or a corpus scored"),
     "align": ("align", "where each line of a transcript lies in a recording"),
     "segment": ("prepare.segment", "long recordings and their texts -> a manifest of segments"),
     "explore": ("prepare.explore", "a prepared corpus as a page to look at and listen to"),

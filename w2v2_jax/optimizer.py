@@ -13,6 +13,7 @@ import optax
 from w2v2_jax.errors import InputError
 
 Schedule = Callable[[jax.Array], jax.Array]
+RateTable = tuple[tuple[str, float], ...]
 
 
 def polynomial(*, peak: float, warmup: int, total: int, end: float = 0.0) -> Schedule:
@@ -88,25 +89,31 @@ def _check_schedule(*, peak: float, total: int, warmup: int) -> None:
 
 
 class AdamState(NamedTuple):
-    """count of updates; first and second moments in float32, shaped like the parameters."""
+    """count of updates; first and second moments in float32, shaped like the parameters, None for
+    those that are frozen."""
 
     count: jax.Array
     first: optax.Params
     second: optax.Params
 
 
-def scale_by_fairseq_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+def scale_by_fairseq_adam(
+    b1: float, b2: float, eps: float, table: RateTable = ()
+) -> optax.GradientTransformation:
     """Adam with eps added to sqrt(v) before bias correction (fairseq `optim/adam.py`).
 
-    optax.scale_by_adam adds it after; the two differ while 1 - b2^t is small.
+    optax.scale_by_adam adds it after; the two differ while 1 - b2^t is small. Parameters whose
+    value in the table is 0 have no moments.
     """
 
     def init(params):
+        params = trainable(params, table)
         zeros = jax.tree.map(jnp.zeros_like, params)
         return AdamState(jnp.zeros((), jnp.int32), zeros, jax.tree.map(jnp.zeros_like, params))
 
     def update(gradients, state, params=None):
         del params
+        gradients = trainable(gradients, table)
         count = state.count + 1
         first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.first, gradients)
         second = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.second, gradients)
@@ -118,14 +125,42 @@ def scale_by_fairseq_adam(b1: float, b2: float, eps: float) -> optax.GradientTra
     return optax.GradientTransformation(init, update)
 
 
-def value_by_path(params, table: tuple[tuple[str, float], ...]):
+def value_by_path(params, table: RateTable):
     """A tree of floats: for each parameter the value of the first regex that matches its path."""
 
     def value(path, _):
-        name = "/".join(str(getattr(key, "key", key)) for key in path)
-        return next((v for pattern, v in table if re.search(pattern, name)), 1.0)
+        return _value(path, table)
 
     return jax.tree_util.tree_map_with_path(value, params)
+
+
+def _value(path, table: RateTable) -> float:
+    name = "/".join(str(getattr(key, "key", key)) for key in path)
+    return next((v for pattern, v in table if re.search(pattern, name)), 1.0)
+
+
+def freezes(table: RateTable) -> bool:
+    """Whether the table freezes any parameter."""
+    return any(value == 0 for _, value in table)
+
+
+def trainable(tree, table: RateTable):
+    """The tree with None for every parameter whose value in the table is 0."""
+    if not freezes(table):
+        return tree
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: None if _value(path, table) == 0 else leaf,
+        tree,
+        is_leaf=lambda leaf: hasattr(leaf, "unbox"),  # with the box that has its axis names
+    )
+
+
+def with_frozen(learning, whole):
+    """The inverse of `trainable`: `whole`'s leaves where `learning` has none."""
+    return jax.tree.map(
+        lambda leaf, other: other if leaf is None else leaf,
+        learning, whole, is_leaf=lambda leaf: leaf is None,
+    )  # fmt: skip
 
 
 def scale_by_path(table: tuple[tuple[str, float], ...]) -> optax.GradientTransformation:
@@ -135,6 +170,16 @@ def scale_by_path(table: tuple[tuple[str, float], ...]) -> optax.GradientTransfo
         del params
         scales = value_by_path(updates, table)
         return jax.tree.map(lambda u, scale: u * scale, updates, scales), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def updates_of_0() -> optax.GradientTransformation:
+    """Updates of 0 for frozen parameters, where they are among those that it is asked to update."""
+
+    def update(updates, state, params=None):
+        still = jax.tree.map(jnp.zeros_like, params)
+        return with_frozen(updates, still), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
@@ -150,15 +195,19 @@ def adam(
     eps: added to the square root of the second moment.
     weight_decay: share of a parameter that an update takes off, times the learning rate.
     clip_norm: gradients of a larger norm are scaled down to it; 0 clips none.
-    rate_by_path: (regex on "encoder/transformer/...", multiplier) pairs, first match wins.
+    rate_by_path: (regex on "encoder/transformer/...", multiplier) pairs, first match wins; of a
+        parameter whose multiplier is 0 there are neither moments nor, in `train_step`, a gradient.
     """
     chain = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
-    chain.append(scale_by_fairseq_adam(b1, b2, eps))
+    rates = tuple(map(tuple, rate_by_path))
+    chain.append(scale_by_fairseq_adam(b1, b2, eps, rates))
     if weight_decay:
         chain.append(optax.add_decayed_weights(weight_decay))
     if rate_by_path:
-        chain.append(scale_by_path(tuple((pattern, rate) for pattern, rate in rate_by_path)))
+        chain.append(scale_by_path(rates))
     chain.append(optax.scale_by_learning_rate(schedule))
+    if freezes(rates):
+        chain.append(updates_of_0())
     return optax.chain(*chain)
 
 

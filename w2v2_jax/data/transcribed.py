@@ -138,10 +138,7 @@ def why_none(corpus: Corpus | JoinedCorpus, vocabulary: Vocabulary) -> str:
     """What to say of a corpus in which no utterance has a transcript."""
     texts = sum(bool(text.strip()) for text in corpus.texts())
     if texts:
-        return (
-            f"none of its {texts} transcripts has a character of the vocabulary (case "
-            f"{vocabulary.case}: {' '.join(vocabulary.symbols[5:25])}); is it of another language?"
-        )
+        return f"none of its {texts} transcripts {vocabulary.described()}"
     return none_transcribed(len(corpus))
 
 

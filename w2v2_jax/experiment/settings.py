@@ -19,6 +19,7 @@ from w2v2_jax.models.execution import FIELDS as EXECUTION_FIELDS
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.families import FAMILIES
 from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.classes import Classes
 from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.optimizer import SCHEDULES, adam
 from w2v2_jax.vocabulary import LIBRISPEECH, Vocabulary
@@ -106,9 +107,11 @@ class ExperimentSettings:
     def objective_class(self) -> type[Objective]:
         return OBJECTIVES[self.kind]
 
-    def usual_vocabulary(self) -> Vocabulary | None:
-        """LibriSpeech's where the objective needs one: for steps that are compiled or timed
-        without a corpus."""
+    def usual_vocabulary(self) -> Vocabulary | Classes | None:
+        """LibriSpeech's where the objective needs one (ten classes where it needs those): for steps
+        that are compiled or timed without a corpus."""
+        if self.objective_class.class_labels:
+            return Classes(tuple("0123456789"))
         return LIBRISPEECH if self.objective_class.needs_vocabulary else None
 
 
@@ -155,8 +158,8 @@ def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
             raise InputError(f"config.{name} is missing")
     raw = _typed(raw)
     kind = raw["objective"].get("name")
-    if kind not in OBJECTIVES:
-        known = ", ".join(OBJECTIVES)
+    if kind not in OBJECTIVES or not OBJECTIVES[kind].trains:
+        known = ", ".join(name for name, objective in OBJECTIVES.items() if objective.trains)
         raise InputError(f"config.objective.name={kind!r} is not known; use one of {known}")
     if raw["model"].get("family") not in (*FAMILIES, INHERIT):
         known = ", ".join((*FAMILIES, INHERIT))

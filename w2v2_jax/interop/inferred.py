@@ -17,7 +17,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.interop import names
 from w2v2_jax.models.config import CONV_LAYERS, ModelConfig
 
-RELEASED_HEADS = {768: 12, 1024: 16, 1280: 16, 1920: 16}
+RELEASED_HEADS = {768: 12, 1024: 16, 1280: 16, 1920: 16, 2048: 16}
 
 
 class FileHints(NamedTuple):

@@ -45,6 +45,10 @@ TRANSFORMS: dict[str, Transform] = {
     "same": _one(lambda x: x, lambda x, shape: x),
     "linear": _one(lambda x: x.T, lambda x, shape: x.T),
     "convolution": _one(lambda x: x.transpose(2, 1, 0), lambda x, shape: x.transpose(2, 1, 0)),
+    "time_delay": _one(  # [k, in, out] <-> [out, k in]
+        lambda x: x.transpose(2, 0, 1).reshape(x.shape[2], -1),
+        lambda x, shape: x.reshape(shape[2], *shape[:2]).transpose(1, 2, 0),
+    ),
     "magnitude": _one(lambda x: x.reshape(1, 1, -1), lambda x, shape: x.reshape(shape)),
     "entries": _one(  # [G, V, c] <-> [1, G V, c]
         lambda x: x.reshape(1, -1, x.shape[-1]), lambda x, shape: x.reshape(shape)

@@ -46,11 +46,16 @@ class Objective:
     name: ClassVar[str]
     # Names at the top of the parameter tree; "encoder" is one.
     parts: ClassVar[tuple[str, ...]]
+    # Whether a run can have it: others are of networks that are imported, run and exported.
+    trains: ClassVar[bool] = True
     # Whether batches carry labels, and so the corpus has transcripts and the model a vocabulary.
     needs_vocabulary: ClassVar[bool] = False
     # Whether calling the network gives CTC logits [B, T, C] with counts [B]; `evaluate` then has
     # them among its arrays as "logits" and "counts".
     ctc_head: ClassVar[bool] = False
+    # Whether a row's label is one class, the whole transcript (`Classes` in place of a
+    # vocabulary); `evaluate` then has "guesses" [B] among its arrays.
+    class_labels: ClassVar[bool] = False
 
     model: ModelConfig
     execution: Execution

@@ -19,6 +19,7 @@ from w2v2_jax.data.transcribed import none_transcribed
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.settings import ExperimentSettings
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.objectives.classes import Classes, classes_of
 from w2v2_jax.system import hosts
 from w2v2_jax.texts.rules import TextRules
 from w2v2_jax.trees import name_of
@@ -34,7 +35,7 @@ from w2v2_jax.vocabulary import (
 from w2v2_jax.vocabulary.make import with_rules
 from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES
 
-ADAPTER = "/layers/adapter/"
+FRESH = ("/layers/adapter/", "/attention/lora_")  # what a start need not have
 
 
 def graft(
@@ -42,21 +43,30 @@ def graft(
 ) -> tuple[Any, list[str]]:
     """Puts a source's parameters into `params` where both have them; lists those left fresh.
 
-    The encoder must be there whole, but for adapters. rows: for each of our CTC symbols the row
-    of the source's head that has it, None for a symbol it lacks; without `rows` a head is taken
-    as it stands. Raises InputError for a missing tensor or another shape.
+    The encoder must be there whole, but for adapters and LoRA's updates. rows: for each of our CTC
+    symbols the row of the source's head that has it, None for a symbol it lacks; without `rows` a
+    head is taken as it stands. Raises InputError for a missing tensor, another shape, or a tensor
+    of the encoder that `params` has no place for: adapters or LoRA's updates would be lost unseen.
     """
     flat = {name_of(p): x for p, x in jax.tree_util.tree_leaves_with_path(source)}
     fresh = []
+    places = {name_of(p) for p, _ in jax.tree_util.tree_leaves_with_path(params)}
+    lost = sorted(name for name in set(flat) - places if name.startswith("encoder/"))
+    if lost:
+        raise InputError(
+            f"{where} has {lost[0]}, for which the model has no place; take its network "
+            "(config.model.family=inherit, with its adapter_dim and lora_rank), or export it "
+            "first: --to hf adds LoRA's updates to the weights"
+        )
 
     def take(path, leaf):
         name = name_of(path)
         if name not in flat:
-            if name.startswith("encoder/") and ADAPTER not in name:
+            if name.startswith("encoder/") and not any(part in name for part in FRESH):
                 raise InputError(f"{where} has no {name}; is it a wav2vec 2.0 encoder?")
             fresh.append(name)
             return leaf
-        if rows is not None and name.startswith("head/"):
+        if rows is not None and name.startswith(("head/", "classifier/")):
             return take_rows(leaf, flat[name], rows)
         if flat[name].shape != leaf.shape:
             raise InputError(f"{where}: {name} is {flat[name].shape}, the model has {leaf.shape}")
@@ -74,12 +84,21 @@ def take_rows(leaf: jax.Array, source, rows: tuple[int | None, ...]) -> jax.Arra
 
 
 def choose_vocabulary(
-    settings: ExperimentSettings, inherited: Vocabulary | None
-) -> Vocabulary | None:
+    settings: ExperimentSettings, inherited: Vocabulary | Classes | None
+) -> Vocabulary | Classes | None:
     """The vocabulary of a run, None where its objective needs none; a tuned start keeps its own,
-    or adds the transcripts' further characters to it ("extend")."""
+    or adds the transcripts' further characters to it ("extend"). A classifier's classes are the
+    different transcripts."""
     if not settings.objective_class.needs_vocabulary:
         return None
+    if settings.objective_class.class_labels:
+        if "vocabulary" in settings.raw:
+            raise InputError(
+                "config.vocabulary is of CTC; a classifier's classes are the training transcripts"
+            )
+        return classes_of(_training_texts(settings))
+    if isinstance(inherited, Classes):
+        inherited = None
     chosen = settings.vocabulary
     extends = chosen.name == EXTEND
     if inherited is None and extends:
@@ -140,10 +159,14 @@ def take_epsilon(settings: ExperimentSettings, start: Description | None) -> Exp
     return dataclasses.replace(settings, data=data)
 
 
-def warm_start(params, source: Loaded, vocabulary: Vocabulary | None, *, where: str):
-    """The parameters with the source's in them; a CTC head is taken over symbol by symbol."""
+def warm_start(
+    params, source: Loaded, vocabulary: Vocabulary | Classes | None, *, where: str
+):  # fmt: skip
+    """The parameters with the source's in them; a CTC head is taken over symbol by symbol, a
+    classifier's class by class."""
     rows, old = None, source.description.vocabulary
-    if vocabulary is not None and old is not None and vocabulary.symbols != old.symbols:
+    alike = type(vocabulary) is type(old)
+    if alike and vocabulary is not None and vocabulary.symbols != old.symbols:
         rows = shared_rows(vocabulary, old)
     params, fresh = graft(params, source.params, where=where, rows=rows)
     hosts.log_on_chief(f"started from {source.path}; fresh: {', '.join(fresh) or 'nothing'}")
