@@ -66,30 +66,24 @@ def prepare(
     """Writes OUT/<split>/ for every split of the source; prints and returns their reports.
 
     split: puts every utterance there, instead of where the source says ("train" if it does not).
-    holdout: share of the utterances to set apart, by split name. It is decided by the hash of the
-    transcript (of the audio where the source has none), so it never changes as a corpus grows and
-    no sentence stands on both sides; what a source's split or a missing transcript keeps out of it
-    says `prepare.holdout.holdable`. Utterances with the same audio in a split are kept once.
-    ids: a text file of utterance ids, one a line (a path's folder and suffix do not count, so
-    that the lists of Libri-Light's limited splits pick from LibriSpeech); others are passed over.
-    resumable: keeps finished pieces under OUT (room for all samples a second time), so that the
-    same call after a kill goes on where it stopped. beam: options of the Apache Beam runner that
-    does the pieces; OUT is then a folder all its workers see, or gs://..., s3://....
-    kind: what the source is, one of SOURCES; by default `sources.resolve` tells. phones: as in
-    SourceOptions. channel: "mix" (the mean), "left", "right", a number from 1, or "split" (each
-    channel an utterance with a speaker of its own and no transcript). vad: long recordings without
-    a transcript become an utterance for each stretch of speech, see `speech_cuts`.
-    compress: "flac" or "".
+    holdout: share to set apart, by split name, decided by a hash of the transcript or the audio
+    (`prepare.holdout.holdable`). The same audio is kept once in a split. ids: a text file of
+    utterance ids, one a line, without folder and suffix; others are passed over.
+    resumable: keeps finished pieces under OUT (room for all samples a second time) for the same
+    call after a kill. beam: options of the Apache Beam runner that does them.
+    kind: one of SOURCES; by default `sources.resolve` tells. phones: as in SourceOptions.
+    channel: "mix", "left", "right", a number from 1, or "split" (each an utterance without
+    transcript). vad: long recordings are cut, see `speech_cuts`. compress: "flac" or "".
     text: rules of `--text` (`texts.choice`); None says what the texts hold that nobody speaks.
     Every way writes the same bytes, beside, renamed at the end: a kill leaves no half corpus.
     Raises InputError when nothing is usable, or a split exists and `overwrite` is False.
     """
+    if beam is not None:
+        on_beam.import_beam()
     resumable = resumable or beam is not None
     out = absolute(out)
     check_codec(compress, out)
     _check(out, split, holdout, min_seconds, workers, overwrite, resumable)
-    if beam is not None:
-        on_beam.import_beam()
     transcripts = Transcripts(read_choice(text), required=require_text, chosen=text is not None)
     limits = _limits(min_seconds, require_text, channel, vad)
     resolved = _resolved(source, kind)
@@ -107,10 +101,16 @@ def prepare(
         return _at_once(out, sorter(), finish, take, progress=progress)
     download = None if beam is None else on_beam.download_config(beam)
     work_parts = parts(resolved, account=account, ids=chosen, download=download, **options)
-    here = functools.partial(_run_here, workers=workers, progress=progress)
-    run = here if beam is None else functools.partial(on_beam.run, options=beam)
     make = functools.partial(pieces.make_piece, limits=limits, ids=chosen)
+    run = _runner(beam, workers=workers, progress=progress)
     return _in_pieces(str(resolved), out, sorter(), finish, work_parts, make, run)
+
+
+def _runner(beam: list[str] | None, *, workers: int, progress: bool) -> pieces.Run:
+    """What does the pieces: processes of this machine, or Beam with its options."""
+    if beam is None:
+        return functools.partial(_run_here, workers=workers, progress=progress)
+    return functools.partial(on_beam.run, options=beam)
 
 
 def _limits(min_seconds: float, require_text: bool, channel: str, vad: bool) -> Limits:
