@@ -78,11 +78,9 @@ def prepare(
     Every way writes the same bytes, beside, renamed at the end: a kill leaves no half corpus.
     Raises InputError when nothing is usable, or a split exists and `overwrite` is False.
     """
-    if beam is not None:
-        on_beam.import_beam()
     resumable = resumable or beam is not None
     out = absolute(out)
-    check_codec(compress, out)
+    _check_packages(out, compress, beam)
     _check(out, split, holdout, min_seconds, workers, overwrite, resumable)
     transcripts = Transcripts(read_choice(text), required=require_text, chosen=text is not None)
     limits = _limits(min_seconds, require_text, channel, vad)
@@ -194,6 +192,12 @@ def _run_here(function: Callable, count: int, *, workers: int, progress: bool) -
     for word in tqdm(results, total=count, file=sys.stderr, disable=hidden, mininterval=1):
         done[word] = done.get(word, 0) + 1
     return done
+
+
+def _check_packages(out, compress, beam) -> None:
+    check_codec(compress, out)
+    if beam is not None:
+        on_beam.import_beam()
 
 
 def _check(out, split, holdout, min_seconds, workers, overwrite, resumable) -> None:
