@@ -68,9 +68,8 @@ def prepare(
     split: puts every utterance there, instead of where the source says ("train" if it does not).
     holdout: share to set apart, by split name, decided by a hash of the transcript or the audio
     (`prepare.holdout.holdable`). The same audio is kept once in a split. ids: a text file of
-    utterance ids, one a line, without folder and suffix; others are passed over.
-    resumable: keeps finished pieces under OUT (room for all samples a second time) for the same
-    call after a kill. beam: options of the Apache Beam runner that does them.
+    utterance ids, one a line, without folder and suffix; others are passed over. resumable: keeps
+    finished pieces under OUT for the same call after a kill. beam: options of its runner.
     kind: one of SOURCES; by default `sources.resolve` tells. phones: as in SourceOptions.
     channel: "mix", "left", "right", a number from 1, or "split" (each an utterance without
     transcript). vad: long recordings are cut, see `speech_cuts`. compress: "flac" or "".
