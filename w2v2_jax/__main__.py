@@ -22,6 +22,8 @@ COMMANDS = {
     "transcribe": ("transcribe", "recordings of any length -> text with times"),
     "classify": ("inference.classify", "recordings -> their classes, or a corpus scored"),
     "align": ("align", "where each line of a transcript lies in a recording"),
+    "segment": ("prepare.segment", "long recordings and their texts -> a manifest of segments"),
+    "explore": ("prepare.explore", "a prepared corpus as a page to look at and listen to"),
     "export": ("export.command", "weights or a program for other frameworks"),
     "convert": ("convert", "others' weights -> a native checkpoint"),
     "lm": ("lm", "an n-gram language model from text"),

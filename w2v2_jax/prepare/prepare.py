@@ -35,6 +35,7 @@ from w2v2_jax.prepare.sources import Resolved, open_source, resolve
 from w2v2_jax.prepare.splits import Sorter, check_split
 from w2v2_jax.prepare.spoken import Transcripts
 from w2v2_jax.prepare.work_units import parts, picked, read_ids
+from w2v2_jax.recognition.vad import silero
 from w2v2_jax.texts.choice import read_choice
 
 PARTIAL, PIECES = ".partial-", ".pieces-"
@@ -58,6 +59,7 @@ def prepare(
     kind: str | None = None,
     phones: str = "61",
     channel: str = "mix",
+    vad: bool = False,
     text: str | None = None,
     compress: str = "",
 ) -> list[dict[str, Any]]:
@@ -75,7 +77,9 @@ def prepare(
     does the pieces; OUT is then a folder all its workers see, or gs://..., s3://....
     kind: what the source is, one of SOURCES; by default `sources.resolve` tells. phones: as in
     SourceOptions. channel: "mix" (the mean), "left", "right", a number from 1, or "split" (each
-    channel an utterance with a speaker of its own and no transcript). compress: "flac" or "".
+    channel an utterance with a speaker of its own and no transcript). vad: long recordings without
+    a transcript become an utterance for each stretch of speech, see `speech_cuts`.
+    compress: "flac" or "".
     text: rules of `--text` (`texts.choice`); None says what the texts hold that nobody speaks.
     Every way writes the same bytes, beside, renamed at the end: a kill leaves no half corpus.
     Raises InputError when nothing is usable, or a split exists and `overwrite` is False.
@@ -87,7 +91,7 @@ def prepare(
     if beam is not None:
         on_beam.import_beam()
     transcripts = Transcripts(read_choice(text), required=require_text, chosen=text is not None)
-    limits = Limits(round(min_seconds * SAMPLE_RATE), require_text, *channel_of(channel))
+    limits = _limits(min_seconds, require_text, channel, vad)
     resolved = _resolved(source, kind)
     chosen = read_ids(ids) if ids is not None else None
     account = Account(ids=chosen)
@@ -103,12 +107,17 @@ def prepare(
         return _at_once(out, sorter(), finish, take, progress=progress)
     download = None if beam is None else on_beam.download_config(beam)
     work_parts = parts(resolved, account=account, ids=chosen, download=download, **options)
-    if beam is None:
-        run = functools.partial(_run_here, workers=workers, progress=progress)
-    else:
-        run = functools.partial(on_beam.run, options=beam)
+    here = functools.partial(_run_here, workers=workers, progress=progress)
+    run = here if beam is None else functools.partial(on_beam.run, options=beam)
     make = functools.partial(pieces.make_piece, limits=limits, ids=chosen)
     return _in_pieces(str(resolved), out, sorter(), finish, work_parts, make, run)
+
+
+def _limits(min_seconds: float, require_text: bool, channel: str, vad: bool) -> Limits:
+    if vad:
+        silero()  # its package is missed here, not in every worker
+    least = round(min_seconds * SAMPLE_RATE)
+    return Limits(least, require_text, *channel_of(channel), vad=vad)
 
 
 def _resolved(source: str, kind: str | None) -> Resolved:

@@ -100,10 +100,10 @@ def _to_json(outcome: IntakeResult) -> list:
 
 
 def _from_json(fields: list, samples: str) -> IntakeResult:
-    name, *told, numbers, reason, detail, remarks, further = fields
+    name, *told, numbers, reason, detail, remarks, further, recording = fields
     measures = None if numbers is None else Measures(*numbers)._replace(spool=samples)
     utterance = Utterance(name, b"", None, *told)
-    return IntakeResult(utterance, measures, reason, detail, tuple(remarks), further)
+    return IntakeResult(utterance, measures, reason, detail, tuple(remarks), further, recording)
 
 
 def read_pieces(work: AnyPath, count: int) -> Iterator[IntakeResult]:
