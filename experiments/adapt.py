@@ -1,15 +1,18 @@
 """CTC fine-tuning of a released model for a language of your own: `:language`, `:extend`,
-`:adapter`.
+`:adapter`, `:lora`.
 
 language: from a pretrained model (or one in the middle of it, see continue_pretraining.py); the
     vocabulary is that of your transcripts.
 extend: from a tuned model; its symbols keep their rows of the head, and the transcripts' further
     characters get fresh ones. With `vocabulary.name` another one is put in its place instead: rows
     of the symbols that both have keep their weights all the same.
+lora: any start; low-rank updates of the attention's projections and the head learn (rank 16 of
+    XLS-R 300M: 3.1 M parameters); `export --to peft` writes them alone, others have them merged.
 adapter: MMS-1B; only the adapters and the head learn (2.2 M parameters and a row of 1280 a symbol).
 
 Source: language and extend, `lv60k_10h` of finetune.py; adapter, the rate and warm-up of
-transformers' `run_speech_recognition_ctc_adapter.py` example (1e-3, linear decay).
+transformers' `run_speech_recognition_ctc_adapter.py` example (1e-3, linear decay); lora, the same
+rate, and the updates of arXiv 2106.09685 in PEFT's form, without their dropout.
 
 Run:
     python -m w2v2_jax.prepare --source folder:recordings --out data/mine --holdout dev=0.05
@@ -38,6 +41,7 @@ from ml_collections import ConfigDict
 from w2v2_jax.experiment.smoke import shrink
 
 ADAPTERS_AND_HEAD = ("adapter/|^head/", 1.0), (".", 0.0)
+LORA_AND_HEAD = ("/lora_|^head/", 1.0), (".", 0.0)
 RECIPES = {
     "language": dict(
         model=dict(family="inherit", mask_start_prob=0.075, channel_mask_start_prob=0.25 / 64),
@@ -63,11 +67,19 @@ RECIPES = {
         vocabulary=dict(name="from_transcripts", case="lower", min_count=2),
         seconds=400.0,
     ),
+    "lora": dict(
+        model=dict(family="inherit", mask_start_prob=0.075, lora_rank=16, lora_alpha=32.0),
+        freeze=0,
+        schedule=dict(name="polynomial", peak=1e-3, warmup=100),
+        rates=LORA_AND_HEAD,
+        vocabulary=dict(name="from_transcripts", case="lower", min_count=2),
+        seconds=400.0,
+    ),
 }
 
 
 def get_config(arg: str = "language") -> ConfigDict:
-    """arg: `language`, `extend` or `adapter`, with `,smoke` for toy size."""
+    """arg: `language`, `extend`, `adapter` or `lora`, with `,smoke` for toy size."""
     name, _, size = arg.partition(",")
     name = name or "language"
     if name not in RECIPES or size not in ("", "smoke"):

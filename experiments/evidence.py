@@ -21,7 +21,7 @@ each of six at once 1 500. Pretraining and 17 cells took six minutes.
 
 Expected: a character error rate (CER) at least 30 % lower, relatively, at 10 min of labels.
 Got (2026-11-26; 16.7 h unlabelled, 10 min of one speaker's prompts, 8.4 of
-    them in clips of at most 16 s; docs/evidence.md):
+    them in clips of at most 16 s; docs/results/evidence.md):
     contrastive accuracy on dev .184 (18.5 times chance), code perplexity 247 of 640
     seed   test CER from scratch, pretrained   change     test WER
     1      69.0, 57.1 %                        -17.2 %    103.4, 95.0 %
@@ -29,7 +29,7 @@ Got (2026-11-26; 16.7 h unlabelled, 10 min of one speaker's prompts, 8.4 of
     3      69.4, 56.4 %                        -18.7 %    103.2, 95.7 %
     The learning rate of the pretraining decayed to 0 at 8000 for its first 2356 updates, at 6000 to
     update 4265 and at 5000 from there on: the run was cut to the time there was.
-    With a quarter of the updates and one change each (CHANGES): docs/evidence.md.
+    With a quarter of the updates and one change each (CHANGES): docs/results/evidence.md.
     `pretrain,continuous_targets,5000`, the same labels:
         47.7, 52.3, 48.0 % where from scratch 71.9, 67.3, 69.2 (-29.0 %), WER 91.1, 96.6, 94.5 %.
     `,gpu`, mixed labels of 44 voices (2026-11-26, one H200, pretraining stopped at 5384 of 8000

@@ -43,7 +43,7 @@ if [ -z "${W2V2_JAX:-}" ] && command -v nvidia-smi >/dev/null && nvidia-smi >/de
 fi
 export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-3}"
 # Huge pages for large arrays: XLA:CPU asks for its memory anew at every call, and the kernel
-# otherwise hands it out in pages of 4 KiB (docs/speed.md).
+# otherwise hands it out in pages of 4 KiB (docs/results/speed.md).
 export GLIBC_TUNABLES="${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}"
 if [ "${W2V2_VENV:-1}" != 0 ]; then
   make_environment

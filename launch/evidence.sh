@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Whether pretraining helps (experiments/evidence.py), cell by cell, and the tables of all cells.
+# Whether pretraining helps (experiments/evidence.py): every comparison, and the tables of all.
 #   bash launch/evidence.sh [--source folder:DIR] [--out DIR]      (default runs/evidence)
 # A cell is START@LABELS@SEED: START scratch, pretrain, short or one of the recipe's changes; LABELS
 # 10m or 1h. A finished cell is not redone, a stopped one goes on. CELLS="scratch@10m@1 ..."

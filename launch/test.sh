@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Lint and tests from nothing: bash launch/test.sh [SUITE] [pytest arguments]
-#   everyday (default)  lint and the fast tests, with requirements.txt alone
+#   everyday (default)  lint, types and the fast tests, with requirements.txt alone
 #   slow                the slow tests too
 #   parity              live comparisons; installs torch, transformers, what fairseq and torchaudio
 #                       need (W2V2_FAIRSEQ may name a checkout of fairseq)
@@ -8,6 +8,7 @@
 #   decode              beam search with language models; installs flashlight-text, KenLM, optuna
 #   aot                 compiles for TPU topologies (many minutes); installs libtpu
 #   beam                preparation on Apache Beam's runner of this machine; installs apache-beam
+#   docs                the pages as a site; installs mkdocs
 #   fuzz                damaged files against every reader, W2V2_FUZZ_MINUTES (30) in all; installs
 #                       hypothesis
 #   mutants             changes one decision after the other and asks whether the tests notice
@@ -18,16 +19,16 @@ set -euo pipefail
 source "$(dirname "$0")/env.sh"
 suite="${1:-everyday}"
 [ $# -gt 0 ] && shift
-optional="not parity and not deploy and not decode and not aot and not beam and not fuzz and not gpu and not network"
+optional="not parity and not deploy and not decode and not aot and not beam and not docs and not fuzz and not gpu and not network"
 case "$suite" in
   everyday) marks="not slow and $optional" ;;
   slow) marks="$optional" ;;
-  parity | deploy | decode | aot | beam | fuzz) marks="$suite" ;;
+  parity | deploy | decode | aot | beam | docs | fuzz) marks="$suite" ;;
   all) marks="not gpu" ;;
   mutants) exec python -m tests.helpers.mutants "$@" ;;
   *)
     echo "error: suite '$suite' is not known; use everyday, slow, parity, deploy, decode, aot," \
-      "beam, fuzz, mutants or all" >&2
+      "beam, docs, fuzz, mutants or all" >&2
     exit 2
     ;;
 esac
@@ -48,7 +49,9 @@ install deploy onnx==1.23.2 onnxruntime==1.32.0 onnx-ir==1.1.0
 install decode flashlight-text==0.0.7 ufal.kenlm==26.4.1 optuna==5.0.0
 install fuzz hypothesis==6.170.17
 install aot "jax[tpu]==0.10.2"
+install docs mkdocs==1.6.1 mkdocs-material==9.8.2 "mkdocstrings[python]==1.0.8" mkdocstrings-python==2.0.11
 install beam apache-beam==2.77.0
 ruff check .
 ruff format --check .
+mypy
 python -m pytest -n 2 --dist loadfile -m "$marks" "$@" # a file's tests share what they compile

@@ -36,14 +36,22 @@ def test_the_commands_of_a_recipe_are_what_the_code_takes(recipe):
         check_shell(command)
 
 
-@pytest.mark.parametrize("page", docs_commands.pages(), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", docs_commands.pages(), ids=docs_commands.name_of)
 def test_the_links_of_a_page_lead_somewhere(page):
     assert docs_commands.broken_links(page) == []
 
 
-@pytest.mark.parametrize("page", docs_commands.pages(), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", docs_commands.pages(), ids=docs_commands.name_of)
 def test_the_options_that_a_page_names_exist(page):
     assert docs_commands.unknown_options(page) == []
+
+
+@pytest.mark.parametrize("page", docs_commands.pages(), ids=docs_commands.name_of)
+def test_no_line_of_a_page_is_longer_than_120_columns(page):
+    """Tables and links, which cannot be broken, are let be."""
+    lines = enumerate(page.read_text().splitlines(), 1)
+    breakable = [(n, line) for n, line in lines if not line.startswith("|") and "](" not in line]
+    assert [n for n, line in breakable if len(line) > 120] == []
 
 
 WRONG = {

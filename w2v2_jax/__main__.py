@@ -20,7 +20,10 @@ COMMANDS = {
     "evaluate": ("evaluate", "error rates of a tuned checkpoint, with intervals"),
     "compare": ("compare", "two evaluations, or a run against reference curves"),
     "transcribe": ("transcribe", "recordings of any length -> text with times"),
+    "classify": ("inference.classify", "recordings -> their classes, or a corpus scored"),
     "align": ("align", "where each line of a transcript lies in a recording"),
+    "segment": ("prepare.segment", "long recordings and their texts -> a manifest of segments"),
+    "explore": ("prepare.explore", "a prepared corpus as a page to look at and listen to"),
     "export": ("export.command", "weights or a program for other frameworks"),
     "convert": ("convert", "others' weights -> a native checkpoint"),
     "lm": ("lm", "an n-gram language model from text"),
@@ -78,7 +81,7 @@ def _unknown(name: str) -> InputError:
     return InputError(f"w2v2 has no command {name!r}; {hint}")
 
 
-def run(argv: list[str]) -> None:
+def run(argv: list[str] | None) -> None:
     """Runs the command that the first argument names with the others."""
     if not argv:
         print(usage(), file=sys.stderr)

@@ -58,11 +58,11 @@ def main(argv: list[str] | None = None) -> None:
     transcript_files.write(as_result(arguments.audio, aligned, total or 0.0), files)
     for line in aligned:
         if arguments.json:
-            plain = line._replace(
-                words=[w._asdict() for w in line.words],
-                characters=[c._asdict() for c in line.characters],
-            )
-            print(json_text(plain._asdict()))
+            plain = line._asdict() | {
+                "words": [w._asdict() for w in line.words],
+                "characters": [c._asdict() for c in line.characters],
+            }
+            print(json_text(plain))
         else:
             print(f"{line.start:.3f}\t{line.end:.3f}\t{line.score:.3f}\t{line.text}")
     for path in files.values():

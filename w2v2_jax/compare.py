@@ -22,6 +22,7 @@ from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors
 from w2v2_jax.evaluation.significance import Comparison, compare
 from w2v2_jax.paths import read_json, try_outputs, write_json
 from w2v2_jax.system.arguments import add_json
+from w2v2_jax.system.revision import stamp
 
 
 def read_splits(path: Path) -> list[dict[str, Any]]:
@@ -144,11 +145,11 @@ def compare_run(arguments: argparse.Namespace) -> None:
     print(table(standing))
     written = [arguments.png or workdir / "compare.png"]
     try:
-        figure(standing, written[0], workdir.name)
+        figure(standing, written[0], workdir.name, made=stamp())
     except OSError as error:
         raise InputError(f"{written[0]}: {error.strerror}; use --png elsewhere") from error
     if arguments.json is not None:
-        content = {"workdir": str(workdir), "reference": standing.reference.name}
+        content: dict[str, Any] = {"workdir": str(workdir), "reference": standing.reference.name}
         content |= {"differs": standing.differs, "rows": [row._asdict() for row in standing.rows]}
         write_json(arguments.json, content)
         written.append(arguments.json)
@@ -169,7 +170,7 @@ def compare_results(arguments: argparse.Namespace) -> None:
         print("\n".join([data, *(f"  {describe(rate, one)}" for rate, one in comparisons.items())]))
         results.append({"data": data, **{rate: one._asdict() for rate, one in comparisons.items()}})
     if arguments.json is not None:
-        content = {"first": str(arguments.first), "second": str(arguments.second)}
+        content: dict[str, Any] = {"first": str(arguments.first), "second": str(arguments.second)}
         content["splits"] = results
         write_json(arguments.json, content)
         print(f"wrote {arguments.json}")

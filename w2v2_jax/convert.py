@@ -1,6 +1,6 @@
 """Command line: another framework's checkpoint becomes a native one.
 
-python -m w2v2_jax.convert --from hf|fairseq|torchaudio|safetensors --input PATH --out DIR
+python -m w2v2_jax.convert --from hf|fairseq|fairseq2|torchaudio|safetensors --input PATH --out DIR
 """
 
 from __future__ import annotations
@@ -8,28 +8,32 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.interop import (
     fairseq,
+    fairseq2,
     hugging_face,
+    lora,
     native,
     safetensors_file,
     torchaudio_file,
     verify,
 )
-from w2v2_jax.interop.files import new_output, print_check, print_written
+from w2v2_jax.interop.files import Imported, new_output, print_check, print_written
 from w2v2_jax.interop.inferred import FileHints
 
-IMPORTERS = {
+IMPORTERS: dict[str, Callable[..., Imported]] = {
     "hf": hugging_face.read,
     "fairseq": fairseq.read,
+    "fairseq2": fairseq2.read,
     "torchaudio": torchaudio_file.read,
     "safetensors": safetensors_file.read,
 }
 # Formats whose files do not say everything about their network: their readers take FileHints.
-TAKE_GIVEN = {"fairseq", "torchaudio"}
+TAKE_GIVEN = {"fairseq", "fairseq2", "torchaudio"}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -44,6 +48,9 @@ def main(argv: list[str] | None = None) -> None:
         "--out", required=True, type=Path, metavar="DIR", help="the native checkpoint to write"
     )
     parser.add_argument("--language", help="hf: whose adapters and head to take (MMS), as `fra`")
+    parser.add_argument(
+        "--lora", type=Path, metavar="DIR", help="a folder of PEFT: low-rank updates of the network"
+    )
     _add_hints(parser)
     verify.add_argument(parser)
     arguments = parser.parse_args(argv)
@@ -57,15 +64,19 @@ def main(argv: list[str] | None = None) -> None:
     elif hints != FileHints():
         raise InputError(
             "--norm-order, --heads, --strides, --normalise and --dictionary go with "
-            f"--from {' or '.join(sorted(TAKE_GIVEN))}; {arguments.source} files say these things"
+            f"--from {', '.join(sorted(TAKE_GIVEN))}; {arguments.source} files say these things"
         )
     if arguments.language is not None:
         if arguments.source != "hf":
             raise InputError("--language goes with --from hf")
         read = functools.partial(read, language=arguments.language)
     verify.refuse_unknown(arguments.verify, arguments.source)
+    if arguments.lora is not None and arguments.verify is not None:
+        raise InputError("--verify runs the other framework without --lora; use one of the two")
     with new_output(arguments.out) as partial:
         imported = read(arguments.input)
+        if arguments.lora is not None:
+            imported = lora.with_updates(imported, arguments.lora)
         verified = verify.report(
             imported.loaded, arguments.source, arguments.input, arguments.verify
         )
@@ -76,12 +87,18 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _add_hints(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("where a fairseq or torchaudio file does not say").add_argument
+    add = parser.add_argument_group(
+        "where a fairseq, fairseq2 or torchaudio file does not say"
+    ).add_argument
     add("--norm-order", choices=("post", "pre"), help="layer norms after or before each block")
     add("--heads", type=int, metavar="N", help="attention heads")
     add("--strides", metavar="5,2,...", help="strides of the convolutions")
     add("--normalise", choices=("yes", "no"), help="whether it takes normalised waveforms")
-    add("--dictionary", metavar="FILE", help="dict.ltr.txt or vocabulary.json of the CTC head")
+    add(
+        "--dictionary",
+        metavar="FILE",
+        help="dict.ltr.txt, vocabulary.json or tokenizer.model of the CTC head",
+    )
 
 
 def _hints(arguments: argparse.Namespace) -> FileHints:

@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     corpus = open_corpus(arguments.data)
     model = load(arguments.checkpoint)
     require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
-    config, vocabulary = model.description.model, model.description.vocabulary
+    config, vocabulary = model.description.model, model.description.ctc_vocabulary
 
     def reference(text: str) -> str | None:
         return vocabulary.normalise(text) if vocabulary.has_words(text) else None

@@ -121,6 +121,22 @@ def disk_reason(error: BaseException | None) -> str | None:
     return None
 
 
+@contextlib.contextmanager
+def without_chatter() -> Iterator[None]:
+    """Sends what C libraries write to the process's standard error nowhere. Only around calls whose
+    errors come as exceptions all the same, and in a process that does one thing at a time."""
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    stderr_copy, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(stderr_copy, 2)
+        os.close(stderr_copy)
+        os.close(nowhere)
+
+
 class _Stream(io.FileIO):
     """Standard output or error whose reader may go (`| head -1`) or whose disk may be full: what
     cannot be written is dropped, and the work goes on."""
@@ -146,7 +162,7 @@ def unwritten(stream) -> OSError | None:
 def tolerant_streams() -> Iterator[list[io.TextIOWrapper]]:
     """Standard output and error that raise neither for a reader that is gone nor for a letter that
     their encoding lacks (it comes out as \\xe9). A test's or notebook's own streams stay."""
-    before, streams = (sys.stdout, sys.stderr), []
+    before, streams = (sys.stdout, sys.stderr), list[io.TextIOWrapper]()
     for name in ("stdout", "stderr"):
         old = getattr(sys, name)
         if old is None or old is not getattr(sys, f"__{name}__"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,12 @@ from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.data.joined import each_split, rules_name, without_name
-from w2v2_jax.data.transcribed import TranscribedCorpus, left_out, outside_vocabulary, transcribed
+from w2v2_jax.data.transcribed import (
+    AnyCorpus,
+    left_out,
+    outside_vocabulary,
+    transcribed,
+)
 from w2v2_jax.decode import options
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation import error_analysis
@@ -30,10 +36,11 @@ from w2v2_jax.paths import try_outputs, write_json, write_text
 from w2v2_jax.recognition.corpus import transcripts
 from w2v2_jax.system import compile_cache, cpu_memory
 from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_json
+from w2v2_jax.system.revision import stamp
 from w2v2_jax.vocabulary import Vocabulary
 from w2v2_jax.vocabulary.units import PHONEMES
 
-Scorable = Corpus | TranscribedCorpus
+Scorable = AnyCorpus
 
 
 def splits_of(arguments: list[str]) -> list[tuple[str, Corpus]]:
@@ -181,12 +188,14 @@ def main(argv: list[str] | None = None) -> None:
     compile_cache.enable()
     model = load(arguments.checkpoint)
     require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
-    decoder = options.make_decoder(arguments, model.description.vocabulary)
-    vocabulary = model.description.vocabulary
+    decoder = options.make_decoder(arguments, model.description.ctc_vocabulary)
+    vocabulary = model.description.ctc_vocabulary
     if vocabulary.units == PHONEMES:
         arguments.phones = arguments.phones or "as-is"
     # Phones are words of a set of their own, which may have other letters than the vocabulary.
-    scores_text = vocabulary.normalise if arguments.phones else vocabulary.has_words
+    scores_text: Callable[[str], Any] = vocabulary.has_words
+    if arguments.phones:
+        scores_text = vocabulary.normalise
     scorable = [
         transcribed(corpus, vocabulary, where=f"--data {name}", is_transcript=scores_text)
         for name, corpus in named
@@ -207,7 +216,7 @@ def main(argv: list[str] | None = None) -> None:
     result = {**head, **splits[0]} if len(splits) == 1 else {**head, "splits": splits}
     write_json(arguments.json, result)
     if arguments.html is not None:
-        write_page(arguments.html, head, splits, scorable)
+        write_page(arguments.html, {**head, "made": stamp()}, splits, scorable)
     for split in splits:  # printed once the files stand
         print(*([split["data"]] if len(splits) > 1 else []), describe(split), sep="\n")
     for path in (arguments.json, arguments.html):

@@ -2,8 +2,8 @@
 
 python -m w2v2_jax.extract --checkpoint DIR --data DIR[:split] --out FILE.npz|FILE.parquet
     [--what layers|units|logits] [--layers 0,6,-1] [--pool mean] [--dtype float16]
-npz: arrays named ID/layer_6, ID/units or ID/logits. parquet: a row an utterance, columns id, text,
-speaker, frames and one list a kind, its shape in the column's name (layer_6:768).
+npz: arrays named ID/layer_6, ID/units or ID/logits. parquet: one row per utterance with
+the columns id, text, speaker, frames and one list per kind, named by its shape (layer_6:768).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,7 +32,7 @@ ROWS_AT_ONCE = 64  # utterances a row group of parquet
 class Item(NamedTuple):
     """One utterance of the corpus: its index, its frames, and arrays [T, N], or [N] if pooled."""
 
-    index: int
+    index: int  # type: ignore[assignment]
     frames: int
     arrays: dict[str, np.ndarray]
 
@@ -96,7 +96,7 @@ def write_parquet(path: Path, corpus: Corpus, items: Iterator[Item]) -> int:
         import pyarrow.parquet
     except ImportError:
         raise InputError("parquet needs a package: pip install pyarrow; or use .npz") from None
-    writer, rows, count = None, [], 0
+    writer, rows, count = None, list[dict[str, Any]](), 0
 
     def flush(writer):
         table = pyarrow.Table.from_pylist(rows)

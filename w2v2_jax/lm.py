@@ -185,7 +185,7 @@ def main(argv: list[str] | None = None) -> None:
                 fallback=arguments.discount_fallback, memory_gib=arguments.memory,
             )  # fmt: skip
             print(f"wrote {arguments.out} (KenLM's lmplz)")
-    if arguments.lexicon:
+    if arguments.lexicon and vocabulary is not None:
         make_lexicon(seen, vocabulary, arguments.lexicon, min_count=arguments.lexicon_min_count)
 
 

@@ -13,12 +13,17 @@ import optax
 from w2v2_jax.errors import InputError
 
 Schedule = Callable[[jax.Array], jax.Array]
+RateTable = tuple[tuple[str, float], ...]
 
 
 def polynomial(*, peak: float, warmup: int, total: int, end: float = 0.0) -> Schedule:
-    """Linear 0 -> peak over `warmup` updates, then linear to `end` at `total`.
+    """Linear from 0 to `peak`, then linear to `end`. The first update runs at rate 0, as in
+    fairseq, whose count is of updates already done.
 
-    n counts updates already done, so the first update runs at rate 0, as in fairseq.
+    peak: the highest learning rate.
+    warmup: updates of the rise.
+    total: the update at which the rate is `end`; without it train.steps.
+    end: the last learning rate.
     """
     _check_schedule(peak=peak, total=total, warmup=warmup)
     return optax.join_schedules(
@@ -34,10 +39,15 @@ def tri_stage(
     *, peak: float, total: int, warmup: float = 0.1, hold: float = 0.4, decay: float = 0.5,
     start_scale: float = 0.01, end_scale: float = 0.05,
 ) -> Schedule:  # fmt: skip
-    """Linear from start_scale * peak, hold, then exponential to end_scale * peak.
+    """A linear rise, a stretch at `peak`, then an exponential fall. The paper says that the fall
+    is linear; the released code, and so the released models, used the exponential
+    (docs/traps.md#t4).
 
-    warmup, hold and decay are shares of `total`. The paper says the decay is linear; the
-    released code and so the released models used the exponential (docs/traps.md#t4).
+    peak: the highest learning rate.
+    total: updates that the shares are of; without it train.steps.
+    warmup, hold, decay: shares of the three stages; they sum to 1.
+    start_scale: the first learning rate as a share of `peak`.
+    end_scale: the last learning rate as a share of `peak`.
     """
     if abs(warmup + hold + decay - 1.0) > 1e-6:
         raise InputError(f"schedule: warmup + hold + decay = {warmup + hold + decay}, must be 1")
@@ -56,11 +66,18 @@ def tri_stage(
 
 
 def constant(*, peak: float) -> Schedule:
-    """The same rate at every update."""
+    """The same rate at every update.
+
+    peak: that learning rate.
+    """
     return optax.constant_schedule(peak)
 
 
-SCHEDULES = {"polynomial": polynomial, "tri_stage": tri_stage, "constant": constant}
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
+    "polynomial": polynomial,
+    "tri_stage": tri_stage,
+    "constant": constant,
+}
 
 
 def _check_schedule(*, peak: float, total: int, warmup: int) -> None:
@@ -72,25 +89,31 @@ def _check_schedule(*, peak: float, total: int, warmup: int) -> None:
 
 
 class AdamState(NamedTuple):
-    """count of updates; first and second moments in float32, shaped like the parameters."""
+    """count of updates; first and second moments in float32, shaped like the parameters, None for
+    those that are frozen."""
 
     count: jax.Array
     first: optax.Params
     second: optax.Params
 
 
-def scale_by_fairseq_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+def scale_by_fairseq_adam(
+    b1: float, b2: float, eps: float, table: RateTable = ()
+) -> optax.GradientTransformation:
     """Adam with eps added to sqrt(v) before bias correction (fairseq `optim/adam.py`).
 
-    optax.scale_by_adam adds it after; the two differ while 1 - b2^t is small.
+    optax.scale_by_adam adds it after; the two differ while 1 - b2^t is small. Parameters whose
+    value in the table is 0 have no moments.
     """
 
     def init(params):
+        params = trainable(params, table)
         zeros = jax.tree.map(jnp.zeros_like, params)
         return AdamState(jnp.zeros((), jnp.int32), zeros, jax.tree.map(jnp.zeros_like, params))
 
     def update(gradients, state, params=None):
         del params
+        gradients = trainable(gradients, table)
         count = state.count + 1
         first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.first, gradients)
         second = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.second, gradients)
@@ -102,14 +125,42 @@ def scale_by_fairseq_adam(b1: float, b2: float, eps: float) -> optax.GradientTra
     return optax.GradientTransformation(init, update)
 
 
-def value_by_path(params, table: tuple[tuple[str, float], ...]):
+def value_by_path(params, table: RateTable):
     """A tree of floats: for each parameter the value of the first regex that matches its path."""
 
     def value(path, _):
-        name = "/".join(str(getattr(key, "key", key)) for key in path)
-        return next((v for pattern, v in table if re.search(pattern, name)), 1.0)
+        return _value(path, table)
 
     return jax.tree_util.tree_map_with_path(value, params)
+
+
+def _value(path, table: RateTable) -> float:
+    name = "/".join(str(getattr(key, "key", key)) for key in path)
+    return next((v for pattern, v in table if re.search(pattern, name)), 1.0)
+
+
+def freezes(table: RateTable) -> bool:
+    """Whether the table freezes any parameter."""
+    return any(value == 0 for _, value in table)
+
+
+def trainable(tree, table: RateTable):
+    """The tree with None for every parameter whose value in the table is 0."""
+    if not freezes(table):
+        return tree
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: None if _value(path, table) == 0 else leaf,
+        tree,
+        is_leaf=lambda leaf: hasattr(leaf, "unbox"),  # with the box that has its axis names
+    )
+
+
+def with_frozen(learning, whole):
+    """The inverse of `trainable`: `whole`'s leaves where `learning` has none."""
+    return jax.tree.map(
+        lambda leaf, other: other if leaf is None else leaf,
+        learning, whole, is_leaf=lambda leaf: leaf is None,
+    )  # fmt: skip
 
 
 def scale_by_path(table: tuple[tuple[str, float], ...]) -> optax.GradientTransformation:
@@ -123,6 +174,16 @@ def scale_by_path(table: tuple[tuple[str, float], ...]) -> optax.GradientTransfo
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
+def updates_of_0() -> optax.GradientTransformation:
+    """Updates of 0 for frozen parameters, where they are among those that it is asked to update."""
+
+    def update(updates, state, params=None):
+        still = jax.tree.map(jnp.zeros_like, params)
+        return with_frozen(updates, still), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
 def adam(
     schedule: Schedule, *, b1: float = 0.9, b2: float = 0.98, eps: float = 1e-6,
     weight_decay: float = 0.01, clip_norm: float = 0.0,
@@ -130,15 +191,23 @@ def adam(
 ) -> optax.GradientTransformation:  # fmt: skip
     """fairseq's Adam: decoupled weight decay on *all* parameters, no clipping unless asked.
 
-    rate_by_path: (regex on "encoder/transformer/...", multiplier) pairs, first match wins.
+    b1, b2: decay of the first and the second moment from one update to the next.
+    eps: added to the square root of the second moment.
+    weight_decay: share of a parameter that an update takes off, times the learning rate.
+    clip_norm: gradients of a larger norm are scaled down to it; 0 clips none.
+    rate_by_path: (regex on "encoder/transformer/...", multiplier) pairs, first match wins; of a
+        parameter whose multiplier is 0 there are neither moments nor, in `train_step`, a gradient.
     """
     chain = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
-    chain.append(scale_by_fairseq_adam(b1, b2, eps))
+    rates = tuple(map(tuple, rate_by_path))
+    chain.append(scale_by_fairseq_adam(b1, b2, eps, rates))
     if weight_decay:
         chain.append(optax.add_decayed_weights(weight_decay))
     if rate_by_path:
-        chain.append(scale_by_path(tuple(map(tuple, rate_by_path))))
+        chain.append(scale_by_path(rates))
     chain.append(optax.scale_by_learning_rate(schedule))
+    if freezes(rates):
+        chain.append(updates_of_0())
     return optax.chain(*chain)
 
 

@@ -17,8 +17,9 @@ from w2v2_jax.errors import InputError
 AXES = ("data", "fsdp", "tensor")
 KINDS = (AxisType.Auto,) * len(AXES)
 # By platform. libtpu would rather multiply in rings of permutes than gather weights and scatter
-# gradients of an fsdp axis of 8: at half the speed for XLS-R 2B (docs/aot.md). On GPU the many
-# Triton versions of every matmul that would be tried take minutes to compile (docs/speed.md).
+# gradients of an fsdp axis of 8: at half the speed for XLS-R 2B (docs/results/aot.md). On GPU the
+# many Triton versions of every matmul that would be tried take minutes to compile
+# (docs/results/speed.md).
 COMPILER_OPTIONS = {
     "tpu": {"xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000"},
     "gpu": {"xla_gpu_enable_triton_gemm": False},
@@ -57,7 +58,12 @@ def arrange(shape: tuple[int, int, int], devices) -> np.ndarray:
 
 
 def make_mesh(*, data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> jax.sharding.Mesh:
-    """A mesh over all devices; data=-1 takes what the other axes leave.
+    """A mesh over all devices.
+
+    data: devices that share no parameters, each with rows of its own; -1 takes what the other axes
+        leave.
+    fsdp: devices that parameters and moments are sharded over, each with rows of its own.
+    tensor: devices that heads and feed-forward networks are split over.
 
     Raises InputError when the product is not the number of devices.
     """

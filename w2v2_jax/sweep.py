@@ -57,6 +57,7 @@ def _receive(work: _Work) -> None:
 
 
 def _errors(beam: BeamOptions, start: int) -> ErrorCounts:
+    assert _work is not None  # the pool's initializer has run
     return errors_of(_work, beam, start)
 
 
@@ -67,7 +68,9 @@ def errors_of(work: _Work, beam: BeamOptions, start: int) -> ErrorCounts:
     references = work.emissions.references
     return total(
         [
-            count_errors(references[i].split(), scored(work.emissions, decoder(work.emissions[i])))
+            count_errors(
+                (references[i] or "").split(), scored(work.emissions, decoder(work.emissions[i]))
+            )
             for i in rows
         ]
     )
@@ -137,7 +140,9 @@ def greedy_errors(emissions: Emissions) -> ErrorCounts:
     decoder = GreedyDecoder(vocabulary.symbols, units=vocabulary.units)
     return total(
         [
-            count_errors(emissions.references[i].split(), scored(emissions, decoder(emissions[i])))
+            count_errors(
+                (emissions.references[i] or "").split(), scored(emissions, decoder(emissions[i]))
+            )
             for i in emissions.referenced
         ]
     )
@@ -214,6 +219,7 @@ def _work_of(arguments: argparse.Namespace) -> tuple[_Work, DecoderSettings]:
     decoder = make(
         decoder_settings, emissions.vocabulary, seconds_per_frame=emissions.seconds_per_frame
     )
+    assert isinstance(decoder, Searchable)  # what --lm without --rescore makes
     return _Work(decoder, emissions), decoder_settings
 
 
@@ -250,6 +256,7 @@ def main(argv: list[str] | None = None) -> None:
                 f"word_score {trial.word_score:.2f}: WER {100 * trial.words.rate:.2f} %",
                 flush=True,
             )
+    assert best is not None  # there is a trial at least
     _write(
         arguments.out,
         decoder_settings,

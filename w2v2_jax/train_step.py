@@ -14,6 +14,7 @@ from w2v2_jax.batch import Batch
 from w2v2_jax.metrics import Mean, Sums, global_norm, merge
 from w2v2_jax.models import row_random, sharding
 from w2v2_jax.objectives.base import Objective
+from w2v2_jax.optimizer import RateTable, trainable, with_frozen
 
 
 class TrainState(NamedTuple):
@@ -46,14 +47,17 @@ def microbatches(tree, accumulate: int, shards: int):
     return jax.tree.map(split, tree)
 
 
-def summed_gradients(params, batch: Batch, keys, step, *, objective, accumulate, shards):
-    """Gradients of the summed loss and the sums, added over the microbatches.
+def summed_gradients(
+    params, batch: Batch, keys, step, *, objective, accumulate, shards, table: RateTable = ()
+):  # fmt: skip
+    """Gradients of the summed loss and the sums, added over the microbatches. Parameters that the
+    table freezes have None in the place of one.
 
     Devices along data add up their own microbatches first and exchange the total, once an update.
     Along fsdp, where no device has room for a whole gradient, each microbatch's is exchanged.
     """
     data = jax.sharding.get_abstract_mesh().shape.get("data", 1)
-    local = functools.partial(accumulated, objective=objective, accumulate=accumulate)
+    local = functools.partial(accumulated, objective=objective, accumulate=accumulate, table=table)
     if accumulate == 1 or data == 1:
         return local(params, batch, keys, step, shards=shards)
 
@@ -69,11 +73,12 @@ def summed_gradients(params, batch: Batch, keys, step, *, objective, accumulate,
     return exchanged(params, batch, keys, step)
 
 
-def accumulated(params, batch: Batch, keys, step, *, objective, accumulate, shards):
+def accumulated(params, batch: Batch, keys, step, *, objective, accumulate, shards, table):
     """`summed_gradients` of these rows, spread over `shards`."""
+    whole, params = params, trainable(params, table)
 
     def loss(params, batch, keys):
-        sums = objective.loss(params, batch, keys, step)
+        sums = objective.loss(with_frozen(params, whole), batch, keys, step)
         return sums.loss, sums
 
     gradient = jax.grad(loss, has_aux=True)
@@ -95,7 +100,7 @@ def accumulated(params, batch: Batch, keys, step, *, objective, accumulate, shar
 
 def train_step(
     state: TrainState, batch: Batch, seed, *, objective: Objective,
-    tx: optax.GradientTransformation, accumulate: int, shards: int = 1,
+    tx: optax.GradientTransformation, accumulate: int, shards: int = 1, table: RateTable = (),
 ) -> tuple[TrainState, dict[str, Mean]]:  # fmt: skip
     """One update. seed is a uint32 scalar, so that runs of other seeds share the program;
     everything after it is static.
@@ -104,34 +109,43 @@ def train_step(
     be spread over devices, hosts and microbatches in any way. An update whose loss or gradient
     is not finite is skipped and counted (bf16 has no loss scale that would skip it,
     docs/traps.md#t36), and so is one whose batch has no weight: Adam would move on its momentum
-    alone.
+    alone. table: `optimizer.rate_by_path`, for what it freezes.
     """
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = row_random.row_keys(key, jnp.arange(batch.waveforms.shape[0]))
     gradients, sums = summed_gradients(
         state.params, batch, keys, state.step,
-        objective=objective, accumulate=accumulate, shards=shards,
+        objective=objective, accumulate=accumulate, shards=shards, table=table,
     )  # fmt: skip
     scale = 1.0 / jnp.maximum(sums.weight, 1.0)
     gradients = jax.tree.map(lambda g: g * scale, gradients)
     norm = global_norm(gradients)
     finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
     taken = finite & (sums.weight > 0)
-    updates, opt_state = tx.update(gradients, state.opt_state, state.params)
-    new = (optax.apply_updates(state.params, updates), opt_state)
-    old = (state.params, state.opt_state)
+    learning = trainable(state.params, table)
+    updates, opt_state = tx.update(gradients, state.opt_state, learning)
+    new = (optax.apply_updates(learning, updates), opt_state)
+    old = (learning, state.opt_state)
     params, opt_state = jax.tree.map(lambda n, o: jnp.where(taken, n, o), new, old)
+    params = with_frozen(params, state.params)
     one = jnp.ones(())
     metrics = {
         **sums.metrics,
         "gradient_norm": Mean(norm, one),
-        "feature_gradient_norm": Mean(global_norm(gradients["encoder"]["feature_extractor"]), one),
+        **_feature_norm(gradients["encoder"]["feature_extractor"]),
         "non_finite": Mean(1.0 - finite, one),
         "skipped": Mean(1.0 - taken, one),
         "empty_rows": Mean((batch.weights <= 0).sum(), one * batch.weights.shape[0]),
         "weight": Mean(sums.weight, one),
     }
     return TrainState(state.step + 1, params, opt_state), metrics
+
+
+def _feature_norm(gradients) -> dict[str, Mean]:
+    """The norm of the feature encoder's gradient; nothing where it is frozen: 0 means an alarm."""
+    if not jax.tree.leaves(gradients):
+        return {}
+    return {"feature_gradient_norm": Mean(global_norm(gradients), jnp.ones(()))}
 
 
 def eval_step(

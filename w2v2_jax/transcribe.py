@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
     seconds = model.description.model.seconds_per_frame
     decoder = options.make_decoder(
-        arguments, model.description.vocabulary, seconds_per_frame=seconds
+        arguments, model.description.ctc_vocabulary, seconds_per_frame=seconds
     )
     failed: list[str] = []
     total = None if arguments.vad else total_seconds(files)

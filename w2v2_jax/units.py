@@ -42,9 +42,9 @@ def labelled(
             [s for s in folded if len(s) == 3], len(row_units),
             stride=grid.stride / SAMPLE_RATE, field=grid.field / SAMPLE_RATE,
         )  # fmt: skip
-        known = [t for t, label in enumerate(labels) if label is not None]
-        units_kept.append(row_units[known])
-        phones += [labels[t] for t in known]
+        known = [(t, label) for t, label in enumerate(labels) if label is not None]
+        units_kept.append(row_units[[t for t, _ in known]])
+        phones += [label for _, label in known]
     if not phones:
         raise InputError(f"--phones {where}: no frame of any utterance lies in a labelled stretch")
     return np.concatenate(units_kept), phones

@@ -74,7 +74,7 @@ def test_a_shard_cut_short_loses_what_is_behind_the_cut_alone(corpus):
     rows, batch = read(corpus, damage)
     bad = [row[0].utterance == 5 for row in rows.rows]
     np.testing.assert_array_equal(batch.weights, ~np.array(bad))
-    assert damage.news() == [Broken("u5", "its shard is cut short")]
+    assert damage.news() == [Broken("u5", "its shard is cut short or damaged")]
 
 
 @pytest.mark.parametrize("reader", ["threads", pytest.param("tfdata", marks=pytest.mark.slow)])

@@ -207,6 +207,22 @@ def test_entries_of_one_corpus_and_language_have_one_share(corpora):
         open_members(({**same[0]}, {**same[1], "weight": 3})).mixture(0.5)
 
 
+def test_languages_are_those_that_the_corpora_know_else_entries_are_languages(tmp_path):
+    write_split(tmp_path / "a", "train", languages=("de", "fr", ""), seconds=0.05)
+    write_split(tmp_path / "b", "train", languages=("fr",), seconds=0.05)
+    a, b = f"{tmp_path}/a:train", f"{tmp_path}/b:train"
+    mixture = open_members((a, b)).mixture(0.5)
+    assert sorted(mixture.names) == sorted((a, "de", "fr"))
+    of_each = [mixture.names[cell] for cell in mixture.cells]
+    assert of_each == ["de", "fr", a, "de", *["fr"] * 4]
+    assert open_members(a).mixture(0.5).names == mixture.names
+    assert open_members(a).mixture(1.0) is None and open_members(b).mixture(0.5) is None
+    starred = open_members(f"{tmp_path}/*:train").mixture(0.5)
+    assert sorted(starred.names) == ["a", "de", "fr"]
+    named = open_members(({"path": a, "language": "x"}, b)).mixture(0.5)
+    assert named.names == ("x", "fr")
+
+
 def test_ids_and_speakers_of_several_folders_are_told_apart(corpora):
     joined = open_members((f"{corpora}/lang_a:train", f"{corpora}/lang_b:train")).corpus
     assert joined.id(0) == f"{corpora}/lang_a:train/u0"

@@ -12,7 +12,7 @@ from w2v2_jax.bench import long_recording
 from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.decode.alignment import Word
 from w2v2_jax.errors import run_command
-from w2v2_jax.evaluation import page as evaluation_page
+from w2v2_jax.evaluation.document import POLICY
 from w2v2_jax.inference import Model
 from w2v2_jax.recognition.long_audio import chunks, make_grid
 from w2v2_jax.recognition.recognise import make_options
@@ -82,7 +82,7 @@ def test_the_page_holds_everything_and_asks_for_nothing(model, corpus, tmp_path)
     assert "<script" not in text and "http" not in text.replace("http-equiv", "")
     sources = re.findall(r'(?:src|href)="([^"]{22})', text)
     assert sources == ["data:audio/flac;base64"] * 8  # the worst four of two splits
-    assert evaluation_page.POLICY in text and "&lt;B&gt;" in text and "<B>" not in text
+    assert POLICY in text and "&lt;B&gt;" in text and "<B>" not in text
     assert text.count("<svg") == 6 and 'class="pair sub"' in text and 'class="pair del"' in text
 
 

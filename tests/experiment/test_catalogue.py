@@ -36,7 +36,7 @@ def test_a_folder_of_that_name_does_not_hide_a_recipe(tmp_path, monkeypatch):
     ("spec", "message"),
     [
         ("pretrain_bas:smoke", "did you mean pretrain_base?"),
-        ("zebra", "it has adapt, continue_pretraining"),
+        ("zebra", "it has adapt, classify, continue_pretraining"),
         ("elsewhere/finetune.py:base_10h", "the package has this recipe: --config finetune"),
         ("experiments/finetun.py:base_10h", "did you mean finetune?"),
     ],

@@ -106,7 +106,9 @@ def check_stablehlo(loaded, folder, lengths):
 def test_one_stablehlo_program_gives_our_logits_at_any_length(tiny, tmp_path):
     check_stablehlo(checkpoint(tiny, "group_post"), tmp_path / "out", LENGTHS)
     files = {file.name for file in (tmp_path / "out").iterdir()}
-    assert files == {"model.stablehlo", "weights.safetensors", "vocabulary.json", "README.md"}
+    assert files == {
+        "model.stablehlo", "weights.safetensors", "vocabulary.json", "input.json", "README.md",
+    }  # fmt: skip
     symbols = json.loads((tmp_path / "out" / "vocabulary.json").read_text())["symbols"]
     assert tuple(symbols) == VOCABULARY.symbols
 

@@ -1,5 +1,5 @@
-"""Files from others are data: none runs code, leads outside, or takes time and memory out of
-proportion to its size. One threat a test."""
+"""Files from others are data: none runs code, names a path outside its folder, or takes time and
+memory out of proportion to its size. One threat a test."""
 
 import contextlib
 import gzip

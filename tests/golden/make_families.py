@@ -2,8 +2,8 @@
 
 Run by hand where torch and transformers are installed (stored: torch 2.13.0, transformers 5.23.0);
 the test that reads the file needs neither. The sizes are those of the published configurations
-(fairseq's YAMLs, arXiv 2111.09296 table 1 for XLS-R, arXiv 2305.13516 for MMS); nothing is
-allocated.
+(fairseq's YAMLs, arXiv 2111.09296 table 1 for XLS-R, arXiv 2305.13516 for MMS,
+omnilingual-asr's own configurations); nothing is allocated.
 
     python -m tests.golden.make_families
 """
@@ -20,6 +20,7 @@ LARGE = dict(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16,
              intermediate_size=4096, codevector_dim=768, proj_codevector_dim=768)  # fmt: skip
 ONE_B = dict(hidden_size=1280, num_hidden_layers=48, num_attention_heads=16,
              intermediate_size=5120, codevector_dim=1024, proj_codevector_dim=1024)  # fmt: skip
+THREE_B = ONE_B | dict(hidden_size=2048, num_hidden_layers=60, intermediate_size=8192)
 LAYER = dict(feat_extract_norm="layer", conv_bias=True, do_stable_layer_norm=True)
 FAMILIES = {
     "base": {},
@@ -31,6 +32,10 @@ FAMILIES = {
     "xls_r_2b": ONE_B | LAYER | dict(hidden_size=1920, intermediate_size=7680),
     "mms_300m": LARGE | LAYER,
     "mms_1b": ONE_B | LAYER,
+    "omni_300m": LARGE | LAYER,
+    "omni_1b": ONE_B | LAYER,
+    "omni_3b": THREE_B | LAYER,
+    "omni_7b": THREE_B | LAYER | dict(num_hidden_layers=128),
     "mms_1b_adapters": ONE_B | LAYER | dict(adapter_attn_dim=16, vocab_size=154),
 }
 

@@ -12,9 +12,10 @@ from w2v2_jax.system import completion
 PAGE = ROOT / "docs" / "commands.md"
 HEAD = """# Commands
 
-Each is `w2v2 COMMAND`; all but `recipes` are also `python -m w2v2_jax.COMMAND`. Status 0 is
-success; 2 is bad usage or bad input, with one line on stderr that names what is wrong. This page is
-written from the parsers by `python -m tests.helpers.commands_page`.
+Each is `w2v2 COMMAND`; all but `recipes`, `segment` and `explore` are also
+`python -m w2v2_jax.COMMAND`. Status 0 is success; 2 is bad usage or bad input, with one line on
+stderr that names what is wrong. This page is written from the parsers by
+`python -m tests.helpers.commands_page`.
 
 `w2v2 --version` prints the version, `w2v2 --completion bash` (or `zsh`) a script that completes
 commands, options and recipes: `source <(w2v2 --completion bash)`.

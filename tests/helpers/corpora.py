@@ -10,9 +10,12 @@ from w2v2_jax.data.writer import CorpusWriter
 TEXTS = ("AB CA", "B A", "CAB CAB A", "A <b> & 'B'")
 
 
-def write_split(directory, name, *, texts=TEXTS, seconds=0.3, numbers=None, rules=None):
-    """Utterance k has texts[k] and k + 1 times `seconds` of audio; `numbers`: only these; `rules`:
-    the text rules that the corpus says it was prepared with."""
+def write_split(
+    directory, name, *, texts=TEXTS, seconds=0.3, numbers=None, languages=("",), rules=None
+):
+    """Utterance k has texts[k] and k + 1 times `seconds` of audio, and one of the languages in
+    turn; `numbers`: only these; `rules`: the text rules that the corpus says it was prepared with.
+    """
     writer = CorpusWriter(directory / name)
     for k, text in enumerate(texts):
         if numbers is not None and k not in numbers:
@@ -23,5 +26,6 @@ def write_split(directory, name, *, texts=TEXTS, seconds=0.3, numbers=None, rule
         data = samples.tobytes()
         length, checksum = len(samples), zlib.crc32(data)
         entry = Entry(f"{name}/u{k}", text, f"speaker{k % 2}", length, 0.0, 1.0, checksum, 0)
+        entry = entry._replace(language=languages[k % len(languages)])
         writer.add(entry, iter([data]))
     writer.close(split=name, source="made", text=rules and rules.to_json())

@@ -28,7 +28,19 @@ from w2v2_jax.optimizer import SCHEDULES, adam
 LANGUAGES = ("bash", "python", "text")  # text: nothing to run
 # What stands in a block beside this project's own commands.
 OTHERS = {"for", "do", "done", "cut", "awk", "cat", "cd", "git", "export", "mkdir"}
-SUITES = ("everyday", "slow", "parity", "deploy", "decode", "aot", "fuzz", "all")
+SUITES = (
+    "everyday",
+    "slow",
+    "parity",
+    "deploy",
+    "decode",
+    "aot",
+    "beam",
+    "docs",
+    "fuzz",
+    "mutants",
+    "all",
+)
 
 
 class Block(NamedTuple):
@@ -43,12 +55,18 @@ class Block(NamedTuple):
 
 
 def pages() -> list[Path]:
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def name_of(page: Path) -> str:
+    """README.md, or a page's path below docs/."""
+    docs = ROOT / "docs"
+    return page.relative_to(docs if page.is_relative_to(docs) else ROOT).as_posix()
 
 
 @functools.cache
 def blocks() -> tuple[Block, ...]:
-    return tuple(block for page in pages() for block in blocks_of(page.read_text(), page.name))
+    return tuple(block for page in pages() for block in blocks_of(page.read_text(), name_of(page)))
 
 
 def blocks_of(text: str, name: str) -> list[Block]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import io
 import json
@@ -32,12 +33,16 @@ from w2v2_jax.evaluation.phone_labels import read_labels
 from w2v2_jax.interop import (
     dictionary,
     fairseq,
+    fairseq2,
     hugging_face,
+    lora,
     safetensors_file,
+    sentencepiece_model,
     torch_pickle,
     torch_read,
     torchaudio_file,
 )
+from w2v2_jax.interop.files import Imported
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.ngram import arpa
@@ -46,6 +51,7 @@ from w2v2_jax.prepare import clips
 from w2v2_jax.prepare.prepare import read_ids
 from w2v2_jax.prepare.sources import SOURCES, open_source, resolve
 from w2v2_jax.prepare.utterance import Clip
+from w2v2_jax.recognition import timed_texts
 from w2v2_jax.sample_speech.packages import deb_members
 from w2v2_jax.vocabulary import load_vocabulary
 
@@ -209,6 +215,7 @@ def text_seeds(folder: Path) -> list[Files]:
         {"lm.arpa.gz": gzip.compress(ARPA.encode(), mtime=0)},
         {"lexicon.txt": b"HELLO\tH E L L O |\nWORLD\tW O R L D |\n"},
         {"dict.ltr.txt": b"| 9\nE 5\nT 3 #fairseq:overwrite\n"},
+        {"rows.model": b"\n\x07\n\x03<s>\x18\x03\n\x05\n\x03\xe2\x96\x81\n\x03\n\x01a"},
         {"phones/a.phn": b"0 1600 h#\n1600 3200 aa\n"},
         {"phones.tsv": b"a\t0.0\t0.1\th#\na\t0.1\t0.2\taa\n"},
         {"ids.txt": b"1-2-0000\nx/y.flac\n"},
@@ -226,6 +233,9 @@ def read_texts(folder: Path) -> None:
         "lm.arpa": arpa_words, "lm.arpa.gz": arpa_words,
         "lexicon.txt": lambda path: read_lexicon(path, ["|", *"HELOWRD"]),
         "dict.ltr.txt": dictionary.read_symbols,
+        "rows.model": lambda path: fairseq2.symbols_of(
+            sentencepiece_model.read_pieces(path), where=str(path)
+        ),
         "phones": lambda path: read_labels(path, ["a"]),
         "phones.tsv": lambda path: read_labels(path, ["a"]),
         "ids.txt": read_ids,
@@ -235,6 +245,28 @@ def read_texts(folder: Path) -> None:
     }  # fmt: skip
     for path in folder.iterdir():
         readers[path.name](path)
+
+
+def timed_seeds(folder: Path) -> list[Files]:
+    cue = b"1\n00:00:01,000 --> 00:00:02,500\n<i>Hello</i> [noise] there\n\n"
+    grid = (
+        b'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 2\n'
+        b'tiers? <exists>\nsize = 1\nitem []:\n    item [1]:\n        class = "IntervalTier"\n'
+        b'        name = "words"\n        xmin = 0\n        xmax = 2\n'
+        b"        intervals: size = 1\n        intervals [1]:\n            xmin = 0\n"
+        b'            xmax = 2\n            text = "he ""said"""\n'
+    )
+    return [
+        {"a.srt": cue}, {"a.vtt": b"WEBVTT\n\n00:01.000 --> 00:02.000\n<v Ann>Yes &amp; no\n"},
+        {"a.ctm": b";; x\nr 1 0.0 0.5 hello 0.9\nr 1 0.6 0.5 there\n"},
+        {"a.TextGrid": grid}, {"a.TextGrid": grid.decode().encode("utf-16")},
+    ]  # fmt: skip
+
+
+def read_timed(folder: Path) -> None:
+    for path in folder.iterdir():
+        read = timed_texts.ctm if path.suffix == ".ctm" else None
+        (read or timed_texts.READERS[path.suffix.lower()])(path)
 
 
 def arpa_words(path: Path) -> None:
@@ -271,6 +303,8 @@ def torch_seeds(folder: Path) -> list[Files]:
     for name, loaded in (("tuned", tuned()), ("pretrained", pretrained())):
         fairseq.save(loaded, folder / f"{name}.pt")
         seeds.append({"fairseq.pt": (folder / f"{name}.pt").read_bytes()})
+    fairseq2.save(pretrained(), folder / "second.pt")
+    seeds.append({"fairseq2.pt": (folder / "second.pt").read_bytes()})
     torchaudio_file.save(tuned(), folder / "audio.pt")
     seeds.append({"torchaudio.pt": (folder / "audio.pt").read_bytes()})
     seeds.append({"fairseq.old": legacy()})
@@ -317,13 +351,27 @@ class _Float:
 def read_torch(folder: Path) -> None:
     hints = FileHints(norm_order="pre", num_heads=2, strides=(5, 2, 2))
     for path in folder.iterdir():
-        reader = torchaudio_file if path.name.startswith("torchaudio") else fairseq
+        readers = {"torchaudio": torchaudio_file, "fairseq2": fairseq2}
+        reader = readers.get(path.name.split(".")[0], fairseq)
         with torch_read.opened(path) as file:
             if isinstance(file.value, dict):
                 with torch_read.damage(path):
                     torch_pickle.plain({k: v for k, v in file.value.items() if k != "model"})
         if path.suffix == ".pt":
             reader.read(path, hints)
+
+
+def peft_seeds(folder: Path) -> list[Files]:
+    loaded = tuned()
+    model = dataclasses.replace(loaded.description.model, lora_rank=2)
+    description = loaded.description._replace(model=model)
+    made = random_checkpoint(model, parts=("encoder", "head"), vocabulary=description.vocabulary)
+    lora.save(made, folder / "peft")
+    return [taken(folder / "peft")]
+
+
+def read_peft(folder: Path) -> None:
+    lora.with_updates(Imported(tuned(), [], [], []), folder)
 
 
 def corpus_seeds(folder: Path) -> list[Files]:
@@ -402,11 +450,13 @@ CASES: dict[str, Case] = {
     "kinds": Case(corpus_kind_seeds, read_kinds),
     "manifest": Case(manifest_seeds, read_manifest),
     "texts": Case(text_seeds, read_texts),
+    "timed": Case(timed_seeds, read_timed),
     "safetensors": Case(
         safetensors_seeds, lambda d: safetensors_file.read(d / "model.safetensors")
     ),
     "hugging_face": Case(hugging_face_seeds, hugging_face.read),
     "torch": Case(torch_seeds, read_torch),
+    "peft": Case(peft_seeds, read_peft),
     "corpus": Case(corpus_seeds, read_corpus),
     "emissions": Case(emissions_seeds, read_emissions),
     "description": Case(description_seeds, read_description),

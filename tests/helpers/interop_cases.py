@@ -9,6 +9,7 @@ from w2v2_jax import trees
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.interop import names, torch_pickle, torch_read, torch_write
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.vocabulary import SPECIALS, Vocabulary
 
 ENCODER = ("encoder",)
@@ -16,11 +17,16 @@ PRETRAINING = ("encoder", "quantizer", "target_projection", "context_projection"
 VOCABULARY = Vocabulary((*SPECIALS, *"ABC'"), "upper")
 
 
-def random_checkpoint(model: ModelConfig, *, parts, vocabulary=None, normalise=False) -> Loaded:
+def random_checkpoint(
+    model: ModelConfig, *, parts, vocabulary=None, normalise=False, objective=None
+) -> Loaded:
+    """objective: its name; without, the one of the two that have a vocabulary or none."""
     rng = np.random.default_rng(0)
-    shapes = names.expected(model, parts=parts, classes=len(vocabulary or ()))
+    objective = objective or ("ctc" if vocabulary else "contrastive")
+    shapes = names.expected(
+        model, parts=parts, classes=len(vocabulary or ()), objective=OBJECTIVES[objective]
+    )
     params = {path: rng.standard_normal(shape, np.float32) for path, shape in shapes.items()}
-    objective = "ctc" if vocabulary else "contrastive"
     description = Description(objective, model, vocabulary, normalise)
     return Loaded(Path("random"), description, trees.nest(params))
 

@@ -26,7 +26,8 @@ RECIPES = [
         for labels in ("10m", "1h", "10h", "100h", "960h")
     ),
     *(f"continue_pretraining.py:{name}" for name in ("base", "large")),
-    *(f"adapt.py:{name}" for name in ("language", "extend", "adapter")),
+    *(f"adapt.py:{name}" for name in ("language", "extend", "adapter", "lora")),
+    *(f"classify.py:{name}" for name in ("tuned", "frozen")),
 ]
 
 

@@ -1,5 +1,6 @@
 """MMS directories: one network with adapters and a head for each language."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,11 +10,17 @@ from safetensors.numpy import load_file, save_file
 
 import w2v2_jax
 from tests.helpers import places
-from tests.helpers.interop_cases import assert_same, edit
+from tests.helpers.interop_cases import (
+    LAYER_NORM,
+    VOCABULARY,
+    assert_same,
+    edit,
+    random_checkpoint,
+)
 from w2v2_jax import convert
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.export import command as export
-from w2v2_jax.interop import hugging_face
+from w2v2_jax.interop import adapters, hugging_face, native
 
 GOLDEN = places.GOLDEN / "adapters.npz"
 LANGUAGES = ("eng", "fra")
@@ -98,3 +105,32 @@ def test_a_language_needs_a_hugging_face_source(tmp_path, capsys):
     arguments = ["--from", "safetensors", "--input", "x", "--out", str(tmp_path / "o")]
     assert run_command(convert.main, [*arguments, "--language", "fra"]) == 2
     assert "--language goes with --from hf" in capsys.readouterr().err
+
+
+def test_a_languages_adapter_is_written_and_chosen_again(tiny, tmp_path):
+    model = dataclasses.replace(tiny, **LAYER_NORM, adapter_dim=4)
+    made = random_checkpoint(model, parts=("encoder", "head"), vocabulary=VOCABULARY)
+    native.write_initial(tmp_path / "native", made)
+    out = tmp_path / "hf"
+    arguments = ["--checkpoint", str(tmp_path / "native"), "--to", "hf", "--out", str(out)]
+    export.main([*arguments, "--language", "fra"])
+    assert adapters.languages(out) == ["fra"]
+    written = load_file(out / "adapter.fra.safetensors")
+    assert set(written) == {n for n in load_file(out / "model.safetensors")
+                            if ".adapter_layer." in n or n.startswith("lm_head.")}  # fmt: skip
+    # The file alone holds the language: the network's own adapters are others now.
+    whole = load_file(out / "model.safetensors")
+    save_file({n: 0 * x if n in written else x for n, x in whole.items()},
+              out / "model.safetensors")  # fmt: skip
+    found = hugging_face.load(out, language="fra")
+    assert_same(found.params, made.params)
+    assert found.description.vocabulary == VOCABULARY
+
+
+def test_a_language_needs_adapters_and_a_plain_name(tuned, tiny, tmp_path):
+    with pytest.raises(InputError, match="needs a CTC checkpoint with adapters"):
+        adapters.write(tuned, tmp_path, "fra")
+    model = dataclasses.replace(tiny, **LAYER_NORM, adapter_dim=4)
+    made = random_checkpoint(model, parts=("encoder", "head"), vocabulary=VOCABULARY)
+    with pytest.raises(InputError, match="is no language code"):
+        adapters.write(made, tmp_path, "../fra")

@@ -112,14 +112,14 @@ def test_a_damaged_safetensors_file_is_one_clear_error(pretrained, tmp_path, dam
         (
             export.main,
             ["--checkpoint", "HF", "--to", "tflite", "--out", "X"],
-            "hf, fairseq, torchaudio, safetensors",
+            "hf, fairseq, fairseq2, torchaudio, safetensors",
         ),
         (export.main, ["--checkpoint", "NOWHERE", "--to", "hf", "--out", "X"], "no checkpoint"),
         (export.main, ["--checkpoint", "HF", "--to", "hf", "--out", "FULL"], "not empty"),
         (
             convert.main,
             ["--from", "keras", "--input", "HF", "--out", "X"],
-            "hf, fairseq, torchaudio, safetensors",
+            "hf, fairseq, fairseq2, torchaudio, safetensors",
         ),
         (convert.main, ["--from", "hf", "--input", "NOWHERE", "--out", "X"], "no config.json"),
         (convert.main, ["--from", "hf", "--input", "CUT", "--out", "X"], "whole safetensors"),

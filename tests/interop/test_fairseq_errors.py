@@ -135,7 +135,10 @@ def test_a_quantized_input_without_settings_is_one_clear_error(tiny, tmp_path):
     [
         ("--from fairseq --input CUT --out X", "not a whole torch file"),
         ("--from torchaudio --input GOOD --out X", "not a torchaudio"),
-        ("--from hf --input GOOD --out X --heads 3", "go with --from fairseq or torchaudio"),
+        (
+            "--from hf --input GOOD --out X --heads 3",
+            "--from fairseq, fairseq2, torchaudio",
+        ),
         ("--from fairseq --input GOOD --out X --norm-order pre", "says post itself"),
         ("--from fairseq --input GOOD --out X --strides 5,x", "--strides 5,x"),
         ("--from safetensors --input GOOD --out X --verify", "--verify goes with"),

@@ -19,6 +19,10 @@ FAMILIES = {
     "group_post": {},
     "layer_pre": LAYER_NORM,
     "group_pre": dict(norm_order="pre"),
+    "group_post_bias": dict(conv_bias=True),
+    "group_pre_bias": dict(norm_order="pre", conv_bias=True),
+    "layer_pre_without_bias": dict(extractor_norm="layer", norm_order="pre"),
+    "layer_post_bias": dict(extractor_norm="layer", conv_bias=True),
     "as_wide_as_its_convolutions": dict(d_model=8, always_project_features=True),
     "layer_post_three_codebooks": dict(
         extractor_norm="layer", codebooks=3, code_dim=12, mask_start_prob=0.0

@@ -56,6 +56,13 @@ def test_the_files_of_an_espeak_checkpoint_are_read(tmp_path):
     assert found.vocabulary.decode([6, 5, 7]) == "a\u026a n t\u0283"
 
 
+def test_a_bar_that_is_a_phoneme_is_refused_as_it_ends_words_here(tmp_path):
+    tokenizer.write(tmp_path, espeak_vocabulary())
+    edit(tmp_path / "tokenizer_config.json", word_delimiter_token=None)
+    with pytest.raises(InputError, match=r"vocab\.json: vocabulary: .* phonemes: \['\|'\]"):
+        tokenizer.read(tmp_path, classes=11, blank=0)
+
+
 def test_two_files_that_name_other_symbols_are_refused(tmp_path):
     tokenizer.write(tmp_path, Vocabulary((*SPECIALS, *"ab"), "lower", rules=unicode()))
     content = json.loads((tmp_path / "vocab.json").read_text())

@@ -56,7 +56,7 @@ def test_neighbouring_elements_are_uncorrelated(axis, shift):
 
 
 def test_four_corners_of_a_rectangle_are_uncorrelated():
-    """Bits are made from a word a line and a word a column; a sum of the two would fail here."""
+    """Bits are made from a number per line and one per column; a sum of the two would fail."""
     for rows, columns in ((1, 1), (1, 7), (16, 32), (3, 5)):
         a, b = bits()[:, rows:], bits()[:, :-rows]
         corners = a[:, :, columns:] * a[:, :, :-columns] * b[:, :, columns:]

@@ -1,7 +1,11 @@
 """Every kind of source is recognised and gives its utterances, and no file of it is lost."""
 
+import contextlib
+import io
 import json
 import os
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -18,15 +22,26 @@ PLAIN = OPTIONS | {"holdout": {}}
 KINDS = sorted(CASES)
 
 
-@pytest.fixture(params=KINDS)
-def case(request, tmp_path):
-    """(kind, place, rows) of one source."""
+class Prepared(NamedTuple):
+    kind: str
+    place: Path
+    rows: list[Row]
+    out: Path  # made at once
+    told: str  # on the way
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def case(request, tmp_path_factory):
     if request.param in EXTRAS:
         pytest.importorskip(EXTRAS[request.param])
-    folder = tmp_path / "in"
-    folder.mkdir()
-    rows = CASES[request.param](folder)
-    return request.param.split("-")[0], place_of(request.param, folder), rows
+    base = tmp_path_factory.mktemp("kind")
+    (base / "in").mkdir()
+    rows = CASES[request.param](base / "in")
+    place, told = place_of(request.param, base / "in"), io.StringIO()
+    with contextlib.redirect_stdout(told):
+        prepare(str(place), base / "out", **PLAIN)
+    kind = request.param.split("-")[0]
+    return Prepared(kind, place, rows, base / "out", told.getvalue())
 
 
 def rows_of(out):
@@ -46,45 +61,41 @@ def test_every_kind_has_a_case():
     assert set(SOURCES) - {"tfds"} == {name.split("-")[0] for name in CASES}
 
 
-def test_a_place_is_recognised_by_what_lies_there_and_named(case, tmp_path, capsys):
-    kind, place, rows = case
-    assert resolve(str(place)).kind == kind
-    prepare(str(place), tmp_path / "out", **PLAIN)
-    told = capsys.readouterr().out
-    assert f"{place} is read as {kind}: " in told and f"  read as {kind}" in told
-    assert intake(tmp_path / "out")["read_as"] == kind
-    assert rows_of(tmp_path / "out") == sorted(rows)
-    if place.is_dir():
-        assert resolve(f"folder:{place}").kind == kind
+def test_a_place_is_recognised_by_what_lies_there_and_named(case):
+    assert resolve(str(case.place)).kind == case.kind
+    assert f"{case.place} is read as {case.kind}: " in case.told
+    assert f"\n  read as {case.kind}: " in case.told
+    assert intake(case.out)["read_as"] == case.kind
+    if case.place.is_dir():
+        assert resolve(f"folder:{case.place}").kind == case.kind
 
 
-def test_every_file_is_used_rejected_or_passed_over(case, tmp_path):
-    kind, place, rows = case
-    prepare(f"{kind}:{place}", tmp_path / "out", **PLAIN)
-    account = intake(tmp_path / "out")
+def test_it_gives_its_utterances_with_their_texts_splits_speakers_and_languages(case):
+    assert rows_of(case.out) == sorted(case.rows)
+
+
+# What is seen beside files: rows of validated.tsv in other tables; rows of three files.
+ROWS = {"common_voice": 4, "parquet": 6 - 3}
+LISTS = ("nemo", "kaldi", "lhotse", "manifest", "tarball")  # what they name lies anywhere
+
+
+def test_every_file_is_used_rejected_or_passed_over(case):
+    account = intake(case.out)
     passed = sum(entry["count"] for entry in account["passed_over"].values())
     assert account["seen"] == account["used"] + account["rejected"] + passed
-    assert account["used"] == len(rows) and account["rejected"] == 0
-    if place.is_dir() and kind not in ("nemo", "kaldi", "lhotse", "manifest"):
-        files = sum(len(names) for _, _, names in os.walk(place))
-        if kind == "common_voice":
-            files += 4  # rows of validated.tsv that another table has
-        if kind == "parquet":
-            files += len(rows) - 3  # rows of three files
-        assert account["seen"] == files
+    assert account["used"] == len(case.rows) and account["rejected"] == 0
+    if case.kind not in LISTS:
+        files = sum(len(names) for _, _, names in os.walk(case.place))
+        assert account["seen"] == files + ROWS.get(case.kind, 0)
 
 
 def test_pieces_hold_the_same_bytes(case, tmp_path, monkeypatch):
-    _, place, _ = case
     monkeypatch.setattr(work_units, "PART", 2)
-    prepare(str(place), tmp_path / "plain", **PLAIN)
-    prepare(str(place), tmp_path / "pieces", **PLAIN, resumable=True)
-    names = sorted(p.relative_to(tmp_path / "plain") for p in (tmp_path / "plain").rglob("*.*"))
+    prepare(str(case.place), tmp_path / "pieces", **PLAIN, resumable=True)
+    names = sorted(p.relative_to(case.out) for p in case.out.rglob("*.*"))
     assert len(names) >= 4
     for name in names:
-        assert (tmp_path / "plain" / name).read_bytes() == (
-            tmp_path / "pieces" / name
-        ).read_bytes(), name
+        assert (case.out / name).read_bytes() == (tmp_path / "pieces" / name).read_bytes(), name
 
 
 SAMPLES = {  # id -> number of the noise, first and last second

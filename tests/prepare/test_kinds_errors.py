@@ -7,9 +7,11 @@ import pytest
 
 from tests.helpers.prepare_cases import OPTIONS
 from tests.helpers.source_cases import CASES, lines, objects, put
+from w2v2_jax.data.audio import AudioError
 from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
+from w2v2_jax.prepare.clips import content
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.rows import Once, csv_rows, inside, split_in_name, unquoted
 from w2v2_jax.prepare.sources import open_source, resolve
@@ -86,6 +88,26 @@ def test_common_voice_of_several_languages_is_read_folder_by_folder(tmp_path):
     assert len(utterances) == 12 and "eu/common_voice_cy_0.mp3" in utterances
     (tmp_path / "eu/train.tsv").write_text("path\tsentence\ncommon_voice_cy_0.mp3\tbat\n")
     assert read(tmp_path)["eu/common_voice_cy_0.mp3"].language == "eu"
+    (tmp_path / "cv-21").mkdir()
+    (tmp_path / "eu").rename(tmp_path / "cv-21/eu")
+    assert read(tmp_path)["cv-21/eu/common_voice_cy_0.mp3"].language == "eu"
+
+
+@pytest.mark.parametrize("kind", sorted({"common_voice", "metadata", "ljspeech", "timit", "nemo"}))
+def test_the_folder_that_an_archive_unpacks_to_is_looked_into(kind, tmp_path):
+    rows = CASES[kind](tmp_path / "release-1.0")
+    resolved = resolve(str(tmp_path))
+    assert resolved.kind == kind
+    assert sorted(u.text for u in read(tmp_path).values()) == sorted(row.text for row in rows)
+    put(tmp_path / "a.wav", 0)
+    if kind == "ljspeech":
+        assert resolve(str(tmp_path)) == ("folder", str(tmp_path), "")
+
+
+def test_lists_in_folders_of_splits_are_read(tmp_path):
+    for split in ("train", "test"):
+        objects(tmp_path / split / "manifest.jsonl", {"audio_filepath": f"{split}.wav"})
+    assert [u.split for u in read(tmp_path).values()] == ["test", "train"]
 
 
 def test_a_clip_that_is_missing_is_rejected_and_one_without_a_row_passed_over(tmp_path):
@@ -137,6 +159,12 @@ def test_a_table_may_have_any_of_the_usual_columns_and_say_the_split(tmp_path):
     assert {u.id: u.split for u in read(tmp_path).values()} == {
         "x/a.wav": "train", "x/b.wav": "test",
     }  # fmt: skip
+
+
+def test_a_table_at_the_top_takes_splits_from_the_folders_of_its_files(tmp_path):
+    names = ("train/a.wav", "test/x/b.wav", "c.wav")
+    lines(tmp_path / "metadata.csv", "file_name,text", *(f"{name},x" for name in names))
+    assert [u.split for u in read(tmp_path).values()] == ["train", "test", None]
 
 
 @pytest.mark.parametrize("path", ["../a.wav", "/etc/a.wav", "x/../../a.wav", ""])
@@ -218,6 +246,20 @@ def test_a_segment_outside_of_its_recording_is_rejected(tmp_path):
         }
     }
     assert open_corpus(tmp_path / "out").num_samples.tolist() == [6400, 8000]
+
+
+def test_a_slice_that_its_file_does_not_have_is_rejected_with_the_reason(tmp_path):
+    CASES["manifest"](tmp_path / "in")
+    lines(tmp_path / "in/valid.tsv", "audio", "some.zip:9000:9000\t1", "gone.zip:0:9\t1")
+    (tmp_path / "in/valid.wrd").unlink()
+    prepare(f"{tmp_path}/in", tmp_path / "out", **PLAIN)
+    report = json.loads((tmp_path / "out/train/report.json").read_text())
+    assert report["intake"]["rejected"] == 2
+    (cut, gone) = (u.audio for u in read(f"{tmp_path}/in/valid.tsv").values())
+    with pytest.raises(AudioError, match=r"truncated .*has no 9000 bytes from byte 9000 on"):
+        content(cut, "x")
+    with pytest.raises(AudioError, match=r"unreadable .*gone.zip: no such file"):
+        content(gone, "x")
 
 
 @pytest.mark.parametrize("line", ["a", "|x", "a|b|c|d", "../a|b"])

@@ -87,7 +87,7 @@ def test_what_changed_between_two_runs_is_done_again_and_nothing_else(
     folder, monkeypatch, capsys, change
 ):
     with monkeypatch.context() as patch:
-        patch.setattr("w2v2_jax.prepare.prepare._finish", lambda *_: 1 / 0)
+        patch.setattr("w2v2_jax.prepare.prepare._finish", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(folder, "out")
     capsys.readouterr()
@@ -112,7 +112,7 @@ def test_what_changed_between_two_runs_is_done_again_and_nothing_else(
 
 def test_shards_of_another_holdout_are_not_taken_for_this_ones(folder, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("w2v2_jax.prepare.prepare._finish", lambda *_: 1 / 0)
+        patch.setattr("w2v2_jax.prepare.prepare._finish", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(folder, "out", holdout={"dev": 0.6})
     run(folder, "out")
@@ -168,7 +168,7 @@ def test_a_run_into_a_bucket_goes_on_where_it_was_ended(folder, bucket, monkeypa
     run(folder, "plain", resumable=False)
     options = {**OPTIONS, "resumable": True}
     with monkeypatch.context() as patch:
-        patch.setattr("w2v2_jax.prepare.prepare._finish", lambda *_: 1 / 0)
+        patch.setattr("w2v2_jax.prepare.prepare._finish", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             prepare(f"folder:{folder}/in", bucket / "out", **options)
     assert list_splits(bucket / "out") == []

@@ -253,3 +253,22 @@ def test_an_evaluation_whose_rate_is_null_has_an_infinite_one(tmp_path):
     )
     read = read_evaluation(path)
     assert read["wer"] == math.inf and read["wer_interval"] == [1, math.inf] and read["cer"] == 0.5
+
+
+def test_no_legend_lies_over_a_curve(inputs, tmp_path, monkeypatch):
+    """Each begins below its panel's axes; and the figure says when, by which code and of what."""
+    from matplotlib.figure import Figure
+
+    seen = []
+
+    def look(figure, path, **options):
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            legend = axes.get_legend()
+            if legend is not None:
+                seen.append(legend.get_window_extent().y1 <= axes.get_window_extent().y0)
+        seen.append("data" in figure.get_supxlabel())
+
+    monkeypatch.setattr(Figure, "savefig", look)
+    assert run(inputs) == 0
+    assert len(seen) == 6 and all(seen)

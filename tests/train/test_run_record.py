@@ -55,7 +55,7 @@ def feed_of(*, fingerprint="f", samples=(57_600_000, 13_511_109), batches=(0, 1)
 
     rows = [types.SimpleNamespace(rows=(((k, 0, samples[k]),),)) for k in batches]
     plan = types.SimpleNamespace(batch=rows.__getitem__)
-    return types.SimpleNamespace(corpus=Corpus(samples), plan=plan)
+    return types.SimpleNamespace(corpus=Corpus(samples), plan=plan, mixture=None, augmentation=None)
 
 
 def test_the_data_is_recorded_by_its_content_and_by_the_order_of_its_first_batch():
@@ -157,6 +157,14 @@ def test_a_number_of_an_old_configuration_is_none_below_0_and_no_truth_value(val
     [
         ("data.train.clips", "free"),  # follows from the fingerprint
         ("data.train.order", "refused"),
+        ("data.train.shares", "refused"),
+        ("data.train.parts", "refused"),
+        ("data.train.noise", "refused"),
+        ("data.train.rooms", "refused"),
+        ("config.data.alpha", "free"),
+        ("config.data.augment.speed", "refused"),
+        ("config.data.augment.noise", "free"),
+        ("config.data.augment.rooms", "free"),
         ("data.valid.fingerprint", "told"),
         ("code.version", "told"),
         ("config.mesh.data", "free"),

@@ -21,6 +21,8 @@ from w2v2_jax.interop import hugging_face
 from w2v2_jax.models.execution import PLAIN
 from w2v2_jax.models.families import model_config
 from w2v2_jax.models.transformer import Adapter
+from w2v2_jax.objectives.classes import Classes
+from w2v2_jax.objectives.classification import Classification
 from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.prepare import command as prepare
 from w2v2_jax.train import command as train
@@ -110,6 +112,37 @@ def test_adapters_that_the_source_lacks_stay_fresh(tiny):
     _, left = graft(fresh, source.params, where="old")
     assert [name for name in left if "adapter" not in name] == ["head/bias", "head/kernel"]
     assert sum("adapter" in name for name in left) == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [(dict(lora_rank=2), "attention/lora_out_down"),
+     (dict(adapter_dim=2, norm_order="pre"), "adapter/down/bias")],
+)  # fmt: skip
+def test_what_the_model_has_no_place_for_is_not_lost_unseen(tiny, changes, name):
+    model = dataclasses.replace(tiny, norm_order=changes.get("norm_order", "post"))
+    source = random_checkpoint(dataclasses.replace(tiny, **changes), parts=ENCODER)
+    with pytest.raises(InputError, match=f"old has encoder/.*{name}, for which the model has no"):
+        graft(random_checkpoint(model, parts=ENCODER).params, source.params, where="old")
+
+
+def test_a_classifiers_rows_are_taken_over_by_the_names_of_classes(tiny):
+    def made(classes):
+        parts = Classification.parts
+        return random_checkpoint(tiny, parts=parts, vocabulary=classes, objective="classify")
+
+    old, new = Classes(("a", "b", "c")), Classes(("c", "d", "a"))
+    start = jax.tree.map(lambda x: jnp.asarray(x + 1.0), made(new).params)
+    params = warm_start(start, made(old), new, where="old")
+    kernel, theirs = params["classifier"]["kernel"], made(old).params["classifier"]["kernel"]
+    np.testing.assert_array_equal(kernel[:, [0, 2]], theirs[:, [2, 0]])
+    np.testing.assert_array_equal(kernel[:, 1], start["classifier"]["kernel"][:, 1])
+    tuned = random_checkpoint(tiny, parts=("encoder", "head"), vocabulary=OLD)
+    params = warm_start(start, tuned, new, where="old")  # a head of symbols is no head of classes
+    np.testing.assert_array_equal(params["classifier"]["kernel"], start["classifier"]["kernel"])
+    np.testing.assert_array_equal(
+        params["encoder"]["mask_embedding"], tuned.params["encoder"]["mask_embedding"]
+    )
 
 
 def test_a_fresh_adapter_changes_nothing(tiny):

@@ -34,7 +34,7 @@ def _mesh_groups(match: re.Match) -> np.ndarray:
     sizes: list[int] = []
     inside: dict[tuple[str, int], int] = {}
     for name, size in axes:  # an axis in part is split as before x part x after
-        size, cuts = int(size), [(0, 1, int(size))]
+        size, cuts = int(size), list[tuple[int | None, int]]()
         for axis, before, part in wanted:
             if axis == name and part:
                 before, part = int(before), int(part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 
@@ -89,6 +90,7 @@ def examine(outcome: StepCompilation, target: Target) -> dict:
 def analysed(outcome: StepCompilation, target: Target, chip: Chip | None) -> dict:
     """Collectives, FLOPs, time and what follows from it, from the compiled text."""
     mesh = outcome.built.mesh
+    assert outcome.compiled is not None
     module = hlo.parse(outcome.compiled.as_text())
     runs = hlo.executions(module)
     moved = collectives.find(
@@ -98,7 +100,7 @@ def analysed(outcome: StepCompilation, target: Target, chip: Chip | None) -> dic
     wires = [one.wire() for one in moved]
     counted = work.totals(module, runs)
     operations = cycles.costs(module, runs)
-    result = {
+    result: dict[str, Any] = {
         "collectives": collectives.table(moved),
         "gradient_bytes": gradient_bytes(outcome),
         "gradient_bytes_reduced": collectives.reduced(moved, ("data", "fsdp")),
@@ -133,7 +135,7 @@ def seconds(outcome, result: dict, operations, count: cycles.Cycles, chip: Chip 
     negative.
     """
     known = chip is not None and (count.total or result["flops"]["compiled"] is not None)
-    if not known:
+    if chip is None or not known:
         return {"step": None, "cycles": count.total or None, "cycles_left_out": count.left_out}
     table = outcome.compiled.cost_analysis() or {}
     optimal = table.get("optimal_seconds", -1.0)
@@ -183,7 +185,7 @@ def top(operations: list[cycles.Cost], chip: Chip | None) -> list[dict]:
 def progress(outcome: StepCompilation, step: float | None, flops: float, chip: Chip | None) -> dict:
     """MFU, frames and audio a unit of time, and days to the recipe's last update."""
     shape, built = outcome.shape, outcome.built
-    if not step:
+    if not step or chip is None:
         return {"mfu": None, "frames_per_second_per_chip": None, "audio_hours_per_hour": None,
                 "days_to_finish": None}  # fmt: skip
     frames = shape.rows * int(frame_counts(shape.samples, built.model.conv_layers))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def _seconds(function, rows) -> float:
 
 def measure(
     decoder: LexiconDecoder | LexiconFreeDecoder, emissions: Emissions, *, frames: int, group: int
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Decodes at least `frames` frames (the utterances again and again) in groups by turns.
 
     Raises ValueError when the two sides do not find the same scores.
@@ -67,7 +68,9 @@ def measure(
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="decode.benchmark", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="w2v2_jax.bench.beam_search", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--logits", required=True, metavar="DIR")
     parser.add_argument("--frames", type=int, default=1_000_000)
     parser.add_argument("--group", type=int, default=20, help="utterances a turn")

@@ -87,10 +87,12 @@ class Side:
                 self._process.kill()
 
     def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None  # it was started with pipes
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
 
     def _answer(self) -> dict:
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         answer = json.loads(line) if line else {"error": "the process ended early; see above"}
         if "error" in answer:

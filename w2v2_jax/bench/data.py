@@ -69,6 +69,7 @@ def bench_data(arguments) -> dict:
     return {
         "what": "data",
         "reader": arguments.reader,
+        "codec": corpus.info.get("codec", "plain"),
         "workers": arguments.workers,
         "cores": os.cpu_count(),
         "versions": versions("numpy"),

@@ -38,7 +38,7 @@ AWAY = 1.0  # seconds between an utterance and a seam that it is called away fro
 
 def placed(corpus: Corpus, hours: float) -> list[tuple[int, int, int]]:
     """(utterance, first, end) in samples of the recording, the corpus over and over."""
-    spans, end = [], 0
+    spans, end = list[tuple[int, int, int]](), 0
     for i in itertools.cycle(range(len(corpus))):
         if end >= hours * 3600 * SAMPLE_RATE:
             return spans
@@ -132,7 +132,7 @@ def main(argv: list[str] | None = None) -> None:
     edges = seams(model, options, int(result.duration * SAMPLE_RATE))
     heard = heard_of(result, places)
     rates = {}
-    vocabulary = model.description.vocabulary
+    vocabulary = model.description.ctc_vocabulary
     texts = [vocabulary.normalise(t) if vocabulary.has_words(t) else "" for t in corpus.texts()]
     known = [k for k, (i, _, _) in enumerate(places) if texts[i]]  # the others are not scored
     if known:

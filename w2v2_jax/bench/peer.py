@@ -12,6 +12,7 @@ import dataclasses
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -64,7 +65,7 @@ def random_weights(model: ModelConfig, parts: tuple[str, ...]) -> dict:
         elif "bias" in name:
             flat[path] = 0.1 * random.standard_normal(shape, np.float32)
         else:
-            width = np.prod(shape[:-1]) ** -0.5
+            width = float(np.prod(shape[:-1])) ** -0.5
             if path.startswith(names.STACKED) or path.startswith("quantizer/"):
                 width = 0.02
             flat[path] = width * random.standard_normal(shape, np.float32)
@@ -97,7 +98,7 @@ def write_training(folder: Path, arguments) -> dict:
     """The folder of a training task; returns facts for the JSON."""
     kind = TUNED if arguments.objective == TUNED.objective.name else PRETRAINING
     ctc = kind is TUNED
-    changed = dict(EQUAL, feature_grad_scale=0.0 if ctc else 1.0)
+    changed: dict[str, Any] = dict(EQUAL, feature_grad_scale=0.0 if ctc else 1.0)
     changed |= dict(mask_start_prob=0.0) if ctc else {}
     objective = {} if ctc else {"feature_penalty_weight": 0.0}  # Hugging Face has none
     settings = step.settings_of(arguments, model=changed, **objective)
@@ -167,7 +168,7 @@ def compare(folder: Path, dtype: str) -> dict[str, float]:
     norms = [name for name in theirs.files if name.startswith("norm/")]
     largest = max((float(theirs[name]) for name in norms), default=0.0)
     of_loss, of_norm, of_logits = TOLERANCE[dtype]
-    differences = {
+    differences: dict[str, float] = {
         "norms_below_floor": sum(float(theirs[x]) < FLOOR[dtype] * largest for x in norms)
     }
     for name in theirs.files:

@@ -10,6 +10,7 @@ from w2v2_jax.input_scale import EPSILON
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.classes import Classes
 from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.paths import AnyPath
 from w2v2_jax.vocabulary import Vocabulary
@@ -23,16 +24,30 @@ EXECUTION_OF_FORMAT_1 = (
 
 
 class Description(NamedTuple):
-    """What a checkpoint is: objective (a name in OBJECTIVES), network, vocabulary, input scale.
+    """What a checkpoint is: objective (a name in OBJECTIVES), network, vocabulary (the classes of a
+    classifier), input scale.
 
     normalise: whether waveforms are normalised; normalise_epsilon is added to their variance then.
+    attention_mask and padding_value: what the feature extractor of a Hugging Face folder says of
+    batches, for writing it again (None: as its kind of network has it). Real frames see neither.
     """
 
     objective: str
     model: ModelConfig
-    vocabulary: Vocabulary | None
+    vocabulary: Vocabulary | Classes | None
     normalise: bool
     normalise_epsilon: float = EPSILON
+    attention_mask: bool | None = None
+    padding_value: float = 0.0
+
+    @property
+    def ctc_vocabulary(self) -> Vocabulary:
+        """The symbols of a tuned checkpoint; InputError where there are none."""
+        if not isinstance(self.vocabulary, Vocabulary):
+            raise InputError(
+                f"a checkpoint of objective {self.objective} has no vocabulary; fine-tune it first"
+            )
+        return self.vocabulary
 
     @property
     def objective_class(self) -> type[Objective]:
@@ -51,6 +66,8 @@ class Description(NamedTuple):
             "vocabulary": None if self.vocabulary is None else self.vocabulary.to_json(),
             "normalise": self.normalise,
             "normalise_epsilon": self.normalise_epsilon,
+            "attention_mask": self.attention_mask,
+            "padding_value": self.padding_value,
         }
 
 
@@ -62,9 +79,11 @@ def describe(value: dict[str, Any], where: str) -> Description:
         description = Description(
             value["objective"],
             ModelConfig(**_architecture(value["model"], said)),
-            None if vocabulary is None else Vocabulary.from_json(vocabulary),
+            None if vocabulary is None else _rows(vocabulary),
             bool(value["normalise"]),
             _epsilon(value),
+            _attention_mask(value),
+            float(value.get("padding_value", 0.0)),
         )  # fmt: skip
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{where}: its description is unusable: {error}") from error
@@ -78,7 +97,18 @@ def describe(value: dict[str, Any], where: str) -> Description:
             f"{where}: its description is unusable: objective={description.objective!r} with "
             f"{len(description.vocabulary or ())} symbols"
         )
+    if description.objective_class.class_labels != isinstance(description.vocabulary, Classes):
+        raise InputError(
+            f"{where}: its description is unusable: objective={description.objective!r} with "
+            f"{type(description.vocabulary).__name__}"
+        )
     return description
+
+
+def _rows(content: dict[str, Any]) -> Vocabulary | Classes:
+    """What the rows of a head stand for."""
+    kind = Classes if "classes" in content else Vocabulary
+    return kind.from_json(content)
 
 
 def check_format(value: Any, where: str) -> int:
@@ -105,9 +135,22 @@ def _epsilon(value: dict[str, Any]) -> float:
     return epsilon
 
 
+def _attention_mask(value: dict[str, Any]) -> bool | None:
+    masks = value.get("attention_mask")
+    if masks not in (None, True, False):
+        raise ValueError(f"attention_mask={masks!r}")
+    return masks
+
+
 def require_ctc(description: Description, where: str, *, otherwise: str = "") -> None:
     """InputError for a checkpoint without a CTC head; where names it, otherwise adds a remedy."""
-    if not description.objective_class.ctc_head:
+    kind = description.objective_class
+    if kind.class_labels:
+        raise InputError(
+            f"{where} is a {kind.name} checkpoint: it has no CTC head{otherwise}; "
+            "`w2v2 classify` runs it"
+        )
+    if not kind.ctc_head:
         raise InputError(
             f"{where} is a pretraining checkpoint; fine-tune it first: it has no CTC head"
             f"{otherwise}"

@@ -7,7 +7,7 @@ import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -36,7 +36,7 @@ AUDIO_SUFFIXES = (
 
 _STREAMS: dict[tuple, list[Stream]] = {}  # of the file read last
 
-AudioSource = str | Path | bytes | np.ndarray
+AudioSource: TypeAlias = str | Path | bytes | np.ndarray
 
 
 class AudioError(InputError):
@@ -79,7 +79,9 @@ def audio_blocks(
     name, excerpt, count = _name(source, name), excerpt or Excerpt(), 0
     samples = isinstance(source, np.ndarray)
     with _errors_of(name):
-        opened = [_samples(source, int(rate), excerpt)] if samples else _streams(source, excerpt)
+        opened = (
+            [_samples(source, int(rate or 0), excerpt)] if samples else _streams(source, excerpt)
+        )
         for stream in opened:
             blocks = _finite(excerpt.cut(stream.blocks, stream.rate, stream.skipped), name)
             blocks = blocks if samples else _within_scale(blocks, name)
@@ -175,7 +177,8 @@ def _streams(source: str | Path | bytes, excerpt: Excerpt) -> Iterator[_Opened]:
     """The streams of a file one after the other."""
     data = _content(source)
     local = isinstance(source, (str, Path)) and not is_remote(source)
-    for stream in _cached_streams(data, source) if local else find_streams(data):
+    where: Any = source
+    for stream in _cached_streams(data, where) if local else find_streams(data):
         # A name as bytes: libsndfile's wrapper refuses those that are not UTF-8.
         file = os.fsencode(source) if local and is_whole(stream, data) else Window(data, stream)
         blocks = _decoded(file, kind_of(data[stream.start : stream.start + 16]), excerpt)
@@ -197,6 +200,7 @@ def _cached_streams(data: Buffer, path: str | Path) -> list[Stream]:
 
 def _content(source: str | Path | bytes) -> Buffer:
     """The bytes of a file, mapped where it is a local one."""
+    data: bytes | mmap.mmap
     if isinstance(source, bytes):
         data = source
     elif is_remote(source):

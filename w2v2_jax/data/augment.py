@@ -80,9 +80,14 @@ class AugmentConfig:
 class Samples(Protocol):
     """A corpus, for what is asked of it here."""
 
-    num_samples: np.ndarray
-    mean: np.ndarray
-    std: np.ndarray
+    @property
+    def num_samples(self) -> np.ndarray: ...
+
+    @property
+    def mean(self) -> np.ndarray: ...
+
+    @property
+    def std(self) -> np.ndarray: ...
 
     def read(self, i: int, start: int, length: int) -> np.ndarray: ...
 
@@ -139,9 +144,9 @@ class Augmentation(NamedTuple):
 
     def apply(self, row: Row, waveform: np.ndarray) -> np.ndarray:
         """[n] float32 samples in [-1, 1] -> the same after all but the speed."""
-        if row.room is not None:
+        if row.room is not None and self.rooms is not None:
             waveform = effects.in_room(waveform, self.rooms.whole(row.room))
-        if row.noise is not None:
+        if row.noise is not None and self.noise is not None:
             noise = self.noise.stretch(row.noise, len(waveform))
             waveform = effects.with_noise(waveform, noise, row.snr)
         if row.gain:

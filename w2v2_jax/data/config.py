@@ -7,10 +7,10 @@ import os
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.augment import AugmentConfig
-from w2v2_jax.data.corpus import Corpus
 from w2v2_jax.data.mixture import Mixture, Names, read_members
 from w2v2_jax.data.pipeline import READERS
 from w2v2_jax.data.plan import MODES, EvaluationPlan, Plan, evaluation_plan
+from w2v2_jax.data.transcribed import AnyCorpus
 from w2v2_jax.errors import InputError
 from w2v2_jax.input_scale import EPSILON
 
@@ -26,6 +26,8 @@ class DataConfig:
     mode: "crop", "concatenate" (pretraining) or "pad" (CTC); see `data.plan.MODES`.
     bucket_seconds: row lengths; each non-empty one is one compiled shape.
     batch_seconds: audio a global batch holds at most (rows x row length).
+    valid_bucket_seconds: row lengths of validation; without any those of training.
+    valid_batch_seconds: audio that a validation batch holds at most; 0: as in training.
     row_multiple: every batch's rows are a multiple of this: accumulate x device rows x diversity
         group. It is written in the recipe, not derived from the machine, so that the order of the
         data is the same on any number of devices and hosts.
@@ -101,7 +103,7 @@ class DataConfig:
         """Reader threads."""
         return self.workers or os.cpu_count() or 1
 
-    def train_plan(self, corpus: Corpus, *, seed: int, mixture: Mixture | None = None) -> Plan:
+    def train_plan(self, corpus: AnyCorpus, *, seed: int, mixture: Mixture | None = None) -> Plan:
         """The endless order of training batches; mixture: of the corpus's utterances.
 
         Raises InputError where `min_seconds` asks for utterances that no bucket can take.
@@ -127,7 +129,7 @@ class DataConfig:
             mixture=mixture,
         )
 
-    def valid_plan(self, corpus: Corpus) -> EvaluationPlan:
+    def valid_plan(self, corpus: AnyCorpus) -> EvaluationPlan:
         """One pass over the validation corpus; pretraining takes the head of each clip."""
         return evaluation_plan(
             corpus.num_samples,

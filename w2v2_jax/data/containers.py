@@ -130,8 +130,8 @@ def skip_tags(data: Buffer, place: int) -> int:
 def _tag_end(data: Buffer, place: int) -> int:
     start = data[place : place + 32]
     if start[:1] == b"\0":
-        filled = re.compile(rb"\0+").match(data, place)
-        return filled.end()
+        zeros = re.compile(rb"\0+").match(data, place)
+        return zeros.end() if zeros else place
     if start[:3] == b"ID3" and len(start) >= 10 and max(start[6:10]) < 128:
         size = sum(byte << shift for byte, shift in zip(start[6:10], (21, 14, 7, 0), strict=True))
         return min(len(data), place + 10 + size + (10 if start[5] & 0x10 else 0))

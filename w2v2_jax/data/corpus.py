@@ -3,6 +3,8 @@
 OUT/<split>/shard-00000.i16 ...  16 kHz mono little-endian int16 samples, utterances end to end
 OUT/<split>/index.npz            arrays over utterances, sorted by id; no pickles (see INDEX_ARRAYS)
 OUT/<split>/corpus.json          format, totals, source and the hash of the index
+Version 2 is compressed: shard-00000.flac and .frames (`data.flac_shard`) instead of .i16, all else
+as in version 1, which is read for ever.
 Flat memory maps serve random crops more than ten times faster than record files with a parser.
 """
 
@@ -18,11 +20,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from w2v2_jax.data.flac_shard import CutShort, open_flac_shard
 from w2v2_jax.data.npz import array_names, read_array
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, is_remote, read_json, size_of, to_path
 
-FORMAT, VERSION = "w2v2_jax.corpus", 1
+FORMAT, VERSION, COMPRESSED = "w2v2_jax.corpus", 1, 2
+CODECS = {VERSION: (None,), COMPRESSED: ("flac",)}
 HASHED = 1 << 12  # names: their temporary arrays stay in the cache
 INDEX_ARRAYS = {
     "num_samples": np.int64,
@@ -43,10 +47,6 @@ MOST = 1 << 40  # utterances; a length that Python cannot count is damage
 INFO = {"split": str, "utterances": int, "index_sha256": str, "hours": float}  # read elsewhere
 # Each a utf-8 blob and the [N] ends of its strings. A corpus prepared before has no languages.
 INDEX_STRINGS = ("id", "text", "speaker", "language")
-
-
-class CutShort(InputError):
-    """A shard that ends before an utterance does."""
 
 
 class Entry(NamedTuple):
@@ -131,6 +131,15 @@ class Corpus:
         """As the source names it; empty where it does not."""
         return self._string("language", i) if self._has("language_ends") else ""
 
+    def languages(self) -> tuple[np.ndarray, tuple[str, ...]]:
+        """[N] int64 numbers of the utterances' languages, and the languages, "" where the source
+        names none."""
+        if not self._has("language_ends"):
+            return np.zeros(len(self), np.int64), ("",)
+        hashes = string_hashes(self._array("language_blob"), self._array("language_ends"))
+        _, first, numbers = np.unique(hashes, return_index=True, return_inverse=True)
+        return numbers, tuple(self.language(int(i)) for i in first)
+
     def quality(self, name: str) -> np.ndarray:
         """[N] float32 of one of QUALITY_ARRAYS, NaN where it is not known."""
         if name not in QUALITY_ARRAYS:
@@ -149,7 +158,8 @@ class Corpus:
         return string_hashes(self._read("speaker_blob"), self._read("speaker_ends"))
 
     def read(self, i: int, start: int, length: int) -> np.ndarray:
-        """[length] int16 view (no copy) of samples `start` to `start + length` of utterance i."""
+        """[length] int16 samples `start` to `start + length` of utterance i; of a plain local shard
+        a view (no copy)."""
         if min(start, length) < 0 or start + length > self.num_samples[i]:
             raise IndexError(f"utterance {i}: samples {start}+{length} of {self.num_samples[i]}")
         first = int(self._array("offset")[i]) + start
@@ -213,6 +223,8 @@ class Corpus:
     def _shard(self):
         @functools.lru_cache(maxsize=4096)  # a process may hold some 65000 maps
         def shard(k: int) -> np.ndarray:
+            if self.info.get("codec") == "flac":
+                return open_flac_shard(self.directory / flac_name(k))
             path = self.directory / shard_name(k)
             if is_remote(path):
                 return RemoteShard(path)
@@ -250,7 +262,7 @@ class RemoteShard(NamedTuple):
 
     path: AnyPath
 
-    def __getitem__(self, part: slice) -> np.ndarray:
+    def __getitem__(self, part: slice) -> np.ndarray:  # type: ignore[override]
         with self.path.open("rb") as file:
             file.seek(2 * part.start)
             return np.frombuffer(file.read(2 * (part.stop - part.start)), "<i2")
@@ -290,7 +302,8 @@ def _open_split(directory: AnyPath) -> Corpus:
     path = directory / "corpus.json"
     try:
         info = read_json(path)
-        known = info["format"] == FORMAT and info["version"] == VERSION
+        codecs = CODECS.get(info["version"], ()) if isinstance(info["version"], int) else ()
+        known = info["format"] == FORMAT and info.get("codec") in codecs
         whole = size_of(directory / "index.npz") == info["index_bytes"]
         for name, kind in INFO.items():
             if not isinstance(info[name], kind) or (kind is int and not 0 <= info[name] < MOST):
@@ -298,7 +311,11 @@ def _open_split(directory: AnyPath) -> Corpus:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: unreadable ({error}); prepare the corpus again") from error
     if not known:
-        raise InputError(f"{path}: not {FORMAT} version {VERSION}; prepare the corpus again")
+        shown = " ".join(f"{name}={info.get(name)!r}" for name in ("format", "version", "codec"))
+        raise InputError(
+            f"{path}: not {FORMAT} of a version up to {COMPRESSED} ({shown[:100]}); use the "
+            "version of this package that made it, or prepare the corpus again"
+        )
     if not whole:
         raise InputError(f"{directory / 'index.npz'}: cut short; copy or prepare it again")
     return Corpus(directory, info)
@@ -306,6 +323,10 @@ def _open_split(directory: AnyPath) -> Corpus:
 
 def shard_name(k: int) -> str:
     return f"shard-{k:05d}.i16"
+
+
+def flac_name(k: int) -> str:
+    return f"shard-{k:05d}.flac"
 
 
 def file_sha256(path: AnyPath) -> str:

@@ -46,7 +46,7 @@ class Damage:
             try:
                 reason = "" if self._corpus.verify(i) else "checksum differs"
             except CutShort:
-                reason = "its shard is cut short"
+                reason = "its shard is cut short or damaged"
             with self._lock:
                 if reason and self._state[i] == UNSEEN:
                     self._news.append(Broken(self._corpus.id(i), reason))

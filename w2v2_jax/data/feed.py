@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from w2v2_jax.batch import Batch
@@ -16,6 +16,7 @@ from w2v2_jax.data.mixture import Mixture, Names, open_members, spelled
 from w2v2_jax.data.pipeline import batches, label_widths
 from w2v2_jax.data.plan import EvaluationPlan, Plan
 from w2v2_jax.data.transcribed import (
+    AnyCorpus,
     TranscribedCorpus,
     check_vocabulary,
     left_out,
@@ -32,13 +33,20 @@ class Feed:
     """
 
     config: DataConfig
-    corpus: Corpus | JoinedCorpus | TranscribedCorpus
+    corpus: AnyCorpus
     plan: Plan | EvaluationPlan
     vocabulary: Vocabulary | None
     widths: dict[int, int] | None
     damage: Damage | None = None
     mixture: Mixture | None = None
     augmentation: Augmentation | None = None
+
+    @property
+    def symbols(self) -> Vocabulary:
+        """The vocabulary of a feed with labels."""
+        if self.vocabulary is None:
+            raise ValueError(f"{self.corpus.directory} is read without a vocabulary")
+        return self.vocabulary
 
     @property
     def without_transcript(self) -> int:
@@ -53,9 +61,9 @@ class Feed:
     def shares(self) -> dict[str, tuple[float, float]]:
         """Of each part of a mixture its share of the audio, and how often an epoch has each
         utterance of it; nothing where there is no mixture."""
-        if self.mixture is None:
+        repeats = self.plan.repeats if isinstance(self.plan, Plan) else None
+        if self.mixture is None or repeats is None:
             return {}
-        repeats = self.plan.repeats
         pairs = zip(repeats.shares.tolist(), repeats.repeats.tolist(), strict=True)
         return dict(zip(self.mixture.names, pairs, strict=True))
 
@@ -73,7 +81,7 @@ class Feed:
         *,
         parts: tuple[int, ...] = (0,),
         num_parts: int = 1,
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch]:
         """This host's parts of the rows of batch first_step, first_step + 1, ..."""
         return batches(
             self.corpus,
@@ -106,11 +114,12 @@ class Feed:
 def train_feed(config: DataConfig, vocabulary: Vocabulary | None, *, seed: int) -> Feed:
     """The training stream; raises InputError naming the corpus where something does not fit."""
     opened = open_members(config.train)
-    corpus, mixture = opened.corpus, opened.mixture(config.alpha)
+    corpus: AnyCorpus = opened.corpus
+    mixture = opened.mixture(config.alpha)
     if vocabulary is not None:
         for member, one in zip(opened.members, opened.corpora, strict=True):
             check_vocabulary(one, vocabulary, several=len(opened.members) > 1, where=member.path)
-        corpus = _transcribed(corpus, vocabulary, "train", config.train)
+        corpus = _transcribed(opened.corpus, vocabulary, "train", config.train)
     if mixture is not None and isinstance(corpus, TranscribedCorpus):
         mixture = mixture._replace(cells=mixture.cells[corpus.numbers])
     plan = config.train_plan(corpus, seed=seed, mixture=mixture)
@@ -125,9 +134,10 @@ def valid_feed(config: DataConfig, vocabulary: Vocabulary | None) -> Feed | None
     """One pass over the validation corpus, or None where the configuration names none."""
     if not config.valid:
         return None
-    corpus = open_corpora(config.valid)
+    whole = open_corpora(config.valid)
+    corpus: AnyCorpus = whole
     if vocabulary is not None:
-        corpus = _transcribed(corpus, vocabulary, "valid", config.valid)
+        corpus = _transcribed(whole, vocabulary, "valid", config.valid)
     plan = config.valid_plan(corpus)
     widths = label_widths(corpus, plan, vocabulary) if vocabulary else None
     damage = Damage(corpus) if config.verify else None
@@ -136,6 +146,6 @@ def valid_feed(config: DataConfig, vocabulary: Vocabulary | None) -> Feed | None
 
 def _transcribed(
     corpus: Corpus | JoinedCorpus, vocabulary: Vocabulary, name: str, value: Names
-) -> Corpus | JoinedCorpus | TranscribedCorpus:
+) -> AnyCorpus:
     """The utterances with a transcript of the corpus of config.data.<name>."""
     return transcribed(corpus, vocabulary, where=f"config.data.{name}={spelled(value)}")

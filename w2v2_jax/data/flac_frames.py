@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 from w2v2_jax.data.containers import Buffer, Damaged, Stream, Walked, next_signature, skip_tags
 
@@ -55,13 +56,32 @@ def _ends(tail: bytes) -> list[int]:
     return places
 
 
+class FrameHeader(NamedTuple):
+    """number: of the frame, or of its first sample where blocks have sizes of their own (`varies`).
+    samples: that it holds."""
+
+    number: int
+    samples: int
+    varies: bool
+
+
 def _frame_end(tail: bytes, place: int, block: int) -> int | None:
     """Number of the sample behind the frame whose header lies at `place`; None if none does."""
-    head = tail[place : place + 16]
+    header = frame_header(tail, place)
+    if header is None:
+        return None
+    return header.number * (1 if header.varies else block) + header.samples
+
+
+def frame_header(data: bytes, place: int) -> FrameHeader | None:
+    """The header of the frame that begins at `place`; None if none does."""
+    head = data[place : place + 16]
     if len(head) < 6 or head[1] & 0xFE != 0xF8 or head[3] & 1 or head[2] >> 4 == 0:
         return None
     size, rate = head[2] >> 4, head[2] & 15
     length = max(1, _leading_ones(head[4]))
+    if length > 7:
+        return None
     number = head[4] & (0x7F if length == 1 else (1 << (7 - length)) - 1)
     for byte in head[5 : 4 + length]:
         number = number << 6 | byte & 0x3F
@@ -74,7 +94,7 @@ def _frame_end(tail: bytes, place: int, block: int) -> int | None:
     at += {12: 1, 13: 2, 14: 2}.get(rate, 0)
     if len(head) <= at or crc(head[: at + 1], 0x07, 8):
         return None
-    return number * (1 if head[1] & 1 else block) + samples
+    return FrameHeader(number, samples, bool(head[1] & 1))
 
 
 def _leading_ones(byte: int) -> int:

@@ -71,6 +71,14 @@ class JoinedCorpus:
             [part.speakers + salt for part, salt in zip(self.parts, apart, strict=True)]
         )
 
+    def languages(self) -> tuple[np.ndarray, tuple[str, ...]]:
+        """As in `Corpus`."""
+        each = [part.languages() for part in self.parts]
+        names = list(dict.fromkeys(name for _, some in each for name in some))
+        places = [np.array([names.index(name) for name in some]) for _, some in each]
+        numbers = [place[n] for place, (n, _) in zip(places, each, strict=True)]
+        return np.concatenate(numbers), tuple(names)
+
     def fingerprint(self) -> str:
         """As in `Corpus`, of all parts."""
         return "+".join(part.fingerprint() for part in self.parts)
@@ -129,7 +137,7 @@ def without_name(rules: dict[str, Any] | None) -> dict[str, Any] | None:
     return rules and {name: value for name, value in rules.items() if name != "name"}
 
 
-def rules_name(corpus: Corpus | JoinedCorpus) -> str:
+def rules_name(corpus: Any) -> str:
     """What the text rules of a corpus are called."""
     return "none" if corpus.text_rules is None else str(corpus.text_rules.get("name"))
 

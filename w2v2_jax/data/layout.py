@@ -46,7 +46,7 @@ class Run(NamedTuple):
 
     bucket: int
     first: int
-    count: int
+    count: int  # type: ignore[assignment]
     batches: int
 
     def starts(self) -> np.ndarray:
@@ -92,7 +92,7 @@ def _fewest(ends, most) -> int:
 
 def _even_runs(ends, most, batches: int) -> list[Run]:
     """`batches` batches: full ones while what is left would not fit into the others, then even."""
-    place, runs = 0, []
+    place, runs = 0, list[Run]()
     for bucket, (end, rows) in enumerate(zip(ends, most, strict=True)):
         if place >= end:
             continue
@@ -151,7 +151,7 @@ def _full_runs(ends, most) -> list[Run]:
 def _settled(runs: list[Run], most, rows) -> list[Run]:
     """The runs, where the last one's batches are not full, with what they leave over handed down,
     the shortest utterances of each run to the one before, until they change none of it much."""
-    choices, tail, left = [], [], 0
+    choices, tail, left = [], list[Run](), 0
     for k in reversed(range(len(runs))):
         run, wanted = runs[k], most[runs[k].bucket]
         count = run.count + left

@@ -9,7 +9,7 @@ each corpus as a different language"; alpha is 0.5 in both papers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,9 @@ class Member(NamedTuple):
 
     path: "DIR[:split[+split]]"; a `*` as the last part of DIR is every folder of such a name.
     corpus: entries of one name are one corpus, whose languages are balanced among each other
-    before the corpora are. language: entries of one corpus and one language have one share.
-    weight: what that share is multiplied by.
+    before the corpora are. language: entries of one corpus and one language have one share; by
+    default the languages that `prepare` found, each utterance its own. weight: what that share is
+    multiplied by.
     """
 
     path: str
@@ -74,6 +75,7 @@ class Members(NamedTuple):
 
     members: tuple[Member, ...]
     corpora: tuple[Corpus | JoinedCorpus, ...]
+    names: tuple[str, ...]  # of each the language, where neither it nor its corpus names one
 
     @property
     def corpus(self) -> Corpus | JoinedCorpus:
@@ -83,32 +85,43 @@ class Members(NamedTuple):
     def mixture(self, alpha: float) -> Mixture | None:
         """Their shares; None where each has that of its audio, so that every utterance is in each
         epoch once."""
-        cells, numbers = self._cells()
-        weights = {cell: self.members[numbers.index(k)].weight for k, cell in enumerate(cells)}
-        for member, number in zip(self.members, numbers, strict=True):
-            if member.weight != weights[cells[number]]:
-                raise InputError(
-                    f"config.data.train: {member.path} and another entry of its corpus and "
-                    f"language have different weights, {member.weight:g} and "
-                    f"{weights[cells[number]]:g}"
-                )
-        if len(cells) == 1 or (alpha == 1 and len(set(weights.values())) == 1):
+        if alpha == 1 and len({member.weight for member in self.members}) == 1:
             return None
-        names = list(dict.fromkeys(corpus for corpus, _ in cells))
-        lengths = [len(corpus) for corpus in self.corpora]
+        weights: dict[tuple[str, str], float] = {}
+        numbers = []
+        for member, corpus, name in zip(self.members, self.corpora, self.names, strict=True):
+            places, languages = _languages(member, corpus, name)
+            cells = [(member.corpus, language) for language in languages]
+            for cell in cells:
+                if weights.setdefault(cell, member.weight) != member.weight:
+                    raise InputError(
+                        f"config.data.train: {member.path} and another entry of its corpus and "
+                        f"language have different weights, {member.weight:g} and "
+                        f"{weights[cell]:g}"
+                    )
+            known = list(weights)
+            numbers.append(np.array([known.index(cell) for cell in cells], np.int32)[places])
+        if len(weights) == 1:
+            return None
+        names = list(dict.fromkeys(corpus for corpus, _ in weights))
         return Mixture(
-            np.repeat(np.asarray(numbers, np.int32), lengths),
-            tuple(": ".join(filter(None, cell)) for cell in cells),
-            tuple(names.index(corpus) for corpus, _ in cells),
-            tuple(weights[cell] for cell in cells),
+            np.concatenate(numbers),
+            tuple(": ".join(filter(None, cell)) for cell in weights),
+            tuple(names.index(corpus) for corpus, _ in weights),
+            tuple(weights.values()),
             alpha,
         )
 
-    def _cells(self) -> tuple[list[tuple[str, str]], list[int]]:
-        """The cells as (corpus, language), in order, and the number of each member's."""
-        of_each = [(member.corpus, member.language or member.path) for member in self.members]
-        cells = list(dict.fromkeys(of_each))
-        return cells, [cells.index(cell) for cell in of_each]
+
+def _languages(
+    member: Member, corpus: Corpus | JoinedCorpus, name: str
+) -> tuple[np.ndarray, list[str]]:
+    """[N] the number of each utterance's language, and the languages: the entry's own, else those
+    that the corpus knows, else `name`."""
+    if member.language:
+        return np.zeros(len(corpus), np.int64), [member.language]
+    numbers, known = corpus.languages()
+    return numbers, [language or name for language in known]
 
 
 def read_members(train: Names) -> tuple[Member, ...]:
@@ -129,7 +142,7 @@ def read_members(train: Names) -> tuple[Member, ...]:
 def _member(place: str, entry: str | Mapping[str, str | float]) -> Member:
     if not isinstance(entry, (str, Mapping)):
         raise InputError(f"{place}={entry!r} must be text, or a table with a path")
-    values = {"path": entry} if isinstance(entry, str) else dict(entry)
+    values: dict[str, Any] = {"path": entry} if isinstance(entry, str) else dict(entry)
     for name, value in values.items():
         if name not in Member._fields:
             known = ", ".join(Member._fields)
@@ -146,19 +159,21 @@ def _member(place: str, entry: str | Mapping[str, str | float]) -> Member:
 
 
 def open_members(train: Names) -> Members:
-    """Opens every corpus of `data.train`; of a `*` each folder, which is its own language.
+    """Opens every corpus of `data.train`; of a `*` each folder, which is one language
+    if the corpus itself names none.
 
     Raises InputError as `open_splits` does, and where a path is named twice.
     """
-    members = []
+    members, names = [], []
     for member in read_members(train):
         for path, name in each_corpus(member.path):
-            members.append(member._replace(path=path, language=member.language or name))
+            members.append(member._replace(path=path))
+            names.append(name or path)
     paths = [member.path for member in members]
     for path in paths:
         if paths.count(path) > 1:
             raise InputError(f"config.data.train names {path} twice; give it a weight instead")
-    return Members(tuple(members), tuple(open_splits(path) for path in paths))
+    return Members(tuple(members), tuple(map(open_splits, paths)), tuple(names))
 
 
 def paths_of(train: Names) -> list[str]:

@@ -116,7 +116,7 @@ def _resume(data: Buffer, place: int, stop: int) -> int:
 
 def _declared(data: Buffer, place: int, frame: Frame) -> int | None:
     """The audio frames that follow, according to a frame that holds nothing else."""
-    if frame.layer != 3:
+    if frame is None or frame.layer != 3:
         return None
     at = place + 4 + _side_bytes(data[place + 3], frame)
     if data[at : at + 4] in (b"Xing", b"Info"):
@@ -151,10 +151,12 @@ def _streams(data: Buffer, part: _Part, end: int) -> list[Stream]:
 def _count_frame(data: Buffer, place: int, count: int) -> bytes:
     """A frame without audio that says how many follow, as an encoder writes it in front."""
     frame = frame_at(data, place)
-    if frame.layer != 3:
+    if frame is None or frame.layer != 3:
         return b""
     second, third, fourth = data[place + 1], data[place + 2], data[place + 3]
     rate = third & 0x0C | (0x50 if frame.first_version else 0x80)  # 64 kbit/s
-    length = _frame(second, rate).length
+    counter = _frame(second, rate)
+    assert counter is not None  # the same layer and version at a rate that exists
+    length = counter.length
     head = bytes((0xFF, second | 1, rate, fourth)) + bytes(_side_bytes(fourth, frame))
     return (head + struct.pack(">4sII", b"Xing", 1, count)).ljust(length, b"\0")

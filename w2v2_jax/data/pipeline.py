@@ -5,16 +5,16 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import numpy as np
 
 from w2v2_jax.batch import Batch
 from w2v2_jax.data.augment import Augmentation, RowChanges
-from w2v2_jax.data.corpus import Corpus
 from w2v2_jax.data.damage import Damage
 from w2v2_jax.data.plan import AnyPlan, BatchPlan
 from w2v2_jax.data.tensorflow_host import import_tensorflow
+from w2v2_jax.data.transcribed import AnyCorpus
 from w2v2_jax.errors import InputError
 from w2v2_jax.input_scale import EPSILON, gain
 from w2v2_jax.vocabulary import Vocabulary
@@ -25,7 +25,7 @@ WAITING = 4  # batches made before they are asked for
 
 
 def batches(
-    corpus: Corpus,
+    corpus: AnyCorpus,
     plan: AnyPlan,
     *,
     first_step: int,
@@ -41,7 +41,7 @@ def batches(
     damage: Damage | None = None,
     epsilon: float = EPSILON,
     augmentation: Augmentation | None = None,
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Batches of steps `first_step`, `first_step + 1`, ... in order, made ahead by `workers`.
 
     num_steps: how many; None means endless, or to the end of an evaluation plan. parts: which of
@@ -60,6 +60,7 @@ def batches(
     _check(plan, parts, num_parts, vocabulary, reader)
     if vocabulary is not None and max_labels is None:
         max_labels = label_widths(corpus, plan, vocabulary)
+    widths = max_labels or {}
     last = None if num_steps is None else first_step + num_steps
     if plan.num_steps is not None:
         last = min(plan.num_steps, plan.num_steps if last is None else last)
@@ -71,7 +72,7 @@ def batches(
         if augmentation is not None:
             numbers = row_numbers(len(batch.rows), parts=parts, num_parts=num_parts)
             changes = augmentation.changes(corpus, step, numbers)
-        width = None if vocabulary is None else max_labels[part.samples]
+        width = None if vocabulary is None else widths[part.samples]
         return make_batch(
             corpus, part, normalise=normalise, vocabulary=vocabulary, label_width=width,
             damage=damage, epsilon=epsilon,
@@ -119,7 +120,7 @@ def row_numbers(rows: int, *, parts: tuple[int, ...], num_parts: int) -> list[in
 
 
 def make_batch(
-    corpus: Corpus,
+    corpus: AnyCorpus,
     plan: BatchPlan,
     *,
     normalise: bool,
@@ -148,12 +149,13 @@ def make_batch(
         num_samples[row] = end
     labels, num_labels = None, None
     if vocabulary is not None:
+        assert label_width is not None
         texts = [corpus.text(segments[0].utterance) for segments in plan.rows]
         labels, num_labels = _labels(texts, vocabulary, label_width)
     return Batch(waveforms, num_samples, weights, labels, num_labels)
 
 
-def _read_row(corpus: Corpus, segments, out: np.ndarray, epsilon: float | None) -> int:
+def _read_row(corpus: AnyCorpus, segments, out: np.ndarray, epsilon: float | None) -> int:
     """Reads the segments into `out`; returns how many samples they have."""
     end = 0
     for utterance, start, length in segments:
@@ -167,7 +169,7 @@ def _read_row(corpus: Corpus, segments, out: np.ndarray, epsilon: float | None) 
     return end
 
 
-def _scale_and_shift(corpus: Corpus, utterance: int, epsilon: float | None):
+def _scale_and_shift(corpus: AnyCorpus, utterance: int, epsilon: float | None):
     """float32 (a, b) with waveform = a * int16 + b, normalised by the statistics of the whole file
     where there is an epsilon."""
     if epsilon is None:
@@ -189,7 +191,7 @@ def _labels(texts: list[str], vocabulary: Vocabulary, width: int) -> tuple[np.nd
     return labels, num_labels
 
 
-def label_widths(corpus: Corpus, plan: AnyPlan, vocabulary: Vocabulary) -> dict[int, int]:
+def label_widths(corpus: AnyCorpus, plan: AnyPlan, vocabulary: Vocabulary) -> dict[int, int]:
     """bucket samples -> U: its longest label rounded up to a multiple of 16, the same on all hosts.
 
     Utterances of shorter buckets may stand in its rows, so theirs count too.
@@ -214,7 +216,7 @@ def read_with_threads(
     workers: int,
     prefetch: int,
     has_labels: bool,
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """`make(step)` for the steps in order, by a pool of threads; needs nothing but numpy."""
     del has_labels
     steps = itertools.count(first) if last is None else iter(range(first, last))
@@ -237,7 +239,7 @@ def read_with_tfdata(
     workers: int,
     prefetch: int,
     has_labels: bool,
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """`make(step)` for the steps in order, by tf.data. TensorFlow never sees a GPU."""
     tf = import_tensorflow("data.reader='tfdata' (use 'threads' without it)")
     types = [tf.float32, tf.int32, tf.float32] + [tf.int32, tf.int32] * has_labels

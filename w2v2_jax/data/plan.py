@@ -7,7 +7,7 @@ that resuming costs the same at step 10 and at step 400000, and the number of ho
 from __future__ import annotations
 
 import threading
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -179,7 +179,7 @@ class Plan:
             return self._epochs[epoch]
 
     def _build(self, epoch: int) -> Epoch:
-        place = dict(seed=self.seed, epoch=epoch)
+        place: dict[str, Any] = dict(seed=self.seed, epoch=epoch)
         buckets = self._ordered
         if self.repeats is not None:
             buckets = self.repeats.buckets(list(buckets), **place)
@@ -190,7 +190,7 @@ class Plan:
         return bucketed_epoch(*tables, mode=self.mode, repeats=repeats, **place)
 
     def summary(self) -> PlanSummary:
-        shapes, batches = zip(*self._batches_of_shapes(), strict=True)
+        shapes, batches = map(list, zip(*self._batches_of_shapes(), strict=True))
         fillers = int(self.layout.fillers.sum())
         return summarise(self.buckets, self._dropped, self._total, shapes, batches, fillers)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 from w2v2_jax.data import chunked, containers
-from w2v2_jax.data.containers import Buffer, Stream
+from w2v2_jax.data.containers import Buffer, Stream, Walked
 from w2v2_jax.data.flac_frames import walk_flac
 from w2v2_jax.data.mp3_frames import walk_mp3
 
 MP3_IN_WAV = 0x55
-WALKERS = {
+WALKERS: dict[str, Callable[[Buffer, int], Walked | None]] = {
     "riff": functools.partial(chunked.walk_riff, encodings={MP3_IN_WAV: walk_mp3}),
     "aiff": chunked.walk_aiff,
     "w64": chunked.walk_w64,

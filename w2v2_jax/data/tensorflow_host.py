@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
 
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, without_chatter
 
 
 def import_tensorflow(needed_by: str):
@@ -17,7 +16,9 @@ def import_tensorflow(needed_by: str):
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        with _quiet_stderr():
+        # It logs some lines before it reads its log level.
+        loaded = "tensorflow" in sys.modules
+        with contextlib.nullcontext() if loaded else without_chatter():
             import tensorflow
 
             tensorflow.config.set_visible_devices([], "GPU")
@@ -26,20 +27,3 @@ def import_tensorflow(needed_by: str):
             error
         )
     return tensorflow
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Sends file descriptor 2 nowhere: TensorFlow logs some lines before it reads its log level."""
-    if "tensorflow" in sys.modules:
-        yield
-        return
-    sys.stderr.flush()
-    stderr_copy, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(stderr_copy, 2)
-        os.close(stderr_copy)
-        os.close(nowhere)

@@ -93,6 +93,9 @@ class TranscribedCorpus:
         return self.whole.verify(int(self.numbers[i]))
 
 
+AnyCorpus = Corpus | JoinedCorpus | TranscribedCorpus
+
+
 def transcribed_numbers(
     corpus: Corpus | JoinedCorpus, is_transcript: Callable[[str], bool]
 ) -> np.ndarray:
@@ -106,7 +109,7 @@ def transcribed(
     *,
     where: str,
     is_transcript: Callable[[str], bool] | None = None,
-) -> Corpus | JoinedCorpus | TranscribedCorpus:
+) -> AnyCorpus:
     """The corpus without its utterances that have no transcript; itself where all have one.
 
     is_transcript: which texts are one; by default those of `Vocabulary.has_words`. Raises
@@ -118,12 +121,12 @@ def transcribed(
     return corpus if len(numbers) == len(corpus) else TranscribedCorpus(corpus, numbers)
 
 
-def left_out(corpus: Corpus | JoinedCorpus | TranscribedCorpus) -> int:
+def left_out(corpus: AnyCorpus) -> int:
     """How many utterances were left out because they have no transcript."""
     return len(corpus.whole) - len(corpus) if isinstance(corpus, TranscribedCorpus) else 0
 
 
-def outside_vocabulary(corpus: Corpus | JoinedCorpus | TranscribedCorpus) -> int:
+def outside_vocabulary(corpus: AnyCorpus) -> int:
     """How many of the utterances left out have a text after all, of other characters alone."""
     if not isinstance(corpus, TranscribedCorpus):
         return 0
@@ -135,10 +138,7 @@ def why_none(corpus: Corpus | JoinedCorpus, vocabulary: Vocabulary) -> str:
     """What to say of a corpus in which no utterance has a transcript."""
     texts = sum(bool(text.strip()) for text in corpus.texts())
     if texts:
-        return (
-            f"none of its {texts} transcripts has a character of the vocabulary (case "
-            f"{vocabulary.case}: {' '.join(vocabulary.symbols[5:25])}); is it of another language?"
-        )
+        return f"none of its {texts} transcripts {vocabulary.described()}"
     return none_transcribed(len(corpus))
 
 

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -54,7 +54,9 @@ class Layout:
     def __init__(self, directory: AnyPath, *, shard_bytes: int | None = None):
         self.directory = directory
         self._shard_bytes = shard_bytes or SHARD_BYTES
-        self._columns = {name: array.array(kind) for name, kind in (NUMBERS | PLACES).items()}
+        self._columns: dict[str, array.array] = {
+            name: array.array(kind) for name, kind in (NUMBERS | PLACES).items()
+        }
         self._strings: dict[str, list[str]] = {name: [] for name in INDEX_STRINGS}
         self._shard, self._written = -1, 0
 
@@ -129,7 +131,7 @@ class CorpusWriter(Layout):
 
     def __init__(self, directory: Path, *, shard_bytes: int | None = None):
         super().__init__(directory, shard_bytes=shard_bytes)
-        self._file = None
+        self._file: IO[bytes] | None = None
         directory.mkdir(parents=True)
 
     def add(self, entry: Entry, blocks: Iterator[bytes]) -> None:
@@ -139,6 +141,7 @@ class CorpusWriter(Layout):
         if self._shard != before:
             self.abort()
             self._file = open(self.directory / shard_name(self._shard), "wb")  # noqa: SIM115
+        assert self._file is not None
         for block in blocks:
             self._file.write(block)
 

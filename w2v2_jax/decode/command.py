@@ -61,7 +61,7 @@ def _scored(emissions: Emissions, texts: list[str]) -> dict:
     """Rates over the utterances that have a reference, printed and for the JSON."""
     numbers = emissions.referenced
     hypotheses = [emissions.vocabulary.as_scored(texts[i]) for i in numbers]
-    scores = score([emissions.references[i] for i in numbers], hypotheses)
+    scores = score([emissions.references[i] or "" for i in numbers], hypotheses)
     low, high = (100 * bound for bound in scores.wer_interval)
     missing = len(texts) - len(numbers)
     left_out = f"; {missing} without a reference left out" if missing else ""

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from w2v2_jax.decode.lexicon import BOUNDARY
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, without_chatter
 from w2v2_jax.ngram import arpa
 
 UNKNOWN = "<unk>"
@@ -28,20 +28,6 @@ def _library():
     except ImportError as error:
         raise InputError(f"beam search needs flashlight-text and KenLM: {INSTALL}") from error
     return decoder
-
-
-@contextlib.contextmanager
-def _without_chatter() -> Iterator[None]:
-    """KenLM draws its progress on the process's stderr; errors come as exceptions all the same."""
-    stderr_copy = os.dup(2)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr_copy, 2)
-        os.close(stderr_copy)
-        os.close(silence)
 
 
 @contextlib.contextmanager
@@ -79,7 +65,7 @@ def language_model(path: str | None, words: Sequence[str]):
     for word in words:
         dictionary.add_entry(word)
     try:
-        with _unpacked(path) as plain, _without_chatter():
+        with _unpacked(path) as plain, without_chatter():
             return KenLM(plain, dictionary)
     except RuntimeError as error:
         reason = str(error).split("\n", 1)[-1]
@@ -96,7 +82,7 @@ def known_words(path: str, words: Sequence[str]) -> list[str]:
     config.load_method = kenlm.LoadMethod.LAZY
     config.show_progress = False
     try:
-        with _unpacked(path) as plain, _without_chatter():
+        with _unpacked(path) as plain, without_chatter():
             model = kenlm.Model(plain, config)
     except OSError as error:
         raise InputError(f"{path}: KenLM cannot read this language model: {error}") from error
@@ -150,7 +136,7 @@ def boosted(model, bonuses: Mapping[int, float]):
     """The model with a bonus on some words."""
     library = _library()
 
-    class Boosted(library.LM):
+    class Boosted(library.LM):  # type: ignore[name-defined]
         """States are the model's own."""
 
         def __init__(self):

@@ -25,11 +25,14 @@ LEAST = -1e4  # of a log probability: a class ruled out by an infinite logit sta
 
 class Forced(NamedTuple):
     """symbols: one span an id of the text, confidence its mean probability. frame_scores: [T] log
-    probability of each frame's state. band: states that had to be looked at."""
+    probability of each frame's state. band: states that had to be looked at. shortfalls: [T]
+    log probability of each frame's state less that of its likeliest class; not a number where both
+    are the blank: silence says nothing of how well a text fits."""
 
     symbols: Alignment
     frame_scores: np.ndarray
     band: int
+    shortfalls: np.ndarray
 
 
 class _Lattice(NamedTuple):
@@ -56,21 +59,26 @@ def forced_alignment(
     ids: np.ndarray,
     *,
     gaps: np.ndarray | None = None,
+    floor: float = -LEAST,
     blank: int = 0,
     band: int = BAND,
     block: int = BLOCK,
 ) -> Forced:
     """The likeliest path of a text through logits [T, C], unnormalised or log probabilities.
 
-    ids: [U] classes of the text, none of them the blank. gaps: [U + 1] bool, True where sounds that
-    the text leaves out may lie: before id u, or (the last) after the text; they cost GAP_COST
-    nats a frame beside the frame's likeliest class. Raises ValueError when T is too short.
+    ids: [U] classes of the text, none of them the blank; C is a star, which costs what a gap costs
+    but takes a frame at least. gaps: [U + 1] bool, True where sounds that the text leaves out may
+    lie: before id u, or (the last) after the text; they cost GAP_COST nats a frame beside the
+    frame's likeliest class. floor: nats below a frame's likeliest class that no class costs more
+    than; a low one keeps a line that was not said from pushing its neighbours aside, as it then
+    costs as much in silence. Raises ValueError when T is too short.
     """
     ids = np.asarray(ids, np.int64)
     frames, classes = logits.shape
     if not len(ids) or frames < frames_needed(ids):
         raise ValueError(f"{len(ids)} symbols need {frames_needed(ids)} frames of {frames}")
     log_probs = np.maximum(log_softmax(np.asarray(logits)), LEAST)
+    log_probs = np.maximum(log_probs, log_probs.max(1, keepdims=True) - floor)
     outside = np.maximum(log_probs[:, blank], log_probs.max(1) - GAP_COST)
     emissions = np.concatenate([log_probs, outside[:, None]], axis=1)
     columns = np.full(2 * len(ids) + 1, blank)
@@ -83,7 +91,7 @@ def forced_alignment(
     while True:
         path = _banded(lattice, min(band, len(columns)), block)
         if path is not None:
-            return _spans(lattice, path, min(band, len(columns)))
+            return _spans(lattice, path, min(band, len(columns)), blank)
         band *= 2
 
 
@@ -93,7 +101,7 @@ def _banded(lattice: _Lattice, band: int, block: int) -> np.ndarray | None:
     lows = np.zeros(frames, np.int64)
     alpha = np.full(states + 2, MINUS_INFINITY)  # alpha[s + 2] is the score of state s
     starts = range(0, frames, block)
-    checkpoints, pointers = [], None
+    checkpoints, pointers = [], np.zeros((0, band), np.uint8)
     for start in starts:
         checkpoints.append((lows[max(start - 1, 0)], _window(alpha, lows, start, band)))
         last = start == starts[-1]
@@ -172,7 +180,7 @@ def _inside(path: np.ndarray, lows: np.ndarray, band: int, states: int) -> bool:
     return not (near_low | near_high).any()
 
 
-def _spans(lattice: _Lattice, path: np.ndarray, band: int) -> Forced:
+def _spans(lattice: _Lattice, path: np.ndarray, band: int, blank: int) -> Forced:
     scores = lattice.emissions[np.arange(len(path)), lattice.classes[path]]
     spoken = np.flatnonzero(path % 2)
     symbols = path[spoken] // 2  # [frames of ids] position in the text
@@ -182,4 +190,7 @@ def _spans(lattice: _Lattice, path: np.ndarray, band: int) -> Forced:
     sums = np.concatenate([[0.0], np.cumsum(np.exp(scores.astype(np.float64)))])
     confidence = (sums[end] - sums[start]) / (end - start)
     ids = lattice.classes[1::2]
-    return Forced(Alignment(ids, start, end, confidence), scores, band)
+    log_probs = lattice.emissions[:, :-1]
+    silent = (lattice.classes[path] == blank) & (log_probs.argmax(1) == blank)
+    shortfalls = np.where(silent, np.nan, scores - log_probs.max(1))
+    return Forced(Alignment(ids, start, end, confidence), scores, band, shortfalls)

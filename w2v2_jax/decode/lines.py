@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from w2v2_jax.decode.alignment import Alignment, Character, Word, characters, words
-from w2v2_jax.decode.forced import forced_alignment, frames_needed
+from w2v2_jax.decode.alignment import SPECIAL_SYMBOLS, Alignment, Character, Word
+from w2v2_jax.decode.forced import LEAST, forced_alignment, frames_needed
 from w2v2_jax.decode.hypothesis import check_finite
+from w2v2_jax.decode.spelling import STAR, Spelling, strict_lines
 from w2v2_jax.errors import InputError
 from w2v2_jax.vocabulary import Vocabulary
-from w2v2_jax.vocabulary.units import CHARACTERS
+from w2v2_jax.vocabulary.units import DELIMITER
 
-MOST_SHOWN = 200  # symbols
 SCORE_FRAMES = 30  # a line's score is its worst stretch of this length, as in CTC segmentation
 
 
@@ -38,31 +38,14 @@ class Line(NamedTuple):
     characters: list[Character]
 
 
-def encode_lines(
-    lines: Sequence[str], vocabulary: Vocabulary, *, where: str
-) -> tuple[list[str], list[np.ndarray]]:
-    """Normalised lines that are not empty and their ids, each word followed by `|`.
+class Aligned(NamedTuple):
+    """Lines, and of each its first frame and one past its last. shortfalls: [T] as in `Forced`, not
+    a number inside a star either."""
 
-    Raises InputError, naming `where`, on characters the vocabulary lacks and on no text at all.
-    """
-    unknown = vocabulary.unknown(lines)
-    if unknown:
-        named = ", ".join(f"{c!r} ({n} times)" for c, n in list(unknown.items())[:8])
-        number = next(i for i, line in enumerate(lines, 1) if vocabulary.unknown([line]))
-        raise InputError(
-            f"{where}: characters the model has no symbol for: {named}, first in line {number}; "
-            f"spell them out with {_shown(vocabulary)}"
-        )
-    texts = [text for line in lines if (text := vocabulary.normalise(line))]
-    if not texts:
-        raise InputError(f"{where}: no text to align")
-    return texts, [vocabulary.encode(text) for text in texts]
-
-
-def _shown(vocabulary: Vocabulary) -> str:
-    """The symbols, letters side by side."""
-    space = "" if vocabulary.units == CHARACTERS else " "
-    return space.join(vocabulary.symbols[5:][:MOST_SHOWN])
+    lines: list[Line]
+    first: np.ndarray
+    last: np.ndarray
+    shortfalls: np.ndarray
 
 
 def align_lines(
@@ -79,33 +62,84 @@ def align_lines(
     logits that are no finite numbers.
     """
     check_finite(logits, where=where)
-    texts, ids = encode_lines(lines, vocabulary, where=where)
-    joined = np.concatenate(ids)
+    spelled = strict_lines(lines, vocabulary, where=where)
+    return align_spelled(logits, spelled, seconds_per_frame=seconds_per_frame, where=where).lines
+
+
+def align_spelled(
+    logits: np.ndarray,
+    spelled: Sequence[Spelling],
+    *,
+    seconds_per_frame: float,
+    where: str,
+    gaps: bool = True,
+    floor: float = -LEAST,
+) -> Aligned:
+    """Spelled lines, each with an id at least, over logits [T, C]; see `align_lines`.
+
+    gaps: whether sounds may lie around the lines that are in none of them. floor: as in
+    `forced_alignment`.
+    """
+    check_finite(logits, where=where)
+    joined = np.concatenate([spelling.ids for spelling in spelled])
+    joined = np.where(joined == STAR, logits.shape[1], joined)
     if len(logits) < frames_needed(joined):
         raise InputError(
             f"{where}: the text needs {frames_needed(joined)} frames and the audio has "
             f"{len(logits)} ({len(logits) * seconds_per_frame:.2f} s); is it of this recording?"
         )
-    ends = np.cumsum([len(x) for x in ids])
-    gaps = np.zeros(len(joined) + 1, bool)
-    gaps[[0, *ends]] = True
-    aligned = forced_alignment(logits, joined, gaps=gaps)
-    pieces = [Alignment(*part) for part in zip(*(np.split(a, ends[:-1]) for a in aligned.symbols),
-                                               strict=True)]  # fmt: skip
-    return [
-        _line(text, piece, aligned.frame_scores, vocabulary, seconds_per_frame)
-        for text, piece in zip(texts, pieces, strict=True)
-    ]
+    ends = np.cumsum([len(spelling.ids) for spelling in spelled])
+    places = np.zeros(len(joined) + 1, bool)
+    places[[0, *ends]] = gaps
+    path = forced_alignment(logits, joined, gaps=places, floor=floor)
+    starts = np.concatenate([[0], ends[:-1]])
+    symbols = path.symbols
+    first, last = symbols.start_frame[starts], symbols.end_frame[ends - 1]
+    shortfalls = path.shortfalls.astype(np.float64)
+    for n in np.flatnonzero(joined == logits.shape[1]):
+        shortfalls[symbols.start_frame[n] : symbols.end_frame[n]] = np.nan
+    lines = [
+        _line(spelling, Alignment(*(part[begin:end] for part in symbols)), path.frame_scores,
+              seconds_per_frame)
+        for spelling, begin, end in zip(spelled, starts, ends, strict=True)
+    ]  # fmt: skip
+    return Aligned(lines, first, last, shortfalls)
 
 
-def _line(text, piece: Alignment, scores, vocabulary: Vocabulary, seconds: float) -> Line:
-    read = {"seconds_per_frame": seconds, "units": vocabulary.units}
-    spoken = words(piece, vocabulary.symbols, **read)
-    letters = characters(piece, vocabulary.symbols, **read)
-    inside = scores[piece.start_frame[0] : piece.end_frame[-1]].astype(np.float64)
+def _line(spelling: Spelling, piece: Alignment, scores, seconds: float) -> Line:
+    _, start, end, confidence = piece
+    letters = _characters(spelling, start, end, confidence, seconds)
+    words = _words(spelling, start, end, confidence, seconds)
+    inside = scores[start[0] : end[-1]].astype(np.float64)
     width = min(SCORE_FRAMES, len(inside))
     means = np.convolve(inside, np.ones(width) / width, mode="valid")
-    confidence = float(np.mean([letter.confidence for letter in letters]))
-    return Line(
-        text, spoken[0].start, spoken[-1].end, confidence, float(means.min()), spoken, letters
-    )
+    sure = float(np.mean([letter.confidence for letter in letters])) if letters else 0.0
+    begin = words[0].start if words else float(start[0] * seconds)
+    stop = words[-1].end if words else float(end[-1] * seconds)
+    return Line(spelling.text, begin, stop, sure, float(means.min()), words, letters)
+
+
+def _words(spelling: Spelling, start, end, confidence, seconds: float) -> list[Word]:
+    spans: list[list[int]] = [[] for _ in spelling.words]  # positions of each word's letters
+    for n, number in enumerate(spelling.word):
+        if number >= 0 and spelling.letters[n] != DELIMITER:
+            spans[number].append(n)
+    words = []
+    for word, ids in zip(spelling.words, spans, strict=True):
+        begin, stop = float(start[ids[0]] * seconds), float(end[ids[-1]] * seconds)
+        words.append(Word(word, begin, stop, float(np.mean(confidence[ids]))))
+    return words
+
+
+def _characters(spelling: Spelling, start, end, confidence, seconds: float) -> list[Character]:
+    """The letters; those that one star stands for share its time evenly."""
+    letters = []
+    for n, text in enumerate(spelling.letters):
+        if text == DELIMITER or text in SPECIAL_SYMBOLS:
+            continue
+        star = spelling.ids[n] == STAR
+        parts = list(text) if star else [text] if text else []
+        edges = np.linspace(start[n] * seconds, end[n] * seconds, len(parts) + 1).tolist()
+        sure = float(confidence[n])
+        letters += [Character(c, edges[k], edges[k + 1], sure) for k, c in enumerate(parts)]
+    return letters

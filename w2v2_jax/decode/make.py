@@ -68,7 +68,7 @@ _PLAIN_FIELDS = {field.name for field in dataclasses.fields(DecoderSettings)} - 
     "hot_words",
 }
 _KINDS_OF = {
-    field.name: _KINDS[field.type]
+    field.name: _KINDS[str(field.type)]
     for kind, names in ((BeamOptions, _BEAM_FIELDS), (DecoderSettings, _PLAIN_FIELDS))
     for field in dataclasses.fields(kind)
     if field.name in names
@@ -198,7 +198,7 @@ def make(
     chosen: DecoderSettings, vocabulary: Vocabulary, *, seconds_per_frame: float = SECONDS_PER_FRAME
 ) -> Decoder:
     """The decoder of some settings, its models loaded. Raises InputError when they cannot be."""
-    common = {"blank": BLANK, "seconds_per_frame": seconds_per_frame}
+    common: dict[str, Any] = {"blank": BLANK, "seconds_per_frame": seconds_per_frame}
     if chosen.kind == "greedy":
         return GreedyDecoder(vocabulary.symbols, units=vocabulary.units, **common)
     entries = _lexicon(chosen, vocabulary)

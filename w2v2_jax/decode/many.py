@@ -23,6 +23,7 @@ def _receive(decoder: Decoder) -> None:
 
 
 def _decode(logits: np.ndarray) -> list[Hypothesis]:
+    assert _decoder is not None  # the pool's initializer has run
     return _decoder(logits)
 
 

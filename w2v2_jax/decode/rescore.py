@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from w2v2_jax.decode.hypothesis import Decoder, Hypothesis
 from w2v2_jax.errors import InputError
 
 INSTALL = "pip install torch transformers"
-CASES = {"keep": str, "lower": str.lower, "upper": str.upper}
+CASES: dict[str, Callable[[str], str]] = {"keep": str, "lower": str.lower, "upper": str.upper}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,37 +5,20 @@ No script, and a content policy that forbids every request, whatever a transcrip
 
 from __future__ import annotations
 
-import base64
+import functools
 import html
-import io
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.evaluation.document import document, player, table
 from w2v2_jax.evaluation.scoring import align
 from w2v2_jax.evaluation.svg import bars
 
 LONGEST_PLAYED = 120  # seconds of one utterance
 SPEAKERS_PLOTTED = 20
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; media-src data:"
-STYLE = """
-body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:64rem;padding:0 1rem;color:#222;
-background:#fff}h1{font-size:1.4rem}h2{font-size:1.15rem;margin-top:2.2rem;padding-top:1rem;
-border-top:1px solid #ddd}table{border-collapse:collapse;margin:.6rem 0}th,td{padding:.2rem .7rem;
-text-align:right;border-bottom:1px solid #eee}th:first-child,td:first-child{text-align:left}
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(26rem,1fr));gap:1rem}
-.columns{display:flex;flex-wrap:wrap;gap:2.5rem}svg{width:100%;height:auto}.bar{fill:#2166ac}
-.grid{stroke:#e4e4e4}.whisker{stroke:#111;stroke-width:1.6}.title{font-weight:600;font-size:14px}
-.tick,.label{font-size:11px;fill:#555}.tick{text-anchor:end}article{margin:1rem 0;
-padding:.7rem .9rem;border:1px solid #e2e2e2;border-radius:.4rem}audio{width:100%;height:2.2rem}
-.pair{display:inline-block;vertical-align:top;margin:0 .3rem .3rem 0;text-align:center}
-.pair b,.pair i{display:block;font-weight:400;font-style:normal;min-height:1.4em;padding:0 .15rem}
-.sub i{background:#fbe0c8}.ins i{background:#cfe6f7}.del b{background:#f6cccc}
-.note{color:#666;font-size:.9rem}
-"""
 LEGEND = (
     '<p class="note">Above what was said, below what was heard: <span class="sub"><i>heard for '
     'another</i></span>, <span class="ins"><i>heard too much</i></span>, <span class="del"><b>not '
@@ -49,27 +32,23 @@ def percent(rate: float) -> str:
 
 
 def page(result: dict[str, Any], splits: list[dict], read: Callable[[int, str], np.ndarray]) -> str:
-    """The whole file. splits: objects of `evaluate`; read: (number of the split, utterance id) ->
-    its int16 samples."""
+    """The whole file. result: of `evaluate`, with "made", the date and code; splits: its objects;
+    read: (number of the split, utterance id) -> its int16 samples."""
     body = [
         f"<h1>{html.escape(str(result['checkpoint']))}</h1>",
-        f"<p>step {result['step']}</p>" if result["step"] is not None else "",
+        f'<p class="note">{html.escape(_origin(result, splits))}</p>',
         _summary(splits),
     ]
     for number, split in enumerate(splits):
-        body.append(_section(split, lambda name, n=number: read(n, name)))
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f"<title>Evaluation</title><style>{STYLE}</style></head><body>{''.join(body)}</body></html>\n"
-    )
+        body.append(_section(split, functools.partial(read, number)))
+    return document("Evaluation", "".join(body))
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    """Cells are HTML already."""
-    cells = lambda row, tag: "".join(f"<{tag}>{cell}</{tag}>" for cell in row)  # noqa: E731
-    lines = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
-    return f"<table><tr>{cells(head, 'th')}</tr>{lines}</table>"
+def _origin(result: dict[str, Any], splits: list[dict]) -> str:
+    """What was evaluated on what, when and by which code."""
+    step = [] if result["step"] is None else [f"step {result['step']}"]
+    data = f"data {', '.join(split['data'] for split in splits)}"
+    return ", ".join([*step, data, *filter(None, [result.get("made")])])
 
 
 def _summary(splits: list[dict]) -> str:
@@ -89,7 +68,7 @@ def _summary(splits: list[dict]) -> str:
             )  # fmt: skip
     head = ["data", "", "rate", "95 % interval", "substituted", "inserted", "deleted", "of",
             "utterances"]  # fmt: skip
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _section(split: dict, read: Callable[[str], np.ndarray]) -> str:
@@ -109,23 +88,27 @@ def _plots(split: dict) -> list[str]:
     plots = []
     bins = split["by_length"]
     labels = [f"{b['from_seconds']}-{b['to_seconds'] or ''} s" for b in bins]
-    plots.append(_rates(f"{name} by length of the utterance", labels, bins))
+    plots.append(_rates(name, "length of the utterance", labels, bins))
     speakers = split["by_speaker"][:SPEAKERS_PLOTTED]
     if len(speakers) > 1:
         which = " (worst)" if len(split["by_speaker"]) > len(speakers) else ""
         labels = [s["speaker"] for s in speakers]
-        plots.append(_rates(f"{name} by speaker{which}", labels, speakers))
+        plots.append(_rates(name, f"speaker{which}", labels, speakers))
     values = [min(u["rate"], 1.0) for u in split["utterances"]]
     counts, _ = np.histogram(values, bins=11, range=(0, 1.1))
     labels = [*(f"{10 * k}-{10 * k + 9} %" for k in range(10)), "100 % up"]
-    plots.append(bars(f"Utterances by {name}", labels, counts.tolist()))
+    title = f"Utterances by {name}"
+    plots.append(
+        bars(title, labels, counts.tolist(), axes=(f"{name} of an utterance", "utterances"))
+    )
     return plots
 
 
-def _rates(title: str, labels: list[str], entries: list[dict]) -> str:
+def _rates(name: str, by: str, labels: list[str], entries: list[dict]) -> str:
     values = [100 * e["rate"] for e in entries]
     intervals = [e["interval"] and tuple(100 * bound for bound in e["interval"]) for e in entries]
-    return bars(title, labels, values, intervals=intervals, unit=" %")
+    title, axes = f"{name} by {by}, 95 % intervals", (by, f"{name}, %")
+    return bars(title, labels, values, axes=axes, intervals=intervals, unit=" %")
 
 
 def _confusions(analysis: dict) -> str:
@@ -137,7 +120,7 @@ def _confusions(analysis: dict) -> str:
     ):
         rows = [[html.escape(str(cell)) for cell in row] for row in analysis[kind][:15]]
         if rows:
-            tables.append(f"<div>{_table(head, rows)}</div>")
+            tables.append(f"<div>{table(head, rows)}</div>")
     return f"<div class=columns>{''.join(tables)}</div>"
 
 
@@ -166,10 +149,4 @@ def _pair(reference: str | None, hypothesis: str | None) -> str:
 def _player(utterance: dict, read: Callable[[str], np.ndarray]) -> str:
     if utterance["seconds"] > LONGEST_PLAYED:
         return f'<p class="note">longer than {LONGEST_PLAYED} s, not included</p>'
-    import soundfile
-
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.asarray(read(utterance["id"])), SAMPLE_RATE, format="FLAC",
-                    subtype="PCM_16")  # fmt: skip
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<audio controls preload="metadata" src="data:audio/flac;base64,{data}"></audio>'
+    return player(np.asarray(read(utterance["id"])))

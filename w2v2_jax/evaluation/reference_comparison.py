@@ -56,12 +56,13 @@ class Curve(NamedTuple):
 
 class Standing(NamedTuple):
     """The table and the curves it was read from; differs: settings that are not the reference's,
-    path -> (run, reference)."""
+    path -> (run, reference); negatives: of the run's contrastive task, 0 where it has none."""
 
     reference: Reference
     rows: list[ComparedPoint]
     curves: dict[str, Curve]
     differs: dict[str, tuple[Any, Any]]
+    negatives: int = 0
 
 
 def choose(config: dict) -> str:
@@ -151,7 +152,13 @@ def stand(workdir: Path, name: str | None = None) -> Standing:
         for path, theirs in reference.config.items()
         if json.dumps(mine.get(path)) != json.dumps(theirs)
     }
-    return Standing(reference, rows, curves, differs)
+    return Standing(reference, rows, curves, differs, _negatives(config))
+
+
+def _negatives(config: dict) -> int:
+    objective = config.get("objective")
+    number = objective.get("num_negatives", 100) if isinstance(objective, dict) else 0
+    return number if isinstance(number, int) and number > 0 else 0
 
 
 def table(standing: Standing) -> str:
@@ -166,8 +173,9 @@ def table(standing: Standing) -> str:
     return "\n".join(lines)
 
 
-def figure(standing: Standing, path: Path, title: str) -> None:
-    """A PNG with one panel a metric: the references' seeds and their span, the run above."""
+def figure(standing: Standing, path: Path, title: str, *, made: str = "") -> None:
+    """A PNG with one panel per metric: the references' seeds and their span, the run above. made:
+    date and code, which stand below."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -185,7 +193,12 @@ def figure(standing: Standing, path: Path, title: str) -> None:
             axes.plot(one.reference_steps, seed, color="#888888", lw=0.8)
         axes.plot(one.steps, one.values, color="#c02020", lw=1.6)
         axes.set_title(f"{metric} ({SHOWN[metric][0]})", fontsize=9)
+        axes.set_xlabel("update", fontsize=8)
+        if metric == "contrastive_accuracy" and standing.negatives:
+            axes.axhline(1 / (standing.negatives + 1), color="#777777", ls="--", lw=1)
+            axes.set_ylabel(f"dashed: chance, 1/{standing.negatives + 1}", fontsize=8)
         axes.tick_params(labelsize=7)
     drawing.suptitle(f"{title} (red) against {standing.reference.name} (grey)", fontsize=10)
+    drawing.supxlabel(made, fontsize=7, color="#777777")
     path.parent.mkdir(parents=True, exist_ok=True)
     drawing.savefig(path, dpi=110)

@@ -6,8 +6,8 @@ import html
 import math
 from collections.abc import Sequence
 
-WIDTH, HEIGHT = 640, 240
-LEFT, RIGHT, TOP, BOTTOM = 56, 8, 30, 56
+WIDTH, HEIGHT = 640, 260
+LEFT, RIGHT, TOP, BOTTOM = 72, 8, 30, 76
 
 
 def _ticks(largest: float) -> list[float]:
@@ -23,10 +23,14 @@ def bars(
     labels: Sequence[str],
     values: Sequence[float],
     *,
+    axes: tuple[str, str] = ("", ""),
     intervals: Sequence[tuple[float, float] | None] = (),
     unit: str = "",
 ) -> str:
-    """An `<svg>` of one bar a label; intervals are drawn as whiskers; infinite values are cut."""
+    """An `<svg>` of one bar per label; intervals are drawn as whiskers; infinite values are cut.
+
+    axes: what the horizontal and the vertical axis show.
+    """
     whiskers = intervals or [None] * len(values)
     tops = [v for v in (*values, *(w[1] for w in whiskers if w)) if math.isfinite(v)]
     ticks = _ticks(max(tops, default=1.0))
@@ -39,6 +43,10 @@ def bars(
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(title)}">',
         f'<text x="{LEFT}" y="18" class="title">{html.escape(title)}</text>',
+        f'<text x="{LEFT + plot_width / 2:.1f}" y="{HEIGHT - 6}" class="axis">'
+        f"{html.escape(axes[0])}</text>",
+        f'<text x="14" y="{TOP + plot_height / 2:.1f}" class="axis" transform="rotate(-90 14 '
+        f'{TOP + plot_height / 2:.1f})">{html.escape(axes[1])}</text>',
     ]
     for tick in ticks:
         parts.append(

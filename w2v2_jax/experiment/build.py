@@ -23,7 +23,7 @@ from w2v2_jax.experiment.settings import INHERIT, ExperimentSettings, construct
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.families import model_config
 from w2v2_jax.objectives.base import Objective
-from w2v2_jax.optimizer import SCHEDULES, adam, updates_taken
+from w2v2_jax.optimizer import SCHEDULES, RateTable, adam, updates_taken
 from w2v2_jax.train_step import TrainState, eval_step, init_state, train_step
 from w2v2_jax.vocabulary import Vocabulary
 
@@ -77,6 +77,12 @@ class Experiment:
         """What the compiled steps take as their seed."""
         return np.uint32(self.settings.seed % 2**32)
 
+    @property
+    def rates(self) -> RateTable:
+        """optimizer.rate_by_path, in the form that the step compares."""
+        said = self.settings.raw.get("optimizer", {}).get("rate_by_path", ())
+        return tuple(map(tuple, said))
+
     def learning_rate(self, state: TrainState) -> jax.Array:
         """The rate of the next update, as the optimizer will count it; computed on the device."""
         return jax.jit(self.schedule)(updates_taken(state.opt_state))
@@ -120,7 +126,7 @@ class Experiment:
         accumulate = self.settings.train.accumulate
         function = functools.partial(
             train_step, objective=objective, tx=self.tx, accumulate=accumulate,
-            shards=partition.rows_axis(self.mesh),
+            shards=partition.rows_axis(self.mesh), table=self.rates,
         )  # fmt: skip
         rows = partition.batch_sharding(self.mesh)
         whole = partition.replicated(self.mesh)

@@ -100,8 +100,8 @@ def override(config: dict, overrides: list[str]) -> None:
         written.append(([*sections, name], place, name))
     # Only now is it known which constructor objective.name and schedule.name choose.
     types = field_types(config)
-    for path, place, name in written:
-        place[name] = check(".".join(path), place[name], _type_of(path, types))
+    for names, place, name in written:
+        place[name] = check(".".join(names), place[name], _type_of(names, types))
 
 
 def _type_of(path: list[str], types: dict[str, Any]) -> Any:

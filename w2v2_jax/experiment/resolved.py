@@ -22,7 +22,7 @@ def resolved(experiment: Experiment) -> dict[str, Any]:
     shape = SCHEDULES[schedule["name"]]
     if "total" in inspect.signature(shape).parameters:
         schedule.setdefault("total", FOLLOWS_STEPS)
-    sections = {
+    sections: dict[str, Any] = {
         "seed": settings.seed,
         "init_from": settings.init_from,
         "model": {
@@ -47,7 +47,7 @@ def _objective(experiment: Experiment) -> dict[str, Any]:
     """Its own fields: not what is a section of its own, nor what follows from others."""
     objective = experiment.objective
     others = {"model", "execution", *objective.computed_fields(0)}
-    fields = [field.name for field in dataclasses.fields(objective)]
+    fields = [field.name for field in dataclasses.fields(objective)]  # type: ignore[arg-type]
     return {name: getattr(objective, name) for name in fields if name not in others}
 
 

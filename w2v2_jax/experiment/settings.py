@@ -19,6 +19,7 @@ from w2v2_jax.models.execution import FIELDS as EXECUTION_FIELDS
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.families import FAMILIES
 from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.classes import Classes
 from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.optimizer import SCHEDULES, adam
 from w2v2_jax.vocabulary import LIBRISPEECH, Vocabulary
@@ -28,9 +29,19 @@ INHERIT = "inherit"  # model.family: take the network of init_from
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Length and rhythm of a run, in updates. best_metric is minimised over validations unless
-    best_mode is "max"; eval_every and checkpoint_every 0 mean only at the end. keep_every: its
-    multiples are saved and kept for good."""
+    """Length and rhythm of a run, in updates.
+
+    steps: updates of the whole run.
+    accumulate: microbatches whose gradients make an update; more need less memory.
+    log_every: updates between two logged lines.
+    eval_every: updates between two validations; 0 means only at the end.
+    checkpoint_every: updates between two checkpoints; 0 means only at the end.
+    keep_last: newest checkpoints that are kept.
+    keep_best: best checkpoints that are kept besides.
+    keep_every: its multiples are saved and kept for good; 0 means none.
+    best_metric: the validation figure that ranks checkpoints.
+    best_mode: "min" where a lower best_metric is better, "max" where a higher one is.
+    """
 
     steps: int
     accumulate: int = 1
@@ -56,9 +67,15 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class VocabularyConfig:
-    """name: "librispeech", "from_transcripts" (case and min_count decide), "phonemes" (of the
-    transcripts, spaces between them), "sentencepiece:FILE.model", "extend" (init_from's and the
-    transcripts' further symbols), a JSON file or a run's folder."""
+    """The symbols of a CTC head.
+
+    name: "librispeech", "from_transcripts", "phonemes" (of the transcripts, spaces between them),
+        "sentencepiece:FILE.model", "extend" (init_from's symbols and the transcripts' further
+        ones), a JSON file or a run's folder.
+    case: "lower", "upper" or "keep", with a language where its rules differ ("lower:tr"); for
+        "from_transcripts".
+    min_count: a character that the transcripts have fewer times is no symbol.
+    """
 
     name: str = "librispeech"
     case: str | None = None
@@ -90,9 +107,11 @@ class ExperimentSettings:
     def objective_class(self) -> type[Objective]:
         return OBJECTIVES[self.kind]
 
-    def usual_vocabulary(self) -> Vocabulary | None:
-        """LibriSpeech's where the objective needs one: for steps that are compiled or timed
-        without a corpus."""
+    def usual_vocabulary(self) -> Vocabulary | Classes | None:
+        """LibriSpeech's where the objective needs one (ten classes where it needs those): for steps
+        that are compiled or timed without a corpus."""
+        if self.objective_class.class_labels:
+            return Classes(tuple("0123456789"))
         return LIBRISPEECH if self.objective_class.needs_vocabulary else None
 
 
@@ -139,8 +158,8 @@ def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
             raise InputError(f"config.{name} is missing")
     raw = _typed(raw)
     kind = raw["objective"].get("name")
-    if kind not in OBJECTIVES:
-        known = ", ".join(OBJECTIVES)
+    if kind not in OBJECTIVES or not OBJECTIVES[kind].trains:
+        known = ", ".join(name for name, objective in OBJECTIVES.items() if objective.trains)
         raise InputError(f"config.objective.name={kind!r} is not known; use one of {known}")
     if raw["model"].get("family") not in (*FAMILIES, INHERIT):
         known = ", ".join((*FAMILIES, INHERIT))

@@ -108,9 +108,11 @@ def _number(value: Any) -> float | int:
     value = literal(value) if isinstance(value, Written) else value
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise Mismatch
-    if not isinstance(value, int) and not math.isfinite(value):
+    if isinstance(value, int):
+        return value
+    if not math.isfinite(value):
         raise Mismatch
-    return value
+    return float(value)
 
 
 def _whole(value: Any) -> int:

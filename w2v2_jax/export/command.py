@@ -1,7 +1,7 @@
 """Command line: a checkpoint becomes another framework's files.
 
 python -m w2v2_jax.export --checkpoint DIR --out PATH
-    --to hf|fairseq|torchaudio|safetensors|onnx|stablehlo|savedmodel
+    --to hf|fairseq|fairseq2|torchaudio|safetensors|onnx|stablehlo|savedmodel|peft
 """
 
 from __future__ import annotations
@@ -9,26 +9,40 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from w2v2_jax import trees
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.export import onnx_file, saved_model, stablehlo
-from w2v2_jax.interop import fairseq, hugging_face, safetensors_file, torchaudio_file, verify
+from w2v2_jax.interop import (
+    adapters,
+    fairseq,
+    fairseq2,
+    hugging_face,
+    lora,
+    safetensors_file,
+    torchaudio_file,
+    verify,
+)
 from w2v2_jax.interop.files import Exported, new_output, print_check, print_written
 from w2v2_jax.interop.load import load_any
 from w2v2_jax.system.arguments import add_checkpoint
 
 # Each takes the loaded checkpoint and a path to write, and may return what to say about it.
-EXPORTERS = {
+EXPORTERS: dict[str, Callable[..., Exported | None]] = {
     "hf": hugging_face.save,
     "fairseq": fairseq.save,
+    "fairseq2": fairseq2.save,
     "torchaudio": torchaudio_file.save,
     "safetensors": safetensors_file.save,
     "onnx": onnx_file.save,
     "stablehlo": stablehlo.save,
     "savedmodel": saved_model.save,
+    "peft": lora.save,
 }
+# They take low-rank updates as they are; for all others they are added to the weights.
+WITH_LORA = {"peft", "safetensors"}
 WITH_LEGACY_WEIGHT_NORM = {"hf", "torchaudio"}
 
 
@@ -44,6 +58,9 @@ def main(argv: list[str] | None = None) -> None:
         action="store_true",
         help="hf, torchaudio: name the positional convolution's weights weight_g and weight_v",
     )
+    parser.add_argument(
+        "--language", help="hf: write adapter.LANGUAGE.safetensors as well (MMS), as `fra`"
+    )
     parser.add_argument("--int8", action="store_true", help="onnx: 8-bit weights")
     verify.add_argument(parser)
     arguments = parser.parse_args(argv)
@@ -54,6 +71,10 @@ def main(argv: list[str] | None = None) -> None:
         if arguments.to not in WITH_LEGACY_WEIGHT_NORM:
             raise InputError("--legacy-weight-norm goes with --to hf or torchaudio")
         export = functools.partial(export, legacy_weight_norm=True)
+    if arguments.language is not None:
+        if arguments.to != "hf":
+            raise InputError("--language goes with --to hf")
+        export = adapters.exporter(export, arguments.language)
     if arguments.int8:
         if arguments.to != "onnx":
             raise InputError("--int8 goes with --to onnx")
@@ -61,6 +82,8 @@ def main(argv: list[str] | None = None) -> None:
     verify.refuse_unknown(arguments.verify, arguments.to)
     with new_output(arguments.out) as partial:
         loaded = load_any(arguments.checkpoint)
+        if arguments.to not in WITH_LORA:
+            loaded = lora.merged(loaded)
         said = export(loaded, partial) or Exported([], [])
         verified = verify.report(loaded, arguments.to, partial, arguments.verify)
     print(f"read {loaded.path}")

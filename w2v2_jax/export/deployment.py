@@ -16,11 +16,12 @@ import jax.numpy as jnp
 from jax import export
 
 from w2v2_jax import trees
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import Description, Loaded, require_ctc
 from w2v2_jax.input_scale import normalised_on_device
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import Execution
-from w2v2_jax.paths import write_text
+from w2v2_jax.paths import write_json, write_text
 from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES, PIECES
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -135,20 +136,34 @@ def trace(loaded: Loaded, *, platforms: tuple[str, ...] = PLATFORMS) -> export.E
     )
 
 
+def input_settings(description: Description) -> dict[str, Any]:
+    """What a program that feeds the deployed form needs to know, as `input.json` says it."""
+    return {
+        "sampling_rate": SAMPLE_RATE,
+        "waveforms": "raw, -1 to 1",
+        "normalised_inside": description.normalise,
+        "normalise_epsilon": description.normalise_epsilon if description.normalise else None,
+        "padding": "ignored beyond num_samples",
+        "shortest_samples": shortest_input(description.model),
+        "samples_per_frame": description.model.stride,
+    }
+
+
 def write_folder(out: Path, loaded: Loaded, **texts: str) -> None:
-    """README.md and vocabulary.json of a deployed model; texts fill README's fields."""
+    """README.md, vocabulary.json and input.json of a deployed model; texts fill README's fields."""
     from w2v2_jax import __version__
 
     description = loaded.description
-    description.vocabulary.save(out / "vocabulary.json")
-    meaning, joined = TEXTS[description.vocabulary.units]
+    description.ctc_vocabulary.save(out / "vocabulary.json")
+    write_json(out / "input.json", input_settings(description), indent=2)
+    meaning, joined = TEXTS[description.ctc_vocabulary.units]
     text = README.format(
         meaning=meaning,
         joined=joined,
         version=__version__,
         normalise="yes" if description.normalise else "no",
         shortest=shortest_input(description.model),
-        classes=len(description.vocabulary),
+        classes=len(description.ctc_vocabulary),
         stride=description.model.stride,
         **texts,
     )

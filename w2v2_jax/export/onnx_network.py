@@ -92,7 +92,7 @@ def network(graph: Graph, config: ModelConfig, *, epsilon: float | None) -> tupl
 
 def build(onnx, loaded: Loaded) -> Any:
     """The ModelProto of a CTC checkpoint; batch, samples and frames are dynamic."""
-    config, vocabulary = loaded.description.model, loaded.description.vocabulary
+    config, vocabulary = loaded.description.model, loaded.description.ctc_vocabulary
     graph = Graph(onnx, trees.flatten(loaded.params))
     description = loaded.description
     epsilon = description.normalise_epsilon if description.normalise else None

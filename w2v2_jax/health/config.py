@@ -19,14 +19,20 @@ STARTED_AT_MOST = 32_000
 class HealthConfig:
     """What a run does about the rules of `health.rules`, whose names these lists hold.
 
-    Every rule warns unless it stands in `stop` (the run ends with status 2), `rollback` (it goes
-    back to the checkpoint before, and `skip_batches` batches up to the offending one are never
-    used) or `off`. Whatever the lists say, a non-finite update is not taken, and more than
-    `non_finite_limit` of them, or damaged rows above `damaged_limit`, among the last 1000 updates
-    end the run, and so does the rollback after the `rollback_limit`-th.
-    cooldown: updates for which a rule that spoke is silent. started_after: updates after which a
-    loss at chance or blanks alone are alarming; 0: two fifths of the run, at most 32 000.
+    A rule that stands in none of the lists warns. Whatever they say, a non-finite update is not
+    taken.
+
+    stop: rules that end the run with status 2.
+    rollback: rules after which the run goes back to the checkpoint before.
+    off: rules that say nothing.
+    cooldown: updates for which a rule that spoke is silent.
+    started_after: updates after which a loss at chance or blanks alone are alarming; 0 stands for
+        two fifths of the run, at most 32 000.
     data_wait: share of the time that waiting for data may take.
+    non_finite_limit: the run ends where more of the last 1000 updates were not finite.
+    damaged_limit: the run ends where a larger share of the last 1000 updates' rows was damaged.
+    rollback_limit: rollbacks of a run; the next one ends it.
+    skip_batches: batches up to the offending one that are never used after a rollback.
     """
 
     stop: tuple[str, ...] = ()

@@ -7,13 +7,17 @@ transformers' `Wav2Vec2ForCTC.load_adapter`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
+from w2v2_jax.checkpoint.description import Loaded
 from w2v2_jax.errors import InputError
-from w2v2_jax.interop.files import plain_name, read_tensors
+from w2v2_jax.interop.files import Exported, plain_name, read_tensors
+from w2v2_jax.paths import read_json, write_json
 
 PARTS = (".adapter_layer.", "lm_head.")
 
@@ -48,3 +52,37 @@ def with_language(
         where = "is not a tensor of the model" if odd in chosen else "is missing"
         raise InputError(f"{file}: {odd} {where}")
     return {**tensors, **chosen}
+
+
+def exporter(export: Callable, language: str) -> Callable:
+    """An exporter of Hugging Face directories that writes a language's adapter file as well."""
+
+    def with_adapter(loaded: Loaded, out: Path) -> Exported:
+        said = export(loaded, out)
+        write(loaded, out, language)
+        return said
+
+    return with_adapter
+
+
+def write(loaded: Loaded, folder: Path, language: str) -> None:
+    """Adds `adapter.<lang>.safetensors` to a directory that was written of this checkpoint, and
+    names the language in its tokenizer files, so that `load_adapter` and `set_target_lang` of
+    transformers find it, in this directory or beside another of the same network.
+
+    Raises InputError for a network without adapters or a CTC head, or for a name with odd signs.
+    """
+    description = loaded.description
+    if not description.model.adapter_dim or not description.objective_class.ctc_head:
+        raise InputError(
+            f"{loaded.path}: --language {language} needs a CTC checkpoint with adapters "
+            "(model.adapter_dim above 0)"
+        )
+    if not language or not language.replace("-", "").replace("_", "").isalnum():
+        raise InputError(f"--language {language!r} is no language code; use letters, as `fra`")
+    tensors = load_file(folder / "model.safetensors")
+    chosen = {name: x for name, x in tensors.items() if any(part in name for part in PARTS)}
+    save_file(chosen, folder / f"adapter.{language}.safetensors", metadata={"format": "pt"})
+    write_json(folder / "vocab.json", {language: read_json(folder / "vocab.json")})
+    settings = read_json(folder / "tokenizer_config.json")
+    write_json(folder / "tokenizer_config.json", {**settings, "target_lang": language})

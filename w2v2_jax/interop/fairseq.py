@@ -18,6 +18,7 @@ from w2v2_jax.input_scale import EPSILON
 from w2v2_jax.interop import (
     dictionary,
     fairseq_config,
+    head_classes,
     inferred,
     names,
     tokenizer,
@@ -82,6 +83,7 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
     Raises InputError for a bare encoder, which fairseq has no checkpoint for.
     """
     description = loaded.description
+    head_classes.refuse(description, str(loaded.path), "fairseq")
     tuned = set(CTC.parts) <= set(loaded.params)
     if not tuned and not _pretraining_parts(description.model) <= set(loaded.params):
         raise InputError(
@@ -111,7 +113,9 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
                 "num_updates": 0,
             }
         ],
-        "task_state": {"target_dictionary": dictionary.to_object(vocabulary)} if tuned else {},
+        "task_state": {}
+        if vocabulary is None
+        else {"target_dictionary": dictionary.to_object(vocabulary)},
         "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
         "last_optimizer_state": None,
     }

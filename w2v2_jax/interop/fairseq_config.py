@@ -130,7 +130,7 @@ def quantizers(fields: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def conv_layers(text: str) -> list[tuple[int, int, int]]:
+def conv_layers(text: str) -> tuple[tuple[int, int, int], ...]:
     """Their "[(512, 10, 5)] + [(512, 3, 2)] * 4" without evaluating Python."""
 
     def value(node: ast.AST) -> Any:
@@ -156,7 +156,7 @@ def conv_layers(text: str) -> list[tuple[int, int, int]]:
         raise ValueError(
             f"conv_feature_layers={text!r} is not a list of (channels, kernel, stride)"
         )
-    return layers
+    return tuple(layers)
 
 
 def from_model(model: ModelConfig, *, normalise: bool, classes: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Hugging Face directories (transformers 4 and 5): config.json, weights, tokenizer files.
 
-Reads Wav2Vec2ForPreTraining, Wav2Vec2ForCTC and bare Wav2Vec2Model; needs neither torch nor
-transformers.
+Reads the classes of `KINDS`: pretraining, CTC, classifiers, x-vectors and bare encoders; needs
+neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.errors import InputError
 from w2v2_jax.input_scale import HUGGING_FACE_EPSILON
-from w2v2_jax.interop import adapters, names, tokenizer
+from w2v2_jax.interop import adapters, head_classes, hugging_face_input, names, tokenizer
 from w2v2_jax.interop import hugging_face_config as settings
 from w2v2_jax.interop.files import (
     Exported,
@@ -29,11 +29,13 @@ from w2v2_jax.interop.files import (
     unwrapped,
 )
 from w2v2_jax.interop.hugging_face_names import HUGGING_FACE, LEGACY_WEIGHT_NORM
-from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.classes import Classes
+from w2v2_jax.objectives.classification import Classification, FrameClassification, XVector
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.paths import read_json, write_json
+from w2v2_jax.vocabulary import Vocabulary
 
 PREFIX = "wav2vec2."
 MASK_EMBEDDING = "wav2vec2.masked_spec_embed"
@@ -51,6 +53,15 @@ KINDS: dict[str, Kind] = {
     "Wav2Vec2ForCTC": Kind(CTC, CTC.parts, ("lm_head.",)),
     "Wav2Vec2ForPreTraining": Kind(
         Contrastive, Contrastive.parts, ("quantizer.", "project_hid.", "project_q.")
+    ),
+    "Wav2Vec2ForXVector": Kind(
+        XVector, XVector.parts, ("tdnn.", "objective.", "feature_extractor.weight")
+    ),
+    "Wav2Vec2ForSequenceClassification": Kind(
+        Classification, Classification.parts, ("projector.",)
+    ),
+    "Wav2Vec2ForAudioFrameClassification": Kind(
+        FrameClassification, FrameClassification.parts, ("classifier.", "layer_weights")
     ),
     "Wav2Vec2Model": Kind(Contrastive, ("encoder",), ()),
 }
@@ -83,34 +94,41 @@ def _read(path: Path, language: str | None) -> Imported:
     if MASK_EMBEDDING not in tensors:  # files of fine-tuned models often lack it
         tensors[MASK_EMBEDDING] = np.random.default_rng(0).random(model.d_model, np.float32)
         notes.append(f"{MASK_EMBEDDING} is absent; drawn afresh, as it only matters when training")
-    classes = _rows(config, path) if kind.objective.ctc_head else 0
+    labels = (
+        head_classes.read(config, tensors, notes, where=str(path))
+        if kind.objective.class_labels
+        else None
+    )
+    classes = _rows(config, path) if kind.objective.ctc_head else len(labels or ())
     if language is not None:
         classes = len(tensors["lm_head.bias"])  # config.json counts the default language's
-    shapes = names.expected(model, parts=kind.parts, classes=classes)
+    shapes = names.expected(model, parts=kind.parts, classes=classes, objective=kind.objective)
     used, found_names = names.their_names(shapes, HUGGING_FACE), set(tensors)
     params = names.join(tensors, shapes, HUGGING_FACE, where=str(path), spend=True)
-    vocabulary = None
+    vocabulary: Vocabulary | Classes | None = labels
     if kind.objective.ctc_head:
         rows = tokenizer.read(
             path, classes=classes, blank=config.get("pad_token_id", 0), language=language
         )
         vocabulary = rows.vocabulary
         params["head"] = tokenizer.in_our_order(params["head"], rows.rows, notes)
-    elif 0 < model.mask_start_prob * model.mask_length < 0.2:
+    elif labels is None and 0 < model.mask_start_prob * model.mask_length < 0.2:
         notes.append(
             f"mask_time_prob masks {model.mask_start_prob * model.mask_length:.0%} of the frames; "
             "pretraining hides about half: set model.mask_start_prob=0.065"
         )
-    normalise = _normalise(path, model, notes)
+    scale = hugging_face_input.read(path, model, notes)
     description = Description(
-        kind.objective.name, model, vocabulary, normalise, HUGGING_FACE_EPSILON
-    )
+        kind.objective.name, model, vocabulary, scale.normalise, HUGGING_FACE_EPSILON,
+        scale.attention_mask, scale.padding_value,
+    )  # fmt: skip
     left = sorted(found_names - set(used))
     return Imported(Loaded(path, description, params), used, left, notes)
 
 
 def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -> Exported:
-    """Writes a directory for AutoModelForCTC / AutoModelForPreTraining and AutoProcessor.
+    """Writes a directory for transformers' Auto classes: AutoModelForCTC and AutoProcessor,
+    AutoModelForPreTraining, AutoModelForAudioClassification and the others of `KINDS`.
 
     legacy_weight_norm: weight_g and weight_v instead of torch's parametrizations, for old readers.
     """
@@ -121,9 +139,7 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     if "target_projection" in loaded.params:
         settings.refuse_continuous_targets(description.model, str(loaded.path))
     tensors = names.split(loaded.params, HUGGING_FACE)
-    architecture = next(
-        name for name, kind in KINDS.items() if set(kind.parts) <= set(loaded.params)
-    )
+    architecture = _written_as(loaded)
     if architecture == "Wav2Vec2Model":
         tensors = {name.removeprefix(PREFIX): x for name, x in tensors.items()}
     if legacy_weight_norm:
@@ -135,9 +151,11 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
         "architectures": [architecture],
         **settings.from_model(description.model),
     }
-    extractor = settings.feature_extractor(description.model, normalise=description.normalise)
+    extractor = hugging_face_input.settings(description)
     out.mkdir(parents=True, exist_ok=True)
-    if description.vocabulary is not None:
+    if isinstance(description.vocabulary, Classes):
+        config |= head_classes.settings(description.vocabulary)
+    elif description.vocabulary is not None:
         config |= {"vocab_size": len(description.vocabulary), "pad_token_id": 0}
         config |= {"bos_token_id": 1, "eos_token_id": 2}
         # Ours: rows without a path cost nothing, the sum is divided by the utterances.
@@ -159,6 +177,16 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
             f"{epsilon:g}: quiet recordings give other outputs there"
         )
     return Exported([], notes)
+
+
+def _written_as(loaded: Loaded) -> str:
+    """Their class for a checkpoint; the bare model where only the encoder is left, and where they
+    have no such head: its parameters are then without a name."""
+    if set(loaded.params) != {"encoder"}:
+        for name, kind in KINDS.items():
+            if kind.objective.name == loaded.description.objective:
+                return name
+    return "Wav2Vec2Model"
 
 
 def _tensors(path: Path) -> dict[str, np.ndarray]:
@@ -206,27 +234,3 @@ def _rows(config: Mapping[str, Any], path: Path) -> int:
     if type(rows) is not int or rows < 1:
         raise InputError(f"{path}/config.json: vocab_size={rows!r}; use a number of symbols")
     return rows
-
-
-def _normalise(path: Path, model: ModelConfig, notes: list[str]) -> bool:
-    """do_normalize of the feature extractor.
-
-    Files of the group-norm families say true although they were trained on raw waveforms: the
-    norm after the first convolution cancels the scale, so that both give the same output but for
-    near-silent audio (docs/traps.md#t12), and what the file says is kept.
-    """
-    extractor: dict[str, Any] = {}
-    if (path / "preprocessor_config.json").is_file():
-        extractor = present(read_json(path / "preprocessor_config.json"))
-    if (path / "processor_config.json").is_file():
-        processor = present(read_json(path / "processor_config.json"))
-        extractor = present(processor.get("feature_extractor", extractor))
-    if extractor.get("sampling_rate", settings.SAMPLE_RATE) != settings.SAMPLE_RATE:
-        raise InputError(
-            f"{path}: sampling_rate={extractor['sampling_rate']}, this network takes 16000"
-        )
-    if "do_normalize" not in extractor:
-        value = model.extractor_norm == "layer"
-        notes.append(f"no feature extractor settings say do_normalize; taken as {value}")
-        return value
-    return bool(extractor["do_normalize"])

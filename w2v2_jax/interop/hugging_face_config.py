@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.layers import EPSILON
@@ -34,6 +33,9 @@ FIELDS: tuple[tuple[str, Any, str], ...] = (
     ("mask_time_length", 10, "mask_length"),
     ("mask_time_min_masks", 2, "mask_min_spans"),
     ("mask_feature_length", 10, "channel_mask_length"),
+    ("use_weighted_layer_sum", False, "layer_sum"),
+    ("classifier_proj_size", 256, "head_dim"),
+    ("xvector_output_dim", 512, "embedding_dim"),
 )
 # Settings with one supported value, which is also what an absent key means.
 FIXED: dict[str, Any] = {
@@ -46,6 +48,11 @@ CONV_DEFAULTS = {
     "conv_dim": (512,) * 7,
     "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
     "conv_stride": (5, 2, 2, 2, 2, 2, 2),
+}
+TDNN_DEFAULTS = {
+    "tdnn_dim": (512, 512, 512, 512, 1500),
+    "tdnn_kernel": (5, 3, 3, 1, 1),
+    "tdnn_dilation": (1, 2, 3, 1, 1),
 }
 
 
@@ -60,7 +67,10 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
     for name, value in FIXED.items():
         if config.get(name, value) != value:
             raise InputError(f"{where}: {name}={config[name]!r} is not supported; only {value!r}")
-    conv = [config.get(name, default) for name, default in CONV_DEFAULTS.items()]
+    conv, tdnn = (
+        [config.get(name, default) for name, default in defaults.items()]
+        for defaults in (CONV_DEFAULTS, TDNN_DEFAULTS)
+    )
     masked = config.get("apply_spec_augment", True)
     stable = config.get("do_stable_layer_norm", False)
     try:
@@ -71,6 +81,7 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
         model = ModelConfig(
             **{ours: config.get(theirs, default) for theirs, default, ours in FIELDS},
             conv_layers=tuple(zip(*conv, strict=True)),
+            tdnn_layers=tuple(zip(*tdnn, strict=True)),
             norm_order="pre" if stable else "post",
             # Their post-LN blocks have no adapters, whatever this says.
             adapter_dim=(config.get("adapter_attn_dim") or 0) if stable else 0,
@@ -92,7 +103,8 @@ def refuse_missing_projection(
     if not model.projects_features:
         raise InputError(
             f"{where}: the network has no feature projection, as the feature encoder's "
-            f"{model.conv_dim} channels are the model's width; {framework} always has one; "
+            f"{model.conv_dim} channels are the model's width; {framework} always has one "
+            "(model.always_project_features=True when training); "
             "export --to fairseq or safetensors"
         )
 
@@ -118,6 +130,7 @@ def refuse_continuous_targets(model: ModelConfig, where: str) -> None:
 def from_model(model: ModelConfig) -> dict[str, Any]:
     """The part of config.json that follows from the network."""
     channels, kernels, strides = zip(*model.conv_layers, strict=True)
+    tdnn = map(list, zip(*model.tdnn_layers, strict=True))
     time = round(model.mask_start_prob * model.mask_length, 12)
     channel = round(model.channel_mask_start_prob * model.channel_mask_length, 12)
     masked = time > 0 or channel > 0
@@ -130,24 +143,11 @@ def from_model(model: ModelConfig) -> dict[str, Any]:
         "conv_kernel": list(kernels),
         "conv_stride": list(strides),
         "num_feat_extract_layers": len(channels),
+        **dict(zip(TDNN_DEFAULTS, tdnn, strict=True)),
         "do_stable_layer_norm": model.norm_order == "pre",
         "adapter_attn_dim": model.adapter_dim or None,
         # Probabilities of 0 would drop masked_spec_embed; the switch turns masking off instead.
         "mask_time_prob": time if masked else 0.05,
         "mask_feature_prob": channel,
         "apply_spec_augment": masked,
-    }
-
-
-def feature_extractor(model: ModelConfig, *, normalise: bool) -> dict[str, Any]:
-    """Settings of Wav2Vec2FeatureExtractor. Group-norm models were trained without an attention
-    mask, so it returns none for them."""
-    return {
-        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-        "feature_size": 1,
-        "sampling_rate": SAMPLE_RATE,
-        "padding_side": "right",
-        "padding_value": 0.0,
-        "do_normalize": normalise,
-        "return_attention_mask": model.extractor_norm == "layer",
     }

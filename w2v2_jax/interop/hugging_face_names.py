@@ -57,6 +57,16 @@ HUGGING_FACE: Table = (
     ("context_projection/bias", ("project_hid.bias",), "same"),
     ("head/kernel", ("lm_head.weight",), "linear"),
     ("head/bias", ("lm_head.bias",), "same"),
+    ("layer_weights", ("layer_weights",), "same"),
+    ("projector/kernel", ("projector.weight",), "linear"),
+    ("projector/bias", ("projector.bias",), "same"),
+    ("tdnn/layer_{i}/kernel", ("tdnn.{i}.kernel.weight",), "time_delay"),
+    ("tdnn/layer_{i}/bias", ("tdnn.{i}.kernel.bias",), "same"),
+    ("embedding/kernel", ("feature_extractor.weight",), "linear"),
+    ("embedding/bias", ("feature_extractor.bias",), "same"),
+    ("classifier/kernel", ("classifier.weight",), "linear"),
+    ("classifier/bias", ("classifier.bias",), "same"),
+    ("speakers", ("objective.weight",), "same"),
 )  # fmt: skip
 # torch spells a weight norm in two ways with equal values; files of both kinds are about.
 LEGACY_WEIGHT_NORM = {

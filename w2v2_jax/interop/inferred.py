@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.interop import names
 from w2v2_jax.models.config import CONV_LAYERS, ModelConfig
 
-RELEASED_HEADS = {768: 12, 1024: 16, 1280: 16, 1920: 16}
+RELEASED_HEADS = {768: 12, 1024: 16, 1280: 16, 1920: 16, 2048: 16}
 
 
 class FileHints(NamedTuple):
@@ -58,7 +58,7 @@ def to_model(
     width = needed("encoder/transformer/position/bias")[0]
     direction = needed("encoder/transformer/position/direction")
     block = names.STACKED + "feed_forward_in/bias"
-    settings = dict(
+    settings: dict[str, Any] = dict(
         conv_layers=[
             (k[0], k[2], stride)
             for k, stride in zip(kernels, _strides(kernels, hints, where), strict=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
 import jax
@@ -45,6 +45,10 @@ TRANSFORMS: dict[str, Transform] = {
     "same": _one(lambda x: x, lambda x, shape: x),
     "linear": _one(lambda x: x.T, lambda x, shape: x.T),
     "convolution": _one(lambda x: x.transpose(2, 1, 0), lambda x, shape: x.transpose(2, 1, 0)),
+    "time_delay": _one(  # [k, in, out] <-> [out, k in]
+        lambda x: x.transpose(2, 0, 1).reshape(x.shape[2], -1),
+        lambda x, shape: x.reshape(shape[2], *shape[:2]).transpose(1, 2, 0),
+    ),
     "magnitude": _one(lambda x: x.reshape(1, 1, -1), lambda x, shape: x.reshape(shape)),
     "entries": _one(  # [G, V, c] <-> [1, G V, c]
         lambda x: x.reshape(1, -1, x.shape[-1]), lambda x, shape: x.reshape(shape)
@@ -80,7 +84,7 @@ def expected(
     parts = frozenset(parts)
     if objective is None:
         objective = CTC if "head" in parts else Contrastive
-    return dict(_expected(objective, model, parts, classes))
+    return dict(_expected(objective, model, parts, classes))  # type: ignore[arg-type]
 
 
 @functools.lru_cache(maxsize=64)
@@ -132,7 +136,7 @@ def split(params, table: Table) -> dict[str, np.ndarray]:
 
 
 def join(
-    tensors: Mapping[str, np.ndarray],
+    tensors: MutableMapping[str, np.ndarray],
     shapes: dict[str, Shape],
     table: Table,
     *,

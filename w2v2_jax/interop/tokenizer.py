@@ -68,6 +68,8 @@ def read(folder: Path, *, classes: int, blank: int, language: str | None = None)
         settings["target_lang"] = language
     ids = _ids(folder, settings)
     names = [_text(settings.get(key, default)) for key, default in SETTINGS]
+    if settings.get("tokenizer_class") == PHONEME_CLASS:  # its default is none
+        names[-1] = _text(settings.get("word_delimiter_token", ""))
     rows = [_within(ids.get(name), classes) for name in names]
     if rows[0] is None or rows[0] != blank:
         raise InputError(

@@ -7,7 +7,8 @@ proportion to the file.
 from __future__ import annotations
 
 import pickle
-from typing import Any, BinaryIO, ClassVar
+from collections.abc import Callable
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
@@ -19,7 +20,7 @@ MOST_BYTES = 32 << 20  # of a pickle; a network of 2 billion parameters needs le
 class _Window:
     """A file of which a pickle may read so many bytes and no more."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: IO[bytes]):
         self._file, self._left = file, MOST_BYTES
 
     def read(self, size: int) -> bytes:
@@ -42,9 +43,16 @@ class Unpickler(pickle._Unpickler):
     hashes any key, sets any attribute, and sets memory aside for any number of a memo.
     """
 
+    # What Python's machine has and its type stubs leave out.
+    stack: list[Any]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
+    read: Callable[[int], bytes]
+    readline: Callable[[], bytes]
+
     dispatch: ClassVar[dict] = dict(pickle._Unpickler.dispatch)
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: IO[bytes]):
         # The files of Python 2 hold text alone.
         super().__init__(_Window(file), encoding="utf-8")
         self.storages: dict[str, Storage] = {}
@@ -117,7 +125,7 @@ def _fill(target: Any, items: list) -> None:
 
 
 def _dict(self: Unpickler) -> None:
-    items, made = self.pop_mark(), {}
+    items, made = self.pop_mark(), dict[Any, Any]()
     _fill(made, items)
     self.append(made)
 

@@ -214,7 +214,7 @@ def _plain(value: Any, seen: Iterator[int]) -> Any:
     if next(seen) > MOST_VALUES:
         raise ValueError(f"its settings unfold to more than {MOST_VALUES} values")
     if isinstance(value, Inert):
-        state = value.state if isinstance(value.state, dict) else {}
+        state: dict = value.state if isinstance(value.state, dict) else {}
         if "_content" in state:
             return _plain(state["_content"], seen)
         if "_val" in state:

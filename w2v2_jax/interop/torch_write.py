@@ -52,6 +52,7 @@ def save(value: Any, path: str | Path, *, records: Mapping[str, bytes] | None = 
 def _record(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     """One stored record whose content starts at a multiple of 64 bytes, as torch's do."""
     info = zipfile.ZipInfo(f"{FOLDER}/{name}")  # its date is 1980, whenever it is written
+    assert archive.fp is not None
     start = archive.fp.tell() + 30 + len(info.filename.encode()) + 4
     padding = -start % ALIGNMENT
     info.extra = b"FB" + struct.pack("<H", padding) + b"Z" * padding

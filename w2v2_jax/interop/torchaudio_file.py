@@ -16,7 +16,15 @@ import numpy as np
 from w2v2_jax import trees
 from w2v2_jax.checkpoint.description import Description, Loaded, describe
 from w2v2_jax.errors import InputError
-from w2v2_jax.interop import dictionary, inferred, names, tokenizer, torch_read, torch_write
+from w2v2_jax.interop import (
+    dictionary,
+    head_classes,
+    inferred,
+    names,
+    tokenizer,
+    torch_read,
+    torch_write,
+)
 from w2v2_jax.interop.files import Exported, Imported, understood, unwrapped
 from w2v2_jax.interop.hugging_face_config import refuse_missing_projection, refuse_quantized_input
 from w2v2_jax.interop.inferred import FileHints
@@ -99,6 +107,7 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     projections and the mask embedding have no place there and are named as left over.
     """
     description = loaded.description
+    head_classes.refuse(description, str(loaded.path), "torchaudio")
     refuse_quantized_input(description.model, str(loaded.path), "torchaudio")
     refuse_missing_projection(description.model, str(loaded.path), "torchaudio")
     flat = trees.flatten(loaded.params)

@@ -13,6 +13,7 @@ from w2v2_jax.models.attention_tpu import EXCLUDED, few_passes
 from w2v2_jax.models.backend import has_matrix_units, platform
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import Execution
+from w2v2_jax.models.layers import torch_linear_kernel
 from w2v2_jax.models.mixed_precision import add_bias, contract
 from w2v2_jax.models.sharding import constrain_rows, constrain_whole_rows, named
 
@@ -145,6 +146,8 @@ class SelfAttention(nn.Module):
             (heads, size, dim),
         )
         out_bias = self.param("out_bias", named(zeros, ("embed",)), (dim,))
+        if config.lora_rank:
+            kernel, out_kernel = self._adapted(kernel, out_kernel)
 
         attend = choose(self.execution.attention_formulation, dtype=dtype, size=size)
         rate = config.attention_dropout
@@ -152,3 +155,26 @@ class SelfAttention(nn.Module):
             attend(x.astype(dtype), kernel, bias, out_kernel, real, keys, rate)
         )
         return add_bias(out, out_bias[None, None])
+
+    def _adapted(self, kernel, out_kernel):
+        """The kernels with their low-rank updates added (LoRA, arXiv 2106.09685): equal to the
+        adapted layer of every formulation, and what a merged export holds."""
+        config = self.config
+        rank, scale = config.lora_rank, config.lora_alpha / config.lora_rank
+        dim, heads, size = config.d_model, config.num_heads, config.d_model // config.num_heads
+        init = lambda key, shape: torch_linear_kernel(key, (dim, shape[-1])).reshape(shape)  # noqa: E731
+        # As PEFT: what goes down is drawn, what goes up is 0, so that training starts as it was.
+        fused = lambda key, shape: jnp.stack([  # noqa: E731
+            init(one, (dim, rank)) for one in jax.random.split(key, 3)
+        ], axis=1)  # fmt: skip
+        down = self.param("lora_qkv_down", named(fused, ("embed", None, None)), (dim, 3, rank))
+        up = self.param(
+            "lora_qkv_up", named(zeros, (None, None, "heads", None)), (3, rank, heads, size)
+        )
+        out_down = self.param(
+            "lora_out_down", named(init, ("heads", None, None)), (heads, size, rank)
+        )
+        out_up = self.param("lora_out_up", named(zeros, (None, "embed")), (rank, dim))
+        update = jnp.einsum("dcr,crhs->dchs", down, up, precision="highest")
+        out_update = jnp.einsum("hsr,rd->hsd", out_down, out_up, precision="highest")
+        return kernel + scale * update, out_kernel + scale * out_update

@@ -3,8 +3,8 @@
 
 cuDNN's attention, which `flash` calls, drops weights by a counter of its own, so its masks would
 depend on how many calls a process has made and not on the row: no resume would be exact. Here every
-tile hashes `noise.row_bits` anew from a word a line and a word a column. Written in Pallas for its
-Triton compiler; elsewhere than on a GPU the kernels are interpreted, which the tests use.
+tile hashes `noise.row_bits` anew from one number per line and one per column. Written in Pallas for
+its Triton compiler; elsewhere than on a GPU the kernels are interpreted, which the tests use.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Loop(NamedTuple):
     """A kernel's steps: `count` blocks of `block` frames reach over every frame."""
 
     block: int
-    count: int
+    count: int  # type: ignore[assignment]
 
     @classmethod
     def of(cls, block: int, frames: int) -> _Loop:

@@ -13,6 +13,7 @@ from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.errors import InputError
 
 CONV_LAYERS = ((512, 10, 5), *(((512, 3, 2),) * 4), *(((512, 2, 2),) * 2))
+TDNN_LAYERS = ((512, 5, 1), (512, 3, 2), (512, 3, 3), (512, 1, 1), (1500, 1, 1))
 CHOICES = {
     "extractor_norm": ("group", "layer"),
     "norm_order": ("post", "pre"),
@@ -22,12 +23,12 @@ SIZES = {
     "d_model": 1 << 16, "num_layers": 1000, "num_heads": 1 << 12, "ffn_dim": 1 << 20,
     "position_kernel": 1 << 14, "position_groups": 1 << 16, "codebooks": 1 << 10,
     "entries": 1 << 20, "code_dim": 1 << 16, "final_dim": 1 << 16, "mask_length": 1 << 20,
-    "channel_mask_length": 1 << 20,
+    "channel_mask_length": 1 << 20, "head_dim": 1 << 16, "embedding_dim": 1 << 16,
 }  # fmt: skip
 MOST_CONV_LAYERS, MOST_CONV = 100, 1 << 16
 SWITCHES = (
     "conv_bias", "masked_group_norm", "quantize_input", "quantize_targets", "same_quantizer",
-    "always_project_features",
+    "always_project_features", "layer_sum",
 )  # fmt: skip
 
 
@@ -36,21 +37,52 @@ class ModelConfig:
     """Sizes, orders and rates of one network (paper section 4.2; fairseq `Wav2Vec2Config`).
 
     conv_layers: (channels, kernel, stride) of each feature-encoder layer.
+    conv_bias: whether the convolutions of the feature encoder have biases.
     extractor_norm: "group" normalises each channel over time after layer 0 (BASE, LARGE LS);
         "layer" normalises channels after every layer (LARGE LV-60k of 2021, XLS-R, MMS).
     masked_group_norm: group statistics see real frames only, so that an utterance gives the same
         output alone and in a padded batch. False gives the released code's statistics over padding.
+    d_model: width of the Transformer.
+    num_layers: blocks of the Transformer.
+    num_heads: attention heads of a block; they divide d_model.
+    ffn_dim: width of a block's feed-forward network.
     norm_order: "post" or "pre" layer normalisation in the Transformer.
     adapter_dim: width of the adapter after each block (MMS: 16, one set of adapters a language);
         0 means none. Only pre-LN networks have them.
     always_project_features: features are projected to d_model even where that is conv_dim, as in
         Hugging Face and torchaudio; fairseq (False) has no projection there.
+    position_kernel: frames that the positional convolution reaches over.
+    position_groups: groups of channels of the positional convolution.
+    dropout: rate after attention, after the feed-forward network and before the first block.
+    attention_dropout: rate on attention weights.
+    activation_dropout: rate between the two layers of a feed-forward network.
+    input_dropout: rate on the projected features (fairseq's dropout_input).
+    quantizer_dropout: rate on the features that are quantized (fairseq's dropout_features).
+    final_dropout: rate before the CTC head.
+    layer_drop: probability that training leaves a block out of a row.
+    feature_grad_scale: multiplies the gradient entering the feature encoder; 0 freezes it.
+    codebooks: codebooks of the quantizer, G.
+    entries: entries of each codebook, V.
+    code_dim: width of a code, all codebooks together.
+    final_dim: width of the space in which contexts and targets are compared.
     quantize_input: the context network sees codes of the latents, from a quantizer of its own or
         with same_quantizer from the targets' (Table 4); it stays in fine-tuning, as in fairseq.
     quantize_targets: False contrasts with projected latents, without diversity loss (Table 4).
     input_code_dim: width of the input's own codes; 0 is d_model, as fairseq's without latent_dim.
+    same_quantizer: the input's codes come from the targets' quantizer.
     mask_start_prob: probability that a frame starts a span (fairseq's mask_prob / mask_length).
-    feature_grad_scale: multiplies the gradient entering the feature encoder; 0 freezes it.
+    mask_length: frames of a span.
+    mask_min_spans: spans that every row has at least.
+    mask_equalise_rows: rows of a group whose masks are trimmed to the fewest masked frames among
+        them, as fairseq does in a batch; 0 trims none.
+    channel_mask_start_prob: the same probability for spans of channels, in fine-tuning.
+    channel_mask_length: channels of such a span.
+    lora_rank: of the low-rank updates of every block's q, k, v and output projections (LoRA), which
+        are added times lora_alpha / lora_rank; 0 means none.
+    layer_sum: heads of `models/heads.py` see a learned sum of all layers, not the context alone.
+    head_dim: width of the projection before a classifier of recordings.
+    tdnn_layers: (channels, kernel, dilation) of an x-vector's time-delay layers; embedding_dim: its
+        width.
     """
 
     conv_layers: tuple[tuple[int, int, int], ...] = CONV_LAYERS
@@ -88,10 +120,17 @@ class ModelConfig:
     mask_equalise_rows: int = 0
     channel_mask_start_prob: float = 0.0
     channel_mask_length: int = 64
+    lora_rank: int = 0
+    lora_alpha: float = 16.0
+    layer_sum: bool = False
+    head_dim: int = 256
+    tdnn_layers: tuple[tuple[int, int, int], ...] = TDNN_LAYERS
+    embedding_dim: int = 512
 
     def __post_init__(self):
-        layers = tuple(tuple(int(n) for n in layer) for layer in self.conv_layers)
-        object.__setattr__(self, "conv_layers", layers)
+        for field in ("conv_layers", "tdnn_layers"):
+            layers = tuple(tuple(int(n) for n in layer) for layer in getattr(self, field))
+            object.__setattr__(self, field, layers)
         self._check_sizes()
         for field, known in CHOICES.items():
             if getattr(self, field) not in known:
@@ -108,6 +147,7 @@ class ModelConfig:
                     f"model.{whole}={getattr(self, whole)}"
                 )
         self._check_quantizers()
+        self._check_lora()
         if self.adapter_dim and self.norm_order != "pre":
             raise InputError(
                 f"model.adapter_dim={self.adapter_dim} needs model.norm_order='pre'; use 0"
@@ -127,15 +167,25 @@ class ModelConfig:
         for field in SWITCHES:
             if getattr(self, field) not in (True, False):
                 raise InputError(f"model.{field}={getattr(self, field)!r} must be True or False")
-        layers = self.conv_layers
-        sane = all(
-            len(layer) == 3 and 1 <= min(layer) <= max(layer) <= MOST_CONV for layer in layers
-        )
-        if not 1 <= len(layers) <= MOST_CONV_LAYERS or not sane:
-            raise InputError(
-                f"model.conv_layers={str(layers)[:100]} must be 1 to {MOST_CONV_LAYERS} times "
-                f"(channels, kernel, stride), each 1 to {MOST_CONV}"
+        for field, last in (("conv_layers", "stride"), ("tdnn_layers", "dilation")):
+            layers = getattr(self, field)
+            sane = all(
+                len(layer) == 3 and 1 <= min(layer) <= max(layer) <= MOST_CONV for layer in layers
             )
+            if not 1 <= len(layers) <= MOST_CONV_LAYERS or not sane:
+                raise InputError(
+                    f"model.{field}={str(layers)[:100]} must be 1 to {MOST_CONV_LAYERS} times "
+                    f"(channels, kernel, {last}), each 1 to {MOST_CONV}"
+                )
+
+    def _check_lora(self) -> None:
+        rank, alpha = self.lora_rank, self.lora_alpha
+        if type(rank) is not int or not 0 <= rank <= self.d_model:
+            raise InputError(
+                f"model.lora_rank={rank!r} must be a whole number, 0 to {self.d_model}, the width"
+            )
+        if not 0 < alpha < math.inf:
+            raise InputError(f"model.lora_alpha={alpha!r} must be a number above 0")
 
     def _check_quantizers(self) -> None:
         if self.always_project_features and self.quantize_input:

@@ -34,7 +34,8 @@ class Execution:
         the output of attention as `tpu_few_passes` or `gpu_kernel`; "attention", all but that;
         "full", every block.
     scan_layers: one compiled block for all layers, which compiles in the time of one.
-    *_formulation: ways to compute the same; "auto" is the fastest one measured (docs/speed.md).
+    *_formulation: ways to compute the same; "auto" is the fastest one measured
+        (docs/results/speed.md).
     position_formulation: "grouped_conv", XLA's grouped convolution; "paired_groups_conv", the same
         with groups joined up to a TPU matrix unit's width; "conv_per_group", one convolution for
         each group; "toeplitz_matmul", blocks of frames times a Toeplitz matrix of the taps;

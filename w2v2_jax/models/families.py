@@ -15,6 +15,10 @@ SHAPES = (
 LARGE = dict(d_model=1024, num_layers=24, num_heads=16, ffn_dim=4096, code_dim=768, final_dim=768)
 LAYER_NORM = dict(extractor_norm="layer", conv_bias=True, norm_order="pre")
 XLS_R = dict(**LAYER_NORM, dropout=0.0, attention_dropout=0.1, input_dropout=0.0)
+OMNI_1B = dict(
+    d_model=1280, num_layers=48, num_heads=16, ffn_dim=5120, code_dim=1024, final_dim=1024
+)
+OMNI_3B = OMNI_1B | dict(d_model=2048, num_layers=60, ffn_dim=8192)
 # Shapes of the released families; the training rates of a recipe are set by its experiment.
 FAMILIES: dict[str, dict] = {
     "small": dict(
@@ -46,6 +50,11 @@ FAMILIES: dict[str, dict] = {
         d_model=1920, num_layers=48, num_heads=16, ffn_dim=7680, code_dim=1024, final_dim=1024,
         **XLS_R, layer_drop=0.0,
     ),
+    # Omnilingual ASR (arXiv 2511.09690): the shapes of XLS-R, deeper.
+    "omni_300m": dict(**LARGE, **XLS_R, layer_drop=0.0),
+    "omni_1b": dict(**OMNI_1B, **XLS_R, layer_drop=0.0),
+    "omni_3b": dict(**OMNI_3B, **XLS_R, layer_drop=0.0),
+    "omni_7b": dict(**(OMNI_3B | dict(num_layers=128)), **XLS_R, layer_drop=0.0),
 }  # fmt: skip
 
 

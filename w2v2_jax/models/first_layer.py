@@ -94,7 +94,8 @@ def _taps_backward(rows: int, saved, gradient):
     slope = backward(slope)[0].astype(patches.dtype)
     for_patches = jnp.einsum("bto,bko->btk", slope, kernel.astype(patches.dtype))
     if _in_kernels(patches, kernel):  # training has no use for the waveform's gradient
-        return for_patches, *first_layer_gpu.slopes(*saved, gradient)
+        before = saved[0], saved[1], saved[2], gradient
+        return for_patches, *first_layer_gpu.slopes(*before)
     # The bias is a tap that is always 1: its gradient costs no pass over the slope of its own.
     ones = jnp.ones((*patches.shape[:2], 1), patches.dtype)
     extended = jnp.concatenate([patches, ones], axis=-1)

@@ -6,6 +6,8 @@ each out of it, and its gradients back into it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +40,7 @@ def to_device(params):
     of them one by one, so that no second whole copy is ever held."""
 
     def move(tree: dict, stacked: bool) -> dict:
-        moved = {}
+        moved: dict[str, Any] = {}
         for name in list(tree):
             leaf = tree.pop(name)
             if isinstance(leaf, dict):

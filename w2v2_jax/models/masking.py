@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from w2v2_jax.models import row_random
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.frames import frame_counts
 
 
 def span_mask(
@@ -94,3 +96,31 @@ def draw_negatives(keys: jax.Array, counts: jax.Array, slots: int, negatives: in
     others = jnp.maximum(counts - 1, 1)[:, None, None]
     drawn = jnp.minimum((uniform * others).astype(jnp.int32), others - 1)
     return drawn + (drawn >= jnp.arange(slots)[None, :, None])
+
+
+def training_masks(
+    model: ModelConfig, keys: jax.Array, num_samples: jax.Array, samples: int
+) -> tuple[jax.Array | None, jax.Array | None]:
+    """Time mask [B, T] and channel mask [B, D] of fine-tuning rows of `samples` samples, None where
+    the probability is 0."""
+    counts = frame_counts(num_samples, model.conv_layers)
+    time_mask = channel_mask = None
+    if model.mask_start_prob > 0:
+        time_mask = span_mask(
+            row_random.fold(keys, row_random.MASK),
+            counts,
+            int(frame_counts(samples, model.conv_layers)),
+            start_prob=model.mask_start_prob,
+            span=model.mask_length,
+            min_spans=model.mask_min_spans,
+        )
+    if model.channel_mask_start_prob > 0:
+        channel_mask = span_mask(
+            row_random.fold(keys, row_random.CHANNEL_MASK),
+            jnp.full_like(counts, model.d_model),
+            model.d_model,
+            start_prob=model.channel_mask_start_prob,
+            span=model.channel_mask_length,
+            min_spans=0,
+        )
+    return time_mask, channel_mask

@@ -57,7 +57,8 @@ def line_words(keys: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.
     seeds = jax.vmap(lambda key: jax.random.bits(key, (2,), jnp.uint32))(keys)  # [B, 2]
     *leading, width = shape
     places = jnp.arange(math.prod(leading), dtype=jnp.uint32)[None]
-    lines = _mix(places ^ seeds[:, :1], seeds[:, 1:])  # [B, prod(leading)]: a word a line of x
+    # One number per line of x: [B, prod(leading)].
+    lines = _mix(places ^ seeds[:, :1], seeds[:, 1:])
     columns = _mix(jnp.arange(width, dtype=jnp.uint32), jnp.uint32(0x9E3779B9))
     return lines.reshape(-1, *leading), columns
 

@@ -125,7 +125,7 @@ FORMULATIONS = {
 
 
 def formulation_name(name: str, dtype) -> str:
-    """The name itself, or for "auto" that of the fastest where it will run (docs/speed.md).
+    """The name itself, or for "auto" that of the fastest where it will run (docs/results/speed.md).
 
     XLA:CPU has fast bfloat16 matmuls but computes bfloat16 convolutions in float32.
     """

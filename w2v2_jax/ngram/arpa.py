@@ -81,8 +81,8 @@ def vocabulary(path: str | Path) -> list[str]:
         lines = _text_lines(file)
         count, line = _announced(path, lines)
         while line.strip() != "\\1-grams:":
-            line = next(lines, None)
-            if line is None:
+            line = next(lines, "")
+            if not line:
                 raise InputError(f"{path}: a broken ARPA language model: it has no 1-grams")
         words, letters = [], 0
         for line in lines:

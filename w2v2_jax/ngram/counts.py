@@ -84,11 +84,11 @@ def windows(ids: np.ndarray, order: int) -> list[np.ndarray]:
 
 def _changes(columns: Iterable[np.ndarray]) -> np.ndarray:
     """[n] bool: where a row differs from the one before it; true at the first."""
-    changed = None
-    for column in columns:
+    changed = np.zeros(0, bool)
+    for place, column in enumerate(columns):
         here = np.ones(len(column), bool)
         here[1:] = column[1:] != column[:-1]
-        changed = here if changed is None else changed | here
+        changed = changed | here if place else here
     return changed
 
 

@@ -37,6 +37,7 @@ def run(
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=target, stderr=messages
             )
+            assert process.stdin is not None
             try:
                 for words in lines:
                     process.stdin.write((" ".join(words) + "\n").encode())

@@ -7,7 +7,7 @@ import sys
 import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import BinaryIO
+from typing import IO, cast
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.texts import decoded_lines
@@ -17,12 +17,14 @@ MOST_LINE = 1 << 26  # characters: a book on one line
 SPECIALS = ("<unk>", "<s>", "</s>")
 
 
-def open_text(path: str) -> BinaryIO:
+def open_text(path: str) -> IO[bytes]:
     """A text file as bytes, gzip by its name; `-` is standard input."""
     if path == "-":
         return sys.stdin.buffer
     try:
-        return gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb")
+        if path.endswith(".gz"):
+            return cast(IO[bytes], gzip.open(path, "rb"))
+        return open(path, "rb")
     except OSError as error:
         raise InputError(f"{path}: cannot read this text: {error.strerror}") from error
 
@@ -63,7 +65,7 @@ class _Ids(dict[str, int]):
         return number
 
 
-def spool(lines: Iterable[Sequence[str]], file: BinaryIO) -> list[str]:
+def spool(lines: Iterable[Sequence[str]], file: IO[bytes]) -> list[str]:
     """Writes each sentence as int32 ids with `</s>` behind; returns the words by id.
 
     Only the vocabulary stays in memory. Raises InputError when there is no word at all.

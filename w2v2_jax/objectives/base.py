@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -45,11 +46,16 @@ class Objective:
     name: ClassVar[str]
     # Names at the top of the parameter tree; "encoder" is one.
     parts: ClassVar[tuple[str, ...]]
+    # Whether a run can have it: others are of networks that are imported, run and exported.
+    trains: ClassVar[bool] = True
     # Whether batches carry labels, and so the corpus has transcripts and the model a vocabulary.
     needs_vocabulary: ClassVar[bool] = False
     # Whether calling the network gives CTC logits [B, T, C] with counts [B]; `evaluate` then has
     # them among its arrays as "logits" and "counts".
     ctc_head: ClassVar[bool] = False
+    # Whether a row's label is one class, the whole transcript (`Classes` in place of a
+    # vocabulary); `evaluate` then has "guesses" [B] among its arrays.
+    class_labels: ClassVar[bool] = False
 
     model: ModelConfig
     execution: Execution
@@ -70,7 +76,8 @@ class Objective:
     ) -> Objective:
         """The objective where only its network and parameters matter."""
         values = cls.computed_fields(num_classes) | cls.required_settings(1.0)
-        return cls(model, execution=execution, **values)
+        make: Callable[..., Objective] = cls  # a dataclass, as every subclass is
+        return make(model, execution=execution, **values)
 
     @classmethod
     def abstract_batch(cls, rows: int, samples: int) -> Batch:

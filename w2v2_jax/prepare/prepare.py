@@ -20,6 +20,7 @@ from w2v2_jax.paths import AnyPath, absolute, is_remote, write_json
 from w2v2_jax.prepare import beam as on_beam
 from w2v2_jax.prepare import resumable as pieces
 from w2v2_jax.prepare.account import Account
+from w2v2_jax.prepare.compress import check_codec, compress_split
 from w2v2_jax.prepare.holdout import Holdable, Holdout, holdable
 from w2v2_jax.prepare.measure import (
     IntakeResult,
@@ -34,6 +35,7 @@ from w2v2_jax.prepare.sources import Resolved, open_source, resolve
 from w2v2_jax.prepare.splits import Sorter, check_split
 from w2v2_jax.prepare.spoken import Transcripts
 from w2v2_jax.prepare.work_units import parts, picked, read_ids
+from w2v2_jax.recognition.vad import silero
 from w2v2_jax.texts.choice import read_choice
 
 PARTIAL, PIECES = ".partial-", ".pieces-"
@@ -57,7 +59,9 @@ def prepare(
     kind: str | None = None,
     phones: str = "61",
     channel: str = "mix",
+    vad: bool = False,
     text: str | None = None,
+    compress: str = "",
 ) -> list[dict[str, Any]]:
     """Writes OUT/<split>/ for every split of the source; prints and returns their reports.
 
@@ -73,40 +77,47 @@ def prepare(
     does the pieces; OUT is then a folder all its workers see, or gs://..., s3://....
     kind: what the source is, one of SOURCES; by default `sources.resolve` tells. phones: as in
     SourceOptions. channel: "mix" (the mean), "left", "right", a number from 1, or "split" (each
-    channel an utterance with a speaker of its own and no transcript).
+    channel an utterance with a speaker of its own and no transcript). vad: long recordings without
+    a transcript become an utterance for each stretch of speech, see `speech_cuts`.
+    compress: "flac" or "".
     text: rules of `--text` (`texts.choice`); None says what the texts hold that nobody speaks.
     Every way writes the same bytes, beside, renamed at the end: a kill leaves no half corpus.
     Raises InputError when nothing is usable, or a split exists and `overwrite` is False.
     """
     resumable = resumable or beam is not None
     out = absolute(out)
+    check_codec(compress, out)
     _check(out, split, holdout, min_seconds, workers, overwrite, resumable)
     if beam is not None:
         on_beam.import_beam()
     transcripts = Transcripts(read_choice(text), required=require_text, chosen=text is not None)
-    limits = Limits(round(min_seconds * SAMPLE_RATE), require_text, *channel_of(channel))
+    limits = _limits(min_seconds, require_text, channel, vad)
     resolved = _resolved(source, kind)
     chosen = read_ids(ids) if ids is not None else None
     account = Account(ids=chosen)
-    told = functools.partial(_with_progress, progress=progress)
-    options = {"tfds_data_dir": tfds_data_dir, "phones": phones}
+    finish = functools.partial(_finish, source=str(resolved), compress=compress, workers=workers)
+    options: dict[str, Any] = {"tfds_data_dir": tfds_data_dir, "phones": phones}
     sorter = functools.partial(
         _sorter, resolved, out=out, split=split, holdout=holdout, overwrite=overwrite,
         account=account, options=options, transcripts=transcripts,
     )  # fmt: skip
     if not resumable:
-        opened = open_source(resolved, account=account, **options)
-        utterances = picked(opened, chosen)
+        utterances = picked(open_source(resolved, account=account, **options), chosen)
         take = functools.partial(take_in, utterances, limits=limits, workers=workers)
-        return _at_once(str(resolved), out, sorter(), lambda spool: told(take(spool=spool)))
+        return _at_once(out, sorter(), finish, take, progress=progress)
     download = None if beam is None else on_beam.download_config(beam)
     work_parts = parts(resolved, account=account, ids=chosen, download=download, **options)
-    if beam is None:
-        run = functools.partial(_run_here, workers=workers, progress=progress)
-    else:
-        run = functools.partial(on_beam.run, options=beam)
+    here = functools.partial(_run_here, workers=workers, progress=progress)
+    run = here if beam is None else functools.partial(on_beam.run, options=beam)
     make = functools.partial(pieces.make_piece, limits=limits, ids=chosen)
-    return _in_pieces(str(resolved), out, sorter(), work_parts, make, run)
+    return _in_pieces(str(resolved), out, sorter(), finish, work_parts, make, run)
+
+
+def _limits(min_seconds: float, require_text: bool, channel: str, vad: bool) -> Limits:
+    if vad:
+        silero()  # its package is missed here, not in every worker
+    least = round(min_seconds * SAMPLE_RATE)
+    return Limits(least, require_text, *channel_of(channel), vad=vad)
 
 
 def _resolved(source: str, kind: str | None) -> Resolved:
@@ -125,7 +136,10 @@ def _sorter(source: Resolved, *, holdout, account: Account, options: dict, **res
     return functools.partial(Sorter, holdout=Holdout(holdout, rule), account=account, **rest)
 
 
-def _at_once(source: str, out: Path, sorter, outcomes: Callable[[Path], Iterator[IntakeResult]]):
+def _at_once(
+    out: str | Path, sorter, finish, take: Callable[..., Iterator[IntakeResult]], progress: bool
+):
+    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     _mention_leftovers(out)
     work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=out))
@@ -137,16 +151,17 @@ def _at_once(source: str, out: Path, sorter, outcomes: Callable[[Path], Iterator
         (work / "spool").mkdir()
         sorted_out = sorter(work / "splits", writer=CorpusWriter, add=add)
         try:
-            sorted_out.add_all(outcomes(work / "spool"))
+            outcomes = take(spool=work / "spool")
+            sorted_out.add_all(_with_progress(outcomes, progress=progress))
         finally:
             for writer in sorted_out.writers.values():
                 writer.abort()
-        return _finish(sorted_out, source, work)
+        return finish(sorted_out, work=work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _in_pieces(source: str, out: AnyPath, sorter, work_parts, make, run: pieces.Run):
+def _in_pieces(source: str, out: AnyPath, sorter, finish, work_parts, make, run: pieces.Run):
     """Pieces, then the plan of the shards, then the shards: only the plan is one machine's work."""
     work = out / f"{PIECES}{hashlib.sha256(source.encode()).hexdigest()[:8]}"
 
@@ -161,7 +176,7 @@ def _in_pieces(source: str, out: AnyPath, sorter, work_parts, make, run: pieces.
         sorted_out.add_all(pieces.read_pieces(work, count))
         count = pieces.write_jobs(sorted_out.writers.values(), work)
         pieces.run_all(pieces.write_shard, count, run, "shards", work=str(work))
-        reports = _finish(sorted_out, source, work)
+        reports = finish(sorted_out, work=work)
     if is_remote(work):
         work.rmtree()
     else:
@@ -200,8 +215,14 @@ def _mention_leftovers(out: AnyPath, current: AnyPath | None = None) -> None:
             print(f"{left}: of an unfinished run; delete it if none is running", file=sys.stderr)
 
 
-def _finish(sorted_out: Sorter, source: str, work: AnyPath) -> list[dict[str, Any]]:
+def _finish(
+    sorted_out: Sorter, *, source: str, work: AnyPath, compress: str, workers: int
+) -> list[dict[str, Any]]:
     corpora = sorted_out.close(source)
+    if compress:
+        for corpus in corpora:
+            compress_split(corpus.directory, workers=workers)
+        corpora = [open_corpus(corpus.directory) for corpus in corpora]
     reports = _write_reports(corpora, sorted_out)
     published = _publish(corpora, work, sorted_out.out)
     for report in reports:  # printed once all stands in its place

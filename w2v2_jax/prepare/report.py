@@ -23,7 +23,7 @@ class Leak(NamedTuple):
 
     kind: str  # "audio" or "transcript"
     other: str
-    count: int
+    count: int  # type: ignore[assignment]
     examples: list[str]
 
 

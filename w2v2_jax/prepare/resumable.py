@@ -95,15 +95,15 @@ def _whole(path: AnyPath, size: int) -> bool:
 def _to_json(outcome: IntakeResult) -> list:
     utterance, measures, *rest = outcome
     told = [utterance.id, utterance.text, utterance.split, utterance.speaker, utterance.language]
-    numbers = None if measures is None else measures._replace(spool=None)
+    numbers = None if measures is None else [*measures[:5], None, *measures[6:]]
     return [*told, numbers, *rest]
 
 
 def _from_json(fields: list, samples: str) -> IntakeResult:
-    name, *told, numbers, reason, detail, remarks, further = fields
+    name, *told, numbers, reason, detail, remarks, further, recording = fields
     measures = None if numbers is None else Measures(*numbers)._replace(spool=samples)
     utterance = Utterance(name, b"", None, *told)
-    return IntakeResult(utterance, measures, reason, detail, tuple(remarks), further)
+    return IntakeResult(utterance, measures, reason, detail, tuple(remarks), further, recording)
 
 
 def read_pieces(work: AnyPath, count: int) -> Iterator[IntakeResult]:

@@ -30,6 +30,7 @@ COLUMNS = {
     "split": ("split",),
 }  # fmt: skip
 SPLIT_IN_NAME = re.compile(rf"(?:^|.*?[_.\W])({SPLIT_NAME.pattern})(?![A-Za-z])", re.IGNORECASE)
+MOST_LISTS = 1000  # files of a folder that may be lists; more are one a recording
 NEARBY = 4  # folders above a list in which its relative paths may begin
 
 
@@ -39,7 +40,7 @@ def csv_rows(path: Path, *, delimiter: str, plain: bool = False) -> Iterator[tup
     plain: quotes are letters, as in Common Voice, but where a field is quoted beyond doubt.
     Raises InputError with the line where a row has more or fewer fields than columns.
     """
-    quoting = csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
+    quoting: Any = csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
     lines = (f"{line}\n" for line in text_lines(path))
     reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
     names: list[str] = []
@@ -114,6 +115,23 @@ def first_object(path: Path) -> dict[str, Any]:
         return next((row for _, row in json_rows(path)), {})
     except InputError:
         return {}
+
+
+def files_of(place: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """The file itself, or the files of a folder and of the folders in it that have a suffix."""
+    if place.is_file():
+        return [place] if place.name.lower().endswith(suffixes) else []
+    every = (path for pattern in ("*", "*/*") for path in sorted(place.glob(pattern)))
+    return [
+        path
+        for path in every
+        if path.name.lower().endswith(suffixes) and not path.name.startswith(".") and path.is_file()
+    ][:MOST_LISTS]
+
+
+def split_of_list(path: Path) -> str | None:
+    """The split that a list, or else its folder, is named after."""
+    return split_in_name(path.name.partition(".")[0]) or split_in_name(path.parent.name)
 
 
 def column(names: Iterable[str], role: str) -> str | None:

@@ -39,7 +39,9 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def _languages(place: Path) -> list[Path]:
-    return sorted(p for p in place.iterdir() if p.is_dir() and (p / CLIPS).is_dir())
+    """The folders of languages, in the place or in a release's folder there."""
+    clips = (path for depth in ("*", "*/*") for path in place.glob(f"{depth}/{CLIPS}"))
+    return sorted(path.parent for path in clips if path.is_dir())
 
 
 def common_voice(place: str, *, account: Account, options: SourceOptions) -> Iterator[Utterance]:
@@ -62,7 +64,9 @@ def common_voice(place: str, *, account: Account, options: SourceOptions) -> Ite
     return (
         utterance
         for folder, tables in every
-        for utterance in _read(folder, tables, account, prefix=f"{folder.name}/", walked=True)
+        for utterance in _read(
+            folder, tables, account, prefix=f"{folder.relative_to(root).as_posix()}/", walked=True
+        )
     )
 
 
@@ -87,7 +91,7 @@ def _read(
                 continue
             splits[name] = split
             account.seen += 1
-            language = text_of(row.get("locale", "").strip()) or (prefix[:-1] or None)
+            language = text_of(row.get("locale", "").strip()) or (folder.name if prefix else None)
             path = str(folder / CLIPS / name)
             yield Utterance(prefix + name, path, None, text, split, speaker, language)
     if walked:

@@ -10,7 +10,7 @@ from pathlib import Path
 from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
-from w2v2_jax.prepare.transcripts import Table, read_trans_txt, read_transcripts_tsv
+from w2v2_jax.prepare.transcripts import Table, Transcript, read_trans_txt, read_transcripts_tsv
 from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 from w2v2_jax.texts import text_lines
 
@@ -63,7 +63,7 @@ def _walk(root: Path, listed: Table, account: Account) -> Iterator[Utterance]:
             transcript = listed.take(relative) or chapter.take(path.stem)
             texts.discard(path.stem + ".txt")
             if transcript is None and path.stem + ".txt" in files:
-                transcript = (_sibling(path), None, None)
+                transcript = Transcript(_sibling(path))
             elif transcript is None and listed:
                 account.remarks.add(f"no line in {LISTED}", relative)
             count += 1

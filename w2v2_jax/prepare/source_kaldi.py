@@ -56,7 +56,7 @@ def _read(directory: Path, account: Account) -> Iterator[Utterance]:
     for name, (rest, line) in _table(wanted, account).items():
         at = f"{wanted}:{line}"
         if wanted == segments:
-            audio = _segment(rest, recordings, directory, at)
+            audio: Clip | str = _segment(rest, recordings, directory, at)
             used.add(rest.split()[0])
         else:
             audio = _file(rest, directory, at)

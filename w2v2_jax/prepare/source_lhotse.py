@@ -11,12 +11,13 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.rows import (
     Once,
+    files_of,
     first_object,
     json_rows,
     nearby,
     needed,
     number,
-    split_in_name,
+    split_of_list,
     text_of,
 )
 from w2v2_jax.prepare.utterance import Clip, SourceOptions, Utterance
@@ -54,9 +55,8 @@ def lhotse(place: str, *, account: Account, options: SourceOptions) -> Iterator[
 def _manifests(place: Path) -> dict[str, list[Path]]:
     """By what the rows of a file are."""
     every: dict[str, list[Path]] = {"cuts": [], "recordings": [], "supervisions": []}
-    paths = [place] if place.is_file() else sorted(p for p in place.iterdir() if p.is_file())
-    for path in paths:
-        row = first_object(path) if path.name.lower().endswith(SUFFIXES) else {}
+    for path in files_of(place, SUFFIXES):
+        row = first_object(path)
         if "recording_id" in row and "start" in row:
             every["supervisions"].append(path)
         elif "sources" in row and "sampling_rate" in row:
@@ -67,7 +67,7 @@ def _manifests(place: Path) -> dict[str, list[Path]]:
 
 
 def _cuts(path: Path, account: Account) -> Iterator[Utterance]:
-    once, split = Once(account), split_in_name(path.name.partition(".")[0])
+    once, split = Once(account), split_of_list(path)
     for line, cut in json_rows(path):
         at = f"{path}:{line}"
         name = str(needed(cut, "id", at))
@@ -83,7 +83,7 @@ def _cuts(path: Path, account: Account) -> Iterator[Utterance]:
         whole = [{"id": name, "start": 0, "duration": seconds}]
         for span in spans or whole:
             own = name if len(spans) < 2 else str(needed(span, "id", at))
-            channel = span.get("channel", cut.get("channel"))
+            channel: Any = span.get("channel", cut.get("channel"))
             inner = Clip("", start + number(span.get("start", 0), "start", at),
                          number(needed(span, "duration", at), "duration", at), channel)  # fmt: skip
             yield from _utterance(own, span, recording, inner, split, once, path, at, account)
@@ -99,7 +99,7 @@ def _pairs(
             spans[str(needed(span, "recording_id", at))].append((span, at))
     once = Once(account)
     for path in recordings:
-        split = split_in_name(path.name.partition(".")[0])
+        split = split_of_list(path)
         for line, recording in json_rows(path):
             at = f"{path}:{line}"
             name = str(needed(recording, "id", at))

@@ -96,6 +96,12 @@ def _of_common_voice(path: Path, names: list[str]) -> bool:
     return path.suffix == ".tsv" and ("client_id" in names or clips)
 
 
+def _split_of_folders(name: str) -> str | None:
+    """The nearest folder above a file that is called like a split."""
+    folders = reversed(name.split("/")[:-1])
+    return next((part for part in folders if split_in_name(part) == part), None)
+
+
 def _read(
     root: Path, tables: list[Table], account: Account, *, walked: bool
 ) -> Iterator[Utterance]:
@@ -131,5 +137,5 @@ def _utterance(row: dict, table: Table, root: Path, at: str) -> Utterance:
     text, split, speaker, language = (
         text_of(row.get(table.columns[role])) for role in ("text", "split", "speaker", "language")
     )
-    named = split_in_name(table.path.stem) or split_in_name(folder.name if folder != root else "")
+    named = split_in_name(table.path.stem) or _split_of_folders(name)
     return Utterance(name, str(root / name), None, text, split or named, speaker, language)

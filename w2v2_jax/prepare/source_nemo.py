@@ -10,12 +10,13 @@ from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.rows import (
     Once,
     column,
+    files_of,
     first_object,
     json_rows,
     nearby,
     needed,
     number,
-    split_in_name,
+    split_of_list,
     text_of,
 )
 from w2v2_jax.prepare.utterance import Clip, SourceOptions, Utterance
@@ -46,13 +47,11 @@ def nemo(place: str, *, account: Account, options: SourceOptions) -> Iterator[Ut
 
 
 def _manifests(place: Path) -> list[Path]:
-    paths = [place] if place.is_file() else sorted(p for p in place.iterdir() if p.is_file())
-    named = (p for p in paths if p.name.lower().endswith(SUFFIXES) and not p.name.startswith("."))
-    return [path for path in named if AUDIO in first_object(path)]
+    return [path for path in files_of(place, SUFFIXES) if AUDIO in first_object(path)]
 
 
 def _read(path: Path, account: Account) -> Iterator[Utterance]:
-    once, split = Once(account), split_in_name(path.name.partition(".")[0])
+    once, split = Once(account), split_of_list(path)
     for line, row in json_rows(path):
         at = f"{path}:{line}"
         named = needed(row, AUDIO, at)

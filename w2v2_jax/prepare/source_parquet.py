@@ -82,14 +82,14 @@ def _read(place: Path, paths: list[Path], account: Account) -> Iterator[Utteranc
         names = [name for name in columns[2:] if name]
         path_of = columns.audio if columns.named else None
         for number, row in enumerate(table.each_row(names, path_of=path_of)):
-            name = text_of(row.get(columns.id)) or row.get("path")
+            name = text_of(row.get(columns.id or "")) or row.get("path")
             name = name or f"{path.relative_to(root).with_suffix('').as_posix()}-{number:08d}"
             taken[name] = taken.get(name, 0) + 1
             if taken[name] > 1:
                 account.remarks.add("id twice, told apart by a number", name)
                 name = f"{name}#{taken[name]}"
             account.seen += 1
-            text, speaker, language = (text_of(row.get(c)) for c in columns[3:])
+            text, speaker, language = (text_of(row.get(c or "")) for c in columns[3:])
             clip = Clip(str(path), inside=("row", number, columns.audio))
             yield Utterance(name, clip, None, text, split, speaker, language)
     if place.is_dir():

@@ -111,7 +111,7 @@ def resolve(source: str, kind: str | None = None) -> Resolved:
     if kind is not None and named not in (None, "folder", kind):
         raise InputError(f"--as {kind}: --source {source!r} says {named}")
     if kind or named not in (None, "folder"):
-        return Resolved(kind or named, place)
+        return Resolved(kind or named or "", place)
     if named is None and not os.path.exists(place):
         known = ", ".join(f"{name}:..." for name in SOURCES)
         raise InputError(f"--source {source!r} is unknown; use a path or one of {known}")
@@ -120,20 +120,35 @@ def resolve(source: str, kind: str | None = None) -> Resolved:
     return _recognised(place)
 
 
-def _recognised(place: str) -> Resolved:
-    path = Path(place)
-    reasons = {name: why for name, s in SOURCES.items() if (why := s.recognise(path))}
+def _recognised(named: str) -> Resolved:
+    path, place = Path(named), named
+    reasons = _reasons(path)
+    if not reasons and path.is_dir() and (inner := _only_folder(path)):
+        path, place, reasons = inner, str(inner), _reasons(inner)
     if len(reasons) == 1:
-        return Resolved(*reasons.keys(), place, *reasons.values())
+        ((kind, why),) = reasons.items()
+        return Resolved(kind, place, why)
     if reasons:
         shown = " or ".join(f"{name} ({why})" for name, why in reasons.items())
         raise InputError(f"--source {place} may be {shown}; say which: --as {next(iter(reasons))}")
     if path.is_dir():
-        return Resolved("folder", place)
+        return Resolved("folder", named)
     if place.lower().endswith(AUDIO_SUFFIXES):
         raise InputError(f"--source {place} is one recording; name the folder that it lies in")
     known = "; ".join(f"{name}: {source.what}" for name, source in SOURCES.items())
     raise InputError(f"--source {place} is nothing that is known here; known are {known}")
+
+
+def _reasons(path: Path) -> dict[str, str]:
+    return {name: why for name, source in SOURCES.items() if (why := source.recognise(path))}
+
+
+def _only_folder(path: Path) -> Path | None:
+    """The folder that an archive unpacks to: the only one here, and no recording beside it."""
+    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+    inner = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
+    audio = any(entry.name.lower().endswith(AUDIO_SUFFIXES) for entry in entries)
+    return inner[0] if len(inner) == 1 and not audio else None
 
 
 def open_source(

@@ -45,6 +45,7 @@ class Sorter:
         self._make_writer, self._append = writer, add
         self._seen: dict[str, dict[int, str]] = collections.defaultdict(dict)
         self._renamed: collections.Counter[str] = collections.Counter()
+        self._cut_up = ("", 0)  # the recording whose parts come now, and its first part's hash
 
     def add_all(self, outcomes: Iterable[IntakeResult]) -> None:
         for outcome in outcomes:
@@ -53,12 +54,12 @@ class Sorter:
     def _add(self, outcome: IntakeResult) -> None:
         utterance, measures = outcome.utterance, outcome.measures
         self.account.seen += outcome.further
-        self.account.unmet.discard(stem_of(utterance.id))
+        self.account.unmet.discard(stem_of(outcome.recording or utterance.id))
         split = self.split or utterance.split or DEFAULT_SPLIT
         if utterance.split not in (None, split):
             self._renamed[utterance.split] += 1
         if measures is None:
-            self.rejects[split].add(outcome.reason, outcome.detail)
+            self.rejects[split].add(outcome.reason or "", outcome.detail)
             return
         text, changes = self.transcripts.spoken(utterance.text)
         if self.transcripts.required and not text:
@@ -77,7 +78,8 @@ class Sorter:
             utterance.id, text, speaker, *measures[:5], language, *measures.quality, rate
         )  # fmt: skip
         named = utterance.split is not None
-        split = self.holdout.split_of(entry, split, named=named)
+        whole = self._of_recording(outcome, measures.audio_sha256)
+        split = self.holdout.split_of(entry._replace(audio_sha256=whole), split, named=named)
         self._append(self._writer(split), entry, measures)
         self.used += 1
         note_changes(changes, utterance.id, self.changes[split])
@@ -91,6 +93,17 @@ class Sorter:
         if measures.clipped:
             detail = f"{utterance.id}: {measures.clipped} samples, peak {measures.peak:.4g}"
             self.remarks[split].add("clipped", detail)
+
+    def _of_recording(self, outcome: IntakeResult, audio_sha256: int) -> int:
+        """The hash that --holdout goes by: of a recording's first part, so that its parts, which
+        are of the same voices, stay on one side."""
+        if not outcome.recording:
+            return audio_sha256
+        name, first = self._cut_up
+        if name != outcome.recording:
+            first = audio_sha256
+            self._cut_up = (outcome.recording, first)
+        return first
 
     @property
     def tallies(self) -> dict[str, dict[str, Tally]]:
@@ -116,7 +129,9 @@ class Sorter:
             )
         for split, writer in self.writers.items():
             rules = self.transcripts.rules
-            writer.close(split=split, source=source, text=rules and rules.to_json())
+            writer.close(
+                split=split, source=source, text=rules.to_json() if rules is not None else None
+            )
         self._tell()
         for split in sorted({*self.holdout.shares, *self.rejects} - {*self.writers}):
             print(f"split {split}: no usable utterance, not written\n{self.rejects[split].table()}")

@@ -90,11 +90,11 @@ def content_hash(part: Part, salt: str) -> str:
     """
     digest = hashlib.sha256(salt.encode())
     if part.rows is not None:
-        told = part.rows._replace(data_dir=None, file="")
-        digest.update(json.dumps(told).encode() + _file_hash(part.rows.file))
+        rows = part.rows._replace(data_dir=None, file="")
+        digest.update(json.dumps(rows).encode() + _file_hash(part.rows.file))
     files: dict[str, bytes] = {}  # many utterances lie in one file
     for utterance in part.utterances:
-        audio = utterance.audio
+        audio: Any = utterance.audio
         where = audio._replace(path="") if isinstance(audio, Clip) else ""
         digest.update(json.dumps(utterance._replace(audio=where)).encode())
         path = audio.path if isinstance(audio, Clip) else audio
@@ -136,7 +136,7 @@ def save(part: Part, path: AnyPath) -> None:
     path.write_text(json.dumps({"utterances": located, "rows": part.rows}), "utf-8")
 
 
-def _absolute(audio: str | Clip) -> str | Clip:
+def _absolute(audio: Any) -> Any:
     if isinstance(audio, Clip):
         return audio._replace(path=_absolute(audio.path))
     return audio if is_remote(audio) else str(Path(audio).absolute())
@@ -155,4 +155,4 @@ def _located(audio: str | list) -> str | Clip:
     if isinstance(audio, str):
         return audio
     *rest, inside = audio
-    return Clip(*rest, None if inside is None else tuple(inside))
+    return Clip(*rest)._replace(inside=None if inside is None else tuple(inside))

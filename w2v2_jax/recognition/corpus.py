@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from w2v2_jax.data.corpus import Corpus
+from w2v2_jax.data.transcribed import AnyCorpus
 from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.decode.hypothesis import Decoder, broken_frames, check_finite
 from w2v2_jax.decode.many import decode_many
@@ -17,7 +17,7 @@ CHUNK = 1024  # utterances whose audio is held at once
 
 
 def corpus_frames(
-    network: Network, corpus: Corpus, apply: Callable, *, batch_seconds: float
+    network: Network, corpus: AnyCorpus, apply: Callable, *, batch_seconds: float
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(index, [T, ...]) of every utterance of a corpus, in an order of its own.
 
@@ -34,12 +34,12 @@ def corpus_frames(
 
 
 def transcripts(
-    network: Network, corpus: Corpus, *, batch_seconds: float, decoder: Decoder | None = None,
+    network: Network, corpus: AnyCorpus, *, batch_seconds: float, decoder: Decoder | None = None,
     jobs: int = 1,
 ) -> list[str]:  # fmt: skip
     """The best transcript of every utterance of a corpus, in its order; greedy by default."""
     if decoder is None:
-        vocabulary = network.description.vocabulary
+        vocabulary = network.description.ctc_vocabulary
         decoder = GreedyDecoder(vocabulary.symbols, units=vocabulary.units)
     order: list[int] = []
 

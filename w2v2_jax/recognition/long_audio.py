@@ -29,7 +29,7 @@ class Chunk(NamedTuple):
 class Statistics(NamedTuple):
     """Samples of a whole recording, and their mean and variance."""
 
-    count: int
+    count: int  # type: ignore[assignment]
     mean: float
     variance: float
 

@@ -16,7 +16,9 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.input_scale import normalised, scaled
 from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts
+from w2v2_jax.models.heads import tdnn_loss
 from w2v2_jax.models.layer_stack import join_layers
+from w2v2_jax.objectives.classification import XVector
 from w2v2_jax.partition import COMPILER_OPTIONS
 from w2v2_jax.paths import AnyPath
 from w2v2_jax.recognition.waveforms import MOST_STANDARDISED, as_floats
@@ -81,6 +83,16 @@ class Network:
         inputs = self._prepare(waveforms, num_samples, statistics)
         logits, _ = self._functions["call"](self.params, *inputs)
         return np.asarray(logits)
+
+    def head(self, waveforms, num_samples=None) -> Any:
+        """What the network's own call gives for raw waveforms [B, S], on the device; see
+        `recognition.classify` for the heads that are not CTC's."""
+        inputs = self._prepare(waveforms, num_samples)
+        shortest = int(frame_counts(inputs[1].min(), self.description.model.conv_layers))
+        needed = 2 + tdnn_loss(self.description.model)
+        if self.description.objective == XVector.name and shortest < needed:
+            raise InputError(f"{shortest} frames are too few for an x-vector, which takes {needed}")
+        return self._functions["call"](self.params, *inputs)
 
     def features(self, waveforms, num_samples=None, layer: int = -1) -> np.ndarray:
         """[B, T, D]: -1 is the context network's output, i >= 0 the input of block i."""

@@ -20,7 +20,8 @@ from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.audio import RATES, audio_blocks
 from w2v2_jax.decode import alignment, greedy
 from w2v2_jax.decode.hypothesis import check_finite
-from w2v2_jax.decode.lines import Line, align_lines, encode_lines
+from w2v2_jax.decode.lines import Line, align_lines
+from w2v2_jax.decode.spelling import strict_lines
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.paths import why_no_file
@@ -180,7 +181,7 @@ def check_length(network: Network, name: str, samples: int) -> None:
 
 
 def _short(network: Network, group: list[_Short], options: Options) -> Iterator[Result]:
-    results: list[Result | None] = [None] * len(group)
+    results: dict[int, Result] = {}
     waveforms = [short.waveform for short in group]
     for i, logits in batched(
         network, network.logits, waveforms, batch_seconds=options.batch_seconds
@@ -189,7 +190,7 @@ def _short(network: Network, group: list[_Short], options: Options) -> Iterator[
         reading = decode(network, [logits], options, where=group[i].name)
         results[i] = joined(group[i].name, [(0.0, reading)], duration)
         _tell(options, duration)
-    yield from results
+    yield from (results[i] for i in range(len(group)))
 
 
 def transcribe_long(network: Network, recording: Recording, options: Options) -> Result:
@@ -238,8 +239,8 @@ def decode(
     Raises InputError, which begins with `where`, where they are no finite numbers.
     """
     pieces = _checked(pieces, where)
-    vocabulary = network.description.vocabulary
-    read = {
+    vocabulary = network.description.ctc_vocabulary
+    read: dict[str, Any] = {
         "seconds_per_frame": network.description.model.seconds_per_frame, "units": vocabulary.units
     }  # fmt: skip
     words = None
@@ -284,11 +285,20 @@ def align(network: Network, source, lines, options: Options, *, where: str = "te
     """The lines of a transcript over one recording, a path or an array; see `align_lines`."""
     require_ctc(network.description, str(network.path))
     lines = lines.splitlines() if isinstance(lines, str) else lines
-    encode_lines(lines, network.description.vocabulary, where=where)  # before the network runs
+    strict_lines(lines, network.description.ctc_vocabulary, where=where)  # before the network runs
     sources = as_inputs(source)
     if len(sources) != 1:
         raise InputError(f"align takes one recording, not {len(sources)}")
-    recording = as_recording(sources[0], 0, options.sample_rate)
+    return align_lines(
+        whole_logits(network, sources[0], options), lines, network.description.ctc_vocabulary,
+        where=where, seconds_per_frame=network.description.model.seconds_per_frame,
+    )  # fmt: skip
+
+
+def whole_logits(network: Network, source, options: Options) -> np.ndarray:
+    """Logits [T, C] of one recording of any length, a path or an array; InputError names what
+    cannot be used."""
+    recording = as_recording(source, 0, options.sample_rate)
     waveform = read_whole(recording)
     if waveform is not None:
         check_length(network, recording.name, len(waveform))
@@ -296,8 +306,4 @@ def align(network: Network, source, lines, options: Options, *, where: str = "te
         logits = next(iter(batches))[1]
     else:
         logits = np.concatenate(list(_told(network, recording.blocks, options)))
-    check_finite(logits, where=recording.name)
-    return align_lines(
-        logits, lines, network.description.vocabulary, where=where,
-        seconds_per_frame=network.description.model.seconds_per_frame,
-    )  # fmt: skip
+    return check_finite(logits, where=recording.name)

@@ -34,16 +34,16 @@ def as_sound(item: Any, name: str) -> Sound:
     """An array, or audio as Hugging Face datasets hold it: {"array": ..., "sampling_rate": ...}."""
     if tells_rate(item):
         try:
-            sound = Sound(np.asarray(item["array"]), int(item["sampling_rate"]))
+            samples, rate = np.asarray(item["array"]), int(item["sampling_rate"])
         except (KeyError, TypeError, ValueError) as error:
             keys = f" {sorted(map(str, item))}" if isinstance(item, Mapping) else ""
             raise InputError(
                 f"{name}: a table{keys} is no sound; it needs 'array' and 'sampling_rate'"
             ) from error
         low, high = RATES
-        if not low <= sound.rate <= high:
-            raise InputError(f"{name}: sampling_rate={sound.rate} Hz is not in {low} to {high}")
-        return sound
+        if not low <= rate <= high:
+            raise InputError(f"{name}: sampling_rate={rate} Hz is not in {low} to {high}")
+        return Sound(samples, rate)
     try:
         return Sound(np.asarray(item), None)
     except ValueError as error:

@@ -26,6 +26,7 @@ from w2v2_jax.evaluation.runs import (
 )
 from w2v2_jax.paths import write_text
 from w2v2_jax.report.figure import draw
+from w2v2_jax.system.revision import stamp
 
 NUM_EXAMPLES = 5
 
@@ -168,7 +169,7 @@ def main(argv: list[str] | None = None) -> None:
     parts = [table(results), transcripts(results), f"Where everything lies:\n{where}", *notes]
     try:
         args.out.mkdir(parents=True, exist_ok=True)
-        draw(results, args.out / "report.png")
+        draw(results, args.out / "report.png", made=f"{stamp()}, data {args.data}")
         write_text(args.out / "report.txt", "\n\n".join(parts) + "\n")
     except OSError as error:
         raise InputError(f"cannot write to {args.out}: {error}") from error

@@ -44,14 +44,16 @@ def _curve(axes, run: Run, metric: str, *, label: str, colour: str, scale: float
         )
 
 
-def _finish(axes, title: str, *, chance: tuple[float, str] | None = None) -> None:
+def _finish(axes, title: str, unit: str, *, chance: tuple[float, str] | None = None) -> None:
+    """Title, axes and a legend below them, where it covers no curve. chance: value and name of a
+    dashed line."""
     if chance:
         axes.axhline(chance[0], color=COLOURS["grey"], ls="--", lw=1, label=chance[1])
     axes.set_title(title)
-    axes.set_xlabel("update")
+    axes.set(xlabel="update", ylabel=unit)
     axes.set_ylim(bottom=0)
     axes.margins(x=0.02)
-    axes.legend()
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
 
 
 def _draw_pretraining(panels: dict[str, Any], results: Results) -> None:
@@ -59,15 +61,25 @@ def _draw_pretraining(panels: dict[str, Any], results: Results) -> None:
     axes = panels["losses"]
     _curve(axes, run, "contrastive_loss", label="contrastive", colour="blue")
     _curve(axes, run, "diversity_loss", label="diversity", colour="red")
-    _finish(axes, "Pretraining losses", chance=(math.log(candidates), f"chance, ln {candidates}"))
+    _finish(
+        axes,
+        "Pretraining losses",
+        "loss (contrastive: nats)",
+        chance=(math.log(candidates), f"chance, ln {candidates}"),
+    )
     axes = panels["accuracy"]
     _curve(axes, run, "contrastive_accuracy", label="accuracy", colour="blue")
-    _finish(axes, "Contrastive accuracy", chance=(1 / candidates, f"chance, 1/{candidates}"))
+    _finish(
+        axes,
+        "Contrastive accuracy",
+        "share of masked frames",
+        chance=(1 / candidates, f"chance, 1/{candidates}"),
+    )
     axes = panels["perplexity"]
     _curve(axes, run, "code_perplexity", label="codes chosen", colour="blue")
     _curve(axes, run, "prob_perplexity", label="probabilities", colour="red")
     limit = (results.num_codes, f"all {results.num_codes} codes")
-    _finish(axes, "Codebook perplexity", chance=limit)
+    _finish(axes, "Codebook perplexity", "codes", chance=limit)
 
 
 def _draw_finetuning(panels: dict[str, Any], results: Results) -> None:
@@ -76,8 +88,8 @@ def _draw_finetuning(panels: dict[str, Any], results: Results) -> None:
         pair = (results.scratch, "from scratch", "red"), (results.finetuned, "pretrained", "blue")
         for run, label, colour in pair:
             _curve(axes, run, metric, label=label, colour=colour, scale=scale)
-    _finish(panels["ctc"], "Fine-tuning: CTC loss")
-    _finish(panels["cer"], "Fine-tuning: character error rate, %")
+    _finish(panels["ctc"], "Fine-tuning: CTC loss", "nats per utterance")
+    _finish(panels["cer"], "Fine-tuning: character error rate", "%")
 
 
 def _draw_units(panels: dict[str, Any], units: Units) -> None:
@@ -89,9 +101,8 @@ def _draw_units(panels: dict[str, Any], units: Units) -> None:
         used = f"codebook {number}: {np.count_nonzero(counts)} of {len(counts)} used"
         ranks = np.arange(1, len(counts) + 1)
         axes.plot(ranks, np.sort(counts)[::-1], color=colour, lw=2, label=used)
-    _finish(axes, "Codebook use")
+    _finish(axes, "Codebook use", "times chosen")
     axes.set_xlabel("entry of each codebook, by rank")
-    axes.set_ylabel("times chosen")
 
     axes = panels["mask"]
     mel = librosa.feature.melspectrogram(
@@ -108,8 +119,9 @@ def _draw_units(panels: dict[str, Any], units: Units) -> None:
     axes.grid(False)
 
 
-def draw(results: Results, path: Path) -> None:
-    """Writes the figure: 1600 x 1200 pixels, or 1600 x 800 without the units."""
+def draw(results: Results, path: Path, *, made: str = "") -> None:
+    """Writes the figure: 1600 x 1200 pixels, or 1600 x 800 without the units. made: date, code and
+    data, which stand below it."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -128,5 +140,6 @@ def draw(results: Results, path: Path) -> None:
         _draw_finetuning(panels, results)
         if results.units is not None:
             _draw_units(panels, results.units)
+        figure.supxlabel(made, fontsize=9, color=COLOURS["grey"])
         figure.savefig(path)
         pyplot.close(figure)

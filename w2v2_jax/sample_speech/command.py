@@ -165,7 +165,8 @@ def write_index(rows: list[TranscriptLine], audio: Path) -> None:
 
 
 def _summary(rows: list[TranscriptLine]) -> str:
-    clips, seconds = collections.Counter(), collections.Counter()
+    clips: dict[tuple[str, str], int] = collections.defaultdict(int)
+    seconds: dict[tuple[str, str], float] = collections.defaultdict(float)
     for row in rows:
         for key in ((row.split, row.path.split("/")[0]), ("all", "")):
             clips[key] += 1

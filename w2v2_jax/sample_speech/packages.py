@@ -168,5 +168,6 @@ def _regular_files(path: Path, archive: tarfile.TarFile) -> Iterator[tuple[str, 
             raise InputError(f"{path}: its member {name!r} leads outside")
         if not 0 <= member.size <= total <= MOST_BYTES:
             raise InputError(f"{path}: unpacks to more than {MOST_BYTES >> 20} MiB")
-        if member.isfile():
-            yield name, archive.extractfile(member).read()
+        content = archive.extractfile(member) if member.isfile() else None
+        if content is not None:
+            yield name, content.read()

@@ -75,7 +75,7 @@ def split_transcripts(transcripts: list[str], seconds: list[float]) -> list[str]
     letter whose name was never heard) and groups over 25 s (one would be a fifth of dev).
     """
     shares = {"train": 0.7, "dev": 0.1, "test": 0.2}
-    time_of = collections.Counter()
+    time_of: dict[str, float] = collections.defaultdict(float)
     for text, length in zip(transcripts, seconds, strict=True):
         time_of[text] += length
 
@@ -83,7 +83,7 @@ def split_transcripts(transcripts: list[str], seconds: list[float]) -> list[str]
         return all(" " in text for text in group) and sum(time_of[text] for text in group) <= 25
 
     filled = dict.fromkeys(shares, 0.0)
-    side = {}
+    side: dict[str, str] = {}
     for group in sorted(group_transcripts(transcripts), key=held_out):  # what must be train first
         names = list(shares) if held_out(group) else ["train"]
         chosen = min(names, key=lambda name: filled[name] / shares[name])

@@ -51,7 +51,8 @@ def enable(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def switched_on(name: str, environ: Mapping[str, str]) -> bool:
-    """Whether an environment variable says 1, true, on, yes or nothing; InputError for a riddle."""
+    """Whether an environment variable is switched on: 1, true, on, yes or unset. InputError for
+    a value that is neither yes nor no."""
     value = environ.get(name, "").lower()
     if value not in (*OFF, *ON):
         raise InputError(f"{name}={value!r}; use 0 or 1")

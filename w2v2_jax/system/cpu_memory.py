@@ -2,7 +2,7 @@
 
 XLA:CPU asks for the temporaries of a program, gigabytes for a training step, anew at every call.
 glibc hands such requests to the kernel, which then clears every page of them again: a fifth of the
-time of a BASE training step (docs/speed.md).
+time of a BASE training step (docs/results/speed.md).
 """
 
 from __future__ import annotations

@@ -69,15 +69,15 @@ def find(flags: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> 
     """
     if flags.coordinator == "auto":
         return Address()
-    values = (flags.coordinator, flags.num_processes, flags.process_id)
+    values: tuple = (flags.coordinator, flags.num_processes, flags.process_id)
     names = "--coordinator HOST:PORT, --num-processes N and --process-id I"
     if all(value is None for value in values):
-        names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-        values = tuple(environ.get(name) or None for name in names)
+        variables = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+        values = tuple(environ.get(name) or None for name in variables)
         if all(value is None for value in values):
             on_slurm = int(environ.get("SLURM_NTASKS") or 1) > 1
             return Address() if on_slurm and all(name in environ for name in SLURM_STEP) else None
-        names = ", ".join(names)
+        names = ", ".join(variables)
     if None in values:
         raise InputError(f"a run on several hosts needs all of {names}; got {values}")
     return _checked(values, names)
@@ -85,17 +85,15 @@ def find(flags: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> 
 
 def _checked(values: tuple, names: str) -> Address | None:
     try:
-        address = Address(values[0], int(values[1]), int(values[2]))
+        coordinator, count, number = values[0], int(values[1]), int(values[2])
     except ValueError:
         raise InputError(f"{names}: N and I must be whole numbers, got {values[1:]}") from None
-    host, colon, port = address.coordinator.rpartition(":")
+    host, colon, port = coordinator.rpartition(":")
     if not colon or not host or not port.isdigit():
-        raise InputError(f"{names}: the coordinator {address.coordinator!r} is not HOST:PORT")
-    if not 0 <= address.process_id < address.num_processes:
-        raise InputError(
-            f"{names}: process {address.process_id} is outside 0..{address.num_processes - 1}"
-        )
-    return address if address.num_processes > 1 else None
+        raise InputError(f"{names}: the coordinator {coordinator!r} is not HOST:PORT")
+    if not 0 <= number < count:
+        raise InputError(f"{names}: process {number} is outside 0..{count - 1}")
+    return Address(coordinator, count, number) if count > 1 else None
 
 
 @contextlib.contextmanager
@@ -158,11 +156,13 @@ def _witness(address: Address) -> Iterator[subprocess.Popen]:
         yield child
         _dismiss(child)
     finally:
-        child.stdin.close()
+        if child.stdin is not None:
+            child.stdin.close()
         child.wait()
 
 
 def _dismiss(child: subprocess.Popen) -> None:
+    assert child.stdin is not None
     with contextlib.suppress(OSError):
         child.stdin.write(b"done")
         child.stdin.flush()

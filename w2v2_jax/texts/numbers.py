@@ -76,8 +76,9 @@ def spelled(language: str) -> Callable[[str, Callable[[str, str], None]], str]:
 
     def change(text: str, note: Callable[[str, str], None]) -> str:
         def read(match: re.Match) -> str:
-            name = match.lastgroup
+            name = match.lastgroup or ""
             inner = parts[name].fullmatch(match[0])
+            assert inner is not None  # the same pattern matched as a part of the whole
             words = " ".join(readings[name][1](*inner.groups("")).replace(",", " ").split())
             if not words or any(c.isdecimal() for c in words):
                 return match[0]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from w2v2_jax.errors import InputError
 
@@ -32,7 +33,9 @@ def text_lines(path: str | Path) -> Iterator[str]:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def decoded_lines(file: BinaryIO, name: str, *, most: int = MOST_LINE) -> Iterator[str]:
+def decoded_lines(
+    file: IO[bytes] | io.BufferedIOBase, name: str, *, most: int = MOST_LINE
+) -> Iterator[str]:
     """The lines, of at most `most` characters, of a file that is open as bytes; errors as in
     `text_lines`."""
     first = True

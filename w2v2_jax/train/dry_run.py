@@ -208,7 +208,7 @@ def fewest_fillers(experiment: Experiment, train: Feed):
             data, row_multiple=data.row_multiple // parts, batch_seconds=data.batch_seconds / parts
         )
         try:
-            plan = smaller.train_plan(train.corpus, seed=seed)
+            plan = smaller.train_plan(train.corpus, seed=seed, mixture=train.mixture)
             experiment.check_shapes(plan.shapes, accumulate, "training")
         except InputError:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from w2v2_jax.batch import SAMPLE_RATE, Batch
 from w2v2_jax.checkpoint import files as checkpoint
 from w2v2_jax.checkpoint.description import Description
 from w2v2_jax.data.feed import Feed
+from w2v2_jax.data.plan import Plan
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.experiment.settings import TrainConfig
@@ -123,7 +124,7 @@ def run(
     ):
         state = restore.restore(checkpoints, experiment.abstract_state)
         resumed = state is not None
-        if not resumed:
+        if state is None:
             state = fresh()
         del fresh  # what it started from is not needed again
         first = int(state.step)
@@ -163,13 +164,15 @@ def _go_back(job: _Job, alarm: Alarm) -> TrainState:
     for bad in range(max(step, wanted) + 1, alarm.step + 1):
         job.bad_batches.note(bad, alarm.rule, alarm.message, left_out=True)
     hosts.log_on_chief(f"health: back at step {step}; batches to {alarm.step} left out")
-    return restore.restore(job.checkpoints, job.experiment.abstract_state)
+    state = restore.restore(job.checkpoints, job.experiment.abstract_state)
+    assert state is not None  # `forget` has left a step
+    return state
 
 
 def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
     """Trains to the last step, a signal, or an alarm that asks to go back."""
     experiment, config, first = job.experiment, job.config, int(state.step)
-    mine = partition.host_rows(experiment.mesh)
+    plan, mine = cast(Plan, job.train.plan), partition.host_rows(experiment.mesh)
     batches = job.train.batches(first, config.steps - first, **mine._asdict())
     with (
         contextlib.closing(batches),
@@ -192,12 +195,12 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
             alarm = observer.observe(before)  # never more than one step ahead of the device
             if alarm:
                 return state, alarm
-            before = Dispatched(step, metrics, job.train.plan.fillers(step - 1))
+            before = Dispatched(step, metrics, plan.fillers(step - 1))
             window.add(batch.waveforms.size / SAMPLE_RATE, waited)
             if line:
                 host = {
                     **window.rates(),
-                    "epoch": job.train.plan.epoch(step - 1),
+                    "epoch": plan.epoch(step - 1),
                     "compilations": len(experiment.compiled),
                 }
                 before = before._replace(host=host, rate=rate)
@@ -219,9 +222,11 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
 
 def _validate(job: _Job, state: TrainState, writer: MetricWriter | None) -> float:
     """Writes a validation's figures; returns the state's rank by them."""
-    results = validate(job.experiment, job.valid, state.params, state.step)
-    clips = len(job.valid.corpus) + job.valid.without_transcript
-    left_out = clips - job.valid.utterances
+    valid = job.valid
+    assert valid is not None
+    results = validate(job.experiment, valid, state.params, state.step)
+    clips = len(valid.corpus) + valid.without_transcript
+    left_out = clips - valid.utterances
     if writer is not None:
         writer.write(int(state.step), "valid", {**results, "clips_left_out": left_out})
     cpu_memory.trim()  # other shapes than the next updates'

@@ -44,6 +44,7 @@ def _new_file(folder: Path, name: str) -> BinaryIO:
     for number in itertools.count(os.getpid()):
         with contextlib.suppress(FileExistsError):
             return (folder / f"{name}.{number}").open("xb")
+    raise AssertionError("numbers do not end")
 
 
 def duration(seconds: float) -> str:

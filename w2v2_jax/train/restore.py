@@ -37,6 +37,7 @@ def restore(checkpoints: Manager, abstract: TrainState) -> TrainState | None:
         except _Damaged as error:
             reasons[folder] = str(error)[:200]
         if hosts.on_all_hosts(state is not None):
+            assert state is not None
             if hosts.on_all_hosts(_is_whole(state, checksum)):
                 _move_aside(checkpoints, reasons)
                 return state

@@ -11,10 +11,8 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -33,6 +31,7 @@ from w2v2_jax.experiment.settings import INHERIT
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.objectives.diversity import group_rows
 from w2v2_jax.paths import AnyPath, read_json
+from w2v2_jax.system.revision import revision
 
 FILE = "run.json"
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -288,21 +287,3 @@ def surroundings() -> dict[str, Any]:
         "devices": f"{jax.device_count()} {jax.devices()[0].device_kind}",
         "processes": jax.process_count(),
     }
-
-
-def revision(root: Path = Path(w2v2_jax.__file__).parents[1]) -> dict[str, Any]:
-    """The package's version; where it is a git checkout its commit, and whether files differ."""
-    version = {"version": w2v2_jax.__version__}
-    if not (root / ".git").exists():
-        return version
-    try:
-        commit, status = (
-            subprocess.run(
-                ["git", "-C", str(root), *command], capture_output=True, text=True, check=True,
-                timeout=30,
-            ).stdout.strip()
-            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return version
-    return {**version, "commit": commit, "changed": bool(status)}

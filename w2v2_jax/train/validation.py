@@ -1,18 +1,22 @@
-"""One pass over the validation corpus: summed metrics, and with CTC greedy error rates."""
+"""One pass over the validation corpus: summed metrics, with CTC greedy error rates, and with
+classes their F1."""
 
 from __future__ import annotations
 
 import heapq
+from typing import Any
 
 import jax
 import numpy as np
 
 from w2v2_jax import partition
+from w2v2_jax.batch import Batch
 from w2v2_jax.data.feed import Feed
 from w2v2_jax.data.pipeline import host_rows
 from w2v2_jax.decode.alignment import text
 from w2v2_jax.decode.greedy import greedy
 from w2v2_jax.errors import printable
+from w2v2_jax.evaluation.classes import class_scores, confusion
 from w2v2_jax.evaluation.scoring import score
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.metrics import compute, merge
@@ -41,35 +45,47 @@ def validate(experiment: Experiment, feed: Feed, params, step) -> dict[str, floa
     word errors are gathered by process. With CTC the chief shows the same EXAMPLES every time.
     """
     mine = partition.host_rows(experiment.mesh)
-    totals, guesses = None, {}
+    totals, guesses = dict[str, Any](), dict[int, str]()
+    seen: np.ndarray | None = None
     for index, local in enumerate(feed.batches(0, None, **mine._asdict())):
         batch = partition.global_batch(local, experiment.mesh)
         evaluate = experiment.eval_function(batch)
         sums, outputs = evaluate(params, batch, step, experiment.seed)
-        totals = sums.metrics if totals is None else merge(totals, sums.metrics)
+        totals = sums.metrics if not totals else merge(totals, sums.metrics)
+        if experiment.objective.class_labels:
+            counts = _confusion(local, _local(outputs["guesses"]), len(feed.vocabulary))
+            seen = counts if seen is None else seen + counts
         if not experiment.objective.ctc_head:
             continue
         local_rows = host_rows(feed.plan.batch(index), **mine._asdict()).rows
-        guessed = hypotheses(_local(outputs["logits"]), _local(outputs["counts"]), feed.vocabulary)
+        guessed = hypotheses(_local(outputs["logits"]), _local(outputs["counts"]), feed.symbols)
         for row, guess, weight in zip(local_rows, guessed, local.weights, strict=True):
             if weight:
                 guesses[row[0].utterance] = guess
     metrics, scored = compute(totals), feed.utterances
+    if seen is not None:
+        metrics["macro_f1"] = class_scores(_summed(seen)).macro_f1
     if experiment.objective.ctc_head:
         references = [reference(feed, utterance) for utterance in guesses]
         errors = _error_sums(references, list(guesses.values()))
         scored = int(errors[-1])
         metrics |= {"wer": errors[0] / max(errors[1], 1), "cer": errors[2] / max(errors[3], 1)}
-        if feed.vocabulary.units == PHONEMES:
+        if feed.symbols.units == PHONEMES:
             metrics["per"] = metrics["wer"]
         hosts.log_on_chief(_shown(feed, guesses))
     everything = len(feed.corpus) + feed.without_transcript
     return metrics | {"utterances": scored, "left_out": everything - scored}
 
 
+def _confusion(local: Batch, guesses: np.ndarray, classes: int) -> np.ndarray:
+    """Of this process's rows with weight; see `evaluation.classes.confusion`."""
+    rows = local.weights > 0
+    return confusion(local.labels[rows, 0], guesses[rows], classes)
+
+
 def reference(feed: Feed, utterance: int) -> str:
     """The transcript as it is scored."""
-    return feed.vocabulary.normalise(feed.corpus.text(utterance))
+    return feed.symbols.normalise(feed.corpus.text(utterance))
 
 
 def examples(feed: Feed) -> list[int]:
@@ -128,6 +144,11 @@ def _error_sums(references: list[str], guesses: list[str]) -> np.ndarray:
             result.words.errors, result.words.reference_length,
             result.characters.errors, result.characters.reference_length, len(references),
         )  # fmt: skip
+    return _summed(local)
+
+
+def _summed(local: np.ndarray) -> np.ndarray:
+    """Counts of this process -> of all."""
     if jax.process_count() == 1:
         return local
     from jax.experimental import multihost_utils

@@ -19,6 +19,7 @@ from w2v2_jax.data.transcribed import none_transcribed
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.settings import ExperimentSettings
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.objectives.classes import Classes, classes_of
 from w2v2_jax.system import hosts
 from w2v2_jax.texts.rules import TextRules
 from w2v2_jax.trees import name_of
@@ -34,7 +35,7 @@ from w2v2_jax.vocabulary import (
 from w2v2_jax.vocabulary.make import with_rules
 from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES
 
-ADAPTER = "/layers/adapter/"
+FRESH = ("/layers/adapter/", "/attention/lora_")  # what a start need not have
 
 
 def graft(
@@ -42,21 +43,30 @@ def graft(
 ) -> tuple[Any, list[str]]:
     """Puts a source's parameters into `params` where both have them; lists those left fresh.
 
-    The encoder must be there whole, but for adapters. rows: for each of our CTC symbols the row
-    of the source's head that has it, None for a symbol it lacks; without `rows` a head is taken
-    as it stands. Raises InputError for a missing tensor or another shape.
+    The encoder must be there whole, but for adapters and LoRA's updates. rows: for each of our CTC
+    symbols the row of the source's head that has it, None for a symbol it lacks; without `rows` a
+    head is taken as it stands. Raises InputError for a missing tensor, another shape, or a tensor
+    of the encoder that `params` has no place for: adapters or LoRA's updates would be lost unseen.
     """
     flat = {name_of(p): x for p, x in jax.tree_util.tree_leaves_with_path(source)}
     fresh = []
+    places = {name_of(p) for p, _ in jax.tree_util.tree_leaves_with_path(params)}
+    lost = sorted(name for name in set(flat) - places if name.startswith("encoder/"))
+    if lost:
+        raise InputError(
+            f"{where} has {lost[0]}, for which the model has no place; take its network "
+            "(config.model.family=inherit, with its adapter_dim and lora_rank), or export it "
+            "first: --to hf adds LoRA's updates to the weights"
+        )
 
     def take(path, leaf):
         name = name_of(path)
         if name not in flat:
-            if name.startswith("encoder/") and ADAPTER not in name:
+            if name.startswith("encoder/") and not any(part in name for part in FRESH):
                 raise InputError(f"{where} has no {name}; is it a wav2vec 2.0 encoder?")
             fresh.append(name)
             return leaf
-        if rows is not None and name.startswith("head/"):
+        if rows is not None and name.startswith(("head/", "classifier/")):
             return take_rows(leaf, flat[name], rows)
         if flat[name].shape != leaf.shape:
             raise InputError(f"{where}: {name} is {flat[name].shape}, the model has {leaf.shape}")
@@ -74,14 +84,24 @@ def take_rows(leaf: jax.Array, source, rows: tuple[int | None, ...]) -> jax.Arra
 
 
 def choose_vocabulary(
-    settings: ExperimentSettings, inherited: Vocabulary | None
-) -> Vocabulary | None:
+    settings: ExperimentSettings, inherited: Vocabulary | Classes | None
+) -> Vocabulary | Classes | None:
     """The vocabulary of a run, None where its objective needs none; a tuned start keeps its own,
-    or adds the transcripts' further characters to it ("extend")."""
+    or adds the transcripts' further characters to it ("extend"). A classifier's classes are the
+    different transcripts."""
     if not settings.objective_class.needs_vocabulary:
         return None
+    if settings.objective_class.class_labels:
+        if "vocabulary" in settings.raw:
+            raise InputError(
+                "config.vocabulary is of CTC; a classifier's classes are the training transcripts"
+            )
+        return classes_of(_training_texts(settings))
+    if isinstance(inherited, Classes):
+        inherited = None
     chosen = settings.vocabulary
-    if inherited is None and chosen.name == EXTEND:
+    extends = chosen.name == EXTEND
+    if inherited is None and extends:
         raise InputError(
             "config.vocabulary.name='extend' needs config.init_from to be a tuned checkpoint; "
             "use 'from_transcripts'"
@@ -89,13 +109,14 @@ def choose_vocabulary(
     rules = training_rules(settings)
     if inherited is not None and "vocabulary" not in settings.raw:
         return with_rules(inherited, rules, where=f"config.init_from={settings.init_from}")
-    if chosen.name == EXTEND:
+    if inherited is not None and extends:
         texts = _training_texts(settings)
         old = with_rules(inherited, rules, where=f"config.init_from={settings.init_from}")
         return extend_vocabulary(old, texts, min_count=chosen.min_count)
-    texts = _training_texts(settings) if chosen.name in (FROM_TRANSCRIPTS, PHONEMES) else ()
+    transcribed = chosen.name in (FROM_TRANSCRIPTS, PHONEMES)
+    transcripts = _training_texts(settings) if transcribed else ()
     return make_vocabulary(
-        chosen.name, texts, case=chosen.case, min_count=chosen.min_count, rules=rules
+        chosen.name, transcripts, case=chosen.case, min_count=chosen.min_count, rules=rules
     )
 
 
@@ -138,14 +159,18 @@ def take_epsilon(settings: ExperimentSettings, start: Description | None) -> Exp
     return dataclasses.replace(settings, data=data)
 
 
-def warm_start(params, source: Loaded, vocabulary: Vocabulary | None, *, where: str):
-    """The parameters with the source's in them; a CTC head is taken over symbol by symbol."""
+def warm_start(
+    params, source: Loaded, vocabulary: Vocabulary | Classes | None, *, where: str
+):  # fmt: skip
+    """The parameters with the source's in them; a CTC head is taken over symbol by symbol, a
+    classifier's class by class."""
     rows, old = None, source.description.vocabulary
-    if vocabulary is not None and old is not None and vocabulary.symbols != old.symbols:
+    alike = type(vocabulary) is type(old)
+    if alike and vocabulary is not None and vocabulary.symbols != old.symbols:
         rows = shared_rows(vocabulary, old)
     params, fresh = graft(params, source.params, where=where, rows=rows)
     hosts.log_on_chief(f"started from {source.path}; fresh: {', '.join(fresh) or 'nothing'}")
-    if rows is not None:
+    if rows is not None and vocabulary is not None and old is not None:
         new = [s for s, row in zip(vocabulary.symbols, rows, strict=True) if row is None]
         dropped = [s for s in old.symbols if s not in vocabulary.symbols]
         hosts.log_on_chief(
@@ -165,10 +190,10 @@ def report_left_out(train: Feed, valid: Feed | None) -> None:
 def report_texts(train: Feed, valid: Feed | None) -> None:
     """Says before step 0 what the texts are brought to, and what of them nobody speaks but the
     model learns to write."""
-    rules, units = train.vocabulary.rules, train.vocabulary.units
+    rules, units = train.symbols.rules, train.symbols.units
     if rules is not None:
         hosts.log_on_chief(f"texts: --text {rules.name} of prepare, in every text from now on")
-    elif units == CHARACTERS and (odd := unspoken(train.vocabulary.symbols[len(SPECIALS) :])):
+    elif units == CHARACTERS and (odd := unspoken(train.symbols.symbols[len(SPECIALS) :])):
         hosts.log_on_chief(
             f"warning: the vocabulary has symbols that nobody speaks ({' '.join(odd[:10])}); "
             "prepare --text english or unicode:LANGUAGE makes spoken words of the transcripts"
@@ -190,7 +215,7 @@ def unspoken(symbols: Iterable[str]) -> list[str]:
 
 def report_unknown(feed: Feed) -> None:
     """Warns of transcript characters the vocabulary lacks, before step 0 (docs/traps.md#u20)."""
-    unknown = feed.vocabulary.unknown(feed.corpus.texts())
+    unknown = feed.symbols.unknown(feed.corpus.texts())
     if unknown:
         hosts.log_on_chief(
             f"warning: {sum(unknown.values())} characters of {feed.corpus.directory} are not in "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import read_json
@@ -103,7 +104,7 @@ def make_vocabulary(
                 f"vocabulary {name}: --text {rules.name} takes phonemes like h# apart; prepare the "
                 "corpus with --text none"
             )
-        build = {"min_count": min_count, "units": PHONEMES, "rules": rules}
+        build: dict[str, Any] = {"min_count": min_count, "units": PHONEMES, "rules": rules}
         return build_vocabulary(texts, case=case or "keep", **build)
     if name.startswith(PIECES_OF):
         return build_pieces(name.removeprefix(PIECES_OF), case=case or "keep", rules=rules)

@@ -159,6 +159,14 @@ class Vocabulary:
             symbols = [normal_form("".join(symbols))]
         return joined(symbols, self.units)
 
+    def described(self) -> str:
+        """What no transcript has that is left out, for messages."""
+        shown = " ".join(self.symbols[len(SPECIALS) : len(SPECIALS) + 20])
+        return (
+            f"has a character of the vocabulary (case {self.case}: {shown}); is it of another "
+            "language?"
+        )
+
     def unknown(self, texts: Iterable[str]) -> dict[str, int]:
         """Tokens of the normalised texts that this vocabulary lacks, with their counts."""
         counts = count_characters(texts, normalise=lambda t: self._tokens(self.normalise(t)))

@@ -19,6 +19,7 @@ from w2v2_jax.models.families import family_of
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.models.layer_stack import to_device
 from w2v2_jax.recognition import batches, recognise
+from w2v2_jax.recognition import classify as classification
 from w2v2_jax.recognition.network import Network
 from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.recognition.waveforms import one_or_rows
@@ -36,7 +37,8 @@ class Model(Network):
     def __repr__(self) -> str:
         model, vocabulary = self.description.model, self.description.vocabulary
         size = sum(leaf.size for leaf in jax.tree.leaves(self.params))
-        symbols = f", {len(vocabulary)} symbols" if vocabulary is not None else ""
+        kind = "classes" if self.description.objective_class.class_labels else "symbols"
+        symbols = f", {len(vocabulary)} {kind}" if vocabulary is not None else ""
         return (
             f"Model({self.path}: {self.description.objective}, {family_of(model)}, "
             f"{size / 1e6:.1f} M parameters{symbols})"
@@ -69,6 +71,23 @@ class Model(Network):
         if isinstance(rows, list) and num_samples is None:
             return self._each(super().units, rows)
         return super().units(rows, num_samples, statistics=statistics)
+
+    def classify(self, inputs, **options) -> list[classification.Classified]:
+        """The class of each recording, for checkpoints of the objective `classify`; inputs as in
+        `transcribe`, options batch_seconds and on_error."""
+        return list(classification.classify(self, inputs, **options))
+
+    def class_logits(self, waveforms, num_samples=None) -> np.ndarray:
+        """[B, C] of a classifier of recordings."""
+        return classification.class_logits(self, waveforms, num_samples)
+
+    def frame_logits(self, waveforms, num_samples=None) -> np.ndarray:
+        """[B, T, C] of a classifier of frames."""
+        return classification.frame_logits(self, waveforms, num_samples)
+
+    def embeddings(self, waveforms, num_samples=None) -> np.ndarray:
+        """[B, E] of an x-vector model."""
+        return classification.embeddings(self, waveforms, num_samples)
 
     def _each(self, apply: Callable, rows: list[np.ndarray]) -> list[np.ndarray]:
         for number, row in enumerate(rows):

@@ -1,0 +1,132 @@
+"""Low-rank updates: merged they are the adapted network; PEFT's files hold them, in and out."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from tests.helpers.interop_cases import VOCABULARY, assert_same, edit, random_checkpoint
+from w2v2_jax import convert, trees
+from w2v2_jax.checkpoint import files as checkpoint
+from w2v2_jax.errors import InputError
+from w2v2_jax.export import command as export
+from w2v2_jax.interop import hugging_face, lora, native
+from w2v2_jax.interop.files import Imported
+from w2v2_jax.recognition.network import Network
+
+TUNED = ("encoder", "head")
+
+
+@pytest.fixture(scope="module")
+def adapted(tiny):
+    """A CTC checkpoint whose updates are no smaller than its weights."""
+    model = dataclasses.replace(tiny, lora_rank=3, lora_alpha=6.0)
+    made = random_checkpoint(model, parts=TUNED, vocabulary=VOCABULARY)
+    flat = {name: 0.3 * x for name, x in trees.flatten(made.params).items()}
+    return made._replace(params=trees.nest(flat))
+
+
+@pytest.fixture(scope="module")
+def base(adapted):
+    """The network that the updates are of."""
+    flat = trees.flatten(adapted.params)
+    plain = {name: x for name, x in flat.items() if "lora_" not in name}
+    model = dataclasses.replace(adapted.description.model, lora_rank=0)
+    return adapted._replace(
+        description=adapted.description._replace(model=model), params=trees.nest(plain)
+    )
+
+
+def logits(loaded) -> np.ndarray:
+    waveform = np.random.default_rng(0).standard_normal((1, 1003)).astype(np.float32)
+    return Network(loaded.path, loaded.description, loaded.params).logits(waveform)
+
+
+def test_the_merged_network_gives_the_adapted_ones_logits(adapted, base):
+    merged = lora.merged(adapted)
+    assert merged.description.model.lora_rank == 0
+    ours, theirs = logits(adapted), logits(merged)
+    np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-5 * np.abs(ours).max())
+    assert np.abs(logits(base) - ours).max() > 0.01 * np.abs(ours).max()
+
+
+def test_a_rank_of_0_is_the_network_as_it_was(base):
+    assert lora.merged(base) is base
+    with pytest.raises(InputError, match="lora_rank=0"):
+        lora.save(base, "nowhere")
+
+
+def test_updates_and_head_come_back_from_pefts_files_bit_for_bit(adapted, base, tmp_path):
+    lora.save(adapted, tmp_path / "peft")
+    tensors = load_file(tmp_path / "peft" / lora.WEIGHTS)
+    a = "base_model.model.wav2vec2.encoder.layers.1.attention.v_proj.lora_A.weight"
+    assert tensors[a].shape == (3, 16) and "base_model.model.lm_head.weight" in tensors
+    found = lora.with_updates(Imported(base, [], [], []), tmp_path / "peft")
+    assert found.loaded.description == adapted.description and found.notes == []
+    assert_same(found.loaded.params, adapted.params)
+
+
+def test_commands_write_pefts_files_and_merge_for_everybody_else(adapted, tmp_path, capsys):
+    made = dataclasses.replace(
+        adapted.description.model, d_model=24, num_heads=3
+    )  # other than the convolutions' width, as Hugging Face has it
+    source = random_checkpoint(made, parts=TUNED, vocabulary=VOCABULARY)
+    native.write_initial(tmp_path / "native", source)
+    for to in ("hf", "peft"):
+        arguments = ["--checkpoint", str(tmp_path / "native"), "--to", to]
+        export.main([*arguments, "--out", str(tmp_path / to)])
+    whole = hugging_face.load(tmp_path / "hf")
+    assert_same(whole.params, lora.merged(source).params)
+    arguments = ["--from", "hf", "--input", str(tmp_path / "hf"), "--out", str(tmp_path / "again")]
+    convert.main([*arguments, "--lora", str(tmp_path / "peft")])
+    again = checkpoint.load(tmp_path / "again")
+    assert again.description.model.lora_rank == 3
+    for part in lora.PARTS:
+        name = lora.ATTENTION + part
+        np.testing.assert_array_equal(
+            trees.flatten(again.params)[name], trees.flatten(source.params)[name]
+        )
+    assert "wrote" in capsys.readouterr().out
+
+
+def test_modules_without_an_update_have_one_of_0_and_it_is_said(adapted, base, tmp_path):
+    lora.save(adapted, tmp_path)
+    tensors = load_file(tmp_path / lora.WEIGHTS)
+    few = {name: x for name, x in tensors.items() if "k_proj" not in name}
+    save_file(few, tmp_path / lora.WEIGHTS)
+    found = lora.with_updates(Imported(base, [], [], []), tmp_path)
+    assert found.notes == ["no updates of k_proj: they are 0"]
+    up = trees.flatten(found.loaded.params)[lora.ATTENTION + "lora_qkv_up"]
+    assert (up[:, 1] == 0).all() and (up[:, [0, 2]] != 0).any()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(use_dora=True), "use_dora=True"),
+        (dict(use_rslora=True), "use_rslora=True"),
+        (dict(rank_pattern={"q_proj": 4}), "rank_pattern="),
+        (dict(peft_type="IA3"), "peft_type='IA3'"),
+        (dict(r=0), "not "),
+        (dict(r=5), r"is \[3, 16\], not \[5, 16\]"),
+    ],
+)
+def test_settings_that_mean_something_else_are_refused_by_name(
+    adapted, base, tmp_path, change, message
+):
+    lora.save(adapted, tmp_path)
+    edit(tmp_path / lora.CONFIG, **change)
+    with pytest.raises(InputError, match=message):
+        lora.with_updates(Imported(base, [], [], []), tmp_path)
+
+
+def test_an_update_of_another_module_is_refused_by_its_name(adapted, base, tmp_path):
+    lora.save(adapted, tmp_path)
+    tensors = load_file(tmp_path / lora.WEIGHTS)
+    odd = "base_model.model.wav2vec2.encoder.layers.0.feed_forward.output_dense.lora_A.weight"
+    save_file(tensors | {odd: np.zeros((3, 16), np.float32)}, tmp_path / lora.WEIGHTS)
+    with pytest.raises(InputError, match=r"output_dense.lora_A.weight is no update of"):
+        lora.with_updates(Imported(base, [], [], []), tmp_path)
+    assert json.loads((tmp_path / lora.CONFIG).read_text())["target_modules"] == list(lora.MODULES)

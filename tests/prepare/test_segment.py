@@ -1,0 +1,195 @@
+"""`w2v2 segment`: pairs of files, what is cut and left out, and the manifest of it."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.helpers.prepare_cases import OPTIONS
+from tests.helpers.segment_cases import SECONDS, VOCABULARY, recording, with_wrong
+from w2v2_jax.data.corpus import open_corpus
+from w2v2_jax.decode.spelling import Speller
+from w2v2_jax.inference import Model
+from w2v2_jax.prepare import segment
+from w2v2_jax.prepare.account import Tally
+from w2v2_jax.prepare.prepare import prepare
+from w2v2_jax.prepare.segment_cuts import Heard
+from w2v2_jax.prepare.segment_pairs import find_pairs
+from w2v2_jax.recognition.transcript_formats import clock
+
+RATE = 4000  # of the recordings: long ones stay small
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def silent(path, seconds):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.zeros(int(seconds * RATE), np.int16), RATE)
+
+
+def srt(texts, starts, ends):
+    cues = zip(texts, starts, ends, strict=True)
+    return "\n".join(
+        f"{n}\n{clock(start, ',')} --> {clock(end, ',')}\n{text}\n"
+        for n, (text, start, end) in enumerate(cues, 1)
+    )
+
+
+@pytest.fixture(scope="module")
+def long():
+    return recording(np.random.default_rng(4), 60)
+
+
+@pytest.fixture
+def talk(tmp_path, long, monkeypatch):
+    """A recording whose logits are known, and a text of it of which a tenth was not said."""
+
+    class Ear:
+        def __init__(self, arguments):
+            self._speller, self.replaced = Speller(VOCABULARY), {}
+
+        def __call__(self, audio):
+            return Heard(long.logits, SECONDS, self._speller)
+
+    monkeypatch.setattr(segment, "_Ear", Ear)
+    silent(tmp_path / "talk.wav", len(long.logits) * SECONDS)
+    return tmp_path
+
+
+def run(*arguments):
+    segment.main([str(a) for a in arguments])
+
+
+@pytest.mark.parametrize("kind", ["srt", "txt"])
+def test_right_segments_lie_where_they_were_said_and_wrong_ones_are_rejected(talk, long, kind):
+    texts, wrong = with_wrong(np.random.default_rng(5), long.texts)
+    content = "\n".join(texts) if kind == "txt" else srt(texts, long.starts, long.ends)
+    (talk / f"talk.{kind}").write_text(content)
+    run("--audio", talk / "talk.wav", "--text", talk / f"talk.{kind}", "--out", talk / "out",
+        "--checkpoint", "tuned")  # fmt: skip
+    used = {row["text"]: row for row in rows(talk / "out" / "segments.jsonl")}
+    assert sum(text in used for text, w in zip(texts, wrong, strict=True) if not w) >= 0.95 * 54
+    assert sum(text not in used for text, w in zip(texts, wrong, strict=True) if w) == 6
+    truth = dict(zip(texts, zip(long.starts, long.ends, strict=True), strict=True))
+    late = [max(abs(r["start"] - truth[t][0]), abs(r["end"] - truth[t][1]))
+            for t, r in used.items()]  # fmt: skip
+    assert np.mean(np.array(late) <= 0.1) >= 0.95
+    told = json.loads((talk / "out" / "report.json").read_text())
+    assert told["segments"] == 60 and told["used"] == len(used)
+    assert sum(r["count"] for r in told["rejected"].values()) == 60 - len(used)
+    rejected = rows(talk / "out" / "rejected.jsonl")
+    assert {row["text"] for row in rejected} == set(texts) - set(used)
+    assert {row["reason"] for row in rejected} <= {
+        "score too low", "nothing that the model could compare",
+    }  # fmt: skip
+
+
+def test_given_times_need_no_network_and_are_cut_as_they_are(tmp_path):
+    silent(tmp_path / "a.wav", 10)
+    texts = ["one", "[music]", "three", "four", "five", "six"]
+    starts, ends = [0, 1, 2, 3, 4.5, 9.8], [1, 2, 3, 4.8, 6, 12]
+    (tmp_path / "a.srt").write_text(srt(texts, starts, ends))
+    run("--audio", tmp_path / "a.wav", "--text", tmp_path / "a.srt", "--out", tmp_path / "out")
+    (first, third) = rows(tmp_path / "out" / "segments.jsonl")
+    assert (first["text"], first["offset"], first["duration"]) == ("one", 0, 1)
+    assert (third["text"], third["offset"], third["duration"]) == ("three", 2, 1)
+    assert first["audio_filepath"] == str(tmp_path / "a.wav") and first["score"] is None
+    reasons = [row["reason"] for row in rows(tmp_path / "out" / "rejected.jsonl")]
+    assert reasons == ["no words", "overlaps another", "overlaps another", "outside the recording"]
+
+
+def test_what_surrounds_the_words_is_cut_with_them_up_to_half_of_the_pause(tmp_path):
+    silent(tmp_path / "a.wav", 10)
+    (tmp_path / "a.srt").write_text(srt(["one", "two"], [1, 2.1], [2, 9.9]))
+    run("--audio", tmp_path / "a.wav", "--text", tmp_path / "a.srt", "--out", tmp_path / "out",
+        "--pad", "0.3")  # fmt: skip
+    spans = [(r["offset"], r["offset"] + r["duration"])
+             for r in rows(tmp_path / "out" / "segments.jsonl")]  # fmt: skip
+    assert spans == [pytest.approx((0.7, 2.05)), pytest.approx((2.05, 10.0))]
+
+
+def test_folders_pair_files_by_their_names_and_tell_the_rest(tmp_path, capsys):
+    for name in ("x/a.wav", "b.wav", "c.wav", "bad.wav"):
+        silent(tmp_path / "audio" / name, 5)
+    (tmp_path / "audio" / "bad.wav").write_text("no audio")
+    (tmp_path / "text" / "x").mkdir(parents=True)
+    for name in ("x/a.srt", "b.srt", "b.vtt", "d.srt", "bad.srt"):
+        (tmp_path / "text" / name).write_text(srt(["hello"], [1], [2]))
+    with pytest.raises(segment.InputError, match="1 of 3 recordings cannot be used"):
+        run("--audio", tmp_path / "audio", "--text", tmp_path / "text", "--out", tmp_path / "out")
+    names = [row["audio_filepath"][len(str(tmp_path)) :]
+             for row in rows(tmp_path / "out" / "segments.jsonl")]  # fmt: skip
+    assert sorted(names) == ["/audio/b.wav", "/audio/x/a.wav"]
+    unpaired = json.loads((tmp_path / "out" / "report.json").read_text())["unpaired"]
+    first = {reason: told["examples"][0].rsplit("/", 1)[1] for reason, told in unpaired.items()}
+    assert first == {
+        "no text of its name": "c.wav", "no recording of its name": "d.srt",
+        "a second text of a name": "b.vtt",
+    }  # fmt: skip
+    assert "bad.wav: unreadable" in capsys.readouterr().err
+
+
+def test_one_ctm_file_is_of_a_whole_folder(tmp_path):
+    for name in ("a.wav", "b.wav"):
+        silent(tmp_path / "audio" / name, 5)
+    (tmp_path / "all.ctm").write_text("a 1 1.0 0.5 one\nc 1 1.0 0.5 three\n")
+    unpaired = Tally()
+    pairs = find_pairs(str(tmp_path / "audio"), str(tmp_path / "all.ctm"), unpaired)
+    assert [(pair.name, pair.recording) for pair in pairs] == [("a", "a")]
+    assert unpaired.counts == {"no text of its name": 1, "no recording of its name": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--text", "t.txt"], r"t.txt: a text without times needs --checkpoint"),
+        (["--text", "none"], "--text none: no such file or folder"),
+        (["--text", "t.srt", "--min-score", "-1"], "--min-score needs --checkpoint"),
+        (["--text", "t.srt", "--checkpoint", "c", "--min-score", "1"], "scores are at most 0"),
+        (["--text", "t.srt", "--pad", "nan"], "--pad nan must be a number of seconds"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
+    silent(tmp_path / "a.wav", 5)
+    (tmp_path / "t.txt").write_text("hello")
+    (tmp_path / "t.srt").write_text(srt(["hello"], [1], [2]))
+    with pytest.raises(segment.InputError) as error:
+        run("--audio", "a.wav", "--out", "out", *options)
+    assert re.search(message, f"{error.value}\n{capsys.readouterr().err}")
+
+
+def test_a_network_hears_the_recording_and_lays_a_text_with_digits_over_it(
+    tmp_path, tuned, monkeypatch
+):
+    monkeypatch.setattr(
+        "w2v2_jax.inference.load",
+        lambda path: Model(Path("tiny"), tuned.description, tuned.params),
+    )
+    noise = np.random.default_rng(0).normal(size=3 * RATE) * 0.1
+    soundfile.write(tmp_path / "a.wav", noise, RATE)
+    (tmp_path / "a.txt").write_text("ab, 12 c\n")
+    run("--audio", tmp_path / "a.wav", "--text", tmp_path / "a.txt", "--out", tmp_path / "out",
+        "--checkpoint", "tiny", "--min-score", "-6")  # fmt: skip
+    (row,) = rows(tmp_path / "out" / "segments.jsonl") + rows(tmp_path / "out" / "rejected.jsonl")
+    assert [w["word"] for w in row["words"]] == ["ab,", "12", "c"] and -6 <= row["score"] <= 0
+    told = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert told["characters_without_symbol"] == {"1 as <star>": 1, "2 as <star>": 1}
+
+
+def test_prepare_reads_the_manifest_and_keeps_the_samples_of_each_segment(tmp_path):
+    samples = np.random.default_rng(0).integers(-9000, 9000, 10 * 16000).astype(np.int16)
+    soundfile.write(tmp_path / "a.wav", samples, 16000)
+    (tmp_path / "a.srt").write_text(srt(["one two", "three"], [1.5, 4.25], [3.0, 9.0]))
+    run("--audio", tmp_path / "a.wav", "--text", tmp_path / "a.srt", "--out", tmp_path / "cut")
+    manifest = f"nemo:{tmp_path / 'cut' / 'segments.jsonl'}"
+    prepare(manifest, tmp_path / "out", **OPTIONS | {"holdout": {}})
+    corpus = open_corpus(tmp_path / "out" / "train")
+    assert list(corpus.texts()) == ["one two", "three"]
+    said = corpus.read(0, 0, int(corpus.num_samples[0]))
+    np.testing.assert_array_equal(said, samples[24000:48000])

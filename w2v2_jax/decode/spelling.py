@@ -1,0 +1,143 @@
+"""A text as the ids that forced alignment lays over logits, and what of it has no symbol.
+
+A run of characters that the model has no symbol for (digits, other scripts) is one STAR: it lies
+over whatever is said there, so that the words beside it keep their times.
+"""
+
+from __future__ import annotations
+
+import collections
+import unicodedata
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from w2v2_jax.errors import InputError
+from w2v2_jax.texts import normal_form
+from w2v2_jax.vocabulary import BOUNDARY, Vocabulary
+from w2v2_jax.vocabulary.units import CHARACTERS, DELIMITER, MARK, letters_of, starts_word
+
+STAR = -1  # an id that forced alignment takes for any sound
+STAR_WORD = "<star>"  # a person's, for words that were not said as written
+MOST_SHOWN = 200  # symbols
+SPOKEN_SIGNS = "%&@#+="  # of the characters between words those that are read out
+
+
+class Spelling(NamedTuple):
+    """One line: `words` as they are written, each with ids that end with that of `|`.
+
+    ids: [U] rows of the vocabulary or STAR. letters: [U] the characters that each id stands for.
+    word: [U] the number of each id's word; -1 for a star that stands for no word of the text.
+    """
+
+    text: str
+    words: list[str]
+    ids: np.ndarray
+    letters: list[str]
+    word: np.ndarray
+
+
+def strict(line: str, vocabulary: Vocabulary) -> Spelling:
+    """A line whose characters all have symbols; others become `<unk>`, as in `encode`. Its words
+    are what the symbols say: each phoneme is one."""
+    text, units = vocabulary.normalise(line), vocabulary.units
+    ids = vocabulary.encode(text).astype(np.int64)
+    words, letters, number, inside = [], [], [], False
+    for symbol in (vocabulary.symbols[i] for i in ids):
+        ends = symbol == DELIMITER
+        if not ends and (not inside or starts_word(symbol, units)):
+            words.append("")
+        inside = not ends
+        letters.append(symbol if ends else letters_of(symbol, units))
+        words[-1] += "" if ends else letters[-1]
+        number.append(len(words) - 1)
+    said = np.array([bool(word) for word in words], bool)  # a mark alone may stand for none
+    place = np.where(said, np.cumsum(said) - 1, -1)
+    whole = [normal_form(word) for word in words if word]
+    return Spelling(text, whole, ids, letters, place[number] if number else ids)
+
+
+class Speller:
+    """Spells lines of any characters. counts: "U+0037 <star>" and the like, how often each way was
+    taken for a character without a symbol."""
+
+    def __init__(self, vocabulary: Vocabulary):
+        self._vocabulary = vocabulary
+        self._rows = {symbol: row for row, symbol in enumerate(vocabulary.symbols)}
+        self.counts: collections.Counter[str] = collections.Counter()
+
+    def __call__(self, line: str) -> Spelling:
+        """The line's words; those of punctuation alone are left out of them. A line of which
+        nothing can be spelled has no ids."""
+        words, ids, letters, number = [], [], [], []
+        for word in line.split():
+            if word == STAR_WORD:
+                spelled = [(STAR, "")]
+            else:
+                spelled = self._word(word)
+            if not spelled:
+                continue
+            words += [word] if word != STAR_WORD else []
+            if self._vocabulary.units == CHARACTERS:
+                spelled.append((BOUNDARY, DELIMITER))
+            ids += [row for row, _ in spelled]
+            letters += [characters for _, characters in spelled]
+            number += [len(words) - 1 if word != STAR_WORD else -1] * len(spelled)
+        text = " ".join(line.split())
+        return Spelling(text, words, np.array(ids, np.int64), letters, np.array(number, np.int64))
+
+    def _word(self, word: str) -> list[tuple[int, str]]:
+        spelled: list[tuple[int, str]] = []
+        for symbol in self._vocabulary.spell(self._vocabulary.normalise(word)):
+            if symbol == " ":  # of a number that the vocabulary's rules write out
+                spelled.append((BOUNDARY, ""))
+                continue
+            rows = [self._rows[symbol]] if symbol in self._rows else self._plain(symbol)
+            symbol = letters_of(symbol, self._vocabulary.units)
+            if rows == [STAR] and spelled and spelled[-1][0] == STAR:
+                spelled[-1] = (STAR, spelled[-1][1] + symbol)
+            else:
+                spelled += [(row, symbol if k == 0 else "") for k, row in enumerate(rows)]
+        return spelled
+
+    def _plain(self, character: str) -> list[int]:
+        """Rows for a character without a symbol: those of its letters without their marks, none for
+        punctuation, else a star."""
+        signs = character.removeprefix(MARK)
+        if all(c not in SPOKEN_SIGNS and unicodedata.category(c)[0] in "PZCM" for c in signs):
+            return []
+        plain = [
+            part
+            for part in unicodedata.normalize("NFKD", character)
+            if not unicodedata.combining(part)
+        ]
+        letters = self._vocabulary.units == CHARACTERS and character[0].isalpha()
+        known = letters and bool(plain) and all(part in self._rows for part in plain)
+        rows = [self._rows[part] for part in plain] if known else [STAR]
+        read = "".join(self._vocabulary.symbols[row] for row in rows) if known else STAR_WORD
+        self.counts[f"{character} as {read}"] += 1
+        return rows
+
+
+def strict_lines(lines: Sequence[str], vocabulary: Vocabulary, *, where: str) -> list[Spelling]:
+    """The lines that are not empty; InputError, naming `where`, on characters the vocabulary lacks
+    and on no text at all."""
+    unknown = vocabulary.unknown(lines)
+    if unknown:
+        named = ", ".join(f"{c!r} ({n} times)" for c, n in list(unknown.items())[:8])
+        number = next(i for i, line in enumerate(lines, 1) if vocabulary.unknown([line]))
+        raise InputError(
+            f"{where}: characters the model has no symbol for: {named}, first in line {number}; "
+            f"spell them out with {_shown(vocabulary)}"
+        )
+    spelled = [spelling for line in lines if (spelling := strict(line, vocabulary)).words]
+    if not spelled:
+        raise InputError(f"{where}: no text to align")
+    return spelled
+
+
+def _shown(vocabulary: Vocabulary) -> str:
+    """The symbols, letters side by side."""
+    space = "" if vocabulary.units == CHARACTERS else " "
+    return space.join(vocabulary.symbols[5:][:MOST_SHOWN])

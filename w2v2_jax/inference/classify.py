@@ -1,0 +1,119 @@
+"""Command line: the class of each recording, one line each: path<TAB>class<TAB>probability.
+
+w2v2 classify --checkpoint DIR FILE|FOLDER|@LIST... [--top N] [--json]
+w2v2 classify --checkpoint DIR --data CORPUS[:split] --json-out OUT
+What cannot be classified is named on stderr; the others are, and the exit status is then 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+from pathlib import Path
+
+from w2v2_jax.data.joined import open_splits
+from w2v2_jax.data.transcribed import transcribed
+from w2v2_jax.errors import InputError, report, run_command
+from w2v2_jax.evaluation.classes import ClassScores, class_scores, confusion
+from w2v2_jax.inference.model import Model, load
+from w2v2_jax.paths import write_json
+from w2v2_jax.recognition import inputs
+from w2v2_jax.recognition.classify import Classified, classify, classify_corpus
+from w2v2_jax.system import compile_cache, cpu_memory
+from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = _parser().parse_args(argv)
+    if bool(arguments.files) == bool(arguments.data):
+        raise InputError("give recordings or --data CORPUS[:split], one of the two")
+    if arguments.json_out and not arguments.data:
+        raise InputError("--json-out goes with --data")
+    if arguments.top < 1:
+        raise InputError(f"--top {arguments.top} must be at least 1")
+    files = [] if arguments.data else list(inputs.expand(arguments.files))
+    cpu_memory.keep()
+    compile_cache.enable()
+    model = load(arguments.checkpoint)
+    if model.description.objective != "classify":
+        raise InputError(
+            f"--checkpoint {arguments.checkpoint} is a {model.description.objective} checkpoint; "
+            "train one with config.objective.name=classify (experiments/classify.py)"
+        )
+    if arguments.data:
+        _score(model, arguments)
+        return
+    failed: list[str] = []
+
+    def refuse(name: str, error: InputError) -> None:
+        failed.append(name)
+        report(error)
+
+    seconds = arguments.batch_seconds
+    for result in classify(model, files, batch_seconds=seconds, on_error=refuse):
+        _say(result, arguments)
+    if failed:
+        raise InputError(f"{len(failed)} of {len(files)} inputs cannot be used (see above)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="w2v2 classify", description=__doc__.splitlines()[0])
+    add_checkpoint(parser)
+    add = parser.add_argument
+    add("files", nargs="*", metavar="FILE", help="any audio file, any rate; a folder; @LIST")
+    add("--top", type=int, default=1, metavar="N", help="the N likeliest classes of each (1)")
+    add(
+        "--json", action="store_true", help="one JSON object a line, with every class's probability"
+    )
+    add("--data", metavar="DIR[:split]", help="score a prepared corpus instead of files")
+    add("--json-out", type=Path, metavar="OUT", help="the scores of --data as JSON")
+    add_batch_seconds(parser, 60.0)
+    return parser
+
+
+def _say(result: Classified, arguments) -> None:
+    if arguments.json:
+        print(json.dumps(result._asdict(), ensure_ascii=False), flush=True)
+        return
+    best = itertools.islice(result.scores.items(), arguments.top)
+    said = "\t".join(f"{label}\t{score:.4f}" for label, score in best)
+    print(f"{result.path}\t{said}", flush=True)
+
+
+def _score(model: Model, arguments) -> None:
+    """Accuracy and macro F1 of the utterances whose text is one of the classes."""
+    classes = model.description.vocabulary
+    whole = open_splits(arguments.data)
+    corpus = transcribed(whole, classes, where=f"--data {arguments.data}")
+    results = classify_corpus(model, corpus, batch_seconds=arguments.batch_seconds)
+    references = [int(classes.encode(text)[0]) for text in corpus.texts()]
+    guesses = [int(classes.encode(result.label)[0]) for result in results]
+    scores = class_scores(confusion(references, guesses, len(classes)))
+    left_out = len(whole) - len(corpus)
+    print(
+        f"{arguments.data}: {len(corpus)} utterances, {left_out} of no class left out; "
+        f"accuracy {scores.accuracy:.4f}, macro F1 {scores.macro_f1:.4f}"
+    )
+    if arguments.json_out:
+        write_json(arguments.json_out, _as_json(scores, classes, references, left_out), indent=2)
+        print(f"wrote {arguments.json_out}")
+
+
+def _as_json(scores: ClassScores, classes, references: list[int], left_out: int) -> dict:
+    of_class = {
+        name: {
+            "precision": float(scores.precision[row]), "recall": float(scores.recall[row]),
+            "f1": float(scores.f1[row]), "utterances": references.count(row),
+        }
+        for row, name in enumerate(classes.symbols)
+    }  # fmt: skip
+    return {
+        "accuracy": scores.accuracy, "macro_f1": scores.macro_f1, "utterances": len(references),
+        "left_out": left_out, "classes": of_class,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,215 @@
+"""fairseq2 checkpoints (`.pt`): pretraining and CTC, Omnilingual's among them, without torch.
+
+A file holds tensors alone; the settings are in the asset card that names it, so here they follow
+from the shapes. The rows of a CTC head are named by the card's tokenizer, a SentencePiece model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from w2v2_jax.checkpoint.description import Description, Loaded
+from w2v2_jax.errors import InputError
+from w2v2_jax.input_scale import EPSILON
+from w2v2_jax.interop import (
+    dictionary,
+    head_classes,
+    inferred,
+    names,
+    sentencepiece_model,
+    tokenizer,
+    torch_read,
+)
+from w2v2_jax.interop.fairseq2_names import (
+    COUNTER,
+    FRONTEND,
+    MASK_EMBEDDING,
+    NORMS,
+    OTHER_WEIGHT_NORM,
+    table,
+)
+from w2v2_jax.interop.files import Exported, Imported, understood, unwrapped
+from w2v2_jax.interop.hugging_face_config import refuse_quantized_input
+from w2v2_jax.interop.inferred import FileHints
+from w2v2_jax.interop.torch_write import save as save_torch
+from w2v2_jax.objectives.contrastive import Contrastive
+from w2v2_jax.objectives.ctc import CTC
+
+# Tensors that only other networks of fairseq2 have -> what to say.
+OTHERS = {
+    "encoder.layers.0.conv_layer_norm.weight": "use_conformer=True",
+    FRONTEND + "pos_encoder.layers.0.conv.bias": "pos_encoder_depth above 1",
+    "llama_decoder.layers.0.self_attn.q_proj.weight": "a language-model decoder (wav2vec2_llama)",
+}
+
+
+def read(path: str | Path, hints: FileHints | None = None) -> Imported:
+    """A `.pt` file -> description and float32 parameters.
+
+    hints: what the file does not say (dictionary, normalise, strides, heads). Raises InputError
+    naming what is amiss, or what could not be inferred.
+    """
+    with understood(Path(path)):
+        return _read(Path(path), hints or FileHints(), [])
+
+
+def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
+    tensors = _tensors(path)
+    for name, what in OTHERS.items():
+        if name in tensors:
+            raise InputError(f"{path}: {what}; this network has none (tensor {name})")
+    norm_order = _norm_order(tensors, path)
+    if hints.norm_order not in (None, norm_order):
+        raise InputError(f"--norm-order {hints.norm_order}: {path} says {norm_order} itself")
+    rows, tuned = table(norm_order), "quantizer.entries" not in tensors
+    if "final_proj.weight" not in tensors:
+        raise InputError(f"{path} has neither a CTC head nor pretraining's projections: final_proj")
+    shown = {name: x for name, x in tensors.items() if not (tuned and name.startswith("final"))}
+    model = inferred.to_model(shown, rows, hints._replace(norm_order=norm_order), where=str(path))
+    if MASK_EMBEDDING not in tensors:
+        tensors[MASK_EMBEDDING] = np.random.default_rng(0).random(model.d_model, np.float32)
+        notes.append(f"{MASK_EMBEDDING} is absent; drawn afresh, as it only matters when training")
+    classes = len(tensors["final_proj.weight"]) if tuned else 0
+    objective = CTC if tuned else Contrastive
+    shapes = names.expected(model, parts=objective.parts, classes=classes)
+    params = names.join(tensors, shapes, rows, where=str(path))
+    vocabulary = None
+    if tuned:
+        symbols = _symbols(hints, classes, path, notes)
+        order = dictionary.to_rows(
+            symbols, classes=classes, where=str(path), vocabulary=dictionary.like(hints.dictionary)
+        )
+        vocabulary = order.vocabulary
+        params["head"] = tokenizer.in_our_order(params["head"], order.rows, notes)
+    normalise = hints.normalise
+    if normalise is None:
+        normalise = model.extractor_norm == "layer"
+        notes.append(f"nothing says whether waveforms are normalised; taken as {normalise}")
+    description = Description(objective.name, model, vocabulary, normalise)
+    used = names.their_names(shapes, rows)
+    left = sorted(set(tensors) - set(used) - {COUNTER})
+    return Imported(Loaded(path, description, params), used, left, notes)
+
+
+def save(loaded: Loaded, out: str | Path) -> Exported:
+    """Writes one `.pt` file for an asset card of fairseq2; the note has the card's settings.
+
+    Raises InputError for what fairseq2 has no network for.
+    """
+    description, where = loaded.description, str(loaded.path)
+    head_classes.refuse(description, where, "fairseq2")
+    model = description.model
+    refuse_quantized_input(model, where, "fairseq2")
+    if model.adapter_dim:
+        raise InputError(f"{where}: model.adapter_dim={model.adapter_dim}: fairseq2 has none")
+    if model.projects_features and model.conv_dim == model.d_model:
+        raise InputError(
+            f"{where}: model.always_project_features=True: fairseq2 has no projection where the "
+            "convolutions are as wide as the model; export --to hf, torchaudio or safetensors"
+        )
+    tuned = set(CTC.parts) <= set(loaded.params)
+    if not tuned and not set(Contrastive.parts) <= set(loaded.params):
+        raise InputError(
+            f"{where} is an encoder without heads; fairseq2's files have a CTC head or the "
+            "quantizer and projections of pretraining"
+        )
+    tensors = names.split(loaded.params, table(model.norm_order))
+    if not tuned:
+        tensors[COUNTER] = np.zeros((), np.int64)
+    save_torch({"model": dict(sorted(tensors.items()))}, out)
+    return Exported([], _notes(description, tuned=tuned))
+
+
+def _notes(description: Description, *, tuned: bool) -> list[str]:
+    """What an asset card must say of the file."""
+    model = description.model
+    encoder = {
+        "model_dim": model.d_model, "num_encoder_layers": model.num_layers,
+        "num_encoder_attn_heads": model.num_heads, "ffn_inner_dim": model.ffn_dim,
+        "feature_dim": model.conv_dim, "feature_extractor_bias": model.conv_bias,
+        "feature_extractor_layer_descs": [list(layer) for layer in model.conv_layers],
+        "feature_extractor_layer_norm_convs": model.extractor_norm == "layer",
+        "layer_norm_features": model.norm_order == "post", "norm_order": model.norm_order.upper(),
+        "pos_conv_kernel_size": model.position_kernel, "num_pos_conv_groups": model.position_groups,
+    }  # fmt: skip
+    pretraining = {
+        "quantized_dim": model.code_dim, "final_dim": model.final_dim,
+        "num_codebooks": model.codebooks, "num_codebook_entries": model.entries,
+    }  # fmt: skip
+    classes = len(description.vocabulary or ())
+    own = {"target_vocab_size": classes, "use_masking": True} if tuned else pretraining
+    family = "wav2vec2_asr" if tuned else "wav2vec2"
+    notes = [
+        f"card: model_family: {family}, model_config: {own | {'encoder_config': encoder}}",
+        f"normalize_audio: {description.normalise}",
+    ]
+    if tuned:
+        symbols = " ".join(description.vocabulary.symbols[:12])
+        notes.append(f"rows of final_proj, for its tokenizer: {symbols} ... (0 is the blank)")
+    epsilon = description.normalise_epsilon
+    if description.normalise and epsilon != EPSILON:
+        notes.append(
+            f"fairseq2 adds {EPSILON:g} to a waveform's variance, this checkpoint {epsilon:g}: "
+            "quiet recordings give other outputs there"
+        )
+    return notes
+
+
+def _tensors(path: Path) -> dict[str, np.ndarray]:
+    with torch_read.opened(path) as file:
+        state = file.value if isinstance(file.value, Mapping) else {}
+        weights = state.get("model", state)
+        weights = weights if isinstance(weights, Mapping) else {}
+        tensors = unwrapped(file.arrays(weights))
+    tensors = {OTHER_WEIGHT_NORM.get(name, name): x for name, x in tensors.items()}
+    if FRONTEND + "post_extract_layer_norm.weight" not in tensors:
+        first = any(name == "mask_emb" or name.startswith("w2v_encoder.") for name in tensors)
+        old = "; convert --from fairseq reads it" if first else ""
+        raise InputError(
+            f"{path}: not a fairseq2 wav2vec 2.0 file: it has no tensor "
+            f"{FRONTEND}post_extract_layer_norm.weight{old}"
+        )
+    return tensors
+
+
+def _norm_order(tensors: Mapping[str, np.ndarray], path: Path) -> str:
+    orders = [order for order, name in NORMS.items() if name + "weight" in tensors]
+    if len(orders) != 1:
+        many = "both" if orders else "neither"
+        raise InputError(
+            f"{path} has {many} of {NORMS['post']}weight (post-LN) and {NORMS['pre']}weight "
+            "(pre-LN); this network has one of the two"
+        )
+    return orders[0]
+
+
+def _symbols(hints: FileHints, classes: int, path: Path, notes: list[str]) -> list[str]:
+    """Names of the head's rows: of the tokenizer or dictionary given, else LibriSpeech's."""
+    if hints.dictionary is None:
+        beside = sorted(path.parent.glob("*tokenizer*.model"))
+        if len(beside) != 1:
+            symbols = dictionary.guess(classes, str(path))
+            notes.append(f"no dictionary names the head's {classes} rows; taken as LibriSpeech's")
+            return symbols
+        notes.append(f"the head's rows are named by {beside[0]}")
+        hints = hints._replace(dictionary=str(beside[0]))
+    if Path(hints.dictionary).suffix != ".model":
+        return dictionary.read_symbols(hints.dictionary)
+    return symbols_of(sentencepiece_model.read_pieces(hints.dictionary), where=hints.dictionary)
+
+
+def symbols_of(pieces: list[sentencepiece_model.Piece], *, where: str) -> list[str]:
+    """A character tokenizer's pieces as our symbols: the first, CTC's blank, is `<s>`, a space `|`.
+
+    Raises InputError where the blank is a character.
+    """
+    if pieces[0].kind == sentencepiece_model.NORMAL:
+        raise InputError(f"{where}: row 0, CTC's blank, is the character {pieces[0].text!r}")
+    symbols = [piece.text for piece in pieces]
+    if symbols[0] != "<s>" and "<s>" in symbols:
+        symbols[symbols.index("<s>")] = symbols[0]
+    symbols[0] = "<s>"
+    return ["|" if symbol == sentencepiece_model.SPACE else symbol for symbol in symbols]

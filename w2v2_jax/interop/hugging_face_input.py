@@ -1,0 +1,82 @@
+"""Hugging Face's feature extractor settings <-> a description's input.
+
+`preprocessor_config.json`, and `processor_config.json` of transformers 5, say how waveforms become
+the network's input: normalised or not, with an attention mask or not, padded with what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.checkpoint.description import Description
+from w2v2_jax.errors import InputError
+from w2v2_jax.interop.files import present
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.paths import read_json
+
+# Settings with one supported value, which is also what an absent key means.
+FIXED: dict[str, Any] = {
+    "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+    "feature_size": 1,
+    "sampling_rate": SAMPLE_RATE,
+    "padding_side": "right",
+}
+
+
+class InputSettings(NamedTuple):
+    """normalise: do_normalize. attention_mask: return_attention_mask, None where it is what the
+    network's kind of norm has anyway. padding_value: what fills a batch's shorter rows there."""
+
+    normalise: bool
+    attention_mask: bool | None
+    padding_value: float
+
+
+def read(path: Path, model: ModelConfig, notes: list[str]) -> InputSettings:
+    """The settings in a directory; InputError names one that this network cannot follow.
+
+    Files of the group-norm families say do_normalize=true although they were trained on raw
+    waveforms: the norm after the first convolution cancels the scale, so that both give the same
+    output but for near-silent audio (docs/traps.md#t12), and what the file says is kept.
+    """
+    said = _said(path)
+    for name, value in FIXED.items():
+        if said.get(name, value) != value:
+            raise InputError(f"{path}: {name}={said[name]!r}, this network takes {value}")
+    masks = bool(said.get("return_attention_mask", _masks(model)))
+    if "do_normalize" in said:
+        normalise = bool(said["do_normalize"])
+    else:
+        normalise = model.extractor_norm == "layer"
+        notes.append(f"no feature extractor settings say do_normalize; taken as {normalise}")
+    padding = float(said.get("padding_value", 0.0))
+    return InputSettings(normalise, masks if masks != _masks(model) else None, padding)
+
+
+def settings(description: Description) -> dict[str, Any]:
+    """Settings of Wav2Vec2FeatureExtractor."""
+    masks = description.attention_mask
+    return {
+        **FIXED,
+        "padding_value": description.padding_value,
+        "do_normalize": description.normalise,
+        "return_attention_mask": _masks(description.model) if masks is None else masks,
+    }
+
+
+def _said(path: Path) -> Mapping[str, Any]:
+    extractor: dict[str, Any] = {}
+    if (path / "preprocessor_config.json").is_file():
+        extractor = present(read_json(path / "preprocessor_config.json"))
+    if (path / "processor_config.json").is_file():
+        processor = present(read_json(path / "processor_config.json"))
+        extractor = present(processor.get("feature_extractor", extractor))
+    return extractor
+
+
+def _masks(model: ModelConfig) -> bool:
+    """Group-norm models were trained without an attention mask, so none is made for them."""
+    return model.extractor_norm == "layer"

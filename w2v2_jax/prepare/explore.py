@@ -1,0 +1,52 @@
+"""`w2v2 explore`: a prepared corpus as a page to look at and listen to."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from w2v2_jax.data.corpus import list_splits, open_corpus
+from w2v2_jax.errors import InputError
+from w2v2_jax.paths import AnyPath, to_path, try_file, write_text
+
+EACH = 3  # utterances of every kind of odd ones
+MOST_EACH = 10
+
+
+def write_page(data: str | AnyPath, file: str | AnyPath, *, each: int = EACH) -> None:
+    """Writes the page of "DIR" with all its splits, or of "DIR:split", and says so."""
+    from w2v2_jax.prepare.explore_figures import figures
+    from w2v2_jax.prepare.explore_page import explore_page
+
+    directory = to_path(data)
+    splits = list_splits(directory) if directory.is_dir() else []
+    corpora = [open_corpus(directory / split) for split in splits] or [open_corpus(data)]
+    page = explore_page([figures(corpus) for corpus in corpora], str(data), each=each)
+    write_text(file, page)
+    print(f"wrote {file}: {len(page.encode()) / 1e6:.1f} MB, no other file is needed")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="w2v2 explore", description=__doc__.splitlines()[0])
+    parser.add_argument("data", metavar="DIR[:split]", help="a prepared corpus, or one split")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="the page (default: DIR/explore.html)"
+    )
+    parser.add_argument(
+        "--each", type=int, default=EACH, metavar="N",
+        help="utterances with a player of every kind of odd ones",
+    )  # fmt: skip
+    arguments = parser.parse_args(argv)
+    if not 0 <= arguments.each <= MOST_EACH:
+        raise InputError(f"--each {arguments.each}: use 0 to {MOST_EACH}")
+    page = arguments.html
+    if page is None:
+        folder = arguments.data
+        if not os.path.isdir(folder):
+            folder = folder.rpartition(":")[0] or folder
+        if not os.path.isdir(folder):
+            raise InputError(f"{arguments.data}: no such directory of a prepared corpus")
+        page = Path(folder) / "explore.html"
+    try_file(page, "--html")
+    write_page(arguments.data, page, each=arguments.each)

@@ -1,0 +1,234 @@
+"""`w2v2 segment`: long recordings and their texts become a manifest of short segments.
+
+w2v2 segment --audio FILE|FOLDER --text FILE|FOLDER --out DIR [--checkpoint DIR]
+The audio stays where it is: DIR/segments.jsonl names offsets, and `w2v2 prepare` reads it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.data.audio import audio_blocks
+from w2v2_jax.errors import InputError, printable, report
+from w2v2_jax.paths import json_text, try_folder, write_json, write_text
+from w2v2_jax.prepare.account import Tally
+from w2v2_jax.prepare.segment_cuts import (
+    Heard,
+    Limits,
+    Segment,
+    finish,
+    from_text,
+    from_times,
+)
+from w2v2_jax.prepare.segment_pairs import Pair, find_pairs, timed_text
+from w2v2_jax.prepare.sentences import sentences
+from w2v2_jax.system.arguments import add_batch_seconds, add_overwrite
+from w2v2_jax.texts import text_lines
+
+SEGMENTS, REJECTED, REPORT = "segments.jsonl", "rejected.jsonl", "report.json"
+MIN_SCORE = -2.0
+PAD = 0.1  # seconds around aligned words; given times stay as they are
+
+
+class Outcome(NamedTuple):
+    """Rows of the two manifests, and what the report says of all recordings."""
+
+    used: list[dict]
+    rejected: list[dict]
+    reasons: Tally
+    failed: Tally
+    replaced: collections.Counter[str]
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = _parser().parse_args(argv)
+    _check(arguments)
+    unpaired = Tally()
+    pairs = find_pairs(arguments.audio, arguments.text, unpaired)
+    ear = _Ear(arguments) if arguments.checkpoint else None
+    outcome = Outcome([], [], Tally(), Tally(), collections.Counter())
+    for pair in pairs:
+        try:
+            segments = segments_of(pair, ear, arguments)
+        except InputError as error:  # one recording takes none of the others with it
+            report(error)
+            outcome.failed.add("recording or text cannot be used", str(error))
+            continue
+        for segment in segments:
+            _sort(segment, os.path.abspath(pair.audio), outcome)
+    if ear is not None:
+        outcome.replaced.update(ear.replaced)
+    _write(arguments.out, pairs, outcome, unpaired)
+    if outcome.failed.counts:
+        count = outcome.failed.counts.total()
+        raise InputError(f"{count} of {len(pairs)} recordings cannot be used (see above)")
+
+
+class _Ear:
+    """A checkpoint that hears recordings."""
+
+    def __init__(self, arguments: argparse.Namespace):
+        from w2v2_jax.checkpoint.description import require_ctc
+        from w2v2_jax.decode.spelling import Speller
+        from w2v2_jax.inference import load
+        from w2v2_jax.recognition.recognise import make_options
+        from w2v2_jax.system import compile_cache, cpu_memory
+
+        cpu_memory.keep()
+        compile_cache.enable()
+        self._network = load(arguments.checkpoint)
+        description = self._network.description
+        require_ctc(description, f"--checkpoint {arguments.checkpoint}")
+        self._options = make_options({"batch_seconds": arguments.batch_seconds})
+        self._seconds = description.model.seconds_per_frame
+        self._speller = Speller(description.ctc_vocabulary)
+        self.replaced = self._speller.counts
+
+    def __call__(self, audio: str) -> Heard:
+        from w2v2_jax.recognition.recognise import whole_logits
+
+        logits = whole_logits(self._network, audio, self._options)
+        return Heard(logits, self._seconds, self._speller)
+
+
+def segments_of(pair: Pair, ear, arguments: argparse.Namespace) -> list[Segment]:
+    """What a pair is cut into, with the reasons against some. ear: what hears its audio (path ->
+    Heard), or None. Raises InputError where the audio or the text cannot be used."""
+    timed = timed_text(pair, arguments.tier)
+    if timed is None and ear is None:
+        raise InputError(
+            f"{pair.text}: a text without times needs --checkpoint; without one, times come from "
+            "a .srt, .vtt, .TextGrid or .ctm file"
+        )
+    seconds, where = recording_seconds(pair.audio), str(pair.text)
+    heard: Heard | None = ear(pair.audio) if ear is not None else None
+    if timed is not None:
+        segments = from_times(timed, heard, reach=arguments.refine, where=where)
+    else:
+        assert heard is not None
+        segments = from_text(list(_lines(pair.text, arguments.by)), heard, where=where)
+    pad = arguments.pad
+    if pad is None:
+        pad = 0.0 if timed is not None and not arguments.refine else PAD
+    score = MIN_SCORE if arguments.min_score is None else arguments.min_score
+    limits = Limits(None if heard is None else score, arguments.min_seconds, arguments.max_seconds)
+    return finish(segments, limits, seconds=seconds, pad=pad)
+
+
+def recording_seconds(path: str) -> float:
+    """Of a recording, by its header, else by decoding it; AudioError where it cannot be read."""
+    import soundfile
+
+    with contextlib.suppress(soundfile.LibsndfileError, OSError, TypeError):
+        return soundfile.info(os.fsencode(path)).duration
+    return sum(map(len, audio_blocks(path))) / SAMPLE_RATE
+
+
+def _lines(path: Path, by: str) -> Iterator[tuple[str, str]]:
+    """(line or sentence, its place) of a running text."""
+    if by == "line":
+        for number, line in enumerate(text_lines(path), 1):
+            if line.strip():
+                yield " ".join(line.split()), f"{path}:{number}"
+        return
+    for number, sentence in enumerate(sentences(text_lines(path)), 1):
+        yield sentence, f"{path}: sentence {number}"
+
+
+def _sort(segment: Segment, audio: str, outcome: Outcome) -> None:
+    row = segment.row(audio)
+    if segment.reason is None:
+        outcome.used.append(row)
+        return
+    outcome.rejected.append(row)
+    score = f" ({segment.fit.score:.2f})" if math.isfinite(segment.fit.score) else ""
+    outcome.reasons.add(segment.reason, f"{segment.place}{score}: {segment.text[:60]}")
+
+
+def _write(out: Path, pairs: list[Pair], outcome: Outcome, unpaired: Tally) -> None:
+    """The manifests, the report, and the same for a person."""
+    for name, rows in ((REJECTED, outcome.rejected), (SEGMENTS, outcome.used)):
+        write_text(out / name, "".join(f"{json_text(row)}\n" for row in rows))
+    seconds = sum(row["duration"] for row in outcome.used)
+    scores = [row["score"] for row in outcome.used if row["score"] is not None]
+    told = {
+        "recordings": len(pairs), "segments": len(outcome.used) + len(outcome.rejected),
+        "used": len(outcome.used), "hours": seconds / 3600,
+        "score_percentiles": _percentiles(scores), "rejected": outcome.reasons.to_json(),
+        "recordings_failed": outcome.failed.to_json(), "unpaired": unpaired.to_json(),
+        "characters_without_symbol": dict(outcome.replaced.most_common()),
+    }  # fmt: skip
+    write_json(out / REPORT, told)
+    print(
+        f"{len(pairs)} recordings: {told['segments']} segments, {told['used']} used "
+        f"({told['hours']:.3f} h), {len(outcome.rejected)} rejected"
+    )
+    for head, tally in (("rejected:", outcome.reasons), ("files left out:", unpaired)):
+        if tally.counts:
+            print(f"{head}\n{tally.table()}")
+    if outcome.replaced:
+        shown = ", ".join(f"{what} ({n} times)" for what, n in outcome.replaced.most_common(8))
+        print(f"characters without a symbol were taken: {printable(shown)}")
+    print(f"wrote {out / SEGMENTS}")
+
+
+def _percentiles(scores: list[float]) -> dict[str, float]:
+    levels = (1, 5, 25, 50, 75, 95)
+    values = np.percentile(scores, levels).tolist() if scores else []
+    return {str(level): round(value, 3) for level, value in zip(levels, values, strict=False)}
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.checkpoint is None and arguments.min_score is not None:
+        raise InputError("--min-score needs --checkpoint, which gives the scores")
+    if arguments.checkpoint is None and arguments.refine:
+        raise InputError("--refine needs --checkpoint, which hears where the words are")
+    for name in ("refine", "min_seconds", "max_seconds", "pad"):
+        value = getattr(arguments, name)
+        if value is not None and not 0 <= value < math.inf:
+            option = name.replace("_", "-")
+            raise InputError(f"--{option} {value} must be a number of seconds of at least 0")
+    if arguments.min_score is not None and not arguments.min_score <= 0:
+        raise InputError(f"--min-score {arguments.min_score}: scores are at most 0")
+    existing = arguments.out / SEGMENTS
+    if existing.exists() and not arguments.overwrite:
+        raise InputError(f"{existing} exists; add --overwrite or choose another --out")
+    try_folder(arguments.out, "--out")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="w2v2 segment", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--audio", required=True, metavar="FILE|FOLDER", help="long recordings of any format")
+    add("--text", required=True, metavar="FILE|FOLDER",
+        help="their texts: .srt, .vtt, .TextGrid or .ctm with times, or a running text; in folders "
+        "a recording and its text have the same name")  # fmt: skip
+    add("--out", required=True, type=Path, metavar="DIR",
+        help=f"gets {SEGMENTS} (for prepare), {REJECTED} and {REPORT}")  # fmt: skip
+    add("--checkpoint", metavar="DIR",
+        help="a tuned model, which aligns texts without times and scores segments: a workdir, a "
+        "step's folder or a Hugging Face folder")  # fmt: skip
+    add("--by", choices=("line", "sentence"), default="line",
+        help="what of a running text is a segment")  # fmt: skip
+    add("--tier", metavar="NAME", help="of TextGrid files, where several may be meant")
+    add("--min-score", type=float, metavar="S",
+        help=f"reject segments below it ({MIN_SCORE:g}); 0 is a perfect fit")  # fmt: skip
+    add("--refine", type=float, default=0.0, metavar="SECONDS",
+        help="look this far around given times for the words; 0 keeps the times")  # fmt: skip
+    add("--pad", type=float, metavar="SECONDS",
+        help=f"around the words, cut with them ({PAD:g}; 0 for given times)")  # fmt: skip
+    add("--min-seconds", type=float, default=0.3, help="shorter segments are rejected")
+    add("--max-seconds", type=float, default=30.0, help="longer segments are rejected")
+    add_batch_seconds(parser, 60.0)
+    add_overwrite(parser)
+    return parser

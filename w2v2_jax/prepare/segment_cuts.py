@@ -1,0 +1,152 @@
+"""The segments of one recording: their text, where to cut, and why one is left out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from w2v2_jax.decode.segments import NO_FIT, Fit, fit_text, fit_times
+from w2v2_jax.decode.spelling import STAR, STAR_WORD, Speller
+from w2v2_jax.errors import InputError
+from w2v2_jax.recognition.timed_texts import TimedText
+
+OVERLAP = 0.1  # seconds by which two segments may overlap
+
+
+class Limits(NamedTuple):
+    """What a segment must have: a score of `min_score` (None: any), and a length in seconds."""
+
+    min_score: float | None
+    min_seconds: float
+    max_seconds: float
+
+
+class Heard(NamedTuple):
+    """What a network makes of a recording: logits [T, C], and what is needed to lay texts over
+    them."""
+
+    logits: np.ndarray
+    seconds_per_frame: float
+    speller: Speller
+
+
+class Segment(NamedTuple):
+    """fit: times of the words in seconds, and scores where there are logits. offset, duration: what
+    is cut. reason: why it is left out, None where it is not."""
+
+    text: str
+    place: str
+    speaker: str
+    fit: Fit
+    offset: float = math.nan
+    duration: float = math.nan
+    reason: str | None = None
+
+    def row(self, audio: str) -> dict[str, Any]:
+        """As a line of a manifest in NeMo's form, with more."""
+        row: dict[str, Any] = {
+            "audio_filepath": audio, "offset": _milli(self.offset),
+            "duration": _milli(self.duration), "text": self.text, "start": _milli(self.fit.start),
+            "end": _milli(self.fit.end), "score": _milli(self.fit.score),
+            "worst": _milli(self.fit.worst), "place": self.place,
+        }  # fmt: skip
+        if self.speaker:
+            row["speaker"] = self.speaker
+        if self.fit.words:
+            row["words"] = [
+                {"word": w.word, "start": _milli(w.start), "end": _milli(w.end)}
+                for w in self.fit.words
+            ]
+        return row if self.reason is None else {"reason": self.reason} | row
+
+
+def _milli(value: float) -> float | None:
+    return round(value, 3) if math.isfinite(value) else None
+
+
+def from_times(
+    timed: Sequence[TimedText], heard: Heard | None, *, reach: float, where: str
+) -> list[Segment]:
+    """Segments of texts whose times are known; scored where there are logits, and moved by them
+    within `reach` seconds."""
+    fits = [Fit(t.start, t.end, math.nan, math.nan, []) for t in timed]
+    if heard is not None:
+        spelled = [heard.speller(t.text) for t in timed]
+        times = [(t.start, t.end) for t in timed]
+        aligned = fit_times(
+            heard.logits, spelled, times, seconds_per_frame=heard.seconds_per_frame, where=where,
+            reach=reach,
+        )  # fmt: skip
+        if not reach:  # a person's times stay
+            aligned = [
+                new._replace(start=old.start, end=old.end)
+                for old, new in zip(fits, aligned, strict=True)
+            ]
+        fits = [old if new is NO_FIT else new for old, new in zip(fits, aligned, strict=True)]
+    return [Segment(t.text, t.place, t.speaker, fit) for t, fit in zip(timed, fits, strict=True)]
+
+
+def from_text(lines: Sequence[tuple[str, str]], heard: Heard, *, where: str) -> list[Segment]:
+    """Segments of a running text's (line, place), in the order they are said. A line of `<star>`
+    alone stands for what the text leaves out, and is no segment."""
+    spelled = [heard.speller(line) for line, _ in lines]
+    if not any(line.words for line in spelled):
+        raise InputError(f"{where}: no text that the model has symbols for")
+    fits = fit_text(heard.logits, spelled, seconds_per_frame=heard.seconds_per_frame, where=where)
+    return [
+        Segment(line, place, "", fit)
+        for (line, place), fit, spelling in zip(lines, fits, spelled, strict=True)
+        if spelling.words or not (spelling.ids == STAR).any()
+    ]
+
+
+def finish(
+    segments: Sequence[Segment], limits: Limits, *, seconds: float, pad: float
+) -> list[Segment]:
+    """The segments with where to cut and the reason against each.
+
+    seconds: of the recording. pad: seconds of what surrounds the words that are cut with them, no
+    more than half of the pause to the next segment.
+    """
+    order = sorted(
+        (n for n, s in enumerate(segments) if math.isfinite(s.fit.start + s.fit.end)),
+        key=lambda n: segments[n].fit.start,
+    )
+    cut, reached, last = list(segments), -math.inf, -1
+    overlapping = set()
+    for place, n in enumerate(order):
+        start, end = segments[n].fit.start, segments[n].fit.end
+        follows = segments[order[place + 1]].fit.start if place + 1 < len(order) else math.inf
+        if reached - start > OVERLAP:
+            overlapping |= {n, last}
+        room = max(0.0, start - reached) / 2, max(0.0, follows - end) / 2
+        offset = max(0.0, start - min(pad, room[0]))
+        stop = min(seconds, end + min(pad, room[1]))
+        cut[n] = segments[n]._replace(offset=offset, duration=stop - offset)
+        if end > reached:
+            reached, last = end, n
+    return [
+        s._replace(reason=_reason(s, limits, seconds, n in overlapping)) for n, s in enumerate(cut)
+    ]
+
+
+def _reason(segment: Segment, limits: Limits, seconds: float, overlapping: bool) -> str | None:
+    """Why a segment is left out; the first that holds of several."""
+    fit = segment.fit
+    length, scored = fit.end - fit.start, math.isfinite(fit.score)
+    wanted = limits.min_score
+    reasons = {
+        "no words": not any(c.isalnum() for c in segment.text),
+        "words not said as written": STAR_WORD in segment.text.split(),
+        "ends before it begins": length <= 0,
+        "outside the recording": fit.start >= seconds or fit.end > seconds + OVERLAP,
+        "overlaps another": overlapping,
+        "too short": length < limits.min_seconds,
+        "too long": length > limits.max_seconds,
+        "nothing that the model could compare": wanted is not None and not scored,
+        "score too low": wanted is not None and scored and fit.score < wanted,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)

@@ -1,0 +1,120 @@
+"""Which text belongs to which recording: two files, or the files of one name in two folders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from w2v2_jax.data.audio import AUDIO_SUFFIXES
+from w2v2_jax.errors import InputError
+from w2v2_jax.prepare.account import Tally
+from w2v2_jax.recognition.timed_texts import READERS, TimedText, ctm, praat
+
+# Of several texts of one name the first of these is taken.
+TEXT_SUFFIXES = (".textgrid", ".srt", ".vtt", ".ctm", ".txt")
+
+
+class Pair(NamedTuple):
+    """name: without suffix, from the folder on. text: a file of any kind. recording: what a CTM
+    file calls the recording, None where it has no other."""
+
+    name: str
+    audio: str
+    text: Path
+    recording: str | None = None
+
+
+def find_pairs(audio: str, text: str, unpaired: Tally) -> list[Pair]:
+    """The recordings that have a text; `unpaired` gets the files of either kind that have no
+    other, and texts beside one that is taken. A CTM file may be of a whole folder of recordings.
+
+    Raises InputError where there is no pair, or the two options do not go together.
+    """
+    for option, path in (("--audio", audio), ("--text", text)):
+        if not os.path.exists(path):
+            raise InputError(f"{option} {path}: no such file or folder")
+    if os.path.isfile(audio) and os.path.isfile(text):
+        return [Pair(Path(audio).stem, audio, Path(text), Path(audio).stem)]
+    if os.path.isfile(audio):
+        recordings = {Path(audio).stem: [audio]}
+    else:
+        recordings = _by_name(audio, AUDIO_SUFFIXES)
+    if os.path.isfile(text) and text.lower().endswith(".ctm"):
+        return _of_ctm(recordings, Path(text), unpaired)
+    if os.path.isfile(text):
+        raise InputError(f"--audio {audio} is a folder: name a folder of texts, or a .ctm file")
+    return _of_folders(recordings, _by_name(text, TEXT_SUFFIXES), (audio, text), unpaired)
+
+
+def _by_name(folder: str, suffixes: tuple[str, ...]) -> dict[str, list[str]]:
+    """Path from the folder on, without suffix -> its files, in the order of the suffixes."""
+    named: dict[str, list[str]] = {}
+    for directory, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for file in sorted(files):
+            if file.lower().endswith(suffixes) and not file.startswith("."):
+                path = os.path.join(directory, file)
+                stem = os.path.splitext(os.path.relpath(path, folder))[0]
+                named.setdefault(stem, []).append(path)
+    order = {suffix: place for place, suffix in enumerate(suffixes)}
+    for files in named.values():
+        files.sort(key=lambda file: order[os.path.splitext(file)[1].lower()])
+    return named
+
+
+def _of_folders(
+    recordings: dict[str, list[str]], texts: dict[str, list[str]], places: tuple[str, str],
+    unpaired: Tally,
+) -> list[Pair]:  # fmt: skip
+    pairs = []
+    for name, files in recordings.items():
+        for other in files[1:]:
+            unpaired.add("a second recording of a name", other)
+        if name not in texts:
+            unpaired.add("no text of its name", files[0])
+            continue
+        pairs.append(Pair(name, files[0], Path(texts[name][0]), Path(name).name))
+        for other in texts[name][1:]:
+            unpaired.add("a second text of a name", other)
+    for name in texts.keys() - recordings.keys():
+        unpaired.add("no recording of its name", texts[name][0])
+    if not pairs:
+        raise InputError(
+            f"--audio {places[0]} and --text {places[1]}: no file of one has the name of a file of "
+            f"the other; texts end in {' '.join(TEXT_SUFFIXES)}"
+        )
+    return pairs
+
+
+def _of_ctm(recordings: dict[str, list[str]], path: Path, unpaired: Tally) -> list[Pair]:
+    named = set(ctm(path))
+    pairs = []
+    for name, files in recordings.items():
+        known = [called for called in (name, Path(name).name) if called in named]
+        if known:
+            pairs.append(Pair(name, files[0], path, known[0]))
+        else:
+            unpaired.add("no text of its name", files[0])
+    for called in sorted(named - {pair.recording for pair in pairs}):
+        unpaired.add("no recording of its name", f"{path}: {called}")
+    if not pairs:
+        raise InputError(f"{path}: names none of the recordings; it has {min(named)}")
+    return pairs
+
+
+def timed_text(pair: Pair, tier: str | None) -> list[TimedText] | None:
+    """The texts of a pair with their times, None for a running text."""
+    suffix = pair.text.suffix.lower()
+    if suffix == ".ctm":
+        recordings = ctm(pair.text)
+        if pair.recording in recordings:
+            return recordings[pair.recording]
+        if len(recordings) > 1:
+            raise InputError(f"{pair.text}: no words of {pair.recording}, but of others")
+        return next(iter(recordings.values()))
+    if suffix not in READERS:
+        return None
+    if suffix == ".textgrid":
+        return praat(pair.text, tier)
+    return READERS[suffix](pair.text)

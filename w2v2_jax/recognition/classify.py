@@ -1,0 +1,129 @@
+"""Recordings -> classes, classes of frames, embeddings of speakers: heads that are not CTC's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from w2v2_jax.data.corpus import Corpus
+from w2v2_jax.decode.hypothesis import check_finite
+from w2v2_jax.errors import InputError
+from w2v2_jax.recognition.batches import BATCH_SECONDS, WHOLE_SECONDS, batched
+from w2v2_jax.recognition.corpus import corpus_frames
+from w2v2_jax.recognition.network import Network
+from w2v2_jax.recognition.recognise import (
+    GROUP_SECONDS,
+    SAMPLE_RATE,
+    as_inputs,
+    as_recording,
+    check_length,
+    input_name,
+    read_whole,
+)
+
+
+class Classified(NamedTuple):
+    """path: the input's name. label: its likeliest class. scores: every class with its probability,
+    the likeliest first."""
+
+    path: str
+    label: str
+    scores: dict[str, float]
+
+
+def class_logits(network: Network, waveforms, num_samples=None) -> np.ndarray:
+    """[B, S] raw 16 kHz waveforms -> logits [B, C] of a classifier of recordings."""
+    _require(network, "classify")
+    return np.asarray(network.head(waveforms, num_samples))
+
+
+def frame_logits(network: Network, waveforms, num_samples=None) -> np.ndarray:
+    """The same of a classifier of frames [B, T, C]; frames past a row's end are junk."""
+    _require(network, "frames")
+    return np.asarray(network.head(waveforms, num_samples)[0])
+
+
+def embeddings(network: Network, waveforms, num_samples=None) -> np.ndarray:
+    """The same of an x-vector model: [B, E], compared by their cosine."""
+    _require(network, "xvector")
+    return np.asarray(network.head(waveforms, num_samples).embeddings)
+
+
+def _require(network: Network, kind: str) -> None:
+    if network.description.objective != kind:
+        raise InputError(
+            f"{network.path} is a {network.description.objective} checkpoint, not one of {kind}"
+        )
+
+
+def classify(
+    network: Network, inputs, *, batch_seconds: float = BATCH_SECONDS,
+    on_error: Callable[[str, InputError], Any] | None = None,
+) -> Iterator[Classified]:  # fmt: skip
+    """Results in the order of the inputs, which are those of `recognise.transcribe`.
+
+    Recordings are taken whole, up to WHOLE_SECONDS. on_error: called with the name of an input
+    that cannot be used and why, and the others go on.
+    """
+    _require(network, "classify")
+    names: list[str] = []
+    waveforms: list[np.ndarray] = []
+    for number, item in enumerate(as_inputs(inputs)):
+        try:
+            waveform = _whole(network, item, number)
+        except InputError as error:
+            if on_error is None:
+                raise
+            on_error(input_name(item, number), error)
+            continue
+        names.append(input_name(item, number))
+        waveforms.append(waveform)
+        if sum(map(len, waveforms)) > GROUP_SECONDS * SAMPLE_RATE:
+            yield from _group(network, names, waveforms, batch_seconds)
+            names, waveforms = [], []
+    yield from _group(network, names, waveforms, batch_seconds)
+
+
+def _whole(network: Network, item, number: int) -> np.ndarray:
+    recording = as_recording(item, number)
+    waveform = read_whole(recording)
+    if waveform is None:
+        raise InputError(f"{recording.name}: {_too_long()}")
+    check_length(network, recording.name, len(waveform))
+    return waveform
+
+
+def _too_long() -> str:
+    return f"longer than {WHOLE_SECONDS} s, and one class is of a whole recording; cut it"
+
+
+def _as_frames(network: Network) -> Callable:
+    """`class_logits` as `batched` takes it: with an axis of one frame."""
+    return lambda waveforms, num_samples: class_logits(network, waveforms, num_samples)[:, None]
+
+
+def _group(network, names, waveforms, batch_seconds) -> Iterator[Classified]:
+    rows = dict(batched(network, _as_frames(network), waveforms, batch_seconds=batch_seconds))
+    for number, name in enumerate(names):
+        yield scored(network, name, check_finite(rows[number], where=name)[0])
+
+
+def scored(network: Network, name: str, logits: np.ndarray) -> Classified:
+    """Logits [C] as probabilities, the likeliest first."""
+    exponents = np.exp(logits.astype(np.float64) - logits.max())
+    probabilities = exponents / exponents.sum()
+    symbols = network.description.vocabulary.symbols
+    order = np.argsort(-probabilities, kind="stable")
+    scores = {symbols[row]: float(probabilities[row]) for row in order}
+    return Classified(name, symbols[order[0]], scores)
+
+
+def classify_corpus(network: Network, corpus: Corpus, *, batch_seconds: float) -> list[Classified]:
+    """Every utterance of a prepared corpus, in its order."""
+    long = np.flatnonzero(np.asarray(corpus.num_samples) > WHOLE_SECONDS * SAMPLE_RATE)
+    if len(long):
+        raise InputError(f"{corpus.directory}: utterance {corpus.id(int(long[0]))}: {_too_long()}")
+    rows = dict(corpus_frames(network, corpus, _as_frames(network), batch_seconds=batch_seconds))
+    return [scored(network, corpus.id(i), rows[i][0]) for i in range(len(corpus))]
