@@ -199,7 +199,7 @@ def adam(
         parameter whose multiplier is 0 there are neither moments nor, in `train_step`, a gradient.
     """
     chain = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
-    rates = tuple(map(tuple, rate_by_path))
+    rates = tuple((pattern, rate) for pattern, rate in rate_by_path)
     chain.append(scale_by_fairseq_adam(b1, b2, eps, rates))
     if weight_decay:
         chain.append(optax.add_decayed_weights(weight_decay))

@@ -23,6 +23,7 @@ from w2v2_jax.experiment.settings import INHERIT, ExperimentSettings, construct
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.families import model_config
 from w2v2_jax.objectives.base import Objective
+from w2v2_jax.objectives.classes import Classes
 from w2v2_jax.optimizer import SCHEDULES, RateTable, adam, updates_taken
 from w2v2_jax.train_step import TrainState, eval_step, init_state, train_step
 from w2v2_jax.vocabulary import Vocabulary
@@ -39,7 +40,7 @@ def _schedule(values: dict, steps: int):
 
 
 def _objective(
-    settings: ExperimentSettings, model: ModelConfig, vocabulary: Vocabulary | None
+    settings: ExperimentSettings, model: ModelConfig, vocabulary: Vocabulary | Classes | None
 ) -> Objective:
     kind = settings.objective_class
     if kind.needs_vocabulary and vocabulary is None:
@@ -58,7 +59,7 @@ class Experiment:
     settings: ExperimentSettings
     model: ModelConfig
     objective: Objective
-    vocabulary: Vocabulary | None
+    vocabulary: Vocabulary | Classes | None
     schedule: Callable
     tx: optax.GradientTransformation
     mesh: jax.sharding.Mesh
@@ -162,7 +163,7 @@ class Experiment:
 
 
 def build(
-    settings: ExperimentSettings, *, vocabulary: Vocabulary | None = None,
+    settings: ExperimentSettings, *, vocabulary: Vocabulary | Classes | None = None,
     inherited: ModelConfig | None = None, devices=None,
 ) -> Experiment:  # fmt: skip
     """Assembles an experiment; `inherited` is the network of init_from for family "inherit"."""

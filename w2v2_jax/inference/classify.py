@@ -12,6 +12,7 @@ import itertools
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from w2v2_jax.data.joined import open_splits
 from w2v2_jax.data.transcribed import transcribed
@@ -84,7 +85,7 @@ def _say(result: Classified, arguments) -> None:
 
 def _score(model: Model, arguments) -> None:
     """Accuracy and macro F1 of the utterances whose text is one of the classes."""
-    classes = model.description.vocabulary
+    classes: Any = model.description.vocabulary
     whole = open_splits(arguments.data)
     corpus = transcribed(whole, classes, where=f"--data {arguments.data}")
     results = classify_corpus(model, corpus, batch_seconds=arguments.batch_seconds)

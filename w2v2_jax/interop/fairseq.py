@@ -97,7 +97,7 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
         tensors |= {k.removeprefix("input_"): x for k, x in shared.items()}
     if tuned:
         tensors = {k if k.startswith(HEAD) else PREFIX + k: x for k, x in tensors.items()}
-    vocabulary = description.vocabulary if tuned else None
+    vocabulary = description.ctc_vocabulary if tuned else None
     state: dict[str, Any] = {
         "args": None,
         "cfg": fairseq_config.from_model(

@@ -147,7 +147,7 @@ def _notes(description: Description, *, tuned: bool) -> list[str]:
         f"normalize_audio: {description.normalise}",
     ]
     if tuned:
-        symbols = " ".join(description.vocabulary.symbols[:12])
+        symbols = " ".join(description.ctc_vocabulary.symbols[:12])
         notes.append(f"rows of final_proj, for its tokenizer: {symbols} ... (0 is the blank)")
     epsilon = description.normalise_epsilon
     if description.normalise and epsilon != EPSILON:
@@ -188,17 +188,18 @@ def _norm_order(tensors: Mapping[str, np.ndarray], path: Path) -> str:
 
 def _symbols(hints: FileHints, classes: int, path: Path, notes: list[str]) -> list[str]:
     """Names of the head's rows: of the tokenizer or dictionary given, else LibriSpeech's."""
-    if hints.dictionary is None:
+    named = hints.dictionary
+    if named is None:
         beside = sorted(path.parent.glob("*tokenizer*.model"))
         if len(beside) != 1:
             symbols = dictionary.guess(classes, str(path))
             notes.append(f"no dictionary names the head's {classes} rows; taken as LibriSpeech's")
             return symbols
         notes.append(f"the head's rows are named by {beside[0]}")
-        hints = hints._replace(dictionary=str(beside[0]))
-    if Path(hints.dictionary).suffix != ".model":
-        return dictionary.read_symbols(hints.dictionary)
-    return symbols_of(sentencepiece_model.read_pieces(hints.dictionary), where=hints.dictionary)
+        named = str(beside[0])
+    if Path(named).suffix != ".model":
+        return dictionary.read_symbols(named)
+    return symbols_of(sentencepiece_model.read_pieces(named), where=named)
 
 
 def symbols_of(pieces: list[sentencepiece_model.Piece], *, where: str) -> list[str]:

@@ -124,7 +124,7 @@ def _with_updates(imported: Imported, folder: Path) -> Imported:
     for name, value in FIXED.items():
         if config.get(name) not in (None, value):
             raise InputError(f"{folder}/{CONFIG}: {name}={config[name]!r}; only {value!r} is read")
-    rank = config.get("r")
+    rank: Any = config.get("r")
     model = dataclasses.replace(
         model, lora_rank=rank, lora_alpha=float(config.get("lora_alpha", 8))
     )  # fmt: skip
@@ -160,7 +160,7 @@ def _read_updates(
 ) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
     """Our arrays, the names used, and the modules without an update."""
     layers, rank, dim, heads = model.num_layers, model.lora_rank, model.d_model, model.num_heads
-    used, absent = [], set(MODULES)
+    used, absent = list[str](), set(MODULES)
     downs = {module: np.zeros((layers, dim, rank), np.float32) for module in MODULES}
     ups = {module: np.zeros((layers, rank, dim), np.float32) for module in MODULES}
     for layer in range(layers):

@@ -79,10 +79,11 @@ class ModelConfig:
     channel_mask_length: channels of such a span.
     lora_rank: of the low-rank updates of every block's q, k, v and output projections (LoRA), which
         are added times lora_alpha / lora_rank; 0 means none.
+    lora_alpha: the scale of those updates.
     layer_sum: heads of `models/heads.py` see a learned sum of all layers, not the context alone.
     head_dim: width of the projection before a classifier of recordings.
-    tdnn_layers: (channels, kernel, dilation) of an x-vector's time-delay layers; embedding_dim: its
-        width.
+    tdnn_layers: (channels, kernel, dilation) of an x-vector's time-delay layers.
+    embedding_dim: width of an x-vector.
     """
 
     conv_layers: tuple[tuple[int, int, int], ...] = CONV_LAYERS

@@ -101,6 +101,7 @@ class Classification(_Headed):
 
     def terms(self, logits, batch: Batch) -> Sums:
         """The summed cross-entropy of logits [B, C] over rows with a label, and the accuracy."""
+        assert batch.labels is not None and batch.num_labels is not None
         weights = batch.weights * (batch.num_labels > 0)
         label = batch.labels[:, 0]
         chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), label[:, None], axis=1)[:, 0]

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from w2v2_jax.data.corpus import Corpus
 from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.errors import InputError
 from w2v2_jax.recognition.batches import BATCH_SECONDS, WHOLE_SECONDS, batched
@@ -114,13 +113,15 @@ def scored(network: Network, name: str, logits: np.ndarray) -> Classified:
     """Logits [C] as probabilities, the likeliest first."""
     exponents = np.exp(logits.astype(np.float64) - logits.max())
     probabilities = exponents / exponents.sum()
-    symbols = network.description.vocabulary.symbols
+    classes = network.description.vocabulary
+    assert classes is not None  # a classifier has them
+    symbols = classes.symbols
     order = np.argsort(-probabilities, kind="stable")
     scores = {symbols[row]: float(probabilities[row]) for row in order}
     return Classified(name, symbols[order[0]], scores)
 
 
-def classify_corpus(network: Network, corpus: Corpus, *, batch_seconds: float) -> list[Classified]:
+def classify_corpus(network: Network, corpus: Any, *, batch_seconds: float) -> list[Classified]:
     """Every utterance of a prepared corpus, in its order."""
     long = np.flatnonzero(np.asarray(corpus.num_samples) > WHOLE_SECONDS * SAMPLE_RATE)
     if len(long):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -132,8 +132,9 @@ def _start(settings: ExperimentSettings, workdir: AnyPath | None) -> _Start:
     source = load_any(settings.init_from) if settings.init_from and before is None else None
     settings = take_epsilon(settings, before or (source.description if source else None))
     built = _build(settings, before, source, workdir)
-    train = train_feed(settings.data, built.vocabulary, seed=settings.seed)
-    valid = valid_feed(settings.data, built.vocabulary)
+    symbols: Any = built.vocabulary  # classes answer what a feed asks of a vocabulary
+    train = train_feed(settings.data, symbols, seed=settings.seed)
+    valid = valid_feed(settings.data, symbols)
     return _Start(settings, before, source, built, train, valid)
 
 

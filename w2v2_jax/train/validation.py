@@ -53,7 +53,7 @@ def validate(experiment: Experiment, feed: Feed, params, step) -> dict[str, floa
         sums, outputs = evaluate(params, batch, step, experiment.seed)
         totals = sums.metrics if not totals else merge(totals, sums.metrics)
         if experiment.objective.class_labels:
-            counts = _confusion(local, _local(outputs["guesses"]), len(feed.vocabulary))
+            counts = _confusion(local, _local(outputs["guesses"]), len(feed.symbols))
             seen = counts if seen is None else seen + counts
         if not experiment.objective.ctc_head:
             continue
@@ -79,6 +79,7 @@ def validate(experiment: Experiment, feed: Feed, params, step) -> dict[str, floa
 
 def _confusion(local: Batch, guesses: np.ndarray, classes: int) -> np.ndarray:
     """Of this process's rows with weight; see `evaluation.classes.confusion`."""
+    assert local.labels is not None
     rows = local.weights > 0
     return confusion(local.labels[rows, 0], guesses[rows], classes)
 

@@ -160,11 +160,12 @@ def take_epsilon(settings: ExperimentSettings, start: Description | None) -> Exp
 
 
 def warm_start(
-    params, source: Loaded, vocabulary: Vocabulary | Classes | None, *, where: str
+    params, source: Loaded, vocabulary: Any, *, where: str
 ):  # fmt: skip
     """The parameters with the source's in them; a CTC head is taken over symbol by symbol, a
     classifier's class by class."""
-    rows, old = None, source.description.vocabulary
+    rows: Any = None
+    old: Any = source.description.vocabulary
     alike = type(vocabulary) is type(old)
     if alike and vocabulary is not None and vocabulary.symbols != old.symbols:
         rows = shared_rows(vocabulary, old)
