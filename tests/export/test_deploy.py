@@ -217,7 +217,7 @@ def test_a_pretraining_checkpoint_is_refused_and_nothing_written(tiny, tmp_path,
         (["--to", "onnx"], "pip install onnx"),
         (
             ["--to", "tflite"],
-            "use one of hf, fairseq, torchaudio, safetensors, onnx, stablehlo, savedmodel",
+            "use one of hf, fairseq, fairseq2, torchaudio, safetensors, onnx",
         ),
     ],
 )

@@ -92,7 +92,7 @@ def _manifest_rows(path: Path, texts: Iterator[str] | None, account: Account):
         inside = os.path.normpath(relative)
         outside = os.path.isabs(relative) or "\0" in relative
         if outside or inside.split("/")[0] == "..":
-            raise InputError(f"{path}:{number}: {relative!r} leads outside the root {root}")
+            raise InputError(f"{path}:{number}: {relative!r} lies outside the root {root}")
         text = None if texts is None else next(texts)
         if text is not None:
             first, known = before.setdefault(inside, (number, hash(text)))

@@ -111,7 +111,7 @@ def read_transcripts_tsv(path: Path, account: Account) -> Table:
             )
         name = fields[0].removeprefix("./")
         if ".." in key(name).split("/") or _is_absolute(name) or "\0" in name:
-            raise InputError(f"{place}: {name!r} leads outside the folder")
+            raise InputError(f"{place}: {name!r} lies outside the folder")
         transcript = Transcript(fields[1], *(f or None for f in fields[2:]))
         table.add(Line(name, transcript, place), account)
         if transcript.split:

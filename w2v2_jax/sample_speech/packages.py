@@ -132,8 +132,8 @@ def fetch_packages(directory: Path, *, mirror: str | None = None) -> dict[str, P
 def deb_members(path: Path) -> Iterator[tuple[str, bytes]]:
     """(name, content) of every regular file in a .deb: an `ar` archive that holds a data.tar.
 
-    Raises InputError where it is none, or a member leads outside, or holds more than such packages
-    do.
+    Raises InputError where it is none, a member lies outside its folder, or it holds more than such
+    packages do.
     """
     try:
         yield from _members(path)
@@ -165,7 +165,7 @@ def _regular_files(path: Path, archive: tarfile.TarFile) -> Iterator[tuple[str, 
     for member in archive:
         name, total = member.name.removeprefix("./"), total + member.size
         if name.startswith("/") or ".." in name.split("/"):
-            raise InputError(f"{path}: its member {name!r} leads outside")
+            raise InputError(f"{path}: its member {name!r} lies outside its folder")
         if not 0 <= member.size <= total <= MOST_BYTES:
             raise InputError(f"{path}: unpacks to more than {MOST_BYTES >> 20} MiB")
         content = archive.extractfile(member) if member.isfile() else None
