@@ -1,6 +1,7 @@
 """Random-projection targets against float64 NumPy, closed forms, and what must change nothing."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,10 @@ import librosa
 import numpy as np
 import pytest
 
+from tests.helpers.interop_cases import assert_same, random_checkpoint
 from w2v2_jax.errors import InputError
+from w2v2_jax.export import command as export
+from w2v2_jax.interop import hugging_face, native
 from w2v2_jax.metrics import compute
 from w2v2_jax.models import row_random
 from w2v2_jax.models.frames import frame_counts
@@ -199,3 +203,15 @@ def test_a_quantized_input_is_refused(quiet):
     model = dataclasses.replace(quiet, quantize_input=True, input_code_dim=8)
     with pytest.raises(InputError, match=r"has no noise for model\.quantize_input=True"):
         RandomTargets(model)
+
+
+def test_its_checkpoint_leaves_as_an_ordinary_encoder(tiny, tmp_path, capsys):
+    loaded = random_checkpoint(tiny, parts=RandomTargets.parts, objective="random_targets")
+    native.write_initial(tmp_path / "native", loaded)
+    export.main([
+        "--checkpoint", f"{tmp_path}/native", "--to", "hf", "--out", f"{tmp_path}/hf",
+    ])  # fmt: skip
+    assert "left over: target_head/bias, target_head/kernel" in capsys.readouterr().out
+    there = json.loads((tmp_path / "hf" / "config.json").read_text())
+    assert there["architectures"] == ["Wav2Vec2Model"]
+    assert_same(hugging_face.load(tmp_path / "hf").params, {"encoder": loaded.params["encoder"]})

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from w2v2_jax import trees
+from w2v2_jax.checkpoint.description import Loaded
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.export import onnx_file, saved_model, stablehlo
 from w2v2_jax.interop import (
@@ -44,6 +45,13 @@ EXPORTERS: dict[str, Callable[..., Exported | None]] = {
 # They take low-rank updates as they are; for all others they are added to the weights.
 WITH_LORA = {"peft", "safetensors"}
 WITH_LEGACY_WEIGHT_NORM = {"hf", "torchaudio"}
+
+
+def without_own_parts(loaded: Loaded) -> Loaded:
+    """The checkpoint without what its objective alone has: an ordinary encoder."""
+    own_parts = loaded.description.objective_class.own_parts
+    params = {name: tree for name, tree in loaded.params.items() if name not in own_parts}
+    return loaded._replace(params=params)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -84,11 +92,17 @@ def main(argv: list[str] | None = None) -> None:
         loaded = load_any(arguments.checkpoint)
         if arguments.to not in WITH_LORA:
             loaded = lora.merged(loaded)
+        whole = loaded
+        if arguments.to != "safetensors":
+            loaded = without_own_parts(loaded)
         said = export(loaded, partial) or Exported([], [])
         verified = verify.report(loaded, arguments.to, partial, arguments.verify)
     print(f"read {loaded.path}")
     used = len(trees.flatten(loaded.params)) - len(said.left)
-    print_check(f"{used} parameters", said.left, said.notes + verified)
+    left = sorted(
+        {*said.left, *(trees.flatten(whole.params).keys() - trees.flatten(loaded.params))}
+    )
+    print_check(f"{used} parameters", left, said.notes + verified)
     print_written(arguments.out)
 
 

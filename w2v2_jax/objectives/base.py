@@ -46,6 +46,8 @@ class Objective:
     name: ClassVar[str]
     # Names at the top of the parameter tree; "encoder" is one.
     parts: ClassVar[tuple[str, ...]]
+    # Those of them for which no other framework has a place: an export leaves them out.
+    own_parts: ClassVar[tuple[str, ...]] = ()
     # Whether a run can have it: others are of networks that are imported, run and exported.
     trains: ClassVar[bool] = True
     # Whether batches carry labels, and so the corpus has transcripts and the model a vocabulary.

@@ -56,6 +56,7 @@ class RandomTargets(Objective):
 
     name: ClassVar[str] = "random_targets"
     parts: ClassVar[tuple[str, ...]] = ("encoder", "target_head")
+    own_parts: ClassVar[tuple[str, ...]] = ("target_head",)
 
     model: ModelConfig
     codebooks: int = 1
