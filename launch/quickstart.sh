@@ -42,7 +42,7 @@ fi
 if [ -n "$source_spec" ]; then
   prepared="$source_spec $text"
   options=(--holdout dev=0.1 --holdout test=0.1 --text "$text")
-  [ "$text" = english ] || symbols=(--config.vocabulary.name=from_transcripts)
+  [ "$text" = english ] || symbols=(--config.vocabulary.name=from_transcripts --config.vocabulary.case=keep)
 else
   say "real speech: Asterisk's core prompts in five languages"
   python -m w2v2_jax.sample_speech --out "$data/speech"

@@ -176,3 +176,9 @@ def test_impossible_schedules_are_input_errors():
         tri_stage(peak=1.0, total=10, warmup=0.5)
     for least in (polynomial(peak=1.0, warmup=1, total=1), tri_stage(peak=1.0, total=1)):
         assert float(least(1)) > 0  # the least of all is possible
+
+
+@pytest.mark.parametrize("eps", [0.0, -1e-8, float("nan")])
+def test_an_epsilon_that_divides_by_zero_is_refused(eps):
+    with pytest.raises(InputError, match=r"optimizer\.eps=.* must be positive"):
+        adam(constant(peak=1e-3), eps=eps)

@@ -198,6 +198,8 @@ def adam(
     rate_by_path: (regex on "encoder/transformer/...", multiplier) pairs, first match wins; of a
         parameter whose multiplier is 0 there are neither moments nor, in `train_step`, a gradient.
     """
+    if not eps > 0:  # a parameter without a gradient yet has no second moment either
+        raise InputError(f"config.optimizer.eps={eps} must be positive")
     chain = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
     rates = tuple((pattern, rate) for pattern, rate in rate_by_path)
     chain.append(scale_by_fairseq_adam(b1, b2, eps, rates))

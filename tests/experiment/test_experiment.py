@@ -229,3 +229,8 @@ def test_runs_of_other_seeds_share_the_compiled_programs(monkeypatch):
         step = built.step_function(built.objective.at(0), batch)
         programs.append((step, built.eval_function(batch)))
     assert programs[0] == programs[1]
+
+
+def test_a_negative_seed_is_refused_before_anything_is_drawn():
+    with pytest.raises(InputError, match=r"config\.seed=-1 must not be negative"):
+        read_settings({**smoke("pretrain_base.py"), "seed": -1})

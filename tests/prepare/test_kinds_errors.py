@@ -367,3 +367,45 @@ def test_helpers_of_tables(tmp_path):
     assert list(csv_rows(path, delimiter="\t")) == [(3, {"a": "1", "b": "2"})]
     once = Once(Account())
     assert once("x", 1, "f:1") and not once("x", 1, "f:2")
+
+
+@pytest.mark.parametrize("text", [["a", "b"], {"en": "hello"}, True])
+def test_what_is_no_text_of_a_table_is_refused_with_its_line(tmp_path, text):
+    put(tmp_path / "a.wav", 0)
+    objects(tmp_path / "metadata.jsonl", {"file_name": "a.wav", "transcription": text})
+    refused(tmp_path, r"metadata\.jsonl:1: .* stands where a text belongs")
+
+
+def test_a_text_that_is_no_number_is_none(tmp_path):
+    put(tmp_path / "a.wav", 0)
+    lines(tmp_path / "metadata.jsonl", '{"file_name": "a.wav", "transcription": NaN}')
+    assert read(tmp_path)["a.wav"].text is None
+
+
+def test_an_offset_beyond_any_recording_is_refused_with_its_line(tmp_path):
+    put(tmp_path / "a.wav", 0)
+    objects(tmp_path / "a.json", {"audio_filepath": "a.wav", "text": "x", "offset": 1e308})
+    refused(f"nemo:{tmp_path}/a.json", r"a\.json:1: offset is 1e\+308; a number of at least 0")
+
+
+def test_speakers_in_the_third_field_are_no_normalised_texts(tmp_path):
+    for k in range(4):
+        put(tmp_path / "wavs" / f"{k}.wav", k)
+    rows = [f"wavs/{k}.wav|said {k}|spk{k % 2}" for k in range(4)]
+    lines(tmp_path / "metadata.csv", *rows)
+    refused(f"ljspeech:{tmp_path}", "the third field, such as 'spk0', recurs")
+    lines(tmp_path / "metadata.csv", *(f"{k}|said {k}|spoken {k}" for k in range(4)))
+    assert read(f"ljspeech:{tmp_path}")["wavs/2.wav"].text == "spoken 2"
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0])
+def test_a_least_length_that_is_none_is_refused(tmp_path, seconds):
+    put(tmp_path / "a.wav", 0)
+    with pytest.raises(InputError, match="--min-seconds"):
+        prepare(f"folder:{tmp_path}", tmp_path / "out", **PLAIN | {"min_seconds": seconds})
+
+
+def test_the_split_that_is_taken_from_is_none_to_hold_out(tmp_path):
+    put(tmp_path / "a.wav", 0)
+    with pytest.raises(InputError, match="--holdout train: that is the split which is taken from"):
+        prepare(f"folder:{tmp_path}", tmp_path / "out", **PLAIN | {"holdout": {"train": 0.2}})

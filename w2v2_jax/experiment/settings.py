@@ -170,6 +170,8 @@ def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
             raise InputError(
                 f"config.model.{name} is not a setting of the network; use config.execution.{name}"
             )
+    if raw.get("seed", 0) < 0:
+        raise InputError(f"config.seed={raw['seed']} must not be negative")
     return ExperimentSettings(
         raw=raw,
         seed=raw.get("seed", 0),

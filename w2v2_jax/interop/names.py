@@ -1,7 +1,7 @@
 """Tables of parameter names: our path, the other framework's names, the layout between them.
 
-This file holds the layouts, Hugging Face's table and what works on any table; fairseq's and
-torchaudio's tables stand in files of their own.
+This file holds the layouts and what works on any table; each framework's table stands in a file of
+its own, `*_names.py`.
 
 torch keeps Linear weights as [out, in] and Conv1d weights as [out, in, k], one tensor a layer and
 one each for q, k and v. Ours are [in, out] and [k, in, out], layers stacked on a leading axis and

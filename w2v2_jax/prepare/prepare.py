@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import os
 import shutil
 import sys
@@ -206,7 +207,9 @@ def _check(out, split, holdout, min_seconds, workers, overwrite, resumable) -> N
         check_split(out, name, overwrite)
     if any(not 0 < share < 1 for share in holdout.values()) or sum(holdout.values()) >= 1:
         raise InputError(f"--holdout {holdout}: shares must be above 0 and add up to less than 1")
-    if min_seconds < 0 or workers < 1:
+    if (split or "train") in holdout:
+        raise InputError(f"--holdout {split or 'train'}: that is the split which is taken from")
+    if not 0 <= min_seconds < math.inf or workers < 1:
         raise InputError(f"--min-seconds {min_seconds} and --workers {workers} must be positive")
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: is a file, not a directory")

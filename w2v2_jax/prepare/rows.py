@@ -33,6 +33,8 @@ SPLIT_IN_NAME = re.compile(rf"(?:^|.*?[_.\W])({SPLIT_NAME.pattern})(?![A-Za-z])"
 MOST_LISTS = 1000  # files of a folder that may be lists; more are one a recording
 NEARBY = 4  # folders above a list in which its relative paths may begin
 
+MOST_SECONDS = 1e9  # thirty years: what is more is no place in a recording
+
 
 def csv_rows(path: Path, *, delimiter: str, plain: bool = False) -> Iterator[tuple[int, dict]]:
     """Number of the line and row by column, of a table whose first line names the columns.
@@ -153,14 +155,19 @@ def number(value: Any, name: str, place: str) -> float:
         found = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         found = math.nan
-    if not (math.isfinite(found) and found >= 0):
+    if not 0 <= found <= MOST_SECONDS:
         raise InputError(f"{place}: {name} is {value!r}; a number of at least 0 belongs there")
     return found
 
 
-def text_of(value: Any) -> str | None:
-    """A field as text; None for nothing."""
-    return None if value is None or value == "" else str(value)
+def text_of(value: Any, place: str = "") -> str | None:
+    """A field as text; None for nothing, as a number that is none is. InputError for a list, an
+    object or a truth value, whose notation nobody says."""
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, (bool, list, dict)):
+        raise InputError(f"{place}: {value!r} stands where a text belongs")
+    return str(value)
 
 
 def inside(root: Path, name: str, place: str) -> str:

@@ -46,6 +46,7 @@ def ljspeech(place: str, *, account: Account, options: SourceOptions) -> Iterato
 
 
 def _read(path: Path, account: Account, *, walked: bool) -> Iterator[Utterance]:
+    _refuse_speakers(path)
     root, once, taken = path.parent, Once(account), set()
     for number, line in enumerate(text_lines(path), 1):
         if not line.strip():
@@ -61,6 +62,17 @@ def _read(path: Path, account: Account, *, walked: bool) -> Iterator[Utterance]:
             yield Utterance(name, str(root / name), None, text or None)
     if walked:
         pass_over_rest(root, taken, account, read={path.name})
+
+
+def _refuse_speakers(path: Path) -> None:
+    """A third field of few values is no normalised text: others write id|text|speaker."""
+    rows = [line.split("|") for line in text_lines(path)]
+    texts, thirds = ({row[k].strip() for row in rows if len(row) == 3} for k in (1, 2))
+    if len(texts) > 1 and 2 * len(thirds) <= len(texts):
+        raise InputError(
+            f"{path}: the third field, such as {min(thirds)!r}, recurs and is no normalised text; "
+            "use a metadata.csv with the header file_name,text,speaker"
+        )
 
 
 def _file(root: Path, name: str) -> str:

@@ -135,7 +135,8 @@ def _utterance(row: dict, table: Table, root: Path, at: str) -> Utterance:
     folder = table.path.parent
     name = (folder / inside(folder, name, at)).relative_to(root).as_posix()
     text, split, speaker, language = (
-        text_of(row.get(table.columns[role])) for role in ("text", "split", "speaker", "language")
+        text_of(row.get(table.columns[role]), at)
+        for role in ("text", "split", "speaker", "language")
     )
     named = split_in_name(table.path.stem) or _split_of_folders(name)
     return Utterance(name, str(root / name), None, text, split or named, speaker, language)

@@ -61,7 +61,7 @@ def _read(path: Path, account: Account) -> Iterator[Utterance]:
         seconds = row.get("duration")
         seconds = None if seconds is None else number(seconds, "duration", at)
         text, speaker, language = (
-            text_of(row.get(name)) if name else None
+            text_of(row.get(name), at) if name else None
             for name in ("text", column(row, "speaker"), column(row, "language"))
         )
         name = named if not row.get("offset") else f"{named}:{start:g}+{seconds or 0:g}"
