@@ -157,3 +157,12 @@ def test_a_recipes_path_may_hold_colons_and_a_folder_is_told_from_a_file(tmp_pat
         load_config(str(folder))
     with pytest.raises(InputError, match="is not a file"):
         load_config(f"{folder}/none.py:smoke")
+
+
+@pytest.mark.parametrize("valid", ["", "data/mine:dev", ("data/a:dev", "data/b:dev")])
+def test_a_text_where_a_list_of_texts_may_stand_too_stays_one(valid):
+    config = smoke("quickstart.py:pretrain")
+    config["data"]["valid"] = valid
+    assert read_settings(config).data.valid == valid
+    override(config, [f"--config.data.valid={valid}"])
+    assert read_settings(config).data.valid == valid

@@ -132,7 +132,7 @@ def train_feed(config: DataConfig, vocabulary: Vocabulary | None, *, seed: int) 
 
 def valid_feed(config: DataConfig, vocabulary: Vocabulary | None) -> Feed | None:
     """One pass over the validation corpus, or None where the configuration names none."""
-    if not "".join(config.valid):  # "" may have become ("",) on its way through the types
+    if not config.valid:
         return None
     whole = open_corpora(config.valid)
     corpus: AnyCorpus = whole

@@ -144,8 +144,13 @@ SIMPLE = {
 
 
 def _one_of(value: Any, kinds: tuple) -> Any:
-    order = sorted(kinds, key=lambda kind: (kind is not type(None), kind is str))  # text last
-    for kind in order:
+    read = literal(value) if isinstance(value, Written) else value
+
+    def rank(kind) -> int:  # text last, but before lists that would take a text for their one item
+        lists = typing.get_origin(kind) is tuple and isinstance(read, str)
+        return 3 if lists else 2 if kind is str else kind is not type(None)
+
+    for kind in sorted(kinds, key=rank):
         try:
             return convert(value, kind)
         except Mismatch:
