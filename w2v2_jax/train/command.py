@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
         "--dry-run",
         action="store_true",
         help="train nothing and write nothing: print the shapes of the batches, the parameters, "
-        "the memory and hours of an update, what is compiled, and what to change where recipe "
+        "the audio and memory of an update, what is compiled, and what to change where recipe "
         "and data do not fit",
     )
     parser.add_argument(
