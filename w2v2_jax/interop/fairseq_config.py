@@ -39,8 +39,9 @@ CONV_LAYERS = "[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512,2,2)] + [(512,2,2)]"
 # Settings with one supported value, which is also what an absent key means.
 FIXED: dict[str, Any] = {
     "activation_fn": "gelu", "layer_type": "transformer", "target_glu": False,
-    "quantizer_depth": 1, "pos_conv_depth": 1, "conv_pos_batch_norm": False,
+    "quantizer_depth": 1, "conv_pos_batch_norm": False,
 }  # fmt: skip
+LEAST_STACKED_KERNEL = 3  # of their positional convolutions where there are several
 MOST_LAYERS = 100  # no feature encoder is so deep; a text that asks for more is no such list
 NORMS = {"default": "group", "layer_norm": "layer"}
 # Rates that fine-tuning sets anew: (name when fine-tuning, name in Wav2Vec2Config).
@@ -96,6 +97,12 @@ def to_model(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
         raise InputError(f"{where}: extractor_mode={mode!r} is not known; use {', '.join(NORMS)}")
     try:
         final = fields.get("final_dim") or values["d_model"]
+        depth = fields.get("pos_conv_depth") or 1
+        if depth > 1:  # their conv_pos is that of all of them together
+            values["position_kernel"] = max(
+                LEAST_STACKED_KERNEL, values["position_kernel"] // depth
+            )
+            values["position_depth"] = depth
         return ModelConfig(
             **values,
             conv_layers=conv_layers(fields.get("conv_feature_layers", CONV_LAYERS)),
@@ -196,6 +203,7 @@ def _model(model: ModelConfig) -> dict[str, Any]:
     layers = ", ".join(str(layer) for layer in model.conv_layers)
     return {
         **{theirs: getattr(model, ours) for theirs, _, ours in FIELDS},
+        **({} if model.position_depth == 1 else stacked_positions(model)),
         "activation_fn": "gelu",
         "layer_type": "transformer",
         "conv_feature_layers": f"[{layers}]",
@@ -212,6 +220,18 @@ def _model(model: ModelConfig) -> dict[str, Any]:
         "mask_prob": round(model.mask_start_prob * model.mask_length, 12),
         "mask_channel_prob": round(model.channel_mask_start_prob * model.channel_mask_length, 12),
     }
+
+
+def stacked_positions(model: ModelConfig) -> dict[str, int]:
+    """conv_pos and pos_conv_depth of several positional convolutions."""
+    if model.position_kernel < LEAST_STACKED_KERNEL:
+        raise InputError(
+            f"model.position_kernel={model.position_kernel} with model.position_depth="
+            f"{model.position_depth}: fairseq's are at least {LEAST_STACKED_KERNEL}; "
+            "export --to hf or safetensors"
+        )
+    depth = model.position_depth
+    return {"conv_pos": model.position_kernel * depth, "pos_conv_depth": depth}
 
 
 def _latent_dim(model: ModelConfig) -> int:
