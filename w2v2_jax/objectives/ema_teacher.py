@@ -119,10 +119,10 @@ class EMATeacher(Objective):
         """inputs [B, T, D], real [B, T] -> what the teacher makes of them [B, T, D], float32."""
         shared = params["encoder"]["transformer"]
         whole = {**params[TEACHER], "position": shared["position"]}
+        whole, inputs = jax.lax.stop_gradient((whole, inputs))
         averaged = layer_targets(
-            *jax.lax.stop_gradient((whole, inputs)), real, top=self.top_layers, config=self.model,
-            execution=self.execution,
-        )  # fmt: skip
+            whole, inputs, real, top=self.top_layers, config=self.model, execution=self.execution
+        )
         return over_time(averaged, real) if self.normalise_mean else averaged
 
     def loss(self, params, batch: Batch, keys, step) -> Sums:
