@@ -92,8 +92,10 @@ def walk_mp3(data: Buffer, start: int, stop: int | None = None) -> Walked | None
     if not parts or (cut and parts[-1].declared is None):
         raise Damaged("truncated", "the last frame is cut short")
     ends = [part.starts[0] for part in parts[1:]] + [place]
-    return Walked([s for p, end in zip(parts, ends, strict=True) for s in _streams(data, p, end)],
-                  stop if cut else place)  # fmt: skip
+    return Walked(
+        [s for p, end in zip(parts, ends, strict=True) for s in _streams(data, p, end)],
+        stop if cut else place,
+    )
 
 
 def _chains(data: Buffer, place: int, frame: Frame, stop: int) -> bool:
