@@ -89,9 +89,7 @@ class StreamEpoch(NamedTuple):
         numbers, total = self.order[places].astype(np.int64), int(self.ends[-1])
         starts = (self.phase + numbers * total // len(self.order)) % total
         firsts = np.searchsorted(self.ends, starts, side="right")
-        rows = tuple(
-            self._row(int(s), int(k)) for s, k in zip(starts, firsts, strict=True)
-        )  # fmt: skip
+        rows = tuple(self._row(int(s), int(k)) for s, k in zip(starts, firsts, strict=True))
         return BatchPlan(self.bucket.samples, rows, weights)
 
     def _row(self, position: int, clip: int) -> tuple[Segment, ...]:
