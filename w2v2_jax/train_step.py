@@ -67,9 +67,17 @@ def microbatches(tree, accumulate: int, shards: int):
 
 
 def summed_gradients(
-    params, batch: Batch, keys, step, teacher=None, *, objective, accumulate, shards,
+    params,
+    batch: Batch,
+    keys,
+    step,
+    teacher=None,
+    *,
+    objective,
+    accumulate,
+    shards,
     table: RateTable = (),
-):  # fmt: skip
+):
     """Gradients of the summed loss and the sums, added over the microbatches. Parameters that the
     table freezes have None in the place of one; a teacher has no gradient.
 
@@ -87,9 +95,12 @@ def summed_gradients(
     whole, rows = PartitionSpec(), PartitionSpec("data")
     # Unchecked: parameters count as each device's own, so that no gradient is summed inside.
     exchanged = jax.shard_map(
-        of_device, in_specs=(whole, rows, rows, whole, whole), out_specs=whole,
-        axis_names={"data"}, check_vma=False,
-    )  # fmt: skip
+        of_device,
+        in_specs=(whole, rows, rows, whole, whole),
+        out_specs=whole,
+        axis_names={"data"},
+        check_vma=False,
+    )
     return exchanged(params, batch, keys, step, teacher)
 
 
@@ -120,9 +131,16 @@ def accumulated(params, batch: Batch, keys, step, teacher, *, objective, accumul
 
 
 def train_step(
-    state: TrainState, batch: Batch, seed, *, objective: Objective,
-    tx: optax.GradientTransformation, accumulate: int, shards: int = 1, table: RateTable = (),
-) -> tuple[TrainState, dict[str, Mean]]:  # fmt: skip
+    state: TrainState,
+    batch: Batch,
+    seed,
+    *,
+    objective: Objective,
+    tx: optax.GradientTransformation,
+    accumulate: int,
+    shards: int = 1,
+    table: RateTable = (),
+) -> tuple[TrainState, dict[str, Mean]]:
     """One update. seed is a uint32 scalar, so that runs of other seeds share the program;
     everything after it is static.
 
@@ -135,9 +153,16 @@ def train_step(
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = row_random.row_keys(key, jnp.arange(batch.waveforms.shape[0]))
     gradients, sums = summed_gradients(
-        state.params, batch, keys, state.step, state.teacher,
-        objective=objective, accumulate=accumulate, shards=shards, table=table,
-    )  # fmt: skip
+        state.params,
+        batch,
+        keys,
+        state.step,
+        state.teacher,
+        objective=objective,
+        accumulate=accumulate,
+        shards=shards,
+        table=table,
+    )
     scale = 1.0 / jnp.maximum(sums.weight, 1.0)
     gradients = jax.tree.map(lambda g: g * scale, gradients)
     norm = global_norm(gradients)

@@ -92,9 +92,11 @@ def _order(metrics: dict[str, float]) -> float:
 
 
 def save(
-    checkpoints: Manager, state: TrainState, description: Description,
+    checkpoints: Manager,
+    state: TrainState,
+    description: Description,
     rank: float | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Saves in the background under the state's step; arrays are copied before this returns.
 
     rank: the validation figure that decides which checkpoint is best, lower is better. One that
@@ -182,8 +184,13 @@ def load(path: str | AnyPath) -> Loaded:
                 ),
             )
         except (
-            ValueError, LookupError, OSError, TypeError, AttributeError, RecursionError,
-        ) as error:  # fmt: skip
+            ValueError,
+            LookupError,
+            OSError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise InputError(f"{step}: cannot be read: {str(error)[:200]}") from error
     _check_sum(items, str(step))
     return Loaded(step, describe(items["model"], str(step)), jax.device_get(items["params"]))

@@ -69,9 +69,14 @@ def over_time(x: jax.Array, real: jax.Array) -> jax.Array:
 
 
 def layer_targets(
-    params: Any, inputs: jax.Array, real: jax.Array, *, top: int, config: ModelConfig,
+    params: Any,
+    inputs: jax.Array,
+    real: jax.Array,
+    *,
+    top: int,
+    config: ModelConfig,
     execution: Execution = PLAIN,
-) -> jax.Array:  # fmt: skip
+) -> jax.Array:
     """The mean of the `top` last blocks' targets [B, T, D] in float32: what their feed-forward
     networks put out, before the residual sum, each normalised over time.
 

@@ -62,9 +62,17 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, waveforms, num_samples, *, mask=None, channel_mask=None, keys=None,
-        input_gumbel=None, temperature=1.0, hidden_states=False,
-    ) -> Encoded:  # fmt: skip
+        self,
+        waveforms,
+        num_samples,
+        *,
+        mask=None,
+        channel_mask=None,
+        keys=None,
+        input_gumbel=None,
+        temperature=1.0,
+        hidden_states=False,
+    ) -> Encoded:
         """waveforms [B, S], num_samples [B]; mask [B, T] and channel_mask [B, D] bool or None;
         keys [B] for dropout and LayerDrop, None when evaluating; input_gumbel [B, T, G, V] is the
         input quantizer's noise, None when evaluating or without one."""
@@ -148,14 +156,26 @@ class Wav2Vec2ForPretraining(nn.Module):
         )
 
     def __call__(
-        self, waveforms, num_samples, *, mask, slots: Slots, gumbel, temperature, keys=None,
+        self,
+        waveforms,
+        num_samples,
+        *,
+        mask,
+        slots: Slots,
+        gumbel,
+        temperature,
+        keys=None,
         input_gumbel=None,
-    ) -> Contrast:  # fmt: skip
+    ) -> Contrast:
         """mask [B, T] is hidden from the Transformer; the quantizer sees unmasked features."""
         encoded = self.encoder(
-            waveforms, num_samples, mask=mask, keys=keys, input_gumbel=input_gumbel,
+            waveforms,
+            num_samples,
+            mask=mask,
+            keys=keys,
+            input_gumbel=input_gumbel,
             temperature=temperature,
-        )  # fmt: skip
+        )
         features = row_random.dropout(
             encoded.features,
             self.config.quantizer_dropout,
@@ -198,19 +218,34 @@ class Wav2Vec2ForCTC(nn.Module):
     def setup(self):
         self.encoder = Encoder(self.config, self.execution)
         self.head = Dense(  # float32: the logits enter a log-softmax
-            self.num_classes, ("embed", None), nn.initializers.xavier_uniform(),
+            self.num_classes,
+            ("embed", None),
+            nn.initializers.xavier_uniform(),
             nn.initializers.zeros,
-        )  # fmt: skip
+        )
 
     def __call__(
-        self, waveforms, num_samples, *, mask=None, channel_mask=None, keys=None, frozen=False,
-        input_gumbel=None, temperature=1.0,
-    ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
+        self,
+        waveforms,
+        num_samples,
+        *,
+        mask=None,
+        channel_mask=None,
+        keys=None,
+        frozen=False,
+        input_gumbel=None,
+        temperature=1.0,
+    ) -> tuple[jax.Array, jax.Array]:
         """Returns logits [B, T, C] float32 and real frames [B]; frozen trains the head alone."""
         encoded = self.encoder(
-            waveforms, num_samples, mask=mask, channel_mask=channel_mask, keys=keys,
-            input_gumbel=input_gumbel, temperature=temperature,
-        )  # fmt: skip
+            waveforms,
+            num_samples,
+            mask=mask,
+            channel_mask=channel_mask,
+            keys=keys,
+            input_gumbel=input_gumbel,
+            temperature=temperature,
+        )
         context = jax.lax.stop_gradient(encoded.context) if frozen else encoded.context
         context = row_random.dropout(
             context, self.config.final_dropout, row_random.fold(keys, row_random.FINAL)

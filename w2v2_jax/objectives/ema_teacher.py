@@ -147,12 +147,16 @@ class EMATeacher(Objective):
         errors = jnp.square(predictions - targets).sum(-1) / math.sqrt(self.model.d_model)
         valid = slots.valid * batch.weights[:, None]  # [B, M] float32
         loss, total = (errors * valid).sum(), valid.sum()
-        return Sums(loss, total, {
-            "loss": Mean(loss, total),
-            "target_deviation": deviation(targets, slots.valid, batch.weights),
-            "prediction_deviation": deviation(predictions, slots.valid, batch.weights),
-            **mask_sums(self.model, mask, batch).metrics(),
-        })  # fmt: skip
+        return Sums(
+            loss,
+            total,
+            {
+                "loss": Mean(loss, total),
+                "target_deviation": deviation(targets, slots.valid, batch.weights),
+                "prediction_deviation": deviation(predictions, slots.valid, batch.weights),
+                **mask_sums(self.model, mask, batch).metrics(),
+            },
+        )
 
 
 def deviation(x: jax.Array, valid: jax.Array, weights: jax.Array) -> Mean:

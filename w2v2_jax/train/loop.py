@@ -99,9 +99,14 @@ class _Job(NamedTuple):
 
 
 def run(
-    experiment: Experiment, train: Feed, valid: Feed | None, workdir: AnyPath, *,
-    description: Description, fresh: Callable[[], TrainState],
-) -> RunEnd:  # fmt: skip
+    experiment: Experiment,
+    train: Feed,
+    valid: Feed | None,
+    workdir: AnyPath,
+    *,
+    description: Description,
+    fresh: Callable[[], TrainState],
+) -> RunEnd:
     """Trains from the newest whole checkpoint in `workdir` to the last step; from what `fresh`
     makes where there is none. It is not called otherwise: two states may not fit.
 

@@ -142,9 +142,12 @@ def _error_sums(references: list[str], guesses: list[str]) -> np.ndarray:
     if references:
         result = score(references, guesses)
         local[:] = (
-            result.words.errors, result.words.reference_length,
-            result.characters.errors, result.characters.reference_length, len(references),
-        )  # fmt: skip
+            result.words.errors,
+            result.words.reference_length,
+            result.characters.errors,
+            result.characters.reference_length,
+            len(references),
+        )
     return _summed(local)
 
 
