@@ -40,9 +40,9 @@ AudioSource: TypeAlias = str | Path | bytes | np.ndarray
 
 
 class AudioError(InputError):
-    """Audio that cannot be used. reason: "unreadable", "truncated", "empty", "not finite", "too
-    long", "beyond full scale", "holds more than its header says", "no such channel", "outside the
-    recording" or "needs PyAV"."""
+    """Audio that cannot be used. reason: "unreadable", "truncated", "damaged inside", "empty",
+    "not finite", "too long", "beyond full scale", "holds more than its header says", "no such
+    channel", "outside the recording" or "needs PyAV"."""
 
     def __init__(self, name: str, reason: str, detail: str = ""):
         super().__init__(f"{name}: {reason}" + (f" ({detail})" if detail else ""))

@@ -241,8 +241,9 @@ def decode(
     pieces = _checked(pieces, where)
     vocabulary = network.description.ctc_vocabulary
     read: dict[str, Any] = {
-        "seconds_per_frame": network.description.model.seconds_per_frame, "units": vocabulary.units
-    }  # fmt: skip
+        "seconds_per_frame": network.description.model.seconds_per_frame,
+        "units": vocabulary.units,
+    }
     words = None
     if options.decoder is None:
         choices = [greedy.frame_choices(piece) for piece in pieces]
@@ -268,9 +269,13 @@ def _checked(pieces: Iterable[np.ndarray], where: str) -> Iterator[np.ndarray]:
 def _told(network: Network, blocks, options: Options) -> Iterator[np.ndarray]:
     """Stitched logits of a recording, with its progress."""
     pieces = stitched(
-        network, network.logits, blocks, chunk_seconds=options.chunk_seconds,
-        context_seconds=options.context_seconds, batch_seconds=options.batch_seconds,
-    )  # fmt: skip
+        network,
+        network.logits,
+        blocks,
+        chunk_seconds=options.chunk_seconds,
+        context_seconds=options.context_seconds,
+        batch_seconds=options.batch_seconds,
+    )
     for piece in pieces:
         yield piece
         _tell(options, len(piece) * network.description.model.seconds_per_frame)
@@ -290,9 +295,12 @@ def align(network: Network, source, lines, options: Options, *, where: str = "te
     if len(sources) != 1:
         raise InputError(f"align takes one recording, not {len(sources)}")
     return align_lines(
-        whole_logits(network, sources[0], options), lines, network.description.ctc_vocabulary,
-        where=where, seconds_per_frame=network.description.model.seconds_per_frame,
-    )  # fmt: skip
+        whole_logits(network, sources[0], options),
+        lines,
+        network.description.ctc_vocabulary,
+        where=where,
+        seconds_per_frame=network.description.model.seconds_per_frame,
+    )
 
 
 def whole_logits(network: Network, source, options: Options) -> np.ndarray:

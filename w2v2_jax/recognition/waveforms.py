@@ -16,8 +16,13 @@ from w2v2_jax.data.audio import MOST_PEAK, RATES, audio_blocks
 from w2v2_jax.errors import InputError
 
 # Full scale of integer samples, and the value of silence.
-INTEGERS = {"int8": (128, 0), "uint8": (128, 128), "int16": (32768, 0), "uint16": (32768, 32768),
-            "int32": (2**31, 0)}  # fmt: skip
+INTEGERS = {
+    "int8": (128, 0),
+    "uint8": (128, 128),
+    "int16": (32768, 0),
+    "uint16": (32768, 32768),
+    "int32": (2**31, 0),
+}
 # Of what goes to the network as it stands: waveforms of unit variance are above full scale, and
 # every released pipeline makes them.
 MOST_STANDARDISED = 100.0

@@ -14,9 +14,14 @@ MOST_DIGITS = 12  # a longer number is read digit by digit
 FEWER_DIGITS = {"am": 3}  # num2words fails at four in Amharic, and never ends at seven
 # What a language of num2words raises of a number that it cannot say.
 UNSAID = (
-    ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, TypeError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    TypeError,
     ValueError,
-)  # fmt: skip
+)
 NUMBER = r"\d+(?:[.,\u066b\u066c]\d+)*"
 CURRENCIES = {"$": "USD", "\u20ac": "EUR", "\u00a3": "GBP", "\u00a5": "JPY", "\u20b9": "INR"}
 # Languages that write 1.000,5; the others write 1,000.5. By the first two letters of the code.
@@ -25,9 +30,13 @@ DECIMAL_COMMA = frozenset(
      "lt", "lv", "nl", "no", "pl", "pt", "ro", "ru", "sk", "sl", "sr", "sv", "tg", "tr", "uk", "vi")
 )  # fmt: skip
 ORDINALS = {
-    "en": "st|nd|rd|th", "fr": "er|re|\u00e8re|e|\u00e8me|eme", "nl": "e|de|ste",
-    "es": "\u00ba|\u00aa", "it": "\u00ba|\u00aa", "pt": "\u00ba|\u00aa",
-}  # fmt: skip
+    "en": "st|nd|rd|th",
+    "fr": "er|re|\u00e8re|e|\u00e8me|eme",
+    "nl": "e|de|ste",
+    "es": "\u00ba|\u00aa",
+    "it": "\u00ba|\u00aa",
+    "pt": "\u00ba|\u00aa",
+}
 PERCENT = {
     "ca": "per cent", "cs": "procent", "da": "procent", "de": "Prozent", "en": "percent",
     "es": "por ciento", "fi": "prosenttia", "fr": "pour cent", "it": "per cento", "nl": "procent",
@@ -108,13 +117,14 @@ def _readings(language: str, tongue: str) -> dict[str, tuple[str, Callable[..., 
             rf"({NUMBER})\s?({money})(?!\d)",
             lambda number, sign: _money(language, sign, number, ""),
         ),
-    }  # fmt: skip
+    }
     if tongue in PERCENT:
         readings["percent"] = (rf"({NUMBER})\s?%", lambda n: f"{say(n)} {PERCENT[tongue]}")
     if tongue in PERCENT_BEFORE:
         readings["percentage"] = (
-            rf"%\s?({NUMBER})", lambda n: f"{PERCENT_BEFORE[tongue]} {say(n)}"
-        )  # fmt: skip
+            rf"%\s?({NUMBER})",
+            lambda n: f"{PERCENT_BEFORE[tongue]} {say(n)}",
+        )
     if tongue in ORDINALS:
         readings["ordinal"] = (
             rf"({NUMBER})(?:{ORDINALS[tongue]})(?!\w)",

@@ -27,9 +27,18 @@ SILENT = {ord("\u0640"): None}  # the Arabic tatweel only stretches a word
 ACCENTS = re.compile("[\u0300-\u036f]")
 # Letters that Unicode does not take apart.
 PLAIN = {
-    "\u00df": "ss", "\u00e6": "ae", "\u0153": "oe", "\u00f8": "o", "\u0142": "l", "\u0111": "d",
-    "\u00f0": "d", "\u00fe": "th", "\u0131": "i", "\u0127": "h", "\u0167": "t",
-}  # fmt: skip
+    "\u00df": "ss",
+    "\u00e6": "ae",
+    "\u0153": "oe",
+    "\u00f8": "o",
+    "\u0142": "l",
+    "\u0111": "d",
+    "\u00f0": "d",
+    "\u00fe": "th",
+    "\u0131": "i",
+    "\u0127": "h",
+    "\u0167": "t",
+}
 PLAIN |= {letter.upper(): plain.upper() for letter, plain in PLAIN.items() if len(letter) == 1}
 NUMERALS = re.compile(rf"[\d{''.join(FRACTIONS)}]")
 LOOSE = re.compile(r"(?<![^\W\d_])'|'(?![^\W\d_])")  # an apostrophe that is not between letters
@@ -73,9 +82,11 @@ class TextRules:
 
     def __post_init__(self):
         known = {
-            "form": FORMS, "case": tuple(CASES), "accents": ("keep", "drop"),
+            "form": FORMS,
+            "case": tuple(CASES),
+            "accents": ("keep", "drop"),
             "punctuation": ("keep", "space"),
-        }  # fmt: skip
+        }
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise InputError(f"{name}={getattr(self, name)!r}; use one of {', '.join(values)}")

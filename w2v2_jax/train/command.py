@@ -184,7 +184,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
         state = built.init()
         if source:
             params = warm_start(state.params, source, vocabulary, where=settings.init_from)
-            state, source = state._replace(params=params), None  # its arrays are not kept
+            state, source = built.started_from(state, params), None  # its arrays are not kept
         return state
 
     with lock(workdir):
@@ -209,9 +209,11 @@ def _facts(built: experiment.Experiment, train: Feed, valid: Feed | None) -> dic
 
 
 def _build(
-    settings: ExperimentSettings, before: Description | None, source: Loaded | None,
+    settings: ExperimentSettings,
+    before: Description | None,
+    source: Loaded | None,
     workdir: AnyPath | None,
-) -> experiment.Experiment:  # fmt: skip
+) -> experiment.Experiment:
     """The experiment, with what it takes over of the run's own checkpoint or of init_from."""
     if before is not None:
         if before.objective != settings.kind:

@@ -99,9 +99,14 @@ class _Job(NamedTuple):
 
 
 def run(
-    experiment: Experiment, train: Feed, valid: Feed | None, workdir: AnyPath, *,
-    description: Description, fresh: Callable[[], TrainState],
-) -> RunEnd:  # fmt: skip
+    experiment: Experiment,
+    train: Feed,
+    valid: Feed | None,
+    workdir: AnyPath,
+    *,
+    description: Description,
+    fresh: Callable[[], TrainState],
+) -> RunEnd:
     """Trains from the newest whole checkpoint in `workdir` to the last step; from what `fresh`
     makes where there is none. It is not called otherwise: two states may not fit.
 
@@ -224,7 +229,7 @@ def _validate(job: _Job, state: TrainState, writer: MetricWriter | None) -> floa
     """Writes a validation's figures; returns the state's rank by them."""
     valid = job.valid
     assert valid is not None
-    results = validate(job.experiment, valid, state.params, state.step)
+    results = validate(job.experiment, valid, state.weights, state.step)
     clips = len(valid.corpus) + valid.without_transcript
     left_out = clips - valid.utterances
     if writer is not None:

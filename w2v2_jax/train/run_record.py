@@ -87,7 +87,7 @@ CHANGES = (
     Change("data.valid.fingerprint", TOLD, "other validation clips: other figures"),
     Change("data", FREE, "follows from the fingerprint"),
     Change("code.version", TOLD, "other code may plan or compute otherwise"),
-)  # fmt: skip
+)
 
 
 def change_of(path: str) -> Change:
