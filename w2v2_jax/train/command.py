@@ -14,6 +14,7 @@ import jax
 import w2v2_jax
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.checkpoint.files import describe_newest
+from w2v2_jax.data import shared
 from w2v2_jax.data.feed import Feed, train_feed, valid_feed
 from w2v2_jax.data.joined import VALIDATION, validation_beside
 from w2v2_jax.data.mixture import paths_of
@@ -239,6 +240,8 @@ def _introduce(train: Feed, valid: Feed | None) -> None:
             hosts.log_on_chief(f"{name} {feed.corpus.directory}: {feed.plan.summary()}")
             for part, (share, repeats) in feed.shares().items():
                 hosts.log_on_chief(f"{name}: {100 * share:.3g} % {part} (x {repeats:.3g} an epoch)")
+    for line in shared.warnings(train.corpus, valid.corpus if valid else None):
+        hosts.log_on_chief(line)
     if train.vocabulary is not None:
         report_left_out(train, valid)
         report_texts(train, valid)
