@@ -28,6 +28,7 @@ from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.system.arguments import add_config
 from w2v2_jax.train import dry_run, loop, run_record
+from w2v2_jax.train.validation import check_best_metric
 from w2v2_jax.train.warm_start import (
     check_input,
     choose_vocabulary,
@@ -145,9 +146,7 @@ def rehearse(settings: ExperimentSettings, workdir: AnyPath | None) -> None:
     start = _start(settings, workdir)
     train, valid = start.train, start.valid
     _introduce(train, valid)
-    start.built.check_shapes(train.plan.shapes, settings.train.accumulate, "training")
-    if valid is not None:
-        start.built.check_validation_shapes(valid.plan.shapes)
+    _check(start.built, train, valid)
     if start.before is not None:
         told = run_record.check_facts(workdir, _facts(start.built, train, valid))
         for line in (*told, "its settings are those of the run begun there"):
@@ -178,7 +177,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
             f"warning: config.data.normalise={settings.data.normalise}, but "
             f"{settings.init_from} was trained with {source.description.normalise}"
         )
-    built.check_shapes(train.plan.shapes, settings.train.accumulate, "training")
+    _check(built, train, valid)
 
     def fresh() -> TrainState:
         nonlocal source
@@ -231,6 +230,14 @@ def _build(
     if start:
         check_input(built.model, start.model, where=settings.init_from)
     return built
+
+
+def _check(built: experiment.Experiment, train: Feed, valid: Feed | None) -> None:
+    """What would end the run at its first update or validation, as an InputError now."""
+    built.check_shapes(train.plan.shapes, built.settings.train.accumulate, "training")
+    if valid is not None:
+        built.check_validation_shapes(valid.plan.shapes)
+        check_best_metric(built, valid)
 
 
 def _introduce(train: Feed, valid: Feed | None) -> None:
