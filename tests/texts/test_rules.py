@@ -169,6 +169,7 @@ BAD_FILES = {
     '{"apostrophes": 1}': "apostrophes=1 must be a boolean",
     '{"replace": {"a": "aa"}}': "replace 'a': what it becomes holds a text to replace again",
     '{"replace": {"B": "a", "a": "b"}, "case": "lower"}': "to replace again",
+    '{"replace": {"": "x"}}': "replace '': nothing is no text to replace",
     '{"replace": {"a": 1}}': "replace maps texts to texts",
     '{"like": "x.json"}': "like='x.json'; use english",
     '{"numbers": "xx"}': "num2words has no numbers in 'xx'; known: am, ar",

@@ -91,6 +91,8 @@ class TextRules:
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise InputError(f"{name}={getattr(self, name)!r}; use one of {', '.join(values)}")
+        if any(not source for source, _ in self.replace):
+            raise InputError("replace '': nothing is no text to replace; name one")
         if endless := self._endless():
             raise InputError(f"replace {endless!r}: what it becomes holds a text to replace again")
 
@@ -98,7 +100,7 @@ class TextRules:
         fold = lambda text: with_case(self.case)(text).strip() or text  # noqa: E731
         sources = [fold(source) for source, _ in self.replace]
         for source, target in self.replace:
-            if not source or any(other in fold(target) for other in sources):
+            if any(other in fold(target) for other in sources):
                 return source
         return None
 
