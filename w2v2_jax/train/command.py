@@ -184,7 +184,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
         state = built.init()
         if source:
             params = warm_start(state.params, source, vocabulary, where=settings.init_from)
-            state, source = state._replace(params=params), None  # its arrays are not kept
+            state, source = built.started_from(state, params), None  # its arrays are not kept
         return state
 
     with lock(workdir):

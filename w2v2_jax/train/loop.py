@@ -227,7 +227,7 @@ def _validate(job: _Job, state: TrainState, writer: MetricWriter | None) -> floa
     """Writes a validation's figures; returns the state's rank by them."""
     valid = job.valid
     assert valid is not None
-    results = validate(job.experiment, valid, state.params, state.step)
+    results = validate(job.experiment, valid, state.weights, state.step)
     clips = len(valid.corpus) + valid.without_transcript
     left_out = clips - valid.utterances
     if writer is not None:

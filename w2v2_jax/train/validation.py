@@ -40,7 +40,7 @@ def hypotheses(logits, counts, vocabulary: Vocabulary) -> list[str]:
     return [vocabulary.as_scored(hypothesis) for hypothesis in texts]
 
 
-def validate(experiment: Experiment, feed: Feed, params, step) -> dict[str, float]:
+def validate(experiment: Experiment, feed: Feed, weights, step) -> dict[str, float]:
     """Metrics as floats, with the utterances that entered them and those left out.
 
     On several processes each decodes its own rows' utterances and only the sums are global, so
@@ -52,7 +52,7 @@ def validate(experiment: Experiment, feed: Feed, params, step) -> dict[str, floa
     for index, local in enumerate(feed.batches(0, None, **mine._asdict())):
         batch = partition.global_batch(local, experiment.mesh)
         evaluate = experiment.eval_function(batch)
-        sums, outputs = evaluate(params, batch, step, experiment.seed)
+        sums, outputs = evaluate(weights, batch, step, experiment.seed)
         totals = sums.metrics if not totals else merge(totals, sums.metrics)
         if experiment.objective.class_labels:
             counts = _confusion(local, _local(outputs["guesses"]), len(feed.symbols))
