@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -72,6 +73,16 @@ class Experiment:
         """Fresh parameters and moments, made on the mesh with their shardings."""
         make = lambda seed: partition.unbox(init_state(self.objective, self.tx, seed))  # noqa: E731
         return jax.jit(make, out_shardings=self.state_shardings)(self.seed)
+
+    def started_from(self, state: TrainState, params) -> TrainState:
+        """A fresh state that begins at other parameters, and so does a teacher."""
+        state = state._replace(params=params, teacher=None)
+        if self.state_shardings.teacher is None:
+            return state
+        # Copies, as an update takes over the buffers of all that it is given.
+        copy = lambda params: jax.tree.map(jnp.copy, self.objective.teacher(params))  # noqa: E731
+        copied = jax.jit(copy, out_shardings=self.state_shardings.teacher)(params)
+        return state._replace(teacher=copied)
 
     @property
     def seed(self) -> np.uint32:
@@ -148,17 +159,17 @@ class Experiment:
         )
 
     def eval_function(self, batch: Batch):
-        """The compiled evaluation step for a batch's shape: (params, batch, step, seed) -> (sums,
-        outputs)."""
+        """The compiled evaluation step for a batch's shape: (`TrainState.weights`, batch, step,
+        seed) -> (sums, outputs)."""
         function = functools.partial(eval_step, objective=self.objective)
         rows, whole = partition.batch_sharding(self.mesh), partition.replicated(self.mesh)
         return self._compiled(
             ("eval", self.objective),
             batch,
             function,
-            (self.state_shardings.params, rows, whole, whole),
+            (self.state_shardings.weights, rows, whole, whole),
             (whole, rows),
-            (self.abstract_state.params, batch, self.abstract_state.step, self.seed),
+            (self.abstract_state.weights, batch, self.abstract_state.step, self.seed),
         )
 
     def _compiled(self, name, batch, function, in_shardings, out_shardings, arguments, donate=()):
