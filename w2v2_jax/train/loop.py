@@ -114,8 +114,6 @@ def run(
     """
     settings = experiment.settings
     config = settings.train
-    if valid is not None:
-        experiment.check_validation_shapes(valid.plan.shapes)
     bad_batches = BadBatches(workdir, train.row_sources, writes=hosts.is_chief())
     hosts.require_same({"bad_batches.jsonl": sorted(bad_batches.left_out)})
     about = health.describe(
