@@ -109,7 +109,7 @@ def accumulated(params, batch: Batch, keys, step, teacher, *, objective, accumul
     whole, params = params, trainable(params, table)
 
     def loss(params, batch, keys):
-        weights = with_teacher(with_frozen(params, whole), teacher)
+        weights = with_teacher(with_frozen(params, whole, table), teacher)
         sums = objective.loss(weights, batch, keys, step)
         return sums.loss, sums
 
@@ -173,7 +173,7 @@ def train_step(
     new = (optax.apply_updates(learning, updates), opt_state)
     old = (learning, state.opt_state)
     params, opt_state = jax.tree.map(lambda n, o: jnp.where(taken, n, o), new, old)
-    params = with_frozen(params, state.params)
+    params = with_frozen(params, state.params, table)
     teacher = _moved(state.teacher, params, opt_state, taken, objective)
     one = jnp.ones(())
     metrics = {

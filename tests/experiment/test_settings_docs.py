@@ -15,7 +15,14 @@ from w2v2_jax.models.execution import Execution
 from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.optimizer import SCHEDULES, adam
 
-PASSED = {"model", "execution", "schedule", "devices"}  # other sections, and what no file says
+PASSED = {  # other sections, and what no file says
+    "model",
+    "execution",
+    "schedule",
+    "devices",
+    "num_layers",
+    "norm_order",
+}
 CONSTRUCTORS = (
     ModelConfig, Execution, DataConfig, TrainConfig, VocabularyConfig, HealthConfig, adam,
     partition.make_mesh, *OBJECTIVES.values(), *SCHEDULES.values(),

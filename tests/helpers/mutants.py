@@ -58,7 +58,9 @@ MODULES = {
     "objectives.ctc_loss": "tests/objectives/test_ctc_loss.py tests/objectives/test_ctc.py",
     "objectives.diversity": "tests/objectives/test_diversity.py "
     "tests/objectives/test_contrastive.py",
-    "optimizer": "tests/test_optimizer.py",
+    "optimizer.adam": "tests/test_optimizer.py tests/test_layer_rates.py",
+    "optimizer.rates": "tests/test_layer_rates.py tests/test_optimizer.py",
+    "optimizer.schedules": "tests/test_optimizer.py",
     "system.hosts": "tests/system/test_hosts.py",
     "system.join": "tests/system/test_hosts.py",
     "train.loop": f"tests/train/test_loop.py tests/train/test_step_metrics.py {RUNS}",

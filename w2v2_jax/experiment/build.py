@@ -25,7 +25,7 @@ from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.families import model_config
 from w2v2_jax.objectives.base import Objective
 from w2v2_jax.objectives.classes import Classes
-from w2v2_jax.optimizer import SCHEDULES, RateTable, adam, updates_taken
+from w2v2_jax.optimizer import SCHEDULES, RateTable, adam, rate_table, updates_taken
 from w2v2_jax.train_step import TrainState, eval_step, init_state, train_step
 from w2v2_jax.vocabulary import Vocabulary
 
@@ -98,7 +98,7 @@ class Experiment:
     def rates(self) -> RateTable:
         """optimizer.rate_by_path, in the form that the step compares."""
         said = self.settings.raw.get("optimizer", {}).get("rate_by_path", ())
-        return tuple(map(tuple, said))
+        return rate_table(said, self.model.num_layers)
 
     def learning_rate(self, state: TrainState) -> jax.Array:
         """The rate of the next update, as the optimizer will count it; computed on the device."""
@@ -220,7 +220,8 @@ def build(
             raise InputError(f"config.{error}") from None
     objective = _objective(settings, model, vocabulary)
     schedule = _schedule(dict(raw["schedule"]), settings.train.steps)
-    tx = construct("optimizer", adam, raw.get("optimizer", {}), schedule=schedule)
+    network = dict(num_layers=model.num_layers, norm_order=model.norm_order)
+    tx = construct("optimizer", adam, raw.get("optimizer", {}), schedule=schedule, **network)
     mesh_values = dict(raw.get("mesh", {}))
     rules = mesh_values.pop("rules", None)
     mesh = construct("mesh", partition.make_mesh, mesh_values, devices=devices)

@@ -1,0 +1,39 @@
+"""Learning-rate schedules, rates by path, and fairseq's Adam as one optax chain."""
+
+from w2v2_jax.optimizer.adam import (
+    AdamState,
+    adam,
+    updates_taken,
+)
+from w2v2_jax.optimizer.rates import (
+    RateTable,
+    freezes,
+    rate_table,
+    trainable,
+    value_by_path,
+    with_frozen,
+)
+from w2v2_jax.optimizer.schedules import (
+    SCHEDULES,
+    Schedule,
+    constant,
+    polynomial,
+    tri_stage,
+)
+
+__all__ = [
+    "SCHEDULES",
+    "AdamState",
+    "RateTable",
+    "Schedule",
+    "adam",
+    "constant",
+    "freezes",
+    "polynomial",
+    "rate_table",
+    "trainable",
+    "tri_stage",
+    "updates_taken",
+    "value_by_path",
+    "with_frozen",
+]

@@ -1,0 +1,165 @@
+"""fairseq's Adam as one optax chain."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from w2v2_jax.errors import InputError
+from w2v2_jax.optimizer.rates import (
+    RateTable,
+    freezes,
+    learning_like,
+    rate_table,
+    trainable,
+    value_at,
+    value_by_path,
+    with_frozen,
+)
+from w2v2_jax.optimizer.schedules import Schedule
+from w2v2_jax.trees import name_of
+
+LAYERS, LAST_NORM = "encoder/transformer/layers/", "encoder/transformer/norm/"
+ADAPTER = "encoder/output_adapter/"
+
+
+class AdamState(NamedTuple):
+    """count of updates; first and second moments in float32, shaped like the parameters, None for
+    those that are frozen; of stacked layers some of which are frozen, those of the others."""
+
+    count: jax.Array
+    first: optax.Params
+    second: optax.Params
+
+
+def scale_by_fairseq_adam(
+    b1: float, b2: float, eps: float, table: RateTable = ()
+) -> optax.GradientTransformation:
+    """Adam with eps added to sqrt(v) before bias correction (fairseq `optim/adam.py`).
+
+    optax.scale_by_adam adds it after; the two differ while 1 - b2^t is small. Parameters whose
+    value in the table is 0 have no moments.
+    """
+
+    def init(params):
+        params = trainable(params, table)
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return AdamState(jnp.zeros((), jnp.int32), zeros, jax.tree.map(jnp.zeros_like, params))
+
+    def update(gradients, state, params=None):
+        del params
+        gradients = learning_like(state.first, gradients, table)
+        count = state.count + 1
+        first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.first, gradients)
+        second = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.second, gradients)
+        t = count.astype(jnp.float32)
+        size = jnp.sqrt(1 - b2**t) / (1 - b1**t)
+        updates = jax.tree.map(lambda m, v: size * m / (jnp.sqrt(v) + eps), first, second)
+        return updates, AdamState(count, first, second)
+
+    return optax.GradientTransformation(init, update)
+
+
+def scale_by_layer(
+    decay: float, *, num_layers: int, norm_order: str, table: RateTable
+) -> optax.GradientTransformation:
+    """Multiplies the update of layer i of L by decay ** (L - i), of what comes before the layers by
+    decay ** (L + 1) and of what comes after them by 1 (discriminative fine-tuning, arXiv
+    1801.06146, section 3.2). table: for the layers that it freezes."""
+
+    def value(path, leaf):
+        name = name_of(path)
+        if name.startswith(LAYERS):
+            rates = value_at(path, table)
+            each = rates if isinstance(rates, tuple) else (rates,) * num_layers
+            powers = [decay ** (num_layers - i) for i, rate in enumerate(each) if rate]
+            return np.array(powers, np.float32).reshape(-1, *(1,) * (leaf.ndim - 1))
+        after = name.startswith(ADAPTER) or (norm_order == "pre" and name.startswith(LAST_NORM))
+        before = name.startswith("encoder/") and not after
+        return decay ** (num_layers + 1) if before else 1.0
+
+    def update(updates, state, params=None):
+        del params
+        scales = jax.tree_util.tree_map_with_path(value, updates)
+        return jax.tree.map(lambda u, scale: u * scale, updates, scales), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def scale_by_path(table: RateTable) -> optax.GradientTransformation:
+    """Multiplies each parameter's update by its value in the table (0 freezes it)."""
+
+    def update(updates, state, params=None):
+        del params
+        scales = value_by_path(updates, table)
+        return jax.tree.map(lambda u, scale: u * scale, updates, scales), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def updates_of_0() -> optax.GradientTransformation:
+    """Updates of 0 for frozen parameters, where they are among those that it is asked to update."""
+
+    def update(updates, state, params=None):
+        still = jax.tree.map(jnp.zeros_like, params)
+        return with_frozen(updates, still), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def adam(
+    schedule: Schedule,
+    *,
+    b1: float = 0.9,
+    b2: float = 0.98,
+    eps: float = 1e-6,
+    weight_decay: float = 0.01,
+    clip_norm: float = 0.0,
+    rate_by_path: tuple[tuple[str, float], ...] = (),
+    layer_decay: float = 1.0,
+    num_layers: int = 0,
+    norm_order: str = "post",
+) -> optax.GradientTransformation:
+    """fairseq's Adam: decoupled weight decay on *all* parameters, no clipping unless asked.
+
+    b1, b2: decay of the first and the second moment from one update to the next.
+    eps: added to the square root of the second moment.
+    weight_decay: share of a parameter that an update takes off, times the learning rate.
+    clip_norm: gradients of a larger norm are scaled down to it; 0 clips none.
+    rate_by_path: (regex on "encoder/transformer/...", multiplier) pairs, first match wins; of a
+        parameter whose multiplier is 0 there are neither moments nor, in `train_step`, a gradient.
+        "layers[0:6]" and "layers[-1]" in a regex are layers by number.
+    layer_decay: the rate of layer i of L is multiplied by layer_decay ** (L - i), of what comes
+        before the layers by layer_decay ** (L + 1); 1 leaves all as they are.
+    num_layers, norm_order: no settings: of the network.
+    """
+    if not eps > 0:  # a parameter without a gradient yet has no second moment either
+        raise InputError(f"config.optimizer.eps={eps} must be positive")
+    chain = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
+    if not 0 < layer_decay <= 1:
+        raise InputError(f"optimizer.layer_decay={layer_decay} must be above 0 and at most 1")
+    rates = rate_table(rate_by_path, num_layers)
+    chain.append(scale_by_fairseq_adam(b1, b2, eps, rates))
+    if weight_decay:
+        chain.append(optax.add_decayed_weights(weight_decay))
+    if rate_by_path:
+        chain.append(scale_by_path(rates))
+    if layer_decay != 1:
+        chain.append(
+            scale_by_layer(layer_decay, num_layers=num_layers, norm_order=norm_order, table=rates)
+        )
+    chain.append(optax.scale_by_learning_rate(schedule))
+    if freezes(rates):
+        chain.append(updates_of_0())
+    return optax.chain(*chain)
+
+
+def updates_taken(opt_state) -> jax.Array:
+    """The schedule's count in an `adam`'s state: skipped updates are not in it."""
+    kind = optax.ScaleByScheduleState
+    states = jax.tree.leaves(opt_state, is_leaf=lambda x: isinstance(x, kind))
+    return next(state.count for state in states if isinstance(state, kind))

@@ -1,0 +1,91 @@
+"""Learning-rate schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from w2v2_jax.errors import InputError
+
+Schedule = Callable[[jax.Array], jax.Array]
+
+
+def polynomial(*, peak: float, warmup: int, total: int, end: float = 0.0) -> Schedule:
+    """Linear from 0 to `peak`, then linear to `end`. The first update runs at rate 0, as in
+    fairseq, whose count is of updates already done.
+
+    peak: the highest learning rate.
+    warmup: updates of the rise.
+    total: the update at which the rate is `end`; without it train.steps.
+    end: the last learning rate.
+    """
+    _check_schedule(peak=peak, total=total, warmup=warmup)
+    return optax.join_schedules(
+        [
+            optax.linear_schedule(0.0, peak, warmup),
+            optax.linear_schedule(peak, end, max(total - warmup, 1)),
+        ],
+        [warmup],
+    )
+
+
+def tri_stage(
+    *,
+    peak: float,
+    total: int,
+    warmup: float = 0.1,
+    hold: float = 0.4,
+    decay: float = 0.5,
+    start_scale: float = 0.01,
+    end_scale: float = 0.05,
+) -> Schedule:
+    """A linear rise, a stretch at `peak`, then an exponential fall. The paper says that the fall
+    is linear; the released code, and so the released models, used the exponential
+    (docs/traps.md#t4).
+
+    peak: the highest learning rate.
+    total: updates that the shares are of; without it train.steps.
+    warmup, hold, decay: shares of the three stages; they sum to 1.
+    start_scale: the first learning rate as a share of `peak`.
+    end_scale: the last learning rate as a share of `peak`.
+    """
+    if abs(warmup + hold + decay - 1.0) > 1e-6:
+        raise InputError(f"schedule: warmup + hold + decay = {warmup + hold + decay}, must be 1")
+    first, second = int(warmup * total), int(hold * total)
+    third = max(int(decay * total), 1)
+    _check_schedule(peak=peak, total=total, warmup=first)
+
+    def rate(count):
+        count = jnp.asarray(count, jnp.float32)
+        rising = start_scale + (1.0 - start_scale) * count / max(first, 1)
+        falling = jnp.exp(jnp.log(end_scale) * (count - first - second) / third)
+        scale = jnp.where(count < first, rising, jnp.where(count < first + second, 1.0, falling))
+        return peak * jnp.maximum(scale, jnp.where(count < first, start_scale, end_scale))
+
+    return rate
+
+
+def constant(*, peak: float) -> Schedule:
+    """The same rate at every update.
+
+    peak: that learning rate.
+    """
+    return optax.constant_schedule(peak)
+
+
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
+    "polynomial": polynomial,
+    "tri_stage": tri_stage,
+    "constant": constant,
+}
+
+
+def _check_schedule(*, peak: float, total: int, warmup: int) -> None:
+    if peak <= 0 or total < 1 or not 0 <= warmup <= total:
+        raise InputError(
+            f"schedule: peak={peak}, total={total}, warmup={warmup}; "
+            "needs peak > 0 and 0 <= warmup <= total"
+        )
