@@ -11,6 +11,8 @@
 #   docs                the pages as a site; installs mkdocs
 #   fuzz                damaged files against every reader, W2V2_FUZZ_MINUTES (30) in all; installs
 #                       hypothesis
+#   hub                 released checkpoints, if the Hugging Face hub can be reached; installs torch,
+#                       transformers, huggingface_hub, pyarrow
 #   mutants             changes one decision after the other and asks whether the tests notice
 #                       (two hours; options: python -m tests.helpers.mutants --help)
 #   coverage            the everyday tests, and the share of the package's lines that they run
@@ -20,16 +22,16 @@ set -euo pipefail
 source "$(dirname "$0")/env.sh"
 suite="${1:-everyday}"
 [ $# -gt 0 ] && shift
-optional="not parity and not deploy and not decode and not aot and not beam and not docs and not fuzz and not gpu and not network"
+optional="not parity and not deploy and not decode and not aot and not beam and not docs and not fuzz and not hub and not gpu and not network"
 case "$suite" in
   everyday | coverage) marks="not slow and $optional" ;;
   slow) marks="$optional" ;;
-  parity | deploy | decode | aot | beam | docs | fuzz) marks="$suite" ;;
+  parity | deploy | decode | aot | beam | docs | fuzz | hub) marks="$suite" ;;
   all) marks="not gpu" ;;
   mutants) exec python -m tests.helpers.mutants "$@" ;;
   *)
     echo "error: suite '$suite' is not known; use everyday, slow, parity, deploy, decode, aot," \
-      "beam, docs, fuzz, mutants, coverage or all" >&2
+      "beam, docs, fuzz, hub, mutants, coverage or all" >&2
     exit 2
     ;;
 esac
@@ -48,6 +50,7 @@ if [ "$suite" = parity ] || [ "$suite" = all ]; then
 fi
 install deploy onnx==1.23.2 onnxruntime==1.32.0 onnx-ir==1.1.0
 install decode flashlight-text==0.0.7 ufal.kenlm==26.4.1 optuna==5.0.0
+install hub torch==2.13.0 transformers==5.23.0 huggingface_hub pyarrow
 install fuzz hypothesis==6.170.17
 install aot "jax[tpu]==0.10.2"
 install docs mkdocs==1.6.1 mkdocs-material==9.8.2 "mkdocstrings[python]==1.0.8" mkdocstrings-python==2.0.11

@@ -12,11 +12,14 @@ import pytest
 import soundfile
 
 from tests.helpers.interop_cases import ENCODER, LAYER_NORM, VOCABULARY, random_checkpoint
+from tests.helpers.places import GOLDEN
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.export import command as export
 from w2v2_jax.export import deployment, onnx_file, saved_model, stablehlo
 from w2v2_jax.inference import Model
 from w2v2_jax.interop import native
+from w2v2_jax.objectives.classes import Classes
+from w2v2_jax.objectives.classification import Classification, FrameClassification, XVector
 
 FAMILIES = {
     "group_post": {},
@@ -236,3 +239,77 @@ def test_the_shortest_input_is_25_ms_in_the_released_families():
     from w2v2_jax.models.config import ModelConfig
 
     assert deployment.shortest_input(ModelConfig()) == 400
+
+
+HEADS = {
+    "classify": (Classification, {}, "class_logits"),
+    "classify_sum": (Classification, LAYER_NORM | dict(layer_sum=True), "class_logits"),
+    "frames": (FrameClassification, LAYER_NORM, "frame_logits"),
+    "xvector": (XVector, dict(tdnn_layers=((10, 5, 1), (10, 3, 2), (12, 1, 1))), "embeddings"),
+}
+
+
+def headed(tiny, name):
+    """A classifier or x-vector model with random parameters of moderate size."""
+    objective, changes, _ = HEADS[name]
+    model = dataclasses.replace(tiny, **changes)
+    made = random_checkpoint(
+        model,
+        parts=objective.parts,
+        vocabulary=Classes(("no", "stop it", "yes")),
+        normalise=model.extractor_norm == "layer",
+        objective=objective.name,
+    )
+    return made._replace(params=jax.tree.map(lambda x: 0.3 * x if x.ndim > 1 else x, made.params))
+
+
+@pytest.mark.deploy
+@pytest.mark.parametrize("name", HEADS)
+def test_onnxruntime_gives_the_outputs_of_classifiers_and_x_vectors(
+    tiny, tmp_path, name, monkeypatch, record_property
+):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    loaded, method = headed(tiny, name), HEADS[name][2]
+    onnx_file.save(loaded, tmp_path / "onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "onnx" / onnx_file.MODEL)
+    model = Model(loaded.path, loaded.description, loaded.params)
+    for samples in LENGTHS:
+        waveforms, num_samples = batch(samples)
+        results = session.run(None, {"waveforms": waveforms, "num_samples": num_samples})
+        expected = getattr(model, method)(waveforms, num_samples)
+        assert results[0].shape == expected.shape
+        counts = [model.num_frames(n) for n in num_samples.tolist()]
+        if name == "frames":
+            assert results[1].tolist() == counts
+        for row, count in enumerate(counts):
+            real = slice(None, count) if name == "frames" else slice(None)
+            difference = float(np.abs(results[0][row][real] - expected[row][real]).max())
+            record_property(f"difference at {samples} samples, row {row}", difference)
+            assert difference < 1e-4
+    printed = run_readme(tmp_path / "onnx", monkeypatch)
+    if name.startswith("classify"):
+        assert printed == model.classify("clip.wav")[0].label
+        names = json.loads((tmp_path / "onnx" / "classes.json").read_text())["classes"]
+        assert tuple(names) == loaded.description.vocabulary.symbols
+    else:
+        assert printed.startswith("[") and not printed.startswith("[]")
+
+
+@pytest.mark.parametrize("save", [stablehlo.save, saved_model.save])
+def test_other_forms_of_a_classifier_are_refused_and_nothing_written(tiny, tmp_path, save):
+    with pytest.raises(InputError, match=r"has no CTC head.*export --to onnx, hf or safetensors"):
+        save(headed(tiny, "classify"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_program_that_an_earlier_jax_wrote_still_gives_its_logits():
+    stored = dict(np.load(GOLDEN / "stablehlo.npz"))
+    weights = {k.removeprefix("weight/"): x for k, x in stored.items() if k.startswith("weight/")}
+    program = jax.export.deserialize(bytearray(stored["program"].tobytes()))
+    call = jax.jit(program.call)
+    logits, frames = call(weights, stored["waveforms"], stored["num_samples"])
+    assert frames.tolist() == stored["frames"].tolist()
+    for row, count in enumerate(stored["frames"]):
+        expected = stored["logits"][row, :count]
+        np.testing.assert_allclose(logits[row, :count], expected, rtol=1e-4, atol=1e-4)
+    assert str(stored["made"]).startswith("2026-11-29, jax 0.10.2"), "made anew: say why"

@@ -16,6 +16,7 @@ from w2v2_jax.interop import fairseq, fairseq2, hugging_face, native, torch_writ
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.sentencepiece_model import CONTROL, NORMAL, SPACE, UNKNOWN, Piece, read_pieces
 from w2v2_jax.recognition.network import Network
+from w2v2_jax.vocabulary import SPECIALS, Vocabulary
 
 STORED = dict(np.load(GOLDEN / "fairseq2.npz"))
 TUNED = ("encoder", "head")
@@ -157,3 +158,36 @@ def test_hints_of_other_formats_are_refused_in_one_line(tmp_path, capsys):
     arguments = ["--from", "hf", "--input", str(tmp_path), "--out", str(tmp_path / "x")]
     assert run_command(convert.main, [*arguments, "--heads", "2"]) == 2
     assert "fairseq2" in capsys.readouterr().err
+
+
+def test_the_tokenizer_that_is_written_names_the_rows_and_spells_texts_as_we_do(
+    tiny, tmp_path, capsys
+):
+    made = random_checkpoint(tiny, parts=("encoder", "head"), vocabulary=VOCABULARY)
+    native.write_initial(tmp_path / "native", made)
+    tokenizer = tmp_path / "my_tokenizer.model"
+    arguments = ["--checkpoint", str(tmp_path / "native"), "--to", "fairseq2"]
+    export.main([*arguments, "--out", str(tmp_path / "a.pt"), "--tokenizer", str(tokenizer)])
+    assert f"wrote {tokenizer}" in capsys.readouterr().out
+    pieces = read_pieces(tokenizer)
+    assert tuple(fairseq2.symbols_of(pieces, where="a")) == VOCABULARY.symbols
+    # found beside the file, without being named
+    found = fairseq2.read(tmp_path / "a.pt", FileHints(num_heads=2, strides=(5, 2, 2)))
+    assert found.loaded.description.vocabulary.symbols == VOCABULARY.symbols
+    library = pytest.importorskip("sentencepiece")
+    spell = library.SentencePieceProcessor(model_file=str(tokenizer))
+    text = "CAB  A'C"
+    assert spell.encode(text) == VOCABULARY.encode(text).tolist()[:-1]  # no boundary at the end
+    assert (spell.unk_id(), spell.bos_id(), spell.eos_id(), spell.pad_id()) == (3, 0, 2, 1)
+    assert spell.decode(spell.encode(text)) == "CAB A'C"
+
+
+def test_a_tokenizer_goes_with_symbols_of_one_character_and_with_fairseq2(tiny, tmp_path):
+    phonemes = Vocabulary((*SPECIALS, "t\u0283", "a"), "keep", units="phonemes")
+    made = random_checkpoint(tiny, parts=("encoder", "head"), vocabulary=phonemes)
+    with pytest.raises(InputError, match="are phonemes; fairseq2's tokenizer is one of characters"):
+        fairseq2.write_tokenizer(made, tmp_path / "a.model")
+    assert not (tmp_path / "a.model").exists()
+    arguments = ["--checkpoint", "x", "--to", "fairseq", "--out", str(tmp_path / "a.pt")]
+    with pytest.raises(InputError, match="--tokenizer goes with --to fairseq2"):
+        export.main([*arguments, "--tokenizer", str(tmp_path / "a.model")])

@@ -97,9 +97,10 @@ def inherited_model(raw: dict) -> ModelConfig | None:
     """The network of config.init_from, for recipes that fine-tune."""
     if raw["model"].get("family") != "inherit" or not raw.get("init_from"):
         return None
+    from w2v2_jax.interop import hub
     from w2v2_jax.interop.load import load_any
 
-    return load_any(raw["init_from"]).description.model
+    return load_any(hub.folder(raw["init_from"])).description.model
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -7,6 +7,7 @@ python -m w2v2_jax.export --checkpoint DIR --out PATH
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import sys
 from collections.abc import Callable
@@ -15,11 +16,12 @@ from pathlib import Path
 from w2v2_jax import trees
 from w2v2_jax.checkpoint.description import Loaded
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.export import onnx_file, saved_model, stablehlo
+from w2v2_jax.export import card, onnx_file, saved_model, stablehlo
 from w2v2_jax.interop import (
     adapters,
     fairseq,
     fairseq2,
+    hub,
     hugging_face,
     lora,
     safetensors_file,
@@ -55,6 +57,39 @@ def without_own_parts(loaded: Loaded) -> Loaded:
 
 
 def main(argv: list[str] | None = None) -> None:
+    arguments = _parser().parse_args(argv)
+    export = _exporter(arguments)
+    facts = _facts(arguments)
+    card.refuse_elsewhere(facts, arguments.to)
+    verify.refuse_unknown(arguments.verify, arguments.to)
+    with contextlib.ExitStack() as outputs:
+        partial = outputs.enter_context(new_output(arguments.out))
+        loaded = load_any(arguments.checkpoint)
+        if arguments.to not in WITH_LORA:
+            loaded = lora.merged(loaded)
+        whole = loaded
+        if arguments.to != "safetensors":
+            loaded = without_own_parts(loaded)
+        said = export(loaded, partial) or Exported([], [])
+        if arguments.tokenizer is not None:
+            file = outputs.enter_context(new_output(arguments.tokenizer, "--tokenizer"))
+            fairseq2.write_tokenizer(loaded, file)
+        verified = verify.report(loaded, arguments.to, partial, arguments.verify)
+        if partial.is_dir():
+            card.write(partial, loaded, facts, form=arguments.to)
+    print(f"read {loaded.path}")
+    used = len(trees.flatten(loaded.params)) - len(said.left)
+    left = sorted(
+        {*said.left, *(trees.flatten(whole.params).keys() - trees.flatten(loaded.params))}
+    )
+    print_check(f"{used} parameters", left, said.notes + verified)
+    for path in filter(None, (arguments.out, arguments.tokenizer)):
+        print_written(path)
+    if arguments.push is not None:
+        print(f"sent to {hub.push(arguments.out, arguments.push)}")
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="w2v2 export", description=__doc__.splitlines()[0])
     add_checkpoint(parser)
     parser.add_argument("--to", required=True, metavar="|".join(EXPORTERS), help="the form")
@@ -69,41 +104,58 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--language", help="hf: write adapter.LANGUAGE.safetensors as well (MMS), as `fra`"
     )
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        metavar="FILE.model",
+        help="fairseq2: write the tokenizer of the CTC head's symbols as well",
+    )
     parser.add_argument("--int8", action="store_true", help="onnx: 8-bit weights")
+    add = parser.add_argument_group("for the README.md of an exported folder").add_argument
+    add("--licence", help="the model's licence, as `mit`; not stated without")
+    add("--languages", metavar="de,fr", help="languages that it is for")
+    add(
+        "--evaluation",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.json",
+        help="error rates of `w2v2 evaluate --json`; may be given several times",
+    )
+    parser.add_argument(
+        "--push", metavar="OWNER/NAME", help="hf: send the folder to this model of the hub as well"
+    )
     verify.add_argument(parser)
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def _exporter(arguments: argparse.Namespace) -> Callable[..., Exported | None]:
+    """The exporter that the options ask for; InputError for options that do not go together."""
     if arguments.to not in EXPORTERS:
         raise InputError(f"--to {arguments.to} is not known; use one of {', '.join(EXPORTERS)}")
     export = EXPORTERS[arguments.to]
+    for option, form in (("language", "hf"), ("push", "hf"), ("tokenizer", "fairseq2")):
+        if getattr(arguments, option) is not None and arguments.to != form:
+            raise InputError(f"--{option} goes with --to {form}")
+    if arguments.push is not None:
+        hub.refuse_without_package("--push")
     if arguments.legacy_weight_norm:
         if arguments.to not in WITH_LEGACY_WEIGHT_NORM:
             raise InputError("--legacy-weight-norm goes with --to hf or torchaudio")
         export = functools.partial(export, legacy_weight_norm=True)
     if arguments.language is not None:
-        if arguments.to != "hf":
-            raise InputError("--language goes with --to hf")
         export = adapters.exporter(export, arguments.language)
     if arguments.int8:
         if arguments.to != "onnx":
             raise InputError("--int8 goes with --to onnx")
         export = functools.partial(export, int8=True)
-    verify.refuse_unknown(arguments.verify, arguments.to)
-    with new_output(arguments.out) as partial:
-        loaded = load_any(arguments.checkpoint)
-        if arguments.to not in WITH_LORA:
-            loaded = lora.merged(loaded)
-        whole = loaded
-        if arguments.to != "safetensors":
-            loaded = without_own_parts(loaded)
-        said = export(loaded, partial) or Exported([], [])
-        verified = verify.report(loaded, arguments.to, partial, arguments.verify)
-    print(f"read {loaded.path}")
-    used = len(trees.flatten(loaded.params)) - len(said.left)
-    left = sorted(
-        {*said.left, *(trees.flatten(whole.params).keys() - trees.flatten(loaded.params))}
-    )
-    print_check(f"{used} parameters", left, said.notes + verified)
-    print_written(arguments.out)
+    return export
+
+
+def _facts(arguments: argparse.Namespace) -> card.CardFacts:
+    languages = (arguments.languages or "").split(",")
+    named = tuple(language.strip() for language in languages if language.strip())
+    return card.CardFacts(arguments.licence, named, tuple(arguments.evaluation))
 
 
 if __name__ == "__main__":

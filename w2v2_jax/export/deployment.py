@@ -86,7 +86,8 @@ TEXTS = {
 
 def check(loaded: Loaded) -> Description:
     """The description of a CTC checkpoint; InputError for one without a head."""
-    otherwise = " (deployment needs a CTC head; export --to hf or safetensors does not)"
+    forms = "onnx, hf or" if loaded.description.objective_class.class_labels else "hf or"
+    otherwise = f" (deployment needs a CTC head; export --to {forms} safetensors does not)"
     require_ctc(loaded.description, str(loaded.path), otherwise=otherwise)
     return loaded.description
 

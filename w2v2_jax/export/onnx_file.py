@@ -11,7 +11,7 @@ from pathlib import Path
 
 from w2v2_jax.checkpoint.description import Loaded
 from w2v2_jax.errors import InputError
-from w2v2_jax.export import deployment, onnx_network
+from w2v2_jax.export import deployment, head_folder, onnx_network
 
 MODEL, WEIGHTS = "model.onnx", "model.onnx.data"
 INLINE_BYTES = 1 << 30  # a protobuf holds 2 GiB; larger models keep their weights in a second file
@@ -19,13 +19,16 @@ BLOCK = 32
 
 
 def save(loaded: Loaded, out: str | Path, *, int8: bool = False) -> None:
-    """Writes model.onnx (with model.onnx.data when large), vocabulary.json and README.md.
+    """Writes model.onnx (with model.onnx.data when large), vocabulary.json or classes.json, and
+    README.md.
 
     int8: 8-bit weights of every matrix product with a constant, for onnxruntime.
-    Raises InputError for a checkpoint without a CTC head, or where a package is missing.
+    Raises InputError for a checkpoint without a head, or where a package is missing.
     """
     out = Path(out)
-    if deployment.check(loaded).model.quantize_input:
+    has_classes = loaded.description.objective_class.class_labels
+    description = loaded.description if has_classes else deployment.check(loaded)
+    if description.model.quantize_input:
         raise InputError(
             f"{loaded.path}: model.quantize_input=True: the ONNX graph has no quantized input; "
             "export --to stablehlo or savedmodel"
@@ -43,7 +46,8 @@ def save(loaded: Loaded, out: str | Path, *, int8: bool = False) -> None:
     onnx.save_model(model, out / MODEL, save_as_external_data=large, location=WEIGHTS)
     if not int8:  # the checker does not know onnxruntime's operators
         onnx.checker.check_model(out / MODEL, full_check=True)
-    deployment.write_folder(
+    write_folder = head_folder.write if has_classes else deployment.write_folder
+    write_folder(
         out,
         loaded,
         title="ONNX model, 8-bit weights" if int8 else "ONNX model",
@@ -53,7 +57,8 @@ def save(loaded: Loaded, out: str | Path, *, int8: bool = False) -> None:
         imports="import numpy as np\nimport onnxruntime\n",
         load=f'session = onnxruntime.InferenceSession("{MODEL}")',
         call='inputs = {"waveforms": waveforms, "num_samples": num_samples}\n'
-        'logits, frames = session.run(["logits", "frames"], inputs)',
+        + ("results" if has_classes else "logits, frames")
+        + " = session.run(None, inputs)",
         notes="The 8-bit matrix products are onnxruntime's operator MatMulNBits; other runtimes "
         "take the float32 export."
         if int8

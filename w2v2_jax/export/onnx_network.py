@@ -1,4 +1,4 @@
-"""The context network and the head in ONNX operators; see `onnx_graph`."""
+"""The encoder in ONNX operators, and the whole model with its head; see `onnx_graph`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from w2v2_jax.export.onnx_graph import (
     output_adapter,
     position,
 )
+from w2v2_jax.export.onnx_heads import HEADS, Hidden
 from w2v2_jax.models.config import ModelConfig
 
 LAYERS = "encoder/transformer/layers"
@@ -68,12 +69,11 @@ def block(graph: Graph, config: ModelConfig, x: str, real: str, layer: int) -> s
     return x
 
 
-def network(graph: Graph, config: ModelConfig, *, epsilon: float | None) -> tuple[str, str]:
-    """The inputs `waveforms` and `num_samples` -> the names of logits [B, T, C] and frames [B].
+def encoder(graph: Graph, config: ModelConfig, *, epsilon: float | None) -> Hidden:
+    """The inputs `waveforms` and `num_samples` -> what a head may see.
 
     epsilon: as in `masked_waveforms`."""
-    int32, int64 = graph.onnx.TensorProto.INT32, graph.onnx.TensorProto.INT64
-    num_samples = graph.op("Cast", "num_samples", to=int64)
+    num_samples = graph.op("Cast", "num_samples", to=graph.onnx.TensorProto.INT64)
     x = masked_waveforms(graph, num_samples, epsilon=epsilon)
     x, counts = feature_extractor(graph, config, x, num_samples)
     real = mask(graph, x, 1, counts)  # [B, T]
@@ -86,22 +86,25 @@ def network(graph: Graph, config: ModelConfig, *, epsilon: float | None) -> tupl
     pre = config.norm_order == "pre"
     x = x if pre else layer_norm(graph, x, "encoder/transformer/norm")
     real = graph.op("Unsqueeze", real, graph.ints(1, 2))
+    states = [x]
     for layer in range(config.num_layers):
         x = block(graph, config, x, real, layer)
+        states.append(x)
     x = layer_norm(graph, x, "encoder/transformer/norm") if pre else x
     if config.output_adapter_layers:
         x, counts = output_adapter(graph, config, x, counts)
-    return dense(graph, x, "head"), graph.op("Cast", counts, to=int32)
+    return Hidden(x, counts, states)
 
 
 def build(onnx, loaded: Loaded) -> Any:
-    """The ModelProto of a CTC checkpoint; batch, samples and frames are dynamic."""
-    config, vocabulary = loaded.description.model, loaded.description.ctc_vocabulary
-    graph = Graph(onnx, trees.flatten(loaded.params))
+    """The ModelProto of a checkpoint with a head; batch, samples and frames are dynamic."""
     description = loaded.description
+    graph = Graph(onnx, trees.flatten(loaded.params))
     epsilon = description.normalise_epsilon if description.normalise else None
-    results = network(graph, config, epsilon=epsilon)
-    for name, result in zip(("logits", "frames"), results, strict=True):
+    hidden = encoder(graph, description.model, epsilon=epsilon)
+    head, classes = HEADS[description.objective], len(description.vocabulary or ())
+    outputs = head(graph, description.model, hidden, classes)
+    for result, name, _ in outputs:
         graph.nodes.append(onnx.helper.make_node("Identity", [result], [name], name))
     value, proto = onnx.helper.make_tensor_value_info, onnx.TensorProto
     made = onnx.helper.make_graph(
@@ -112,8 +115,8 @@ def build(onnx, loaded: Loaded) -> Any:
             value("num_samples", proto.INT32, ["batch"]),
         ],
         [
-            value("logits", proto.FLOAT, ["batch", "frames", len(vocabulary)]),
-            value("frames", proto.INT32, ["batch"]),
+            value(name, proto.INT32 if name == "frames" else proto.FLOAT, shape)
+            for _, name, shape in outputs
         ],
         [onnx.numpy_helper.from_array(x, name) for name, x in graph.constants.items()],
     )

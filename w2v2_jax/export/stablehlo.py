@@ -1,6 +1,6 @@
 """StableHLO through `jax.export`: one program for every batch, length and platform.
 
-jax.export is JAX's own, versioned serialisation (readable for at least six months of releases)
+jax.export is JAX's own, versioned serialisation (guaranteed for six months of releases, no longer)
 and keeps the shapes symbolic. The weights lie beside the program as safetensors, which any
 language reads, instead of as gigabytes of constants inside it.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jax
 import numpy as np
 from safetensors.numpy import save_file
 
@@ -44,6 +45,9 @@ def save(loaded: Loaded, out: str | Path) -> None:
         f'weights = jax.device_put(load_file("{WEIGHTS}"))\n'
         "call = jax.jit(model.call)  # compiles once a shape: pad to a few lengths",
         call="logits, frames = call(weights, waveforms, num_samples)",
-        notes="`model.mlir_module()` is the StableHLO text for other compilers; its arguments are "
+        notes="JAX guarantees that the program runs with versions up to six months newer than the "
+        f"one that wrote it ({jax.__version__}). To keep a model longer, keep its checkpoint or "
+        "the ONNX export.\n\n"
+        "`model.mlir_module()` is the StableHLO text for other compilers; its arguments are "
         "the platform's index, the parameters sorted by name, then the two inputs.",
     )

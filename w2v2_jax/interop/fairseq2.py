@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from w2v2_jax.checkpoint.description import Description, Loaded
+from w2v2_jax.checkpoint.description import Description, Loaded, require_ctc
 from w2v2_jax.errors import InputError
 from w2v2_jax.input_scale import EPSILON
 from w2v2_jax.interop import (
@@ -38,6 +38,7 @@ from w2v2_jax.interop.torch_write import save as save_torch
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
+from w2v2_jax.vocabulary.units import CHARACTERS
 
 # Tensors that only other networks of fairseq2 have -> what to say.
 OTHERS = {
@@ -134,6 +135,21 @@ def _refuse_even_stack(model: ModelConfig, where: str) -> None:
             f"{where}: model.position_kernel={model.position_kernel} with "
             f"model.position_depth={model.position_depth}: fairseq2's are odd and at least 3"
         )
+
+
+def write_tokenizer(loaded: Loaded, path: str | Path) -> None:
+    """The SentencePiece model (fairseq2's `char_tokenizer`) that names the rows of a CTC head.
+
+    Raises InputError for a checkpoint without one, and for symbols that are not characters.
+    """
+    require_ctc(loaded.description, str(loaded.path))
+    vocabulary = loaded.description.ctc_vocabulary
+    if vocabulary.units != CHARACTERS:
+        raise InputError(
+            f"--tokenizer: the symbols of {loaded.path} are {vocabulary.units}; fairseq2's "
+            "tokenizer is one of characters"
+        )
+    sentencepiece_model.write_characters(path, vocabulary.symbols)
 
 
 def _notes(description: Description, *, tuned: bool) -> list[str]:

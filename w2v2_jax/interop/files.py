@@ -37,30 +37,41 @@ class Exported(NamedTuple):
 
 
 @contextlib.contextmanager
-def new_output(out: str | Path) -> Iterator[Path]:
+def new_output(out: str | Path, option: str = "--out") -> Iterator[Path]:
     """A temporary path beside `out` that becomes `out` when the block succeeds, else vanishes.
 
     Raises InputError when `out` exists and is not empty, or cannot be written.
     """
     out = Path(out).absolute()
     if (out.is_dir() and any(out.iterdir())) or (out.is_file() and out.stat().st_size):
-        raise InputError(f"--out {out} exists and is not empty; give a new path or remove it")
-    try_folder(out.parent, "--out")
+        raise InputError(f"{option} {out} exists and is not empty; give a new path or remove it")
+    try_folder(out.parent, option)
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
         yield partial
+        _make_ordinary(partial)
         if out.is_dir():
             out.rmdir()
         partial.rename(out)
     except OSError as error:
-        raise InputError(f"--out {out} cannot be written: {error}") from error
+        raise InputError(f"{option} {out} cannot be written: {error}") from error
     except Exception as error:  # TensorFlow and safetensors have exceptions of their own
         if (reason := disk_reason(error)) is None or isinstance(error, InputError):
             raise
-        raise InputError(f"--out {out} cannot be written: {reason}") from error
+        raise InputError(f"{option} {out} cannot be written: {reason}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         partial.unlink(missing_ok=True)
+
+
+def _make_ordinary(path: Path) -> None:
+    """Gives files the permissions of any new file: safetensors makes them for their owner alone."""
+    mask = os.umask(0)
+    os.umask(mask)
+    files = path.rglob("*") if path.is_dir() else [path]
+    for file in files:
+        if file.is_file() and not file.is_symlink():
+            file.chmod(0o666 & ~mask)
 
 
 # What unexpected values in a foreign file do to code that takes them for what they should be.

@@ -23,6 +23,7 @@ from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment import catalogue
 from w2v2_jax.experiment.recipe import load_config, override
 from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
+from w2v2_jax.interop import hub
 from w2v2_jax.interop.load import load_any
 from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
@@ -131,7 +132,9 @@ def _start(settings: ExperimentSettings, workdir: AnyPath | None) -> _Start:
     compile_cache.enable()
     before = describe_newest(workdir) if workdir is not None else None
     # What goes on has its network, symbols and scale in its checkpoint: init_from may be gone.
-    source = load_any(settings.init_from) if settings.init_from and before is None else None
+    source = None
+    if settings.init_from and before is None:
+        source = load_any(hub.folder(settings.init_from))
     settings = take_epsilon(settings, before or (source.description if source else None))
     built = _build(settings, before, source, workdir)
     symbols: Any = built.vocabulary  # classes answer what a feed asks of a vocabulary

@@ -35,7 +35,7 @@ from w2v2_jax.vocabulary import (
 from w2v2_jax.vocabulary.make import with_rules
 from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES
 
-FRESH = ("/layers/adapter/", "/attention/lora_")  # what a start need not have
+FRESH = ("/layers/adapter/", "/attention/lora_", "/output_adapter/")  # what a start need not have
 
 
 def graft(

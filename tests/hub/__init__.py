@@ -1,0 +1,1 @@
+"""Tests of this folder: released checkpoints from the Hugging Face hub."""

@@ -1,0 +1,183 @@
+"""The README.md of an exported folder: what made the model, how good it is, how to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from w2v2_jax.checkpoint.description import Description, Loaded
+from w2v2_jax.errors import InputError
+from w2v2_jax.models.families import family_of
+from w2v2_jax.paths import AnyPath, read_json, write_text
+from w2v2_jax.system.revision import stamp
+
+UNSAID = "not stated"
+RECORD = "run.json"  # of a run's folder; see train/run_record.py
+FOLDERS = ("hf", "peft", "onnx", "stablehlo", "savedmodel")
+
+
+class CardFacts(NamedTuple):
+    """What the command line says of a model: its licence, the languages it is for (codes), files
+    of `evaluate --json`."""
+
+    licence: str | None = None
+    languages: tuple[str, ...] = ()
+    evaluations: tuple[Path, ...] = ()
+
+
+def refuse_elsewhere(facts: CardFacts, form: str) -> None:
+    """InputError where there is no folder for a card."""
+    if facts != CardFacts() and form not in FOLDERS:
+        raise InputError(
+            "--licence, --languages and --evaluation are for the README.md of a folder: "
+            f"--to {', '.join(FOLDERS)}; --to {form} writes a file"
+        )
+
+
+def write(folder: Path, loaded: Loaded, facts: CardFacts, *, form: str) -> None:
+    """README.md with the model's origin, in the form of the hub's model cards; behind what a
+    deployed form's says already of running it."""
+    tables = [*_origin(loaded, facts), "", *_rates(facts.evaluations, loaded)]
+    text = "\n".join(["## Where it comes from", "", *tables, ""])
+    readme = folder / "README.md"
+    if readme.exists():
+        write_text(readme, readme.read_text("utf-8").rstrip() + "\n\n" + text)
+        return
+    description = loaded.description
+    size = sum(leaf.size for leaf in jax.tree.leaves(loaded.params)) / 1e6
+    bare = set(loaded.params) == {"encoder"}
+    head = [*_front_matter(facts, form), "", f"# wav2vec 2.0, {_purpose(description)}", ""]
+    about = (
+        f"{family_of(description.model)}, {size:.1f} M parameters, for audio of 16 kHz; waveforms "
+        f"are {'' if description.normalise else 'not '}normalised to mean 0 and variance 1."
+    )
+    run = ["## How to run it", "", "```python", *_program(description, form, bare=bare), "```", ""]
+    write_text(readme, "\n".join([*head, about, "", *run, text]))
+
+
+def _purpose(description: Description) -> str:
+    kind, rows = description.objective_class, len(description.vocabulary or ())
+    if kind.ctc_head:
+        return f"speech recognition with {rows} symbols"
+    if kind.class_labels:
+        what = {"xvector": "embeddings of speakers", "frames": f"{rows} classes of frames"}
+        return what.get(kind.name, f"{rows} classes of recordings")
+    return "pretrained on speech"
+
+
+def _front_matter(facts: CardFacts, form: str) -> list[str]:
+    lines = ["---", f"library_name: {'peft' if form == 'peft' else 'transformers'}"]
+    if facts.licence is not None:
+        lines.append(f"license: {facts.licence}")
+    if facts.languages:
+        lines += ["language:", *(f"- {language}" for language in facts.languages)]
+    return [*lines, "tags:", "- wav2vec2", "- speech", "---"]
+
+
+def _program(description: Description, form: str, *, bare: bool) -> list[str]:
+    """bare: an encoder without the heads of its objective."""
+    kind = description.objective_class
+    if form == "peft":
+        auto = "AutoModelForCTC" if kind.ctc_head else "AutoModel"
+        return [
+            "from peft import PeftModel",
+            f"from transformers import {auto}",
+            "",
+            f'base = {auto}.from_pretrained("BASE")  # the folder of the network it was tuned from',
+            'model = PeftModel.from_pretrained(base, ".")',
+        ]
+    task = {"ctc": "automatic-speech-recognition", "classify": "audio-classification"}
+    if kind.name in task:
+        return [
+            "from transformers import pipeline",
+            "",
+            f'run = pipeline("{task[kind.name]}", model=".")',
+            'print(run("clip.wav"))',
+        ]
+    classes = {
+        "contrastive": "AutoModelForPreTraining",
+        "frames": "AutoModelForAudioFrameClassification",
+        "xvector": "AutoModelForAudioXVector",
+    }
+    name = "AutoModel" if bare else classes.get(kind.name, "AutoModel")
+    return [
+        f"from transformers import AutoFeatureExtractor, {name}",
+        "",
+        'extractor = AutoFeatureExtractor.from_pretrained(".")',
+        f'model = {name}.from_pretrained(".")',
+    ]
+
+
+def _origin(loaded: Loaded, facts: CardFacts) -> list[str]:
+    """The table of what made the model; what nothing says is "not stated"."""
+    record = _record(loaded.path)
+    made = record.get("facts", {})
+    data, config = made.get("data", {}), made.get("config", {})
+    train = data.get("train") or {}
+    start = (record.get("starts") or [{}])[-1]
+    code = start.get("code", {})
+    commit = [f"commit {code['commit'][:12]}"] if "commit" in code else []
+    rows = {
+        "training data": _names(config.get("data", {}).get("train")),
+        "hours of it": f"{train['hours']:g}" if "hours" in train else UNSAID,
+        "languages": ", ".join(facts.languages) or UNSAID,
+        "started from": _names(config.get("init_from")),
+        "updates": loaded.path.name if loaded.path.name.isdigit() else UNSAID,
+        "code of the training": ", ".join(
+            [f"w2v2_jax {code['version']}", *commit] if "version" in code else [UNSAID]
+        ),
+        "exported": stamp(),
+        "licence": facts.licence or UNSAID,
+    }
+    return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
+
+
+def _record(path: AnyPath) -> dict[str, Any]:
+    """run.json of the run that a step's folder belongs to; empty where there is none."""
+    for place in (path, *list(path.parents)[:2]):
+        if (place / RECORD).is_file():
+            return read_json(place / RECORD)
+    return {}
+
+
+def _names(value: Any) -> str:
+    """Names of corpora or folders without the places where they lie on one machine."""
+    values = value if isinstance(value, (list, tuple)) else [value]
+    parts = [str(one).rstrip("/").split("/")[-1] for one in values if one]
+    return ", ".join(parts) or UNSAID
+
+
+def _rates(evaluations: Sequence[Path], loaded: Loaded) -> list[str]:
+    """A table of error rates with their intervals, a row for each split of each evaluation."""
+    splits = [split for path in evaluations for split in _splits(path, loaded)]
+    if not splits:
+        return ["Not evaluated: no `--evaluation` was given when it was exported."]
+    lines = [
+        "| evaluated on | rate | value | 95 % interval | utterances |",
+        "|---|---|---|---|---|",
+    ]
+    for split in splits:
+        for name in ("per", "wer", "cer"):
+            if name in split:
+                low, high = (f"{100 * bound:.2f}" for bound in split[f"{name}_interval"])
+                lines.append(
+                    f"| {_names(split['data'])} | {name.upper()} | {100 * split[name]:.2f} % "
+                    f"| {low} to {high} % | {split['num_utterances']} |"
+                )
+    return lines
+
+
+def _splits(path: Path, loaded: Loaded) -> list[dict[str, Any]]:
+    """The splits of a file of `evaluate --json`; InputError for another file or checkpoint."""
+    result = read_json(path)
+    splits = result.get("splits", [result]) if isinstance(result, dict) else []
+    needed = {"data", "wer", "wer_interval", "num_utterances"}
+    if not splits or not all(isinstance(x, dict) and needed <= set(x) for x in splits):
+        raise InputError(f"--evaluation {path}: not a file of `w2v2 evaluate --json`")
+    places = [str(result.get("checkpoint")), str(loaded.path)]
+    if len({tuple(place.rstrip("/").split("/")[-3:]) for place in places}) > 1:
+        raise InputError(f"--evaluation {path} is of {places[0]}, not of {places[1]}")
+    return splits
