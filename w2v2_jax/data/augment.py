@@ -207,7 +207,7 @@ def _between(bounds: tuple[float, float], unit: float) -> float:
 
 
 def open_augmentation(config: AugmentConfig, *, seed: int, whole: bool) -> Augmentation | None:
-    """None where nothing is asked for. Raises InputError where rooms or noise cannot be used."""
+    """None if nothing is asked for. Raises InputError if rooms or noise cannot be used."""
     if not config.is_on:
         return None
     rooms = noise = None

@@ -20,7 +20,7 @@ MODES = {
 
 
 class Bucket(NamedTuple):
-    """Row length, rows a batch, and the utterances [n] int32 that belong here."""
+    """Row length, rows per batch, and the utterances [n] int32 that belong here."""
 
     samples: int
     rows: int

@@ -22,7 +22,7 @@ class DataConfig:
     train: a prepared corpus, "DIR[:split[+split]]"; or several, with commas between, as a list, or
         as tables of `data.mixture.Member` in a list. valid: the same without tables; "" means none.
     alpha: shares of several corpora follow their hours to this power (`data.mixture`): 1 takes each
-        utterance once an epoch, 0 as much of each, the papers of XLSR-53 and XLS-R .5.
+        utterance once per epoch, 0 as much of each, the papers of XLSR-53 and XLS-R .5.
     mode: "crop", "concatenate" (pretraining) or "pad" (CTC); see `data.plan.MODES`.
     bucket_seconds: row lengths; each non-empty one is one compiled shape.
     batch_seconds: audio a global batch holds at most (rows x row length).
@@ -106,7 +106,7 @@ class DataConfig:
     def train_plan(self, corpus: AnyCorpus, *, seed: int, mixture: Mixture | None = None) -> Plan:
         """The endless order of training batches; mixture: of the corpus's utterances.
 
-        Raises InputError where `min_seconds` asks for utterances that no bucket can take.
+        Raises InputError if `min_seconds` asks for utterances that no bucket can take.
         """
         seconds, shortest = corpus.num_samples / SAMPLE_RATE, min(self.bucket_seconds)
         lost = int(((seconds >= self.least_seconds()) & (seconds < shortest)).sum())

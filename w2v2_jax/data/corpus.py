@@ -50,7 +50,7 @@ INDEX_STRINGS = ("id", "text", "speaker", "language")
 
 
 class Entry(NamedTuple):
-    """One utterance of the index, but for where its samples lie."""
+    """One utterance of the index, except for where its samples lie."""
 
     id: str
     text: str
@@ -111,7 +111,7 @@ class Corpus:
 
     @property
     def text_rules(self) -> dict[str, Any] | None:
-        """The rules that the texts were written by, None where they are as the source has them."""
+        """The rules that the texts were written by, None if they are as the source has them."""
         rules = self.info.get("text")
         if rules is not None and not isinstance(rules, dict):
             raise InputError(f"{self.directory / 'corpus.json'}: text={rules!r}; prepare it again")
@@ -121,18 +121,18 @@ class Corpus:
         return self._string("id", i)
 
     def text(self, i: int) -> str:
-        """Transcript as prepared; empty where there is none."""
+        """Transcript as prepared; empty if there is none."""
         return self._string("text", i)
 
     def speaker(self, i: int) -> str:
         return self._string("speaker", i)
 
     def language(self, i: int) -> str:
-        """As the source names it; empty where it does not."""
+        """As the source names it; empty if it does not."""
         return self._string("language", i) if self._has("language_ends") else ""
 
     def languages(self) -> tuple[np.ndarray, tuple[str, ...]]:
-        """[N] int64 numbers of the utterances' languages, and the languages, "" where the source
+        """[N] int64 numbers of the utterances' languages, and the languages, "" if the source
         names none."""
         if not self._has("language_ends"):
             return np.zeros(len(self), np.int64), ("",)
@@ -154,7 +154,7 @@ class Corpus:
 
     @functools.cached_property
     def speakers(self) -> np.ndarray:
-        """[N] uint64, one number a speaker's name, the same in every split."""
+        """[N] uint64, one number per speaker's name, the same in every split."""
         return string_hashes(self._read("speaker_blob"), self._read("speaker_ends"))
 
     def read(self, i: int, start: int, length: int) -> np.ndarray:

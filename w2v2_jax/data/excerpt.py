@@ -25,7 +25,7 @@ class Excerpt:
         self, *, start: float = 0.0, seconds: float | None = None, channel: int | None = None
     ):
         self.start, self.seconds, self.channel = start, seconds, channel
-        self.channels = 0  # of the recording, once a block was read
+        self.channels = 0  # of the recording, known after the first block
         self._powers = [0.0, 0.0]  # of the mean, and the mean of the channels'
         self._passed = 0.0  # seconds of streams that lie before the present one
 

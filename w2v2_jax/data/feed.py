@@ -60,7 +60,7 @@ class Feed:
 
     def shares(self) -> dict[str, tuple[float, float]]:
         """Of each part of a mixture its share of the audio, and how often an epoch has each
-        utterance of it; nothing where there is no mixture."""
+        utterance of it; nothing if there is no mixture."""
         repeats = self.plan.repeats if isinstance(self.plan, Plan) else None
         if self.mixture is None or repeats is None:
             return {}
@@ -131,7 +131,7 @@ def train_feed(config: DataConfig, vocabulary: Vocabulary | None, *, seed: int) 
 
 
 def valid_feed(config: DataConfig, vocabulary: Vocabulary | None) -> Feed | None:
-    """One pass over the validation corpus, or None where the configuration names none."""
+    """One pass over the validation corpus, or None if the configuration names none."""
     if not config.valid:
         return None
     whole = open_corpora(config.valid)

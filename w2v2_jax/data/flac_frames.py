@@ -31,7 +31,7 @@ def walk_flac(data: Buffer, start: int) -> Walked | None:
 
 
 def _count(data: Buffer, start: int, stop: int, *, block: int) -> int | None:
-    """Samples up to the end of the last frame; None where that is not whole."""
+    """Samples up to the end of the last frame; None if that is not whole."""
     first = max(start, stop - SEARCHED)
     tail = bytes(data[first:stop])
     for end in _ends(tail):

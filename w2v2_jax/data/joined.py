@@ -90,7 +90,7 @@ class JoinedCorpus:
 
     @property
     def text_rules(self) -> dict[str, Any] | None:
-        """Those of the parts, as in `Corpus`; InputError where parts with texts have different
+        """Those of the parts, as in `Corpus`; InputError if parts with texts have different
         ones."""
         ruled = [part for part in self.parts if part.text_rules is not None and part.has_text]
         for part in ruled[1:]:
@@ -148,7 +148,7 @@ def rules_name(corpus: Any) -> str:
 
 
 def join_corpora(corpora: Sequence[Corpus | JoinedCorpus]) -> JoinedCorpus:
-    """The utterances of all, in order. Raises InputError where a split is there twice, by whatever
+    """The utterances of all, in order. Raises InputError if a split is there twice, by whatever
     name."""
     each = [c.parts if isinstance(c, JoinedCorpus) else (c,) for c in corpora]
     parts = tuple(part for some in each for part in some)
@@ -173,7 +173,7 @@ def each_corpus(text: str) -> list[tuple[str, str]]:
     """The corpora that a text names, with commas between, as (path, name); of a `*` as the last
     part of a folder each folder of such a name, by rising name. Others have the name "".
 
-    A folder of such a name is itself. Raises InputError where nothing has such a name.
+    A folder of such a name is itself. Raises InputError if nothing has such a name.
     """
     if _is_folder(text):
         return [(text, "")]

@@ -83,7 +83,7 @@ class Members(NamedTuple):
         return self.corpora[0] if len(self.corpora) == 1 else join_corpora(self.corpora)
 
     def mixture(self, alpha: float) -> Mixture | None:
-        """Their shares; None where each has that of its audio, so that every utterance is in each
+        """Their shares; None if each has that of its audio, so that every utterance is in each
         epoch once."""
         if alpha == 1 and len({member.weight for member in self.members}) == 1:
             return None

@@ -33,7 +33,7 @@ KBITS = {  # (version 1, layer): bit rates of the indices 1 to 14
 
 
 class Frame(NamedTuple):
-    """What a header says: bytes, samples a second, whether it is layer III and MPEG 1."""
+    """What a header says: bytes, samples per second, whether it is layer III and MPEG 1."""
 
     length: int
     rate: int

@@ -49,7 +49,7 @@ def read_array(
 
 
 def array_names(path: AnyPath) -> frozenset[str]:
-    """Names of the arrays in an .npz file; InputError where it is damaged."""
+    """Names of the arrays in an .npz file; InputError if it is damaged."""
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             return frozenset(name.removesuffix(".npy") for name in archive.namelist())

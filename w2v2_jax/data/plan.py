@@ -82,7 +82,7 @@ class Plan:
     many rows has fewer.
     min_samples: shorter utterances are dropped and counted.
     speakers: [N] integers, equal for one speaker; concatenate joins a speaker's clips.
-    mixture: shares of several corpora (`data.repeats`); None where each has that of its audio.
+    mixture: shares of several corpora (`data.repeats`); None if each has that of its audio.
 
     Every epoch shuffles the utterances of each bucket, cuts them into batches as `data.layout`
     says, each utterance into one, and shuffles the batches; all epochs have `steps_per_epoch`

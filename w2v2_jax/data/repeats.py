@@ -46,7 +46,7 @@ class Repeats(NamedTuple):
         pools = self.pools[bucket]
         offset = np.random.default_rng((seed, epoch, ROUNDING, bucket)).random()
         ends = np.floor(np.cumsum([pool.rate for pool in pools]) + offset).astype(np.int64)
-        ends[-1] = self.sizes[bucket]  # the sum of the rates but for rounding
+        ends[-1] = self.sizes[bucket]  # the sum of the rates except for rounding
         counts = np.maximum(np.diff(ends, prepend=0), 0)
         parts = [_stretch(pool, int(n), seed, epoch) for pool, n in zip(pools, counts, strict=True)]
         return np.concatenate(parts)
@@ -71,7 +71,7 @@ def make_repeats(
     """Rates by which every cell has its share of the audio in the rows. The amounts that shares
     follow from are whole utterances; crops: what a row holds of one is its bucket's length.
 
-    Raises InputError where a cell has no usable utterance.
+    Raises InputError if a cell has no usable utterance.
     """
     count = len(mixture.names)
     amounts, heard = np.zeros(count), np.zeros(count)

@@ -158,7 +158,7 @@ def none_transcribed(utterances: int) -> str:
 def check_vocabulary(
     corpus: Corpus | JoinedCorpus, vocabulary: Vocabulary, *, several: bool, where: str
 ) -> None:
-    """Raises InputError where `several` corpora are trained on together and this one of them has no
+    """Raises InputError if `several` corpora are trained on together and this one of them has no
     transcript of the vocabulary, or more characters that it lacks than ones it has: the others
     would hide that its rows are absent, or teach <unk>."""
     if not several:
