@@ -25,9 +25,12 @@ from w2v2_jax.texts import text_lines
 def as_result(path: str, lines: list[Line], duration: float) -> Result:
     """Aligned lines as one transcript."""
     return Result(
-        path, " ".join(line.text for line in lines), [w for line in lines for w in line.words],
-        [c for line in lines for c in line.characters], duration,
-    )  # fmt: skip
+        path,
+        " ".join(line.text for line in lines),
+        [w for line in lines for w in line.words],
+        [c for line in lines for c in line.characters],
+        duration,
+    )
 
 
 def main(argv: list[str] | None = None) -> None:

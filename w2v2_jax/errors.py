@@ -12,8 +12,14 @@ import traceback
 from collections.abc import Callable, Iterator
 
 DISK_ERRORS = (
-    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE, errno.EACCES,
-)  # fmt: skip
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EIO,
+    errno.EFBIG,
+    errno.ESTALE,
+    errno.EACCES,
+)
 BAD_INPUT, TRY_AGAIN, INTERRUPTED = 2, 75, 130
 BUG = (
     "This is a bug in w2v2_jax, not in what you gave it. Please report it with the lines above, "
@@ -172,9 +178,11 @@ def tolerant_streams() -> Iterator[list[io.TextIOWrapper]]:
             raw = _Stream(old.fileno(), "w", closefd=False)
             errors = old.errors if old.errors in ("replace", "ignore") else "backslashreplace"
             new = io.TextIOWrapper(
-                io.BufferedWriter(raw), encoding=old.encoding, errors=errors,
+                io.BufferedWriter(raw),
+                encoding=old.encoding,
+                errors=errors,
                 line_buffering=old.line_buffering,
-            )  # fmt: skip
+            )
             setattr(sys, name, new)
             streams.append(new)
     try:

@@ -63,11 +63,15 @@ def report(
     """
     words = [
         Scored(
-            corpus.id(i), row.reference.split(), row.hypothesis.split(), row.words,
-            int(corpus.num_samples[i]) / SAMPLE_RATE, corpus.speaker(i),
+            corpus.id(i),
+            row.reference.split(),
+            row.hypothesis.split(),
+            row.words,
+            int(corpus.num_samples[i]) / SAMPLE_RATE,
+            corpus.speaker(i),
         )
         for i, row in enumerate(scores.rows)
-    ]  # fmt: skip
+    ]
     rows = words if phones is None else phones
     result = {
         "data": data,
@@ -91,8 +95,11 @@ def report(
     }
     if phones is not None:
         counts = [row.counts for row in phones]
-        result |= {"per": total(counts).rate, "per_interval": list(bootstrap_interval(counts)),
-                   "phone_errors": total(counts)._asdict()}  # fmt: skip
+        result |= {
+            "per": total(counts).rate,
+            "per_interval": list(bootstrap_interval(counts)),
+            "phone_errors": total(counts)._asdict(),
+        }
     result["utterances"] = [
         _utterance(row, scored, text, phones is not None)
         for row, scored, text in zip(rows, words, scores.rows, strict=True)
@@ -102,10 +109,16 @@ def report(
 
 def _utterance(row: Scored, words: Scored, text, phones: bool) -> dict[str, Any]:
     entry = {
-        "id": row.id, "reference": text.reference, "hypothesis": text.hypothesis,
-        "wer": words.counts.rate, "cer": text.characters.rate, "rate": row.counts.rate,
-        "seconds": row.seconds, "speaker": row.speaker, "errors": row.counts._asdict(),
-    }  # fmt: skip
+        "id": row.id,
+        "reference": text.reference,
+        "hypothesis": text.hypothesis,
+        "wer": words.counts.rate,
+        "cer": text.characters.rate,
+        "rate": row.counts.rate,
+        "seconds": row.seconds,
+        "speaker": row.speaker,
+        "errors": row.counts._asdict(),
+    }
     if phones:
         entry |= {"phones_reference": row.reference, "phones_hypothesis": row.hypothesis}
     return entry

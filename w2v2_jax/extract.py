@@ -62,9 +62,15 @@ def extractor(model: Model, what: str, layers: list[int]) -> tuple[Callable, lis
 
 
 def extracted(
-    model: Model, corpus: Corpus, what: str, layers: list[int], *,
-    pool: bool, dtype: str, batch_seconds: float,
-) -> Iterator[Item]:  # fmt: skip
+    model: Model,
+    corpus: Corpus,
+    what: str,
+    layers: list[int],
+    *,
+    pool: bool,
+    dtype: str,
+    batch_seconds: float,
+) -> Iterator[Item]:
     """Every utterance, in an order of its own."""
     apply, names = extractor(model, what, layers)
     for i, values in corpus_frames(model, corpus, apply, batch_seconds=batch_seconds):
@@ -150,10 +156,14 @@ def main(argv: list[str] | None = None) -> None:
     corpus = open_corpus(arguments.data)
     model = load(arguments.checkpoint)
     items = extracted(
-        model, corpus, arguments.what, read_layers(arguments.layers, model),
-        pool=arguments.pool == "mean", dtype=arguments.dtype,
+        model,
+        corpus,
+        arguments.what,
+        read_layers(arguments.layers, model),
+        pool=arguments.pool == "mean",
+        dtype=arguments.dtype,
         batch_seconds=arguments.batch_seconds,
-    )  # fmt: skip
+    )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     partial = arguments.out.with_name(f".{arguments.out.name}.part")
     try:

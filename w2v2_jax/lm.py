@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         "--memory", type=float, default=1.0, metavar="GIB", help="what sorting may take"
     )
     parser.add_argument("--temporary", metavar="DIR", help="where sorted runs are kept meanwhile")
-    return parser  # fmt: skip
+    return parser
 
 
 def _checked(arguments) -> tuple[Vocabulary | None, Callable[[str], str], list[int]]:
@@ -181,9 +181,14 @@ def main(argv: list[str] | None = None) -> None:
             estimate(lines(), arguments.out, arguments, prune, Path(name))
         else:
             lmplz.run(
-                lines(), arguments.out, order=arguments.order, prune=prune, folder=Path(name),
-                fallback=arguments.discount_fallback, memory_gib=arguments.memory,
-            )  # fmt: skip
+                lines(),
+                arguments.out,
+                order=arguments.order,
+                prune=prune,
+                folder=Path(name),
+                fallback=arguments.discount_fallback,
+                memory_gib=arguments.memory,
+            )
             print(f"wrote {arguments.out} (KenLM's lmplz)")
     if arguments.lexicon and vocabulary is not None:
         make_lexicon(seen, vocabulary, arguments.lexicon, min_count=arguments.lexicon_min_count)

@@ -36,9 +36,15 @@ def polynomial(*, peak: float, warmup: int, total: int, end: float = 0.0) -> Sch
 
 
 def tri_stage(
-    *, peak: float, total: int, warmup: float = 0.1, hold: float = 0.4, decay: float = 0.5,
-    start_scale: float = 0.01, end_scale: float = 0.05,
-) -> Schedule:  # fmt: skip
+    *,
+    peak: float,
+    total: int,
+    warmup: float = 0.1,
+    hold: float = 0.4,
+    decay: float = 0.5,
+    start_scale: float = 0.01,
+    end_scale: float = 0.05,
+) -> Schedule:
     """A linear rise, a stretch at `peak`, then an exponential fall. The paper says that the fall
     is linear; the released code, and so the released models, used the exponential
     (docs/traps.md#t4).
@@ -159,8 +165,10 @@ def with_frozen(learning, whole):
     """The inverse of `trainable`: `whole`'s leaves where `learning` has none."""
     return jax.tree.map(
         lambda leaf, other: other if leaf is None else leaf,
-        learning, whole, is_leaf=lambda leaf: leaf is None,
-    )  # fmt: skip
+        learning,
+        whole,
+        is_leaf=lambda leaf: leaf is None,
+    )
 
 
 def scale_by_path(table: tuple[tuple[str, float], ...]) -> optax.GradientTransformation:
@@ -185,10 +193,15 @@ def updates_of_0() -> optax.GradientTransformation:
 
 
 def adam(
-    schedule: Schedule, *, b1: float = 0.9, b2: float = 0.98, eps: float = 1e-6,
-    weight_decay: float = 0.01, clip_norm: float = 0.0,
+    schedule: Schedule,
+    *,
+    b1: float = 0.9,
+    b2: float = 0.98,
+    eps: float = 1e-6,
+    weight_decay: float = 0.01,
+    clip_norm: float = 0.0,
     rate_by_path: tuple[tuple[str, float], ...] = (),
-) -> optax.GradientTransformation:  # fmt: skip
+) -> optax.GradientTransformation:
     """fairseq's Adam: decoupled weight decay on *all* parameters, no clipping unless asked.
 
     b1, b2: decay of the first and the second moment from one update to the next.

@@ -161,9 +161,12 @@ def _write(
     values |= {"lm_weight": round(best.lm_weight, 4), "word_score": round(best.word_score, 4)}
     rows = [[round(t.lm_weight, 4), round(t.word_score, 4), t.words.rate] for t in trials]
     save_settings(
-        out, {name: value for name, value in values.items() if value is not None},
-        dev_wer=best.words.rate, trials=rows, **report,
-    )  # fmt: skip
+        out,
+        {name: value for name, value in values.items() if value is not None},
+        dev_wer=best.words.rate,
+        trials=rows,
+        **report,
+    )
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

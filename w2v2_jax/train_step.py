@@ -13,23 +13,42 @@ from jax.sharding import PartitionSpec
 from w2v2_jax.batch import Batch
 from w2v2_jax.metrics import Mean, Sums, global_norm, merge
 from w2v2_jax.models import row_random, sharding
-from w2v2_jax.objectives.base import Objective
-from w2v2_jax.optimizer import RateTable, trainable, with_frozen
+from w2v2_jax.objectives.base import TEACHER, Objective
+from w2v2_jax.optimizer import RateTable, trainable, updates_taken, with_frozen
 
 
 class TrainState(NamedTuple):
     """Arrays only. step counts batches seen: optimizer updates and skipped ones, which the
-    optimizer's own count (and so its schedule) leaves out."""
+    optimizer's own count (and so its schedule) leaves out. teacher: `Objective.teacher`'s, None
+    for an objective without."""
 
     step: jax.Array
     params: Any
     opt_state: Any
+    teacher: Any = None
+
+    @property
+    def weights(self) -> Any:
+        """What an objective's `loss` and `evaluate` take as their parameters."""
+        return with_teacher(self.params, self.teacher)
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What a checkpoint holds beside the parameters."""
+        held = {"step": self.step, "opt_state": self.opt_state}
+        return held if self.teacher is None else {**held, TEACHER: self.teacher}
+
+
+def with_teacher(params, teacher):
+    """The parameters, with the teacher beside them where there is one."""
+    return params if teacher is None else {**params, TEACHER: teacher}
 
 
 def init_state(objective: Objective, tx: optax.GradientTransformation, seed) -> TrainState:
     """A fresh state whose parameters and moments are boxed with their logical axis names."""
     params = objective.init(jax.random.key(seed))
-    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params))
+    teacher = objective.teacher(params)
+    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), teacher)
 
 
 def microbatches(tree, accumulate: int, shards: int):
@@ -48,10 +67,19 @@ def microbatches(tree, accumulate: int, shards: int):
 
 
 def summed_gradients(
-    params, batch: Batch, keys, step, *, objective, accumulate, shards, table: RateTable = ()
-):  # fmt: skip
+    params,
+    batch: Batch,
+    keys,
+    step,
+    teacher=None,
+    *,
+    objective,
+    accumulate,
+    shards,
+    table: RateTable = (),
+):
     """Gradients of the summed loss and the sums, added over the microbatches. Parameters that the
-    table freezes have None in the place of one.
+    table freezes have None in the place of one; a teacher has no gradient.
 
     Devices along data add up their own microbatches first and exchange the total, once an update.
     Along fsdp, where no device has room for a whole gradient, each microbatch's is exchanged.
@@ -59,7 +87,7 @@ def summed_gradients(
     data = jax.sharding.get_abstract_mesh().shape.get("data", 1)
     local = functools.partial(accumulated, objective=objective, accumulate=accumulate, table=table)
     if accumulate == 1 or data == 1:
-        return local(params, batch, keys, step, shards=shards)
+        return local(params, batch, keys, step, teacher, shards=shards)
 
     def of_device(*arguments):
         return jax.lax.psum(local(*arguments, shards=shards // data), "data")
@@ -67,18 +95,22 @@ def summed_gradients(
     whole, rows = PartitionSpec(), PartitionSpec("data")
     # Unchecked: parameters count as each device's own, so that no gradient is summed inside.
     exchanged = jax.shard_map(
-        of_device, in_specs=(whole, rows, rows, whole), out_specs=whole,
-        axis_names={"data"}, check_vma=False,
-    )  # fmt: skip
-    return exchanged(params, batch, keys, step)
+        of_device,
+        in_specs=(whole, rows, rows, whole, whole),
+        out_specs=whole,
+        axis_names={"data"},
+        check_vma=False,
+    )
+    return exchanged(params, batch, keys, step, teacher)
 
 
-def accumulated(params, batch: Batch, keys, step, *, objective, accumulate, shards, table):
+def accumulated(params, batch: Batch, keys, step, teacher, *, objective, accumulate, shards, table):
     """`summed_gradients` of these rows, spread over `shards`."""
     whole, params = params, trainable(params, table)
 
     def loss(params, batch, keys):
-        sums = objective.loss(with_frozen(params, whole), batch, keys, step)
+        weights = with_teacher(with_frozen(params, whole), teacher)
+        sums = objective.loss(weights, batch, keys, step)
         return sums.loss, sums
 
     gradient = jax.grad(loss, has_aux=True)
@@ -99,9 +131,16 @@ def accumulated(params, batch: Batch, keys, step, *, objective, accumulate, shar
 
 
 def train_step(
-    state: TrainState, batch: Batch, seed, *, objective: Objective,
-    tx: optax.GradientTransformation, accumulate: int, shards: int = 1, table: RateTable = (),
-) -> tuple[TrainState, dict[str, Mean]]:  # fmt: skip
+    state: TrainState,
+    batch: Batch,
+    seed,
+    *,
+    objective: Objective,
+    tx: optax.GradientTransformation,
+    accumulate: int,
+    shards: int = 1,
+    table: RateTable = (),
+) -> tuple[TrainState, dict[str, Mean]]:
     """One update. seed is a uint32 scalar, so that runs of other seeds share the program;
     everything after it is static.
 
@@ -114,9 +153,16 @@ def train_step(
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = row_random.row_keys(key, jnp.arange(batch.waveforms.shape[0]))
     gradients, sums = summed_gradients(
-        state.params, batch, keys, state.step,
-        objective=objective, accumulate=accumulate, shards=shards, table=table,
-    )  # fmt: skip
+        state.params,
+        batch,
+        keys,
+        state.step,
+        state.teacher,
+        objective=objective,
+        accumulate=accumulate,
+        shards=shards,
+        table=table,
+    )
     scale = 1.0 / jnp.maximum(sums.weight, 1.0)
     gradients = jax.tree.map(lambda g: g * scale, gradients)
     norm = global_norm(gradients)
@@ -128,6 +174,7 @@ def train_step(
     old = (learning, state.opt_state)
     params, opt_state = jax.tree.map(lambda n, o: jnp.where(taken, n, o), new, old)
     params = with_frozen(params, state.params)
+    teacher = _moved(state.teacher, params, opt_state, taken, objective)
     one = jnp.ones(())
     metrics = {
         **sums.metrics,
@@ -138,7 +185,15 @@ def train_step(
         "empty_rows": Mean((batch.weights <= 0).sum(), one * batch.weights.shape[0]),
         "weight": Mean(sums.weight, one),
     }
-    return TrainState(state.step + 1, params, opt_state), metrics
+    return TrainState(state.step + 1, params, opt_state, teacher), metrics
+
+
+def _moved(teacher, params, opt_state, taken, objective):
+    """The teacher after the update that gave params; as it was where that was not taken."""
+    if teacher is None:
+        return None
+    moved = objective.follow(teacher, params, updates_taken(opt_state))
+    return jax.tree.map(lambda new, old: jnp.where(taken, new, old), moved, teacher)
 
 
 def _feature_norm(gradients) -> dict[str, Mean]:
@@ -149,8 +204,9 @@ def _feature_norm(gradients) -> dict[str, Mean]:
 
 
 def eval_step(
-    params, batch: Batch, step, seed, *, objective: Objective
+    weights, batch: Batch, step, seed, *, objective: Objective
 ) -> tuple[Sums, dict[str, jax.Array]]:
-    """Sums and scoring arrays of one evaluation batch; masks depend on seed and rows alone."""
+    """Sums and scoring arrays of one evaluation batch; masks depend on seed and rows alone.
+    weights: `TrainState.weights`."""
     keys = row_random.row_keys(jax.random.key(seed), jnp.arange(batch.waveforms.shape[0]))
-    return objective.evaluate(params, batch, keys, step)
+    return objective.evaluate(weights, batch, keys, step)

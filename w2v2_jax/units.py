@@ -39,9 +39,11 @@ def labelled(
         spoken = segments.get(corpus.id(i), [])
         folded = [(a, b, *fold([label])) for a, b, label in spoken]
         labels = unit_analysis.frame_labels(
-            [s for s in folded if len(s) == 3], len(row_units),
-            stride=grid.stride / SAMPLE_RATE, field=grid.field / SAMPLE_RATE,
-        )  # fmt: skip
+            [s for s in folded if len(s) == 3],
+            len(row_units),
+            stride=grid.stride / SAMPLE_RATE,
+            field=grid.field / SAMPLE_RATE,
+        )
         known = [(t, label) for t, label in enumerate(labels) if label is not None]
         units_kept.append(row_units[[t for t, _ in known]])
         phones += [label for _, label in known]
@@ -81,12 +83,15 @@ def main(argv: list[str] | None = None) -> None:
     units = dict(frames)
     every = np.concatenate(list(units.values()))
     result = {
-        "checkpoint": str(model.path), "data": arguments.data,
+        "checkpoint": str(model.path),
+        "data": arguments.data,
         "usage": unit_analysis.usage(every, entries=model.description.model.entries),
-    }  # fmt: skip
+    }
     for number, book in enumerate(result["usage"]["codebooks"], 1):
-        print(f"codebook {number}: {book['used']} of {book['of']} entries used, perplexity "
-              f"{book['perplexity']:.1f}")  # fmt: skip
+        print(
+            f"codebook {number}: {book['used']} of {book['of']} entries used, perplexity "
+            f"{book['perplexity']:.1f}"
+        )
     print(f"{result['usage']['combinations']} combinations in {len(every)} frames")
     if arguments.phones is not None:
         labelled_units, phones = labelled(

@@ -13,9 +13,15 @@ from w2v2_jax.aot.hlo import Executions, Instruction, Module
 
 SEND = "send"  # of a TPU slice to the others, over the data-center network
 KINDS = (
-    "all-reduce", "reduce-scatter", "all-gather", "all-to-all", "ragged-all-to-all",
-    "collective-permute", "collective-broadcast", SEND,
-)  # fmt: skip
+    "all-reduce",
+    "reduce-scatter",
+    "all-gather",
+    "all-to-all",
+    "ragged-all-to-all",
+    "collective-permute",
+    "collective-broadcast",
+    SEND,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,10 +137,16 @@ def find(
                     slices = len(set(slice_of))
                     collectives.append(
                         Collective(
-                            kind, instruction.name, instruction.quoted("op_name") or "",
-                            instruction.arrays[0].bytes, times, slices, ("data",), slices,
+                            kind,
+                            instruction.name,
+                            instruction.quoted("op_name") or "",
+                            instruction.arrays[0].bytes,
+                            times,
+                            slices,
+                            ("data",),
+                            slices,
                         )
-                    )  # fmt: skip
+                    )
                 continue
             groups = device_groups(instruction.attributes, len(slice_of))
             group = max(len(members) for members in groups)
@@ -159,9 +171,10 @@ def reduced(collectives: Sequence[Collective], axes: Sequence[str]) -> int:
     """Bytes a step that are summed along any of `axes`: for the axes that split the batch, the
     gradients' reduction. One in two stages (within fsdp, then over data) counts both."""
     return sum(
-        c.total for c in collectives
+        c.total
+        for c in collectives
         if c.kind in ("all-reduce", "reduce-scatter") and set(c.axes) & set(axes)
-    )  # fmt: skip
+    )
 
 
 def table(collectives: Sequence[Collective]) -> list[dict]:
@@ -171,9 +184,15 @@ def table(collectives: Sequence[Collective]) -> list[dict]:
         ici, dcn = one.wire()
         row = rows.setdefault(
             (one.kind, one.axes),
-            {"kind": one.kind, "axes": list(one.axes), "count": 0, "payload_bytes": 0,
-             "ici_bytes": 0.0, "dcn_bytes": 0.0},
-        )  # fmt: skip
+            {
+                "kind": one.kind,
+                "axes": list(one.axes),
+                "count": 0,
+                "payload_bytes": 0,
+                "ici_bytes": 0.0,
+                "dcn_bytes": 0.0,
+            },
+        )
         row["count"] += one.times
         row["payload_bytes"] += one.total
         row["ici_bytes"] += ici

@@ -27,8 +27,12 @@ def one(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | None
     """The report of one compilation."""
     built = step.build(raw, chip_target, inherited)
     result = report.examine(step.compile_step(built, rows), chip_target)
-    return {"config": arguments.config, "topology": arguments.topology, "jax": jax.__version__,
-            **result}  # fmt: skip
+    return {
+        "config": arguments.config,
+        "topology": arguments.topology,
+        "jax": jax.__version__,
+        **result,
+    }
 
 
 def speed(result: dict) -> float:
@@ -64,10 +68,20 @@ def sweep(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | No
     fitting = [result for result in tried if result["fits"]]
     best = max(fitting, key=speed) if fitting else tried[-1]
     brief = [
-        {k: result.get(k) for k in ("remat", "rows_per_shard", "accumulate", "fits", "hbm", "mfu",
-                                    "frames_per_second_per_chip")}
+        {
+            k: result.get(k)
+            for k in (
+                "remat",
+                "rows_per_shard",
+                "accumulate",
+                "fits",
+                "hbm",
+                "mfu",
+                "frames_per_second_per_chip",
+            )
+        }
         for result in tried
-    ]  # fmt: skip
+    ]
     return {**best, "sweep": brief}
 
 
@@ -103,8 +117,12 @@ def main(argv: list[str] | None = None) -> None:
         help="the pod: generation and shape of a slice; cpu or gpu for the devices here",
     )
     parser.add_argument("--slices", type=int, default=1, help="slices joined by the data center")
-    parser.add_argument("--rows", type=int, help="rows of a microbatch on one chip; the number of "
-                        "microbatches keeps the recipe's batch")  # fmt: skip
+    parser.add_argument(
+        "--rows",
+        type=int,
+        help="rows of a microbatch on one chip; the number of "
+        "microbatches keeps the recipe's batch",
+    )
     parser.add_argument("--sweep", action="store_true", help="find the fastest rows and remat")
     add_json(parser)
     arguments, rest = parser.parse_known_args(argv)

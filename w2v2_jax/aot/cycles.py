@@ -84,8 +84,12 @@ def costs(module: Module, runs: Executions) -> list[Cost]:
             if cycles or flops or moved:
                 operations.append(
                     Cost(
-                        instruction.name, part_of(instruction.quoted("op_name") or ""), times,
-                        None if cycles is None else cycles * times, flops * times, moved * times,
+                        instruction.name,
+                        part_of(instruction.quoted("op_name") or ""),
+                        times,
+                        None if cycles is None else cycles * times,
+                        flops * times,
+                        moved * times,
                     )
-                )  # fmt: skip
+                )
     return operations

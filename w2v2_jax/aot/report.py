@@ -94,9 +94,11 @@ def analysed(outcome: StepCompilation, target: Target, chip: Chip | None) -> dic
     module = hlo.parse(outcome.compiled.as_text())
     runs = hlo.executions(module)
     moved = collectives.find(
-        module, runs, mesh_shape=dict(mesh.shape),
+        module,
+        runs,
+        mesh_shape=dict(mesh.shape),
         slice_of=[getattr(d, "slice_index", 0) or 0 for d in mesh.devices.flat],
-    )  # fmt: skip
+    )
     wires = [one.wire() for one in moved]
     counted = work.totals(module, runs)
     operations = cycles.costs(module, runs)
@@ -140,9 +142,7 @@ def seconds(outcome, result: dict, operations, count: cycles.Cycles, chip: Chip 
     table = outcome.compiled.cost_analysis() or {}
     optimal = table.get("optimal_seconds", -1.0)
     compute = count.total / chip.clock if chip.clock and count.total else None
-    roofline = sum(
-        one.seconds(flops=chip.flops, bandwidth=chip.hbm_rate) for one in operations
-    )  # fmt: skip
+    roofline = sum(one.seconds(flops=chip.flops, bandwidth=chip.hbm_rate) for one in operations)
     ici, dcn = result["ici_bytes"] / chip.ici_rate, result["dcn_bytes"] / chip.dcn_rate
     return {
         "step": (compute or roofline) + ici + dcn,
@@ -186,8 +186,12 @@ def progress(outcome: StepCompilation, step: float | None, flops: float, chip: C
     """MFU, frames and audio a unit of time, and days to the recipe's last update."""
     shape, built = outcome.shape, outcome.built
     if not step or chip is None:
-        return {"mfu": None, "frames_per_second_per_chip": None, "audio_hours_per_hour": None,
-                "days_to_finish": None}  # fmt: skip
+        return {
+            "mfu": None,
+            "frames_per_second_per_chip": None,
+            "audio_hours_per_hour": None,
+            "days_to_finish": None,
+        }
     frames = shape.rows * int(frame_counts(shape.samples, built.model.conv_layers))
     audio = shape.rows * shape.samples / SAMPLE_RATE
     recipe = built.settings.train.steps * shape.recipe_rows * shape.samples / SAMPLE_RATE

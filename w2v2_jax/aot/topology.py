@@ -12,8 +12,17 @@ from w2v2_jax.errors import InputError
 
 FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 CUBE = (
-    "2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16",
-)  # fmt: skip
+    "2x2x1",
+    "2x2x2",
+    "2x2x4",
+    "2x4x4",
+    "4x4x4",
+    "4x4x8",
+    "4x8x8",
+    "8x8x8",
+    "8x8x16",
+    "8x16x16",
+)
 # The slice shapes that the clouds sell; the compiler takes others too.
 TOPOLOGIES: dict[str, tuple[str, ...]] = {"v4": CUBE, "v5e": FLAT, "v5p": CUBE, "v6e": FLAT}
 PRESENT = ("cpu", "gpu")

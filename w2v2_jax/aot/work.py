@@ -59,10 +59,14 @@ def convolution_flops(instruction: Instruction, left: ArrayShape, right: ArraySh
     for d in range(rank):
         key = str(d)
         pairs *= _valid_taps(
-            left.dims[lhs.index(key)], result.dims[out.index(key)], right.dims[rhs.index(key)],
-            fields["stride"][d][0], fields["pad"][d][0], fields["lhs_dilate"][d][0],
+            left.dims[lhs.index(key)],
+            result.dims[out.index(key)],
+            right.dims[rhs.index(key)],
+            fields["stride"][d][0],
+            fields["pad"][d][0],
+            fields["lhs_dilate"][d][0],
             fields["rhs_dilate"][d][0],
-        )  # fmt: skip
+        )
     features = right.dims[rhs.index("i")]
     # The kernel's input features are those of one group, and so is the result's batch.
     return 2.0 * pairs * result.dims[out.index("b")] * result.dims[out.index("f")] * features

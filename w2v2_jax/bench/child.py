@@ -58,9 +58,13 @@ class Side:
         command = [sys.executable, "-m", module, str(folder), *options]
         first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]  # torch uses one GPU
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True,
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
             env={**os.environ, "CUDA_VISIBLE_DEVICES": first},
-        )  # fmt: skip
+        )
         self.facts: dict = {}
 
     def wait_ready(self) -> dict:

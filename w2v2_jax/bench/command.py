@@ -8,7 +8,8 @@ import dataclasses
 
 import w2v2_jax.bench
 from w2v2_jax.bench.data import bench_data
-from w2v2_jax.bench.peer import PEER_OBJECTIVES, PEERS, bench_peer
+from w2v2_jax.bench.peer import PEERS, bench_peer
+from w2v2_jax.bench.peer_task import PEER_OBJECTIVES
 from w2v2_jax.bench.step import bench_infer, bench_train
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
@@ -88,9 +89,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument(
-        "--together", action="store_true",
+        "--together",
+        action="store_true",
         help="with --peer: get ready at the same time, given the cores and memory for all sides",
-    )  # fmt: skip
+    )
     parser.add_argument("--dropout", action="store_true", help="with --peer: time with dropout on")
     parser.add_argument("--data", metavar="DIR[:split]", help="for --what data; default: noise")
     parser.add_argument(

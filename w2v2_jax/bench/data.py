@@ -43,16 +43,27 @@ def bench_data(arguments) -> dict:
             corpus_place = str(Path(temporary) / "train")
             synthetic_corpus(Path(corpus_place), utterances=256, seconds=15.0)
         corpus = open_corpus(corpus_place)
-        samples = round(min(arguments.seconds, float(corpus.num_samples.max()) / SAMPLE_RATE)
-                        * SAMPLE_RATE)  # fmt: skip
+        samples = round(
+            min(arguments.seconds, float(corpus.num_samples.max()) / SAMPLE_RATE) * SAMPLE_RATE
+        )
         plan = Plan(
-            corpus.num_samples, seed=0, mode="crop", bucket_samples=(samples,),
-            batch_samples=arguments.rows * samples, row_multiple=arguments.rows, min_samples=1,
-        )  # fmt: skip
+            corpus.num_samples,
+            seed=0,
+            mode="crop",
+            bucket_samples=(samples,),
+            batch_samples=arguments.rows * samples,
+            row_multiple=arguments.rows,
+            min_samples=1,
+        )
         stream = batches(
-            corpus, plan, first_step=0, num_steps=None, normalise=True,
-            workers=arguments.workers, reader=arguments.reader,
-        )  # fmt: skip
+            corpus,
+            plan,
+            first_step=0,
+            num_steps=None,
+            normalise=True,
+            workers=arguments.workers,
+            reader=arguments.reader,
+        )
         count = max(1, round(4 * 3600 / (arguments.rows * arguments.seconds)))
         used = []
 

@@ -158,8 +158,12 @@ def train_function(bench: HuggingFaceBench, compiled: bool):
     model = bench.model.train()
     optimizer = bench.torch.optim.AdamW(
         (p for p in model.parameters() if p.requires_grad),
-        lr=1e-4, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.01, fused=True,
-    )  # fmt: skip
+        lr=1e-4,
+        betas=(0.9, 0.98),
+        eps=1e-6,
+        weight_decay=0.01,
+        fused=True,
+    )
     batch = bench.batch()
     forward = bench.torch.compile(model) if compiled else model
     parts = bench.task["accumulate"]
@@ -223,8 +227,11 @@ def main(side: type[HuggingFaceBench] = HuggingFaceBench) -> None:
             run = infer_function(bench, options.compile, options.alone)
         start = time.perf_counter()
         run()
-        return bench.facts() | {"first_call_seconds": time.perf_counter() - start}, run, \
-            bench.peak_bytes  # fmt: skip
+        return (
+            bench.facts() | {"first_call_seconds": time.perf_counter() - start},
+            run,
+            bench.peak_bytes,
+        )
 
     serve(prepare)
 

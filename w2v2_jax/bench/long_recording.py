@@ -143,12 +143,17 @@ def main(argv: list[str] | None = None) -> None:
             "without_reference": len(places) - len(known),
         }
     report = {
-        "checkpoint": str(model.path), "data": arguments.data, "hours": result.duration / 3600,
-        "wall_seconds": seconds, "real_time_factor": seconds / result.duration,
-        "peak_memory_gib": peak, "vad": options.vad,
+        "checkpoint": str(model.path),
+        "data": arguments.data,
+        "hours": result.duration / 3600,
+        "wall_seconds": seconds,
+        "real_time_factor": seconds / result.duration,
+        "peak_memory_gib": peak,
+        "vad": options.vad,
         **{name: getattr(options, name) for name in names},
-        **rates, **differences(heard, places, alone, edges),
-    }  # fmt: skip
+        **rates,
+        **differences(heard, places, alone, edges),
+    }
     write_json(arguments.json, report)
     print(f"{report['hours']:.2f} h in {seconds:.0f} s, peak memory {peak:.2f} GiB")
     for name in ("all", "away_from_seams"):

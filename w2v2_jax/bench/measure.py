@@ -66,9 +66,16 @@ def spread(seconds: list[float]) -> dict[str, float]:
 
 
 def summary(
-    what: str, config: ModelConfig, execution: Execution, seconds: list[float], *, rows, samples,
-    work, compile_seconds,
-) -> dict:  # fmt: skip
+    what: str,
+    config: ModelConfig,
+    execution: Execution,
+    seconds: list[float],
+    *,
+    rows,
+    samples,
+    work,
+    compile_seconds,
+) -> dict:
     """The JSON object of a timing of the model; a token is one frame of 20 ms."""
     median = statistics.median(seconds)
     peak = matmul_peak(execution.dtype)

@@ -44,9 +44,7 @@ def batch_of(inputs) -> Batch:
     """The batch as numpy arrays."""
     optional = (inputs.get(name) for name in ("labels", "num_labels"))
     waveforms = inputs["waveforms"]
-    return Batch(
-        waveforms, inputs["num_samples"], np.ones(len(waveforms), np.float32), *optional
-    )  # fmt: skip
+    return Batch(waveforms, inputs["num_samples"], np.ones(len(waveforms), np.float32), *optional)
 
 
 def gradients(folder: Path) -> dict[str, np.ndarray]:

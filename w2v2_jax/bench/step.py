@@ -121,13 +121,19 @@ def bench_train(arguments) -> dict:
     analysis = step.memory_analysis()
     return {
         **summary(
-            "train", built.model, settings.execution, seconds, rows=rows, samples=samples,
-            work=flops.train_flops(built.model, samples), compile_seconds=compile_seconds,
+            "train",
+            built.model,
+            settings.execution,
+            seconds,
+            rows=rows,
+            samples=samples,
+            work=flops.train_flops(built.model, samples),
+            compile_seconds=compile_seconds,
         ),
         "accumulate": settings.train.accumulate,
         "compiled_temporary_bytes": int(analysis.temp_size_in_bytes),
         "compiled_argument_bytes": int(analysis.argument_size_in_bytes),
-    }  # fmt: skip
+    }
 
 
 def random_model(config: ModelConfig, execution: Execution) -> Model:
@@ -173,14 +179,19 @@ def bench_infer(arguments) -> dict:
     lengths = lengths_of(arguments)
     run = transcriber(
         random_model(config, execution), noise_waveforms(lengths), mixed=bool(arguments.lengths)
-    )  # fmt: skip
+    )
     start = time.perf_counter()
     run()
     compile_seconds = time.perf_counter() - start
     seconds = timed(run, warmup=1, repeats=arguments.repeats)
     result = summary(
-        "infer", config, execution, seconds, rows=1, samples=sum(lengths),
+        "infer",
+        config,
+        execution,
+        seconds,
+        rows=1,
+        samples=sum(lengths),
         compile_seconds=compile_seconds,
         work=sum(flops.forward_flops(config, samples) for samples in lengths),
-    )  # fmt: skip
+    )
     return {**result, "shape": [len(lengths), max(lengths)], "lengths_samples": lengths}

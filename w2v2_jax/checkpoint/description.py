@@ -18,9 +18,13 @@ from w2v2_jax.vocabulary import Vocabulary
 FORMAT = 2
 READABLE = (1, 2)
 EXECUTION_OF_FORMAT_1 = (
-    "dtype", "remat", "scan_layers", "position_formulation", "conv_formulation",
+    "dtype",
+    "remat",
+    "scan_layers",
+    "position_formulation",
+    "conv_formulation",
     "attention_formulation",
-)  # fmt: skip
+)
 
 
 class Description(NamedTuple):
@@ -84,7 +88,7 @@ def describe(value: dict[str, Any], where: str) -> Description:
             _epsilon(value),
             _attention_mask(value),
             float(value.get("padding_value", 0.0)),
-        )  # fmt: skip
+        )
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{where}: its description is unusable: {error}") from error
     if description.objective not in OBJECTIVES:

@@ -10,7 +10,15 @@ import functools
 import struct
 from typing import NamedTuple
 
-from w2v2_jax.data.containers import JUNK_BYTES, Buffer, Damaged, Stream, Walked, skip_tags
+from w2v2_jax.data.containers import (
+    DAMAGE_REMEDY,
+    JUNK_BYTES,
+    Buffer,
+    Damaged,
+    Stream,
+    Walked,
+    skip_tags,
+)
 
 SLACK = 2  # frames by which encoders miscount
 RATES = (44100, 48000, 32000)
@@ -84,8 +92,10 @@ def walk_mp3(data: Buffer, start: int, stop: int | None = None) -> Walked | None
     if not parts or (cut and parts[-1].declared is None):
         raise Damaged("truncated", "the last frame is cut short")
     ends = [part.starts[0] for part in parts[1:]] + [place]
-    return Walked([s for p, end in zip(parts, ends, strict=True) for s in _streams(data, p, end)],
-                  stop if cut else place)  # fmt: skip
+    return Walked(
+        [s for p, end in zip(parts, ends, strict=True) for s in _streams(data, p, end)],
+        stop if cut else place,
+    )
 
 
 def _chains(data: Buffer, place: int, frame: Frame, stop: int) -> bool:
@@ -103,13 +113,17 @@ def _tag_follows(data: Buffer, place: int, length: int) -> bool:
 
 
 def _resume(data: Buffer, place: int, stop: int) -> int:
-    """Where frames go on after tags or a little that is none; `place` where they do not."""
+    """Where frames go on after tags, or another file after a little junk; `place` where they do
+    not. Frames that go on after what is neither have lost some between them: Damaged."""
     after = skip_tags(data, place)
     if frame_at(data, after):
         return after
     for candidate in range(after, min(after + JUNK_BYTES, stop)):
         frame = frame_at(data, candidate)
         if frame and frame_at(data, candidate + frame.length):
+            if _declared(data, candidate, frame) is None:
+                detail = f"bytes {after} to {candidate} are no frame; {DAMAGE_REMEDY}"
+                raise Damaged("damaged inside", detail)
             return candidate
     return place
 

@@ -111,19 +111,24 @@ def characters(
     left out."""
     return [
         Character(
-            letters_of(symbols[symbol], units), float(start * seconds_per_frame),
-            float(end * seconds_per_frame), float(confidence),
+            letters_of(symbols[symbol], units),
+            float(start * seconds_per_frame),
+            float(end * seconds_per_frame),
+            float(confidence),
         )
         for symbol, start, end, confidence in zip(*alignment, strict=True)
         if symbols[symbol] not in {delimiter, *SPECIAL_SYMBOLS}
         and letters_of(symbols[symbol], units)
-    ]  # fmt: skip
+    ]
 
 
 def text(
-    alignment: Alignment, symbols: Sequence[str], *, delimiter: str = DELIMITER,
+    alignment: Alignment,
+    symbols: Sequence[str],
+    *,
+    delimiter: str = DELIMITER,
     units: str = CHARACTERS,
-) -> str:  # fmt: skip
+) -> str:
     """The words with single spaces between them."""
     spoken = words(alignment, symbols, delimiter=delimiter, units=units)
     return " ".join(word.word for word in spoken)

@@ -197,9 +197,13 @@ class LexiconDecoder:
     @functools.cached_property
     def _trie(self):
         return self._engine.trie(
-            self._base, self.lexicon, self._words, symbols=self.symbols, bonuses=self._bonuses,
+            self._base,
+            self.lexicon,
+            self._words,
+            symbols=self.symbols,
+            bonuses=self._bonuses,
             path=self.lm,
-        )  # fmt: skip
+        )
 
     @functools.cached_property
     def _asked(self):
@@ -209,9 +213,13 @@ class LexiconDecoder:
     @functools.cached_property
     def _search(self):
         return self._engine.with_lexicon(
-            self.options, self._trie, self._asked, symbols=self.symbols, blank=self.blank,
+            self.options,
+            self._trie,
+            self._asked,
+            symbols=self.symbols,
+            blank=self.blank,
             unknown=len(self._words),
-        )  # fmt: skip
+        )
 
     def __reduce__(self):
         return type(self), tuple(getattr(self, f.name) for f in dataclasses.fields(self))
@@ -274,9 +282,11 @@ class LexiconDecoder:
             lengths = run_lengths(log_probs, blank=self.blank)
             searched = summed(log_probs, lengths)
         padded = _padded(
-            searched, boundary=self.symbols.index(BOUNDARY), blank=self.blank,
+            searched,
+            boundary=self.symbols.index(BOUNDARY),
+            blank=self.blank,
             end_word=self.options.end_word,
-        )  # fmt: skip
+        )
         results = self._engine.results(self._search, padded)
         return _distinct(
             (self._hypothesis(result, log_probs, lengths) for result in results), self.options.nbest

@@ -68,6 +68,9 @@ def _scored(emissions: Emissions, texts: list[str]) -> dict:
     print(f"WER {100 * scores.wer:.2f} %  (95 % interval {low:.2f} to {high:.2f})")
     print(f"CER {100 * scores.cer:.2f} %  ({len(numbers)} utterances{left_out})")
     return {
-        "wer": scores.wer, "cer": scores.cer, "wer_interval": scores.wer_interval,
-        "num_utterances": len(numbers), "without_reference": missing,
-    }  # fmt: skip
+        "wer": scores.wer,
+        "cer": scores.cer,
+        "wer_interval": scores.wer_interval,
+        "num_utterances": len(numbers),
+        "without_reference": missing,
+    }

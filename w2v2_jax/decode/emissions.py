@@ -85,9 +85,10 @@ class Emissions:
 def _header(dtype: str, shape: tuple[int, ...]) -> dict[str, Any]:
     """Of a NumPy file in C order."""
     return {
-        "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False,
+        "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
+        "fortran_order": False,
         "shape": shape,
-    }  # fmt: skip
+    }
 
 
 def write(
@@ -122,13 +123,17 @@ def write(
         if sum(counts) != num_frames:
             raise ValueError(f"{sum(counts)} frames came, {num_frames} were announced")
         np.savez(
-            folder / INDEX, ids=np.array(ids), num_frames=np.array(counts, np.int64),
+            folder / INDEX,
+            ids=np.array(ids),
+            num_frames=np.array(counts, np.int64),
             references=np.array([text or "" for text in references]),
-        )  # fmt: skip
+        )
     content = {
-        **vocabulary.to_json(), "seconds_per_frame": seconds_per_frame,
-        "has_references": any(references), **origin,
-    }  # fmt: skip
+        **vocabulary.to_json(),
+        "seconds_per_frame": seconds_per_frame,
+        "has_references": any(references),
+        **origin,
+    }
     write_json(folder / DESCRIPTION, content)
 
 

@@ -99,10 +99,14 @@ def align_spelled(
     for n in np.flatnonzero(joined == logits.shape[1]):
         shortfalls[symbols.start_frame[n] : symbols.end_frame[n]] = np.nan
     lines = [
-        _line(spelling, Alignment(*(part[begin:end] for part in symbols)), path.frame_scores,
-              seconds_per_frame)
+        _line(
+            spelling,
+            Alignment(*(part[begin:end] for part in symbols)),
+            path.frame_scores,
+            seconds_per_frame,
+        )
         for spelling, begin, end in zip(spelled, starts, ends, strict=True)
-    ]  # fmt: skip
+    ]
     return Aligned(lines, first, last, shortfalls)
 
 

@@ -60,9 +60,13 @@ class DecoderSettings:
 
 
 _KINDS = {
-    "int": (int,), "float": (float, int), "bool": (bool,), "str": (str,),
-    "int | None": (int, type(None)), "str | None": (str, type(None)),
-}  # fmt: skip
+    "int": (int,),
+    "float": (float, int),
+    "bool": (bool,),
+    "str": (str,),
+    "int | None": (int, type(None)),
+    "str | None": (str, type(None)),
+}
 _BEAM_FIELDS = {field.name for field in dataclasses.fields(BeamOptions)}
 _PLAIN_FIELDS = {field.name for field in dataclasses.fields(DecoderSettings)} - {
     "beam",
@@ -240,8 +244,12 @@ def make(
         )
     if chosen.rescore:
         decoder = RescoringDecoder(
-            decoder, TransformerLM(chosen.rescore, chosen.rescore_case), chosen.rescore_weight,
-            chosen.rescore_word_score, chosen.rescore_ngram_weight, chosen.beam.nbest,
-        )  # fmt: skip
+            decoder,
+            TransformerLM(chosen.rescore, chosen.rescore_case),
+            chosen.rescore_weight,
+            chosen.rescore_word_score,
+            chosen.rescore_ngram_weight,
+            chosen.beam.nbest,
+        )
     decoder.prepare()
     return decoder

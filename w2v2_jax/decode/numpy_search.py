@@ -40,9 +40,7 @@ class _Beam(NamedTuple):
 
 def _start(token: int) -> _Beam:
     zero = np.zeros(1, np.int64)
-    return _Beam(
-        np.zeros(1), zero, zero, zero + token, zero > 0, np.zeros(1), zero, zero - 1
-    )  # fmt: skip
+    return _Beam(np.zeros(1), zero, zero, zero + token, zero > 0, np.zeros(1), zero, zero - 1)
 
 
 def _joined(*parts: _Beam) -> _Beam:
@@ -114,14 +112,26 @@ class LexiconSearch:
 
         def tried(rows, score, history, node, gain, word) -> _Beam:
             return _Beam(
-                score, history, node, token[rows], np.zeros(len(rows), bool),
-                beam.lm_score[parent[rows]] + gain, parent[rows], word,
-            )  # fmt: skip
+                score,
+                history,
+                node,
+                token[rows],
+                np.zeros(len(rows), bool),
+                beam.lm_score[parent[rows]] + gain,
+                parent[rows],
+                word,
+            )
 
         rows = np.flatnonzero((tree.children[child] > 0) & (beam.blank[parent] | ~same))
         gain = (tree.best[child[rows]] - passed[parent[rows]]).astype(float)
-        yield tried(rows, score[rows] + options.lm_weight * gain, beam.history[parent[rows]],
-                    child[rows], gain, np.full(len(rows), -1))  # fmt: skip
+        yield tried(
+            rows,
+            score[rows] + options.lm_weight * gain,
+            beam.history[parent[rows]],
+            child[rows],
+            gain,
+            np.full(len(rows), -1),
+        )
 
         homophones = tree.homophones[child]
         rows = np.flatnonzero((homophones > 0) & ~(same & at_root[parent]))
@@ -135,8 +145,14 @@ class LexiconSearch:
         for rows, words, bonus in ends:
             history, lm_score = histories.after(beam.history[parent[rows]], words)
             gain = (lm_score - passed[parent[rows]]).astype(float)
-            yield tried(rows, score[rows] + options.lm_weight * gain + bonus, history,
-                        np.full(len(rows), ROOT), gain, words)  # fmt: skip
+            yield tried(
+                rows,
+                score[rows] + options.lm_weight * gain + bonus,
+                history,
+                np.full(len(rows), ROOT),
+                gain,
+                words,
+            )
 
     def _step(self, beam: _Beam, frame: np.ndarray, histories: Histories) -> _Beam:
         size = len(beam.score)
@@ -151,9 +167,10 @@ class LexiconSearch:
             np.flatnonzero(at_root | ~beam.blank),
         )
         silent = unchanged._replace(
-            score=beam.score + frame[self.blank], token=np.full(size, self.blank),
+            score=beam.score + frame[self.blank],
+            token=np.full(size, self.blank),
             blank=np.ones(size, bool),
-        )  # fmt: skip
+        )
         tried = _joined(*self._spelled(beam, frame, histories), staying, silent)
         nodes, symbols = len(self.tree.first), len(frame)
         keys = ((tried.history * nodes + tried.node) * symbols + tried.token) * 2 + tried.blank
@@ -202,9 +219,15 @@ class LexiconFreeSearch:
         history[grown], _ = histories.after(history[grown], token[grown])
         blank = token == self.blank
         tried = _Beam(
-            flat[rows], history, np.zeros(len(rows), np.int64), token, blank,
-            beam.lm_score[parent] + gain[parent, token], parent, np.full(len(rows), -1),
-        )  # fmt: skip
+            flat[rows],
+            history,
+            np.zeros(len(rows), np.int64),
+            token,
+            blank,
+            beam.lm_score[parent] + gain[parent, token],
+            parent,
+            np.full(len(rows), -1),
+        )
         return _pruned(tried, (history * len(frame) + token) * 2 + blank, options)
 
     def decode(self, log_probs: np.ndarray) -> Iterator[Result]:
@@ -225,9 +248,10 @@ def _finished(
     last = beams[-1]
     gain = histories.finish(last.history[rows]).astype(float)
     tried = _rows(last, rows)._replace(
-        score=last.score[rows] + options.lm_weight * gain, lm_score=last.lm_score[rows] + gain,
+        score=last.score[rows] + options.lm_weight * gain,
+        lm_score=last.lm_score[rows] + gain,
         parent=rows,
-    )  # fmt: skip
+    )
     keys = tried.history * (int(last.node.max(initial=0)) + 1) + tried.node
     ended = _pruned(tried, keys, options)
     order = np.argsort(-ended.score, kind="stable")
@@ -242,7 +266,9 @@ def _finished(
         spoken = np.take_along_axis(frames, tokens, axis=1)
         for column, number in enumerate(some):
             yield Result(
-                tokens[:, column], words[:, column], float(ended.score[number]),
+                tokens[:, column],
+                words[:, column],
+                float(ended.score[number]),
                 float(spoken[:, column].sum()),
                 float(ended.lm_score[number]),
-            )  # fmt: skip
+            )

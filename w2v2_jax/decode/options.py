@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--rescore", metavar="DIR", help="causal LM (Hugging Face folder) that ranks the n-best")
     add("--rescore-case", choices=CASES, help="case of the texts it reads (keep)")
-    add("--jobs", type=int, default=1, metavar="N", help="decode in N processes (1)")  # fmt: skip
+    add("--jobs", type=int, default=1, metavar="N", help="decode in N processes (1)")
 
 
 def read_arguments(arguments: argparse.Namespace) -> DecoderSettings:

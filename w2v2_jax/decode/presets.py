@@ -37,9 +37,12 @@ def _settings() -> dict[str, dict[str, Any]]:
             presets[f"{model}_{split}"] = {**ngram, "beam": NGRAM_BEAM}
             # The paper asks its Transformer within the search; here it weighs an n-best list.
             presets[f"{model}_{split}_transformer"] = {
-                **ngram, "beam": TRANSFORMER_BEAM, "nbest": TRANSFORMER_NBEST,
-                "rescore_weight": transformer, "rescore_word_score": transformer_word,
-            }  # fmt: skip
+                **ngram,
+                "beam": TRANSFORMER_BEAM,
+                "nbest": TRANSFORMER_NBEST,
+                "rescore_weight": transformer,
+                "rescore_word_score": transformer_word,
+            }
     return presets
 
 

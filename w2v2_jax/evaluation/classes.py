@@ -35,5 +35,7 @@ def class_scores(counts: np.ndarray) -> ClassScores:
     return ClassScores(
         float(right.sum() / max(counts.sum(), 1)),
         float(f1[occurs].mean()) if occurs.any() else 0.0,
-        precision, recall, f1,
-    )  # fmt: skip
+        precision,
+        recall,
+        f1,
+    )

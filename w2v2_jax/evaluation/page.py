@@ -62,12 +62,27 @@ def _summary(splits: list[dict]) -> str:
             errors = split[f"{key}_errors"]
             counts = [errors[k] for k in ("substitutions", "insertions", "deletions")]
             rows.append(
-                [html.escape(split["data"]), name, percent(split[rate]),
-                 f"{percent(low)} to {percent(high)}", *map(str, counts),
-                 str(errors["reference_length"]), str(split["num_utterances"])]
-            )  # fmt: skip
-    head = ["data", "", "rate", "95 % interval", "substituted", "inserted", "deleted", "of",
-            "utterances"]  # fmt: skip
+                [
+                    html.escape(split["data"]),
+                    name,
+                    percent(split[rate]),
+                    f"{percent(low)} to {percent(high)}",
+                    *map(str, counts),
+                    str(errors["reference_length"]),
+                    str(split["num_utterances"]),
+                ]
+            )
+    head = [
+        "data",
+        "",
+        "rate",
+        "95 % interval",
+        "substituted",
+        "inserted",
+        "deleted",
+        "of",
+        "utterances",
+    ]
     return table(head, rows)
 
 

@@ -17,9 +17,17 @@ TIMIT_39 = {
 }  # fmt: skip
 # The 48 that the same table trains with: what is counted as it, where that is not itself alone.
 TIMIT_48 = {
-    "ax": "ax-h", "er": "axr", "m": "em", "ng": "eng", "n": "nx", "hh": "hv", "uw": "ux",
-    "cl": "pcl tcl kcl", "vcl": "bcl dcl gcl", "sil": "h# pau",
-}  # fmt: skip
+    "ax": "ax-h",
+    "er": "axr",
+    "m": "em",
+    "ng": "eng",
+    "n": "nx",
+    "hh": "hv",
+    "uw": "ux",
+    "cl": "pcl tcl kcl",
+    "vcl": "bcl dcl gcl",
+    "sil": "h# pau",
+}
 LEFT_OUT = ("q",)
 _FOLDED = {phone: scored for scored, phones in TIMIT_39.items() for phone in phones.split()}
 _TO_48 = {phone: one for one, phones in TIMIT_48.items() for phone in phones.split()}

@@ -37,11 +37,20 @@ def load(name: str) -> Reference:
 
 
 DECISIVE = (
-    "objective.name", "model.family", "model.norm_order", "model.mask_length",
-    "model.mask_start_prob", "objective.diversity_weight", "objective.diversity_group_seconds",
-    "schedule.name", "schedule.peak", "data.mode", "data.bucket_seconds", "data.batch_seconds",
+    "objective.name",
+    "model.family",
+    "model.norm_order",
+    "model.mask_length",
+    "model.mask_start_prob",
+    "objective.diversity_weight",
+    "objective.diversity_group_seconds",
+    "schedule.name",
+    "schedule.peak",
+    "data.mode",
+    "data.bucket_seconds",
+    "data.batch_seconds",
     "train.steps",
-)  # fmt: skip
+)
 
 
 def decisive(config: dict) -> dict[str, Any]:

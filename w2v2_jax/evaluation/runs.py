@@ -107,10 +107,13 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         return evaluation
     scores = score([u["reference"] for u in rows], [u["hypothesis"] for u in rows])
     return evaluation | {
-        "utterances": rows, "wer": scores.wer, "cer": scores.cer,
-        "wer_interval": list(scores.wer_interval), "cer_interval": list(scores.cer_interval),
+        "utterances": rows,
+        "wer": scores.wer,
+        "cer": scores.cer,
+        "wer_interval": list(scores.wer_interval),
+        "cer_interval": list(scores.cer_interval),
         "without_reference": without_reference(evaluation),
-    }  # fmt: skip
+    }
 
 
 def with_reference(evaluation: dict[str, Any]) -> list[dict[str, Any]]:

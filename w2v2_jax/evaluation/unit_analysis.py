@@ -69,9 +69,15 @@ def agreement(units: np.ndarray, phones: np.ndarray, *, seed: int = 0) -> Agreem
     chance = by_phone + by_unit - entropy(shuffled)
     scale = by_phone or 1.0
     return Agreement(
-        len(units), by_phone, by_unit, information, information / scale, chance / scale,
-        float(table.max(1).sum() / len(units)), float(table.max(0).sum() / len(units)),
-    )  # fmt: skip
+        len(units),
+        by_phone,
+        by_unit,
+        information,
+        information / scale,
+        chance / scale,
+        float(table.max(1).sum() / len(units)),
+        float(table.max(0).sum() / len(units)),
+    )
 
 
 def frame_labels(

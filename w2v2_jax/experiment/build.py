@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -73,6 +74,16 @@ class Experiment:
         make = lambda seed: partition.unbox(init_state(self.objective, self.tx, seed))  # noqa: E731
         return jax.jit(make, out_shardings=self.state_shardings)(self.seed)
 
+    def started_from(self, state: TrainState, params) -> TrainState:
+        """A fresh state that begins at other parameters, and so does a teacher."""
+        state = state._replace(params=params, teacher=None)
+        if self.state_shardings.teacher is None:
+            return state
+        # Copies, as an update takes over the buffers of all that it is given.
+        copy = lambda params: jax.tree.map(jnp.copy, self.objective.teacher(params))  # noqa: E731
+        copied = jax.jit(copy, out_shardings=self.state_shardings.teacher)(params)
+        return state._replace(teacher=copied)
+
     @property
     def seed(self) -> np.uint32:
         """What the compiled steps take as their seed."""
@@ -100,9 +111,11 @@ class Experiment:
                         " and data.batch_seconds as many times objective.diversity_group_seconds"
                     )
                 raise self._undivided(
-                    f" x train.accumulate={accumulate} x rows a diversity group={group}", rows,
-                    f"{samples / SAMPLE_RATE:g} s {what}", remedy,
-                )  # fmt: skip
+                    f" x train.accumulate={accumulate} x rows a diversity group={group}",
+                    rows,
+                    f"{samples / SAMPLE_RATE:g} s {what}",
+                    remedy,
+                )
 
     def check_validation_shapes(self, shapes: list[tuple[int, int]]) -> None:
         """The same for validation, which has no microbatches, and whose last group may have fewer
@@ -126,36 +139,50 @@ class Experiment:
         seed) -> (state, metrics)."""
         accumulate = self.settings.train.accumulate
         function = functools.partial(
-            train_step, objective=objective, tx=self.tx, accumulate=accumulate,
-            shards=partition.rows_axis(self.mesh), table=self.rates,
-        )  # fmt: skip
+            train_step,
+            objective=objective,
+            tx=self.tx,
+            accumulate=accumulate,
+            shards=partition.rows_axis(self.mesh),
+            table=self.rates,
+        )
         rows = partition.batch_sharding(self.mesh)
         whole = partition.replicated(self.mesh)
         return self._compiled(
-            ("train", objective), batch, function, (self.state_shardings, rows, whole),
-            (self.state_shardings, whole), (self.abstract_state, batch, self.seed), donate=(0,),
-        )  # fmt: skip
+            ("train", objective),
+            batch,
+            function,
+            (self.state_shardings, rows, whole),
+            (self.state_shardings, whole),
+            (self.abstract_state, batch, self.seed),
+            donate=(0,),
+        )
 
     def eval_function(self, batch: Batch):
-        """The compiled evaluation step for a batch's shape: (params, batch, step, seed) -> (sums,
-        outputs)."""
+        """The compiled evaluation step for a batch's shape: (`TrainState.weights`, batch, step,
+        seed) -> (sums, outputs)."""
         function = functools.partial(eval_step, objective=self.objective)
         rows, whole = partition.batch_sharding(self.mesh), partition.replicated(self.mesh)
         return self._compiled(
-            ("eval", self.objective), batch, function,
-            (self.state_shardings.params, rows, whole, whole), (whole, rows),
-            (self.abstract_state.params, batch, self.abstract_state.step, self.seed),
-        )  # fmt: skip
+            ("eval", self.objective),
+            batch,
+            function,
+            (self.state_shardings.weights, rows, whole, whole),
+            (whole, rows),
+            (self.abstract_state.weights, batch, self.abstract_state.step, self.seed),
+        )
 
     def _compiled(self, name, batch, function, in_shardings, out_shardings, arguments, donate=()):
         key = (*name, tuple(None if x is None else x.shape for x in batch))
         if key not in self.compiled:
             start = time.monotonic()
             jitted = jax.jit(
-                function, in_shardings=in_shardings, out_shardings=out_shardings,
+                function,
+                in_shardings=in_shardings,
+                out_shardings=out_shardings,
                 donate_argnums=donate,
                 compiler_options=partition.COMPILER_OPTIONS.get(self.mesh.devices.flat[0].platform),
-            )  # fmt: skip
+            )
             with jax.set_mesh(self.mesh):
                 self.compiled[key] = jitted.lower(*arguments).compile()
             self.compile_seconds.append(time.monotonic() - start)
@@ -163,9 +190,12 @@ class Experiment:
 
 
 def build(
-    settings: ExperimentSettings, *, vocabulary: Vocabulary | Classes | None = None,
-    inherited: ModelConfig | None = None, devices=None,
-) -> Experiment:  # fmt: skip
+    settings: ExperimentSettings,
+    *,
+    vocabulary: Vocabulary | Classes | None = None,
+    inherited: ModelConfig | None = None,
+    devices=None,
+) -> Experiment:
     """Assembles an experiment; `inherited` is the network of init_from for family "inherit"."""
     raw = settings.raw
     values = dict(raw["model"])
@@ -193,8 +223,9 @@ def build(
     state_shardings = partition.shardings(boxed, mesh, rules)
     abstract = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        partition.unbox(boxed), state_shardings,
-    )  # fmt: skip
+        partition.unbox(boxed),
+        state_shardings,
+    )
     return Experiment(
         settings, model, objective, vocabulary, schedule, tx, mesh, state_shardings, abstract
     )

@@ -66,8 +66,11 @@ def _told(error: Exception, file: str) -> str:
     """What a recipe raised: its own words where it refuses an argument, else the line as well."""
     if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
         return str(error)
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
-             if frame.filename == file]  # fmt: skip
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == file
+    ]
     if isinstance(error, SyntaxError):
         lines, text = [error.lineno], error.msg
     else:
@@ -94,8 +97,10 @@ def override(config: dict, overrides: list[str]) -> None:
                 )
             place = place[section]
         if isinstance(place.get(name), dict) and not isinstance(literal(value), dict):
-            raise InputError(f"config.{'.'.join([*sections, name])} is a section; set one of "
-                             f"{', '.join(place[name])} in it")  # fmt: skip
+            raise InputError(
+                f"config.{'.'.join([*sections, name])} is a section; set one of "
+                f"{', '.join(place[name])} in it"
+            )
         place[name] = Written(value)
         written.append(([*sections, name], place, name))
     # Only now is it known which constructor objective.name and schedule.name choose.

@@ -83,9 +83,19 @@ class VocabularyConfig:
 
 
 SECTIONS = (
-    "seed", "init_from", "model", "execution", "objective", "schedule", "optimizer", "data",
-    "vocabulary", "train", "mesh", "health",
-)  # fmt: skip
+    "seed",
+    "init_from",
+    "model",
+    "execution",
+    "objective",
+    "schedule",
+    "optimizer",
+    "data",
+    "vocabulary",
+    "train",
+    "mesh",
+    "health",
+)
 OPTIONAL = ("execution", "optimizer", "vocabulary", "mesh", "health")
 
 

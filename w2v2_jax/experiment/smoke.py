@@ -6,9 +6,15 @@ from w2v2_jax.objectives.table import OBJECTIVES
 
 TINY_MODEL = dict(
     conv_layers=((32, 10, 5), *(((32, 3, 2),) * 4), *(((32, 2, 2),) * 2)),
-    d_model=32, num_layers=2, num_heads=4, ffn_dim=64, position_kernel=16, position_groups=4,
-    code_dim=32, final_dim=16,
-)  # fmt: skip
+    d_model=32,
+    num_layers=2,
+    num_heads=4,
+    ffn_dim=64,
+    position_kernel=16,
+    position_groups=4,
+    code_dim=32,
+    final_dim=16,
+)
 
 
 def shrink(config):
@@ -22,12 +28,18 @@ def shrink(config):
         config.objective.update(OBJECTIVES[config.objective.name].required_settings(2.0))
     if "freeze_updates" in config.objective:
         config.objective.freeze_updates = min(config.objective.freeze_updates, 1)
+    if "top_layers" in config.objective:
+        config.objective.top_layers = min(config.objective.top_layers, config.model.num_layers)
     if "warmup" in config.schedule and config.schedule.warmup > 1:
         config.schedule.warmup = 2
     config.data.update(
-        bucket_seconds=(1.0, 2.0), batch_seconds=8.0, row_multiple=2, valid_bucket_seconds=(),
-        valid_batch_seconds=0.0, min_seconds=0.0,
-    )  # fmt: skip
+        bucket_seconds=(1.0, 2.0),
+        batch_seconds=8.0,
+        row_multiple=2,
+        valid_bucket_seconds=(),
+        valid_batch_seconds=0.0,
+        min_seconds=0.0,
+    )
     config.train.update(
         steps=4, accumulate=1, log_every=1, eval_every=2, checkpoint_every=2, keep_last=2
     )

@@ -22,9 +22,12 @@ NOTHING = ("none", "null")
 MOST = 2**31 - 1  # of `int`: the counts of a step are 32 bits wide
 WHOLE = numbers.Integral  # of any size
 NAMES = {
-    bool: "True or False", int: "a whole number", WHOLE: "a whole number",
-    float: "a number", str: "text",
-}  # fmt: skip
+    bool: "True or False",
+    int: "a whole number",
+    WHOLE: "a whole number",
+    float: "a number",
+    str: "text",
+}
 
 
 class Written(str):
@@ -139,8 +142,13 @@ def _text(value: Any) -> str:
 
 
 SIMPLE = {
-    type(None): _nothing, bool: _switch, int: _count, WHOLE: _whole, float: _number, str: _text,
-}  # fmt: skip
+    type(None): _nothing,
+    bool: _switch,
+    int: _count,
+    WHOLE: _whole,
+    float: _number,
+    str: _text,
+}
 
 
 def _one_of(value: Any, kinds: tuple) -> Any:

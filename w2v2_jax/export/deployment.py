@@ -26,9 +26,11 @@ from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES, PIECES
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 PORTABLE = Execution(
-    scan_layers=True, position_formulation="grouped_conv", conv_formulation="xla_conv",
+    scan_layers=True,
+    position_formulation="grouped_conv",
+    conv_formulation="xla_conv",
     attention_formulation="plain",
-)  # fmt: skip
+)
 README = """\
 # {title}
 

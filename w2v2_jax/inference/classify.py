@@ -105,15 +105,20 @@ def _score(model: Model, arguments) -> None:
 def _as_json(scores: ClassScores, classes, references: list[int], left_out: int) -> dict:
     of_class = {
         name: {
-            "precision": float(scores.precision[row]), "recall": float(scores.recall[row]),
-            "f1": float(scores.f1[row]), "utterances": references.count(row),
+            "precision": float(scores.precision[row]),
+            "recall": float(scores.recall[row]),
+            "f1": float(scores.f1[row]),
+            "utterances": references.count(row),
         }
         for row, name in enumerate(classes.symbols)
-    }  # fmt: skip
+    }
     return {
-        "accuracy": scores.accuracy, "macro_f1": scores.macro_f1, "utterances": len(references),
-        "left_out": left_out, "classes": of_class,
-    }  # fmt: skip
+        "accuracy": scores.accuracy,
+        "macro_f1": scores.macro_f1,
+        "utterances": len(references),
+        "left_out": left_out,
+        "classes": of_class,
+    }
 
 
 if __name__ == "__main__":

@@ -81,9 +81,17 @@ def to_object(vocabulary: Vocabulary) -> Instance:
     """The fairseq Dictionary that a fine-tuned file carries in its task_state."""
     symbols = list(vocabulary.symbols)
     state: dict[str, Any] = {
-        "bos_word": "<s>", "pad_word": "<pad>", "eos_word": "</s>", "unk_word": "<unk>",
-        "symbols": symbols, "count": [1] * len(symbols),
+        "bos_word": "<s>",
+        "pad_word": "<pad>",
+        "eos_word": "</s>",
+        "unk_word": "<unk>",
+        "symbols": symbols,
+        "count": [1] * len(symbols),
         "indices": {symbol: row for row, symbol in enumerate(symbols)},
-        "bos_index": 0, "pad_index": 1, "eos_index": 2, "unk_index": 3, "nspecial": 4,
-    }  # fmt: skip
+        "bos_index": 0,
+        "pad_index": 1,
+        "eos_index": 2,
+        "unk_index": 3,
+        "nspecial": 4,
+    }
     return Instance("fairseq.data.dictionary", "Dictionary", state)

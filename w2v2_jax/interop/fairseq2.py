@@ -127,18 +127,25 @@ def _notes(description: Description, *, tuned: bool) -> list[str]:
     """What an asset card must say of the file."""
     model = description.model
     encoder = {
-        "model_dim": model.d_model, "num_encoder_layers": model.num_layers,
-        "num_encoder_attn_heads": model.num_heads, "ffn_inner_dim": model.ffn_dim,
-        "feature_dim": model.conv_dim, "feature_extractor_bias": model.conv_bias,
+        "model_dim": model.d_model,
+        "num_encoder_layers": model.num_layers,
+        "num_encoder_attn_heads": model.num_heads,
+        "ffn_inner_dim": model.ffn_dim,
+        "feature_dim": model.conv_dim,
+        "feature_extractor_bias": model.conv_bias,
         "feature_extractor_layer_descs": [list(layer) for layer in model.conv_layers],
         "feature_extractor_layer_norm_convs": model.extractor_norm == "layer",
-        "layer_norm_features": model.norm_order == "post", "norm_order": model.norm_order.upper(),
-        "pos_conv_kernel_size": model.position_kernel, "num_pos_conv_groups": model.position_groups,
-    }  # fmt: skip
+        "layer_norm_features": model.norm_order == "post",
+        "norm_order": model.norm_order.upper(),
+        "pos_conv_kernel_size": model.position_kernel,
+        "num_pos_conv_groups": model.position_groups,
+    }
     pretraining = {
-        "quantized_dim": model.code_dim, "final_dim": model.final_dim,
-        "num_codebooks": model.codebooks, "num_codebook_entries": model.entries,
-    }  # fmt: skip
+        "quantized_dim": model.code_dim,
+        "final_dim": model.final_dim,
+        "num_codebooks": model.codebooks,
+        "num_codebook_entries": model.entries,
+    }
     classes = len(description.vocabulary or ())
     own = {"target_vocab_size": classes, "use_masking": True} if tuned else pretraining
     family = "wav2vec2_asr" if tuned else "wav2vec2"

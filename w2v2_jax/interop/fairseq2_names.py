@@ -37,10 +37,16 @@ def table(norm_order: str) -> Table:
         ("encoder/transformer/position/bias", (POSITION + "bias",), "same"),
         ("encoder/transformer/norm/scale", (norm + "weight",), "same"),
         ("encoder/transformer/norm/bias", (norm + "bias",), "same"),
-        (STACKED + "attention/qkv_kernel",
-         tuple(BLOCK + f"self_attn.{x}_proj.weight" for x in "qkv"), "qkv"),
-        (STACKED + "attention/qkv_bias",
-         tuple(BLOCK + f"self_attn.{x}_proj.bias" for x in "qkv"), "qkv_bias"),
+        (
+            STACKED + "attention/qkv_kernel",
+            tuple(BLOCK + f"self_attn.{x}_proj.weight" for x in "qkv"),
+            "qkv",
+        ),
+        (
+            STACKED + "attention/qkv_bias",
+            tuple(BLOCK + f"self_attn.{x}_proj.bias" for x in "qkv"),
+            "qkv_bias",
+        ),
         (STACKED + "attention/out_kernel", (BLOCK + "self_attn.output_proj.weight",), "out"),
         (STACKED + "attention/out_bias", (BLOCK + "self_attn.output_proj.bias",), "same"),
         (STACKED + "attention_norm/scale", (BLOCK + "self_attn_layer_norm.weight",), "same"),
@@ -60,7 +66,7 @@ def table(norm_order: str) -> Table:
         ("context_projection/bias", ("final_proj.bias",), "same"),
         ("head/kernel", ("final_proj.weight",), "linear"),
         ("head/bias", ("final_proj.bias",), "same"),
-    )  # fmt: skip
+    )
 
 
 # Newer torch can save the weight norm under these names; the values are the same.

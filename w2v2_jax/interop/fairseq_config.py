@@ -38,20 +38,29 @@ FIELDS: tuple[tuple[str, Any, str], ...] = (
 CONV_LAYERS = "[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512,2,2)] + [(512,2,2)]"
 # Settings with one supported value, which is also what an absent key means.
 FIXED: dict[str, Any] = {
-    "activation_fn": "gelu", "layer_type": "transformer", "target_glu": False,
-    "quantizer_depth": 1, "pos_conv_depth": 1, "conv_pos_batch_norm": False,
-}  # fmt: skip
+    "activation_fn": "gelu",
+    "layer_type": "transformer",
+    "target_glu": False,
+    "quantizer_depth": 1,
+    "pos_conv_depth": 1,
+    "conv_pos_batch_norm": False,
+}
 MOST_LAYERS = 100  # no feature encoder is so deep; a text that asks for more is no such list
 NORMS = {"default": "group", "layer_norm": "layer"}
 # Rates that fine-tuning sets anew: (name when fine-tuning, name in Wav2Vec2Config).
 TUNED = {
-    "dropout": "dropout", "attention_dropout": "attention_dropout",
-    "activation_dropout": "activation_dropout", "dropout_input": "dropout_input",
-    "layerdrop": "encoder_layerdrop", "feature_grad_mult": "feature_grad_mult",
-    "mask_prob": "mask_prob", "mask_length": "mask_length",
-    "mask_channel_prob": "mask_channel_prob", "mask_channel_length": "mask_channel_length",
+    "dropout": "dropout",
+    "attention_dropout": "attention_dropout",
+    "activation_dropout": "activation_dropout",
+    "dropout_input": "dropout_input",
+    "layerdrop": "encoder_layerdrop",
+    "feature_grad_mult": "feature_grad_mult",
+    "mask_prob": "mask_prob",
+    "mask_length": "mask_length",
+    "mask_channel_prob": "mask_channel_prob",
+    "mask_channel_length": "mask_channel_length",
     "final_dropout": "final_dropout",
-}  # fmt: skip
+}
 
 
 class FairseqSettings(NamedTuple):
@@ -125,9 +134,11 @@ def quantizers(fields: Mapping[str, Any]) -> dict[str, Any]:
     same = inputs and targets and (fields.get("same_quantizer") or False)
     input_quantizer = inputs and not same
     return {
-        "quantize_input": inputs, "quantize_targets": targets, "same_quantizer": same,
+        "quantize_input": inputs,
+        "quantize_targets": targets,
+        "same_quantizer": same,
         "input_code_dim": (fields.get("latent_dim") or 0) if input_quantizer else 0,
-    }  # fmt: skip
+    }
 
 
 def conv_layers(text: str) -> tuple[tuple[int, int, int], ...]:
@@ -167,13 +178,14 @@ def from_model(model: ModelConfig, *, normalise: bool, classes: int) -> dict[str
         "model": {"_name": "wav2vec2", **_model(model)},
         "task": {"_name": "audio_pretraining", **_task(normalise), "labels": None},
         "criterion": {
-            "_name": "wav2vec", "infonce": True,
+            "_name": "wav2vec",
+            "infonce": True,
             # Without a quantizer the penalty is the only further term.
             "loss_weights": [0.1, 10.0] if quantized else [10.0],
             "log_keys": ["prob_perplexity", "code_perplexity", "temp"],
         },
         "lr_scheduler": None,
-    }  # fmt: skip
+    }
     if not classes:
         return pretraining
     rates = _model(model)
@@ -182,14 +194,20 @@ def from_model(model: ModelConfig, *, normalise: bool, classes: int) -> dict[str
     return {
         "common": pretraining["common"],
         "model": {
-            "_name": "wav2vec_ctc", "w2v_path": "", "data": "", "normalize": normalise,
-            "apply_mask": masked, **tuned, "final_dropout": model.final_dropout,
-            "ddp_backend": "legacy_ddp", "w2v_args": pretraining,
+            "_name": "wav2vec_ctc",
+            "w2v_path": "",
+            "data": "",
+            "normalize": normalise,
+            "apply_mask": masked,
+            **tuned,
+            "final_dropout": model.final_dropout,
+            "ddp_backend": "legacy_ddp",
+            "w2v_args": pretraining,
         },
         "task": {"_name": "audio_finetuning", **_task(normalise), "labels": "ltr"},
         "criterion": {"_name": "ctc", "zero_infinity": True, "sentence_avg": True},
         "lr_scheduler": None,
-    }  # fmt: skip
+    }
 
 
 def _model(model: ModelConfig) -> dict[str, Any]:

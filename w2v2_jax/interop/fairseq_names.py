@@ -35,10 +35,16 @@ FAIRSEQ: Table = (
     ("encoder/transformer/position/bias", (POSITION + "bias",), "same"),
     ("encoder/transformer/norm/scale", ("encoder.layer_norm.weight",), "same"),
     ("encoder/transformer/norm/bias", ("encoder.layer_norm.bias",), "same"),
-    (STACKED + "attention/qkv_kernel",
-     tuple(BLOCK + f"self_attn.{x}_proj.weight" for x in "qkv"), "qkv"),
-    (STACKED + "attention/qkv_bias",
-     tuple(BLOCK + f"self_attn.{x}_proj.bias" for x in "qkv"), "qkv_bias"),
+    (
+        STACKED + "attention/qkv_kernel",
+        tuple(BLOCK + f"self_attn.{x}_proj.weight" for x in "qkv"),
+        "qkv",
+    ),
+    (
+        STACKED + "attention/qkv_bias",
+        tuple(BLOCK + f"self_attn.{x}_proj.bias" for x in "qkv"),
+        "qkv_bias",
+    ),
     (STACKED + "attention/out_kernel", (BLOCK + "self_attn.out_proj.weight",), "out"),
     (STACKED + "attention/out_bias", (BLOCK + "self_attn.out_proj.bias",), "same"),
     (STACKED + "attention_norm/scale", (BLOCK + "self_attn_layer_norm.weight",), "same"),
@@ -58,7 +64,7 @@ FAIRSEQ: Table = (
     ("context_projection/bias", ("final_proj.bias",), "same"),
     ("head/kernel", (HEAD + "weight",), "linear"),
     ("head/bias", (HEAD + "bias",), "same"),
-)  # fmt: skip
+)
 
 # Newer torch can save the weight norm under these names; the values are the same.
 OTHER_WEIGHT_NORM = {

@@ -65,9 +65,15 @@ def new_output(out: str | Path) -> Iterator[Path]:
 
 # What unexpected values in a foreign file do to code that takes them for what they should be.
 ODD = (
-    ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError,
-    MemoryError, OSError,
-)  # fmt: skip
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+    OSError,
+)
 
 
 @contextlib.contextmanager

@@ -119,9 +119,14 @@ def _read(path: Path, language: str | None) -> Imported:
         )
     scale = hugging_face_input.read(path, model, notes)
     description = Description(
-        kind.objective.name, model, vocabulary, scale.normalise, HUGGING_FACE_EPSILON,
-        scale.attention_mask, scale.padding_value,
-    )  # fmt: skip
+        kind.objective.name,
+        model,
+        vocabulary,
+        scale.normalise,
+        HUGGING_FACE_EPSILON,
+        scale.attention_mask,
+        scale.padding_value,
+    )
     left = sorted(found_names - set(used))
     return Imported(Loaded(path, description, params), used, left, notes)
 

@@ -85,9 +85,11 @@ def _codebooks(needed) -> dict:
     code_dim = needed("target_projection/kernel")[1]
     books = code_dim // size
     return dict(
-        codebooks=books, entries=rows // books, code_dim=code_dim,
+        codebooks=books,
+        entries=rows // books,
+        code_dim=code_dim,
         final_dim=needed("context_projection/bias")[0],
-    )  # fmt: skip
+    )
 
 
 def _strides(kernels, hints: FileHints, where: str) -> tuple[int, ...]:

@@ -29,10 +29,18 @@ PARTS = ("lora_qkv_down", "lora_qkv_up", "lora_out_down", "lora_out_up")
 MODULES = ("q_proj", "k_proj", "v_proj", "out_proj")
 # Settings of PEFT that change what the files mean, and the one value that is understood.
 FIXED: dict[str, Any] = {
-    "peft_type": "LORA", "use_dora": False, "use_rslora": False, "bias": "none",
-    "fan_in_fan_out": False, "rank_pattern": {}, "alpha_pattern": {}, "layers_to_transform": None,
-    "lora_bias": False, "megatron_config": None, "trainable_token_indices": None,
-}  # fmt: skip
+    "peft_type": "LORA",
+    "use_dora": False,
+    "use_rslora": False,
+    "bias": "none",
+    "fan_in_fan_out": False,
+    "rank_pattern": {},
+    "alpha_pattern": {},
+    "layers_to_transform": None,
+    "lora_bias": False,
+    "megatron_config": None,
+    "trainable_token_indices": None,
+}
 
 
 def merged(loaded: Loaded) -> Loaded:
@@ -127,7 +135,7 @@ def _with_updates(imported: Imported, folder: Path) -> Imported:
     rank: Any = config.get("r")
     model = dataclasses.replace(
         model, lora_rank=rank, lora_alpha=float(config.get("lora_alpha", 8))
-    )  # fmt: skip
+    )
     tensors = dict(read_tensors(folder / WEIGHTS)[0])
     updates, used, absent = _read_updates(tensors, model, folder)
     head = {
@@ -150,9 +158,11 @@ def _with_updates(imported: Imported, folder: Path) -> Imported:
         notes.append(f"lora_dropout={config['lora_dropout']} is not applied when training here")
     description = loaded.description._replace(model=model)
     return Imported(
-        Loaded(loaded.path, description, params), [*imported.matched, *used], imported.left,
+        Loaded(loaded.path, description, params),
+        [*imported.matched, *used],
+        imported.left,
         [*imported.notes, *notes],
-    )  # fmt: skip
+    )
 
 
 def _read_updates(

@@ -73,9 +73,12 @@ Table = tuple[tuple[str, tuple[str, ...], str], ...]
 
 
 def expected(
-    model: ModelConfig, *, parts: Iterable[str], classes: int = 0,
+    model: ModelConfig,
+    *,
+    parts: Iterable[str],
+    classes: int = 0,
     objective: type[Objective] | None = None,
-) -> dict[str, Shape]:  # fmt: skip
+) -> dict[str, Shape]:
     """Our paths and shapes of a network; parts are the top-level names wanted ("encoder", ...).
 
     objective: whose network it is. Without, one of the two that other frameworks' files have: with

@@ -178,12 +178,24 @@ def _refused(self: Unpickler) -> None:
 
 
 for _opcode, _step in {
-    pickle.REDUCE: _reduce, pickle.NEWOBJ: _new_object, pickle.NEWOBJ_EX: _new_object_with_names,
-    pickle.BUILD: _build, pickle.SETITEM: _set_item, pickle.SETITEMS: _set_items,
-    pickle.DICT: _dict, pickle.APPEND: _append, pickle.APPENDS: _appends,
-    pickle.ADDITEMS: _add_items, pickle.FROZENSET: _frozen_set, pickle.INST: _instance,
-    pickle.OBJ: _object, pickle.EXT1: _refused, pickle.EXT2: _refused, pickle.EXT4: _refused,
-    pickle.NEXT_BUFFER: _refused, pickle.READONLY_BUFFER: _refused,
+    pickle.REDUCE: _reduce,
+    pickle.NEWOBJ: _new_object,
+    pickle.NEWOBJ_EX: _new_object_with_names,
+    pickle.BUILD: _build,
+    pickle.SETITEM: _set_item,
+    pickle.SETITEMS: _set_items,
+    pickle.DICT: _dict,
+    pickle.APPEND: _append,
+    pickle.APPENDS: _appends,
+    pickle.ADDITEMS: _add_items,
+    pickle.FROZENSET: _frozen_set,
+    pickle.INST: _instance,
+    pickle.OBJ: _object,
+    pickle.EXT1: _refused,
+    pickle.EXT2: _refused,
+    pickle.EXT4: _refused,
+    pickle.NEXT_BUFFER: _refused,
+    pickle.READONLY_BUFFER: _refused,
     pickle.BYTEARRAY8: _byte_array,
-}.items():  # fmt: skip
+}.items():
     Unpickler.dispatch[_opcode[0]] = _step

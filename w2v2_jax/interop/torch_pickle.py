@@ -19,11 +19,17 @@ import numpy as np
 from w2v2_jax.errors import InputError
 
 DTYPES = {
-    "FloatStorage": np.float32, "DoubleStorage": np.float64, "HalfStorage": np.float16,
-    "BFloat16Storage": ml_dtypes.bfloat16, "LongStorage": np.int64, "IntStorage": np.int32,
-    "ShortStorage": np.int16, "CharStorage": np.int8, "ByteStorage": np.uint8,
+    "FloatStorage": np.float32,
+    "DoubleStorage": np.float64,
+    "HalfStorage": np.float16,
+    "BFloat16Storage": ml_dtypes.bfloat16,
+    "LongStorage": np.int64,
+    "IntStorage": np.int32,
+    "ShortStorage": np.int16,
+    "CharStorage": np.int8,
+    "ByteStorage": np.uint8,
     "BoolStorage": np.bool_,
-}  # fmt: skip
+}
 # Packages whose objects may stand in a file; none of them is imported, none of their code runs.
 INERT = {
     "argparse", "omegaconf", "fairseq", "examples", "torch", "numpy", "typing", "enum", "copyreg",
@@ -152,12 +158,22 @@ def _tensor(storage: Storage, offset, shape, strides, *_) -> Tensor:
 
 
 BUILTINS: dict[str, Callable] = {
-    "set": _members(set), "frozenset": _members(frozenset), "list": _sequence(list),
-    "tuple": _sequence(tuple), "dict": Bag, "str": _scalar(str), "int": _scalar(int),
-    "long": _scalar(int), "float": _scalar(float), "bool": _scalar(bool), "bytes": _scalar(bytes),
-    "bytearray": _scalar(bytearray), "complex": lambda *parts: parts, "slice": lambda *parts: parts,
+    "set": _members(set),
+    "frozenset": _members(frozenset),
+    "list": _sequence(list),
+    "tuple": _sequence(tuple),
+    "dict": Bag,
+    "str": _scalar(str),
+    "int": _scalar(int),
+    "long": _scalar(int),
+    "float": _scalar(float),
+    "bool": _scalar(bool),
+    "bytes": _scalar(bytes),
+    "bytearray": _scalar(bytearray),
+    "complex": lambda *parts: parts,
+    "slice": lambda *parts: parts,
     "object": lambda *_: Inert("object", ()),
-}  # fmt: skip
+}
 BUILDERS: dict[str, Callable] = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,

@@ -100,9 +100,11 @@ def late_division(x, kernel, bias, out_kernel, real, keys, rate: float):
 
 
 FORMULATIONS = {
-    "plain": plain, "late_division": late_division, "tpu_few_passes": tpu_few_passes,
+    "plain": plain,
+    "late_division": late_division,
+    "tpu_few_passes": tpu_few_passes,
     "gpu_kernel": gpu_kernel,
-}  # fmt: skip
+}
 
 
 def choose(name: str, *, dtype="float32", size: int = 64):
@@ -164,9 +166,11 @@ class SelfAttention(nn.Module):
         dim, heads, size = config.d_model, config.num_heads, config.d_model // config.num_heads
         init = lambda key, shape: torch_linear_kernel(key, (dim, shape[-1])).reshape(shape)  # noqa: E731
         # As PEFT: what goes down is drawn, what goes up is 0, so that training starts as it was.
-        fused = lambda key, shape: jnp.stack([  # noqa: E731
-            init(one, (dim, rank)) for one in jax.random.split(key, 3)
-        ], axis=1)  # fmt: skip
+
+        def fused(key, shape):
+            keys = jax.random.split(key, 3)
+            return jnp.stack([init(one, (dim, rank)) for one in keys], axis=1)
+
         down = self.param("lora_qkv_down", named(fused, ("embed", None, None)), (dim, 3, rank))
         up = self.param(
             "lora_qkv_up", named(zeros, (None, None, "heads", None)), (3, rank, heads, size)

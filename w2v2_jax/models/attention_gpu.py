@@ -176,9 +176,17 @@ def _inputs(of_query: _Cut, of_key: _Cut, lines) -> list:
 
 
 def _call(
-    kernel, tiles: Tiles, like, frames: int, rate: float, in_specs, out_specs, out_shape, *,
+    kernel,
+    tiles: Tiles,
+    like,
+    frames: int,
+    rate: float,
+    in_specs,
+    out_specs,
+    out_shape,
+    *,
     reach: int,
-):  # fmt: skip
+):
     """The kernel over the blocks of `like` [B, H, padded, S] up to frame `reach`; it goes over the
     blocks that hold one of the real `frames`. What lies beyond `reach` is not written."""
     batch, heads = like.shape[:2]
@@ -203,14 +211,19 @@ def _tiled_forward(query, key, value, bias, lines, columns, frames: int, rate: f
     padded, size = query.shape[2:]
     blocks, whole = _blocks(FORWARD.own, size), _whole(padded, size)
     out, logsum = _call(
-        _forward_kernel, FORWARD, query, frames, rate, _inputs(blocks, whole, lines),
+        _forward_kernel,
+        FORWARD,
+        query,
+        frames,
+        rate,
+        _inputs(blocks, whole, lines),
         [blocks.vectors, blocks.lines],
         [
             jax.ShapeDtypeStruct(query.shape, query.dtype),
             jax.ShapeDtypeStruct(query.shape[:3], jnp.float32),
         ],
         reach=padded,
-    )(query, key, value, bias, lines, columns)  # fmt: skip
+    )(query, key, value, bias, lines, columns)
     # What a remat policy may keep so that the kernel does not run again.
     out, logsum = checkpoint_name(out, SAVED), checkpoint_name(logsum, SAVED)
     return out, (query, key, value, bias, lines, columns, out, logsum)
@@ -225,16 +238,28 @@ def _tiled_backward(frames: int, rate: float, saved, gradient):
     whole, shape = _whole(padded, size), jax.ShapeDtypeStruct(query.shape, query.dtype)
     blocks = _blocks(OF_KEYS.own, size)
     key_slope, value_slope = _call(
-        _key_kernel, OF_KEYS, query, frames, rate,
+        _key_kernel,
+        OF_KEYS,
+        query,
+        frames,
+        rate,
         [*_inputs(whole, blocks, lines), whole.vectors, whole.lines, whole.lines],
-        [blocks.vectors] * 2, [shape] * 2, reach=frames,
-    )(*inputs, gradient, logsum, inner)  # fmt: skip
+        [blocks.vectors] * 2,
+        [shape] * 2,
+        reach=frames,
+    )(*inputs, gradient, logsum, inner)
     blocks = _blocks(OF_QUERIES.own, size)
     query_slope = _call(
-        _query_kernel, OF_QUERIES, query, frames, rate,
+        _query_kernel,
+        OF_QUERIES,
+        query,
+        frames,
+        rate,
         [*_inputs(blocks, whole, lines), blocks.vectors, blocks.lines, blocks.lines],
-        blocks.vectors, shape, reach=frames,
-    )(*inputs, gradient, logsum, inner)  # fmt: skip
+        blocks.vectors,
+        shape,
+        reach=frames,
+    )(*inputs, gradient, logsum, inner)
     return query_slope, key_slope, value_slope, None, None, None
 
 
@@ -259,13 +284,17 @@ def tiled(query, key, value, real, keys, rate: float):
         lines, columns = row_random.line_words(keys, (query.shape[1], frames, frames))
         lines = jnp.pad(lines, ((0, 0), (0, 0), (0, more)))
         columns = jnp.pad(columns, (0, more))
-    padded = (
-        jnp.pad(x, ((0, 0), (0, 0), (0, more), (0, wider))) for x in (query, key, value)
-    )  # fmt: skip
+    padded = (jnp.pad(x, ((0, 0), (0, 0), (0, more), (0, wider))) for x in (query, key, value))
     attend = functools.partial(_tiled, frames=frames, rate=rate)
     vectors = (ROWS, HEADS)
     out = run_per_device(
-        attend, *padded, bias, lines, columns,
-        layouts=(vectors, vectors, vectors, (ROWS,), vectors, WHOLE), result=vectors, kernel=True,
-    )  # fmt: skip
+        attend,
+        *padded,
+        bias,
+        lines,
+        columns,
+        layouts=(vectors, vectors, vectors, (ROWS,), vectors, WHOLE),
+        result=vectors,
+        kernel=True,
+    )
     return out[:, :, :frames, :size]

@@ -20,16 +20,31 @@ CHOICES = {
 }
 # The largest value of each size: beyond all that exists, but a file's header cannot ask for hours.
 SIZES = {
-    "d_model": 1 << 16, "num_layers": 1000, "num_heads": 1 << 12, "ffn_dim": 1 << 20,
-    "position_kernel": 1 << 14, "position_groups": 1 << 16, "codebooks": 1 << 10,
-    "entries": 1 << 20, "code_dim": 1 << 16, "final_dim": 1 << 16, "mask_length": 1 << 20,
-    "channel_mask_length": 1 << 20, "head_dim": 1 << 16, "embedding_dim": 1 << 16,
-}  # fmt: skip
+    "d_model": 1 << 16,
+    "num_layers": 1000,
+    "num_heads": 1 << 12,
+    "ffn_dim": 1 << 20,
+    "position_kernel": 1 << 14,
+    "position_groups": 1 << 16,
+    "codebooks": 1 << 10,
+    "entries": 1 << 20,
+    "code_dim": 1 << 16,
+    "final_dim": 1 << 16,
+    "mask_length": 1 << 20,
+    "channel_mask_length": 1 << 20,
+    "head_dim": 1 << 16,
+    "embedding_dim": 1 << 16,
+}
 MOST_CONV_LAYERS, MOST_CONV = 100, 1 << 16
 SWITCHES = (
-    "conv_bias", "masked_group_norm", "quantize_input", "quantize_targets", "same_quantizer",
-    "always_project_features", "layer_sum",
-)  # fmt: skip
+    "conv_bias",
+    "masked_group_norm",
+    "quantize_input",
+    "quantize_targets",
+    "same_quantizer",
+    "always_project_features",
+    "layer_sum",
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,9 +9,15 @@ from w2v2_jax.models.config import ModelConfig
 
 # What tells one family's network from another's.
 SHAPES = (
-    "conv_layers", "extractor_norm", "norm_order", "d_model", "num_layers", "num_heads", "ffn_dim",
+    "conv_layers",
+    "extractor_norm",
+    "norm_order",
+    "d_model",
+    "num_layers",
+    "num_heads",
+    "ffn_dim",
     "adapter_dim",
-)  # fmt: skip
+)
 LARGE = dict(d_model=1024, num_layers=24, num_heads=16, ffn_dim=4096, code_dim=768, final_dim=768)
 LAYER_NORM = dict(extractor_norm="layer", conv_bias=True, norm_order="pre")
 XLS_R = dict(**LAYER_NORM, dropout=0.0, attention_dropout=0.1, input_dropout=0.0)

@@ -106,10 +106,15 @@ def _forward(patches, kernel, bias, *, frames: int):
     batch, rows, taps = patches.shape
     channels = kernel.shape[2]
     return _call(
-        _forward_kernel, -(-rows // FRAMES), batch, channels,
-        _specs(rows, taps), _activation(rows),
-        jax.ShapeDtypeStruct((batch, rows, channels), patches.dtype), frames=frames,
-    )(patches, kernel, bias)  # fmt: skip
+        _forward_kernel,
+        -(-rows // FRAMES),
+        batch,
+        channels,
+        _specs(rows, taps),
+        _activation(rows),
+        jax.ShapeDtypeStruct((batch, rows, channels), patches.dtype),
+        frames=frames,
+    )(patches, kernel, bias)
 
 
 def _backward(patches, kernel, gradient, bias, *, frames: int):
@@ -118,12 +123,16 @@ def _backward(patches, kernel, gradient, bias, *, frames: int):
     chunks = min(CHUNKS, -(-frames // FRAMES))
     steps = -(-frames // (FRAMES * chunks))
     return _call(
-        _backward_kernel, chunks, batch, channels,
+        _backward_kernel,
+        chunks,
+        batch,
+        channels,
         [*_specs(rows, taps), _activation(rows)],
         pl.BlockSpec((None, None, taps, CHANNELS), lambda i, c, b: (b, i, 0, c)),
         jax.ShapeDtypeStruct((batch, chunks, taps, channels), jnp.float32),
-        frames=frames, steps=steps,
-    )(patches, kernel, bias, gradient)  # fmt: skip
+        frames=frames,
+        steps=steps,
+    )(patches, kernel, bias, gradient)
 
 
 def _per_device(function: Callable, *arrays: jax.Array) -> jax.Array:

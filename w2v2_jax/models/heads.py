@@ -113,9 +113,14 @@ class TimeDelay(nn.Module):
         bias_init = torch_linear_bias(shape[0] * shape[1])
         bias = self.param("bias", named(bias_init, (None,)), (self.features,))
         x = jax.lax.conv_general_dilated(
-            x, kernel, (1,), "VALID", rhs_dilation=(self.dilation,),
-            dimension_numbers=("NWC", "WIO", "NWC"), precision="highest",
-        )  # fmt: skip
+            x,
+            kernel,
+            (1,),
+            "VALID",
+            rhs_dilation=(self.dilation,),
+            dimension_numbers=("NWC", "WIO", "NWC"),
+            precision="highest",
+        )
         return jax.nn.relu(x + bias[None, None])
 
 

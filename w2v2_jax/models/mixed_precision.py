@@ -54,9 +54,13 @@ _contract.defvjp(_forward, _backward)
 
 
 def convolve(
-    x: jax.Array, kernel: jax.Array, *, stride: int = 1, pad: tuple[int, int] = (0, 0),
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    stride: int = 1,
+    pad: tuple[int, int] = (0, 0),
     groups: int = 1,
-) -> jax.Array:  # fmt: skip
+) -> jax.Array:
     """XLA's convolution of x [B, L, I] with kernel [k, I / groups, O] -> [B, T, O] in x's dtype.
 
     The kernel may be a float32 parameter, as b of `contract`. On GPU its gradient has been rounded
@@ -69,9 +73,13 @@ def convolve(
 
 def _convolution(x, kernel, stride, pad, groups):
     return jax.lax.conv_general_dilated(
-        x, kernel, (stride,), (pad,), dimension_numbers=("NWC", "WIO", "NWC"),
+        x,
+        kernel,
+        (stride,),
+        (pad,),
+        dimension_numbers=("NWC", "WIO", "NWC"),
         feature_group_count=groups,
-    )  # fmt: skip
+    )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -90,10 +98,15 @@ def _convolve_backward(stride, pad, groups, saved, gradient):
     # sum over rows and frames of x[b, t * stride + k - left, i] * gradient[b, t, o]
     end = (gradient.shape[1] - 1) * stride + kernel.shape[0] - x.shape[1] - pad[0]
     for_kernel = jax.lax.conv_general_dilated(
-        x, gradient, (1,), ((pad[0], end),), rhs_dilation=(stride,),
-        dimension_numbers=("CWN", "IWO", "WNC"), batch_group_count=groups,
+        x,
+        gradient,
+        (1,),
+        ((pad[0], end),),
+        rhs_dilation=(stride,),
+        dimension_numbers=("CWN", "IWO", "WNC"),
+        batch_group_count=groups,
         preferred_element_type=None if platform() == "gpu" else kernel.dtype,
-    )  # fmt: skip
+    )
     return for_x, for_kernel.astype(kernel.dtype)
 
 

@@ -125,10 +125,12 @@ toeplitz_backward.defvjp(
 
 
 FORMULATIONS = {
-    "grouped_conv": grouped_conv, "paired_groups_conv": paired_groups_conv,
-    "conv_per_group": conv_per_group, "toeplitz_matmul": toeplitz_matmul,
+    "grouped_conv": grouped_conv,
+    "paired_groups_conv": paired_groups_conv,
+    "conv_per_group": conv_per_group,
+    "toeplitz_matmul": toeplitz_matmul,
     "toeplitz_backward": toeplitz_backward,
-}  # fmt: skip
+}
 
 
 def choose(name: str):

@@ -62,13 +62,17 @@ class Quantizer(nn.Module):
     def __call__(self, features, gumbel, temperature) -> Quantized:
         books, entries = self.config.codebooks, self.config.entries
         logits = Dense(
-            books * entries, ("conv_out", None), nn.initializers.normal(1.0),
-            nn.initializers.zeros, name="logits",
-        )(features.astype(jnp.float32))  # fmt: skip
+            books * entries,
+            ("conv_out", None),
+            nn.initializers.normal(1.0),
+            nn.initializers.zeros,
+            name="logits",
+        )(features.astype(jnp.float32))
         table = self.param(
-            "entries", named(unit_uniform, (None, None, None)),
+            "entries",
+            named(unit_uniform, (None, None, None)),
             (books, entries, self.config.code_dim // books),
-        )  # fmt: skip
+        )
         logits = rearrange(logits, "b m (g v) -> b m g v", g=books)
         choice = straight_through(logits, gumbel, temperature)
         codes = jnp.einsum("bmgv,gvd->bmgd", choice, table)

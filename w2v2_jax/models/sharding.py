@@ -144,6 +144,9 @@ def run_per_device(
         return function(*blocks)
 
     return jax.shard_map(
-        local, in_specs=tuple(map(spec, layouts)), out_specs=spec(result),
-        axis_names={*free_axes(EVERY)}, check_vma=not kernel,
-    )(*arrays)  # fmt: skip
+        local,
+        in_specs=tuple(map(spec, layouts)),
+        out_specs=spec(result),
+        axis_names={*free_axes(EVERY)},
+        check_vma=not kernel,
+    )(*arrays)

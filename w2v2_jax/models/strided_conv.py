@@ -120,8 +120,10 @@ def _phased_backward(stride, saved, gradient):
 
 
 FORMULATIONS = {
-    "matmul_per_stride": strided_matmul, "xla_conv": strided_conv, "phased_backward": phased_conv,
-}  # fmt: skip
+    "matmul_per_stride": strided_matmul,
+    "xla_conv": strided_conv,
+    "phased_backward": phased_conv,
+}
 
 
 def formulation_name(name: str, dtype) -> str:

@@ -85,6 +85,7 @@ class TransformerLayer(nn.Module):
             dtype,
             name="feed_forward_out",
         )(x)
+        self.sow("intermediates", "feed_forward", x)  # for `models/teacher.py`; else a no-op
         x = skip + row_random.dropout(
             constrain_whole_rows(x), config.dropout, row_random.fold(keys, 3)
         )

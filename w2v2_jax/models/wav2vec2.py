@@ -32,7 +32,8 @@ class Encoded(NamedTuple):
     """context [B, T, D]; features [B, T, C] (normalised latents z); counts [B] real frames;
     penalty [B], the mean square of the un-normalised latents over a row's real frames
     (docs/traps.md#t10); states, every Transformer layer's output, if asked for; input_probs
-    [B, T, G, V] of the input quantizer, None without one.
+    [B, T, G, V] of the input quantizer, None without one; inputs [B, T, D], what the Transformer
+    sees where there is neither mask nor dropout.
     """
 
     context: jax.Array
@@ -41,6 +42,7 @@ class Encoded(NamedTuple):
     penalty: jax.Array
     states: tuple[jax.Array, ...]
     input_probs: jax.Array | None
+    inputs: jax.Array
 
 
 class Encoder(nn.Module):
@@ -60,9 +62,17 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, waveforms, num_samples, *, mask=None, channel_mask=None, keys=None,
-        input_gumbel=None, temperature=1.0, hidden_states=False,
-    ) -> Encoded:  # fmt: skip
+        self,
+        waveforms,
+        num_samples,
+        *,
+        mask=None,
+        channel_mask=None,
+        keys=None,
+        input_gumbel=None,
+        temperature=1.0,
+        hidden_states=False,
+    ) -> Encoded:
         """waveforms [B, S], num_samples [B]; mask [B, T] and channel_mask [B, D] bool or None;
         keys [B] for dropout and LayerDrop, None when evaluating; input_gumbel [B, T, G, V] is the
         input quantizer's noise, None when evaluating or without one."""
@@ -80,11 +90,12 @@ class Encoder(nn.Module):
         x, input_probs = features, None
         if config.projects_features:
             x = project(name="feature_projection")(x)
+        inputs = x
         x = row_random.dropout(x, config.input_dropout, row_random.fold(keys, row_random.INPUT))
         if config.quantize_input:  # before the mask, so that the mask embedding is no code
             quantized = self.input_quantizer(x, input_gumbel, temperature)
             x, input_probs = quantized.codes, quantized.probs
-            x = project(name="input_projection")(x)
+            inputs = x = project(name="input_projection")(x)
         embedding = self.param("mask_embedding", named(unit_uniform, ("embed",)), (config.d_model,))
         if mask is not None:
             # float32, so that the embedding's gradient is summed and leaves as it.
@@ -94,7 +105,7 @@ class Encoder(nn.Module):
         context, states = Transformer(config, execution, name="transformer")(
             constrain_whole_rows(x), real, keys, hidden_states=hidden_states
         )
-        return Encoded(context, features, counts, penalty, states, input_probs)
+        return Encoded(context, features, counts, penalty, states, input_probs, inputs)
 
 
 class Contrast(NamedTuple):
@@ -145,14 +156,26 @@ class Wav2Vec2ForPretraining(nn.Module):
         )
 
     def __call__(
-        self, waveforms, num_samples, *, mask, slots: Slots, gumbel, temperature, keys=None,
+        self,
+        waveforms,
+        num_samples,
+        *,
+        mask,
+        slots: Slots,
+        gumbel,
+        temperature,
+        keys=None,
         input_gumbel=None,
-    ) -> Contrast:  # fmt: skip
+    ) -> Contrast:
         """mask [B, T] is hidden from the Transformer; the quantizer sees unmasked features."""
         encoded = self.encoder(
-            waveforms, num_samples, mask=mask, keys=keys, input_gumbel=input_gumbel,
+            waveforms,
+            num_samples,
+            mask=mask,
+            keys=keys,
+            input_gumbel=input_gumbel,
             temperature=temperature,
-        )  # fmt: skip
+        )
         features = row_random.dropout(
             encoded.features,
             self.config.quantizer_dropout,
@@ -195,19 +218,34 @@ class Wav2Vec2ForCTC(nn.Module):
     def setup(self):
         self.encoder = Encoder(self.config, self.execution)
         self.head = Dense(  # float32: the logits enter a log-softmax
-            self.num_classes, ("embed", None), nn.initializers.xavier_uniform(),
+            self.num_classes,
+            ("embed", None),
+            nn.initializers.xavier_uniform(),
             nn.initializers.zeros,
-        )  # fmt: skip
+        )
 
     def __call__(
-        self, waveforms, num_samples, *, mask=None, channel_mask=None, keys=None, frozen=False,
-        input_gumbel=None, temperature=1.0,
-    ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
+        self,
+        waveforms,
+        num_samples,
+        *,
+        mask=None,
+        channel_mask=None,
+        keys=None,
+        frozen=False,
+        input_gumbel=None,
+        temperature=1.0,
+    ) -> tuple[jax.Array, jax.Array]:
         """Returns logits [B, T, C] float32 and real frames [B]; frozen trains the head alone."""
         encoded = self.encoder(
-            waveforms, num_samples, mask=mask, channel_mask=channel_mask, keys=keys,
-            input_gumbel=input_gumbel, temperature=temperature,
-        )  # fmt: skip
+            waveforms,
+            num_samples,
+            mask=mask,
+            channel_mask=channel_mask,
+            keys=keys,
+            input_gumbel=input_gumbel,
+            temperature=temperature,
+        )
         context = jax.lax.stop_gradient(encoded.context) if frozen else encoded.context
         context = row_random.dropout(
             context, self.config.final_dropout, row_random.fold(keys, row_random.FINAL)

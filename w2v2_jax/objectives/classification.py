@@ -90,9 +90,14 @@ class Classification(_Headed):
             self.model, keys, batch.num_samples, batch.waveforms.shape[1]
         )
         logits = self.network.apply(
-            {"params": params}, batch.waveforms, batch.num_samples,
-            mask=mask, channel_mask=channel_mask, keys=keys, frozen=self.frozen,
-        )  # fmt: skip
+            {"params": params},
+            batch.waveforms,
+            batch.num_samples,
+            mask=mask,
+            channel_mask=channel_mask,
+            keys=keys,
+            frozen=self.frozen,
+        )
         return self.terms(logits, batch)
 
     def evaluate(self, params, batch: Batch, keys, step):
@@ -130,8 +135,14 @@ class XVector(_Headed):
     trains: ClassVar[bool] = False
     name: ClassVar[str] = "xvector"
     parts: ClassVar[tuple[str, ...]] = (
-        "encoder", "layer_weights", "projector", "tdnn", "embedding", "classifier", "speakers",
-    )  # fmt: skip
+        "encoder",
+        "layer_weights",
+        "projector",
+        "tdnn",
+        "embedding",
+        "classifier",
+        "speakers",
+    )
 
     def init(self, key):
         samples = (60 + tdnn_loss(self.model)) * self.model.stride

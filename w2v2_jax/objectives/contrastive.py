@@ -130,8 +130,11 @@ class Contrastive(Objective):
 
     name: ClassVar[str] = "contrastive"
     parts: ClassVar[tuple[str, ...]] = (
-        "encoder", "quantizer", "target_projection", "context_projection",
-    )  # fmt: skip
+        "encoder",
+        "quantizer",
+        "target_projection",
+        "context_projection",
+    )
 
     model: ModelConfig
     diversity_group_seconds: float
@@ -168,9 +171,14 @@ class Contrastive(Objective):
         quantized = model.quantize_targets or model.quantize_input
         codebooks = model.codebooks if quantized else 0
         return Expectations(
-            "contrastive_loss", 1.15, negatives=self.num_negatives, codebooks=codebooks,
-            codes=codebooks * model.entries, masked=masked, span=span,
-        )  # fmt: skip
+            "contrastive_loss",
+            1.15,
+            negatives=self.num_negatives,
+            codebooks=codebooks,
+            codes=codebooks * model.entries,
+            masked=masked,
+            span=span,
+        )
 
     def init(self, key):
         samples = 40 * self.model.stride
@@ -178,9 +186,14 @@ class Contrastive(Objective):
         keys = row_random.row_keys(key, jnp.arange(1))
         draws = self.draw(keys, counts, samples, training=False, equalised=False)
         return self.network.init(
-            key, jnp.zeros((1, samples)), counts,
-            mask=draws.mask, slots=draws.slots, gumbel=None, temperature=1.0,
-        )["params"]  # fmt: skip
+            key,
+            jnp.zeros((1, samples)),
+            counts,
+            mask=draws.mask,
+            slots=draws.slots,
+            gumbel=None,
+            temperature=1.0,
+        )["params"]
 
     def draw(self, keys, num_samples, samples: int, *, training: bool, equalised=True) -> Draws:
         """Draws masks, negatives and Gumbel noise of a batch of rows from their keys [B]."""
@@ -193,11 +206,14 @@ class Contrastive(Objective):
         targets = training and model.quantize_targets
         inputs = training and model.quantize_input
         return Draws(
-            mask, slots, negatives,
+            mask,
+            slots,
+            negatives,
             self._gumbel(row_random.fold(keys, row_random.GUMBEL), room) if targets else None,
-            None if not inputs
+            None
+            if not inputs
             else self._gumbel(row_random.fold(keys, row_random.INPUT_GUMBEL), length),
-        )  # fmt: skip
+        )
 
     def _gumbel(self, keys, places: int) -> jax.Array:
         shape = (places, self.model.codebooks, self.model.entries)
@@ -222,16 +238,24 @@ class Contrastive(Objective):
     def terms(self, params, batch: Batch, draws: Draws, keys, step) -> Sums:
         """The loss and its parts for given draws; keys None switches dropout off."""
         out = self.network.apply(
-            {"params": params}, batch.waveforms, batch.num_samples, mask=draws.mask,
-            slots=draws.slots, gumbel=draws.gumbel, temperature=self.temperature(step), keys=keys,
+            {"params": params},
+            batch.waveforms,
+            batch.num_samples,
+            mask=draws.mask,
+            slots=draws.slots,
+            gumbel=draws.gumbel,
+            temperature=self.temperature(step),
+            keys=keys,
             input_gumbel=draws.input_gumbel,
-        )  # fmt: skip
+        )
         valid = draws.slots.valid * batch.weights[:, None]  # [B, M] float32
         scores = contrast(
-            out.context, out.targets,
-            row_random.fingerprints(out.targets) if out.ids is None else out.ids, draws.negatives,
+            out.context,
+            out.targets,
+            row_random.fingerprints(out.targets) if out.ids is None else out.ids,
+            draws.negatives,
             temperature=self.logit_temperature,
-        )  # fmt: skip
+        )
         frames, total = valid.sum(1), valid.sum()
         cross_entropy = (scores.cross_entropy * valid).sum()
 
@@ -246,19 +270,23 @@ class Contrastive(Objective):
             quantizers["gumbel_temperature"] = Mean(self.temperature(step) * total, total)
         loss = loss + self.feature_penalty_weight * penalty
         masks = mask_sums(self.model, draws.mask, batch)
-        return Sums(loss, total, {
-            "loss": Mean(loss, total),
-            "contrastive_loss": Mean(cross_entropy, total),
-            "feature_penalty": Mean(penalty, total),
-            "contrastive_accuracy": Mean(
-                (scores.correct * valid).sum(), (scores.counted * valid).sum()
-            ),
-            "negative_is_positive": Mean(
-                (scores.clashes * valid).sum(), total * self.num_negatives
-            ),
-            **masks.metrics(),
-            **quantizers,
-        })  # fmt: skip
+        return Sums(
+            loss,
+            total,
+            {
+                "loss": Mean(loss, total),
+                "contrastive_loss": Mean(cross_entropy, total),
+                "feature_penalty": Mean(penalty, total),
+                "contrastive_accuracy": Mean(
+                    (scores.correct * valid).sum(), (scores.counted * valid).sum()
+                ),
+                "negative_is_positive": Mean(
+                    (scores.clashes * valid).sum(), total * self.num_negatives
+                ),
+                **masks.metrics(),
+                **quantizers,
+            },
+        )
 
     def _usages(self, out, valid, batch: Batch, rows: int) -> list[Usage]:
         """How the quantizers there are use their codes: the targets' over the masked frames, the

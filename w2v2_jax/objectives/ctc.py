@@ -122,10 +122,15 @@ class CTC(Objective):
         samples = batch.waveforms.shape[1]
         mask, channel_mask = self.masks(keys, batch.num_samples, samples)
         logits, counts = self.network.apply(
-            {"params": params}, batch.waveforms, batch.num_samples,
-            mask=mask, channel_mask=channel_mask, keys=keys, frozen=self.frozen,
+            {"params": params},
+            batch.waveforms,
+            batch.num_samples,
+            mask=mask,
+            channel_mask=channel_mask,
+            keys=keys,
+            frozen=self.frozen,
             **self.input_noise(keys, samples, step),
-        )  # fmt: skip
+        )
         sums = self.terms(logits, counts, batch)
         if mask is not None:
             weights = batch.weights[:, None]
@@ -147,9 +152,13 @@ class CTC(Objective):
         labels = (batch.num_labels * weights).sum()
         real = frame_mask(counts, logits.shape[1]) * batch.weights[:, None]
         blank = (jnp.argmax(logits, -1) == BLANK) * real
-        return Sums(loss, total, {
-            "loss": Mean(loss, total),
-            "loss_per_label": Mean(loss, labels),
-            "blank_rate": Mean(blank.sum(), real.sum()),
-            "unalignable": Mean(rows - total, rows),
-        })  # fmt: skip
+        return Sums(
+            loss,
+            total,
+            {
+                "loss": Mean(loss, total),
+                "loss_per_label": Mean(loss, labels),
+                "blank_rate": Mean(blank.sum(), real.sum()),
+                "unalignable": Mean(rows - total, rows),
+            },
+        )

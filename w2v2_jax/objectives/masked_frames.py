@@ -22,9 +22,13 @@ def draw_mask(
     counts = frame_counts(num_samples, model.conv_layers)
     mask_keys = row_random.fold(keys, row_random.MASK)
     mask = masking.span_mask(
-        mask_keys, counts, length,
-        start_prob=model.mask_start_prob, span=model.mask_length, min_spans=model.mask_min_spans,
-    )  # fmt: skip
+        mask_keys,
+        counts,
+        length,
+        start_prob=model.mask_start_prob,
+        span=model.mask_length,
+        min_spans=model.mask_min_spans,
+    )
     if model.mask_equalise_rows and equalised:
         mask = masking.equalise(mask_keys, mask, model.mask_equalise_rows)
     room = masking.slot_count(length, model.mask_start_prob, model.mask_length)

@@ -102,9 +102,12 @@ class RandomTargets(Objective):
         frames = int(frame_counts(samples, layers))
         heard = jnp.arange(samples)[None] < batch.num_samples[:, None]
         mel = log_mel(
-            jnp.where(heard, batch.waveforms, 0), SPECTRA * frames, window=receptive(layers).field,
-            hop=self.model.stride // SPECTRA, bands=self.mel_bands,
-        )  # fmt: skip
+            jnp.where(heard, batch.waveforms, 0),
+            SPECTRA * frames,
+            window=receptive(layers).field,
+            hop=self.model.stride // SPECTRA,
+            bands=self.mel_bands,
+        )
         mel = mel.reshape(len(mel), frames, SPECTRA * self.mel_bands)
         real = frame_mask(counts, frames)[..., None]
         total = jnp.maximum(counts, 1)[:, None, None]
@@ -135,9 +138,13 @@ class RandomTargets(Objective):
     def terms(self, params, batch: Batch, mask, slots: masking.Slots, keys) -> Sums:
         """The loss and metrics for a given mask; keys None switches dropout off."""
         logits = self.network.apply(
-            {"params": params}, batch.waveforms, batch.num_samples, mask=mask, slots=slots,
+            {"params": params},
+            batch.waveforms,
+            batch.num_samples,
+            mask=mask,
+            slots=slots,
             keys=keys,
-        )  # fmt: skip
+        )
         codes = self.codes(take_frames(self.spectra(batch), slots.frames))  # [B, M, G]
         logits = logits.astype(jnp.float32).reshape(*codes.shape, self.entries)
         truth = jnp.take_along_axis(logits, codes[..., None], axis=-1)[..., 0]
@@ -145,12 +152,16 @@ class RandomTargets(Objective):
         right = (jnp.argmax(logits, -1) == codes).mean(-1)
         valid = slots.valid * batch.weights[:, None]  # [B, M] float32
         loss, total = (cross_entropy * valid).sum(), valid.sum()
-        return Sums(loss, total, {
-            "loss": Mean(loss, total),
-            "accuracy": Mean((right * valid).sum(), total),
-            "same_code": self._same_code(codes, slots.valid, batch.weights),
-            **mask_sums(self.model, mask, batch).metrics(),
-        })  # fmt: skip
+        return Sums(
+            loss,
+            total,
+            {
+                "loss": Mean(loss, total),
+                "accuracy": Mean((right * valid).sum(), total),
+                "same_code": self._same_code(codes, slots.valid, batch.weights),
+                **mask_sums(self.model, mask, batch).metrics(),
+            },
+        )
 
     def _same_code(self, codes, valid, weights) -> Mean:
         """How many pairs of a row's masked frames have one code: the inverse is the number of codes

@@ -34,9 +34,12 @@ def main(argv: list[str] | None = None) -> None:
         "--html", type=Path, metavar="FILE", help="the page (default: DIR/explore.html)"
     )
     parser.add_argument(
-        "--each", type=int, default=EACH, metavar="N",
+        "--each",
+        type=int,
+        default=EACH,
+        metavar="N",
         help="utterances with a player of every kind of odd ones",
-    )  # fmt: skip
+    )
     arguments = parser.parse_args(argv)
     if not 0 <= arguments.each <= MOST_EACH:
         raise InputError(f"--each {arguments.each}: use 0 to {MOST_EACH}")

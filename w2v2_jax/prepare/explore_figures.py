@@ -70,11 +70,18 @@ def figures(corpus: Corpus) -> Figures:
     if all(np.isnan(values).all() for values in quality):
         quality = list(_sampled(corpus).T)
     return Figures(
-        corpus, texts, [corpus.speaker(i) for i in numbers], [corpus.language(i) for i in numbers],
-        seconds, letters / seconds, 20 * np.log10(np.maximum(corpus.std, 1e-6)),
-        clipped_share=quality[0], snr_db=quality[1], bandwidth_hz=quality[2],
+        corpus,
+        texts,
+        [corpus.speaker(i) for i in numbers],
+        [corpus.language(i) for i in numbers],
+        seconds,
+        letters / seconds,
+        20 * np.log10(np.maximum(corpus.std, 1e-6)),
+        clipped_share=quality[0],
+        snr_db=quality[1],
+        bandwidth_hz=quality[2],
         measured=int(np.count_nonzero(~np.isnan(quality[0]))),
-    )  # fmt: skip
+    )
 
 
 def _sampled(corpus: Corpus) -> np.ndarray:
@@ -153,13 +160,15 @@ ODD = {
     "longest": ("seconds", True),
     "shortest": ("seconds", False),
     "most letters a second: is the text of another recording, or the audio cut?": (
-        "letters_per_second", True),
+        "letters_per_second",
+        True,
+    ),
     "fewest letters a second: does the text leave words out?": ("letters_per_second", False),
     "noisiest (least between loud and quiet moments)": ("snr_db", False),
     "most samples at full scale": ("clipped_share", True),
     "narrowest band: a telephone or a codec?": ("bandwidth_hz", False),
     "quietest": ("level_db", False),
-}  # fmt: skip
+}
 
 
 def odd(splits: Sequence[Figures], kind: str, count: int) -> list[tuple[Place, float]]:

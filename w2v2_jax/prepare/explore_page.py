@@ -67,8 +67,9 @@ def explore_page(splits: Sequence[Figures], title: str, *, each: int) -> str:
     ]
     play = _Players(splits)
     for kind in ODD:
-        articles = [_article(splits, place, kind, value, play)
-                    for place, value in odd(splits, kind, each)]  # fmt: skip
+        articles = [
+            _article(splits, place, kind, value, play) for place, value in odd(splits, kind, each)
+        ]
         if articles:
             body.append(f"<h3>{html.escape(kind)}</h3>{''.join(articles)}")
     body += [_same(splits), _alike(splits)]
@@ -85,12 +86,25 @@ def _summary(splits: Sequence[Figures]) -> str:
         with_text = sum(1 for text in one.texts if text)
         middle = np.percentile(one.seconds, [5, 50, 95]) if len(one.seconds) else [0, 0, 0]
         rows.append(
-            [html.escape(one.corpus.split), str(len(one.texts)), f"{one.seconds.sum() / 3600:.2f}",
-             str(with_text), str(len(set(one.speakers) - {""})),
-             str(len(set(one.languages) - {""})), " / ".join(f"{x:.1f}" for x in middle)]
-        )  # fmt: skip
-    head = ["split", "utterances", "hours", "with a text", "speakers", "languages",
-            "seconds: 5 %, median, 95 %"]  # fmt: skip
+            [
+                html.escape(one.corpus.split),
+                str(len(one.texts)),
+                f"{one.seconds.sum() / 3600:.2f}",
+                str(with_text),
+                str(len(set(one.speakers) - {""})),
+                str(len(set(one.languages) - {""})),
+                " / ".join(f"{x:.1f}" for x in middle),
+            ]
+        )
+    head = [
+        "split",
+        "utterances",
+        "hours",
+        "with a text",
+        "speakers",
+        "languages",
+        "seconds: 5 %, median, 95 %",
+    ]
     more = len(splits) - MOST_SPLITS
     note = f'<p class="note">Plots are of the first {MOST_SPLITS} splits.</p>' if more > 0 else ""
     return table(head, rows) + note
@@ -122,9 +136,9 @@ def _histogram(title: str, values: np.ndarray) -> str:
     values = values[~np.isnan(values)]
     low, high = np.percentile(values, [0.5, 99.5])
     if high <= low:
-        low, high = low - 0.5, high + 0.5
+        low, high = low, low + 1.0  # one bar, at the left
     counts, edges = np.histogram(np.clip(values, low, high), bins=BINS, range=(low, high))
-    labels = [f"{edge:.4g}" if k % 4 == 0 else "" for k, edge in enumerate(edges[:-1])]
+    labels = [f"{edge:.3g}" if k % 4 == 0 else "" for k, edge in enumerate(edges[:-1])]
     return bars(title, labels, counts.tolist(), axes=(title, "utterances"))
 
 
@@ -145,10 +159,14 @@ def _named(splits: Sequence[Figures], names: str, title: str) -> str:
         return f"<h2>{title}</h2><p>None is named.</p>"
     total = sum(hours for *_, hours in known)
     rows = [
-        [html.escape(name) or "<i>not named</i>", str(count), f"{hours:.3f}",
-         f"{100 * hours / max(total, 1e-9):.1f} %"]
+        [
+            html.escape(name) or "<i>not named</i>",
+            str(count),
+            f"{hours:.3f}",
+            f"{100 * hours / max(total, 1e-9):.1f} %",
+        ]
         for name, count, hours in known[:MOST_ROWS]
-    ]  # fmt: skip
+    ]
     more = len(known) - MOST_ROWS
     note = f'<p class="note">and {more} more</p>' if more > 0 else ""
     head = [title.lower()[:-1], "utterances", "hours", "of all"]
@@ -170,13 +188,21 @@ def _characters(splits: Sequence[Figures]) -> str:
     shown = " ".join(f"<b>{html.escape(c)}</b>&nbsp;{n}" for c, n, _ in counted[:MOST_CHARACTERS])
     rare = [one for one in counted if one[1] <= RARE]
     rows = [
-        [html.escape(c), f"U+{ord(c):04X} {unicodedata.name(c, 'no name').lower()}", str(n),
-         html.escape(splits[place.split].corpus.id(place.number)),
-         _shown(splits[place.split].texts[place.number], 80)]
+        [
+            html.escape(c),
+            f"U+{ord(c):04X} {unicodedata.name(c, 'no name').lower()}",
+            str(n),
+            html.escape(splits[place.split].corpus.id(place.number)),
+            _shown(splits[place.split].texts[place.number], 80),
+        ]
         for c, n, place in rare[-MOST_ROWS:]
-    ]  # fmt: skip
+    ]
     head = ["rare", "name", "times", "utterance", "its text"]
-    told = f"<p>{len(rare)} occur at most {RARE} times.</p>{table(head, rows)}" if rows else ""
+    told = (
+        f"<p>{len(rare)} occur at most {RARE} times.</p>{table(head, rows, texts=True)}"
+        if rows
+        else ""
+    )
     return f"<h2>Characters</h2><p>{len(counted)} different: {shown}</p>{told}"
 
 
@@ -217,20 +243,22 @@ def _shared_table(splits: Sequence[Figures], shared: list[Shared]) -> str:
         text = splits[one.places[0].split].texts[one.places[0].number]
         some = "<br>".join(_called(splits, place) for place in one.places[:3])
         rows.append([html.escape(counts), some, _shown(text, 120)])
-    return table(["splits", "utterances, the first three", "text"], rows)
+    return table(["splits", "utterances, the first three", "text"], rows, texts=True)
 
 
 def _alike(splits: Sequence[Figures]) -> str:
     pairs = alike_texts(splits)
     across = sum(1 for pair in pairs if pair.first.split != pair.second.split)
     rows = [
-        [f"{100 * pair.similarity:.0f} %", f"{_called(splits, pair.first)}<br>"
-         f"{_called(splits, pair.second)}",
-         f"{_shown(splits[pair.first.split].texts[pair.first.number], 120)}<br>"
-         f"{_shown(splits[pair.second.split].texts[pair.second.number], 120)}"]
+        [
+            f"{100 * pair.similarity:.0f} %",
+            f"{_called(splits, pair.first)}<br>{_called(splits, pair.second)}",
+            f"{_shown(splits[pair.first.split].texts[pair.first.number], 120)}<br>"
+            f"{_shown(splits[pair.second.split].texts[pair.second.number], 120)}",
+        ]
         for pair in pairs[:MOST_ROWS]
-    ]  # fmt: skip
-    told = table(["alike", "utterances", "texts"], rows) if rows else ""
+    ]
+    told = table(["alike", "utterances", "texts"], rows, texts=True) if rows else ""
     return (
         f"<h3>Almost the same text</h3><p>{len(pairs)} pairs, {across} of them in two splits.</p>"
         f"{told}"

@@ -211,10 +211,8 @@ def _excerpt(clip: Clip, channel: int | None) -> Excerpt:
 def _of_channel(outcome: IntakeResult, channel: int, limits: Limits) -> IntakeResult:
     """Of one of several channels: a speaker of its own, and no text, which is of all of them."""
     utterance, number = outcome.utterance, channel + 1
-    named = utterance._replace(
-        id=f"{utterance.id}#{number}", text="",
-        speaker=f"{utterance.speaker or outcome.recording or utterance.id}#{number}",
-    )  # fmt: skip
+    speaker = f"{utterance.speaker or outcome.recording or utterance.id}#{number}"
+    named = utterance._replace(id=f"{utterance.id}#{number}", text="", speaker=speaker)
     remarks = (TEXT_OF_ALL,) if utterance.text else outcome.remarks
     if utterance.text and limits.require_text:
         outcome = IntakeResult(named, None, "transcript missing", f"{named.id}: {TEXT_OF_ALL}")
@@ -223,9 +221,13 @@ def _of_channel(outcome: IntakeResult, channel: int, limits: Limits) -> IntakeRe
 
 
 def _one_channel(
-    utterance: Utterance, without_audio: Utterance, excerpt: Excerpt, file: BinaryIO, spool: Path,
+    utterance: Utterance,
+    without_audio: Utterance,
+    excerpt: Excerpt,
+    file: BinaryIO,
+    spool: Path,
     limits: Limits,
-) -> list[IntakeResult]:  # fmt: skip
+) -> list[IntakeResult]:
     """The outcome of a channel, or of each stretch of speech in it. A recording that turns out to
     be damaged is rejected as a whole."""
     outcomes: list[IntakeResult] = []

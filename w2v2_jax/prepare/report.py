@@ -59,9 +59,14 @@ def _transcript_keys(corpus: Corpus) -> np.ndarray:
 
 
 def describe(
-    corpus: Corpus, *, rejects: Tally, remarks: Tally, changes: Tally, leaks: list[Leak],
+    corpus: Corpus,
+    *,
+    rejects: Tally,
+    remarks: Tally,
+    changes: Tally,
+    leaks: list[Leak],
     intake: dict[str, Any],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """The content of report.json; changes: what the text rules did; intake: what became of the
     whole source."""
     texts = (t for t in corpus.texts() if t)

@@ -21,14 +21,22 @@ from w2v2_jax.texts import decoded_lines, text_lines
 # What a column is called, by its role; the first name that a table has is taken.
 COLUMNS = {
     "audio": (
-        "file_name", "filename", "audio_filepath", "wav_filename", "audio_path", "audio_file",
-        "path", "file", "audio", "wav",
+        "file_name",
+        "filename",
+        "audio_filepath",
+        "wav_filename",
+        "audio_path",
+        "audio_file",
+        "path",
+        "file",
+        "audio",
+        "wav",
     ),
     "text": ("transcription", "text", "sentence", "transcript", "normalized_text", "raw_text"),
     "speaker": ("speaker_id", "speaker", "client_id", "spk_id"),
     "language": ("language", "locale", "lang", "lang_id"),
     "split": ("split",),
-}  # fmt: skip
+}
 SPLIT_IN_NAME = re.compile(rf"(?:^|.*?[_.\W])({SPLIT_NAME.pattern})(?![A-Za-z])", re.IGNORECASE)
 MOST_LISTS = 1000  # files of a folder that may be lists; more are one a recording
 NEARBY = 4  # folders above a list in which its relative paths may begin

@@ -162,12 +162,16 @@ def _write(out: Path, pairs: list[Pair], outcome: Outcome, unpaired: Tally) -> N
     seconds = sum(row["duration"] for row in outcome.used)
     scores = [row["score"] for row in outcome.used if row["score"] is not None]
     told = {
-        "recordings": len(pairs), "segments": len(outcome.used) + len(outcome.rejected),
-        "used": len(outcome.used), "hours": seconds / 3600,
-        "score_percentiles": _percentiles(scores), "rejected": outcome.reasons.to_json(),
-        "recordings_failed": outcome.failed.to_json(), "unpaired": unpaired.to_json(),
+        "recordings": len(pairs),
+        "segments": len(outcome.used) + len(outcome.rejected),
+        "used": len(outcome.used),
+        "hours": seconds / 3600,
+        "score_percentiles": _percentiles(scores),
+        "rejected": outcome.reasons.to_json(),
+        "recordings_failed": outcome.failed.to_json(),
+        "unpaired": unpaired.to_json(),
         "characters_without_symbol": dict(outcome.replaced.most_common()),
-    }  # fmt: skip
+    }
     write_json(out / REPORT, told)
     print(
         f"{len(pairs)} recordings: {told['segments']} segments, {told['used']} used "
@@ -210,23 +214,52 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="w2v2 segment", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--audio", required=True, metavar="FILE|FOLDER", help="long recordings of any format")
-    add("--text", required=True, metavar="FILE|FOLDER",
+    add(
+        "--text",
+        required=True,
+        metavar="FILE|FOLDER",
         help="their texts: .srt, .vtt, .TextGrid or .ctm with times, or a running text; in folders "
-        "a recording and its text have the same name")  # fmt: skip
-    add("--out", required=True, type=Path, metavar="DIR",
-        help=f"gets {SEGMENTS} (for prepare), {REJECTED} and {REPORT}")  # fmt: skip
-    add("--checkpoint", metavar="DIR",
+        "a recording and its text have the same name",
+    )
+    add(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help=f"gets {SEGMENTS} (for prepare), {REJECTED} and {REPORT}",
+    )
+    add(
+        "--checkpoint",
+        metavar="DIR",
         help="a tuned model, which aligns texts without times and scores segments: a workdir, a "
-        "step's folder or a Hugging Face folder")  # fmt: skip
-    add("--by", choices=("line", "sentence"), default="line",
-        help="what of a running text is a segment")  # fmt: skip
+        "step's folder or a Hugging Face folder",
+    )
+    add(
+        "--by",
+        choices=("line", "sentence"),
+        default="line",
+        help="what of a running text is a segment",
+    )
     add("--tier", metavar="NAME", help="of TextGrid files, where several may be meant")
-    add("--min-score", type=float, metavar="S",
-        help=f"reject segments below it ({MIN_SCORE:g}); 0 is a perfect fit")  # fmt: skip
-    add("--refine", type=float, default=0.0, metavar="SECONDS",
-        help="look this far around given times for the words; 0 keeps the times")  # fmt: skip
-    add("--pad", type=float, metavar="SECONDS",
-        help=f"around the words, cut with them ({PAD:g}; 0 for given times)")  # fmt: skip
+    add(
+        "--min-score",
+        type=float,
+        metavar="S",
+        help=f"reject segments below it ({MIN_SCORE:g}); 0 is a perfect fit",
+    )
+    add(
+        "--refine",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="look this far around given times for the words; 0 keeps the times",
+    )
+    add(
+        "--pad",
+        type=float,
+        metavar="SECONDS",
+        help=f"around the words, cut with them ({PAD:g}; 0 for given times)",
+    )
     add("--min-seconds", type=float, default=0.3, help="shorter segments are rejected")
     add("--max-seconds", type=float, default=30.0, help="longer segments are rejected")
     add_batch_seconds(parser, 60.0)

@@ -48,11 +48,16 @@ class Segment(NamedTuple):
     def row(self, audio: str) -> dict[str, Any]:
         """As a line of a manifest in NeMo's form, with more."""
         row: dict[str, Any] = {
-            "audio_filepath": audio, "offset": _milli(self.offset),
-            "duration": _milli(self.duration), "text": self.text, "start": _milli(self.fit.start),
-            "end": _milli(self.fit.end), "score": _milli(self.fit.score),
-            "worst": _milli(self.fit.worst), "place": self.place,
-        }  # fmt: skip
+            "audio_filepath": audio,
+            "offset": _milli(self.offset),
+            "duration": _milli(self.duration),
+            "text": self.text,
+            "start": _milli(self.fit.start),
+            "end": _milli(self.fit.end),
+            "score": _milli(self.fit.score),
+            "worst": _milli(self.fit.worst),
+            "place": self.place,
+        }
         if self.speaker:
             row["speaker"] = self.speaker
         if self.fit.words:
@@ -77,9 +82,13 @@ def from_times(
         spelled = [heard.speller(t.text) for t in timed]
         times = [(t.start, t.end) for t in timed]
         aligned = fit_times(
-            heard.logits, spelled, times, seconds_per_frame=heard.seconds_per_frame, where=where,
+            heard.logits,
+            spelled,
+            times,
+            seconds_per_frame=heard.seconds_per_frame,
+            where=where,
             reach=reach,
-        )  # fmt: skip
+        )
         if not reach:  # a person's times stay
             aligned = [
                 new._replace(start=old.start, end=old.end)

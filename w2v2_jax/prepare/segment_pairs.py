@@ -64,9 +64,11 @@ def _by_name(folder: str, suffixes: tuple[str, ...]) -> dict[str, list[str]]:
 
 
 def _of_folders(
-    recordings: dict[str, list[str]], texts: dict[str, list[str]], places: tuple[str, str],
+    recordings: dict[str, list[str]],
+    texts: dict[str, list[str]],
+    places: tuple[str, str],
     unpaired: Tally,
-) -> list[Pair]:  # fmt: skip
+) -> list[Pair]:
     pairs = []
     for name, files in recordings.items():
         for other in files[1:]:

@@ -17,9 +17,12 @@ CLIPS = "clips"
 TABLES = ("train", "dev", "test", "validated", "other", "invalidated")
 
 COMPANIONS = (
-    "reported.tsv", "clip_durations.tsv", "times.txt", "validated_sentences.tsv",
+    "reported.tsv",
+    "clip_durations.tsv",
+    "times.txt",
+    "validated_sentences.tsv",
     "unvalidated_sentences.tsv",
-)  # fmt: skip
+)
 
 
 def recognise(place: Path) -> str:

@@ -108,9 +108,10 @@ def folders(root: str, account: Account) -> Iterator[tuple[str, list[str]]]:
                 elif os.path.islink(path):
                     links.append(path)
             names[:] = sorted(
-                n for n in names
+                n
+                for n in names
                 if not n.startswith(".") and not os.path.islink(os.path.join(directory, n))
-            )  # fmt: skip
+            )
             waiting += links
             yield directory, sorted(files)
 

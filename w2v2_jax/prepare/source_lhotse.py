@@ -84,8 +84,12 @@ def _cuts(path: Path, account: Account) -> Iterator[Utterance]:
         for span in spans or whole:
             own = name if len(spans) < 2 else str(needed(span, "id", at))
             channel: Any = span.get("channel", cut.get("channel"))
-            inner = Clip("", start + number(span.get("start", 0), "start", at),
-                         number(needed(span, "duration", at), "duration", at), channel)  # fmt: skip
+            inner = Clip(
+                "",
+                start + number(span.get("start", 0), "start", at),
+                number(needed(span, "duration", at), "duration", at),
+                channel,
+            )
             yield from _utterance(own, span, recording, inner, split, once, path, at, account)
 
 
@@ -116,9 +120,16 @@ def _pairs(
 
 
 def _utterance(
-    name: str, span: dict, recording: dict, clip: Clip, split, once: Once, path: Path, at: str,
+    name: str,
+    span: dict,
+    recording: dict,
+    clip: Clip,
+    split,
+    once: Once,
+    path: Path,
+    at: str,
     account: Account,
-) -> Iterator[Utterance]:  # fmt: skip
+) -> Iterator[Utterance]:
     """The utterance of a span, or none where its recording is not read."""
     source, reason = _source(recording, clip.channel, at)
     if source is None:

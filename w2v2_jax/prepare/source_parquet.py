@@ -107,9 +107,13 @@ def _columns(schema: Any, path: Path) -> Columns:
     kind = schema.field(first).type
     named = _is_nested(kind) and kind.get_field_index("path") >= 0
     return Columns(
-        first, named, next((name for name in IDS if name in plain), None), column(words, "text"),
-        column(plain, "speaker"), column(words, "language"),
-    )  # fmt: skip
+        first,
+        named,
+        next((name for name in IDS if name in plain), None),
+        column(words, "text"),
+        column(plain, "speaker"),
+        column(words, "language"),
+    )
 
 
 def _is_nested(kind: Any) -> bool:

@@ -41,49 +41,58 @@ class Source(NamedTuple):
 
 SOURCES = {
     "folder": Source(
-        source_folder.folder, source_folder.recognise,
+        source_folder.folder,
+        source_folder.recognise,
         "recordings with transcripts.tsv, *.trans.txt or name.txt beside them",
     ),
     "manifest": Source(
-        source_manifest.manifest, source_manifest.recognise,
+        source_manifest.manifest,
+        source_manifest.recognise,
         "fairseq's FILE.tsv with FILE.wrd or FILE.ltr; slices of archives",
     ),
     "tfds": Source(source_tfds.tfds, lambda _: "", "NAME[:SPLIT] of TensorFlow Datasets"),
     "common_voice": Source(
-        source_common_voice.common_voice, source_common_voice.recognise,
+        source_common_voice.common_voice,
+        source_common_voice.recognise,
         "train.tsv, validated.tsv ... and clips/, a language or several",
     ),
     "metadata": Source(
-        source_metadata.metadata, source_metadata.recognise,
+        source_metadata.metadata,
+        source_metadata.recognise,
         "Hugging Face's metadata.csv or .jsonl; train.csv ... with a header",
     ),
     "parquet": Source(
-        source_parquet.parquet, source_parquet.recognise,
+        source_parquet.parquet,
+        source_parquet.recognise,
         "Hugging Face data sets in parquet or arrow files",
     ),
     "nemo": Source(source_nemo.nemo, source_nemo.recognise, "JSON lines with audio_filepath"),
     "kaldi": Source(source_kaldi.kaldi, source_kaldi.recognise, "wav.scp, segments, text, utt2spk"),
     "ljspeech": Source(
-        source_ljspeech.ljspeech, source_ljspeech.recognise,
+        source_ljspeech.ljspeech,
+        source_ljspeech.recognise,
         "metadata.csv with id|text|normalised text, and wavs/",
     ),
     "timit": Source(source_timit.timit, source_timit.recognise, "phones from .PHN, TRAIN and TEST"),
     "librispeech": Source(
-        source_librispeech.librispeech, source_librispeech.recognise,
+        source_librispeech.librispeech,
+        source_librispeech.recognise,
         "train-clean-100, dev-clean ... as splits",
     ),
     "libri_light": Source(
-        source_libri_light.libri_light, source_libri_light.recognise,
+        source_libri_light.libri_light,
+        source_libri_light.recognise,
         "1h, 9h, 10h, 10min, or small, medium, large",
     ),
     "tarball": Source(
         source_tarball.tarball, source_tarball.recognise, "the last two in a tar archive"
     ),
     "lhotse": Source(
-        source_lhotse.lhotse, source_lhotse.recognise,
+        source_lhotse.lhotse,
+        source_lhotse.recognise,
         "cuts, or recordings and supervisions, .jsonl or .jsonl.gz",
     ),
-}  # fmt: skip
+}
 
 
 class Resolved(NamedTuple):

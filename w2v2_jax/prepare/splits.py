@@ -28,11 +28,18 @@ class Sorter:
     """Routes outcomes to the writers of their splits."""
 
     def __init__(
-        self, directory: AnyPath, *, out: AnyPath, split: str | None, holdout: Holdout,
-        overwrite: bool, writer: Callable[[AnyPath], Layout],
-        add: Callable[[Layout, Entry, Measures], None], account: Account,
+        self,
+        directory: AnyPath,
+        *,
+        out: AnyPath,
+        split: str | None,
+        holdout: Holdout,
+        overwrite: bool,
+        writer: Callable[[AnyPath], Layout],
+        add: Callable[[Layout, Entry, Measures], None],
+        account: Account,
         transcripts: Transcripts,
-    ):  # fmt: skip
+    ):
         """directory: where the splits are written, `out` where they will stand. writer, add: what
         keeps a split's utterances, and how it is given one. transcripts: what becomes of texts."""
         self.directory, self.out, self.overwrite = directory, out, overwrite
@@ -74,9 +81,7 @@ class Sorter:
         names = (sys.intern(name or "") for name in (utterance.speaker, utterance.language))
         speaker, language = names
         rate = len(text) * SAMPLE_RATE / measures.num_samples if text else math.nan
-        entry = Entry(
-            utterance.id, text, speaker, *measures[:5], language, *measures.quality, rate
-        )  # fmt: skip
+        entry = Entry(utterance.id, text, speaker, *measures[:5], language, *measures.quality, rate)
         named = utterance.split is not None
         whole = self._of_recording(outcome, measures.audio_sha256)
         split = self.holdout.split_of(entry._replace(audio_sha256=whole), split, named=named)

@@ -54,10 +54,14 @@ def batched(
 
 
 def stitched(
-    network: Network, apply: Callable, blocks: Callable, *,
+    network: Network,
+    apply: Callable,
+    blocks: Callable,
+    *,
     chunk_seconds: float = long_audio.CHUNK_SECONDS,
-    context_seconds: float = long_audio.CONTEXT_SECONDS, batch_seconds: float = BATCH_SECONDS,
-) -> Iterator[np.ndarray]:  # fmt: skip
+    context_seconds: float = long_audio.CONTEXT_SECONDS,
+    batch_seconds: float = BATCH_SECONDS,
+) -> Iterator[np.ndarray]:
     """What `apply` gives of a recording of any length, [t, ...] from overlapping chunks.
 
     blocks: a function that gives the recording's 16 kHz samples as blocks [n]. A model that
@@ -77,9 +81,11 @@ def stitched(
         ) from error
     statistics = long_audio.measure(blocks()) if network.description.normalise else None
     return long_audio.stitched(
-        blocks(), grid, lambda w, n: apply(w, n, statistics=statistics),
+        blocks(),
+        grid,
+        lambda w, n: apply(w, n, statistics=statistics),
         rows=max(1, int(batch_seconds / chunk_seconds)),
-    )  # fmt: skip
+    )
 
 
 def _bucket(samples: int) -> int:

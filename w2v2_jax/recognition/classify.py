@@ -58,9 +58,12 @@ def _require(network: Network, kind: str) -> None:
 
 
 def classify(
-    network: Network, inputs, *, batch_seconds: float = BATCH_SECONDS,
+    network: Network,
+    inputs,
+    *,
+    batch_seconds: float = BATCH_SECONDS,
     on_error: Callable[[str, InputError], Any] | None = None,
-) -> Iterator[Classified]:  # fmt: skip
+) -> Iterator[Classified]:
     """Results in the order of the inputs, which are those of `recognise.transcribe`.
 
     Recordings are taken whole, up to WHOLE_SECONDS. on_error: called with the name of an input

@@ -34,9 +34,13 @@ def corpus_frames(
 
 
 def transcripts(
-    network: Network, corpus: AnyCorpus, *, batch_seconds: float, decoder: Decoder | None = None,
+    network: Network,
+    corpus: AnyCorpus,
+    *,
+    batch_seconds: float,
+    decoder: Decoder | None = None,
     jobs: int = 1,
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """The best transcript of every utterance of a corpus, in its order; greedy by default."""
     if decoder is None:
         vocabulary = network.description.ctc_vocabulary

@@ -17,7 +17,7 @@ import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import require_ctc
-from w2v2_jax.data.audio import RATES, audio_blocks
+from w2v2_jax.data.audio import RATES, audible_blocks, audio_blocks
 from w2v2_jax.decode import alignment, greedy
 from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.decode.lines import Line, align_lines
@@ -108,7 +108,7 @@ def as_recording(item, number: int, sample_rate: int = SAMPLE_RATE) -> Recording
     if isinstance(item, (str, Path)):
         if reason := why_no_file(item):
             raise InputError(f"{name}: {reason}")
-        return Recording(name, lambda: audio_blocks(item))
+        return Recording(name, lambda: audible_blocks(item))
     sound = as_sound(item, name)
     samples, rate = mono(sound.samples, name), sound.rate or sample_rate
     return Recording(name, lambda: audio_blocks(samples, rate=rate, name=name))
@@ -241,8 +241,9 @@ def decode(
     pieces = _checked(pieces, where)
     vocabulary = network.description.ctc_vocabulary
     read: dict[str, Any] = {
-        "seconds_per_frame": network.description.model.seconds_per_frame, "units": vocabulary.units
-    }  # fmt: skip
+        "seconds_per_frame": network.description.model.seconds_per_frame,
+        "units": vocabulary.units,
+    }
     words = None
     if options.decoder is None:
         choices = [greedy.frame_choices(piece) for piece in pieces]
@@ -268,9 +269,13 @@ def _checked(pieces: Iterable[np.ndarray], where: str) -> Iterator[np.ndarray]:
 def _told(network: Network, blocks, options: Options) -> Iterator[np.ndarray]:
     """Stitched logits of a recording, with its progress."""
     pieces = stitched(
-        network, network.logits, blocks, chunk_seconds=options.chunk_seconds,
-        context_seconds=options.context_seconds, batch_seconds=options.batch_seconds,
-    )  # fmt: skip
+        network,
+        network.logits,
+        blocks,
+        chunk_seconds=options.chunk_seconds,
+        context_seconds=options.context_seconds,
+        batch_seconds=options.batch_seconds,
+    )
     for piece in pieces:
         yield piece
         _tell(options, len(piece) * network.description.model.seconds_per_frame)
@@ -290,9 +295,12 @@ def align(network: Network, source, lines, options: Options, *, where: str = "te
     if len(sources) != 1:
         raise InputError(f"align takes one recording, not {len(sources)}")
     return align_lines(
-        whole_logits(network, sources[0], options), lines, network.description.ctc_vocabulary,
-        where=where, seconds_per_frame=network.description.model.seconds_per_frame,
-    )  # fmt: skip
+        whole_logits(network, sources[0], options),
+        lines,
+        network.description.ctc_vocabulary,
+        where=where,
+        seconds_per_frame=network.description.model.seconds_per_frame,
+    )
 
 
 def whole_logits(network: Network, source, options: Options) -> np.ndarray:

@@ -22,9 +22,13 @@ def read_formats(names: str) -> list[str]:
 
 
 def plan(
-    inputs: Mapping[str, Path] | Sequence[str], directory: Path, formats: Sequence[str], *,
-    overwrite: bool, skip_done: bool = False,
-) -> dict[str, dict[str, Path]]:  # fmt: skip
+    inputs: Mapping[str, Path] | Sequence[str],
+    directory: Path,
+    formats: Sequence[str],
+    *,
+    overwrite: bool,
+    skip_done: bool = False,
+) -> dict[str, dict[str, Path]]:
     """Input -> format -> file DIR/<name><suffix of the format>; the name is what the inputs map to,
     by default their own without suffix. With skip_done, those whose files are all there are absent.
 

@@ -44,7 +44,7 @@ def enable(environ: Mapping[str, str] = os.environ) -> Path | None:
             f"note: compiled programs are not kept between runs ({error}); {SWITCH}=0 or "
             "JAX_COMPILATION_CACHE_DIR=FOLDER ends this note",
             file=sys.stderr,
-        )  # fmt: skip
+        )
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     return folder

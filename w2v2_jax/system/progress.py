@@ -28,7 +28,13 @@ def audio_bar(total: float | None, *, disable: bool = False) -> tqdm.tqdm:
     """A bar whose `update` takes seconds of audio; silent unless it has to wait."""
     terminal = sys.stderr.isatty()
     return tqdm.tqdm(
-        total=total, unit="s", unit_scale=True, desc="audio", file=sys.stderr, disable=disable,
-        mininterval=0.5 if terminal else LOG_SECONDS, delay=2.0 if terminal else LOG_SECONDS,
+        total=total,
+        unit="s",
+        unit_scale=True,
+        desc="audio",
+        file=sys.stderr,
+        disable=disable,
+        mininterval=0.5 if terminal else LOG_SECONDS,
+        delay=2.0 if terminal else LOG_SECONDS,
         leave=False,
-    )  # fmt: skip
+    )

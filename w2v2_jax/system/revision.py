@@ -18,11 +18,14 @@ def revision(root: Path = Path(w2v2_jax.__file__).parents[1]) -> dict[str, Any]:
     try:
         commit, status = (
             subprocess.run(
-                ["git", "-C", str(root), *command], capture_output=True, text=True, check=True,
+                ["git", "-C", str(root), *command],
+                capture_output=True,
+                text=True,
+                check=True,
                 timeout=30,
             ).stdout.strip()
             for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
-        )  # fmt: skip
+        )
     except (OSError, subprocess.SubprocessError):
         return version
     return {**version, "commit": commit, "changed": bool(status)}

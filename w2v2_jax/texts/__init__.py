@@ -5,6 +5,13 @@ from w2v2_jax.texts.forms import CASES, dropped, normal_form, with_case
 from w2v2_jax.texts.reading import BOM, MARKS, MOST_LINE, decoded_lines, text_lines
 
 __all__ = [
-    "BOM", "CASES", "MARKS", "MOST_LINE", "decoded_lines", "dropped", "normal_form", "text_lines",
+    "BOM",
+    "CASES",
+    "MARKS",
+    "MOST_LINE",
+    "decoded_lines",
+    "dropped",
+    "normal_form",
+    "text_lines",
     "with_case",
-]  # fmt: skip
+]

@@ -13,6 +13,4 @@ _BEYOND_LATIN = {
     "tr": "çğıöşüâîû",
 }  # fmt: skip
 ALPHABETS = {language: LATIN + letters for language, letters in _BEYOND_LATIN.items()}
-ALPHABETS |= {
-    "ru": CYRILLIC + "ёъыэ", "uk": CYRILLIC + "ґєії", "be": CYRILLIC + "ёіўыэ"
-}  # fmt: skip
+ALPHABETS |= {"ru": CYRILLIC + "ёъыэ", "uk": CYRILLIC + "ґєії", "be": CYRILLIC + "ёіўыэ"}

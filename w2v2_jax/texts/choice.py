@@ -15,17 +15,28 @@ NONE = "none"
 CHOICES = "english, unicode[:LANGUAGE], none or FILE.json"
 # Signs that English speakers say.
 ENGLISH_SIGNS = (
-    ("&", " and "), ("%", " percent "), ("@", " at "), ("+", " plus "), ("=", " equals "),
+    ("&", " and "),
+    ("%", " percent "),
+    ("@", " at "),
+    ("+", " plus "),
+    ("=", " equals "),
     ("\u00b0", " degrees "),
-)  # fmt: skip
+)
 
 
 def english() -> TextRules:
     """Lower case, a to z and the apostrophe, digits and signs in words, accents off."""
     return TextRules(
-        "english", apostrophes=True, numbers="en", replace=ENGLISH_SIGNS, form="NFKC",
-        case="lower", accents="drop", punctuation="space", characters=ALPHABETS["en"],
-    )  # fmt: skip
+        "english",
+        apostrophes=True,
+        numbers="en",
+        replace=ENGLISH_SIGNS,
+        form="NFKC",
+        case="lower",
+        accents="drop",
+        punctuation="space",
+        characters=ALPHABETS["en"],
+    )
 
 
 def unicode(language: str = "") -> TextRules:
@@ -35,9 +46,14 @@ def unicode(language: str = "") -> TextRules:
     case = f"lower:{tongue}" if f"lower:{tongue}" in CASES else "lower"
     letters = ALPHABETS.get(tongue, "")
     return TextRules(
-        f"unicode:{language}" if language else "unicode", apostrophes=True, numbers=language,
-        case=case, accents="drop" if letters else "keep", punctuation="space", characters=letters,
-    )  # fmt: skip
+        f"unicode:{language}" if language else "unicode",
+        apostrophes=True,
+        numbers=language,
+        case=case,
+        accents="drop" if letters else "keep",
+        punctuation="space",
+        characters=letters,
+    )
 
 
 def read_choice(choice: str | None) -> TextRules | None:

@@ -60,12 +60,18 @@ def _upper_german(text: str) -> str:
 
 # Of a language where case goes another way than elsewhere: its code behind a colon.
 CASES: dict[str, Callable[[str], str]] = {
-    "upper": str.upper, "lower": str.lower, "keep": str,
-    "upper:tr": _upper_turkic, "lower:tr": _lower_turkic,
-    "upper:az": _upper_turkic, "lower:az": _lower_turkic,
-    "upper:lt": _upper_lithuanian, "lower:lt": _lower_lithuanian,
-    "upper:de": _upper_german, "lower:de": str.lower,
-}  # fmt: skip
+    "upper": str.upper,
+    "lower": str.lower,
+    "keep": str,
+    "upper:tr": _upper_turkic,
+    "lower:tr": _lower_turkic,
+    "upper:az": _upper_turkic,
+    "lower:az": _lower_turkic,
+    "upper:lt": _upper_lithuanian,
+    "lower:lt": _lower_lithuanian,
+    "upper:de": _upper_german,
+    "lower:de": str.lower,
+}
 
 
 @functools.cache

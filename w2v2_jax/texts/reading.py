@@ -12,9 +12,11 @@ from w2v2_jax.errors import InputError
 
 MOST_LINE = 1 << 20  # characters; the words of a day of speech
 MARKS = {  # first bytes: the encoding; the longer ones first
-    b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16",
+    b"\xff\xfe\0\0": "UTF-32",
+    b"\0\0\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
-}  # fmt: skip
+}
 BOM = b"\xef\xbb\xbf"
 
 

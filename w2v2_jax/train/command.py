@@ -14,6 +14,7 @@ import jax
 import w2v2_jax
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.checkpoint.files import describe_newest
+from w2v2_jax.data import shared
 from w2v2_jax.data.feed import Feed, train_feed, valid_feed
 from w2v2_jax.data.joined import VALIDATION, validation_beside
 from w2v2_jax.data.mixture import paths_of
@@ -27,6 +28,7 @@ from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.system.arguments import add_config
 from w2v2_jax.train import dry_run, loop, run_record
+from w2v2_jax.train.validation import check_best_metric
 from w2v2_jax.train.warm_start import (
     check_input,
     choose_vocabulary,
@@ -144,9 +146,7 @@ def rehearse(settings: ExperimentSettings, workdir: AnyPath | None) -> None:
     start = _start(settings, workdir)
     train, valid = start.train, start.valid
     _introduce(train, valid)
-    start.built.check_shapes(train.plan.shapes, settings.train.accumulate, "training")
-    if valid is not None:
-        start.built.check_validation_shapes(valid.plan.shapes)
+    _check(start.built, train, valid)
     if start.before is not None:
         told = run_record.check_facts(workdir, _facts(start.built, train, valid))
         for line in (*told, "its settings are those of the run begun there"):
@@ -177,14 +177,14 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
             f"warning: config.data.normalise={settings.data.normalise}, but "
             f"{settings.init_from} was trained with {source.description.normalise}"
         )
-    built.check_shapes(train.plan.shapes, settings.train.accumulate, "training")
+    _check(built, train, valid)
 
     def fresh() -> TrainState:
         nonlocal source
         state = built.init()
         if source:
             params = warm_start(state.params, source, vocabulary, where=settings.init_from)
-            state, source = state._replace(params=params), None  # its arrays are not kept
+            state, source = built.started_from(state, params), None  # its arrays are not kept
         return state
 
     with lock(workdir):
@@ -209,9 +209,11 @@ def _facts(built: experiment.Experiment, train: Feed, valid: Feed | None) -> dic
 
 
 def _build(
-    settings: ExperimentSettings, before: Description | None, source: Loaded | None,
+    settings: ExperimentSettings,
+    before: Description | None,
+    source: Loaded | None,
     workdir: AnyPath | None,
-) -> experiment.Experiment:  # fmt: skip
+) -> experiment.Experiment:
     """The experiment, with what it takes over of the run's own checkpoint or of init_from."""
     if before is not None:
         if before.objective != settings.kind:
@@ -230,6 +232,14 @@ def _build(
     return built
 
 
+def _check(built: experiment.Experiment, train: Feed, valid: Feed | None) -> None:
+    """What would end the run at its first update or validation, as an InputError now."""
+    built.check_shapes(train.plan.shapes, built.settings.train.accumulate, "training")
+    if valid is not None:
+        built.check_validation_shapes(valid.plan.shapes)
+        check_best_metric(built, valid)
+
+
 def _introduce(train: Feed, valid: Feed | None) -> None:
     """Says what is trained and validated on, before the first update."""
     for name, feed in (("train", train), ("valid", valid)):
@@ -237,6 +247,8 @@ def _introduce(train: Feed, valid: Feed | None) -> None:
             hosts.log_on_chief(f"{name} {feed.corpus.directory}: {feed.plan.summary()}")
             for part, (share, repeats) in feed.shares().items():
                 hosts.log_on_chief(f"{name}: {100 * share:.3g} % {part} (x {repeats:.3g} an epoch)")
+    for line in shared.warnings(train.corpus, valid.corpus if valid else None):
+        hosts.log_on_chief(line)
     if train.vocabulary is not None:
         report_left_out(train, valid)
         report_texts(train, valid)

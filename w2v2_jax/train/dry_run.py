@@ -169,8 +169,9 @@ def advice(experiment: Experiment, train: Feed, summary: PlanSummary) -> Iterato
     if summary.repeated_rows > FILLERS * summary.rows:
         yield _smaller_batches(experiment, train, summary)
     dropped = {
-        "shorter": summary.dropped_too_short, "longer": summary.dropped_too_long,
-    }  # fmt: skip
+        "shorter": summary.dropped_too_short,
+        "longer": summary.dropped_too_long,
+    }
     for side, count in dropped.items():
         if count > DROPPED * len(train.corpus):
             yield _dropped(train, side, count)

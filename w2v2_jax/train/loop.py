@@ -99,9 +99,14 @@ class _Job(NamedTuple):
 
 
 def run(
-    experiment: Experiment, train: Feed, valid: Feed | None, workdir: AnyPath, *,
-    description: Description, fresh: Callable[[], TrainState],
-) -> RunEnd:  # fmt: skip
+    experiment: Experiment,
+    train: Feed,
+    valid: Feed | None,
+    workdir: AnyPath,
+    *,
+    description: Description,
+    fresh: Callable[[], TrainState],
+) -> RunEnd:
     """Trains from the newest whole checkpoint in `workdir` to the last step; from what `fresh`
     makes where there is none. It is not called otherwise: two states may not fit.
 
@@ -109,8 +114,6 @@ def run(
     """
     settings = experiment.settings
     config = settings.train
-    if valid is not None:
-        experiment.check_validation_shapes(valid.plan.shapes)
     bad_batches = BadBatches(workdir, train.row_sources, writes=hosts.is_chief())
     hosts.require_same({"bad_batches.jsonl": sorted(bad_batches.left_out)})
     about = health.describe(
@@ -224,7 +227,7 @@ def _validate(job: _Job, state: TrainState, writer: MetricWriter | None) -> floa
     """Writes a validation's figures; returns the state's rank by them."""
     valid = job.valid
     assert valid is not None
-    results = validate(job.experiment, valid, state.params, state.step)
+    results = validate(job.experiment, valid, state.weights, state.step)
     clips = len(valid.corpus) + valid.without_transcript
     left_out = clips - valid.utterances
     if writer is not None:

@@ -18,9 +18,15 @@ from w2v2_jax.paths import AnyPath, is_remote, json_text, write_text
 METRICS = "metrics.jsonl"
 PUBLISH_SECONDS = 60
 SHOWN = (
-    "loss", "contrastive_accuracy", "code_perplexity", "prob_perplexity", "cer", "wer",
-    "gradient_norm", "learning_rate",
-)  # fmt: skip
+    "loss",
+    "contrastive_accuracy",
+    "code_perplexity",
+    "prob_perplexity",
+    "cer",
+    "wer",
+    "gradient_norm",
+    "learning_rate",
+)
 
 
 def keep_until(path: Path, step: int) -> None:

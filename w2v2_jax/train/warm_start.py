@@ -159,9 +159,7 @@ def take_epsilon(settings: ExperimentSettings, start: Description | None) -> Exp
     return dataclasses.replace(settings, data=data)
 
 
-def warm_start(
-    params, source: Loaded, vocabulary: Any, *, where: str
-):  # fmt: skip
+def warm_start(params, source: Loaded, vocabulary: Any, *, where: str):
     """The parameters with the source's in them; a CTC head is taken over symbol by symbol, a
     classifier's class by class."""
     rows: Any = None

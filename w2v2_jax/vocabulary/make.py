@@ -33,9 +33,13 @@ def load_vocabulary(path: str | Path) -> Vocabulary:
 
 
 def build_vocabulary(
-    texts: Iterable[str], *, case: str, min_count: int, units: str = CHARACTERS,
+    texts: Iterable[str],
+    *,
+    case: str,
+    min_count: int,
+    units: str = CHARACTERS,
     rules: TextRules | None = None,
-) -> Vocabulary:  # fmt: skip
+) -> Vocabulary:
     """The special rows, then the characters (or phonemes) seen at least `min_count` times, by
     falling frequency (ties by code point). Characters outside those of the rules are none of them.
     Raises InputError when the texts hold no character."""
@@ -112,9 +116,7 @@ def make_vocabulary(
     if path.suffix == ".json":
         return with_rules(load_vocabulary(path), rules, where=f"vocabulary {name}")
     names = [*VOCABULARIES, FROM_TRANSCRIPTS, PHONEMES, f"{PIECES_OF}FILE.model", EXTEND]
-    raise InputError(
-        f"vocabulary {name!r} is unknown; use one of {', '.join(names)}, FILE.json"
-    )  # fmt: skip
+    raise InputError(f"vocabulary {name!r} is unknown; use one of {', '.join(names)}, FILE.json")
 
 
 def with_rules(vocabulary: Vocabulary, rules: TextRules | None, *, where: str) -> Vocabulary:
