@@ -92,17 +92,23 @@ class LexiconSearch:
         self.options, self.tree, self.model = options, tree, model
         self.boundary, self.blank, self.unknown = boundary, blank, unknown
 
+    def _children(self, beam: _Beam, chosen: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """All children [n] of the hypotheses' nodes, but those of symbols that are not chosen, and
+        the hypothesis [n] of each."""
+        counts = self.tree.children[beam.node]
+        parent = np.repeat(np.arange(len(counts)), counts)
+        skipped = np.repeat(self.tree.first[beam.node] - np.cumsum(counts) + counts, counts)
+        child = np.arange(len(parent)) + skipped
+        if chosen is None:
+            return parent, child
+        some = chosen[self.tree.symbol[child]]
+        return parent[some], child[some]
+
     def _spelled(self, beam: _Beam, frame: np.ndarray, histories: Histories) -> Iterator[_Beam]:
         """Hypotheses that go on to a child of their node: within a word, or at its end."""
         options, tree = self.options, self.tree
-        counts = tree.children[beam.node]
-        parent = np.repeat(np.arange(len(counts)), counts)
-        skipped = np.repeat(tree.first[beam.node] - np.cumsum(counts) + counts, counts)
-        child = np.arange(len(parent)) + skipped
+        parent, child = self._children(beam, _likeliest(frame, options.beam_tokens))
         token = tree.symbol[child]
-        if (chosen := _likeliest(frame, options.beam_tokens)) is not None:
-            some = chosen[token]
-            parent, child, token = parent[some], child[some], token[some]
         score = beam.score[parent] + frame[token]
         if options.silence_score:
             score[token == self.boundary] += options.silence_score
