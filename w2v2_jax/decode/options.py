@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from w2v2_jax.decode import engines
 from w2v2_jax.decode.alignment import SECONDS_PER_FRAME
 from w2v2_jax.decode.hypothesis import Decoder
 from w2v2_jax.decode.make import KINDS, DecoderSettings, make, settings
@@ -45,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--decoder", choices=KINDS, dest="decoder_kind", help="--lm and --lexicon imply beam")
     add("--lm", metavar="FILE.arpa|.bin", help="n-gram model of words, or of letters and |")
     add("--lexicon", metavar="FILE", help="word<TAB>s y m b o l s | (default: words of --lm)")
+    add(
+        "--engine",
+        choices=(engines.AUTO, *engines.ENGINES),
+        help="the beam search (auto: flashlight if it is installed, else numpy, which is slower)",
+    )
     add("--decoder-preset", metavar="NAME", help="the paper's weights: base_10m .. lv60k_960h")
     add("--decoder-settings", metavar="FILE.json", help="settings from `w2v2 sweep`")
     for name, (kind, text) in _NUMBERS.items():
@@ -73,7 +79,7 @@ def read_arguments(arguments: argparse.Namespace) -> DecoderSettings:
     """The settings from the options; InputError if they contradict each other."""
     if arguments.jobs < 1:
         raise InputError(f"--jobs {arguments.jobs} must be at least 1")
-    names = ("lm", "lexicon", "rescore", "rescore_case", "log_add", "end_word", *_NUMBERS)
+    names = ("lm", "lexicon", "rescore", "rescore_case", "log_add", "end_word", "engine", *_NUMBERS)
     chosen: dict[str, Any] = {name: getattr(arguments, name) for name in names}
     chosen["kind"] = arguments.decoder_kind
     chosen["hot_words"] = tuple(arguments.hot_words) if arguments.hot_words else None

@@ -46,6 +46,11 @@ def _objective(
     kind = settings.objective_class
     if kind.needs_vocabulary and vocabulary is None:
         raise ValueError(f"objective {kind.name} needs a vocabulary")
+    if model.output_adapter_layers and not kind.needs_vocabulary:
+        raise InputError(
+            f"config.model.output_adapter_layers={model.output_adapter_layers}: objective "
+            f"{kind.name} is of the frames before it; use 0, or fine-tune with it"
+        )
     values = {k: v for k, v in settings.raw["objective"].items() if k != "name"}
     computed = kind.computed_fields(len(vocabulary or ()))
     return construct(

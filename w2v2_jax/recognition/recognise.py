@@ -176,7 +176,7 @@ def _told_errors(name: str, options: Options) -> Iterator[None]:
 
 def check_length(network: Network, name: str, samples: int) -> None:
     """InputError that names a waveform too short for one frame."""
-    if frame_counts(samples, network.description.model.conv_layers) < 1:
+    if frame_counts(samples, network.description.model.output_layers) < 1:
         raise InputError(f"{name}: {samples} samples are too short for one frame")
 
 
