@@ -94,7 +94,7 @@ def test_too_many_non_finite_updates_end_the_run_which_can_go_on(
     steps = poison({3, 4, 5})
     assert run(corpus, tmp_path / "run", "--config.health.non_finite_limit=1") == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("error: stopped by health rule health: step 4: 2 updates not taken")
+    assert error.startswith("error: stopped by health rule health: step 4: 2 updates skipped")
     steps.clear()
     assert run(corpus, tmp_path / "run") == 0
     assert records(tmp_path / "run", "train") == records(pretrained, "train")
