@@ -113,7 +113,7 @@ def test_a_rollback_leaves_batches_out_for_good_also_after_a_kill(
     assert run(corpus, tmp_path / "run", *more) == 0
     said = capsys.readouterr().err
     assert "health: step 5: too loud [rollback; docs/symptoms.md#loss-spike]" in said
-    assert "back at step 2; batches to 5 left out" in said
+    assert "returned to step 2; batches up to 5 are left out" in said
     rows = records(tmp_path / "run", "train")
     assert [(row["step"], row["skipped"]) for row in rows] == [
         (1, 0), (2, 0), (3, 0), (4, 1), (5, 1), (6, 0),
