@@ -284,7 +284,7 @@ def test_a_bad_line_of_phones_is_named(tmp_path):
     path.write_text("0 50 h#\n50 sh\n")
     refused(tmp_path, r"SX37.PHN:2: expected first, last sample, phone")
     path.write_text("0 50 zz\n")
-    refused(tmp_path, r"'zz' is no TIMIT phone", phones="39")
+    refused(tmp_path, r"'zz' is not a TIMIT phone", phones="39")
 
 
 def test_a_second_form_of_a_timit_recording_is_passed_over(tmp_path):

@@ -1,4 +1,4 @@
-"""Many hosts, one run: joining it, who writes, what must agree, and ends that everybody notices."""
+"""One run on several hosts: which process writes, what must agree, and how all hosts stop."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_chief() -> bool:
 
 
 def log_on_chief(line: str) -> None:
-    """Prints to stderr, on the chief alone."""
+    """Prints to stderr, on process 0 only."""
     if is_chief():
         print(line, file=sys.stderr)
 
@@ -51,7 +51,7 @@ def require_same(facts: Mapping[str, Any]) -> None:
 
 
 def on_all_hosts(fact: bool) -> bool:
-    """Whether the fact holds on all hosts; every one of them must ask."""
+    """Whether the fact holds on all hosts; every host has to call it."""
     if jax.process_count() == 1:
         return fact
     from jax.experimental import multihost_utils
