@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from w2v2_jax import partition
 from w2v2_jax.data.augment import AugmentConfig
@@ -25,6 +25,7 @@ from w2v2_jax.optimizer import SCHEDULES, adam
 from w2v2_jax.vocabulary import LIBRISPEECH, Vocabulary
 
 INHERIT = "inherit"  # model.family: take the network of init_from
+AUTO: Literal["auto"] = "auto"  # train.accumulate: as few microbatches as fit into the device
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +33,8 @@ class TrainConfig:
     """Length and rhythm of a run, in updates.
 
     steps: updates of the whole run.
-    accumulate: microbatches whose gradients make an update; more need less memory.
+    accumulate: microbatches whose gradients make an update; more need less memory. "auto": as few
+        as fit into the device's memory, by the compiler's figure (`experiment.microbatches`).
     log_every: updates between two logged lines.
     eval_every: updates between two validations; 0 means only at the end.
     checkpoint_every: updates between two checkpoints; 0 means only at the end.
@@ -44,7 +46,7 @@ class TrainConfig:
     """
 
     steps: int
-    accumulate: int = 1
+    accumulate: int | Literal["auto"] = 1
     log_every: int = 10
     eval_every: int = 0
     checkpoint_every: int = 0
@@ -56,7 +58,7 @@ class TrainConfig:
 
     def __post_init__(self):
         for name in ("steps", "accumulate", "log_every", "keep_last"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) != AUTO and getattr(self, name) < 1:
                 raise InputError(f"train.{name}={getattr(self, name)} must be at least 1")
         for name in ("eval_every", "checkpoint_every", "keep_best", "keep_every"):
             if getattr(self, name) < 0:

@@ -6,6 +6,7 @@ w2v2 train --config experiments/X.py[:arg] --workdir DIR [--config.a.b=value ...
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ from w2v2_jax.interop.load import load_any
 from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.system.arguments import add_config
-from w2v2_jax.train import dry_run, loop, run_record
+from w2v2_jax.train import dry_run, loop, memory, run_record
 from w2v2_jax.train.warm_start import (
     check_input,
     choose_vocabulary,
@@ -131,7 +132,7 @@ def _start(settings: ExperimentSettings, workdir: AnyPath | None) -> _Start:
     # What goes on has its network, symbols and scale in its checkpoint: init_from may be gone.
     source = load_any(settings.init_from) if settings.init_from and before is None else None
     settings = take_epsilon(settings, before or (source.description if source else None))
-    built = _build(settings, before, source, workdir)
+    built = dataclasses.replace(_build(settings, before, source, workdir), tell=hosts.log_on_chief)
     symbols: Any = built.vocabulary  # classes answer what a feed asks of a vocabulary
     train = train_feed(settings.data, symbols, seed=settings.seed)
     valid = valid_feed(settings.data, symbols)
@@ -144,14 +145,15 @@ def rehearse(settings: ExperimentSettings, workdir: AnyPath | None) -> None:
     start = _start(settings, workdir)
     train, valid = start.train, start.valid
     _introduce(train, valid)
-    start.built.check_shapes(train.plan.shapes, settings.train.accumulate, "training")
     if valid is not None:
         start.built.check_validation_shapes(valid.plan.shapes)
     if start.before is not None:
         told = run_record.check_facts(workdir, _facts(start.built, train, valid))
         for line in (*told, "its settings are those of the run begun there"):
             hosts.log_on_chief(f"{workdir}: {line}")
-    for line in dry_run.lines(start.built, train, valid):
+    built, chosen, _ = memory.choose(start.built, train)
+    built.check_shapes(train.plan.shapes, built.accumulate, "training")
+    for line in dry_run.lines(built, train, valid, chosen):
         if hosts.is_chief():
             print(line, flush=True)
 
@@ -177,7 +179,6 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
             f"warning: config.data.normalise={settings.data.normalise}, but "
             f"{settings.init_from} was trained with {source.description.normalise}"
         )
-    built.check_shapes(train.plan.shapes, settings.train.accumulate, "training")
 
     def fresh() -> TrainState:
         nonlocal source
@@ -191,6 +192,8 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
         save_record(workdir, settings.raw, facts)
         if vocabulary is not None:
             hosts.run_on_chief(lambda: vocabulary.save(workdir / "vocabulary.json"))
+        built = memory.settled(built, train, hosts.log_on_chief)
+        built.check_shapes(train.plan.shapes, built.accumulate, "training")
         description = Description(
             settings.kind, built.model, vocabulary, settings.data.normalise, settings.data.epsilon
         )
