@@ -13,6 +13,7 @@
 #                       hypothesis
 #   mutants             changes one decision after the other and asks whether the tests notice
 #                       (two hours; options: python -m tests.helpers.mutants --help)
+#   coverage            the everyday tests, and the share of the package's lines that they run
 #   all                 everything this machine can run, but mutants
 set -euo pipefail
 # shellcheck source=launch/env.sh
@@ -21,14 +22,14 @@ suite="${1:-everyday}"
 [ $# -gt 0 ] && shift
 optional="not parity and not deploy and not decode and not aot and not beam and not docs and not fuzz and not gpu and not network"
 case "$suite" in
-  everyday) marks="not slow and $optional" ;;
+  everyday | coverage) marks="not slow and $optional" ;;
   slow) marks="$optional" ;;
   parity | deploy | decode | aot | beam | docs | fuzz) marks="$suite" ;;
   all) marks="not gpu" ;;
   mutants) exec python -m tests.helpers.mutants "$@" ;;
   *)
     echo "error: suite '$suite' is not known; use everyday, slow, parity, deploy, decode, aot," \
-      "beam, docs, fuzz, mutants or all" >&2
+      "beam, docs, fuzz, mutants, coverage or all" >&2
     exit 2
     ;;
 esac
@@ -51,6 +52,10 @@ install fuzz hypothesis==6.170.17
 install aot "jax[tpu]==0.10.2"
 install docs mkdocs==1.6.1 mkdocs-material==9.8.2 "mkdocstrings[python]==1.0.8" mkdocstrings-python==2.0.11
 install beam apache-beam==2.77.0
+install coverage pytest-cov==7.1.0
+if [ "$suite" = coverage ]; then
+  set -- --cov --cov-report=term:skip-covered "$@"
+fi
 ruff check .
 ruff format --check .
 mypy

@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     def reference(text: str) -> str | None:
         return vocabulary.normalise(text) if vocabulary.has_words(text) else None
 
-    frames = int(frame_counts(corpus.num_samples, config.conv_layers).sum())
+    frames = int(frame_counts(corpus.num_samples, config.output_layers).sum())
     write(
         arguments.out,
         (

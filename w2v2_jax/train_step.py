@@ -13,23 +13,42 @@ from jax.sharding import PartitionSpec
 from w2v2_jax.batch import Batch
 from w2v2_jax.metrics import Mean, Sums, global_norm, merge
 from w2v2_jax.models import row_random, sharding
-from w2v2_jax.objectives.base import Objective
-from w2v2_jax.optimizer import RateTable, trainable, with_frozen
+from w2v2_jax.objectives.base import TEACHER, Objective
+from w2v2_jax.optimizer import RateTable, trainable, updates_taken, with_frozen
 
 
 class TrainState(NamedTuple):
     """Arrays only. step counts batches seen: optimizer updates and skipped ones, which the
-    optimizer's own count (and so its schedule) leaves out."""
+    optimizer's own count (and so its schedule) leaves out. teacher: `Objective.teacher`'s, None
+    for an objective without."""
 
     step: jax.Array
     params: Any
     opt_state: Any
+    teacher: Any = None
+
+    @property
+    def weights(self) -> Any:
+        """What an objective's `loss` and `evaluate` take as their parameters."""
+        return with_teacher(self.params, self.teacher)
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What a checkpoint holds beside the parameters."""
+        held = {"step": self.step, "opt_state": self.opt_state}
+        return held if self.teacher is None else {**held, TEACHER: self.teacher}
+
+
+def with_teacher(params, teacher):
+    """The parameters, with the teacher beside them where there is one."""
+    return params if teacher is None else {**params, TEACHER: teacher}
 
 
 def init_state(objective: Objective, tx: optax.GradientTransformation, seed) -> TrainState:
     """A fresh state whose parameters and moments are boxed with their logical axis names."""
     params = objective.init(jax.random.key(seed))
-    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params))
+    teacher = objective.teacher(params)
+    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), teacher)
 
 
 def microbatches(tree, accumulate: int, shards: int):
@@ -48,10 +67,19 @@ def microbatches(tree, accumulate: int, shards: int):
 
 
 def summed_gradients(
-    params, batch: Batch, keys, step, *, objective, accumulate, shards, table: RateTable = ()
+    params,
+    batch: Batch,
+    keys,
+    step,
+    teacher=None,
+    *,
+    objective,
+    accumulate,
+    shards,
+    table: RateTable = (),
 ):
     """Gradients of the summed loss and the sums, added over the microbatches. Parameters that the
-    table freezes have None in the place of one.
+    table freezes have None in the place of one; a teacher has no gradient.
 
     Devices along data add up their own microbatches first and exchange the total, once an update.
     Along fsdp, where no device has room for a whole gradient, each microbatch's is exchanged.
@@ -59,7 +87,7 @@ def summed_gradients(
     data = jax.sharding.get_abstract_mesh().shape.get("data", 1)
     local = functools.partial(accumulated, objective=objective, accumulate=accumulate, table=table)
     if accumulate == 1 or data == 1:
-        return local(params, batch, keys, step, shards=shards)
+        return local(params, batch, keys, step, teacher, shards=shards)
 
     def of_device(*arguments):
         return jax.lax.psum(local(*arguments, shards=shards // data), "data")
@@ -68,20 +96,21 @@ def summed_gradients(
     # Unchecked: parameters count as each device's own, so that no gradient is summed inside.
     exchanged = jax.shard_map(
         of_device,
-        in_specs=(whole, rows, rows, whole),
+        in_specs=(whole, rows, rows, whole, whole),
         out_specs=whole,
         axis_names={"data"},
         check_vma=False,
     )
-    return exchanged(params, batch, keys, step)
+    return exchanged(params, batch, keys, step, teacher)
 
 
-def accumulated(params, batch: Batch, keys, step, *, objective, accumulate, shards, table):
+def accumulated(params, batch: Batch, keys, step, teacher, *, objective, accumulate, shards, table):
     """`summed_gradients` of these rows, spread over `shards`."""
     whole, params = params, trainable(params, table)
 
     def loss(params, batch, keys):
-        sums = objective.loss(with_frozen(params, whole), batch, keys, step)
+        weights = with_teacher(with_frozen(params, whole), teacher)
+        sums = objective.loss(weights, batch, keys, step)
         return sums.loss, sums
 
     gradient = jax.grad(loss, has_aux=True)
@@ -128,6 +157,7 @@ def train_step(
         batch,
         keys,
         state.step,
+        state.teacher,
         objective=objective,
         accumulate=accumulate,
         shards=shards,
@@ -144,6 +174,7 @@ def train_step(
     old = (learning, state.opt_state)
     params, opt_state = jax.tree.map(lambda n, o: jnp.where(taken, n, o), new, old)
     params = with_frozen(params, state.params)
+    teacher = _moved(state.teacher, params, opt_state, taken, objective)
     one = jnp.ones(())
     metrics = {
         **sums.metrics,
@@ -154,7 +185,15 @@ def train_step(
         "empty_rows": Mean((batch.weights <= 0).sum(), one * batch.weights.shape[0]),
         "weight": Mean(sums.weight, one),
     }
-    return TrainState(state.step + 1, params, opt_state), metrics
+    return TrainState(state.step + 1, params, opt_state, teacher), metrics
+
+
+def _moved(teacher, params, opt_state, taken, objective):
+    """The teacher after the update that gave params; as it was where that was not taken."""
+    if teacher is None:
+        return None
+    moved = objective.follow(teacher, params, updates_taken(opt_state))
+    return jax.tree.map(lambda new, old: jnp.where(taken, new, old), moved, teacher)
 
 
 def _feature_norm(gradients) -> dict[str, Mean]:
@@ -165,23 +204,24 @@ def _feature_norm(gradients) -> dict[str, Mean]:
 
 
 def eval_step(
-    params, batch: Batch, step, seed, *, objective: Objective, parts: int = 1, shards: int = 1
+    weights, batch: Batch, step, seed, *, objective: Objective, parts: int = 1, shards: int = 1
 ) -> tuple[Sums, dict[str, jax.Array]]:
     """Sums and scoring arrays of one evaluation batch; masks depend on seed and rows alone.
 
-    parts: the rows go through in so many microbatches, which changes nothing but the order of sums.
+    weights: `TrainState.weights`. parts: the rows go through in so many microbatches, which changes
+    nothing but the order of sums.
     """
     keys = row_random.row_keys(jax.random.key(seed), jnp.arange(batch.waveforms.shape[0]))
     if parts == 1:
-        return objective.evaluate(params, batch, keys, step)
+        return objective.evaluate(weights, batch, keys, step)
     pieces = microbatches((batch, keys), parts, shards)
     first = jax.tree.map(lambda x: x[0], pieces)
-    sums, _ = jax.eval_shape(objective.evaluate, params, *first, step)
+    sums, _ = jax.eval_shape(objective.evaluate, weights, *first, step)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), sums)
 
     def add(total, piece):
         piece = jax.tree.map(sharding.constrain_rows, piece)  # as in `accumulated`
-        sums, outputs = objective.evaluate(params, *piece, step)
+        sums, outputs = objective.evaluate(weights, *piece, step)
         return merge(total, sums), outputs
 
     total, outputs = jax.lax.scan(add, zeros, pieces)

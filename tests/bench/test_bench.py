@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers.places import ROOT
 from w2v2_jax.bench import command as bench
-from w2v2_jax.bench import hugging_face, peer, torchaudio_model
+from w2v2_jax.bench import hugging_face, peer, peer_task, torchaudio_model
 from w2v2_jax.bench import step as bench_step
 from w2v2_jax.bench.command import check, make_parser
 from w2v2_jax.errors import InputError, run_command
@@ -118,7 +118,7 @@ def test_sides_take_turns_and_the_warm_up_is_not_counted():
 
 def test_hugging_faces_negatives_are_our_slots_as_frames(tiny):
     objective = Contrastive(tiny, 2, num_negatives=5)
-    found = peer.contrastive_inputs(objective, np.array([1000, 800], np.int32), 1000)
+    found = peer_task.contrastive_inputs(objective, np.array([1000, 800], np.int32), 1000)
     mask, frames = found["mask"], found["slots_frames"]
     for row, slot in zip(*np.nonzero(found["slots_valid"]), strict=True):
         theirs = found["flat_negatives"][row, frames[row, slot]]

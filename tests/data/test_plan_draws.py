@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from w2v2_jax.data.epochs import uniform_integers
+from w2v2_jax.data.epochs import _stable_order, uniform_integers
 from w2v2_jax.data.plan import Plan, _numbered, evaluation_plan
 
 LENGTHS = np.array([10_003, 12_000, 25_000, 40_000, 31_000, 18_000])
@@ -91,6 +91,27 @@ def test_the_tables_of_two_epochs_are_kept_and_no_more():
 
 def test_speakers_are_numbered_by_their_order():
     assert _numbered(np.array([70, 30, 70, 90, 30])).tolist() == [1, 0, 1, 2, 0]
+
+
+spread = np.random.default_rng(0).integers(0, 2**64, 999, np.uint64)
+SOME_SPEAKERS = {
+    "hashes": np.concatenate([spread, spread[::2]]),
+    "hashes that share their high bits": spread % np.uint64(500) + np.uint64(2**63),
+    "small and large": np.concatenate([spread, np.arange(500, dtype=np.uint64)]),
+    "signed": (spread % np.uint64(64)).astype(np.int64) - 32,
+    "one": np.full(3, 7),
+}
+
+
+@pytest.mark.parametrize("case", SOME_SPEAKERS)
+def test_speakers_are_numbered_as_unique_does(case):
+    speakers = SOME_SPEAKERS[case]
+    assert np.array_equal(_numbered(speakers), np.unique(speakers, return_inverse=True)[1])
+
+
+def test_clips_of_one_speaker_keep_their_shuffled_order():
+    turns = np.random.default_rng(0).integers(0, 2**32, 300, np.uint32)[np.arange(3000) * 7 % 300]
+    assert np.array_equal(_stable_order(turns), np.argsort(turns, kind="stable"))
 
 
 def test_an_evaluation_s_summary_counts_its_batches_and_fillers():

@@ -1,5 +1,6 @@
 """Headers that say less, more or nothing: what is there is read, what is missing is found."""
 
+import functools
 import io
 import struct
 import sys
@@ -95,6 +96,63 @@ def test_an_ape_tag_between_two_parts_is_passed_over():
 @pytest.mark.parametrize("kind", ["wav", "aiff", "ogg", "mp3"])
 def test_much_that_is_no_audio_behind_the_samples_is_refused(kind):
     assert reason_of(encoded(kind) + b"prose " * 2_000) == "holds more than its header says"
+
+
+def overwritten(content, place, count):
+    """The same file with bytes of noise in it."""
+    noise = np.random.default_rng(1).integers(1, 255, count, dtype=np.uint8).tobytes()
+    return content[:place] + noise + content[place + count :]
+
+
+def pages(content):
+    """The pages of an Ogg file, told by their marks."""
+    return [b"OggS" + body for body in content.split(b"OggS")[1:]]
+
+
+LONG = np.tile(NOISE, 4)
+
+
+@functools.cache
+def long_ogg(kind):
+    return encoded(kind, LONG)
+
+
+@pytest.mark.parametrize("kind", ["ogg", "opus"])
+@pytest.mark.parametrize("count", [1, 40, 6_000])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_an_ogg_file_with_damage_anywhere_is_refused(kind, count, share):
+    content = long_ogg(kind)
+    damaged = overwritten(content, int(share * len(content)), count)
+    assert reason_of(damaged) == "damaged inside"
+
+
+@pytest.mark.parametrize("kind", ["ogg", "opus"])
+def test_an_ogg_file_that_lacks_a_page_is_refused(kind):
+    every = pages(long_ogg(kind))
+    assert reason_of(b"".join(every[:-2] + every[-1:])) == "damaged inside"
+
+
+def test_an_ogg_file_whose_last_page_lost_its_mark_is_refused():
+    *others, last = pages(encoded("opus", LONG[:9_000]))
+    assert len(last) < 4_096  # as little as may follow a recording without being told
+    assert reason_of(b"".join(others) + b"Oggs" + last[4:]) == "damaged inside"
+
+
+@pytest.mark.parametrize("tell", [True, False])
+@pytest.mark.parametrize("count", [64, 400])
+def test_an_mp3_whose_frames_break_off_and_go_on_is_refused(tell, count):
+    content = encoded("mp3", LONG)
+    content = content if tell else without_xing(content)
+    place = next(p for p in range(len(content) // 2, len(content)) if frame_at(content, p))
+    assert reason_of(overwritten(content, place, count)) == "damaged inside"
+    shorter = content[:place] + content[place + count :]
+    assert reason_of(shorter) == "damaged inside"
+
+
+def test_junk_between_two_mp3_files_is_passed_over():
+    content = encoded("mp3")
+    both = load_audio(content + b"junk" * 50 + content)
+    assert len(both) == 2 * len(load_audio(content))
 
 
 def vbr(samples=SPEECH):
@@ -230,12 +288,12 @@ def test_prose_is_not_given_to_pyav(monkeypatch):
         assert reason_of(content * 9) == "unreadable"
 
 
-def made_by_pyav(suffix, codec, rate):
+def made_by_pyav(suffix, codec, rate, seconds=2):
     av = pytest.importorskip("av")
     file = io.BytesIO()
     with av.open(file, "w", format=suffix) as opened:
         stream = opened.add_stream(codec, rate=rate, layout="mono", bit_rate=64_000)
-        time = np.arange(2 * rate) / rate
+        time = np.arange(seconds * rate) / rate
         samples = (0.3 * np.sin(700 * time)).astype("f4")[None]
         frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
         frame.sample_rate = rate
@@ -259,3 +317,12 @@ def test_what_libsndfile_cannot_read_is_read_by_pyav(suffix, codec, rate):
     assert np.abs(waveform[4_000:-4_000]).max() == pytest.approx(0.3, rel=0.1)
     if suffix != "webm":
         assert reason_of(content[: len(content) // 2]) in ("truncated", "unreadable")
+
+
+@pytest.mark.parametrize(("suffix", "codec", "rate"), [("webm", "libopus", 48_000),
+                                                       ("asf", "wmav2", 22_050)])  # fmt: skip
+def test_a_hole_in_a_file_for_pyav_is_told_with_its_length(suffix, codec, rate):
+    content = made_by_pyav(suffix, codec, rate, seconds=12)
+    damaged = overwritten(content, len(content) // 3, 4_000)
+    with pytest.raises(AudioError, match=r"damaged inside \(\d\.\d s missing after \d\.\d s;"):
+        load_audio(damaged)

@@ -21,11 +21,13 @@ from w2v2_jax.metrics import Mean
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
+from w2v2_jax.objectives.ema_teacher import EMATeacher
 from w2v2_jax.train.step_metrics import Dispatched, StepObserver
 
 # The quickstart's: 1600 updates, 640 codes, spans of 5 from a tenth of the frames.
 QUICKSTART = ModelConfig(mask_start_prob=0.1, mask_length=5)
 PRETRAIN = describe(Contrastive(QUICKSTART, diversity_group_seconds=0.1), steps=1600)
+REGRESSION = describe(EMATeacher(QUICKSTART), steps=1600)
 TUNE = describe(CTC(QUICKSTART, num_classes=32), steps=1600)
 WELL = {
     "contrastive_loss": 3.9, "contrastive_accuracy": 0.12, "negative_is_positive": 0.005,
@@ -36,6 +38,12 @@ WELL_CTC = {
     "loss_per_label": 2.0, "blank_rate": 0.8, "unalignable": 0.0, "gradient_norm": 100.0,
     "feature_gradient_norm": 50.0, "data_wait": 0.01, "weight": 4.0, "masked_fraction": 0.6,
 }  # fmt: skip
+WELL_REGRESSION = {
+    "loss": 8.0, "target_deviation": 0.35, "prediction_deviation": 0.2, "masked_fraction": 0.41,
+    "mean_span": 6.9, "gradient_norm": 1.0, "feature_gradient_norm": 0.4, "data_wait": 0.01,
+    "weight": 490.0,
+}  # fmt: skip
+WELL_OF = {id(PRETRAIN): WELL, id(REGRESSION): WELL_REGRESSION, id(TUNE): WELL_CTC}
 TIED = {k: v for k, v in WELL.items() if k != "contrastive_accuracy"}
 
 LOGGED = [
@@ -47,6 +55,13 @@ LOGGED = [
     ("collapsed-codes", PRETRAIN, {"code_perplexity": 2.0}, "code perplexity 2.0 of 640"),
     ("collapsed-codes", PRETRAIN, {"prob_perplexity": 30.0}, "prob perplexity 30.0 of 640"),
     ("uniform-codes", PRETRAIN, {"prob_perplexity": 630.0}, "all codes are equally likely"),
+    (
+        "collapsed-targets",
+        REGRESSION,
+        {"target_deviation": 0.09},
+        "targets within a row is 0.09",
+    ),
+    ("collapsed-predictions", REGRESSION, {"prediction_deviation": 0.009}, "predictions within a"),
     ("masked-share", PRETRAIN, {"masked_fraction": 0.05}, "5.0% of the frames are masked, 41.0%"),
     ("mean-span", PRETRAIN, {"mean_span": 1.2}, "1.2 frames long, 6.9 expected"),
     ("encoder-gradient", PRETRAIN, {"feature_gradient_norm": 0.0}, "gradient norm is 0 of 1"),
@@ -79,7 +94,7 @@ def stepped(run, steps, config=None):
 
 @pytest.mark.parametrize(("rule", "run", "sick", "words"), LOGGED)
 def test_a_rule_of_logged_records_speaks_once_of_its_own_symptom(rule, run, sick, words):
-    well = WELL if run is PRETRAIN else WELL_CTC
+    well = WELL_OF[id(run)]
     assert fed(run, [well] * 10) == []
     alarms = fed(run, [{**well, **sick}] * 10)
     assert [alarm.rule for alarm in alarms] == [rule] and alarms[0].action == "warn"
@@ -139,6 +154,15 @@ def test_rules_of_every_update_are_silent_over_the_first_updates_of_healthy_runs
     assert len(steps) > 130 and stepped(run, steps) == []
     share = stored[f"{kind}/feature_gradient_norm"] / gradients
     assert share.min() > 0.05 and share.max() < 0.95
+
+
+def test_still_targets_are_no_alarm_before_5000_updates_of_a_long_run(quiet):
+    long = describe(EMATeacher(quiet, top_layers=2), steps=400_000)
+    monitor = Monitor(HealthConfig(), long)
+    still = {**WELL_REGRESSION, "target_deviation": 0.01, "masked_fraction": 0.489}
+    del still["mean_span"]
+    assert [a for k in range(4900, 5001, 50) for a in monitor.saw_record(k, still)] == []
+    assert [a.rule for a in monitor.saw_record(5001, still)] == ["collapsed-targets"]
 
 
 def test_chance_is_no_alarm_before_two_fifths_of_a_run_or_the_warm_up_of_base(quiet):

@@ -18,6 +18,7 @@ RECIPES = [
     ),
     "pretrain_base.py",
     "pretrain_random_targets.py",
+    "pretrain_ema_teacher.py",
     *(f"pretrain_large.py:{name}" for name in ("ls960", "lv60k", "lv60k_2021")),
     *(f"pretrain_xlsr.py:{size}" for size in ("300m", "1b", "2b")),
     *(

@@ -39,7 +39,8 @@ def compiled(objective, mesh, accumulate, tx):
 def run(objective, params, batches, *, mesh=(1, 1, 1), accumulate=1, step=0, tx=TX):
     """States and metrics after each of the batches."""
     mesh, shardings, function = compiled(objective, mesh, accumulate, tx)
-    state = TrainState(jnp.full((), step, jnp.int32), params, tx.init(params))
+    teacher = objective.teacher(params)
+    state = TrainState(jnp.full((), step, jnp.int32), params, tx.init(params), teacher)
     state, history = jax.device_put(state, shardings), []
     with jax.set_mesh(mesh):
         for batch in batches:

@@ -158,7 +158,7 @@ def test_its_section_of_a_configuration_is_its_fields(outcome):
     bad = {**CONFIG, "objective": {"name": "regression", "groups": 2, "margin": 1}}
     with pytest.raises(InputError, match=r"margin is not a setting; known: groups, scale$"):
         aot_step.build(bad, Target(jax.devices()[:1], 1, "cpu"), None)
-    known = "use one of contrastive, ctc, random_targets, classify, regression$"
+    known = "use one of contrastive, ctc, random_targets, ema_teacher, classify, regression$"
     with pytest.raises(InputError, match=known):
         read_settings({**CONFIG, "objective": {"name": "regress"}})
 

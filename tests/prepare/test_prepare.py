@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from w2v2_jax.data import corpus as corpus_module
-from w2v2_jax.data import writer
-from w2v2_jax.data.corpus import Entry, list_splits, open_corpus, string_hashes
+from w2v2_jax.data import string_hashes, writer
+from w2v2_jax.data.corpus import Entry, list_splits, open_corpus
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.prepare import command
 from w2v2_jax.prepare.holdout import held_out_split
@@ -325,10 +324,10 @@ def test_ids_pick_utterances_whatever_their_folder_and_suffix(tmp_path):
 
 @pytest.mark.parametrize("at_once", [1, 4, 4096])
 def test_speaker_numbers_follow_the_name_alone(monkeypatch, at_once):
-    monkeypatch.setattr(corpus_module, "HASHED", at_once)
+    monkeypatch.setattr(string_hashes, "HASHED", at_once)
     names = ["ab", "ba", "", "ab", "b", "ä"]
     blob = np.frombuffer("".join(names).encode(), np.uint8)
     ends = np.cumsum([len(name.encode()) for name in names])
-    numbers = string_hashes(blob, ends)
+    numbers = string_hashes.string_hashes(blob, ends)
     assert numbers[0] == numbers[3]
     assert len(set(numbers.tolist())) == 5

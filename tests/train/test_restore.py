@@ -58,6 +58,20 @@ def test_the_newest_whole_state_is_taken(checkpoints, capsys, tmp_path):
     assert capsys.readouterr().err == "" and names(tmp_path / restore.DAMAGED) == []
 
 
+def test_a_teacher_is_saved_and_comes_back_and_only_where_there_is_one(tmp_path):
+    taught = state(4)._replace(teacher={"x": np.array([0.1, 0.2], np.float32)})
+    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), taught)
+    with checkpoint.manager(tmp_path, keep_last=9, keep_best=0) as manager:
+        checkpoint.save(manager, taught, DESCRIPTION)
+        manager.wait_until_finished()
+        restored = restore.restore(manager, abstract)
+        jax.tree.map(np.testing.assert_array_equal, restored, taught)
+        with pytest.raises(InputError, match=r"training differs in .*teacher"):
+            restore.restore(manager, ABSTRACT)
+        changed = taught._replace(teacher={"x": 2 * taught.teacher["x"]})
+        assert not restore._is_whole(changed, checkpoint.sums(taught.params, taught.training))
+
+
 def test_without_a_checkpoint_there_is_no_state(tmp_path):
     with checkpoint.manager(tmp_path, keep_last=1, keep_best=0) as manager:
         assert restore.restore(manager, ABSTRACT) is None

@@ -8,7 +8,8 @@ import dataclasses
 
 import w2v2_jax.bench
 from w2v2_jax.bench.data import bench_data
-from w2v2_jax.bench.peer import PEER_OBJECTIVES, PEERS, bench_peer
+from w2v2_jax.bench.peer import PEERS, bench_peer
+from w2v2_jax.bench.peer_task import PEER_OBJECTIVES
 from w2v2_jax.bench.step import bench_infer, bench_train
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig

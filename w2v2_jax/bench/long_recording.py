@@ -57,7 +57,7 @@ def blocks(corpus: Corpus, places: list[tuple[int, int, int]]) -> Iterator[np.nd
 def seams(model: Model, options: Options, samples: int) -> np.ndarray:
     """Seconds at which the recording goes over from one chunk to the next."""
     grid = make_grid(
-        model.description.model.conv_layers,
+        model.description.model.output_layers,
         chunk_samples=int(options.chunk_seconds * SAMPLE_RATE),
         context_samples=int(options.context_seconds * SAMPLE_RATE),
     )

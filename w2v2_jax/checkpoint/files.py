@@ -1,6 +1,6 @@
 """Checkpoints through Orbax: save in the background, keep the best and the last, find, load.
 
-A step's directory holds `params`, `training` (step and optimizer state) and `model`, a JSON
+A step's directory holds `params`, `training` (step, optimizer state, teacher) and `model`, a JSON
 description from which the network can be rebuilt without the configuration.
 """
 
@@ -105,13 +105,12 @@ def save(
     step = int(state.step)
     if step in checkpoints.all_steps():
         return
-    training = {"step": state.step, "opt_state": state.opt_state}
-    model = {**description.to_json(), "checksum": sums(state.params, training)}
+    model = {**description.to_json(), "checksum": sums(state.params, state.training)}
     checkpoints.save(
         step,
         args=ocp.args.Composite(
             params=ocp.args.StandardSave(state.params),
-            training=ocp.args.StandardSave(training),
+            training=ocp.args.StandardSave(state.training),
             model=ocp.args.JsonSave(model),
         ),
         metrics={"rank": rank} if rank is not None and math.isfinite(rank) else None,

@@ -40,9 +40,9 @@ AudioSource: TypeAlias = str | Path | bytes | np.ndarray
 
 
 class AudioError(InputError):
-    """Audio that cannot be used. reason: "unreadable", "truncated", "empty", "not finite", "too
-    long", "beyond full scale", "holds more than its header says", "no such channel", "outside the
-    recording" or "needs PyAV"."""
+    """Audio that cannot be used. reason: "unreadable", "truncated", "damaged inside", "empty",
+    "not finite", "too long", "beyond full scale", "holds more than its header says", "no such
+    channel", "outside the recording" or "needs PyAV"."""
 
     def __init__(self, name: str, reason: str, detail: str = ""):
         super().__init__(f"{name}: {reason}" + (f" ({detail})" if detail else ""))
@@ -56,7 +56,7 @@ def load_audio(source: str | Path | bytes, *, name: str | None = None) -> np.nda
     Raises AudioError (an InputError) that names the file and the reason.
     """
     name = _name(source, name)
-    waveform = np.concatenate([*audio_blocks(source, name=name), np.zeros(0, np.float32)])
+    waveform = np.concatenate([*audible_blocks(source, name=name), np.zeros(0, np.float32)])
     if not len(waveform):
         raise AudioError(name, "empty", "no samples")
     return waveform
@@ -94,6 +94,14 @@ def audio_blocks(
             if excerpt.ended:
                 return
         excerpt.check_end()
+
+
+def audible_blocks(source: str | Path | bytes, *, name: str | None = None) -> Iterator[np.ndarray]:
+    """`audio_blocks` of a whole file, with a warning on stderr at its end where its channels cancel
+    each other in their mean."""
+    excerpt = Excerpt()
+    yield from audio_blocks(source, name=name, excerpt=excerpt)
+    excerpt.warn(_name(source, name))
 
 
 @contextlib.contextmanager

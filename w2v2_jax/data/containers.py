@@ -17,6 +17,7 @@ from typing import NamedTuple
 Buffer = bytes | mmap.mmap
 STREAMED_BYTES = 0x7FFFF000  # what is written to a pipe declares this much or more
 JUNK_BYTES = 4096  # that may follow a stream without being told
+DAMAGE_REMEDY = "a decoder would leave that out: ffmpeg -i IN OUT.flac keeps the rest"
 MORE = "holds more than its header says"
 W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 SIGNATURE = re.compile(
@@ -155,20 +156,3 @@ def next_signature(data: Buffer, place: int) -> int:
     """Where a further stream begins in bytes whose length nobody says; their end if none does."""
     match = SIGNATURE.search(data, place)
     return match.start() if match else len(data)
-
-
-def walk_ogg(data: Buffer, start: int) -> Walked:
-    """Pages; a first page after others begins a further stream of a chained file."""
-    streams, begin, place, opening = [], start, start, True
-    while data[place : place + 4] == b"OggS":
-        segments = data[place + 26] if place + 27 <= len(data) else 255
-        body = place + 27 + segments
-        after = body + sum(data[place + 27 : body])
-        if after > len(data):
-            raise Damaged("truncated", f"the page at byte {place} is cut short")
-        first = bool(data[place + 5] & 2)
-        if first and not opening:
-            streams.append(Stream(b"", begin, place))
-            begin = place
-        opening, place = first, after
-    return Walked([*streams, Stream(b"", begin, place)], place)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import numpy as np
 
 from w2v2_jax.data.containers import Damaged
+from w2v2_jax.errors import printable
 
 SLACK_SECONDS = 0.05  # by which a written duration may fall short of a recording's
 OVERSHOOT_SECONDS = 0.5  # by which a segment may end after its recording, as in Kaldi
@@ -42,6 +44,15 @@ class Excerpt:
         """Whether the channels were mixed and took each other away."""
         mixed, apart = self._powers
         return self.channels > 1 and mixed < CANCELLED * apart / self.channels
+
+    def warn(self, name: str) -> None:
+        """One line on stderr where the channels took each other away: near silence is heard."""
+        if self.cancelled:
+            line = printable(
+                f"{name}: its channels cancel each other in their mean, so that little is left to "
+                "hear; give one channel alone as a file, as `sox IN OUT remix 1` makes it"
+            )
+            print(f"warning: {line}", file=sys.stderr)
 
     def mono(self, block: np.ndarray) -> np.ndarray:
         """[n, channels] -> [n]; Damaged where the recording lacks the channel."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from w2v2_jax.data.corpus import Corpus, list_splits, open_corpus
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import AnyPath, to_path
+from w2v2_jax.paths import AnyPath, is_remote, to_path
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,11 @@ class JoinedCorpus:
         return np.concatenate(
             [part.speakers + salt for part, salt in zip(self.parts, apart, strict=True)]
         )
+
+    @functools.cached_property
+    def audio_sha256(self) -> np.ndarray:
+        """[N] uint64, as in `Corpus`."""
+        return np.concatenate([part.audio_sha256 for part in self.parts])
 
     def languages(self) -> tuple[np.ndarray, tuple[str, ...]]:
         """As in `Corpus`."""
@@ -143,9 +148,17 @@ def rules_name(corpus: Any) -> str:
 
 
 def join_corpora(corpora: Sequence[Corpus | JoinedCorpus]) -> JoinedCorpus:
-    """The utterances of all, in order."""
-    parts = [c.parts if isinstance(c, JoinedCorpus) else (c,) for c in corpora]
-    return JoinedCorpus(tuple(part for some in parts for part in some))
+    """The utterances of all, in order. Raises InputError where a split is there twice, by whatever
+    name."""
+    each = [c.parts if isinstance(c, JoinedCorpus) else (c,) for c in corpora]
+    parts = tuple(part for some in each for part in some)
+    places = set[AnyPath]()
+    for part in parts:
+        place = part.directory if is_remote(part.directory) else part.directory.resolve()
+        if place in places:
+            raise InputError(f"{part.directory} is named twice; name each split once")
+        places.add(place)
+    return JoinedCorpus(parts)
 
 
 def open_corpora(named: str | Sequence[str]) -> Corpus | JoinedCorpus:
@@ -196,7 +209,7 @@ def open_splits(where: str) -> Corpus | JoinedCorpus:
     parts = each_split(where)
     if len(parts) == 1:
         return open_corpus(where)
-    return JoinedCorpus(tuple(map(open_corpus, parts)))
+    return join_corpora([open_corpus(part) for part in parts])
 
 
 def each_split(where: str) -> list[str]:

@@ -10,7 +10,15 @@ import functools
 import struct
 from typing import NamedTuple
 
-from w2v2_jax.data.containers import JUNK_BYTES, Buffer, Damaged, Stream, Walked, skip_tags
+from w2v2_jax.data.containers import (
+    DAMAGE_REMEDY,
+    JUNK_BYTES,
+    Buffer,
+    Damaged,
+    Stream,
+    Walked,
+    skip_tags,
+)
 
 SLACK = 2  # frames by which encoders miscount
 RATES = (44100, 48000, 32000)
@@ -105,13 +113,17 @@ def _tag_follows(data: Buffer, place: int, length: int) -> bool:
 
 
 def _resume(data: Buffer, place: int, stop: int) -> int:
-    """Where frames go on after tags or a little that is none; `place` where they do not."""
+    """Where frames go on after tags, or another file after a little junk; `place` where they do
+    not. Frames that go on after what is neither have lost some between them: Damaged."""
     after = skip_tags(data, place)
     if frame_at(data, after):
         return after
     for candidate in range(after, min(after + JUNK_BYTES, stop)):
         frame = frame_at(data, candidate)
         if frame and frame_at(data, candidate + frame.length):
+            if _declared(data, candidate, frame) is None:
+                detail = f"bytes {after} to {candidate} are no frame; {DAMAGE_REMEDY}"
+                raise Damaged("damaged inside", detail)
             return candidate
     return place
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from w2v2_jax.data.containers import Damaged
+from w2v2_jax.data.containers import DAMAGE_REMEDY, Damaged
 
 SUFFIXES = (
     ".m4a", ".m4b", ".mp4", ".mov", ".aac", ".amr", ".awb", ".webm", ".weba", ".mka", ".mkv",
@@ -20,6 +20,8 @@ SUFFIXES = (
 )  # fmt: skip
 DECLARING = ("mov", "matroska", "asf")  # kinds whose header tells the length, not a guess of it
 SLACK_SECONDS = 0.5
+# Seconds between frames that are no damage: Opus leaves out 0.4 s of silence at most (its DTX).
+GAPS = {"mov": 0.5, "matroska": 0.5, "asf": 0.1}
 NEEDED = "PyAV reads this kind of file: pip install w2v2_jax[av], or convert it to FLAC"
 
 
@@ -43,7 +45,8 @@ def kind_of(start: bytes) -> str | None:
 def blocks(file: str | bytes | io.IOBase, kind: str) -> Iterator:
     """First the rate in Hz, then blocks [n, channels] float32.
 
-    Raises Damaged where PyAV is missing, the file cannot be decoded or ends before its time.
+    Raises Damaged where PyAV is missing, the file cannot be decoded, has a hole or ends
+    before its time.
     """
     try:
         import av
@@ -63,9 +66,15 @@ def blocks(file: str | bytes | io.IOBase, kind: str) -> Iterator:
 def _decode(av, opened, kind: str) -> Iterator:
     stream, count, rate = opened.streams.audio[0], 0, 0
     plain = av.AudioResampler(format="fltp")
+    ends = None  # s, where the frame before ends by its time stamp
     for frame in opened.decode(stream):
         if not rate:
             yield (rate := frame.sample_rate)
+        if kind in DECLARING and frame.time is not None:
+            if ends is not None and frame.time - ends > GAPS[kind]:
+                detail = f"{frame.time - ends:.1f} s missing after {ends:.1f} s; {DAMAGE_REMEDY}"
+                raise Damaged("damaged inside", detail)
+            ends = frame.time + frame.samples / rate
         for even in plain.resample(frame):
             samples = even.to_ndarray()
             count += samples.shape[1]
@@ -73,6 +82,13 @@ def _decode(av, opened, kind: str) -> Iterator:
     if not rate:
         yield stream.rate
         return
-    declared = float(stream.duration * stream.time_base) if stream.duration else 0.0
+    declared = _declared_seconds(opened, stream)
     if kind in DECLARING and count / rate + SLACK_SECONDS < declared:
         raise Damaged("truncated", f"{count / rate:.1f} of {declared:.1f} s")
+
+
+def _declared_seconds(opened, stream) -> float:
+    """0 where nobody says it. A file with a picture may be longer than its sound."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return (opened.duration or 0) / 1e6 if len(opened.streams) == 1 else 0.0

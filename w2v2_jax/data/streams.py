@@ -9,6 +9,7 @@ from w2v2_jax.data import chunked, containers
 from w2v2_jax.data.containers import Buffer, Stream, Walked
 from w2v2_jax.data.flac_frames import walk_flac
 from w2v2_jax.data.mp3_frames import walk_mp3
+from w2v2_jax.data.ogg_pages import walk_ogg
 
 MP3_IN_WAV = 0x55
 WALKERS: dict[str, Callable[[Buffer, int], Walked | None]] = {
@@ -18,7 +19,7 @@ WALKERS: dict[str, Callable[[Buffer, int], Walked | None]] = {
     "caf": chunked.walk_caf,
     "au": chunked.walk_au,
     "nist": chunked.walk_nist,
-    "ogg": containers.walk_ogg,
+    "ogg": walk_ogg,
     "flac": walk_flac,
     "mpeg": walk_mp3,
 }

@@ -61,6 +61,11 @@ class TranscribedCorpus:
         """[N] uint64, as in `Corpus`."""
         return self.whole.speakers[self.numbers]
 
+    @functools.cached_property
+    def audio_sha256(self) -> np.ndarray:
+        """[N] uint64, as in `Corpus`."""
+        return self.whole.audio_sha256[self.numbers]
+
     def fingerprint(self) -> str:
         """That of the whole corpus, and which of its utterances these are."""
         digest = hashlib.sha256(np.asarray(self.numbers, "<i8").tobytes()).hexdigest()

@@ -30,7 +30,8 @@ padding:.7rem .9rem;border:1px solid #e2e2e2;border-radius:.4rem}audio{width:100
 .pair b,.pair i{display:block;font-weight:400;font-style:normal;min-height:1.4em;padding:0 .15rem}
 .sub i{background:#fbe0c8}.ins i{background:#cfe6f7}.del b{background:#f6cccc}
 .note{color:#666;font-size:.9rem}.wide{overflow-x:auto}.columns>div{min-width:0}
-article,td{overflow-wrap:anywhere}@media(max-width:40rem){body{margin:1rem auto;font-size:14px}
+article,td,h1{overflow-wrap:anywhere}.texts td{text-align:left;min-width:5rem}
+@media(max-width:40rem){body{margin:1rem auto;font-size:14px}
 th,td{padding:.2rem .4rem}.columns{gap:1rem}}
 """
 
@@ -45,11 +46,13 @@ def document(title: str, body: str) -> str:
     )
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are HTML already. A table that is wider than the screen is moved in its own box."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, texts: bool = False) -> str:
+    """Cells are HTML already. A table that is wider than the screen scrolls in its own box.
+    texts: cells are sentences and names rather than numbers."""
     cells = lambda row, tag: "".join(f"<{tag}>{cell}</{tag}>" for cell in row)  # noqa: E731
     lines = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
-    return f"<div class=wide><table><tr>{cells(head, 'th')}</tr>{lines}</table></div>"
+    kind = " class=texts" if texts else ""
+    return f"<div class=wide><table{kind}><tr>{cells(head, 'th')}</tr>{lines}</table></div>"
 
 
 def player(samples: np.ndarray) -> str:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -49,6 +50,11 @@ def _objective(
     kind = settings.objective_class
     if kind.needs_vocabulary and vocabulary is None:
         raise ValueError(f"objective {kind.name} needs a vocabulary")
+    if model.output_adapter_layers and not kind.needs_vocabulary:
+        raise InputError(
+            f"config.model.output_adapter_layers={model.output_adapter_layers}: objective "
+            f"{kind.name} is of the frames before it; use 0, or fine-tune with it"
+        )
     values = {k: v for k, v in settings.raw["objective"].items() if k != "name"}
     computed = kind.computed_fields(len(vocabulary or ()))
     return construct(
@@ -94,6 +100,16 @@ class Experiment:
         """Fresh parameters and moments, made on the mesh with their shardings."""
         make = lambda seed: partition.unbox(init_state(self.objective, self.tx, seed))  # noqa: E731
         return jax.jit(make, out_shardings=self.state_shardings)(self.seed)
+
+    def started_from(self, state: TrainState, params) -> TrainState:
+        """A fresh state that begins at other parameters, and so does a teacher."""
+        state = state._replace(params=params, teacher=None)
+        if self.state_shardings.teacher is None:
+            return state
+        # Copies, as an update takes over the buffers of all that it is given.
+        copy = lambda params: jax.tree.map(jnp.copy, self.objective.teacher(params))  # noqa: E731
+        copied = jax.jit(copy, out_shardings=self.state_shardings.teacher)(params)
+        return state._replace(teacher=copied)
 
     @property
     def seed(self) -> np.uint32:
@@ -179,8 +195,8 @@ class Experiment:
         )
 
     def eval_function(self, batch: Batch):
-        """The compiled evaluation step for a batch's shape: (params, batch, step, seed) -> (sums,
-        outputs)."""
+        """The compiled evaluation step for a batch's shape: (`TrainState.weights`, batch, step,
+        seed) -> (sums, outputs)."""
         function = functools.partial(
             eval_step,
             objective=self.objective,
@@ -192,9 +208,9 @@ class Experiment:
             ("eval", self.objective),
             batch,
             function,
-            (self.state_shardings.params, rows, whole, whole),
+            (self.state_shardings.weights, rows, whole, whole),
             (whole, rows),
-            (self.abstract_state.params, batch, self.abstract_state.step, self.seed),
+            (self.abstract_state.weights, batch, self.abstract_state.step, self.seed),
         )
 
     def _compiled(self, name, batch, function, in_shardings, out_shardings, arguments, donate=()):

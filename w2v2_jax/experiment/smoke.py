@@ -28,6 +28,8 @@ def shrink(config):
         config.objective.update(OBJECTIVES[config.objective.name].required_settings(2.0))
     if "freeze_updates" in config.objective:
         config.objective.freeze_updates = min(config.objective.freeze_updates, 1)
+    if "top_layers" in config.objective:
+        config.objective.top_layers = min(config.objective.top_layers, config.model.num_layers)
     if "warmup" in config.schedule and config.schedule.warmup > 1:
         config.schedule.warmup = 2
     config.data.update(

@@ -94,7 +94,7 @@ def check(loaded: Loaded) -> Description:
 def shortest_input(model: ModelConfig) -> int:
     """Samples of one frame: 400 (25 ms) for the released families."""
     samples = 1
-    for _, kernel, stride in reversed(model.conv_layers):
+    for _, kernel, stride in reversed(model.output_layers):
         samples = (samples - 1) * stride + kernel
     return samples
 

@@ -161,12 +161,29 @@ def group_norm(graph: Graph, config: ModelConfig, x: str, counts: str, path: str
     return graph.op("Add", graph.op("Mul", x, scale), shift)
 
 
-def position(graph: Graph, config: ModelConfig, x: str) -> str:
-    """GELU of the weight-normed convolution over frames of x [B, T, D]."""
-    path, width = "encoder/transformer/position", config.position_kernel
-    direction = graph.parameter(f"{path}/direction")
-    norm = np.sqrt(np.square(direction).sum((1, 2), keepdims=True))
-    kernel = direction * (graph.parameter(f"{path}/magnitude")[:, None, None] / norm)
+def position(graph: Graph, config: ModelConfig, x: str, real: str) -> str:
+    """What the positional convolutions add to x [B, T, D], zero beyond real [B, T, 1]."""
+    path = "encoder/transformer/position"
+    if config.position_depth == 1:
+        direction = graph.parameter(f"{path}/direction")
+        norm = np.sqrt(np.square(direction).sum((1, 2), keepdims=True))
+        kernel = direction * (graph.parameter(f"{path}/magnitude")[:, None, None] / norm)
+        return graph.op("Gelu", _position_conv(graph, config, x, path, kernel))
+    ones, zeros = (
+        graph.constant(f"{path}/{name}", np.full(config.d_model, value, np.float32))
+        for name, value in (("ones", 1), ("zeros", 0))
+    )
+    for index in range(config.position_depth):
+        kernel = graph.parameter(f"{path}/conv_{index}/kernel")
+        x = _position_conv(graph, config, x, f"{path}/conv_{index}", kernel)
+        x = graph.op("LayerNormalization", x, ones, zeros, axis=-1, epsilon=EPSILON)
+        x = graph.op("Where", real, graph.op("Gelu", x), graph.scalar(0.0))
+    return x
+
+
+def _position_conv(graph: Graph, config: ModelConfig, x: str, path: str, kernel) -> str:
+    """The convolution of x [B, T, D] over frames with kernel [k, in, out] and the path's bias."""
+    width = len(kernel)
     x = graph.op("Transpose", x, perm=[0, 2, 1])
     x = graph.op(
         "Conv",
@@ -177,4 +194,34 @@ def position(graph: Graph, config: ModelConfig, x: str) -> str:
         kernel_shape=[width],
         pads=[width // 2, width - 1 - width // 2],
     )
-    return graph.op("Gelu", graph.op("Transpose", x, perm=[0, 2, 1]))
+    return graph.op("Transpose", x, perm=[0, 2, 1])
+
+
+def output_adapter(graph: Graph, config: ModelConfig, x: str, counts: str) -> tuple[str, str]:
+    """Context [B, T, D] and frames [B] -> the shortened context and its frames."""
+    path, width = "encoder/output_adapter", config.output_adapter_kernel
+    if config.output_width != config.d_model:
+        x = layer_norm(graph, dense(graph, x, f"{path}/projection"), f"{path}/norm")
+    for index in range(config.output_adapter_layers):
+        real = graph.op("Unsqueeze", mask(graph, x, 1, counts), graph.ints(2))
+        x = graph.op("Where", real, x, graph.scalar(0.0))
+        kernel = graph.parameter(f"{path}/conv_{index}/kernel").transpose(2, 1, 0)
+        x = graph.op(
+            "Conv",
+            graph.op("Transpose", x, perm=[0, 2, 1]),
+            graph.constant(f"{path}/conv_{index}/kernel", kernel),
+            graph.constant(
+                f"{path}/conv_{index}/bias", graph.parameter(f"{path}/conv_{index}/bias")
+            ),
+            kernel_shape=[width],
+            strides=[config.output_adapter_stride],
+            pads=[1, 1],
+        )
+        values, gates = (
+            graph.op("Slice", x, graph.ints(first), graph.ints(last), graph.ints(1))
+            for first, last in ((0, config.output_width), (config.output_width, 1 << 20))
+        )
+        x = graph.op("Mul", values, graph.op("Sigmoid", gates))
+        x = graph.op("Transpose", x, perm=[0, 2, 1])
+        counts = frame_counts(graph, counts, width - 2, config.output_adapter_stride)
+    return x, counts

@@ -17,6 +17,9 @@ from w2v2_jax.health.config import EARLY, HealthConfig, RunFacts
 from w2v2_jax.objectives.base import Expectations
 
 FEW, SOME = 3, 5  # logged records that a mean is taken over
+# fairseq's data2vec: updates before which it asks nothing, min_target_var and min_pred_var, which
+# are bounds on standard deviations.
+REGRESSION_AFTER, LEAST_TARGETS, LEAST_PREDICTIONS = 5000, 0.1, 0.01
 
 
 class RuleInput(NamedTuple):
@@ -114,6 +117,25 @@ def uniform_codes(seen: RuleInput) -> str | None:
     if value is None or not codes or not _started(seen) or value < 0.95 * codes:
         return None
     return f"prob perplexity {value:.1f} of {codes}: all codes are equally likely"
+
+
+def collapsed_targets(seen: RuleInput) -> str | None:
+    """A teacher that makes the same of every frame: fairseq ends such a run (data2vec_audio.py)."""
+    return _still(seen, "target", LEAST_TARGETS)
+
+
+def collapsed_predictions(seen: RuleInput) -> str | None:
+    """Predictions that are the same for every frame: fairseq ends such a run too."""
+    return _still(seen, "prediction", LEAST_PREDICTIONS)
+
+
+def _still(seen: RuleInput, what: str, least: float) -> str | None:
+    """After fairseq's 5000 updates, in a short run when it must have started."""
+    value = _mean(seen, f"{what}_deviation", FEW)
+    after = min(REGRESSION_AFTER, seen.run.started_after)
+    if value is None or seen.logged[-1]["step"] <= after or value >= least:
+        return None
+    return f"the deviation of {what}s within a row is {value:.2g}, below {least:g}"
 
 
 def masked_share(seen: RuleInput) -> str | None:
@@ -234,6 +256,8 @@ RULES = (
     Rule("equal-negatives", equal_negatives),
     Rule("collapsed-codes", collapsed_codes),
     Rule("uniform-codes", uniform_codes),
+    Rule("collapsed-targets", collapsed_targets),
+    Rule("collapsed-predictions", collapsed_predictions),
     Rule("masked-share", masked_share),
     Rule("mean-span", mean_span),
     Rule("encoder-gradient", encoder_gradient),

@@ -86,21 +86,9 @@ def _forward_kernel(
 
 
 def _key_kernel(
-    query,
-    key,
-    value,
-    bias,
-    lines,
-    columns,
-    gradient,
-    logsum,
-    inner,
-    key_slope,
-    value_slope,
-    *,
-    rate: float,
-    loop: _Loop,
-):
+    query, key, value, bias, lines, columns, gradient, logsum, inner, key_slope, value_slope,
+    *, rate: float, loop: _Loop,
+):  # fmt: skip
     """Slopes of a block of keys and values, over all queries; scores are [keys, queries] here."""
     k, v, excluded = key[...], value[...], bias[...]
     dropping = lines is not None
@@ -128,20 +116,9 @@ def _key_kernel(
 
 
 def _query_kernel(
-    query,
-    key,
-    value,
-    bias,
-    lines,
-    columns,
-    gradient,
-    logsum,
-    inner,
-    query_slope,
-    *,
-    rate: float,
-    loop: _Loop,
-):
+    query, key, value, bias, lines, columns, gradient, logsum, inner, query_slope,
+    *, rate: float, loop: _Loop,
+):  # fmt: skip
     """The slope of a block of queries, over all keys."""
     q, g, top, mean = query[...], gradient[...], logsum[...], inner[...]
     dropping = lines is not None

@@ -17,7 +17,7 @@ from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.layer_stack import unstack
 from w2v2_jax.models.layers import Dense, LayerNorm, gelu
-from w2v2_jax.models.position import PositionalConvolution
+from w2v2_jax.models.position import PositionalConvolution, StackedConvolutions
 from w2v2_jax.models.sharding import Named, constrain_rows, constrain_whole_rows
 
 policies = jax.checkpoint_policies
@@ -85,6 +85,7 @@ class TransformerLayer(nn.Module):
             dtype,
             name="feed_forward_out",
         )(x)
+        self.sow("intermediates", "feed_forward", x)  # for `models/teacher.py`; else a no-op
         x = skip + row_random.dropout(
             constrain_whole_rows(x), config.dropout, row_random.fold(keys, 3)
         )
@@ -121,7 +122,11 @@ class Transformer(nn.Module):
         layers = self.param("layers", init_layers)
 
         x = jnp.where(real[..., None], x, 0)
-        x = constrain_whole_rows(x + PositionalConvolution(config, execution, name="position")(x))
+        if config.position_depth > 1:
+            places = StackedConvolutions(config, execution, name="position")(x, real)
+        else:
+            places = PositionalConvolution(config, execution, name="position")(x)
+        x = constrain_whole_rows(x + places)
         norm = LayerNorm(execution.dtype, name="norm")
         x = norm(x) if config.norm_order == "post" else x
         x = row_random.dropout(x, config.dropout, row_random.fold(keys, row_random.ENTRY))

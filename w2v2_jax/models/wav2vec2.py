@@ -23,16 +23,19 @@ from w2v2_jax.models.feature_extractor import FeatureExtractor
 from w2v2_jax.models.frames import frame_counts, frame_mask
 from w2v2_jax.models.layers import Dense, LayerNorm, scale_gradient
 from w2v2_jax.models.masking import Slots
+from w2v2_jax.models.output_adapter import OutputAdapter
 from w2v2_jax.models.quantizer import Quantized, Quantizer, unit_uniform
 from w2v2_jax.models.sharding import constrain_whole_rows, named
 from w2v2_jax.models.transformer import Transformer
 
 
 class Encoded(NamedTuple):
-    """context [B, T, D]; features [B, T, C] (normalised latents z); counts [B] real frames;
+    """context [B, T, D]; features [B, T, C] (normalised latents z); counts [B] real frames of the
+    context (fewer than of features where an output adapter shortens it, [B, T', E]);
     penalty [B], the mean square of the un-normalised latents over a row's real frames
     (docs/traps.md#t10); states, every Transformer layer's output, if asked for; input_probs
-    [B, T, G, V] of the input quantizer, None without one.
+    [B, T, G, V] of the input quantizer, None without one; inputs [B, T, D], what the Transformer
+    sees where there is neither mask nor dropout.
     """
 
     context: jax.Array
@@ -41,6 +44,7 @@ class Encoded(NamedTuple):
     penalty: jax.Array
     states: tuple[jax.Array, ...]
     input_probs: jax.Array | None
+    inputs: jax.Array
 
 
 class Encoder(nn.Module):
@@ -88,11 +92,12 @@ class Encoder(nn.Module):
         x, input_probs = features, None
         if config.projects_features:
             x = project(name="feature_projection")(x)
+        inputs = x
         x = row_random.dropout(x, config.input_dropout, row_random.fold(keys, row_random.INPUT))
         if config.quantize_input:  # before the mask, so that the mask embedding is no code
             quantized = self.input_quantizer(x, input_gumbel, temperature)
             x, input_probs = quantized.codes, quantized.probs
-            x = project(name="input_projection")(x)
+            inputs = x = project(name="input_projection")(x)
         embedding = self.param("mask_embedding", named(unit_uniform, ("embed",)), (config.d_model,))
         if mask is not None:
             # float32, so that the embedding's gradient is summed and leaves as it.
@@ -102,7 +107,11 @@ class Encoder(nn.Module):
         context, states = Transformer(config, execution, name="transformer")(
             constrain_whole_rows(x), real, keys, hidden_states=hidden_states
         )
-        return Encoded(context, features, counts, penalty, states, input_probs)
+        if config.output_adapter_layers:
+            context, counts = OutputAdapter(config, execution, name="output_adapter")(
+                context, counts
+            )
+        return Encoded(context, features, counts, penalty, states, input_probs, inputs)
 
 
 class Contrast(NamedTuple):

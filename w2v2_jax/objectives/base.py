@@ -13,6 +13,8 @@ from w2v2_jax.metrics import Sums
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution
 
+TEACHER = "teacher"  # beside `parts` in what `loss` and `evaluate` take
+
 
 class Expectations(NamedTuple):
     """What the figures of a healthy run look like, for the rules of `health`.
@@ -39,7 +41,8 @@ class Objective:
     `model`, `execution`, what the configuration's section `objective` sets, and `computed_fields`.
 
     In `loss` and `evaluate`, `keys` [B] hold one key per global row; `step` is the number of
-    updates done. A new objective is a subclass in a file of its own and a row of `OBJECTIVES`.
+    updates done; `params` has a teacher, where the objective has one, as `TEACHER`. A new objective
+    is a subclass in a file of its own and a row of `OBJECTIVES`.
     """
 
     # As `config.objective.name` and checkpoints have it.
@@ -98,6 +101,16 @@ class Objective:
 
     def init(self, key) -> Any:
         """Parameters, each boxed with its logical axis names."""
+        raise NotImplementedError
+
+    def teacher(self, params) -> Any:
+        """What is kept beside the parameters, no gradient enters and `follow` moves, as it is at
+        the start: parts of a tree of parameters, boxed or not. None where there is no such."""
+        return None
+
+    def follow(self, teacher, params, updates) -> Any:
+        """The teacher after an update that was taken: params are those it gave, updates [] int32
+        counts it and those taken before."""
         raise NotImplementedError
 
     def loss(self, params, batch: Batch, keys, step) -> Sums:

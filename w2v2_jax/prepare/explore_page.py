@@ -136,9 +136,9 @@ def _histogram(title: str, values: np.ndarray) -> str:
     values = values[~np.isnan(values)]
     low, high = np.percentile(values, [0.5, 99.5])
     if high <= low:
-        low, high = low - 0.5, high + 0.5
+        low, high = low, low + 1.0  # one bar, at the left
     counts, edges = np.histogram(np.clip(values, low, high), bins=BINS, range=(low, high))
-    labels = [f"{edge:.4g}" if k % 4 == 0 else "" for k, edge in enumerate(edges[:-1])]
+    labels = [f"{edge:.3g}" if k % 4 == 0 else "" for k, edge in enumerate(edges[:-1])]
     return bars(title, labels, counts.tolist(), axes=(title, "utterances"))
 
 
@@ -198,7 +198,11 @@ def _characters(splits: Sequence[Figures]) -> str:
         for c, n, place in rare[-MOST_ROWS:]
     ]
     head = ["rare", "name", "times", "utterance", "its text"]
-    told = f"<p>{len(rare)} occur at most {RARE} times.</p>{table(head, rows)}" if rows else ""
+    told = (
+        f"<p>{len(rare)} occur at most {RARE} times.</p>{table(head, rows, texts=True)}"
+        if rows
+        else ""
+    )
     return f"<h2>Characters</h2><p>{len(counted)} different: {shown}</p>{told}"
 
 
@@ -239,7 +243,7 @@ def _shared_table(splits: Sequence[Figures], shared: list[Shared]) -> str:
         text = splits[one.places[0].split].texts[one.places[0].number]
         some = "<br>".join(_called(splits, place) for place in one.places[:3])
         rows.append([html.escape(counts), some, _shown(text, 120)])
-    return table(["splits", "utterances, the first three", "text"], rows)
+    return table(["splits", "utterances, the first three", "text"], rows, texts=True)
 
 
 def _alike(splits: Sequence[Figures]) -> str:
@@ -254,7 +258,7 @@ def _alike(splits: Sequence[Figures]) -> str:
         ]
         for pair in pairs[:MOST_ROWS]
     ]
-    told = table(["alike", "utterances", "texts"], rows) if rows else ""
+    told = table(["alike", "utterances", "texts"], rows, texts=True) if rows else ""
     return (
         f"<h3>Almost the same text</h3><p>{len(pairs)} pairs, {across} of them in two splits.</p>"
         f"{told}"

@@ -211,11 +211,8 @@ def _excerpt(clip: Clip, channel: int | None) -> Excerpt:
 def _of_channel(outcome: IntakeResult, channel: int, limits: Limits) -> IntakeResult:
     """Of one of several channels: a speaker of its own, and no text, which is of all of them."""
     utterance, number = outcome.utterance, channel + 1
-    named = utterance._replace(
-        id=f"{utterance.id}#{number}",
-        text="",
-        speaker=f"{utterance.speaker or outcome.recording or utterance.id}#{number}",
-    )
+    speaker = f"{utterance.speaker or outcome.recording or utterance.id}#{number}"
+    named = utterance._replace(id=f"{utterance.id}#{number}", text="", speaker=speaker)
     remarks = (TEXT_OF_ALL,) if utterance.text else outcome.remarks
     if utterance.text and limits.require_text:
         outcome = IntakeResult(named, None, "transcript missing", f"{named.id}: {TEXT_OF_ALL}")

@@ -15,12 +15,14 @@ import jax
 import w2v2_jax
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.checkpoint.files import describe_newest
+from w2v2_jax.data import shared
 from w2v2_jax.data.feed import Feed, train_feed, valid_feed
 from w2v2_jax.data.joined import VALIDATION, validation_beside
 from w2v2_jax.data.mixture import paths_of
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment import catalogue
+from w2v2_jax.experiment.auto_accumulate import is_auto
 from w2v2_jax.experiment.recipe import load_config, override
 from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.interop.load import load_any
@@ -28,6 +30,7 @@ from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.system.arguments import add_config
 from w2v2_jax.train import dry_run, loop, memory, run_record
+from w2v2_jax.train.validation import check_best_metric
 from w2v2_jax.train.warm_start import (
     check_input,
     choose_vocabulary,
@@ -145,14 +148,12 @@ def rehearse(settings: ExperimentSettings, workdir: AnyPath | None) -> None:
     start = _start(settings, workdir)
     train, valid = start.train, start.valid
     _introduce(train, valid)
-    if valid is not None:
-        start.built.check_validation_shapes(valid.plan.shapes)
+    _check(start.built, train, valid)
     if start.before is not None:
         told = run_record.check_facts(workdir, _facts(start.built, train, valid))
         for line in (*told, "its settings are those of the run begun there"):
             hosts.log_on_chief(f"{workdir}: {line}")
     built, chosen, _ = memory.choose(start.built, train)
-    built.check_shapes(train.plan.shapes, built.accumulate, "training")
     for line in dry_run.lines(built, train, valid, chosen):
         if hosts.is_chief():
             print(line, flush=True)
@@ -179,13 +180,14 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
             f"warning: config.data.normalise={settings.data.normalise}, but "
             f"{settings.init_from} was trained with {source.description.normalise}"
         )
+    _check(built, train, valid)
 
     def fresh() -> TrainState:
         nonlocal source
         state = built.init()
         if source:
             params = warm_start(state.params, source, vocabulary, where=settings.init_from)
-            state, source = state._replace(params=params), None  # its arrays are not kept
+            state, source = built.started_from(state, params), None  # its arrays are not kept
         return state
 
     with lock(workdir):
@@ -193,7 +195,6 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
         if vocabulary is not None:
             hosts.run_on_chief(lambda: vocabulary.save(workdir / "vocabulary.json"))
         built = memory.settled(built, train, hosts.log_on_chief)
-        built.check_shapes(train.plan.shapes, built.accumulate, "training")
         description = Description(
             settings.kind, built.model, vocabulary, settings.data.normalise, settings.data.epsilon
         )
@@ -235,6 +236,15 @@ def _build(
     return built
 
 
+def _check(built: experiment.Experiment, train: Feed, valid: Feed | None) -> None:
+    """What would end the run at its first update or validation, as an InputError now."""
+    number = 1 if is_auto(built) else built.accumulate
+    built.check_shapes(train.plan.shapes, number, "training")
+    if valid is not None:
+        built.check_validation_shapes(valid.plan.shapes)
+        check_best_metric(built, valid)
+
+
 def _introduce(train: Feed, valid: Feed | None) -> None:
     """Says what is trained and validated on, before the first update."""
     for name, feed in (("train", train), ("valid", valid)):
@@ -242,6 +252,8 @@ def _introduce(train: Feed, valid: Feed | None) -> None:
             hosts.log_on_chief(f"{name} {feed.corpus.directory}: {feed.plan.summary()}")
             for part, (share, repeats) in feed.shares().items():
                 hosts.log_on_chief(f"{name}: {100 * share:.3g} % {part} (x {repeats:.3g} an epoch)")
+    for line in shared.warnings(train.corpus, valid.corpus if valid else None):
+        hosts.log_on_chief(line)
     if train.vocabulary is not None:
         report_left_out(train, valid)
         report_texts(train, valid)

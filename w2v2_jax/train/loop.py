@@ -114,8 +114,6 @@ def run(
     """
     settings = experiment.settings
     config = settings.train
-    if valid is not None:
-        experiment.check_validation_shapes(valid.plan.shapes)
     bad_batches = BadBatches(workdir, train.row_sources, writes=hosts.is_chief())
     hosts.require_same({"bad_batches.jsonl": sorted(bad_batches.left_out)})
     about = health.describe(
@@ -235,7 +233,7 @@ def _validate(job: _Job, state: TrainState, writer: MetricWriter | None) -> floa
     valid = job.valid
     assert valid is not None
     with memory.validation(job.experiment, valid.plan.shapes):
-        results = validate(job.experiment, valid, state.params, state.step)
+        results = validate(job.experiment, valid, state.weights, state.step)
     clips = len(valid.corpus) + valid.without_transcript
     left_out = clips - valid.utterances
     if writer is not None:

@@ -79,8 +79,7 @@ def _read(where: AnyPath, abstract: TrainState) -> tuple[TrainState, dict[str, i
 
     By Orbax's handlers, without a barrier: a host that fails here fails alone and can say so.
     """
-    training = {"step": abstract.step, "opt_state": abstract.opt_state}
-    wanted = {"params": abstract.params, "training": training}
+    wanted = {"params": abstract.params, "training": abstract.training}
     handler = ocp.StandardCheckpointHandler()
     with contextlib.closing(handler):
         with _reading():
@@ -95,7 +94,7 @@ def _read(where: AnyPath, abstract: TrainState) -> tuple[TrainState, dict[str, i
                 handler.restore(where / name, args=ocp.args.StandardRestore(tree))
                 for name, tree in wanted.items()
             )
-    state = TrainState(training["step"], params, training["opt_state"])
+    state = TrainState(params=params, **training)
     return state, model.get("checksum")
 
 
@@ -110,7 +109,7 @@ def _check_fits(where: AnyPath, wanted: dict, trees: dict) -> None:
 
 def _is_whole(state: TrainState, checksum: dict[str, int] | None) -> bool:
     """Whether the values are those that were saved; all hosts ask together."""
-    checksums = sums(state.params, {"step": state.step, "opt_state": state.opt_state})
+    checksums = sums(state.params, state.training)
     return checksum is None or checksum == checksums
 
 
