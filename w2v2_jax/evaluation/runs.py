@@ -66,13 +66,17 @@ def read_run(workdir: Path) -> Run:
 
 
 def _record(value: Any) -> dict[str, Any]:
-    """A logged line: step, split and numbers; ValueError for anything else."""
+    """A logged line: step, split and numbers, or an alarm, whose fields are texts; ValueError for
+    anything else."""
     if not (isinstance(value, dict) and {"step", "split"} <= value.keys()):
         raise ValueError("no step or no split")
+    alarm = value["split"] == "health"
     for name, figure in value.items():
         number = isinstance(figure, (int, float)) and not isinstance(figure, bool)
         if name == "split":
             number = isinstance(figure, str)
+        elif alarm and name != "step":
+            number = number or isinstance(figure, str)
         elif name == "step":
             number = number and 0 <= figure < 2**53
         if not number and not (figure is None and name not in ("step", "split")):
@@ -129,7 +133,7 @@ def without_reference(evaluation: dict[str, Any]) -> int:
 
 def difference(first: dict[str, str], second: dict[str, str]) -> str:
     """In what two sets of references, by id, differ: "2 only in the first (a, b), 1 with another
-    reference (c)"; empty where they do not."""
+    reference (c)"; empty if they do not."""
     kinds = {
         "only in the first": first.keys() - second.keys(),
         "only in the second": second.keys() - first.keys(),
@@ -161,6 +165,6 @@ def read_units(path: Path) -> Units:
 
 
 def series(run: Run, split: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one metric where it was a number, empty where the run has none."""
+    """Steps and values of one metric where it was a number, empty if the run has none."""
     rows = [r for r in run.records if r.get("split") == split and r.get(metric) is not None]
     return np.array([r["step"] for r in rows]), np.array([r[metric] for r in rows], float)

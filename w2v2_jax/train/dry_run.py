@@ -19,16 +19,16 @@ from w2v2_jax.experiment.microbatches import Shape
 from w2v2_jax.system.device_memory import GIB, device_memory
 from w2v2_jax.train import memory
 
-FILLERS = 0.15  # of an epoch's rows: above it the batches are too large for the corpus
-DROPPED = 0.05  # of the utterances
-MANY_SHAPES, FEW_UPDATES = 5, 10  # so many shapes should have so many updates each
+FILLERS = 0.15  # share of an epoch's rows; above it the batches are too large for the corpus
+DROPPED = 0.05  # share of the utterances
+MANY_SHAPES, FEW_UPDATES = 5, 10  # that many shapes should have that many updates each
 
 
 def lines(
     experiment: Experiment, train: Feed, valid: Feed | None, chosen: str = ""
 ) -> Iterator[str]:
-    """The account of a run, line by line. Compiles the step of the longest rows, as the run
-    would, and runs nothing. chosen: how train.accumulate="auto" was."""
+    """The description of a run, line by line. Compiles the step for the longest rows, as the run
+    would, and runs nothing. chosen: the line on train.accumulate="auto"."""
     summary = train.plan.summary()
     yield from _network(experiment)
     yield from _updates(experiment, train, summary)
@@ -67,7 +67,7 @@ def _updates(experiment: Experiment, train: Feed, summary: PlanSummary) -> Itera
     yield (
         f"epoch: {_duration(3600 * summary.hours)} of audio, utterances: {summary.utterances}, "
         f"updates: {summary.batches}; {summary.repeated_rows} of {summary.rows} rows have weight 0 "
-        f"and only fill batches up; epochs of the run: {epochs:.4g}"
+        f"and only fill up batches; epochs of the run: {epochs:.4g}"
     )
     for rows, samples in summary.shapes:
         yield f"batch: {rows} rows x {samples / SAMPLE_RATE:g} s"
@@ -119,7 +119,7 @@ def _memory_line(step: StepMemory) -> str:
 def _memory_advice(
     experiment: Experiment, shapes: Sequence[Shape], step: StepMemory
 ) -> Iterator[str]:
-    """What to set where the step does not fit."""
+    """What to change if the step does not fit."""
     if step.fits:
         return
     remedy = memory.remedy(experiment, shapes, needed=step.needed, capacity=step.capacity)
@@ -130,7 +130,7 @@ def _memory_advice(
 
 
 def advice(experiment: Experiment, train: Feed, summary: PlanSummary) -> Iterator[str]:
-    """What to change where recipe and data do not fit, with the option that changes it."""
+    """What to change if recipe and data do not fit, with the option that changes it."""
     if summary.repeated_rows > FILLERS * summary.rows:
         yield _smaller_batches(experiment, train, summary)
     dropped = {
@@ -143,8 +143,8 @@ def advice(experiment: Experiment, train: Feed, summary: PlanSummary) -> Iterato
     steps, shapes = experiment.settings.train.steps, len(summary.shapes)
     if shapes >= MANY_SHAPES and steps < FEW_UPDATES * shapes:
         yield (
-            f"{shapes} row lengths are as many compilations for a run of {steps} updates: a "
-            "shorter list in data.bucket_seconds starts sooner"
+            f"{shapes} row lengths need {shapes} compilations for a run of {steps} updates: with a "
+            "shorter list in data.bucket_seconds the run starts sooner"
         )
 
 
@@ -165,7 +165,7 @@ def _smaller_batches(experiment: Experiment, train: Feed, summary: PlanSummary) 
 
 def fewest_fillers(experiment: Experiment, train: Feed):
     """The largest batches, a whole fraction of the recipe's, with few enough rows of weight 0:
-    their data section and summary; else those with the fewest; None where none is possible."""
+    their data section and summary; else those with the fewest; None if none is possible."""
     data, seed = train.config, experiment.settings.seed
     accumulate = experiment.accumulate
     tried = []

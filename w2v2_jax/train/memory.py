@@ -1,5 +1,5 @@
-"""A run and the memory of its devices: the number of microbatches that fits, and what is said where
-an update, a validation or the state itself does not."""
+"""A run and the memory of its devices: the number of microbatches that fits, and the message if an
+update, a validation or the state itself does not fit."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def settled(experiment: Experiment, train: Feed, tell: Callable[[str], None]) ->
         tell(choice.line)
     if not choice.fits:
         remedy = other_remedy(choice.experiment)
-        raise InputError(f"{choice.line}, and its rows divide no further: {remedy}")
+        raise InputError(f"{choice.line}, and its rows cannot be divided further: {remedy}")
     return choice.experiment
 
 
@@ -65,15 +65,15 @@ def remedy(
     least = experiment.accumulate * max(2.0, over if capacity else 0.0)
     number = next((n for n in possible(experiment, shapes) if n >= least), None)
     if number is None:
-        return f"its rows divide no further: {other_remedy(experiment)}"
+        return f"its rows cannot be divided further: {other_remedy(experiment)}"
     return (
-        f"--config.train.accumulate={number} makes the same update of smaller microbatches "
-        "(auto: as few as fit)"
+        f"--config.train.accumulate={number} makes the same update from smaller microbatches "
+        "(auto: the smallest number that fits)"
     )
 
 
 def other_remedy(experiment: Experiment) -> str:
-    """What helps where rows divide no further."""
+    """What helps if rows cannot be divided further."""
     full = experiment.settings.execution.remat == "full"
     remat = "" if full else "--config.execution.remat=full, "
     return f"use {remat}a smaller data.batch_seconds, or more devices"
