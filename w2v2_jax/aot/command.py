@@ -26,7 +26,8 @@ from w2v2_jax.system.arguments import add_config, add_json
 def one(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | None, rows) -> dict:
     """The report of one compilation."""
     built = step.build(raw, chip_target, inherited)
-    result = report.examine(step.compile_step(built, rows), chip_target)
+    outcome = step.compile_step(built, rows, report.limit_of(chip_target))
+    result = report.examine(outcome, chip_target)
     return {
         "config": arguments.config,
         "topology": arguments.topology,

@@ -80,6 +80,7 @@ def lines(report: dict) -> list[str]:
         f"({report['rows'] / report['recipe_rows']:.2f} of the recipe's), "
         f"{report['rows_per_shard']} a chip, {report['accumulate']} microbatches, "
         f"remat {report['remat']}",
+        *([f"                {report['accumulate_auto']}"] if report["accumulate_auto"] else []),
         *_memory_lines(report),
     ]
     if "collectives" in report:

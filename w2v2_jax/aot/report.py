@@ -12,7 +12,7 @@ from w2v2_jax import partition
 from w2v2_jax.aot import collectives, cycles, hlo, work
 from w2v2_jax.aot.chips import GIB, Chip, chip_of
 from w2v2_jax.aot.step import StepCompilation
-from w2v2_jax.aot.topology import Target
+from w2v2_jax.aot.topology import PRESENT, Target
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.models import flops as model_flops
 from w2v2_jax.models.frames import frame_counts
@@ -26,6 +26,15 @@ def capacity_of(target: Target, chip: Chip | None) -> int | None:
     if chip is not None:
         return chip.hbm
     return device_memory(target.devices[0], sharing=len(target.devices))
+
+
+def limit_of(target: Target) -> int | None:
+    """Bytes that train.accumulate="auto" goes by: of a device that is here its own word, of another
+    the maker's. None for CPUs, whose memory is not the run's alone."""
+    device = target.devices[0]
+    if target.platform in PRESENT:
+        return None if device.platform == "cpu" else device_memory(device, sharing=1)
+    return capacity_of(target, chip_of(device.device_kind))
 
 
 def parameter_count(outcome: StepCompilation) -> int:
@@ -59,6 +68,7 @@ def head(outcome: StepCompilation, target: Target, chip: Chip | None) -> dict:
         "rows": shape.rows,
         "rows_per_shard": shape.rows // shards // shape.accumulate,
         "accumulate": shape.accumulate,
+        "accumulate_auto": outcome.auto,
         "samples": shape.samples,
         "recipe_rows": shape.recipe_rows,
         "remat": built.settings.execution.remat,

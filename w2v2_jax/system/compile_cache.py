@@ -5,12 +5,13 @@ A cached program is machine code that is loaded and run, so `place` refuses unsa
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import jax
@@ -20,6 +21,7 @@ from w2v2_jax.errors import InputError
 SWITCH = "W2V2_COMPILATION_CACHE"
 OFF = ("0", "false", "off", "no")
 ON = ("", "1", "true", "on", "yes")
+HIT = "/jax/compilation_cache/cache_hits"  # JAX's event
 
 
 def enable(environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -48,6 +50,22 @@ def enable(environ: Mapping[str, str] = os.environ) -> Path | None:
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     return folder
+
+
+@contextlib.contextmanager
+def hits() -> Iterator[list[str]]:
+    """The programs that JAX's persistent cache gave within the block, one item each."""
+    taken: list[str] = []
+
+    def listen(event: str, **_) -> None:
+        if event == HIT:
+            taken.append(event)
+
+    jax.monitoring.register_event_listener(listen)
+    try:
+        yield taken
+    finally:
+        jax.monitoring.unregister_event_listener(listen)
 
 
 def switched_on(name: str, environ: Mapping[str, str]) -> bool:

@@ -59,6 +59,18 @@ def on_all_hosts(fact: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.array([fact])).all())
 
 
+def largest(number: int) -> int:
+    """The largest of the hosts' whole numbers (64 bits); every one of them must ask."""
+    if jax.process_count() == 1:
+        return number
+    from jax.experimental import multihost_utils
+
+    # As bytes: JAX would cut 64 bits to 32.
+    local = np.frombuffer(np.int64(number).tobytes(), np.uint8)
+    everyone = np.asarray(multihost_utils.process_allgather(local), np.uint8)
+    return int(everyone.reshape(-1, 8).copy().view(np.int64).max())
+
+
 def run_on_chief(action: Callable[[], None]) -> None:
     """Runs the action on the chief while the others wait; its InputError is raised on all."""
     message = ""
