@@ -48,7 +48,7 @@ def test_a_single_recording_is_no_source(tmp_path):
     put(tmp_path / "a.wav", 0)
     refused(tmp_path / "a.wav", "is one recording; name the folder")
     (tmp_path / "notes").write_text("x")
-    refused(tmp_path / "notes", "nothing that is known here; known are folder: .*kaldi: wav.scp")
+    refused(tmp_path / "notes", "not a known kind of source; known are folder: .*kaldi: wav.scp")
 
 
 @pytest.mark.parametrize("missing", ["path", "sentence"])
@@ -187,7 +187,7 @@ def test_a_table_without_texts_is_remarked(tmp_path):
         ("[1]", "expected one JSON object per line"),
         ("{", "no JSON"),
         ('{"text": "x"}', "no column 'audio_filepath'; there are text"),
-        ('{"audio_filepath": 3}', "a path belongs there"),
+        ('{"audio_filepath": 3}', "it must be a path"),
         ('{"audio_filepath": "a.wav", "offset": -1}', "offset is -1; a number of at least 0"),
         ('{"audio_filepath": "a.wav", "duration": "long"}', "duration is 'long'"),
         ('{"audio_filepath": "a.wav", "duration": NaN}', "duration is nan"),
@@ -202,8 +202,8 @@ def test_a_bad_row_of_nemo_is_named_with_its_line(tmp_path, row, match):
 @pytest.mark.parametrize(
     ("file", "content", "match"),
     [
-        ("wav.scp", "r sph2pipe -f wav a.sph |", "wav.scp:1: .*is a command, and none is run"),
-        ("wav.scp", "r data/raw.ark:1234", "wav.scp:1: .*lies in an archive"),
+        ("wav.scp", "r sph2pipe -f wav a.sph |", "wav.scp:1: .*is a command, which is not run"),
+        ("wav.scp", "r data/raw.ark:1234", "wav.scp:1: .*is in an archive"),
         ("segments", "u r 0.5", "segments:1: expected utterance recording start end"),
         ("segments", "u x 0 1", "segments:1: no recording 'x' in wav.scp"),
         ("segments", "u r 1.5 1", "segments:1: the segment ends at 1 s and begins at 1.5 s"),
