@@ -70,7 +70,7 @@ def _refuse_speakers(path: Path) -> None:
     texts, thirds = ({row[k].strip() for row in rows if len(row) == 3} for k in (1, 2))
     if len(texts) > 1 and 2 * len(thirds) <= len(texts):
         raise InputError(
-            f"{path}: the third field, such as {min(thirds)!r}, recurs, so it is no normalised text; "
+            f"{path}: the third field, such as {min(thirds)!r}, recurs and is no normalised text; "
             "use a metadata.csv with the header file_name,text,speaker"
         )
 
