@@ -194,8 +194,8 @@ def report_texts(train: Feed, valid: Feed | None) -> None:
         hosts.log_on_chief(f"texts: --text {rules.name} of prepare is applied to every text")
     elif units == CHARACTERS and (odd := unspoken(train.symbols.symbols[len(SPECIALS) :])):
         hosts.log_on_chief(
-            f"warning: the vocabulary has symbols that nobody speaks ({' '.join(odd[:10])}); "
-            "prepare --text english or unicode:LANGUAGE makes spoken words of the transcripts"
+            f"warning: the vocabulary has symbols that are not spoken ({' '.join(odd[:10])}); "
+            "prepare --text english or unicode:LANGUAGE turns transcripts into spoken words"
         )
     for name, feed in (("train", train), ("valid", valid)):
         if feed is None or rules is None or feed.corpus.text_rules is None:
