@@ -189,7 +189,7 @@ def lexicon_free(options, model, *, symbols: Sequence[str], blank: int):
 
 
 def decode(search, log_probs: np.ndarray) -> list:
-    """Results of log probabilities [T, C] (float32, contiguous), best first; InputError where the
+    """Results of log probabilities [T, C] (float32, contiguous), best first; InputError if the
     search loses every text, which it does where a score is no finite number."""
     results = search.decode(log_probs.ctypes.data, *log_probs.shape)
     if not results or not math.isfinite(results[0].score):

@@ -45,7 +45,7 @@ class Model(Network):
         )
 
     def num_frames(self, num_samples):
-        """Frames made of so many samples, a number or an array of them; 0 where too short."""
+        """Frames made of so many samples, a number or an array of them; 0 if too short."""
         return frame_counts(num_samples, self.description.model.output_layers)
 
     def logits(self, waveforms, num_samples=None, *, statistics=None):

@@ -226,7 +226,7 @@ def _symbols(hints: FileHints, classes: int, path: Path, notes: list[str]) -> li
 def symbols_of(pieces: list[sentencepiece_model.Piece], *, where: str) -> list[str]:
     """A character tokenizer's pieces as our symbols: the first, CTC's blank, is `<s>`, a space `|`.
 
-    Raises InputError where the blank is a character.
+    Raises InputError if the blank is a character.
     """
     if pieces[0].kind == sentencepiece_model.NORMAL:
         raise InputError(f"{where}: row 0, CTC's blank, is the character {pieces[0].text!r}")

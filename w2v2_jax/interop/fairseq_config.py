@@ -71,7 +71,7 @@ class FairseqSettings(NamedTuple):
 
 
 def settings(state: Mapping[str, Any], *, tuned: bool, where: str) -> FairseqSettings | None:
-    """The settings in a file's plain `cfg` or `args`; None where it has neither."""
+    """The settings in a file's plain `cfg` or `args`; None if it has neither."""
     cfg, args = state.get("cfg"), state.get("args")
     if isinstance(cfg, Mapping) and isinstance(cfg.get("model"), Mapping):
         section, task = dict(cfg["model"]), dict(cfg.get("task") or {})

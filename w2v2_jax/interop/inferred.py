@@ -21,7 +21,7 @@ RELEASED_HEADS = {768: 12, 1024: 16, 1280: 16, 1920: 16, 2048: 16}
 
 
 class FileHints(NamedTuple):
-    """What a person says about a file: options of the command line, None where not given."""
+    """What a person says about a file: options of the command line, None if not given."""
 
     norm_order: str | None = None
     num_heads: int | None = None

@@ -136,7 +136,7 @@ class Transformer(nn.Module):
             y = layer.apply({"params": params}, x, real, block_keys)
             if keys is None or config.layer_drop == 0.0:
                 return y
-            # LayerDrop by select, a draw a row: no branch that devices could disagree on
+            # LayerDrop by select, a draw per row: no branch that devices could disagree on
             # (docs/traps.md#t37).
             draw = jax.vmap(jax.random.uniform)(row_random.fold(block_keys, 4))
             return jnp.where((draw >= config.layer_drop)[:, None, None], y, x)

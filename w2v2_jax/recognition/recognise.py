@@ -115,7 +115,7 @@ def as_recording(item, number: int, sample_rate: int = SAMPLE_RATE) -> Recording
 
 
 def read_whole(recording: Recording) -> np.ndarray | None:
-    """[S] samples of a recording, or None where it is longer than WHOLE_SECONDS."""
+    """[S] samples of a recording, or None if it is longer than WHOLE_SECONDS."""
     pieces, count = [], 0
     for block in recording.blocks():
         pieces.append(block)
@@ -153,7 +153,7 @@ def transcribe(network: Network, inputs, options: Options) -> Iterator[Result]:
 def _read_input(
     network: Network, item, number: int, options: Options
 ) -> tuple[Recording, np.ndarray | None] | None:
-    """A recording and its samples, None for those of a long one; None where it cannot be used."""
+    """A recording and its samples, None for those of a long one; None if it cannot be used."""
     with _told_errors(input_name(item, number), options):
         recording = as_recording(item, number, options.sample_rate)
         waveform = None if options.vad else read_whole(recording)

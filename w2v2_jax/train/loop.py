@@ -110,7 +110,7 @@ def run(
     """Trains from the newest whole checkpoint in `workdir` to the last step; from what `fresh`
     makes where there is none. It is not called otherwise: two states may not fit.
 
-    Raises InputError where the disk fails or a health rule ends the run.
+    Raises InputError if the disk fails or a health rule ends the run.
     """
     settings = experiment.settings
     config = settings.train

@@ -143,7 +143,7 @@ def _shares(feed: Feed) -> dict[str, str]:
 
 
 def mixed_in(feed: Feed) -> dict[str, str]:
-    """The fingerprints of noise and rooms, empty where there are none."""
+    """The fingerprints of noise and rooms, empty if there are none."""
     if feed.augmentation is None:
         return {"noise": "", "rooms": ""}
     prints = feed.augmentation.fingerprints()
@@ -195,8 +195,8 @@ def _short(value: Any) -> str:
 
 
 def read_facts(workdir: AnyPath) -> dict[str, Any] | None:
-    """The facts of the run in `workdir`, None where there is none; of one without run.json what
-    its config.json says. Raises InputError where a file is damaged."""
+    """The facts of the run in `workdir`, None if there is none; of one without run.json what
+    its config.json says. Raises InputError if a file is damaged."""
     config, record = workdir / "config.json", workdir / FILE
     if not config.exists():
         return None

@@ -80,7 +80,7 @@ def validate(experiment: Experiment, feed: Feed, weights, step) -> dict[str, flo
 
 
 def check_best_metric(experiment: Experiment, feed: Feed) -> None:
-    """Raises InputError where `train.best_metric` is no figure of a validation: before the first
+    """Raises InputError if `train.best_metric` is no figure of a validation: before the first
     update, not after the first validation."""
     wanted, known = experiment.settings.train.best_metric, _host_metrics(experiment, feed)
     if wanted in known:
