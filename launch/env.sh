@@ -42,9 +42,11 @@ make_environment() {
   wanted="$(cat requirements.txt setup.cfg) ${W2V2_JAX:-cpu}"
   stamp=.venv/installed
   if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
-    python="$(find_python)" || return 2
-    echo "installing into .venv with $python (a few minutes, once)" >&2
-    [ -x .venv/bin/python ] || "$python" -m venv .venv
+    if [ ! -x .venv/bin/python ]; then
+      python="$(find_python)" || return 2
+      "$python" -m venv .venv
+    fi
+    echo "installing into .venv with Python $(minor_version .venv/bin/python) (a few minutes, once)" >&2
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
     case "${W2V2_JAX:-cpu}" in
       cuda) install_jax "jax[cuda13]" ;;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint and tests from nothing: bash launch/test.sh [SUITE] [pytest arguments]
+# Lint and tests from nothing: [W2V2_PYTHON=python3.12] bash launch/test.sh [SUITE] [pytest arguments]
 #   everyday (default)  lint, types and the fast tests, with requirements.txt alone
 #   slow                the slow tests too
 #   parity              live comparisons; installs torch, transformers, what fairseq and torchaudio
