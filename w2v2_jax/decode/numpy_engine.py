@@ -1,5 +1,5 @@
-"""Beam search without compiled packages: what `flashlight` offers, by numpy and our own ARPA
-reader."""
+"""Beam search without compiled packages: the functions of `flashlight`, with numpy and this
+package's ARPA reader."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Beam search in numpy: flashlight's two searches for CTC where flashlight is not installed.
+"""Beam search in numpy: flashlight's two searches for CTC, for use without flashlight.
 
-The same hypotheses with the same scores, frame by frame: what is tried, what is left out and what
-counts as one hypothesis are as in flashlight-text's decoder sources (LexiconDecoder.cpp,
-LexiconFreeDecoder.cpp, Utils.h); `tests/decode/test_numpy_search.py` holds them together. Among
-hypotheses of equal score either may keep another at the edge of the beam.
+It has the same hypotheses with the same scores, frame by frame. What is tried, what is left out and
+what counts as the same hypothesis is as in flashlight-text's decoder sources (LexiconDecoder.cpp,
+LexiconFreeDecoder.cpp, Utils.h); `tests/decode/test_numpy_search.py` compares the two. They may
+only differ at the edge of the beam, among hypotheses of equal score.
 
 A hypothesis is a history of words (or of symbols), a node of the tree of spellings, the frame's
 symbol and whether it is blank.
@@ -21,7 +21,7 @@ from w2v2_jax.decode.histories import Histories, ScoreRows, WordModel
 from w2v2_jax.decode.hypothesis import Result
 from w2v2_jax.decode.word_tree import ROOT, WordTree
 
-CUT = 4  # hypotheses of which each may be tried in so many ways, which are then one
+CUT = 4  # in how many ways a hypothesis may be reached, before they are merged
 AT_ONCE = 32  # results traced back together
 
 
@@ -52,9 +52,9 @@ def _rows(beam: _Beam, rows: np.ndarray) -> _Beam:
 
 
 def _pruned(tried: _Beam, keys: np.ndarray, options) -> _Beam:
-    """The best `options.beam` of the hypotheses tried, those of one key as one.
+    """The best `options.beam` of the tried hypotheses, after merging those with the same key.
 
-    Of one key the best stays, with its score, or with the sum of all (`log_add`).
+    The best one of a key stays, with its own score or with the sum of all (`log_add`).
     """
     score = tried.score
     rows = np.flatnonzero(score >= score.max(initial=-np.inf) - options.beam_threshold)
@@ -84,7 +84,7 @@ def _likeliest(frame: np.ndarray, count: int | None) -> np.ndarray | None:
 
 
 class LexiconSearch:
-    """Words of a tree of spellings, weighed by a model of words."""
+    """Words of a tree of spellings, weighted by a model of words."""
 
     def __init__(
         self, options, tree: WordTree, model: WordModel, *, boundary: int, blank: int, unknown: int
@@ -105,7 +105,7 @@ class LexiconSearch:
         return parent[some], child[some]
 
     def _spelled(self, beam: _Beam, frame: np.ndarray, histories: Histories) -> Iterator[_Beam]:
-        """Hypotheses that go on to a child of their node: within a word, or at its end."""
+        """Hypotheses that move to a child of their node: within a word, or at its end."""
         options, tree = self.options, self.tree
         parent, child = self._children(beam, _likeliest(frame, options.beam_tokens))
         token = tree.symbol[child]
@@ -197,7 +197,7 @@ class LexiconSearch:
 
 
 class LexiconFreeSearch:
-    """Any sequence of symbols, weighed by a model of symbols."""
+    """Any sequence of symbols, weighted by a model of symbols."""
 
     def __init__(self, options, model: WordModel, *, boundary: int, blank: int):
         self.options, self.model = options, model

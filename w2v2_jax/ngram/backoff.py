@@ -1,8 +1,8 @@
-"""A backoff language model read from ARPA into arrays, asked for many words at once.
+"""A backoff language model, read from ARPA into arrays, that scores many words at once.
 
 Scores equal KenLM's bit for bit: log10, float32, backoff weights added from the shortest context to
-the longest. What KenLM refuses is refused here too. All n-grams lie in one sorted array of keys, 24
-bytes each; a model in KenLM's binary form is KenLM's alone.
+the longest. What KenLM refuses is refused here too. All n-grams are in one sorted array of keys, 24
+bytes each. Only KenLM can read its binary models.
 """
 
 from __future__ import annotations

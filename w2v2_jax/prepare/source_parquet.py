@@ -34,7 +34,7 @@ class Columns(NamedTuple):
 
 
 def recognise(place: Path) -> str:
-    """What speaks for such a data set; "" if nothing does."""
+    """The evidence for such a data set; "" if there is none."""
     paths = _files(place)
     return f"{paths[0].name}, of {len(paths)} files" if paths else ""
 

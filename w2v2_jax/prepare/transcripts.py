@@ -130,7 +130,7 @@ def _check_splits(splits: dict[str, list[str]]) -> None:
         alone = len(places) == 1 and not SPLIT_NAME.fullmatch(name)
         if alone or not SPLIT_CHARACTERS.fullmatch(name):
             raise InputError(
-                f"{places[0]}: the third column, {name!r}, names a split, and of no other line; "
+                f"{places[0]}: the third column, {name!r}, names a split that no other line has; "
                 "write a space for a tab inside the text, path<TAB>text[<TAB>split[<TAB>speaker]]"
             )
 

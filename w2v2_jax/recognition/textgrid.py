@@ -30,7 +30,7 @@ def read(path: Path) -> list[Tier]:
     values = _values(_decoded(path), str(path))
     try:
         if next(values) != "ooTextFile" or next(values) != "TextGrid":
-            raise InputError(f"{path}: no TextGrid file of Praat's")
+            raise InputError(f"{path}: not a TextGrid file of Praat")
         next(values), next(values)  # its times
         return list(_tiers(values, int(_number(next(values)))))
     except (StopIteration, RuntimeError, ValueError, OverflowError) as error:
