@@ -6,7 +6,7 @@ set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
 python -c 'import libtpu' 2>/dev/null ||
-  python -m pip install --quiet --disable-pip-version-check "jax[tpu]==0.10.2"
+  python -m pip install --quiet --disable-pip-version-check -c requirements.txt "jax[tpu]"
 out="${1:-runs/aot}"
 mkdir -p "$out"
 declare -A config=(

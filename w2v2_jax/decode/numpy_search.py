@@ -128,7 +128,7 @@ class LexiconSearch:
                 word,
             )
 
-        rows = np.flatnonzero((tree.children[child] > 0) & (beam.blank[parent] | ~same))
+        rows = np.flatnonzero((tree.children[child] > 0) & ~same)
         gain = (tree.best[child[rows]] - passed[parent[rows]]).astype(float)
         yield tried(
             rows,
@@ -210,7 +210,7 @@ class LexiconFreeSearch:
         score[:, self.boundary] += options.silence_score
         longer = np.ones(score.shape, bool)  # the history gets another symbol
         longer[:, self.blank] = False
-        longer[np.arange(size), beam.token] &= beam.blank
+        longer[np.arange(size), beam.token] = False
         gain = np.where(longer, self.rows.of(histories.states(beam.history)), np.float32(0))
         score += options.lm_weight * gain.astype(float)
         if (chosen := _likeliest(frame, options.beam_tokens)) is not None:

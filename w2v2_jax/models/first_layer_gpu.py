@@ -15,9 +15,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 
-from w2v2_jax.models.backend import platform
+from w2v2_jax.models.backend import platform, triton
 from w2v2_jax.models.layers import INV_SQRT_TAU, LOG2E, SQRT_HALF
 from w2v2_jax.models.sharding import EVERY, ROWS, WHOLE, run_per_device, splits
 
