@@ -76,7 +76,7 @@ def describe(kind: Any) -> str:
 
 def convert(value: Any, kind: Any) -> Any:
     """The value as the type: whole floats are integers where those are wanted, lists are tuples,
-    what is `Written` is read. Raises Mismatch where it is of another type."""
+    what is `Written` is read. Raises Mismatch if it is of another type."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()  # numpy's numbers
     origin = typing.get_origin(kind)

@@ -34,7 +34,7 @@ class Heard(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """fit: times of the words in seconds, and scores where there are logits. offset, duration: what
+    """fit: times of the words in seconds, and scores if there are logits. offset, duration: what
     is cut. reason: why it is left out, None if it is not."""
 
     text: str
@@ -75,7 +75,7 @@ def _milli(value: float) -> float | None:
 def from_times(
     timed: Sequence[TimedText], heard: Heard | None, *, reach: float, where: str
 ) -> list[Segment]:
-    """Segments of texts whose times are known; scored where there are logits, and moved by them
+    """Segments of texts whose times are known; scored if there are logits, and moved by them
     within `reach` seconds."""
     fits = [Fit(t.start, t.end, math.nan, math.nan, []) for t in timed]
     if heard is not None:

@@ -66,7 +66,7 @@ class TextRules:
     num2words, which writes digits as words; "" leaves them. replace: (from, to) pairs. form: NFC or
     NFKC. case: one of CASES. accents: "drop" removes them from letters that are not among
     `characters`. punctuation: "space" replaces everything that is not a letter, mark or digit,
-    but for `inside` between two of these. characters: the letters of the language; others stay in
+    except `inside` between two of these. characters: the letters of the language; others stay in
     the text, are counted, and become no symbols. "" knows no others.
     """
 
@@ -232,7 +232,7 @@ def _stepped(text: str, steps: Steps, note: Note | None) -> str:
 
 
 def _difference(before: str, after: str) -> tuple[str, str]:
-    """The first word that differs, before and after; words side by side where they are as many."""
+    """The first word that differs, before and after; words side by side if they are as many."""
     old, new = before.split(), after.split()
     for one, other in zip(old, new, strict=False):
         if one != other:

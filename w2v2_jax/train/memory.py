@@ -44,7 +44,7 @@ def choose(experiment: Experiment, train: Feed) -> Choice:
 
 
 def settled(experiment: Experiment, train: Feed, tell: Callable[[str], None]) -> Experiment:
-    """The experiment of `choose`, having told its line; InputError where no number fits."""
+    """The experiment of `choose`, having told its line; InputError if no number fits."""
     choice = choose(experiment, train)
     if choice.line:
         tell(choice.line)
@@ -57,7 +57,7 @@ def settled(experiment: Experiment, train: Feed, tell: Callable[[str], None]) ->
 def remedy(
     experiment: Experiment, shapes: Sequence[Shape], *, needed: int | None, capacity: int | None
 ) -> str:
-    """What to set where a step of the shapes needs more than a device has, both None where unknown:
+    """What to set where a step of the shapes needs more than a device has, both None if unknown:
     more microbatches, as far as the rows divide."""
     if capacity and state_bytes(experiment) > MOSTLY_STATE * capacity:
         return _shard(experiment)
@@ -96,7 +96,7 @@ def _size(shape: Shape) -> str:
 def _told(line: Callable[[int | None, int | None], str]) -> Iterator[None]:
     """Turns what JAX raises where a device's memory does not suffice into an InputError.
 
-    line: (bytes needed, bytes there are), each None where the error does not say, -> what to do.
+    line: (bytes needed, bytes there are), each None if the error does not say, -> what to do.
     Only JAX's own errors: an object store that is asked too often has the same word for it.
     """
     try:

@@ -43,7 +43,7 @@ def graft(
 ) -> tuple[Any, list[str]]:
     """Copies a source's parameters into `params` where both have them; lists the others.
 
-    The encoder must be there whole, but for adapters and LoRA's updates. rows: for each of our CTC
+    The encoder must be complete, except adapters and LoRA's updates. rows: for each of our CTC
     symbols the row of the source's head that has it, None for a symbol it lacks; without `rows` the
     head is copied unchanged. Raises InputError for a missing tensor, another shape, or a tensor of
     the encoder that `params` lacks: otherwise adapters or LoRA's updates would be lost silently.
