@@ -1,7 +1,7 @@
 """train.accumulate="auto": the fewest microbatches whose step fits into the device's memory.
 
-Microbatches change nothing but the order of sums, so a run may have another number on every
-machine, and go on with another one.
+Microbatches change nothing but the order of sums, so a run may use a different number on every
+machine, and a different one after it resumes.
 """
 
 from __future__ import annotations

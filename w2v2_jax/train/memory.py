@@ -94,7 +94,7 @@ def _size(shape: Shape) -> str:
 
 @contextlib.contextmanager
 def _told(line: Callable[[int | None, int | None], str]) -> Iterator[None]:
-    """Turns what JAX raises where a device's memory does not suffice into an InputError.
+    """Turns the error that JAX raises when a device runs out of memory into an InputError.
 
     line: (bytes needed, bytes there are), each None if the error does not say, -> what to do.
     Only JAX's own errors: an object store that is asked too often has the same word for it.
@@ -113,8 +113,8 @@ def _told(line: Callable[[int | None, int | None], str]) -> Iterator[None]:
 
 
 def updates(experiment: Experiment, shapes: Sequence[Shape], running: Sequence[Shape]):
-    """Within it a device that lacks memory ends the run with one line. shapes: all that are trained
-    on. running: of the updates whose results are not there yet, filled as the run goes."""
+    """A context in which a device that runs out of memory ends the run with one line. shapes: all
+    that are trained on. running: those of the updates still under way, filled as the run goes."""
 
     def line(needed, there):
         worst = max(running or shapes, key=lambda shape: shape[0] * shape[1])
@@ -125,7 +125,7 @@ def updates(experiment: Experiment, shapes: Sequence[Shape], running: Sequence[S
 
 
 def validation(experiment: Experiment, shapes: Sequence[Shape]):
-    """The same within a validation on batches of these shapes."""
+    """The same context for a validation on batches of these shapes."""
 
     def line(needed, there):
         rows, samples = max(shapes, key=lambda shape: shape[0] * shape[1])
@@ -140,5 +140,5 @@ def validation(experiment: Experiment, shapes: Sequence[Shape]):
 
 
 def state(experiment: Experiment):
-    """The same while the parameters and moments are made or read."""
+    """The same context for creating or reading the parameters and moments."""
     return _told(lambda needed, there: f"the network: {_shard(experiment)}")
