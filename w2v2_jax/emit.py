@@ -1,4 +1,4 @@
-"""Command line: a checkpoint's logits of a corpus, saved once to be decoded many times.
+"""Saves a checkpoint's logits of a corpus once, to decode them many times.
 
 python -m w2v2_jax.emit --checkpoint DIR --data DIR[:split] --out DIR
 """

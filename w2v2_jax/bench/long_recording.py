@@ -1,4 +1,4 @@
-"""Command line: a long recording in chunks against its utterances one by one.
+"""Compares a long recording in chunks with its utterances one by one.
 
 python -m w2v2_jax.bench.long_recording --checkpoint DIR --data DIR[:split] --hours 2 --json OUT
 A corpus's utterances are said one after the other, with pauses, until the hours are full, and the

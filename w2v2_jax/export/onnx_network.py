@@ -34,7 +34,7 @@ def attention(graph: Graph, config: ModelConfig, x: str, real: str, layer: int) 
     kernel = graph.parameter(f"{path}/qkv_kernel", layer).reshape(dim, 3 * dim).copy()
     bias = graph.parameter(f"{path}/qkv_bias", layer).reshape(3 * dim).copy()
     scale = np.float32((dim // heads) ** -0.5)
-    kernel[:, :dim] *= scale  # the queries' scale belongs to their weights here
+    kernel[:, :dim] *= scale  # here the scale of the queries is part of their weights
     bias[:dim] *= scale
     x = linear(graph, x, f"{path}/qkv/{layer}", kernel, bias)
     x = graph.op("Reshape", x, graph.ints(0, 0, 3, heads, dim // heads))

@@ -28,8 +28,8 @@ ADAPTER = "encoder/output_adapter/"
 
 
 class AdamState(NamedTuple):
-    """count of updates; first and second moments in float32, shaped like the parameters, None for
-    those that are frozen; of stacked layers some of which are frozen, those of the others."""
+    """The count of updates, and the first and second moments in float32, shaped like the
+    parameters; None for frozen parameters. A stack with frozen layers has moments of the others."""
 
     count: jax.Array
     first: optax.Params
@@ -102,7 +102,7 @@ def scale_by_path(table: RateTable) -> optax.GradientTransformation:
 
 
 def updates_of_0() -> optax.GradientTransformation:
-    """Updates of 0 for frozen parameters, where they are among those that it is asked to update."""
+    """Adds updates of 0 for frozen parameters, if the tree to be updated contains them."""
 
     def update(updates, state, params=None):
         still = jax.tree.map(jnp.zeros_like, params)
@@ -124,14 +124,14 @@ def adam(
     num_layers: int = 0,
     norm_order: str = "post",
 ) -> optax.GradientTransformation:
-    """fairseq's Adam: decoupled weight decay on *all* parameters, no clipping unless asked.
+    """fairseq's Adam: decoupled weight decay on *all* parameters, and by default no clipping.
 
     b1, b2: decay of the first and the second moment from one update to the next.
     eps: added to the square root of the second moment.
-    weight_decay: share of a parameter that an update takes off, times the learning rate.
-    clip_norm: gradients of a larger norm are scaled down to it; 0 clips none.
-    rate_by_path: (regex on "encoder/transformer/...", multiplier) pairs, first match wins; of a
-        parameter whose multiplier is 0 there are neither moments nor, in `train_step`, a gradient.
+    weight_decay: each update subtracts this share of a parameter, times the learning rate.
+    clip_norm: gradients with a larger norm are scaled down to it; 0 turns clipping off.
+    rate_by_path: pairs (regex on "encoder/transformer/...", multiplier); the first match counts.
+        A parameter with multiplier 0 has no moments and, in `train_step`, no gradient.
         "layers[0:6]" and "layers[-1]" in a regex are layers by number.
     layer_decay: the rate of layer i of L is multiplied by layer_decay ** (L - i), of what comes
         before the layers by layer_decay ** (L + 1); 1 leaves all as they are.
@@ -159,7 +159,7 @@ def adam(
 
 
 def updates_taken(opt_state) -> jax.Array:
-    """The schedule's count in an `adam`'s state: skipped updates are not in it."""
+    """The schedule's count in the state of `adam`; skipped updates do not count."""
     kind = optax.ScaleByScheduleState
     states = jax.tree.leaves(opt_state, is_leaf=lambda x: isinstance(x, kind))
     return next(state.count for state in states if isinstance(state, kind))

@@ -140,8 +140,8 @@ def _taken(stack, value: tuple[float, ...]):
 
 
 def with_frozen(learning, whole, table: RateTable = ()):
-    """The inverse of `trainable`: `whole`'s leaves, or layers of a stack, where `learning` has
-    none."""
+    """The inverse of `trainable`: takes a leaf, or layers of a stack, from `whole` if `learning`
+    has none."""
 
     def joined(path, leaf, other):
         if leaf is None:

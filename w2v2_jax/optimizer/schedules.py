@@ -14,12 +14,12 @@ Schedule = Callable[[jax.Array], jax.Array]
 
 
 def polynomial(*, peak: float, warmup: int, total: int, end: float = 0.0) -> Schedule:
-    """Linear from 0 to `peak`, then linear to `end`. The first update runs at rate 0, as in
-    fairseq, whose count is of updates already done.
+    """Linear from 0 to `peak`, then linear to `end`. The first update has a learning rate of 0, as
+    in fairseq, which counts the updates that are already done.
 
     peak: the highest learning rate.
-    warmup: updates of the rise.
-    total: the update at which the rate is `end`; without it train.steps.
+    warmup: number of updates until the peak.
+    total: the update at which the rate is `end`; by default train.steps.
     end: the last learning rate.
     """
     _check_schedule(peak=peak, total=total, warmup=warmup)
@@ -47,7 +47,7 @@ def tri_stage(
     (docs/traps.md#t4).
 
     peak: the highest learning rate.
-    total: updates that the shares are of; without it train.steps.
+    total: number of updates that the shares refer to; by default train.steps.
     warmup, hold, decay: shares of the three stages; they sum to 1.
     start_scale: the first learning rate as a share of `peak`.
     end_scale: the last learning rate as a share of `peak`.

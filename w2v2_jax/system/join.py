@@ -1,4 +1,4 @@
-"""Joining a run of many hosts: the address, the runtime, and ends that everybody notices."""
+"""Joining a run of many hosts: the address, the runtime, and ends that every host notices."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def find(flags: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> Address | None:
     """The job this process belongs to, from flags, then the environment; None when it is alone.
 
-    Raises InputError where a part is missing or does not fit the others.
+    Raises InputError if a part is missing or does not fit the others.
     """
     if flags.coordinator == "auto":
         return Address()
@@ -98,7 +98,7 @@ def _checked(values: tuple, names: str) -> Address | None:
 
 @contextlib.contextmanager
 def joined(address: Address | None) -> Iterator[None]:
-    """Within it this process is one of the job's; alone (None) nothing happens.
+    """A context in which this process is part of the job; if it is alone (None), nothing happens.
 
     An exception inside ends the process at once, with one line and without waiting for the
     others: bad input with status 2, a lost host with LOST, anything else with 1. Whatever way the
