@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compiles the published recipes for TPU pods and prints one Markdown table; needs no TPU.
-#   bash launch/aot_table.sh [OUT]      (default runs/aot; a cell whose report is there is not redone)
-# Two to three minutes of one core and 3 GiB a cell. CELLS="base@v5p:2x2x2 ..." chooses some of them.
+#   bash launch/aot_table.sh [OUT]      (default runs/aot; cells that have a report are not compiled again)
+# Each cell takes two to three minutes of one core and 3 GiB. CELLS="base@v5p:2x2x2 ..." selects cells.
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"

@@ -84,7 +84,7 @@ def _pruned(tried: _Beam, keys: np.ndarray, options) -> _Beam:
 
 
 def _likeliest(frame: np.ndarray, count: int | None) -> np.ndarray | None:
-    """[C] bool, the likeliest symbols of a frame; None for all."""
+    """[C] bool, the most likely symbols of a frame; None for all."""
     if count is None or count >= len(frame):
         return None
     chosen = np.zeros(len(frame), bool)

@@ -1,7 +1,7 @@
 """train.accumulate="auto": the fewest microbatches whose step fits into the device's memory.
 
-Microbatches change nothing but the order of sums, so a run may have another number on every
-machine, and go on with another one.
+Microbatches change nothing but the order of sums, so a run may use a different number on every
+machine, and a different one after it resumes.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ REFUSED = 2**62  # bytes of a step that a compiler refused without a figure
 
 
 class StepMemory(NamedTuple):
-    """Bytes that the step of (rows, samples) takes on a device, None where the compiler refused
-    without a number, and bytes that the device has, None where it does not say."""
+    """Bytes that the step of (rows, samples) takes on a device, None if the compiler refused
+    without a number, and bytes that the device has, None if it does not say."""
 
     rows: int
     samples: int
@@ -55,7 +55,7 @@ def is_auto(experiment: Experiment) -> bool:
 
 
 def memory_limit(experiment: Experiment) -> int | None:
-    """Bytes that a run may use of each device, the least of all hosts; None where a device does not
+    """Bytes that a run may use of each device, the least of all hosts; None if a device does not
     say: a CPU's memory is not the run's alone."""
     devices = [d for d in experiment.mesh.local_devices if d.platform != "cpu"]
     limits = [device_memory(device, sharing=1) or 0 for device in devices]

@@ -36,10 +36,10 @@ def parts_of_validation(divisors: Sequence[int], shape: Shape, most_samples: flo
 def fewest(
     divisors: Sequence[int], needed: Callable[[int], int | None], *, room: int, state: int
 ) -> tuple[int, bool]:
-    """The fewest microbatches whose step fits into `room` bytes, and whether it does; where none
+    """The fewest microbatches whose step fits into `room` bytes, and whether it does; if none
     does, the most.
 
-    needed: microbatches -> bytes by the compiler, None where it refused without a figure. Each
+    needed: microbatches -> bytes by the compiler, None if it refused without a figure. Each
     call is a compilation, so numbers that cannot fit are passed over: what is not the state (bytes
     of parameters and moments) shrinks about as the microbatches do.
     """

@@ -1,7 +1,7 @@
-"""Values of a configuration held to the annotated types of what they are for.
+"""Checks values of a configuration against the annotated types of their fields.
 
-A recipe's values are Python's. One from the command line is `Written`: its meaning depends on the
-field, "false" is a boolean for `bool` and a file's name for `str`.
+A recipe's values are Python values. A value from the command line is `Written`: its meaning depends
+on the field, so that "false" is a boolean for `bool` and a file's name for `str`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Written(str):
 
 
 class Mismatch(ValueError):
-    """A value that is not of the type wanted; says what its description leaves out."""
+    """A value of the wrong type; its text adds what the description of the type lacks."""
 
 
 def literal(text: str) -> Any:
@@ -76,7 +76,7 @@ def describe(kind: Any) -> str:
 
 def convert(value: Any, kind: Any) -> Any:
     """The value as the type: whole floats are integers where those are wanted, lists are tuples,
-    what is `Written` is read. Raises Mismatch where it is of another type."""
+    what is `Written` is read. Raises Mismatch if it is of another type."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()  # numpy's numbers
     origin = typing.get_origin(kind)

@@ -183,7 +183,7 @@ def _emissions(logits, states):
 
 def _losses(logits, counts, final, sizes):
     """[B] from the states' log probabilities after the last frame [B, S]: a path ends in the last
-    blank or in the last class, where there is one."""
+    blank or in the last class, if there is one."""
     last, before = (
         jnp.take_along_axis(final, jnp.maximum(sizes - by, 0)[:, None], axis=1)[:, 0]
         for by in (1, 2)

@@ -241,7 +241,7 @@ def decode(
 ) -> Reading:
     """Decodes logits [t, C] that come in pieces; greedy decoding stores two numbers per frame.
 
-    Raises InputError, which begins with `where`, where they are no finite numbers.
+    Raises InputError, which begins with `where`, if they are no finite numbers.
     """
     pieces = _checked(pieces, where)
     vocabulary = network.description.ctc_vocabulary

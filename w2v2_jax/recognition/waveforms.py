@@ -112,7 +112,7 @@ def mono(samples: np.ndarray, name: str) -> np.ndarray:
 
 
 def at_sample_rate(sound: Sound, name: str) -> np.ndarray:
-    """[S] float32 at 16 kHz of a sound, as it stands where no rate came with it."""
+    """[S] float32 at 16 kHz of a sound, as it stands if no rate came with it."""
     rate = SAMPLE_RATE if sound.rate is None else sound.rate
     blocks = audio_blocks(mono(sound.samples, name), rate=rate, name=name)
     return np.concatenate([*blocks, np.zeros(0, np.float32)])

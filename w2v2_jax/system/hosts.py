@@ -60,7 +60,7 @@ def on_all_hosts(fact: bool) -> bool:
 
 
 def largest(number: int) -> int:
-    """The largest of the hosts' whole numbers (64 bits); every one of them must ask."""
+    """The largest of the hosts' whole numbers (64 bits); every host must call this."""
     if jax.process_count() == 1:
         return number
     from jax.experimental import multihost_utils
