@@ -55,12 +55,12 @@ class Reading(NamedTuple):
 def spelled(language: str, *, hyphens: bool = True) -> Callable[[str, Note], str]:
     """(text, note) -> the text with its numbers as words of a language, spaces around them.
 
-    Read are amounts of money, times of day, percentages, ordinals (English, French, Dutch, Spanish,
+    It reads amounts of money, times of day, percentages, ordinals (English, French, Dutch, Spanish,
     Italian, Portuguese), English decades and fractions, decimals, negative numbers and thousands as
-    the language writes them; a number that begins with 0 or is longer than MOST_DIGITS goes digit
-    by digit. Digits may be of any script. note(kind, before, after) is told of each: SPELLED, or
-    IN_PARTS where a number is none of the language's (a date, 5,50 in English) or goes on (5-10).
-    hyphens: whether num2words' own stay.
+    the language writes them. A number that begins with 0 or is longer than MOST_DIGITS is read
+    digit by digit. Digits may be of any script. note(kind, before, after) is called for each:
+    SPELLED, or IN_PARTS if the language does not write numbers like this (a date, 5,50 in English)
+    or another number follows (5-10). hyphens: whether num2words' hyphens stay.
     """
     readings = _readings(language, language[:2])
     pattern = re.compile("|".join(f"(?P<{name}>{r.pattern})" for name, r in readings.items()), re.I)
@@ -88,8 +88,8 @@ def spelled(language: str, *, hyphens: bool = True) -> Callable[[str, Note], str
 
 
 def _readings(language: str, tongue: str) -> dict[str, Reading]:
-    """By name, the more special ones first. Named groups mark the alternatives, so `lastgroup` is
-    the one that matched."""
+    """The readings by name, the more specific ones first. Named groups mark the alternatives, so
+    `lastgroup` is the one that matched."""
     cardinal = functools.partial(say, language)
     known = lambda number: plain_number(language, number) is not None  # noqa: E731
     readings = _clocks(tongue, cardinal) | _prices(language, tongue)
