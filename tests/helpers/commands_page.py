@@ -53,9 +53,8 @@ def _notes(action: argparse.Action) -> str:
         return f"{text} (required)"
     if default in (None, False, argparse.SUPPRESS) or default == [] or "default" in text:
         return text
-    if f"({default}" in text:
-        return text
-    return f"{text} ({default})"
+    shown = f"{default:g}" if isinstance(default, float) else f"{default}"
+    return text if f"({shown}" in text else f"{text} ({shown})"
 
 
 def section(command: str) -> str:
