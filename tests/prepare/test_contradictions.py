@@ -1,5 +1,7 @@
 """What two places of a source say of one recording, and cells that stand for nothing, are told."""
 
+import tarfile
+
 import pytest
 
 from tests.helpers.prepare_cases import OPTIONS
@@ -10,7 +12,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.sources import open_source
-from w2v2_jax.prepare.transcripts import MISSING_TEXT, UNQUOTED
+from w2v2_jax.prepare.transcripts import MISSING_TEXT, SHARED_TEXT, UNQUOTED
 
 PLAIN = OPTIONS | {"holdout": {}}
 
@@ -35,7 +37,7 @@ def test_quotes_of_csv_in_a_tab_separated_table_are_taken_off_and_told(tmp_path)
 MISSING = ("nan", "NaN", "<NA>", "None", "null")
 
 
-@pytest.mark.parametrize("table", ["transcripts.tsv", "metadata.csv", "train.json"])
+@pytest.mark.parametrize("table", ["transcripts.tsv", "metadata.csv", "train.json", "bars"])
 def test_cells_that_stand_for_nothing_are_no_texts_and_are_told(tmp_path, table):
     for k in range(len(MISSING) + 1):
         put(tmp_path / f"{k}.wav", k)
@@ -44,8 +46,9 @@ def test_cells_that_stand_for_nothing_are_no_texts_and_are_told(tmp_path, table)
         rows = ({"audio_filepath": f"{k}.wav", "text": text} for k, text in enumerate(texts))
         objects(tmp_path / table, *rows)
     else:
-        sign = "\t" if table.endswith("tsv") else ","
-        head = [] if table == "transcripts.tsv" else ["file_name,text"]
+        sign = {"transcripts.tsv": "\t", "metadata.csv": ",", "bars": "|"}[table]
+        head = ["file_name,text"] if sign == "," else []
+        table = "metadata.csv" if sign == "|" else table
         lines(tmp_path / table, *head, *(f"{k}.wav{sign}{t}" for k, t in enumerate(texts)))
     texts, remarks = read(tmp_path)
     assert [text for text in texts.values() if text] == ["nancy"]
@@ -76,15 +79,20 @@ def test_of_the_same_audio_with_two_texts_it_is_said_whose_text_stays(tmp_path):
     }
 
 
-def test_a_text_beside_two_recordings_of_its_name_is_told(tmp_path):
-    put(tmp_path / "a.wav", 0)
-    put(tmp_path / "a.flac", 1)
-    put(tmp_path / "b.wav", 2)
-    (tmp_path / "a.txt").write_text("one")
-    (tmp_path / "b.txt").write_text("two")
-    texts, remarks = read(tmp_path)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_text_beside_two_recordings_of_its_name_is_told(tmp_path, packed):
+    folder = tmp_path / "in"
+    for k, name in enumerate(("a.wav", "a.flac", "b.wav")):
+        put(folder / name, k)
+    (folder / "a.txt").write_text("one")
+    (folder / "b.txt").write_text("two")
+    if packed:
+        with tarfile.open(tmp_path / "in.tar", "w") as archive:
+            for path in folder.iterdir():
+                archive.add(path, path.name)
+    texts, remarks = read(tmp_path / "in.tar" if packed else folder)
     assert texts == {"a.flac": "one", "a.wav": "one", "b.wav": "two"}
-    assert remarks == {"one text for several recordings": 2}
+    assert remarks == {SHARED_TEXT: 2}
 
 
 def test_a_manifest_tells_other_lengths_and_labels_that_differ(tmp_path):

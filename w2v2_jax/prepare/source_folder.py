@@ -11,7 +11,13 @@ from pathlib import Path
 from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
-from w2v2_jax.prepare.transcripts import Table, Transcript, read_trans_txt, read_transcripts_tsv
+from w2v2_jax.prepare.transcripts import (
+    SHARED_TEXT,
+    Table,
+    Transcript,
+    read_trans_txt,
+    read_transcripts_tsv,
+)
 from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 from w2v2_jax.texts import text_lines
 
@@ -70,7 +76,7 @@ def _walk(root: Path, listed: Table, account: Account) -> Iterator[Utterance]:
             elif transcript is None and listed:
                 account.remarks.add(f"no line in {LISTED}", relative)
             if transcript is not None and by_name is None and stems[path.stem] > 1:
-                account.remarks.add("one text for several recordings", relative)
+                account.remarks.add(SHARED_TEXT, relative)
             count += 1
             account.seen += 1
             yield Utterance(relative, str(path), None, *(transcript or (None, None, None)))

@@ -26,6 +26,7 @@ SPLIT_CHARACTERS = re.compile(r"[A-Za-z0-9][\w.+-]*")  # it becomes a folder's n
 # How pandas and others write that a cell is empty, where they are made to write it.
 MISSING = frozenset(("nan", "NaN", "<NA>", "NaT", "None", "null", "NULL"))
 MISSING_TEXT = "nan, None, null ... taken for no text"
+SHARED_TEXT = "one text for several recordings"
 UNQUOTED = "quotes of a CSV field taken off"
 NEAR = 0.75  # of letters in common
 MOST_COMPARED = 100_000  # names; more take minutes
