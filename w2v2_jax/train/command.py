@@ -6,6 +6,7 @@ w2v2 train --config experiments/X.py[:arg] --workdir DIR [--config.a.b=value ...
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from typing import Any, NamedTuple
 
@@ -21,13 +22,14 @@ from w2v2_jax.data.mixture import paths_of
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment import catalogue
+from w2v2_jax.experiment.auto_accumulate import is_auto
 from w2v2_jax.experiment.recipe import load_config, override
 from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.interop.load import load_any
 from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.system.arguments import add_config
-from w2v2_jax.train import dry_run, loop, run_record
+from w2v2_jax.train import dry_run, loop, memory, run_record
 from w2v2_jax.train.validation import check_best_metric
 from w2v2_jax.train.warm_start import (
     check_input,
@@ -102,7 +104,7 @@ def choose_validation(raw: dict, overrides: list[str]) -> str:
     chosen = tuple(dict.fromkeys(filter(None, beside.values())))
     data["valid"] = chosen if len(chosen) > 1 else "".join(chosen)
     without = [path for path, valid in beside.items() if not valid]
-    none = f"beside {', '.join(without)} is no split {' or '.join(VALIDATION)}"
+    none = f"there is no split {' or '.join(VALIDATION)} beside {', '.join(without)}"
     if chosen:
         also = f"; {none}" if without else ""
         return (
@@ -111,7 +113,7 @@ def choose_validation(raw: dict, overrides: list[str]) -> str:
         )
     return (
         f"no validation: {none}; name one by "
-        "--config.data.valid=DIR:split, or have one made by prepare --holdout dev=0.05"
+        "--config.data.valid=DIR:split, or make one with prepare --holdout dev=0.05"
     )
 
 
@@ -133,7 +135,7 @@ def _start(settings: ExperimentSettings, workdir: AnyPath | None) -> _Start:
     # A resumed run has network, symbols and scale in its checkpoint: init_from need not exist.
     source = load_any(settings.init_from) if settings.init_from and before is None else None
     settings = take_epsilon(settings, before or (source.description if source else None))
-    built = _build(settings, before, source, workdir)
+    built = dataclasses.replace(_build(settings, before, source, workdir), tell=hosts.log_on_chief)
     symbols: Any = built.vocabulary  # classes have what a feed needs of a vocabulary
     train = train_feed(settings.data, symbols, seed=settings.seed)
     valid = valid_feed(settings.data, symbols)
@@ -149,9 +151,10 @@ def rehearse(settings: ExperimentSettings, workdir: AnyPath | None) -> None:
     _check(start.built, train, valid)
     if start.before is not None:
         told = run_record.check_facts(workdir, _facts(start.built, train, valid))
-        for line in (*told, "its settings are those of the run begun there"):
+        for line in (*told, "the settings are those of the run in this workdir"):
             hosts.log_on_chief(f"{workdir}: {line}")
-    for line in dry_run.lines(start.built, train, valid):
+    built, chosen, _ = memory.choose(start.built, train)
+    for line in dry_run.lines(built, train, valid, chosen):
         if hosts.is_chief():
             print(line, flush=True)
 
@@ -191,6 +194,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
         save_record(workdir, settings.raw, facts)
         if vocabulary is not None:
             hosts.run_on_chief(lambda: vocabulary.save(workdir / "vocabulary.json"))
+        built = memory.settled(built, train, hosts.log_on_chief)
         description = Description(
             settings.kind, built.model, vocabulary, settings.data.normalise, settings.data.epsilon
         )
@@ -234,7 +238,8 @@ def _build(
 
 def _check(built: experiment.Experiment, train: Feed, valid: Feed | None) -> None:
     """Raises an InputError now for what would end the run at its first update or validation."""
-    built.check_shapes(train.plan.shapes, built.settings.train.accumulate, "training")
+    number = 1 if is_auto(built) else built.accumulate
+    built.check_shapes(train.plan.shapes, number, "training")
     if valid is not None:
         built.check_validation_shapes(valid.plan.shapes)
         check_best_metric(built, valid)
@@ -246,7 +251,7 @@ def _introduce(train: Feed, valid: Feed | None) -> None:
         if feed is not None:
             hosts.log_on_chief(f"{name} {feed.corpus.directory}: {feed.plan.summary()}")
             for part, (share, repeats) in feed.shares().items():
-                hosts.log_on_chief(f"{name}: {100 * share:.3g} % {part} (x {repeats:.3g} an epoch)")
+                hosts.log_on_chief(f"{name}: {100 * share:.3g} % {part} ({repeats:.3g} per epoch)")
     for line in shared.warnings(train.corpus, valid.corpus if valid else None):
         hosts.log_on_chief(line)
     if train.vocabulary is not None:
@@ -257,7 +262,7 @@ def _introduce(train: Feed, valid: Feed | None) -> None:
 
 def _conclude(end: loop.RunEnd, workdir: AnyPath) -> None:
     word = f"stopped by {end.stopped}" if end.stopped else "done"
-    resume = "; the same command goes on from there" if end.stopped else ""
+    resume = "; the same command resumes from there" if end.stopped else ""
     print(
         f"{word} at step {end.step}; wrote {workdir} "
         f"({jax.device_count()} {jax.devices()[0].device_kind} devices, "
