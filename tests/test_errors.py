@@ -55,7 +55,7 @@ def shell(line, tmp_path, **environment):
         (MemoryError(), "error: out of memory; give smaller batches"),
         (MemoryError("Unable to allocate 9 T"), "error: out of memory (Unable to allocate 9 T)"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes.\nmore"),
-         "error: the device's memory does not suffice: RESOURCE_EXHAUSTED: Out of memory alloc"),
+         "error: the device has too little memory: RESOURCE_EXHAUSTED: Out of memory alloc"),
         (ModuleNotFoundError("No module named 'onnx'", name="onnx"), "error: this needs the packa"),
     ],
 )  # fmt: skip

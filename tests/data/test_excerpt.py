@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import soxr
 
-from w2v2_jax.data.audio import AudioError, audio_blocks
+from w2v2_jax.data.audio import AudioError, audio_blocks, load_audio
 from w2v2_jax.data.excerpt import Excerpt
 
 RNG = np.random.default_rng(0)
@@ -103,3 +103,14 @@ def test_files_of_pyav_are_cut_too(tmp_path):
         file.mux(stream.encode(None))
     samples, _ = heard(path, start=0.5, seconds=1.0, channel=1)
     np.testing.assert_allclose(samples, STEREO[8_000:24_000, 1], atol=1e-3)
+
+
+def test_a_recording_whose_channels_cancel_is_warned_of(tmp_path, capsys):
+    left = STEREO[:, 0]
+    soundfile.write(tmp_path / "a.wav", np.stack([left, -left], axis=1), 16_000)
+    soundfile.write(tmp_path / "b.wav", STEREO, 16_000)
+    load_audio(tmp_path / "b.wav")
+    assert capsys.readouterr().err == ""
+    load_audio(tmp_path / "a.wav")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {tmp_path / 'a.wav'}: its channels cancel each other")

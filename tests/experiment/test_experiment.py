@@ -143,6 +143,8 @@ def test_an_unknown_recipe_argument_lists_the_known_ones():
         ("execution.unroll", 1, r"config.execution.unroll is not a setting; known: dtype"),
         ("model.dropout", 1.5, r"config.model.dropout=1.5 must be in \[0, 1\)"),
         ("model.num_heads", 5, r"config.model.num_heads=5 does not divide model.d_model=32"),
+        ("model.output_dim", 8, r"config.model.output_dim=8 needs model.output_adapter_layers"),
+        ("model.output_adapter_layers", 2, r"objective contrastive is of the frames before it"),
         ("data.mode", "cut", r"config.data.mode='cut' is unknown; use one of"),
         ("train.steps", 0, r"config.train.steps=0 must be at least 1"),
         ("mesh.data", 6, r"config.mesh.data=6 x mesh.fsdp=1 x mesh.tensor=1 is not the number"),

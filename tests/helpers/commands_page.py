@@ -12,7 +12,7 @@ from w2v2_jax.system import completion
 PAGE = ROOT / "docs" / "commands.md"
 HEAD = """# Commands
 
-Each is `w2v2 COMMAND`; all but `recipes`, `segment` and `explore` are also
+Each is `w2v2 COMMAND`; all but `recipes`, `segment`, `pseudo`, `explore` and `average` are also
 `python -m w2v2_jax.COMMAND`. Status 0 is success; 2 is bad usage or bad input, with one line on
 stderr that names what is wrong. This page is written from the parsers by
 `python -m tests.helpers.commands_page`.
@@ -53,9 +53,8 @@ def _notes(action: argparse.Action) -> str:
         return f"{text} (required)"
     if default in (None, False, argparse.SUPPRESS) or default == [] or "default" in text:
         return text
-    if f"({default}" in text:
-        return text
-    return f"{text} ({default})"
+    shown = f"{default:g}" if isinstance(default, float) else f"{default}"
+    return text if f"({shown}" in text else f"{text} ({shown})"
 
 
 def section(command: str) -> str:

@@ -14,7 +14,8 @@ FRAGMENTS = (
     "\u0645\u06cc\u200c\u0631\u0648\u0645", "\u05d2\u05f3", "\u5317\u4eac", "\uff11\uff12",
     "\u2460", "\u00bd", "\u2167", "\u2116", "\ufb01", "3rd", "1,000", "1.000,5", "$5",
     "5 \u20ac", "10:30",
-    "10:05", "007", "-5", "1990s", "50%", "%50", "2.5.1", "123456789012345678", "&", "@", "+", "|",
+    "10:05", "007", "-5", ".5", "1 000", "50\u00a2", "R$ 1,5", "24:00", "1\u00aa", "10s",
+    "1990s", "50%", "%50", "2.5.1", "123456789012345678", "&", "@", "+", "|",
     "'", "\u2018", "''", "-", "\u2014", ".", "?", "\u00bf", "_", "#", "\u20bd", "\U0001f600",
     "\u0300", "\u00ad", "<unk>", " ", "\t", "\u00a0",
 )  # fmt: skip
@@ -30,7 +31,7 @@ def random_texts(count, *, seed=0):
 RULES = {
     "english": english(),
     "unicode": unicode(),
-    **{f"unicode:{language}": unicode(language) for language in ("de", "tr", "ar", "fr", "ru")},
+    **{f"unicode:{tongue}": unicode(tongue) for tongue in ("de", "tr", "ar", "fr", "ru", "pt")},
     "own": TextRules(
         "own", apostrophes=True, form="NFKC", case="upper", accents="drop", punctuation="space",
         inside="'-", replace=(("&", " UND "), ("\u20ac", "EURO")), characters="abc",

@@ -38,6 +38,7 @@ TEACHER = dict(
 CASES = {
     "base": (TINY, TEACHER, 2),
     "one_row": (TINY, TEACHER, 1),
+    "stacked_positions": (TINY | dict(pos_conv_depth=2, conv_pos=10), TEACHER, 2),
     "pre_ln_all_layers": (
         TINY | dict(layer_norm_first=True, conv_bias=True),
         TEACHER | dict(average_top_k_layers=3, instance_norm_targets=True),
@@ -79,7 +80,8 @@ class Case:
         )  # fmt: skip
         random_weights(theirs, 1)
         position = theirs.encoder.pos_conv[0]
-        position.weight = position.weight.detach()  # or torch refuses to copy the module
+        if hasattr(position, "weight_g"):  # or torch refuses to copy the module
+            position.weight = position.weight.detach()
         self.start = tree(dict(theirs.named_parameters()), self.model)
         theirs.set_num_updates(0)  # makes its teacher
         random_weights(theirs, 2)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from w2v2_jax import align, transcribe
 from w2v2_jax.decode.alignment import Character, Word
@@ -82,6 +83,19 @@ def test_arrays_of_any_rate_and_type_give_results_in_order(model, noise):
     assert one.text == " ".join(w.word for w in one.words) == integers.text
     assert "".join(c.character for c in one.characters) == one.text.replace(" ", "")
     assert all(0 <= w.start < w.end <= 0.25 and 0 < w.confidence <= 1 for w in one.words)
+
+
+@pytest.mark.parametrize("kind", ["file", "array"])
+def test_a_recording_whose_channels_cancel_is_named(tmp_path, noise, capsys, kind):
+    item = np.stack([noise, -noise], axis=1)
+    if kind == "file":
+        soundfile.write(tmp_path / "a.wav", item, 16_000, subtype="FLOAT")
+        item = tmp_path / "a.wav"
+    for _ in range(2):
+        recognise.read_whole(recognise.as_recording(item, 3))
+    line, *again = capsys.readouterr().err.splitlines()
+    name = tmp_path / "a.wav" if kind == "file" else "array 3"
+    assert line.startswith(f"warning: {name}: its channels cancel") and again == [line]
 
 
 def test_a_long_recording_is_stitched_and_reports_its_progress(model, noise, monkeypatch):

@@ -10,6 +10,7 @@ from tests.helpers.text_cases import RULES, random_texts
 from w2v2_jax.errors import InputError
 from w2v2_jax.texts import CASES
 from w2v2_jax.texts.choice import english, read_choice, unicode
+from w2v2_jax.texts.numbers import IN_PARTS
 from w2v2_jax.texts.rules import DIGITS, OUTSIDE, TextRules
 from w2v2_jax.vocabulary import SPECIALS, Vocabulary
 
@@ -35,7 +36,33 @@ def test_english_is_written_as_it_is_spoken(text):
     assert english().normalise(text) == ENGLISH[text]
 
 
+ENGLISH |= {
+    ".5": "point five", "-.5": "minus point five", ".5%": "point five percent",
+    "1.10": "one point one zero", "$.50": "fifty cents", "-$5": "minus five dollars",
+    "$-5": "minus five dollars", "50\u00a2": "fifty cents", "\u20ac5,50": "five euro fifty cents",
+    "10.30pm": "ten thirty pm", "10:00 a.m.": "ten a m", "24:00": "twenty four o'clock",
+    "$5m": "five million dollars", "\u00a31.5bn": "one point five billion pounds",
+    "$2 bn": "two billion dollars", "$5k": "five thousand dollars", "$5 m": "five dollars m",
+    "10s": "ten seconds", "10s of": "tens of", "the '10s": "the tens", "100s": "hundreds",
+    "2010s": "twenty tens", "US$5": "five dollars", "-5%": "minus five percent",
+    "1\u00a0234": "one thousand two hundred and thirty four", "3 000": "three thousand",
+    "1,00,000": "one hundred thousand", "end.5": "end five",
+}  # fmt: skip
 LANGUAGES = [
+    ("it", "3,14 e 12,05", "tre virgola uno quattro e dodici virgola zero cinque"),
+    ("cy", "3.14 0.05", "tri pwynt un pedwar dim pwynt dim pump"),
+    ("fa", "0.05 3.14", "صفر ممیز صفر پنج سه ممیز چهارده"),
+    ("vi", "0,5 3,145", "không phẩy năm ba phẩy một trăm bốn mươi lăm"),
+    ("bn", "0.05", "শূন্য দশমিক শূন্য পাঁচ"), ("es", "3,14", "tres coma catorce"),
+    ("fr", "10 000", "dix mille"), ("ru", "1\u00a0000", "одна тысяча"),
+    ("cs", "2\u202f000", "dva tisíce"), ("sv", "5 100", "femtusen etthundra"),
+    ("fr", "12 345,50 €", "douze mille trois cent quarante cinq euros cinquante centimes"),
+    ("fr", "06 12 34", "zéro six douze trente quatre"), ("fr", "5 100 1", "cinq cent un"),
+    ("de", "$5.50", "fünf dollar fünfzig cent"), ("fr", "0,50 €", "cinquante centimes"),
+    ("pt", "R$ 5,50", "cinco reais e cinquenta centavos"), ("pt", "R$1", "um real"),
+    ("pt", "R$ 1,5 milhão", "um vírgula cinco milhão de reais"), ("pt", "2ª", "segunda"),
+    ("es", "1ª 21.ª 3.º", "primera vigésima primera tercero"), ("fr", "1re", "première"),
+    ("fr", "$5 millions", "cinq millions de dollars"), ("es", "$5 mil", "cinco mil dólares"),
     ("tr", "IŞIK İZMİR'de %50", "ışık izmir'de yüzde elli"),
     ("tr", "3,14", "üç virgül ondört"),
     ("de", "Straße, GROẞ: 3,5 kg", "straße groß drei komma fünf kg"),
@@ -74,7 +101,7 @@ def test_a_vocabulary_leaves_what_it_made(name, case):
 
 WRITTEN = (
     "0", "21", "1999", "1,234.5", "1.234,5", "0.05", "$5.50", "5 \u20ac", "10:30", "-5", "50%",
-    "007", "12345678", "999999999999", "9" * 20,
+    "007", "12345678", "999999999999", "9" * 20, ".5", "3.14159265", "1 000", "10:30:15",
 )  # fmt: skip
 
 
@@ -89,6 +116,21 @@ def test_every_language_of_num2words_says_every_number():
 
 def kinds(rules, text):
     return [(kind, before) for kind, before, _ in rules.explain(text)[1]]
+
+
+@pytest.mark.parametrize("text", ["5,50", "12.05.2023", "1:00:30", "5-10", "$5-10", "12 345"])
+def test_a_number_that_english_does_not_write_is_told_as_read_in_parts(text):
+    assert IN_PARTS in [kind for kind, _ in kinds(english(), f"a {text} b")]
+
+
+@pytest.mark.parametrize("text", ["5.50", "12,345", "10:30", "1990", "007", "$5,50", "-3"])
+def test_a_number_that_english_writes_is_not_told_as_read_in_parts(text):
+    assert IN_PARTS not in [kind for kind, _ in kinds(english(), f"a {text} b")]
+
+
+def test_hyphens_of_number_words_are_not_told_as_punctuation_of_the_text():
+    assert kinds(english(), "21 cats") == [("numbers spelled", "21")]
+    assert TextRules(numbers="en", punctuation="space", inside="-").normalise("21") == "twenty-one"
 
 
 def test_letters_of_other_languages_stay_and_are_told():
@@ -127,6 +169,7 @@ BAD_FILES = {
     '{"apostrophes": 1}': "apostrophes=1 must be a boolean",
     '{"replace": {"a": "aa"}}': "replace 'a': what it becomes holds a text to replace again",
     '{"replace": {"B": "a", "a": "b"}, "case": "lower"}': "to replace again",
+    '{"replace": {"": "x"}}': "replace '': nothing is no text to replace",
     '{"replace": {"a": 1}}': "replace maps texts to texts",
     '{"like": "x.json"}': "like='x.json'; use english",
     '{"numbers": "xx"}': "num2words has no numbers in 'xx'; known: am, ar",

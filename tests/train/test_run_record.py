@@ -130,6 +130,23 @@ def test_data_is_known_by_its_content_wherever_it_lies(began):
     assert refused == ["data.train.fingerprint: aaa there, ccc now (other clips, texts or samples)"]
 
 
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        ((), ["data.train.order"]),
+        (("seed=7",), ["config.seed"]),
+        (("data.row_multiple=4",), ["config.data.row_multiple"]),
+        (("schedule.peak=0.5",), ["config.schedule.peak", "data.train.order"]),
+    ],
+)
+def test_the_code_is_blamed_for_another_order_only_where_nothing_else_makes_it(change, refused):
+    before, now = (facts(*options) for options in ((), change))
+    for one, order in ((before, "aa"), (now, "bb")):
+        one["data"]["train"]["order"] = order
+    lines, _ = run_record.compare(before, now)
+    assert [line.partition(":")[0] for line in lines] == refused
+
+
 def test_every_section_of_a_configuration_has_a_row_of_its_own(began):
     rows = {row.path for row in run_record.CHANGES}
     assert {f"config.{section}" for section in began["config"]} <= rows

@@ -29,7 +29,7 @@ class Collective:
     """One collective instruction.
 
     payload: bytes of the whole array a group works on, once: what is reduced (all-reduce,
-    reduce-scatter), gathered, exchanged or sent. times: executions a step. group: devices that
+    reduce-scatter), gathered, exchanged or sent. times: executions per step. group: devices that
     take part. axes: mesh axes its groups run along. slices: slices a group spans.
     """
 
@@ -44,13 +44,13 @@ class Collective:
 
     @property
     def total(self) -> int:
-        """Payload bytes a step."""
+        """Payload bytes per step."""
         return self.payload * self.times
 
     def wire(self) -> tuple[float, float]:
         """Bytes a chip sends a step over (ICI, DCN), for ring algorithms; slice by slice first.
 
-        An all-reduce sends each byte twice but for its own share, the others once.
+        An all-reduce sends each byte twice except for its own share, the others once.
         """
         inner = self.group // self.slices
         passes = {"all-reduce": 2.0}.get(self.kind, 1.0)
@@ -178,7 +178,7 @@ def reduced(collectives: Sequence[Collective], axes: Sequence[str]) -> int:
 
 
 def table(collectives: Sequence[Collective]) -> list[dict]:
-    """One row a kind and set of axes: how many, payload bytes, bytes sent over ICI and DCN."""
+    """One row per kind and set of axes: how many, payload bytes, bytes sent over ICI and DCN."""
     rows: dict[tuple, dict] = {}
     for one in collectives:
         ici, dcn = one.wire()

@@ -1,7 +1,7 @@
-"""Command line: compile the step that trains for a machine one does not have, and price it.
+"""Compiles the training step for another machine, and estimates its memory and time.
 
 python -m w2v2_jax.aot --config FILE.py[:arg] --topology v5p:2x2x2 [--slices N] [--sweep] --json OUT
-Memory a chip and whether it fits, collectives, FLOPs, time, MFU, days. Needs libtpu for TPU
+Memory per chip and whether it fits, collectives, FLOPs, time, MFU, days. Needs libtpu for TPU
 topologies (pip install 'jax[tpu]'); `--topology cpu` and `gpu` take the devices that are present.
 """
 
@@ -36,7 +36,7 @@ def one(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | None
 
 
 def speed(result: dict) -> float:
-    """What a sweep maximises: frames a second, or rows a FLOP where no time is estimated."""
+    """What a sweep maximises: frames per second, or rows a FLOP where no time is estimated."""
     known = result.get("frames_per_second_per_chip")
     return known or result["rows"] / (result["flops"]["compiled"] or result["flops"]["model"])
 

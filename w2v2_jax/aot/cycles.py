@@ -1,4 +1,4 @@
-"""The compiler's own estimate of time: cycles an instruction, and the dearest operations."""
+"""The compiler's own estimate of time: cycles an instruction, and the most expensive operations."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ OUTSIDE = ("while", "conditional", "call")  # their bodies are counted
 
 
 class Cycles(NamedTuple):
-    """total cycles a step; left_out: instructions whose estimate is the compiler's "unknown"."""
+    """total cycles per step; left_out: instructions whose estimate is the compiler's "unknown"."""
 
     total: int
     left_out: int
 
 
 def own(instruction: Instruction) -> int | None:
-    """Estimated cycles of one execution; None where there is no estimate."""
+    """Estimated cycles of one execution; None if there is no estimate."""
     match = re.search(r'"estimated_cycles"\s*:\s*"?(-?\d+)', instruction.attributes)
     return int(match.group(1)) if match else None
 

@@ -21,7 +21,7 @@ from w2v2_jax.system.device_memory import memory_shortage
 
 
 class Shape(NamedTuple):
-    """Rows of an update on all devices, samples a row, microbatches; rows the recipe asks for."""
+    """Rows of an update on all devices, samples per row, microbatches; rows the recipe asks for."""
 
     rows: int
     samples: int

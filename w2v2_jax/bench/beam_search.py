@@ -10,6 +10,7 @@ its results as they are; ours starts at logits and ends at words with times.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import time
 from typing import Any
@@ -39,7 +40,7 @@ def measure(
 
     Raises ValueError when the two sides do not find the same scores.
     """
-    search = decoder._search
+    search = dataclasses.replace(decoder, engine="flashlight")._search
     done, ours, bare = 0, 0.0, 0.0
     ratios: list[float] = []
     at = 0

@@ -46,7 +46,7 @@ class Description(NamedTuple):
 
     @property
     def ctc_vocabulary(self) -> Vocabulary:
-        """The symbols of a tuned checkpoint; InputError where there are none."""
+        """The symbols of a tuned checkpoint; InputError if there are none."""
         if not isinstance(self.vocabulary, Vocabulary):
             raise InputError(
                 f"a checkpoint of objective {self.objective} has no vocabulary; fine-tune it first"

@@ -119,7 +119,7 @@ def save(
 
 def find(path: str | AnyPath) -> AnyPath:
     """A workdir (best step by validation, else newest) or one step's directory -> that step's
-    directory. Raises InputError where there is none."""
+    directory. Raises InputError if there is none."""
     path = absolute(path)
     if (path / "model").is_dir() and (path / "params").is_dir():
         return path
@@ -159,9 +159,9 @@ def newest_steps(workdir: str | AnyPath, count: int) -> list[AnyPath]:
 
 
 def describe_newest(workdir: AnyPath) -> Description | None:
-    """What the newest readable checkpoint of a workdir is; None where nothing was saved.
+    """What the newest readable checkpoint of a workdir is; None if nothing was saved.
 
-    Raises InputError where none can be read, or the newest that can is of another format.
+    Raises InputError if none can be read, or the newest that can is of another format.
     """
     steps = _steps(absolute(workdir) / FOLDER)
     for step in steps:
@@ -211,7 +211,7 @@ def load(path: str | AnyPath) -> Loaded:
 
 
 def _check_sum(items: dict[str, Any], where: str) -> None:
-    """Raises InputError where a checkpoint's values are not those that were saved."""
+    """Raises InputError if a checkpoint's values are not those that were saved."""
     stored = items["model"].get("checksum") if isinstance(items["model"], dict) else None
     if isinstance(stored, dict) and stored.get("params") != sum_on_host(items["params"]):
         raise InputError(f"{where} is damaged: its values differ from their checksum; use another")

@@ -1,4 +1,4 @@
-"""Command line: decodes saved logits; scores them where references were saved with them.
+"""Decodes saved logits, and scores the texts if references were saved with them.
 
 python -m w2v2_jax.decode --logits DIR [--lm FILE.arpa|.bin] [--nbest N] [--json OUT]
 """

@@ -67,7 +67,7 @@ def forced_alignment(
     """The likeliest path of a text through logits [T, C], unnormalised or log probabilities.
 
     ids: [U] classes of the text, none of them the blank; C is a star, which costs what a gap costs
-    but takes a frame at least. gaps: [U + 1] bool, True where sounds that the text leaves out may
+    but takes a frame at least. gaps: [U + 1] bool, True if sounds that the text leaves out may
     lie: before id u, or (the last) after the text; they cost GAP_COST nats a frame beside the
     frame's likeliest class. floor: nats below a frame's likeliest class that no class costs more
     than; a low one keeps a line that was not said from pushing its neighbours aside, as it then
@@ -96,7 +96,7 @@ def forced_alignment(
 
 
 def _banded(lattice: _Lattice, band: int, block: int) -> np.ndarray | None:
-    """The path [T] of states, or None where it leaves the band (never when the band is whole)."""
+    """The path [T] of states, or None if it leaves the band (never when the band is whole)."""
     frames, states = len(lattice.emissions), len(lattice.classes)
     lows = np.zeros(frames, np.int64)
     alpha = np.full(states + 2, MINUS_INFINITY)  # alpha[s + 2] is the score of state s

@@ -9,6 +9,11 @@ import numpy as np
 from w2v2_jax.decode.alignment import Word
 from w2v2_jax.errors import InputError
 
+NO_TEXT = (
+    "beam search: no text has a score that is a finite number; look at the language model's "
+    "probabilities and at the decoder's weights"
+)
+
 
 class Hypothesis(NamedTuple):
     """One reading of an utterance of T frames."""
@@ -19,6 +24,16 @@ class Hypothesis(NamedTuple):
     tokens: np.ndarray  # [T] int, the symbol of each frame (blanks and repeats included)
     acoustic_score: float  # natural log probability of the best alignment found
     lm_score: float  # of the language model alone, unweighted (log10 for an n-gram model)
+
+
+class Result(NamedTuple):
+    """What a beam search says of one hypothesis over all T frames that it searched."""
+
+    tokens: np.ndarray  # [T] int64, the symbol of each frame
+    words: np.ndarray  # [T] int64, the word that is complete with the frame, else negative
+    score: float
+    acoustic_score: float
+    lm_score: float
 
 
 class Decoder(Protocol):

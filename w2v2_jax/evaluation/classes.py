@@ -9,7 +9,7 @@ import numpy as np
 
 class ClassScores(NamedTuple):
     """accuracy; macro_f1, the mean F1 of the classes that occur among references or guesses; and
-    each class's precision, recall and F1 [C], 0 where nothing divides."""
+    each class's precision, recall and F1 [C], 0 if nothing divides."""
 
     accuracy: float
     macro_f1: float

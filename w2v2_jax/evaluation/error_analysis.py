@@ -54,7 +54,7 @@ def by_length(rows: Sequence[Scored]) -> list[dict[str, Any]]:
 
 
 def by_speaker(rows: Sequence[Scored]) -> list[dict[str, Any]]:
-    """Rate and interval of each speaker, the worst first; empty where no speaker is known."""
+    """Rate and interval of each speaker, the worst first; empty if no speaker is known."""
     groups: dict[str, list[ErrorCounts]] = {}
     for row in rows:
         if row.speaker:

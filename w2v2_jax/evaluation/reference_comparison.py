@@ -56,7 +56,7 @@ class Curve(NamedTuple):
 
 class Standing(NamedTuple):
     """The table and the curves it was read from; differs: settings that are not the reference's,
-    path -> (run, reference); negatives: of the run's contrastive task, 0 where it has none."""
+    path -> (run, reference); negatives: of the run's contrastive task, 0 if it has none."""
 
     reference: Reference
     rows: list[ComparedPoint]
@@ -66,7 +66,7 @@ class Standing(NamedTuple):
 
 
 def choose(config: dict) -> str:
-    """The reference that fits a run's configuration best; InputError where none is of its
+    """The reference that fits a run's configuration best; InputError if none is of its
     objective."""
     model, objective = config.get("model", {}), config.get("objective")
     if not (isinstance(model, dict) and isinstance(objective, dict)):
@@ -89,7 +89,7 @@ def smoothed(values: np.ndarray) -> np.ndarray:
 
 
 def curve(records: list[dict], reference: Reference, metric: str) -> Curve | None:
-    """The metric of run and reference, None where one of them lacks it."""
+    """The metric of run and reference, None if one of them lacks it."""
     split, _ = SHOWN[metric]
     of_split = [r for r in records if r["split"] == split and r.get(metric) is not None]
     mine = [(r["step"], r[metric]) for r in of_split]
@@ -127,7 +127,7 @@ def _rows(metric: str, points: Curve) -> list[ComparedPoint]:
 def stand(workdir: Path, name: str | None = None) -> Standing:
     """Compares a workdir's metrics with a reference, by default the one that fits best.
 
-    Raises InputError where the workdir is none, or shares no metric or update with the reference.
+    Raises InputError if the workdir is none, or shares no metric or update with the reference.
     """
     try:
         config = read_json(workdir / "config.json")

@@ -129,7 +129,7 @@ def without_reference(evaluation: dict[str, Any]) -> int:
 
 def difference(first: dict[str, str], second: dict[str, str]) -> str:
     """In what two sets of references, by id, differ: "2 only in the first (a, b), 1 with another
-    reference (c)"; empty where they do not."""
+    reference (c)"; empty if they do not."""
     kinds = {
         "only in the first": first.keys() - second.keys(),
         "only in the second": second.keys() - first.keys(),
@@ -161,6 +161,6 @@ def read_units(path: Path) -> Units:
 
 
 def series(run: Run, split: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one metric where it was a number, empty where the run has none."""
+    """Steps and values of one metric where it was a number, empty if the run has none."""
     rows = [r for r in run.records if r.get("split") == split and r.get(metric) is not None]
     return np.array([r["step"] for r in rows]), np.array([r[metric] for r in rows], float)

@@ -119,7 +119,7 @@ def resampled_sums(
 ) -> np.ndarray:
     """[RESAMPLES, K] sums of columns [N, K] over utterances drawn with replacement.
 
-    groups: a name an utterance, such as its speaker; then whole groups are drawn.
+    groups: a name per utterance, such as its speaker; then whole groups are drawn.
     """
     if groups is not None:
         _, membership = np.unique(np.asarray(groups), return_inverse=True)

@@ -31,7 +31,7 @@ class Agreement(NamedTuple):
 
 
 def entropy(counts: np.ndarray) -> float:
-    """Bits of the distribution that counts (of any shape) give; 0 where there are none."""
+    """Bits of the distribution that counts (of any shape) give; 0 if there are none."""
     probabilities = counts[counts > 0] / max(counts.sum(), 1)
     return float(-(probabilities * np.log2(probabilities)).sum())
 

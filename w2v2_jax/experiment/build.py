@@ -46,6 +46,11 @@ def _objective(
     kind = settings.objective_class
     if kind.needs_vocabulary and vocabulary is None:
         raise ValueError(f"objective {kind.name} needs a vocabulary")
+    if model.output_adapter_layers and not kind.needs_vocabulary:
+        raise InputError(
+            f"config.model.output_adapter_layers={model.output_adapter_layers}: objective "
+            f"{kind.name} is of the frames before it; use 0, or fine-tune with it"
+        )
     values = {k: v for k, v in settings.raw["objective"].items() if k != "name"}
     computed = kind.computed_fields(len(vocabulary or ()))
     return construct(
@@ -55,7 +60,7 @@ def _objective(
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """Everything a run needs but its data: static values, shardings and compiled steps."""
+    """Everything that a run needs except its data: static values, shardings, compiled steps."""
 
     settings: ExperimentSettings
     model: ModelConfig
@@ -75,18 +80,18 @@ class Experiment:
         return jax.jit(make, out_shardings=self.state_shardings)(self.seed)
 
     def started_from(self, state: TrainState, params) -> TrainState:
-        """A fresh state that begins at other parameters, and so does a teacher."""
+        """A fresh state that starts from these parameters; a teacher starts from them too."""
         state = state._replace(params=params, teacher=None)
         if self.state_shardings.teacher is None:
             return state
-        # Copies, as an update takes over the buffers of all that it is given.
+        # Copies, because an update reuses the buffers of its arguments.
         copy = lambda params: jax.tree.map(jnp.copy, self.objective.teacher(params))  # noqa: E731
         copied = jax.jit(copy, out_shardings=self.state_shardings.teacher)(params)
         return state._replace(teacher=copied)
 
     @property
     def seed(self) -> np.uint32:
-        """What the compiled steps take as their seed."""
+        """The seed in the form that the compiled steps take."""
         return np.uint32(self.settings.seed % 2**32)
 
     @property
@@ -96,11 +101,11 @@ class Experiment:
         return tuple(map(tuple, said))
 
     def learning_rate(self, state: TrainState) -> jax.Array:
-        """The rate of the next update, as the optimizer will count it; computed on the device."""
+        """The learning rate of the next update by the optimizer's count; computed on the device."""
         return jax.jit(self.schedule)(updates_taken(state.opt_state))
 
     def check_shapes(self, shapes: list[tuple[int, int]], accumulate: int, what: str) -> None:
-        """Raises InputError where a batch's rows do not divide over mesh and microbatches."""
+        """Raises InputError if a batch's rows cannot be divided over mesh and microbatches."""
         parts = partition.rows_axis(self.mesh) * accumulate
         for rows, samples in shapes:
             group = self.objective.row_multiple(samples)
@@ -111,7 +116,7 @@ class Experiment:
                         " and data.batch_seconds as many times objective.diversity_group_seconds"
                     )
                 raise self._undivided(
-                    f" x train.accumulate={accumulate} x rows a diversity group={group}",
+                    f" x train.accumulate={accumulate} x rows per diversity group={group}",
                     rows,
                     f"{samples / SAMPLE_RATE:g} s {what}",
                     remedy,

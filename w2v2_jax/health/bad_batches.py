@@ -19,7 +19,7 @@ BATCHES = "bad_batches.jsonl"
 class BadBatches:
     """rows: step -> a description of the batch's rows (asked for on the chief alone).
 
-    Raises InputError where the file in the workdir cannot be read.
+    Raises InputError if the file in the workdir cannot be read.
     """
 
     def __init__(self, workdir: AnyPath, rows: Callable[[int], list], *, writes: bool):
@@ -63,7 +63,7 @@ def note_damage(workdir: AnyPath, host: int, damaged: Iterable[tuple[str, str]])
 
 
 def _read(path: AnyPath, kinds: dict[str, type], *, what: str, remedy: str) -> list[dict[str, Any]]:
-    """The entries of a file, none where it is not there; InputError where one lacks a field."""
+    """The entries of a file, none where it is not there; InputError if one lacks a field."""
     try:
         lines = path.read_text("utf-8").splitlines() if path.exists() else []
         entries = [json.loads(line) for line in lines]

@@ -1,4 +1,4 @@
-"""Command line: the class of each recording, one line each: path<TAB>class<TAB>probability.
+"""Classifies recordings, with one line for each: path<TAB>class<TAB>probability.
 
 w2v2 classify --checkpoint DIR FILE|FOLDER|@LIST... [--top N] [--json]
 w2v2 classify --checkpoint DIR --data CORPUS[:split] --json-out OUT
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="w2v2 classify", description=__doc__.splitlines()[0])
     add_checkpoint(parser)
     add = parser.add_argument
-    add("files", nargs="*", metavar="FILE", help="any audio file, any rate; a folder; @LIST")
+    add("files", nargs="*", metavar="FILE", help="an audio file, a folder, or @LIST")
     add("--top", type=int, default=1, metavar="N", help="the N likeliest classes of each (1)")
     add(
         "--json", action="store_true", help="one JSON object a line, with every class's probability"

@@ -45,8 +45,8 @@ class Model(Network):
         )
 
     def num_frames(self, num_samples):
-        """Frames made of so many samples, a number or an array of them; 0 where too short."""
-        return frame_counts(num_samples, self.description.model.conv_layers)
+        """Frames made of so many samples, a number or an array of them; 0 if too short."""
+        return frame_counts(num_samples, self.description.model.output_layers)
 
     def logits(self, waveforms, num_samples=None, *, statistics=None):
         """CTC logits [B, T, C], or a list of [T, C]; see the class. Frames past a row's end (of

@@ -32,7 +32,7 @@ def with_language(
 ) -> dict[str, np.ndarray]:
     """The model's tensors with a language's adapters and head in place of those it came with.
 
-    Raises InputError where the model has no adapters, the language has none, or the file holds
+    Raises InputError if the model has no adapters, the language has none, or the file holds
     other tensors than the blocks' adapters and the head.
     """
     if not config.get("adapter_attn_dim"):

@@ -56,7 +56,7 @@ def to_rows(
     """Symbols in the order of a head's `classes` rows -> our vocabulary and the row of each symbol.
 
     vocabulary: what the symbols are of, where more is known of them than their names.
-    Raises InputError where rows have no name, the blank `<s>` is absent, or a symbol is not a
+    Raises InputError if rows have no name, the blank `<s>` is absent, or a symbol is not a
     character.
     """
     if len(symbols) != classes:

@@ -27,11 +27,14 @@ from w2v2_jax.interop import (
 )
 from w2v2_jax.interop.fairseq_names import FAIRSEQ, HEAD, OTHER_WEIGHT_NORM, PREFIX
 from w2v2_jax.interop.files import Exported, Imported, understood, unwrapped
+from w2v2_jax.interop.hugging_face_config import refuse_output_adapter
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.torch_write import save as save_torch
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
+
+DATA2VEC = "data2vec_audio"  # their model's name; fine-tuned files are as wav2vec 2.0's
 
 
 def read(path: str | Path, hints: FileHints | None = None) -> Imported:
@@ -54,11 +57,12 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
     tuned = f"{HEAD}weight" in tensors
     if not tuned and "mask_emb" not in tensors:
         raise InputError(f"{path}: not a fairseq wav2vec 2.0 file: it has no tensor mask_emb")
-    model, normalise = _configuration(path, said, tensors, hints, notes, tuned=tuned)
+    model, normalise, bare = _configuration(path, said, tensors, hints, notes, tuned=tuned)
     classes = len(tensors[f"{HEAD}weight"]) if tuned else 0
     objective = CTC if tuned else Contrastive  # fairseq's files are of these two
     # expected() leaves out a missing quantizer
-    shapes = names.expected(model, parts=objective.parts, classes=classes)
+    parts = ("encoder",) if bare else objective.parts
+    shapes = names.expected(model, parts=parts, classes=classes)
     params = names.join(tensors, shapes, FAIRSEQ, where=str(path))
     vocabulary = None
     if tuned:
@@ -91,6 +95,7 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
             "quantizer and projections of pretraining"
         )
     _refuse_square_projection(description.model, str(loaded.path))
+    refuse_output_adapter(description.model, str(loaded.path), "fairseq")
     tensors = names.split(loaded.params, FAIRSEQ)
     if description.model.same_quantizer and not tuned:  # one module that they save under two names
         shared = {k: x for k, x in tensors.items() if k.startswith("input_quantizer.")}
@@ -151,8 +156,12 @@ def _rename(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _configuration(path, said, tensors, hints: FileHints, notes, *, tuned: bool):
-    """(ModelConfig, normalise) as the file says, else as its tensors show and a person says."""
+    """(ModelConfig, normalise, whether the encoder is all that is ours) as the file says, else as
+    its tensors show and a person says."""
     configuration = fairseq_config.settings(said, tuned=tuned, where=str(path))
+    bare = not tuned and configuration is not None and configuration.model.get("_name") == DATA2VEC
+    if bare:
+        notes.append("data2vec pretraining: the encoder is read, its regression head is not")
     if configuration is None:
         model = inferred.to_model(tensors, FAIRSEQ, hints, where=str(path))
         notes.append("it holds no settings; the configuration follows from its tensors")
@@ -167,7 +176,7 @@ def _configuration(path, said, tensors, hints: FileHints, notes, *, tuned: bool)
     if normalise is None:
         normalise = model.extractor_norm == "layer"
         notes.append(f"nothing says whether waveforms are normalised; taken as {normalise}")
-    return model, normalise
+    return model, normalise, bare
 
 
 def _symbols(path: Path, task_state, hints: FileHints, notes, *, classes: int) -> list[str]:

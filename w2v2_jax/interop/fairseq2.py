@@ -32,16 +32,16 @@ from w2v2_jax.interop.fairseq2_names import (
     table,
 )
 from w2v2_jax.interop.files import Exported, Imported, understood, unwrapped
-from w2v2_jax.interop.hugging_face_config import refuse_quantized_input
+from w2v2_jax.interop.hugging_face_config import refuse_output_adapter, refuse_quantized_input
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.torch_write import save as save_torch
+from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
 
 # Tensors that only other networks of fairseq2 have -> what to say.
 OTHERS = {
     "encoder.layers.0.conv_layer_norm.weight": "use_conformer=True",
-    FRONTEND + "pos_encoder.layers.0.conv.bias": "pos_encoder_depth above 1",
     "llama_decoder.layers.0.self_attn.q_proj.weight": "a language-model decoder (wav2vec2_llama)",
 }
 
@@ -69,6 +69,7 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
         raise InputError(f"{path} has neither a CTC head nor pretraining's projections: final_proj")
     shown = {name: x for name, x in tensors.items() if not (tuned and name.startswith("final"))}
     model = inferred.to_model(shown, rows, hints._replace(norm_order=norm_order), where=str(path))
+    _refuse_even_stack(model, str(path))
     if MASK_EMBEDDING not in tensors:
         tensors[MASK_EMBEDDING] = np.random.default_rng(0).random(model.d_model, np.float32)
         notes.append(f"{MASK_EMBEDDING} is absent; drawn afresh, as it only matters when training")
@@ -103,6 +104,8 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
     head_classes.refuse(description, where, "fairseq2")
     model = description.model
     refuse_quantized_input(model, where, "fairseq2")
+    refuse_output_adapter(model, where, "fairseq2")
+    _refuse_even_stack(model, where)
     if model.adapter_dim:
         raise InputError(f"{where}: model.adapter_dim={model.adapter_dim}: fairseq2 has none")
     if model.projects_features and model.conv_dim == model.d_model:
@@ -123,6 +126,16 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
     return Exported([], _notes(description, tuned=tuned))
 
 
+def _refuse_even_stack(model: ModelConfig, where: str) -> None:
+    """Their stacked positional convolutions pad an even kernel on the other side than fairseq's,
+    and are at least 3 frames wide."""
+    if model.position_depth > 1 and (model.position_kernel % 2 == 0 or model.position_kernel < 3):
+        raise InputError(
+            f"{where}: model.position_kernel={model.position_kernel} with "
+            f"model.position_depth={model.position_depth}: fairseq2's are odd and at least 3"
+        )
+
+
 def _notes(description: Description, *, tuned: bool) -> list[str]:
     """What an asset card must say of the file."""
     model = description.model
@@ -137,7 +150,8 @@ def _notes(description: Description, *, tuned: bool) -> list[str]:
         "feature_extractor_layer_norm_convs": model.extractor_norm == "layer",
         "layer_norm_features": model.norm_order == "post",
         "norm_order": model.norm_order.upper(),
-        "pos_conv_kernel_size": model.position_kernel,
+        "pos_encoder_depth": model.position_depth,  # its kernel is that of all of them together
+        "pos_conv_kernel_size": model.position_kernel * model.position_depth,
         "num_pos_conv_groups": model.position_groups,
     }
     pretraining = {
@@ -212,7 +226,7 @@ def _symbols(hints: FileHints, classes: int, path: Path, notes: list[str]) -> li
 def symbols_of(pieces: list[sentencepiece_model.Piece], *, where: str) -> list[str]:
     """A character tokenizer's pieces as our symbols: the first, CTC's blank, is `<s>`, a space `|`.
 
-    Raises InputError where the blank is a character.
+    Raises InputError if the blank is a character.
     """
     if pieces[0].kind == sentencepiece_model.NORMAL:
         raise InputError(f"{where}: row 0, CTC's blank, is the character {pieces[0].text!r}")

@@ -11,6 +11,7 @@ from w2v2_jax.interop.names import STACKED, Table
 FRONTEND = "encoder_frontend."
 CONV = FRONTEND + "feature_extractor.layers.{i}."
 POSITION = FRONTEND + "pos_encoder.conv."
+STACK = FRONTEND + "pos_encoder.layers.{i}.conv."  # pos_encoder_depth above 1
 BLOCK = "encoder.layers.{i}."
 NORMS = {"post": FRONTEND + "layer_norm.", "pre": "encoder.layer_norm."}
 MASK_EMBEDDING = "masker.temporal_mask_embed"
@@ -35,6 +36,8 @@ def table(norm_order: str) -> Table:
         ("encoder/transformer/position/magnitude", (POSITION + "weight_g",), "magnitude"),
         ("encoder/transformer/position/direction", (POSITION + "weight_v",), "convolution"),
         ("encoder/transformer/position/bias", (POSITION + "bias",), "same"),
+        ("encoder/transformer/position/conv_{i}/kernel", (STACK + "weight",), "convolution"),
+        ("encoder/transformer/position/conv_{i}/bias", (STACK + "bias",), "same"),
         ("encoder/transformer/norm/scale", (norm + "weight",), "same"),
         ("encoder/transformer/norm/bias", (norm + "bias",), "same"),
         (

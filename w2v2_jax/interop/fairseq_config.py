@@ -42,9 +42,9 @@ FIXED: dict[str, Any] = {
     "layer_type": "transformer",
     "target_glu": False,
     "quantizer_depth": 1,
-    "pos_conv_depth": 1,
     "conv_pos_batch_norm": False,
 }
+LEAST_STACKED_KERNEL = 3  # of their positional convolutions where there are several
 MOST_LAYERS = 100  # no feature encoder is so deep; a text that asks for more is no such list
 NORMS = {"default": "group", "layer_norm": "layer"}
 # Rates that fine-tuning sets anew: (name when fine-tuning, name in Wav2Vec2Config).
@@ -71,7 +71,7 @@ class FairseqSettings(NamedTuple):
 
 
 def settings(state: Mapping[str, Any], *, tuned: bool, where: str) -> FairseqSettings | None:
-    """The settings in a file's plain `cfg` or `args`; None where it has neither."""
+    """The settings in a file's plain `cfg` or `args`; None if it has neither."""
     cfg, args = state.get("cfg"), state.get("args")
     if isinstance(cfg, Mapping) and isinstance(cfg.get("model"), Mapping):
         section, task = dict(cfg["model"]), dict(cfg.get("task") or {})
@@ -105,6 +105,12 @@ def to_model(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
         raise InputError(f"{where}: extractor_mode={mode!r} is not known; use {', '.join(NORMS)}")
     try:
         final = fields.get("final_dim") or values["d_model"]
+        depth = fields.get("pos_conv_depth") or 1
+        if depth > 1:  # their conv_pos is that of all of them together
+            values["position_kernel"] = max(
+                LEAST_STACKED_KERNEL, values["position_kernel"] // depth
+            )
+            values["position_depth"] = depth
         return ModelConfig(
             **values,
             conv_layers=conv_layers(fields.get("conv_feature_layers", CONV_LAYERS)),
@@ -214,6 +220,7 @@ def _model(model: ModelConfig) -> dict[str, Any]:
     layers = ", ".join(str(layer) for layer in model.conv_layers)
     return {
         **{theirs: getattr(model, ours) for theirs, _, ours in FIELDS},
+        **({} if model.position_depth == 1 else stacked_positions(model)),
         "activation_fn": "gelu",
         "layer_type": "transformer",
         "conv_feature_layers": f"[{layers}]",
@@ -230,6 +237,18 @@ def _model(model: ModelConfig) -> dict[str, Any]:
         "mask_prob": round(model.mask_start_prob * model.mask_length, 12),
         "mask_channel_prob": round(model.channel_mask_start_prob * model.channel_mask_length, 12),
     }
+
+
+def stacked_positions(model: ModelConfig) -> dict[str, int]:
+    """conv_pos and pos_conv_depth of several positional convolutions."""
+    if model.position_kernel < LEAST_STACKED_KERNEL:
+        raise InputError(
+            f"model.position_kernel={model.position_kernel} with model.position_depth="
+            f"{model.position_depth}: fairseq's are at least {LEAST_STACKED_KERNEL}; "
+            "export --to hf or safetensors"
+        )
+    depth = model.position_depth
+    return {"conv_pos": model.position_kernel * depth, "pos_conv_depth": depth}
 
 
 def _latent_dim(model: ModelConfig) -> int:

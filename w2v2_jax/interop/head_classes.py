@@ -19,7 +19,7 @@ def read(
 ) -> Classes:
     """The classes by id2label; LABEL_0, ... where it names none, as transformers has it.
 
-    Raises InputError where it names other rows than the head has.
+    Raises InputError if it names other rows than the head has.
     """
     size = next((tensors[name].shape[-1] for name in BIASES if name in tensors), None)
     if size is None:

@@ -27,7 +27,7 @@ FIXED: dict[str, Any] = {
 
 
 class InputSettings(NamedTuple):
-    """normalise: do_normalize. attention_mask: return_attention_mask, None where it is what the
+    """normalise: do_normalize. attention_mask: return_attention_mask, None if it is what the
     network's kind of norm has anyway. padding_value: what fills a batch's shorter rows there."""
 
     normalise: bool
@@ -40,7 +40,7 @@ def read(path: Path, model: ModelConfig, notes: list[str]) -> InputSettings:
 
     Files of the group-norm families say do_normalize=true although they were trained on raw
     waveforms: the norm after the first convolution cancels the scale, so that both give the same
-    output but for near-silent audio (docs/traps.md#t12), and what the file says is kept.
+    output except for near-silent audio (docs/traps.md#t12), and what the file says is kept.
     """
     said = _said(path)
     for name, value in FIXED.items():

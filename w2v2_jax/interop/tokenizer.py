@@ -57,7 +57,7 @@ def read(folder: Path, *, classes: int, blank: int, language: str | None = None)
 
     language: which of a multilingual vocab.json's vocabularies, instead of target_lang's.
 
-    Raises InputError where the files are absent, the rows are neither characters nor those of a
+    Raises InputError if the files are absent, the rows are neither characters nor those of a
     phoneme tokenizer or of our own vocabulary.json beside them, or the blank is not the padding
     token.
     """

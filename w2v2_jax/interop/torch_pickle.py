@@ -220,7 +220,7 @@ def call(build: Any, args: Any) -> Any:
 def plain(value: Any) -> Any:
     """Settings without classes: a Namespace or an omegaconf node becomes dict, list, scalar.
 
-    Raises ValueError where they unfold to more than MOST_VALUES: shared parts stand once in a
+    Raises ValueError if they unfold to more than MOST_VALUES: shared parts stand once in a
     pickle and once for each use here.
     """
     return _plain(value, itertools.count())

@@ -26,7 +26,11 @@ from w2v2_jax.interop import (
     torch_write,
 )
 from w2v2_jax.interop.files import Exported, Imported, understood, unwrapped
-from w2v2_jax.interop.hugging_face_config import refuse_missing_projection, refuse_quantized_input
+from w2v2_jax.interop.hugging_face_config import (
+    refuse_missing_projection,
+    refuse_output_adapter,
+    refuse_quantized_input,
+)
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.torchaudio_names import LEGACY_WEIGHT_NORM, TORCHAUDIO
 from w2v2_jax.models.config import ModelConfig
@@ -110,6 +114,12 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     head_classes.refuse(description, str(loaded.path), "torchaudio")
     refuse_quantized_input(description.model, str(loaded.path), "torchaudio")
     refuse_missing_projection(description.model, str(loaded.path), "torchaudio")
+    refuse_output_adapter(description.model, str(loaded.path), "torchaudio")
+    if description.model.position_depth > 1:
+        raise InputError(
+            f"{loaded.path}: model.position_depth={description.model.position_depth}: torchaudio "
+            "has one positional convolution; export --to hf, fairseq or safetensors"
+        )
     flat = trees.flatten(loaded.params)
     tensors_kept = {
         name: x

@@ -39,7 +39,7 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def refuse_unknown(audio: str | None, framework: str) -> None:
-    """InputError where --verify is asked for a format that has no other code to run."""
+    """InputError if --verify is asked for a format that has no other code to run."""
     if audio is not None and framework not in FRAMEWORKS:
         raise InputError(f"--verify goes with {', '.join(FRAMEWORKS)}; {framework} has no code")
 
@@ -47,7 +47,7 @@ def refuse_unknown(audio: str | None, framework: str) -> None:
 def report(loaded: Loaded, framework: str, path: Path, audio: str | None) -> list[str]:
     """Remarks for the printed check: the difference, or why there is none; [] if not asked for.
 
-    Raises InputError where the two differ by more than TOLERANCE.
+    Raises InputError if the two differ by more than TOLERANCE.
     """
     if audio is None:
         return []

@@ -25,6 +25,7 @@ SIZES = {
     "num_heads": 1 << 12,
     "ffn_dim": 1 << 20,
     "position_kernel": 1 << 14,
+    "position_depth": 100,
     "position_groups": 1 << 16,
     "codebooks": 1 << 10,
     "entries": 1 << 20,
@@ -34,6 +35,8 @@ SIZES = {
     "channel_mask_length": 1 << 20,
     "head_dim": 1 << 16,
     "embedding_dim": 1 << 16,
+    "output_adapter_kernel": 1 << 10,
+    "output_adapter_stride": 1 << 10,
 }
 MOST_CONV_LAYERS, MOST_CONV = 100, 1 << 16
 SWITCHES = (
@@ -67,6 +70,8 @@ class ModelConfig:
     always_project_features: features are projected to d_model even where that is conv_dim, as in
         Hugging Face and torchaudio; fairseq (False) has no projection there.
     position_kernel: frames that the positional convolution reaches over.
+    position_depth: positional convolutions one after the other; above 1 they have no weight norm
+        but a layer norm without parameters each (data2vec-audio: 5, of kernel 19).
     position_groups: groups of channels of the positional convolution.
     dropout: rate after attention, after the feed-forward network and before the first block.
     attention_dropout: rate on attention weights.
@@ -99,6 +104,11 @@ class ModelConfig:
     head_dim: width of the projection before a classifier of recordings.
     tdnn_layers: (channels, kernel, dilation) of an x-vector's time-delay layers.
     embedding_dim: width of an x-vector.
+    output_adapter_layers: convolutions that shorten the context after the Transformer, each with a
+        gated linear unit (Hugging Face's add_adapter: 3); 0 means none. For tuned networks.
+    output_adapter_kernel: frames that such a convolution sees.
+    output_adapter_stride: frames between two of its outputs.
+    output_dim: width after them, by a projection before; 0 is d_model.
     """
 
     conv_layers: tuple[tuple[int, int, int], ...] = CONV_LAYERS
@@ -113,6 +123,7 @@ class ModelConfig:
     adapter_dim: int = 0
     always_project_features: bool = False
     position_kernel: int = 128
+    position_depth: int = 1
     position_groups: int = 16
     dropout: float = 0.1
     attention_dropout: float = 0.1
@@ -142,6 +153,10 @@ class ModelConfig:
     head_dim: int = 256
     tdnn_layers: tuple[tuple[int, int, int], ...] = TDNN_LAYERS
     embedding_dim: int = 512
+    output_adapter_layers: int = 0
+    output_adapter_kernel: int = 3
+    output_adapter_stride: int = 2
+    output_dim: int = 0
 
     def __post_init__(self):
         for field in ("conv_layers", "tdnn_layers"):
@@ -164,6 +179,7 @@ class ModelConfig:
                 )
         self._check_quantizers()
         self._check_lora()
+        self._check_output_adapter()
         if self.adapter_dim and self.norm_order != "pre":
             raise InputError(
                 f"model.adapter_dim={self.adapter_dim} needs model.norm_order='pre'; use 0"
@@ -202,6 +218,29 @@ class ModelConfig:
             )
         if not 0 < alpha < math.inf:
             raise InputError(f"model.lora_alpha={alpha!r} must be a number above 0")
+
+    def _check_output_adapter(self) -> None:
+        layers, width = self.output_adapter_layers, self.output_dim
+        if type(layers) is not int or not 0 <= layers <= MOST_CONV_LAYERS:
+            raise InputError(
+                f"model.output_adapter_layers={layers!r} must be a whole number, 0 to "
+                f"{MOST_CONV_LAYERS}"
+            )
+        if type(width) is not int or not 0 <= width <= SIZES["d_model"]:
+            raise InputError(
+                f"model.output_dim={width!r} must be a whole number, 0 to {SIZES['d_model']}"
+            )
+        if width and not layers:
+            raise InputError(f"model.output_dim={width} needs model.output_adapter_layers; use 0")
+        if layers and self.output_adapter_kernel < 3:  # a frame of zeros stands at either end
+            raise InputError(
+                f"model.output_adapter_kernel={self.output_adapter_kernel} must be at least 3"
+            )
+        if layers and self.layer_sum:
+            raise InputError(
+                f"model.output_adapter_layers={layers} needs model.layer_sum=False: the layers "
+                "that are summed have more frames; use 0"
+            )
 
     def _check_quantizers(self) -> None:
         if self.always_project_features and self.quantize_input:
@@ -247,9 +286,22 @@ class ModelConfig:
         return self.conv_layers[-1][0]
 
     @property
+    def output_layers(self) -> tuple[tuple[int, int, int], ...]:
+        """`conv_layers` and what shortens the context after them, for counting the frames that come
+        out: with a frame of zeros at either end a convolution has two taps fewer to fill."""
+        width, kernel = self.output_width, self.output_adapter_kernel - 2
+        adapter = (width, kernel, self.output_adapter_stride)
+        return self.conv_layers + (adapter,) * self.output_adapter_layers
+
+    @property
+    def output_width(self) -> int:
+        """Width of the context that heads see."""
+        return self.output_dim or self.d_model
+
+    @property
     def stride(self) -> int:
-        """Samples between two frames: 320 (20 ms) for the released families."""
-        return math.prod(stride for _, _, stride in self.conv_layers)
+        """Samples between two frames that come out: 320 (20 ms) for the released families."""
+        return math.prod(stride for _, _, stride in self.output_layers)
 
     @property
     def seconds_per_frame(self) -> float:

@@ -1,6 +1,6 @@
 """How a network is computed, apart from what it is: values that no checkpoint stores.
 
-The same parameters run under any of them, and but for `dtype` they give the same numbers.
+The same parameters run under any of them, and except for `dtype` they give the same numbers.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.layer_stack import unstack
 from w2v2_jax.models.layers import Dense, LayerNorm, gelu
-from w2v2_jax.models.position import PositionalConvolution
+from w2v2_jax.models.position import PositionalConvolution, StackedConvolutions
 from w2v2_jax.models.sharding import Named, constrain_rows, constrain_whole_rows
 
 policies = jax.checkpoint_policies
@@ -122,7 +122,11 @@ class Transformer(nn.Module):
         layers = self.param("layers", init_layers)
 
         x = jnp.where(real[..., None], x, 0)
-        x = constrain_whole_rows(x + PositionalConvolution(config, execution, name="position")(x))
+        if config.position_depth > 1:
+            places = StackedConvolutions(config, execution, name="position")(x, real)
+        else:
+            places = PositionalConvolution(config, execution, name="position")(x)
+        x = constrain_whole_rows(x + places)
         norm = LayerNorm(execution.dtype, name="norm")
         x = norm(x) if config.norm_order == "post" else x
         x = row_random.dropout(x, config.dropout, row_random.fold(keys, row_random.ENTRY))
@@ -132,7 +136,7 @@ class Transformer(nn.Module):
             y = layer.apply({"params": params}, x, real, block_keys)
             if keys is None or config.layer_drop == 0.0:
                 return y
-            # LayerDrop by select, a draw a row: no branch that devices could disagree on
+            # LayerDrop by select, a draw per row: no branch that devices could disagree on
             # (docs/traps.md#t37).
             draw = jax.vmap(jax.random.uniform)(row_random.fold(block_keys, 4))
             return jnp.where((draw >= config.layer_drop)[:, None, None], y, x)

@@ -23,13 +23,15 @@ from w2v2_jax.models.feature_extractor import FeatureExtractor
 from w2v2_jax.models.frames import frame_counts, frame_mask
 from w2v2_jax.models.layers import Dense, LayerNorm, scale_gradient
 from w2v2_jax.models.masking import Slots
+from w2v2_jax.models.output_adapter import OutputAdapter
 from w2v2_jax.models.quantizer import Quantized, Quantizer, unit_uniform
 from w2v2_jax.models.sharding import constrain_whole_rows, named
 from w2v2_jax.models.transformer import Transformer
 
 
 class Encoded(NamedTuple):
-    """context [B, T, D]; features [B, T, C] (normalised latents z); counts [B] real frames;
+    """context [B, T, D]; features [B, T, C] (normalised latents z); counts [B] real frames of the
+    context (fewer than of features where an output adapter shortens it, [B, T', E]);
     penalty [B], the mean square of the un-normalised latents over a row's real frames
     (docs/traps.md#t10); states, every Transformer layer's output, if asked for; input_probs
     [B, T, G, V] of the input quantizer, None without one; inputs [B, T, D], what the Transformer
@@ -105,6 +107,10 @@ class Encoder(nn.Module):
         context, states = Transformer(config, execution, name="transformer")(
             constrain_whole_rows(x), real, keys, hidden_states=hidden_states
         )
+        if config.output_adapter_layers:
+            context, counts = OutputAdapter(config, execution, name="output_adapter")(
+                context, counts
+            )
         return Encoded(context, features, counts, penalty, states, input_probs, inputs)
 
 

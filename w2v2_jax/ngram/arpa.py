@@ -77,9 +77,10 @@ def vocabulary(path: str | Path) -> list[str]:
     """The words (1-grams) of an ARPA file, plain or gzip; InputError when it is not one, or says
     more than a language model can hold."""
     path = Path(path)
-    with _opened(path) as file:
-        lines = _text_lines(file)
-        count, line = _announced(path, lines)
+    with opened(path) as file:
+        lines = text_lines(file)
+        counts, line = announced(path, lines)
+        count = counts[0] if counts else 0
         while line.strip() != "\\1-grams:":
             line = next(lines, "")
             if not line:
@@ -109,17 +110,19 @@ def check_counts(path: str | Path) -> None:
     """Refuses an ARPA file that announces more n-grams than its size can hold: KenLM sets memory
     aside for them before it reads any. KenLM's binary files pass: it checks their size itself."""
     path = Path(path)
-    with _opened(path, errors="replace") as file:
+    with opened(path, errors="replace") as file:
         if not file.read(len(BINARY)).startswith(BINARY):
             file.seek(0)
-            _announced(path, _text_lines(file))
+            announced(path, text_lines(file))
 
 
-def _announced(path: Path, lines: Iterator[str]) -> tuple[int, str]:
-    """Reads the head `\\data\\`: the number of 1-grams it announces, and the line behind it."""
+def announced(path: Path, lines: Iterator[str]) -> tuple[list[int], str]:
+    """Reads the head `\\data\\`: how many n-grams of each order it announces, and the line behind
+    it."""
     if next((line for line in lines if line.strip()), "").strip() != "\\data\\":
         raise InputError(f"{path}: not an ARPA language model: no \\data\\ at its start")
-    counts, line = [], ""
+    counts: list[int] = []
+    line = ""
     for line in lines:
         if not line.strip():
             continue
@@ -135,10 +138,11 @@ def _announced(path: Path, lines: Iterator[str]) -> tuple[int, str]:
         raise InputError(
             f"{path}: announces {sum(counts)} n-grams, but has room for {possible} at most"
         )
-    return (counts[0] if counts else 0), line
+    return counts, line
 
 
-def _text_lines(file) -> Iterator[str]:
+def text_lines(file) -> Iterator[str]:
+    """Lines of a bounded length."""
     while line := file.readline(MOST_LINE + 1):
         if len(line) > MOST_LINE:
             raise ValueError(f"a line of more than {MOST_LINE} characters")
@@ -146,7 +150,7 @@ def _text_lines(file) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, *, errors: str = "strict") -> Iterator:
+def opened(path: Path, *, errors: str = "strict") -> Iterator:
     """An ARPA file as text, plain or gzip; damage becomes InputError."""
     try:
         with path.open("rb") as plain:

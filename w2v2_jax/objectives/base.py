@@ -105,7 +105,7 @@ class Objective:
 
     def teacher(self, params) -> Any:
         """What is kept beside the parameters, no gradient enters and `follow` moves, as it is at
-        the start: parts of a tree of parameters, boxed or not. None where there is no such."""
+        the start: parts of a tree of parameters, boxed or not. None if there is no such."""
         return None
 
     def follow(self, teacher, params, updates) -> Any:

@@ -134,6 +134,8 @@ class CTC(Objective):
         sums = self.terms(logits, counts, batch)
         if mask is not None:
             weights = batch.weights[:, None]
+            if self.model.output_adapter_layers:  # the mask is of the frames before it
+                counts = frame_counts(batch.num_samples, self.model.conv_layers)
             real = (frame_mask(counts, mask.shape[1]) * weights).sum()
             sums.metrics["masked_fraction"] = Mean((mask * weights).sum(), real)
         return sums

@@ -36,7 +36,7 @@ def draw_mask(
 
 
 def expected_share(model: ModelConfig) -> tuple[float, float]:
-    """(share of frames that are masked, mean run of masked frames; 0 where it says nothing).
+    """(share of frames that are masked, mean run of masked frames; 0 if it says nothing).
 
     A frame is masked if one of `mask_length` starts hits it; a run begins where a start follows a
     frame that none has hit. 0.49 and 14.7 for the paper's 0.065 and 10, as it prints.

@@ -102,7 +102,7 @@ class Account:
         }
 
     def not_understood(self) -> str:
-        """One line on texts that nothing read, "" where there are none."""
+        """One line on texts that nothing read, "" if there are none."""
         if not self.unread.counts:
             return ""
         shown = ", ".join(

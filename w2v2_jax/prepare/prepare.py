@@ -69,7 +69,7 @@ def prepare(
     split: puts every utterance there, instead of where the source says ("train" if it does not).
     holdout: share to set apart, by split name, decided by a hash of the transcript or the audio
     (`prepare.holdout.holdable`). The same audio is kept once in a split. ids: a text file of
-    utterance ids, one a line, without folder and suffix; others are passed over. resumable: keeps
+    utterance ids, one per line, without folder and suffix; others are passed over. resumable: keeps
     finished pieces under OUT for the same call after a kill. beam: options of its runner.
     kind: one of SOURCES; by default `sources.resolve` tells. phones: as in SourceOptions.
     channel: "mix", "left", "right", a number from 1, or "split" (each an utterance without
@@ -270,7 +270,7 @@ def _write_reports(corpora: list[Corpus], sorted_out: Sorter) -> list[dict[str, 
 
 
 def _publish(corpora: list[Corpus], work: AnyPath, out: AnyPath) -> list[str]:
-    """Renames finished splits into place and says so, a line a split; what they replace goes with
+    """Renames finished splits into place and says so, a line per split; what they replace goes with
     the work directory. In an object store they were written in place, what makes them a corpus
     last."""
     lines = []

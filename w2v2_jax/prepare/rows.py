@@ -38,7 +38,7 @@ COLUMNS = {
     "split": ("split",),
 }
 SPLIT_IN_NAME = re.compile(rf"(?:^|.*?[_.\W])({SPLIT_NAME.pattern})(?![A-Za-z])", re.IGNORECASE)
-MOST_LISTS = 1000  # files of a folder that may be lists; more are one a recording
+MOST_LISTS = 1000  # files of a folder that may be lists; more are one per recording
 NEARBY = 4  # folders above a list in which its relative paths may begin
 
 MOST_SECONDS = 1e9  # thirty years: what is more is no place in a recording
@@ -179,7 +179,7 @@ def text_of(value: Any, place: str = "") -> str | None:
 
 
 def inside(root: Path, name: str, place: str) -> str:
-    """A row's path relative to the folder that holds the table; InputError where it leads out."""
+    """A row's path relative to the folder that holds the table; InputError if it leads out."""
     name = name.strip().replace("\\", "/")
     if os.path.isabs(name):
         name = os.path.relpath(name, os.path.abspath(root))
@@ -220,7 +220,7 @@ class Once:
         self._first: dict[str, tuple[str, int]] = {}
 
     def __call__(self, name: str, content: Any, place: str) -> bool:
-        """Whether the row is the first of its id; InputError where a former one differs."""
+        """Whether the row is the first of its id; InputError if a former one differs."""
         key = hash(content)
         before, known = self._first.setdefault(name, (place, key))
         if before == place:

@@ -30,7 +30,7 @@ def has_table(place: str | Path) -> bool:
 
 
 def recognise(place: Path) -> str:
-    """What makes a folder this source and no other; "" where nothing does."""
+    """What makes a folder this source and no other; "" if nothing does."""
     return LISTED if has_table(place) else ""
 
 

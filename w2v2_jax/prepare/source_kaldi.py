@@ -17,7 +17,7 @@ CHANNELS = {"A": 0, "B": 1, "0": 0, "1": 1}
 
 
 def recognise(place: Path) -> str:
-    """What speaks for Kaldi; "" where nothing does."""
+    """What speaks for Kaldi; "" if nothing does."""
     shown = [d.relative_to(place).as_posix() for d in _directories(place)]
     return f"{RECORDINGS} in {', '.join(shown[:3])}" if shown else ""
 

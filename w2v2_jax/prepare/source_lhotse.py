@@ -26,7 +26,7 @@ SUFFIXES = (".jsonl", ".jsonl.gz")
 
 
 def recognise(place: Path) -> str:
-    """What speaks for lhotse; "" where nothing does."""
+    """What speaks for lhotse; "" if nothing does."""
     every = _manifests(place)
     shown = [f"{path.name} holds {kind}" for kind, paths in every.items() for path in paths]
     return ", ".join(shown[:2])
@@ -157,7 +157,7 @@ def _source(recording: dict, channel: Any, at: str) -> tuple[str | None, str]:
 
 
 def _channel(recording: dict, clip: Clip) -> int | None:
-    """The place of the channel in its file, from 0; None where the file has one alone, or several
+    """The place of the channel in its file, from 0; None if the file has one alone, or several
     are meant."""
     if isinstance(clip.channel, bool) or not isinstance(clip.channel, int):
         return None

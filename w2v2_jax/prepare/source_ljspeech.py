@@ -18,7 +18,7 @@ FOLDERS = ("wavs", "wav", ".")
 
 
 def recognise(place: Path) -> str:
-    """What speaks for LJSpeech; "" where nothing does."""
+    """What speaks for LJSpeech; "" if nothing does."""
     path = place / LISTED if place.is_dir() else place
     if path.suffix != ".csv" or not path.is_file():
         return ""

@@ -1,4 +1,4 @@
-"""Fairseq's manifests: a root and one file a line, slices of archives among them."""
+"""Fairseq's manifests: a root and one file per line, slices of archives among them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SLICE = re.compile(r"(.+\.\w+):(\d{1,18}):(\d{1,18})")  # archive:first byte:byt
 
 
 def recognise(place: Path) -> str:
-    """What speaks for a manifest; "" where nothing does."""
+    """What speaks for a manifest; "" if nothing does."""
     paths = _manifests(place)
     return f"{paths[0].name} has a root and lines path<TAB>frames" if paths else ""
 

@@ -37,7 +37,7 @@ class Table(NamedTuple):
 
 
 def recognise(place: Path) -> str:
-    """What speaks for such a table; "" where nothing does."""
+    """What speaks for such a table; "" if nothing does."""
     for table in _tables(place):
         if table.columns["text"] or table.path.name in NAMED:
             shown = [name for role in ("audio", "text") if (name := table.columns[role])]

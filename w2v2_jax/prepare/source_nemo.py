@@ -26,7 +26,7 @@ SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 
 
 def recognise(place: Path) -> str:
-    """What speaks for a NeMo manifest; "" where nothing does."""
+    """What speaks for a NeMo manifest; "" if nothing does."""
     for path in _manifests(place):
         return f"{path.name} has lines with {AUDIO}"
     return ""

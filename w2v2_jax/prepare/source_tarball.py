@@ -25,7 +25,7 @@ MOST_TEXT = 64 << 20  # bytes of one file of transcripts
 
 
 def recognise(place: Path) -> str:
-    """What speaks for an archive; "" where nothing does."""
+    """What speaks for an archive; "" if nothing does."""
     return "an archive" if place.is_file() and place.name.lower().endswith(SUFFIXES) else ""
 
 

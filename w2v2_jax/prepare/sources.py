@@ -31,7 +31,7 @@ from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 
 class Source(NamedTuple):
     """read: (place, account=, options=) -> its utterances, lazily and always in the same order.
-    recognise: what speaks for a path's being such a source, "" where nothing does. what: a few
+    recognise: what speaks for a path's being such a source, "" if nothing does. what: a few
     words on it."""
 
     read: Callable[..., Iterator[Utterance]]
@@ -96,7 +96,7 @@ SOURCES = {
 
 
 class Resolved(NamedTuple):
-    """A source by its name. why: what it was recognised by, "" where a person named it."""
+    """A source by its name. why: what it was recognised by, "" if a person named it."""
 
     kind: str
     place: str

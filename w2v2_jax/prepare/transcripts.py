@@ -50,7 +50,7 @@ class Table:
         return bool(self._lines)
 
     def add(self, line: Line, account: Account) -> None:
-        """InputError where a line before says something else of the same file."""
+        """InputError if a line before says something else of the same file."""
         before = self._lines.setdefault(key(line.name), line)
         if before is line:
             return

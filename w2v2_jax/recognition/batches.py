@@ -29,7 +29,7 @@ def batched(
     """
     if not 0 < batch_seconds < math.inf:
         raise InputError(f"batch_seconds={batch_seconds} must be a positive number of seconds")
-    conv_layers = network.description.model.conv_layers
+    layers = network.description.model.output_layers
     order = sorted(range(len(waveforms)), key=lambda i: len(waveforms[i]))
     while order:
         if len(waveforms[order[0]]) > WHOLE_SAMPLES:
@@ -50,7 +50,7 @@ def batched(
             counts[row] = len(waveforms[i])
         outputs = apply(padded, counts)
         for row, i in enumerate(group):
-            yield i, outputs[row, : int(frame_counts(len(waveforms[i]), conv_layers))]
+            yield i, outputs[row, : int(frame_counts(len(waveforms[i]), layers))]
 
 
 def stitched(
@@ -70,7 +70,7 @@ def stitched(
     """
     try:
         grid = long_audio.make_grid(
-            network.description.model.conv_layers,
+            network.description.model.output_layers,
             chunk_samples=int(chunk_seconds * SAMPLE_RATE),
             context_samples=int(context_seconds * SAMPLE_RATE),
         )

@@ -35,7 +35,7 @@ class Statistics(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """Sizes in frames of the network: chunk length, context a side; and samples a frame.
+    """Sizes in frames of the network: chunk length, context a side; and samples per frame.
 
     field: samples that the first frame sees; stride: samples between two frames.
     """
@@ -52,7 +52,7 @@ class Grid(NamedTuple):
 
 
 def make_grid(conv_layers, *, chunk_samples: int, context_samples: int) -> Grid:
-    """The grid of a network for chunks of at most `chunk_samples`; ValueError where the context
+    """The grid of a network for chunks of at most `chunk_samples`; ValueError if the context
     leaves nothing to keep."""
     field, stride = receptive(conv_layers)
     frames = int(frame_counts(chunk_samples, conv_layers))
@@ -77,7 +77,7 @@ def measure(blocks: Iterator[np.ndarray]) -> Statistics:
 def chunks(blocks: Iterator[np.ndarray], grid: Grid) -> Iterator[Chunk]:
     """Chunks of a recording whose samples come as blocks [n]; holds little more than one chunk.
 
-    The last chunk is moved back to be whole, so that all have one shape, but for a recording
+    The last chunk is moved back to be whole, so that all have one shape, except for a recording
     shorter than a chunk. Nothing comes of one shorter than a frame.
     """
     hop = grid.frames - 2 * grid.context
@@ -106,7 +106,7 @@ def stitched(
     *,
     rows: int,
 ) -> Iterator[np.ndarray]:
-    """Logits [t, C] of a recording, piece by piece; together one row a frame.
+    """Logits [t, C] of a recording, piece by piece; together one row per frame.
 
     logits_of: (waveforms [rows, grid.samples], num_samples [rows]) -> [rows, T, C].
     """

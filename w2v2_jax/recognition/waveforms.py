@@ -13,6 +13,7 @@ import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.audio import MOST_PEAK, RATES, audio_blocks
+from w2v2_jax.data.excerpt import Excerpt
 from w2v2_jax.errors import InputError
 
 # Full scale of integer samples, and the value of silence.
@@ -93,7 +94,8 @@ def _refuse_small(samples: np.ndarray, name: str) -> None:
 
 
 def mono(samples: np.ndarray, name: str) -> np.ndarray:
-    """[S] float32 of samples [S] or [S, channels], the mean of the channels."""
+    """[S] float32 of samples [S] or [S, channels], the mean of the channels; a warning on stderr
+    where they cancel each other in it."""
     channels_last = samples.ndim == 2 and samples.shape[1] <= samples.shape[0]
     if samples.dtype.kind not in "fiu" or not (samples.ndim == 1 or channels_last):
         raise InputError(
@@ -101,7 +103,12 @@ def mono(samples: np.ndarray, name: str) -> np.ndarray:
             "[S, channels], floats in -1 to 1 or integers of 8, 16 or 32 bits"
         )
     values = as_floats(samples, name)
-    return values if values.ndim == 1 else values.mean(axis=1)
+    if values.ndim == 1:
+        return values
+    excerpt = Excerpt()
+    mixed = excerpt.mono(values)
+    excerpt.warn(name)
+    return mixed
 
 
 def at_sample_rate(sound: Sound, name: str) -> np.ndarray:

@@ -109,7 +109,7 @@ def transcripts(results: Results) -> str:
 
 
 def check_comparable(results: Results) -> list[str]:
-    """Notes where the comparison is not even; InputError where the test sets differ."""
+    """Notes where the comparison is not even; InputError if the test sets differ."""
     ids = [
         {u["id"]: u["reference"] for u in e["utterances"]}
         for e in (results.scratch_eval, results.finetuned_eval)

@@ -23,7 +23,7 @@ ON = ("", "1", "true", "on", "yes")
 
 
 def enable(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Turns JAX's persistent cache on; returns its folder, None where it stays as it was.
+    """Turns JAX's persistent cache on; returns its folder, None if it stays as it was.
 
     A folder that JAX was given ($JAX_COMPILATION_CACHE_DIR) is kept, else it is
     ~/.cache/w2v2_jax/xla/MACHINE. W2V2_COMPILATION_CACHE=0 leaves JAX as it is. Off for jobs of

@@ -16,7 +16,7 @@ def host_memory() -> int:
 
 
 def device_memory(device: Any, sharing: int) -> int | None:
-    """Bytes that a device of this machine has, None where it does not say; `sharing`: as many
+    """Bytes that a device of this machine has, None if it does not say; `sharing`: as many
     devices of a CPU share the machine's."""
     if device.platform == "cpu":
         return host_memory() // sharing

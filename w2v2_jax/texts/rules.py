@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.texts.cardinals import check_language
 from w2v2_jax.texts.forms import CASES, normal_form, with_case
-from w2v2_jax.texts.numbers import FRACTIONS, check_language, spelled
+from w2v2_jax.texts.numbers import FRACTIONS, spelled
 
 ROUNDS = 8
 FORMS = ("NFC", "NFKC")
@@ -90,6 +91,8 @@ class TextRules:
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise InputError(f"{name}={getattr(self, name)!r}; use one of {', '.join(values)}")
+        if any(not source for source, _ in self.replace):
+            raise InputError("replace '': nothing is no text to replace; name one")
         if endless := self._endless():
             raise InputError(f"replace {endless!r}: what it becomes holds a text to replace again")
 
@@ -97,7 +100,7 @@ class TextRules:
         fold = lambda text: with_case(self.case)(text).strip() or text  # noqa: E731
         sources = [fold(source) for source, _ in self.replace]
         for source, target in self.replace:
-            if not source or any(other in fold(target) for other in sources):
+            if any(other in fold(target) for other in sources):
                 return source
         return None
 
@@ -143,8 +146,8 @@ class TextRules:
     def _once(self, text: str, note: Note | None) -> str:
         text = _stepped(text, self._steps, note)
         if self.numbers and NUMERALS.search(text):
-            note_number = lambda *pair: note and note("numbers spelled", *pair)  # noqa: E731
-            text = spelled(self.numbers)(text, note_number)
+            hyphens = "-" in self.inside or self.punctuation == "keep"
+            text = spelled(self.numbers, hyphens=hyphens)(text, note or (lambda *_: None))
         text = _stepped(text, self._later_steps, note)
         if self.punctuation == "space":
             text = _spaced(text, self.inside, self._allowed, note)

@@ -1,4 +1,4 @@
-"""Command line: pretrain or fine-tune; the same command resumes.
+"""Pretrains or fine-tunes a network; the same command resumes the run.
 
 w2v2 train --config experiments/X.py[:arg] --workdir DIR [--config.a.b=value ...]
 """
@@ -14,6 +14,7 @@ import jax
 import w2v2_jax
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.checkpoint.files import describe_newest
+from w2v2_jax.data import shared
 from w2v2_jax.data.feed import Feed, train_feed, valid_feed
 from w2v2_jax.data.joined import VALIDATION, validation_beside
 from w2v2_jax.data.mixture import paths_of
@@ -27,6 +28,7 @@ from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.system.arguments import add_config
 from w2v2_jax.train import dry_run, loop, run_record
+from w2v2_jax.train.validation import check_best_metric
 from w2v2_jax.train.warm_start import (
     check_input,
     choose_vocabulary,
@@ -49,21 +51,21 @@ def main(argv: list[str] | None = None) -> None:
     )
     add_config(parser)
     parser.add_argument(
-        "--workdir", help="a folder, gs://... or s3://...; required but for --dry-run"
+        "--workdir", help="a folder, gs://... or s3://... (required, except with --dry-run)"
     )
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="train nothing and write nothing: print the shapes of the batches, the parameters, "
-        "the audio and memory of an update, what is compiled, and what to change where recipe "
-        "and data do not fit",
+        help="train nothing and write nothing; print the shapes of the batches, the parameters, "
+        "the audio and memory of an update, what is compiled, and what to change if recipe and "
+        "data do not fit",
     )
     parser.add_argument(
         "--stopped-status",
         type=int,
         default=0,
         metavar="N",
-        help="exit status of a run that a signal stopped (0); schedulers restart what is not 0",
+        help="exit status of a run that a signal stopped (0); schedulers restart any other status",
     )
     join.add_flags(parser)
     arguments, rest = parser.parse_known_args(argv)
@@ -87,9 +89,9 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def choose_validation(raw: dict, overrides: list[str]) -> str:
-    """A recipe's validation corpus goes with its training corpus. Where somebody names another one
-    for training and none for validation, one of the same corpus is taken, or none where it has
-    none; returns the line that says so."""
+    """A recipe's validation corpus belongs to its training corpus. If the command line names
+    another training corpus and no validation corpus, a validation split of that corpus is used, or
+    none if it has none; returns the line that says so."""
     named = {item.partition("=")[0] for item in overrides}
     if "--config.data.train" not in named or "--config.data.valid" in named:
         return ""
@@ -114,7 +116,7 @@ def choose_validation(raw: dict, overrides: list[str]) -> str:
 
 
 class _Start(NamedTuple):
-    """What a run begins or goes on with. before: of its newest checkpoint; source: init_from."""
+    """What a run starts or resumes with. before: its newest checkpoint; source: init_from."""
 
     settings: ExperimentSettings
     before: Description | None
@@ -128,25 +130,23 @@ def _start(settings: ExperimentSettings, workdir: AnyPath | None) -> _Start:
     """Builds the experiment and opens the data; writes nothing. workdir None: a fresh run."""
     compile_cache.enable()
     before = describe_newest(workdir) if workdir is not None else None
-    # What goes on has its network, symbols and scale in its checkpoint: init_from may be gone.
+    # A resumed run has network, symbols and scale in its checkpoint: init_from need not exist.
     source = load_any(settings.init_from) if settings.init_from and before is None else None
     settings = take_epsilon(settings, before or (source.description if source else None))
     built = _build(settings, before, source, workdir)
-    symbols: Any = built.vocabulary  # classes answer what a feed asks of a vocabulary
+    symbols: Any = built.vocabulary  # classes have what a feed needs of a vocabulary
     train = train_feed(settings.data, symbols, seed=settings.seed)
     valid = valid_feed(settings.data, symbols)
     return _Start(settings, before, source, built, train, valid)
 
 
 def rehearse(settings: ExperimentSettings, workdir: AnyPath | None) -> None:
-    """Prints what the run would be. Raises InputError where it would be refused; nothing is
-    written, and nothing trained."""
+    """Prints what the run would be. Raises InputError if it would be refused. Nothing is written,
+    and nothing is trained."""
     start = _start(settings, workdir)
     train, valid = start.train, start.valid
     _introduce(train, valid)
-    start.built.check_shapes(train.plan.shapes, settings.train.accumulate, "training")
-    if valid is not None:
-        start.built.check_validation_shapes(valid.plan.shapes)
+    _check(start.built, train, valid)
     if start.before is not None:
         told = run_record.check_facts(workdir, _facts(start.built, train, valid))
         for line in (*told, "its settings are those of the run begun there"):
@@ -177,7 +177,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
             f"warning: config.data.normalise={settings.data.normalise}, but "
             f"{settings.init_from} was trained with {source.description.normalise}"
         )
-    built.check_shapes(train.plan.shapes, settings.train.accumulate, "training")
+    _check(built, train, valid)
 
     def fresh() -> TrainState:
         nonlocal source
@@ -201,7 +201,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
 
 
 def _facts(built: experiment.Experiment, train: Feed, valid: Feed | None) -> dict:
-    """What is compared when a run goes on; of a labelled one the rules of its texts too."""
+    """What is compared when a run resumes; with labels, also the text rules."""
     facts = run_record.facts(built, train, valid)
     if built.vocabulary is not None:
         facts["data"]["train"]["text"] = run_record.text_rules(train)
@@ -214,7 +214,7 @@ def _build(
     source: Loaded | None,
     workdir: AnyPath | None,
 ) -> experiment.Experiment:
-    """The experiment, with what it takes over of the run's own checkpoint or of init_from."""
+    """The experiment, with what it takes from the run's own checkpoint or from init_from."""
     if before is not None:
         if before.objective != settings.kind:
             raise InputError(
@@ -232,13 +232,23 @@ def _build(
     return built
 
 
+def _check(built: experiment.Experiment, train: Feed, valid: Feed | None) -> None:
+    """Raises an InputError now for what would end the run at its first update or validation."""
+    built.check_shapes(train.plan.shapes, built.settings.train.accumulate, "training")
+    if valid is not None:
+        built.check_validation_shapes(valid.plan.shapes)
+        check_best_metric(built, valid)
+
+
 def _introduce(train: Feed, valid: Feed | None) -> None:
-    """Says what is trained and validated on, before the first update."""
+    """Prints the training and validation data, before the first update."""
     for name, feed in (("train", train), ("valid", valid)):
         if feed is not None:
             hosts.log_on_chief(f"{name} {feed.corpus.directory}: {feed.plan.summary()}")
             for part, (share, repeats) in feed.shares().items():
                 hosts.log_on_chief(f"{name}: {100 * share:.3g} % {part} (x {repeats:.3g} an epoch)")
+    for line in shared.warnings(train.corpus, valid.corpus if valid else None):
+        hosts.log_on_chief(line)
     if train.vocabulary is not None:
         report_left_out(train, valid)
         report_texts(train, valid)

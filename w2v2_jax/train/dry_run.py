@@ -22,8 +22,8 @@ MANY_SHAPES, FEW_UPDATES = 5, 10  # so many shapes should have so many updates e
 
 
 class StepMemory(NamedTuple):
-    """Bytes that the step of (rows, samples) takes on a device, None where the compiler refused
-    without a number, and bytes that the device has, None where it does not say."""
+    """Bytes that the step of (rows, samples) takes on a device, None if the compiler refused
+    without a number, and bytes that the device has, None if it does not say."""
 
     rows: int
     samples: int
@@ -200,7 +200,7 @@ def _smaller_batches(experiment: Experiment, train: Feed, summary: PlanSummary) 
 
 def fewest_fillers(experiment: Experiment, train: Feed):
     """The largest batches, a whole fraction of the recipe's, with few enough rows of weight 0:
-    their data section and summary; else those with the fewest; None where none is possible."""
+    their data section and summary; else those with the fewest; None if none is possible."""
     data, seed = train.config, experiment.settings.seed
     accumulate = experiment.settings.train.accumulate
     tried = []

@@ -110,12 +110,10 @@ def run(
     """Trains from the newest whole checkpoint in `workdir` to the last step; from what `fresh`
     makes where there is none. It is not called otherwise: two states may not fit.
 
-    Raises InputError where the disk fails or a health rule ends the run.
+    Raises InputError if the disk fails or a health rule ends the run.
     """
     settings = experiment.settings
     config = settings.train
-    if valid is not None:
-        experiment.check_validation_shapes(valid.plan.shapes)
     bad_batches = BadBatches(workdir, train.row_sources, writes=hosts.is_chief())
     hosts.require_same({"bad_batches.jsonl": sorted(bad_batches.left_out)})
     about = health.describe(

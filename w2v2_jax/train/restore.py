@@ -21,10 +21,10 @@ DAMAGED = "damaged_checkpoints"
 
 
 def restore(checkpoints: Manager, abstract: TrainState) -> TrainState | None:
-    """The newest whole state on its mesh, or None where nothing was saved yet.
+    """The newest whole state on its mesh, or None if nothing was saved yet.
 
     A checkpoint that cannot be read, or whose checksum differs, is said aloud and moved aside, and
-    the one before it is taken. Raises InputError where none is left (nothing is moved then), or
+    the one before it is taken. Raises InputError if none is left (nothing is moved then), or
     where the newest is of another configuration or format: a run never begins anew by itself.
     """
     reasons: dict[AnyPath, str] = {}
@@ -134,7 +134,7 @@ def _shapes(tree) -> list[tuple[str, tuple[int, ...]]]:
 
 def forget(checkpoints: Manager, wanted: int, before: int) -> int | None:
     """Deletes the checkpoints after the newest of at most `wanted`, or else after the newest of
-    less than `before`; returns its step, None where there is none (nothing is deleted then)."""
+    less than `before`; returns its step, None if there is none (nothing is deleted then)."""
     checkpoints.wait_until_finished()
     steps = sorted(checkpoints.all_steps())
     good = [s for s in steps if s <= wanted] or [s for s in steps if s < before]

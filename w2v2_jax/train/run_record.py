@@ -36,6 +36,9 @@ from w2v2_jax.system.revision import revision
 FILE = "run.json"
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 REFUSED, TOLD, FREE = "refused", "told", "free"
+ORDER = "data.train.order"
+ORDERS = ("config.seed", "config.data.", "data.train.fingerprint", "data.train.shares",
+          "data.train.parts")  # what another order of the same code comes from  # fmt: skip
 SHOWN = 60  # characters of a value
 
 
@@ -83,7 +86,7 @@ CHANGES = (
     Change("data.train.parts", REFUSED, "the same shares of other clips"),
     Change("data.train.noise", REFUSED, "other noise in the same rows"),
     Change("data.train.rooms", REFUSED, "the same rows in other rooms"),
-    Change("data.train.order", REFUSED, "this version of the code makes other batches of it"),
+    Change(ORDER, REFUSED, "this version of the code makes other batches of it"),
     Change("data.valid.fingerprint", TOLD, "other validation clips: other figures"),
     Change("data", FREE, "follows from the fingerprint"),
     Change("code.version", TOLD, "other code may plan or compute otherwise"),
@@ -140,7 +143,7 @@ def _shares(feed: Feed) -> dict[str, str]:
 
 
 def mixed_in(feed: Feed) -> dict[str, str]:
-    """The fingerprints of noise and rooms, empty where there are none."""
+    """The fingerprints of noise and rooms, empty if there are none."""
     if feed.augmentation is None:
         return {"noise": "", "rooms": ""}
     prints = feed.augmentation.fingerprints()
@@ -163,15 +166,18 @@ def _digest(text: str) -> str:
 def compare(before: dict[str, Any], now: dict[str, Any]) -> tuple[list[str], list[str]]:
     """(what is refused, what is told) of the changes between two `facts`, each as words.
 
-    A path that only one of them has is passed over: another version may have added it.
+    A path that only one of them has is passed over: another version may have added it. The order
+    of the data is named where nothing else that is refused explains another one.
     """
     old, new = dict(_leaves(before)), dict(_leaves(now))
+    rows = {p: change_of(p) for p in sorted(old.keys() & new.keys()) if old[p] != new[p]}
+    refused = [path for path, row in rows.items() if row.verdict == REFUSED and path != ORDER]
+    if any(path.startswith(ORDERS) for path in refused):
+        rows.pop(ORDER, None)
     words: dict[str, list[str]] = {REFUSED: [], TOLD: [], FREE: []}
-    for path in sorted(old.keys() & new.keys()):
-        if old[path] != new[path]:
-            row = change_of(path)
-            line = f"{path}: {_short(old[path])} there, {_short(new[path])} now ({row.reason})"
-            words[row.verdict].append(line)
+    for path, row in rows.items():
+        line = f"{path}: {_short(old[path])} there, {_short(new[path])} now ({row.reason})"
+        words[row.verdict].append(line)
     return words[REFUSED], words[TOLD]
 
 
@@ -189,8 +195,8 @@ def _short(value: Any) -> str:
 
 
 def read_facts(workdir: AnyPath) -> dict[str, Any] | None:
-    """The facts of the run in `workdir`, None where there is none; of one without run.json what
-    its config.json says. Raises InputError where a file is damaged."""
+    """The facts of the run in `workdir`, None if there is none; of one without run.json what
+    its config.json says. Raises InputError if a file is damaged."""
     config, record = workdir / "config.json", workdir / FILE
     if not config.exists():
         return None

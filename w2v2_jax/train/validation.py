@@ -3,6 +3,7 @@ classes their F1."""
 
 from __future__ import annotations
 
+import functools
 import heapq
 from typing import Any
 
@@ -15,12 +16,13 @@ from w2v2_jax.data.feed import Feed
 from w2v2_jax.data.pipeline import host_rows
 from w2v2_jax.decode.alignment import text
 from w2v2_jax.decode.greedy import greedy
-from w2v2_jax.errors import printable
+from w2v2_jax.errors import InputError, printable
 from w2v2_jax.evaluation.classes import class_scores, confusion
 from w2v2_jax.evaluation.scoring import score
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.metrics import compute, merge
 from w2v2_jax.system import hosts
+from w2v2_jax.train_step import eval_step
 from w2v2_jax.vocabulary import Vocabulary
 from w2v2_jax.vocabulary.units import PHONEMES
 
@@ -75,6 +77,35 @@ def validate(experiment: Experiment, feed: Feed, weights, step) -> dict[str, flo
         hosts.log_on_chief(_shown(feed, guesses))
     everything = len(feed.corpus) + feed.without_transcript
     return metrics | {"utterances": scored, "left_out": everything - scored}
+
+
+def check_best_metric(experiment: Experiment, feed: Feed) -> None:
+    """Raises InputError if `train.best_metric` is no figure of a validation: before the first
+    update, not after the first validation."""
+    wanted, known = experiment.settings.train.best_metric, _host_metrics(experiment, feed)
+    if wanted in known:
+        return  # the step need not be traced
+    rows, samples = min(feed.plan.shapes, key=lambda shape: shape[0] * shape[1])
+    batch = experiment.objective.abstract_batch(rows, samples)
+    state = experiment.abstract_state
+    function = functools.partial(eval_step, objective=experiment.objective)
+    with jax.set_mesh(experiment.mesh):
+        sums, _ = jax.eval_shape(function, state.params, batch, state.step, experiment.seed)
+    known = [*sums.metrics, *known]
+    if wanted not in known:
+        raise InputError(
+            f"config.train.best_metric={wanted!r} is no figure of a validation; known: "
+            f"{', '.join(known)}"
+        )
+
+
+def _host_metrics(experiment: Experiment, feed: Feed) -> list[str]:
+    """The figures that are made of texts and classes, on the host."""
+    if experiment.objective.class_labels:
+        return ["macro_f1"]
+    if not experiment.objective.ctc_head:
+        return []
+    return ["wer", "cer", "per"] if feed.symbols.units == PHONEMES else ["wer", "cer"]
 
 
 def _confusion(local: Batch, guesses: np.ndarray, classes: int) -> np.ndarray:

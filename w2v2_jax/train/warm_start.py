@@ -86,7 +86,7 @@ def take_rows(leaf: jax.Array, source, rows: tuple[int | None, ...]) -> jax.Arra
 def choose_vocabulary(
     settings: ExperimentSettings, inherited: Vocabulary | Classes | None
 ) -> Vocabulary | Classes | None:
-    """The vocabulary of a run, None where its objective needs none; a tuned start keeps its own,
+    """The vocabulary of a run, None if its objective needs none; a tuned start keeps its own,
     or adds the transcripts' further characters to it ("extend"). A classifier's classes are the
     different transcripts."""
     if not settings.objective_class.needs_vocabulary:
@@ -129,7 +129,7 @@ def training_rules(settings: ExperimentSettings) -> TextRules | None:
 
 
 def _training_texts(settings: ExperimentSettings) -> Iterator[str]:
-    """The training transcripts; InputError where there is none."""
+    """The training transcripts; InputError if there is none."""
     corpus = open_members(settings.data.train).corpus
     if not corpus.has_text:
         raise InputError(
@@ -139,7 +139,7 @@ def _training_texts(settings: ExperimentSettings) -> Iterator[str]:
 
 
 def check_input(model: ModelConfig, start: ModelConfig, *, where: str) -> None:
-    """Raises InputError where one of the two networks has a quantized input and the other not.
+    """Raises InputError if one of the two networks has a quantized input and the other not.
 
     Fine-tuning keeps the input's quantizer, as fairseq does, so the recipe must say that it is
     there: it is another network, which the other's weights do not fit."""

@@ -43,7 +43,7 @@ def save_record(workdir: AnyPath, config: dict, facts: dict) -> None:
     """Writes config.json, the configuration as it was given, and run.json (see `run_record`);
     says what changed since the run began.
 
-    Raises InputError where too much did, and on every host where the workdir is not one that all
+    Raises InputError if too much did, and on every host where the workdir is not one that all
     of them see.
     """
     path = workdir / "config.json"

@@ -17,7 +17,7 @@ MOST_BYTES = 16 << 20  # of a model; one of 32 000 pieces has less than one MiB
 
 
 def read_model(path: str | Path) -> str:
-    """A model's file as text that a vocabulary keeps; InputError where it is none."""
+    """A model's file as text that a vocabulary keeps; InputError if it is none."""
     try:
         content = Path(path).read_bytes()[: MOST_BYTES + 1]
     except OSError as error:
@@ -28,7 +28,7 @@ def read_model(path: str | Path) -> str:
 
 
 def model_bytes(model: str) -> bytes:
-    """The model's file again; ValueError where the text is none."""
+    """The model's file again; ValueError if the text is none."""
     try:
         return base64.b64decode(model, validate=True)
     except binascii.Error as error:
