@@ -66,13 +66,17 @@ def read_run(workdir: Path) -> Run:
 
 
 def _record(value: Any) -> dict[str, Any]:
-    """A logged line: step, split and numbers; ValueError for anything else."""
+    """A logged line: step, split and numbers, or an alarm, whose fields are texts; ValueError for
+    anything else."""
     if not (isinstance(value, dict) and {"step", "split"} <= value.keys()):
         raise ValueError("no step or no split")
+    alarm = value["split"] == "health"
     for name, figure in value.items():
         number = isinstance(figure, (int, float)) and not isinstance(figure, bool)
         if name == "split":
             number = isinstance(figure, str)
+        elif alarm and name != "step":
+            number = number or isinstance(figure, str)
         elif name == "step":
             number = number and 0 <= figure < 2**53
         if not number and not (figure is None and name not in ("step", "split")):

@@ -40,8 +40,8 @@ DATA2VEC = "data2vec_audio"  # their model's name; fine-tuned files are as wav2v
 def read(path: str | Path, hints: FileHints | None = None) -> Imported:
     """A `.pt` file -> description and float32 parameters.
 
-    hints: what the file does not say (norm order, dictionary). Raises InputError naming what is
-    amiss, or what could not be inferred.
+    hints: settings that the file lacks (norm order, dictionary). Raises InputError that names what
+    is wrong, or what could not be inferred.
     """
     with understood(Path(path)):
         return _read(Path(path), hints or FileHints(), [])
@@ -129,13 +129,13 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
     if description.normalise and epsilon != EPSILON:
         notes.append(
             f"fairseq adds {EPSILON:g} to a waveform's variance, this checkpoint {epsilon:g}: "
-            "quiet recordings give other outputs there"
+            "quiet recordings give different outputs there"
         )
     return Exported([], notes)
 
 
 def _refuse_square_projection(model: ModelConfig, where: str) -> None:
-    """Their network has no projection where the convolutions are as wide as the model."""
+    """Their network has no projection if the convolutions are as wide as the model."""
     if model.projects_features and model.conv_dim == model.d_model:
         raise InputError(
             f"{where}: a feature projection although the feature encoder's {model.conv_dim} "
@@ -156,15 +156,15 @@ def _rename(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _configuration(path, said, tensors, hints: FileHints, notes, *, tuned: bool):
-    """(ModelConfig, normalise, whether the encoder is all that is ours) as the file says, else as
-    its tensors show and a person says."""
+    """(ModelConfig, normalise, whether only the encoder can be read), by the file's settings, or
+    else by its tensors and the command line."""
     configuration = fairseq_config.settings(said, tuned=tuned, where=str(path))
     bare = not tuned and configuration is not None and configuration.model.get("_name") == DATA2VEC
     if bare:
         notes.append("data2vec pretraining: the encoder is read, its regression head is not")
     if configuration is None:
         model = inferred.to_model(tensors, FAIRSEQ, hints, where=str(path))
-        notes.append("it holds no settings; the configuration follows from its tensors")
+        notes.append("it has no settings; the configuration was inferred from its tensors")
         normalise = hints.normalise
     else:
         model = fairseq_config.to_model(configuration.model, where=str(path))
@@ -175,12 +175,12 @@ def _configuration(path, said, tensors, hints: FileHints, notes, *, tuned: bool)
         normalise = configuration.normalise if hints.normalise is None else hints.normalise
     if normalise is None:
         normalise = model.extractor_norm == "layer"
-        notes.append(f"nothing says whether waveforms are normalised; taken as {normalise}")
+        notes.append(f"the file does not say if waveforms are normalised; assumed: {normalise}")
     return model, normalise, bare
 
 
 def _symbols(path: Path, task_state, hints: FileHints, notes, *, classes: int) -> list[str]:
-    """Names of the head's rows: given, in the file, beside it, or LibriSpeech's by their count."""
+    """Names of the head's rows: from the command line, in the file, beside it, or LibriSpeech's."""
     if hints.dictionary is not None:
         return dictionary.read_symbols(hints.dictionary)
     inside = task_state.get("target_dictionary") if isinstance(task_state, Mapping) else None
@@ -191,5 +191,5 @@ def _symbols(path: Path, task_state, hints: FileHints, notes, *, classes: int) -
         notes.append(f"the head's rows are named by {beside}")
         return dictionary.read_symbols(beside)
     symbols = dictionary.guess(classes, str(path))
-    notes.append(f"no dictionary names the head's {classes} rows; taken as LibriSpeech's")
+    notes.append(f"no dictionary names the head's {classes} rows; assumed: LibriSpeech's")
     return symbols

@@ -1,7 +1,8 @@
 """fairseq2 checkpoints (`.pt`): pretraining and CTC, Omnilingual's among them, without torch.
 
-A file holds tensors alone; the settings are in the asset card that names it, so here they follow
-from the shapes. The rows of a CTC head are named by the card's tokenizer, a SentencePiece model.
+A file holds only tensors. The settings are in the asset card that names it, so here they are
+inferred from the shapes. The rows of a CTC head are named by the card's tokenizer, a SentencePiece
+model.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ OTHERS = {
 def read(path: str | Path, hints: FileHints | None = None) -> Imported:
     """A `.pt` file -> description and float32 parameters.
 
-    hints: what the file does not say (dictionary, normalise, strides, heads). Raises InputError
-    naming what is amiss, or what could not be inferred.
+    hints: settings that the file lacks (dictionary, normalise, strides, heads). Raises InputError
+    that names what is wrong, or what could not be inferred.
     """
     with understood(Path(path)):
         return _read(Path(path), hints or FileHints(), [])
@@ -72,7 +73,7 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
     _refuse_even_stack(model, str(path))
     if MASK_EMBEDDING not in tensors:
         tensors[MASK_EMBEDDING] = np.random.default_rng(0).random(model.d_model, np.float32)
-        notes.append(f"{MASK_EMBEDDING} is absent; drawn afresh, as it only matters when training")
+        notes.append(f"{MASK_EMBEDDING} is absent; initialised, as it only matters in training")
     classes = len(tensors["final_proj.weight"]) if tuned else 0
     objective = CTC if tuned else Contrastive
     shapes = names.expected(model, parts=objective.parts, classes=classes)
@@ -88,7 +89,7 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
     normalise = hints.normalise
     if normalise is None:
         normalise = model.extractor_norm == "layer"
-        notes.append(f"nothing says whether waveforms are normalised; taken as {normalise}")
+        notes.append(f"the file does not say if waveforms are normalised; assumed: {normalise}")
     description = Description(objective.name, model, vocabulary, normalise)
     used = names.their_names(shapes, rows)
     left = sorted(set(tensors) - set(used) - {COUNTER})
@@ -127,7 +128,7 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
 
 
 def _refuse_even_stack(model: ModelConfig, where: str) -> None:
-    """Their stacked positional convolutions pad an even kernel on the other side than fairseq's,
+    """Their stacked positional convolutions pad an even kernel on the other side from fairseq's,
     and are at least 3 frames wide."""
     if model.position_depth > 1 and (model.position_kernel % 2 == 0 or model.position_kernel < 3):
         raise InputError(
@@ -174,7 +175,7 @@ def _notes(description: Description, *, tuned: bool) -> list[str]:
     if description.normalise and epsilon != EPSILON:
         notes.append(
             f"fairseq2 adds {EPSILON:g} to a waveform's variance, this checkpoint {epsilon:g}: "
-            "quiet recordings give other outputs there"
+            "quiet recordings give different outputs there"
         )
     return notes
 
@@ -214,7 +215,7 @@ def _symbols(hints: FileHints, classes: int, path: Path, notes: list[str]) -> li
         beside = sorted(path.parent.glob("*tokenizer*.model"))
         if len(beside) != 1:
             symbols = dictionary.guess(classes, str(path))
-            notes.append(f"no dictionary names the head's {classes} rows; taken as LibriSpeech's")
+            notes.append(f"no dictionary names the head's {classes} rows; assumed: LibriSpeech's")
             return symbols
         notes.append(f"the head's rows are named by {beside[0]}")
         named = str(beside[0])

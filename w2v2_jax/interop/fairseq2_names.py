@@ -1,7 +1,7 @@
 """fairseq2's parameter names (`models/wav2vec2`, `models/wav2vec2/asr`), Omnilingual's too.
 
-Where post-LN networks have their one norm, the frontend has it; where pre-LN networks have it, the
-encoder. A CTC head has the name of pretraining's context projection.
+The single norm of post-LN networks is in the frontend, and that of pre-LN networks in the encoder.
+A CTC head has the name of pretraining's context projection.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ COUNTER = "quantizer.num_updates"  # of the temperature; begins anew in either d
 
 
 def table(norm_order: str) -> Table:
-    """The names of a network whose norms stand so."""
+    """The names for a network with this order of norms."""
     norm = NORMS[norm_order]
     return (
         ("encoder/feature_extractor/conv_{i}/kernel", (CONV + "conv.weight",), "convolution"),

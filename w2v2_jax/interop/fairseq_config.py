@@ -14,7 +14,7 @@ from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
 
-# (their name, their default for an absent key, our name): values that carry over unchanged.
+# (their name, their default for an absent key, our name): values that are copied unchanged.
 FIELDS: tuple[tuple[str, Any, str], ...] = (
     ("encoder_embed_dim", 768, "d_model"),
     ("encoder_layers", 12, "num_layers"),
@@ -36,7 +36,7 @@ FIELDS: tuple[tuple[str, Any, str], ...] = (
     ("mask_channel_length", 10, "channel_mask_length"),
 )
 CONV_LAYERS = "[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512,2,2)] + [(512,2,2)]"
-# Settings with one supported value, which is also what an absent key means.
+# Settings with one supported value, which is also the meaning of an absent key.
 FIXED: dict[str, Any] = {
     "activation_fn": "gelu",
     "layer_type": "transformer",
@@ -44,10 +44,10 @@ FIXED: dict[str, Any] = {
     "quantizer_depth": 1,
     "conv_pos_batch_norm": False,
 }
-LEAST_STACKED_KERNEL = 3  # of their positional convolutions where there are several
-MOST_LAYERS = 100  # no feature encoder is so deep; a text that asks for more is no such list
+LEAST_STACKED_KERNEL = 3  # of their positional convolutions if there are several
+MOST_LAYERS = 100  # no feature encoder is that deep
 NORMS = {"default": "group", "layer_norm": "layer"}
-# Rates that fine-tuning sets anew: (name when fine-tuning, name in Wav2Vec2Config).
+# Rates that fine-tuning sets again: (name in fine-tuning, name in Wav2Vec2Config).
 TUNED = {
     "dropout": "dropout",
     "attention_dropout": "attention_dropout",
@@ -132,9 +132,9 @@ def to_model(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
 
 
 def quantizers(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What is quantized, by which quantizer, and how wide the input's own codes are.
+    """What is quantized, by which quantizer, and the width of the input's own codes.
 
-    As their `Wav2Vec2Model` has it: without quantized targets there is no quantizer to share.
+    As in their `Wav2Vec2Model`, without quantized targets there is no quantizer to share.
     """
     inputs, targets = (fields.get(x) or False for x in ("quantize_input", "quantize_targets"))
     same = inputs and targets and (fields.get("same_quantizer") or False)
@@ -252,8 +252,8 @@ def stacked_positions(model: ModelConfig) -> dict[str, int]:
 
 
 def _latent_dim(model: ModelConfig) -> int:
-    """Their one width of all codes; 0 is final_dim for the targets' (and a shared quantizer's),
-    the model width for the input's own."""
+    """Their single width of all codes; 0 means final_dim for the targets (and a shared quantizer),
+    and the model width for the input's own codes."""
     input_quantizer = model.quantize_input and not model.same_quantizer
     sides = [(model.input_codes, model.d_model)] if input_quantizer else []
     if model.quantize_targets or not model.quantize_input:

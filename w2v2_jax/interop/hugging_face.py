@@ -73,9 +73,9 @@ KINDS: dict[str, Kind] = {
 
 
 def load(path: str | Path, *, language: str | None = None) -> Loaded:
-    """A directory -> description and float32 parameters. Raises InputError naming what is amiss.
+    """A directory -> description and float32 parameters. Raises InputError that names the fault.
 
-    language: whose adapters and head to take where there is a choice (MMS), else its own.
+    language: the language of adapters and head, if there is a choice (MMS); else its own.
     """
     return read(path, language=language).loaded
 
@@ -100,7 +100,7 @@ def _read(path: Path, language: str | None) -> Imported:
     notes: list[str] = []
     if MASK_EMBEDDING not in tensors:  # files of fine-tuned models often lack it
         tensors[MASK_EMBEDDING] = np.random.default_rng(0).random(model.d_model, np.float32)
-        notes.append(f"{MASK_EMBEDDING} is absent; drawn afresh, as it only matters when training")
+        notes.append(f"{MASK_EMBEDDING} is absent; initialised, as it only matters in training")
     labels = (
         head_classes.read(config, tensors, notes, where=str(path))
         if kind.objective.class_labels
@@ -190,7 +190,7 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     if description.normalise and epsilon != HUGGING_FACE_EPSILON:
         notes.append(
             f"transformers adds {HUGGING_FACE_EPSILON:g} to a waveform's variance, this checkpoint "
-            f"{epsilon:g}: quiet recordings give other outputs there"
+            f"{epsilon:g}: quiet recordings give different outputs there"
         )
     return Exported([], notes)
 
@@ -201,7 +201,7 @@ def _refuse_adapter(model: ModelConfig, architecture: str, where: str) -> None:
         able = [name for name, kind in KINDS.items() if kind.add_adapter]
         raise InputError(
             f"{where}: {architecture} with an adapter after the Transformer (add_adapter, "
-            f"model.output_adapter_layers={model.output_adapter_layers}) is none of transformers'; "
+            f"model.output_adapter_layers={model.output_adapter_layers}) is not in transformers; "
             f"{' and '.join(able)} have one"
         )
 
@@ -223,8 +223,8 @@ def _as_data2vec(
 
 
 def _written_as(loaded: Loaded) -> str:
-    """Their class for a checkpoint; the bare model where only the encoder is left, and where they
-    have no such head: its parameters are then without a name."""
+    """Their class for a checkpoint; the bare model if there is only the encoder, or if they have no
+    such head, whose parameters are then left over."""
     if set(loaded.params) != {"encoder"}:
         for name, kind in KINDS.items():
             if kind.objective.name == loaded.description.objective:

@@ -1,8 +1,8 @@
-"""A network's configuration from its tensors alone, as far as they show it.
+"""A network's configuration from only its tensors, as far as they show it.
 
-Shapes show widths, depths, kernels and codebooks. They do not show the number of heads, the
-strides or the order of norms: the first two are taken from the released families where the shapes
-are theirs, and the last must be said.
+Shapes show widths, depths, kernels and codebooks. They do not show the number of heads, the strides
+or the order of norms. The first two are taken from the released families if the shapes match, and
+the last must be given.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RELEASED_HEADS = {768: 12, 1024: 16, 1280: 16, 1920: 16, 2048: 16}
 
 
 class FileHints(NamedTuple):
-    """What a person says about a file: options of the command line, None if not given."""
+    """What the command line says about a file; None for options that were not given."""
 
     norm_order: str | None = None
     num_heads: int | None = None

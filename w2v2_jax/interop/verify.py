@@ -1,6 +1,6 @@
-"""The same audio through this network and through the other framework, where it is installed.
+"""Runs the same audio through this network and through the other framework, if it is installed.
 
-Only `--verify` comes here; torch and the framework are imported when it does.
+Only `--verify` uses this module; torch and the framework are imported then.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=SYNTHETIC,
         metavar="AUDIO",
-        help="run the other framework too, on this file or on two seconds of tones and noise, "
-        "and print the largest difference; nothing is written if it is large. For files you "
-        "trust: fairseq's own loader runs what a pickle names",
+        help="also run the other framework, on this file or on two seconds of tones and noise, "
+        "and print the largest difference; nothing is written if it is large. Only for files "
+        "you trust: fairseq's own loader runs what a pickle names",
     )
 
 

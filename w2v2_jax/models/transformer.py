@@ -1,7 +1,7 @@
 """The context network: a Transformer over masked features (paper section 2).
 
-Its layers' parameters are stacked along a leading axis whether they are scanned or unrolled, so
-that the parameter tree, the checkpoints and the exporters do not know which of the two ran.
+The parameters of its layers are stacked along a leading axis, whether layers are scanned or
+unrolled. So parameter tree, checkpoints and exporters do not depend on this choice.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ REMAT_POLICIES = {
 
 class Adapter(nn.Module):
     """x [B, T, D] -> norm, down to adapter_dim, ReLU, up to D (MMS; Hugging Face's
-    Wav2Vec2AttnAdapterLayer). A fresh one gives 0, so that training starts from the network as
-    it was."""
+    Wav2Vec2AttnAdapterLayer). A new adapter returns 0, so that training starts from the unchanged
+    network."""
 
     config: ModelConfig
     execution: Execution = PLAIN

@@ -102,7 +102,7 @@ def choose_validation(raw: dict, overrides: list[str]) -> str:
     chosen = tuple(dict.fromkeys(filter(None, beside.values())))
     data["valid"] = chosen if len(chosen) > 1 else "".join(chosen)
     without = [path for path, valid in beside.items() if not valid]
-    none = f"beside {', '.join(without)} is no split {' or '.join(VALIDATION)}"
+    none = f"there is no split {' or '.join(VALIDATION)} beside {', '.join(without)}"
     if chosen:
         also = f"; {none}" if without else ""
         return (
@@ -111,7 +111,7 @@ def choose_validation(raw: dict, overrides: list[str]) -> str:
         )
     return (
         f"no validation: {none}; name one by "
-        "--config.data.valid=DIR:split, or have one made by prepare --holdout dev=0.05"
+        "--config.data.valid=DIR:split, or make one with prepare --holdout dev=0.05"
     )
 
 
@@ -149,7 +149,7 @@ def rehearse(settings: ExperimentSettings, workdir: AnyPath | None) -> None:
     _check(start.built, train, valid)
     if start.before is not None:
         told = run_record.check_facts(workdir, _facts(start.built, train, valid))
-        for line in (*told, "its settings are those of the run begun there"):
+        for line in (*told, "the settings are those of the run in this workdir"):
             hosts.log_on_chief(f"{workdir}: {line}")
     for line in dry_run.lines(start.built, train, valid):
         if hosts.is_chief():
@@ -246,7 +246,7 @@ def _introduce(train: Feed, valid: Feed | None) -> None:
         if feed is not None:
             hosts.log_on_chief(f"{name} {feed.corpus.directory}: {feed.plan.summary()}")
             for part, (share, repeats) in feed.shares().items():
-                hosts.log_on_chief(f"{name}: {100 * share:.3g} % {part} (x {repeats:.3g} an epoch)")
+                hosts.log_on_chief(f"{name}: {100 * share:.3g} % {part} ({repeats:.3g} per epoch)")
     for line in shared.warnings(train.corpus, valid.corpus if valid else None):
         hosts.log_on_chief(line)
     if train.vocabulary is not None:
@@ -257,7 +257,7 @@ def _introduce(train: Feed, valid: Feed | None) -> None:
 
 def _conclude(end: loop.RunEnd, workdir: AnyPath) -> None:
     word = f"stopped by {end.stopped}" if end.stopped else "done"
-    resume = "; the same command goes on from there" if end.stopped else ""
+    resume = "; the same command resumes from there" if end.stopped else ""
     print(
         f"{word} at step {end.step}; wrote {workdir} "
         f"({jax.device_count()} {jax.devices()[0].device_kind} devices, "

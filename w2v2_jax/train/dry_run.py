@@ -16,14 +16,14 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.system.device_memory import GIB, device_memory, memory_of, memory_shortage
 
-FILLERS = 0.15  # of an epoch's rows: above it the batches are too large for the corpus
-DROPPED = 0.05  # of the utterances
-MANY_SHAPES, FEW_UPDATES = 5, 10  # so many shapes should have so many updates each
+FILLERS = 0.15  # share of an epoch's rows; above it the batches are too large for the corpus
+DROPPED = 0.05  # share of the utterances
+MANY_SHAPES, FEW_UPDATES = 5, 10  # that many shapes should have that many updates each
 
 
 class StepMemory(NamedTuple):
-    """Bytes that the step of (rows, samples) takes on a device, None if the compiler refused
-    without a number, and bytes that the device has, None if it does not say."""
+    """The bytes that the step of (rows, samples) needs on a device (None if the compiler refused
+    without a number) and the bytes that the device has (None if it does not say)."""
 
     rows: int
     samples: int
@@ -36,7 +36,7 @@ class StepMemory(NamedTuple):
 
 
 def lines(experiment: Experiment, train: Feed, valid: Feed | None) -> Iterator[str]:
-    """The account of a run, line by line. Compiles the step of the longest rows, as the run
+    """The description of a run, line by line. Compiles the step for the longest rows, as the run
     would, and runs nothing."""
     summary = train.plan.summary()
     yield from _network(experiment)
@@ -74,7 +74,7 @@ def _updates(experiment: Experiment, train: Feed, summary: PlanSummary) -> Itera
     yield (
         f"epoch: {_duration(3600 * summary.hours)} of audio, utterances: {summary.utterances}, "
         f"updates: {summary.batches}; {summary.repeated_rows} of {summary.rows} rows have weight 0 "
-        f"and only fill batches up; epochs of the run: {epochs:.4g}"
+        f"and only fill up batches; epochs of the run: {epochs:.4g}"
     )
     for rows, samples in summary.shapes:
         yield f"batch: {rows} rows x {samples / SAMPLE_RATE:g} s"
@@ -154,18 +154,18 @@ def _memory_advice(experiment: Experiment, memory: StepMemory) -> Iterator[str]:
             continue
         yield (
             f"the step does not fit into the device's memory: --config.train.accumulate="
-            f"{accumulate * more} makes the same update of smaller microbatches; `w2v2 aot` says "
+            f"{accumulate * more} makes the same update from smaller microbatches; `w2v2 aot` says "
             "what fits on other machines"
         )
         return
     yield (
-        "the step does not fit into the device's memory, and its rows divide no further: use a "
-        "smaller data.batch_seconds, --config.execution.remat=full, or more devices"
+        "the step does not fit into the device's memory, and its rows cannot be divided further: "
+        "use a smaller data.batch_seconds, --config.execution.remat=full, or more devices"
     )
 
 
 def advice(experiment: Experiment, train: Feed, summary: PlanSummary) -> Iterator[str]:
-    """What to change where recipe and data do not fit, with the option that changes it."""
+    """What to change if recipe and data do not fit, with the option that changes it."""
     if summary.repeated_rows > FILLERS * summary.rows:
         yield _smaller_batches(experiment, train, summary)
     dropped = {
@@ -178,8 +178,8 @@ def advice(experiment: Experiment, train: Feed, summary: PlanSummary) -> Iterato
     steps, shapes = experiment.settings.train.steps, len(summary.shapes)
     if shapes >= MANY_SHAPES and steps < FEW_UPDATES * shapes:
         yield (
-            f"{shapes} row lengths are as many compilations for a run of {steps} updates: a "
-            "shorter list in data.bucket_seconds starts sooner"
+            f"{shapes} row lengths need {shapes} compilations for a run of {steps} updates: with a "
+            "shorter list in data.bucket_seconds the run starts sooner"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a run tells: a console line with rate and time left, metrics.jsonl, TensorBoard."""
+"""The output of a run: a console line with speed and time left, metrics.jsonl, and TensorBoard."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ SHOWN = (
 
 
 def keep_until(path: Path, step: int) -> None:
-    """Drops the records after `step` from a metrics file, which the resumed run writes again;
-    all but the rollbacks, which it will not see again."""
+    """Drops the records after `step` from a metrics file, because the resumed run writes them
+    again; except those of rollbacks, which will not happen again."""
     if not path.exists():
         return
     lines = []
@@ -46,7 +46,7 @@ def keep_until(path: Path, step: int) -> None:
 
 
 def _new_file(folder: Path, name: str) -> BinaryIO:
-    """A file that was not there: in a container process numbers repeat, and clocks may go back."""
+    """Opens a new file: in containers process numbers repeat, and clocks may go back."""
     for number in itertools.count(os.getpid()):
         with contextlib.suppress(FileExistsError):
             return (folder / f"{name}.{number}").open("xb")
@@ -61,13 +61,13 @@ def duration(seconds: float) -> str:
 
 
 class _Local:
-    """The workdir itself, where it is a folder."""
+    """The workdir itself, if it is a folder."""
 
     def __init__(self, workdir: Path):
         self.folder = workdir
 
     def publish(self, *, now: bool = False) -> None:
-        """Nothing to do: what is flushed is there."""
+        """Nothing to do: flushed data is already in the file."""
 
     def close(self) -> None:
         """Nothing to do."""
@@ -105,7 +105,7 @@ class MetricWriter:
     def __init__(
         self, workdir: AnyPath, *, first_step: int, total: int, stream: TextIO | None = None
     ):
-        # The record writer alone: tensorboard's own file writer would load TensorFlow.
+        # Only the record writer: tensorboard's own file writer would load TensorFlow.
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._place = _Mirror(workdir) if is_remote(workdir) else _Local(workdir)
@@ -119,8 +119,8 @@ class MetricWriter:
         self._start = (time.monotonic(), first_step)
 
     def write(self, step: int, split: str, metrics: dict[str, float]) -> None:
-        """Appends a record and shows a line; metrics are plain floats, of which those that are no
-        finite numbers become null in the file."""
+        """Appends a record and prints a line. Metrics are plain floats; those that are not finite
+        become null in the file."""
         self._file.write(json_text({"step": step, "split": split, **metrics}) + "\n")
         self._file.flush()
         self._tensorboard(step, split, metrics)
