@@ -111,6 +111,17 @@ def test_a_platform_that_does_not_start_is_one_line(tmp_path):
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # containers set it
+def test_a_line_on_standard_error_is_out_at_once(unbuffered):
+    code = "import os, sys; from w2v2_jax.errors import run_command as r; "
+    code += "r(lambda argv: (print('now', file=sys.stderr), os._exit(3)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (3, "now\n")
+
+
 @pytest.mark.parametrize("line", ["{program} out | head -1", "{program} out | true"])
 def test_a_reader_that_goes_neither_stops_the_work_nor_makes_a_traceback(tmp_path, line):
     status, _, stderr = shell(line, tmp_path)

@@ -181,7 +181,9 @@ def tolerant_streams() -> Iterator[list[io.TextIOWrapper]]:
                 io.BufferedWriter(raw),
                 encoding=old.encoding,
                 errors=errors,
-                line_buffering=old.line_buffering,
+                # Under PYTHONUNBUFFERED, which containers set, a stream is no line's: it writes all
+                # at once.
+                line_buffering=old.line_buffering or old.write_through,
             )
             setattr(sys, name, new)
             streams.append(new)

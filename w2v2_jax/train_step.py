@@ -205,9 +205,35 @@ def _feature_norm(gradients) -> dict[str, Mean]:
 
 
 def eval_step(
-    weights, batch: Batch, step, seed, *, objective: Objective
+    weights, batch: Batch, step, seed, *, objective: Objective, parts: int = 1, shards: int = 1
 ) -> tuple[Sums, dict[str, jax.Array]]:
     """Sums and scoring arrays of one evaluation batch; masks depend only on seed and rows.
-    weights: `TrainState.weights`."""
+
+    weights: `TrainState.weights`. parts: number of microbatches; it changes only the order of sums.
+    """
     keys = row_random.row_keys(jax.random.key(seed), jnp.arange(batch.waveforms.shape[0]))
-    return objective.evaluate(weights, batch, keys, step)
+    if parts == 1:
+        return objective.evaluate(weights, batch, keys, step)
+    pieces = microbatches((batch, keys), parts, shards)
+    first = jax.tree.map(lambda x: x[0], pieces)
+    sums, _ = jax.eval_shape(objective.evaluate, weights, *first, step)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), sums)
+
+    def add(total, piece):
+        piece = jax.tree.map(sharding.constrain_rows, piece)  # as in `accumulated`
+        sums, outputs = objective.evaluate(weights, *piece, step)
+        return merge(total, sums), outputs
+
+    total, outputs = jax.lax.scan(add, zeros, pieces)
+    return total, whole_batch(outputs, shards)
+
+
+def whole_batch(tree, shards: int):
+    """[parts, B / parts, ...] -> [B, ...]: undoes `microbatches`."""
+
+    def join(x):
+        parts, rows = x.shape[0], x.shape[1] // shards
+        x = x.reshape(parts, shards, rows, *x.shape[2:])
+        return x.swapaxes(0, 1).reshape(parts * shards * rows, *x.shape[3:])
+
+    return jax.tree.map(join, tree)

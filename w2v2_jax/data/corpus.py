@@ -142,7 +142,7 @@ class Corpus:
         return numbers, tuple(self.language(int(i)) for i in first)
 
     def quality(self, name: str) -> np.ndarray:
-        """[N] float32, one of QUALITY_ARRAYS; NaN where it is not known."""
+        """[N] float32, one of QUALITY_ARRAYS; NaN if it is not known."""
         if name not in QUALITY_ARRAYS:
             raise ValueError(f"quality {name!r}: use one of {', '.join(QUALITY_ARRAYS)}")
         if not self._has(name):

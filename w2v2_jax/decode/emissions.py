@@ -1,8 +1,8 @@
 """Logits on disk: computed once, decoded many times.
 
-A folder of `logits.npy` (all utterances' frames behind one another, [frames, C]), `index.npz`
+A folder with `logits.npy` (the frames of all utterances in order, [frames, C]), `index.npz`
 (utterance ids, frame counts, references) and `emissions.json` (symbols, case, seconds per frame and
-where the logits come from), which is written last and makes the folder whole.
+the origin of the logits), which is written last and completes the folder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Utterance(NamedTuple):
 
 
 class Emissions:
-    """A folder of logits, read through the page cache; processes share it by opening it each.
+    """A folder of logits, read through the page cache; processes that each open it share the pages.
 
     references: the transcript of each utterance, None if it has none.
     """
@@ -101,10 +101,10 @@ def write(
     dtype: str = "float32",
     **origin: Any,
 ) -> None:
-    """Writes utterances of `num_frames` frames in all, one at a time.
+    """Writes utterances with `num_frames` frames in all, one at a time.
 
-    Raises InputError when the folder holds logits already, or where logits are no finite numbers
-    of the dtype; ValueError on another sum of frames.
+    Raises InputError if the folder already has logits, or if logits are not finite in the dtype;
+    ValueError if the sum of frames differs.
     """
     if (folder / DESCRIPTION).exists():
         raise InputError(f"--out {folder} holds saved logits already; remove it or name another")

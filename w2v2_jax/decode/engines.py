@@ -13,7 +13,7 @@ ENGINES: dict[str, Any] = {"flashlight": flashlight, "numpy": numpy_engine}
 
 
 def resolve(name: str) -> str:
-    """The name of an engine; `auto` is flashlight where it is installed, else numpy."""
+    """The name of an engine; `auto` is flashlight if it is installed, else numpy."""
     if name == AUTO:
         return "flashlight" if flashlight.installed() else "numpy"
     if name not in ENGINES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from w2v2_jax import partition
 from w2v2_jax.data.augment import AugmentConfig
@@ -25,6 +25,7 @@ from w2v2_jax.optimizer import SCHEDULES, adam
 from w2v2_jax.vocabulary import LIBRISPEECH, Vocabulary
 
 INHERIT = "inherit"  # model.family: take the network of init_from
+AUTO: Literal["auto"] = "auto"  # train.accumulate: as few microbatches as fit into the device
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +33,8 @@ class TrainConfig:
     """The length of a run, and when it logs, validates and saves, in updates.
 
     steps: number of updates of the whole run.
-    accumulate: number of microbatches per update; more of them need less memory.
+    accumulate: number of microbatches per update; more of them need less memory. "auto": the
+        smallest number that fits into the device's memory (`experiment.auto_accumulate`).
     log_every: number of updates between two logged lines.
     eval_every: number of updates between two validations; 0 means only at the end.
     checkpoint_every: number of updates between two checkpoints; 0 means only at the end.
@@ -44,7 +46,7 @@ class TrainConfig:
     """
 
     steps: int
-    accumulate: int = 1
+    accumulate: int | Literal["auto"] = 1
     log_every: int = 10
     eval_every: int = 0
     checkpoint_every: int = 0
@@ -56,7 +58,7 @@ class TrainConfig:
 
     def __post_init__(self):
         for name in ("steps", "accumulate", "log_every", "keep_last"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) != AUTO and getattr(self, name) < 1:
                 raise InputError(f"train.{name}={getattr(self, name)} must be at least 1")
         for name in ("eval_every", "checkpoint_every", "keep_best", "keep_every"):
             if getattr(self, name) < 0:

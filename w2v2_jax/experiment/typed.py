@@ -1,7 +1,7 @@
-"""Values of a configuration held to the annotated types of what they are for.
+"""Checks values of a configuration against the annotated types of their fields.
 
-A recipe's values are Python's. One from the command line is `Written`: its meaning depends on the
-field, "false" is a boolean for `bool` and a file's name for `str`.
+A recipe's values are Python values. A value from the command line is `Written`: its meaning depends
+on the field, so that "false" is a boolean for `bool` and a file's name for `str`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Written(str):
 
 
 class Mismatch(ValueError):
-    """A value that is not of the type wanted; says what its description leaves out."""
+    """A value of the wrong type; its text adds what the description of the type lacks."""
 
 
 def literal(text: str) -> Any:
@@ -61,6 +61,8 @@ def describe(kind: Any) -> str:
     if kind is type(None):
         return "None"
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        return " or ".join(map(repr, inner))
     if origin in (typing.Union, types.UnionType):
         return " or ".join(describe(one) for one in inner)
     if origin is tuple and inner[-1] is Ellipsis:
@@ -74,7 +76,7 @@ def describe(kind: Any) -> str:
 
 def convert(value: Any, kind: Any) -> Any:
     """The value as the type: whole floats are integers where those are wanted, lists are tuples,
-    what is `Written` is read. Raises Mismatch where it is of another type."""
+    what is `Written` is read. Raises Mismatch if it is of another type."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()  # numpy's numbers
     origin = typing.get_origin(kind)
@@ -84,6 +86,8 @@ def convert(value: Any, kind: Any) -> Any:
         return _one_of(value, typing.get_args(kind))
     if kind in SIMPLE:
         return SIMPLE[kind](value)
+    if origin is typing.Literal:
+        return _word(value, typing.get_args(kind))
     if isinstance(value, Written):
         value = literal(value)
     if origin is tuple:
@@ -139,6 +143,13 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise Mismatch
     return value
+
+
+def _word(value: Any, words: tuple) -> str:
+    text = _text(value)
+    if text not in words:
+        raise Mismatch
+    return text
 
 
 SIMPLE = {

@@ -13,7 +13,7 @@ from w2v2_jax.paths import why_no_file
 MOST_BYTES = 256 << 20
 # What the values of either form have in common: texts between quotes and numbers on their own.
 VALUE = re.compile(r'"((?:[^"]|"")*)"|(?<![^\s])(-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)(?![^\s])')
-# Names of tiers that hold whole sentences, the likeliest first, and of tiers of words.
+# Names of tiers that hold whole sentences, the most likely first, and of tiers of words.
 SENTENCES = ("sentence", "utterance", "segment", "transcript", "ortho", "text", "speech")
 WORDS = ("word", "wrd", "mot", "token")
 
@@ -30,7 +30,7 @@ def read(path: Path) -> list[Tier]:
     values = _values(_decoded(path), str(path))
     try:
         if next(values) != "ooTextFile" or next(values) != "TextGrid":
-            raise InputError(f"{path}: no TextGrid file of Praat's")
+            raise InputError(f"{path}: not a TextGrid file of Praat")
         next(values), next(values)  # its times
         return list(_tiers(values, int(_number(next(values)))))
     except (StopIteration, RuntimeError, ValueError, OverflowError) as error:

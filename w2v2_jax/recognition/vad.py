@@ -17,8 +17,9 @@ WINDOW = 512  # samples that one probability is of
 
 
 class VadSettings(NamedTuple):
-    """Lengths in seconds. A stretch begins at `threshold`, ends after `silence` below `release`,
-    is widened by `pad`, dropped under `shortest` and cut at its quietest moment over `longest`."""
+    """Lengths in seconds. A stretch begins when the probability of speech reaches `threshold`, and
+    ends after `silence` seconds below `release`. It is widened by `pad`, dropped if shorter than
+    `shortest`, and cut where it is least like speech if longer than `longest`."""
 
     threshold: float = 0.5
     release: float = 0.35

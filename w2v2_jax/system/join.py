@@ -1,4 +1,4 @@
-"""Joining a run of many hosts: the address, the runtime, and ends that everybody notices."""
+"""Joining a run of many hosts: the address, the runtime, and ends that every host notices."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _checked(values: tuple, names: str) -> Address | None:
 
 @contextlib.contextmanager
 def joined(address: Address | None) -> Iterator[None]:
-    """Within it this process is one of the job's; alone (None) nothing happens.
+    """A context in which this process is part of the job; if it is alone (None), nothing happens.
 
     An exception inside ends the process at once, with one line and without waiting for the
     others: bad input with status 2, a lost host with LOST, anything else with 1. Whatever way the

@@ -6,6 +6,7 @@ w2v2 train --config experiments/X.py[:arg] --workdir DIR [--config.a.b=value ...
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from typing import Any, NamedTuple
 
@@ -21,13 +22,14 @@ from w2v2_jax.data.mixture import paths_of
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment import catalogue
+from w2v2_jax.experiment.auto_accumulate import is_auto
 from w2v2_jax.experiment.recipe import load_config, override
 from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.interop.load import load_any
 from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.system.arguments import add_config
-from w2v2_jax.train import dry_run, loop, run_record
+from w2v2_jax.train import dry_run, loop, memory, run_record
 from w2v2_jax.train.validation import check_best_metric
 from w2v2_jax.train.warm_start import (
     check_input,
@@ -133,7 +135,7 @@ def _start(settings: ExperimentSettings, workdir: AnyPath | None) -> _Start:
     # A resumed run has network, symbols and scale in its checkpoint: init_from need not exist.
     source = load_any(settings.init_from) if settings.init_from and before is None else None
     settings = take_epsilon(settings, before or (source.description if source else None))
-    built = _build(settings, before, source, workdir)
+    built = dataclasses.replace(_build(settings, before, source, workdir), tell=hosts.log_on_chief)
     symbols: Any = built.vocabulary  # classes have what a feed needs of a vocabulary
     train = train_feed(settings.data, symbols, seed=settings.seed)
     valid = valid_feed(settings.data, symbols)
@@ -151,7 +153,8 @@ def rehearse(settings: ExperimentSettings, workdir: AnyPath | None) -> None:
         told = run_record.check_facts(workdir, _facts(start.built, train, valid))
         for line in (*told, "the settings are those of the run in this workdir"):
             hosts.log_on_chief(f"{workdir}: {line}")
-    for line in dry_run.lines(start.built, train, valid):
+    built, chosen, _ = memory.choose(start.built, train)
+    for line in dry_run.lines(built, train, valid, chosen):
         if hosts.is_chief():
             print(line, flush=True)
 
@@ -191,6 +194,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
         save_record(workdir, settings.raw, facts)
         if vocabulary is not None:
             hosts.run_on_chief(lambda: vocabulary.save(workdir / "vocabulary.json"))
+        built = memory.settled(built, train, hosts.log_on_chief)
         description = Description(
             settings.kind, built.model, vocabulary, settings.data.normalise, settings.data.epsilon
         )
@@ -234,7 +238,8 @@ def _build(
 
 def _check(built: experiment.Experiment, train: Feed, valid: Feed | None) -> None:
     """Raises an InputError now for what would end the run at its first update or validation."""
-    built.check_shapes(train.plan.shapes, built.settings.train.accumulate, "training")
+    number = 1 if is_auto(built) else built.accumulate
+    built.check_shapes(train.plan.shapes, number, "training")
     if valid is not None:
         built.check_validation_shapes(valid.plan.shapes)
         check_best_metric(built, valid)

@@ -23,7 +23,7 @@ from w2v2_jax.health.bad_batches import BadBatches
 from w2v2_jax.health.monitor import Alarm, HealthError, Monitor
 from w2v2_jax.paths import AnyPath
 from w2v2_jax.system import cpu_memory, hosts
-from w2v2_jax.train import restore
+from w2v2_jax.train import memory, restore
 from w2v2_jax.train.metric_writer import MetricWriter
 from w2v2_jax.train.step_metrics import Dispatched, StepObserver, ThroughputWindow
 from w2v2_jax.train.validation import validate
@@ -110,7 +110,8 @@ def run(
     """Trains from the newest whole checkpoint in `workdir` to the last step, or from the result of
     `fresh` if there is none. `fresh` is not called otherwise, as two states may not fit in memory.
 
-    Raises InputError if the disk fails or a health rule ends the run.
+    Raises InputError if the disk fails, a device has too little memory or a health rule ends the
+    run.
     """
     settings = experiment.settings
     config = settings.train
@@ -125,10 +126,11 @@ def run(
         checkpoint.manager(workdir, **keep) as checkpoints,
         hosts.Preemption() as preemption,
     ):
-        state = restore.restore(checkpoints, experiment.abstract_state)
-        resumed = state is not None
-        if state is None:
-            state = fresh()
+        with memory.state(experiment):
+            state = restore.restore(checkpoints, experiment.abstract_state)
+            resumed = state is not None
+            if state is None:
+                state = fresh()
         del fresh  # what it started from is not needed again
         first = int(state.step)
         if resumed:
@@ -178,14 +180,17 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
     experiment, config, first = job.experiment, job.config, int(state.step)
     plan, mine = cast(Plan, job.train.plan), partition.host_rows(experiment.mesh)
     batches = job.train.batches(first, config.steps - first, **mine._asdict())
+    clock = lambda: time.monotonic() - sum(experiment.compile_seconds)  # noqa: E731
+    running: list[tuple[int, int]] = []  # shapes of the update before and of this one
     with (
         contextlib.closing(batches),
-        _metric_writer(job.workdir, first_step=first, total=config.steps) as writer,
+        memory.updates(experiment, plan.shapes, running),
+        _metric_writer(job.workdir, first_step=first, total=config.steps, clock=clock) as writer,
     ):
         feeds = [feed for feed in (job.train, job.valid) if feed is not None]
         damages = [feed.damage for feed in feeds if feed.damage is not None]
         observer = StepObserver(job.monitor, job.bad_batches, writer, damages)
-        before, window = None, ThroughputWindow()
+        before, window = None, ThroughputWindow(clock)
         cpu_memory.trim()  # return the memory of loading and restoring
         for step, (local, waited) in enumerate(_timed(batches), first + 1):
             stop = bool(job.preemption.reached())
@@ -193,6 +198,7 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
             if step in job.bad_batches.left_out:
                 local = local._replace(weights=np.zeros_like(local.weights))
             batch = partition.global_batch(local, experiment.mesh)
+            running[:] = [*running[-1:], batch.waveforms.shape]
             function = experiment.step_function(experiment.objective.at(step - 1), batch)
             rate = experiment.learning_rate(state) if line else None
             state, metrics = function(state, batch, experiment.seed)
@@ -208,7 +214,7 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
                     "compilations": len(experiment.compiled),
                 }
                 before = before._replace(host=host, rate=rate)
-                window = ThroughputWindow()
+                window = ThroughputWindow(clock)
             if saves:
                 alarm, before = observer.observe(before), None  # check before saving
                 if alarm:
@@ -216,7 +222,7 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
             best = None
             if validation:
                 best = _validate(job, state, writer)
-                window = ThroughputWindow()
+                window = ThroughputWindow(clock)
             if saves:
                 checkpoint.save(job.checkpoints, state, job.description, best)
             if stop:
@@ -228,7 +234,8 @@ def _validate(job: _Job, state: TrainState, writer: MetricWriter | None) -> floa
     """Writes the metrics of a validation; returns the rank of the state."""
     valid = job.valid
     assert valid is not None
-    results = validate(job.experiment, valid, state.weights, state.step)
+    with memory.validation(job.experiment, valid.plan.shapes):
+        results = validate(job.experiment, valid, state.weights, state.step)
     clips = len(valid.corpus) + valid.without_transcript
     left_out = clips - valid.utterances
     if writer is not None:

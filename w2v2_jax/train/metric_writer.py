@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -100,10 +101,19 @@ class _Mirror:
 
 
 class MetricWriter:
-    """Writes one object per logged step. A context manager; only one process should open it."""
+    """Writes one object per logged step. A context manager; only one process should open it.
+
+    clock: the seconds by which the time left is estimated; a run's leaves compilations out.
+    """
 
     def __init__(
-        self, workdir: AnyPath, *, first_step: int, total: int, stream: TextIO | None = None
+        self,
+        workdir: AnyPath,
+        *,
+        first_step: int,
+        total: int,
+        clock: Callable[[], float] = time.monotonic,
+        stream: TextIO | None = None,
     ):
         # Only the record writer: tensorboard's own file writer would load TensorFlow.
         from tensorboard.summary.writer.record_writer import RecordWriter
@@ -116,7 +126,8 @@ class MetricWriter:
         folder.mkdir(exist_ok=True)
         self._events = RecordWriter(_new_file(folder, f"events.out.tfevents.{int(time.time())}"))
         self._total, self._stream = total, stream or sys.stderr
-        self._start = (time.monotonic(), first_step)
+        self._clock = clock
+        self._start = (clock(), first_step)
 
     def write(self, step: int, split: str, metrics: dict[str, float]) -> None:
         """Appends a record and prints a line. Metrics are plain floats; those that are not finite
@@ -144,7 +155,7 @@ class MetricWriter:
     def _left(self, step: int) -> float:
         start, first = self._start
         done = max(step - first, 1)
-        return (time.monotonic() - start) / done * (self._total - step)
+        return (self._clock() - start) / done * (self._total - step)
 
     def _tensorboard(self, step: int, split: str, metrics: dict[str, float]) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
