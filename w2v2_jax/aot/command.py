@@ -37,7 +37,7 @@ def one(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | None
 
 
 def speed(result: dict) -> float:
-    """What a sweep maximises: frames per second, or rows a FLOP where no time is estimated."""
+    """What a sweep maximises: frames per second, or rows per FLOP if no time is estimated."""
     known = result.get("frames_per_second_per_chip")
     return known or result["rows"] / (result["flops"]["compiled"] or result["flops"]["model"])
 
@@ -51,7 +51,8 @@ def ladder(first: int, most: int) -> list[int]:
 
 
 def sweep(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | None) -> dict:
-    """Every remat policy with rising rows a chip until one does not fit; the fastest that does."""
+    """Tries every remat policy with rising rows per chip until one does not fit; returns the
+    fastest that fits."""
     built = step.build(raw, chip_target, inherited)
     rows, samples = step.recipe_rows(built.settings)
     group = built.objective.row_multiple(samples)
@@ -115,16 +116,18 @@ def main(argv: list[str] | None = None) -> None:
         "--topology",
         required=True,
         metavar="v5p:2x2x2|cpu|gpu",
-        help="the pod: generation and shape of a slice; cpu or gpu for the devices here",
+        help="the pod: generation and shape of a slice; cpu or gpu for this machine's devices",
     )
-    parser.add_argument("--slices", type=int, default=1, help="slices joined by the data center")
+    parser.add_argument("--slices", type=int, default=1, help="number of slices (1)")
     parser.add_argument(
         "--rows",
         type=int,
-        help="rows of a microbatch on one chip; the number of "
-        "microbatches keeps the recipe's batch",
+        help="rows of a microbatch on one chip; the number of microbatches is then chosen to keep "
+        "the recipe's batch",
     )
-    parser.add_argument("--sweep", action="store_true", help="find the fastest rows and remat")
+    parser.add_argument(
+        "--sweep", action="store_true", help="find the fastest rows and remat policy"
+    )
     add_json(parser)
     arguments, rest = parser.parse_known_args(argv)
     try_outputs(arguments, "json")
@@ -147,7 +150,7 @@ def main(argv: list[str] | None = None) -> None:
     if not result["fits"]:
         raise InputError(
             f"{arguments.config} does not fit on {arguments.topology}: "
-            f"{render.gib(result['hbm'].get('total'))} of {render.gib(result['capacity'])} a chip; "
+            f"{render.gib(result['hbm'].get('total'))} of {render.gib(result['capacity'])}; "
             f"try {result['suggestion']}"
         )
 

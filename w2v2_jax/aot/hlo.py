@@ -1,7 +1,7 @@
 """XLA's compiled text as data: instructions, their shapes, and how often each computation runs.
 
-Only what a cost report needs is read. The text is the scheduled module of one device, so every
-size here is bytes per device.
+Only what a cost report needs is read. The text is the scheduled module of one device, so all sizes
+are bytes per device.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class Executions(NamedTuple):
     """How often each computation runs in one step, and what is not known about it.
 
     scheduled: computations whose instructions run one by one; fused: those inside a fusion, whose
-    instructions are part of another. unknown_loops: loops counted once for want of a trip count.
+    instructions are part of another. unknown_loops: loops counted once as their length is unknown.
     """
 
     scheduled: dict[str, int]
@@ -187,7 +187,7 @@ class Executions(NamedTuple):
 
 
 def executions(module: Module) -> Executions:
-    """Multiplies loops out. Every branch of a conditional counts as if taken."""
+    """Multiplies by the iterations of loops. Every branch of a conditional counts as executed."""
     scheduled: dict[str, int] = {}
     fused: dict[str, int] = {}
     unknown: list[str] = []

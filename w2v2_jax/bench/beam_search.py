@@ -1,10 +1,10 @@
-"""Frames a second and core of the beam search, beside flashlight called bare on the same logits.
+"""Frames per second and core of the beam search, and of flashlight called directly.
 
 python -m w2v2_jax.bench.beam_search --logits DIR --lm FILE [--lexicon FILE] [--frames 1000000]
 
-Both decode the same utterances in turns, in one process, and CPU seconds are what counts, so other
-work on the machine changes little. The bare side gets log probabilities that are ready and leaves
-its results as they are; ours starts at logits and ends at words with times.
+Both decode the same utterances in turns, in one process. CPU seconds are measured, so other work on
+the machine changes little. The direct calls get ready log probabilities and their results are not
+converted; the package's decoder goes from logits to words with times.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def _seconds(function, rows) -> float:
 def measure(
     decoder: LexiconDecoder | LexiconFreeDecoder, emissions: Emissions, *, frames: int, group: int
 ) -> dict[str, Any]:
-    """Decodes at least `frames` frames (the utterances again and again) in groups by turns.
+    """Decodes at least `frames` frames (the utterances repeatedly) in groups, the sides in turns.
 
-    Raises ValueError when the two sides do not find the same scores.
+    Raises ValueError if the two sides do not find the same scores.
     """
     search = dataclasses.replace(decoder, engine="flashlight")._search
     done, ours, bare = 0, 0.0, 0.0

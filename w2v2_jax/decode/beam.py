@@ -1,9 +1,9 @@
 """Beam search with an n-gram language model, by flashlight-text and KenLM or by numpy.
 
-`LexiconDecoder` writes words of a lexicon and asks a word model; `LexiconFreeDecoder` writes any
-letters and asks a model of letters. Scores add the natural log probability of the alignment,
-lm_weight times the LM's log10 probability and word_score a word, as in wav2letter, fairseq and the
-paper's tables; weights tuned with another logarithm do not carry over (docs/traps.md#t52).
+`LexiconDecoder` writes words of a lexicon and uses a model of words. `LexiconFreeDecoder` writes
+any letters and uses a model of letters. A score is the natural log probability of the alignment,
+plus lm_weight times the LM's log10 probability, plus word_score per word, as in wav2letter, fairseq
+and the paper's tables. Weights tuned with another logarithm do not apply (docs/traps.md#t52).
 """
 
 from __future__ import annotations
@@ -38,12 +38,15 @@ def check_number(name: str, value: object, infinite: float | None = None) -> Non
 class BeamOptions:
     """fairseq's defaults; the presets of the paper's splits change the two weights.
 
-    beam: hypotheses kept a frame. beam_tokens: symbols tried a frame, the likeliest (None: all).
-    beam_threshold: how far below the best score a hypothesis may fall. unknown_score: added for a
-    word outside the lexicon (-inf: there are none). silence_score: added for each frame of `|`.
-    log_add: sum the probabilities of a text's alignments instead of taking the best one.
-    end_word: the end of the audio ends a word without a `|`, which models that were not trained
-    to write a last `|` need.
+    beam: number of hypotheses kept per frame.
+    beam_tokens: number of the most likely symbols tried per frame (None: all).
+    beam_threshold: how far below the best score a hypothesis may fall.
+    unknown_score: score added per word outside the lexicon (-inf: no such words).
+    silence_score: score added per frame of `|`.
+    log_add: whether the probabilities of a text's alignments are summed, instead of taking the best
+        one.
+    end_word: whether the end of the audio ends a word without a `|`, as needed by models that were
+        not trained to write a final `|`.
     """
 
     beam: int = 50
@@ -73,7 +76,7 @@ class BeamOptions:
 
 
 def _padded(log_probs: np.ndarray, *, boundary: int, blank: int, end_word: bool) -> np.ndarray:
-    """With end_word one more frame, in which `|` and the blank are free and nothing else is."""
+    """With end_word one more frame, in which only `|` and the blank are possible, at no cost."""
     if not end_word:
         return log_probs
     last = np.full((1, log_probs.shape[1]), -1e9, np.float32)
@@ -125,7 +128,7 @@ class LexiconFreeDecoder:
         self._search  # noqa: B018
 
     def with_options(self, options: BeamOptions) -> LexiconFreeDecoder:
-        """The same decoder at other weights; what is loaded is shared."""
+        """The same decoder with other weights; loaded models are shared."""
         other = dataclasses.replace(self, options=options)
         other.__dict__["_model"] = self._model
         return other
@@ -154,11 +157,11 @@ class LexiconFreeDecoder:
 
 @dataclasses.dataclass(frozen=True)
 class LexiconDecoder:
-    """Words of a lexicon, weighed by an n-gram model of words (`lm`, or None for all alike).
+    """Words of a lexicon, weighted by an n-gram model of words (`lm`, or None for equal weights).
 
-    units: of the vocabulary; words of characters end with `|`, others with their last symbol.
-    hot_words: (word, bonus) pairs; a bonus is added to the score of each such word. Words that
-    the lexicon lacks must be in it already (see `make.with_hot_words`).
+    units: those of the vocabulary; words of characters end with `|`, others with their last symbol.
+    hot_words: (word, bonus) pairs; the bonus is added to the score of each such word. Hot words
+    must already be in the lexicon (see `make.with_hot_words`).
     """
 
     symbols: tuple[str, ...]
@@ -229,7 +232,7 @@ class LexiconDecoder:
         self._search  # noqa: B018
 
     def with_options(self, options: BeamOptions) -> LexiconDecoder:
-        """The same decoder at other weights; what is loaded is shared."""
+        """The same decoder with other weights; loaded models are shared."""
         other = dataclasses.replace(self, options=options)
         shared = ["_words", "_base"] if self.hot_words else ["_words", "_base", "_bonuses", "_trie"]
         for name in shared:
@@ -251,7 +254,7 @@ class LexiconDecoder:
         )
 
     def _timed(self, path, log_probs, emitted, labels) -> list[Word]:
-        """Each word from its first to its last letter; silence and blanks around it left out."""
+        """Each word from its first to its last letter, without the silence and blanks around it."""
         boundary = self.symbols.index(BOUNDARY)
         spoken = (path != self.blank) & (path != boundary)
         probability = np.exp(log_probs[np.arange(len(path)), path])

@@ -28,7 +28,7 @@ def _row(hypothesis: Hypothesis) -> dict:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 decode", description=__doc__.splitlines()[0])
-    parser.add_argument("--logits", required=True, metavar="DIR", help="what `w2v2 emit` wrote")
+    parser.add_argument("--logits", required=True, metavar="DIR", help="logits from `w2v2 emit`")
     parser.add_argument("--json", type=Path, metavar="OUT", help="n-best lists, words and rates")
     options.add_arguments(parser)
     arguments = parser.parse_args(argv)

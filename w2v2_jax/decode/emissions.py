@@ -1,8 +1,8 @@
 """Logits on disk: computed once, decoded many times.
 
-A folder of `logits.npy` (all utterances' frames behind one another, [frames, C]), `index.npz`
+A folder with `logits.npy` (the frames of all utterances in order, [frames, C]), `index.npz`
 (utterance ids, frame counts, references) and `emissions.json` (symbols, case, seconds per frame and
-where the logits come from), which is written last and makes the folder whole.
+the origin of the logits), which is written last and completes the folder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Utterance(NamedTuple):
 
 
 class Emissions:
-    """A folder of logits, read through the page cache; processes share it by opening it each.
+    """A folder of logits, read through the page cache; processes that each open it share the pages.
 
     references: the transcript of each utterance, None if it has none.
     """
@@ -83,7 +83,7 @@ class Emissions:
 
 
 def _header(dtype: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Of a NumPy file in C order."""
+    """The header of a NumPy file in C order."""
     return {
         "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
         "fortran_order": False,
@@ -101,10 +101,10 @@ def write(
     dtype: str = "float32",
     **origin: Any,
 ) -> None:
-    """Writes utterances of `num_frames` frames in all, one at a time.
+    """Writes utterances with `num_frames` frames in all, one at a time.
 
-    Raises InputError when the folder holds logits already, or where logits are no finite numbers
-    of the dtype; ValueError on another sum of frames.
+    Raises InputError if the folder already has logits, or if logits are not finite in the dtype;
+    ValueError if the sum of frames differs.
     """
     if (folder / DESCRIPTION).exists():
         raise InputError(f"--out {folder} holds saved logits already; remove it or name another")
@@ -112,7 +112,7 @@ def write(
     shape = (num_frames, len(vocabulary))
     ids, counts, references = [], [], []
     with writing("--out", folder):
-        # Not a memory map: a full disk kills its writer by a signal.
+        # Not a memory map: if the disk is full, a signal would kill the process.
         with (folder / LOGITS).open("wb") as file:
             np.lib.format.write_array_header_1_0(file, _header(dtype, shape))
             for utterance in utterances:

@@ -1,4 +1,4 @@
-"""The only file that touches flashlight-text and KenLM; both are optional and loaded on use."""
+"""The only file that uses flashlight-text and KenLM; both are optional and loaded on use."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _library():
 
 
 def installed() -> bool:
-    """Whether both packages are there."""
+    """Whether both packages are installed."""
     try:
         _library()
     except InputError:
@@ -57,7 +57,7 @@ def _unpacked(path: str) -> Iterator[str]:
 
 
 def language_model(path: str | None, words: Sequence[str]):
-    """KenLM's model asked by index into `words`; None gives every word probability 1.
+    """KenLM's model, used by the index into `words`; None gives every word probability 1.
 
     Raises InputError that names the file when there is none or KenLM cannot read it.
     """
@@ -122,7 +122,7 @@ def trie(
         if not math.isfinite(score):
             raise InputError(
                 f"{path}: the log probability of {word!r} is {score}; write -99 for a word that "
-                "never comes, or leave it out"
+                "never occurs, or leave it out"
             )
     tree = library.Trie(len(symbols), ids[BOUNDARY])
     for word, spelling in lexicon:
@@ -156,7 +156,7 @@ def boosted(model, bonuses: Mapping[int, float]):
 
 
 def _shared_settings(options, symbols: Sequence[str]) -> dict:
-    """What both searches are told."""
+    """The options of both searches."""
     return dict(
         beam_size=options.beam,
         beam_size_token=options.beam_tokens or len(symbols),
@@ -198,7 +198,7 @@ def decode(search, log_probs: np.ndarray) -> list:
 
 
 def results(search, log_probs: np.ndarray) -> Iterator[Result]:
-    """The same, a frame each and without what stands before the first and after the last."""
+    """The same, one entry per frame, without the entries before the first and after the last."""
     end = len(log_probs) + 1
     for result in decode(search, log_probs):
         yield Result(

@@ -1,7 +1,7 @@
-"""Greedy (best path) CTC decoding: the likeliest class of each frame, repeats joined, blanks out.
+"""Greedy (best path) CTC decoding: the most likely class of each frame, with repeats joined and
+blanks removed.
 
-Graves et al. 2006, section 3.2; the baseline beside which a beam search with a language model is
-judged. Numpy only.
+Graves et al. 2006, section 3.2; the baseline for a beam search with a language model. Numpy only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from w2v2_jax.vocabulary.units import CHARACTERS
 
 
 def frame_choices(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logits [T, C] -> the likeliest class [T] of each frame and its softmax probability [T]."""
+    """Logits [T, C] -> the most likely class [T] of each frame and its softmax probability [T]."""
     path = logits.argmax(axis=-1)
     return path, path_probability(path, logits)
 

@@ -1,4 +1,4 @@
-"""What has been said so far: histories of words, each with its state in a language model."""
+"""Histories of the words so far, each with its state in a language model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_SCORES = 1 << 24  # float32 held by `ScoreRows`
 
 
 class WordModel(NamedTuple):
-    """A language model asked by index into a list of words; without one all are alike."""
+    """A language model used by the index into a list of words; without one all words are equal."""
 
     model: Backoff | None
     numbers: np.ndarray  # [W] int64, each word's number in the model
@@ -56,7 +56,7 @@ class WordModel(NamedTuple):
 class Histories:
     """The histories of one utterance's search, numbered; 0 is the empty one.
 
-    Equal histories have one number, however they came about.
+    Equal histories have the same number.
     """
 
     def __init__(self, model: WordModel):

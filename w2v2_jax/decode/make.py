@@ -1,4 +1,4 @@
-"""DecoderSettings by name -> a decoder."""
+"""From DecoderSettings to a decoder."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ KINDS = ("greedy", "beam")
 
 @dataclasses.dataclass(frozen=True)
 class DecoderSettings:
-    """Everything a decoder is made from; None or empty means without."""
+    """Everything from which a decoder is made; None or empty means without."""
 
     kind: str = "greedy"
     lm: str | None = None
@@ -82,7 +82,7 @@ _KINDS_OF = {
 
 def save_settings(path: Path, values: Mapping[str, Any], **report: Any) -> None:
     """Writes settings for `read_settings`, with a report beside them that it does not read."""
-    # What is infinite is a bound that is not there, which is also what is not named.
+    # An infinite bound means no bound, as does an absent one.
     bounds = {k: v for k, v in values.items() if not (isinstance(v, float) and math.isinf(v))}
     write_json(path, {"settings": bounds, **report})
 
@@ -107,7 +107,7 @@ def read_settings(path: str) -> dict[str, Any]:
 def settings(
     options: Mapping[str, Any], *, preset_name: str | None = None, file: str | None = None
 ) -> DecoderSettings:
-    """Merges defaults, a preset, a settings file and what was given, the later the stronger."""
+    """Merges defaults, a preset, a settings file and the given options; later ones win."""
     merged = {**(preset(preset_name) if preset_name else {})}
     merged |= read_settings(file) if file else {}
     merged |= {name: value for name, value in options.items() if value is not None}
@@ -141,7 +141,7 @@ def _lexicon(chosen: DecoderSettings, vocabulary: Vocabulary) -> Entries | None:
         return None
     if arpa.is_binary(chosen.lm):
         raise InputError(
-            f"--lm {chosen.lm} is a model of words in binary form: give its words by --lexicon"
+            f"--lm {chosen.lm} is a binary model of words: give its words with --lexicon"
         )
     words = [word for word in arpa.vocabulary(chosen.lm) if word not in SPECIALS]
     entries, unknown = spell(words, vocabulary)
@@ -160,8 +160,8 @@ def _lexicon(chosen: DecoderSettings, vocabulary: Vocabulary) -> Entries | None:
 
 
 def _is_of_symbols(chosen: DecoderSettings, vocabulary: Vocabulary) -> bool:
-    """Whether the LM is of the symbols: it knows `|`, or pieces that begin words. How phonemes make
-    words it cannot tell, so that one of words is an InputError."""
+    """Whether the LM is a model of the symbols: it has `|`, or pieces that begin words. With
+    phonemes, a model of words is an InputError, because their spelling is not known."""
     lm, engine = str(chosen.lm), engines.ENGINES[chosen.engine]
     if vocabulary.units == PHONEMES:
         if not engine.known_words(lm, vocabulary.symbols[len(SYMBOLS) :]):
@@ -175,14 +175,14 @@ def _is_of_symbols(chosen: DecoderSettings, vocabulary: Vocabulary) -> bool:
 
 
 def _by_rules(entries: Entries, chosen: DecoderSettings, vocabulary: Vocabulary) -> Entries:
-    """A lexicon's words as references and language models have them."""
+    """A lexicon's words with the text rules of references and language models."""
     if vocabulary.rules is None or vocabulary.units == PHONEMES:
         return entries
     for word, _ in entries:
         if len(vocabulary.normalise(word).split()) != 1:
             raise InputError(
                 f"--lexicon {chosen.lexicon}: {word!r} is {vocabulary.normalise(word)!r} by the "
-                "model's text rules; give words as they are spoken, one a line"
+                "model's text rules; give words as they are spoken, one per line"
             )
     return [(vocabulary.normalise(word), symbols) for word, symbols in entries]
 

@@ -1,4 +1,4 @@
-"""How often a classifier is right: accuracy, and each class's precision, recall and F1."""
+"""Scores of a classifier: accuracy, and precision, recall and F1 of each class."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def confusion(references, guesses, classes: int) -> np.ndarray:
 
 
 def class_scores(counts: np.ndarray) -> ClassScores:
-    """What a confusion [C, C] says; as scikit-learn's, with zero_division=0."""
+    """The scores of a confusion [C, C], as in scikit-learn with zero_division=0."""
     right, said, true = np.diagonal(counts), counts.sum(0), counts.sum(1)
     precision = right / np.maximum(said, 1)
     recall = right / np.maximum(true, 1)

@@ -1,4 +1,4 @@
-"""What the quickstart's report is made of: metrics of runs, evaluations, codebook use."""
+"""The data of the quickstart's report: metrics of runs, evaluations, codebook use."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not JSON that w2v2_jax.evaluate wrote: {error}") from error
     needed = {"wer", "cer", "wer_interval", "cer_interval", "step", "utterances"}
     if needed - evaluation.keys():
-        raise InputError(f"{path} is no evaluation: it needs {', '.join(sorted(needed))}")
+        raise InputError(
+            f"{path} is not a result of evaluate: it lacks one of {', '.join(sorted(needed))}"
+        )
     each = {"id", "reference", "hypothesis", "wer"}
     utterances = evaluation["utterances"]
     if not isinstance(utterances, list) or not all(
@@ -126,14 +128,14 @@ def with_reference(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def without_reference(evaluation: dict[str, Any]) -> int:
-    """How many utterances the evaluation left out, or should have, for want of a reference."""
+    """How many utterances the evaluation left out, or should have, for lack of a reference."""
     listed = len(evaluation["utterances"]) - len(with_reference(evaluation))
     return evaluation.get("without_reference", 0) + listed
 
 
 def difference(first: dict[str, str], second: dict[str, str]) -> str:
-    """In what two sets of references, by id, differ: "2 only in the first (a, b), 1 with another
-    reference (c)"; empty if they do not."""
+    """How two sets of references, by id, differ: "2 only in the first (a, b), 1 with another
+    reference (c)"; empty if they do not differ."""
     kinds = {
         "only in the first": first.keys() - second.keys(),
         "only in the second": second.keys() - first.keys(),

@@ -26,9 +26,9 @@ DRAWN_AT_ONCE = 2**20  # signs
 
 
 class Comparison(NamedTuple):
-    """first, second: rates. difference: second less first, negative where the second is better,
-    with its 95 % interval. second_better: share of resamples. p_permutation, p_matched_pairs: how
-    likely so large a difference is between equal systems."""
+    """first, second: rates. difference: second minus first, negative if the second is better, with
+    its 95 % interval. second_better: share of resamples. p_permutation, p_matched_pairs:
+    probability of such a difference, or a larger one, between equal systems."""
 
     first: float
     second: float

@@ -1,4 +1,4 @@
-"""The ARPA text format of backoff language models: written, and its word list read."""
+"""The ARPA text format of backoff language models: writes models, and reads their word lists."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def _lines(model: Sequence[Estimated], level: int, words: np.ndarray) -> Iterato
 
 
 def write(path: Path, model: Sequence[Estimated], words: Sequence[str]) -> list[int]:
-    """Writes a model whole or not at all; returns the number of n-grams of each order.
+    """Writes a complete model or nothing; returns the number of n-grams of each order.
 
-    KenLM reads no model of single words. One gets a 2-gram beside them, `<s> </s>` with the
-    probability that it has without: every sentence keeps its own.
+    KenLM cannot read a model of only 1-grams. Such a model also gets the 2-gram `<s> </s>`, with
+    the probability that it has anyway, so the probabilities of sentences do not change.
     """
     names = np.array(words, object)
     sizes = [int(np.count_nonzero(part.kept)) for part in model]
@@ -107,8 +107,8 @@ def is_binary(path: str | Path) -> bool:
 
 
 def check_counts(path: str | Path) -> None:
-    """Refuses an ARPA file that announces more n-grams than its size can hold: KenLM sets memory
-    aside for them before it reads any. KenLM's binary files pass: it checks their size itself."""
+    """Refuses an ARPA file that announces more n-grams than fit into its size, because KenLM
+    allocates memory for them before it reads any. KenLM checks the size of binary files itself."""
     path = Path(path)
     with opened(path, errors="replace") as file:
         if not file.read(len(BINARY)).startswith(BINARY):

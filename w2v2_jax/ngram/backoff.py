@@ -1,8 +1,8 @@
-"""A backoff language model read from ARPA into arrays, asked for many words at once.
+"""A backoff language model, read from ARPA into arrays, that scores many words at once.
 
 Scores equal KenLM's bit for bit: log10, float32, backoff weights added from the shortest context to
-the longest. What KenLM refuses is refused here too. All n-grams lie in one sorted array of keys, 24
-bytes each; a model in KenLM's binary form is KenLM's alone.
+the longest. What KenLM refuses is refused here too. All n-grams are in one sorted array of keys, 24
+bytes each. Only KenLM can read its binary models.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class _Section(NamedTuple):
 
 
 def read(path: str | Path) -> Backoff:
-    """Reads an ARPA file, plain or gzip. Raises InputError that names the file where it is none,
+    """Reads an ARPA file, plain or gzip. Raises InputError that names the file if it is none,
     is damaged, has n-grams whose words or contexts it lacks, or probabilities that are none."""
     path = Path(path)
     with arpa.opened(path) as file:

@@ -1,4 +1,4 @@
-"""The bytes of recordings that lie inside other files: slices, archives, parquet and arrow."""
+"""The bytes of recordings inside other files: slices, archives, parquet and arrow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Content(NamedTuple):
 
 
 def content(clip: Clip, name: str) -> Content:
-    """The whole recording that a clip is of; AudioError, called `name`, where it is not there."""
+    """The whole recording that a clip is of; AudioError, called `name`, if it is not there."""
     if clip.inside is None:
         return Content(clip.path)
     if not is_remote(clip.path) and not os.path.isfile(clip.path):
@@ -49,8 +49,8 @@ def _bytes(path: str, name: str, first: int, count: int) -> Content:
 
 
 class _Tar:
-    """An archive read from its beginning to its end; members that are asked for in their order
-    need one pass."""
+    """An archive that is read from its beginning to its end; members that are requested in order
+    need only one pass."""
 
     def __init__(self, path: str):
         self._path = path
@@ -74,7 +74,7 @@ class _Tar:
 
 @functools.lru_cache(maxsize=1)
 def _tar(path: str, changed: int) -> _Tar:
-    del changed  # an archive that was written anew is opened anew
+    del changed  # an archive that was written again is opened anew
     return _Tar(path)
 
 

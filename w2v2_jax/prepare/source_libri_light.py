@@ -17,7 +17,7 @@ EITHER = re.compile(f"{LIMITED.pattern}|{BOOKS.pattern}")
 
 
 def recognise(place: Path) -> str:
-    """What speaks for Libri-Light; "" if nothing does."""
+    """The evidence for Libri-Light; "" if there is none."""
     limited = [s for s in subsets(place, LIMITED) if has_file(s, ".trans.txt")]
     books = [s for s in subsets(place, BOOKS) if has_file(s, ".flac") and has_file(s, ".json")]
     shown = ", ".join(s.name for s in limited or books)
@@ -39,7 +39,7 @@ def libri_light(place: str, *, account: Account, options: SourceOptions) -> Iter
 
 
 def _with_speaker(utterance: Utterance) -> Utterance:
-    """Of a book: the folder below the subset's."""
+    """Adds a book's speaker: the name of the folder below the subset's."""
     if utterance.speaker or utterance.split is None or not BOOKS.fullmatch(utterance.split):
         return utterance
     parts = utterance.id.split("/")

@@ -26,18 +26,18 @@ SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 
 
 def recognise(place: Path) -> str:
-    """What speaks for a NeMo manifest; "" if nothing does."""
+    """The evidence for a NeMo manifest; "" if there is none."""
     for path in _manifests(place):
         return f"{path.name} has lines with {AUDIO}"
     return ""
 
 
 def nemo(place: str, *, account: Account, options: SourceOptions) -> Iterator[Utterance]:
-    """The rows of a manifest, or of all manifests of a folder; a split is named in the manifest's
-    name. Audio may lie anywhere: relative paths begin at the manifest's folder or one above it.
+    """The rows of a manifest, or of all manifests of a folder; the manifest's name gives the split.
+    Audio may lie anywhere: relative paths begin at the manifest's folder or one above it.
 
-    Raises InputError with the line for what is no JSON object, lacks audio_filepath, has an offset
-    or duration that is no number, or says something else of the same part of a file.
+    Raises InputError with the line if it is no JSON object, lacks audio_filepath, has an offset or
+    duration that is no number, or contradicts another line about the same part of a file.
     """
     del options
     paths = _manifests(Path(place))
@@ -56,7 +56,7 @@ def _read(path: Path, account: Account) -> Iterator[Utterance]:
         at = f"{path}:{line}"
         named = needed(row, AUDIO, at)
         if not isinstance(named, str):
-            raise InputError(f"{at}: {AUDIO} is {named!r}; a path belongs there")
+            raise InputError(f"{at}: {AUDIO} is {named!r}; it must be a path")
         start = number(row.get("offset") or 0, "offset", at)
         seconds = row.get("duration")
         seconds = None if seconds is None else number(seconds, "duration", at)

@@ -25,20 +25,20 @@ MOST_TEXT = 64 << 20  # bytes of one file of transcripts
 
 
 def recognise(place: Path) -> str:
-    """What speaks for an archive; "" if nothing does."""
+    """The evidence for an archive; "" if there is none."""
     return "an archive" if place.is_file() and place.name.lower().endswith(SUFFIXES) else ""
 
 
 def tarball(place: str, *, account: Account, options: SourceOptions) -> Iterator[Utterance]:
-    """The recordings in a tar archive, packed or not, with the transcripts of `*.trans.txt` or
-    `name.txt` beside them in it; a folder that is called like a subset of LibriSpeech or
-    Libri-Light is the split. Nothing is unpacked to a disk. InputError for what is no archive, or
+    """The recordings in a tar archive, compressed or not, with the transcripts of `*.trans.txt` or
+    `name.txt` beside them. A folder that has the name of a subset of LibriSpeech or Libri-Light is
+    the split. Nothing is unpacked to disk. Raises InputError if the file is no archive, or is
     damaged.
     """
     del options
     path = Path(place)
     if not path.is_file():
-        raise InputError(f"{place}: no such file; an archive ({' '.join(SUFFIXES)}) belongs there")
+        raise InputError(f"{place}: no such file; name an archive ({' '.join(SUFFIXES)})")
     names, table = _contents(path, account)
     return _read(path, names, table, account)
 

@@ -107,7 +107,7 @@ class Resolved(NamedTuple):
 
 
 def resolve(source: str, kind: str | None = None) -> Resolved:
-    """The source that "KIND:PLACE", or a path alone, means; `kind` decides where it is given.
+    """The source that "KIND:PLACE", or a path alone, means; `kind` decides if it is given.
 
     A folder is what is found in it: `folder:DIR` too, unless DIR has a transcripts.tsv. Raises
     InputError for an unknown kind (lists SOURCES), no such path, or a path that may be several.
@@ -143,9 +143,9 @@ def _recognised(named: str) -> Resolved:
     if path.is_dir():
         return Resolved("folder", named)
     if place.lower().endswith(AUDIO_SUFFIXES):
-        raise InputError(f"--source {place} is one recording; name the folder that it lies in")
+        raise InputError(f"--source {place} is one recording; name its folder")
     known = "; ".join(f"{name}: {source.what}" for name, source in SOURCES.items())
-    raise InputError(f"--source {place} is nothing that is known here; known are {known}")
+    raise InputError(f"--source {place} is not a known kind of source; known are {known}")
 
 
 def _reasons(path: Path) -> dict[str, str]:

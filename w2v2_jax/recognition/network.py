@@ -26,10 +26,10 @@ from w2v2_jax.recognition.waveforms import MOST_STANDARDISED, as_floats
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """Parameters on the default device with the functions that arrays go through.
+    """Parameters on the default device, with functions from arrays to arrays.
 
-    path: the checkpoint, for errors. params: the network's tree, its stacked layers whole or as
-    `split_layers` leaves them. execution: how they are computed; no checkpoint says it.
+    path: the checkpoint, for errors. params: the network's tree, with stacked layers or as returned
+    by `split_layers`. execution: how the network is computed, which no checkpoint says.
     """
 
     path: AnyPath
@@ -39,7 +39,7 @@ class Network:
 
     @functools.cached_property
     def _functions(self):
-        # Dropout rates play no part here; LayerDrop and masks are never drawn.
+        # Dropout rates do not matter here; LayerDrop and masks are never drawn.
         network = self.description.network(self.execution)
 
         def apply(method, **options):
@@ -75,7 +75,8 @@ class Network:
         return jnp.asarray(waveforms, jnp.float32), jnp.asarray(num_samples)
 
     def logits(self, waveforms, num_samples=None, *, statistics=None) -> np.ndarray:
-        """[B, S] raw 16 kHz waveforms -> CTC logits [B, T, C]; frames past a row's end are junk.
+        """[B, S] raw 16 kHz waveforms -> CTC logits [B, T, C]; frames after a row's end have no
+        meaning.
 
         statistics: `long_audio.Statistics` of the recording that the rows are cut from.
         """
@@ -85,8 +86,8 @@ class Network:
         return np.asarray(logits)
 
     def head(self, waveforms, num_samples=None) -> Any:
-        """What the network's own call gives for raw waveforms [B, S], on the device; see
-        `recognition.classify` for the heads that are not CTC's."""
+        """The result of the network's own call for raw waveforms [B, S], on the device; see
+        `recognition.classify` for heads other than CTC."""
         inputs = self._prepare(waveforms, num_samples)
         shortest = int(frame_counts(inputs[1].min(), self.description.model.output_layers))
         needed = 2 + tdnn_loss(self.description.model)

@@ -1,6 +1,6 @@
 """From files or arrays to transcripts: short ones batched by length, long ones in chunks.
 
-Audio is read in groups, so that neither the number of files nor their length decides memory.
+Audio is read in groups, so memory depends neither on the number of files nor on their length.
 """
 
 from __future__ import annotations
@@ -39,12 +39,16 @@ GROUP_SECONDS = 1200  # of short recordings held at once
 class Options:
     """How to transcribe.
 
-    batch_seconds: padded audio a call of the network. chunk_seconds, context_seconds: see
-    `long_audio`; recordings above WHOLE_SECONDS come in chunks. decoder: logits [T, C] -> readings,
-    best first, each with words and tokens (the symbol [T] of each frame); greedy when None. vad:
-    transcribe stretches of speech only. sample_rate: of arrays, in Hz. progress: called with
-    seconds of audio that are done. on_error: called with the name of an input that cannot be used
-    and why, and the others go on; without it the first one's InputError is raised.
+    batch_seconds: padded audio per call of the network, in seconds.
+    chunk_seconds, context_seconds: see `long_audio`; recordings longer than WHOLE_SECONDS are
+        processed in chunks.
+    decoder: logits [T, C] -> readings, best first, each with words and tokens (the symbol [T] of
+        each frame); None means greedy.
+    vad: whether only stretches of speech are transcribed.
+    sample_rate: sample rate of arrays in Hz.
+    progress: called with the seconds of audio that were processed.
+    on_error: called with the name of an input that cannot be used and the reason; the others are
+        still transcribed. Without it the InputError of the first such input is raised.
     """
 
     batch_seconds: float = BATCH_SECONDS
@@ -58,7 +62,7 @@ class Options:
 
 
 def make_options(values: dict[str, Any]) -> Options:
-    """Options from keywords; InputError on an unknown one or a value that cannot be."""
+    """Options from keywords; InputError for an unknown keyword or an impossible value."""
     known = [field.name for field in dataclasses.fields(Options)]
     for name in values:
         if name not in known:
@@ -79,7 +83,8 @@ def make_options(values: dict[str, Any]) -> Options:
 
 
 class Recording(NamedTuple):
-    """One input: its name in errors and results, and its 16 kHz blocks [n], as often as asked."""
+    """One input: its name in errors and results, and its 16 kHz blocks [n], which may be read
+    several times."""
 
     name: str
     blocks: Callable[[], Iterator[np.ndarray]]
@@ -97,7 +102,7 @@ def as_inputs(inputs) -> list:
 
 
 def input_name(item, number: int) -> str:
-    """What an input is called in errors and results."""
+    """The name of an input in errors and results."""
     return str(item) if isinstance(item, (str, Path)) else f"array {number}"
 
 
@@ -126,7 +131,7 @@ def read_whole(recording: Recording) -> np.ndarray | None:
 
 
 def transcribe(network: Network, inputs, options: Options) -> Iterator[Result]:
-    """Results in the order of the inputs, given out as they are ready."""
+    """Results in the order of the inputs, as soon as they are ready."""
     require_ctc(network.description, str(network.path))
     waiting: list[_Short] = []
     held = 0
@@ -165,7 +170,7 @@ def _read_input(
 
 @contextlib.contextmanager
 def _told_errors(name: str, options: Options) -> Iterator[None]:
-    """What an input raises goes to `on_error`, where there is one."""
+    """Passes the error of an input to `on_error`, if there is one."""
     try:
         yield
     except InputError as error:
@@ -217,8 +222,8 @@ def transcribe_long(network: Network, recording: Recording, options: Options) ->
 def _speech(
     network: Network, blocks, options: Options, *, where: str
 ) -> Iterator[tuple[float, Reading]]:
-    """(start in seconds, what was said) of stretches of speech, each an utterance of its own,
-    and normalised as one."""
+    """(start in seconds, what was said) for stretches of speech, each of which is normalised as a
+    separate utterance."""
     stretches = vad.stretches(blocks, vad.silero())
     while group := list(itertools.islice(stretches, 64)):
         readings: dict[int, Reading] = {}
@@ -234,9 +239,9 @@ def _speech(
 def decode(
     network: Network, pieces: Iterable[np.ndarray], options: Options, *, where: str
 ) -> Reading:
-    """What logits [t, C] say that come in pieces; greedy keeps two numbers a frame of them.
+    """Decodes logits [t, C] that come in pieces; greedy decoding stores two numbers per frame.
 
-    Raises InputError, which begins with `where`, where they are no finite numbers.
+    Raises InputError, which begins with `where`, if they are no finite numbers.
     """
     pieces = _checked(pieces, where)
     vocabulary = network.description.ctc_vocabulary

@@ -1,5 +1,5 @@
-"""Pieces of words by a sentencepiece model (BPE or unigram): the only file that touches the
-library, which is optional and loaded where a text is split. Joining pieces needs none."""
+"""Subword pieces of a sentencepiece model (BPE or unigram). This is the only file that uses the
+library, which is optional and loaded when a text is split. Joining pieces does not need it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def pieces_of(model: str) -> tuple[str, ...]:
         piece = processor.id_to_piece(number)
         if processor.is_byte(number):
             raise InputError(
-                "the sentencepiece model has pieces of bytes (byte_fallback); train it without"
+                "the sentencepiece model has byte pieces (byte_fallback); train it without that"
             )
         if processor.is_control(number) or processor.is_unknown(number) or piece == DELIMITER:
             continue

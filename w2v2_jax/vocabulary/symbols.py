@@ -31,10 +31,12 @@ class Vocabulary:
     """Symbols in the order of the model's output rows, and how a text becomes symbols.
 
     symbols: the five special rows `<s> <pad> </s> <unk> |` (fairseq order; `<s>` is the CTC blank),
-    then the others. case: one of CASES, such as "upper", "lower:tr" or "keep". units: what a symbol
-    is: a character (words end with `|`), a phoneme (spaces stand between them) or a piece of a word
-    (`model` cuts texts into them). rules: what a text undergoes before its case. Raises InputError
-    when malformed.
+        then the others.
+    case: one of CASES, such as "upper", "lower:tr" or "keep".
+    units: the kind of symbols: characters (words end with `|`), phonemes (separated by spaces) or
+        subword pieces (`model` splits texts into them).
+    rules: text rules that are applied before the case.
+    Raises InputError if malformed.
     """
 
     symbols: tuple[str, ...]
@@ -86,8 +88,8 @@ class Vocabulary:
             return self._characters(words)
         if not self.model:
             raise InputError(
-                "this vocabulary has pieces of words and no sentencepiece model to cut texts into "
-                "them: it transcribes, but takes no text"
+                "this vocabulary has subword pieces but no sentencepiece model to split texts: it "
+                "can transcribe, but cannot encode texts"
             )
         return splitter(self.model)(words)
 
@@ -102,7 +104,7 @@ class Vocabulary:
         return tuple(self._ids[part] for part in parts) if known else ()
 
     def normalise(self, text: str) -> str:
-        """The text by the rules, where there are some, in this vocabulary's case, single spaces (a
+        """The text by the rules, if there are some, in this vocabulary's case, single spaces (a
         `|` in the text is one)."""
         text = text.replace(DELIMITER, " ")
         return self._rules.normalise(text) if self._rules else with_case(self.case)(text)
@@ -121,7 +123,7 @@ class Vocabulary:
         return all(map(self._rules.is_outside, token))
 
     def as_scored(self, hypothesis: str) -> str:
-        """What a decoder wrote, as references are written: the same rules, where there are some."""
+        """What a decoder wrote, as references are written: the same rules, if there are some."""
         if self.rules is None:
             return hypothesis
         words = (w if w in SPECIALS else self.normalise(w) for w in hypothesis.split())
@@ -185,7 +187,7 @@ class Vocabulary:
 
     @staticmethod
     def from_json(content: dict[str, Any]) -> Vocabulary:
-        """What `to_json` made; ValueError, KeyError or TypeError where it is something else."""
+        """What `to_json` made; ValueError, KeyError or TypeError if it is something else."""
         locale, text = content.get("locale"), content.get("text")
         case = f"{content['case']}:{locale}" if locale else content["case"]
         rules = None if text is None else TextRules.from_json(text, where="vocabulary")
