@@ -51,7 +51,7 @@ INDEX_STRINGS = ("id", "text", "speaker", "language")
 
 
 class Entry(NamedTuple):
-    """One utterance of the index, except for where its samples lie."""
+    """One utterance of the index, without the place of its samples."""
 
     id: str
     text: str
