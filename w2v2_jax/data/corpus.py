@@ -43,6 +43,7 @@ QUALITY_ARRAYS = {  # estimates; NaN if there is none. Older corpora have none a
     "bandwidth_hz": np.float32,
     "characters_per_second": np.float32,
 }
+ENTRY_NUMBERS = ("num_samples", "mean", "std", "crc32", "audio_sha256")  # as `Entry` has them
 MOST = 1 << 40  # utterances; a length that Python cannot count is damage
 INFO = {"split": str, "utterances": int, "index_sha256": str, "hours": float}  # read elsewhere
 # Each is a utf-8 blob and the [N] ends of its strings. Older corpora have no languages.
@@ -50,7 +51,7 @@ INDEX_STRINGS = ("id", "text", "speaker", "language")
 
 
 class Entry(NamedTuple):
-    """One utterance of the index, except for where its samples lie."""
+    """One utterance of the index, without the place of its samples."""
 
     id: str
     text: str
@@ -147,6 +148,22 @@ class Corpus:
         if not self._has(name):
             return np.full(len(self), np.nan, QUALITY_ARRAYS[name])
         return self._array(name)
+
+    def entry(self, i: int) -> Entry:
+        """All that the index says of utterance i, but for where its samples lie."""
+        count, mean, std, crc32, audio = (self._array(name)[i] for name in ENTRY_NUMBERS)
+        return Entry(
+            self.id(i),
+            self.text(i),
+            self.speaker(i),
+            int(count),
+            float(mean),
+            float(std),
+            int(crc32),
+            int(audio),
+            self.language(i),
+            *(float(self.quality(name)[i]) for name in QUALITY_ARRAYS),
+        )
 
     def texts(self) -> Iterator[str]:
         """All transcripts in order."""

@@ -259,7 +259,7 @@ class LexiconFreeSearch:
 def _finished(
     beams: list[_Beam], rows: np.ndarray, frames: np.ndarray, histories: Histories, options
 ) -> Iterator[Result]:
-    """Results of the last hypotheses, once the model was told that the text ends."""
+    """Results of the last hypotheses, after adding the model's score of the end of the text."""
     last = beams[-1]
     gain = histories.finish(last.history[rows]).astype(float)
     tried = _rows(last, rows)._replace(

@@ -67,7 +67,7 @@ class Options:
 
 
 def make_options(values: dict[str, Any]) -> Options:
-    """Options from keywords; InputError on an unknown one or a value that cannot be."""
+    """Options from keywords; InputError for an unknown keyword or an impossible value."""
     known = [field.name for field in dataclasses.fields(Options)]
     for name in values:
         if name not in known:
