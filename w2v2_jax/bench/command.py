@@ -114,8 +114,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def check(arguments) -> None:
     """Raises InputError for options that do not go together."""
-    if arguments.rows < 1 or arguments.repeats < 1 or arguments.seconds < 0.1:
-        raise InputError("--rows and --repeats must be at least 1, --seconds at least 0.1")
+    if min(arguments.rows, arguments.repeats, arguments.workers) < 1 or arguments.seconds < 0.1:
+        raise InputError(
+            "--rows, --repeats and --workers must be at least 1, --seconds at least 0.1"
+        )
     if arguments.lengths and (arguments.what != "infer" or min(arguments.lengths) < 0.1):
         raise InputError("--lengths are seconds of at least 0.1, for --what infer")
     if arguments.accumulate < 1 or arguments.rows % arguments.accumulate:

@@ -30,11 +30,15 @@ ORDINALS = {
 }  # fmt: skip
 FEMININE = ("\u00aa", "re", "\u00e8re")
 PERCENT = {
-    "ca": "per cent", "cs": "procent", "da": "procent", "de": "Prozent", "en": "percent",
+    "ca": "per cent", "da": "procent", "de": "Prozent", "en": "percent",
     "es": "por ciento", "fi": "prosenttia", "fr": "pour cent", "it": "per cento", "nl": "procent",
-    "no": "prosent", "pl": "procent", "pt": "por cento", "ru": "процентов", "sv": "procent",
-    "uk": "відсотків",
+    "no": "prosent", "pl": "procent", "pt": "por cento", "sv": "procent",
 }  # fmt: skip
+PERCENTS = {  # of one, of a few, of many, of a part
+    "cs": ("procento", "procenta", "procent", "procenta"),
+    "ru": ("процент", "процента", "процентов", "процента"),
+    "uk": ("відсоток", "відсотки", "відсотків", "відсотка"),
+}
 MINUS = {"cs": "minus", "pl": "minus", "sk": "m\u00ednus"}  # where num2words does not know it
 PERCENT_BEFORE = {"tr": "y\u00fczde"}
 FRACTIONS = {"\u00bd": "a half", "\u00bc": "a quarter", "\u00be": "three quarters"}  # English
@@ -94,10 +98,10 @@ def _readings(language: str, tongue: str) -> dict[str, Reading]:
     known = lambda number: plain_number(language, number) is not None  # noqa: E731
     readings = _clocks(tongue, cardinal) | _prices(language, tongue)
     rest: dict[str, tuple[str, Callable[..., str]]] = {}
-    if tongue in PERCENT:
+    if tongue in PERCENT or tongue in PERCENTS:
         rest["percent"] = (
             rf"((?<!\S)[-\u2212])?({VALUE})\s?%",
-            lambda sign, n: f"{_signed(language, sign, cardinal(n))} {PERCENT[tongue]}",
+            lambda sign, n: f"{_signed(language, sign, cardinal(n))} {_percent(language, n)}",
         )
     if tongue in PERCENT_BEFORE:
         rest["percentage"] = (
@@ -180,6 +184,20 @@ def _signed(language: str, sign: str, words: str) -> str:
         return f"-{words}"
     one = library().num2words(1, lang=language).split()
     return " ".join([*below[: len(below) - len(one)], words])
+
+
+def _percent(language: str, number: str) -> str:
+    """The word in the form that goes with a number."""
+    if language[:2] in PERCENT:
+        return PERCENT[language[:2]]
+    one, few, many, part = PERCENTS[language[:2]]
+    plain = plain_number(language, number) or "0"
+    if "." in plain:
+        return part
+    value = int(plain)
+    if language[:2] != "cs":  # 21 is as 1, but 11 to 14 are many
+        value = 5 if value % 100 in range(11, 15) else value % 10
+    return one if value == 1 else few if value in (2, 3, 4) else many
 
 
 def _ordinal(language: str, number: str, end: str) -> str:
