@@ -10,7 +10,7 @@ from typing import Any
 from w2v2_jax import partition
 from w2v2_jax.data.augment import AugmentConfig
 from w2v2_jax.data.config import DataConfig
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, check_least
 from w2v2_jax.experiment.typed import WHOLE, check, types_of
 from w2v2_jax.health.config import HealthConfig
 from w2v2_jax.health.monitor import check_names
@@ -55,12 +55,8 @@ class TrainConfig:
     best_mode: str = "min"
 
     def __post_init__(self):
-        for name in ("steps", "accumulate", "log_every", "keep_last"):
-            if getattr(self, name) < 1:
-                raise InputError(f"train.{name}={getattr(self, name)} must be at least 1")
-        for name in ("eval_every", "checkpoint_every", "keep_best", "keep_every"):
-            if getattr(self, name) < 0:
-                raise InputError(f"train.{name}={getattr(self, name)} must not be negative")
+        check_least("train", self, steps=1, accumulate=1, log_every=1, keep_last=1)
+        check_least("train", self, eval_every=0, checkpoint_every=0, keep_best=0, keep_every=0)
         if self.best_mode not in ("min", "max"):
             raise InputError(f"train.best_mode={self.best_mode!r}; use 'min' or 'max'")
 
@@ -80,6 +76,9 @@ class VocabularyConfig:
     name: str = "librispeech"
     case: str | None = None
     min_count: int = 1
+
+    def __post_init__(self):
+        check_least("vocabulary", self, min_count=1)
 
 
 SECTIONS = (

@@ -95,17 +95,13 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
     return dataclasses.replace(model, always_project_features=square)
 
 
-def refuse_missing_projection(
-    model: ModelConfig, where: str, framework: str = "Hugging Face"
-) -> None:
-    """Their network always projects features to the model width; fairseq's, where it is as wide as
-    the convolutions, does not."""
+def refuse_missing_projection(model: ModelConfig, where: str, framework: str) -> None:
+    """A file of a framework whose network always projects features to the model width; fairseq's,
+    where it is as wide as the convolutions, does not."""
     if not model.projects_features:
         raise InputError(
             f"{where}: the network has no feature projection, as the feature encoder's "
-            f"{model.conv_dim} channels are the model's width; {framework} always has one "
-            "(model.always_project_features=True when training); "
-            "export --to fairseq or safetensors"
+            f"{model.conv_dim} channels are the model's width; {framework} always has one"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -104,8 +105,10 @@ class Network:
         """[B, T, L, D] of several layers, as in `features`, in one pass."""
         last = self.description.model.num_layers
         for layer in layers:
-            if not -1 <= layer <= last:
-                raise InputError(f"layer={layer} is outside -1..{last}")
+            if not isinstance(layer, numbers.Integral) or not -1 <= layer <= last:
+                raise InputError(
+                    f"layer={layer!r} must be a whole number from -1 (the output) to {last}"
+                )
         inputs = self._prepare(waveforms, num_samples, statistics)
         encoded = self._functions["states"](self.params, *inputs)
         chosen = [encoded.context if layer == -1 else encoded.states[layer] for layer in layers]
