@@ -1,14 +1,16 @@
 """CTC fine-tuning of a released model for a language of your own: `:language`, `:extend`,
 `:adapter`, `:lora`.
 
-language: from a pretrained model (or one in the middle of it, see continue_pretraining.py); the
-    vocabulary is that of your transcripts.
-extend: from a tuned model; its symbols keep their rows of the head, and the transcripts' further
-    characters get fresh ones. With `vocabulary.name` another one is put in its place instead: rows
-    of the symbols that both have keep their weights all the same.
-lora: any start; low-rank updates of the attention's projections and the head learn (rank 16 of
-    XLS-R 300M: 3.1 M parameters); `export --to peft` writes them alone, others have them merged.
-adapter: MMS-1B; only the adapters and the head learn (2.2 M parameters and a row of 1280 a symbol).
+language: starts from a pretrained model (or a step of a pretraining run, see
+    continue_pretraining.py); the vocabulary is that of your transcripts.
+extend: starts from a tuned model. Its symbols keep their rows of the head, and further characters
+    of the transcripts get new rows. With `vocabulary.name` another vocabulary replaces it; rows of
+    the symbols that both have still keep their weights.
+lora: any start; trains low-rank updates of the attention's projections, and the head (rank 16 of
+    XLS-R 300M: 3.1 M parameters). `export --to peft` writes only these; other formats have them
+    merged.
+adapter: MMS-1B; trains only the adapters and the head (2.2 M parameters, and a row of 1280 per
+    symbol).
 
 Source: language and extend, `lv60k_10h` of finetune.py; adapter, the rate and warm-up of
 transformers' `run_speech_recognition_ctc_adapter.py` example (1e-3, linear decay); lora, the same
@@ -24,11 +26,11 @@ Run:
         --config.init_from=runs/mms_fra
     Append `,smoke` for the same recipe at toy size from scratch.
 
-Hardware and time: at most 800 s of audio an update, padding counted, one 80 GB GPU (adapter:
-400 s). With an hour of clips of 12 s on average: 6 updates an epoch of 40 to 57 clips, 2 % of the
-rows of weight 0 (adapter: 14 of 16 to 22, 10 %); ten hours: 59 updates of 40 to 56 (adapter: 131 of
-16 to 23, 5 %). Each clip is used once an epoch.
-Expected: no published figure; it depends on the language.
+Hardware and time: at most 800 s of audio per update including padding, on one 80 GB GPU (adapter:
+400 s). With an hour of clips of 12 s on average, an epoch has 6 updates of 40 to 57 clips, with 2 %
+of the rows of weight 0 (adapter: 14 updates of 16 to 22, 10 %); with ten hours, 59 updates of 40 to
+56 (adapter: 131 of 16 to 23, 5 %). Each clip is used once per epoch.
+Expected: no published result; it depends on the language.
 Got: not run at full size.
 
 Differences from the paper: its fine-tuning is on English and replaces the whole head.

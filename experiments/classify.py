@@ -1,7 +1,7 @@
 """A class for each recording, such as a keyword, a language or an emotion: `:tuned`, `:frozen`.
 
-tuned: the whole network but its feature encoder learns, after 500 updates of the head alone.
-frozen: the head alone learns, over a learned sum of all layers, as SUPERB compares encoders.
+tuned: trains the whole network except its feature encoder, after 500 updates of only the head.
+frozen: trains only the head, on a learned sum of all layers, as SUPERB does to compare encoders.
 
 A corpus's transcripts are its classes: `transcripts.tsv` has `relative/path<TAB>class`. The classes
 are the different texts of the training split; utterances of others are left out and counted.
@@ -18,13 +18,13 @@ Run:
     `init_from` is a pretraining workdir, a step or a Hugging Face folder. Append `,smoke` for the
     same recipe at toy size from scratch.
 
-Hardware and time: at most 64 s of audio an update, padding counted; one GPU of 8 GB.
+Hardware and time: at most 64 s of audio per update including padding; one GPU of 8 GB.
 Expected: accuracy .9643 on SUPERB's keyword test set with the head of `frozen` over BASE (the model
 card of `superb/wav2vec2-base-superb-ks`; s3prl .9623). tuned: no published figure is known here.
 Got: not run at full size.
 
 Differences from the source: rows of one length bucket, a padded row's mean is over its real frames;
-tuned trains its head alone first.
+tuned first trains only its head.
 """
 
 from __future__ import annotations

@@ -2,12 +2,13 @@
 
 base: the group-norm models (BASE, LARGE LS-960). large: those with layer normalisation in the
 feature encoder (LARGE LV-60k, XLSR-53, XLS-R, MMS). Quantizer and projections come with the
-encoder, so the contrastive task goes on where it stopped.
+encoder, so the contrastive task continues where it stopped.
 
 Source: rates, masks and loss weights of the recipes that made the models
-(`wav2vec2_base_librispeech.yaml`, `wav2vec2_large_librivox.yaml` of fairseq). Ours: the peak rate,
-a fifth of BASE's 5e-4 and a tenth of the 1e-3 stored in LV-60k's file, and a Gumbel temperature
-that stands where theirs ended, as at 2 the first updates would undo the codebook.
+(`wav2vec2_base_librispeech.yaml`, `wav2vec2_large_librivox.yaml` of fairseq). Two settings are our
+own: the peak rate, a fifth of BASE's 5e-4 and a tenth of the 1e-3 stored in LV-60k's file; and a
+Gumbel temperature that stays where theirs ended, because at 2 the first updates would destroy the
+codebook.
 
 Run:
     python -m w2v2_jax.convert --from hf --input wav2vec2-xls-r-300m --out runs/xls_r_300m
@@ -17,10 +18,10 @@ Run:
     `init_from` may be the Hugging Face directory itself; it must hold the quantizer
     (Wav2Vec2ForPreTraining). Append `,smoke` for the same recipe at toy size from scratch.
 
-Hardware and time: as much audio an update as the models were made with, 1.6 h (base) and 2.5 to 2.8
-h (large); on one 80 GB GPU raise train.accumulate to fit. An epoch uses every clip once, cropped,
-and rows that fill a batch up have no weight. Of a corpus with few updates an epoch, say 20 h, take
-smaller ones, N groups instead of 64 or 128: with N=16 base has
+Hardware and time: the same audio per update as for the released models, 1.6 h (base) and 2.5 to 2.8
+h (large); on one 80 GB GPU raise train.accumulate until it fits. An epoch uses every clip once,
+cropped, and rows that only fill up a batch have no weight. For a corpus with few updates per epoch,
+say 20 h, make updates smaller, with N groups instead of 64 or 128. For base and N=16 use
     --config.data.row_multiple=16 --config.data.batch_seconds=1500   (N x 93.75; large: N x 78.75)
 Expected: contrastive accuracy starts near the released model's own and rises on the new speech.
 Got: not run at full size.

@@ -3,38 +3,40 @@
 model: base, large (LARGE LS-960) or lv60k (LARGE LV-60k); labels: 10m, 1h, 10h, 100h, 960h.
 
 Source: for base and lv60k the fairseq YAMLs (`config/finetuning/{base,vox}_*.yaml`), because the
-released checkpoints come from them; where they disagree with the paper's Table 6 (12 k updates at
-10 min, 50 k at 100 h, a 10 k freeze for all) the YAML wins. There is no YAML for LARGE LS-960: its
-rows are Table 6, with the head alone for 10 k updates and the rate 3e-5, one of the two the paper
-searched. The decay of the tri-stage schedule is exponential, as run, not linear, as printed.
+released checkpoints come from them; they are followed where they differ from the paper's Table 6
+(12 k updates at 10 min, 50 k at 100 h, a 10 k freeze for all). There is no YAML for LARGE LS-960:
+it follows Table 6, with only the head for 10 k updates and the rate 3e-5, one of the two that the
+paper searched. The decay of the tri-stage schedule is exponential, as in the code, and not linear,
+as printed.
 
 Run:
     python -m w2v2_jax.train --config experiments/finetune.py:base_10h --workdir runs/base_10h \\
         --config.init_from=runs/base --config.data.train=data/librispeech:train_10h
-    `init_from` is a pretraining workdir, a step or an exported Hugging Face folder; the network's
-    shape and norms are its own. Append `,smoke` for the same recipe at toy size from scratch.
+    `init_from` is a pretraining workdir, a step or an exported Hugging Face folder, which decides
+    the network's shape and norms. Append `,smoke` for the same recipe at toy size from scratch.
     100h is LibriSpeech's train_clean100 and 960h all of its training sets. The Libri-Light limited
     splits are picked from it by utterance id, from the lists that Libri-Light publishes:
     python -m w2v2_jax.prepare --source tfds:librispeech --ids 10h.txt --split train_10h \\
         --out data/librispeech
 
-Hardware and time: at most 1600 s of audio an update, padding counted (1920 s for LARGE with 960 h),
-on 8 to 24 V100 then. Computed for lengths like LibriSpeech's (mean 12.3 s):
-    labels       clips an update   updates an epoch   rows of weight 0
+Hardware and time: at most 1600 s of audio per update including padding (1920 s for LARGE with
+960 h); the paper used 8 to 24 V100. Computed for lengths like LibriSpeech's (mean 12.3 s):
+    labels       clips per update  updates per epoch  rows of weight 0
     10m          48                1                  none
     1h           72 to 73          4                  7 %
     10h          40 to 114         30                 1.5 %
     100h         40 to 119         291                .4 %
     960h         40 to 119         2790               .3 %
-The fewest clips stand in the few rows of up to 36 s. Each clip is used once an epoch. `train` says
-in its first line how it is with yours.
+Batches with rows of up to 36 s have the fewest clips. Each clip is used once per epoch. The first
+line of `train` gives these numbers for your corpus.
 
 Expected, WER on test-clean/test-other without LM (paper Table 9): base 10m 46.9/50.9, 1h 24.5/29.7,
 10h 11.1/17.6, 100h 6.1/13.3, 960h 3.4/8.5; large 43.5/45.3, 21.6-25.3 (1h), 8.0/12.1, 4.7/9.0,
 2.8/6.3; lv60k 40.2/38.7, 17.2/20.3, 6.3/10.0, 3.1/6.3, 2.2/4.5.
 Got: not run.
 
-Differences from the paper: rows of one length bucket; unalignable utterances leave the denominator.
+Differences from the paper: rows have one length bucket; unalignable utterances are not counted in
+the denominator.
 """
 
 from __future__ import annotations

@@ -8,20 +8,20 @@ Run:
     (`:smoke` is the same recipe at toy size; data.train and data.valid name prepared corpora)
 
 Hardware and time: the paper's 64 V100 took 1.6 days. An update is 64 groups (384 rows of 15.6 s to
-2944 of 2 s), which divide over 1, 2, 4, ... 64 devices; train.accumulate trades memory for time
-without changing the mathematics. 23 row lengths are as many compilations, which the compilation
-cache keeps.
+2944 of 2 s), which can be divided over 1, 2, 4, ... 64 devices; train.accumulate saves memory at
+the cost of time, without changing the mathematics. The 23 row lengths need 23 compilations, which
+the compilation cache keeps.
 
 Expected: contrastive accuracy by update, mean of 8 seeds (NVIDIA DeepLearningExamples): 50k .491,
 100k .537, 200k .580, 300k .610, 400k .629; test-clean/test-other after 10 h of labels with a 4-gram
 LM 4.3/9.5 % WER (paper Table 9).
 Got: not run.
 
-Differences from the paper: 12 heads, as in every released model, where the text prints 8; batches
-are rows of one of 23 lengths (1.59 to 1.67 h; 96 % of the audio that fairseq's crops hold, by
-lengths like LibriSpeech's) instead of 1.6 h of mixed crops; masks are not trimmed to the batch's
-smallest count; the diversity loss averages over 6 rows, as one V100 did; the
-feature penalty is weighted by each row's masked frames, so that microbatches change nothing.
+Differences from the paper: 12 heads, as in every released model, where the text prints 8; the rows
+of a batch have one of 23 lengths (1.59 to 1.67 h; 96 % of the audio in fairseq's crops, for lengths
+like LibriSpeech's) instead of 1.6 h of mixed crops; masks are not trimmed to the batch's smallest
+count; the diversity loss averages over 6 rows, as on one V100; the feature penalty is weighted by
+each row's masked frames, so that microbatches change nothing.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""data2vec pretraining of a BASE encoder on LibriSpeech 960 h: masked frames predict what a slow
-copy of the network makes of the whole input.
+"""data2vec pretraining of a BASE encoder on LibriSpeech 960 h: masked frames predict the output of
+a slowly moving copy of the network for the whole input.
 
 Source: arXiv 2202.03555, section 4.2; fairseq `examples/data2vec/config/audio/pretraining/
 base_librispeech.yaml`, which says what the text leaves open (layer norm in the feature encoder,
@@ -11,9 +11,10 @@ Run:
     python -m w2v2_jax.train --config experiments/pretrain_ema_teacher.py --workdir runs/data2vec
     (`:smoke` is the same recipe at toy size; data.train and data.valid name prepared corpora)
 
-Hardware and time: the configuration has 16 GPUs. Beside `pretrain_base.py` an update has the
-teacher's forward pass over the Transformer, and the state one more copy of its parameters. An
-update is 48 groups of rows, which divide over 1, 2, 3, 4, 6, 8, ... 48 devices.
+Hardware and time: the published configuration is for 16 GPUs. Compared with `pretrain_base.py`, an
+update also has the teacher's forward pass over the Transformer, and the state has one more copy of
+its parameters. An update is 48 groups of rows, which can be divided over 1, 2, 3, 4, 6, 8, ... 48
+devices.
 
 Expected: test-other with a 4-gram LM 12.3, 9.1, 8.1, 6.8, 5.5 % WER after 10 min, 1 h, 10 h, 100 h,
 960 h of labels (paper Table 2); no curve of its pretraining is published.

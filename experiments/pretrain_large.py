@@ -8,19 +8,19 @@ earlier network.
 
 Run: python -m w2v2_jax.train --config experiments/pretrain_large.py:ls960 --workdir runs/large
      (append `,smoke` for the same recipe at toy size)
-Hardware and time: 128 V100 took 2.3 days (ls960, 2.7 h an update) and 5.2 days (lv60k). An update
-is 128 groups (512 rows of 19.7 s to 4992 of 2 s), which divide over 1, 2, 4, ... 128 devices. 26
-row lengths are as many compilations, which the compilation cache keeps.
+Hardware and time: 128 V100 took 2.3 days (ls960, 2.7 h per update) and 5.2 days (lv60k). An update
+is 128 groups (512 rows of 19.7 s to 4992 of 2 s), which can be divided over 1, 2, 4, ... 128
+devices. The 26 row lengths need 26 compilations, which the compilation cache keeps.
 
 Expected: with 10 h of labels and a 4-gram LM, test-clean/test-other WER 3.8/7.3 % (ls960) and
 3.0/5.8 % (lv60k) (paper Table 9).
 Got: not run.
 
-Differences from the paper: as in pretrain_base.py, with 2.53 to 2.8 h an update, and crops of at
-most 19.6875 s instead of 20: four to a group and 128 groups are then 2.8 h. lv60k follows the
+Differences from the paper: as in pretrain_base.py, with 2.53 to 2.8 h per update, and crops of at
+most 19.6875 s instead of 20, so that 128 groups of four are 2.8 h. lv60k follows the
 paper's text in normalising the waveform and using layer normalisation in the feature encoder,
 without feature penalty; its published command line kept the penalty and a gradient scale of 0.03.
-Its norm order (post) is the command line's, the paper does not say.
+Its norm order (post) is that of the command line; the paper does not say.
 """
 
 from __future__ import annotations

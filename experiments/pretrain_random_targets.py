@@ -2,23 +2,22 @@
 learned ones, with wav2vec 2.0's encoder, masks, data and schedule.
 
 Source: arXiv 2202.01855 for the targets (8192 codes of 16 numbers, one codebook, 80 bands, section
-3); everything else is `pretrain_base.py`, so that the two runs differ in the objective alone.
+3); everything else is as in `pretrain_base.py`, so that the two runs differ only in the objective.
 
 Run:
     python -m w2v2_jax.prepare --source tfds:librispeech --out data/librispeech
     python -m w2v2_jax.train --config experiments/pretrain_random_targets.py --workdir runs/best_rq
     (`:smoke` is the same recipe at toy size; data.train and data.valid name prepared corpora)
 
-Hardware and time: as `pretrain_base.py`; logits over 8192 codes of every masked frame take the
-place of the quantizer and of the negatives.
+Hardware and time: as `pretrain_base.py`; logits over 8192 codes for every masked frame replace the
+quantizer and the negatives.
 
-Expected: no published figure for this encoder; its own paper trains Conformers on filterbanks.
+Expected: no published result for this encoder; the paper trains Conformers on filterbanks.
 Got: not run.
 
-Differences from the paper: the encoder hears raw audio, and its latents are masked as wav2vec
-2.0's are (spans of 200 ms over half of the frames) instead of spans of 400 ms of the input with
-noise; targets are made of 20 ms (two spectra) where the paper's are of 40 ms; normalisation is over
-an utterance.
+Differences from the paper: the encoder takes raw audio, and its latents are masked as in wav2vec
+2.0 (spans of 200 ms over half of the frames), instead of replacing spans of 400 ms of the input
+with noise; targets cover 20 ms (two spectra) instead of 40 ms; normalisation is over an utterance.
 """
 
 from __future__ import annotations

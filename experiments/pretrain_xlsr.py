@@ -6,22 +6,23 @@ fairseq's `wav2vec2_large_librivox.yaml`, the same pre-LN network without dropou
 
 Run: python -m w2v2_jax.train --config experiments/pretrain_xlsr.py:1b --workdir runs/xlsr_1b
      (append `,smoke` for the same recipe at toy size). Each corpus is a folder of prepared folders,
-     one a language, with splits train and dev: `w2v2 prepare --source ... --out data/xlsr/mls/de
-     --holdout dev=0.01`. A corpus that is not there is an error: leave its row of CORPORA out.
+     one per language, with splits train and dev: `w2v2 prepare --source ... --out data/xlsr/mls/de
+     --holdout dev=0.01`. A missing corpus is an error: remove its row from CORPORA.
 
-Hardware and time: by the compiler, docs/aot.md. 1b and 2b shard parameters and moments (fsdp).
-`--rows N` of `python -m w2v2_jax.aot` says how many microbatches a smaller machine needs.
+Hardware and time: estimates of the compiler are in docs/results/aot.md. 1b and 2b shard parameters
+and moments (fsdp). `python -m w2v2_jax.aot --rows N` says how many microbatches a smaller machine
+needs.
 
 Expected: the paper publishes no pretraining curve; its tables are of fine-tuned models.
 Got: not run.
 
 Sampling: as in the paper, alpha 0.5 over the languages of each corpus and then over the corpora
-(`w2v2_jax/data/mixture.py`). The hours that it follows from are those of the prepared utterances.
+(`w2v2_jax/data/mixture.py`). The hours are those of the prepared utterances.
 
-Differences from the paper: a language's share is met in every epoch, where fairseq repeats its
-files a whole number of times or draws them; batches are 2.53 to 2.8 h in rows of one of 26
-lengths (96 % of the audio that fairseq's crops hold, by lengths like Common Voice's), the longest
-19.7 s, as in pretrain_large.py.
+Differences from the paper: every epoch has each language's share, where fairseq repeats its files a
+whole number of times or draws them; batches are 2.53 to 2.8 h in rows of one of 26 lengths (96 % of
+the audio in fairseq's crops, for lengths like Common Voice's), the longest 19.7 s, as in
+pretrain_large.py.
 """
 
 from __future__ import annotations

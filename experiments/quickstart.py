@@ -11,8 +11,8 @@ Run: bash launch/quickstart.sh does all of it. One step alone, with R=runs/mine:
     without --config.init_from the same recipe starts from scratch: same labels, same updates.
     `:pretrain,gpu` and `:finetune,gpu` are the larger preset; `,smoke` is toy size.
 
-Hardware and time: 2 CPU cores (AMD EPYC, AVX-512), 20.5 min from nothing, installs included: 1.4 to
-the start, 8.5 pretraining at 84 audio-s/s, 5.2 and 4.7 fine-tuning, 0.7 the rest.
+Hardware and time: 2 CPU cores (AMD EPYC, AVX-512), 20.5 min including installation: 1.4 until the
+start, 8.5 for pretraining at 84 audio-s/s, 5.2 and 4.7 for fine-tuning, 0.7 for the rest.
 
 Expected: contrastive accuracy on validation at least 10 times chance (1/101), code perplexity above
 50 of 640, and a lower character error rate (CER) from the pretrained encoder than from scratch.
@@ -39,9 +39,8 @@ Before (2026-11-23 and 24, seed 1 unless said), each worse:
 
 Differences from the paper: 2 M parameters; spans of 100 ms instead of 200; diversity weight .4 over
 8 rows of 3 s; no feature penalty, no dropout; quantizer at a twentieth of the rate; temperature
-down to .5 in 1400 updates; no masks in fine-tuning; the whole network is fine-tuned, feature
-    encoder
-included.
+down to .5 in 1400 updates; no masks in fine-tuning; the whole network is fine-tuned, including the
+feature encoder.
 """
 
 from __future__ import annotations
@@ -68,8 +67,8 @@ def model(gpu: bool) -> dict:
 
 
 def masks(gpu: bool) -> dict:
-    """Two in five frames hidden: in spans of 100 ms, or as in the paper on a GPU. Minutes are too
-    few to learn what fills 300 ms from its context."""
+    """Masks two in five frames, in spans of 100 ms, or as in the paper on a GPU. Minutes of
+    training are too short to learn to predict 300 ms from their context."""
     return {} if gpu else dict(mask_length=5, mask_start_prob=0.1)
 
 

@@ -55,7 +55,7 @@ def shell(line, tmp_path, **environment):
         (MemoryError(), "error: out of memory; give smaller batches"),
         (MemoryError("Unable to allocate 9 T"), "error: out of memory (Unable to allocate 9 T)"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes.\nmore"),
-         "error: the device's memory does not suffice: RESOURCE_EXHAUSTED: Out of memory alloc"),
+         "error: the device has too little memory: RESOURCE_EXHAUSTED: Out of memory alloc"),
         (ModuleNotFoundError("No module named 'onnx'", name="onnx"), "error: this needs the packa"),
     ],
 )  # fmt: skip
@@ -109,6 +109,17 @@ def test_a_platform_that_does_not_start_is_one_line(tmp_path):
         assert done.returncode == 2 and done.stderr.count("error:") == 1, done.stderr
         assert f"error: JAX_PLATFORMS={platform}: " in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # containers set it
+def test_a_line_on_standard_error_is_out_at_once(unbuffered):
+    code = "import os, sys; from w2v2_jax.errors import run_command as r; "
+    code += "r(lambda argv: (print('now', file=sys.stderr), os._exit(3)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (3, "now\n")
 
 
 @pytest.mark.parametrize("line", ["{program} out | head -1", "{program} out | true"])

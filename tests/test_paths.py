@@ -17,6 +17,7 @@ from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.data.joined import open_splits
 from w2v2_jax.errors import InputError
 from w2v2_jax.evaluation.runs import read_run, series
+from w2v2_jax.health.monitor import Alarm
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.train.metric_writer import MetricWriter
 from w2v2_jax.train.workdir import lock, save_record
@@ -186,6 +187,14 @@ def test_metrics_that_are_not_finite_stay_in_the_file_as_null(tmp_path):
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert strict(lines[0]) == {"step": 1, "split": "train", "loss": None, "weight": 2.0}
     assert series(read_run(tmp_path), "train", "loss")[1].tolist() == [1.5]
+
+
+def test_a_run_with_an_alarm_is_read_as_one_without(tmp_path):
+    with MetricWriter(tmp_path, first_step=0, total=2, stream=io.StringIO()) as writer:
+        writer.write(1, "train", {"loss": 2.0})
+        writer.alarm(Alarm("loss-spike", 1, "loss 0.739 after a median of 0.0616", "warn"))
+        writer.write(2, "train", {"loss": 1.5})
+    assert series(read_run(tmp_path), "train", "loss")[1].tolist() == [2.0, 1.5]
 
 
 def test_json_goes_to_a_bucket(bucket):

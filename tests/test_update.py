@@ -12,7 +12,7 @@ import pytest
 from w2v2_jax import partition
 from w2v2_jax.batch import Batch
 from w2v2_jax.metrics import Mean, Sums
-from w2v2_jax.train_step import TrainState, eval_step, microbatches, train_step
+from w2v2_jax.train_step import TrainState, eval_step, microbatches, train_step, whole_batch
 
 ROWS, SAMPLES = 8, 3
 TX = optax.sgd(1.0)
@@ -100,6 +100,25 @@ def test_rows_stay_together_in_microbatches_and_on_their_shards():
     parts = microbatches({"x": rows}, 2, 2)["x"]
     np.testing.assert_array_equal(parts, np.stack([rows[[0, 1, 4, 5]], rows[[2, 3, 6, 7]]]))
     np.testing.assert_array_equal(microbatches(np.arange(8), 4, 1), np.arange(8).reshape(4, 2))
+
+
+@pytest.mark.parametrize(("parts", "shards"), [(1, 1), (4, 1), (2, 4), (4, 2)])
+def test_rows_come_back_from_microbatches_in_their_order(parts, shards):
+    rows = np.arange(8 * 3).reshape(8, 3)
+    np.testing.assert_array_equal(whole_batch(microbatches(rows, parts, shards), shards), rows)
+
+
+@pytest.mark.parametrize(("parts", "data"), [(4, 1), (2, 4), (8, 1), (4, 2)])
+def test_a_validation_in_microbatches_has_the_same_sums_and_outputs(parts, data):
+    state, batch = state_and_batch()
+    evaluate = functools.partial(eval_step, objective=OBJECTIVE)
+    expected = evaluate(state.params, batch, 4, np.uint32(3))
+    mesh = partition.make_mesh(data=data, devices=jax.devices()[:data])
+    with jax.set_mesh(mesh):
+        jitted = jax.jit(functools.partial(evaluate, parts=parts, shards=data))
+        result = jitted(state.params, batch, 4, np.uint32(3))
+    compare = functools.partial(np.testing.assert_allclose, rtol=1e-5)
+    jax.tree.map(compare, result, expected)
 
 
 @pytest.mark.parametrize(("accumulate", "data"), [(4, 1), (2, 4), (1, 4), (4, 2)])

@@ -11,32 +11,32 @@ import sys
 import w2v2_jax
 from w2v2_jax.errors import InputError, run_command
 
-# Command -> (the module whose `main` it is, what it does). Modules are imported when asked for:
-# `prepare` must not wait for JAX, nor `bench` carry it.
+# Command -> (the module that has its `main`, what it does). A module is imported only when its
+# command runs: `prepare` must not wait for JAX, and `bench` must not hold it in memory.
 COMMANDS = {
     "prepare": ("prepare.command", "recordings and transcripts -> a corpus of sharded records"),
     "train": ("train.command", "pretrain or fine-tune; the same command resumes"),
     "recipes": ("experiment.catalogue", "the recipes that come with the package"),
     "evaluate": ("evaluate", "error rates of a tuned checkpoint, with intervals"),
-    "compare": ("compare", "two evaluations, or a run against reference curves"),
+    "compare": ("compare", "two evaluations, or a run beside reference curves"),
     "transcribe": ("transcribe", "recordings of any length -> text with times"),
-    "classify": ("inference.classify", "recordings -> their classes, or a corpus scored"),
-    "align": ("align", "where each line of a transcript lies in a recording"),
+    "classify": ("inference.classify", "recordings -> their classes; or scores of a corpus"),
+    "align": ("align", "the time of each line of a transcript in a recording"),
     "segment": ("prepare.segment", "long recordings and their texts -> a manifest of segments"),
     "explore": ("prepare.explore", "a prepared corpus as a page to look at and listen to"),
     "export": ("export.command", "weights or a program for other frameworks"),
-    "convert": ("convert", "others' weights -> a native checkpoint"),
+    "convert": ("convert", "weights of other frameworks -> a native checkpoint"),
     "lm": ("lm", "an n-gram language model from text"),
-    "emit": ("emit", "logits of a corpus, saved once for decoding"),
+    "emit": ("emit", "save the logits of a corpus once for decoding"),
     "decode": ("decode.command", "saved logits -> text, with a language model"),
-    "sweep": ("sweep", "decoding weights tuned on a dev split"),
-    "units": ("units", "codebook use, and agreement of units with phones"),
+    "sweep": ("sweep", "tune the decoding weights on a dev split"),
+    "units": ("units", "usage of the codebooks, and agreement of units with phones"),
     "extract": ("extract", "features of any layer, or units, to npz or parquet"),
     "stage": ("stage", "a prepared corpus from an object store to a local disk"),
-    "aot": ("aot.command", "memory, exchanges and time on a pod one does not have"),
+    "aot": ("aot.command", "memory, communication and time on a pod, without the pod"),
     "bench": ("bench.command", "speed of training, inference or the data pipeline"),
     "report": ("report.command", "the quickstart's table and figure"),
-    "sample_speech": ("sample_speech.command", "two hours of real speech to try things on"),
+    "sample_speech": ("sample_speech.command", "download two hours of real speech to try things"),
 }
 
 
@@ -44,15 +44,15 @@ def usage() -> str:
     """A line for each command."""
     lines = [f"  {name:<14}{what}" for name, (_, what) in COMMANDS.items()]
     head = (
-        "usage: w2v2 COMMAND ...; `w2v2 COMMAND --help` has its options\n"
+        "usage: w2v2 COMMAND ...; `w2v2 COMMAND --help` lists its options\n"
         "       w2v2 --version\n"
-        "       w2v2 --completion bash|zsh    a script to source, for completion of all this\n\n"
+        "       w2v2 --completion bash|zsh    a script to source, to complete commands\n\n"
     )
     return head + "\n".join(lines)
 
 
 def version() -> str:
-    """This package's version, and those that decide what it computes."""
+    """The versions of this package, of JAX and of Python."""
     return (
         f"w2v2_jax {w2v2_jax.__version__} (jax {importlib.metadata.version('jax')}, "
         f"Python {platform.python_version()})"
@@ -82,7 +82,7 @@ def _unknown(name: str) -> InputError:
 
 
 def run(argv: list[str] | None) -> None:
-    """Runs the command that the first argument names with the others."""
+    """Runs the command that the first argument names, with the other arguments."""
     if not argv:
         print(usage(), file=sys.stderr)
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""Command line: where each line of a transcript lies in a recording, of any length.
+"""Finds the time of each line of a transcript in a recording of any length.
 
 python -m w2v2_jax.align --checkpoint DIR AUDIO TEXT [--out DIR --formats textgrid,ctm]
 stdout: start<TAB>end<TAB>score<TAB>line, in seconds; low scores mark lines that do not fit.
@@ -36,14 +36,16 @@ def as_result(path: str, lines: list[Line], duration: float) -> Result:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 align", description=__doc__.splitlines()[0])
     add_checkpoint(parser)
-    parser.add_argument("audio", metavar="AUDIO", help="any audio file, any rate")
-    parser.add_argument("text", type=Path, metavar="TEXT", help="what is said, one sentence a line")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, with words")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write files there as well")
+    parser.add_argument("audio", metavar="AUDIO", help="an audio file of any format")
+    parser.add_argument("text", type=Path, metavar="TEXT", help="the text, one sentence per line")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object per line, with words"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="also write files to this folder")
     parser.add_argument("--formats", default="textgrid,ctm", help="txt,json,srt,vtt,ctm,textgrid")
     add_overwrite(parser)
     add_batch_seconds(parser, 60.0)
-    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    parser.add_argument("--quiet", action="store_true", help="print no progress on stderr")
     arguments = parser.parse_args(argv)
     lines = list(text_lines(arguments.text))
     formats = transcript_files.read_formats(arguments.formats)

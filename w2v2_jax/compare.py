@@ -1,9 +1,9 @@
-"""Command line: whether one system is better than another, or where a run stands.
+"""Tests whether one system is better than another, or shows a training run beside healthy runs.
 
 python -m w2v2_jax.compare FIRST.json SECOND.json [--speakers] [--json OUT]
     two results of `evaluate`: differences of error rates with intervals and tests
 python -m w2v2_jax.compare WORKDIR [--reference NAME] [--png OUT.png] [--json OUT]
-    a training run against stored curves of healthy runs; the plot goes to WORKDIR/compare.png
+    a training run beside stored curves of healthy runs; the plot goes to WORKDIR/compare.png
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from w2v2_jax.system.revision import stamp
 
 
 def read_splits(path: Path) -> list[dict[str, Any]]:
-    """The splits of a JSON that `evaluate` wrote; InputError where it is none."""
+    """The splits of a JSON file that `evaluate` wrote; InputError for any other file."""
     try:
         content = read_json(path, most=MOST_EVALUATION)
         splits = content.get("splits", [content])
@@ -115,18 +115,18 @@ def main(argv: list[str] | None = None) -> None:
         "first",
         type=Path,
         metavar="FIRST.json|WORKDIR",
-        help="what `evaluate` wrote of one system, or a training workdir",
+        help="the result of `evaluate` for one system, or a training workdir",
     )
     parser.add_argument(
         "second",
         type=Path,
         nargs="?",
         metavar="SECOND.json",
-        help="what it wrote of the other, on the same utterances",
+        help="the result for the other system, on the same utterances",
     )
-    parser.add_argument("--speakers", action="store_true", help="draw whole speakers")
-    parser.add_argument("--reference", help=f"for a workdir: {', '.join(NAMES)} (what fits best)")
-    parser.add_argument("--png", type=Path, metavar="OUT", help="for a workdir: where to plot")
+    parser.add_argument("--speakers", action="store_true", help="resample whole speakers")
+    parser.add_argument("--reference", help=f"for a workdir: {', '.join(NAMES)} (best match)")
+    parser.add_argument("--png", type=Path, metavar="OUT", help="for a workdir: the plot")
     add_json(parser, required=False)
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "json")
@@ -137,7 +137,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def compare_run(arguments: argparse.Namespace) -> None:
-    """Where a workdir stands against the reference curves."""
+    """Shows a workdir beside the reference curves."""
     workdir = arguments.first
     if not workdir.is_dir():
         raise InputError(f"{workdir} is no training workdir; or give two results of evaluate")

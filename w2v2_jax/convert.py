@@ -1,4 +1,4 @@
-"""Command line: another framework's checkpoint becomes a native one.
+"""Converts another framework's checkpoint to a native one.
 
 python -m w2v2_jax.convert --from hf|fairseq|fairseq2|torchaudio|safetensors --input PATH --out DIR
 """
@@ -32,7 +32,7 @@ IMPORTERS: dict[str, Callable[..., Imported]] = {
     "torchaudio": torchaudio_file.read,
     "safetensors": safetensors_file.read,
 }
-# Formats whose files do not say everything about their network: their readers take FileHints.
+# Formats whose files do not describe their network completely: their readers take FileHints.
 TAKE_GIVEN = {"fairseq", "fairseq2", "torchaudio"}
 
 
@@ -42,14 +42,14 @@ def main(argv: list[str] | None = None) -> None:
         "--from", required=True, dest="source", metavar="|".join(IMPORTERS), help="whose weights"
     )
     parser.add_argument(
-        "--input", required=True, type=Path, metavar="PATH", help="their file or folder"
+        "--input", required=True, type=Path, metavar="PATH", help="the file or folder to read"
     )
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="the native checkpoint to write"
     )
-    parser.add_argument("--language", help="hf: whose adapters and head to take (MMS), as `fra`")
+    parser.add_argument("--language", help="hf: language of the adapters and head (MMS): fra")
     parser.add_argument(
-        "--lora", type=Path, metavar="DIR", help="a folder of PEFT: low-rank updates of the network"
+        "--lora", type=Path, metavar="DIR", help="a PEFT folder: low-rank updates of the network"
     )
     _add_hints(parser)
     verify.add_argument(parser)
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
     elif hints != FileHints():
         raise InputError(
             "--norm-order, --heads, --strides, --normalise and --dictionary go with "
-            f"--from {', '.join(sorted(TAKE_GIVEN))}; {arguments.source} files say these things"
+            f"--from {', '.join(sorted(TAKE_GIVEN))}; {arguments.source} files contain them"
         )
     if arguments.language is not None:
         if arguments.source != "hf":
@@ -88,16 +88,16 @@ def main(argv: list[str] | None = None) -> None:
 
 def _add_hints(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group(
-        "where a fairseq, fairseq2 or torchaudio file does not say"
+        "settings that a fairseq, fairseq2 or torchaudio file may lack"
     ).add_argument
     add("--norm-order", choices=("post", "pre"), help="layer norms after or before each block")
     add("--heads", type=int, metavar="N", help="attention heads")
     add("--strides", metavar="5,2,...", help="strides of the convolutions")
-    add("--normalise", choices=("yes", "no"), help="whether it takes normalised waveforms")
+    add("--normalise", choices=("yes", "no"), help="whether it expects normalised input")
     add(
         "--dictionary",
         metavar="FILE",
-        help="dict.ltr.txt, vocabulary.json or tokenizer.model of the CTC head",
+        help="symbols of the CTC head: dict.ltr.txt, vocabulary.json or tokenizer.model",
     )
 
 

@@ -1,4 +1,4 @@
-"""Command line: a checkpoint's logits of a corpus, saved once to be decoded many times.
+"""Saves a checkpoint's logits of a corpus once, to decode them many times.
 
 python -m w2v2_jax.emit --checkpoint DIR --data DIR[:split] --out DIR
 """
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     def reference(text: str) -> str | None:
         return vocabulary.normalise(text) if vocabulary.has_words(text) else None
 
-    frames = int(frame_counts(corpus.num_samples, config.conv_layers).sum())
+    frames = int(frame_counts(corpus.num_samples, config.output_layers).sum())
     write(
         arguments.out,
         (

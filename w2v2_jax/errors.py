@@ -1,5 +1,5 @@
-"""What a command line makes of errors and of standard output: one clear line and exit status 2 for
-everything a person or a machine's state can cause, a traceback for what only a bug can."""
+"""How commands report errors and use standard output: everything that the user or the state of the
+machine can cause ends with one clear line and exit status 2; a bug keeps its traceback."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BUG = (
 
 
 class InputError(ValueError):
-    """Bad input from a person: names the file or config path, the value, and what would work."""
+    """Bad input from the user. It names the file or config path, the value, and what would work."""
 
 
 def check_least(section: str, config: object, **least: float) -> None:
@@ -69,14 +69,14 @@ def printable(text: str) -> str:
 
 
 def report(error: BaseException) -> None:
-    """Prints an error as the one line of a command that goes on without what it names."""
+    """Prints an error as one line, in a command that then continues without the named input."""
     print(f"error: {printable(reason(error) or str(error))}", file=sys.stderr)
 
 
 def run_command(main: Callable[[list[str] | None], None], argv: list[str] | None = None) -> int:
-    """Runs a command line. Its exit status: 0, or that of `exit_status` with one line on stderr (no
-    traceback) where `reason` knows one, or 130 where it was interrupted; other exceptions are bugs
-    and are raised."""
+    """Runs a command line and returns its exit status: 0; or that of `exit_status`, with one line
+    on stderr and no traceback, if `reason` knows the error; or 130 if it was interrupted. Other
+    exceptions are bugs and are raised."""
     status = 0
     with tolerant_streams() as streams:
         try:
@@ -100,8 +100,8 @@ def run_command(main: Callable[[list[str] | None], None], argv: list[str] | None
 
 
 def exit_status(error: BaseException) -> int:
-    """Of an error that has a `reason`: 2, which launchers take for final, but 75 for a connection
-    that broke, which the same command may find mended."""
+    """The status for an error that has a `reason`: 2, after which launchers do not try again, or 75
+    for a broken connection, after which the same command may succeed."""
     lost = isinstance(error, (ConnectionError, TimeoutError)) and not isinstance(
         error, BrokenPipeError
     )
@@ -109,7 +109,7 @@ def exit_status(error: BaseException) -> int:
 
 
 def reason(error: BaseException) -> str | None:
-    """One line on an exception that input or the state of a machine causes; None for a bug's."""
+    """One line about an exception that input or the state of a machine causes; None for a bug."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, MemoryError):
@@ -120,7 +120,7 @@ def reason(error: BaseException) -> str | None:
     if "RESOURCE_EXHAUSTED" in str(error):
         first = str(error).splitlines()[0]
         return (
-            f"the device's memory does not suffice: {first}; give smaller batches, or in training "
+            f"the device has too little memory: {first}; give smaller batches, or in training "
             "a larger train.accumulate"
         )
     return disk_reason(error) or _system_reason(error) or _no_device(error)
@@ -134,7 +134,7 @@ def _system_reason(error: BaseException) -> str | None:
 
 
 def _no_device(error: BaseException) -> str | None:
-    """JAX has no one exception for a backend that does not start: the place tells it."""
+    """JAX has no single exception for a backend that does not start; where it was raised tells."""
     frames = traceback.extract_tb(error.__traceback__)
     if not frames or not frames[-1].filename.endswith("xla_bridge.py"):
         return None
@@ -147,7 +147,7 @@ def _no_device(error: BaseException) -> str | None:
 
 
 def disk_reason(error: BaseException | None) -> str | None:
-    """Why a disk refused, told from an exception and its causes; None for any other error."""
+    """Why a disk refused a write, from an exception and its causes; None for any other error."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             return f"{error.strerror}" + (f" ({error.filename})" if error.filename else "")
@@ -160,8 +160,8 @@ def disk_reason(error: BaseException | None) -> str | None:
 
 @contextlib.contextmanager
 def without_chatter() -> Iterator[None]:
-    """Sends what C libraries write to the process's standard error nowhere. Only around calls whose
-    errors come as exceptions all the same, and in a process that does one thing at a time."""
+    """Discards what C libraries write to the process's standard error. Use it only around calls
+    that also raise their errors as exceptions, and in a process that does one thing at a time."""
     if sys.stderr is not None:
         sys.stderr.flush()
     stderr_copy, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -175,8 +175,8 @@ def without_chatter() -> Iterator[None]:
 
 
 class _Stream(io.FileIO):
-    """Standard output or error whose reader may go (`| head -1`) or whose disk may be full: what
-    cannot be written is dropped, and the work goes on."""
+    """Standard output or error whose reader may end (`| head -1`) or whose disk may be full: what
+    cannot be written is dropped, and the work continues."""
 
     lost: OSError | None = None
 
@@ -190,15 +190,15 @@ class _Stream(io.FileIO):
 
 
 def unwritten(stream) -> OSError | None:
-    """Why what was printed to a stream under `run_command` was lost, None where it was not."""
+    """Why output to a stream under `run_command` was lost; None if nothing was lost."""
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
     return raw.lost if isinstance(raw, _Stream) else None
 
 
 @contextlib.contextmanager
 def tolerant_streams() -> Iterator[list[io.TextIOWrapper]]:
-    """Standard output and error that raise neither for a reader that is gone nor for a letter that
-    their encoding lacks (it comes out as \\xe9). A test's or notebook's own streams stay."""
+    """Makes standard output and error raise neither for a reader that has ended nor for a letter
+    that their encoding lacks (it is printed as \\xe9). Streams of a test or notebook stay."""
     before, streams = (sys.stdout, sys.stderr), list[io.TextIOWrapper]()
     for name in ("stdout", "stderr"):
         old = getattr(sys, name)
@@ -212,7 +212,9 @@ def tolerant_streams() -> Iterator[list[io.TextIOWrapper]]:
                 io.BufferedWriter(raw),
                 encoding=old.encoding,
                 errors=errors,
-                line_buffering=old.line_buffering,
+                # Under PYTHONUNBUFFERED, which containers set, a stream is no line's: it writes all
+                # at once.
+                line_buffering=old.line_buffering or old.write_through,
             )
             setattr(sys, name, new)
             streams.append(new)

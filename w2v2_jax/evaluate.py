@@ -1,4 +1,4 @@
-"""Command line: error rates of a checkpoint on prepared corpora, with what went wrong where.
+"""Measures a checkpoint's error rates on prepared corpora, and analyses the errors.
 
 python -m w2v2_jax.evaluate --checkpoint DIR --data DIR[:split[+split]] --json OUT [--html OUT]
     [--lm FILE.arpa|.bin] [--lexicon FILE]
@@ -57,9 +57,9 @@ def splits_of(arguments: list[str]) -> list[tuple[str, Corpus]]:
 def report(
     data: str, corpus: Scorable, scores: Scores, phones: list[Scored] | None, num_worst: int
 ) -> dict[str, Any]:
-    """One split's part of the JSON; the analysis is of words, or of phones where there are any.
+    """One split's part of the JSON; the analysis is of words, or of phones if there are any.
 
-    corpus: the utterances with a reference; those without are in no rate and no list.
+    corpus: the utterances with a reference; those without one are in no rate and no list.
     """
     words = [
         Scored(
@@ -125,13 +125,13 @@ def _utterance(row: Scored, words: Scored, text, phones: bool) -> dict[str, Any]
 
 
 def tell_rules(name: str, corpus: Scorable, vocabulary: Vocabulary) -> None:
-    """One line where a corpus was prepared with other text rules than the checkpoint's, which are
-    applied to references and hypotheses."""
+    """Prints one line if a corpus was prepared with text rules that differ from the checkpoint's,
+    which are applied to references and hypotheses."""
     prepared, rules = without_name(corpus.text_rules), vocabulary.rules
     if prepared is not None and rules is not None and prepared != without_name(rules.to_json()):
         print(
             f"--data {name} was prepared with --text {rules_name(corpus)}; its references are "
-            f"brought to the text rules of the checkpoint, {rules.name}",
+            f"changed by the text rules of the checkpoint, {rules.name}",
             file=sys.stderr,
         )
 
@@ -150,7 +150,7 @@ def phone_rows(corpus: Scorable, scores: Scores, phone_set: str) -> list[Scored]
 
 
 def describe(split: dict[str, Any]) -> str:
-    """What is printed of one split."""
+    """The lines that are printed for one split."""
     lines = []
     for name in ("per", "wer", "cer"):
         if name in split:
@@ -161,7 +161,7 @@ def describe(split: dict[str, Any]) -> str:
     if split["without_reference"]:
         size += f"; {split['without_reference']} without a reference left out"
     if split["outside_vocabulary"]:
-        size += f" ({split['outside_vocabulary']} of them of characters the model lacks)"
+        size += f" ({split['outside_vocabulary']} of them with no character of the vocabulary)"
     lines.append(size)
     return "\n".join(lines)
 
@@ -182,17 +182,19 @@ def main(argv: list[str] | None = None) -> None:
     add_checkpoint(parser)
     parser.add_argument(
         "--data", required=True, action="append", metavar="DIR[:split[+split]]",
-        help="may be given several times; each split is scored by itself",
+        help="may be given several times; each split is scored separately",
     )  # fmt: skip
     add_json(parser)
-    parser.add_argument("--html", type=Path, metavar="OUT", help="one file with players and plots")
     parser.add_argument(
-        "--worst", type=whole(0, 1000), default=40, help="utterances listed and played"
+        "--html", type=Path, metavar="OUT", help="also write an HTML page with players and plots"
+    )
+    parser.add_argument(
+        "--worst", type=whole(0, 1000), default=40, help="number of worst utterances to list (40)"
     )
     parser.add_argument(
         "--phones",
         choices=sorted(PHONE_SETS),
-        help="the texts' words are phones; timit folds to 39 (as-is of a model of phonemes)",
+        help="words are phones; timit folds TIMIT's 61 to 39 (as-is for a model of phonemes)",
     )
     add_batch_seconds(parser, 120.0)
     options.add_arguments(parser)
@@ -207,7 +209,7 @@ def main(argv: list[str] | None = None) -> None:
     vocabulary = model.description.ctc_vocabulary
     if vocabulary.units == PHONEMES:
         arguments.phones = arguments.phones or "as-is"
-    # Phones are words of a set of their own, which may have other letters than the vocabulary.
+    # Phones are words of a separate set, which may have letters that the vocabulary lacks.
     scores_text: Callable[[str], Any] = vocabulary.has_words
     if arguments.phones:
         scores_text = vocabulary.normalise
@@ -232,7 +234,7 @@ def main(argv: list[str] | None = None) -> None:
     write_json(arguments.json, result)
     if arguments.html is not None:
         write_page(arguments.html, {**head, "made": stamp()}, splits, scorable)
-    for split in splits:  # printed once the files stand
+    for split in splits:  # printed after the files are written
         print(*([split["data"]] if len(splits) > 1 else []), describe(split), sep="\n")
     for path in (arguments.json, arguments.html):
         if path is not None:

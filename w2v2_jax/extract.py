@@ -1,4 +1,4 @@
-"""Command line: layers, quantizer units or logits of a corpus, for probes and other programs.
+"""Writes layers, quantizer units or logits of a corpus to a file for probes and other programs.
 
 python -m w2v2_jax.extract --checkpoint DIR --data DIR[:split] --out FILE.npz|FILE.parquet
     [--what layers|units|logits] [--layers 0,6,-1] [--pool mean] [--dtype float16]
@@ -26,7 +26,7 @@ from w2v2_jax.recognition.corpus import corpus_frames
 from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_data
 
 WHAT = ("layers", "units", "logits")
-ROWS_AT_ONCE = 64  # utterances a row group of parquet
+ROWS_AT_ONCE = 64  # utterances per row group of parquet
 
 
 class Item(NamedTuple):
@@ -50,7 +50,7 @@ def read_layers(text: str, model: Model) -> list[int]:
 
 
 def extractor(model: Model, what: str, layers: list[int]) -> tuple[Callable, list[str]]:
-    """The model's method that gives [B, T, K, N] or [B, T, N], and the names of the K."""
+    """The model's method that returns [B, T, K, N] or [B, T, N], and the names of the K."""
     if what == "units":
         return model.units, ["units"]
     if what == "logits":
@@ -71,7 +71,7 @@ def extracted(
     dtype: str,
     batch_seconds: float,
 ) -> Iterator[Item]:
-    """Every utterance, in an order of its own."""
+    """Every utterance, in the order in which they are computed."""
     apply, names = extractor(model, what, layers)
     for i, values in corpus_frames(model, corpus, apply, batch_seconds=batch_seconds):
         parts = [values] if values.ndim == 2 else [values[:, k] for k in range(len(names))]
@@ -83,7 +83,7 @@ def extracted(
 
 
 def write_npz(path: Path, corpus: Corpus, items: Iterator[Item]) -> int:
-    """One array an utterance and kind, written as they come; returns the utterances."""
+    """One array per utterance and kind, written as computed; returns the number of utterances."""
     count = 0
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for item in items:
@@ -96,7 +96,7 @@ def write_npz(path: Path, corpus: Corpus, items: Iterator[Item]) -> int:
 
 
 def write_parquet(path: Path, corpus: Corpus, items: Iterator[Item]) -> int:
-    """A row an utterance, written in groups as they come; returns the utterances."""
+    """One row per utterance, written in groups; returns the number of utterances."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -136,13 +136,13 @@ def main(argv: list[str] | None = None) -> None:
         "--out", required=True, type=Path, metavar="FILE.npz|FILE.parquet", help="the file to write"
     )
     parser.add_argument("--what", default="layers", choices=WHAT, help="what to extract (layers)")
-    parser.add_argument("--layers", default="-1", help="of --what layers: 0,6,-1 or all")
+    parser.add_argument("--layers", default="-1", help="with --what layers: 0,6,-1 or all")
     parser.add_argument("--pool", default="none", choices=("none", "mean"), help="over frames")
     parser.add_argument(
         "--dtype",
         default="float32",
         choices=("float16", "float32"),
-        help="of the stored values (float32)",
+        help="type of the stored values (float32)",
     )
     add_batch_seconds(parser, 60.0)
     arguments = parser.parse_args(argv)

@@ -1,8 +1,8 @@
 """The input's normalisation: zero mean and unit variance over real samples, and its epsilon.
 
-fairseq normalises a whole file with its layer norm's epsilon (`raw_audio_dataset.py`), as
-torchaudio does and as the checkpoints trained here; transformers' feature extractor adds less
-(`zero_mean_unit_var_norm`), which shows in quiet recordings. So the epsilon goes with a checkpoint.
+fairseq normalises a whole file with the epsilon of its layer norm (`raw_audio_dataset.py`). So do
+torchaudio and the checkpoints trained here. transformers' feature extractor adds a smaller number
+(`zero_mean_unit_var_norm`), which matters in quiet recordings. A checkpoint stores its epsilon.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import numpy as np
 if TYPE_CHECKING:
     import jax
 
-EPSILON = 1e-5  # of fairseq, torchaudio and the checkpoints trained here
+EPSILON = 1e-5  # for fairseq, torchaudio and the checkpoints trained here
 HUGGING_FACE_EPSILON = 1e-7
 
 
 def scaled(waveforms, mean, variance, epsilon: float):
-    """Waveforms with this mean and variance, given as numbers or arrays -> normalised ones."""
+    """Normalises waveforms with this mean and variance, which are numbers or arrays."""
     return (waveforms - mean) * gain(variance, epsilon)
 
 
 def gain(variance, epsilon: float):
-    """What samples without their mean are multiplied by."""
+    """The factor for samples whose mean was subtracted."""
     return (variance + epsilon) ** -0.5
 
 
 def normalised(waveforms: np.ndarray, num_samples: np.ndarray, epsilon: float) -> np.ndarray:
-    """Each row [B, S] by the mean and variance of its real samples, zero beyond them; numpy."""
+    """Normalises each row of [B, S] by its real samples, with zeros after them; numpy."""
     waveforms = np.asarray(waveforms, np.float64)
     real = np.arange(waveforms.shape[1]) < np.asarray(num_samples)[:, None]
     count = np.asarray(num_samples)[:, None]
@@ -40,7 +40,7 @@ def normalised(waveforms: np.ndarray, num_samples: np.ndarray, epsilon: float) -
 
 
 def normalised_on_device(waveforms: jax.Array, num_samples: jax.Array, epsilon: float) -> jax.Array:
-    """`normalised` in float32 as a part of a compiled program, of any batch and length."""
+    """`normalised` in float32 as part of a compiled program, for any batch and length."""
     import jax  # here: reading data needs no JAX
     import jax.numpy as jnp
 

@@ -1,4 +1,4 @@
-"""Command line: an n-gram language model in ARPA form from text, and a lexicon for decoding.
+"""Estimates an n-gram language model in ARPA form from text, and writes a lexicon for decoding.
 
 python -m w2v2_jax.lm --text FILE... --out LM.arpa [--order 4] [--prune 0 0 1]
     [--vocabulary librispeech|FILE.json|DIR] [--lexicon OUT] [--characters]
@@ -29,13 +29,13 @@ ESTIMATORS = ("auto", "lmplz", "own")
 
 
 def rows_in(memory_gib: float, *, order: int) -> int:
-    """Words sorted at once. Reckoned on the safe side: 16 bytes a word and order for the windows
-    and their copies, 100 for keys, sort order and counts."""
+    """The number of words that are sorted at once. A safe estimate: 16 bytes per word and order for
+    the windows and their copies, and 100 per word for keys, sort order and counts."""
     return max(1000, int(memory_gib * 2**30 / (16 * order + 100)))
 
 
 def estimate(lines, out: Path, arguments, prune: list[int], folder: Path) -> None:
-    """The model by our own estimator."""
+    """Writes the model with this package's own estimator."""
     with (folder / "ids").open("wb") as file:
         words = text.spool(lines, file)
     ids = np.memmap(folder / "ids", np.int32, mode="r")
@@ -49,7 +49,7 @@ def estimate(lines, out: Path, arguments, prune: list[int], folder: Path) -> Non
 
 
 def pruning(thresholds: list[int], *, order: int) -> list[int]:
-    """One threshold an order; the last one given holds for the orders above it."""
+    """One threshold per order; the last given one applies to the orders above it."""
     if len(thresholds) > order:
         raise InputError(f"--prune has {len(thresholds)} thresholds for {order} orders")
     full = thresholds + thresholds[-1:] * (order - len(thresholds))
@@ -68,9 +68,8 @@ def make_lexicon(seen: Counter[str], vocabulary: Vocabulary, path: Path, *, min_
             "--vocabulary"
         )
     write_lexicon(path, spelled)
-    print(
-        f"wrote {path}: {counted(len(spelled), 'word')}; {len(unknown)} left out: unknown symbols"
-    )
+    size = counted(len(spelled), "word")
+    print(f"wrote {path}: {size}; {len(unknown)} left out for unknown symbols")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         nargs="+",
         metavar="FILE",
-        help="one sentence a line, UTF-8, plain or .gz; - is standard input",
+        help="one sentence per line, UTF-8, plain or .gz; - is standard input",
     )
     parser.add_argument(
         "--out", required=True, type=Path, metavar="LM.arpa", help="the model to write"
@@ -92,17 +91,17 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[0],
         metavar="COUNT",
-        help="leave out n-grams seen at most this often, one number an order",
+        help="leave out n-grams seen at most this often, one number per order",
     )
     parser.add_argument(
         "--discount-fallback",
         action="store_true",
-        help="discounts .5 1 1.5 where the text is too small to estimate them",
+        help="use discounts .5 1 1.5 if the text is too small to estimate them",
     )
     parser.add_argument(
         "--vocabulary",
         metavar="librispeech|FILE.json|DIR",
-        help="the CTC model's, or its run's folder; brings the text to its text rules and case",
+        help="the CTC model's vocabulary or run folder; its text rules and case apply to the text",
     )
     parser.add_argument("--case", choices=CASES, help="case of the text without --vocabulary")
     parser.add_argument(
@@ -116,18 +115,18 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=1,
         metavar="N",
-        help="words seen less often stay out of the lexicon (1)",
+        help="leave words seen less often out of the lexicon (1)",
     )
     parser.add_argument(
         "--estimator",
         choices=ESTIMATORS,
         default="auto",
-        help="auto: KenLM's lmplz when installed, else our own",
+        help="auto: KenLM's lmplz if it is installed, else this package's own",
     )
     parser.add_argument(
-        "--memory", type=float, default=1.0, metavar="GIB", help="what sorting may take"
+        "--memory", type=float, default=1.0, metavar="GIB", help="memory for sorting"
     )
-    parser.add_argument("--temporary", metavar="DIR", help="where sorted runs are kept meanwhile")
+    parser.add_argument("--temporary", metavar="DIR", help="a folder for temporary files")
     return parser
 
 
@@ -172,7 +171,7 @@ def main(argv: list[str] | None = None) -> None:
                 words = text.letters(words, spell=spell, boundary=boundary)
             yield words
 
-    # Which of the two disks is full, the error of a write does not say.
+    # The error of a write does not say which of the two disks is full.
     temporary = arguments.temporary or tempfile.gettempdir()
     with (
         writing(f"--temporary {temporary} or --out", arguments.out),

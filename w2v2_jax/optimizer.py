@@ -17,12 +17,12 @@ RateTable = tuple[tuple[str, float], ...]
 
 
 def polynomial(*, peak: float, warmup: int, total: int, end: float = 0.0) -> Schedule:
-    """Linear from 0 to `peak`, then linear to `end`. The first update runs at rate 0, as in
-    fairseq, whose count is of updates already done.
+    """Linear from 0 to `peak`, then linear to `end`. The first update has a learning rate of 0, as
+    in fairseq, which counts the updates that are already done.
 
     peak: the highest learning rate.
-    warmup: updates of the rise.
-    total: the update at which the rate is `end`; without it train.steps.
+    warmup: number of updates until the peak.
+    total: the update at which the rate is `end`; by default train.steps.
     end: the last learning rate.
     """
     _check_schedule(peak=peak, total=total, warmup=warmup)
@@ -52,7 +52,7 @@ def tri_stage(
     (docs/traps.md#t4).
 
     peak: the highest learning rate.
-    total: updates that the shares are of; without it train.steps.
+    total: number of updates that the shares refer to; by default train.steps.
     warmup, hold, decay: shares of the three stages; they sum to 1.
     start_scale: the first learning rate as a share of `peak`.
     end_scale: the last learning rate as a share of `peak`.
@@ -104,8 +104,8 @@ def _check_schedule(*, peak: float, total: int, warmup: int) -> None:
 
 
 class AdamState(NamedTuple):
-    """count of updates; first and second moments in float32, shaped like the parameters, None for
-    those that are frozen."""
+    """The count of updates, and the first and second moments in float32, shaped like the
+    parameters; None for frozen parameters."""
 
     count: jax.Array
     first: optax.Params
@@ -171,7 +171,7 @@ def trainable(tree, table: RateTable):
 
 
 def with_frozen(learning, whole):
-    """The inverse of `trainable`: `whole`'s leaves where `learning` has none."""
+    """The inverse of `trainable`: takes a leaf from `whole` if `learning` has none."""
     return jax.tree.map(
         lambda leaf, other: other if leaf is None else leaf,
         learning,
@@ -192,7 +192,7 @@ def scale_by_path(table: tuple[tuple[str, float], ...]) -> optax.GradientTransfo
 
 
 def updates_of_0() -> optax.GradientTransformation:
-    """Updates of 0 for frozen parameters, where they are among those that it is asked to update."""
+    """Adds updates of 0 for frozen parameters, if the tree to be updated contains them."""
 
     def update(updates, state, params=None):
         still = jax.tree.map(jnp.zeros_like, params)
@@ -211,14 +211,14 @@ def adam(
     clip_norm: float = 0.0,
     rate_by_path: tuple[tuple[str, float], ...] = (),
 ) -> optax.GradientTransformation:
-    """fairseq's Adam: decoupled weight decay on *all* parameters, no clipping unless asked.
+    """fairseq's Adam: decoupled weight decay on *all* parameters, and by default no clipping.
 
     b1, b2: decay of the first and the second moment from one update to the next.
     eps: added to the square root of the second moment.
-    weight_decay: share of a parameter that an update takes off, times the learning rate.
-    clip_norm: gradients of a larger norm are scaled down to it; 0 clips none.
-    rate_by_path: (regex on "encoder/transformer/...", multiplier) pairs, first match wins; of a
-        parameter whose multiplier is 0 there are neither moments nor, in `train_step`, a gradient.
+    weight_decay: each update subtracts this share of a parameter, times the learning rate.
+    clip_norm: gradients with a larger norm are scaled down to it; 0 turns clipping off.
+    rate_by_path: pairs (regex on "encoder/transformer/...", multiplier); the first match counts.
+        A parameter with multiplier 0 has no moments and, in `train_step`, no gradient.
     """
     if not eps > 0:  # a parameter without a gradient yet has no second moment either
         raise InputError(f"optimizer.eps={eps} must be positive")
@@ -247,7 +247,7 @@ def adam(
 
 
 def updates_taken(opt_state) -> jax.Array:
-    """The schedule's count in an `adam`'s state: skipped updates are not in it."""
+    """The schedule's count in the state of `adam`; skipped updates do not count."""
     kind = optax.ScaleByScheduleState
     states = jax.tree.leaves(opt_state, is_leaf=lambda x: isinstance(x, kind))
     return next(state.count for state in states if isinstance(state, kind))

@@ -16,10 +16,10 @@ from w2v2_jax.errors import InputError
 
 AXES = ("data", "fsdp", "tensor")
 KINDS = (AxisType.Auto,) * len(AXES)
-# By platform. libtpu would rather multiply in rings of permutes than gather weights and scatter
-# gradients of an fsdp axis of 8: at half the speed for XLS-R 2B (docs/results/aot.md). On GPU the
-# many Triton versions of every matmul that would be tried take minutes to compile
-# (docs/results/speed.md).
+# By platform. By default libtpu multiplies in rings of permutes instead of gathering weights and
+# scattering gradients over an fsdp axis of 8, at half the speed for XLS-R 2B
+# (docs/results/aot.md). On GPU, XLA would try many Triton versions of every matmul, which takes
+# minutes to compile (docs/results/speed.md).
 COMPILER_OPTIONS = {
     "tpu": {"xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000"},
     "gpu": {"xla_gpu_enable_triton_gemm": False},
@@ -37,10 +37,10 @@ RULES: dict[str, str | None] = {
 
 
 def arrange(shape: tuple[int, int, int], devices) -> np.ndarray:
-    """The devices as an array of the mesh's shape, neighbours in the fast axes close by.
+    """The devices as an array of the mesh's shape, with neighbours in the fast axes close together.
 
-    Between TPU slices lies the data-center network, which only the data axis may cross: its
-    gradients cross once a step, while the other axes exchange parameters in every layer.
+    TPU slices are connected by the data-center network, which only the data axis may cross: its
+    gradients cross once per step, while the other axes exchange parameters in every layer.
     """
     data, fsdp, tensor = shape
     if devices[0].platform != "tpu":
@@ -60,10 +60,10 @@ def arrange(shape: tuple[int, int, int], devices) -> np.ndarray:
 def make_mesh(*, data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> jax.sharding.Mesh:
     """A mesh over all devices.
 
-    data: devices that share no parameters, each with rows of its own; -1 takes what the other axes
-        leave.
-    fsdp: devices that parameters and moments are sharded over, each with rows of its own.
-    tensor: devices that heads and feed-forward networks are split over.
+    data: number of devices with all parameters, each for different rows; -1 uses all devices that
+        the other axes leave.
+    fsdp: number of devices over which parameters and moments are sharded, each for different rows.
+    tensor: number of devices over which attention heads and feed-forward networks are split.
 
     Raises InputError when the product is not the number of devices.
     """
@@ -74,7 +74,7 @@ def make_mesh(*, data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -
     if min(shape) < 1 or math.prod(shape) != len(devices):
         raise InputError(
             f"mesh.data={data} x mesh.fsdp={fsdp} x mesh.tensor={tensor} is not the number of "
-            f"devices, {len(devices)}; use mesh.data=-1 to take what the others leave"
+            f"devices, {len(devices)}; use mesh.data=-1 to use all that the others leave"
         )
     return jax.sharding.Mesh(arrange(shape, devices), AXES, axis_types=KINDS)
 
@@ -85,7 +85,7 @@ def rows_axis(mesh: jax.sharding.Mesh) -> int:
 
 
 def batch_sharding(mesh: jax.sharding.Mesh) -> NamedSharding:
-    """Rows over data and fsdp."""
+    """Rows sharded over data and fsdp."""
     return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
 
 
@@ -128,15 +128,15 @@ def unbox(tree):
 
 
 class HostRows(NamedTuple):
-    """The parts, out of `num_parts` equal ones, of every global batch that this process feeds."""
+    """The parts of every global batch, out of `num_parts` equal ones, that this process feeds."""
 
     parts: tuple[int, ...]
     num_parts: int
 
 
 def host_rows(mesh: jax.sharding.Mesh) -> HostRows:
-    """Which rows this process's devices hold, read from the sharding itself: a mesh may lay the
-    processes out in any order, and two of them may hold the same rows (a tensor axis)."""
+    """Which rows this process's devices hold. It is read from the sharding, because a mesh may
+    order the processes in any way, and two of them may hold the same rows (a tensor axis)."""
     count = rows_axis(mesh)
     places = batch_sharding(mesh).addressable_devices_indices_map((count,)).values()
     return HostRows(tuple(sorted({rows.start or 0 for (rows,) in places})), count)

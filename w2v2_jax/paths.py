@@ -56,8 +56,8 @@ def size_of(path: AnyPath) -> int:
 
 
 def read_json(path: str | AnyPath, *, most: int = MOST_JSON) -> dict[str, Any]:
-    """The object in a JSON file, of at most `most` bytes; InputError names the file when it is
-    absent, broken, nested too deep or something else."""
+    """The object in a JSON file of at most `most` bytes; InputError names the file if it is
+    missing, broken, nested too deeply or not an object."""
     path = to_path(path)
     try:
         with path.open("rb") as file:
@@ -75,7 +75,7 @@ def read_json(path: str | AnyPath, *, most: int = MOST_JSON) -> dict[str, Any]:
 
 
 def why_no_file(path: str | Path) -> str:
-    """Why a path is not a file that can be read, "" where it is."""
+    """Why a path is not a file that can be read; "" if it is one."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -88,8 +88,8 @@ def why_no_file(path: str | Path) -> str:
 
 
 def try_folder(folder: str | AnyPath, option: str) -> None:
-    """Makes a folder and tries whether a file can be written there, before the work whose result
-    goes into it; InputError names the option and the reason."""
+    """Makes a folder and tests whether a file can be written there, before the work whose result
+    goes there; InputError names the option and the reason."""
     if is_remote(folder):
         return
     try:
@@ -103,7 +103,7 @@ def try_folder(folder: str | AnyPath, option: str) -> None:
 
 
 def try_file(path: str | AnyPath, option: str) -> None:
-    """`try_folder` of the folder that a file will be in; the file may be there, a folder not."""
+    """`try_folder` for the folder of a file. The file may exist, but may not be a folder."""
     if not is_remote(path) and os.path.isdir(path):
         raise InputError(f"{option} {path} is a folder; name a file")
     if not is_remote(path) and os.path.exists(path) and not os.path.isfile(path):
@@ -112,14 +112,14 @@ def try_file(path: str | AnyPath, option: str) -> None:
 
 
 def try_outputs(arguments: Namespace, *names: str) -> None:
-    """`try_file` of those options of a command line that are given, before its work."""
+    """`try_file` for the output options that are given, before the work begins."""
     for name in names:
         if (path := getattr(arguments, name)) is not None:
             try_file(path, f"--{name}")
 
 
 def finite(value: Any) -> Any:
-    """The value as JSON knows it, with None in the place of every number that is not finite."""
+    """The value for JSON, with None in place of every number that is not finite."""
     if isinstance(value, dict):
         return {name: finite(one) for name, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -130,22 +130,23 @@ def finite(value: Any) -> Any:
 
 
 def json_text(value: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:
-    """JSON that every parser reads: what is not finite is null, never NaN or Infinity."""
+    """JSON that every parser reads: numbers that are not finite are null, not NaN or Infinity."""
     return json.dumps(
         finite(value), ensure_ascii=False, allow_nan=False, indent=indent, sort_keys=sort_keys
     )
 
 
 def write_json(path: str | AnyPath, value: Any, *, indent: int | None = 1) -> None:
-    """`json_text` of the value, put in place as `write_text` does."""
+    """Writes `json_text` of the value with `write_text`."""
     write_text(path, json_text(value, indent=indent) + "\n")
 
 
 def write_text(path: str | AnyPath, text: str) -> None:
-    """Writes a text file and the folders above it; InputError where that cannot be.
+    """Writes a text file and makes the folders above it; InputError if that is not possible.
 
-    On a disk the file is renamed into place: a kill, or a full disk, leaves it as it was. An object
-    store shows whole objects alone. What is no file, such as /dev/stdout, is written to.
+    On a disk the file is renamed into place, so an interruption or a full disk leaves the previous
+    file. An object store shows only complete objects. A path that is not a file, such as
+    /dev/stdout, is written to directly.
     """
     path = to_path(path)
     content = text.encode("utf-8", "backslashreplace")  # a file's name may hold any byte
@@ -178,8 +179,8 @@ def _rename_into_place(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def writing(option: str, path: str | AnyPath) -> Iterator[None]:
-    """Names the option and the place where a disk refuses what is written there bit by bit: the
-    error of a write, unlike that of opening a file, has no file's name."""
+    """Names the option and the path if a disk refuses a write. Unlike the error of opening a file,
+    the error of a write has no file name."""
     try:
         yield
     except OSError as error:

@@ -16,16 +16,17 @@ from w2v2_jax.data.corpus import list_splits, open_corpus
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.paths import AnyPath, absolute, size_of, writing
 
-LAST = "corpus.json"  # its presence says that the split is whole
+LAST = "corpus.json"  # if it exists, the split is complete
 BLOCK = 1 << 24
 WORKERS = 8
 
 
 def stage(source: str, target: str, splits: list[str]) -> list[str]:
-    """Copies the splits (all when empty), files of the same size excepted; returns those copied.
+    """Copies the splits (all if empty) except files of the same size; returns those it copied.
 
-    A copy that was cut short goes on where it stopped; a split counts only once it is whole. Raises
-    InputError for a split that is not there, or a target whose split is of another preparation.
+    An interrupted copy continues where it stopped, and a split counts only when it is complete.
+    Raises InputError for a split that does not exist, or if the target's split comes from another
+    preparation.
     """
     root, out = absolute(source), Path(target)
     known = list_splits(root)
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 stage", description=__doc__.split("\n")[0])
     parser.add_argument("--from", dest="source", required=True, help="folder, gs://... or s3://...")
     parser.add_argument("--to", required=True, metavar="DIR", help="a folder on this machine")
-    parser.add_argument("--split", action="append", default=[], help="by default all; repeatable")
+    parser.add_argument("--split", action="append", default=[], help="a split (default: all)")
     args = parser.parse_args(argv)
     copied = stage(args.source, args.to, args.split)
     print(f"wrote {args.to}: {', '.join(copied) or 'everything was there already'}")

@@ -1,4 +1,4 @@
-"""Command line: tunes LM weight and word score on saved logits of a dev set.
+"""Tunes LM weight and word score on saved logits of a dev set.
 
 python -m w2v2_jax.sweep --logits DIR --lm FILE.arpa|.bin [--lexicon FILE] --out best.json
 `evaluate`, `transcribe` and `decode` take the result by --decoder-settings best.json.
@@ -29,7 +29,7 @@ from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors, total
 from w2v2_jax.paths import try_outputs
 from w2v2_jax.system.arguments import whole
 
-SLICE = 16  # utterances handed to a process at once
+SLICE = 16  # utterances given to a process at once
 
 Searchable = LexiconDecoder | LexiconFreeDecoder
 
@@ -83,7 +83,7 @@ def scored(emissions: Emissions, hypotheses: list[Hypothesis]) -> list[str]:
 
 
 def random_points(seed: int, ranges) -> Iterator[tuple[tuple[float, float], Callable]]:
-    """Points drawn evenly from the ranges [(low, high)] * 2; what is found is not looked at."""
+    """Points drawn uniformly from the ranges [(low, high)] * 2, whatever the results are."""
     rng = np.random.default_rng(seed)
     while True:
         first, second = (float(rng.uniform(low, high)) for low, high in ranges)
@@ -91,7 +91,7 @@ def random_points(seed: int, ranges) -> Iterator[tuple[tuple[float, float], Call
 
 
 def bayesian_points(seed: int, ranges) -> Iterator[tuple[tuple[float, float], Callable]]:
-    """Points of optuna's TPE sampler, which learns from the rates it is told."""
+    """Points of optuna's TPE sampler, which learns from the error rates that it is told."""
     try:
         import optuna
     except ImportError as error:
@@ -114,7 +114,7 @@ SEARCHES = {"random": random_points, "bayes": bayesian_points}
 def run(
     work: _Work, beam: BeamOptions, points: Iterator, *, trials: int, jobs: int
 ) -> Iterator[Trial]:
-    """Decodes the dev set once a trial; slices of it go to `jobs` processes."""
+    """Decodes the dev set once per trial; slices of it go to `jobs` processes."""
     starts = range(0, len(work.emissions.referenced), SLICE)
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, spawn, _receive, (work,)) if jobs > 1 else None
@@ -136,7 +136,7 @@ def run(
 
 
 def greedy_errors(emissions: Emissions) -> ErrorCounts:
-    """Word errors of the best path, to compare with."""
+    """Word errors of greedy decoding, for comparison."""
     vocabulary = emissions.vocabulary
     decoder = GreedyDecoder(vocabulary.symbols, units=vocabulary.units)
     return total(
@@ -172,16 +172,18 @@ def _write(
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="w2v2 sweep", description=__doc__.splitlines()[0])
-    parser.add_argument("--logits", required=True, metavar="DIR", help="what `w2v2 emit` wrote")
+    parser.add_argument("--logits", required=True, metavar="DIR", help="logits from `w2v2 emit`")
     parser.add_argument(
         "--out",
         required=True,
         type=Path,
         metavar="FILE.json",
-        help="gets the best weights, for `--decoder-settings`",
+        help="the file for the best weights, for `--decoder-settings`",
     )
     parser.add_argument("--search", choices=SEARCHES, default="random", help="bayes needs optuna")
-    parser.add_argument("--trials", type=int, default=128, help="as many as in the paper (128)")
+    parser.add_argument(
+        "--trials", type=int, default=128, help="number of trials (128, as in the paper)"
+    )
     parser.add_argument(
         "--lm-weights",
         type=float,
@@ -198,7 +200,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="N",
         help="lowest and highest score of a word (-5 5)",
     )
-    parser.add_argument("--seed", type=whole(0), default=0, help="of the search (0)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="seed of the search (0)")
     options.add_arguments(parser)
     return parser.parse_args(argv)
 

@@ -18,9 +18,9 @@ from w2v2_jax.optimizer import RateTable, trainable, updates_taken, with_frozen
 
 
 class TrainState(NamedTuple):
-    """Arrays only. step counts batches seen: optimizer updates and skipped ones, which the
-    optimizer's own count (and so its schedule) leaves out. teacher: `Objective.teacher`'s, None
-    for an objective without."""
+    """Arrays only. step counts all batches, including skipped updates, which the optimizer's own
+    count (and so its schedule) does not include. teacher: from `Objective.teacher`, None for an
+    objective without one."""
 
     step: jax.Array
     params: Any
@@ -29,18 +29,18 @@ class TrainState(NamedTuple):
 
     @property
     def weights(self) -> Any:
-        """What an objective's `loss` and `evaluate` take as their parameters."""
+        """What an objective's `loss` and `evaluate` take as parameters."""
         return with_teacher(self.params, self.teacher)
 
     @property
     def training(self) -> dict[str, Any]:
-        """What a checkpoint holds beside the parameters."""
+        """What a checkpoint holds besides the parameters."""
         held = {"step": self.step, "opt_state": self.opt_state}
         return held if self.teacher is None else {**held, TEACHER: self.teacher}
 
 
 def with_teacher(params, teacher):
-    """The parameters, with the teacher beside them where there is one."""
+    """The parameters, together with the teacher if there is one."""
     return params if teacher is None else {**params, TEACHER: teacher}
 
 
@@ -78,11 +78,12 @@ def summed_gradients(
     shards,
     table: RateTable = (),
 ):
-    """Gradients of the summed loss and the sums, added over the microbatches. Parameters that the
-    table freezes have None in the place of one; a teacher has no gradient.
+    """The gradients of the summed loss, and the sums, added over the microbatches. Parameters that
+    the table freezes have None instead of a gradient; a teacher has no gradient.
 
-    Devices along data add up their own microbatches first and exchange the total, once an update.
-    Along fsdp, where no device has room for a whole gradient, each microbatch's is exchanged.
+    Devices along the data axis first add up their own microbatches and exchange the total once per
+    update. Along fsdp no device has memory for a whole gradient, so the gradient of each
+    microbatch is exchanged.
     """
     data = jax.sharding.get_abstract_mesh().shape.get("data", 1)
     local = functools.partial(accumulated, objective=objective, accumulate=accumulate, table=table)
@@ -93,7 +94,7 @@ def summed_gradients(
         return jax.lax.psum(local(*arguments, shards=shards // data), "data")
 
     whole, rows = PartitionSpec(), PartitionSpec("data")
-    # Unchecked: parameters count as each device's own, so that no gradient is summed inside.
+    # Unchecked, so that parameters count as each device's own and no gradient is summed inside.
     exchanged = jax.shard_map(
         of_device,
         in_specs=(whole, rows, rows, whole, whole),
@@ -121,8 +122,8 @@ def accumulated(params, batch: Batch, keys, step, teacher, *, objective, accumul
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), first)
 
     def add(total, part):
-        # What a loop's body takes from a stack has lost its sharding: with tensor the partitioner
-        # would split activations by it and exchange them in every layer.
+        # What the body of a loop takes from a stack has lost its sharding. With a tensor axis the
+        # partitioner would then split activations and exchange them in every layer.
         part = jax.tree.map(sharding.constrain_rows, part)
         return merge(total, gradient(params, *part)), None
 
@@ -141,14 +142,14 @@ def train_step(
     shards: int = 1,
     table: RateTable = (),
 ) -> tuple[TrainState, dict[str, Mean]]:
-    """One update. seed is a uint32 scalar, so that runs of other seeds share the program;
-    everything after it is static.
+    """One update. seed is a uint32 scalar, so that runs with different seeds share the program;
+    all arguments after it are static.
 
     The summed gradient is divided by the global weight (masked frames, utterances), so rows may
     be spread over devices, hosts and microbatches in any way. An update whose loss or gradient
     is not finite is skipped and counted (bf16 has no loss scale that would skip it,
     docs/traps.md#t36), and so is one whose batch has no weight: Adam would move on its momentum
-    alone. table: `optimizer.rate_by_path`, for what it freezes.
+    alone. table: `optimizer.rate_by_path`, which says what is frozen.
     """
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = row_random.row_keys(key, jnp.arange(batch.waveforms.shape[0]))
@@ -189,7 +190,7 @@ def train_step(
 
 
 def _moved(teacher, params, opt_state, taken, objective):
-    """The teacher after the update that gave params; as it was where that was not taken."""
+    """The teacher after the update that gave params; unchanged if that update was skipped."""
     if teacher is None:
         return None
     moved = objective.follow(teacher, params, updates_taken(opt_state))
@@ -197,16 +198,42 @@ def _moved(teacher, params, opt_state, taken, objective):
 
 
 def _feature_norm(gradients) -> dict[str, Mean]:
-    """The norm of the feature encoder's gradient; nothing where it is frozen: 0 means an alarm."""
+    """The norm of the feature encoder's gradient; empty if it is frozen, because 0 is an alarm."""
     if not jax.tree.leaves(gradients):
         return {}
     return {"feature_gradient_norm": Mean(global_norm(gradients), jnp.ones(()))}
 
 
 def eval_step(
-    weights, batch: Batch, step, seed, *, objective: Objective
+    weights, batch: Batch, step, seed, *, objective: Objective, parts: int = 1, shards: int = 1
 ) -> tuple[Sums, dict[str, jax.Array]]:
-    """Sums and scoring arrays of one evaluation batch; masks depend on seed and rows alone.
-    weights: `TrainState.weights`."""
+    """Sums and scoring arrays of one evaluation batch; masks depend only on seed and rows.
+
+    weights: `TrainState.weights`. parts: number of microbatches; it changes only the order of sums.
+    """
     keys = row_random.row_keys(jax.random.key(seed), jnp.arange(batch.waveforms.shape[0]))
-    return objective.evaluate(weights, batch, keys, step)
+    if parts == 1:
+        return objective.evaluate(weights, batch, keys, step)
+    pieces = microbatches((batch, keys), parts, shards)
+    first = jax.tree.map(lambda x: x[0], pieces)
+    sums, _ = jax.eval_shape(objective.evaluate, weights, *first, step)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), sums)
+
+    def add(total, piece):
+        piece = jax.tree.map(sharding.constrain_rows, piece)  # as in `accumulated`
+        sums, outputs = objective.evaluate(weights, *piece, step)
+        return merge(total, sums), outputs
+
+    total, outputs = jax.lax.scan(add, zeros, pieces)
+    return total, whole_batch(outputs, shards)
+
+
+def whole_batch(tree, shards: int):
+    """[parts, B / parts, ...] -> [B, ...]: undoes `microbatches`."""
+
+    def join(x):
+        parts, rows = x.shape[0], x.shape[1] // shards
+        x = x.reshape(parts, shards, rows, *x.shape[2:])
+        return x.swapaxes(0, 1).reshape(parts * shards * rows, *x.shape[3:])
+
+    return jax.tree.map(join, tree)

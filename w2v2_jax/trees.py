@@ -9,7 +9,7 @@ import jax
 
 
 def name_of(path) -> str:
-    """The path of a leaf as "encoder/...", whatever holds it: a dict, a tuple or a named one."""
+    """The path of a leaf as "encoder/...", in dicts, tuples and named tuples."""
     parts = (getattr(key, "key", getattr(key, "idx", getattr(key, "name", key))) for key in path)
     return "/".join(map(str, parts))
 

@@ -1,4 +1,4 @@
-"""Command line: how a pretraining checkpoint uses its units, and what they say about phones.
+"""Measures how a pretraining checkpoint uses its units, and how well they agree with phones.
 
 python -m w2v2_jax.units --checkpoint DIR --data DIR[:split] --json OUT [--phones FILE.tsv|DIR]
 """
@@ -32,7 +32,7 @@ def labelled(
     segments = read_labels(where, [corpus.id(i) for i in range(len(corpus))])
     if len(segments) < len(corpus):
         missing = len(corpus) - len(segments)
-        print(f"{len(segments)} utterances have phones, {missing} without are left out of them")
+        print(f"{len(segments)} utterances have phones, {missing} without are left out")
     fold = PHONE_SETS[phone_set][0]
     units_kept, phones = [], []
     for i, row_units in units.items():
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--checkpoint", required=True, help="a pretraining workdir or step")
     add_data(parser)
     add_json(parser)
-    parser.add_argument("--phones", type=Path, metavar="FILE.tsv|DIR", help="labels with times")
+    parser.add_argument("--phones", type=Path, metavar="FILE.tsv|DIR", help="phones with times")
     parser.add_argument(
         "--phone-set",
         default="as-is",

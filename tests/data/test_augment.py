@@ -293,7 +293,7 @@ def test_settings_are_written_on_the_command_line():
 
 
 def test_gain_is_refused_where_every_row_is_brought_to_one_level(folder):
-    with pytest.raises(InputError, match=r"data\.augment\.gain_db changes nothing where"):
+    with pytest.raises(InputError, match=r"data\.augment\.gain_db changes nothing because"):
         config(folder, normalise=True, augment=AugmentConfig(gain_db=(-3.0, 3.0)))
 
 

@@ -113,17 +113,6 @@ def test_an_unknown_setting_in_a_file_is_named(tmp_path):
         read_settings(str(tmp_path / "a.json"))
 
 
-def test_without_flashlight_one_line_names_the_packages(monkeypatch, tmp_path):
-    import sys
-
-    for name in ("flashlight", "flashlight.lib.text", "kenlm"):
-        monkeypatch.setitem(sys.modules, name, None)
-    (tmp_path / "lm.arpa").write_text("\\data\\\n")
-    for given in ({"kind": "beam"}, {"lm": str(tmp_path / "lm.arpa")}):
-        with pytest.raises(InputError, match=r"pip install flashlight-text ufal\.kenlm"):
-            make(settings(given), VOCABULARY)
-
-
 def test_a_lexicon_comes_back_as_it_was_written(tmp_path):
     entries, unknown = spell(["AB", "C", "XY", "A|"], VOCABULARY)
     assert entries == [("AB", ("A", "B", "|")), ("C", ("C", "|"))] and unknown == ["XY", "A|"]

@@ -130,7 +130,7 @@ def test_timit_has_61_phones_folded_to_39():
     heard = fold_timit(["h#", "HV", "ax-h", "zh", "q", "ao", "tcl", "t", "sil"])
     assert heard == ["sil", "hh", "ah", "sh", "aa", "sil", "t", "sil"]
     assert fold_heard(["q", "zh", "??"]) == ["sh", "??"]
-    with pytest.raises(InputError, match="'xx' is no TIMIT phone"):
+    with pytest.raises(InputError, match="'xx' is not a TIMIT phone"):
         fold_timit(["xx"])
 
 

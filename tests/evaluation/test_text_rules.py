@@ -48,7 +48,7 @@ def test_references_and_hypotheses_are_brought_to_the_checkpoints_rules(scored, 
 def test_a_corpus_of_other_rules_is_said_to_be_so(scored, capsys):
     ruled = dataclasses.replace(LETTERS, rules=unicode())
     assert scored(ruled, ("a b",), ["a b"], rules=unicode("tr"))["wer"] == 0
-    line = "was prepared with --text unicode:tr; its references are brought to the text rules"
+    line = "was prepared with --text unicode:tr; its references are changed by the text rules"
     assert line in capsys.readouterr().err
 
 

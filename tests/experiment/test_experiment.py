@@ -1,7 +1,10 @@
 """Configurations: every recipe builds, and every mistake is one line that names its path."""
 
+import dataclasses
 import json
+import re
 import runpy
+from unittest import mock
 
 import jax
 import numpy as np
@@ -143,6 +146,8 @@ def test_an_unknown_recipe_argument_lists_the_known_ones():
         ("execution.unroll", 1, r"config.execution.unroll is not a setting; known: dtype"),
         ("model.dropout", 1.5, r"config.model.dropout=1.5 must be in \[0, 1\)"),
         ("model.num_heads", 5, r"config.model.num_heads=5 does not divide model.d_model=32"),
+        ("model.output_dim", 8, r"config.model.output_dim=8 needs model.output_adapter_layers"),
+        ("model.output_adapter_layers", 2, r"objective contrastive is of the frames before it"),
         ("data.mode", "cut", r"config.data.mode='cut' is unknown; use one of"),
         ("train.steps", 0, r"config.train.steps=0 must be at least 1"),
         ("mesh.data", 6, r"config.mesh.data=6 x mesh.fsdp=1 x mesh.tensor=1 is not the number"),
@@ -217,6 +222,25 @@ def test_number_of_compilations_is_the_number_of_shapes():
     for samples in (16000, 16000, 32000, 16000):
         built.step_function(built.objective.at(0), batch(samples))
     assert len(built.compiled) == 2
+
+
+def test_what_is_compiled_is_told_before_and_after_it_once(monkeypatch):
+    told = []
+    config = smoke("pretrain_base.py")
+    config["train"]["accumulate"] = 2
+    built = dataclasses.replace(build(config), tell=told.append)
+    compiled = mock.Mock()
+    monkeypatch.setattr(jax, "jit", lambda *_, **__: compiled)
+    batch = built.objective.abstract_batch(4, 16000)
+    for _ in range(2):
+        built.step_function(built.objective.at(0), batch)
+        built.eval_function(batch)
+    assert told[::2] == [
+        "compiling the step of training of 4 rows x 1 s in 2 microbatches",
+        "compiling the step of validation of 4 rows x 1 s",
+    ]
+    assert compiled.lower.call_count == 2
+    assert len(told) == 4 and all(re.fullmatch(r"compiled in \d+\.\d s", x) for x in told[1::2])
 
 
 def test_runs_of_other_seeds_share_the_compiled_programs(monkeypatch):

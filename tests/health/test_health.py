@@ -259,7 +259,7 @@ def test_a_rule_that_cannot_do_that_is_named(values, message):
     [
         ("cooldwn=3", "config.health.cooldwn is not a setting; known: stop, rollback, off"),
         ("cooldown=-3", "config.health.cooldown=-3 must not be negative"),
-        ("rollback=all-blank", "config.health.rollback: leaving batches out does not cure"),
+        ("rollback=all-blank", "config.health.rollback: leaving batches out does not help with"),
     ],
 )
 def test_a_mistake_in_the_health_section_is_named_with_its_path(option, message):

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from w2v2_jax import lm
 from w2v2_jax.decode.hypothesis import log_softmax
+from w2v2_jax.decode.lexicon import write_lexicon
+from w2v2_jax.decode.make import make, settings
 from w2v2_jax.vocabulary import SPECIALS, Vocabulary
 
 LETTERS = "ABCDEFGH"
@@ -49,6 +52,65 @@ def logits_of(text: str, rng: np.random.Generator, *, noise: float = 2.0) -> np.
     clean = 5.0 * np.eye(len(VOCABULARY))[path]
     clean[:, 1:4] -= 10.0  # the model never writes the special symbols
     return (clean + noise * rng.normal(size=clean.shape)).astype(np.float32)
+
+
+# name: settings of a beam search, `lm` and `lexicon` by the names that `write_models` gives them
+SEARCHES: dict[str, dict] = {
+    "words": {"lm": "words"},
+    "words, summed": {"lm": "words", "log_add": True},
+    "words, a narrow beam": {"lm": "words", "beam": 5},
+    "words, a low threshold": {"lm": "words", "beam_threshold": 6.0},
+    "words, the 3 likeliest symbols": {"lm": "words", "beam_tokens": 3},
+    "words, other weights": {"lm": "words", "lm_weight": 0.7, "word_score": 1.5},
+    "words, silence": {"lm": "words", "silence_score": -0.7},
+    "words, unknown ones": {"lm": "words", "unknown_score": -3.0, "lm_weight": 1.0},
+    "words, the audio ends one": {"lm": "words", "end_word": True},
+    "words, hot ones": {"lm": "words", "hot_words": (("HAHAHA", 12.0), ("A", 1.5))},
+    "homophones": {"lm": "words", "lexicon": "homophones"},
+    "a lexicon alone": {"lexicon": "plain"},
+    "words without |": {"lm": "words", "lexicon": "joined"},
+    "letters": {"lm": "letters"},
+    "letters, summed": {"lm": "letters", "log_add": True},
+    "letters, the 4 likeliest": {"lm": "letters", "beam_tokens": 4, "silence_score": 0.3},
+    "no model": {"kind": "beam"},
+}
+
+
+def write_models(folder: Path) -> None:
+    """Models of words and of letters, and lexicons: words of one spelling; without `|`."""
+    text = folder / "text.txt"
+    lines = sentences(400, words(60), seed=1)
+    text.write_text("".join(" ".join(line) + "\n" for line in lines))
+    for kind, options in (("words", ["--prune", "0", "1"]), ("letters", ["--characters"])):
+        out = str(folder / f"{kind}.arpa")
+        lm.main(["--text", str(text), "--out", out, "--order", "3", "--estimator", "own",
+                 "--discount-fallback", *options])  # fmt: skip
+    known = words(60)
+    spelled = [(word, [*word, "|"]) for word in known]
+    # Nine words share a spelling: more than flashlight's tree has room for.
+    plain = list(spelled)
+    spelled += [(word, [*known[7], "|"]) for word in known[10:18]] + [("AA", ["A", "|"])]
+    joined = [(word, [*word]) for word in known]
+    for name, entries in (("plain", plain), ("homophones", spelled), ("joined", joined)):
+        write_lexicon(folder / name, [(word, tuple(symbols)) for word, symbols in entries])
+
+
+def make_search(name: str, folder: Path, *, engine: str, nbest: int = 5):
+    """A decoder of `SEARCHES` with the models of `write_models`."""
+    options = {"nbest": nbest, "engine": engine, **SEARCHES[name]}
+    if "lm" in options:
+        options["lm"] = str(folder / f"{options['lm']}.arpa")
+    if "lexicon" in options:
+        options["lexicon"] = str(folder / options["lexicon"])
+    return make(settings(options), VOCABULARY)
+
+
+def search_logits(count: int, *, seed: int = 0) -> list[np.ndarray]:
+    """Logits of noisy sentences of the models' language, and of no frame at all."""
+    rng = np.random.default_rng(seed)
+    lines = [" ".join(line) for line in sentences(count - 1, words(60), seed=9 + seed)]
+    rows = [logits_of(line, rng, noise=2.5) for line in lines]
+    return [*rows, rows[0][:0]]
 
 
 # name: order, pruning thresholds

@@ -45,7 +45,7 @@ from w2v2_jax.interop import (
 from w2v2_jax.interop.files import Imported
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.ngram import arpa
+from w2v2_jax.ngram import arpa, backoff
 from w2v2_jax.paths import read_json
 from w2v2_jax.prepare import clips
 from w2v2_jax.prepare.prepare import read_ids
@@ -272,6 +272,7 @@ def read_timed(folder: Path) -> None:
 def arpa_words(path: Path) -> None:
     arpa.check_counts(path)
     arpa.vocabulary(path)
+    backoff.read(path)
 
 
 def safetensors_seeds(folder: Path) -> list[Files]:

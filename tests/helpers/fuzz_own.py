@@ -83,6 +83,8 @@ def workdir_seeds(folder: Path) -> list[Files]:
         {"step": step, "split": split, "loss": 5.0, "contrastive_accuracy": 0.1}
         for step in (100, 200, 300, 400) for split in ("train", "valid")
     ]  # fmt: skip
+    alarm = {"step": 300, "split": "health", "rule": "loss-spike", "message": "m", "action": "warn"}
+    rows.append(alarm)
     metrics = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
     facts = {"config": recipe(), "data": {"train": {"fingerprint": "ab"}}, "code": {"version": "1"}}
     record = json.dumps({"facts": facts, "starts": []}).encode()

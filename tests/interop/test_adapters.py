@@ -132,5 +132,5 @@ def test_a_language_needs_adapters_and_a_plain_name(tuned, tiny, tmp_path):
         adapters.write(tuned, tmp_path, "fra")
     model = dataclasses.replace(tiny, **LAYER_NORM, adapter_dim=4)
     made = random_checkpoint(model, parts=("encoder", "head"), vocabulary=VOCABULARY)
-    with pytest.raises(InputError, match="is no language code"):
+    with pytest.raises(InputError, match="is not a language code"):
         adapters.write(made, tmp_path, "../fra")

@@ -45,7 +45,12 @@ DAMAGE = {
     "heads": (_config(num_attention_heads=3), "num_heads=3"),
     "sizes": (_config(intermediate_size=33), r"intermediate_dense.*\[33"),
     "foreign": (_config(model_type="hubert"), "model_type='hubert'"),
-    "adapter": (_config(add_adapter=True), "add_adapter=True"),
+    "adapter": (_config(add_adapter=True), r"has no tensor wav2vec2\.adapter\.layers\.0"),
+    "no adapter layers": (_config(add_adapter=True, num_adapter_layers=0), "num_adapter_layers=0"),
+    "one position": (
+        _config(model_type="data2vec-audio", num_conv_pos_embeddings=1),
+        "num_conv_pos_embeddings=1",
+    ),
     "activation": (_config(hidden_act="relu"), "hidden_act='relu'"),
     "conv lists": (_config(conv_kernel=[10, 3]), "config.json"),
     "wrong type": (_config(hidden_size="many"), "config.json"),

@@ -110,7 +110,6 @@ def test_fairseqs_own_file_is_sent_to_its_own_converter(tuned, tmp_path):
     ("name", "message"),
     [
         ("encoder.layers.0.conv_layer_norm.weight", "use_conformer=True"),
-        ("encoder_frontend.pos_encoder.layers.0.conv.bias", "pos_encoder_depth above 1"),
         ("encoder_frontend.layer_norm.weight", "has both of"),
     ],
 )

@@ -10,6 +10,8 @@ import w2v2_jax
 from tests.helpers.interop_cases import LAYER_NORM, PRETRAINING, random_checkpoint
 from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.interop import hugging_face, tokenizer
+from w2v2_jax.objectives.classes import Classes
+from w2v2_jax.objectives.classification import Classification
 from w2v2_jax.vocabulary import LIBRISPEECH
 
 torch = pytest.importorskip("torch")
@@ -73,6 +75,59 @@ def test_exported_ctc_model_gives_our_logits(tiny, tmp_path, family, legacy, rec
     symbols = ours.description.vocabulary.symbols
     text = processor.batch_decode(expected.argmax(-1), skip_special_tokens=True)[0]
     assert text.replace(" ", "") == collapse(found[0].argmax(-1), symbols).replace("|", "")
+
+
+VARIANTS = {
+    "data2vec": dict(extractor_norm="layer", position_depth=3, position_kernel=5),
+    "data2vec_even": dict(extractor_norm="layer", position_depth=2, position_kernel=4),
+    "adapter": dict(**LAYER_NORM, output_adapter_layers=3),
+    "wide_adapter": dict(
+        output_adapter_layers=1, output_dim=12, output_adapter_kernel=5, output_adapter_stride=3
+    ),
+    "data2vec_adapter": dict(extractor_norm="layer", position_depth=2, output_adapter_layers=1),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_data2vec_and_adapters_after_the_transformer_give_our_logits(
+    tiny, tmp_path, name, record_property
+):
+    export(
+        tmp_path, dataclasses.replace(tiny, **VARIANTS[name]), parts=TUNED, vocabulary=LIBRISPEECH
+    )
+    theirs = load_strictly(transformers.AutoModelForCTC, tmp_path)
+    assert type(theirs).__name__.startswith("Data2Vec" if "data2vec" in name else "Wav2Vec2")
+    processor = transformers.AutoProcessor.from_pretrained(tmp_path)
+    ours = w2v2_jax.load(tmp_path)
+    for samples in (1237, 403):
+        inputs = processor(waveform(0, samples), sampling_rate=16000, return_tensors="pt")
+        with torch.no_grad():
+            expected = theirs(**inputs).logits.numpy()
+        found = ours.logits(waveform(0, samples))
+        record_property(f"difference of {samples} samples", difference(found, expected))
+        assert found.shape == expected.shape and difference(found, expected) < 1e-4
+
+
+def test_the_bare_data2vec_model_and_its_classifier_give_our_outputs(tiny, tmp_path):
+    model = dataclasses.replace(tiny, **VARIANTS["data2vec"])
+    export(tmp_path / "bare", model, parts=("encoder",))
+    theirs = load_strictly(transformers.AutoModel, tmp_path / "bare")
+    assert type(theirs).__name__ == "Data2VecAudioModel"
+    ours, audio = w2v2_jax.load(tmp_path / "bare"), waveform()[None]
+    scaled = (audio - audio.mean()) / np.sqrt(audio.var() + 1e-7)
+    with torch.no_grad():
+        expected = theirs(torch.tensor(scaled)).last_hidden_state.numpy()
+    assert difference(ours.features(audio), expected) < 1e-4
+    made = random_checkpoint(
+        dataclasses.replace(model, layer_sum=True), parts=Classification.parts,
+        vocabulary=Classes(("no", "yes")), objective="classify",
+    )  # fmt: skip
+    hugging_face.save(made, tmp_path / "classes")
+    theirs = load_strictly(transformers.AutoModelForAudioClassification, tmp_path / "classes")
+    with torch.no_grad():
+        expected = theirs(torch.tensor(audio)).logits.numpy()
+    found = w2v2_jax.load(tmp_path / "classes").class_logits(audio)
+    assert difference(found, expected) < 1e-4
 
 
 def collapse(ids, symbols) -> str:

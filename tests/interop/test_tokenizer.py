@@ -77,7 +77,7 @@ def test_a_vocabulary_a_language_needs_the_name_of_one(folder, stray):
     assert tokenizer.read(folder, classes=8, blank=0, language="fra").vocabulary.symbols[-1] == "C"
     for target in ("deu", ["eng"], *stray):
         edit(folder / "tokenizer_config.json", target_lang=target)
-        with pytest.raises(InputError, match="no target_lang that picks one; choose one with"):
+        with pytest.raises(InputError, match="has no target_lang that names one; choose one with"):
             tokenizer.read(folder, classes=7, blank=0)
     edit(folder / "tokenizer_config.json", target_lang="eng")
     assert tokenizer.read(folder, classes=7, blank=0).vocabulary.symbols[-1] == "B"

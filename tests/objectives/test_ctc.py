@@ -250,3 +250,32 @@ def test_the_masked_share_is_that_of_the_rows_with_weight(tiny, make_batch):
     share = objective.loss({}, batch, keys, 0).metrics["masked_fraction"]
     assert share.weight == 6 * 49
     assert share.total == mask[np.flatnonzero(batch.weights)].sum() > 0
+
+
+@pytest.mark.slow
+def test_every_parameter_of_stacked_positions_and_an_output_adapter_learns(
+    quiet, random_params, make_batch
+):
+    model = dataclasses.replace(
+        quiet, position_depth=2, output_adapter_layers=1, output_dim=12, mask_start_prob=0.2
+    )
+    objective = CTC(model, num_classes=5)
+    batch = make_batch(2, seed=1)._replace(num_labels=np.array([2, 2], np.int32))
+    keys = row_random.row_keys(jax.random.key(0), jnp.arange(2))
+
+    def loss(params):
+        sums = objective.loss(params, batch, keys, 0)
+        return sums.loss, sums.metrics
+
+    gradients, metrics = jax.jit(jax.grad(loss, has_aux=True))(random_params(objective))
+    for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
+        assert np.abs(gradient).max() > 0 or "qkv_bias" in str(path), path
+    mask, _ = objective.masks(keys, batch.num_samples, batch.waveforms.shape[1])
+    share = float(mask.sum() / frame_counts(batch.num_samples, model.conv_layers).sum())
+    assert float(metrics["masked_fraction"].total / metrics["masked_fraction"].weight) == (
+        pytest.approx(share)
+    )
+    logits = objective.network.apply(
+        {"params": random_params(objective)}, batch.waveforms, batch.num_samples
+    )[0]
+    assert logits.shape[1] == frame_counts(1000, model.output_layers) == 25

@@ -240,5 +240,5 @@ def test_the_benchmark_times_it_and_compares_it_with_no_peer():
 
 
 def test_its_runs_have_no_reference_curves():
-    with pytest.raises(InputError, match="no reference is of objective 'regression'"):
+    with pytest.raises(InputError, match="no reference has the objective 'regression'"):
         choose({"objective": {"name": "regression"}, "model": {"family": "base"}})

@@ -45,7 +45,7 @@ def run(folder, out, **options):
 def test_beam_gives_the_bytes_of_preparing_without_it(folder, capsys, options):
     run(folder, "plain")
     run(folder, "beam", beam=options)
-    assert "pieces: 5 made, 0 of an earlier run kept" in capsys.readouterr().out
+    assert "pieces: 5 made, 0 reused from an earlier run" in capsys.readouterr().out
     assert_same(folder / "plain", folder / "beam")
 
 
@@ -106,7 +106,7 @@ def test_kill_9_of_the_command_loses_the_pieces_under_way_alone(tmp_path, capsys
     assert not list((tmp_path / "out").glob("[a-z]*"))
     capsys.readouterr()
     assert run_command(command.main, on_this) == 0
-    assert ", 1 of an earlier run kept" in capsys.readouterr().out.splitlines()[0]
+    assert ", 1 reused from an earlier run" in capsys.readouterr().out.splitlines()[0]
     names = sorted(p.name for p in (tmp_path / "plain" / "dev").iterdir())
     for name in names:
         for split in ("dev", "train"):

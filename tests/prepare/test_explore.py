@@ -74,7 +74,9 @@ def test_speakers_languages_and_rare_characters_are_counted(corpus):
 
 def test_odd_utterances_are_the_ends_of_their_figures(corpus):
     splits = [figures(open_corpus(corpus / name)) for name in ("test", "train")]
-    most = "most letters a second: is the text of another recording, or the audio cut?"
+    most = (
+        "most letters per second: does the text belong to another recording, or is the audio cut?"
+    )
     (worst, next_one) = odd(splits, most, 2)
     assert worst[0] == (1, 2) and worst[1] == pytest.approx(704)
     assert next_one[1] < 30
@@ -96,7 +98,7 @@ def test_players_stop_at_the_bytes_of_the_page(corpus, monkeypatch):
     monkeypatch.setattr(explore_page, "AUDIO_BYTES", 30_000)
     page = page_of(corpus)
     sounds = re.findall(r"base64,([^\"]*)", page)
-    assert 0 < sum(map(len, sounds)) < 30_000 and "those before it fill the page" in page
+    assert 0 < sum(map(len, sounds)) < 30_000 and "as the page has reached its limit" in page
 
 
 def test_one_split_and_a_file_of_ones_own_are_possible(corpus, tmp_path):

@@ -73,7 +73,7 @@ def test_the_split_option_takes_everything_and_says_what_it_took(tmp_path, capsy
     source = clips(tmp_path / "in", rows)
     found = splits_of(source, tmp_path / "out", holdout={}, split="all")
     assert set(found.values()) == {"all"}
-    told = "--split all: has utterances that the source puts elsewhere: test 3"
+    told = "--split all: has utterances that the source puts into others: test 3"
     assert told in capsys.readouterr().out
 
 

@@ -48,7 +48,7 @@ def test_a_single_recording_is_no_source(tmp_path):
     put(tmp_path / "a.wav", 0)
     refused(tmp_path / "a.wav", "is one recording; name the folder")
     (tmp_path / "notes").write_text("x")
-    refused(tmp_path / "notes", "nothing that is known here; known are folder: .*kaldi: wav.scp")
+    refused(tmp_path / "notes", "not a known kind of source; known are folder: .*kaldi: wav.scp")
 
 
 @pytest.mark.parametrize("missing", ["path", "sentence"])
@@ -143,7 +143,7 @@ def test_a_comma_outside_of_quotes_is_named_with_its_line(tmp_path):
     lines(tmp_path / "metadata.csv", "file_name,text", 'a.wav,"x, y"', "b.wav,x, y")
     refused(tmp_path, r"metadata.csv:3: 3 fields for the 2 columns.*put a text with a comma")
     lines(tmp_path / "metadata.csv", "file_name,text", 'a.wav,"never ends', "b.wav,x")
-    refused(tmp_path, r"metadata.csv:3: .*mend the quotes")
+    refused(tmp_path, r"metadata.csv:3: .*correct the quotes")
 
 
 def test_a_table_may_have_any_of_the_usual_columns_and_say_the_split(tmp_path):
@@ -170,7 +170,7 @@ def test_a_table_at_the_top_takes_splits_from_the_folders_of_its_files(tmp_path)
 @pytest.mark.parametrize("path", ["../a.wav", "/etc/a.wav", "x/../../a.wav", ""])
 def test_a_row_that_leads_out_of_its_folder_is_refused(tmp_path, path):
     lines(tmp_path / "metadata.csv", "file_name,text", f"{path},x")
-    refused(f"metadata:{tmp_path}", r"metadata.csv:2: .* is no file below the folder")
+    refused(f"metadata:{tmp_path}", r"metadata.csv:2: .* is not a file below the folder")
 
 
 def test_a_table_without_texts_is_remarked(tmp_path):
@@ -184,14 +184,14 @@ def test_a_table_without_texts_is_remarked(tmp_path):
 @pytest.mark.parametrize(
     ("row", "match"),
     [
-        ("[1]", "expected one JSON object a line"),
+        ("[1]", "expected one JSON object per line"),
         ("{", "no JSON"),
         ('{"text": "x"}', "no column 'audio_filepath'; there are text"),
-        ('{"audio_filepath": 3}', "a path belongs there"),
+        ('{"audio_filepath": 3}', "it must be a path"),
         ('{"audio_filepath": "a.wav", "offset": -1}', "offset is -1; a number of at least 0"),
         ('{"audio_filepath": "a.wav", "duration": "long"}', "duration is 'long'"),
         ('{"audio_filepath": "a.wav", "duration": NaN}', "duration is nan"),
-        ('{"audio_filepath": "http://x/a.wav"}', "no path of a file on this machine"),
+        ('{"audio_filepath": "http://x/a.wav"}', "not a path on this machine"),
     ],
 )
 def test_a_bad_row_of_nemo_is_named_with_its_line(tmp_path, row, match):
@@ -202,8 +202,8 @@ def test_a_bad_row_of_nemo_is_named_with_its_line(tmp_path, row, match):
 @pytest.mark.parametrize(
     ("file", "content", "match"),
     [
-        ("wav.scp", "r sph2pipe -f wav a.sph |", "wav.scp:1: .*is a command, and none is run"),
-        ("wav.scp", "r data/raw.ark:1234", "wav.scp:1: .*lies in an archive"),
+        ("wav.scp", "r sph2pipe -f wav a.sph |", "wav.scp:1: .*is a command, which is not run"),
+        ("wav.scp", "r data/raw.ark:1234", "wav.scp:1: .*is in an archive"),
         ("segments", "u r 0.5", "segments:1: expected utterance recording start end"),
         ("segments", "u x 0 1", "segments:1: no recording 'x' in wav.scp"),
         ("segments", "u r 1.5 1", "segments:1: the segment ends at 1 s and begins at 1.5 s"),
@@ -284,7 +284,7 @@ def test_a_bad_line_of_phones_is_named(tmp_path):
     path.write_text("0 50 h#\n50 sh\n")
     refused(tmp_path, r"SX37.PHN:2: expected first, last sample, phone")
     path.write_text("0 50 zz\n")
-    refused(tmp_path, r"'zz' is no TIMIT phone", phones="39")
+    refused(tmp_path, r"'zz' is not a TIMIT phone", phones="39")
 
 
 def test_a_second_form_of_a_timit_recording_is_passed_over(tmp_path):
@@ -373,7 +373,7 @@ def test_helpers_of_tables(tmp_path):
 def test_what_is_no_text_of_a_table_is_refused_with_its_line(tmp_path, text):
     put(tmp_path / "a.wav", 0)
     objects(tmp_path / "metadata.jsonl", {"file_name": "a.wav", "transcription": text})
-    refused(tmp_path, r"metadata\.jsonl:1: .* stands where a text belongs")
+    refused(tmp_path, r"metadata\.jsonl:1: .* is not a text")
 
 
 def test_a_text_that_is_no_number_is_none(tmp_path):
@@ -407,5 +407,7 @@ def test_a_least_length_that_is_none_is_refused(tmp_path, seconds):
 
 def test_the_split_that_is_taken_from_is_none_to_hold_out(tmp_path):
     put(tmp_path / "a.wav", 0)
-    with pytest.raises(InputError, match="--holdout train: that is the split which is taken from"):
+    with pytest.raises(
+        InputError, match="--holdout train: this is the split from which the share is taken"
+    ):
         prepare(f"folder:{tmp_path}", tmp_path / "out", **PLAIN | {"holdout": {"train": 0.2}})

@@ -41,7 +41,7 @@ def test_pieces_give_the_bytes_of_preparing_at_once(folder, capsys):
     shown = capsys.readouterr().out
     assert run(folder, "pieces") == at_once
     told, rest = capsys.readouterr().out.split("split dev", 1)
-    assert told.splitlines()[0] == "pieces: 5 made, 0 of an earlier run kept"
+    assert told.splitlines()[0] == "pieces: 5 made, 0 reused from an earlier run"
     assert rest.replace("/pieces/", "/plain/") == shown.split("split dev", 1)[1]
     assert_same(folder / "plain", folder / "pieces")
 
@@ -56,7 +56,7 @@ def test_a_run_that_was_ended_goes_on_with_the_part_it_was_at(folder, monkeypatc
     names = counted(monkeypatch)
     run(folder, "out")
     assert len(names) == 33 - 21
-    assert "pieces: 2 made, 3 of an earlier run kept" in capsys.readouterr().out
+    assert "pieces: 2 made, 3 reused from an earlier run" in capsys.readouterr().out
     assert_same(folder / "plain", folder / "out")
 
 
@@ -76,7 +76,7 @@ def test_a_run_that_was_ended_among_the_shards_copies_the_others_alone(folder, m
             run(folder, "out")
     capsys.readouterr()
     run(folder, "out")
-    assert ", 4 of an earlier run kept" in capsys.readouterr().out.splitlines()[1]
+    assert ", 4 reused from an earlier run" in capsys.readouterr().out.splitlines()[1]
     assert_same(folder / "plain", folder / "out")
 
 

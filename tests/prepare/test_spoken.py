@@ -57,16 +57,16 @@ def test_without_a_choice_texts_stay_and_one_line_says_what_nobody_speaks(
     recordings, tmp_path, capsys
 ):
     prepared(recordings, tmp_path / "a")
-    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("transcripts hold")]
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("transcripts have")]
     assert "capitals and small letters, punctuation (! . \u2019 \u20bd), digits" in line
     corpus = open_corpus(tmp_path / "a:train")
     assert list(corpus.texts()) == list(TEXTS) and corpus.text_rules is None
     prepared(recordings, tmp_path / "b", text="none")
-    assert "transcripts hold" not in capsys.readouterr().out
+    assert "transcripts have" not in capsys.readouterr().out
     for k in range(len(TEXTS)):
         (recordings / f"u{k}.txt").write_text("IT'S SAID")
     prepared(recordings, tmp_path / "c")
-    assert "transcripts hold" not in capsys.readouterr().out
+    assert "transcripts have" not in capsys.readouterr().out
 
 
 def test_pieces_that_are_kept_give_the_same_corpus(recordings, tmp_path):

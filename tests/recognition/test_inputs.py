@@ -158,10 +158,10 @@ def test_tables_of_hugging_face_datasets_are_resampled(model, noise):
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ({"array": [0.1] * 400}, r"array 0: a table \['array'\] is no sound; it needs"),
-        ({"array": [0.1] * 400, "sampling_rate": None}, "is no sound"),
+        ({"array": [0.1] * 400}, r"array 0: a dict \['array'\] is not audio; it needs"),
+        ({"array": [0.1] * 400, "sampling_rate": None}, "is not audio"),
         ({"array": [0.1] * 400, "sampling_rate": 3}, "sampling_rate=3 Hz is not in 1000"),
-        ({"text": "a"}, r"array 0: a table \['text'\] is no sound"),
+        ({"text": "a"}, r"array 0: a dict \['text'\] is not audio"),
     ],
 )
 def test_a_table_that_is_no_sound_is_named(model, item, message):
@@ -243,7 +243,7 @@ def test_files_of_one_name_in_a_folder_keep_their_suffixes_in_the_outputs(clips,
     [
         (["-"], "standard input is not read; give a file"),
         ([], "no file is named"),
-        (["@none.txt"], "list none.txt: No such file or directory; it is a UTF-8 text"),
+        (["@none.txt"], "list none.txt: No such file or directory; use UTF-8 text"),
         (["{folder}"], "no audio file in this folder"),
         (["@{folder}/empty.txt"], "empty.txt: names no file"),
         (["@{folder}/latin.txt"], "latin.txt: 'utf-8' codec can't decode"),

@@ -187,7 +187,7 @@ def test_vad_without_its_package_says_what_to_install(monkeypatch):
     [
         (np.zeros(0, np.float32), {}, "array 0: 0 samples are too short"),
         (np.full(400, np.nan, np.float32), {}, "array 0: not finite"),
-        (np.zeros((2, 16000), np.float32), {}, r"array 0: float32 \[2, 16000\] is no sound"),
+        (np.zeros((2, 16000), np.float32), {}, r"array 0: float32 \[2, 16000\] is not audio"),
         (["no.wav"], {}, "no.wav: no such file"),
         ([], {"sample_rate": 0}, "sample_rate=0 Hz is not in"),
         ([], {"batch_seconds": "60"}, "batch_seconds='60' must be a number"),

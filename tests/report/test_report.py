@@ -174,7 +174,7 @@ def test_a_missing_file_is_one_clear_line(inputs, capsys, tmp_path, option):
 def test_bad_content_is_an_input_error(inputs, capsys, tmp_path):
     (tmp_path / "a.json").write_text("{}")
     assert run(inputs) == 2
-    assert "a.json is no evaluation" in capsys.readouterr().err
+    assert "a.json is not a result of evaluate" in capsys.readouterr().err
     (tmp_path / "a.json").write_text("{")
     assert run(inputs) == 2
     assert "a.json is not JSON" in capsys.readouterr().err

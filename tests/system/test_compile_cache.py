@@ -75,10 +75,12 @@ import time, jax, jax.numpy as jnp
 from w2v2_jax.system import compile_cache
 folder = compile_cache.enable()
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-hits = []
-jax.monitoring.register_event_listener(lambda name, **_: hits.append(name))
-jax.jit(lambda x: jnp.sin(x) @ x)(jnp.ones((64, 64))).block_until_ready()
-print(sum(name == "/jax/compilation_cache/cache_hits" for name in hits))
+with compile_cache.hits() as hits:
+    jax.jit(lambda x: jnp.sin(x) @ x)(jnp.ones((64, 64))).block_until_ready()
+before = len(hits)
+jax.jit(lambda x: jnp.cos(x) @ x)(jnp.ones((64, 64))).block_until_ready()  # outside
+assert len(hits) == before
+print(before)
 """
     environ = {**os.environ, "HOME": str(tmp_path), "W2V2_COMPILATION_CACHE": "1"}
     runs = [

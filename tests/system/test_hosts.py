@@ -213,6 +213,17 @@ def test_a_fact_holds_on_all_hosts_where_it_holds_on_each(monkeypatch, others, h
     assert hosts.on_all_hosts(True) == holds
 
 
+@pytest.mark.parametrize("other", [-(2**40), 3, 2**62])
+def test_the_largest_of_the_hosts_numbers_is_one_for_all(monkeypatch, other):
+    from jax.experimental import multihost_utils
+
+    assert hosts.largest(other) == other  # alone
+    gathered = lambda local: np.stack([local, np.frombuffer(np.int64(other).tobytes(), "u1")])  # noqa: E731
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(multihost_utils, "process_allgather", gathered)
+    assert hosts.largest(2**33) == max(other, 2**33)
+
+
 def test_the_chief_alone_says_a_line(monkeypatch, capsys):
     hosts.log_on_chief("a line")
     monkeypatch.setattr(jax, "process_index", lambda: 1)

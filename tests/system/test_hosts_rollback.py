@@ -36,7 +36,9 @@ def alone(tones, tmp_path_factory):
 def test_processes_go_back_together_and_go_on_as_one_would(tones, alone, tmp_path, count):
     workdir = tmp_path / "run"
     found = train(tones, workdir, count=count, more=ROLLBACK, faults=ALARM)
-    assert "back at step 2; batches to 5 left out" in Path(f"{workdir}.0.err").read_text()
+    assert (
+        "returned to step 2; batches up to 5 are left out" in Path(f"{workdir}.0.err").read_text()
+    )
     assert_close(found, losses(alone))
     for run in (alone, workdir):
         skipped = [r["skipped"] for r in records(run) if r["split"] == "train"]

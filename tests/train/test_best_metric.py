@@ -34,7 +34,7 @@ def check(recipe, **train):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_figure_that_no_validation_has_is_refused_with_those_it_has(recipe):
-    with pytest.raises(InputError, match=r"train\.best_metric='wrr' is no figure") as error:
+    with pytest.raises(InputError, match=r"train\.best_metric='wrr' is not a validation") as error:
         check(recipe, best_metric="wrr")
     known = str(error.value).partition("known: ")[2].split(", ")
     assert set(RECIPES[recipe]) <= set(known)

@@ -9,6 +9,8 @@ from tests.helpers.train_runs import FINETUNE, PRETRAIN
 from w2v2_jax.data.config import DataConfig
 from w2v2_jax.data.feed import train_feed
 from w2v2_jax.errors import InputError
+from w2v2_jax.experiment.auto_accumulate import StepMemory
+from w2v2_jax.models.execution import Execution
 from w2v2_jax.system.device_memory import GIB
 from w2v2_jax.train import command as train
 from w2v2_jax.train import dry_run
@@ -35,6 +37,9 @@ def feed(folder, **changes):
 class Stub(types.SimpleNamespace):
     """An experiment of so many devices along the rows; its steps are never compiled."""
 
+    objective = types.SimpleNamespace(row_multiple=lambda samples: 1)
+    abstract_state = ()
+
     def check_shapes(self, shapes, accumulate, what):
         for rows, _ in shapes:
             if rows % (self.devices * accumulate):
@@ -42,8 +47,11 @@ class Stub(types.SimpleNamespace):
 
 
 def stub(devices=1, steps=1000, accumulate=1):
-    train = types.SimpleNamespace(steps=steps, accumulate=accumulate)
-    return Stub(devices=devices, settings=types.SimpleNamespace(seed=1, train=train))
+    settings = types.SimpleNamespace(
+        seed=1, train=types.SimpleNamespace(steps=steps), execution=Execution()
+    )
+    mesh = types.SimpleNamespace(shape={"data": devices, "fsdp": 1}, size=devices)
+    return Stub(devices=devices, settings=settings, mesh=mesh, accumulate=accumulate)
 
 
 def hints(folder, experiment=None, **changes):
@@ -90,7 +98,7 @@ def test_a_compilation_for_every_few_updates_is_told(folder):
     lengths = (0.4, 0.8, 1.0, 1.2, 1.4, 1.6)
     changes = dict(bucket_seconds=lengths, row_multiple=1, batch_seconds=1.6)
     (hint,) = hints(folder, stub(steps=59), **changes)
-    assert "6 row lengths are as many compilations for a run of 59 updates" in hint
+    assert "6 row lengths need 6 compilations for a run of 59 updates" in hint
     assert hints(folder, stub(steps=60), **changes) == []
 
 
@@ -114,23 +122,26 @@ def test_a_small_network_is_not_of_0_million_parameters(count, said):
     assert dry_run._parameters(count) == said
 
 
+def advised(experiment, **memory):
+    step = StepMemory(**memory)
+    return list(dry_run._memory_advice(experiment, [(step.rows, step.samples)], step))
+
+
 def test_a_step_that_does_not_fit_is_advised_the_microbatches_that_its_rows_divide_into():
-    memory = dry_run.StepMemory(rows=48, samples=16000, needed=2 * GIB, capacity=GIB)
-    (hint,) = dry_run._memory_advice(stub(devices=4, accumulate=3), memory)
+    memory = dict(rows=48, samples=16000, needed=2 * GIB, capacity=GIB)
+    (hint,) = advised(stub(devices=4, accumulate=3), **memory)
     assert "--config.train.accumulate=6" in hint
-    assert list(dry_run._memory_advice(stub(), memory._replace(needed=1))) == []
+    assert advised(stub(), **memory | dict(needed=1)) == []
 
 
 def test_microbatches_are_as_many_as_the_memory_that_is_lacking():
-    memory = dry_run.StepMemory(rows=48, samples=16000, needed=9 * GIB, capacity=GIB)
-    (hint,) = dry_run._memory_advice(stub(), memory)
-    assert "--config.train.accumulate=16" in hint
+    (hint,) = advised(stub(), rows=48, samples=16000, needed=9 * GIB, capacity=GIB)
+    assert "--config.train.accumulate=12" in hint
 
 
 def test_a_step_whose_rows_divide_no_further_is_told_what_else_helps():
-    memory = dry_run.StepMemory(rows=4, samples=16000, needed=None, capacity=None)
-    (hint,) = dry_run._memory_advice(stub(devices=4), memory)
-    assert "divide no further" in hint and "remat=full" in hint
+    (hint,) = advised(stub(devices=4), rows=4, samples=16000, needed=None, capacity=None)
+    assert "cannot be divided further" in hint and "remat=full" in hint
 
 
 def test_a_dry_run_needs_no_workdir_but_a_run_does(capsys):

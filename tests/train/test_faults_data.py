@@ -94,7 +94,7 @@ def test_too_many_non_finite_updates_end_the_run_which_can_go_on(
     steps = poison({3, 4, 5})
     assert run(corpus, tmp_path / "run", "--config.health.non_finite_limit=1") == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("error: stopped by health rule health: step 4: 2 updates not taken")
+    assert error.startswith("error: stopped by health rule health: step 4: 2 updates skipped")
     steps.clear()
     assert run(corpus, tmp_path / "run") == 0
     assert records(tmp_path / "run", "train") == records(pretrained, "train")
@@ -113,7 +113,7 @@ def test_a_rollback_leaves_batches_out_for_good_also_after_a_kill(
     assert run(corpus, tmp_path / "run", *more) == 0
     said = capsys.readouterr().err
     assert "health: step 5: too loud [rollback; docs/symptoms.md#loss-spike]" in said
-    assert "back at step 2; batches to 5 left out" in said
+    assert "returned to step 2; batches up to 5 are left out" in said
     rows = records(tmp_path / "run", "train")
     assert [(row["step"], row["skipped"]) for row in rows] == [
         (1, 0), (2, 0), (3, 0), (4, 1), (5, 1), (6, 0),

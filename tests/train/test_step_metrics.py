@@ -1,5 +1,6 @@
 """A logged line is the mean of all updates since the one before."""
 
+import io
 import math
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from w2v2_jax.experiment.settings import TrainConfig
 from w2v2_jax.metrics import Mean, compute
 from w2v2_jax.train.loop import due
-from w2v2_jax.train.step_metrics import add_update
+from w2v2_jax.train.metric_writer import MetricWriter
+from w2v2_jax.train.step_metrics import ThroughputWindow, add_update
 
 
 def update(loss, *, frames=1.0, skipped=0.0, non_finite=0.0):
@@ -73,3 +75,15 @@ CONFIG = TrainConfig(
 def test_what_follows_an_update(step, options, expected):
     found = due(step, CONFIG, **{"validates": True, "stop": False, **options})
     assert tuple(name for name, value in found._asdict().items() if value) == expected
+
+
+def test_the_time_left_and_the_rate_follow_the_clock_that_a_run_gives(tmp_path):
+    now, shown = [100.0], io.StringIO()  # seconds without compilations
+    clock = lambda: now[0]  # noqa: E731
+    window = ThroughputWindow(clock)
+    with MetricWriter(tmp_path, first_step=10, total=20, clock=clock, stream=shown) as writer:
+        now[0] += 4.0
+        window.add(32.0, waited=1.0)
+        writer.write(12, "train", {"loss": 1.0})
+    assert "  0:16 left" in shown.getvalue()  # 8 updates of 2 s
+    assert window.rates() == {"audio_seconds_per_second": 8.0, "data_wait": 0.25}

@@ -90,5 +90,5 @@ def test_it_is_fine_tuned_as_any_other_encoder(finished, corpus, tmp_path, capsy
     more += ("--config.vocabulary.name=from_transcripts", "--config.vocabulary.case=upper")
     more += ("--config.data.normalise=True", "--config.data.bucket_seconds=(2.5,)")
     train.main(["--config", FINETUNE, *options(corpus, tmp_path / "tuned", *more)])
-    assert "fresh: head/bias, head/kernel" in capsys.readouterr().err
+    assert "initialised: head/bias, head/kernel" in capsys.readouterr().err
     assert w2v2_jax.load(tmp_path / "tuned").logits(np.ones(16000, np.float32)).shape[0] == 1

@@ -87,7 +87,7 @@ def test_a_run_that_dies_between_steps_resumes_with_bitwise_equal_losses(interru
 def test_ctrl_c_saves_stops_and_says_how_to_go_on(interrupted):
     _, output, _ = interrupted
     assert output.startswith("stopped by Ctrl-C at step 3; wrote ")
-    assert output.splitlines()[0].endswith("; the same command goes on from there")
+    assert output.splitlines()[0].endswith("; the same command resumes from there")
 
 
 def test_a_resumed_run_holds_one_state_as_a_fresh_one_does(interrupted):
@@ -131,7 +131,7 @@ def test_fine_tuning_from_it_then_evaluating_and_transcribing(corpus, pretrained
              "--config.vocabulary.case=upper")  # fmt: skip
     command = ["--config", FINETUNE, *options(corpus, workdir, *more)]
     train.main(command)
-    assert "fresh: head/bias, head/kernel" in capsys.readouterr().err
+    assert "initialised: head/bias, head/kernel" in capsys.readouterr().err
     assert {"cer", "wer", "blank_rate"} <= set(records(workdir, "valid")[-1])
     start.unlink()  # a run that goes on has its network and symbols in its own checkpoint
     train.main(command)

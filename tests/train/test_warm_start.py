@@ -96,7 +96,7 @@ def test_a_replaced_vocabulary_moves_shared_rows_and_leaves_new_ones_fresh(tiny,
             expected = before[name][..., row] if origin is None else old[..., origin]
             np.testing.assert_array_equal(after[name][..., row], expected, err_msg=symbol)
     printed = capsys.readouterr().err
-    assert "head: 7 symbols keep their weights; fresh: X; dropped: B" in printed
+    assert "head: 7 symbols keep their weights; initialised: X; dropped: B" in printed
 
 
 def test_the_same_vocabulary_keeps_the_head_whole(tiny):
@@ -220,10 +220,10 @@ def test_pretraining_continues_from_a_hugging_face_directory_with_its_quantizer(
     # The first update of a polynomial schedule has rate 0: what it leaves is what it started from.
     once = {"train.steps": 1, "schedule.warmup": 1}
     workdir, after = run("continue_pretraining.py:large", tmp_path / "hf", **once)
-    assert "fresh: nothing" in capsys.readouterr().err
+    assert "initialised: nothing" in capsys.readouterr().err
     assert_same(after.params, source)
     _, tuned = run("adapt.py:language", workdir)
-    assert "fresh: head/bias, head/kernel" in capsys.readouterr().err
+    assert "initialised: head/bias, head/kernel" in capsys.readouterr().err
     assert set(tuned.description.vocabulary.symbols[len(SPECIALS) :]) == set("abcdx")
 
 
@@ -234,7 +234,7 @@ def test_a_tuned_hugging_face_directory_gets_further_symbols(run, tmp_path, caps
     _, after = run("adapt.py:extend", tmp_path / "hf", **changes)
     assert after.description.vocabulary.symbols == (*OLD.symbols, "X", "D")
     printed = capsys.readouterr().err
-    assert "head: 8 symbols keep their weights; fresh: X D; dropped: none" in printed
+    assert "head: 8 symbols keep their weights; initialised: X D; dropped: none" in printed
     for name, old in source["head"].items():
         np.testing.assert_allclose(after.params["head"][name][..., :8], old, atol=1e-6)
 

@@ -57,7 +57,11 @@ def test_a_folder_that_is_not_the_same_on_all_hosts_is_one_line(tmp_path, monkey
 @pytest.mark.parametrize(
     ("error", "hosts", "line"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), 1, "the checkpoints before are whole"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            1,
+            "the earlier checkpoints are complete",
+        ),
         (TimeoutError("late"), 1, r"writing took too long, or the clock jumped \(late\)"),
         (TimeoutError("late"), 2, None),  # a host is gone
         (ZeroDivisionError("a bug"), 1, None),

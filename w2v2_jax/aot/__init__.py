@@ -1,1 +1,1 @@
-"""What the compiled step costs on a pod, read from the compiler's own text and tables."""
+"""The cost of the compiled step on a pod, read from the compiler's text and tables."""

@@ -1,4 +1,4 @@
-"""What a chip can do, from the makers' published tables; one row a chip, matched by its kind."""
+"""What a chip can do, from the makers' published tables; one row per chip, matched by its kind."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class Chip(NamedTuple):
     """Published figures of one chip, which is one JAX device.
 
     kind: `device.device_kind`, or its beginning. hbm: bytes. flops: dense bfloat16 FLOP/s.
-    hbm_rate: bytes/s. ici_rate: bytes/s a chip sends over all its links to the same slice or
-    NVLink domain, one direction. dcn_rate: bytes/s a chip sends to other slices. clock: Hz of the
-    cycles that the compiler estimates; 0 where it estimates none.
+    hbm_rate: bytes/s. ici_rate: bytes/s that a chip sends over all its links within the slice or
+    NVLink domain, in one direction. dcn_rate: bytes/s that a chip sends to other slices. clock: Hz
+    of the cycles that the compiler estimates; 0 if it estimates none.
 
     TPU: cloud.google.com/tpu/docs (interconnect figures there count both directions; data-center
     network 100 Gbit/s a host of 4 chips, 200 for v6e); clocks follow from peak = MXUs x size x
@@ -42,5 +42,5 @@ CHIPS = (
 
 
 def chip_of(kind: str) -> Chip | None:
-    """The chip of a device kind, None where it is not in the table."""
+    """The chip of a device kind, None if it is not in the table."""
     return next((chip for chip in CHIPS if kind.startswith(chip.kind)), None)

@@ -28,9 +28,10 @@ KINDS = (
 class Collective:
     """One collective instruction.
 
-    payload: bytes of the whole array a group works on, once: what is reduced (all-reduce,
-    reduce-scatter), gathered, exchanged or sent. times: executions a step. group: devices that
-    take part. axes: mesh axes its groups run along. slices: slices a group spans.
+    payload: bytes of the whole array that a group works on, counted once: what is reduced
+    (all-reduce, reduce-scatter), gathered, exchanged or sent. times: executions per step. group:
+    number of devices that take part. axes: mesh axes along which its groups run. slices: number of
+    slices that a group spans.
     """
 
     kind: str
@@ -44,13 +45,13 @@ class Collective:
 
     @property
     def total(self) -> int:
-        """Payload bytes a step."""
+        """Payload bytes per step."""
         return self.payload * self.times
 
     def wire(self) -> tuple[float, float]:
-        """Bytes a chip sends a step over (ICI, DCN), for ring algorithms; slice by slice first.
+        """Bytes that a chip sends per step over (ICI, DCN), with ring algorithms, slices first.
 
-        An all-reduce sends each byte twice but for its own share, the others once.
+        An all-reduce sends each byte twice except its own share; the others send it once.
         """
         inner = self.group // self.slices
         passes = {"all-reduce": 2.0}.get(self.kind, 1.0)
@@ -114,10 +115,10 @@ def find(
 ) -> list[Collective]:
     """All collectives of a step. slice_of: the slice of each device in the mesh's flat order.
 
-    Groups of one device move nothing and are left out. A TPU's asynchronous collective stands in
-    several fusions (its start, the matmuls that hide it, its done) under one chain: counted once.
-    Copies of it in an unrolled loop share its channel but not its chain.
-    Between slices it sends what each chip has of the sum within its slice; only data crosses them.
+    Groups of one device move nothing and are left out. A TPU's asynchronous collective is in
+    several fusions (its start, the matmuls that hide it, its done) with the same chain, and is
+    counted once. Copies of it in an unrolled loop share its channel but not its chain. Between
+    slices it sends each chip's part of the sum within its slice; only data crosses slices.
     """
     collectives, seen = [], set()
     for name in {**runs.scheduled, **runs.fused}:
@@ -168,8 +169,8 @@ def find(
 
 
 def reduced(collectives: Sequence[Collective], axes: Sequence[str]) -> int:
-    """Bytes a step that are summed along any of `axes`: for the axes that split the batch, the
-    gradients' reduction. One in two stages (within fsdp, then over data) counts both."""
+    """Bytes per step that are summed along any of `axes`; for the axes that split the batch this is
+    the reduction of gradients. Of a reduction in two stages (fsdp, then data) both count."""
     return sum(
         c.total
         for c in collectives
@@ -178,7 +179,7 @@ def reduced(collectives: Sequence[Collective], axes: Sequence[str]) -> int:
 
 
 def table(collectives: Sequence[Collective]) -> list[dict]:
-    """One row a kind and set of axes: how many, payload bytes, bytes sent over ICI and DCN."""
+    """One row per kind and set of axes: how many, payload bytes, bytes sent over ICI and DCN."""
     rows: dict[tuple, dict] = {}
     for one in collectives:
         ici, dcn = one.wire()

@@ -1,7 +1,7 @@
-"""Command line: compile the step that trains for a machine one does not have, and price it.
+"""Compiles the training step for another machine, and estimates its memory and time.
 
 python -m w2v2_jax.aot --config FILE.py[:arg] --topology v5p:2x2x2 [--slices N] [--sweep] --json OUT
-Memory a chip and whether it fits, collectives, FLOPs, time, MFU, days. Needs libtpu for TPU
+Memory per chip and whether it fits, collectives, FLOPs, time, MFU, days. Needs libtpu for TPU
 topologies (pip install 'jax[tpu]'); `--topology cpu` and `gpu` take the devices that are present.
 """
 
@@ -25,7 +25,8 @@ from w2v2_jax.system.arguments import add_json
 def one(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | None, rows) -> dict:
     """The report of one compilation."""
     built = step.build(raw, chip_target, inherited)
-    result = report.examine(step.compile_step(built, rows), chip_target)
+    outcome = step.compile_step(built, rows, report.limit_of(chip_target))
+    result = report.examine(outcome, chip_target)
     return {
         "config": arguments.config,
         "topology": arguments.topology,
@@ -35,7 +36,7 @@ def one(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | None
 
 
 def speed(result: dict) -> float:
-    """What a sweep maximises: frames a second, or rows a FLOP where no time is estimated."""
+    """What a sweep maximises: frames per second, or rows per FLOP if no time is estimated."""
     known = result.get("frames_per_second_per_chip")
     return known or result["rows"] / (result["flops"]["compiled"] or result["flops"]["model"])
 
@@ -49,7 +50,8 @@ def ladder(first: int, most: int) -> list[int]:
 
 
 def sweep(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | None) -> dict:
-    """Every remat policy with rising rows a chip until one does not fit; the fastest that does."""
+    """Tries every remat policy with rising rows per chip until one does not fit; returns the
+    fastest that fits."""
     built = step.build(raw, chip_target, inherited)
     rows, samples = step.recipe_rows(built.settings)
     group = built.objective.row_multiple(samples)
@@ -107,16 +109,18 @@ def main(argv: list[str] | None = None) -> None:
         "--topology",
         required=True,
         metavar="v5p:2x2x2|cpu|gpu",
-        help="the pod: generation and shape of a slice; cpu or gpu for the devices here",
+        help="the pod: generation and shape of a slice; cpu or gpu for this machine's devices",
     )
-    parser.add_argument("--slices", type=int, default=1, help="slices joined by the data center")
+    parser.add_argument("--slices", type=int, default=1, help="number of slices (1)")
     parser.add_argument(
         "--rows",
         type=int,
-        help="rows of a microbatch on one chip; the number of "
-        "microbatches keeps the recipe's batch",
+        help="rows of a microbatch on one chip; the number of microbatches is then chosen to keep "
+        "the recipe's batch",
     )
-    parser.add_argument("--sweep", action="store_true", help="find the fastest rows and remat")
+    parser.add_argument(
+        "--sweep", action="store_true", help="find the fastest rows and remat policy"
+    )
     add_json(parser)
     arguments, rest = parser.parse_known_args(argv)
     try_outputs(arguments, "json")
@@ -139,7 +143,7 @@ def main(argv: list[str] | None = None) -> None:
     if not result["fits"]:
         raise InputError(
             f"{arguments.config} does not fit on {arguments.topology}: "
-            f"{render.gib(result['hbm'].get('total'))} of {render.gib(result['capacity'])} a chip; "
+            f"{render.gib(result['hbm'].get('total'))} of {render.gib(result['capacity'])}; "
             f"try {result['suggestion']}"
         )
 

@@ -1,4 +1,4 @@
-"""The compiler's own estimate of time: cycles an instruction, and the dearest operations."""
+"""The compiler's estimate of time: cycles per instruction, and the most expensive operations."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import NamedTuple
 from w2v2_jax.aot import work
 from w2v2_jax.aot.hlo import Executions, Instruction, Module
 
-SENTINEL = 2**60  # a cost the compiler does not know stands near 2^63
+SENTINEL = 2**60  # an unknown cost has a value near 2^63
 OUTSIDE = ("while", "conditional", "call")  # their bodies are counted
 
 
 class Cycles(NamedTuple):
-    """total cycles a step; left_out: instructions whose estimate is the compiler's "unknown"."""
+    """total cycles per step; left_out: instructions whose estimate is the compiler's "unknown"."""
 
     total: int
     left_out: int
 
 
 def own(instruction: Instruction) -> int | None:
-    """Estimated cycles of one execution; None where there is no estimate."""
+    """Estimated cycles of one execution; None if there is no estimate."""
     match = re.search(r'"estimated_cycles"\s*:\s*"?(-?\d+)', instruction.attributes)
     return int(match.group(1)) if match else None
 
@@ -30,7 +30,7 @@ def _counted(instruction: Instruction) -> int | None:
 
 
 def count(module: Module, runs: Executions) -> Cycles:
-    """Adds the scheduled instructions' estimates, loops multiplied by their trips."""
+    """Adds the estimates of the scheduled instructions, multiplied by the iterations of loops."""
     total = left_out = 0
     for name, times in runs.scheduled.items():
         for instruction in module.computations[name].values():
@@ -57,7 +57,7 @@ def part_of(op_name: str) -> str:
 
 
 class Cost(NamedTuple):
-    """One operation of a step: seconds by the bound that rules it, and what it does."""
+    """One operation of a step: its seconds by the limiting bound, and what it does."""
 
     name: str
     part: str

@@ -1,7 +1,7 @@
 """XLA's compiled text as data: instructions, their shapes, and how often each computation runs.
 
-Only what a cost report needs is read. The text is the scheduled module of one device, so every
-size here is bytes a device.
+Only what a cost report needs is read. The text is the scheduled module of one device, so all sizes
+are bytes per device.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _instruction(line: str, where: str) -> Instruction | None:
 
 
 def parse(text: str) -> Module:
-    """The module of `compiled.as_text()`; raises ValueError where it has no ENTRY."""
+    """The module of `compiled.as_text()`; raises ValueError if it has no ENTRY."""
     computations: dict[str, dict[str, Instruction]] = {}
     entry = where = None
     for line in text.splitlines():
@@ -169,7 +169,7 @@ def _counted(module: Module, loop: Instruction) -> int | None:
 
 
 def trip_count(module: Module, loop: Instruction) -> int | None:
-    """How often a while loop's body runs; None where neither compiler nor condition says."""
+    """How often a while loop's body runs; None if neither compiler nor condition says."""
     known = re.search(r'"known_trip_count"\s*:\s*\{\s*"n"\s*:\s*"(\d+)"', loop.attributes)
     return int(known.group(1)) if known else _counted(module, loop)
 
@@ -178,7 +178,7 @@ class Executions(NamedTuple):
     """How often each computation runs in one step, and what is not known about it.
 
     scheduled: computations whose instructions run one by one; fused: those inside a fusion, whose
-    instructions are part of another. unknown_loops: loops counted once for want of a trip count.
+    instructions are part of another. unknown_loops: loops counted once as their length is unknown.
     """
 
     scheduled: dict[str, int]
@@ -187,7 +187,7 @@ class Executions(NamedTuple):
 
 
 def executions(module: Module) -> Executions:
-    """Multiplies loops out. Every branch of a conditional counts as if taken."""
+    """Multiplies by the iterations of loops. Every branch of a conditional counts as executed."""
     scheduled: dict[str, int] = {}
     fused: dict[str, int] = {}
     unknown: list[str] = []

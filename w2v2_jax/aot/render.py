@@ -1,4 +1,4 @@
-"""A report as lines for a person, and several as a Markdown table."""
+"""A report as lines to print, and several reports as a Markdown table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _memory_lines(report: dict) -> list[str]:
     verdict = "fits" if report["fits"] else "DOES NOT FIT"
     parts = ", ".join(f"{kind} {gib(hbm[kind])}" for kind in HBM_KINDS if kind in hbm)
     return [
-        f"memory a chip   {gib(hbm.get('total'))} of {gib(room)}: {verdict}",
+        f"memory per chip {gib(hbm.get('total'))} of {gib(room)}: {verdict}",
         *([f"                {parts}"] if parts else []),
     ]
 
@@ -28,7 +28,7 @@ def _time_lines(report: dict) -> list[str]:
         return ["time            not estimated for this device"]
     compute = time["compute"] if time["compute"] is not None else time["roofline"]
     lines = [
-        f"time a step     {time['step'] * 1e3:.1f} ms = {time['source']} {compute * 1e3:.1f} "
+        f"time per step   {time['step'] * 1e3:.1f} ms = {time['source']} {compute * 1e3:.1f} "
         f"+ ICI {time['ici'] * 1e3:.1f} + DCN {time['dcn'] * 1e3:.1f}, nothing overlapped",
         f"                roofline {time['roofline'] * 1e3:.1f} ms",
     ]
@@ -38,7 +38,7 @@ def _time_lines(report: dict) -> list[str]:
         )
     lines.append(
         f"speed           MFU {report['mfu']:.1%}, {report['frames_per_second_per_chip']:,.0f} "
-        f"frames/s/chip, {report['audio_hours_per_hour']:,.0f} h of audio an hour, "
+        f"frames/s/chip, {report['audio_hours_per_hour']:,.0f} h of audio per hour, "
         f"{report['days_to_finish']:.2f} days for the recipe"
     )
     return lines
@@ -47,7 +47,7 @@ def _time_lines(report: dict) -> list[str]:
 def _collective_lines(report: dict) -> list[str]:
     lines = [
         f"collectives     ICI {report['ici_bytes'] / 1e6:,.1f} MB, DCN "
-        f"{report['dcn_bytes'] / 1e6:,.1f} MB sent a chip and step"
+        f"{report['dcn_bytes'] / 1e6:,.1f} MB sent per chip and step"
     ]
     for row in report["collectives"]:
         axes = "x".join(row["axes"])
@@ -60,7 +60,7 @@ def _collective_lines(report: dict) -> list[str]:
 
 
 def _top_lines(report: dict) -> list[str]:
-    lines = ["dearest operations: share, times, bound, GFLOP, MB"]
+    lines = ["most expensive operations: share, times, bound, GFLOP, MB"]
     for row in report["top"]:
         lines.append(
             f"  {row['share']:6.1%} {row['times']:4} {row['bound']:8}{row['flops'] / 1e9:10.1f}"
@@ -70,7 +70,7 @@ def _top_lines(report: dict) -> list[str]:
 
 
 def lines(report: dict) -> list[str]:
-    """The whole report, a fact a line."""
+    """The whole report, one fact per line."""
     mesh = " x ".join(f"{axis} {size}" for axis, size in report["mesh"].items())
     text = [
         f"{report['config']} on {report['topology']} x {report['slices']}: {report['devices']} "
@@ -80,13 +80,14 @@ def lines(report: dict) -> list[str]:
         f"({report['rows'] / report['recipe_rows']:.2f} of the recipe's), "
         f"{report['rows_per_shard']} a chip, {report['accumulate']} microbatches, "
         f"remat {report['remat']}",
+        *([f"                {report['accumulate_auto']}"] if report["accumulate_auto"] else []),
         *_memory_lines(report),
     ]
     if "collectives" in report:
         compiled = report["flops"]["compiled"]
         shown = "in library calls" if compiled is None else f"{compiled / 1e12:.3f} TFLOP"
         text.append(
-            f"work a chip     model {report['flops']['model'] / 1e12:.3f} TFLOP, compiled {shown}, "
+            f"work per chip   model {report['flops']['model'] / 1e12:.3f} TFLOP, compiled {shown}, "
             f"{report['hbm_bytes_moved'] / 1e9:.1f} GB moved"
         )
         text += [*_time_lines(report), *_collective_lines(report), *_top_lines(report)]
@@ -98,10 +99,10 @@ def lines(report: dict) -> list[str]:
 
 
 def markdown(reports: list[dict]) -> str:
-    """One row a report."""
+    """One row per report."""
     rows = [
-        "| recipe | topology | chips | mesh | rows a chip | remat | HBM GiB of | fits | ms a step "
-        "| MFU | h/h | days |",
+        "| recipe | topology | chips | mesh | rows per chip | remat | HBM GiB of | fits "
+        "| ms per step | MFU | h/h | days |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for one in reports:

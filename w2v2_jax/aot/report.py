@@ -1,4 +1,4 @@
-"""Everything a compiled step tells, as one dictionary of plain numbers and as lines of text."""
+"""Everything that a compiled step shows, as one dictionary of plain numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from w2v2_jax import partition
 from w2v2_jax.aot import collectives, cycles, hlo, work
 from w2v2_jax.aot.chips import GIB, Chip, chip_of
 from w2v2_jax.aot.step import StepCompilation
-from w2v2_jax.aot.topology import Target
+from w2v2_jax.aot.topology import PRESENT, Target
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.models import flops as model_flops
 from w2v2_jax.models.frames import frame_counts
@@ -22,10 +22,19 @@ TOP = 10
 
 
 def capacity_of(target: Target, chip: Chip | None) -> int | None:
-    """Bytes of memory a device has; CPU devices share the machine's."""
+    """The bytes of memory of a device; CPU devices share the machine's memory."""
     if chip is not None:
         return chip.hbm
     return device_memory(target.devices[0], sharing=len(target.devices))
+
+
+def limit_of(target: Target) -> int | None:
+    """Bytes that train.accumulate="auto" goes by: of a device that is here its own word, of another
+    the maker's. None for CPUs, whose memory is not the run's alone."""
+    device = target.devices[0]
+    if target.platform in PRESENT:
+        return None if device.platform == "cpu" else device_memory(device, sharing=1)
+    return capacity_of(target, chip_of(device.device_kind))
 
 
 def parameter_count(outcome: StepCompilation) -> int:
@@ -35,7 +44,7 @@ def parameter_count(outcome: StepCompilation) -> int:
 
 
 def gradient_bytes(outcome: StepCompilation, axes: Sequence[str] = ("tensor",)) -> int:
-    """Float32 bytes of the gradients a device sums with others: split by `axes` alone."""
+    """Float32 bytes of the gradients that a device sums with others, split only by `axes`."""
     state, mesh = outcome.built, outcome.built.mesh
     total = 0
     leaves = jax.tree.leaves(state.abstract_state.params)
@@ -59,6 +68,7 @@ def head(outcome: StepCompilation, target: Target, chip: Chip | None) -> dict:
         "rows": shape.rows,
         "rows_per_shard": shape.rows // shards // shape.accumulate,
         "accumulate": shape.accumulate,
+        "accumulate_auto": outcome.auto,
         "samples": shape.samples,
         "recipe_rows": shape.recipe_rows,
         "remat": built.settings.execution.remat,
@@ -69,7 +79,7 @@ def head(outcome: StepCompilation, target: Target, chip: Chip | None) -> dict:
 
 
 def examine(outcome: StepCompilation, target: Target) -> dict:
-    """The report of one compilation; of one that did not fit, what is known."""
+    """The report of one compilation; if the step did not fit, with what is known."""
     chip = chip_of(target.devices[0].device_kind)
     report = head(outcome, target, chip)
     if outcome.compiled is None:
@@ -130,11 +140,10 @@ def model_flops_of(outcome: StepCompilation) -> float:
 def seconds(outcome, result: dict, operations, count: cycles.Cycles, chip: Chip | None) -> dict:
     """Seconds of a step by three routes: the compiler's cycles, its own sum, and the roofline.
 
-    step: cycles (or, where there are none, the roofline) and then every exchange at the links'
-    published rate, as if nothing overlapped. None for a device that is not in the table, or where
-    libraries hide the work from the text (measure that with bench). The compiler's own
-    optimal_seconds counts a loop's body once and is left out where an unknown cost has made it
-    negative.
+    step: cycles (or the roofline if there are none), plus every exchange at the published rate of
+    the links, as if nothing overlapped. None for a device that is not in the table, or if libraries
+    hide the work from the text (measure it with bench). The compiler's own optimal_seconds counts
+    the body of a loop once, and is left out if an unknown cost has made it negative.
     """
     known = chip is not None and (count.total or result["flops"]["compiled"] is not None)
     if chip is None or not known:
@@ -158,7 +167,7 @@ def seconds(outcome, result: dict, operations, count: cycles.Cycles, chip: Chip 
 
 
 def top(operations: list[cycles.Cost], chip: Chip | None) -> list[dict]:
-    """The dearest operations, by cycles where the compiler gives them, else by the roofline."""
+    """The most expensive operations, by the compiler's cycles or else by the roofline."""
     flops, rate = (chip.flops, chip.hbm_rate) if chip else (1e12, 1e11)
 
     def cost(one: cycles.Cost) -> float:
@@ -183,7 +192,7 @@ def top(operations: list[cycles.Cost], chip: Chip | None) -> list[dict]:
 
 
 def progress(outcome: StepCompilation, step: float | None, flops: float, chip: Chip | None) -> dict:
-    """MFU, frames and audio a unit of time, and days to the recipe's last update."""
+    """MFU, frames and audio per unit of time, and days to the recipe's last update."""
     shape, built = outcome.shape, outcome.built
     if not step or chip is None:
         return {
@@ -204,12 +213,12 @@ def progress(outcome: StepCompilation, step: float | None, flops: float, chip: C
 
 
 def suggestion(outcome: StepCompilation, report: dict) -> str:
-    """What to change first where a step does not fit."""
+    """What to change first if a step does not fit."""
     mesh, room = report["mesh"], report["capacity"] or 0
     state = 12 * report["parameters"] / (mesh["fsdp"] * mesh["tensor"])
     if room and state > 0.6 * room and mesh["data"] > 1:
         return (
-            f"parameters and moments alone take {state / GIB:.1f} GiB a chip: shard them, "
+            f"parameters and moments alone take {state / GIB:.1f} GiB per chip: shard them, "
             f"--config.mesh.fsdp={min(mesh['data'] * mesh['fsdp'], 8)}"
         )
     if not report["scan_layers"]:

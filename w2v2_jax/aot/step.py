@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.buckets import rows_per_batch
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment import build as experiment
+from w2v2_jax.experiment.auto_accumulate import Choice, choose, largest
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.models.config import ModelConfig
@@ -21,7 +21,7 @@ from w2v2_jax.system.device_memory import memory_shortage
 
 
 class Shape(NamedTuple):
-    """Rows of an update on all devices, samples a row, microbatches; rows the recipe asks for."""
+    """Rows of an update on all devices, samples per row, microbatches; rows the recipe asks for."""
 
     rows: int
     samples: int
@@ -32,7 +32,8 @@ class Shape(NamedTuple):
 class StepCompilation(NamedTuple):
     """A compiled step, or why there is none: the bytes that its main memory lacked.
 
-    needed and capacity are the compiler's figures where it refused, else None.
+    needed and capacity are the compiler's figures where it refused, else None. auto: how
+    train.accumulate="auto" was chosen.
     """
 
     built: Experiment
@@ -41,22 +42,32 @@ class StepCompilation(NamedTuple):
     seconds: float
     needed: int | None = None
     capacity: int | None = None
+    auto: str = ""
+
+
+def recipe_shapes(settings: ExperimentSettings) -> list[tuple[int, int]]:
+    """Rows and samples of the batches of the recipe's buckets, by rising length."""
+    data = settings.data
+    lengths = sorted(round(seconds * SAMPLE_RATE) for seconds in data.bucket_seconds)
+    room = round(data.batch_seconds * SAMPLE_RATE)
+    return [
+        (rows_per_batch(samples, batch_samples=room, row_multiple=data.row_multiple), samples)
+        for samples in (lengths[-1:] if data.mode == "concatenate" else lengths)
+    ]
 
 
 def recipe_rows(settings: ExperimentSettings) -> tuple[int, int]:
     """Rows and samples of the recipe's longest bucket."""
-    data = settings.data
-    samples = round(max(data.bucket_seconds) * SAMPLE_RATE)
-    room = round(data.batch_seconds * SAMPLE_RATE)
-    rows = rows_per_batch(samples, batch_samples=room, row_multiple=data.row_multiple)
-    return rows, samples
+    return recipe_shapes(settings)[-1]
 
 
 def shape_of(settings: ExperimentSettings, shards: int, rows_per_shard: int | None) -> Shape:
     """The recipe's batch, or microbatches of `rows_per_shard` rows whose number keeps its size."""
     rows, samples = recipe_rows(settings)
     if rows_per_shard is None:
-        return Shape(rows, samples, settings.train.accumulate, rows)
+        number = settings.train.accumulate
+        assert isinstance(number, int)  # `with_microbatches` has chosen
+        return Shape(rows, samples, number, rows)
     if rows_per_shard < 1:
         raise InputError(f"--rows {rows_per_shard} must be at least 1")
     accumulate = max(1, round(rows / (rows_per_shard * shards)))
@@ -72,23 +83,35 @@ def build(raw: dict, target: Target, inherited: ModelConfig | None) -> Experimen
     )
 
 
-def compile_step(built: Experiment, rows_per_shard: int | None) -> StepCompilation:
+def with_microbatches(built: Experiment, limit: int | None) -> Choice:
+    """The experiment with the number of microbatches of `train.accumulate`, chosen for devices of
+    `limit` bytes if it is "auto"."""
+    shapes = recipe_shapes(built.settings)
+    batches = [built.objective.abstract_batch(*shape) for shape in largest(shapes)]
+    return choose(built, batches, shapes, limit)
+
+
+def compile_step(
+    built: Experiment, rows_per_shard: int | None, limit: int | None = None
+) -> StepCompilation:
     """Compiles the step that trains. A compiler that runs out of the target's memory is an
-    outcome; anything else it refuses is raised."""
+    outcome; anything else it refuses is raised. limit: bytes of a device, for train.accumulate=
+    "auto"."""
+    start = time.monotonic()
+    auto = ""
+    if rows_per_shard is None:
+        built, auto, _ = with_microbatches(built, limit)
     settings = built.settings
     shape = shape_of(settings, partition.rows_axis(built.mesh), rows_per_shard)
-    train = dataclasses.replace(settings.train, accumulate=shape.accumulate)
-    built = dataclasses.replace(
-        built, settings=dataclasses.replace(settings, train=train), compiled={}, compile_seconds=[]
-    )
+    if settings.train.accumulate != shape.accumulate:
+        built = built.with_accumulate(shape.accumulate)
     built.check_shapes([(shape.rows, shape.samples)], shape.accumulate, "training")
     batch = built.objective.abstract_batch(shape.rows, shape.samples)
-    start = time.monotonic()
     try:
         compiled = built.step_function(built.objective.at(settings.train.steps), batch)
     except jax.errors.JaxRuntimeError as error:
         shortage = memory_shortage(str(error))
         if shortage is None:
             raise
-        return StepCompilation(built, shape, None, time.monotonic() - start, *shortage)
-    return StepCompilation(built, shape, compiled, time.monotonic() - start)
+        return StepCompilation(built, shape, None, time.monotonic() - start, *shortage, auto)
+    return StepCompilation(built, shape, compiled, time.monotonic() - start, auto=auto)

@@ -54,7 +54,7 @@ def known_topologies() -> str:
 def target(name: str, *, slices: int = 1) -> Target:
     """The devices of `v5p:2x2x2` (a slice, `slices` of them), or those present: `cpu`, `gpu`.
 
-    Raises InputError where the name is not known (with the list), libtpu is not installed, or no
+    Raises InputError if the name is not known (with the list), libtpu is not installed, or no
     such device is present.
     """
     if name in PRESENT:

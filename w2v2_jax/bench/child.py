@@ -1,4 +1,4 @@
-"""The line protocol of a peer's process: one JSON object a line, over its own stdin and stdout.
+"""The line protocol of a peer's process: one JSON object per line, over its own stdin and stdout.
 
 Imports nothing heavy. A side first says {"ready": facts}; for every line "run" it answers
 {"seconds": s}; at "end" it answers {"peak_memory_bytes": n} and ends.

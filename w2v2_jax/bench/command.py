@@ -47,8 +47,8 @@ def setting(text: str) -> tuple[str, object]:
 def make_parser() -> argparse.ArgumentParser:
     description = w2v2_jax.bench.__doc__.splitlines()[0]
     parser = argparse.ArgumentParser(prog="w2v2 bench", description=description)
-    parser.add_argument("--what", required=True, choices=sorted(BENCHES), help="what is timed")
-    parser.add_argument("--config", metavar="FILE.py[:arg]", help="time this recipe's step")
+    parser.add_argument("--what", required=True, choices=sorted(BENCHES), help="what to time")
+    parser.add_argument("--config", metavar="FILE.py[:arg]", help="time the step of this recipe")
     add_json(parser)
     parser.add_argument(
         "--family",
@@ -60,47 +60,54 @@ def make_parser() -> argparse.ArgumentParser:
         "--objective",
         default="contrastive",
         choices=tuple(OBJECTIVES),
-        help="what the step minimises, without --config (contrastive)",
+        help="the objective, without --config (contrastive)",
     )
     parser.add_argument(
-        "--dtype", default="float32", choices=CHOICES["dtype"], help="computed in (float32)"
+        "--dtype",
+        default="float32",
+        choices=CHOICES["dtype"],
+        help="dtype of the computation (float32)",
     )
     parser.add_argument(
         "--remat",
         default="none",
         choices=CHOICES["remat"],
-        help="what the backward pass computes again (none)",
+        help="what the backward pass computes again instead of storing it (none)",
     )
     parser.add_argument(
         "--set", type=setting, action="append", default=[], metavar="NAME=VALUE",
-        help="a setting of config.execution or config.model, e.g. remat=full; also of --config's",
+        help="change a setting of config.execution or config.model, e.g. remat=full",
     )  # fmt: skip
-    parser.add_argument("--rows", type=int, default=2, help="of a batch (2)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of a row (10)")
+    parser.add_argument("--rows", type=int, default=2, help="rows of a batch (2)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of a row (10)")
     parser.add_argument("--accumulate", type=int, default=1, help="microbatches of a training step")
     parser.add_argument(
         "--lengths", type=seconds_list, default=[], metavar="S,S,...",
-        help="infer: utterances of these seconds instead of --rows of --seconds",
+        help="infer: utterances with these lengths in seconds, instead of --rows of --seconds",
     )  # fmt: skip
     parser.add_argument(
-        "--repeats", type=int, default=5, help="timed calls, after one that is not (5)"
+        "--repeats", type=int, default=5, help="timed calls, after one untimed call (5)"
     )
     parser.add_argument(
-        "--peer", choices=sorted(PEERS), help="beside the same network and weights in torch"
+        "--peer", choices=sorted(PEERS), help="compare with the same network and weights in torch"
     )
-    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument(
+        "--no-compile", action="store_true", help="do not compare with torch.compile"
+    )
     parser.add_argument(
         "--together",
         action="store_true",
-        help="with --peer: get ready at the same time, given the cores and memory for all sides",
+        help="with --peer: prepare all sides at the same time, if cores and memory suffice",
     )
-    parser.add_argument("--dropout", action="store_true", help="with --peer: time with dropout on")
-    parser.add_argument("--data", metavar="DIR[:split]", help="for --what data; default: noise")
+    parser.add_argument("--dropout", action="store_true", help="with --peer: time with dropout")
+    parser.add_argument(
+        "--data", metavar="DIR[:split]", help="corpus for --what data (default: noise)"
+    )
     parser.add_argument(
         "--reader",
         default="threads",
         choices=("threads", "tfdata"),
-        help="for --what data (threads)",
+        help="reader for --what data (threads)",
     )
     parser.add_argument(
         "--workers", type=whole(1, MOST_PROCESSES), default=1, help="threads of the reader (1)"
@@ -122,7 +129,9 @@ def check(arguments) -> None:
     if arguments.peer and arguments.objective not in PEER_OBJECTIVES:
         raise InputError(f"--peer goes with --objective {' or '.join(PEER_OBJECTIVES)}")
     if arguments.peer == "torchaudio" and arguments.what != "infer":
-        raise InputError("--peer torchaudio is for --what infer: torchaudio trains no such network")
+        raise InputError(
+            "--peer torchaudio is for --what infer: torchaudio cannot train this network"
+        )
 
 
 def main(argv: list[str] | None = None) -> None:

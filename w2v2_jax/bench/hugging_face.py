@@ -21,7 +21,7 @@ from w2v2_jax.errors import InputError
 
 
 def import_torch():
-    """(torch, transformers); InputError where they are missing."""
+    """(torch, transformers); InputError if they are missing."""
     try:
         import torch
         import transformers

@@ -1,4 +1,4 @@
-"""Command line: a long recording in chunks against its utterances one by one.
+"""Compares a long recording in chunks with its utterances one by one.
 
 python -m w2v2_jax.bench.long_recording --checkpoint DIR --data DIR[:split] --hours 2 --json OUT
 A corpus's utterances are said one after the other, with pauses, until the hours are full, and the
@@ -57,7 +57,7 @@ def blocks(corpus: Corpus, places: list[tuple[int, int, int]]) -> Iterator[np.nd
 def seams(model: Model, options: Options, samples: int) -> np.ndarray:
     """Seconds at which the recording goes over from one chunk to the next."""
     grid = make_grid(
-        model.description.model.conv_layers,
+        model.description.model.output_layers,
         chunk_samples=int(options.chunk_seconds * SAMPLE_RATE),
         context_samples=int(options.context_seconds * SAMPLE_RATE),
     )

@@ -1,9 +1,9 @@
-"""The same network, weights and input in another framework, in turns with ours in one run.
+"""Times the same network, weights and input in another framework, in turns with this package.
 
-Every side is a process of its own, so that memory is its own and no allocator or thread pool is
-shared; one runs at a time. Before any timing, two further processes compute the loss and the norm
-of every gradient (or all logits) from the same weights, masks, negatives and noise; where they
-differ by more than the tolerance there is no ratio but an error.
+Every side is a separate process with its own memory, allocator and threads, and only one runs at a
+time. Before timing, two further processes compute the loss and the norm of every gradient (or all
+logits) from the same weights, masks, negatives and noise. If these differ by more than the
+tolerance, there is an error and no ratio.
 """
 
 from __future__ import annotations

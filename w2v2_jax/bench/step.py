@@ -91,7 +91,7 @@ def build(settings: ExperimentSettings) -> experiment.Experiment:
 
 def compile_step(built: experiment.Experiment, local: Batch):
     """(compiled step, batch on the mesh, seconds) past any freezing."""
-    built.check_shapes([local.waveforms.shape], built.settings.train.accumulate, "benchmark")
+    built.check_shapes([local.waveforms.shape], built.accumulate, "benchmark")
     batch = partition.global_batch(local, built.mesh)
     start = time.perf_counter()
     step = built.step_function(built.objective.at(10**9), batch)

@@ -12,7 +12,7 @@ from w2v2_jax.errors import InputError
 
 
 def import_torchaudio():
-    """(torchaudio, its importer); InputError where it is missing or does not fit torch."""
+    """(torchaudio, its importer); InputError if it is missing or does not fit torch."""
     try:
         import torchaudio
         from torchaudio.models.wav2vec2.utils import import_huggingface_model

@@ -31,9 +31,9 @@ class Description(NamedTuple):
     """What a checkpoint is: objective (a name in OBJECTIVES), network, vocabulary (the classes of a
     classifier), input scale.
 
-    normalise: whether waveforms are normalised; normalise_epsilon is added to their variance then.
-    attention_mask and padding_value: what the feature extractor of a Hugging Face folder says of
-    batches, for writing it again (None: as its kind of network has it). Real frames see neither.
+    normalise: whether waveforms are normalised; normalise_epsilon is then added to their variance.
+    attention_mask and padding_value: settings of a Hugging Face folder's feature extractor, for
+    writing it again (None: as usual for its kind of network). Neither affects real frames.
     """
 
     objective: str
@@ -46,7 +46,7 @@ class Description(NamedTuple):
 
     @property
     def ctc_vocabulary(self) -> Vocabulary:
-        """The symbols of a tuned checkpoint; InputError where there are none."""
+        """The symbols of a tuned checkpoint; InputError if there are none."""
         if not isinstance(self.vocabulary, Vocabulary):
             raise InputError(
                 f"a checkpoint of objective {self.objective} has no vocabulary; fine-tune it first"
@@ -110,7 +110,7 @@ def describe(value: dict[str, Any], where: str) -> Description:
 
 
 def _rows(content: dict[str, Any]) -> Vocabulary | Classes:
-    """What the rows of a head stand for."""
+    """The meaning of the rows of a head."""
     kind = Classes if "classes" in content else Vocabulary
     return kind.from_json(content)
 
@@ -128,7 +128,7 @@ def check_format(value: Any, where: str) -> int:
 
 
 def _architecture(model: dict[str, Any], said: int) -> dict[str, Any]:
-    """The network's settings alone: format 1 has among them how the run computed it."""
+    """Only the network's settings; format 1 also has how the run computed it."""
     return {name: x for name, x in model.items() if said > 1 or name not in EXECUTION_OF_FORMAT_1}
 
 

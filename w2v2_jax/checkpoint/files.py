@@ -23,7 +23,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, absolute, is_remote
 from w2v2_jax.train_step import TrainState
 
-# Orbax warns of its own defaults, and tells what it raises a hundred lines long.
+# Orbax warns about its own defaults, and logs its exceptions in a hundred lines.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 FOLDER = "checkpoints"
@@ -31,10 +31,10 @@ SMALL, MOST_INFLATED = 1 << 30, 1000  # bytes; weights hardly compress at all
 
 
 class Manager(ocp.CheckpointManager):
-    """Orbax's, but that it never asks JAX's runtime whether a host is told to stop.
+    """Orbax's manager, except that it never asks JAX's runtime whether a host was told to stop.
 
-    The loop asks, with a count of its own that never goes back. Orbax would ask with the step,
-    which a rollback sets back: the runtime then picks a count that the loop has passed.
+    The loop asks, with a count that never goes back. Orbax would ask with the step, which a
+    rollback sets back, and the runtime would then choose a count that the loop has passed.
     """
 
     def reached_preemption(self, step: int) -> bool:
@@ -46,11 +46,11 @@ class Manager(ocp.CheckpointManager):
 def manager(
     workdir: AnyPath, *, keep_last: int, keep_best: int, keep_every: int = 0
 ) -> Iterator[Manager]:
-    """Keeps the `keep_last` newest steps, the `keep_best` of lowest rank (see `save`) and every
+    """Keeps the `keep_last` newest steps, the `keep_best` with lowest rank (see `save`) and every
     multiple of `keep_every`.
 
-    Closing waits for the save under way; after an exception on one of several hosts it does not,
-    because the others may be gone.
+    Closing waits for a save in progress. After an exception on one of several hosts it does not,
+    because the other hosts may have died.
     """
     checkpoints = _manager(workdir, keep_last, keep_best, keep_every)
     try:
@@ -86,7 +86,7 @@ def _manager(workdir: AnyPath, keep_last: int, keep_best: int, keep_every: int) 
 
 
 def _order(metrics: dict[str, float]) -> float:
-    """A saved step's rank for sorting: one that is no number comes after all others."""
+    """A saved step's rank for sorting; NaN comes after all numbers."""
     rank = metrics.get("rank", math.inf)
     return rank if math.isfinite(rank) else math.inf
 
@@ -99,8 +99,8 @@ def save(
 ) -> None:
     """Saves in the background under the state's step; arrays are copied before this returns.
 
-    rank: the validation figure that decides which checkpoint is best, lower is better. One that
-    is not finite ranks nowhere, as if the step had not been validated.
+    rank: the validation metric that decides which checkpoint is best; lower is better. If it is not
+    finite, the step counts as not validated.
     """
     step = int(state.step)
     if step in checkpoints.all_steps():
@@ -119,7 +119,7 @@ def save(
 
 def find(path: str | AnyPath) -> AnyPath:
     """A workdir (best step by validation, else newest) or one step's directory -> that step's
-    directory. Raises InputError where there is none."""
+    directory. Raises InputError if there is none."""
     path = absolute(path)
     if (path / "model").is_dir() and (path / "params").is_dir():
         return path
@@ -145,9 +145,9 @@ def _steps(folder: AnyPath) -> list[AnyPath]:
 
 
 def describe_newest(workdir: AnyPath) -> Description | None:
-    """What the newest readable checkpoint of a workdir is; None where nothing was saved.
+    """The description of the newest readable checkpoint; None if nothing was saved.
 
-    Raises InputError where none can be read, or the newest that can is of another format.
+    Raises InputError if none can be read, or the newest that can is of another format.
     """
     steps = _steps(absolute(workdir) / FOLDER)
     for step in steps:
@@ -197,15 +197,15 @@ def load(path: str | AnyPath) -> Loaded:
 
 
 def _check_sum(items: dict[str, Any], where: str) -> None:
-    """Raises InputError where a checkpoint's values are not those that were saved."""
+    """Raises InputError if a checkpoint's values are not those that were saved."""
     stored = items["model"].get("checksum") if isinstance(items["model"], dict) else None
     if isinstance(stored, dict) and stored.get("params") != sum_on_host(items["params"]):
         raise InputError(f"{where} is damaged: its values differ from their checksum; use another")
 
 
 def _on_host(params: AnyPath):
-    """Empty numpy arrays of a checkpoint's shapes: without a target Orbax restores only onto as
-    many devices as saved it."""
+    """Empty numpy arrays with a checkpoint's shapes: without a target, Orbax restores only onto the
+    number of devices that saved it."""
     with ocp.StandardCheckpointer() as checkpointer:
         shapes = checkpointer.metadata(params).item_metadata.tree
     claimed = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in jax.tree.leaves(shapes))

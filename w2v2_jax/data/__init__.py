@@ -1,1 +1,1 @@
-"""Audio and transcripts: sources, preparation, the plan of batches, the reading pipeline."""
+"""Audio and transcripts: reading recordings, the prepared corpus, the plan and the batches."""

@@ -1,4 +1,4 @@
-"""Any audio file to 16 kHz mono, in blocks, so that length never decides memory."""
+"""Any audio file to 16 kHz mono, in blocks, so that memory does not depend on the length."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.paths import is_remote, to_path
 
 BLOCK_FRAMES = 1 << 16
-MP3_SLACK_FRAMES = 2304  # an encoder's delay and padding, counted or not in the declared length
+MP3_SLACK_FRAMES = 2304  # an encoder's delay and padding, which the declared length may include
 RATES = (1000, 768000)  # Hz; a header that says 1 Hz would turn kilobytes into days
 MOST_SECONDS = 86400  # of one file: a megabyte of FLAC can hold weeks of silence
 LOUDEST = 1e30  # beyond it, sums overflow
-MOST_PEAK = 2.0  # +6 dB: a codec overshoots full scale by less, samples in units of int16 by more
+MOST_PEAK = 2.0  # +6 dB: codecs overshoot full scale by less, samples in units of int16 by more
 
-# Of files that are looked for in a folder.
+# Endings of audio files in a folder.
 AUDIO_SUFFIXES = (
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".aifc",
     ".au", ".snd", ".sph", ".nist", ".w64", ".rf64", *PYAV_SUFFIXES,
@@ -72,9 +72,9 @@ def audio_blocks(
     """Blocks [n] float32 at 16 kHz, mono: memory is bounded by a block, not by the file.
 
     source: as in `load_audio`, or an array [S] or [S, channels] with its `rate` in Hz (integers are
-    16-bit samples). A file of several streams (`cat a.mp3 b.mp3`) gives them one after the other.
-    excerpt: the stretch of time, at the recording's own rate, and the channel (by default all).
-    Resampled by the soxr streaming resampler, quality HQ. Raises AudioError.
+    16-bit samples). The streams of a file (`cat a.mp3 b.mp3`) follow each other.
+    excerpt: the part to read in time, at the recording's own rate, and the channel (by default
+    all). The soxr streaming resampler is used, with quality HQ. Raises AudioError.
     """
     name, excerpt, count = _name(source, name), excerpt or Excerpt(), 0
     samples = isinstance(source, np.ndarray)
@@ -97,7 +97,7 @@ def audio_blocks(
 
 
 def audible_blocks(source: str | Path | bytes, *, name: str | None = None) -> Iterator[np.ndarray]:
-    """`audio_blocks` of a whole file, with a warning on stderr at its end where its channels cancel
+    """`audio_blocks` of a whole file, with a warning on stderr at its end if its channels cancel
     each other in their mean."""
     excerpt = Excerpt()
     yield from audio_blocks(source, name=name, excerpt=excerpt)
@@ -106,7 +106,7 @@ def audible_blocks(source: str | Path | bytes, *, name: str | None = None) -> It
 
 @contextlib.contextmanager
 def _errors_of(name: str) -> Iterator[None]:
-    """Whatever a file's bytes or type raise, as an AudioError."""
+    """Turns whatever a file's bytes or type raise into an AudioError."""
     import soundfile
 
     try:
@@ -155,7 +155,7 @@ def _peak(block: np.ndarray) -> float:
 
 
 def beyond_scale(name: str, peak: float) -> AudioError:
-    """Samples of another unit, which clipping would make a square wave."""
+    """The error for samples in another unit, which clipping would turn into a square wave."""
     shown = f"{peak:,.0f}" if peak >= 100 else f"{peak:.4g}"
     detail = f"peak {shown}; floats belong in -1 to 1: divide them, or write 16-bit integers"
     return AudioError(name, "beyond full scale", detail)
@@ -187,7 +187,7 @@ def _streams(source: str | Path | bytes, excerpt: Excerpt) -> Iterator[_Opened]:
     local = isinstance(source, (str, Path)) and not is_remote(source)
     where: Any = source
     for stream in _cached_streams(data, where) if local else find_streams(data):
-        # A name as bytes: libsndfile's wrapper refuses those that are not UTF-8.
+        # The name as bytes, because libsndfile's wrapper refuses names that are not UTF-8.
         file = os.fsencode(source) if local and is_whole(stream, data) else Window(data, stream)
         blocks = _decoded(file, kind_of(data[stream.start : stream.start + 16]), excerpt)
         rate, skipped = next(blocks)
@@ -195,7 +195,7 @@ def _streams(source: str | Path | bytes, excerpt: Excerpt) -> Iterator[_Opened]:
 
 
 def _cached_streams(data: Buffer, path: str | Path) -> list[Stream]:
-    """`find_streams` of a file that is read stretch by stretch: a FLAC is walked frame by frame."""
+    """`find_streams`, kept for a file that is read in several parts; finding them takes time."""
     status = os.stat(path)
     key = (os.fsencode(path), status.st_mtime_ns, status.st_ino, len(data))
     streams = _STREAMS.get(key)
@@ -207,7 +207,7 @@ def _cached_streams(data: Buffer, path: str | Path) -> list[Stream]:
 
 
 def _content(source: str | Path | bytes) -> Buffer:
-    """The bytes of a file, mapped where it is a local one."""
+    """The bytes of a file, memory-mapped if it is local."""
     data: bytes | mmap.mmap
     if isinstance(source, bytes):
         data = source
@@ -234,8 +234,8 @@ def _why_no_file(path: str | Path) -> str:
 
 
 def _decoded(file: bytes | Window, other: str | None, excerpt: Excerpt) -> Iterator:
-    """First the rate in Hz and how many frames are skipped, then blocks. other: what FFmpeg calls
-    this kind of file, where libsndfile may not read it."""
+    """Yields the rate in Hz and the number of skipped frames, then blocks. other: FFmpeg's name of
+    this kind of file, if libsndfile may not read it."""
     import soundfile
 
     try:
@@ -257,7 +257,7 @@ def _decoded(file: bytes | Window, other: str | None, excerpt: Excerpt) -> Itera
 
 
 def _skip(sound, excerpt: Excerpt) -> int:
-    """Goes to where an excerpt begins, where that is exact: an MP3's frames need those before."""
+    """Seeks to the start of an excerpt if that is exact; an MP3 frame needs those before it."""
     frames = min(excerpt.frames_before(sound.samplerate), sound.frames)
     if not frames or sound.format == "MP3" or not sound.seekable():
         return 0

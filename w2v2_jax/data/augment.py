@@ -1,7 +1,7 @@
 """Augmentation of training rows: speed, rooms, noise, gain and telephone lines, in this order.
 
-What is done to a row follows from (seed, step, number of the row in the global batch) alone, so
-that a resumed run and another number of hosts hear the same. It never changes which rows a step
+The augmentation of a row depends only on (seed, step, number of the row in the global batch), so it
+is the same in a resumed run and with another number of hosts. It never changes which rows a step
 has, nor their shapes. Speed perturbation: Ko et al. 2015; noise and rooms: Ko et al. 2017.
 """
 
@@ -19,7 +19,7 @@ from w2v2_jax.data.clips import FULL_SCALE, Clips, open_clips
 from w2v2_jax.errors import InputError
 from w2v2_jax.input_scale import gain
 
-AUGMENT = 6  # purpose of random draws, beside those of `data.epochs` and `data.repeats`
+AUGMENT = 6  # purpose of random draws, distinct from those of `data.epochs` and `data.repeats`
 SPEED, ROOM, NOISE, GAIN, TELEPHONE = range(5)
 LONGEST_ROOM = 10  # seconds of an impulse response; a longer clip is a recording of something else
 LIMITS = {"noise_snr": (-20.0, 80.0), "gain_db": (-60.0, 30.0)}
@@ -27,18 +27,18 @@ LIMITS = {"noise_snr": (-20.0, 80.0), "gain_db": (-60.0, 30.0)}
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
-    """What training rows go through; by default nothing. Validation rows never do.
+    """The augmentation of training rows; by default none. Validation rows are never augmented.
 
-    speed: factors of which each row has one, as (0.9, 1.0, 1.1); 1.1 is shorter and higher. A crop
-        takes as many more or fewer samples of its file, as far as that has them; a whole utterance
-        becomes longer or shorter, but never longer than its row.
-    rooms: impulse responses, a prepared corpus or a folder of audio files, each as likely.
-    rooms_probability: of a row to be in one of them.
-    noise: noises, a prepared corpus or a folder of audio files, every second of them as likely.
-    noise_probability: of a row to have one of them.
-    noise_snr: least and most dB of the row's power over the noise's, all between as likely.
-    gain_db: least and most dB by which a row is louder, all between as likely.
-    telephone_probability: of a row to have been on the telephone, 300 to 3400 Hz and mu-law.
+    speed: factors from which each row draws one, e.g. (0.9, 1.0, 1.1); 1.1 is shorter and higher.
+        A crop then takes more or fewer samples of its file, as far as the file has them; a whole
+        utterance becomes longer or shorter, but never longer than its row.
+    rooms: impulse responses, as a prepared corpus or a folder of audio files; all equally likely.
+    rooms_probability: probability that a row gets one of the rooms.
+    noise: noises, as a prepared corpus or a folder of audio files; every second equally likely.
+    noise_probability: probability that a row gets noise.
+    noise_snr: lowest and highest signal-to-noise ratio in dB, drawn uniformly.
+    gain_db: lowest and highest gain in dB, drawn uniformly.
+    telephone_probability: probability that a row is filtered to 300 to 3400 Hz and mu-law coded.
     """
 
     speed: tuple[float, ...] = ()
@@ -78,7 +78,7 @@ class AugmentConfig:
 
 
 class Samples(Protocol):
-    """A corpus, for what is asked of it here."""
+    """The parts of a corpus that are used here."""
 
     @property
     def num_samples(self) -> np.ndarray: ...
@@ -93,7 +93,7 @@ class Samples(Protocol):
 
 
 class Row(NamedTuple):
-    """What one row goes through; None: not that. room, noise: places in [0, 1) of the clips."""
+    """The changes of one row; None means no such change. room, noise: positions in [0, 1)."""
 
     speed: float = 1.0
     room: float | None = None
@@ -113,14 +113,14 @@ class Augmentation(NamedTuple):
     whole: bool
 
     def fingerprints(self) -> dict[str, str]:
-        """Of what is mixed in, empty texts for nothing."""
+        """The fingerprints of what is mixed in; empty texts for nothing."""
         return {
             name: clips.fingerprint if clips is not None else ""
             for name, clips in (("rooms", self.rooms), ("noise", self.noise))
         }
 
     def row(self, step: int, number: int) -> Row:
-        """What row `number` of the global batch of `step` goes through."""
+        """The changes of row `number` of the global batch of `step`."""
         draw = lambda purpose: np.random.default_rng(  # noqa: E731
             (self.seed, step, number, purpose, AUGMENT)
         ).random(3)
@@ -139,11 +139,11 @@ class Augmentation(NamedTuple):
         return row
 
     def changes(self, corpus: Samples, step: int, numbers: Sequence[int]) -> RowChanges:
-        """What rows `numbers` of the global batch of `step` go through; `corpus` has them."""
+        """The changes of rows `numbers` of the global batch of `step`; `corpus` has the rows."""
         return RowChanges(self, corpus, [self.row(step, number) for number in numbers])
 
     def apply(self, row: Row, waveform: np.ndarray) -> np.ndarray:
-        """[n] float32 samples in [-1, 1] -> the same after all but the speed."""
+        """[n] float32 samples in [-1, 1] -> the same after all changes except speed."""
         if row.room is not None and self.rooms is not None:
             waveform = effects.in_room(waveform, self.rooms.whole(row.room))
         if row.noise is not None and self.noise is not None:
@@ -162,11 +162,11 @@ class RowChanges(NamedTuple):
     rows: list[Row]
 
     def read(self, row: int, segments, out: np.ndarray, epsilon: float | None) -> int | None:
-        """Reads a row's segments into `out` [S], changed, and normalised where there is an epsilon;
-        returns how many samples it has. None, and nothing done, where the row stays as it is.
+        """Reads a row's segments into `out` [S], changed, and normalised if there is an epsilon;
+        returns the number of samples. Does nothing and returns None if the row is not changed.
 
-        What normalises is the file's mean and variance, changed as the row's are: of a whole
-        utterance those that the changed one has.
+        A row is normalised with the file's mean and variance, changed as the row is; a whole
+        utterance with the mean and variance that it has after the changes.
         """
         change = self.rows[row]
         if change == Row():
@@ -207,7 +207,7 @@ def _between(bounds: tuple[float, float], unit: float) -> float:
 
 
 def open_augmentation(config: AugmentConfig, *, seed: int, whole: bool) -> Augmentation | None:
-    """None where nothing is asked for. Raises InputError where rooms or noise cannot be used."""
+    """None if nothing is asked for. Raises InputError if rooms or noise cannot be used."""
     if not config.is_on:
         return None
     rooms = noise = None

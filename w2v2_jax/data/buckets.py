@@ -20,7 +20,7 @@ MODES = {
 
 
 class Bucket(NamedTuple):
-    """Row length, rows a batch, and the utterances [n] int32 that belong here."""
+    """Row length, rows per batch, and the utterances [n] int32 that belong here."""
 
     samples: int
     rows: int
@@ -30,8 +30,8 @@ class Bucket(NamedTuple):
 class PlanSummary(NamedTuple):
     """What a plan uses and what it leaves out; `str` gives one readable line.
 
-    hours: audio of the used utterances. per_bucket: samples -> utterances. batches, rows: of an
-    epoch; repeated_rows: those of weight 0, which repeat others and only fill batches up.
+    hours: audio of the used utterances. per_bucket: samples -> utterances. batches, rows: their
+    number per epoch; repeated_rows: rows of weight 0, which repeat others to fill up batches.
     shapes: (rows, samples) of the batches.
     """
 
@@ -53,7 +53,7 @@ class PlanSummary(NamedTuple):
         return (
             f"{counted(self.utterances, 'utterance')}, {duration(3600 * self.hours)} used; "
             f"dropped: {self.dropped_too_short} too short, {self.dropped_too_long} too long; "
-            f"buckets: {buckets}; {counted(self.batches, 'batch')} an epoch in shapes {shapes}; "
+            f"buckets: {buckets}; {counted(self.batches, 'batch')} per epoch in shapes {shapes}; "
             f"rows that only fill batches (weight 0): {self.repeated_rows} of {self.rows}{fewer}"
         )
 
@@ -125,7 +125,7 @@ def _assign(num_samples, mode, sizes, min_samples) -> np.ndarray:
 
 
 def summarise(buckets, dropped, total_samples, shapes, batches: list[int], repeated) -> PlanSummary:
-    """batches: of an epoch, of each of `shapes`."""
+    """batches: number per epoch, for each of `shapes`."""
     return PlanSummary(
         utterances=sum(len(b.utterances) for b in buckets),
         dropped_too_short=dropped[0],

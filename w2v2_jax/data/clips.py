@@ -15,7 +15,7 @@ from w2v2_jax.data.joined import open_corpora
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import to_path
 
-MOST_HOURS = 4  # of a folder, in memory as int16: 460 MB
+MOST_HOURS = 4  # in a folder; held in memory as int16, which is 460 MB
 FULL_SCALE = np.float32(1 / 32768)
 
 
@@ -28,9 +28,9 @@ class Clips(NamedTuple):
     fingerprint: str
 
     def stretch(self, position: float, length: int) -> np.ndarray:
-        """[length] float32 of the clip in which `position`, in [0, 1) of all clips laid end to end,
-        falls: from there on where it is long enough, else as far ahead of its end as it can be;
-        a shorter clip is repeated. So every second of the clips is as likely as another."""
+        """[length] float32 samples at `position`, in [0, 1) of all clips laid end to end. If the
+        clip ends too soon, the part begins earlier in that clip; a shorter clip is repeated. So
+        every second of the clips is equally likely."""
         ends = np.cumsum(self.lengths)
         place = int(position * int(ends[-1]))
         clip = int(np.searchsorted(ends, place, side="right"))
@@ -43,15 +43,15 @@ class Clips(NamedTuple):
         return samples * FULL_SCALE
 
     def whole(self, position: float) -> np.ndarray:
-        """[n] float32 of a clip, each as likely as another; position: in [0, 1)."""
+        """[n] float32 of one clip; all clips are equally likely. position: in [0, 1)."""
         clip = int(position * len(self.lengths))
         return self.read(clip, 0, int(self.lengths[clip])) * FULL_SCALE
 
 
 def open_clips(where: str, setting: str) -> Clips:
-    """The clips of a prepared corpus ("DIR[:split]") or of a folder with recordings, below it too.
+    """The clips of a prepared corpus ("DIR[:split]"), or of a folder and all folders below it.
 
-    Raises InputError that begins with the setting where there are none, or too many of a folder.
+    Raises InputError that begins with the setting if there are none, or too many in a folder.
     """
     folder = to_path(where)
     try:

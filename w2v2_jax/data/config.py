@@ -19,27 +19,31 @@ from w2v2_jax.input_scale import EPSILON
 class DataConfig:
     """Where the audio is and how it is cut into batches.
 
-    train: a prepared corpus, "DIR[:split[+split]]"; or several, with commas between, as a list, or
-        as tables of `data.mixture.Member` in a list. valid: the same without tables; "" means none.
-    alpha: shares of several corpora follow their hours to this power (`data.mixture`): 1 takes each
-        utterance once an epoch, 0 as much of each, the papers of XLSR-53 and XLS-R .5.
+    train: the prepared corpus to train on, "DIR[:split[+split]]", or several of them, separated by
+        commas, as a list, or as a list of dicts with the fields of `data.mixture.Member`.
+    valid: the same for validation, without dicts; "" means no validation.
+    alpha: power of the hours by which several corpora get their shares (`data.mixture`). 1 uses
+        each utterance once per epoch, 0 gives equal shares, and XLSR-53 and XLS-R use .5.
     mode: "crop", "concatenate" (pretraining) or "pad" (CTC); see `data.plan.MODES`.
-    bucket_seconds: row lengths; each non-empty one is one compiled shape.
-    batch_seconds: audio a global batch holds at most (rows x row length).
-    valid_bucket_seconds: row lengths of validation; without any those of training.
-    valid_batch_seconds: audio that a validation batch holds at most; 0: as in training.
-    row_multiple: every batch's rows are a multiple of this: accumulate x device rows x diversity
-        group. It is written in the recipe, not derived from the machine, so that the order of the
-        data is the same on any number of devices and hosts.
-    min_seconds: shorter utterances are dropped and counted. 0 stands for the shortest bucket where
-        rows are crops, which have no padding, and for 0.1 s elsewhere.
-    normalise: whole-file zero mean and unit variance, for the layer-norm families.
-    normalise_epsilon: added to that variance; None is what init_from's checkpoint adds (1e-7 where
-        it came from Hugging Face), else 1e-5.
-    verify: checks every utterance's checksum at its first use; a damaged row gets no weight.
-    reader: "tfdata", or "threads" where TensorFlow is not installed. workers 0: all cores.
-    prefetch_mib: MiB of samples that the batches made ahead on this host may hold together.
-    augment: what training rows go through; see `data.augment.AugmentConfig`.
+    bucket_seconds: the row lengths; each that is used is compiled as one shape.
+    batch_seconds: the most audio in a global batch (rows x row length).
+    valid_bucket_seconds: the row lengths of validation; if empty, those of training.
+    valid_batch_seconds: the most audio in a validation batch; 0 means as in training.
+    row_multiple: the rows of every batch are a multiple of this number, which is accumulate x
+        device rows x diversity group. It is written in the recipe and not derived from the machine,
+        so that the order of the data is the same on any number of devices and hosts.
+    min_seconds: shorter utterances are dropped and counted. 0 means the shortest bucket in mode
+        "crop", whose rows have no padding, and 0.1 s otherwise.
+    normalise: whether each file is normalised to zero mean and unit variance, as for the layer-norm
+        families.
+    normalise_epsilon: number that is added to this variance; None means that of init_from's
+        checkpoint (1e-7 if it came from Hugging Face), or else 1e-5.
+    verify: whether the checksum of every utterance is checked at its first use; a damaged row gets
+        no weight.
+    reader: "tfdata", or "threads" if TensorFlow is not installed.
+    workers: number of reader threads; 0 means one per core.
+    prefetch_mib: most MiB of samples in all batches that this host makes in advance.
+    augment: augmentation of training rows; see `data.augment.AugmentConfig`.
     """
 
     train: Names
@@ -79,7 +83,7 @@ class DataConfig:
             )
         if self.normalise and any(self.augment.gain_db) and not self.augment.telephone_probability:
             raise InputError(
-                "data.augment.gain_db changes nothing where data.normalise=True brings every row "
+                "data.augment.gain_db changes nothing because data.normalise=True brings every row "
                 "to one level; leave it out"
             )
         if not 0 < self.epsilon < 1:
@@ -94,7 +98,7 @@ class DataConfig:
 
     @property
     def epsilon(self) -> float:
-        """What normalising adds to the variance."""
+        """The number that normalisation adds to the variance."""
         return EPSILON if self.normalise_epsilon is None else self.normalise_epsilon
 
     def threads(self) -> int:
@@ -104,7 +108,7 @@ class DataConfig:
     def train_plan(self, corpus: AnyCorpus, *, seed: int, mixture: Mixture | None = None) -> Plan:
         """The endless order of training batches; mixture: of the corpus's utterances.
 
-        Raises InputError where `min_seconds` asks for utterances that no bucket can take.
+        Raises InputError if `min_seconds` asks for utterances that no bucket can take.
         """
         seconds, shortest = corpus.num_samples / SAMPLE_RATE, min(self.bucket_seconds)
         lost = int(((seconds >= self.least_seconds()) & (seconds < shortest)).sum())

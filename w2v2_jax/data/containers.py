@@ -1,8 +1,8 @@
 """Where the streams of an audio file begin and end, read from its bytes before it is decoded.
 
-A decoder takes a header's word for what follows: it stops at the first stream of `cat a.ogg b.ogg`,
-and takes a file that was cut short for a shorter one. So the lengths that a file declares are held
-against the bytes that are there: what is missing is "truncated", what follows is a further stream.
+A decoder trusts the header: it stops after the first stream of `cat a.ogg b.ogg`, and treats a file
+that was cut short as a shorter one. So the lengths that a file declares are compared with its
+bytes: if some are missing the file is "truncated", and what follows is a further stream.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 Buffer = bytes | mmap.mmap
-STREAMED_BYTES = 0x7FFFF000  # what is written to a pipe declares this much or more
-JUNK_BYTES = 4096  # that may follow a stream without being told
+STREAMED_BYTES = 0x7FFFF000  # a file that was written to a pipe declares this much or more
+JUNK_BYTES = 4096  # bytes that may follow a stream without an error
 DAMAGE_REMEDY = "a decoder would leave that out: ffmpeg -i IN OUT.flac keeps the rest"
 MORE = "holds more than its header says"
 W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
@@ -34,7 +34,7 @@ class Damaged(ValueError):
 
 
 class Stream(NamedTuple):
-    """One stream as a file of its own: `head`, then the bytes `start` to `stop` of the whole."""
+    """One stream as a separate file: `head`, then the bytes `start` to `stop` of the whole file."""
 
     head: bytes
     start: int
@@ -82,7 +82,7 @@ class Window(io.RawIOBase):
 
 
 def streams(data: Buffer, walkers: dict[str, Callable[[Buffer, int], Walked | None]]):
-    """The streams of a file in order; the whole as one where its kind is unknown.
+    """The streams of a file in order; the whole file as one stream if its kind is unknown.
 
     walkers: what reads each kind that `_kind` tells. Raises Damaged for a file that was cut short
     or holds more than its streams.
@@ -103,7 +103,7 @@ def streams(data: Buffer, walkers: dict[str, Callable[[Buffer, int], Walked | No
 
 
 def kind_at(data: Buffer, place: int) -> str | None:
-    """What begins at a byte."""
+    """The kind of stream that begins at a byte."""
     start = data[place : place + 16]
     if start[:4] in (b"RIFF", b"RIFX", b"RF64") and start[8:12] == b"WAVE":
         return "riff"
@@ -119,7 +119,7 @@ def kind_at(data: Buffer, place: int) -> str | None:
 
 
 def skip_tags(data: Buffer, place: int) -> int:
-    """The first byte at or after `place` that is of no tag and no padding with zeros."""
+    """The first byte at or after `place` that is neither part of a tag nor zero padding."""
     while place < len(data):
         after = _tag_end(data, place)
         if after == place:
@@ -153,6 +153,6 @@ def check_size(size: int, room: int) -> None:
 
 
 def next_signature(data: Buffer, place: int) -> int:
-    """Where a further stream begins in bytes whose length nobody says; their end if none does."""
+    """Where a further stream begins in bytes of undeclared length; their end if none does."""
     match = SIGNATURE.search(data, place)
     return match.start() if match else len(data)

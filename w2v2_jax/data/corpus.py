@@ -3,8 +3,8 @@
 OUT/<split>/shard-00000.i16 ...  16 kHz mono little-endian int16 samples, utterances end to end
 OUT/<split>/index.npz            arrays over utterances, sorted by id; no pickles (see INDEX_ARRAYS)
 OUT/<split>/corpus.json          format, totals, source and the hash of the index
-Version 2 is compressed: shard-00000.flac and .frames (`data.flac_shard`) instead of .i16, all else
-as in version 1, which is read for ever.
+Version 2 is compressed: shard-00000.flac and .frames (`data.flac_shard`) instead of .i16. All else
+is as in version 1, which stays readable.
 Flat memory maps serve random crops more than ten times faster than record files with a parser.
 """
 
@@ -37,7 +37,7 @@ INDEX_ARRAYS = {
     "crc32": np.uint32,  # of the int16 bytes
     "audio_sha256": np.uint64,  # first 8 bytes of the SHA-256 of the int16 bytes
 }
-QUALITY_ARRAYS = {  # estimates; NaN where there is none. A corpus prepared before has none at all
+QUALITY_ARRAYS = {  # estimates; NaN if there is none. Older corpora have none at all
     "clipped_share": np.float32,  # of the samples, those at full scale
     "snr_db": np.float32,
     "bandwidth_hz": np.float32,
@@ -45,12 +45,12 @@ QUALITY_ARRAYS = {  # estimates; NaN where there is none. A corpus prepared befo
 }
 MOST = 1 << 40  # utterances; a length that Python cannot count is damage
 INFO = {"split": str, "utterances": int, "index_sha256": str, "hours": float}  # read elsewhere
-# Each a utf-8 blob and the [N] ends of its strings. A corpus prepared before has no languages.
+# Each is a utf-8 blob and the [N] ends of its strings. Older corpora have no languages.
 INDEX_STRINGS = ("id", "text", "speaker", "language")
 
 
 class Entry(NamedTuple):
-    """One utterance of the index, but for where its samples lie."""
+    """One utterance of the index, except for where its samples lie."""
 
     id: str
     text: str
@@ -111,7 +111,7 @@ class Corpus:
 
     @property
     def text_rules(self) -> dict[str, Any] | None:
-        """The rules that the texts were written by, None where they are as the source has them."""
+        """The text rules that were applied to the texts; None if they are as in the source."""
         rules = self.info.get("text")
         if rules is not None and not isinstance(rules, dict):
             raise InputError(f"{self.directory / 'corpus.json'}: text={rules!r}; prepare it again")
@@ -121,18 +121,18 @@ class Corpus:
         return self._string("id", i)
 
     def text(self, i: int) -> str:
-        """Transcript as prepared; empty where there is none."""
+        """Transcript as prepared; empty if there is none."""
         return self._string("text", i)
 
     def speaker(self, i: int) -> str:
         return self._string("speaker", i)
 
     def language(self, i: int) -> str:
-        """As the source names it; empty where it does not."""
+        """The language as named by the source; empty if it names none."""
         return self._string("language", i) if self._has("language_ends") else ""
 
     def languages(self) -> tuple[np.ndarray, tuple[str, ...]]:
-        """[N] int64 numbers of the utterances' languages, and the languages, "" where the source
+        """[N] int64 numbers of the utterances' languages, and the languages, "" if the source
         names none."""
         if not self._has("language_ends"):
             return np.zeros(len(self), np.int64), ("",)
@@ -141,7 +141,7 @@ class Corpus:
         return numbers, tuple(self.language(int(i)) for i in first)
 
     def quality(self, name: str) -> np.ndarray:
-        """[N] float32 of one of QUALITY_ARRAYS, NaN where it is not known."""
+        """[N] float32, one of QUALITY_ARRAYS; NaN where it is not known."""
         if name not in QUALITY_ARRAYS:
             raise ValueError(f"quality {name!r}: use one of {', '.join(QUALITY_ARRAYS)}")
         if not self._has(name):
@@ -154,12 +154,12 @@ class Corpus:
 
     @functools.cached_property
     def speakers(self) -> np.ndarray:
-        """[N] uint64, one number a speaker's name, the same in every split."""
+        """[N] uint64, one number per speaker's name, the same in every split."""
         return string_hashes(self._read("speaker_blob"), self._read("speaker_ends"))
 
     def read(self, i: int, start: int, length: int) -> np.ndarray:
-        """[length] int16 samples `start` to `start + length` of utterance i; of a plain local shard
-        a view (no copy)."""
+        """[length] int16 samples `start` to `start + length` of utterance i; for a plain local
+        shard a view without a copy."""
         if min(start, length) < 0 or start + length > self.num_samples[i]:
             raise IndexError(f"utterance {i}: samples {start}+{length} of {self.num_samples[i]}")
         first = int(self._array("offset")[i]) + start
@@ -248,10 +248,10 @@ class RemoteShard(NamedTuple):
 
 
 def open_corpus(where: str | AnyPath) -> Corpus:
-    """Opens "DIR[:split]", or a split's own directory; a lone split may be left out.
+    """Opens "DIR[:split]", or a split's own directory. The split may be omitted if there is one.
 
-    Raises InputError that lists the splits when it is missing or ambiguous, or names what is wrong
-    with the directory.
+    Raises InputError that lists the splits if the split is missing or ambiguous, or that says what
+    is wrong with the directory.
     """
     directory, split = to_path(where), ""
     name, colon, last = str(where).rpartition(":")

@@ -1,4 +1,4 @@
-"""Utterances whose samples are no longer those that were prepared: found at first use, left out."""
+"""Finds utterances whose samples have changed since they were prepared, and leaves them out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UNSEEN, WHOLE, BROKEN = 0, 1, 2
 
 
 class Verifiable(Protocol):
-    """A corpus, for what is asked of it here."""
+    """The parts of a corpus that are used here."""
 
     def __len__(self) -> int: ...
     def id(self, i: int) -> str: ...
@@ -28,10 +28,10 @@ class Broken(NamedTuple):
 
 
 class Damage:
-    """Looks at the checksum of every utterance once, when it is first read; safe in threads.
+    """Checks every utterance's checksum once, when it is first read; safe in threads.
 
-    A whole utterance is read for that, in the first epoch alone. A shard that is gone is no
-    damage: reading it raises InputError.
+    The whole utterance is read for this, but only in the first epoch. A missing shard does not
+    count as damage: reading it raises InputError.
     """
 
     def __init__(self, corpus: Verifiable):
@@ -54,7 +54,7 @@ class Damage:
         return self._state[i] == WHOLE
 
     def news(self) -> list[Broken]:
-        """What was found since this was last asked."""
+        """The damage that was found since the last call."""
         with self._lock:
             news, self._news = self._news, []
         return news

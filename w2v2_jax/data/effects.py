@@ -10,8 +10,8 @@ import numpy as np
 from w2v2_jax.batch import SAMPLE_RATE
 
 BAND = (300.0, 3400.0)  # Hz: what a telephone passes (ITU-T G.712)
-EDGE = 200.0  # Hz over which the band's sides fall, as half a cosine
-MU = 255  # of the companding law (ITU-T G.711), 8 bits a sample at half of our rate
+EDGE = 200.0  # Hz: width of the band's edges, which fall as half a cosine
+MU = 255  # of the companding law (ITU-T G.711), with 8 bits per sample at half the sample rate
 
 
 def power(samples: np.ndarray) -> float:
@@ -20,7 +20,7 @@ def power(samples: np.ndarray) -> float:
 
 
 def resampled(samples: np.ndarray, length: int) -> np.ndarray:
-    """[length]: the samples, all of them, played faster or slower, so that pitch follows speed."""
+    """[length]: all samples, played faster or slower, so that the pitch changes with the speed."""
     if len(samples) == length:
         return samples
     import soxr
@@ -30,7 +30,7 @@ def resampled(samples: np.ndarray, length: int) -> np.ndarray:
 
 
 def with_noise(samples: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
-    """The samples with the noise [n] so loud that their power is `snr` dB above its."""
+    """Adds the noise [n], scaled so that the power of the samples is `snr` dB above its power."""
     ours, theirs = power(samples), power(noise)
     if not ours or not theirs:
         return samples  # silence has no ratio
@@ -38,8 +38,8 @@ def with_noise(samples: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray
 
 
 def in_room(samples: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """The samples as a room with this impulse response [m] returns them: as loud as they were, and
-    in step with them, the loudest of the response being the direct sound."""
+    """The samples as heard in a room with this impulse response [m], with unchanged power and
+    without delay: the loudest sample of the response is taken as the direct sound."""
     from scipy.signal import oaconvolve
 
     direct = int(np.argmax(np.abs(response)))
@@ -49,7 +49,7 @@ def in_room(samples: np.ndarray, response: np.ndarray) -> np.ndarray:
 
 
 def over_telephone(samples: np.ndarray) -> np.ndarray:
-    """The samples after a telephone line: 300 to 3400 Hz, 8 kHz, 8 bits a sample by the mu-law."""
+    """The samples after a telephone line: 300 to 3400 Hz, 8 kHz, 8 bits per sample by mu-law."""
     from scipy import fft
 
     size = fft.next_fast_len(len(samples) + SAMPLE_RATE // 50, real=True)
@@ -77,5 +77,5 @@ def _companded(samples: np.ndarray) -> np.ndarray:
 
 
 def amplified(samples: np.ndarray, decibels: float) -> np.ndarray:
-    """The samples this much louder."""
+    """The samples with this gain."""
     return samples * np.float32(10 ** (decibels / 20))

@@ -1,4 +1,4 @@
-"""The tables of one epoch: which utterance, and which part of it, stands in which row."""
+"""The tables of one epoch: which utterance, and which part of it, is in which row."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class BatchPlan(NamedTuple):
 
 class Epoch(Protocol):
     def number(self, index: int) -> int:
-        """Which batch of the layout stands at place `index` of the epoch."""
+        """The number of the layout's batch at position `index` of the epoch."""
 
     def batch(self, index: int) -> BatchPlan: ...
 
@@ -48,7 +48,7 @@ class BucketedEpoch(NamedTuple):
     order: np.ndarray  # [batches] shuffled batch numbers
     crop_key: np.uint64
     mode: str
-    repeats: bool  # an utterance may be there more than once, and is then cropped as often anew
+    repeats: bool  # whether an utterance may occur several times, each time with a new crop
 
     def number(self, index: int) -> int:
         return int(self.order[index])
@@ -70,8 +70,8 @@ class BucketedEpoch(NamedTuple):
 class StreamEpoch(NamedTuple):
     """All clips in this epoch's order as one circular stream, cut into rows.
 
-    The rows begin at even distances, at most their own length, so that no sample is left out and
-    what two rows share is spread over all of them.
+    The rows begin at equal distances of at most their own length, so that no sample is left out and
+    the overlap is spread over all rows.
     """
 
     num_samples: np.ndarray  # [N]
@@ -79,7 +79,7 @@ class StreamEpoch(NamedTuple):
     layout: Layout
     ends: np.ndarray  # [n] where each clip ends in the stream
     phase: int  # where row 0 begins in the stream
-    order: np.ndarray  # [rows] shuffled row numbers: a cut clip's parts fall apart
+    order: np.ndarray  # [rows] shuffled row numbers, which separates the parts of a clip
 
     def number(self, index: int) -> int:
         return index
@@ -124,8 +124,8 @@ def stream_epoch(
 ) -> StreamEpoch:
     """Tables of an epoch in mode "concatenate".
 
-    Each speaker's clips stand together, speakers and clips in random order: the negatives of a
-    row are to come from the voice of its positives, as they do within one utterance.
+    The clips of each speaker are together, with speakers and clips in random order. So the
+    negatives of a row come from the same voice as its positives, as within one utterance.
     """
     rng = np.random.default_rng((seed, epoch, ORDER))
     utterances = _shuffled(rng, buckets[0].utterances)
@@ -141,8 +141,8 @@ def stream_epoch(
 
 
 def rows_of_batch(layout: Layout, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """(places in the epoch's order [R], weights [R] float32) of a batch's rows: its own places,
-    then, with weight 0, the same again until the batch is full."""
+    """(positions in the epoch's order [R], weights [R] float32) of a batch's rows: its own
+    positions, and then the same again with weight 0 until the batch is full."""
     first, end = layout.starts[number : number + 2]
     row = np.arange(layout.rows[layout.buckets[number]])
     return first + row % (end - first), (row < end - first).astype(np.float32)
@@ -157,8 +157,8 @@ def rows_of_bucket(utterances, starts, lengths) -> tuple[tuple[Segment, ...], ..
 def uniform_integers(key: np.uint64, draws: np.ndarray, limits: np.ndarray) -> np.ndarray:
     """[n] int64 uniform in [0, limits): one draw per (key, draw number), by SplitMix64.
 
-    A counter-based generator (Steele, Lea and Flood 2014): the draw of an utterance depends on no
-    other, and no generator has to be made for each.
+    A counter-based generator (Steele, Lea and Flood 2014): the draw of an utterance does not depend
+    on any other draw, and no generator has to be made for each.
     """
     x = draws.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + key
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -1,4 +1,4 @@
-"""Which part of a recording is wanted: a stretch of time, a channel or the mean of all."""
+"""The part of a recording to read: a range of time, and one channel or the mean of all."""
 
 from __future__ import annotations
 
@@ -10,52 +10,53 @@ import numpy as np
 from w2v2_jax.data.containers import Damaged
 from w2v2_jax.errors import printable
 
-SLACK_SECONDS = 0.05  # by which a written duration may fall short of a recording's
+SLACK_SECONDS = 0.05  # by which a given duration may be shorter than the recording's
 OVERSHOOT_SECONDS = 0.5  # by which a segment may end after its recording, as in Kaldi
-CANCELLED = 0.2  # of the power that channels which have nothing in common leave in their mean
+CANCELLED = 0.2  # share of the power that the mean of unrelated channels would have
 
 
 class Excerpt:
-    """start, seconds: the stretch (None: to the end). channel: from 0, None for the mean.
+    """start, seconds: the range (None: to the end). channel: from 0, None for the mean.
 
-    One is for one reading of a recording; it counts what the mean of the channels loses.
+    An Excerpt is used for one reading of a recording. It measures how much power the mean of the
+    channels loses.
     """
 
     def __init__(
         self, *, start: float = 0.0, seconds: float | None = None, channel: int | None = None
     ):
         self.start, self.seconds, self.channel = start, seconds, channel
-        self.channels = 0  # of the recording, once a block was read
+        self.channels = 0  # of the recording, known after the first block
         self._powers = [0.0, 0.0]  # of the mean, and the mean of the channels'
         self._passed = 0.0  # seconds of streams that lie before the present one
 
     @property
     def whole(self) -> bool:
-        """Whether all of the time is wanted."""
+        """Whether the range is the whole recording."""
         return self.start == 0 and self.seconds is None
 
     @property
     def ended(self) -> bool:
-        """Whether the stretch is behind what was read."""
+        """Whether everything up to the end of the range was read."""
         return self._passed == np.inf
 
     @property
     def cancelled(self) -> bool:
-        """Whether the channels were mixed and took each other away."""
+        """Whether the channels were averaged and cancelled each other."""
         mixed, apart = self._powers
         return self.channels > 1 and mixed < CANCELLED * apart / self.channels
 
     def warn(self, name: str) -> None:
-        """One line on stderr where the channels took each other away: near silence is heard."""
+        """One line on stderr if the channels cancelled each other, which leaves near silence."""
         if self.cancelled:
             line = printable(
-                f"{name}: its channels cancel each other in their mean, so that little is left to "
-                "hear; give one channel alone as a file, as `sox IN OUT remix 1` makes it"
+                f"{name}: its channels cancel each other in their mean, so that little is left "
+                "to hear; give a file with one channel, as made by `sox IN OUT remix 1`"
             )
             print(f"warning: {line}", file=sys.stderr)
 
     def mono(self, block: np.ndarray) -> np.ndarray:
-        """[n, channels] -> [n]; Damaged where the recording lacks the channel."""
+        """[n, channels] -> [n]; Damaged if the recording lacks the channel."""
         self.channels = max(self.channels, block.shape[1])
         if self.channel is not None:
             if self.channel >= block.shape[1]:
@@ -70,12 +71,12 @@ class Excerpt:
         return mixed
 
     def frames_before(self, rate: int) -> int:
-        """How many frames of a stream come before the stretch."""
+        """The number of frames of a stream that come before the range."""
         return max(0, round((self.start - self._passed) * rate))
 
     def cut(self, blocks: Iterator[np.ndarray], rate: int, skipped: int) -> Iterator[np.ndarray]:
-        """What of a stream's blocks [n] lies in the stretch; the first `skipped` frames were left
-        out already. Damaged where the recording ends before it."""
+        """The part of a stream's blocks [n] within the range; the first `skipped` frames are
+        already left out. Damaged if the recording ends before the range."""
         place, first = skipped, self.frames_before(rate)
         last = None
         if self.seconds is not None:
@@ -92,8 +93,8 @@ class Excerpt:
         self._passed += place / rate
 
     def _rest(self, block: np.ndarray, blocks: Iterator[np.ndarray], rate: int):
-        """What follows a stretch that begins with the recording, where it is no more than a
-        duration's rounding takes away."""
+        """What follows a range that begins with the recording, if it is no more than the rounding
+        of a duration removes."""
         most, rest = round(SLACK_SECONDS * rate), [block]
         if self.start > 0:
             return
@@ -105,7 +106,7 @@ class Excerpt:
             rest.append(following)
 
     def check_end(self) -> None:
-        """Damaged where all streams together ended before the stretch."""
+        """Damaged if all streams together ended before the range."""
         wanted = self.start if self.seconds is None else self.start + self.seconds
         overshoot = wanted - self._passed
         if not self.whole and (self._passed <= self.start or overshoot > OVERSHOOT_SECONDS):

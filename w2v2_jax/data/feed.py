@@ -28,9 +28,9 @@ from w2v2_jax.vocabulary import Vocabulary
 
 @dataclasses.dataclass(frozen=True)
 class Feed:
-    """A corpus, its plan and its vocabulary: everything a stream of batches follows from.
+    """A corpus, its plan and its vocabulary: everything that decides a stream of batches.
 
-    With a vocabulary the corpus has none but utterances with a transcript.
+    With a vocabulary the corpus has only utterances with a transcript.
     """
 
     config: DataConfig
@@ -60,8 +60,8 @@ class Feed:
         return sum(len(bucket.utterances) for bucket in self.plan.buckets)
 
     def shares(self) -> dict[str, tuple[float, float]]:
-        """Of each part of a mixture its share of the audio, and how often an epoch has each
-        utterance of it; nothing where there is no mixture."""
+        """For each part of a mixture its share of the audio, and how often an epoch has each of its
+        utterances; nothing if there is no mixture."""
         repeats = self.plan.repeats if isinstance(self.plan, Plan) else None
         if self.mixture is None or repeats is None:
             return {}
@@ -103,7 +103,7 @@ class Feed:
         )
 
     def row_sources(self, step: int) -> list[list[dict[str, Any]]]:
-        """What stands in each row with weight of the global batch of update `step` (from 1 on)."""
+        """The sources of each row with weight in the global batch of update `step` (from 1)."""
         batch = self.plan.batch(step - 1)
         return [
             [{"id": self.corpus.id(u), "start": start, "samples": n} for u, start, n in row]
@@ -113,7 +113,7 @@ class Feed:
 
 
 def train_feed(config: DataConfig, vocabulary: Vocabulary | None, *, seed: int) -> Feed:
-    """The training stream; raises InputError naming the corpus where something does not fit."""
+    """The training stream; raises InputError that names the corpus if something does not fit."""
     opened = open_members(config.train)
     corpus: AnyCorpus = opened.corpus
     mixture = opened.mixture(config.alpha)
@@ -132,7 +132,7 @@ def train_feed(config: DataConfig, vocabulary: Vocabulary | None, *, seed: int) 
 
 
 def valid_feed(config: DataConfig, vocabulary: Vocabulary | None) -> Feed | None:
-    """One pass over the validation corpus, or None where the configuration names none."""
+    """One pass over the validation corpus, or None if the configuration names none."""
     if not config.valid:
         return None
     whole = open_corpora(config.valid)

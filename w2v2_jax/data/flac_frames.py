@@ -1,4 +1,4 @@
-"""How many samples a FLAC file holds, by its last frame: a pipe's header says 0, or too few."""
+"""The number of samples in a FLAC file, by its last frame: the header of a pipe says 0 or less."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from w2v2_jax.data.containers import Buffer, Damaged, Stream, Walked, next_signa
 HEADER = 42  # bytes: the marker, a block's header, STREAMINFO
 SEARCHED = 1 << 18  # bytes from the end in which the last frame is looked for
 TAIL_TAGS = 4096
-TRIED = 3  # headers; chance makes one in a million bytes look like one
+TRIED = 3  # headers; one in a million bytes looks like one by chance
 
 
 def walk_flac(data: Buffer, start: int) -> Walked | None:
-    """One stream, to where the next begins, with the number of samples that it holds."""
+    """One stream up to the start of the next one, with its number of samples."""
     if start + HEADER > len(data) or data[start + 4] & 0x7F:
         return None
     stop = next_signature(data, start + 4)
@@ -31,7 +31,7 @@ def walk_flac(data: Buffer, start: int) -> Walked | None:
 
 
 def _count(data: Buffer, start: int, stop: int, *, block: int) -> int | None:
-    """Samples up to the end of the last frame; None where that is not whole."""
+    """Samples up to the end of the last frame; None if that frame is not complete."""
     first = max(start, stop - SEARCHED)
     tail = bytes(data[first:stop])
     for end in _ends(tail):
@@ -45,7 +45,7 @@ def _count(data: Buffer, start: int, stop: int, *, block: int) -> int | None:
 
 
 def _ends(tail: bytes) -> list[int]:
-    """Where the last frame may end: at the end, or before tags or zeros behind it."""
+    """Where the last frame may end: at the end of the file, or before tags or zeros."""
     places = [len(tail)]
     for mark in (b"TAG", b"APETAGEX", b"ID3"):
         place = tail.rfind(mark, -TAIL_TAGS)
@@ -57,8 +57,8 @@ def _ends(tail: bytes) -> list[int]:
 
 
 class FrameHeader(NamedTuple):
-    """number: of the frame, or of its first sample where blocks have sizes of their own (`varies`).
-    samples: that it holds."""
+    """number: that of the frame, or of its first sample if block sizes differ (`varies`).
+    samples: the number of samples in it."""
 
     number: int
     samples: int
@@ -66,7 +66,7 @@ class FrameHeader(NamedTuple):
 
 
 def _frame_end(tail: bytes, place: int, block: int) -> int | None:
-    """Number of the sample behind the frame whose header lies at `place`; None if none does."""
+    """The number of the sample after the frame whose header is at `place`; None if none is."""
     header = frame_header(tail, place)
     if header is None:
         return None
@@ -74,7 +74,7 @@ def _frame_end(tail: bytes, place: int, block: int) -> int | None:
 
 
 def frame_header(data: bytes, place: int) -> FrameHeader | None:
-    """The header of the frame that begins at `place`; None if none does."""
+    """The header of the frame that begins at `place`; None if none does there."""
     head = data[place : place + 16]
     if len(head) < 6 or head[1] & 0xFE != 0xF8 or head[3] & 1 or head[2] >> 4 == 0:
         return None
@@ -114,7 +114,7 @@ def _table(polynomial: int, bits: int) -> tuple[int, ...]:
 
 
 def crc(content: bytes, polynomial: int, bits: int) -> int:
-    """The remainder of a checksum's polynomial; 0 of content with its checksum behind."""
+    """The remainder of a checksum's polynomial; 0 for content followed by its checksum."""
     table, mask, value = _table(polynomial, bits), (1 << bits) - 1, 0
     for byte in content:
         value = (value << 8 ^ table[value >> bits - 8 ^ byte]) & mask

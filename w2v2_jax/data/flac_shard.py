@@ -1,10 +1,10 @@
-"""Shards of a prepared corpus as FLAC: the same samples in about half the room, read anywhere.
+"""Shards of a prepared corpus as FLAC: the same samples in about half the space, read anywhere.
 
 shard-00000.flac    an ordinary FLAC file of the shard's samples
 shard-00000.frames  little-endian uint64: the byte at which each of its frames begins, and the size
-A frame is decoded without those before it, so a crop is one read of consecutive frames: behind a
-header of its own it is a FLAC file again, whose frames are not numbered from 0 (decoders read
-them in order all the same). The index is that of the plain corpus, and with it the fingerprint.
+A frame is decoded without those before it, so a crop is one read of consecutive frames. With a
+header in front they are a FLAC file again, whose frames are not numbered from 0 (decoders still
+read them in order). Index and fingerprint are those of the plain corpus.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class CutShort(InputError):
 class FlacShard(NamedTuple):
     """A compressed shard; a slice of it is [n] int16 samples, decoded.
 
-    places: [frames + 1] bytes. info: the STREAMINFO of a file of these frames. block, samples: of a
-    frame, and of the shard.
+    places: [frames + 1] bytes. info: the STREAMINFO of a file with these frames. block, samples:
+    the number of samples in a frame and in the shard.
     """
 
     path: AnyPath
@@ -64,7 +64,7 @@ class FlacShard(NamedTuple):
 
 
 def open_flac_shard(path: AnyPath) -> FlacShard:
-    """Raises InputError that names the file where it, or its list of frames, cannot be used."""
+    """Raises InputError that names the file if it, or its list of frames, cannot be used."""
     try:
         listed = path.with_suffix(".frames")
         places = np.frombuffer(listed.read_bytes(), "<u8")

@@ -20,8 +20,8 @@ from w2v2_jax.paths import AnyPath, is_remote, to_path
 class JoinedCorpus:
     """The utterances of `parts`, one split after the other; reads like a `Corpus`.
 
-    Where they are splits of several folders an id begins with its folder, and speakers of one name
-    in two of them are two.
+    If they are splits of several folders, an id begins with its folder, and speakers with the same
+    name in two folders count as two.
     """
 
     parts: tuple[Corpus, ...]
@@ -90,8 +90,8 @@ class JoinedCorpus:
 
     @property
     def text_rules(self) -> dict[str, Any] | None:
-        """Those of the parts, as in `Corpus`; InputError where parts with texts have different
-        ones."""
+        """The text rules of the parts, as in `Corpus`; InputError if parts with texts have
+        different rules."""
         ruled = [part for part in self.parts if part.text_rules is not None and part.has_text]
         for part in ruled[1:]:
             if without_name(part.text_rules) != without_name(ruled[0].text_rules):
@@ -138,18 +138,18 @@ class JoinedCorpus:
 
 
 def without_name(rules: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Text rules without what they are called."""
+    """Text rules without their name."""
     return rules and {name: value for name, value in rules.items() if name != "name"}
 
 
 def rules_name(corpus: Any) -> str:
-    """What the text rules of a corpus are called."""
+    """The name of the text rules of a corpus."""
     return "none" if corpus.text_rules is None else str(corpus.text_rules.get("name"))
 
 
 def join_corpora(corpora: Sequence[Corpus | JoinedCorpus]) -> JoinedCorpus:
-    """The utterances of all, in order. Raises InputError where a split is there twice, by whatever
-    name."""
+    """The utterances of all, in order. Raises InputError if a split is named twice, even by
+    different names."""
     each = [c.parts if isinstance(c, JoinedCorpus) else (c,) for c in corpora]
     parts = tuple(part for some in each for part in some)
     places = set[AnyPath]()
@@ -162,18 +162,19 @@ def join_corpora(corpora: Sequence[Corpus | JoinedCorpus]) -> JoinedCorpus:
 
 
 def open_corpora(named: str | Sequence[str]) -> Corpus | JoinedCorpus:
-    """Opens what "DIR[:split[+split]]" names, or a list of such, or a text of them with commas
-    between; InputError as `open_corpus` raises it."""
+    """Opens "DIR[:split[+split]]", a list of such names, or a text of them separated by commas;
+    raises InputError as `open_corpus` does."""
     texts = [named] if isinstance(named, str) else named
     opened = [open_splits(path) for text in texts for path, _ in each_corpus(text)]
     return opened[0] if len(opened) == 1 else join_corpora(opened)
 
 
 def each_corpus(text: str) -> list[tuple[str, str]]:
-    """The corpora that a text names, with commas between, as (path, name); of a `*` as the last
-    part of a folder each folder of such a name, by rising name. Others have the name "".
+    """The corpora named by a text with commas, as (path, name). A `*` as the last part of a folder
+    stands for every matching folder, in order of their names. Others have the name "".
 
-    A folder of such a name is itself. Raises InputError where nothing has such a name.
+    A folder whose name contains these characters is meant itself. Raises InputError if nothing
+    matches.
     """
     if _is_folder(text):
         return [(text, "")]
@@ -213,8 +214,8 @@ def open_splits(where: str) -> Corpus | JoinedCorpus:
 
 
 def each_split(where: str) -> list[str]:
-    """ "DIR:a+b" -> "DIR:a", "DIR:b"; anything else, also a folder or split of such a name, as it
-    is."""
+    """ "DIR:a+b" -> "DIR:a", "DIR:b"; anything else unchanged, also a folder or split whose name
+    looks like this."""
     directory, colon, last = str(where).rpartition(":")
     whole = not colon or "/" in last or to_path(where).exists()
     if whole or (to_path(directory) / last).exists():
@@ -226,9 +227,9 @@ VALIDATION = ("dev", "valid", "validation", "val")
 
 
 def validation_beside(where: str, usual: str = "") -> str | None:
-    """The validation split of the corpus that "DIR[:split[+split...]]" is of: `usual` where that is
-    one, else the first of VALIDATION, or of the splits whose names begin so (dev_clean), that is
-    not among those named."""
+    """The validation split of the corpus to which "DIR[:split[+split...]]" belongs: `usual` if it
+    exists, else the first of VALIDATION, or of the splits whose names begin with one (dev_clean),
+    that is not among the named splits."""
     directory, named = _place(where)
     splits = list_splits(directory)
     other, wanted = _place(usual)
@@ -243,7 +244,7 @@ def validation_beside(where: str, usual: str = "") -> str | None:
 
 
 def _place(where: str) -> tuple[str, list[str]]:
-    """The folder of a corpus and the splits of it that are named."""
+    """The folder of a corpus, and its named splits."""
     directory, colon, last = where.rpartition(":")
     if not colon or "/" in last:
         directory, last = where, ""

@@ -1,10 +1,10 @@
-"""How an epoch's utterances are shared out over its batches: how many, and in rows of what length.
+"""How an epoch's utterances are divided into batches: how many per batch, and the row lengths.
 
-The utterances of an epoch stand one bucket after the other and are cut into batches, each of
-consecutive ones and with the row length of its first bucket. So what is left of one bucket joins
-the next: in "pad" the buckets come longest first, and a shorter clip stands in a longer row; in
-"crop" shortest first, and a longer clip is cropped to a shorter row, as fairseq crops a batch to
-its shortest. Each utterance is in one batch, and rows that fill a batch up have weight 0.
+The utterances of an epoch are ordered by bucket and cut into batches of consecutive utterances,
+with the row length of the first one's bucket. So the rest of one bucket joins the next. In "pad"
+the longest bucket comes first, and a shorter clip may be in a longer row. In "crop" the shortest
+bucket comes first, and a longer clip may be cropped to a shorter row, as fairseq crops a batch to
+its shortest. Each utterance is in one batch, and rows that only fill up a batch have weight 0.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-MORE, MORE_OF_FEW = 1.25, 4  # an epoch's batches, and plus so many, over the fewest, to be even
+MORE, MORE_OF_FEW = 1.25, 4  # times, and plus, the fewest possible batches, to make them even
 EVEN = 1.5  # utterances of an epoch's largest batch over those of its smallest
-FEW = 0.02  # of the utterances, the longest: may be in smaller batches still
-FULL = 0.97  # of a batch of crops, where there are enough of them
-HEARD = 0.75  # of what each bucket holds, once clips are cropped to their batch's rows
+FEW = 0.02  # share of the utterances, the longest ones, that may be in even smaller batches
+FULL = 0.97  # of a batch of crops, if there are enough of them
+HEARD = 0.75  # share of each bucket's audio that is left after cropping to the batch's rows
 
 
 class Layout(NamedTuple):
-    """Batch k of an epoch has the utterances at places starts[k] to starts[k + 1] of the epoch's
-    order, in rows of bucket `buckets[k]`, a number in that order. rows: rows of a batch [buckets].
+    """Batch k of an epoch has the utterances at positions starts[k] to starts[k + 1] of the epoch's
+    order, in rows of bucket `buckets[k]`, which is a number in that order. rows: [buckets] rows of
+    a batch.
     """
 
     starts: np.ndarray  # [batches + 1] int64
@@ -42,7 +43,7 @@ class Layout(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Batches that share `count` utterances, from place `first` on, as evenly as can be."""
+    """Batches that divide `count` utterances, from position `first`, as evenly as possible."""
 
     bucket: int
     first: int
@@ -54,14 +55,14 @@ class Run(NamedTuple):
 
 
 def padded_layout(sizes: Sequence[int], most: Sequence[int], multiple: int) -> Layout:
-    """Layout of whole utterances. sizes, most: utterances of each bucket and the most rows of its
-    batches, longest bucket first, so that `most` rises; multiple: rows are a multiple of it.
+    """Layout of whole utterances. sizes, most: number of utterances in each bucket and most rows of
+    its batches, longest bucket first, so that `most` rises; multiple: divides the number of rows.
 
-    An utterance weighs one over the utterances of its update, so the batches hold about as many:
-    those of the long buckets as many as they may, all others as many as each other. A few more
-    batches than the fewest are made where that keeps all but a `FEW` within `EVEN` of each other.
-    (In fairseq an update is made of 8 to 24 batches of all lengths: its utterances weigh about the
-    same.)
+    The weight of an utterance is one over the number of utterances in its update, so batches should
+    hold similar numbers: those of the long buckets as many as they may, and all others equal
+    numbers. A few more batches than necessary are made if all but a `FEW` utterances are then
+    within `EVEN` of each other. (In fairseq an update consists of 8 to 24 batches of all lengths,
+    so utterances have about the same weight.)
     """
     ends = np.cumsum(sizes).tolist()
     fewest = _fewest(ends, most)
@@ -82,7 +83,7 @@ def padded_layout(sizes: Sequence[int], most: Sequence[int], multiple: int) -> L
 
 
 def _fewest(ends, most) -> int:
-    """Batches of as many utterances as their first one's bucket allows."""
+    """Batches with as many utterances as the bucket of their first utterance allows."""
     place = batches = 0
     for end, rows in zip(ends, most, strict=True):
         more = max(0, -(-(end - place) // rows))
@@ -91,7 +92,7 @@ def _fewest(ends, most) -> int:
 
 
 def _even_runs(ends, most, batches: int) -> list[Run]:
-    """`batches` batches: full ones while what is left would not fit into the others, then even."""
+    """`batches` batches: full ones until the rest fits into the others, then equal ones."""
     place, runs = 0, list[Run]()
     for bucket, (end, rows) in enumerate(zip(ends, most, strict=True)):
         if place >= end:
@@ -105,7 +106,7 @@ def _even_runs(ends, most, batches: int) -> list[Run]:
 
 
 def _is_even(runs: list[Run]) -> bool:
-    """Whether the batches hold about as many, apart from those of the few longest utterances."""
+    """Whether batches hold similar numbers, except those of the few longest utterances."""
     few = FEW * sum(run.count for run in runs)
     most = [run for run in runs if run.first + run.count > few]
     return max(map(_largest, most)) < EVEN * min(run.count // run.batches for run in most)
@@ -119,8 +120,8 @@ def cropped_layout(sizes: Sequence[int], samples: Sequence[int], rows: Sequence[
     """Layout of crops. sizes, samples, rows: utterances of each bucket, its row length and the
     rows of its batches, shortest bucket first.
 
-    Full batches, of as much audio each. A corpus of few batches has smaller ones, again of as much
-    audio each, where full ones would crop away more than a quarter of it in every epoch.
+    Full batches have the same amount of audio. A corpus with few batches has smaller ones, again
+    with equal amounts, if full ones would crop away more than a quarter of it in every epoch.
     """
     held = float(np.dot(sizes, samples))
     fill = 1.0
@@ -137,7 +138,7 @@ def cropped_layout(sizes: Sequence[int], samples: Sequence[int], rows: Sequence[
 
 
 def _full_runs(ends, most) -> list[Run]:
-    """A run of full batches for each bucket that starts one; the last run's may be less full."""
+    """A run of full batches for each bucket that starts one; the last run may be less full."""
     place, runs = 0, []
     for bucket, (end, rows) in enumerate(zip(ends, most, strict=True)):
         if place < end:
@@ -149,8 +150,8 @@ def _full_runs(ends, most) -> list[Run]:
 
 
 def _settled(runs: list[Run], most, rows) -> list[Run]:
-    """The runs, where the last one's batches are not full, with what they leave over handed down,
-    the shortest utterances of each run to the one before, until they change none of it much."""
+    """The runs, if the last one's batches are not full, after moving what is left over: the
+    shortest utterances of each run go to the run before, until nothing changes much."""
     choices, tail, left = [], list[Run](), 0
     for k in reversed(range(len(runs))):
         run, wanted = runs[k], most[runs[k].bucket]
@@ -169,6 +170,6 @@ def _settled(runs: list[Run], most, rows) -> list[Run]:
 
 
 def joined_layout(rows_needed: int, rows: int) -> Layout:
-    """Layout of rows cut from one stream: the fewest batches, each of about as many rows."""
+    """Layout of rows cut from one stream: the fewest batches, with similar numbers of rows."""
     run = Run(0, 0, rows_needed, -(-rows_needed // rows))
     return Layout(np.append(run.starts(), rows_needed), np.zeros(run.batches, np.int64), (rows,))

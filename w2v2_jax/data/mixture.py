@@ -23,11 +23,12 @@ Names = str | tuple[str | dict[str, str | float], ...]  # what data.train may be
 class Member(NamedTuple):
     """One entry of `data.train`.
 
-    path: "DIR[:split[+split]]"; a `*` as the last part of DIR is every folder of such a name.
-    corpus: entries of one name are one corpus, whose languages are balanced among each other
-    before the corpora are. language: entries of one corpus and one language have one share; by
-    default the languages that `prepare` found, each utterance its own. weight: what that share is
-    multiplied by.
+    path: "DIR[:split[+split]]"; a `*` as the last part of DIR stands for every matching folder.
+    corpus: entries with the same name form one corpus; languages are balanced within each corpus
+        before the corpora are balanced.
+    language: entries with the same corpus and language have one share together; by default each
+        utterance has the language that `prepare` found.
+    weight: factor of that share.
     """
 
     path: str
@@ -37,10 +38,10 @@ class Member(NamedTuple):
 
 
 class Mixture(NamedTuple):
-    """Who has which share of the audio. A cell is one language of one corpus.
+    """The shares of the audio. A cell is one language of one corpus.
 
-    cells: [N] int32 cell of each utterance. names, corpora, weights: [C] of each cell, what it is
-    called in messages, the number of its corpus, and what its share is multiplied by.
+    cells: [N] int32 cell of each utterance. names, corpora, weights: [C] for each cell, its name in
+    messages, the number of its corpus, and the factor of its share.
     """
 
     cells: np.ndarray
@@ -50,16 +51,17 @@ class Mixture(NamedTuple):
     alpha: float
 
     def shares(self, amounts: np.ndarray) -> np.ndarray:
-        """[C] shares of the cells, of sum 1; amounts: [C] how much audio each of them has.
+        """[C] shares of the cells, which sum to 1; amounts: [C] the audio of each cell.
 
-        A corpus has (N_c / N) ** alpha, each language of it (n_l / N_c) ** alpha of that, both
-        divided by their sums. Raises InputError that names a cell which has none.
+        The share of a corpus is (N_c / N) ** alpha, and that of a language within it is
+        (n_l / N_c) ** alpha, both divided by their sums. Raises InputError that names a cell
+        without audio.
         """
         if not np.all(amounts > 0):
             name = self.names[int(np.argmin(amounts > 0))]
             raise InputError(
                 f"config.data.train: {name} has no utterance that data.bucket_seconds and "
-                "data.min_seconds let through; leave it out, or change them"
+                "data.min_seconds allow; leave it out, or change them"
             )
         corpora = np.asarray(self.corpora)
         whole = np.bincount(corpora, amounts)  # [corpora]
@@ -75,7 +77,7 @@ class Members(NamedTuple):
 
     members: tuple[Member, ...]
     corpora: tuple[Corpus | JoinedCorpus, ...]
-    names: tuple[str, ...]  # of each the language, where neither it nor its corpus names one
+    names: tuple[str, ...]  # the language of each, if neither the entry nor its corpus names one
 
     @property
     def corpus(self) -> Corpus | JoinedCorpus:
@@ -83,8 +85,8 @@ class Members(NamedTuple):
         return self.corpora[0] if len(self.corpora) == 1 else join_corpora(self.corpora)
 
     def mixture(self, alpha: float) -> Mixture | None:
-        """Their shares; None where each has that of its audio, so that every utterance is in each
-        epoch once."""
+        """The shares; None if each share is that of the audio, so that every epoch has each
+        utterance once."""
         if alpha == 1 and len({member.weight for member in self.members}) == 1:
             return None
         weights: dict[tuple[str, str], float] = {}
@@ -116,8 +118,8 @@ class Members(NamedTuple):
 def _languages(
     member: Member, corpus: Corpus | JoinedCorpus, name: str
 ) -> tuple[np.ndarray, list[str]]:
-    """[N] the number of each utterance's language, and the languages: the entry's own, else those
-    that the corpus knows, else `name`."""
+    """[N] the number of each utterance's language, and the languages: that of the entry, else those
+    of the corpus, else `name`."""
     if member.language:
         return np.zeros(len(corpus), np.int64), [member.language]
     numbers, known = corpus.languages()
@@ -125,8 +127,8 @@ def _languages(
 
 
 def read_members(train: Names) -> tuple[Member, ...]:
-    """The entries of `data.train` as they are written. Raises InputError with the place of one
-    that is wrong; no file is looked at."""
+    """The entries of `data.train`. Raises InputError with the position of a wrong entry; no file
+    is read."""
     if isinstance(train, str):
         return (Member(train),)
     members = tuple(_member(f"data.train[{k}]", entry) for k, entry in enumerate(train))
@@ -159,10 +161,10 @@ def _member(place: str, entry: str | Mapping[str, str | float]) -> Member:
 
 
 def open_members(train: Names) -> Members:
-    """Opens every corpus of `data.train`; of a `*` each folder, which is one language
-    if the corpus itself names none.
+    """Opens every corpus of `data.train`; for a `*` each matching folder, which is one language if
+    the corpus itself names none.
 
-    Raises InputError as `open_splits` does, and where a path is named twice.
+    Raises InputError as `open_splits` does, and if a path is named twice.
     """
     members, names = [], []
     for member in read_members(train):

@@ -1,7 +1,8 @@
-"""The frames of an MP3 file, counted: what its header says of them is an estimate or a guess.
+"""Counts the frames of an MP3 file, because its header only estimates their number.
 
-Without a Xing, Info or VBRI frame a decoder guesses the length from the first frame's bit rate and
-stops there; with one it stops at the first part of `cat a.mp3 b.mp3`. Each part gets what it needs.
+Without a Xing, Info or VBRI frame a decoder estimates the length from the first frame's bit rate
+and stops there. With one it stops after the first part of `cat a.mp3 b.mp3`. So each part gets a
+header with the right number.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ KBITS = {  # (version 1, layer): bit rates of the indices 1 to 14
 
 
 class Frame(NamedTuple):
-    """What a header says: bytes, samples a second, whether it is layer III and MPEG 1."""
+    """What a header says: bytes, samples per second, whether it is layer III and MPEG 1."""
 
     length: int
     rate: int
@@ -42,7 +43,7 @@ class Frame(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """Frames that belong together: where they begin, which of them is no audio, and their count."""
+    """Frames that belong together: where they begin, which one has no audio, and their number."""
 
     starts: list[int]
     declared: int | None  # audio frames according to a frame that is none
@@ -50,7 +51,7 @@ class _Part(NamedTuple):
 
 @functools.cache
 def _frame(second: int, third: int) -> Frame | None:
-    """Of the second and third byte of a header; None for what is none, or has a free bit rate."""
+    """The frame by the second and third byte of a header; None if it is none, or its rate free."""
     version, layer = second >> 3 & 3, 4 - (second >> 1 & 3)
     index, rate = third >> 4, third >> 2 & 3
     if second < 0xE0 or version == 1 or layer == 4 or index in (0, 15) or rate == 3:
@@ -113,8 +114,8 @@ def _tag_follows(data: Buffer, place: int, length: int) -> bool:
 
 
 def _resume(data: Buffer, place: int, stop: int) -> int:
-    """Where frames go on after tags, or another file after a little junk; `place` where they do
-    not. Frames that go on after what is neither have lost some between them: Damaged."""
+    """Where frames continue after tags, or another file after a little junk; `place` if they do
+    not. If frames continue after anything else, some are missing: Damaged."""
     after = skip_tags(data, place)
     if frame_at(data, after):
         return after
@@ -147,7 +148,7 @@ def _side_bytes(fourth: int, frame: Frame) -> int:
 
 
 def _streams(data: Buffer, part: _Part, end: int) -> list[Stream]:
-    """A part as it is where its own count is right, else behind a frame with the right one."""
+    """A part unchanged if its own count is right, else after a frame with the right count."""
     begin, count = part.starts[0], len(part.starts)
     if part.declared is None or part.declared < 0:
         at = part.starts[0 if part.declared is None else 1 :]
@@ -163,7 +164,7 @@ def _streams(data: Buffer, part: _Part, end: int) -> list[Stream]:
 
 
 def _count_frame(data: Buffer, place: int, count: int) -> bytes:
-    """A frame without audio that says how many follow, as an encoder writes it in front."""
+    """A frame without audio that says how many follow, as encoders write it at the start."""
     frame = frame_at(data, place)
     if frame is None or frame.layer != 3:
         return b""

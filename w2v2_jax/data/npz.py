@@ -1,5 +1,5 @@
-"""Arrays out of an .npz file that nobody vouches for: nothing is unpickled or inflated, and no
-header decides memory."""
+"""Arrays from an untrusted .npz file: nothing is unpickled or decompressed, and the header does not
+decide how much memory is used."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ DAMAGE = (
 def read_array(
     path: AnyPath, name: str, *, dtype: Any = None, rows: int | None = None, rising: bool = False
 ) -> np.ndarray:
-    """One array [N] of plain numbers or texts as `np.savez` stores it; whole numbers are counts
-    and places, so never below 0. dtype, rows: what it must have; rising: it must never fall.
+    """One array [N] of plain numbers or texts as `np.savez` stores it; integers are counts and
+    positions, so never below 0. dtype, rows: what it must have; rising: it must never fall.
 
-    Raises InputError that names the file where it is damaged, compressed (as `np.savez` never
-    does), or something else than was asked for.
+    Raises InputError that names the file if it is damaged, compressed (which `np.savez` never
+    does), or not the expected array.
     """
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
@@ -49,7 +49,7 @@ def read_array(
 
 
 def array_names(path: AnyPath) -> frozenset[str]:
-    """Names of the arrays in an .npz file; InputError where it is damaged."""
+    """Names of the arrays in an .npz file; InputError if it is damaged."""
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             return frozenset(name.removesuffix(".npy") for name in archive.namelist())

@@ -1,7 +1,7 @@
-"""The pages of an Ogg file, each held against its checksum and its number.
+"""The pages of an Ogg file, each compared with its checksum and its number.
 
-A decoder leaves out a page that is damaged and goes on with the next: the recording is shorter, or
-has a hole, and nobody hears of it.
+A decoder leaves out a damaged page and continues with the next one. The recording is then shorter,
+or has a hole, without any message.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def walk_ogg(data: Buffer, start: int) -> Walked:
-    """A first page after others begins a further stream of a chained file.
+    """Walks the pages; a first page after others begins a further stream of a chained file.
 
     Raises Damaged ("truncated", "damaged inside").
     """
     streams, begin, place, opening = [], start, start, True
-    numbers: dict[bytes, int] = {}  # of the page to come, by logical stream
+    numbers: dict[bytes, int] = {}  # number of the next page, by logical stream
     flags = 0
     while data[place : place + 4] == b"OggS":
         after = _page_end(data, place)
@@ -61,7 +61,7 @@ def _page_end(data: Buffer, place: int) -> int:
 
 
 def _check_end(data: Buffer, place: int, flags: int) -> None:
-    """What follows the pages is another file or none, but not the rest of this one."""
+    """Raises Damaged if the rest of this file, and not another file, follows the pages."""
     further = data.find(b"OggS", place, place + JUNK_BYTES)
     if further >= 0 and not data[further + 5] & FIRST:
         raise _damaged(f"bytes {place} to {further} are of no page")
@@ -74,8 +74,8 @@ def _damaged(detail: str) -> Damaged:
 
 
 def _is_intact(page: bytes) -> bool:
-    """Ogg's checksum takes bits from the highest, zlib's from the lowest: it is zlib's of mirrored
-    bytes, begun at 0 instead of all ones, and mirrored itself."""
+    """Ogg's checksum takes the highest bit first and zlib's the lowest. So it is zlib's checksum of
+    mirrored bytes, starting from 0 instead of all ones, and itself mirrored."""
     bare = page[:22] + bytes(4) + page[26:]
     checksum = ~zlib.crc32(bare.translate(_MIRRORED), 0xFFFFFFFF) & 0xFFFFFFFF
     stored = struct.pack(">I", checksum).translate(_MIRRORED)

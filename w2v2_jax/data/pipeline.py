@@ -1,4 +1,4 @@
-"""From a plan and a prepared corpus to batches of numpy arrays, read ahead in parallel."""
+"""From a plan and a prepared corpus to batches of numpy arrays, read in advance and in parallel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from w2v2_jax.vocabulary import Vocabulary
 
 FULL_SCALE = 32768
 LABEL_MULTIPLE = 16
-WAITING = 4  # batches made before they are asked for
+WAITING = 4  # batches that are made in advance
 
 
 def batches(
@@ -42,20 +42,21 @@ def batches(
     epsilon: float = EPSILON,
     augmentation: Augmentation | None = None,
 ) -> Generator[Batch]:
-    """Batches of steps `first_step`, `first_step + 1`, ... in order, made ahead by `workers`.
+    """Batches of steps `first_step`, `first_step + 1`, ... in order, made in advance by `workers`.
 
-    num_steps: how many; None means endless, or to the end of an evaluation plan. parts: which of
-    `num_parts` equal pieces of every global batch's R rows to read, one after the other: part p of
-    P is rows p*R/P to (p+1)*R/P. All hosts have the same bucket at a step.
-    vocabulary: adds labels, [rows, U] with one U a bucket (`max_labels`, by default
-    `label_widths`); only for plans of whole utterances. normalise: whole-file zero mean and unit
-    variance (epsilon: added to it), else samples scaled to [-1, 1]. reader: one of READERS; both
-    give identical batches.
+    num_steps: how many batches; None means endless, or to the end of an evaluation plan.
+    parts: which of `num_parts` equal pieces of every global batch's R rows to read, one after the
+        other: part p of P is rows p*R/P to (p+1)*R/P. All hosts have the same bucket at a step.
+    vocabulary: adds labels, [rows, U] with one U per bucket (`max_labels`, by default
+        `label_widths`); only for plans of whole utterances.
+    normalise: zero mean and unit variance over the whole file (epsilon is added to the variance);
+        otherwise samples are scaled to [-1, 1].
+    reader: one of READERS; both give identical batches.
     prefetch_bytes: see `in_flight`.
-    damage: rows with samples that fail their checksum are silent and get weight 0.
-    augmentation: what the rows go through.
+    damage: rows with samples that fail their checksum become silent and get weight 0.
+    augmentation: how the rows are changed.
     The arrays may be read-only. Closing the generator stops its threads.
-    Raises InputError, before any reading, when the arguments do not fit each other.
+    Raises InputError, before anything is read, if the arguments do not fit each other.
     """
     _check(plan, parts, num_parts, vocabulary, reader)
     if vocabulary is not None and max_labels is None:
@@ -85,8 +86,8 @@ def batches(
 
 
 def in_flight(batch_bytes: int, *, workers: int, prefetch_bytes: int) -> tuple[int, int]:
-    """(batches that are made at once, made ones that wait) of at most `prefetch_bytes` together;
-    one of each even where they are larger."""
+    """(batches made at the same time, finished batches that wait), which have at most
+    `prefetch_bytes` together; one of each even if they are larger."""
     most = max(prefetch_bytes // batch_bytes, 2)
     waiting = min(WAITING, most // 2)
     return min(workers, most - waiting), waiting
@@ -131,7 +132,7 @@ def make_batch(
     changes: RowChanges | None = None,
 ) -> Batch:
     """Reads the rows of `plan`: a pure function of its arguments and the corpus on disk. changes:
-    what each row goes through."""
+    how each row is augmented."""
     weights = plan.weights
     if damage is not None:
         whole = [all([damage.whole(part.utterance) for part in row]) for row in plan.rows]
@@ -171,7 +172,7 @@ def _read_row(corpus: AnyCorpus, segments, out: np.ndarray, epsilon: float | Non
 
 def _scale_and_shift(corpus: AnyCorpus, utterance: int, epsilon: float | None):
     """float32 (a, b) with waveform = a * int16 + b, normalised by the statistics of the whole file
-    where there is an epsilon."""
+    if there is an epsilon."""
     if epsilon is None:
         return np.float32(1 / FULL_SCALE), np.float32(0)
     mean, std = float(corpus.mean[utterance]), float(corpus.std[utterance])
@@ -194,7 +195,7 @@ def _labels(texts: list[str], vocabulary: Vocabulary, width: int) -> tuple[np.nd
 def label_widths(corpus: AnyCorpus, plan: AnyPlan, vocabulary: Vocabulary) -> dict[int, int]:
     """bucket samples -> U: its longest label rounded up to a multiple of 16, the same on all hosts.
 
-    Utterances of shorter buckets may stand in its rows, so theirs count too.
+    Utterances of shorter buckets may be in its rows, so their labels count too.
 
     Raises InputError when no utterance of the plan has a transcript.
     """

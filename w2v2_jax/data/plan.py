@@ -1,7 +1,7 @@
 """The order of the data as a pure function of (seed, step): numpy only, the same on every host.
 
-Nothing needs saving but the step. A batch is found by arithmetic from the tables of its epoch, so
-that resuming costs the same at step 10 and at step 400000, and the number of hosts changes nothing.
+Only the step has to be saved. A batch is computed from the tables of its epoch, so resuming takes
+the same time at step 10 and at step 400000, and the number of hosts changes nothing.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ __all__ = [
     "rows_per_batch",
 ]
 
-TABLE_BITS = 20  # of a table that stays in the cache
+TABLE_BITS = 20  # size of a table that stays in the cache
 
 
 class AnyPlan(Protocol):
-    """What the pipeline needs of a plan. `num_steps` is None for an endless plan."""
+    """What the pipeline needs from a plan. `num_steps` is None for an endless plan."""
 
     mode: str
     buckets: tuple[Bucket, ...]
@@ -78,16 +78,16 @@ class Plan:
     bucket it fills and takes a random crop, so long files are kept (docs/traps.md#t40); pad
     takes the smallest bucket that holds it. concatenate uses the largest bucket only.
     bucket_samples: row lengths S; each non-empty one is a compiled shape.
-    batch_samples, row_multiple: see `rows_per_batch`. In pad a bucket whose batches never hold as
-    many rows has fewer.
+    batch_samples, row_multiple: see `rows_per_batch`. In pad, a bucket has fewer rows if its
+    batches never hold that many.
     min_samples: shorter utterances are dropped and counted.
     speakers: [N] integers, equal for one speaker; concatenate joins a speaker's clips.
-    mixture: shares of several corpora (`data.repeats`); None where each has that of its audio.
+    mixture: shares of several corpora (`data.repeats`); None if shares are those of the audio.
 
-    Every epoch shuffles the utterances of each bucket, cuts them into batches as `data.layout`
-    says, each utterance into one, and shuffles the batches; all epochs have `steps_per_epoch`
-    steps. Rows that only fill a batch up have weight 0. Raises InputError for unusable arguments or
-    when nothing is usable.
+    Every epoch shuffles the utterances of each bucket, cuts them into batches by `data.layout`,
+    with each utterance in one batch, and shuffles the batches; all epochs have `steps_per_epoch`
+    steps. Rows that only fill up a batch have weight 0. Raises InputError for unusable arguments
+    or if nothing is usable.
     Safe to call from several threads.
     """
 
@@ -118,7 +118,7 @@ class Plan:
                 f"data: {self._total / SAMPLE_RATE:.1f} s of audio do not fill one row of "
                 f"{buckets[0].samples / SAMPLE_RATE:g} s; use a smaller bucket or more audio"
             )
-        # In the layout's order, which is that of the rows' lengths or against it.
+        # In the layout's order, which is by rising or by falling row length.
         self._ordered = buckets[::-1] if mode == "pad" else buckets
         self.repeats = None
         if mixture is not None:
@@ -172,7 +172,7 @@ class Plan:
         return int(self.layout.fillers[self._tables(epoch).number(index)])
 
     def _tables(self, epoch: int) -> Epoch:
-        """Tables of an epoch; two are kept because look-ahead straddles the boundary."""
+        """Tables of an epoch; two are kept because batches in advance may be in the next epoch."""
         with self._lock:
             if epoch not in self._epochs:
                 for old in sorted(self._epochs)[:-1]:
@@ -279,11 +279,11 @@ def evaluation_plan(
 
 
 def _numbered(speakers: np.ndarray) -> np.ndarray:
-    """[N] int32 places of the speakers among the distinct ones in order: what np.unique's inverse
-    is, in a third of its memory.
+    """[N] int32 positions of the speakers among the sorted distinct ones: the same as np.unique's
+    inverse, in a third of its memory.
 
-    A table of the highest bits says where to look, which is right for nearly all of numbers that
-    are spread evenly, as hashes are; the rest are searched for."""
+    A table of the highest bits says where to look. That is right for nearly all numbers that are
+    spread evenly, as hashes are; the rest are searched."""
     known = np.sort(speakers)
     known = known[np.concatenate([[True], known[1:] != known[:-1]])]
     span = int(known[-1]) - int(known[0])

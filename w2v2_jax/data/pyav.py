@@ -1,7 +1,8 @@
-"""What libsndfile cannot read (AAC, M4A, WMA, AMR, WebM ...), by FFmpeg's libraries through PyAV.
+"""Reads what libsndfile cannot (AAC, M4A, WMA, AMR, WebM ...), with FFmpeg's libraries and PyAV.
 
-An extra: `pip install w2v2_jax[av]`. The kind is told by the file's first bytes and given to FFmpeg
-by name: left to guess it would also take playlists, which name further files and addresses.
+This is an extra: `pip install w2v2_jax[av]`. The kind is recognised by the file's first bytes and
+given to FFmpeg by name. If FFmpeg guessed the kind, it would also accept playlists, which name
+further files and addresses.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ SUFFIXES = (
     ".m4a", ".m4b", ".mp4", ".mov", ".aac", ".amr", ".awb", ".webm", ".weba", ".mka", ".mkv",
     ".wma", ".3gp", ".3gpp", ".3g2", ".caf",
 )  # fmt: skip
-DECLARING = ("mov", "matroska", "asf")  # kinds whose header tells the length, not a guess of it
+DECLARING = ("mov", "matroska", "asf")  # kinds whose header has the length, not an estimate
 SLACK_SECONDS = 0.5
 # Seconds between frames that are no damage: Opus leaves out 0.4 s of silence at most (its DTX).
 GAPS = {"mov": 0.5, "matroska": 0.5, "asf": 0.1}
@@ -45,8 +46,8 @@ def kind_of(start: bytes) -> str | None:
 def blocks(file: str | bytes | io.IOBase, kind: str) -> Iterator:
     """First the rate in Hz, then blocks [n, channels] float32.
 
-    Raises Damaged where PyAV is missing, the file cannot be decoded, has a hole or ends
-    before its time.
+    Raises Damaged if PyAV is missing, or the file cannot be decoded, has a hole or ends too
+    early.
     """
     try:
         import av
@@ -88,7 +89,7 @@ def _decode(av, opened, kind: str) -> Iterator:
 
 
 def _declared_seconds(opened, stream) -> float:
-    """0 where nobody says it. A file with a picture may be longer than its sound."""
+    """0 if the file does not say. A file with a picture may be longer than its sound."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
     return (opened.duration or 0) / 1e6 if len(opened.streams) == 1 else 0.0

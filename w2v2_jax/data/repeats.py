@@ -1,8 +1,8 @@
-"""How often each utterance stands in an epoch whose corpora have shares of their own.
+"""How often each utterance occurs in an epoch if the corpora have shares of their own.
 
-An epoch has as much audio as the corpora have together. Of each bucket's utterances of one cell
-(`data.mixture`) it takes so many that the cell has its share of the audio, and so on in the next
-epoch where this one ended: every utterance of them is heard once before any is heard again.
+An epoch has as much audio as the corpora have together. From each bucket's utterances of one cell
+(`data.mixture`) it takes as many as the cell's share of the audio requires, and the next epoch
+continues where this one ended. So every utterance is used once before any is used again.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 from w2v2_jax.data.buckets import Bucket
 from w2v2_jax.data.mixture import Mixture
 
-PASS, ROUNDING = 4, 5  # purposes of random draws, beside those of `data.epochs`
+PASS, ROUNDING = 4, 5  # purposes of random draws, distinct from those of `data.epochs`
 
 
 class Pool(NamedTuple):
-    """The utterances [n] of one bucket and one cell, and how many of them an epoch takes, which
-    is no whole number."""
+    """The utterances [n] of one bucket and one cell, and how many of them an epoch takes on
+    average, which is not an integer."""
 
     utterances: np.ndarray
     rate: float
@@ -27,8 +27,8 @@ class Pool(NamedTuple):
 
 
 class Repeats(NamedTuple):
-    """shares: [C] of each cell. repeats: [C] times that an utterance of it is in an epoch.
-    pools, sizes: of each bucket."""
+    """shares: [C] share of each cell. repeats: [C] how often an epoch has an utterance of it.
+    pools, sizes: those of each bucket."""
 
     shares: np.ndarray
     repeats: np.ndarray
@@ -46,15 +46,15 @@ class Repeats(NamedTuple):
         pools = self.pools[bucket]
         offset = np.random.default_rng((seed, epoch, ROUNDING, bucket)).random()
         ends = np.floor(np.cumsum([pool.rate for pool in pools]) + offset).astype(np.int64)
-        ends[-1] = self.sizes[bucket]  # the sum of the rates but for rounding
+        ends[-1] = self.sizes[bucket]  # the sum of the rates except for rounding
         counts = np.maximum(np.diff(ends, prepend=0), 0)
         parts = [_stretch(pool, int(n), seed, epoch) for pool, n in zip(pools, counts, strict=True)]
         return np.concatenate(parts)
 
 
 def _stretch(pool: Pool, count: int, seed: int, epoch: int) -> np.ndarray:
-    """[count] of the endless row of shuffles of a pool, from where the epochs before ended (but
-    for one, as they rounded their rates)."""
+    """[count] of the endless sequence of shuffles of a pool, from where the epochs before ended
+    (up to one, because their rates were rounded)."""
     size, first = len(pool.utterances), int(epoch * pool.rate)
     parts = []
     while count:
@@ -68,10 +68,10 @@ def _stretch(pool: Pool, count: int, seed: int, epoch: int) -> np.ndarray:
 def make_repeats(
     buckets: list[Bucket], num_samples: np.ndarray, mixture: Mixture, *, crops: bool
 ) -> Repeats:
-    """Rates by which every cell has its share of the audio in the rows. The amounts that shares
-    follow from are whole utterances; crops: what a row holds of one is its bucket's length.
+    """Rates that give every cell its share of the audio in the rows. Shares are computed from whole
+    utterances; with crops, a row holds the length of its bucket.
 
-    Raises InputError where a cell has no usable utterance.
+    Raises InputError if a cell has no usable utterance.
     """
     count = len(mixture.names)
     amounts, heard = np.zeros(count), np.zeros(count)

@@ -1,4 +1,4 @@
-"""Whether clips are in two corpora, or twice in one: told from the hashes of their samples."""
+"""Finds clips that are in two corpora, or twice in one, by the hashes of their samples."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def shared_clips(corpus: AnyCorpus, other: AnyCorpus) -> int:
 
 
 def warnings(train: AnyCorpus, valid: AnyCorpus | None) -> Iterator[str]:
-    """A line each on clips that several training corpora share, and that training and validation
-    share. (Those of one corpus are named by `prepare`.)"""
+    """One line about clips that several training corpora share, and one about clips that training
+    and validation share. (`prepare` reports those within one corpus.)"""
     whole = train.whole if isinstance(train, TranscribedCorpus) else train
     if isinstance(whole, JoinedCorpus) and (count := _repeated(train.audio_sha256)):
         yield (

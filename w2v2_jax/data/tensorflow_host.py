@@ -1,4 +1,4 @@
-"""TensorFlow as a reader of data only: on the host, quiet, away from the accelerators of JAX."""
+"""TensorFlow only as a reader of data: on the host, without log lines, and without accelerators."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The utterances of a prepared corpus that have a transcript: what labelled training, validation
-and scoring see of it. Audio without a transcript belongs to pretraining alone."""
+"""The utterances of a prepared corpus that have a transcript, for labelled training, validation and
+scoring. Audio without a transcript is used in pretraining only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from w2v2_jax.vocabulary import Vocabulary, count_characters
 class TranscribedCorpus:
     """The utterances `numbers` [N] of `whole`, in their order; reads like a `Corpus`.
 
-    Its batches are those of a corpus that was prepared from these utterances alone.
+    Its batches are those of a corpus that was prepared from only these utterances.
     """
 
     whole: Corpus | JoinedCorpus
@@ -33,7 +33,7 @@ class TranscribedCorpus:
 
     @property
     def directory(self) -> Path:
-        """Where the corpus lies, for messages."""
+        """The folder of the corpus, for messages."""
         return self.whole.directory
 
     @property
@@ -67,7 +67,7 @@ class TranscribedCorpus:
         return self.whole.audio_sha256[self.numbers]
 
     def fingerprint(self) -> str:
-        """That of the whole corpus, and which of its utterances these are."""
+        """That of the whole corpus, combined with which of its utterances these are."""
         digest = hashlib.sha256(np.asarray(self.numbers, "<i8").tobytes()).hexdigest()
         return f"{self.whole.fingerprint()}:{digest[:16]}"
 
@@ -115,10 +115,10 @@ def transcribed(
     where: str,
     is_transcript: Callable[[str], bool] | None = None,
 ) -> AnyCorpus:
-    """The corpus without its utterances that have no transcript; itself where all have one.
+    """The corpus without the utterances that have no transcript; unchanged if all have one.
 
-    is_transcript: which texts are one; by default those of `Vocabulary.has_words`. Raises
-    InputError, which begins with `where`, when none is.
+    is_transcript: which texts are transcripts; by default `Vocabulary.has_words`. Raises
+    InputError, which begins with `where`, if there is none.
     """
     numbers = transcribed_numbers(corpus, is_transcript or vocabulary.has_words)
     if not len(numbers):
@@ -132,7 +132,7 @@ def left_out(corpus: AnyCorpus) -> int:
 
 
 def outside_vocabulary(corpus: AnyCorpus) -> int:
-    """How many of the utterances left out have a text after all, of other characters alone."""
+    """How many of the left-out utterances have a text, but only of characters that are unknown."""
     if not isinstance(corpus, TranscribedCorpus):
         return 0
     used = set(corpus.numbers.tolist())
@@ -140,7 +140,7 @@ def outside_vocabulary(corpus: AnyCorpus) -> int:
 
 
 def why_none(corpus: Corpus | JoinedCorpus, vocabulary: Vocabulary) -> str:
-    """What to say of a corpus in which no utterance has a transcript."""
+    """The message for a corpus in which no utterance has a transcript."""
     texts = sum(bool(text.strip()) for text in corpus.texts())
     if texts:
         return f"none of its {texts} transcripts {vocabulary.described()}"
@@ -148,7 +148,7 @@ def why_none(corpus: Corpus | JoinedCorpus, vocabulary: Vocabulary) -> str:
 
 
 def none_transcribed(utterances: int) -> str:
-    """What to say of a corpus without any text."""
+    """The message for a corpus without any text."""
     return (
         f"none of its {utterances} utterances has a transcript; name a split that has some, or "
         "add them (transcripts.tsv) and prepare it again"
@@ -158,9 +158,9 @@ def none_transcribed(utterances: int) -> str:
 def check_vocabulary(
     corpus: Corpus | JoinedCorpus, vocabulary: Vocabulary, *, several: bool, where: str
 ) -> None:
-    """Raises InputError where `several` corpora are trained on together and this one of them has no
-    transcript of the vocabulary, or more characters that it lacks than ones it has: the others
-    would hide that its rows are absent, or teach <unk>."""
+    """Raises InputError if `several` corpora are trained on together and this one has no transcript
+    in the vocabulary, or more unknown characters than known ones. Otherwise the other corpora would
+    hide that its rows are missing, or that it teaches <unk>."""
     if not several:
         return
     texts = list(corpus.texts())
@@ -171,6 +171,6 @@ def check_vocabulary(
     if 2 * sum(unknown.values()) > everything:
         raise InputError(
             f"config.data.train: {where}: {sum(unknown.values())} of its {everything} characters "
-            f"are not in the vocabulary (case {vocabulary.case}), as {' '.join(list(unknown)[:10])}"
+            f"are not in the vocabulary (case {vocabulary.case}): {' '.join(list(unknown)[:10])}"
             "; use config.vocabulary.name=from_transcripts, which has those of all corpora"
         )

@@ -1,7 +1,8 @@
-"""Writing one split of a prepared corpus: where utterances lie in its shards, index, corpus.json.
+"""Writes one split of a prepared corpus: the places of utterances in its shards, the index, and
+corpus.json.
 
-The place of an utterance follows from the order and lengths of those before it alone, so that many
-machines can write the shards of one plan (`ShardPlan`), byte by byte as one would (`CorpusWriter`).
+The place of an utterance depends only on the order and lengths of those before it. So several
+machines can write the shards of one plan (`ShardPlan`), with the bytes of one (`CorpusWriter`).
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ PLACES = {"shard": "q", "offset": "q"}
 
 
 class Layout:
-    """The entries of a split in the order they came, each with its place; `close` writes both.
+    """The entries of a split in their order, each with its place; `close` writes both.
 
-    The directory is a finished corpus only once `close` has written corpus.json. Numbers are kept
-    in columns: a corpus of millions of utterances is laid out by one machine.
+    The directory is a finished corpus only after `close` has written corpus.json. Numbers are kept
+    in columns, because one machine lays out a corpus of millions of utterances.
     """
 
     def __init__(self, directory: AnyPath, *, shard_bytes: int | None = None):
@@ -82,7 +83,7 @@ class Layout:
         self, *, split: str, source: str, text: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """Writes the index, sorted by id, and corpus.json; returns the latter's content. text: the
-        rules that the texts were written by, where there are some."""
+        text rules that were applied, if any."""
         path = self.directory / "index.npz"
         _save(path, self._index())
         samples = sum(self._columns["num_samples"])
@@ -116,7 +117,8 @@ class Layout:
 
 
 def _save(path: AnyPath, arrays: dict[str, np.ndarray]) -> None:
-    """An object store's file cannot seek, and a zip written without seeking has other bytes."""
+    """Writes a file that can seek first: a zip written without seeking has different bytes, and a
+    file in an object store cannot seek."""
     if not is_remote(path):
         np.savez(path, **arrays)
         return
@@ -161,7 +163,7 @@ class CorpusWriter(Layout):
 class PlannedShard:
     """Which bytes of which files make up a shard.
 
-    reads: [file, offset, length] in bytes, in order. key: hash of what the bytes will be.
+    reads: [file, offset, length] in bytes, in order. key: hash of the content.
     """
 
     def __init__(self):

@@ -71,8 +71,8 @@ def words(
     delimiter: str = DELIMITER,
     units: str = CHARACTERS,
 ) -> list[Word]:
-    """Groups the symbols between delimiters; special symbols are left out. units: of the
-    vocabulary; each phoneme is a word, and pieces say where one begins."""
+    """Groups the symbols between delimiters into words, without special symbols. units: those of
+    the vocabulary; each phoneme is a word, and pieces show where a word begins."""
     timed: list[Word] = []
     letters: list[int] = []  # positions in the alignment
 

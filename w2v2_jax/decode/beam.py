@@ -1,9 +1,9 @@
-"""Beam search with an n-gram language model, by flashlight-text and KenLM.
+"""Beam search with an n-gram language model, by flashlight-text and KenLM or by numpy.
 
-`LexiconDecoder` writes words of a lexicon and asks a word model; `LexiconFreeDecoder` writes any
-letters and asks a model of letters. Scores add the natural log probability of the alignment,
-lm_weight times the LM's log10 probability and word_score a word, as in wav2letter, fairseq and the
-paper's tables; weights tuned with another logarithm do not carry over (docs/traps.md#t52).
+`LexiconDecoder` writes words of a lexicon and uses a model of words. `LexiconFreeDecoder` writes
+any letters and uses a model of letters. A score is the natural log probability of the alignment,
+plus lm_weight times the LM's log10 probability, plus word_score per word, as in wav2letter, fairseq
+and the paper's tables. Weights tuned with another logarithm do not apply (docs/traps.md#t52).
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from w2v2_jax.decode import flashlight
+from w2v2_jax.decode import engines
 from w2v2_jax.decode.alignment import SECONDS_PER_FRAME, Word, align_path, words
-from w2v2_jax.decode.hypothesis import Hypothesis, log_softmax
+from w2v2_jax.decode.hypothesis import Hypothesis, Result, log_softmax
 from w2v2_jax.decode.lexicon import BOUNDARY, Entries
 from w2v2_jax.decode.runs import run_lengths, summed
 from w2v2_jax.errors import InputError
+from w2v2_jax.ngram.backoff import UNKNOWN
 from w2v2_jax.texts import normal_form
 from w2v2_jax.vocabulary.units import CHARACTERS
 
@@ -38,12 +39,15 @@ def check_number(name: str, value: object, infinite: float | None = None) -> Non
 class BeamOptions:
     """fairseq's defaults; the presets of the paper's splits change the two weights.
 
-    beam: hypotheses kept a frame. beam_tokens: symbols tried a frame, the likeliest (None: all).
-    beam_threshold: how far below the best score a hypothesis may fall. unknown_score: added for a
-    word outside the lexicon (-inf: there are none). silence_score: added for each frame of `|`.
-    log_add: sum the probabilities of a text's alignments instead of taking the best one.
-    end_word: the end of the audio ends a word without a `|`, which models that were not trained
-    to write a last `|` need.
+    beam: number of hypotheses kept per frame.
+    beam_tokens: number of the most likely symbols tried per frame (None: all).
+    beam_threshold: how far below the best score a hypothesis may fall.
+    unknown_score: score added per word outside the lexicon (-inf: no such words).
+    silence_score: score added per frame of `|`.
+    log_add: whether the probabilities of a text's alignments are summed, instead of taking the best
+        one.
+    end_word: whether the end of the audio ends a word without a `|`, as needed by models that were
+        not trained to write a final `|`.
     """
 
     beam: int = 50
@@ -77,7 +81,7 @@ class BeamOptions:
 
 
 def _padded(log_probs: np.ndarray, *, boundary: int, blank: int, end_word: bool) -> np.ndarray:
-    """With end_word one more frame, in which `|` and the blank are free and nothing else is."""
+    """With end_word one more frame, in which only `|` and the blank are possible, at no cost."""
     if not end_word:
         return log_probs
     last = np.full((1, log_probs.shape[1]), -1e9, np.float32)
@@ -97,7 +101,7 @@ def _distinct(hypotheses: Iterable[Hypothesis], count: int) -> list[Hypothesis]:
 
 @dataclasses.dataclass(frozen=True)
 class LexiconFreeDecoder:
-    """Any sequence of symbols; `lm` is a KenLM model of symbols (letters and `|`), or None."""
+    """Any sequence of symbols; `lm` is an n-gram model of symbols (letters and `|`), or None."""
 
     symbols: tuple[str, ...]
     lm: str | None
@@ -105,14 +109,19 @@ class LexiconFreeDecoder:
     blank: int = 0
     seconds_per_frame: float = SECONDS_PER_FRAME
     units: str = CHARACTERS
+    engine: str = engines.AUTO
+
+    @functools.cached_property
+    def _engine(self):
+        return engines.ENGINES[engines.resolve(self.engine)]
 
     @functools.cached_property
     def _model(self):
-        return flashlight.language_model(self.lm, self.symbols)
+        return self._engine.language_model(self.lm, self.symbols)
 
     @functools.cached_property
     def _search(self):
-        return flashlight.lexicon_free(
+        return self._engine.lexicon_free(
             self.options, self._model, symbols=self.symbols, blank=self.blank
         )
 
@@ -124,14 +133,13 @@ class LexiconFreeDecoder:
         self._search  # noqa: B018
 
     def with_options(self, options: BeamOptions) -> LexiconFreeDecoder:
-        """The same decoder at other weights; what is loaded is shared."""
+        """The same decoder with other weights; loaded models are shared."""
         other = dataclasses.replace(self, options=options)
         other.__dict__["_model"] = self._model
         return other
 
-    def _hypothesis(self, result, logits: np.ndarray) -> Hypothesis:
-        path = np.array(result.tokens[1 : len(logits) + 1], np.int64)
-        alignment = align_path(path, logits, blank=self.blank)
+    def _hypothesis(self, result: Result, logits: np.ndarray) -> Hypothesis:
+        alignment = align_path(result.tokens, logits, blank=self.blank)
         timed = words(
             alignment, self.symbols, seconds_per_frame=self.seconds_per_frame, units=self.units
         )
@@ -139,14 +147,14 @@ class LexiconFreeDecoder:
             text=" ".join(word.word for word in timed),
             score=result.score,
             words=timed,
-            tokens=path,
-            acoustic_score=result.emittingModelScore,
-            lm_score=result.lmScore,
+            tokens=result.tokens,
+            acoustic_score=result.acoustic_score,
+            lm_score=result.lm_score,
         )
 
     def __call__(self, logits: np.ndarray) -> list[Hypothesis]:
         log_probs = log_softmax(logits)
-        results = flashlight.decode(self._search, log_probs)
+        results = self._engine.results(self._search, log_probs)
         return _distinct(
             (self._hypothesis(result, log_probs) for result in results), self.options.nbest
         )
@@ -154,11 +162,11 @@ class LexiconFreeDecoder:
 
 @dataclasses.dataclass(frozen=True)
 class LexiconDecoder:
-    """Words of a lexicon, weighed by a KenLM model of words (`lm`, or None for all alike).
+    """Words of a lexicon, weighted by an n-gram model of words (`lm`, or None for equal weights).
 
-    units: of the vocabulary; words of characters end with `|`, others with their last symbol.
-    hot_words: (word, bonus) pairs; a bonus is added to the score of each such word. Words that
-    the lexicon lacks must be in it already (see `make.with_hot_words`).
+    units: those of the vocabulary; words of characters end with `|`, others with their last symbol.
+    hot_words: (word, bonus) pairs; the bonus is added to the score of each such word. Hot words
+    must already be in the lexicon (see `make.with_hot_words`).
     """
 
     symbols: tuple[str, ...]
@@ -169,6 +177,11 @@ class LexiconDecoder:
     blank: int = 0
     seconds_per_frame: float = SECONDS_PER_FRAME
     units: str = CHARACTERS
+    engine: str = engines.AUTO
+
+    @functools.cached_property
+    def _engine(self):
+        return engines.ENGINES[engines.resolve(self.engine)]
 
     @functools.cached_property
     def _words(self) -> list[str]:
@@ -176,8 +189,8 @@ class LexiconDecoder:
 
     @functools.cached_property
     def _base(self):
-        model = flashlight.language_model(self.lm, [*self._words, flashlight.UNKNOWN])
-        flashlight.check_words(self.lm, self._words)
+        model = self._engine.language_model(self.lm, [*self._words, UNKNOWN])
+        engines.check_words(self._engine, self.lm, self._words)
         return model
 
     @functools.cached_property
@@ -191,7 +204,7 @@ class LexiconDecoder:
 
     @functools.cached_property
     def _trie(self):
-        return flashlight.trie(
+        return self._engine.trie(
             self._base,
             self.lexicon,
             self._words,
@@ -202,12 +215,12 @@ class LexiconDecoder:
 
     @functools.cached_property
     def _asked(self):
-        # Kept here because the search holds only the C++ half of a model written in Python.
-        return flashlight.boosted(self._base, self._bonuses) if self._bonuses else self._base
+        # Kept here because flashlight holds only the C++ half of a model written in Python.
+        return self._engine.boosted(self._base, self._bonuses) if self._bonuses else self._base
 
     @functools.cached_property
     def _search(self):
-        return flashlight.with_lexicon(
+        return self._engine.with_lexicon(
             self.options,
             self._trie,
             self._asked,
@@ -224,34 +237,33 @@ class LexiconDecoder:
         self._search  # noqa: B018
 
     def with_options(self, options: BeamOptions) -> LexiconDecoder:
-        """The same decoder at other weights; what is loaded is shared."""
+        """The same decoder with other weights; loaded models are shared."""
         other = dataclasses.replace(self, options=options)
         shared = ["_words", "_base"] if self.hot_words else ["_words", "_base", "_bonuses", "_trie"]
         for name in shared:
             other.__dict__[name] = getattr(self, name)
         return other
 
-    def _hypothesis(self, result, log_probs: np.ndarray, lengths: np.ndarray) -> Hypothesis:
-        path = np.repeat(np.array(result.tokens[1 : len(lengths) + 1], np.int64), lengths)
-        labels = np.array(result.words[1:], np.int64)
-        emitted = np.flatnonzero(labels >= 0)  # the run in which each word is complete
+    def _hypothesis(self, result: Result, log_probs: np.ndarray, lengths: np.ndarray) -> Hypothesis:
+        path = np.repeat(result.tokens[: len(lengths)], lengths)
+        emitted = np.flatnonzero(result.words >= 0)  # the run in which each word is complete
         starts = np.append(np.cumsum(lengths) - lengths, len(log_probs))
-        timed = self._timed(path, log_probs, starts[emitted], labels[emitted])
+        timed = self._timed(path, log_probs, starts[emitted], result.words[emitted])
         return Hypothesis(
             text=" ".join(word.word for word in timed),
             score=result.score,
             words=timed,
             tokens=path,
-            acoustic_score=result.emittingModelScore,
-            lm_score=result.lmScore,
+            acoustic_score=result.acoustic_score,
+            lm_score=result.lm_score,
         )
 
     def _timed(self, path, log_probs, emitted, labels) -> list[Word]:
-        """Each word from its first to its last letter; silence and blanks around it left out."""
+        """Each word from its first to its last letter, without the silence and blanks around it."""
         boundary = self.symbols.index(BOUNDARY)
         spoken = (path != self.blank) & (path != boundary)
         probability = np.exp(log_probs[np.arange(len(path)), path])
-        names = [*self._words, flashlight.UNKNOWN]
+        names = [*self._words, UNKNOWN]
         runs = np.append(np.flatnonzero(np.diff(path)), len(path) - 1)  # their last frames
         timed, start = [], 0
         for frame, label in zip(emitted, labels, strict=True):
@@ -283,7 +295,7 @@ class LexiconDecoder:
             blank=self.blank,
             end_word=self.options.end_word,
         )
-        results = flashlight.decode(self._search, padded)
+        results = self._engine.results(self._search, padded)
         return _distinct(
             (self._hypothesis(result, log_probs, lengths) for result in results), self.options.nbest
         )

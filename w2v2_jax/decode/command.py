@@ -1,4 +1,4 @@
-"""Command line: decodes saved logits; scores them where references were saved with them.
+"""Decodes saved logits, and scores the texts if references were saved with them.
 
 python -m w2v2_jax.decode --logits DIR [--lm FILE.arpa|.bin] [--nbest N] [--json OUT]
 """
@@ -29,7 +29,7 @@ def _row(hypothesis: Hypothesis) -> dict:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 decode", description=__doc__.splitlines()[0])
-    parser.add_argument("--logits", required=True, metavar="DIR", help="what `w2v2 emit` wrote")
+    parser.add_argument("--logits", required=True, metavar="DIR", help="logits from `w2v2 emit`")
     parser.add_argument("--json", type=Path, metavar="OUT", help="n-best lists, words and rates")
     options.add_arguments(parser)
     arguments = parser.parse_args(argv)

@@ -1,8 +1,8 @@
 """Logits on disk: computed once, decoded many times.
 
-A folder of `logits.npy` (all utterances' frames behind one another, [frames, C]), `index.npz`
-(utterance ids, frame counts, references) and `emissions.json` (symbols, case, seconds a frame and
-where the logits come from), which is written last and makes the folder whole.
+A folder with `logits.npy` (the frames of all utterances in order, [frames, C]), `index.npz`
+(utterance ids, frame counts, references) and `emissions.json` (symbols, case, seconds per frame and
+the origin of the logits), which is written last and completes the folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DTYPES = ("float32", "float16")
 
 
 class Utterance(NamedTuple):
-    """One row of a corpus: its id, logits [T, C] and reference, None where there is none."""
+    """One row of a corpus: its id, logits [T, C] and reference, None if there is none."""
 
     id: str
     logits: np.ndarray
@@ -33,9 +33,9 @@ class Utterance(NamedTuple):
 
 
 class Emissions:
-    """A folder of logits, read through the page cache; processes share it by opening it each.
+    """A folder of logits, read through the page cache; processes that each open it share the pages.
 
-    references: the transcript of each utterance, None where it has none.
+    references: the transcript of each utterance, None if it has none.
     """
 
     def __init__(self, folder: str | Path):
@@ -73,7 +73,7 @@ class Emissions:
         return [i for i, text in enumerate(self.references) if text is not None]
 
     def __getitem__(self, number: int) -> np.ndarray:
-        """Logits [T, C] float32 of one utterance; InputError where they are no finite numbers."""
+        """Logits [T, C] float32 of one utterance; InputError if they are no finite numbers."""
         rows = self._logits[self._starts[number] : self._starts[number + 1]]
         where = f"--logits {self.folder}: utterance {self.ids[number]}"
         return np.asarray(check_finite(rows, where=where), np.float32)
@@ -101,10 +101,10 @@ def write(
     dtype: str = "float32",
     **origin: Any,
 ) -> None:
-    """Writes utterances of `num_frames` frames in all, one at a time.
+    """Writes utterances with `num_frames` frames in all, one at a time.
 
-    Raises InputError when the folder holds logits already, or where logits are no finite numbers
-    of the dtype; ValueError on another sum of frames.
+    Raises InputError if the folder already has logits, or if logits are not finite in the dtype;
+    ValueError if the sum of frames differs.
     """
     if (folder / DESCRIPTION).exists():
         raise InputError(f"--out {folder} holds saved logits already; remove it or name another")

@@ -1,4 +1,4 @@
-"""The only file that touches flashlight-text and KenLM; both are optional and loaded on use."""
+"""The only file that uses flashlight-text and KenLM; both are optional and loaded on use."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from w2v2_jax.decode.hypothesis import NO_TEXT, Result
 from w2v2_jax.decode.lexicon import BOUNDARY
 from w2v2_jax.errors import InputError, without_chatter
 from w2v2_jax.ngram import arpa
 
-UNKNOWN = "<unk>"
 INSTALL = "pip install flashlight-text ufal.kenlm"
 
 
@@ -26,8 +26,17 @@ def _library():
         import kenlm  # noqa: F401  (brings libkenlm.so, which flashlight's KenLM binding links)
         from flashlight.lib.text import decoder
     except ImportError as error:
-        raise InputError(f"beam search needs flashlight-text and KenLM: {INSTALL}") from error
+        raise InputError(f"this beam search needs flashlight-text and KenLM: {INSTALL}") from error
     return decoder
+
+
+def installed() -> bool:
+    """Whether both packages are there."""
+    try:
+        _library()
+    except InputError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -48,7 +57,7 @@ def _unpacked(path: str) -> Iterator[str]:
 
 
 def language_model(path: str | None, words: Sequence[str]):
-    """KenLM's model asked by index into `words`; None gives every word probability 1.
+    """KenLM's model, used by the index into `words`; None gives every word probability 1.
 
     Raises InputError that names the file when there is none or KenLM cannot read it.
     """
@@ -89,15 +98,6 @@ def known_words(path: str, words: Sequence[str]) -> list[str]:
     return [word for word in words if word in model]
 
 
-def check_words(path: str | None, words: Sequence[str]) -> None:
-    """Raises InputError when the model has none of the words, which a wrong case brings about."""
-    if path is not None and not known_words(path, words):
-        raise InputError(
-            f"{path}: the language model has none of the lexicon's {len(words)} words, such as "
-            f"{words[0]!r}; is one of them in another case?"
-        )
-
-
 def trie(
     model,
     lexicon: Sequence[tuple[str, tuple[str, ...]]],
@@ -122,7 +122,7 @@ def trie(
         if not math.isfinite(score):
             raise InputError(
                 f"{path}: the log probability of {word!r} is {score}; write -99 for a word that "
-                "never comes, or leave it out"
+                "never occurs, or leave it out"
             )
     tree = library.Trie(len(symbols), ids[BOUNDARY])
     for word, spelling in lexicon:
@@ -156,7 +156,7 @@ def boosted(model, bonuses: Mapping[int, float]):
 
 
 def _shared_settings(options, symbols: Sequence[str]) -> dict:
-    """What both searches are told."""
+    """The options of both searches."""
     return dict(
         beam_size=options.beam,
         beam_size_token=min(options.beam_tokens or len(symbols), len(symbols)),
@@ -189,12 +189,19 @@ def lexicon_free(options, model, *, symbols: Sequence[str], blank: int):
 
 
 def decode(search, log_probs: np.ndarray) -> list:
-    """Results of log probabilities [T, C] (float32, contiguous), best first; InputError where the
+    """Results of log probabilities [T, C] (float32, contiguous), best first; InputError if the
     search loses every text, which it does where a score is no finite number."""
     results = search.decode(log_probs.ctypes.data, *log_probs.shape)
     if not results or not math.isfinite(results[0].score):
-        raise InputError(
-            "beam search: no text has a score that is a finite number; look at the language "
-            "model's probabilities and at the decoder's weights"
-        )
+        raise InputError(NO_TEXT)
     return results
+
+
+def results(search, log_probs: np.ndarray) -> Iterator[Result]:
+    """The same, a frame each and without what stands before the first and after the last."""
+    end = len(log_probs) + 1
+    for result in decode(search, log_probs):
+        yield Result(
+            np.array(result.tokens[1:end], np.int64), np.array(result.words[1:end], np.int64),
+            result.score, result.emittingModelScore, result.lmScore,
+        )  # fmt: skip

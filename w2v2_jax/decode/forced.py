@@ -1,10 +1,10 @@
 """Forced alignment: where each symbol of a known text lies in CTC log probabilities.
 
-The Viterbi path through the text with optional blanks (Graves et al. 2006, section 4.1, with max
-for sum). Recordings of hours fit: only a band of states that follows the best one is looked at,
-and back pointers are kept for one block of frames at a time and made again on the way back. A path
-that comes near the band's edge is thrown away and the band doubled, up to the whole text, which is
-exact. Numpy only.
+This is the Viterbi path through the text with optional blanks (Graves et al. 2006, section 4.1,
+with max instead of sum). It works for recordings of hours: only a band of states around the best
+one is computed, and back pointers are kept for one block of frames at a time and computed again on
+the way back. If the path comes near the band's edge it is discarded and the band is doubled, up to
+the whole text, which is exact. Numpy only.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import numpy as np
 
 from w2v2_jax.decode.alignment import Alignment
 
-BAND = 4000  # states: twice the letters, so some two minutes of speech
+BAND = 4000  # states: twice the number of letters, about two minutes of speech
 BLOCK = 4096  # frames
 STEER = 32  # frames between two moves of the band
-GAP_COST = 1.0  # nats a frame for sounds outside the text; blanks there cost what they cost
+GAP_COST = 1.0  # nats per frame for sounds outside the text; blanks there have their own cost
 MINUS_INFINITY = -1e30
 LEAST = -1e4  # of a log probability: a class ruled out by an infinite logit stays comparable
 
 
 class Forced(NamedTuple):
-    """symbols: one span an id of the text, confidence its mean probability. frame_scores: [T] log
-    probability of each frame's state. band: states that had to be looked at. shortfalls: [T]
-    log probability of each frame's state less that of its likeliest class; not a number where both
-    are the blank: silence says nothing of how well a text fits."""
+    """symbols: one span per id of the text, with its mean probability as confidence. frame_scores:
+    [T] log probability of each frame's state. band: number of states that had to be computed.
+    shortfalls: [T] log probability of each frame's state minus that of its most likely class; NaN
+    where both are the blank, because silence does not show how well a text fits."""
 
     symbols: Alignment
     frame_scores: np.ndarray
@@ -50,7 +50,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def frames_needed(ids: np.ndarray) -> int:
-    """The fewest frames that can say the ids: one each, and a blank between equal neighbours."""
+    """The fewest frames for the ids: one each, and a blank between equal neighbours."""
     return len(ids) + int(np.count_nonzero(ids[1:] == ids[:-1]))
 
 
@@ -64,14 +64,14 @@ def forced_alignment(
     band: int = BAND,
     block: int = BLOCK,
 ) -> Forced:
-    """The likeliest path of a text through logits [T, C], unnormalised or log probabilities.
+    """The most likely path of a text through logits [T, C], unnormalised or log probabilities.
 
-    ids: [U] classes of the text, none of them the blank; C is a star, which costs what a gap costs
-    but takes a frame at least. gaps: [U + 1] bool, True where sounds that the text leaves out may
-    lie: before id u, or (the last) after the text; they cost GAP_COST nats a frame beside the
-    frame's likeliest class. floor: nats below a frame's likeliest class that no class costs more
-    than; a low one keeps a line that was not said from pushing its neighbours aside, as it then
-    costs as much in silence. Raises ValueError when T is too short.
+    ids: [U] classes of the text, without the blank; C is a star, which costs as much as a gap but
+    takes at least one frame. gaps: [U + 1] bool, whether sounds that the text leaves out may be
+    before id u or (the last) after the text; they cost GAP_COST nats per frame more than the
+    frame's most likely class. floor: the most that a class may cost below a frame's most likely
+    class, in nats; with a small floor a line that was not said does not displace its neighbours,
+    because it costs as much in silence. Raises ValueError if T is too short.
     """
     ids = np.asarray(ids, np.int64)
     frames, classes = logits.shape
@@ -96,7 +96,7 @@ def forced_alignment(
 
 
 def _banded(lattice: _Lattice, band: int, block: int) -> np.ndarray | None:
-    """The path [T] of states, or None where it leaves the band (never when the band is whole)."""
+    """The path [T] of states, or None if it leaves the band (never when the band is whole)."""
     frames, states = len(lattice.emissions), len(lattice.classes)
     lows = np.zeros(frames, np.int64)
     alpha = np.full(states + 2, MINUS_INFINITY)  # alpha[s + 2] is the score of state s
@@ -138,7 +138,7 @@ def _restored(states: int, low: int, window: np.ndarray) -> np.ndarray:
 def _walk(lattice, alpha, lows, start, stop, band, pointers, *, steer: bool) -> None:
     """Moves alpha in place over frames start to stop; fills pointers [stop - start, band].
 
-    steer chooses where the band lies (into lows); without it the stored places are taken.
+    With steer the position of the band is chosen (and stored in lows), else the stored one is used.
     """
     states, frames = len(lattice.classes), len(lattice.emissions)
     low = int(lows[max(start - 1, 0)])
@@ -173,7 +173,7 @@ def _steered(alpha, low: int, band: int, states: int, reach: int) -> int:
 
 
 def _inside(path: np.ndarray, lows: np.ndarray, band: int, states: int) -> bool:
-    """Whether a path keeps an eighth of the band between itself and an edge that hid states."""
+    """Whether a path stays an eighth of the band away from an edge with states beyond it."""
     margin = band // 8
     near_low = (path - lows < margin) & (lows > 0)
     near_high = (lows + band - 1 - path < margin) & (lows + band < states)

@@ -1,7 +1,7 @@
-"""Greedy (best path) CTC decoding: the likeliest class of each frame, repeats joined, blanks out.
+"""Greedy (best path) CTC decoding: the most likely class of each frame, with repeats joined and
+blanks removed.
 
-Graves et al. 2006, section 3.2; the baseline beside which a beam search with a language model is
-judged. Numpy only.
+Graves et al. 2006, section 3.2; the baseline for a beam search with a language model. Numpy only.
 """
 
 from __future__ import annotations

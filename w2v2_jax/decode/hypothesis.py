@@ -1,4 +1,4 @@
-"""What every decoder gives back, and the shape of a decoder."""
+"""The result of every decoder, and the interface of a decoder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import numpy as np
 
 from w2v2_jax.decode.alignment import Word
 from w2v2_jax.errors import InputError
+
+NO_TEXT = (
+    "beam search: no text has a finite score; check the language model's probabilities and the "
+    "decoder's weights"
+)
 
 
 class Hypothesis(NamedTuple):
@@ -19,6 +24,16 @@ class Hypothesis(NamedTuple):
     tokens: np.ndarray  # [T] int, the symbol of each frame (blanks and repeats included)
     acoustic_score: float  # natural log probability of the best alignment found
     lm_score: float  # of the language model alone, unweighted (log10 for an n-gram model)
+
+
+class Result(NamedTuple):
+    """A beam search's result for one hypothesis, over all T frames."""
+
+    tokens: np.ndarray  # [T] int64, the symbol of each frame
+    words: np.ndarray  # [T] int64, the word that is complete with the frame, else negative
+    score: float
+    acoustic_score: float
+    lm_score: float
 
 
 class Decoder(Protocol):
@@ -34,8 +49,8 @@ class Decoder(Protocol):
 
 
 def broken_frames(logits: np.ndarray) -> np.ndarray:
-    """Numbers of the frames of logits [T, C] that say nothing: one is NaN or plus infinity, or all
-    are minus infinity (one alone rules its class out)."""
+    """Numbers of the frames of logits [T, C] that cannot be used: a value is NaN or plus infinity,
+    or all are minus infinity (a single one only rules out its class)."""
     return np.flatnonzero(~np.isfinite(logits.max(axis=-1, initial=-np.inf)))
 
 
@@ -47,7 +62,7 @@ def check_finite(logits: Any, *, where: str, first: int = 0) -> np.ndarray:
     if len(bad):
         raise InputError(
             f"{where}: the logits of {len(bad)} of {len(logits)} frames, the first of them frame "
-            f"{first + bad[0]}, are no finite numbers; is the checkpoint or the file damaged?"
+            f"{first + bad[0]}, are not finite numbers; is the checkpoint or the file damaged?"
         )
     return logits
 

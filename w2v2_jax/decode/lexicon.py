@@ -1,7 +1,7 @@
 """Lexicons: which words may be decoded, and how the model's symbols spell each of them.
 
-One spelling a line, `word<TAB>s y m b o l s |` (fairseq's and flashlight's form); a word may have
-several.
+A line has one spelling, `word<TAB>s y m b o l s |` (the format of fairseq and flashlight); a word
+may have several.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Entries = list[tuple[str, tuple[str, ...]]]  # (word, its symbols)
 
 
 def spell(words: Iterable[str], vocabulary: Vocabulary) -> tuple[Entries, list[str]]:
-    """Words by their symbols (letters with `|` behind), and the words that have unknown ones."""
+    """Words with their symbols (letters and a final `|`), and the words with unknown symbols."""
     known = {*vocabulary.symbols[len(VOCABULARY_SPECIALS) :], BOUNDARY}
     entries: Entries = []
     unknown = []

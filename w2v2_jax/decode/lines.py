@@ -1,7 +1,7 @@
-"""A transcript of several lines laid over CTC logits: times of lines, words and letters.
+"""Aligns a transcript of several lines with CTC logits: times of lines, words and letters.
 
-Between lines, before the first and after the last, sounds may lie that the transcript leaves out
-(CTC segmentation, Kürzinger et al. 2020, lets the audio before the text pass in the same way).
+There may be sounds that the transcript leaves out between lines, before the first and after the
+last (CTC segmentation, Kürzinger et al. 2020, allows audio before the text in the same way).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Line(NamedTuple):
 
 
 class Aligned(NamedTuple):
-    """Lines, and of each its first frame and one past its last. shortfalls: [T] as in `Forced`, not
-    a number inside a star either."""
+    """Lines, and for each its first frame and one past its last. shortfalls: [T] as in `Forced`;
+    also NaN inside a star."""
 
     lines: list[Line]
     first: np.ndarray
@@ -86,7 +86,7 @@ def align_spelled(
     if len(logits) < frames_needed(joined):
         raise InputError(
             f"{where}: the text needs {frames_needed(joined)} frames and the audio has "
-            f"{len(logits)} ({len(logits) * seconds_per_frame:.2f} s); is it of this recording?"
+            f"{len(logits)} ({len(logits) * seconds_per_frame:.2f} s); is it for this recording?"
         )
     ends = np.cumsum([len(spelling.ids) for spelling in spelled])
     places = np.zeros(len(joined) + 1, bool)
@@ -136,7 +136,7 @@ def _words(spelling: Spelling, start, end, confidence, seconds: float) -> list[W
 
 
 def _characters(spelling: Spelling, start, end, confidence, seconds: float) -> list[Character]:
-    """The letters; those that one star stands for share its time evenly."""
+    """The letters; those for which a star stands divide its time evenly."""
     letters = []
     for n, text in enumerate(spelling.letters):
         if text == DELIMITER or text in SPECIAL_SYMBOLS:

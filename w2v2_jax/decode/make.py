@@ -1,4 +1,4 @@
-"""DecoderSettings by name -> a decoder."""
+"""From DecoderSettings to a decoder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from w2v2_jax.decode import flashlight
+from w2v2_jax.decode import engines
 from w2v2_jax.decode.alignment import SECONDS_PER_FRAME
 from w2v2_jax.decode.beam import (
     BeamOptions,
@@ -38,7 +38,7 @@ KINDS = ("greedy", "beam")
 
 @dataclasses.dataclass(frozen=True)
 class DecoderSettings:
-    """Everything a decoder is made from; None or empty means without."""
+    """Everything from which a decoder is made; None or empty means without."""
 
     kind: str = "greedy"
     lm: str | None = None
@@ -50,6 +50,7 @@ class DecoderSettings:
     rescore_word_score: float = 0.0
     rescore_ngram_weight: float = 0.0
     rescore_case: str = "keep"
+    engine: str = engines.AUTO
 
     def __post_init__(self):
         for name in ("rescore_weight", "rescore_word_score", "rescore_ngram_weight"):
@@ -81,7 +82,7 @@ _KINDS_OF = {
 
 def save_settings(path: Path, values: Mapping[str, Any], **report: Any) -> None:
     """Writes settings for `read_settings`, with a report beside them that it does not read."""
-    # What is infinite is a bound that is not there, which is also what is not named.
+    # An infinite bound means no bound, as does an absent one.
     bounds = {k: v for k, v in values.items() if not (isinstance(v, float) and math.isinf(v))}
     write_json(path, {"settings": bounds, **report})
 
@@ -106,12 +107,12 @@ def read_settings(path: str) -> dict[str, Any]:
 def settings(
     options: Mapping[str, Any], *, preset_name: str | None = None, file: str | None = None
 ) -> DecoderSettings:
-    """Merges defaults, a preset, a settings file and what was given, the later the stronger."""
+    """Merges defaults, a preset, a settings file and the given options; later ones win."""
     merged = {**(preset(preset_name) if preset_name else {})}
     merged |= read_settings(file) if file else {}
     merged |= {name: value for name, value in options.items() if value is not None}
     if "kind" not in merged:
-        wants = {"lm", "lexicon", "rescore", "hot_words", "lm_weight"} & set(merged)
+        wants = {"lm", "lexicon", "rescore", "hot_words", "lm_weight", "engine"} & set(merged)
         merged["kind"] = "beam" if wants else "greedy"
     if merged["kind"] not in KINDS:
         raise InputError(f"--decoder {merged['kind']!r} is unknown; use {', '.join(KINDS)}")
@@ -123,6 +124,8 @@ def settings(
         raise InputError(
             "--decoder greedy takes no --lm, --lexicon, --hot-word or --rescore; use --decoder beam"
         )
+    if chosen.kind == "greedy" and "engine" in merged:
+        raise InputError("--decoder greedy takes no --engine; use --decoder beam")
     return chosen
 
 
@@ -134,11 +137,11 @@ def _lexicon(chosen: DecoderSettings, vocabulary: Vocabulary) -> Entries | None:
         return None
     if not os.path.isfile(chosen.lm):
         raise InputError(f"--lm {chosen.lm}: there is no such file")
-    if _is_of_symbols(chosen.lm, vocabulary):
+    if _is_of_symbols(chosen, vocabulary):
         return None
     if arpa.is_binary(chosen.lm):
         raise InputError(
-            f"--lm {chosen.lm} is a model of words in binary form: give its words by --lexicon"
+            f"--lm {chosen.lm} is a binary model of words: give its words with --lexicon"
         )
     words = [word for word in arpa.vocabulary(chosen.lm) if word not in SPECIALS]
     entries, unknown = spell(words, vocabulary)
@@ -156,29 +159,30 @@ def _lexicon(chosen: DecoderSettings, vocabulary: Vocabulary) -> Entries | None:
     return entries
 
 
-def _is_of_symbols(lm: str, vocabulary: Vocabulary) -> bool:
-    """Whether an LM is of the symbols: it knows `|`, or pieces that begin words. How phonemes make
-    words it cannot tell, so that one of words is an InputError."""
+def _is_of_symbols(chosen: DecoderSettings, vocabulary: Vocabulary) -> bool:
+    """Whether the LM is a model of the symbols: it has `|`, or pieces that begin words. With
+    phonemes, a model of words is an InputError, because their spelling is not known."""
+    lm, engine = str(chosen.lm), engines.ENGINES[chosen.engine]
     if vocabulary.units == PHONEMES:
-        if not flashlight.known_words(lm, vocabulary.symbols[len(SYMBOLS) :]):
+        if not engine.known_words(lm, vocabulary.symbols[len(SYMBOLS) :]):
             raise InputError(
                 f"--lm {lm}: has none of the model's phonemes; with a model of words give "
                 "--lexicon, lines word<TAB>p h o n e m e s"
             )
         return True
     marked = [s for s in vocabulary.symbols if s.startswith(MARK)] or [BOUNDARY]
-    return bool(flashlight.known_words(lm, marked))
+    return bool(engine.known_words(lm, marked))
 
 
 def _by_rules(entries: Entries, chosen: DecoderSettings, vocabulary: Vocabulary) -> Entries:
-    """A lexicon's words as references and language models have them."""
+    """A lexicon's words with the text rules of references and language models."""
     if vocabulary.rules is None or vocabulary.units == PHONEMES:
         return entries
     for word, _ in entries:
         if len(vocabulary.normalise(word).split()) != 1:
             raise InputError(
                 f"--lexicon {chosen.lexicon}: {word!r} is {vocabulary.normalise(word)!r} by the "
-                "model's text rules; give words as they are spoken, one a line"
+                "model's text rules; give words as they are spoken, one per line"
             )
     return [(vocabulary.normalise(word), symbols) for word, symbols in entries]
 
@@ -198,6 +202,18 @@ def with_hot_words(
     return entries + spelled, tuple((known.get(word, word), bonus) for word, bonus in hot)
 
 
+def _with_engine(chosen: DecoderSettings) -> DecoderSettings:
+    """The settings with the engine that runs; says so where flashlight is not installed."""
+    name = engines.resolve(chosen.engine)
+    if chosen.engine == engines.AUTO and name == "numpy":
+        print(
+            "beam search by numpy, as flashlight-text and KenLM are not installed: the same "
+            "results, slower",
+            file=sys.stderr,
+        )
+    return dataclasses.replace(chosen, engine=name)
+
+
 def make(
     chosen: DecoderSettings, vocabulary: Vocabulary, *, seconds_per_frame: float = SECONDS_PER_FRAME
 ) -> Decoder:
@@ -205,6 +221,8 @@ def make(
     common: dict[str, Any] = {"blank": BLANK, "seconds_per_frame": seconds_per_frame}
     if chosen.kind == "greedy":
         return GreedyDecoder(vocabulary.symbols, units=vocabulary.units, **common)
+    chosen = _with_engine(chosen)
+    common["engine"] = chosen.engine
     entries = _lexicon(chosen, vocabulary)
     decoder: Decoder
     if entries is None:

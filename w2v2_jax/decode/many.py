@@ -1,4 +1,4 @@
-"""Many utterances through a decoder, over processes (flashlight holds Python's lock: threads would
+"""Decodes many utterances in several processes (flashlight holds Python's lock, so threads would
 not help)."""
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def decode_many(
 ) -> Iterator[list[Hypothesis]]:
     """Hypotheses of each utterance's logits [T, C], in order, as they are ready.
 
-    The logits are read only a little ahead, so a generator's memory stays bounded. Processes are
-    spawned (a fork of a process in which JAX runs may hang) and load the models anew. On a
+    The logits are read only a little in advance, so a generator's memory stays bounded. Processes
+    are spawned (a fork of a process in which JAX runs may hang) and each load the models. On a
     terminal, a bar counts utterances (of `total`).
     """
     from tqdm import tqdm

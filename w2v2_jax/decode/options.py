@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from w2v2_jax.decode import engines
 from w2v2_jax.decode.alignment import SECONDS_PER_FRAME
 from w2v2_jax.decode.hypothesis import Decoder
 from w2v2_jax.decode.make import KINDS, DecoderSettings, make, settings
@@ -15,18 +16,18 @@ from w2v2_jax.vocabulary import Vocabulary
 
 HOT_BONUS = 5.0
 
-# option: the setting it gives
+# setting (its option has - instead of _): its type and help
 _NUMBERS = {
-    "beam": (int, "hypotheses kept (50)"),
-    "beam_tokens": (int, "symbols tried a frame (all)"),
+    "beam": (int, "number of hypotheses in the beam (50)"),
+    "beam_tokens": (int, "number of symbols tried per frame (all)"),
     "beam_threshold": (float, "how far below the best a hypothesis may fall (50)"),
     "lm_weight": (float, "weight of the LM's log10 probability (2)"),
-    "word_score": (float, "added for each word (-1)"),
-    "unknown_score": (float, "added for a word outside the lexicon (-inf: none)"),
-    "silence_score": (float, "added for each frame of | (0)"),
-    "nbest": (int, "hypotheses given back, or rescored (1)"),
+    "word_score": (float, "score added per word (-1)"),
+    "unknown_score": (float, "score added per word outside the lexicon (-inf: no such words)"),
+    "silence_score": (float, "score added per frame of | (0)"),
+    "nbest": (int, "number of hypotheses to return or to rescore (1)"),
     "rescore_weight": (float, "weight of the Transformer's ln probability (1)"),
-    "rescore_word_score": (float, "added for each word when rescoring (0)"),
+    "rescore_word_score": (float, "score added per word when rescoring (0)"),
     "rescore_ngram_weight": (float, "share of the n-gram score kept when rescoring (0)"),
 }
 
@@ -40,22 +41,27 @@ def _hot_word(text: str) -> tuple[str, float]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the decoder's options as a group of their own."""
-    group = parser.add_argument_group("decoder", "without any of these: greedy")
+    """Adds the decoder's options as a separate group."""
+    group = parser.add_argument_group("decoder", "without any of these, decoding is greedy")
     add = group.add_argument
-    add("--decoder", choices=KINDS, dest="decoder_kind", help="beam is implied by --lm, --lexicon")
+    add("--decoder", choices=KINDS, dest="decoder_kind", help="--lm and --lexicon imply beam")
     add("--lm", metavar="FILE.arpa|.bin", help="n-gram model of words, or of letters and |")
-    add("--lexicon", metavar="FILE", help="word<TAB>s y m b o l s | (default: the ARPA's words)")
+    add("--lexicon", metavar="FILE", help="word<TAB>s y m b o l s | (default: words of --lm)")
+    add(
+        "--engine",
+        choices=(engines.AUTO, *engines.ENGINES),
+        help="the beam search (auto: flashlight if it is installed, else numpy, which is slower)",
+    )
     add("--decoder-preset", metavar="NAME", help="the paper's weights: base_10m .. lv60k_960h")
-    add("--decoder-settings", metavar="FILE.json", help="what `w2v2 sweep` wrote")
+    add("--decoder-settings", metavar="FILE.json", help="settings from `w2v2 sweep`")
     for name, (kind, text) in _NUMBERS.items():
         add(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=text)
-    add("--log-add", action="store_true", default=None, help="sum alignments, not the best one")
+    add("--log-add", action="store_true", default=None, help="sum over alignments")
     add(
         "--end-word",
         action="store_true",
         default=None,
-        help="the audio's end ends a word: for models that write no last |",
+        help="end a word where the audio ends, for models that write no final |",
     )
     add(
         "--hot-word",
@@ -63,18 +69,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_hot_word,
         metavar="WORD[=BONUS]",
         dest="hot_words",
-        help=f"a word to prefer (bonus {HOT_BONUS:g}); may be repeated",
+        help=f"a word to prefer (bonus {HOT_BONUS:g}); may be given several times",
     )
     add("--rescore", metavar="DIR", help="causal LM (Hugging Face folder) that ranks the n-best")
-    add("--rescore-case", choices=CASES, help="case of the texts it reads (keep)")
+    add("--rescore-case", choices=CASES, help="case of the texts for --rescore (keep)")
     add("--jobs", type=int, default=1, metavar="N", help="decode in N processes (1)")
 
 
 def read_arguments(arguments: argparse.Namespace) -> DecoderSettings:
-    """The settings that the options mean; InputError when they contradict each other."""
+    """The settings from the options; InputError if they contradict each other."""
     if not 1 <= arguments.jobs <= MOST_PROCESSES:
         raise InputError(f"--jobs {arguments.jobs} must be at least 1, at most {MOST_PROCESSES}")
-    names = ("lm", "lexicon", "rescore", "rescore_case", "log_add", "end_word", *_NUMBERS)
+    names = ("lm", "lexicon", "rescore", "rescore_case", "log_add", "end_word", "engine", *_NUMBERS)
     chosen: dict[str, Any] = {name: getattr(arguments, name) for name in names}
     chosen["kind"] = arguments.decoder_kind
     chosen["hot_words"] = tuple(arguments.hot_words) if arguments.hot_words else None
@@ -87,5 +93,5 @@ def make_decoder(
     *,
     seconds_per_frame: float = SECONDS_PER_FRAME,
 ) -> Decoder:
-    """The decoder that the options mean, its models loaded."""
+    """The decoder that the options describe, with its models loaded."""
     return make(read_arguments(arguments), vocabulary, seconds_per_frame=seconds_per_frame)

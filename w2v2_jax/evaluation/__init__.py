@@ -1,1 +1,1 @@
-"""Error rates with intervals, what went wrong where, and what the units of a model mean."""
+"""Error rates with intervals, analysis of errors, and agreement of a model's units with phones."""

@@ -1,4 +1,4 @@
-"""How often a classifier is right: accuracy, and each class's precision, recall and F1."""
+"""Scores of a classifier: accuracy, and precision, recall and F1 of each class."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 class ClassScores(NamedTuple):
     """accuracy; macro_f1, the mean F1 of the classes that occur among references or guesses; and
-    each class's precision, recall and F1 [C], 0 where nothing divides."""
+    each class's precision, recall and F1 [C], 0 if nothing divides."""
 
     accuracy: float
     macro_f1: float
@@ -26,7 +26,7 @@ def confusion(references, guesses, classes: int) -> np.ndarray:
 
 
 def class_scores(counts: np.ndarray) -> ClassScores:
-    """What a confusion [C, C] says; as scikit-learn's, with zero_division=0."""
+    """The scores of a confusion [C, C], as in scikit-learn with zero_division=0."""
     right, said, true = np.diagonal(counts), counts.sum(0), counts.sum(1)
     precision = right / np.maximum(said, 1)
     recall = right / np.maximum(true, 1)

@@ -1,6 +1,6 @@
-"""An HTML file that needs nothing else: its style, tables and players.
+"""A self-contained HTML file: its style, tables and players.
 
-No script, and a content policy that forbids every request, whatever a text in it may hold.
+It has no script, and a content policy forbids every request, whatever its texts contain.
 """
 
 from __future__ import annotations

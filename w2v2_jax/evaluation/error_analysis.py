@@ -1,4 +1,4 @@
-"""Where a system's errors lie: worst utterances, confusions, by length and by speaker."""
+"""Analysis of a system's errors: worst utterances, confusions, rates by length and by speaker."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from w2v2_jax.evaluation.scoring import ErrorCounts, align, bootstrap_interval, total
 
 LENGTH_EDGES = (0, 2, 4, 6, 8, 10, 15, 20, 30)  # seconds; the last bin is open
-MOST = 30  # confusions of a kind that are listed
-FEWEST = 5  # utterances, or speakers, that an interval is drawn from
+MOST = 30  # listed confusions of each kind
+FEWEST = 5  # utterances, or speakers, that an interval needs
 
 
 class Scored(NamedTuple):
@@ -25,8 +25,8 @@ class Scored(NamedTuple):
 
 
 def confusions(rows: Sequence[Scored]) -> dict[str, list[list[Any]]]:
-    """The most frequent substitutions [heard for, heard, times], insertions and deletions [unit,
-    times]."""
+    """The most frequent substitutions [reference, hypothesis, times], and insertions and deletions
+    [unit, times]."""
     pairs = Counter(
         pair
         for row in rows
@@ -54,7 +54,7 @@ def by_length(rows: Sequence[Scored]) -> list[dict[str, Any]]:
 
 
 def by_speaker(rows: Sequence[Scored]) -> list[dict[str, Any]]:
-    """Rate and interval of each speaker, the worst first; empty where no speaker is known."""
+    """Rate and interval of each speaker, the worst first; empty if no speaker is known."""
     groups: dict[str, list[ErrorCounts]] = {}
     for row in rows:
         if row.speaker:
@@ -64,8 +64,8 @@ def by_speaker(rows: Sequence[Scored]) -> list[dict[str, Any]]:
 
 
 def speaker_interval(rows: Sequence[Scored]) -> tuple[float, float] | None:
-    """The rate's 95 % interval when whole speakers are drawn; None with fewer than FEWEST, or
-    where some utterance's speaker is not known."""
+    """The rate's 95 % interval when whole speakers are drawn; None with fewer than FEWEST, or if
+    the speaker of an utterance is not known."""
     speakers = [row.speaker for row in rows]
     if not all(speakers) or len(set(speakers)) < FEWEST:
         return None
@@ -73,7 +73,7 @@ def speaker_interval(rows: Sequence[Scored]) -> tuple[float, float] | None:
 
 
 def worst(rows: Sequence[Scored], count: int) -> list[Scored]:
-    """The utterances that cost the most errors, of the higher rate first where they are equal."""
+    """The utterances with the most errors; among equal ones, those with the higher rate first."""
     ranked = sorted(rows, key=lambda row: (-row.counts.errors, -row.counts.rate, row.id))
     return [row for row in ranked if row.counts.errors][:count]
 

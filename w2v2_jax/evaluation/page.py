@@ -1,6 +1,6 @@
-"""An evaluation as one HTML file that needs nothing else: players, alignments, plots.
+"""An evaluation as one self-contained HTML file: players, alignments, plots.
 
-No script, and a content policy that forbids every request, whatever a transcript may hold.
+It has no script, and a content policy forbids every request, whatever a transcript contains.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from w2v2_jax.evaluation.svg import bars
 LONGEST_PLAYED = 120  # seconds of one utterance
 SPEAKERS_PLOTTED = 20
 LEGEND = (
-    '<p class="note">Above what was said, below what was heard: <span class="sub"><i>heard for '
-    'another</i></span>, <span class="ins"><i>heard too much</i></span>, <span class="del"><b>not '
-    "heard</b></span>. The utterances with the most errors come first.</p>"
+    '<p class="note">Reference above, hypothesis below: <span class="sub"><i>substituted</i></span>'
+    ', <span class="ins"><i>inserted</i></span>, <span class="del"><b>deleted</b></span>. '
+    "The utterances with the most errors come first.</p>"
 )
 
 
 def percent(rate: float) -> str:
-    """A rate as people read it."""
+    """A rate in per cent."""
     return f"{100 * rate:.2f} %" if math.isfinite(rate) else "&infin;"
 
 
@@ -45,7 +45,7 @@ def page(result: dict[str, Any], splits: list[dict], read: Callable[[int, str], 
 
 
 def _origin(result: dict[str, Any], splits: list[dict]) -> str:
-    """What was evaluated on what, when and by which code."""
+    """What was evaluated, on which data, when, and with which code."""
     step = [] if result["step"] is None else [f"step {result['step']}"]
     data = f"data {', '.join(split['data'] for split in splits)}"
     return ", ".join([*step, data, *filter(None, [result.get("made")])])
@@ -130,7 +130,7 @@ def _confusions(analysis: dict) -> str:
     tables = []
     for kind, head in (
         ("substitutions", ["said", "heard", "times"]),
-        ("insertions", ["heard too much", "times"]),
+        ("insertions", ["inserted", "times"]),
         ("deletions", ["not heard", "times"]),
     ):
         rows = [[html.escape(str(cell)) for cell in row] for row in analysis[kind][:15]]

@@ -13,10 +13,10 @@ Segments = list[tuple[float, float, str]]
 
 
 def read_labels(where: Path, ids: list[str]) -> dict[str, Segments]:
-    """Utterance id -> (start, end, label) in seconds, of the ids that have labels.
+    """Utterance id -> (start, end, label) in seconds, for the ids that have labels.
 
     where: a file of lines `id<TAB>start<TAB>end<TAB>label` in seconds, or a folder with a file
-    ID.phn (or .PHN) an utterance, lines `start end label` in samples. Raises InputError that names
+    ID.phn (or .PHN) per utterance, lines `start end label` in samples. Raises InputError that names
     the file and line, or says that no utterance has labels.
     """
     segments = _read_folder(where, ids) if where.is_dir() else _read_table(where)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from w2v2_jax.errors import InputError
 
-# Each of the 39 scored phones and what is counted as it; `q`, the glottal stop, is left out.
+# Each of the 39 scored phones, and the phones that count as it; `q`, the glottal stop, is left out.
 TIMIT_39 = {
     "iy": "iy", "ih": "ih ix", "eh": "eh", "ae": "ae", "ah": "ah ax ax-h", "uw": "uw ux",
     "uh": "uh", "aa": "aa ao", "ey": "ey", "ay": "ay", "oy": "oy", "aw": "aw", "ow": "ow",
@@ -15,7 +15,7 @@ TIMIT_39 = {
     "sh": "sh zh", "jh": "jh", "ch": "ch", "b": "b", "p": "p", "d": "d", "dx": "dx", "t": "t",
     "g": "g", "k": "k", "hh": "hh hv", "sil": "bcl dcl gcl pcl tcl kcl h# pau epi",
 }  # fmt: skip
-# The 48 that the same table trains with: what is counted as it, where that is not itself alone.
+# The 48 for training in the same table: the phones that count as each, if it is not only itself.
 TIMIT_48 = {
     "ax": "ax-h",
     "er": "axr",
@@ -44,7 +44,7 @@ def fold_timit(phones: Sequence[str]) -> list[str]:
         if phone in LEFT_OUT:
             continue
         if phone not in _FOLDED:
-            raise InputError(f"{phone!r} is no TIMIT phone; known: {' '.join(sorted(_FOLDED))}")
+            raise InputError(f"{phone!r} is not a TIMIT phone; known: {' '.join(sorted(_FOLDED))}")
         folded.append(_FOLDED[phone])
     return folded
 
@@ -58,7 +58,7 @@ def fold_timit_48(phones: Sequence[str]) -> list[str]:
 
 
 def fold_heard(phones: Sequence[str]) -> list[str]:
-    """The same for a recogniser's output, whose impossible phones stay as they are, as errors."""
+    """The same for a recogniser's output; phones that do not exist stay unchanged, as errors."""
     lowered = [p.lower() for p in phones]
     return [_FOLDED.get(p, p) for p in lowered if p not in LEFT_OUT]
 

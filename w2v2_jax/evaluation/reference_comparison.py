@@ -1,4 +1,4 @@
-"""Where a run stands against reference curves: a table of a few updates, and a figure."""
+"""Compares a run with reference curves: a table of a few updates, and a figure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHOWN = {
 SMOOTH = 5  # logged records: one is a single batch
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the updates that run and reference share
 ROUNDED = 1e-3  # stored values have four digits
-ALONE = 0.05  # a published mean without a spread: this share of it counts as the same
+ALONE = 0.05  # for a published mean without a spread, this share of it counts as equal
 
 
 class ComparedPoint(NamedTuple):
@@ -56,7 +56,7 @@ class Curve(NamedTuple):
 
 class Standing(NamedTuple):
     """The table and the curves it was read from; differs: settings that are not the reference's,
-    path -> (run, reference); negatives: of the run's contrastive task, 0 where it has none."""
+    path -> (run, reference); negatives: of the run's contrastive task, 0 if it has none."""
 
     reference: Reference
     rows: list[ComparedPoint]
@@ -66,8 +66,7 @@ class Standing(NamedTuple):
 
 
 def choose(config: dict) -> str:
-    """The reference that fits a run's configuration best; InputError where none is of its
-    objective."""
+    """The reference that fits a run's configuration best; InputError if none has its objective."""
     model, objective = config.get("model", {}), config.get("objective")
     if not (isinstance(model, dict) and isinstance(objective, dict)):
         raise InputError("config.json: no configuration of a run")
@@ -78,7 +77,7 @@ def choose(config: dict) -> str:
     for name in (pretraining, tuning):
         if load(name).config["objective.name"] == objective:
             return name
-    raise InputError(f"no reference is of objective {objective!r}; see --reference")
+    raise InputError(f"no reference has the objective {objective!r}; see --reference")
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:
@@ -89,7 +88,7 @@ def smoothed(values: np.ndarray) -> np.ndarray:
 
 
 def curve(records: list[dict], reference: Reference, metric: str) -> Curve | None:
-    """The metric of run and reference, None where one of them lacks it."""
+    """The metric of run and reference, None if one of them lacks it."""
     split, _ = SHOWN[metric]
     of_split = [r for r in records if r["split"] == split and r.get(metric) is not None]
     mine = [(r["step"], r[metric]) for r in of_split]
@@ -127,7 +126,7 @@ def _rows(metric: str, points: Curve) -> list[ComparedPoint]:
 def stand(workdir: Path, name: str | None = None) -> Standing:
     """Compares a workdir's metrics with a reference, by default the one that fits best.
 
-    Raises InputError where the workdir is none, or shares no metric or update with the reference.
+    Raises InputError if the workdir is none, or shares no metric or update with the reference.
     """
     try:
         config = read_json(workdir / "config.json")
@@ -174,7 +173,7 @@ def _negatives(config: dict) -> int:
 
 
 def table(standing: Standing) -> str:
-    """Lines for people."""
+    """The lines to print."""
     lines = [f"reference {standing.reference.name}: {standing.reference.about}"]
     for path, (mine, theirs) in standing.differs.items():
         lines.append(f"  differs: config.{path} is {mine} here, {theirs} there")
@@ -210,7 +209,7 @@ def figure(standing: Standing, path: Path, title: str, *, made: str = "") -> Non
             axes.axhline(1 / (standing.negatives + 1), color="#777777", ls="--", lw=1)
             axes.set_ylabel(f"dashed: chance, 1/{standing.negatives + 1}", fontsize=8)
         axes.tick_params(labelsize=7)
-    drawing.suptitle(f"{title} (red) against {standing.reference.name} (grey)", fontsize=10)
+    drawing.suptitle(f"{title} (red) and {standing.reference.name} (grey)", fontsize=10)
     drawing.supxlabel(made, fontsize=7, color="#777777")
     path.parent.mkdir(parents=True, exist_ok=True)
     drawing.savefig(path, dpi=110)

@@ -1,4 +1,4 @@
-"""Curves of healthy runs, stored with the package: what to hold one's own against.
+"""Curves of healthy runs, stored with the package, to compare a run with.
 
 quickstart_*.json: three seeds of experiments/quickstart.py, on the sample speech, made by
 `python -m w2v2_jax.report.make_curves`. base.json: published figures of BASE.

@@ -1,4 +1,4 @@
-"""What the quickstart's report is made of: metrics of runs, evaluations, codebook use."""
+"""The data of the quickstart's report: metrics of runs, evaluations, codebook use."""
 
 from __future__ import annotations
 
@@ -66,13 +66,17 @@ def read_run(workdir: Path) -> Run:
 
 
 def _record(value: Any) -> dict[str, Any]:
-    """A logged line: step, split and numbers; ValueError for anything else."""
+    """A logged line: step, split and numbers, or an alarm, whose fields are texts; ValueError for
+    anything else."""
     if not (isinstance(value, dict) and {"step", "split"} <= value.keys()):
         raise ValueError("no step or no split")
+    alarm = value["split"] == "health"
     for name, figure in value.items():
         number = isinstance(figure, (int, float)) and not isinstance(figure, bool)
         if name == "split":
             number = isinstance(figure, str)
+        elif alarm and name != "step":
+            number = number or isinstance(figure, str)
         elif name == "step":
             number = number and 0 <= figure < 2**53
         if not number and not (figure is None and name not in ("step", "split")):
@@ -90,7 +94,9 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not JSON that w2v2_jax.evaluate wrote: {error}") from error
     needed = {"wer", "cer", "wer_interval", "cer_interval", "step", "utterances"}
     if needed - evaluation.keys():
-        raise InputError(f"{path} is no evaluation: it needs {', '.join(sorted(needed))}")
+        raise InputError(
+            f"{path} is not a result of evaluate: it lacks one of {', '.join(sorted(needed))}"
+        )
     each = {"id", "reference", "hypothesis", "wer"}
     utterances = evaluation["utterances"]
     if not isinstance(utterances, list) or not all(
@@ -122,14 +128,14 @@ def with_reference(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def without_reference(evaluation: dict[str, Any]) -> int:
-    """How many utterances the evaluation left out, or should have, for want of a reference."""
+    """How many utterances the evaluation left out, or should have, for lack of a reference."""
     listed = len(evaluation["utterances"]) - len(with_reference(evaluation))
     return evaluation.get("without_reference", 0) + listed
 
 
 def difference(first: dict[str, str], second: dict[str, str]) -> str:
-    """In what two sets of references, by id, differ: "2 only in the first (a, b), 1 with another
-    reference (c)"; empty where they do not."""
+    """How two sets of references, by id, differ: "2 only in the first (a, b), 1 with another
+    reference (c)"; empty if they do not differ."""
     kinds = {
         "only in the first": first.keys() - second.keys(),
         "only in the second": second.keys() - first.keys(),
@@ -161,6 +167,6 @@ def read_units(path: Path) -> Units:
 
 
 def series(run: Run, split: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one metric where it was a number, empty where the run has none."""
+    """Steps and values of one metric where it was a number, empty if the run has none."""
     rows = [r for r in run.records if r.get("split") == split and r.get(metric) is not None]
     return np.array([r["step"] for r in rows]), np.array([r[metric] for r in rows], float)

@@ -1,7 +1,8 @@
 """Word and character error rates of a set of utterances, with alignments and intervals.
 
-A rate is all errors of the set over all reference units of the set (as in infer.py of fairseq),
-never the mean of the utterances' own rates. Texts are compared as they are, apart from white space.
+A rate is the number of all errors divided by the number of all reference units (as in infer.py of
+fairseq), and not the mean of the utterances' rates. Texts are compared exactly, except for white
+space.
 """
 
 from __future__ import annotations
@@ -76,8 +77,8 @@ def align(
 ) -> list[tuple[str | None, str | None]]:
     """Pairs (reference unit, hypothesis unit) of one alignment with the fewest errors.
 
-    None on the left is an insertion, None on the right a deletion. Among equal alignments the one
-    that pairs units latest in the utterance is taken: substitution before deletion and insertion.
+    None on the left is an insertion, None on the right a deletion. Among equally good alignments
+    the one that pairs units latest is taken: substitution before deletion and insertion.
     """
     units = {unit: number for number, unit in enumerate({*reference, *hypothesis})}
     ref = np.array([units[unit] for unit in reference], np.int64)
@@ -119,7 +120,7 @@ def resampled_sums(
 ) -> np.ndarray:
     """[RESAMPLES, K] sums of columns [N, K] over utterances drawn with replacement.
 
-    groups: a name an utterance, such as its speaker; then whole groups are drawn.
+    groups: a name per utterance, such as its speaker; then whole groups are drawn.
     """
     if groups is not None:
         _, membership = np.unique(np.asarray(groups), return_inverse=True)
@@ -155,8 +156,8 @@ def bootstrap_interval(
     """95 % percentile interval of the rate when whole utterances are drawn with replacement.
 
     An utterance is the unit because errors inside one are not independent (Bisani and Ney 2004).
-    groups: whole speakers are drawn instead, whose utterances are not independent either. A draw
-    without any reference unit has no rate and is left out, but where the whole set has none.
+    groups: whole speakers are drawn instead, because their utterances are not independent either. A
+    draw without reference units has no rate and is left out, unless the whole set has none.
     """
     columns = np.array([(count.errors, count.reference_length) for count in counts])
     sums = resampled_sums(columns, groups=groups, seed=seed)
@@ -166,7 +167,8 @@ def bootstrap_interval(
 
 
 def score(references: list[str], hypotheses: list[str]) -> Scores:
-    """Scores hypotheses against references of the same order; raises ValueError on none or unequal.
+    """Scores hypotheses against references in the same order; raises ValueError if there are none
+    or their numbers differ.
 
     Characters include the single spaces between words.
     """

@@ -26,9 +26,9 @@ DRAWN_AT_ONCE = 2**20  # signs
 
 
 class Comparison(NamedTuple):
-    """first, second: rates. difference: second less first, negative where the second is better,
-    with its 95 % interval. second_better: share of resamples. p_permutation, p_matched_pairs: how
-    likely so large a difference is between equal systems."""
+    """first, second: rates. difference: second minus first, negative if the second is better, with
+    its 95 % interval. second_better: share of resamples. p_permutation, p_matched_pairs:
+    probability of such a difference, or a larger one, between equal systems."""
 
     first: float
     second: float
@@ -49,7 +49,7 @@ def compare(
     """Compares two systems on the same utterances, in the same order.
 
     groups: speakers, drawn whole by the bootstrap and exchanged whole by the permutation test.
-    Raises ValueError where the references' lengths differ or there is no utterance.
+    Raises ValueError if the references' lengths differ or there is no utterance.
     """
     lengths = np.array([count.reference_length for count in first])
     if not len(first) or lengths.tolist() != [count.reference_length for count in second]:
@@ -92,7 +92,7 @@ def _permutation(gaps: np.ndarray, seed: int) -> float:
 
 
 def _matched_pairs(gaps: np.ndarray) -> float:
-    """Normal approximation of the mean gap; 1 where there is no gap or one utterance."""
+    """Normal approximation of the mean gap; 1 if there is no gap or one utterance."""
     if len(gaps) < 2 or not gaps.any():
         return 1.0
     deviation = gaps.std(ddof=1) / math.sqrt(len(gaps))

@@ -1,4 +1,4 @@
-"""How the quantizer's units are used and what they say about phones.
+"""How the quantizer's units are used, and how well they agree with phones.
 
 Mutual information and purities as in HuBERT (Hsu et al. 2021, section IV-D), for each codebook and
 for the codebooks together. Numpy only.
@@ -15,9 +15,9 @@ import numpy as np
 class Agreement(NamedTuple):
     """Units against phones over the same frames; entropies and information in bits.
 
-    pnmi: information over the phones' entropy. pnmi_shuffled: the same with phones in random order,
-    what a table of this size gives by chance. phone_purity: share of frames right when each unit
-    is taken for its likeliest phone. unit_purity: the other way round.
+    pnmi: information divided by the phones' entropy. pnmi_shuffled: the same with phones in random
+    order, which is the value by chance. phone_purity: share of frames that are right if each unit
+    stands for its most frequent phone. unit_purity: the same with units and phones exchanged.
     """
 
     frames: int
@@ -31,7 +31,7 @@ class Agreement(NamedTuple):
 
 
 def entropy(counts: np.ndarray) -> float:
-    """Bits of the distribution that counts (of any shape) give; 0 where there are none."""
+    """Bits of the distribution that counts (of any shape) give; 0 if there are none."""
     probabilities = counts[counts > 0] / max(counts.sum(), 1)
     return float(-(probabilities * np.log2(probabilities)).sum())
 

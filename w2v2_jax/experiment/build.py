@@ -20,14 +20,18 @@ import optax
 from w2v2_jax import partition
 from w2v2_jax.batch import SAMPLE_RATE, Batch
 from w2v2_jax.errors import InputError
+from w2v2_jax.experiment.microbatches import divisions, parts_of_validation
 from w2v2_jax.experiment.settings import INHERIT, ExperimentSettings, construct
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.families import model_config
 from w2v2_jax.objectives.base import Objective
 from w2v2_jax.objectives.classes import Classes
 from w2v2_jax.optimizer import SCHEDULES, RateTable, adam, updates_taken
+from w2v2_jax.system import compile_cache
 from w2v2_jax.train_step import TrainState, eval_step, init_state, train_step
 from w2v2_jax.vocabulary import Vocabulary
+
+STEPS = {"train": "training", "eval": "validation"}  # kinds of compiled steps, in words
 
 
 def _schedule(values: dict, steps: int):
@@ -46,6 +50,11 @@ def _objective(
     kind = settings.objective_class
     if kind.needs_vocabulary and vocabulary is None:
         raise ValueError(f"objective {kind.name} needs a vocabulary")
+    if model.output_adapter_layers and not kind.needs_vocabulary:
+        raise InputError(
+            f"config.model.output_adapter_layers={model.output_adapter_layers}: objective "
+            f"{kind.name} is of the frames before it; use 0, or fine-tune with it"
+        )
     values = {k: v for k, v in settings.raw["objective"].items() if k != "name"}
     computed = kind.computed_fields(len(vocabulary or ()))
     return construct(
@@ -55,7 +64,10 @@ def _objective(
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """Everything a run needs but its data: static values, shardings and compiled steps."""
+    """Everything that a run needs except its data: static values, shardings, compiled steps.
+
+    compile_seconds: of each compilation. tell: receives a line before and after each of them.
+    """
 
     settings: ExperimentSettings
     model: ModelConfig
@@ -68,6 +80,21 @@ class Experiment:
     abstract_state: TrainState
     compiled: dict = dataclasses.field(default_factory=dict, compare=False)
     compile_seconds: list = dataclasses.field(default_factory=list, compare=False)
+    tell: Callable[[str], None] | None = dataclasses.field(default=None, compare=False)
+
+    @property
+    def accumulate(self) -> int:
+        """Microbatches of an update, once they are chosen."""
+        number = self.settings.train.accumulate
+        if not isinstance(number, int):
+            raise ValueError("train.accumulate='auto' has to be chosen before a step is compiled")
+        return number
+
+    def with_accumulate(self, number: int) -> Experiment:
+        """The same experiment in so many microbatches; nothing of it is compiled yet."""
+        train = dataclasses.replace(self.settings.train, accumulate=number)
+        settings = dataclasses.replace(self.settings, train=train)
+        return dataclasses.replace(self, settings=settings, compiled={}, compile_seconds=[])
 
     def init(self) -> TrainState:
         """Fresh parameters and moments, made on the mesh with their shardings."""
@@ -75,18 +102,18 @@ class Experiment:
         return jax.jit(make, out_shardings=self.state_shardings)(self.seed)
 
     def started_from(self, state: TrainState, params) -> TrainState:
-        """A fresh state that begins at other parameters, and so does a teacher."""
+        """A fresh state that starts from these parameters; a teacher starts from them too."""
         state = state._replace(params=params, teacher=None)
         if self.state_shardings.teacher is None:
             return state
-        # Copies, as an update takes over the buffers of all that it is given.
+        # Copies, because an update reuses the buffers of its arguments.
         copy = lambda params: jax.tree.map(jnp.copy, self.objective.teacher(params))  # noqa: E731
         copied = jax.jit(copy, out_shardings=self.state_shardings.teacher)(params)
         return state._replace(teacher=copied)
 
     @property
     def seed(self) -> np.uint32:
-        """What the compiled steps take as their seed."""
+        """The seed in the form that the compiled steps take."""
         return np.uint32(self.settings.seed % 2**32)
 
     @property
@@ -96,11 +123,11 @@ class Experiment:
         return tuple(map(tuple, said))
 
     def learning_rate(self, state: TrainState) -> jax.Array:
-        """The rate of the next update, as the optimizer will count it; computed on the device."""
+        """The learning rate of the next update by the optimizer's count; computed on the device."""
         return jax.jit(self.schedule)(updates_taken(state.opt_state))
 
     def check_shapes(self, shapes: list[tuple[int, int]], accumulate: int, what: str) -> None:
-        """Raises InputError where a batch's rows do not divide over mesh and microbatches."""
+        """Raises InputError if a batch's rows cannot be divided over mesh and microbatches."""
         parts = partition.rows_axis(self.mesh) * accumulate
         for rows, samples in shapes:
             group = self.objective.row_multiple(samples)
@@ -111,15 +138,25 @@ class Experiment:
                         " and data.batch_seconds as many times objective.diversity_group_seconds"
                     )
                 raise self._undivided(
-                    f" x train.accumulate={accumulate} x rows a diversity group={group}",
+                    f" x train.accumulate={accumulate} x rows per diversity group={group}",
                     rows,
                     f"{samples / SAMPLE_RATE:g} s {what}",
                     remedy,
                 )
 
+    def validation_parts(self, rows: int, samples: int) -> int:
+        """Microbatches of a validation batch: where updates have some, of at most their audio, as
+        far as the rows divide. All its figures stay as they are."""
+        if self.accumulate == 1:
+            return 1
+        shards, multiple = partition.rows_axis(self.mesh), self.objective.row_multiple
+        divisors = divisions([(rows, samples)], shards=shards, row_multiple=multiple)
+        most = self.settings.data.batch_seconds * SAMPLE_RATE / self.accumulate
+        return parts_of_validation(divisors, (rows, samples), most)
+
     def check_validation_shapes(self, shapes: list[tuple[int, int]]) -> None:
-        """The same for validation, which has no microbatches, and whose last group may have fewer
-        rows."""
+        """The same for validation, whose last group may have fewer rows, and which is not divided
+        where its rows cannot be."""
         parts = partition.rows_axis(self.mesh)
         for rows, samples in shapes:
             if rows % parts:
@@ -137,12 +174,11 @@ class Experiment:
     def step_function(self, objective: Objective, batch: Batch):
         """The compiled train step for an objective's state and a batch's shape: (state, batch,
         seed) -> (state, metrics)."""
-        accumulate = self.settings.train.accumulate
         function = functools.partial(
             train_step,
             objective=objective,
             tx=self.tx,
-            accumulate=accumulate,
+            accumulate=self.accumulate,
             shards=partition.rows_axis(self.mesh),
             table=self.rates,
         )
@@ -161,7 +197,12 @@ class Experiment:
     def eval_function(self, batch: Batch):
         """The compiled evaluation step for a batch's shape: (`TrainState.weights`, batch, step,
         seed) -> (sums, outputs)."""
-        function = functools.partial(eval_step, objective=self.objective)
+        function = functools.partial(
+            eval_step,
+            objective=self.objective,
+            parts=self.validation_parts(*batch.waveforms.shape),
+            shards=partition.rows_axis(self.mesh),
+        )
         rows, whole = partition.batch_sharding(self.mesh), partition.replicated(self.mesh)
         return self._compiled(
             ("eval", self.objective),
@@ -176,6 +217,7 @@ class Experiment:
         key = (*name, tuple(None if x is None else x.shape for x in batch))
         if key not in self.compiled:
             start = time.monotonic()
+            self._say(self._compiling(name[0], batch))
             jitted = jax.jit(
                 function,
                 in_shardings=in_shardings,
@@ -183,10 +225,23 @@ class Experiment:
                 donate_argnums=donate,
                 compiler_options=partition.COMPILER_OPTIONS.get(self.mesh.devices.flat[0].platform),
             )
-            with jax.set_mesh(self.mesh):
+            with jax.set_mesh(self.mesh), compile_cache.hits() as taken:
                 self.compiled[key] = jitted.lower(*arguments).compile()
             self.compile_seconds.append(time.monotonic() - start)
+            source = "taken from the cache of compiled programs" if taken else "compiled"
+            self._say(f"{source} in {self.compile_seconds[-1]:.1f} s")
         return self.compiled[key]
+
+    def _compiling(self, kind: str, batch: Batch) -> str:
+        rows, samples = batch.waveforms.shape
+        parts = self.accumulate if kind == "train" else self.validation_parts(rows, samples)
+        size = f"{rows} rows x {samples / SAMPLE_RATE:g} s"
+        pieces = f" in {parts} microbatches" if parts > 1 else ""
+        return f"compiling the step of {STEPS[kind]} of {size}{pieces}"
+
+    def _say(self, line: str) -> None:
+        if self.tell is not None:
+            self.tell(line)
 
 
 def build(

@@ -1,4 +1,4 @@
-"""Command line: the recipes that come with the package, and what each says of itself.
+"""Lists the recipes that come with the package, or prints the description of one.
 
 w2v2 recipes [NAME]
 """
@@ -24,8 +24,8 @@ not exist is refused with the names of those that do."""
 
 
 class Recipe(NamedTuple):
-    """A recipe as its file says it: the first line and the whole of its docstring, what its
-    `get_config` takes, and the names in its table RECIPES."""
+    """A recipe as described in its file: the first line and the whole docstring, the argument of
+    its `get_config`, and the names in its table RECIPES."""
 
     name: str
     path: Path
@@ -54,14 +54,14 @@ def path_of(name: str) -> Path:
 
 
 def nearest(name: str, argument: str = "") -> str:
-    """What somebody may have meant: "did you mean X?", or all there is; argument: what follows the
-    name, colon and all."""
+    """A suggestion for a misspelled name: "did you mean X?", or the list of all names. argument:
+    what follows the name, with its colon."""
     close = difflib.get_close_matches(name, names(), n=1)
     return f"did you mean {close[0]}{argument}?" if close else f"it has {', '.join(names())}"
 
 
 def read(name: str) -> Recipe:
-    """A recipe's account of itself, from its source: nothing of it is run."""
+    """A recipe's description, from its source; the recipe is not run."""
     path = path_of(name)
     tree = ast.parse(path.read_text("utf-8"))
     account = ast.get_docstring(tree) or ""
@@ -73,7 +73,7 @@ def read(name: str) -> Recipe:
 
 
 def _variants(tree: ast.Module) -> tuple[str, ...]:
-    """The keys of the table RECIPES, where a recipe has one."""
+    """The keys of the table RECIPES, if the recipe has one."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
             target = node.targets[0]
@@ -114,12 +114,12 @@ def recipe_parser(prog: str, description: str) -> argparse.ArgumentParser:
 
 
 def _epilog() -> str:
-    """What `--help` says of recipes and of changing their settings."""
+    """What `--help` says about recipes and about changing their settings."""
     width = max(map(len, names()))
     rows = "\n".join(f"  {name:<{width}}  {read(name).summary}" for name in names())
     return (
         f"settings:\n{OVERRIDES}\n\nrecipes (`w2v2 recipes` has their arguments; --config takes "
-        f"their names, or a file of yours):\n{rows}"
+        f"their names, or your own file):\n{rows}"
     )
 
 
@@ -129,12 +129,12 @@ def main(argv: list[str] | None = None) -> None:
         "name",
         nargs="?",
         metavar="NAME",
-        help="print all that this recipe says of itself, and where its file is",
+        help="print the description of this recipe, and the path of its file",
     )
     arguments = parser.parse_args(argv)
     if arguments.name is None:
         print(table())
-        print("\n--config NAME[:argument] runs one; `w2v2 recipes NAME` says all about it")
+        print("\n--config NAME[:argument] runs one; `w2v2 recipes NAME` prints its description")
         return
     recipe = read(arguments.name)
     print(f"{recipe.account}\n\nFile: {recipe.path}")

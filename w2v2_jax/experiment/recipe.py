@@ -12,19 +12,19 @@ from w2v2_jax.experiment import catalogue
 from w2v2_jax.experiment.settings import field_types
 from w2v2_jax.experiment.typed import Written, check, literal
 
-OPTIONAL = ("execution", "health")  # sections that a recipe may leave out and a person may name
+OPTIONAL = ("execution", "health")  # sections that a recipe may omit and the command line may set
 
 
 def load_config(spec: str) -> dict:
     """FILE.py[:arg], or the name of a recipe of the package -> the nested dict of its
-    `get_config(arg)`. Whatever a recipe raises is an InputError that names its line."""
+    `get_config(arg)`. An exception of the recipe becomes an InputError that names its line."""
     file, argument = split_spec(spec)
     if Path(file).is_dir():
         raise InputError(f"--config {file} is a folder; name a recipe in it, FILE.py[:arg]")
     if not Path(file).is_file():
         raise InputError(f"--config {file} is not a file; {_packaged(spec)}")
-    if not file.endswith(".py"):  # a zip archive would be run as a program too
-        raise InputError(f"--config {file} is not a Python file, which a recipe is")
+    if not file.endswith(".py"):  # otherwise a zip archive would be run as a program
+        raise InputError(f"--config {file} is not a Python file; a recipe is one")
     try:
         get_config = runpy.run_path(file).get("get_config")
         if get_config is None:
@@ -49,8 +49,8 @@ def beside(file: str, name: str, argument: str = "") -> Any:
 
 
 def split_spec(spec: str) -> tuple[str, str]:
-    """FILE.py[:arg] -> the file, whose path may hold colons, and the argument; a recipe's name of
-    the package stands for its file."""
+    """FILE.py[:arg] -> the file, whose path may contain colons, and the argument. The name of a
+    recipe of the package stands for its file."""
     if Path(spec).is_file():
         return spec, ""
     name, _, argument = spec.partition(":")
@@ -61,7 +61,7 @@ def split_spec(spec: str) -> tuple[str, str]:
 
 
 def _packaged(spec: str) -> str:
-    """What to write instead of a file that is not there."""
+    """What to give instead of a file that does not exist."""
     path, colon, argument = spec.partition(":")
     name = Path(path).stem
     if name in catalogue.names():
@@ -70,7 +70,7 @@ def _packaged(spec: str) -> str:
 
 
 def _told(error: Exception, file: str) -> str:
-    """What a recipe raised: its own words where it refuses an argument, else the line as well."""
+    """The exception of a recipe: its own text if it refuses an argument, else with the line."""
     if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
         return str(error)
     lines = [
@@ -87,8 +87,8 @@ def _told(error: Exception, file: str) -> str:
 
 
 def override(config: dict, overrides: list[str]) -> None:
-    """Applies --config.a.b=value in place; the section must exist. A value is read as the type of
-    its setting (`typed`), as a Python literal or else text where the setting is not known."""
+    """Applies --config.a.b=value in place; the section must exist. A value is read by the type of
+    its setting (`typed`). If the setting is not known, it is a Python literal or else text."""
     written: list[tuple[list[str], dict, str]] = []
     for item in overrides:
         path, equals, value = item.partition("=")

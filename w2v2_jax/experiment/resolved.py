@@ -1,4 +1,4 @@
-"""A configuration with the defaults of every constructor: all that a run's mathematics rests on."""
+"""A configuration with all defaults of its constructors: what a run's mathematics depends on."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.optimizer import SCHEDULES, adam
 
-FOLLOWS_STEPS = "train.steps"  # a schedule's total that the recipe does not give
+FOLLOWS_STEPS = "train.steps"  # a schedule's total, if the recipe does not set it
 
 
 def resolved(experiment: Experiment) -> dict[str, Any]:
-    """The sections of a recipe, as plain values of JSON. A schedule that ends with the run has
+    """The sections of a recipe as plain JSON values. A schedule that ends with the run has
     FOLLOWS_STEPS as its total."""
     settings, raw = experiment.settings, experiment.settings.raw
     schedule = dict(raw["schedule"])
@@ -38,13 +38,13 @@ def resolved(experiment: Experiment) -> dict[str, Any]:
             for name in ("execution", "data", "vocabulary", "train", "health")
         },
     }
-    # What it is, wherever it came from: a run that goes on has it from its own checkpoint.
+    # The network itself, wherever it came from: a resumed run has it in its own checkpoint.
     sections["data"]["normalise_epsilon"] = settings.data.epsilon
     return json.loads(json.dumps(sections, default=list))
 
 
 def _objective(experiment: Experiment) -> dict[str, Any]:
-    """Its own fields: not what is a section of its own, nor what follows from others."""
+    """The objective's own fields, without other sections and values that follow from others."""
     objective = experiment.objective
     others = {"model", "execution", *objective.computed_fields(0)}
     fields = [field.name for field in dataclasses.fields(objective)]  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from w2v2_jax import partition
 from w2v2_jax.data.augment import AugmentConfig
@@ -25,26 +25,28 @@ from w2v2_jax.optimizer import SCHEDULES, adam
 from w2v2_jax.vocabulary import LIBRISPEECH, Vocabulary
 
 INHERIT = "inherit"  # model.family: take the network of init_from
+AUTO: Literal["auto"] = "auto"  # train.accumulate: as few microbatches as fit into the device
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Length and rhythm of a run, in updates.
+    """The length of a run, and when it logs, validates and saves, in updates.
 
-    steps: updates of the whole run.
-    accumulate: microbatches whose gradients make an update; more need less memory.
-    log_every: updates between two logged lines.
-    eval_every: updates between two validations; 0 means only at the end.
-    checkpoint_every: updates between two checkpoints; 0 means only at the end.
-    keep_last: newest checkpoints that are kept.
-    keep_best: best checkpoints that are kept besides.
-    keep_every: its multiples are saved and kept for good; 0 means none.
-    best_metric: the validation figure that ranks checkpoints.
-    best_mode: "min" where a lower best_metric is better, "max" where a higher one is.
+    steps: number of updates of the whole run.
+    accumulate: number of microbatches per update; more of them need less memory. "auto": the
+        smallest number that fits into the device's memory (`experiment.auto_accumulate`).
+    log_every: number of updates between two logged lines.
+    eval_every: number of updates between two validations; 0 means only at the end.
+    checkpoint_every: number of updates between two checkpoints; 0 means only at the end.
+    keep_last: how many of the newest checkpoints are kept.
+    keep_best: how many of the best checkpoints are kept in addition.
+    keep_every: checkpoints at its multiples are saved and kept for good; 0 means none.
+    best_metric: the validation metric that ranks checkpoints.
+    best_mode: "min" if a lower best_metric is better, "max" if a higher one is.
     """
 
     steps: int
-    accumulate: int = 1
+    accumulate: int | Literal["auto"] = 1
     log_every: int = 10
     eval_every: int = 0
     checkpoint_every: int = 0
@@ -55,7 +57,9 @@ class TrainConfig:
     best_mode: str = "min"
 
     def __post_init__(self):
-        check_least("train", self, steps=1, accumulate=1, log_every=1, keep_last=1)
+        check_least("train", self, steps=1, log_every=1, keep_last=1)
+        if self.accumulate != AUTO:
+            check_least("train", self, accumulate=1)
         check_least("train", self, eval_every=0, checkpoint_every=0, keep_best=0, keep_every=0)
         if self.best_mode not in ("min", "max"):
             raise InputError(f"train.best_mode={self.best_mode!r}; use 'min' or 'max'")
@@ -65,12 +69,12 @@ class TrainConfig:
 class VocabularyConfig:
     """The symbols of a CTC head.
 
-    name: "librispeech", "from_transcripts", "phonemes" (of the transcripts, spaces between them),
-        "sentencepiece:FILE.model", "extend" (init_from's symbols and the transcripts' further
-        ones), a JSON file or a run's folder.
-    case: "lower", "upper" or "keep", with a language where its rules differ ("lower:tr"); for
+    name: "librispeech", "from_transcripts", "phonemes" (separated by spaces in the transcripts),
+        "sentencepiece:FILE.model", "extend" (the symbols of init_from, and further ones from the
+        transcripts), a JSON file or a run's folder.
+    case: "lower", "upper" or "keep", with a language if its rules differ ("lower:tr"); used with
         "from_transcripts".
-    min_count: a character that the transcripts have fewer times is no symbol.
+    min_count: characters that occur fewer times in the transcripts get no symbol.
     """
 
     name: str = "librispeech"

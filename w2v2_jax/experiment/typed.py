@@ -61,6 +61,8 @@ def describe(kind: Any) -> str:
     if kind is type(None):
         return "None"
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        return " or ".join(map(repr, inner))
     if origin in (typing.Union, types.UnionType):
         return " or ".join(describe(one) for one in inner)
     if origin is tuple and inner[-1] is Ellipsis:
@@ -84,6 +86,8 @@ def convert(value: Any, kind: Any) -> Any:
         return _one_of(value, typing.get_args(kind))
     if kind in SIMPLE:
         return SIMPLE[kind](value)
+    if origin is typing.Literal:
+        return _word(value, typing.get_args(kind))
     if isinstance(value, Written):
         value = literal(value)
     if origin is tuple:
@@ -139,6 +143,13 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise Mismatch
     return value
+
+
+def _word(value: Any, words: tuple) -> str:
+    text = _text(value)
+    if text not in words:
+        raise Mismatch
+    return text
 
 
 SIMPLE = {

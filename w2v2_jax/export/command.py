@@ -1,4 +1,4 @@
-"""Command line: a checkpoint becomes another framework's files.
+"""Writes a checkpoint as files of another framework.
 
 python -m w2v2_jax.export --checkpoint DIR --out PATH
     --to hf|fairseq|fairseq2|torchaudio|safetensors|onnx|stablehlo|savedmodel|peft
@@ -30,7 +30,7 @@ from w2v2_jax.interop.files import Exported, new_output, print_check, print_writ
 from w2v2_jax.interop.load import load_any
 from w2v2_jax.system.arguments import add_checkpoint
 
-# Each takes the loaded checkpoint and a path to write, and may return what to say about it.
+# Each takes the loaded checkpoint and a path to write, and may return a note to print.
 EXPORTERS: dict[str, Callable[..., Exported | None]] = {
     "hf": hugging_face.save,
     "fairseq": fairseq.save,
@@ -42,13 +42,13 @@ EXPORTERS: dict[str, Callable[..., Exported | None]] = {
     "savedmodel": saved_model.save,
     "peft": lora.save,
 }
-# They take low-rank updates as they are; for all others they are added to the weights.
+# These take low-rank updates as they are; for all others the updates are added to the weights.
 WITH_LORA = {"peft", "safetensors"}
 WITH_LEGACY_WEIGHT_NORM = {"hf", "torchaudio"}
 
 
 def without_own_parts(loaded: Loaded) -> Loaded:
-    """The checkpoint without what its objective alone has: an ordinary encoder."""
+    """The checkpoint without the parts that only its objective needs: an ordinary encoder."""
     own_parts = loaded.description.objective_class.own_parts
     params = {name: tree for name, tree in loaded.params.items() if name not in own_parts}
     return loaded._replace(params=params)
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         help="hf, torchaudio: name the positional convolution's weights weight_g and weight_v",
     )
     parser.add_argument(
-        "--language", help="hf: write adapter.LANGUAGE.safetensors as well (MMS), as `fra`"
+        "--language", help="hf: also write adapter.LANGUAGE.safetensors (MMS), e.g. fra"
     )
     parser.add_argument("--int8", action="store_true", help="onnx: 8-bit weights")
     verify.add_argument(parser)

@@ -1,4 +1,4 @@
-"""What every deployed form has in common: raw 16 kHz waveforms to CTC logits, and its folder.
+"""What all deployment formats have in common: raw 16 kHz waveforms to CTC logits, and a folder.
 
 The function is the network's own, traced in float32 with the input normalisation inside. Its
 parameters are arguments and not constants, so that one program serves any size of network and a
@@ -73,7 +73,7 @@ print({joined})
 """
 
 
-# What a symbol is -> what is said of it, and how the symbols `kept` are put together.
+# Kind of symbol -> a description for the README, and how the symbols `kept` are joined.
 TEXTS = {
     CHARACTERS: (", `|` ends a word", """" ".join("".join(kept).replace("|", " ").split())"""),
     PHONEMES: (", the others are phonemes", """" ".join(s for s in kept if s != "|")"""),
@@ -92,9 +92,9 @@ def check(loaded: Loaded) -> Description:
 
 
 def shortest_input(model: ModelConfig) -> int:
-    """Samples of one frame: 400 (25 ms) for the released families."""
+    """The samples that one frame needs: 400 (25 ms) for the released families."""
     samples = 1
-    for _, kernel, stride in reversed(model.conv_layers):
+    for _, kernel, stride in reversed(model.output_layers):
         samples = (samples - 1) * stride + kernel
     return samples
 
@@ -102,7 +102,7 @@ def shortest_input(model: ModelConfig) -> int:
 def waveforms_to_logits(description: Description) -> Callable:
     """(flat parameters {"a/b": array}, waveforms [B, S], num_samples [B]) -> logits, frames [B].
 
-    One formulation on every platform, layers scanned: runtimes compile a
+    It has the same formulation on every platform, with scanned layers: runtimes compile a
     program for each new shape, and a scanned one compiles in the time of a single layer.
     """
     network = description.network(PORTABLE)
@@ -139,7 +139,7 @@ def trace(loaded: Loaded, *, platforms: tuple[str, ...] = PLATFORMS) -> export.E
 
 
 def input_settings(description: Description) -> dict[str, Any]:
-    """What a program that feeds the deployed form needs to know, as `input.json` says it."""
+    """What a program that uses the exported model needs to know: the content of `input.json`."""
     return {
         "sampling_rate": SAMPLE_RATE,
         "waveforms": "raw, -1 to 1",
@@ -152,7 +152,7 @@ def input_settings(description: Description) -> dict[str, Any]:
 
 
 def write_folder(out: Path, loaded: Loaded, **texts: str) -> None:
-    """README.md, vocabulary.json and input.json of a deployed model; texts fill README's fields."""
+    """Writes README.md, vocabulary.json and input.json; texts fill the fields of the README."""
     from w2v2_jax import __version__
 
     description = loaded.description

@@ -1,8 +1,9 @@
-"""Writing the ONNX model, in float32 or with int8 weights, as a folder that explains itself.
+"""Writes the ONNX model, in float32 or with int8 weights, as a folder with a README.
 
-int8 is weight-only, by onnxruntime's own quantizer (MatMulNBits: 32 weights share a scale, sums in
-float32): on a tuned network it moves the logits a third as far as onnxruntime's dynamic
-quantisation, which rounds the activations too. It saves space, not time. Convolutions stay float32.
+int8 quantises only the weights, with onnxruntime's own quantizer (MatMulNBits: 32 weights share a
+scale, sums in float32). On a tuned network the logits change a third as much as with onnxruntime's
+dynamic quantisation, which also rounds the activations. It saves space, not time. Convolutions
+stay float32.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ BLOCK = 32
 def save(loaded: Loaded, out: str | Path, *, int8: bool = False) -> None:
     """Writes model.onnx (with model.onnx.data when large), vocabulary.json and README.md.
 
-    int8: 8-bit weights of every matrix product with a constant, for onnxruntime.
-    Raises InputError for a checkpoint without a CTC head, or where a package is missing.
+    int8: 8-bit weights for every matrix product with a constant, for onnxruntime.
+    Raises InputError for a checkpoint without a CTC head, or if a package is missing.
     """
     out = Path(out)
     if deployment.check(loaded).model.quantize_input:

@@ -1,8 +1,8 @@
 """The network as an ONNX graph, written operator by operator from the parameter tree.
 
-`onnx` is the format's own package and follows every opset. The converters from JAX or TensorFlow
-translate a traced program instead, masks, gathers and reshapes of symbolic sizes included, and
-leave some hundred nodes a layer; this network has a dozen kinds of operation, each with its own
+`onnx` is the format's own package and follows every opset. Converters from JAX or TensorFlow
+translate a traced program, including masks, gathers and reshapes of symbolic sizes, and produce
+about a hundred nodes per layer. This network has a dozen kinds of operation, each with its own
 ONNX operator (Conv, LayerNormalization, Gelu, MatMul, Softmax), which runtimes fuse and quantise.
 """
 
@@ -24,7 +24,7 @@ MASKED = np.float32(-1e30)
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """Nodes and constants in the order they were added, and the parameters they come from."""
+    """Nodes and constants in the order in which they were added, and the model's parameters."""
 
     onnx: Any  # the package
     parameters: Mapping[str, np.ndarray]
@@ -43,14 +43,14 @@ class Graph:
         return name
 
     def ints(self, *values: int) -> str:
-        """A vector of int64, as shapes and axes are."""
+        """A vector of int64, for shapes and axes."""
         return self.constant(f"ints_{'_'.join(map(str, values))}", np.array(values, np.int64))
 
     def scalar(self, value, dtype=np.float32) -> str:
         return self.constant(f"{np.dtype(dtype).name}_{value}", np.array(value, dtype))
 
     def parameter(self, path: str, layer: int | None = None) -> np.ndarray:
-        """A parameter of the tree, one layer's part of it where layers are stacked."""
+        """A parameter of the tree; of stacked layers, the part of one layer."""
         value = np.asarray(self.parameters[path], np.float32)
         return value if layer is None else value[layer]
 
@@ -77,7 +77,7 @@ def layer_norm(graph: Graph, x: str, path: str, layer: int | None = None) -> str
 
 
 def mask(graph: Graph, x: str, axis: int, counts: str) -> str:
-    """[B, L] bool, True below a row's count [B] int64; L is the size of x along `axis`."""
+    """[B, L] bool, True before a row's count [B] int64; L is the size of x along `axis`."""
     length = graph.op("Shape", x, start=axis, end=axis + 1)
     length = graph.op("Squeeze", length)
     positions = graph.op("Range", graph.scalar(0, np.int64), length, graph.scalar(1, np.int64))
@@ -85,7 +85,7 @@ def mask(graph: Graph, x: str, axis: int, counts: str) -> str:
 
 
 def moments(graph: Graph, x: str, real: str, axis: int) -> tuple[str, str]:
-    """x minus its mean and the variance over the entries along `axis` where real is 1."""
+    """x minus its mean, and the variance, over the entries along `axis` where real is 1."""
     axes = graph.ints(axis)
     count = graph.op("ReduceSum", real, axes, keepdims=1)
     count = graph.op("Max", count, graph.scalar(1.0))
@@ -104,20 +104,20 @@ def standardised(graph: Graph, x: str, real: str, axis: int, epsilon: float) -> 
 
 
 def masked_waveforms(graph: Graph, num_samples: str, *, epsilon: float | None) -> str:
-    """The input with zeros beyond each row's samples, normalised as in `input_scale` with the
-    model's epsilon; None for a model that takes it as it is."""
+    """The input with zeros after each row's samples, normalised as in `input_scale` with the
+    model's epsilon; epsilon None leaves it unnormalised."""
     real = mask(graph, "waveforms", 1, num_samples)
     x = graph.op("Where", real, "waveforms", graph.scalar(0.0))
     if epsilon is not None:
         weight = graph.op("Cast", real, to=graph.onnx.TensorProto.FLOAT)
-        x, _ = moments(graph, x, weight, 1)  # twice: the first is as exact as the offset is large
+        x, _ = moments(graph, x, weight, 1)  # twice: a large offset makes the first inexact
         x = standardised(graph, x, weight, 1, epsilon)
         x = graph.op("Where", real, x, graph.scalar(0.0))
     return x
 
 
 def frame_counts(graph: Graph, counts: str, kernel: int, stride: int) -> str:
-    """Frames one convolution makes of `counts` int64; 0 where too few."""
+    """The number of frames that one convolution makes of `counts` int64; 0 if there are too few."""
     counts = graph.op("Sub", counts, graph.scalar(kernel, np.int64))
     counts = graph.op("Div", counts, graph.scalar(stride, np.int64))
     counts = graph.op("Add", counts, graph.scalar(1, np.int64))
@@ -148,7 +148,7 @@ def feature_extractor(graph: Graph, config: ModelConfig, x: str, counts: str) ->
 
 
 def group_norm(graph: Graph, config: ModelConfig, x: str, counts: str, path: str) -> str:
-    """Each channel of x [B, C, L] over time, real frames alone where the model says so."""
+    """Normalises each channel of x [B, C, L] over time; over real frames only if the model does."""
     real = mask(graph, x, 2, counts)
     if not config.masked_group_norm:
         real = graph.op("Or", real, graph.op("Not", real))
@@ -161,12 +161,29 @@ def group_norm(graph: Graph, config: ModelConfig, x: str, counts: str, path: str
     return graph.op("Add", graph.op("Mul", x, scale), shift)
 
 
-def position(graph: Graph, config: ModelConfig, x: str) -> str:
-    """GELU of the weight-normed convolution over frames of x [B, T, D]."""
-    path, width = "encoder/transformer/position", config.position_kernel
-    direction = graph.parameter(f"{path}/direction")
-    norm = np.sqrt(np.square(direction).sum((1, 2), keepdims=True))
-    kernel = direction * (graph.parameter(f"{path}/magnitude")[:, None, None] / norm)
+def position(graph: Graph, config: ModelConfig, x: str, real: str) -> str:
+    """What the positional convolutions add to x [B, T, D], zero beyond real [B, T, 1]."""
+    path = "encoder/transformer/position"
+    if config.position_depth == 1:
+        direction = graph.parameter(f"{path}/direction")
+        norm = np.sqrt(np.square(direction).sum((1, 2), keepdims=True))
+        kernel = direction * (graph.parameter(f"{path}/magnitude")[:, None, None] / norm)
+        return graph.op("Gelu", _position_conv(graph, config, x, path, kernel))
+    ones, zeros = (
+        graph.constant(f"{path}/{name}", np.full(config.d_model, value, np.float32))
+        for name, value in (("ones", 1), ("zeros", 0))
+    )
+    for index in range(config.position_depth):
+        kernel = graph.parameter(f"{path}/conv_{index}/kernel")
+        x = _position_conv(graph, config, x, f"{path}/conv_{index}", kernel)
+        x = graph.op("LayerNormalization", x, ones, zeros, axis=-1, epsilon=EPSILON)
+        x = graph.op("Where", real, graph.op("Gelu", x), graph.scalar(0.0))
+    return x
+
+
+def _position_conv(graph: Graph, config: ModelConfig, x: str, path: str, kernel) -> str:
+    """The convolution of x [B, T, D] over frames with kernel [k, in, out] and the path's bias."""
+    width = len(kernel)
     x = graph.op("Transpose", x, perm=[0, 2, 1])
     x = graph.op(
         "Conv",
@@ -177,4 +194,34 @@ def position(graph: Graph, config: ModelConfig, x: str) -> str:
         kernel_shape=[width],
         pads=[width // 2, width - 1 - width // 2],
     )
-    return graph.op("Gelu", graph.op("Transpose", x, perm=[0, 2, 1]))
+    return graph.op("Transpose", x, perm=[0, 2, 1])
+
+
+def output_adapter(graph: Graph, config: ModelConfig, x: str, counts: str) -> tuple[str, str]:
+    """Context [B, T, D] and frames [B] -> the shortened context and its frames."""
+    path, width = "encoder/output_adapter", config.output_adapter_kernel
+    if config.output_width != config.d_model:
+        x = layer_norm(graph, dense(graph, x, f"{path}/projection"), f"{path}/norm")
+    for index in range(config.output_adapter_layers):
+        real = graph.op("Unsqueeze", mask(graph, x, 1, counts), graph.ints(2))
+        x = graph.op("Where", real, x, graph.scalar(0.0))
+        kernel = graph.parameter(f"{path}/conv_{index}/kernel").transpose(2, 1, 0)
+        x = graph.op(
+            "Conv",
+            graph.op("Transpose", x, perm=[0, 2, 1]),
+            graph.constant(f"{path}/conv_{index}/kernel", kernel),
+            graph.constant(
+                f"{path}/conv_{index}/bias", graph.parameter(f"{path}/conv_{index}/bias")
+            ),
+            kernel_shape=[width],
+            strides=[config.output_adapter_stride],
+            pads=[1, 1],
+        )
+        values, gates = (
+            graph.op("Slice", x, graph.ints(first), graph.ints(last), graph.ints(1))
+            for first, last in ((0, config.output_width), (config.output_width, 1 << 20))
+        )
+        x = graph.op("Mul", values, graph.op("Sigmoid", gates))
+        x = graph.op("Transpose", x, perm=[0, 2, 1])
+        counts = frame_counts(graph, counts, width - 2, config.output_adapter_stride)
+    return x, counts

@@ -19,6 +19,7 @@ from w2v2_jax.export.onnx_graph import (
     linear,
     mask,
     masked_waveforms,
+    output_adapter,
     position,
 )
 from w2v2_jax.models.config import ModelConfig
@@ -32,7 +33,7 @@ def attention(graph: Graph, config: ModelConfig, x: str, real: str, layer: int) 
     kernel = graph.parameter(f"{path}/qkv_kernel", layer).reshape(dim, 3 * dim).copy()
     bias = graph.parameter(f"{path}/qkv_bias", layer).reshape(3 * dim).copy()
     scale = np.float32((dim // heads) ** -0.5)
-    kernel[:, :dim] *= scale  # the queries' scale belongs to their weights here
+    kernel[:, :dim] *= scale  # here the scale of the queries is part of their weights
     bias[:dim] *= scale
     x = linear(graph, x, f"{path}/qkv/{layer}", kernel, bias)
     x = graph.op("Reshape", x, graph.ints(0, 0, 3, heads, dim // heads))
@@ -79,14 +80,17 @@ def network(graph: Graph, config: ModelConfig, *, epsilon: float | None) -> tupl
     x = layer_norm(graph, x, "encoder/feature_norm")
     if config.projects_features:
         x = dense(graph, x, "encoder/feature_projection")
-    x = graph.op("Where", graph.op("Unsqueeze", real, graph.ints(2)), x, graph.scalar(0.0))
-    x = graph.op("Add", x, position(graph, config, x))
+    frames = graph.op("Unsqueeze", real, graph.ints(2))
+    x = graph.op("Where", frames, x, graph.scalar(0.0))
+    x = graph.op("Add", x, position(graph, config, x, frames))
     pre = config.norm_order == "pre"
     x = x if pre else layer_norm(graph, x, "encoder/transformer/norm")
     real = graph.op("Unsqueeze", real, graph.ints(1, 2))
     for layer in range(config.num_layers):
         x = block(graph, config, x, real, layer)
     x = layer_norm(graph, x, "encoder/transformer/norm") if pre else x
+    if config.output_adapter_layers:
+        x, counts = output_adapter(graph, config, x, counts)
     return dense(graph, x, "head"), graph.op("Cast", counts, to=int32)
 
 

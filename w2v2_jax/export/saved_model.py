@@ -1,9 +1,9 @@
 """TensorFlow SavedModel: the StableHLO program inside TensorFlow's own XlaCallModule.
 
-`jax.export` makes the program and TensorFlow runs it, the route that jax2tf takes too; jax2tf
-itself no longer fits, as it serialises for newer readers than the newest TensorFlow. So the one
-operation too new for it (a composite for erf) becomes a call and the program is written in
-version 1.9 of StableHLO. The weights are tf.Variables: no size limit, one copy.
+`jax.export` makes the program and TensorFlow runs it, as with jax2tf. jax2tf itself does not work
+any more, because it serialises for readers that are newer than the newest TensorFlow. So the one
+operation that is too new (a composite for erf) becomes a call, and the program is written in
+version 1.9 of StableHLO. The weights are tf.Variables: they have no size limit, and one copy.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def portable_bytes(exported: export.Exported) -> bytes:
 def save(loaded: Loaded, out: str | Path) -> None:
     """Writes a SavedModel folder with signature serving_default, vocabulary.json and README.md.
 
-    Raises InputError for a checkpoint without a CTC head, or where TensorFlow is not installed.
+    Raises InputError for a checkpoint without a CTC head, or if TensorFlow is not installed.
     """
     out = Path(out)
     deployment.check(loaded)

@@ -1,8 +1,8 @@
 """StableHLO through `jax.export`: one program for every batch, length and platform.
 
-jax.export is JAX's own, versioned serialisation (readable for at least six months of releases)
-and keeps the shapes symbolic. The weights lie beside the program as safetensors, which any
-language reads, instead of as gigabytes of constants inside it.
+jax.export is JAX's own versioned serialisation (readable for at least six months of releases)
+and keeps the shapes symbolic. The weights are beside the program as safetensors, which any
+language reads, and not inside it as gigabytes of constants.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Rules that tell a sick run from a healthy one, and what a run does about it."""
+"""Rules that recognise runs in trouble, and how a run responds."""

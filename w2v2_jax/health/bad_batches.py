@@ -1,7 +1,7 @@
-"""What a run writes down of bad data: batches that misbehaved, utterances that are damaged.
+"""The record of bad data in a run: batches that caused trouble, and damaged utterances.
 
-bad_batches.jsonl is read when a run goes on, so that a batch once left out stays out: with it the
-data is still a pure function of (seed, step). damaged_audio.N.jsonl is of host N's own disk.
+bad_batches.jsonl is read when a run resumes, so that a batch that was left out stays out; with it
+the data is still a pure function of (seed, step). damaged_audio.N.jsonl is about host N's disk.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ BATCHES = "bad_batches.jsonl"
 
 
 class BadBatches:
-    """rows: step -> a description of the batch's rows (asked for on the chief alone).
+    """rows: step -> a description of the batch's rows (used on process 0 only).
 
-    Raises InputError where the file in the workdir cannot be read.
+    Raises InputError if the file in the workdir cannot be read.
     """
 
     def __init__(self, workdir: AnyPath, rows: Callable[[int], list], *, writes: bool):
@@ -36,7 +36,7 @@ class BadBatches:
         return frozenset(step for (step, _), e in self._entries.items() if e["left_out"])
 
     def note(self, step: int, rule: str, message: str, *, left_out: bool) -> None:
-        """Writes a batch down once; a batch that is left out stays so."""
+        """Records a batch once; a batch that is left out stays out."""
         before = self._entries.get((step, rule))
         if before is not None and (before["left_out"] or not left_out):
             return
@@ -63,7 +63,7 @@ def note_damage(workdir: AnyPath, host: int, damaged: Iterable[tuple[str, str]])
 
 
 def _read(path: AnyPath, kinds: dict[str, type], *, what: str, remedy: str) -> list[dict[str, Any]]:
-    """The entries of a file, none where it is not there; InputError where one lacks a field."""
+    """The entries of a file, none if it does not exist; InputError if one lacks a field."""
     try:
         lines = path.read_text("utf-8").splitlines() if path.exists() else []
         entries = [json.loads(line) for line in lines]

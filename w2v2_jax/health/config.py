@@ -9,30 +9,30 @@ from w2v2_jax.objectives.base import Expectations, Objective
 
 WARN, STOP, ROLLBACK, OFF = "warn", "stop", "rollback", "off"
 STARTED = 0.4  # the share of a run after which it must have left chance, or all blanks
-EARLY = 100  # updates before which a run says little of itself
-# The longest patience, BASE's warm-up of 8 % of 400 000 updates (paper section 4.2): published
-# runs are at an accuracy of .49 after 50 000 (see reference_curves).
+EARLY = 100  # updates before which metrics mean little
+# The longest wait is BASE's warm-up, 8 % of 400 000 updates (paper section 4.2): published runs
+# have an accuracy of .49 after 50 000 (see reference_curves).
 STARTED_AT_MOST = 32_000
 
 
 @dataclasses.dataclass(frozen=True)
 class HealthConfig:
-    """What a run does about the rules of `health.rules`, whose names these lists hold.
+    """How a run responds to the rules of `health.rules`; the lists hold names of rules.
 
-    A rule that stands in none of the lists warns. Whatever they say, a non-finite update is not
-    taken.
+    A rule that is in none of the lists warns. A non-finite update is always skipped.
 
     stop: rules that end the run with status 2.
-    rollback: rules after which the run goes back to the checkpoint before.
-    off: rules that say nothing.
-    cooldown: updates for which a rule that spoke is silent.
-    started_after: updates after which a loss at chance or blanks alone are alarming; 0 stands for
-        two fifths of the run, at most 32 000.
-    data_wait: share of the time that waiting for data may take.
-    non_finite_limit: the run ends where more of the last 1000 updates were not finite.
-    damaged_limit: the run ends where a larger share of the last 1000 updates' rows was damaged.
-    rollback_limit: rollbacks of a run; the next one ends it.
-    skip_batches: batches up to the offending one that are never used after a rollback.
+    rollback: rules after which the run returns to the checkpoint before.
+    off: rules that are turned off.
+    cooldown: number of updates for which a rule is silent after a warning.
+    started_after: number of updates after which a loss at chance, or only blanks, is a problem; 0
+        means two fifths of the run, at most 32 000.
+    data_wait: the share of time that waiting for data may take.
+    non_finite_limit: the run ends if more of the last 1000 updates were not finite.
+    damaged_limit: the run ends if a larger share of rows in the last 1000 updates was damaged.
+    rollback_limit: the number of rollbacks that a run may have.
+    skip_batches: number of batches, up to the one with the problem, that are never used after a
+        rollback.
     """
 
     stop: tuple[str, ...] = ()
@@ -54,13 +54,13 @@ class HealthConfig:
         check_least("health", self, started_after=0, data_wait=0, damaged_limit=0, skip_batches=1)
 
     def action(self, rule: str) -> str:
-        """What the configuration says about a rule."""
+        """The response to a rule by the configuration."""
         return next((a for a in (OFF, STOP, ROLLBACK) if rule in getattr(self, a)), WARN)
 
 
 @dataclasses.dataclass(frozen=True)
 class RunFacts:
-    """What the rules know of a run: its length, when it must have left chance, and what its
+    """What the rules know about a run: its length, when it must be better than chance, and what its
     objective expects. trains_features: whether the feature encoder gets a gradient."""
 
     steps: int

@@ -1,6 +1,6 @@
-"""Asks the rules after every update and every logged record, and decides what is to be done.
+"""Applies the rules after every update and every logged record, and decides how to respond.
 
-Decisions follow from global metrics alone, so that all hosts take the same ones.
+Decisions depend only on global metrics, so that all hosts decide alike.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Alarm(NamedTuple):
     action: str
 
     def line(self) -> str:
-        """The one line a person reads."""
+        """The line to print."""
         return f"health: step {self.step}: {self.message} [{self.action}; {PAGE}#{self.rule}]"
 
 
@@ -38,7 +38,7 @@ class HealthError(InputError):
 
 
 class StepFlags(NamedTuple):
-    """What of an update's metrics the rules look at every time; sums with weights."""
+    """The metrics of an update that the rules check every time; sums with weights."""
 
     loss: tuple
     gradient_norm: tuple
@@ -47,8 +47,8 @@ class StepFlags(NamedTuple):
 
 
 def flags_of(metrics: dict, loss: str) -> StepFlags:
-    """The few scalars of a step's metrics (still on the device) that are fetched every time;
-    loss: the name of the one that the run's objective has watched."""
+    """The few scalars of a step's metrics (still on the device) that are fetched every time; loss:
+    the name of the loss that the run's objective wants to be checked."""
     names = (loss, "gradient_norm", "non_finite", "empty_rows")
     return StepFlags(*(tuple(metrics[name]) for name in names))
 
@@ -69,13 +69,13 @@ def check_names(config: HealthConfig) -> None:
         if not known[name].cure:
             able = ", ".join(rule.name for rule in RULES if rule.cure)
             raise InputError(
-                f"health.rollback: leaving batches out does not cure {name}; use stop, or "
+                f"health.rollback: leaving batches out does not help with {name}; use stop, or "
                 f"rollback for {able}"
             )
 
 
 class Monitor:
-    """Remembers what the rules need of one process's run, and which of them spoke when."""
+    """Keeps what the rules need from the run of one process, and when each rule gave a warning."""
 
     def __init__(self, config: HealthConfig, run: RunFacts):
         self._config, self._run = config, run
@@ -85,11 +85,11 @@ class Monitor:
         self._rollbacks = 0
 
     def flags(self, metrics: dict) -> StepFlags:
-        """What `saw_step` asks of an update's metrics."""
+        """What `saw_step` needs from an update's metrics."""
         return flags_of(metrics, self._run.expected.loss)
 
     def saw_step(self, step: int, flags: StepFlags, *, left_out: bool = False) -> list[Alarm]:
-        """Alarms of an update. left_out: its batch had its weight taken away on purpose."""
+        """Alarms of an update. left_out: the weight of its batch was set to 0 on purpose."""
         if left_out:
             return []
         for name, part in zip(STEP_VALUES, flags, strict=True):
@@ -103,7 +103,7 @@ class Monitor:
         return self._ask(step, every_step=False)
 
     def went_back(self, alarm: Alarm) -> None:
-        """Counts a rollback; raises HealthError once there were too many."""
+        """Counts a rollback; raises HealthError if there were too many."""
         self._rollbacks += 1
         self._logged.clear()
         if self._rollbacks > self._config.rollback_limit:
@@ -135,13 +135,13 @@ class Monitor:
         return spoke is not None and 0 <= step - spoke < self._config.cooldown
 
     def _over_limit(self, step: int) -> list[Alarm]:
-        """Ends the run where too much was left out to be called training."""
+        """Ends the run if too much was left out."""
         bad = self._steps["non_finite"].values.sum()
         if bad > self._config.non_finite_limit:
             limit = f"health.non_finite_limit={self._config.non_finite_limit}"
-            return [Alarm("non-finite", step, f"{bad:.0f} updates not taken, {limit}", STOP)]
+            return [Alarm("non-finite", step, f"{bad:.0f} updates skipped, {limit}", STOP)]
         rows = self._steps["damaged"].values
-        # A handful of rows of a short run is no share of anything.
+        # In a short run, a few rows are too few for a share.
         if rows.sum() > max(1.0, self._config.damaged_limit * len(rows)):
             limit = f"health.damaged_limit={self._config.damaged_limit}"
             share = rows.mean()

@@ -1,8 +1,8 @@
-"""The rules: symptoms read from metrics, each with the source or the run that set its bound.
+"""The rules: symptoms in the metrics, each with the source or the run that set its bound.
 
-"The reference runs" are the three seeds of the quickstart (`reference_curves`): every rule is
-silent over them, and the bounds stand outside of what they and its failed forerunners showed.
-A rule's name is its anchor in docs/symptoms.md.
+"The reference runs" are the three seeds of the quickstart (`reference_curves`). No rule gives a
+warning for them. The bounds were chosen from these runs and from earlier recipes that failed. The
+name of a rule is its anchor in docs/symptoms.md.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import numpy as np
 from w2v2_jax.health.config import EARLY, HealthConfig, RunFacts
 from w2v2_jax.objectives.base import Expectations
 
-FEW, SOME = 3, 5  # logged records that a mean is taken over
-# fairseq's data2vec: updates before which it asks nothing, min_target_var and min_pred_var, which
+FEW, SOME = 3, 5  # logged records over which a mean is taken
+# fairseq's data2vec: updates before which it checks nothing, min_target_var and min_pred_var, which
 # are bounds on standard deviations.
 REGRESSION_AFTER, LEAST_TARGETS, LEAST_PREDICTIONS = 5000, 0.1, 0.01
 
 
 class RuleInput(NamedTuple):
-    """What a rule may look at: logged records, oldest first; per update, newest last, the values
-    of `steps` (arrays of floats, nan where there was none); the run and its health section."""
+    """The input of a rule: logged records, oldest first; the values of `steps` per update, newest
+    last (arrays of floats, nan where there was none); the run and its health section."""
 
     logged: Sequence[dict[str, float]]
     steps: dict[str, np.ndarray]
@@ -37,9 +37,9 @@ class RuleInput(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """check: what is wrong in words, or None. every_step: looked at after every update, else at
-    logged ones. local: of this host's own time, so it may only warn. cure: whether going back and
-    leaving batches out can help."""
+    """check: what is wrong in words, or None. every_step: checked after every update, otherwise
+    after logged ones. local: about this host's own time, so it may only warn. cure: whether a
+    rollback that leaves batches out can help."""
 
     name: str
     check: Callable[[RuleInput], str | None]
@@ -88,16 +88,16 @@ def degenerate_accuracy(seen: RuleInput) -> str | None:
 
 
 def equal_negatives(seen: RuleInput) -> str | None:
-    """All negatives equal the positive: loss 0 (fairseq issue 3735). Reference runs at most
-    .026, a forerunner that recognised well .060, one that collapsed to 17 codes .087."""
+    """All negatives equal the positive: loss 0 (fairseq issue 3735). The reference runs have at
+    most .026, an earlier recipe that recognised well .060, one that collapsed to 17 codes .087."""
     rate = _mean(seen, "negative_is_positive", FEW)
     return f"{rate:.1%} of the negatives equal their positive" if rate and rate > 0.075 else None
 
 
 def collapsed_codes(seen: RuleInput) -> str | None:
-    """One code a codebook, perplexity 2 (Hugging Face issues 14387, 14471). Of 640 codes the
-    reference runs use 89 at least, a forerunner that recognised well 43, a collapsed one 13; the
-    bound is the collapsed value and 5 % of the way to all codes: 34 of 640."""
+    """One code per codebook, perplexity 2 (Hugging Face issues 14387, 14471). Of 640 codes the
+    reference runs use at least 89, an earlier recipe that recognised well 43, and a collapsed one
+    13. The bound is the collapsed value plus 5 % of the distance to all codes: 34 of 640."""
     if not seen.logged or seen.logged[-1]["step"] < EARLY:
         return None
     codebooks, codes = seen.expected.codebooks, seen.expected.codes
@@ -111,7 +111,7 @@ def collapsed_codes(seen: RuleInput) -> str | None:
 
 
 def uniform_codes(seen: RuleInput) -> str | None:
-    """Codes drawn evenly say nothing of the speech. Reference runs at most 471 of 640 (.74)."""
+    """Equally frequent codes say nothing about speech. Reference runs: at most 471 of 640 (.74)."""
     value = _mean(seen, "prob_perplexity", FEW)
     codes = seen.expected.codes
     if value is None or not codes or not _started(seen) or value < 0.95 * codes:
@@ -120,7 +120,7 @@ def uniform_codes(seen: RuleInput) -> str | None:
 
 
 def collapsed_targets(seen: RuleInput) -> str | None:
-    """A teacher that makes the same of every frame: fairseq ends such a run (data2vec_audio.py)."""
+    """A teacher with equal outputs for all frames: fairseq ends such a run (data2vec_audio.py)."""
     return _still(seen, "target", LEAST_TARGETS)
 
 
@@ -130,7 +130,7 @@ def collapsed_predictions(seen: RuleInput) -> str | None:
 
 
 def _still(seen: RuleInput, what: str, least: float) -> str | None:
-    """After fairseq's 5000 updates, in a short run when it must have started."""
+    """Checked after fairseq's 5000 updates, or in a short run when it must have started."""
     value = _mean(seen, f"{what}_deviation", FEW)
     after = min(REGRESSION_AFTER, seen.run.started_after)
     if value is None or seen.logged[-1]["step"] <= after or value >= least:
@@ -140,10 +140,10 @@ def _still(seen: RuleInput, what: str, least: float) -> str | None:
 
 def masked_share(seen: RuleInput) -> str | None:
     """Hugging Face's default masks 5 % instead of 49 (docs/traps.md#t8). Over five records the
-    reference runs stay within 4 % of the expected share; short rows and two spans at least exceed
-    it."""
+    reference runs stay within 4 % of the expected share. Short rows exceed it, as every row has at
+    least two spans."""
     share = _mean(seen, "masked_fraction", SOME)
-    # Fine-tuning logs it and expects nothing: short clips have their least number of spans.
+    # Fine-tuning logs it without an expected value: short clips have the least number of spans.
     expected = seen.expected.masked
     if share is None or not expected or abs(share / expected - 1) < 0.3:
         return None
@@ -161,8 +161,8 @@ def mean_span(seen: RuleInput) -> str | None:
 
 
 def encoder_gradient(seen: RuleInput) -> str | None:
-    """The feature encoder is cut off from the loss, or alone in it. Its share of the gradient's
-    norm is .09 to .90 in the quickstart's pretraining and .21 to .78 in fine-tuning."""
+    """The feature encoder has no gradient, or all of it. Its share of the gradient's norm is .09 to
+    .90 in the quickstart's pretraining and .21 to .78 in fine-tuning."""
     encoder, whole = (_mean(seen, f"{n}gradient_norm", SOME) for n in ("feature_", ""))
     if not seen.run.trains_features or encoder is None or not whole:
         return None
@@ -173,8 +173,8 @@ def encoder_gradient(seen: RuleInput) -> str | None:
 
 
 def _spike(seen: RuleInput, name: str, ratio: float) -> tuple[float, float] | None:
-    """(value, median of up to 200 before) where the newest exceeds it by `ratio` and by ten times
-    their spread (median absolute deviation), of 30 at least."""
+    """(value, median of up to 200 before) if the newest value exceeds the median by `ratio` and by
+    ten times the spread (median absolute deviation); there must be at least 30."""
     values = seen.steps[name]
     if not len(values) or not math.isfinite(values[-1]):
         return None
@@ -191,8 +191,8 @@ def _spike(seen: RuleInput, name: str, ratio: float) -> tuple[float, float] | No
 
 def loss_spike(seen: RuleInput) -> str | None:
     """A loss far above the 200 before, as PaLM's (Chowdhery et al. 2022, section 5.1). Of the
-    medians before them, the reference runs' contrastive losses reach 1.04 (a forerunner's 1.08),
-    and their CTC losses a label 4.4: clips that are known by heart stand beside hard ones."""
+    medians before them, the reference runs' contrastive losses reach 1.04 (an earlier recipe's
+    1.08), and their CTC losses per label 4.4, because some clips are memorised and others hard."""
     spike = _spike(seen, "loss", seen.expected.loss_spike)
     return spike and f"loss {spike[0]:.3g} after a median of {spike[1]:.3g}"
 
@@ -209,7 +209,7 @@ def non_finite(seen: RuleInput) -> str | None:
     if seen.steps["non_finite"][-1] <= 0:
         return None
     recent = int(seen.steps["non_finite"][-1000:].sum())
-    return f"loss or gradient is not finite, the update is not taken ({recent} of the last 1000)"
+    return f"loss or gradient is not finite, the update is skipped ({recent} of the last 1000)"
 
 
 def damaged_audio(seen: RuleInput) -> str | None:
@@ -221,8 +221,8 @@ def damaged_audio(seen: RuleInput) -> str | None:
 
 
 def all_blank(seen: RuleInput) -> str | None:
-    """CTC says nothing (fairseq issues 2685, 3340). A plateau is normal first: the reference runs
-    end it after 120 to 440 of 1600 updates."""
+    """CTC writes only blanks (fairseq issues 2685, 3340). A plateau is normal at first: that of the
+    reference runs ends after 120 to 440 of 1600 updates."""
     rate = _mean(seen, "blank_rate", FEW)
     if rate is None or not _started(seen) or rate < 0.99:
         return None
@@ -238,8 +238,9 @@ def unalignable(seen: RuleInput) -> str | None:
 
 
 def data_wait(seen: RuleInput) -> str | None:
-    """Steps wait for data (fairseq issues 3342, 4452). Single records of the reference runs reach
-    6 % on two busy cores, five in a row 5 % never; the first is left out (the readers start)."""
+    """Steps wait for data (fairseq issues 3342, 4452). On two busy cores single records of the
+    reference runs reach 6 %, but never five in a row 5 %. The first is left out, because the
+    readers are starting then."""
     share = _mean(seen, "data_wait", SOME)
     if share is None or len(seen.logged) <= SOME or share < seen.config.data_wait:
         return None

@@ -1,4 +1,4 @@
-"""`load`: a checkpoint as the object people use; and the command `w2v2 classify`."""
+"""`w2v2_jax.load`, which makes a Model of a checkpoint, and the command `w2v2 classify`."""
 
 from w2v2_jax.inference.model import Model, load
 

@@ -1,8 +1,9 @@
-"""Command line: the class of each recording, one line each: path<TAB>class<TAB>probability.
+"""Classifies recordings, with one line for each: path<TAB>class<TAB>probability.
 
 w2v2 classify --checkpoint DIR FILE|FOLDER|@LIST... [--top N] [--json]
 w2v2 classify --checkpoint DIR --data CORPUS[:split] --json-out OUT
-What cannot be classified is named on stderr; the others are, and the exit status is then 2.
+A file that cannot be classified is named on stderr; the others are classified, and the exit status
+is then 2.
 """
 
 from __future__ import annotations
@@ -65,11 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="w2v2 classify", description=__doc__.splitlines()[0])
     add_checkpoint(parser)
     add = parser.add_argument
-    add("files", nargs="*", metavar="FILE", help="any audio file, any rate; a folder; @LIST")
-    add("--top", type=int, default=1, metavar="N", help="the N likeliest classes of each (1)")
-    add(
-        "--json", action="store_true", help="one JSON object a line, with every class's probability"
-    )
+    add("files", nargs="*", metavar="FILE", help="an audio file, a folder, or @LIST")
+    add("--top", type=int, default=1, metavar="N", help="the N most likely classes (1)")
+    add("--json", action="store_true", help="print JSON lines with the probability of every class")
     add("--data", metavar="DIR[:split]", help="score a prepared corpus instead of files")
     add("--json-out", type=Path, metavar="OUT", help="the scores of --data as JSON")
     add_batch_seconds(parser, 60.0)

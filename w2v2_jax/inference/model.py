@@ -1,6 +1,6 @@
 """A checkpoint as an object: logits, features, units and transcripts of 16 kHz waveforms.
 
-What people import. The work is done in `recognition`.
+This is the public Python interface. The work is done in `recognition`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from w2v2_jax.recognition.waveforms import one_or_rows
 
 
 class Model(Network):
-    """Parameters on the default device with the functions people call; made by `load`.
+    """A checkpoint with its parameters on the default device; made by `load`.
 
     Waveforms are raw 16 kHz samples [S] or [B, S], floats in -1 to 1 or integers of 8, 16 or 32
-    bits; the model's own normalisation is inside. A list of waveforms of different lengths, or of
-    tables {"array": ..., "sampling_rate": ...} (resampled), gives a list of arrays [T, ...] of real
-    frames, batched by length; anything else one array [B, T, ...].
+    bits; the model normalises them itself if it needs that. A list of waveforms of different
+    lengths, or of dicts {"array": ..., "sampling_rate": ...} (which are resampled), gives a list of
+    arrays [T, ...] of real frames, batched by length. Anything else gives one array [B, T, ...].
     """
 
     def __repr__(self) -> str:
@@ -45,12 +45,12 @@ class Model(Network):
         )
 
     def num_frames(self, num_samples):
-        """Frames made of so many samples, a number or an array of them; 0 where too short."""
-        return frame_counts(num_samples, self.description.model.conv_layers)
+        """Frames made of so many samples, a number or an array of them; 0 if too short."""
+        return frame_counts(num_samples, self.description.model.output_layers)
 
     def logits(self, waveforms, num_samples=None, *, statistics=None):
-        """CTC logits [B, T, C], or a list of [T, C]; see the class. Frames past a row's end (of
-        num_samples [B]) are junk."""
+        """CTC logits [B, T, C], or a list of [T, C]; see the class. Frames after a row's end (by
+        num_samples [B]) have no meaning."""
         rows = waveforms if num_samples is not None else one_or_rows(waveforms)
         if isinstance(rows, list) and num_samples is None:
             return self._each(super().logits, rows)
@@ -118,21 +118,22 @@ class Model(Network):
     def transcribe(self, inputs, **options) -> list[Result]:
         """Transcripts of files (any format and rate) or of arrays, in order.
 
-        inputs: one or many: paths, arrays [S] or [S, channels], or tables as in Hugging Face
-        datasets, {"array": ..., "sampling_rate": ...}. A string is one path.
-        options: those of `recognise.Options`, among them sample_rate of arrays (16000), decoder,
-        vad, chunk_seconds and context_seconds. Raises InputError that names what cannot be used.
+        inputs: one or several paths, arrays [S] or [S, channels], or dicts as in Hugging Face
+            datasets, {"array": ..., "sampling_rate": ...}. A string is one path.
+        options: those of `recognise.Options`, such as sample_rate of arrays (16000), decoder, vad,
+            chunk_seconds and context_seconds.
+        Raises InputError that names what cannot be used.
         """
         return list(recognise.transcribe(self, inputs, recognise.make_options(options)))
 
     def align(self, source, lines: str | Sequence[str], **options) -> list[Line]:
-        """Where the lines of a transcript lie in a recording, in the order they are spoken. A
-        string is one line, or several where it has line breaks."""
+        """The times of the lines of a transcript in a recording, in the order in which they are
+        spoken. A string is one line, or several if it has line breaks."""
         return recognise.align(self, source, lines, recognise.make_options(options))
 
 
 def load(path: str | Path, *, language: str | None = None, execution: Execution = PLAIN) -> Model:
-    """Anything --checkpoint takes -> a Model ready to use; language as in `load_any`. execution:
-    how it is computed, as `Execution(dtype="bfloat16")` on a GPU; plain float32 otherwise."""
+    """Anything that --checkpoint takes -> a Model; language as in `load_any`. execution: how it is
+    computed, for example `Execution(dtype="bfloat16")` on a GPU; by default plain float32."""
     loaded = load_any(path, language=language)
     return Model(loaded.path, loaded.description, to_device(loaded.params), execution)

@@ -1,1 +1,1 @@
-"""Checkpoints of other frameworks, both directions; only the command lines import this."""
+"""Checkpoints of other frameworks, in both directions; only commands and `load` import this."""

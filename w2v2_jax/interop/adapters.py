@@ -23,7 +23,7 @@ PARTS = (".adapter_layer.", "lm_head.")
 
 
 def languages(path: Path) -> list[str]:
-    """The languages whose adapters lie in a directory."""
+    """The languages whose adapters are in a directory."""
     return sorted(file.name.split(".")[1] for file in path.glob("adapter.*.safetensors"))
 
 
@@ -32,7 +32,7 @@ def with_language(
 ) -> dict[str, np.ndarray]:
     """The model's tensors with a language's adapters and head in place of those it came with.
 
-    Raises InputError where the model has no adapters, the language has none, or the file holds
+    Raises InputError if the model has no adapters, the language has none, or the file holds
     other tensors than the blocks' adapters and the head.
     """
     if not config.get("adapter_attn_dim"):
@@ -55,7 +55,7 @@ def with_language(
 
 
 def exporter(export: Callable, language: str) -> Callable:
-    """An exporter of Hugging Face directories that writes a language's adapter file as well."""
+    """An exporter of Hugging Face directories that also writes the adapter file of a language."""
 
     def with_adapter(loaded: Loaded, out: Path) -> Exported:
         said = export(loaded, out)
@@ -66,11 +66,11 @@ def exporter(export: Callable, language: str) -> Callable:
 
 
 def write(loaded: Loaded, folder: Path, language: str) -> None:
-    """Adds `adapter.<lang>.safetensors` to a directory that was written of this checkpoint, and
-    names the language in its tokenizer files, so that `load_adapter` and `set_target_lang` of
-    transformers find it, in this directory or beside another of the same network.
+    """Adds `adapter.<lang>.safetensors` to a directory that was written from this checkpoint, and
+    names the language in its tokenizer files. So `load_adapter` and `set_target_lang` of
+    transformers find it, in this directory or beside another copy of the same network.
 
-    Raises InputError for a network without adapters or a CTC head, or for a name with odd signs.
+    Raises InputError for a network without adapters or CTC head, or for an unusable name.
     """
     description = loaded.description
     if not description.model.adapter_dim or not description.objective_class.ctc_head:
@@ -79,7 +79,9 @@ def write(loaded: Loaded, folder: Path, language: str) -> None:
             "(model.adapter_dim above 0)"
         )
     if not language or not language.replace("-", "").replace("_", "").isalnum():
-        raise InputError(f"--language {language!r} is no language code; use letters, as `fra`")
+        raise InputError(
+            f"--language {language!r} is not a language code; use letters, such as fra"
+        )
     tensors = load_file(folder / "model.safetensors")
     chosen = {name: x for name, x in tensors.items() if any(part in name for part in PARTS)}
     save_file(chosen, folder / f"adapter.{language}.safetensors", metadata={"format": "pt"})

@@ -1,6 +1,6 @@
 """fairseq's dictionaries (`dict.ltr.txt`) <-> our vocabulary, with the row behind each symbol.
 
-A dictionary file lists "symbol count" a line after four implied rows `<s> <pad> </s> <unk>`.
+A dictionary file has lines "symbol count", after four implied rows `<s> <pad> </s> <unk>`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read_symbols(path: str | Path) -> list[str]:
 
 
 def guess(classes: int, where: str) -> list[str]:
-    """Symbols of a head whose file names none: LibriSpeech's, where the number of rows fits."""
+    """Symbols of a head whose file names none: LibriSpeech's if the number of rows matches."""
     for symbols in (LIBRISPEECH.symbols, SHORT_ENGLISH):
         if classes == len(symbols):
             return list(symbols)
@@ -55,8 +55,8 @@ def to_rows(
 ) -> Rows:
     """Symbols in the order of a head's `classes` rows -> our vocabulary and the row of each symbol.
 
-    vocabulary: what the symbols are of, where more is known of them than their names.
-    Raises InputError where rows have no name, the blank `<s>` is absent, or a symbol is not a
+    vocabulary: the vocabulary of the symbols, if more is known than their names.
+    Raises InputError if rows have no name, the blank `<s>` is absent, or a symbol is not a
     character.
     """
     if len(symbols) != classes:

@@ -27,18 +27,21 @@ from w2v2_jax.interop import (
 )
 from w2v2_jax.interop.fairseq_names import FAIRSEQ, HEAD, OTHER_WEIGHT_NORM, PREFIX
 from w2v2_jax.interop.files import Exported, Imported, understood, unwrapped
+from w2v2_jax.interop.hugging_face_config import refuse_output_adapter
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.torch_write import save as save_torch
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
 
+DATA2VEC = "data2vec_audio"  # their model's name; fine-tuned files are as wav2vec 2.0's
+
 
 def read(path: str | Path, hints: FileHints | None = None) -> Imported:
     """A `.pt` file -> description and float32 parameters.
 
-    hints: what the file does not say (norm order, dictionary). Raises InputError naming what is
-    amiss, or what could not be inferred.
+    hints: settings that the file lacks (norm order, dictionary). Raises InputError that names what
+    is wrong, or what could not be inferred.
     """
     with understood(Path(path)):
         return _read(Path(path), hints or FileHints(), [])
@@ -54,11 +57,12 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
     tuned = f"{HEAD}weight" in tensors
     if not tuned and "mask_emb" not in tensors:
         raise InputError(f"{path}: not a fairseq wav2vec 2.0 file: it has no tensor mask_emb")
-    model, normalise = _configuration(path, said, tensors, hints, notes, tuned=tuned)
+    model, normalise, bare = _configuration(path, said, tensors, hints, notes, tuned=tuned)
     classes = len(tensors[f"{HEAD}weight"]) if tuned else 0
     objective = CTC if tuned else Contrastive  # fairseq's files are of these two
     # expected() leaves out a missing quantizer
-    shapes = names.expected(model, parts=objective.parts, classes=classes)
+    parts = ("encoder",) if bare else objective.parts
+    shapes = names.expected(model, parts=parts, classes=classes)
     params = names.join(tensors, shapes, FAIRSEQ, where=str(path))
     vocabulary = None
     if tuned:
@@ -91,6 +95,7 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
             "quantizer and projections of pretraining"
         )
     _refuse_square_projection(description.model, str(loaded.path))
+    refuse_output_adapter(description.model, str(loaded.path), "fairseq")
     tensors = names.split(loaded.params, FAIRSEQ)
     if description.model.same_quantizer and not tuned:  # one module that they save under two names
         shared = {k: x for k, x in tensors.items() if k.startswith("input_quantizer.")}
@@ -124,13 +129,13 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
     if description.normalise and epsilon != EPSILON:
         notes.append(
             f"fairseq adds {EPSILON:g} to a waveform's variance, this checkpoint {epsilon:g}: "
-            "quiet recordings give other outputs there"
+            "quiet recordings give different outputs there"
         )
     return Exported([], notes)
 
 
 def _refuse_square_projection(model: ModelConfig, where: str) -> None:
-    """Their network has no projection where the convolutions are as wide as the model."""
+    """Their network has no projection if the convolutions are as wide as the model."""
     if model.projects_features and model.conv_dim == model.d_model:
         raise InputError(
             f"{where}: a feature projection although the feature encoder's {model.conv_dim} "
@@ -151,11 +156,15 @@ def _rename(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _configuration(path, said, tensors, hints: FileHints, notes, *, tuned: bool):
-    """(ModelConfig, normalise) as the file says, else as its tensors show and a person says."""
+    """(ModelConfig, normalise, whether only the encoder can be read), by the file's settings, or
+    else by its tensors and the command line."""
     configuration = fairseq_config.settings(said, tuned=tuned, where=str(path))
+    bare = not tuned and configuration is not None and configuration.model.get("_name") == DATA2VEC
+    if bare:
+        notes.append("data2vec pretraining: the encoder is read, its regression head is not")
     if configuration is None:
         model = inferred.to_model(tensors, FAIRSEQ, hints, where=str(path))
-        notes.append("it holds no settings; the configuration follows from its tensors")
+        notes.append("it has no settings; the configuration was inferred from its tensors")
         normalise = hints.normalise
     else:
         model = fairseq_config.to_model(configuration.model, where=str(path))
@@ -166,12 +175,12 @@ def _configuration(path, said, tensors, hints: FileHints, notes, *, tuned: bool)
         normalise = configuration.normalise if hints.normalise is None else hints.normalise
     if normalise is None:
         normalise = model.extractor_norm == "layer"
-        notes.append(f"nothing says whether waveforms are normalised; taken as {normalise}")
-    return model, normalise
+        notes.append(f"the file does not say if waveforms are normalised; assumed: {normalise}")
+    return model, normalise, bare
 
 
 def _symbols(path: Path, task_state, hints: FileHints, notes, *, classes: int) -> list[str]:
-    """Names of the head's rows: given, in the file, beside it, or LibriSpeech's by their count."""
+    """Names of the head's rows: from the command line, in the file, beside it, or LibriSpeech's."""
     if hints.dictionary is not None:
         return dictionary.read_symbols(hints.dictionary)
     inside = task_state.get("target_dictionary") if isinstance(task_state, Mapping) else None
@@ -182,5 +191,5 @@ def _symbols(path: Path, task_state, hints: FileHints, notes, *, classes: int) -
         notes.append(f"the head's rows are named by {beside}")
         return dictionary.read_symbols(beside)
     symbols = dictionary.guess(classes, str(path))
-    notes.append(f"no dictionary names the head's {classes} rows; taken as LibriSpeech's")
+    notes.append(f"no dictionary names the head's {classes} rows; assumed: LibriSpeech's")
     return symbols

@@ -1,7 +1,8 @@
 """fairseq2 checkpoints (`.pt`): pretraining and CTC, Omnilingual's among them, without torch.
 
-A file holds tensors alone; the settings are in the asset card that names it, so here they follow
-from the shapes. The rows of a CTC head are named by the card's tokenizer, a SentencePiece model.
+A file holds only tensors. The settings are in the asset card that names it, so here they are
+inferred from the shapes. The rows of a CTC head are named by the card's tokenizer, a SentencePiece
+model.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ from w2v2_jax.interop.fairseq2_names import (
     table,
 )
 from w2v2_jax.interop.files import Exported, Imported, understood, unwrapped
-from w2v2_jax.interop.hugging_face_config import refuse_quantized_input
+from w2v2_jax.interop.hugging_face_config import refuse_output_adapter, refuse_quantized_input
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.torch_write import save as save_torch
+from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
 
 # Tensors that only other networks of fairseq2 have -> what to say.
 OTHERS = {
     "encoder.layers.0.conv_layer_norm.weight": "use_conformer=True",
-    FRONTEND + "pos_encoder.layers.0.conv.bias": "pos_encoder_depth above 1",
     "llama_decoder.layers.0.self_attn.q_proj.weight": "a language-model decoder (wav2vec2_llama)",
 }
 
@@ -49,8 +50,8 @@ OTHERS = {
 def read(path: str | Path, hints: FileHints | None = None) -> Imported:
     """A `.pt` file -> description and float32 parameters.
 
-    hints: what the file does not say (dictionary, normalise, strides, heads). Raises InputError
-    naming what is amiss, or what could not be inferred.
+    hints: settings that the file lacks (dictionary, normalise, strides, heads). Raises InputError
+    that names what is wrong, or what could not be inferred.
     """
     with understood(Path(path)):
         return _read(Path(path), hints or FileHints(), [])
@@ -69,9 +70,10 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
         raise InputError(f"{path} has neither a CTC head nor pretraining's projections: final_proj")
     shown = {name: x for name, x in tensors.items() if not (tuned and name.startswith("final"))}
     model = inferred.to_model(shown, rows, hints._replace(norm_order=norm_order), where=str(path))
+    _refuse_even_stack(model, str(path))
     if MASK_EMBEDDING not in tensors:
         tensors[MASK_EMBEDDING] = np.random.default_rng(0).random(model.d_model, np.float32)
-        notes.append(f"{MASK_EMBEDDING} is absent; drawn afresh, as it only matters when training")
+        notes.append(f"{MASK_EMBEDDING} is absent; initialised, as it only matters in training")
     classes = len(tensors["final_proj.weight"]) if tuned else 0
     objective = CTC if tuned else Contrastive
     shapes = names.expected(model, parts=objective.parts, classes=classes)
@@ -87,7 +89,7 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
     normalise = hints.normalise
     if normalise is None:
         normalise = model.extractor_norm == "layer"
-        notes.append(f"nothing says whether waveforms are normalised; taken as {normalise}")
+        notes.append(f"the file does not say if waveforms are normalised; assumed: {normalise}")
     description = Description(objective.name, model, vocabulary, normalise)
     used = names.their_names(shapes, rows)
     left = sorted(set(tensors) - set(used) - {COUNTER})
@@ -103,6 +105,8 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
     head_classes.refuse(description, where, "fairseq2")
     model = description.model
     refuse_quantized_input(model, where, "fairseq2")
+    refuse_output_adapter(model, where, "fairseq2")
+    _refuse_even_stack(model, where)
     if model.adapter_dim:
         raise InputError(f"{where}: model.adapter_dim={model.adapter_dim}: fairseq2 has none")
     if model.projects_features and model.conv_dim == model.d_model:
@@ -123,6 +127,16 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
     return Exported([], _notes(description, tuned=tuned))
 
 
+def _refuse_even_stack(model: ModelConfig, where: str) -> None:
+    """Their stacked positional convolutions pad an even kernel on the other side from fairseq's,
+    and are at least 3 frames wide."""
+    if model.position_depth > 1 and (model.position_kernel % 2 == 0 or model.position_kernel < 3):
+        raise InputError(
+            f"{where}: model.position_kernel={model.position_kernel} with "
+            f"model.position_depth={model.position_depth}: fairseq2's are odd and at least 3"
+        )
+
+
 def _notes(description: Description, *, tuned: bool) -> list[str]:
     """What an asset card must say of the file."""
     model = description.model
@@ -137,7 +151,8 @@ def _notes(description: Description, *, tuned: bool) -> list[str]:
         "feature_extractor_layer_norm_convs": model.extractor_norm == "layer",
         "layer_norm_features": model.norm_order == "post",
         "norm_order": model.norm_order.upper(),
-        "pos_conv_kernel_size": model.position_kernel,
+        "pos_encoder_depth": model.position_depth,  # its kernel is that of all of them together
+        "pos_conv_kernel_size": model.position_kernel * model.position_depth,
         "num_pos_conv_groups": model.position_groups,
     }
     pretraining = {
@@ -160,7 +175,7 @@ def _notes(description: Description, *, tuned: bool) -> list[str]:
     if description.normalise and epsilon != EPSILON:
         notes.append(
             f"fairseq2 adds {EPSILON:g} to a waveform's variance, this checkpoint {epsilon:g}: "
-            "quiet recordings give other outputs there"
+            "quiet recordings give different outputs there"
         )
     return notes
 
@@ -200,7 +215,7 @@ def _symbols(hints: FileHints, classes: int, path: Path, notes: list[str]) -> li
         beside = sorted(path.parent.glob("*tokenizer*.model"))
         if len(beside) != 1:
             symbols = dictionary.guess(classes, str(path))
-            notes.append(f"no dictionary names the head's {classes} rows; taken as LibriSpeech's")
+            notes.append(f"no dictionary names the head's {classes} rows; assumed: LibriSpeech's")
             return symbols
         notes.append(f"the head's rows are named by {beside[0]}")
         named = str(beside[0])
@@ -212,7 +227,7 @@ def _symbols(hints: FileHints, classes: int, path: Path, notes: list[str]) -> li
 def symbols_of(pieces: list[sentencepiece_model.Piece], *, where: str) -> list[str]:
     """A character tokenizer's pieces as our symbols: the first, CTC's blank, is `<s>`, a space `|`.
 
-    Raises InputError where the blank is a character.
+    Raises InputError if the blank is a character.
     """
     if pieces[0].kind == sentencepiece_model.NORMAL:
         raise InputError(f"{where}: row 0, CTC's blank, is the character {pieces[0].text!r}")

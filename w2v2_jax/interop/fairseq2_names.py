@@ -1,7 +1,7 @@
 """fairseq2's parameter names (`models/wav2vec2`, `models/wav2vec2/asr`), Omnilingual's too.
 
-Where post-LN networks have their one norm, the frontend has it; where pre-LN networks have it, the
-encoder. A CTC head has the name of pretraining's context projection.
+The single norm of post-LN networks is in the frontend, and that of pre-LN networks in the encoder.
+A CTC head has the name of pretraining's context projection.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from w2v2_jax.interop.names import STACKED, Table
 FRONTEND = "encoder_frontend."
 CONV = FRONTEND + "feature_extractor.layers.{i}."
 POSITION = FRONTEND + "pos_encoder.conv."
+STACK = FRONTEND + "pos_encoder.layers.{i}.conv."  # pos_encoder_depth above 1
 BLOCK = "encoder.layers.{i}."
 NORMS = {"post": FRONTEND + "layer_norm.", "pre": "encoder.layer_norm."}
 MASK_EMBEDDING = "masker.temporal_mask_embed"
@@ -18,7 +19,7 @@ COUNTER = "quantizer.num_updates"  # of the temperature; begins anew in either d
 
 
 def table(norm_order: str) -> Table:
-    """The names of a network whose norms stand so."""
+    """The names for a network with this order of norms."""
     norm = NORMS[norm_order]
     return (
         ("encoder/feature_extractor/conv_{i}/kernel", (CONV + "conv.weight",), "convolution"),
@@ -35,6 +36,8 @@ def table(norm_order: str) -> Table:
         ("encoder/transformer/position/magnitude", (POSITION + "weight_g",), "magnitude"),
         ("encoder/transformer/position/direction", (POSITION + "weight_v",), "convolution"),
         ("encoder/transformer/position/bias", (POSITION + "bias",), "same"),
+        ("encoder/transformer/position/conv_{i}/kernel", (STACK + "weight",), "convolution"),
+        ("encoder/transformer/position/conv_{i}/bias", (STACK + "bias",), "same"),
         ("encoder/transformer/norm/scale", (norm + "weight",), "same"),
         ("encoder/transformer/norm/bias", (norm + "bias",), "same"),
         (

@@ -14,7 +14,7 @@ from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
 
-# (their name, their default for an absent key, our name): values that carry over unchanged.
+# (their name, their default for an absent key, our name): values that are copied unchanged.
 FIELDS: tuple[tuple[str, Any, str], ...] = (
     ("encoder_embed_dim", 768, "d_model"),
     ("encoder_layers", 12, "num_layers"),
@@ -36,18 +36,18 @@ FIELDS: tuple[tuple[str, Any, str], ...] = (
     ("mask_channel_length", 10, "channel_mask_length"),
 )
 CONV_LAYERS = "[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512,2,2)] + [(512,2,2)]"
-# Settings with one supported value, which is also what an absent key means.
+# Settings with one supported value, which is also the meaning of an absent key.
 FIXED: dict[str, Any] = {
     "activation_fn": "gelu",
     "layer_type": "transformer",
     "target_glu": False,
     "quantizer_depth": 1,
-    "pos_conv_depth": 1,
     "conv_pos_batch_norm": False,
 }
-MOST_LAYERS = 100  # no feature encoder is so deep; a text that asks for more is no such list
+LEAST_STACKED_KERNEL = 3  # of their positional convolutions if there are several
+MOST_LAYERS = 100  # no feature encoder is that deep
 NORMS = {"default": "group", "layer_norm": "layer"}
-# Rates that fine-tuning sets anew: (name when fine-tuning, name in Wav2Vec2Config).
+# Rates that fine-tuning sets again: (name in fine-tuning, name in Wav2Vec2Config).
 TUNED = {
     "dropout": "dropout",
     "attention_dropout": "attention_dropout",
@@ -71,7 +71,7 @@ class FairseqSettings(NamedTuple):
 
 
 def settings(state: Mapping[str, Any], *, tuned: bool, where: str) -> FairseqSettings | None:
-    """The settings in a file's plain `cfg` or `args`; None where it has neither."""
+    """The settings in a file's plain `cfg` or `args`; None if it has neither."""
     cfg, args = state.get("cfg"), state.get("args")
     if isinstance(cfg, Mapping) and isinstance(cfg.get("model"), Mapping):
         section, task = dict(cfg["model"]), dict(cfg.get("task") or {})
@@ -105,6 +105,12 @@ def to_model(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
         raise InputError(f"{where}: extractor_mode={mode!r} is not known; use {', '.join(NORMS)}")
     try:
         final = fields.get("final_dim") or values["d_model"]
+        depth = fields.get("pos_conv_depth") or 1
+        if depth > 1:  # their conv_pos is that of all of them together
+            values["position_kernel"] = max(
+                LEAST_STACKED_KERNEL, values["position_kernel"] // depth
+            )
+            values["position_depth"] = depth
         return ModelConfig(
             **values,
             conv_layers=conv_layers(fields.get("conv_feature_layers", CONV_LAYERS)),
@@ -126,9 +132,9 @@ def to_model(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
 
 
 def quantizers(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What is quantized, by which quantizer, and how wide the input's own codes are.
+    """What is quantized, by which quantizer, and the width of the input's own codes.
 
-    As their `Wav2Vec2Model` has it: without quantized targets there is no quantizer to share.
+    As in their `Wav2Vec2Model`, without quantized targets there is no quantizer to share.
     """
     inputs, targets = (fields.get(x) or False for x in ("quantize_input", "quantize_targets"))
     same = inputs and targets and (fields.get("same_quantizer") or False)
@@ -214,6 +220,7 @@ def _model(model: ModelConfig) -> dict[str, Any]:
     layers = ", ".join(str(layer) for layer in model.conv_layers)
     return {
         **{theirs: getattr(model, ours) for theirs, _, ours in FIELDS},
+        **({} if model.position_depth == 1 else stacked_positions(model)),
         "activation_fn": "gelu",
         "layer_type": "transformer",
         "conv_feature_layers": f"[{layers}]",
@@ -232,9 +239,21 @@ def _model(model: ModelConfig) -> dict[str, Any]:
     }
 
 
+def stacked_positions(model: ModelConfig) -> dict[str, int]:
+    """conv_pos and pos_conv_depth of several positional convolutions."""
+    if model.position_kernel < LEAST_STACKED_KERNEL:
+        raise InputError(
+            f"model.position_kernel={model.position_kernel} with model.position_depth="
+            f"{model.position_depth}: fairseq's are at least {LEAST_STACKED_KERNEL}; "
+            "export --to hf or safetensors"
+        )
+    depth = model.position_depth
+    return {"conv_pos": model.position_kernel * depth, "pos_conv_depth": depth}
+
+
 def _latent_dim(model: ModelConfig) -> int:
-    """Their one width of all codes; 0 is final_dim for the targets' (and a shared quantizer's),
-    the model width for the input's own."""
+    """Their single width of all codes; 0 means final_dim for the targets (and a shared quantizer),
+    and the model width for the input's own codes."""
     input_quantizer = model.quantize_input and not model.same_quantizer
     sides = [(model.input_codes, model.d_model)] if input_quantizer else []
     if model.quantize_targets or not model.quantize_input:

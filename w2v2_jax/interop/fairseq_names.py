@@ -11,6 +11,7 @@ PREFIX = "w2v_encoder.w2v_model."
 HEAD = "w2v_encoder.proj."
 CONV = "feature_extractor.conv_layers.{i}."
 POSITION = "encoder.pos_conv.0."
+STACK = "encoder.pos_conv.{i}.0."  # pos_conv_depth above 1
 BLOCK = "encoder.layers.{i}."
 
 FAIRSEQ: Table = (
@@ -33,6 +34,8 @@ FAIRSEQ: Table = (
     ("encoder/transformer/position/magnitude", (POSITION + "weight_g",), "magnitude"),
     ("encoder/transformer/position/direction", (POSITION + "weight_v",), "convolution"),
     ("encoder/transformer/position/bias", (POSITION + "bias",), "same"),
+    ("encoder/transformer/position/conv_{i}/kernel", (STACK + "weight",), "convolution"),
+    ("encoder/transformer/position/conv_{i}/bias", (STACK + "bias",), "same"),
     ("encoder/transformer/norm/scale", ("encoder.layer_norm.weight",), "same"),
     ("encoder/transformer/norm/bias", ("encoder.layer_norm.bias",), "same"),
     (

@@ -21,7 +21,7 @@ from w2v2_jax.paths import try_folder
 
 
 class Imported(NamedTuple):
-    """What was read: the checkpoint, names taken over, names left unused, remarks for people."""
+    """What was read: the checkpoint, names that were used and not used, and notes to print."""
 
     loaded: Loaded
     matched: list[str]
@@ -30,7 +30,7 @@ class Imported(NamedTuple):
 
 
 class Exported(NamedTuple):
-    """What an export says: parameters the other format has no place for, remarks for people."""
+    """The result of an export: parameters that the other format cannot store, notes to print."""
 
     left: list[str]
     notes: list[str]
@@ -38,7 +38,7 @@ class Exported(NamedTuple):
 
 @contextlib.contextmanager
 def new_output(out: str | Path) -> Iterator[Path]:
-    """A temporary path beside `out` that becomes `out` when the block succeeds, else vanishes.
+    """A temporary path beside `out` that becomes `out` if the block succeeds, and else is removed.
 
     Raises InputError when `out` exists and is not empty, or cannot be written.
     """
@@ -78,14 +78,14 @@ ODD = (
 
 @contextlib.contextmanager
 def understood(path: Path) -> Iterator[None]:
-    """Whatever odd values in the files at `path` do to their reader becomes one InputError."""
+    """Turns an exception that unexpected values in the files at `path` cause into an InputError."""
     try:
         yield
     except InputError:
         raise
     except ODD as error:
         reason = f"{type(error).__name__}: {error}"[:200]
-        raise InputError(f"{path}: holds something that is not understood: {reason}") from error
+        raise InputError(f"{path}: contains something that cannot be read: {reason}") from error
 
 
 # Names that wrappers around a module leave in the names of its tensors.
@@ -94,8 +94,8 @@ OUTER = "module."  # DataParallel's, before every name
 
 
 def unwrapped(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Tensors under the names of the module itself, where torch.compile, FSDP, checkpointing or
-    DataParallel were around it when it was saved."""
+    """Tensors under the names of the module itself, if torch.compile, FSDP, checkpointing or
+    DataParallel wrapped it when it was saved."""
     plain = {
         ".".join(part for part in name.split(".") if part not in WRAPPERS): x
         for name, x in tensors.items()
@@ -157,14 +157,14 @@ def read_bin(path: Path) -> dict[str, np.ndarray]:
 
 
 def print_check(matched: str, left: list[str], notes: list[str]) -> None:
-    """The check a conversion ends with: what matched, what is left over by name, remarks."""
+    """Prints the check at the end of a conversion: what matched, what is left over, and notes."""
     print(f"{matched} matched, {len(left)} left over" + (f": {', '.join(left)}" if left else ""))
     for note in notes:
         print(f"note: {note}")
 
 
 def print_written(out: Path) -> None:
-    """Names what a conversion wrote, with its files where it is a folder of files."""
+    """Prints what a conversion wrote, with the files of a folder."""
     files = sorted(path for path in out.iterdir() if path.is_file()) if out.is_dir() else [out]
     print(
         f"wrote {out}" + (f": {', '.join(f.name for f in files)}" if out.is_dir() and files else "")

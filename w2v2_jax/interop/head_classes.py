@@ -17,9 +17,9 @@ BIASES = ("objective.weight", "classifier.bias")  # what has a place for each cl
 def read(
     config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], notes: list[str], *, where: str
 ) -> Classes:
-    """The classes by id2label; LABEL_0, ... where it names none, as transformers has it.
+    """The classes by id2label; LABEL_0, ... if it names none, as in transformers.
 
-    Raises InputError where it names other rows than the head has.
+    Raises InputError if it names other rows than the head has.
     """
     size = next((tensors[name].shape[-1] for name in BIASES if name in tensors), None)
     if size is None:
@@ -48,7 +48,7 @@ def settings(classes: Classes) -> dict[str, Any]:
 
 
 def refuse(description: Description, where: str, framework: str) -> None:
-    """InputError for a head that is Hugging Face's alone."""
+    """InputError for a head that only Hugging Face has."""
     if description.objective_class.class_labels:
         raise InputError(
             f"{where} is a {description.objective} checkpoint: {framework} has no such head; "

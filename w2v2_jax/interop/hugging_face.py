@@ -30,6 +30,7 @@ from w2v2_jax.interop.files import (
 )
 from w2v2_jax.interop.hugging_face_names import HUGGING_FACE, LEGACY_WEIGHT_NORM
 from w2v2_jax.interop.square import projected
+from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.objectives.base import Objective
 from w2v2_jax.objectives.classes import Classes
 from w2v2_jax.objectives.classification import Classification, FrameClassification, XVector
@@ -39,19 +40,23 @@ from w2v2_jax.paths import read_json, write_json
 from w2v2_jax.vocabulary import Vocabulary
 
 PREFIX = "wav2vec2."
+# data2vec-audio: the same classes and tensors under other names, and no pretraining.
+DATA2VEC_PREFIX, DATA2VEC_CLASS, WAV2VEC2_CLASS = "data2vec_audio.", "Data2VecAudio", "Wav2Vec2"
 MASK_EMBEDDING = "wav2vec2.masked_spec_embed"
 
 
 class Kind(NamedTuple):
-    """objective and top-level parameters of one of their classes; heads are names it owns."""
+    """objective and top-level parameters of one of their classes; heads are names it owns;
+    add_adapter: whether it runs with an output adapter."""
 
     objective: type[Objective]
     parts: tuple[str, ...]
     heads: tuple[str, ...]
+    add_adapter: bool = False
 
 
 KINDS: dict[str, Kind] = {
-    "Wav2Vec2ForCTC": Kind(CTC, CTC.parts, ("lm_head.",)),
+    "Wav2Vec2ForCTC": Kind(CTC, CTC.parts, ("lm_head.",), add_adapter=True),
     "Wav2Vec2ForPreTraining": Kind(
         Contrastive, Contrastive.parts, ("quantizer.", "project_hid.", "project_q.")
     ),
@@ -64,14 +69,14 @@ KINDS: dict[str, Kind] = {
     "Wav2Vec2ForAudioFrameClassification": Kind(
         FrameClassification, FrameClassification.parts, ("classifier.", "layer_weights")
     ),
-    "Wav2Vec2Model": Kind(Contrastive, ("encoder",), ()),
+    "Wav2Vec2Model": Kind(Contrastive, ("encoder",), (), add_adapter=True),
 }
 
 
 def load(path: str | Path, *, language: str | None = None) -> Loaded:
-    """A directory -> description and float32 parameters. Raises InputError naming what is amiss.
+    """A directory -> description and float32 parameters. Raises InputError that names the fault.
 
-    language: whose adapters and head to take where there is a choice (MMS), else its own.
+    language: the language of adapters and head, if there is a choice (MMS); else its own.
     """
     return read(path, language=language).loaded
 
@@ -90,11 +95,13 @@ def _read(path: Path, language: str | None) -> Imported:
     tensors = _tensors(path)
     if language is not None:
         tensors = adapters.with_language(path, tensors, language, config=config)
-    kind = KINDS[_architecture(config, tensors)]
+    architecture = _architecture(config, tensors)
+    _refuse_adapter(model, architecture, f"{path}/config.json")
+    kind = KINDS[architecture]
     notes: list[str] = []
     if MASK_EMBEDDING not in tensors:  # files of fine-tuned models often lack it
         tensors[MASK_EMBEDDING] = np.random.default_rng(0).random(model.d_model, np.float32)
-        notes.append(f"{MASK_EMBEDDING} is absent; drawn afresh, as it only matters when training")
+        notes.append(f"{MASK_EMBEDDING} is absent; initialised, as it only matters in training")
     labels = (
         head_classes.read(config, tensors, notes, where=str(path))
         if kind.objective.class_labels
@@ -144,8 +151,10 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     description = loaded.description
     if "target_projection" in loaded.params:
         settings.refuse_continuous_targets(description.model, str(loaded.path))
-    tensors = names.split(loaded.params, HUGGING_FACE)
+    settings.refuse_stacked_positions(description.model, str(loaded.path))
     architecture = _written_as(loaded)
+    _refuse_adapter(description.model, architecture, str(loaded.path))
+    tensors = names.split(loaded.params, HUGGING_FACE)
     if architecture == "Wav2Vec2Model":
         tensors = {name.removeprefix(PREFIX): x for name, x in tensors.items()}
     if legacy_weight_norm:
@@ -153,6 +162,8 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
             for prefixed in (new, new.removeprefix(PREFIX)):
                 if prefixed in tensors:
                     tensors[old[len(new) - len(prefixed) :]] = tensors.pop(prefixed)
+    if description.model.position_depth > 1:
+        architecture, tensors = _as_data2vec(architecture, tensors, str(loaded.path))
     config: dict[str, Any] = {
         "architectures": [architecture],
         **settings.from_model(description.model),
@@ -180,14 +191,41 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     if description.normalise and epsilon != HUGGING_FACE_EPSILON:
         notes.append(
             f"transformers adds {HUGGING_FACE_EPSILON:g} to a waveform's variance, this checkpoint "
-            f"{epsilon:g}: quiet recordings give other outputs there"
+            f"{epsilon:g}: quiet recordings give different outputs there"
         )
     return Exported([], notes)
 
 
+def _refuse_adapter(model: ModelConfig, architecture: str, where: str) -> None:
+    """Their other classes raise, or take the context for as long as the features."""
+    if model.output_adapter_layers and not KINDS[architecture].add_adapter:
+        able = [name for name, kind in KINDS.items() if kind.add_adapter]
+        raise InputError(
+            f"{where}: {architecture} with an adapter after the Transformer (add_adapter, "
+            f"model.output_adapter_layers={model.output_adapter_layers}) is not in transformers; "
+            f"{' and '.join(able)} have one"
+        )
+
+
+def _as_data2vec(
+    architecture: str, tensors: dict[str, np.ndarray], where: str
+) -> tuple[str, dict[str, np.ndarray]]:
+    """Class and tensors by data2vec-audio's names."""
+    if architecture == "Wav2Vec2ForPreTraining":
+        raise InputError(
+            f"{where}: model.position_depth above 1 is data2vec-audio's, which has no pretraining "
+            "class in transformers; export --to fairseq or safetensors"
+        )
+    renamed = {
+        DATA2VEC_PREFIX + name.removeprefix(PREFIX) if name.startswith(PREFIX) else name: x
+        for name, x in tensors.items()
+    }
+    return architecture.replace(WAV2VEC2_CLASS, DATA2VEC_CLASS), renamed
+
+
 def _written_as(loaded: Loaded) -> str:
-    """Their class for a checkpoint; the bare model where only the encoder is left, and where they
-    have no such head: its parameters are then without a name."""
+    """Their class for a checkpoint; the bare model if there is only the encoder, or if they have no
+    such head, whose parameters are then left over."""
     if set(loaded.params) != {"encoder"}:
         for name, kind in KINDS.items():
             if kind.objective.name == loaded.description.objective:
@@ -200,7 +238,10 @@ def _tensors(path: Path) -> dict[str, np.ndarray]:
     tensors: dict[str, np.ndarray] = {}
     for file in _files(path):
         tensors |= read_tensors(file)[0] if file.suffix == ".safetensors" else read_bin(file)
-    tensors = unwrapped(tensors)
+    tensors = {
+        PREFIX + name.removeprefix(DATA2VEC_PREFIX) if name.startswith(DATA2VEC_PREFIX) else name: x
+        for name, x in unwrapped(tensors).items()
+    }
     if not any(name.startswith(PREFIX) for name in tensors):
         heads = tuple(head for kind in KINDS.values() for head in kind.heads)
         tensors = {n if n.startswith(heads) else PREFIX + n: x for n, x in tensors.items()}
@@ -227,6 +268,7 @@ def _files(path: Path) -> list[Path]:
 def _architecture(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
     """The class by its name in config.json, else by the heads among the tensors."""
     for name in config.get("architectures") or ():
+        name = str(name).replace(DATA2VEC_CLASS, WAV2VEC2_CLASS)
         if name in KINDS:
             return name
     for name, kind in KINDS.items():

@@ -16,18 +16,11 @@ FIELDS: tuple[tuple[str, Any, str], ...] = (
     ("num_attention_heads", 12, "num_heads"),
     ("intermediate_size", 3072, "ffn_dim"),
     ("conv_bias", False, "conv_bias"),
-    ("feat_extract_norm", "group", "extractor_norm"),
-    ("num_conv_pos_embeddings", 128, "position_kernel"),
     ("num_conv_pos_embedding_groups", 16, "position_groups"),
-    ("num_codevector_groups", 2, "codebooks"),
-    ("num_codevectors_per_group", 320, "entries"),
-    ("codevector_dim", 256, "code_dim"),
-    ("proj_codevector_dim", 256, "final_dim"),
     ("hidden_dropout", 0.1, "dropout"),
     ("attention_dropout", 0.1, "attention_dropout"),
     ("activation_dropout", 0.1, "activation_dropout"),
     ("feat_proj_dropout", 0.0, "input_dropout"),
-    ("feat_quantizer_dropout", 0.0, "quantizer_dropout"),
     ("final_dropout", 0.1, "final_dropout"),
     ("layerdrop", 0.1, "layer_drop"),
     ("mask_time_length", 10, "mask_length"),
@@ -37,12 +30,33 @@ FIELDS: tuple[tuple[str, Any, str], ...] = (
     ("classifier_proj_size", 256, "head_dim"),
     ("xvector_output_dim", 512, "embedding_dim"),
 )
+# By model_type, what only one of the two kinds of network has.
+OWN_FIELDS: dict[str, tuple[tuple[str, Any, str], ...]] = {
+    "wav2vec2": (
+        ("feat_extract_norm", "group", "extractor_norm"),
+        ("num_conv_pos_embeddings", 128, "position_kernel"),
+        ("num_codevector_groups", 2, "codebooks"),
+        ("num_codevectors_per_group", 320, "entries"),
+        ("codevector_dim", 256, "code_dim"),
+        ("proj_codevector_dim", 256, "final_dim"),
+        ("feat_quantizer_dropout", 0.0, "quantizer_dropout"),
+    ),
+    "data2vec-audio": (
+        ("conv_pos_kernel_size", 19, "position_kernel"),
+        ("num_conv_pos_embeddings", 5, "position_depth"),
+    ),
+}
+# With add_adapter.
+ADAPTER_FIELDS: tuple[tuple[str, Any, str], ...] = (
+    ("num_adapter_layers", 3, "output_adapter_layers"),
+    ("adapter_kernel_size", 3, "output_adapter_kernel"),
+    ("adapter_stride", 2, "output_adapter_stride"),
+)
 # Settings with one supported value, which is also what an absent key means.
 FIXED: dict[str, Any] = {
     "hidden_act": "gelu",
     "feat_extract_activation": "gelu",
     "layer_norm_eps": EPSILON,
-    "add_adapter": False,
 }
 CONV_DEFAULTS = {
     "conv_dim": (512,) * 7,
@@ -62,8 +76,9 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
     Absent keys mean Hugging Face's defaults. The order of norms cannot be seen in the tensors,
     so do_stable_layer_norm decides it.
     """
-    if config.get("model_type") != "wav2vec2":
-        raise InputError(f"{where}: model_type={config.get('model_type')!r}; use 'wav2vec2'")
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in OWN_FIELDS:
+        raise InputError(f"{where}: model_type={kind!r}; use {' or '.join(map(repr, OWN_FIELDS))}")
     for name, value in FIXED.items():
         if config.get(name, value) != value:
             raise InputError(f"{where}: {name}={config[name]!r} is not supported; only {value!r}")
@@ -72,14 +87,21 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
         for defaults in (CONV_DEFAULTS, TDNN_DEFAULTS)
     )
     masked = config.get("apply_spec_augment", True)
-    stable = config.get("do_stable_layer_norm", False)
+    stable = kind == "wav2vec2" and config.get("do_stable_layer_norm", False)
+    fields = FIELDS + OWN_FIELDS[kind]
+    fields += ADAPTER_FIELDS if config.get("add_adapter", False) else ()
     try:
         # Their mask probabilities are shares of the sequence, ours those of starting a span
         # (docs/traps.md#t8).
         time = config.get("mask_time_prob", 0.05) / config.get("mask_time_length", 10)
         channel = config.get("mask_feature_prob", 0.0) / config.get("mask_feature_length", 10)
+        values = {ours: config.get(theirs, default) for theirs, default, ours in fields}
+        if kind == "data2vec-audio":
+            _check_depth(values["position_depth"])
+            values["extractor_norm"] = "layer"
         model = ModelConfig(
-            **{ours: config.get(theirs, default) for theirs, default, ours in FIELDS},
+            **values,
+            output_dim=_output_dim(config),
             conv_layers=tuple(zip(*conv, strict=True)),
             tdnn_layers=tuple(zip(*tdnn, strict=True)),
             norm_order="pre" if stable else "post",
@@ -93,6 +115,48 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
     # Their network projects whatever the widths (docs/traps.md#t58).
     square = model.conv_dim == model.d_model
     return dataclasses.replace(model, always_project_features=square)
+
+
+def _check_depth(depth: Any) -> None:
+    if depth == 1:
+        raise ValueError(
+            "num_conv_pos_embeddings=1: a single positional convolution with a layer norm is not "
+            "supported; only 2 and more"
+        )
+
+
+def _output_dim(config: dict[str, Any]) -> int:
+    """Our output_dim: 0 where no projection changes the width of the context."""
+    if not config.get("add_adapter", False):
+        return 0
+    if config.get("num_adapter_layers", 3) == 0:
+        raise ValueError(
+            "add_adapter=True with num_adapter_layers=0 is not supported; use 1 or more"
+        )
+    width, hidden = config.get("output_hidden_size"), config.get("hidden_size", 768)
+    return 0 if width in (None, hidden) else width
+
+
+def refuse_stacked_positions(model: ModelConfig, where: str) -> None:
+    """Their networks with stacked positional convolutions are data2vec-audio's, with one order of
+    norms."""
+    if model.position_depth > 1 and (
+        model.extractor_norm != "layer" or model.norm_order != "post" or model.adapter_dim
+    ):
+        raise InputError(
+            f"{where}: model.position_depth={model.position_depth}: Hugging Face has such networks "
+            "(data2vec-audio) only with model.extractor_norm='layer', model.norm_order='post' and "
+            "model.adapter_dim=0; export --to fairseq or safetensors"
+        )
+
+
+def refuse_output_adapter(model: ModelConfig, where: str, framework: str) -> None:
+    """Convolutions after the Transformer are transformers' alone."""
+    if model.output_adapter_layers:
+        raise InputError(
+            f"{where}: model.output_adapter_layers={model.output_adapter_layers}: {framework} has "
+            "no such layers; export --to hf, onnx or safetensors"
+        )
 
 
 def refuse_missing_projection(model: ModelConfig, where: str, framework: str) -> None:
@@ -130,18 +194,26 @@ def from_model(model: ModelConfig) -> dict[str, Any]:
     time = round(model.mask_start_prob * model.mask_length, 12)
     channel = round(model.channel_mask_start_prob * model.channel_mask_length, 12)
     masked = time > 0 or channel > 0
+    kind = "data2vec-audio" if model.position_depth > 1 else "wav2vec2"
+    fields = FIELDS + OWN_FIELDS[kind] + (ADAPTER_FIELDS if model.output_adapter_layers else ())
+    only = {
+        "do_stable_layer_norm": model.norm_order == "pre",
+        "adapter_attn_dim": model.adapter_dim or None,
+    }  # fmt: skip
+    adapter = {"output_hidden_size": model.output_width} if model.output_adapter_layers else {}
     return {
-        "model_type": "wav2vec2",
+        "model_type": kind,
         "dtype": "float32",
-        **{theirs: getattr(model, ours) for theirs, _, ours in FIELDS},
+        **{theirs: getattr(model, ours) for theirs, _, ours in fields},
         **FIXED,
+        "add_adapter": model.output_adapter_layers > 0,
+        **adapter,
         "conv_dim": list(channels),
         "conv_kernel": list(kernels),
         "conv_stride": list(strides),
         "num_feat_extract_layers": len(channels),
         **dict(zip(TDNN_DEFAULTS, tdnn, strict=True)),
-        "do_stable_layer_norm": model.norm_order == "pre",
-        "adapter_attn_dim": model.adapter_dim or None,
+        **(only if kind == "wav2vec2" else {}),
         # Probabilities of 0 would drop masked_spec_embed; the switch turns masking off instead.
         "mask_time_prob": time if masked else 0.05,
         "mask_feature_prob": channel,

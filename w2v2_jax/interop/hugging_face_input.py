@@ -1,7 +1,8 @@
 """Hugging Face's feature extractor settings <-> a description's input.
 
 `preprocessor_config.json`, and `processor_config.json` of transformers 5, say how waveforms become
-the network's input: normalised or not, with an attention mask or not, padded with what.
+the network's input: whether they are normalised, whether there is an attention mask, and the value
+of the padding.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ FIXED: dict[str, Any] = {
 
 
 class InputSettings(NamedTuple):
-    """normalise: do_normalize. attention_mask: return_attention_mask, None where it is what the
-    network's kind of norm has anyway. padding_value: what fills a batch's shorter rows there."""
+    """normalise: do_normalize. attention_mask: return_attention_mask, None if it is the usual one
+    for the network's kind of norm. padding_value: the value that fills shorter rows of a batch."""
 
     normalise: bool
     attention_mask: bool | None
@@ -39,8 +40,8 @@ def read(path: Path, model: ModelConfig, notes: list[str]) -> InputSettings:
     """The settings in a directory; InputError names one that this network cannot follow.
 
     Files of the group-norm families say do_normalize=true although they were trained on raw
-    waveforms: the norm after the first convolution cancels the scale, so that both give the same
-    output but for near-silent audio (docs/traps.md#t12), and what the file says is kept.
+    waveforms. The norm after the first convolution cancels the scale, so both give the same output
+    except for nearly silent audio (docs/traps.md#t12). The file's setting is kept.
     """
     said = _said(path)
     for name, value in FIXED.items():
@@ -51,7 +52,7 @@ def read(path: Path, model: ModelConfig, notes: list[str]) -> InputSettings:
         normalise = bool(said["do_normalize"])
     else:
         normalise = model.extractor_norm == "layer"
-        notes.append(f"no feature extractor settings say do_normalize; taken as {normalise}")
+        notes.append(f"no feature extractor settings with do_normalize; assumed: {normalise}")
     padding = float(said.get("padding_value", 0.0))
     return InputSettings(normalise, masks if masks != _masks(model) else None, padding)
 

@@ -7,6 +7,8 @@ from w2v2_jax.interop.names import STACKED, Table
 CONV = "wav2vec2.feature_extractor.conv_layers.{i}."
 PROJECTION = "wav2vec2.feature_projection."
 POSITION = "wav2vec2.encoder.pos_conv_embed.conv."
+STACK = "wav2vec2.encoder.pos_conv_embed.layers.{i}.conv."  # data2vec-audio
+ADAPTER = "wav2vec2.adapter.layers.{i}.conv."
 BLOCK = "wav2vec2.encoder.layers.{i}."
 HUGGING_FACE: Table = (
     ("encoder/feature_extractor/conv_{i}/kernel", (CONV + "conv.weight",), "convolution"),
@@ -25,6 +27,8 @@ HUGGING_FACE: Table = (
     ("encoder/transformer/position/direction",
      (POSITION + "parametrizations.weight.original1",), "convolution"),
     ("encoder/transformer/position/bias", (POSITION + "bias",), "same"),
+    ("encoder/transformer/position/conv_{i}/kernel", (STACK + "weight",), "convolution"),
+    ("encoder/transformer/position/conv_{i}/bias", (STACK + "bias",), "same"),
     ("encoder/transformer/norm/scale", ("wav2vec2.encoder.layer_norm.weight",), "same"),
     ("encoder/transformer/norm/bias", ("wav2vec2.encoder.layer_norm.bias",), "same"),
     (STACKED + "attention/qkv_kernel",
@@ -48,6 +52,12 @@ HUGGING_FACE: Table = (
     (STACKED + "adapter/down/bias", (BLOCK + "adapter_layer.linear_1.bias",), "same"),
     (STACKED + "adapter/up/kernel", (BLOCK + "adapter_layer.linear_2.weight",), "linear"),
     (STACKED + "adapter/up/bias", (BLOCK + "adapter_layer.linear_2.bias",), "same"),
+    ("encoder/output_adapter/projection/kernel", ("wav2vec2.adapter.proj.weight",), "linear"),
+    ("encoder/output_adapter/projection/bias", ("wav2vec2.adapter.proj.bias",), "same"),
+    ("encoder/output_adapter/norm/scale", ("wav2vec2.adapter.proj_layer_norm.weight",), "same"),
+    ("encoder/output_adapter/norm/bias", ("wav2vec2.adapter.proj_layer_norm.bias",), "same"),
+    ("encoder/output_adapter/conv_{i}/kernel", (ADAPTER + "weight",), "convolution"),
+    ("encoder/output_adapter/conv_{i}/bias", (ADAPTER + "bias",), "same"),
     ("quantizer/logits/kernel", ("quantizer.weight_proj.weight",), "linear"),
     ("quantizer/logits/bias", ("quantizer.weight_proj.bias",), "same"),
     ("quantizer/entries", ("quantizer.codevectors",), "entries"),

@@ -1,8 +1,8 @@
-"""A network's configuration from its tensors alone, as far as they show it.
+"""A network's configuration from only its tensors, as far as they show it.
 
-Shapes show widths, depths, kernels and codebooks. They do not show the number of heads, the
-strides or the order of norms: the first two are taken from the released families where the shapes
-are theirs, and the last must be said.
+Shapes show widths, depths, kernels and codebooks. They do not show the number of heads, the strides
+or the order of norms. The first two are taken from the released families if the shapes match, and
+the last must be given.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RELEASED_HEADS = {768: 12, 1024: 16, 1280: 16, 1920: 16, 2048: 16}
 
 
 class FileHints(NamedTuple):
-    """What a person says about a file: options of the command line, None where not given."""
+    """What the command line says about a file; None for options that were not given."""
 
     norm_order: str | None = None
     num_heads: int | None = None
@@ -55,8 +55,7 @@ def to_model(
     convolution = "encoder/feature_extractor/conv_{}/"
     count = next(i for i in itertools.count() if shape(convolution.format(i) + "kernel") is None)
     kernels = [needed(convolution.format(i) + "kernel") for i in range(max(count, 1))]
-    width = needed("encoder/transformer/position/bias")[0]
-    direction = needed("encoder/transformer/position/direction")
+    width = needed("encoder/transformer/norm/bias")[0]
     block = names.STACKED + "feed_forward_in/bias"
     settings: dict[str, Any] = dict(
         conv_layers=[
@@ -70,14 +69,26 @@ def to_model(
         num_heads=_heads(width, hints, where),
         ffn_dim=needed(block)[0],
         norm_order=_norm_order(hints, where),
-        position_kernel=direction[2],
-        position_groups=width // direction[1],
+        **_position(table, shape, needed),
     )
     if kernels[-1][0] == width:  # only some frameworks project there
         settings["always_project_features"] = bool(shape("encoder/feature_projection/kernel"))
     if any(ours == "quantizer/entries" for ours, _, _ in table) and shape("quantizer/entries"):
         settings |= _codebooks(needed)
     return ModelConfig(**settings)
+
+
+def _position(table: names.Table, shape, needed) -> dict:
+    """One convolution with a weight norm, or several without."""
+    stacked = "encoder/transformer/position/conv_{}/kernel"
+    depth = 0
+    if any(ours == stacked.format("{i}") for ours, _, _ in table):
+        depth = next(i for i in itertools.count() if shape(stacked.format(i)) is None)
+    path = stacked.format(0) if depth else "encoder/transformer/position/direction"
+    outputs, inputs, kernel = needed(path)
+    return dict(
+        position_kernel=kernel, position_depth=max(depth, 1), position_groups=outputs // inputs
+    )
 
 
 def _codebooks(needed) -> dict:

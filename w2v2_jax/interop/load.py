@@ -11,7 +11,7 @@ from w2v2_jax.paths import AnyPath, is_remote, read_json, to_path
 def load_any(path: str | AnyPath, *, language: str | None = None) -> Loaded:
     """A workdir, one step's directory or an exported Hugging Face directory -> its parts.
 
-    language: whose adapters and head to take from a Hugging Face directory with a choice (MMS).
+    language: the language of adapters and head, for a Hugging Face directory with several (MMS).
     """
     where = to_path(path)
     if (where / "config.json").is_file() and _is_hugging_face(where):
@@ -22,8 +22,8 @@ def load_any(path: str | AnyPath, *, language: str | None = None) -> Loaded:
         return hugging_face.load(path, language=language)
     if language is not None:
         raise InputError(
-            f"{path} is no Hugging Face directory with adapters; language={language!r} is "
-            "chosen when such a one is converted or loaded"
+            f"{path} is not a Hugging Face directory with adapters; language={language!r} can only "
+            "be chosen when such a directory is converted or loaded"
         )
     return checkpoint.load(path)
 

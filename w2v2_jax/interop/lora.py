@@ -44,7 +44,7 @@ FIXED: dict[str, Any] = {
 
 
 def merged(loaded: Loaded) -> Loaded:
-    """The checkpoint with its low-rank updates added to the weights; itself where it has none."""
+    """The checkpoint with its low-rank updates added to the weights; unchanged if it has none."""
     model = loaded.description.model
     if not model.lora_rank:
         return loaded

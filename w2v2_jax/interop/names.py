@@ -1,11 +1,11 @@
 """Tables of parameter names: our path, the other framework's names, the layout between them.
 
-This file holds the layouts and what works on any table; each framework's table stands in a file of
-its own, `*_names.py`.
+This file has the layouts and functions for any table; the table of each framework is in a separate
+file, `*_names.py`.
 
-torch keeps Linear weights as [out, in] and Conv1d weights as [out, in, k], one tensor a layer and
-one each for q, k and v. Ours are [in, out] and [k, in, out], layers stacked on a leading axis and
-q, k, v fused. Every transform moves elements and changes none, so round trips are bit-exact.
+torch has Linear weights as [out, in] and Conv1d weights as [out, in, k], with one tensor per layer
+and separate ones for q, k and v. Here they are [in, out] and [k, in, out], with layers stacked on a
+leading axis, and q, k, v fused. Every transform only moves elements, so round trips are bit-exact.
 """
 
 from __future__ import annotations
@@ -79,10 +79,10 @@ def expected(
     classes: int = 0,
     objective: type[Objective] | None = None,
 ) -> dict[str, Shape]:
-    """Our paths and shapes of a network; parts are the top-level names wanted ("encoder", ...).
+    """Our paths and shapes of a network; parts are the wanted top-level names ("encoder", ...).
 
-    objective: whose network it is. Without, one of the two that other frameworks' files have: with
-    a CTC head or, where no head is wanted, pretraining's.
+    objective: the objective of the network. By default one of the two that files of other
+    frameworks have: CTC, or pretraining if no head is wanted.
     """
     parts = frozenset(parts)
     if objective is None:
@@ -114,7 +114,7 @@ def _row(path: str, table: Table) -> tuple[tuple[str, ...], Transform]:
 
 
 def layer_names(path: str, shape: Shape, table: Table) -> list[tuple[str, ...]]:
-    """Their names behind one of our arrays: a tuple a layer (one tuple where it is not stacked)."""
+    """Their names for one of our arrays: a tuple per layer (one tuple if it is not stacked)."""
     theirs, _ = _row(path, table)
     layers = range(shape[0]) if path.startswith(STACKED) else range(1)
     return [tuple(name.replace("{i}", str(layer)) for name in theirs) for layer in layers]

@@ -25,7 +25,7 @@ class Piece(NamedTuple):
 
 
 def read_pieces(path: str | Path) -> list[Piece]:
-    """The pieces in the order of their ids; InputError where the file is no such model."""
+    """The pieces in the order of their ids; InputError if the file is no such model."""
     path = Path(path)
     try:
         if path.stat().st_size > MOST_BYTES:

@@ -1,6 +1,6 @@
 """Hugging Face's CTC tokenizer files <-> our vocabulary, with the row each symbol came from.
 
-Phonemes and pieces of words have settings of their own there. Both sides name the same rows
+Phonemes and subword pieces have separate settings there. The two sides name the same rows
 differently: the CTC blank is fairseq's `<s>` and Hugging Face's `<pad>`, row 0 in the released
 models (docs/traps.md#t43).
 """
@@ -57,7 +57,7 @@ def read(folder: Path, *, classes: int, blank: int, language: str | None = None)
 
     language: which of a multilingual vocab.json's vocabularies, instead of target_lang's.
 
-    Raises InputError where the files are absent, the rows are neither characters nor those of a
+    Raises InputError if the files are absent, the rows are neither characters nor those of a
     phoneme tokenizer or of our own vocabulary.json beside them, or the blank is not the padding
     token.
     """
@@ -108,8 +108,8 @@ def _vocabulary(folder: Path, symbols: tuple[str, ...], settings: dict[str, Any]
     for symbol in symbols:
         if len(symbol) != 1:
             raise InputError(
-                f"{folder}/vocab.json: {symbol!r} is not one character; longer symbols are read of "
-                f"a {PHONEME_CLASS} (tokenizer_class), or beside our own {VOCABULARY}"
+                f"{folder}/vocab.json: {symbol!r} is not one character; longer symbols need a "
+                f"{PHONEME_CLASS} (tokenizer_class), or this package's {VOCABULARY} beside it"
             )
     case = case_of(symbols, lowered=bool(settings.get("do_lower_case", False)))
     return Vocabulary(SPECIALS + symbols, case)
@@ -128,7 +128,7 @@ def in_our_order(head: dict, rows: tuple[int | None, ...], notes: list[str]) -> 
     """A head [D, C] with its columns in our vocabulary's order, a note where that moves any."""
     if rows == tuple(range(head["kernel"].shape[1])):
         return head
-    notes.append("the CTC head's rows were put into this package's order of symbols")
+    notes.append("the CTC head's rows were reordered to this package's order of symbols")
     width = head["kernel"].shape[0]
     kernel, bias = np.zeros((width, len(rows)), np.float32), np.full(len(rows), NEVER, np.float32)
     for ours, theirs in enumerate(rows):
@@ -172,8 +172,8 @@ def _ids(folder: Path, settings: dict[str, Any]) -> dict[str, int]:
         rows = ids.get(language) if isinstance(language, str) else None
         if not isinstance(rows, dict):
             raise InputError(
-                f"{folder}/vocab.json has a vocabulary a language ({', '.join(sorted(ids)[:5])}, "
-                "...) and tokenizer_config.json no target_lang that picks one; "
+                f"{folder}/vocab.json has a vocabulary per language ({', '.join(sorted(ids)[:5])}, "
+                "...) and tokenizer_config.json has no target_lang that names one; "
                 "choose one with --language"
             )
         ids = dict(rows)
@@ -197,10 +197,10 @@ def _within(row: int | None, classes: int) -> int | None:
 
 
 def case_of(characters: tuple[str, ...], *, lowered: bool) -> str:
-    """The case texts must be brought to: the characters tell, do_lower_case where they cannot."""
+    """The case of texts: by the characters, or by do_lower_case if these do not tell."""
     upper = any(c != c.lower() for c in characters)
     lower = any(c != c.upper() for c in characters)
-    # A dotless i is a letter of Turkish and Azeri alone, and I is its capital.
+    # A dotless i is a letter only in Turkish and Azeri, where I is its capital.
     locale = ":tr" if {"\u0131", "\u0130"} & set(characters) else ""
     if upper != lower:
         return ("upper" if upper else "lower") + locale

@@ -1,7 +1,7 @@
 """Follows the pickles of torch files, step by step, without running them.
 
-Nothing is imported and nothing is called but what `torch_pickle` builds, and what is built stays in
-proportion to the file.
+Nothing is imported, nothing is called except what `torch_pickle` builds, and the size of what is
+built is in proportion to the file.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class _Window:
 
 
 class Unpickler(pickle._Unpickler):
-    """Finds nothing but the names above, calls nothing but what builds them.
+    """Knows only the names above, and calls only what builds their values.
 
-    Python's own reader, not the compiled one, because its steps can be replaced: the compiled one
-    hashes any key, sets any attribute, and sets memory aside for any number of a memo.
+    It uses Python's own reader and not the compiled one, because its steps can be replaced. The
+    compiled one hashes any key, sets any attribute, and allocates memory for any memo number.
     """
 
     # What Python's machine has and its type stubs leave out.

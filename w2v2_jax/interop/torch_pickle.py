@@ -1,9 +1,9 @@
 """What the pickles of torch files become: tensors, plain containers, inert objects.
 
-A pickle is a program that names classes and functions to call. None of them is found here: this
-file builds what torch's tensors and the plain containers need itself, keeps objects of argparse,
-omegaconf, fairseq and a few others as `Inert` values that hold what was stored about them, and
-has nothing for any other name (os.system, say). `torch_machine` follows the program.
+A pickle is a program that names classes and functions to call. None of them is called here. This
+file itself builds what torch's tensors and the plain containers need. It keeps objects of argparse,
+omegaconf, fairseq and a few others as `Inert` values with their stored state, and refuses any other
+name, such as os.system. `torch_machine` follows the program.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Inert:
 
 
 class Name:
-    """What a global of a pickle stands for: calling it builds a value, nothing else can be done."""
+    """The value of a global of a pickle: calling it builds a value; it can do nothing else."""
 
     __slots__ = ("build", "where")
 
@@ -220,7 +220,7 @@ def call(build: Any, args: Any) -> Any:
 def plain(value: Any) -> Any:
     """Settings without classes: a Namespace or an omegaconf node becomes dict, list, scalar.
 
-    Raises ValueError where they unfold to more than MOST_VALUES: shared parts stand once in a
+    Raises ValueError if they unfold to more than MOST_VALUES: shared parts stand once in a
     pickle and once for each use here.
     """
     return _plain(value, itertools.count())

@@ -1,9 +1,9 @@
-"""Reads what torch.save wrote, both of its file formats, with numpy alone.
+"""Reads what torch.save wrote, in both of its file formats, with only numpy.
 
-A torch file is a pickle (see torch_machine) beside raw storages. Formats: the zip archive of torch
->= 1.6 (data.pkl and one record a storage) and the older sequence of pickles followed by the
-storages, in which fairseq's files of 2020 are. Storages are read when a tensor is asked for, so
-that an optimizer state costs nothing.
+A torch file is a pickle (see torch_machine) with raw storages. The formats are the zip archive of
+torch >= 1.6 (data.pkl and one record per storage), and the older sequence of pickles followed by
+the storages, as in fairseq's files of 2020. A storage is read only when its tensor is used, so an
+optimizer state takes no time.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class TorchFile(NamedTuple):
 
 @contextlib.contextmanager
 def damage(path: Path) -> Iterator[None]:
-    """Whatever a broken file does to its reader becomes one InputError that names the file."""
+    """Turns any exception that a broken file causes into an InputError that names the file."""
     try:
         yield
     except InputError as error:

@@ -1,8 +1,7 @@
 """torchaudio's state dicts (`torchaudio.models.Wav2Vec2Model`), without torch or torchaudio.
 
-A state dict says nothing about its network. What this package writes carries its description as
-a further record of the file, which torch.load ignores; other files need a person's word on the
-order of norms.
+A state dict says nothing about its network. Files of this package have the description as a further
+record, which torch.load ignores. For other files the order of norms must be given.
 """
 
 from __future__ import annotations
@@ -26,7 +25,11 @@ from w2v2_jax.interop import (
     torch_write,
 )
 from w2v2_jax.interop.files import Exported, Imported, understood, unwrapped
-from w2v2_jax.interop.hugging_face_config import refuse_missing_projection, refuse_quantized_input
+from w2v2_jax.interop.hugging_face_config import (
+    refuse_missing_projection,
+    refuse_output_adapter,
+    refuse_quantized_input,
+)
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.square import projected
 from w2v2_jax.interop.torchaudio_names import LEGACY_WEIGHT_NORM, TORCHAUDIO
@@ -39,7 +42,7 @@ MASK_EMBEDDING = "encoder/mask_embedding"
 
 
 def read(path: str | Path, hints: FileHints | None = None) -> Imported:
-    """A state dict -> description and float32 parameters; the mask embedding is drawn afresh.
+    """A state dict -> description and float32 parameters; the mask embedding is initialised.
 
     Raises InputError naming what is amiss, or what the tensors do not show.
     """
@@ -72,7 +75,7 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
     mask_shape = shapes.pop(MASK_EMBEDDING)
     params = names.join(tensors, shapes, TORCHAUDIO, where=str(path))
     params["encoder"]["mask_embedding"] = np.random.default_rng(0).random(mask_shape, np.float32)
-    notes.append("torchaudio has no mask embedding; drawn afresh, as it only matters when training")
+    notes.append("torchaudio has no mask embedding; initialised, as it only matters in training")
     if described is None:
         described = _describe(path, model, params, hints, notes, classes=classes)
     used = names.their_names(shapes, TORCHAUDIO)
@@ -82,16 +85,16 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
 
 def _describe(path, model, params, hints: FileHints, notes, *, classes: int) -> Description:
     """The description of a foreign file; puts the head's rows into our order."""
-    notes.append("the configuration follows from the tensors")
+    notes.append("the configuration was inferred from the tensors")
     normalise = hints.normalise
     if normalise is None:
         normalise = model.extractor_norm == "layer"
-        notes.append(f"nothing says whether waveforms are normalised; taken as {normalise}")
+        notes.append(f"the file does not say if waveforms are normalised; assumed: {normalise}")
     if not classes:
         return Description(Contrastive.name, model, None, normalise)
     if hints.dictionary is None:
         symbols = dictionary.guess(classes, str(path))
-        notes.append(f"no dictionary names the head's {classes} rows; taken as LibriSpeech's")
+        notes.append(f"no dictionary names the head's {classes} rows; assumed: LibriSpeech's")
     else:
         symbols = dictionary.read_symbols(hints.dictionary)
     rows = dictionary.to_rows(
@@ -111,6 +114,12 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     refuse_quantized_input(loaded.description.model, str(loaded.path), "torchaudio")
     loaded, notes = projected(loaded, "torchaudio")
     description = loaded.description
+    refuse_output_adapter(description.model, str(loaded.path), "torchaudio")
+    if description.model.position_depth > 1:
+        raise InputError(
+            f"{loaded.path}: model.position_depth={description.model.position_depth}: torchaudio "
+            "has one positional convolution; export --to hf, fairseq or safetensors"
+        )
     flat = trees.flatten(loaded.params)
     tensors_kept = {
         name: x

@@ -1,6 +1,6 @@
-"""The same audio through this network and through the other framework, where it is installed.
+"""Runs the same audio through this network and through the other framework, if it is installed.
 
-Only `--verify` comes here; torch and the framework are imported when it does.
+Only `--verify` uses this module; torch and the framework are imported then.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=SYNTHETIC,
         metavar="AUDIO",
-        help="run the other framework too, on this file or on two seconds of tones and noise, "
-        "and print the largest difference; nothing is written if it is large. For files you "
-        "trust: fairseq's own loader runs what a pickle names",
+        help="also run the other framework, on this file or on two seconds of tones and noise, "
+        "and print the largest difference; nothing is written if it is large. Only for files "
+        "you trust: fairseq's own loader runs what a pickle names",
     )
 
 
 def refuse_unknown(audio: str | None, framework: str) -> None:
-    """InputError where --verify is asked for a format that has no other code to run."""
+    """InputError if --verify is asked for a format that has no other code to run."""
     if audio is not None and framework not in FRAMEWORKS:
         raise InputError(f"--verify goes with {', '.join(FRAMEWORKS)}; {framework} has no code")
 
@@ -47,7 +47,7 @@ def refuse_unknown(audio: str | None, framework: str) -> None:
 def report(loaded: Loaded, framework: str, path: Path, audio: str | None) -> list[str]:
     """Remarks for the printed check: the difference, or why there is none; [] if not asked for.
 
-    Raises InputError where the two differ by more than TOLERANCE.
+    Raises InputError if the two differ by more than TOLERANCE.
     """
     if audio is None:
         return []

@@ -1,4 +1,4 @@
-"""Self-attention over real frames, in the formulations that were measured."""
+"""Self-attention over real frames, in several formulations for different devices."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def gpu_kernel(x, weights, bias, out_kernel, real, keys, rate: float):
 
 
 def _apart() -> bool:
-    """Whether heads lie on several devices."""
+    """Whether heads are split over several devices."""
     return jax.sharding.get_abstract_mesh().shape.get("tensor", 1) > 1
 
 
 def _projections(x, kernel, bias):
-    """Queries, keys and values [B, H, T, s] of one matmul of plain matrices: XLA:CPU multiplies
-    others in an order that is half as fast. Heads on several devices take a matmul each of the
-    three, since an axis that joins three and heads cannot be split by heads."""
+    """Queries, keys and values [B, H, T, s] from one matmul of plain matrices, because XLA:CPU
+    multiplies other layouts half as fast. If heads are on several devices there are three matmuls,
+    because an axis that joins the three with the heads cannot be split by heads."""
     dim, _, heads, _ = kernel.shape
 
     def project(kernel, bias):
@@ -81,10 +81,11 @@ def _output(context, out_kernel):
 
 
 def late_division(x, kernel, bias, out_kernel, real, keys, rate: float):
-    """Plain matrices, and the softmax's sum divided out of its [B, H, T, s] result.
+    """Plain matrices, with the division by the softmax's sum on the [B, H, T, s] result.
 
-    The [B, H, T, T] weights are read and written fewer times, above all backward, where the
-    softmax of `plain` reduces over them once more. On CPU 0.8 of the time of `plain`.
+    The [B, H, T, T] weights are read and written fewer times, above all in the backward pass, where
+    the softmax of `plain` reduces over them once more. On CPU this takes 0.8 of the time of
+    `plain`.
     """
     query, key, value = _projections(x, kernel, bias)
     query = query * jnp.asarray(kernel.shape[-1] ** -0.5, x.dtype)
@@ -108,14 +109,14 @@ FORMULATIONS = {
 
 
 def choose(name: str, *, dtype="float32", size: int = 64):
-    """The formulation of a name for heads of `size` numbers in `dtype`.
+    """The formulation with a name, for heads of width `size` in `dtype`.
 
-    "auto" is the fastest measured where it will run. "gpu_kernel" is `plain` where it would not.
+    "auto" is the fastest one measured on the device. "gpu_kernel" is `plain` if it cannot run.
     """
     where = platform()
     gpu = where == "gpu"
     if name == "auto" and where == "cpu":
-        # Heads apart: three projections would exchange three gradients of x.
+        # With heads on several devices, three projections would exchange three gradients of x.
         name = "plain" if _apart() else "late_division"
     if name == "auto":
         half = jnp.dtype(dtype) == jnp.bfloat16
@@ -159,13 +160,14 @@ class SelfAttention(nn.Module):
         return add_bias(out, out_bias[None, None])
 
     def _adapted(self, kernel, out_kernel):
-        """The kernels with their low-rank updates added (LoRA, arXiv 2106.09685): equal to the
-        adapted layer of every formulation, and what a merged export holds."""
+        """The kernels with their low-rank updates added (LoRA, arXiv 2106.09685). This equals the
+        adapted layer for every formulation, and is what a merged export holds."""
         config = self.config
         rank, scale = config.lora_rank, config.lora_alpha / config.lora_rank
         dim, heads, size = config.d_model, config.num_heads, config.d_model // config.num_heads
         init = lambda key, shape: torch_linear_kernel(key, (dim, shape[-1])).reshape(shape)  # noqa: E731
-        # As PEFT: what goes down is drawn, what goes up is 0, so that training starts as it was.
+        # As in PEFT: the down matrix is random and the up matrix 0, so that training starts from
+        # the unchanged network.
 
         def fused(key, shape):
             keys = jax.random.split(key, 3)

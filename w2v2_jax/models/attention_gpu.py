@@ -1,10 +1,10 @@
-"""Attention for GPU in kernels of its own, one forward and two backward: no score leaves the chip
-(FlashAttention-2, arXiv 2307.08691), and dropout draws the very bits of the other formulations.
+"""Attention for GPU as three kernels, one forward and two backward: scores never leave the chip
+(FlashAttention-2, arXiv 2307.08691), and dropout uses the same bits as the other formulations.
 
-cuDNN's attention, which `flash` calls, drops weights by a counter of its own, so its masks would
-depend on how many calls a process has made and not on the row: no resume would be exact. Here every
-tile hashes `noise.row_bits` anew from one number per line and one per column. Written in Pallas for
-its Triton compiler; elsewhere than on a GPU the kernels are interpreted, which the tests use.
+cuDNN's attention drops weights by its own counter. Its masks would depend on the number of calls
+that a process has made and not on the row, so no resume would be exact. Here every tile hashes
+`row_random.row_bits` again from one number per line and one per column. The kernels are written in
+Pallas for its Triton compiler. Without a GPU they are interpreted, which the tests use.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from w2v2_jax.models.backend import platform
 from w2v2_jax.models.layers import LOG2E
 from w2v2_jax.models.sharding import HEADS, ROWS, WHOLE, run_per_device
 
-WIDEST = 128  # numbers a head: two tiles of float32 sums have to fit a block's registers
+WIDEST = 128  # largest head width: two tiles of float32 sums have to fit into a block's registers
 
 
 class Tiles(NamedTuple):
-    """How a kernel is cut: `own` frames of its result a place of the grid, `other` frames at a time
-    of what it goes over; frames are padded to a multiple of every such number."""
+    """How a kernel is divided: each program of the grid computes `own` frames of the result, and
+    loops over the other axis in steps of `other` frames; frames are padded to multiples of both."""
 
     own: int
     other: int
@@ -42,7 +42,7 @@ FORWARD, OF_KEYS, OF_QUERIES = Tiles(64, 64, 4, 2), Tiles(64, 64, 4, 3), Tiles(6
 
 
 class _Loop(NamedTuple):
-    """A kernel's steps: `count` blocks of `block` frames reach over every frame."""
+    """The loop of a kernel: `count` blocks of `block` frames cover all frames."""
 
     block: int
     count: int  # type: ignore[assignment]
@@ -89,7 +89,7 @@ def _key_kernel(
     query, key, value, bias, lines, columns, gradient, logsum, inner, key_slope, value_slope,
     *, rate: float, loop: _Loop,
 ):  # fmt: skip
-    """Slopes of a block of keys and values, over all queries; scores are [keys, queries] here."""
+    """Gradients of a block of keys and values, over all queries; scores are [keys, queries]."""
     k, v, excluded = key[...], value[...], bias[...]
     dropping = lines is not None
     share = 1.0 - rate if dropping else 1.0
@@ -119,7 +119,7 @@ def _query_kernel(
     query, key, value, bias, lines, columns, gradient, logsum, inner, query_slope,
     *, rate: float, loop: _Loop,
 ):  # fmt: skip
-    """The slope of a block of queries, over all keys."""
+    """The gradient of a block of queries, over all keys."""
     q, g, top, mean = query[...], gradient[...], logsum[...], inner[...]
     dropping = lines is not None
     share = 1.0 - rate if dropping else 1.0
@@ -150,7 +150,7 @@ class _Cut(NamedTuple):
 
 
 def _blocks(block: int, size: int) -> _Cut:
-    """A block of frames for each place of the grid."""
+    """A block of frames for each program of the grid."""
     return _Cut(
         pl.BlockSpec((None, None, block, size), lambda i, h, b: (b, h, i, 0)),
         pl.BlockSpec((None, None, block), lambda i, h, b: (b, h, i)),
@@ -160,7 +160,7 @@ def _blocks(block: int, size: int) -> _Cut:
 
 
 def _whole(frames: int, size: int) -> _Cut:
-    """All frames for each place of the grid."""
+    """All frames for each program of the grid."""
     return _Cut(
         pl.BlockSpec((None, None, frames, size), lambda i, h, b: (b, h, 0, 0)),
         pl.BlockSpec((None, None, frames), lambda i, h, b: (b, h, 0)),
@@ -187,8 +187,8 @@ def _call(
     *,
     reach: int,
 ):
-    """The kernel over the blocks of `like` [B, H, padded, S] up to frame `reach`; it goes over the
-    blocks that hold one of the real `frames`. What lies beyond `reach` is not written."""
+    """Runs the kernel over the blocks of `like` [B, H, padded, S] up to frame `reach`. It loops
+    over the blocks that hold one of the real `frames`. Frames beyond `reach` are not written."""
     batch, heads = like.shape[:2]
     return pl.pallas_call(
         functools.partial(kernel, rate=rate, loop=_Loop.of(tiles.other, frames)),
@@ -224,7 +224,7 @@ def _tiled_forward(query, key, value, bias, lines, columns, frames: int, rate: f
         ],
         reach=padded,
     )(query, key, value, bias, lines, columns)
-    # What a remat policy may keep so that the kernel does not run again.
+    # A remat policy may keep this, so that the kernel does not run again.
     out, logsum = checkpoint_name(out, SAVED), checkpoint_name(logsum, SAVED)
     return out, (query, key, value, bias, lines, columns, out, logsum)
 
@@ -270,14 +270,16 @@ def tiled(query, key, value, real, keys, rate: float):
     """softmax(query key^T) value: query (scaled), key, value [B, H, T, S], real [B, T] bool ->
     [B, H, T, S]; dropout of the weights at `rate` with keys [B], or None for none.
 
-    A row without any real frame averages its frames; its gradients mean nothing, its loss weighs 0.
+    A row without a real frame averages its frames; its gradients have no meaning, and its loss has
+    weight 0.
     """
     frames, size = query.shape[2:]
     block = max(max(tiles.own, tiles.other) for tiles in (FORWARD, OF_KEYS, OF_QUERIES))
     more = -frames % block
     wider = max(16, 1 << (size - 1).bit_length()) - size  # Triton's tiles are powers of two
     bias = jnp.where(real, 0.0, EXCLUDED).astype(jnp.float32)
-    # Below what is excluded: a row without any real frame averages its own frames, not padding.
+    # Lower than the score of excluded frames, so that a row without a real frame averages its own
+    # frames and not the padding.
     bias = jnp.pad(bias, ((0, 0), (0, more)), constant_values=2 * EXCLUDED)
     lines = columns = None
     if keys is not None and rate > 0.0:

@@ -1,9 +1,9 @@
 """Attention for TPU: softmax over real frames, dropout and weighted sum in few passes.
 
-The vector unit and the memory are the bottleneck of 781 x 781 scores there and the matrix unit
-idles: scores are multiplied anew instead of stored in float32 (once for their maximum, once for the
+On a TPU the vector unit and the memory limit 781 x 781 scores, while the matrix unit is idle. So
+scores are computed again instead of stored in float32 (once for their maximum, once for the
 weights, once in the backward pass), every exponential is taken once, and the division by the
-softmax's sum moves to the [T, S] result.
+softmax's sum is done on the [T, S] result.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from w2v2_jax.models import row_random
 EXCLUDED = (
     -1e30
 )  # the score of a frame that is not real; finite, so that a row without any stays so
-SAVED = "attention"  # what a remat policy may keep so that nothing of `few_passes` runs again
+SAVED = "attention"  # a remat policy may keep this, so that `few_passes` does not run again
 apart = jax.lax.optimization_barrier  # keeps the compiler from fusing or sharing across it
 
 

@@ -1,4 +1,4 @@
-"""Where the computation being traced will run: formulations are chosen by it."""
+"""The device on which the traced computation will run; formulations are chosen by it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import jax
 
 
 def platform() -> str:
-    """Where the computation being traced will run: the mesh's platform, or else the default's.
+    """The platform of the traced computation: that of the mesh, or else the default.
 
     A step compiled ahead of time for a TPU is traced on a machine whose default is the CPU. JAX
     has two names for an NVIDIA GPU; here it is always "gpu".
@@ -17,8 +17,8 @@ def platform() -> str:
 
 
 def has_matrix_units() -> bool:
-    """Whether what is traced will run on an NVIDIA GPU that multiplies bfloat16 (compute capability
-    8, Ampere)."""
+    """Whether the traced computation will run on an NVIDIA GPU that multiplies bfloat16 (compute
+    capability 8, Ampere)."""
     if platform() != "gpu":
         return False
     capability = str(getattr(jax.local_devices()[0], "compute_capability", ""))

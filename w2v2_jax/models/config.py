@@ -1,7 +1,7 @@
 """The network's configuration and the released families as a table.
 
-One frozen value is the configuration of every module, so that a family is one row here and the
-parameter tree follows from it alone.
+One frozen value is the configuration of every module. So a family is one row here, and the
+parameter tree depends only on it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ CHOICES = {
     "extractor_norm": ("group", "layer"),
     "norm_order": ("post", "pre"),
 }
-# The largest value of each size: beyond all that exists, but a file's header cannot ask for hours.
+# The largest allowed sizes: larger than any network that exists, so that a file's header cannot
+# cause hours of work.
 SIZES = {
     "d_model": 1 << 16,
     "num_layers": 1000,
     "num_heads": 1 << 12,
     "ffn_dim": 1 << 20,
     "position_kernel": 1 << 14,
+    "position_depth": 100,
     "position_groups": 1 << 16,
     "codebooks": 1 << 10,
     "entries": 1 << 20,
@@ -37,6 +39,8 @@ SIZES = {
     "adapter_dim": 1 << 16,
     "mask_min_spans": 1 << 20,
     "mask_equalise_rows": 1 << 20,
+    "output_adapter_kernel": 1 << 10,
+    "output_adapter_stride": 1 << 10,
 }
 MAY_BE_0 = ("adapter_dim", "mask_min_spans", "mask_equalise_rows")  # which means none
 MOST_CONV_LAYERS, MOST_CONV = 100, 1 << 16
@@ -59,50 +63,62 @@ class ModelConfig:
     conv_bias: whether the convolutions of the feature encoder have biases.
     extractor_norm: "group" normalises each channel over time after layer 0 (BASE, LARGE LS);
         "layer" normalises channels after every layer (LARGE LV-60k of 2021, XLS-R, MMS).
-    masked_group_norm: group statistics see real frames only, so that an utterance gives the same
-        output alone and in a padded batch. False gives the released code's statistics over padding.
+    masked_group_norm: whether group statistics are taken over real frames only, so that an
+        utterance has the same output alone and in a padded batch. False includes the padding, as
+        the released code does.
     d_model: width of the Transformer.
-    num_layers: blocks of the Transformer.
-    num_heads: attention heads of a block; they divide d_model.
+    num_layers: number of blocks of the Transformer.
+    num_heads: number of attention heads of a block; it divides d_model.
     ffn_dim: width of a block's feed-forward network.
     norm_order: "post" or "pre" layer normalisation in the Transformer.
-    adapter_dim: width of the adapter after each block (MMS: 16, one set of adapters a language);
-        0 means none. Only pre-LN networks have them.
-    always_project_features: features are projected to d_model even where that is conv_dim, as in
-        Hugging Face and torchaudio; fairseq (False) has no projection there.
-    position_kernel: frames that the positional convolution reaches over.
-    position_groups: groups of channels of the positional convolution.
+    adapter_dim: width of the adapter after each block (MMS: 16, with one set of adapters per
+        language); 0 means none. Only pre-LN networks have adapters.
+    always_project_features: whether features are projected to d_model even if that equals conv_dim,
+        as in Hugging Face and torchaudio; fairseq (False) then has no projection.
+    position_kernel: kernel width of the positional convolution in frames.
+    position_depth: number of successive positional convolutions; above 1, each has a layer norm
+        without parameters instead of a weight norm (data2vec-audio: 5, with kernel 19).
+    position_groups: number of channel groups of the positional convolution.
     dropout: rate after attention, after the feed-forward network and before the first block.
     attention_dropout: rate on attention weights.
     activation_dropout: rate between the two layers of a feed-forward network.
     input_dropout: rate on the projected features (fairseq's dropout_input).
     quantizer_dropout: rate on the features that are quantized (fairseq's dropout_features).
     final_dropout: rate before the CTC head.
-    layer_drop: probability that training leaves a block out of a row.
-    feature_grad_scale: multiplies the gradient entering the feature encoder; 0 freezes it.
-    codebooks: codebooks of the quantizer, G.
-    entries: entries of each codebook, V.
-    code_dim: width of a code, all codebooks together.
+    layer_drop: probability that a block is skipped for a row in training.
+    feature_grad_scale: factor of the gradient that enters the feature encoder; 0 freezes it.
+    codebooks: number of codebooks of the quantizer, G.
+    entries: number of entries of each codebook, V.
+    code_dim: width of a code, for all codebooks together.
     final_dim: width of the space in which contexts and targets are compared.
-    quantize_input: the context network sees codes of the latents, from a quantizer of its own or
-        with same_quantizer from the targets' (Table 4); it stays in fine-tuning, as in fairseq.
-    quantize_targets: False contrasts with projected latents, without diversity loss (Table 4).
-    input_code_dim: width of the input's own codes; 0 is d_model, as fairseq's without latent_dim.
-    same_quantizer: the input's codes come from the targets' quantizer.
+    quantize_input: whether the input of the context network is quantized, by a separate quantizer
+        or with same_quantizer by that of the targets (Table 4); it stays in fine-tuning, as in
+        fairseq.
+    quantize_targets: whether targets are quantized; False uses projected latents, without the
+        diversity loss (Table 4).
+    input_code_dim: width of the input's codes; 0 means d_model, as in fairseq without latent_dim.
+    same_quantizer: whether the quantizer of the targets also quantizes the input.
     mask_start_prob: probability that a frame starts a span (fairseq's mask_prob / mask_length).
-    mask_length: frames of a span.
-    mask_min_spans: spans that every row has at least.
-    mask_equalise_rows: rows of a group whose masks are trimmed to the fewest masked frames among
-        them, as fairseq does in a batch; 0 trims none.
+    mask_length: number of frames of a span.
+    mask_min_spans: the least number of spans of a row.
+    mask_equalise_rows: number of rows in a group whose masks are trimmed to the fewest masked
+        frames among them, as fairseq does in a batch; 0 trims none.
     channel_mask_start_prob: the same probability for spans of channels, in fine-tuning.
-    channel_mask_length: channels of such a span.
-    lora_rank: of the low-rank updates of every block's q, k, v and output projections (LoRA), which
-        are added times lora_alpha / lora_rank; 0 means none.
-    lora_alpha: the scale of those updates.
-    layer_sum: heads of `models/heads.py` see a learned sum of all layers, not the context alone.
+    channel_mask_length: number of channels of such a span.
+    lora_rank: rank of the low-rank updates (LoRA) of every block's q, k, v and output projections,
+        which are multiplied by lora_alpha / lora_rank; 0 means none.
+    lora_alpha: scale of those updates.
+    layer_sum: whether the heads of `models/heads.py` see a learned sum of all layers instead of
+        only the context.
     head_dim: width of the projection before a classifier of recordings.
     tdnn_layers: (channels, kernel, dilation) of an x-vector's time-delay layers.
     embedding_dim: width of an x-vector.
+    output_adapter_layers: number of convolutions that shorten the context after the Transformer,
+        each with a gated linear unit (Hugging Face's add_adapter: 3); 0 means none. They are for
+        tuned networks.
+    output_adapter_kernel: kernel width of such a convolution in frames.
+    output_adapter_stride: stride of such a convolution in frames.
+    output_dim: width of the context after them, set by a projection before them; 0 means d_model.
     """
 
     conv_layers: tuple[tuple[int, int, int], ...] = CONV_LAYERS
@@ -117,6 +133,7 @@ class ModelConfig:
     adapter_dim: int = 0
     always_project_features: bool = False
     position_kernel: int = 128
+    position_depth: int = 1
     position_groups: int = 16
     dropout: float = 0.1
     attention_dropout: float = 0.1
@@ -146,6 +163,10 @@ class ModelConfig:
     head_dim: int = 256
     tdnn_layers: tuple[tuple[int, int, int], ...] = TDNN_LAYERS
     embedding_dim: int = 512
+    output_adapter_layers: int = 0
+    output_adapter_kernel: int = 3
+    output_adapter_stride: int = 2
+    output_dim: int = 0
 
     def __post_init__(self):
         for field in ("conv_layers", "tdnn_layers"):
@@ -168,6 +189,7 @@ class ModelConfig:
                 )
         self._check_quantizers()
         self._check_lora()
+        self._check_output_adapter()
         if self.adapter_dim and self.norm_order != "pre":
             raise InputError(
                 f"model.adapter_dim={self.adapter_dim} needs model.norm_order='pre'; use 0"
@@ -214,6 +236,29 @@ class ModelConfig:
         if not 0 < alpha < math.inf:
             raise InputError(f"model.lora_alpha={alpha!r} must be a number above 0")
 
+    def _check_output_adapter(self) -> None:
+        layers, width = self.output_adapter_layers, self.output_dim
+        if type(layers) is not int or not 0 <= layers <= MOST_CONV_LAYERS:
+            raise InputError(
+                f"model.output_adapter_layers={layers!r} must be a whole number, 0 to "
+                f"{MOST_CONV_LAYERS}"
+            )
+        if type(width) is not int or not 0 <= width <= SIZES["d_model"]:
+            raise InputError(
+                f"model.output_dim={width!r} must be a whole number, 0 to {SIZES['d_model']}"
+            )
+        if width and not layers:
+            raise InputError(f"model.output_dim={width} needs model.output_adapter_layers; use 0")
+        if layers and self.output_adapter_kernel < 3:  # a frame of zeros stands at either end
+            raise InputError(
+                f"model.output_adapter_kernel={self.output_adapter_kernel} must be at least 3"
+            )
+        if layers and self.layer_sum:
+            raise InputError(
+                f"model.output_adapter_layers={layers} needs model.layer_sum=False: the layers "
+                "that are summed have more frames; use 0"
+            )
+
     def _check_quantizers(self) -> None:
         if self.always_project_features and self.quantize_input:
             raise InputError(
@@ -243,7 +288,7 @@ class ModelConfig:
 
     @property
     def input_codes(self) -> int:
-        """Width of the codes that the context network sees with quantize_input."""
+        """Width of the codes that are the context network's input with quantize_input."""
         return self.code_dim if self.same_quantizer else self.input_code_dim or self.d_model
 
     @property
@@ -258,9 +303,22 @@ class ModelConfig:
         return self.conv_layers[-1][0]
 
     @property
+    def output_layers(self) -> tuple[tuple[int, int, int], ...]:
+        """`conv_layers` and the output adapter, to count the frames of the output: with one frame
+        of zeros at either end, a convolution needs two frames fewer."""
+        width, kernel = self.output_width, self.output_adapter_kernel - 2
+        adapter = (width, kernel, self.output_adapter_stride)
+        return self.conv_layers + (adapter,) * self.output_adapter_layers
+
+    @property
+    def output_width(self) -> int:
+        """Width of the context that heads see."""
+        return self.output_dim or self.d_model
+
+    @property
     def stride(self) -> int:
-        """Samples between two frames: 320 (20 ms) for the released families."""
-        return math.prod(stride for _, _, stride in self.conv_layers)
+        """Samples between two output frames: 320 (20 ms) for the released families."""
+        return math.prod(stride for _, _, stride in self.output_layers)
 
     @property
     def seconds_per_frame(self) -> float:

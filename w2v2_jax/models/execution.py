@@ -1,6 +1,6 @@
-"""How a network is computed, apart from what it is: values that no checkpoint stores.
+"""How a network is computed: settings that no checkpoint stores.
 
-The same parameters run under any of them, and but for `dtype` they give the same numbers.
+The same parameters run with any of them, and except for `dtype` they give the same numbers.
 """
 
 from __future__ import annotations
@@ -29,25 +29,27 @@ CHOICES = {
 class Execution:
     """The section `execution` of a configuration.
 
-    dtype: compute dtype. Parameters, norms, softmax, similarities and losses stay float32.
-    remat: what the backward pass computes again: "none"; "dots", all but products with weights and
-        the output of attention as `tpu_few_passes` or `gpu_kernel`; "attention", all but that;
-        "full", every block.
-    scan_layers: one compiled block for all layers, which compiles in the time of one.
-    *_formulation: ways to compute the same; "auto" is the fastest one measured
+    dtype: dtype of the computation. Parameters, norms, softmax, similarities and losses stay
+        float32.
+    remat: what the backward pass computes again: "none" nothing; "dots" everything except products
+        with weights and the output of attention as `tpu_few_passes` or `gpu_kernel`; "attention"
+        everything except that output; "full" every block.
+    scan_layers: whether one compiled block is used for all layers, which compiles as fast as one.
+    *_formulation: ways to compute the same; "auto" is the fastest one measured on the device
         (docs/results/speed.md).
-    position_formulation: "grouped_conv", XLA's grouped convolution; "paired_groups_conv", the same
-        with groups joined up to a TPU matrix unit's width; "conv_per_group", one convolution for
-        each group; "toeplitz_matmul", blocks of frames times a Toeplitz matrix of the taps;
-        "toeplitz_backward", a convolution for each group forward and that matrix backward.
-    conv_formulation: of the strided convolutions: "xla_conv", XLA's own; "phased_backward", that
-        with a backward pass of one plain convolution for each phase of the stride;
-        "matmul_per_stride", one matmul for each stride's worth of taps; "one_matmul", one matmul
-        for all taps, on one view of the input.
-    attention_formulation: "plain", one matmul for queries, keys and values, then softmax;
-        "late_division", plain matrices, and the softmax's sum divided out of the result;
-        "tpu_few_passes", scores multiplied anew instead of stored; "gpu_kernel", softmax, dropout
-        and sum in kernels of our own, `plain` where those would not run.
+    position_formulation: "grouped_conv" is XLA's grouped convolution; "paired_groups_conv" is the
+        same with groups joined up to the width of a TPU's matrix unit; "conv_per_group" is one
+        convolution per group; "toeplitz_matmul" multiplies blocks of frames with a Toeplitz matrix
+        of the taps; "toeplitz_backward" uses one convolution per group in the forward pass and that
+        matrix in the backward pass.
+    conv_formulation: for the strided convolutions, "xla_conv" is XLA's own; "phased_backward" is
+        the same with a backward pass of one plain convolution per phase of the stride;
+        "matmul_per_stride" is one matmul for every `stride` taps; "one_matmul" is one matmul for
+        all taps, on one view of the input.
+    attention_formulation: "plain" is one matmul for queries, keys and values, then softmax;
+        "late_division" uses plain matrices and divides the result by the softmax's sum;
+        "tpu_few_passes" computes scores again instead of storing them; "gpu_kernel" has softmax,
+        dropout and sum in GPU kernels, and is `plain` where these cannot run.
     """
 
     dtype: str = "float32"

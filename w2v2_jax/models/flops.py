@@ -24,10 +24,19 @@ def forward_flops(config: ModelConfig, samples: int) -> float:
         total += 2.0 * frames * (config.entries + dim) * config.input_codes
     elif config.projects_features:
         total += 2.0 * frames * channels * dim
-    total += 2.0 * frames * dim * config.position_kernel * dim / config.position_groups
+    position = config.position_depth * config.position_kernel
+    total += 2.0 * frames * dim * position * dim / config.position_groups
     layer = 8.0 * frames * dim * dim + 4.0 * frames * frames * dim
     layer += 4.0 * frames * dim * config.ffn_dim
-    return total + config.num_layers * layer
+    total += config.num_layers * layer
+    width = config.output_width
+    if width != dim:
+        total += 2.0 * frames * dim * width
+    for index in range(config.output_adapter_layers):
+        last = len(config.conv_layers) + index + 1
+        frames = int(frame_counts(samples, config.output_layers[:last]))
+        total += 2.0 * frames * width * 2 * width * config.output_adapter_kernel
+    return total
 
 
 def train_flops(config: ModelConfig, samples: int) -> float:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 
 def frame_counts(num_samples, conv_layers):
-    """Frames made from `num_samples` (int or integer array, numpy or jax); 0 where too short."""
+    """Frames made from `num_samples` (int or integer array, numpy or jax); 0 if too short."""
     count = num_samples
     for _, kernel, stride in conv_layers:
         count = (count - kernel) // stride + 1

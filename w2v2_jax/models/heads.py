@@ -18,7 +18,7 @@ from w2v2_jax.models import row_random
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_mask
-from w2v2_jax.models.layers import Dense, torch_linear_bias, torch_linear_kernel
+from w2v2_jax.models.layers import Dense, torch_conv_kernel, torch_linear_bias
 from w2v2_jax.models.sharding import named
 from w2v2_jax.models.wav2vec2 import Encoded, Encoder
 
@@ -106,10 +106,7 @@ class TimeDelay(nn.Module):
     @nn.compact
     def __call__(self, x):
         shape = (self.kernel, x.shape[-1], self.features)
-        init = lambda key, shape: torch_linear_kernel(  # noqa: E731
-            key, (shape[0] * shape[1], shape[2])
-        ).reshape(shape)
-        kernel = self.param("kernel", named(init, (None, None, None)), shape)
+        kernel = self.param("kernel", named(torch_conv_kernel, (None, None, None)), shape)
         bias_init = torch_linear_bias(shape[0] * shape[1])
         bias = self.param("bias", named(bias_init, (None,)), (self.features,))
         x = jax.lax.conv_general_dilated(

@@ -1,4 +1,4 @@
-"""Stacked layers' parameters as one array each, and as an array a layer where that is faster.
+"""Stacked layers' parameters as one array each, and as an array per layer where that is faster.
 
 The stack is the contract of trees and checkpoints. A program that unrolls the layers has to copy
 each out of it, and its gradients back into it.

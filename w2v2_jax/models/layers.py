@@ -57,8 +57,16 @@ def channels(vector: jax.Array, x: jax.Array) -> jax.Array:
     return jax.lax.expand_dims(vector, range(x.ndim - 1))
 
 
+def standardised(x: jax.Array) -> jax.Array:
+    """Mean 0 and variance 1 over the last axis, in float32 (docs/traps.md#t21)."""
+    x = x.astype(jnp.float32)
+    centred = x - x.mean(-1, keepdims=True)
+    variance = jnp.square(centred).mean(-1, keepdims=True)
+    return centred * jax.lax.rsqrt(variance + EPSILON)
+
+
 class LayerNorm(nn.Module):
-    """LayerNorm over the last axis, in float32 (docs/traps.md#t21), returned in `dtype`."""
+    """LayerNorm over the last axis, in float32, returned in `dtype`."""
 
     dtype: str = "float32"
 
@@ -68,10 +76,7 @@ class LayerNorm(nn.Module):
         names = ("norm",)
         scale = self.param("scale", named(nn.initializers.ones, names), shape)
         bias = self.param("bias", named(nn.initializers.zeros, names), shape)
-        x = x.astype(jnp.float32)
-        centred = x - x.mean(-1, keepdims=True)
-        variance = jnp.square(centred).mean(-1, keepdims=True)
-        normalised = centred * jax.lax.rsqrt(variance + EPSILON)
+        normalised = standardised(x)
         return (normalised * channels(scale, x) + channels(bias, x)).astype(self.dtype)
 
 
@@ -89,6 +94,12 @@ def torch_linear_kernel(key, shape, dtype=jnp.float32):
     """torch's default Linear weight initialisation: uniform in +-1/sqrt(fan_in)."""
     bound = shape[0] ** -0.5
     return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def torch_conv_kernel(key, shape, dtype=jnp.float32):
+    """torch's default Conv1d weight initialisation, of a kernel [k, in, out]."""
+    taps, inputs, outputs = shape
+    return torch_linear_kernel(key, (taps * inputs, outputs), dtype).reshape(shape)
 
 
 class Dense(nn.Module):

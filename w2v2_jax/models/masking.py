@@ -101,7 +101,7 @@ def draw_negatives(keys: jax.Array, counts: jax.Array, slots: int, negatives: in
 def training_masks(
     model: ModelConfig, keys: jax.Array, num_samples: jax.Array, samples: int
 ) -> tuple[jax.Array | None, jax.Array | None]:
-    """Time mask [B, T] and channel mask [B, D] of fine-tuning rows of `samples` samples, None where
+    """Time mask [B, T] and channel mask [B, D] of fine-tuning rows of `samples` samples, None if
     the probability is 0."""
     counts = frame_counts(num_samples, model.conv_layers)
     time_mask = channel_mask = None

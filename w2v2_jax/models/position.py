@@ -13,7 +13,7 @@ from flax import linen as nn
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution
-from w2v2_jax.models.layers import gelu
+from w2v2_jax.models.layers import gelu, standardised, torch_conv_kernel, torch_linear_bias
 from w2v2_jax.models.mixed_precision import add_bias, contract, convolve
 from w2v2_jax.models.sharding import ROWS, WHOLE, named, run_per_device
 
@@ -176,3 +176,39 @@ class PositionalConvolution(nn.Module):
         formulation = choose(self.execution.position_formulation)
         out = formulation(x.astype(dtype), kernel, config.position_groups)
         return gelu(add_bias(out, bias[None, None]))
+
+
+class PlainConvolution(nn.Module):
+    """x [B, T, D] -> GELU(norm(conv(x))) [B, T, D], the norm without parameters."""
+
+    config: ModelConfig
+    execution: Execution = PLAIN
+
+    @nn.compact
+    def __call__(self, x):
+        config, dtype = self.config, jnp.dtype(self.execution.dtype)
+        shape = (config.position_kernel, config.d_model // config.position_groups, config.d_model)
+        kernel = self.param("kernel", named(torch_conv_kernel, (None, None, "position_out")), shape)
+        init_bias = torch_linear_bias(shape[0] * shape[1])
+        bias = self.param("bias", named(init_bias, ("position_out",)), shape[2:])
+        formulation = choose(self.execution.position_formulation)
+        x = formulation(x.astype(dtype), kernel, config.position_groups)
+        return gelu(standardised(add_bias(x, bias[None, None])).astype(dtype))
+
+
+class StackedConvolutions(nn.Module):
+    """x [B, T, D] (zero where padded), real [B, T] -> [B, T, D]: `position_depth` convolutions one
+    after the other (fairseq's pos_conv_depth, data2vec-audio).
+
+    Padded frames are zero before each of them, so that a row gives what it gives alone.
+    """
+
+    config: ModelConfig
+    execution: Execution = PLAIN
+
+    @nn.compact
+    def __call__(self, x, real):
+        for index in range(self.config.position_depth):
+            x = PlainConvolution(self.config, self.execution, name=f"conv_{index}")(x)
+            x = jnp.where(real[..., None], x, 0)
+        return x

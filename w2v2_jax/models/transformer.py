@@ -1,7 +1,7 @@
 """The context network: a Transformer over masked features (paper section 2).
 
-Its layers' parameters are stacked along a leading axis whether they are scanned or unrolled, so
-that the parameter tree, the checkpoints and the exporters do not know which of the two ran.
+The parameters of its layers are stacked along a leading axis, whether layers are scanned or
+unrolled. So parameter tree, checkpoints and exporters do not depend on this choice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.layer_stack import unstack
 from w2v2_jax.models.layers import Dense, LayerNorm, gelu
-from w2v2_jax.models.position import PositionalConvolution
+from w2v2_jax.models.position import PositionalConvolution, StackedConvolutions
 from w2v2_jax.models.sharding import Named, constrain_rows, constrain_whole_rows
 
 policies = jax.checkpoint_policies
@@ -32,8 +32,8 @@ REMAT_POLICIES = {
 
 class Adapter(nn.Module):
     """x [B, T, D] -> norm, down to adapter_dim, ReLU, up to D (MMS; Hugging Face's
-    Wav2Vec2AttnAdapterLayer). A fresh one gives 0, so that training starts from the network as
-    it was."""
+    Wav2Vec2AttnAdapterLayer). A new adapter returns 0, so that training starts from the unchanged
+    network."""
 
     config: ModelConfig
     execution: Execution = PLAIN
@@ -122,7 +122,11 @@ class Transformer(nn.Module):
         layers = self.param("layers", init_layers)
 
         x = jnp.where(real[..., None], x, 0)
-        x = constrain_whole_rows(x + PositionalConvolution(config, execution, name="position")(x))
+        if config.position_depth > 1:
+            places = StackedConvolutions(config, execution, name="position")(x, real)
+        else:
+            places = PositionalConvolution(config, execution, name="position")(x)
+        x = constrain_whole_rows(x + places)
         norm = LayerNorm(execution.dtype, name="norm")
         x = norm(x) if config.norm_order == "post" else x
         x = row_random.dropout(x, config.dropout, row_random.fold(keys, row_random.ENTRY))
@@ -132,7 +136,7 @@ class Transformer(nn.Module):
             y = layer.apply({"params": params}, x, real, block_keys)
             if keys is None or config.layer_drop == 0.0:
                 return y
-            # LayerDrop by select, a draw a row: no branch that devices could disagree on
+            # LayerDrop by select, a draw per row: no branch that devices could disagree on
             # (docs/traps.md#t37).
             draw = jax.vmap(jax.random.uniform)(row_random.fold(block_keys, 4))
             return jnp.where((draw >= config.layer_drop)[:, None, None], y, x)

@@ -1,8 +1,8 @@
 """The whole network: encoder, its pretraining heads and its CTC head (paper sections 2 and 3).
 
 Top-level parameter tree: encoder, and quantizer + target_projection + context_projection when
-pretraining, or head with CTC. There is no quantizer where the targets stay continuous or where
-the input's, which belongs to the encoder, serves them too.
+pretraining, or head with CTC. There is no quantizer if the targets are continuous, or if the
+input's quantizer, which belongs to the encoder, also quantizes the targets.
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ from w2v2_jax.models.feature_extractor import FeatureExtractor
 from w2v2_jax.models.frames import frame_counts, frame_mask
 from w2v2_jax.models.layers import Dense, LayerNorm, scale_gradient
 from w2v2_jax.models.masking import Slots
+from w2v2_jax.models.output_adapter import OutputAdapter
 from w2v2_jax.models.quantizer import Quantized, Quantizer, unit_uniform
 from w2v2_jax.models.sharding import constrain_whole_rows, named
 from w2v2_jax.models.transformer import Transformer
 
 
 class Encoded(NamedTuple):
-    """context [B, T, D]; features [B, T, C] (normalised latents z); counts [B] real frames;
+    """context [B, T, D]; features [B, T, C] (normalised latents z); counts [B] real frames of the
+    context (fewer than of features where an output adapter shortens it, [B, T', E]);
     penalty [B], the mean square of the un-normalised latents over a row's real frames
     (docs/traps.md#t10); states, every Transformer layer's output, if asked for; input_probs
-    [B, T, G, V] of the input quantizer, None without one; inputs [B, T, D], what the Transformer
-    sees where there is neither mask nor dropout.
+    [B, T, G, V] of the input quantizer, None without one; inputs [B, T, D], the Transformer's input
+    without mask and dropout.
     """
 
     context: jax.Array
@@ -57,7 +59,7 @@ class Encoder(nn.Module):
             self.input_quantizer = Quantizer(dataclasses.replace(self.config, code_dim=width))
 
     def quantize(self, features, gumbel, temperature) -> Quantized:
-        """What the input quantizer makes of features [B, M, C], for targets that share it."""
+        """The input quantizer's codes of features [B, M, C], for targets that share it."""
         return self.input_quantizer(features, gumbel, temperature)
 
     @nn.compact
@@ -92,7 +94,7 @@ class Encoder(nn.Module):
             x = project(name="feature_projection")(x)
         inputs = x
         x = row_random.dropout(x, config.input_dropout, row_random.fold(keys, row_random.INPUT))
-        if config.quantize_input:  # before the mask, so that the mask embedding is no code
+        if config.quantize_input:  # before the mask, so that the mask embedding is not quantized
             quantized = self.input_quantizer(x, input_gumbel, temperature)
             x, input_probs = quantized.codes, quantized.probs
             inputs = x = project(name="input_projection")(x)
@@ -105,11 +107,15 @@ class Encoder(nn.Module):
         context, states = Transformer(config, execution, name="transformer")(
             constrain_whole_rows(x), real, keys, hidden_states=hidden_states
         )
+        if config.output_adapter_layers:
+            context, counts = OutputAdapter(config, execution, name="output_adapter")(
+                context, counts
+            )
         return Encoded(context, features, counts, penalty, states, input_probs, inputs)
 
 
 class Contrast(NamedTuple):
-    """What the contrastive task compares in the M masked slots of each row.
+    """What the contrastive task compares, for the M masked slots of each row.
 
     context [B, M, F], targets [B, M, F] (projected latents, quantized or not), ids [B, M, G] and
     probs [B, M, G, V] (None for continuous targets), penalty [B], input_probs [B, T, G, V] (None
@@ -132,7 +138,7 @@ def take_frames(x: jax.Array, frames: jax.Array) -> jax.Array:
 
 
 def picked(x: jax.Array, frames: jax.Array) -> jax.Array:
-    """`take_frames` as a matmul with ones and zeros, exact; its gradient scatters nothing."""
+    """`take_frames` as an exact matmul with ones and zeros, whose gradient needs no scatter."""
     places = jnp.arange(x.shape[1]).reshape(1, 1, -1)
     choice = (frames[..., None] == places).astype(x.dtype)  # [B, M, T]
     precision = "highest" if x.dtype == jnp.float32 else None
@@ -236,7 +242,7 @@ class Wav2Vec2ForCTC(nn.Module):
         input_gumbel=None,
         temperature=1.0,
     ) -> tuple[jax.Array, jax.Array]:
-        """Returns logits [B, T, C] float32 and real frames [B]; frozen trains the head alone."""
+        """Returns logits [B, T, C] float32 and real frames [B]; frozen trains only the head."""
         encoded = self.encoder(
             waveforms,
             num_samples,

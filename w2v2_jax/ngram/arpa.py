@@ -1,4 +1,4 @@
-"""The ARPA text format of backoff language models: written, and its word list read."""
+"""The ARPA text format of backoff language models: writes models, and reads their word lists."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def _lines(model: Sequence[Estimated], level: int, words: np.ndarray) -> Iterato
 
 
 def write(path: Path, model: Sequence[Estimated], words: Sequence[str]) -> list[int]:
-    """Writes a model whole or not at all; returns the number of n-grams of each order.
+    """Writes a complete model or nothing; returns the number of n-grams of each order.
 
-    KenLM reads no model of single words. One gets a 2-gram beside them, `<s> </s>` with the
-    probability that it has without: every sentence keeps its own.
+    KenLM cannot read a model of only 1-grams. Such a model also gets the 2-gram `<s> </s>`, with
+    the probability that it has anyway, so the probabilities of sentences do not change.
     """
     names = np.array(words, object)
     sizes = [int(np.count_nonzero(part.kept)) for part in model]
@@ -77,9 +77,10 @@ def vocabulary(path: str | Path) -> list[str]:
     """The words (1-grams) of an ARPA file, plain or gzip; InputError when it is not one, or says
     more than a language model can hold."""
     path = Path(path)
-    with _opened(path) as file:
-        lines = _text_lines(file)
-        count, line = _announced(path, lines)
+    with opened(path) as file:
+        lines = text_lines(file)
+        counts, line = announced(path, lines)
+        count = counts[0] if counts else 0
         while line.strip() != "\\1-grams:":
             line = next(lines, "")
             if not line:
@@ -106,20 +107,22 @@ def is_binary(path: str | Path) -> bool:
 
 
 def check_counts(path: str | Path) -> None:
-    """Refuses an ARPA file that announces more n-grams than its size can hold: KenLM sets memory
-    aside for them before it reads any. KenLM's binary files pass: it checks their size itself."""
+    """Refuses an ARPA file that announces more n-grams than fit into its size, because KenLM
+    allocates memory for them before it reads any. KenLM checks the size of binary files itself."""
     path = Path(path)
-    with _opened(path, errors="replace") as file:
+    with opened(path, errors="replace") as file:
         if not file.read(len(BINARY)).startswith(BINARY):
             file.seek(0)
-            _announced(path, _text_lines(file))
+            announced(path, text_lines(file))
 
 
-def _announced(path: Path, lines: Iterator[str]) -> tuple[int, str]:
-    """Reads the head `\\data\\`: the number of 1-grams it announces, and the line behind it."""
+def announced(path: Path, lines: Iterator[str]) -> tuple[list[int], str]:
+    """Reads the head `\\data\\`: how many n-grams of each order it announces, and the line behind
+    it."""
     if next((line for line in lines if line.strip()), "").strip() != "\\data\\":
         raise InputError(f"{path}: not an ARPA language model: no \\data\\ at its start")
-    counts, line = [], ""
+    counts: list[int] = []
+    line = ""
     for line in lines:
         if not line.strip():
             continue
@@ -135,10 +138,11 @@ def _announced(path: Path, lines: Iterator[str]) -> tuple[int, str]:
         raise InputError(
             f"{path}: announces {sum(counts)} n-grams, but has room for {possible} at most"
         )
-    return (counts[0] if counts else 0), line
+    return counts, line
 
 
-def _text_lines(file) -> Iterator[str]:
+def text_lines(file) -> Iterator[str]:
+    """Lines of a bounded length."""
     while line := file.readline(MOST_LINE + 1):
         if len(line) > MOST_LINE:
             raise ValueError(f"a line of more than {MOST_LINE} characters")
@@ -146,7 +150,7 @@ def _text_lines(file) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, *, errors: str = "strict") -> Iterator:
+def opened(path: Path, *, errors: str = "strict") -> Iterator:
     """An ARPA file as text, plain or gzip; damage becomes InputError."""
     try:
         with path.open("rb") as plain:

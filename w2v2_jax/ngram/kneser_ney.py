@@ -21,7 +21,7 @@ class Estimated(NamedTuple):
     grams: Grams
     kept: np.ndarray  # [n] bool, false where pruned
     probability: np.ndarray  # [n] of the last word after the others, interpolated
-    backoff: np.ndarray  # [n] weight of the order below after these words, 1 where not a context
+    backoff: np.ndarray  # [n] weight of the order below after these words, 1 if not a context
     discounts: tuple[float, float, float]  # of counts 1, 2, and 3 or more
 
 

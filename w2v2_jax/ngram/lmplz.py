@@ -1,4 +1,4 @@
-"""KenLM's own estimator, where its `lmplz` is on PATH: the same model, faster, in less memory."""
+"""KenLM's own estimator `lmplz`, if it is on PATH: the same model, faster, with less memory."""
 
 from __future__ import annotations
 

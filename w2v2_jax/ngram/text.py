@@ -1,4 +1,4 @@
-"""Text files -> sentences -> word ids on disk, one pass, whatever the size of the text."""
+"""From text files to sentences to word ids on disk, in one pass, for texts of any size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an objective is: all that the rest of the package asks of one."""
+"""The interface of an objective: everything that the rest of the package needs from one."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ TEACHER = "teacher"  # beside `parts` in what `loss` and `evaluate` take
 
 
 class Expectations(NamedTuple):
-    """What the figures of a healthy run look like, for the rules of `health`.
+    """The metrics of a healthy run, for the rules of `health`.
 
-    loss: the metric that is watched for spikes at every update; it depends on no length.
-    loss_spike: how many times the median of the updates before is one.
-    slow_updates: first updates that do not count towards the time a run has to get started.
-    negatives, codebooks, codes (of all codebooks), masked and span (expected share of masked
-    frames and their mean run) are 0 where the objective has none or expects nothing.
+    loss: the metric that is checked for spikes at every update; it must not depend on lengths.
+    loss_spike: a spike is this many times the median of the updates before.
+    slow_updates: first updates that do not count towards the time that a run has to get started.
+    negatives, codebooks, codes (of all codebooks), masked and span (expected share of masked frames
+    and the mean length of their runs) are 0 if the objective has none or expects no value.
     """
 
     loss: str = "loss"
@@ -46,20 +46,21 @@ def check_gumbel(objective: Any) -> None:
 
 class Objective:
     """A frozen, hashable dataclass: a static argument of the compiled step. Its fields are
-    `model`, `execution`, what the configuration's section `objective` sets, and `computed_fields`.
+    `model`, `execution`, the settings of the configuration's section `objective`, and
+    `computed_fields`.
 
-    In `loss` and `evaluate`, `keys` [B] hold one key per global row; `step` is the number of
-    updates done; `params` has a teacher, where the objective has one, as `TEACHER`. A new objective
-    is a subclass in a file of its own and a row of `OBJECTIVES`.
+    In `loss` and `evaluate`, `keys` [B] hold one key per global row, `step` is the number of
+    finished updates, and `params` has the teacher, if there is one, as `TEACHER`. A new objective
+    is a subclass in a separate file and a row of `OBJECTIVES`.
     """
 
     # As `config.objective.name` and checkpoints have it.
     name: ClassVar[str]
     # Names at the top of the parameter tree; "encoder" is one.
     parts: ClassVar[tuple[str, ...]]
-    # Those of them for which no other framework has a place: an export leaves them out.
+    # Those of them that no other framework can store: an export leaves them out.
     own_parts: ClassVar[tuple[str, ...]] = ()
-    # Whether a run can have it: others are of networks that are imported, run and exported.
+    # Whether a run can train it: others are for networks that are only imported, run and exported.
     trains: ClassVar[bool] = True
     # Whether batches carry labels, and so the corpus has transcripts and the model a vocabulary.
     needs_vocabulary: ClassVar[bool] = False
@@ -75,26 +76,26 @@ class Objective:
 
     @classmethod
     def computed_fields(cls, num_classes: int) -> dict[str, Any]:
-        """Values of the fields that no configuration sets; num_classes: of the vocabulary."""
+        """Values of the fields that no configuration sets; num_classes: that of the vocabulary."""
         return {}
 
     @classmethod
     def required_settings(cls, seconds: float) -> dict[str, Any]:
-        """Values of the settings without a default, for microbatches of so much audio."""
+        """Values of the settings without a default, for microbatches with this much audio."""
         return {}
 
     @classmethod
     def for_network(
         cls, model: ModelConfig, num_classes: int = 0, execution: Execution = PLAIN
     ) -> Objective:
-        """The objective where only its network and parameters matter."""
+        """The objective for uses in which only its network and parameters matter."""
         values = cls.computed_fields(num_classes) | cls.required_settings(1.0)
         make: Callable[..., Objective] = cls  # a dataclass, as every subclass is
         return make(model, execution=execution, **values)
 
     @classmethod
     def abstract_batch(cls, rows: int, samples: int) -> Batch:
-        """The shapes of a batch as it trains on them, for compiling without data."""
+        """The shapes of a training batch, for compiling without data."""
         return Batch(
             jax.ShapeDtypeStruct((rows, samples), np.float32),
             jax.ShapeDtypeStruct((rows,), np.int32),
@@ -112,13 +113,13 @@ class Objective:
         raise NotImplementedError
 
     def teacher(self, params) -> Any:
-        """What is kept beside the parameters, no gradient enters and `follow` moves, as it is at
-        the start: parts of a tree of parameters, boxed or not. None where there is no such."""
+        """The initial teacher: parts of a parameter tree, boxed or not, that are kept beside the
+        parameters, get no gradient, and are updated by `follow`. None if there is no teacher."""
         return None
 
     def follow(self, teacher, params, updates) -> Any:
-        """The teacher after an update that was taken: params are those it gave, updates [] int32
-        counts it and those taken before."""
+        """The teacher after an update that was not skipped. params: after that update; updates []
+        int32: the number of such updates, including this one."""
         raise NotImplementedError
 
     def loss(self, params, batch: Batch, keys, step) -> Sums:
@@ -130,13 +131,13 @@ class Objective:
         raise NotImplementedError
 
     def at(self, step: int) -> Objective:
-        """The objective in force at `step` (another static value where its graph differs)."""
+        """The objective that applies at `step` (another static value if its graph differs)."""
         return self
 
     def row_multiple(self, samples: int) -> int:
-        """Rows of `samples` samples of one microbatch on one device must be a multiple of this."""
+        """The rows of `samples` samples in a device's microbatch must be a multiple of this."""
         return 1
 
     def expectations(self) -> Expectations:
-        """What a healthy run of it looks like."""
+        """The metrics of a healthy run with this objective."""
         return Expectations()

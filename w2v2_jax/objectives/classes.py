@@ -1,4 +1,4 @@
-"""The classes of a classifier: what a vocabulary is to CTC."""
+"""The classes of a classifier; they have the role that a vocabulary has in CTC."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from w2v2_jax.texts import normal_form
 
 @dataclass(frozen=True)
 class Classes:
-    """Names of the classes in the order of the head's rows. A prepared corpus has one for each
-    utterance where transcripts are: its whole text, case included, spaces at the ends aside.
+    """Names of the classes in the order of the head's rows. In a prepared corpus, the transcript of
+    an utterance is its class: the whole text, with its case, without spaces at the ends.
 
-    It answers what the data pipeline asks of a `Vocabulary`. Raises InputError for a name that is
-    empty or there twice.
+    It has the methods of a `Vocabulary` that the data pipeline needs. Raises InputError for a name
+    that is empty or occurs twice.
     """
 
     # As a vocabulary says them: texts are taken as they are written.
@@ -50,11 +50,11 @@ class Classes:
         return _plain(text)
 
     def has_words(self, text: str) -> bool:
-        """Whether a text is one of the classes: others are neither trained nor scored on."""
+        """Whether a text is one of the classes; others are used neither in training nor scoring."""
         return _plain(text) in self._rows
 
     def encode(self, text: str) -> np.ndarray:
-        """[1] int32, the class's row; none for a text that is no class."""
+        """[1] int32, the class's row; empty for a text that is not a class."""
         row = self._rows.get(_plain(text))
         return np.array([] if row is None else [row], np.int32)
 
@@ -63,7 +63,7 @@ class Classes:
         return " ".join(self.symbols[int(row)] for row in rows)
 
     def unknown(self, texts: Iterable[str]) -> dict[str, int]:
-        """Nothing: a text that is no class has been left out before."""
+        """Nothing: a text that is not a class was already left out."""
         return {}
 
     def described(self) -> str:

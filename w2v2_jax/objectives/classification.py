@@ -61,8 +61,12 @@ class _Headed(Objective):
 
 @dataclasses.dataclass(frozen=True)
 class Classification(_Headed):
-    """One class for each recording. freeze_updates: first updates that train the head alone, while
-    the encoder still runs with dropout and masks; frozen says that they are under way."""
+    """One class for each recording.
+
+    freeze_updates: number of first updates that train only the head, while the encoder still runs
+        with dropout and masks.
+    frozen: not a setting; whether these updates are being done.
+    """
 
     name: ClassVar[str] = "classify"
     parts: ClassVar[tuple[str, ...]] = ("encoder", "layer_weights", "projector", "classifier")
@@ -121,7 +125,7 @@ class Classification(_Headed):
 
 @dataclasses.dataclass(frozen=True)
 class FrameClassification(_Headed):
-    """Classes of every frame, as for who speaks when: imported, run and exported."""
+    """Classes of every frame, for example who speaks when: imported, run and exported."""
 
     trains: ClassVar[bool] = False
     name: ClassVar[str] = "frames"

@@ -3,9 +3,9 @@
 loss = sum over masked frames of -log softmax(sim(c, q) / kappa)[true]
      + diversity_weight * sum over groups of N_group * (G V - perplexity) / (G V)
      + feature_penalty_weight * sum over rows of N_row * mean square of the latents,
-divided by the global number of masked frames N (docs/traps.md#t27, docs/traps.md#t28): the
-fairseq criterion. As there, the diversity is the targets' quantizer's, the input's where the
-targets are continuous, and without both there is none.
+divided by the global number of masked frames N (docs/traps.md#t27, docs/traps.md#t28), as in
+fairseq's criterion. As there, the diversity is that of the targets' quantizer, or of the input's
+quantizer if the targets are continuous; without a quantizer there is none.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ EXCLUDED = -1e30  # instead of -inf, whose gradient is nan on XLA (docs/traps.md
 
 
 class Draws(NamedTuple):
-    """Everything random about one batch's task, so that a test can inject another code's draws.
+    """All random draws of one batch, so that a test can insert those of another implementation.
 
-    mask [B, T] bool, slots (its masked frames), negatives [B, M, K] slot numbers,
-    gumbel [B, M, G, V] and input_gumbel [B, T, G, V], each None when evaluating or where the
-    targets or the input are not quantized.
+    mask [B, T] bool, slots (its masked frames), negatives [B, M, K] slot numbers, gumbel
+    [B, M, G, V] and input_gumbel [B, T, G, V], each None in evaluation or if the targets or the
+    input are not quantized.
     """
 
     mask: jax.Array
@@ -68,7 +68,7 @@ def cosine_similarity(a: jax.Array, b: jax.Array) -> jax.Array:
 
 def multiplicity(negatives: jax.Array, slots: int) -> jax.Array:
     """How often each slot was drawn: negatives [B, M, K] -> counts [B, M, slots] int32."""
-    if platform() == "tpu":  # scatters run one by one there, comparisons a thousand at a time
+    if platform() == "tpu":  # there scatters run one by one, and comparisons a thousand at a time
         return compared(negatives, slots)
 
     def count(drawn):
@@ -84,7 +84,7 @@ def compared(negatives: jax.Array, slots: int) -> jax.Array:
 
 
 def contrast(context, targets, ids, negatives, *, temperature: float) -> SlotScores:
-    """SlotScores each slot's true target against its negatives.
+    """The SlotScores of each slot's true target against its negatives.
 
     The logsumexp over K draws equals a sum over distinct slots weighted by how often each was
     drawn, so only the M x M similarities and integer counts are needed, never K gathered vectors.
@@ -115,17 +115,17 @@ def contrast(context, targets, ids, negatives, *, temperature: float) -> SlotSco
 class Contrastive(Objective):
     """Pretraining (paper section 3.2).
 
-    diversity_group_seconds: audio whose code distribution is averaged, in whole neighbouring rows,
-        as many as it holds (fairseq: the 87.5 s of one GPU's batch).
-    num_negatives: negatives of each masked frame, K.
-    logit_temperature: similarities are divided by it (kappa).
+    diversity_group_seconds: amount of audio over which the code distribution is averaged, in whole
+        neighbouring rows (fairseq: the 87.5 s of one GPU's batch).
+    num_negatives: number of negatives per masked frame, K.
+    logit_temperature: number by which similarities are divided (kappa).
     diversity_weight: weight of the diversity loss (alpha).
     feature_penalty_weight: weight of the mean square of the features (fairseq).
     gumbel_start: Gumbel temperature of the first update (tau).
-    gumbel_end: the temperature that it decays to.
+    gumbel_end: lowest Gumbel temperature.
     gumbel_decay: factor of the temperature from one update to the next.
-    gumbel_noise: False takes the noise away in training and keeps the rest of the estimator, the
-        paper's ablation (Table 13).
+    gumbel_noise: whether training uses Gumbel noise; False removes it and keeps the rest of the
+        estimator, which is an ablation of the paper (Table 13).
     """
 
     name: ClassVar[str] = "contrastive"
@@ -289,8 +289,8 @@ class Contrastive(Objective):
         )
 
     def _usages(self, out, valid, batch: Batch, rows: int) -> list[Usage]:
-        """How the quantizers there are use their codes: the targets' over the masked frames, the
-        input's over all real ones."""
+        """How the quantizers use their codes: that of the targets over the masked frames, that of
+        the input over all real frames."""
         used = []
         if out.probs is not None:
             used.append(usage(out.probs, valid, rows))

@@ -48,12 +48,12 @@ def ctc_losses(logits, counts, labels, num_labels):
 class CTC(Objective):
     """Fine-tuning (paper section 4.3).
 
-    freeze_updates: first updates that train the head alone, while the encoder still runs with
-        dropout and masks (docs/traps.md#t49).
-    gumbel_start, gumbel_end, gumbel_decay: temperature of a quantized input's quantizer, which
-        starts anew when fine-tuning, as fairseq's; see `Contrastive`.
-    num_classes, frozen: no settings: symbols of the vocabulary, and whether `freeze_updates` are
-        under way.
+    freeze_updates: number of first updates that train only the head, while the encoder still runs
+        with dropout and masks (docs/traps.md#t49).
+    gumbel_start, gumbel_end, gumbel_decay: temperature of the quantizer of a quantized input, which
+        starts again in fine-tuning, as in fairseq; see `Contrastive`.
+    num_classes, frozen: not settings; the number of symbols in the vocabulary, and whether the
+        `freeze_updates` are being done.
     """
 
     name: ClassVar[str] = "ctc"
@@ -80,7 +80,7 @@ class CTC(Objective):
 
     @classmethod
     def abstract_batch(cls, rows: int, samples: int) -> Batch:
-        """Labels are as long as English speech of that length has."""
+        """Labels are as long as those of English speech of that length."""
         width = 16 * max(1, round(samples / SAMPLE_RATE * LABELS_PER_SECOND / 16))
         return (
             super()
@@ -96,7 +96,7 @@ class CTC(Objective):
         return Wav2Vec2ForCTC(self.model, self.num_classes, self.execution)
 
     def expectations(self) -> Expectations:
-        # While the head alone learns, a plateau of blanks is longer.
+        # While only the head is trained, a plateau of blanks is longer.
         return Expectations("loss_per_label", 8.0, slow_updates=self.freeze_updates)
 
     def at(self, step: int) -> CTC:
@@ -111,7 +111,7 @@ class CTC(Objective):
         return masking.training_masks(self.model, keys, num_samples, samples)
 
     def input_noise(self, keys, samples: int, step) -> dict:
-        """What the network takes of a quantized input's noise: nothing for a continuous one."""
+        """The noise argument of the network for a quantized input; empty for a continuous one."""
         model = self.model
         if not model.quantize_input:
             return {}
@@ -139,6 +139,8 @@ class CTC(Objective):
         sums = self.terms(logits, counts, batch)
         if mask is not None:
             weights = batch.weights[:, None]
+            if self.model.output_adapter_layers:  # the mask is of the frames before it
+                counts = frame_counts(batch.num_samples, self.model.conv_layers)
             real = (frame_mask(counts, mask.shape[1]) * weights).sum()
             sums.metrics["masked_fraction"] = Mean((mask * weights).sum(), real)
         return sums

@@ -6,8 +6,8 @@ Forward variables run from the first frame, backward variables from the last; re
 states the second is the problem of the first, so both are rows of one recursion of T steps, and
 the gradient is in closed form (equation 16): softmax minus the posterior of each class.
 
-A step is a few microseconds of work, and a GPU spends more on starting it than on doing it: there
-the recursion is one Pallas kernel for Triton, interpreted elsewhere, which the tests use.
+A step is a few microseconds of work, and a GPU needs longer to start it than to do it. There the
+recursion is one Pallas kernel for Triton; elsewhere it is interpreted, which the tests use.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _states(labels, width: int):
 
 
 def _problem(emissions, states, *bounds) -> _Problem:
-    # Blanks stand at every other state, so they are like the state two before them.
+    # Every other state is a blank, so a blank equals the state two before it.
     like = states[:, 2:] == states[:, :-2]
     skips = jnp.pad(jnp.where(like, NEVER, 0.0), ((0, 0), (2, 0)), constant_values=NEVER)
     return _Problem(emissions, skips[:, : states.shape[1]], jnp.stack(bounds, -1).astype(jnp.int32))
@@ -101,8 +101,8 @@ def _scanned(problem: _Problem):
 
 
 def _kernel(emissions, skips, bounds, out, *, barrier):
-    """`_scanned` for a row: refs [T, S], [S], [3], [T, S]. A state's neighbours may be another
-    thread's: they go through `out`."""
+    """`_scanned` for a row: refs [T, S], [S], [3], [T, S]. A state's neighbours may belong to
+    another thread, so they are read from `out`."""
     frames, width = out.shape
     states = jnp.arange(width)
     first, end, start = bounds[0], bounds[1], bounds[2]
@@ -116,7 +116,7 @@ def _kernel(emissions, skips, bounds, out, *, barrier):
 
     def step(t, carry):
         alpha, one, two, emission = carry
-        # Read a frame early: nothing waits for memory but the neighbours.
+        # Read one frame in advance, so that only the neighbours wait for memory.
         following = emissions[jnp.minimum(t + 1, frames - 1), :]
         moved = _advance(alpha, one + step_cost, two + skip_cost, emission)
         alpha = jnp.where((t >= first) & (t < end), moved, alpha)
@@ -129,8 +129,8 @@ def _kernel(emissions, skips, bounds, out, *, barrier):
 
 
 def _called(problem: _Problem):
-    """The second of `_scanned`'s results from a kernel, a place of the grid a row and direction; S
-    is a power of two."""
+    """The second result of `_scanned` from a kernel, with one program of the grid per row and
+    direction; S is a power of two."""
     directions, rows, frames, width = problem.emissions.shape
     on_gpu = platform() == "gpu"
     whole = pl.BlockSpec((None, None, frames, width), lambda d, b: (d, b, 0, 0))
@@ -153,7 +153,7 @@ def _called(problem: _Problem):
 
 
 def takes_kernel(width: int) -> bool:
-    """Whether the recursion over `width` states is a kernel where this is traced for."""
+    """Whether the recursion over `width` states is a kernel on the traced device."""
     return platform() == "gpu" and width <= WIDEST
 
 
@@ -196,8 +196,8 @@ def _losses(logits, counts, final, sizes):
 
 
 def _slopes(logits, counts, states, emissions, alpha, beta):
-    """Of each row's loss by its logits [B, T, C]. Normalised frame by frame, so that the posteriors
-    of a frame sum to one whatever the sums over hundreds of frames have lost to rounding."""
+    """The gradient of each row's loss by its logits [B, T, C]. Posteriors are normalised per frame,
+    so that they sum to one in spite of the rounding of sums over hundreds of frames."""
     posteriors = jax.nn.softmax(alpha + beta - emissions, axis=-1)  # [B, T, S]
     classes = jax.nn.one_hot(states, logits.shape[-1])  # [B, S, C]
     of_class = jnp.einsum("bts,bsc->btc", posteriors, classes, precision="highest")
@@ -210,8 +210,8 @@ def ctc_loss(logits, counts, labels, num_labels):
     """-log of the summed probability of every path that gives the label, [B].
 
     logits [B, T, C] float32, counts [B] real frames, labels [B, U], num_labels [B]; what follows
-    the real frames and labels is not looked at. A row needs a path, T >= U + adjacent repeats: its
-    loss is about 1e30 and its gradient means nothing otherwise. No frames and no label: 0.
+    the real frames and labels is ignored. A row needs a path, T >= U + adjacent repeats; otherwise
+    its loss is about 1e30 and its gradient has no meaning. Without frames and labels the loss is 0.
     """
     states, sizes = _states(labels, _width(labels)), 2 * num_labels + 1
     (final,), _ = _recursion(_forward_problem(_emissions(logits, states), states, counts))

@@ -1,4 +1,4 @@
-"""How evenly quantizers use their codes, and the loss that wants them to (paper section 3.2)."""
+"""How evenly quantizers use their codes, and the loss that rewards this (paper section 3.2)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from w2v2_jax.metrics import Mean
 
 
 def group_rows(seconds: float, samples: int) -> int:
-    """Rows of `samples` samples that a group of so many seconds holds, at least one."""
+    """The number of rows of `samples` samples in a group of that many seconds, at least one."""
     return max(1, round(seconds * SAMPLE_RATE) // samples)
 
 
 def sums_of_groups(values: jax.Array, rows: int) -> jax.Array:
-    """[B, ...] -> [groups, ...]: sums over consecutive rows, `rows` of them but for the last group,
-    which has what is left. Only validation may have such a one: training checks its shapes."""
+    """[B, ...] -> [groups, ...]: sums over consecutive rows, `rows` of them except in the
+    last group, which has the rest. Only validation may have one: training checks its shapes."""
     missing = -len(values) % rows
     if missing:
         values = jnp.pad(values, ((0, missing), *[(0, 0)] * (values.ndim - 1)))
@@ -30,9 +30,9 @@ def perplexity(probs: jax.Array, valid: jax.Array, rows: int) -> tuple[jax.Array
     """Perplexity of the mean distribution of each group of `rows` consecutive rows.
 
     probs [B, M, G, V], valid [B, M] float32 -> (sum over codebooks of exp(entropy) [groups],
-    valid slots [groups]). The group is explicit because the mean's extent sets how strong the
-    diversity loss is (docs/traps.md#t29): of N frames drawn evenly from V entries the perplexity
-    lacks about (V - 1) / 2N of V. fairseq's group is one GPU's batch of 1.4 M samples.
+    valid slots [groups]). The group is explicit because its size sets how strong the diversity loss
+    is (docs/traps.md#t29): with N frames drawn evenly from V entries, the perplexity is below V by
+    about (V - 1) / 2N. fairseq's group is one GPU's batch of 1.4 M samples.
     """
     total = sums_of_groups(jnp.einsum("bmgv,bm->bgv", probs, valid), rows)
     count = sums_of_groups(valid.sum(1), rows)
@@ -42,8 +42,8 @@ def perplexity(probs: jax.Array, valid: jax.Array, rows: int) -> tuple[jax.Array
 
 
 class Usage(NamedTuple):
-    """How evenly one quantizer's codes are used, [groups] each: perplexity of the probabilities
-    and of the likeliest entries, which is without noise, as fairseq reports it."""
+    """How evenly one quantizer's codes are used, [groups] each: the perplexity of the probabilities
+    and of the most likely entries. The latter is without noise, as in fairseq's logs."""
 
     probs: jax.Array
     codes: jax.Array
@@ -60,8 +60,8 @@ def diversity_loss(
 ) -> tuple[jax.Array, dict[str, Mean]]:
     """The diversity loss over the masked slots valid [B, M], and the metrics of all quantizers.
 
-    As in fairseq (`Wav2Vec2Model.forward`) only one quantizer counts, here the first of `used`: its
-    perplexities have their plain names, the second's, an input's, begin with "input_".
+    As in fairseq (`Wav2Vec2Model.forward`) only one quantizer counts, here the first of `used`. Its
+    perplexities have plain names; those of the second, an input's quantizer, begin with "input_".
     """
     frames, total = sums_of_groups(valid.sum(1), rows), valid.sum()
     diversity = (frames * (codes - used[0].probs) / codes).sum()

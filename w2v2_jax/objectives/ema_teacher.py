@@ -1,4 +1,4 @@
-"""data2vec: masked frames predict what a slow copy of the network makes of the whole input.
+"""data2vec: masked frames predict the output of a slowly moving copy of the network.
 
 arXiv 2202.03555, section 3; fairseq `examples/data2vec/models/data2vec_audio.py`, which decides
 where the two differ. The teacher's Transformer is an exponential moving average of the network's;
@@ -6,8 +6,9 @@ feature encoder, projection and positional convolution are the network's own, an
 enters the targets (fairseq's ema_transformer_only and ema_layers_only).
 
 loss = sum over masked frames of |prediction - target|^2 / sqrt(D), divided by the global number of
-masked frames. After update n the decay is on a straight line from `decay` (n = 0) to `end_decay`
-(n = `anneal_updates`), and constant from there on. An update that is not taken moves nothing.
+masked frames. The copy gets the whole, unmasked input. The decay changes linearly from `decay` at
+update 0 to `end_decay` at update `anneal_updates`, and is constant afterwards. A skipped update
+changes nothing.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ TOP_LAYERS = 8
 class EMATeacher(Objective):
     """The constants are those of the published configuration for BASE.
 
-    top_layers: blocks whose targets are averaged, counted from the last.
-    decay: the part of its old weights that the teacher keeps at an update, at the start.
-    end_decay: the same after `anneal_updates` updates.
-    anneal_updates: updates from the one to the other.
-    normalise_mean: whether the mean of the layers' targets is normalised over time again, as each
-        of them is (fairseq's instance_norm_targets).
+    top_layers: number of blocks whose outputs are averaged to targets, counted from the last.
+    decay: share of its old weights that the teacher keeps at an update, at the start of the run.
+    end_decay: the same share after `anneal_updates` updates.
+    anneal_updates: number of updates from the one to the other.
+    normalise_mean: whether the mean over layers is normalised over time again, as each layer is
+        (fairseq's instance_norm_targets).
     """
 
     name: ClassVar[str] = "ema_teacher"
@@ -99,8 +100,8 @@ class EMATeacher(Objective):
         return {name: transformer[name] for name in AVERAGED}
 
     def follow(self, teacher, params, updates) -> Any:
-        # The share that a new value has is what is computed: it is 1e-4 and would lose three
-        # digits as 1 - .9999 in float32.
+        # The share of the new value, 1e-4, is computed directly: 1 - .9999 in float32 would lose
+        # three digits.
         share = self.new_share(updates)
         new = self.teacher(params)
         return jax.tree.map(lambda old, new: old + share * (new - old), teacher, new)
@@ -115,7 +116,7 @@ class EMATeacher(Objective):
         return Expectations(masked=masked, span=span)
 
     def targets(self, params, inputs, real) -> jax.Array:
-        """inputs [B, T, D], real [B, T] -> what the teacher makes of them [B, T, D], float32."""
+        """inputs [B, T, D], real [B, T] -> the teacher's targets [B, T, D], float32."""
         shared = params["encoder"]["transformer"]
         whole = {**params[TEACHER], "position": shared["position"]}
         whole, inputs = jax.lax.stop_gradient((whole, inputs))
@@ -159,11 +160,11 @@ class EMATeacher(Objective):
 
 
 def deviation(x: jax.Array, valid: jax.Array, weights: jax.Array) -> Mean:
-    """How far x [B, M, D] moves within a row: the standard deviation of a channel over the row's
-    valid slots, mean over channels and rows with two slots at least.
+    """How much x [B, M, D] varies within a row: the standard deviation of a channel over the row's
+    valid slots, averaged over channels and rows with at least two slots.
 
-    fairseq's `compute_var` is over all rows at once, which no sum of microbatches is, and takes
-    what differs from row to row alone for movement.
+    fairseq's `compute_var` is over all rows at once. That is not a sum over microbatches, and it
+    counts differences between rows as variation.
     """
     count = valid.sum(1)[:, None, None]  # [B, 1, 1]
     there = valid[..., None]

@@ -35,8 +35,8 @@ def _spectrum_basis(window: int) -> tuple[np.ndarray, int]:
 
 def log_mel(waveforms: jax.Array, frames: int, *, window: int, hop: int, bands: int) -> jax.Array:
     """waveforms [B, S] -> [B, frames, bands] float32: frame t covers the `window` samples from
-    t * hop on; what lies beyond S is silence. A matmul with the transform's basis, exact enough in
-    float32 and quick where a transform is not."""
+    t * hop; samples beyond S are silence. It is a matmul with the transform's basis, which is exact
+    enough in float32, and fast on devices where a transform is not."""
     basis, size = _spectrum_basis(window)
     blocks = -(-window // hop)
     length = (frames + blocks - 1) * hop

@@ -1,4 +1,4 @@
-"""What pretraining objectives share: which frames are hidden, and how many ought to be."""
+"""What pretraining objectives share: which frames are masked, and how many are expected."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def draw_mask(
 
 
 def expected_share(model: ModelConfig) -> tuple[float, float]:
-    """(share of frames that are masked, mean run of masked frames; 0 where it says nothing).
+    """(share of frames that are masked, mean run of masked frames; 0 if it says nothing).
 
-    A frame is masked if one of `mask_length` starts hits it; a run begins where a start follows a
-    frame that none has hit. 0.49 and 14.7 for the paper's 0.065 and 10, as it prints.
+    A frame is masked if a span starts at one of `mask_length` frames; a run begins at a start that
+    follows an unmasked frame. For the paper's 0.065 and 10 this gives its 0.49 and 14.7.
     """
     start, length = model.mask_start_prob, model.mask_length
     open_share = (1 - start) ** length
@@ -49,7 +49,7 @@ def expected_share(model: ModelConfig) -> tuple[float, float]:
 
 
 class MaskSums(NamedTuple):
-    """Of a batch's masks: masked frames in all, real frames [B], where masked runs begin [B, T]."""
+    """Sums of a batch's masks: all masked frames, real frames [B], starts of masked runs [B, T]."""
 
     masked: jax.Array
     real: jax.Array

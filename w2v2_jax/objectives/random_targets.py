@@ -1,11 +1,11 @@
-"""BEST-RQ: masked frames guess the codes that a frozen random quantizer gives their filterbanks.
+"""BEST-RQ: masked frames predict the codes that a frozen random quantizer gives their filterbanks.
 
 arXiv 2202.01855, section 3: the speech, normalised to mean 0 and deviation 1, is projected by a
 random matrix, and its code is the nearest of random unit vectors. Projection and codebook are
-constants of `target_seed`: they have no place in the state or the checkpoint, and nothing has to be
-learned before the task makes sense. What differs from there: the encoder hears raw audio, so what
-is hidden is its latents, as in wav2vec 2.0 (mask embedding and spans of `model.mask_*`) and not
-the input; and mean and deviation are each row's over its real frames, so that no other row counts.
+constants of `target_seed`. They are not part of the state or the checkpoint, and nothing has to be
+learned before the task makes sense. There are two differences. The encoder takes raw audio, so its
+latents are masked, as in wav2vec 2.0 (mask embedding and spans of `model.mask_*`), and not the
+input. And mean and deviation are taken over each row's real frames, so that rows are independent.
 
 loss = sum over masked frames of the mean over codebooks of -log softmax(logits)[code], divided by
 the global number of masked frames.
@@ -51,8 +51,14 @@ def constants(seed: int, width: int, codebooks: int, entries: int, dim: int):
 
 @dataclasses.dataclass(frozen=True)
 class RandomTargets(Objective):
-    """codebooks: quantizers, each with its own projection. entries: codes of each. code_dim: of a
-    code. mel_bands: of the filterbanks. target_seed: what the frozen quantizer is drawn from."""
+    """Pretraining with fixed random targets.
+
+    codebooks: number of quantizers, each with its own projection.
+    entries: number of codes of each quantizer.
+    code_dim: width of a code.
+    mel_bands: number of mel bands of the filterbanks.
+    target_seed: seed from which the frozen quantizer is drawn.
+    """
 
     name: ClassVar[str] = "random_targets"
     parts: ClassVar[tuple[str, ...]] = ("encoder", "target_head")
@@ -118,7 +124,7 @@ class RandomTargets(Objective):
             self.target_seed, spectra.shape[-1], self.codebooks, self.entries, self.code_dim
         )
         projected = jnp.einsum("bmf,fgd->bmgd", spectra, projection, precision="highest")
-        # Of unit vectors the nearest is the one at the smallest angle, whatever the other's norm.
+        # The nearest unit vector is the one at the smallest angle, for any norm of the projection.
         angles = jnp.einsum("bmgd,gvd->bmgv", projected, codebook, precision="highest")
         return jnp.argmax(angles, -1).astype(jnp.int32)
 
@@ -161,8 +167,8 @@ class RandomTargets(Objective):
         )
 
     def _same_code(self, codes, valid, weights) -> Mean:
-        """How many pairs of a row's masked frames have one code: the inverse is the number of codes
-        in effect, and near 1 the targets say nothing."""
+        """The share of pairs of a row's masked frames with the same code. Its inverse is the
+        effective number of codes; near 1 the targets carry no information."""
         same = (codes[:, :, None] == codes[:, None]).mean(-1)  # [B, M, M]
         pairs = valid[:, :, None] * valid[:, None] * (1 - jnp.eye(valid.shape[1])[None])
         pairs = pairs * weights[:, None, None]

@@ -1,4 +1,4 @@
-"""Every objective by its name: the one place, beside its own file, that a new one is added to."""
+"""Every objective by its name; a new objective needs a row here and its own file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of everything a source holds: used, rejected or passed over, each with its reason."""
+"""Counts what happened to everything in a source: used, rejected or passed over, with reasons."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ UNDERSTOOD = (
     "*.trans.txt, metadata.csv or .jsonl, and the sources of w2v2 prepare --help"
 )
 REMEDIES = {
-    "hidden": "their names begin with a dot; rename what is a recording",
-    "folder unreadable": "change its permissions, or run as who may read it",
-    "folder seen before": "a link to a folder that is read under another name, or lies around it",
-    "no line names it": "write a line for it, or prepare the audio alone with --as folder",
+    "hidden": "their names begin with a dot; rename the recordings among them",
+    "folder unreadable": "change its permissions, or run as a user who may read it",
+    "folder seen before": "a link to a folder that is also read under another name, or contains it",
+    "no line names it": "write a line for it, or prepare only the audio with --as folder",
     "not in --ids": "",
     "transcripts": "",
 }
@@ -25,7 +25,7 @@ REMEDIES = {
 
 @dataclass
 class Tally:
-    """How often each reason came, with the first few of its cases."""
+    """How often each reason occurred, with the first few cases."""
 
     counts: collections.Counter = field(default_factory=collections.Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
@@ -54,10 +54,10 @@ class Tally:
 
 @dataclass
 class Account:
-    """seen: every file, line or row of a source. passed_over: what is no recording, or not asked
-    for. remarks: what a person should know of transcripts and names. unread: texts in forms that
-    are not read. transcribed: utterances with a text. read_as: the kind of the source, and what it
-    was recognised by."""
+    """seen: every file, line or row of a source. passed_over: what is not a recording, or was not
+    wanted. remarks: notes about transcripts and names. unread: text files in formats that are not
+    read. transcribed: utterances with a text. read_as: the kind of the source, and by what it was
+    recognised."""
 
     seen: int = 0
     read_as: tuple[str, str] | None = None
@@ -102,7 +102,7 @@ class Account:
         }
 
     def not_understood(self) -> str:
-        """One line on texts that nothing read, "" where there are none."""
+        """One line about texts that no reader used; "" if there are none."""
         if not self.unread.counts:
             return ""
         shown = ", ".join(
@@ -113,7 +113,7 @@ class Account:
         return f"{word}: texts that were not understood: {shown}; {UNDERSTOOD}"
 
     def table(self, *, used: int, rejected: int) -> str:
-        """The same as lines for a person."""
+        """The same as lines to print."""
         passed = self.passed_over.counts.total()
         first = f"source: {self.seen} seen: {used} used, {rejected} rejected, {passed} passed over"
         tables = [self.passed_over.table()]

@@ -1,4 +1,4 @@
-"""The bytes of recordings that lie inside other files: slices, archives, parquet and arrow."""
+"""The bytes of recordings inside other files: slices, archives, parquet and arrow."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def _bytes(path: str, name: str, first: int, count: int) -> Content:
 
 
 class _Tar:
-    """An archive read from its beginning to its end; members that are asked for in their order
-    need one pass."""
+    """An archive that is read from its beginning to its end; members that are requested in order
+    need only one pass."""
 
     def __init__(self, path: str):
         self._path = path

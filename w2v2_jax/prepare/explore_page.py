@@ -1,6 +1,6 @@
-"""A prepared corpus as one HTML file: figures, what is odd with players, what splits share.
+"""A prepared corpus as one HTML file: statistics, odd utterances with players, what splits share.
 
-Its size has a bound whatever the corpus: tables and players are limited, plots are of bins.
+Its size is limited for any corpus: tables and players are limited in number, and plots have bins.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BINS = 20
 
 
 class _Players:
-    """Gives out players until the bytes of all are used up."""
+    """Makes players until the limit of bytes for all is reached."""
 
     def __init__(self, splits: Sequence[Figures]):
         self._splits, self._left = splits, AUDIO_BYTES
@@ -48,7 +48,7 @@ class _Players:
         length = min(int(corpus.num_samples[place.number]), int(PLAYED_SECONDS * SAMPLE_RATE))
         made = player(np.asarray(corpus.read(place.number, 0, length)))
         if len(made) > self._left:
-            return '<p class="note">no player: those before it fill the page</p>'
+            return '<p class="note">no player, as the page has reached its limit</p>'
         self._left -= len(made)
         return made
 
@@ -116,7 +116,7 @@ def _plots(one: Figures) -> str:
         measured = f"measured on {one.measured} of {len(one.texts)}"
     known = (
         ("seconds of an utterance", one.seconds, ""),
-        ("letters a second", one.letters_per_second, ""),
+        ("letters per second", one.letters_per_second, ""),
         ("level in dB (0: full scale)", one.level_db, ""),
         ("signal to noise in dB, estimated", one.snr_db, measured),
         ("bandwidth in Hz, estimated", one.bandwidth_hz, measured),
@@ -156,7 +156,7 @@ def _by_name(splits: Sequence[Figures], names: str) -> list[tuple[str, int, floa
 def _named(splits: Sequence[Figures], names: str, title: str) -> str:
     known = _by_name(splits, names)
     if not any(name for name, *_ in known):
-        return f"<h2>{title}</h2><p>None is named.</p>"
+        return f"<h2>{title}</h2><p>The corpus names none.</p>"
     total = sum(hours for *_, hours in known)
     rows = [
         [

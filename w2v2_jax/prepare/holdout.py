@@ -1,7 +1,7 @@
-"""Which utterances `--holdout` sets apart, by a hash of their content, and which stay.
+"""Which utterances `--holdout` moves to another split, by a hash of their content, and which stay.
 
-A split that a person gave an utterance stands. Where the source has transcripts, only utterances
-with one are held out: splits to test on are of use with references alone.
+A split that the source gives an utterance is kept. If the source has transcripts, only utterances
+with one are held out, because a test split needs references.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from w2v2_jax.prepare.work_units import picked
 
 
 class Holdable(NamedTuple):
-    """named: utterances whose split the source names may be held out. mute: so may those without
-    a transcript."""
+    """named: whether utterances with a split by the source may be held out. mute: whether those
+    without a transcript may be held out."""
 
     named: bool
     mute: bool
@@ -33,12 +33,12 @@ def holdable(
     ids: frozenset[str] | None,
     phones: str = "61",
 ) -> Holdable:
-    """What a source leaves to --holdout.
+    """Which utterances of a source may be held out.
 
-    A folder's transcripts.tsv names splits utterance by utterance, and a corpus of several splits
-    has them by design: these stand, unless --split puts everything into one. What lies in one split
-    alone, such as a manifest or one split of TFDS, is what shares are taken from. Audio without
-    transcripts is held out where the source has no transcript at all.
+    A folder's transcripts.tsv names splits for single utterances, and a corpus with several splits
+    has them by design. These are kept, unless --split puts everything into one. Shares are taken
+    from a source with a single split, such as a manifest or one split of TFDS. Audio without
+    transcripts is held out if the source has no transcripts at all.
     """
     source = source if isinstance(source, Resolved) else resolve(source)
     if source.kind == "tfds":
@@ -54,7 +54,7 @@ def holdable(
 
 
 class Holdout:
-    """Sets shares of the utterances apart and counts what it does."""
+    """Moves shares of the utterances to other splits, and counts what it does."""
 
     def __init__(self, shares: dict[str, float], allowed: Holdable):
         self.shares, self._allowed = shares, allowed
@@ -77,7 +77,7 @@ class Holdout:
         return chosen
 
     def told(self) -> Iterable[str]:
-        """One line of what was held out; none without shares."""
+        """One line about what was held out; none without shares."""
         if not self.shares:
             return []
         what = "utterances" if self._allowed.mute else "utterances with a transcript"

@@ -1,4 +1,4 @@
-"""Decoding, measuring and sorting out utterances, in parallel, in the order they came."""
+"""Decodes, measures and rejects utterances, in parallel and in their order."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ TEXT_OF_ALL = "a transcript of all channels, left out of each"
 
 
 class Measures(NamedTuple):
-    """Of the int16 samples: length, mean and std scaled to [-1, 1], checksums, place in a spool;
-    peak: of the samples before, clipped: how many of them int16 does not hold; the rest as in
-    `quality.Quality`."""
+    """Of the int16 samples: length, mean and std scaled to [-1, 1], checksums, position in a spool
+    file. peak: that of the float samples; clipped: how many of these exceed int16. The rest is as
+    in `quality.Quality`."""
 
     num_samples: int
     mean: float
@@ -63,10 +63,10 @@ class Measures(NamedTuple):
 class IntakeResult(NamedTuple):
     """An utterance (without its audio) and either its measures or why it was rejected.
 
-    reason: that of an AudioError, "too short", "silent" or "transcript missing"; None when it is
-    usable. remarks: what a person should know of it. further: whether the source has no entry for
-    it alone, as for the second channel of a recording. recording: the source's id, where the
-    utterance is a part that has another.
+    reason: that of an AudioError, "too short", "silent" or "transcript missing"; None if it is
+    usable. remarks: notes to print. further: whether the source has no separate entry for it, such
+    as for the second channel of a recording. recording: the source's id, if the utterance is only a
+    part of it and has another id.
     """
 
     utterance: Utterance
@@ -79,8 +79,9 @@ class IntakeResult(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """channel: from 0, None for the mean of all, where the source does not say; split: each channel
-    is an utterance; vad: so is each stretch of speech of a long recording without a transcript."""
+    """channel: from 0, None for the mean of all, if the source names none; split: whether each
+    channel becomes an utterance; vad: whether each stretch of speech of a long recording without a
+    transcript becomes one."""
 
     min_samples: int
     require_text: bool
@@ -103,10 +104,10 @@ def channel_of(name: str) -> tuple[int | None, bool]:
 def take_in(
     utterances: Iterable[Utterance], *, limits: Limits, workers: int, spool: Path
 ) -> Iterator[IntakeResult]:
-    """Outcomes in the order of the utterances, whatever the number of worker processes.
+    """Outcomes in the order of the utterances, for any number of worker processes.
 
-    Samples lie as int16 in files under `spool` until the next outcome but CHUNK is asked for: a
-    file is deleted once all its outcomes were taken.
+    Samples are int16 files under `spool`. A file is deleted when all its outcomes were taken, which
+    is at the latest CHUNK outcomes later.
     """
     numbered = enumerate(chunks(utterances, CHUNK))
     decode = functools.partial(_decode_numbered, spool=spool, limits=limits)
@@ -122,8 +123,8 @@ def _decode_numbered(numbered, *, spool: Path, limits: Limits) -> list[IntakeRes
 
 
 def in_order(function: Callable, items: Iterable, *, workers: int) -> Iterator:
-    """What the function makes of each item, in order, by processes that run a bounded way ahead;
-    one worker is this process."""
+    """Results of the function for each item, in order, by processes that work a limited number of
+    items in advance; a single worker is this process."""
     if workers == 1:
         yield from map(function, items)
         return
@@ -134,7 +135,7 @@ def in_order(function: Callable, items: Iterable, *, workers: int) -> Iterator:
     try:
         yield from submitted(pool, function, items, ahead=3 * workers)
     except BrokenProcessPool as error:
-        raise InputError("a worker process died, out of memory perhaps; use fewer") from error
+        raise InputError("a worker process died, perhaps out of memory; use fewer") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -142,7 +143,7 @@ def in_order(function: Callable, items: Iterable, *, workers: int) -> Iterator:
 def submitted(
     pool: concurrent.futures.Executor, function: Callable, items: Iterable, *, ahead: int
 ) -> Iterator:
-    """Results in the order of the items, of which `ahead` are under way at a time."""
+    """Results in the order of the items, of which `ahead` are processed at the same time."""
     jobs = (pool.submit(function, item) for item in items)
     pending = collections.deque(itertools.islice(jobs, ahead))
     while pending:
@@ -152,7 +153,7 @@ def submitted(
 
 
 def _end_with_parent() -> None:
-    """Lets a worker end when its parent is killed; it would wait for work for ever."""
+    """Makes a worker end if its parent is killed; otherwise it would wait for work for ever."""
     parent = multiprocessing.parent_process()
 
     def watch():
@@ -170,9 +171,9 @@ def chunks(items: Iterable, size: int) -> Iterator[list]:
 
 
 def decode(utterances: Iterable[Utterance], spool: Path, limits: Limits) -> list[IntakeResult]:
-    """What a worker does: decodes to the file `spool`, which is there only if something is usable,
-    and judges each utterance."""
-    # libmpg123 tells of frames that it makes good; what it cannot read is an exception.
+    """The work of a worker: decodes to the file `spool`, which exists only if something is usable,
+    and checks each utterance."""
+    # libmpg123 prints about frames that it repairs; what it cannot read is an exception.
     with open(spool, "wb") as file, without_chatter():
         outcomes = [o for u in utterances for o in _decode(u, file, spool, limits)]
     if not any(o.measures for o in outcomes):
@@ -209,7 +210,8 @@ def _excerpt(clip: Clip, channel: int | None) -> Excerpt:
 
 
 def _of_channel(outcome: IntakeResult, channel: int, limits: Limits) -> IntakeResult:
-    """Of one of several channels: a speaker of its own, and no text, which is of all of them."""
+    """The outcome for one of several channels: a separate speaker, and no text, as the text belongs
+    to all channels."""
     utterance, number = outcome.utterance, channel + 1
     speaker = f"{utterance.speaker or outcome.recording or utterance.id}#{number}"
     named = utterance._replace(id=f"{utterance.id}#{number}", text="", speaker=speaker)

@@ -1,4 +1,4 @@
-"""From a source to a prepared corpus: decode once, check everything, write whole splits or none."""
+"""From a source to a prepared corpus: decode once, check everything, write complete splits."""
 
 from __future__ import annotations
 
@@ -66,17 +66,23 @@ def prepare(
 ) -> list[dict[str, Any]]:
     """Writes OUT/<split>/ for every split of the source; prints and returns their reports.
 
-    split: puts every utterance there, instead of where the source says ("train" if it does not).
-    holdout: share to set apart, by split name, decided by a hash of the transcript or the audio
-    (`prepare.holdout.holdable`). The same audio is kept once in a split. ids: a text file of
-    utterance ids, one a line, without folder and suffix; others are passed over. resumable: keeps
-    finished pieces under OUT for the same call after a kill. beam: options of its runner.
-    kind: one of SOURCES; by default `sources.resolve` tells. phones: as in SourceOptions.
+    split: the split for every utterance, instead of the source's ("train" if it names none).
+    holdout: shares to hold out, by split name, decided by a hash of the transcript or the audio
+        (`prepare.holdout.holdable`). The same audio is kept only once in a split.
+    ids: a text file of utterance ids, one per line, without folder and suffix; others are not used.
+    resumable: whether finished pieces are kept under OUT, so that the same call can continue.
+    beam: options of the Beam runner.
+    kind: one of SOURCES; by default it is recognised by `sources.resolve`.
+    phones: as in SourceOptions.
     channel: "mix", "left", "right", a number from 1, or "split" (each an utterance without
-    transcript). vad: long recordings are cut, see `speech_cuts`. compress: "flac" or "".
-    text: rules of `--text` (`texts.choice`); None says what the texts hold that nobody speaks.
-    Every way writes the same bytes, beside, renamed at the end: a kill leaves no half corpus.
-    Raises InputError when nothing is usable, or a split exists and `overwrite` is False.
+        transcript).
+    vad: whether long recordings are cut, see `speech_cuts`.
+    compress: "flac" or "".
+    text: rules of `--text` (`texts.choice`); with None, a line says which characters of the texts
+        are not spoken.
+    All ways write the same bytes to another place, which is renamed at the end, so an interruption
+    leaves no incomplete corpus.
+    Raises InputError if nothing is usable, or if a split exists and `overwrite` is False.
     """
     resumable = resumable or beam is not None
     out = absolute(out)
@@ -105,7 +111,7 @@ def prepare(
 
 
 def _runner(beam: list[str] | None, *, workers: int, progress: bool) -> pieces.Run:
-    """What does the pieces: processes of this machine, or Beam with its options."""
+    """What processes the pieces: processes of this machine, or Beam with its options."""
     if beam is None:
         return functools.partial(_run_here, workers=workers, progress=progress)
     return functools.partial(on_beam.run, options=beam)
@@ -113,13 +119,13 @@ def _runner(beam: list[str] | None, *, workers: int, progress: bool) -> pieces.R
 
 def _limits(min_seconds: float, require_text: bool, channel: str, vad: bool) -> Limits:
     if vad:
-        silero()  # its package is missed here, not in every worker
+        silero()  # report a missing package here, not in every worker
     least = round(min_seconds * SAMPLE_RATE)
     return Limits(least, require_text, *channel_of(channel), vad=vad)
 
 
 def _resolved(source: str, kind: str | None) -> Resolved:
-    """The source as it is read, said aloud where nobody named its kind."""
+    """The source with its kind, which is printed if it was not given."""
     resolved = resolve(source, kind)
     if resolved.why:
         print(f"{resolved.place} is read as {resolved.kind}: {resolved.why}")
@@ -208,7 +214,9 @@ def _check(out, split, holdout, min_seconds, workers, overwrite, resumable) -> N
     if any(not 0 < share < 1 for share in holdout.values()) or sum(holdout.values()) >= 1:
         raise InputError(f"--holdout {holdout}: shares must be above 0 and add up to less than 1")
     if (split or "train") in holdout:
-        raise InputError(f"--holdout {split or 'train'}: that is the split which is taken from")
+        raise InputError(
+            f"--holdout {split or 'train'}: this is the split from which the share is taken"
+        )
     if not 0 <= min_seconds < math.inf or workers < 1:
         raise InputError(f"--min-seconds {min_seconds} and --workers {workers} must be positive")
     if out.exists() and not out.is_dir():
@@ -231,7 +239,7 @@ def _finish(
         corpora = [open_corpus(corpus.directory) for corpus in corpora]
     reports = _write_reports(corpora, sorted_out)
     published = _publish(corpora, work, sorted_out.out)
-    for report in reports:  # printed once all stands in its place
+    for report in reports:  # printed when all splits are in place
         tallies = {name: tally[report["split"]] for name, tally in sorted_out.tallies.items()}
         print(render(report, **tallies))
     print("\n".join(published))
@@ -270,8 +278,8 @@ def _write_reports(corpora: list[Corpus], sorted_out: Sorter) -> list[dict[str, 
 
 
 def _publish(corpora: list[Corpus], work: AnyPath, out: AnyPath) -> list[str]:
-    """Renames finished splits into place and says so, a line a split; what they replace goes with
-    the work directory. In an object store they were written in place, what makes them a corpus
+    """Renames finished splits into place and prints a line per split; splits that they replace are
+    removed with the work directory. In an object store they are written in place, with corpus.json
     last."""
     lines = []
     for corpus in corpora:

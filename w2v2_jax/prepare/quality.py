@@ -1,4 +1,4 @@
-"""How good a recording is, estimated from its samples as they pass: noise, bandwidth, clipping."""
+"""Estimates the quality of a recording while it is written: noise, bandwidth, clipping."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
 
-FRAME = 320  # samples: 20 ms, in which speech stands still
+FRAME = 320  # samples: 20 ms, in which speech hardly changes
 WINDOWS = 24  # frames of a block whose spectra are taken
 QUIET, LOUD = 0.1, 0.9  # shares of the frames below the noise's power and the speech's
 ROUNDING = 1 / 12  # power of int16's steps
@@ -21,9 +21,9 @@ FULL = 32767
 
 
 class Quality(NamedTuple):
-    """clipped_share: of the samples, those at full scale. snr_db: power of the loud frames against
-    that of the quiet ones, which are noise where there are pauses. bandwidth_hz: up to where the
-    spectrum is within 60 dB of its strongest band and above the noise of 16 bits."""
+    """clipped_share: share of samples at full scale. snr_db: ratio of the power of loud frames to
+    that of quiet ones, which are noise if there are pauses. bandwidth_hz: the frequency up to which
+    the spectrum is within 60 dB of its strongest band and above the noise of 16 bits."""
 
     clipped_share: float
     snr_db: float
@@ -63,7 +63,7 @@ class QualityMeter:
         self._windows += len(some)
 
     def finish(self) -> Quality:
-        """Of all samples; not a number where a recording is shorter than a frame."""
+        """The estimates for all samples; NaN if the recording is shorter than a frame."""
         left = self._left.astype(np.float64)
         self.squares += int(np.einsum("n,n->", left, left))
         share = float(self._full / max(1, self._count))

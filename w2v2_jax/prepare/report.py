@@ -1,4 +1,4 @@
-"""What `prepare` tells a person: rejects, lengths, characters, leaks between splits."""
+"""The report of `prepare`: rejects, lengths, characters, leaks between splits."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def describe(
     leaks: list[Leak],
     intake: dict[str, Any],
 ) -> dict[str, Any]:
-    """The content of report.json; changes: what the text rules did; intake: what became of the
+    """The content of report.json; changes: what the text rules did; intake: what happened to the
     whole source."""
     texts = (t for t in corpus.texts() if t)
     return {
@@ -99,7 +99,7 @@ def quality(corpus: Corpus) -> dict[str, list[float]]:
 
 
 def render(report: dict[str, Any], rejects: Tally, remarks: Tally, changes: Tally) -> str:
-    """The report as lines for a person."""
+    """The report as lines to print."""
     lines = [
         f"split {report['split']}: {report['utterances']} utterances, {report['hours']:.3f} h, "
         f"{report['with_transcript']} with a transcript",
@@ -129,7 +129,7 @@ def render(report: dict[str, Any], rejects: Tally, remarks: Tally, changes: Tall
 
 
 def unspoken(reports: list[dict[str, Any]]) -> str:
-    """One line on what the transcripts of a corpus hold that nobody speaks; empty without any."""
+    """One line about characters of the transcripts that are not spoken; empty without any."""
     characters = [c for report in reports for c in report["characters"]]
     kinds = []
     if any(c.isupper() for c in characters) and any(c.islower() for c in characters):
@@ -142,7 +142,7 @@ def unspoken(reports: list[dict[str, Any]]) -> str:
     if not kinds:
         return ""
     return (
-        f"transcripts hold {', '.join(kinds)}, and a model of their characters learns to write "
-        "them: --text english or unicode:LANGUAGE makes spoken words of them, none leaves them "
-        "so, as phonemes need"
+        f"transcripts have {', '.join(kinds)}, and a model of characters learns to write them: "
+        "--text english or unicode:LANGUAGE turns them into spoken words, and none keeps them, "
+        "as needed for phonemes"
     )

@@ -1,4 +1,4 @@
-"""What else lies in a folder whose recordings a table names."""
+"""The other files in a folder whose recordings are named by a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Preparation in pieces that any machine makes and that a later run finds again.
+"""Preparation in pieces, which any machine can make and a later run reuses.
 
 In a work folder that all workers see:
   part-000000.json              what a worker decodes (`parts.Part`)
@@ -6,7 +6,7 @@ In a work folder that all workers see:
                                 hash is of the part's content, so a changed file is decoded anew
   job-000000.json               a shard of the corpus: which bytes of which pieces it consists of
   done-<split>-<shard>-<hash>   that such a shard is written
-A file appears whole or not at all, and .json after .i16. Doing a thing twice does no harm.
+A file appears complete or not at all, and .json after .i16. Doing a step twice does no harm.
 """
 
 from __future__ import annotations
@@ -206,4 +206,4 @@ Run = Callable[[Callable[[int], str], int], dict[str, int]]
 def run_all(make: Callable[..., str], count: int, run: Run, what: str, **options) -> None:
     """Has every number done and says how many there were."""
     done = run(functools.partial(make, **options), count)
-    print(f"{what}: {done.get(MADE, 0)} made, {done.get(KEPT, 0)} of an earlier run kept")
+    print(f"{what}: {done.get(MADE, 0)} made, {done.get(KEPT, 0)} reused from an earlier run")

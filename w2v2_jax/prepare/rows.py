@@ -1,4 +1,4 @@
-"""Rows of the tables that corpora come with: CSV, TSV, JSON lines; whose row is whose."""
+"""Rows of the tables of corpora: CSV, TSV, JSON lines; their columns and ids."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ COLUMNS = {
     "split": ("split",),
 }
 SPLIT_IN_NAME = re.compile(rf"(?:^|.*?[_.\W])({SPLIT_NAME.pattern})(?![A-Za-z])", re.IGNORECASE)
-MOST_LISTS = 1000  # files of a folder that may be lists; more are one a recording
+MOST_LISTS = 1000  # files of a folder that may be lists; more are one per recording
 NEARBY = 4  # folders above a list in which its relative paths may begin
 
-MOST_SECONDS = 1e9  # thirty years: what is more is no place in a recording
+MOST_SECONDS = 1e9  # thirty years: no recording is longer
 
 
 def csv_rows(path: Path, *, delimiter: str, plain: bool = False) -> Iterator[tuple[int, dict]]:
     """Number of the line and row by column, of a table whose first line names the columns.
 
-    plain: quotes are letters, as in Common Voice, but where a field is quoted beyond doubt.
-    Raises InputError with the line where a row has more or fewer fields than columns.
+    plain: quotes are letters, as in Common Voice, except if a field is clearly quoted. Raises
+    InputError with the line of a row that has more or fewer fields than columns.
     """
     quoting: Any = csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
     lines = (f"{line}\n" for line in text_lines(path))
@@ -69,7 +69,7 @@ def csv_rows(path: Path, *, delimiter: str, plain: bool = False) -> Iterator[tup
                 )
             yield reader.line_num, dict(zip(names, fields, strict=True))
     except csv.Error as error:
-        raise InputError(f"{path}:{reader.line_num}: {error}; mend the quotes") from error
+        raise InputError(f"{path}:{reader.line_num}: {error}; correct the quotes") from error
 
 
 def _name(delimiter: str) -> str:
@@ -113,9 +113,9 @@ def _json_object(line: str, place: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{place}: no JSON ({error}); one object a line") from error
+        raise InputError(f"{place}: not JSON ({error}); write one object per line") from error
     if not isinstance(value, dict):
-        raise InputError(f"{place}: expected one JSON object a line, got {line[:60]!r}")
+        raise InputError(f"{place}: expected one JSON object per line, got {line[:60]!r}")
     return value
 
 
@@ -164,36 +164,36 @@ def number(value: Any, name: str, place: str) -> float:
     except (TypeError, ValueError):
         found = math.nan
     if not 0 <= found <= MOST_SECONDS:
-        raise InputError(f"{place}: {name} is {value!r}; a number of at least 0 belongs there")
+        raise InputError(f"{place}: {name} is {value!r}; it must be a number of at least 0")
     return found
 
 
 def text_of(value: Any, place: str = "") -> str | None:
-    """A field as text; None for nothing, as a number that is none is. InputError for a list, an
-    object or a truth value, whose notation nobody says."""
+    """A field as text; None if it is empty or NaN. InputError for a list, an object or a boolean,
+    which nobody says."""
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, (bool, list, dict)):
-        raise InputError(f"{place}: {value!r} stands where a text belongs")
+        raise InputError(f"{place}: {value!r} is not a text")
     return str(value)
 
 
 def inside(root: Path, name: str, place: str) -> str:
-    """A row's path relative to the folder that holds the table; InputError where it leads out."""
+    """A row's path relative to the folder that holds the table; InputError if it leads out."""
     name = name.strip().replace("\\", "/")
     if os.path.isabs(name):
         name = os.path.relpath(name, os.path.abspath(root))
     name = os.path.normpath(name) if name else ""
     if name in ("", ".") or name.split("/")[0] == ".." or "\0" in name:
-        raise InputError(f"{place}: {name!r} is no file below the folder {root}")
+        raise InputError(f"{place}: {name!r} is not a file below the folder {root}")
     return name
 
 
 def nearby(name: str, base: Path, place: str) -> str:
-    """The file that a list means, which may lie anywhere: relative paths begin at the list's folder
-    `base`, one of those above it, or the current one, the first where it is."""
+    """The file that a list names, which may be anywhere. A relative path starts at the list's
+    folder `base`, at one above it, or at the current folder; the first that exists is taken."""
     if not name or "\0" in name or "://" in name:
-        raise InputError(f"{place}: {name!r} is no path of a file on this machine")
+        raise InputError(f"{place}: {name!r} is not a path on this machine")
     if os.path.isabs(name):
         return name
     base = base.absolute()
@@ -213,19 +213,19 @@ def split_in_name(name: str) -> str | None:
 
 
 class Once:
-    """Rows by their id: one that comes again is passed over where it says the same."""
+    """Rows by their id: a row that occurs again is passed over if it is the same."""
 
     def __init__(self, account: Account):
         self._account = account
         self._first: dict[str, tuple[str, int]] = {}
 
     def __call__(self, name: str, content: Any, place: str) -> bool:
-        """Whether the row is the first of its id; InputError where a former one differs."""
+        """Whether the row is the first of its id; InputError if a former one differs."""
         key = hash(content)
         before, known = self._first.setdefault(name, (place, key))
         if before == place:
             return True
         if known != key:
-            raise InputError(f"{place}: {name!r} says something else at {before}; keep one of them")
+            raise InputError(f"{place}: {name!r} has other values at {before}; keep one of them")
         self._account.pass_over("line twice", f"{place}: {name}")
         return False

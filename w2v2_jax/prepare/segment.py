@@ -37,11 +37,11 @@ from w2v2_jax.texts import text_lines
 
 SEGMENTS, REJECTED, REPORT = "segments.jsonl", "rejected.jsonl", "report.json"
 MIN_SCORE = -2.0
-PAD = 0.1  # seconds around aligned words; given times stay as they are
+PAD = 0.1  # seconds around aligned words; times from a file stay as they are
 
 
 class Outcome(NamedTuple):
-    """Rows of the two manifests, and what the report says of all recordings."""
+    """Rows of the two manifests, and the report's counts over all recordings."""
 
     used: list[dict]
     rejected: list[dict]
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     for pair in pairs:
         try:
             segments = segments_of(pair, ear, arguments)
-        except InputError as error:  # one recording takes none of the others with it
+        except InputError as error:  # the other recordings are still processed
             report(error)
             outcome.failed.add("recording or text cannot be used", str(error))
             continue
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 class _Ear:
-    """A checkpoint that hears recordings."""
+    """A checkpoint that computes the logits of recordings."""
 
     def __init__(self, arguments: argparse.Namespace):
         from w2v2_jax.checkpoint.description import require_ctc
@@ -102,8 +102,8 @@ class _Ear:
 
 
 def segments_of(pair: Pair, ear, arguments: argparse.Namespace) -> list[Segment]:
-    """What a pair is cut into, with the reasons against some. ear: what hears its audio (path ->
-    Heard), or None. Raises InputError where the audio or the text cannot be used."""
+    """The segments of a pair, with the reasons against the rejected ones. ear: computes logits of
+    the audio (path -> Heard), or None. Raises InputError if audio or text cannot be used."""
     timed = timed_text(pair, arguments.tier)
     if timed is None and ear is None:
         raise InputError(
@@ -126,7 +126,7 @@ def segments_of(pair: Pair, ear, arguments: argparse.Namespace) -> list[Segment]
 
 
 def recording_seconds(path: str) -> float:
-    """Of a recording, by its header, else by decoding it; AudioError where it cannot be read."""
+    """A recording's length by its header, else by decoding; AudioError if it cannot be read."""
     import soundfile
 
     with contextlib.suppress(soundfile.LibsndfileError, OSError, TypeError):
@@ -135,7 +135,7 @@ def recording_seconds(path: str) -> float:
 
 
 def _lines(path: Path, by: str) -> Iterator[tuple[str, str]]:
-    """(line or sentence, its place) of a running text."""
+    """Pairs (line or sentence, its position) of a running text."""
     if by == "line":
         for number, line in enumerate(text_lines(path), 1):
             if line.strip():
@@ -156,7 +156,7 @@ def _sort(segment: Segment, audio: str, outcome: Outcome) -> None:
 
 
 def _write(out: Path, pairs: list[Pair], outcome: Outcome, unpaired: Tally) -> None:
-    """The manifests, the report, and the same for a person."""
+    """Writes the manifests and the report, and prints a summary."""
     for name, rows in ((REJECTED, outcome.rejected), (SEGMENTS, outcome.used)):
         write_text(out / name, "".join(f"{json_text(row)}\n" for row in rows))
     seconds = sum(row["duration"] for row in outcome.used)
@@ -182,7 +182,7 @@ def _write(out: Path, pairs: list[Pair], outcome: Outcome, unpaired: Tally) -> N
             print(f"{head}\n{tally.table()}")
     if outcome.replaced:
         shown = ", ".join(f"{what} ({n} times)" for what, n in outcome.replaced.most_common(8))
-        print(f"characters without a symbol were taken: {printable(shown)}")
+        print(f"characters without a symbol were replaced: {printable(shown)}")
     print(f"wrote {out / SEGMENTS}")
 
 
@@ -196,7 +196,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.checkpoint is None and arguments.min_score is not None:
         raise InputError("--min-score needs --checkpoint, which gives the scores")
     if arguments.checkpoint is None and arguments.refine:
-        raise InputError("--refine needs --checkpoint, which hears where the words are")
+        raise InputError("--refine needs --checkpoint, which finds the words")
     for name in ("refine", "min_seconds", "max_seconds", "pad"):
         value = getattr(arguments, name)
         if value is not None and not 0 <= value < math.inf:
@@ -213,7 +213,7 @@ def _check(arguments: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="w2v2 segment", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--audio", required=True, metavar="FILE|FOLDER", help="long recordings of any format")
+    add("--audio", required=True, metavar="FILE|FOLDER", help="long recordings in any format")
     add(
         "--text",
         required=True,
@@ -226,7 +226,7 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         type=Path,
         metavar="DIR",
-        help=f"gets {SEGMENTS} (for prepare), {REJECTED} and {REPORT}",
+        help=f"the folder for {SEGMENTS} (for prepare), {REJECTED} and {REPORT}",
     )
     add(
         "--checkpoint",
@@ -238,30 +238,30 @@ def _parser() -> argparse.ArgumentParser:
         "--by",
         choices=("line", "sentence"),
         default="line",
-        help="what of a running text is a segment",
+        help="cut a running text into lines or sentences",
     )
-    add("--tier", metavar="NAME", help="of TextGrid files, where several may be meant")
+    add("--tier", metavar="NAME", help="the tier of TextGrid files with several")
     add(
         "--min-score",
         type=float,
         metavar="S",
-        help=f"reject segments below it ({MIN_SCORE:g}); 0 is a perfect fit",
+        help=f"reject segments with a lower score ({MIN_SCORE:g}); 0 is a perfect fit",
     )
     add(
         "--refine",
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="look this far around given times for the words; 0 keeps the times",
+        help="search for the words this far around times from a file; 0 keeps the times",
     )
     add(
         "--pad",
         type=float,
         metavar="SECONDS",
-        help=f"around the words, cut with them ({PAD:g}; 0 for given times)",
+        help=f"pause to keep before and after the words ({PAD:g}; 0 for times from a file)",
     )
-    add("--min-seconds", type=float, default=0.3, help="shorter segments are rejected")
-    add("--max-seconds", type=float, default=30.0, help="longer segments are rejected")
+    add("--min-seconds", type=float, default=0.3, help="reject shorter segments")
+    add("--max-seconds", type=float, default=30.0, help="reject longer segments")
     add_batch_seconds(parser, 60.0)
     add_overwrite(parser)
     return parser

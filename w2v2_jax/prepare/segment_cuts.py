@@ -35,7 +35,7 @@ class Heard(NamedTuple):
 
 class Segment(NamedTuple):
     """fit: times of the words in seconds, and scores where there are logits. offset, duration: what
-    is cut. reason: why it is left out, None where it is not."""
+    is cut. reason: why it is left out, None if it is not."""
 
     text: str
     place: str

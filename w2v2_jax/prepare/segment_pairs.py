@@ -17,7 +17,7 @@ TEXT_SUFFIXES = (".textgrid", ".srt", ".vtt", ".ctm", ".txt")
 
 class Pair(NamedTuple):
     """name: without suffix, from the folder on. text: a file of any kind. recording: what a CTM
-    file calls the recording, None where it has no other."""
+    file calls the recording, None if it has no other."""
 
     name: str
     audio: str
@@ -29,7 +29,7 @@ def find_pairs(audio: str, text: str, unpaired: Tally) -> list[Pair]:
     """The recordings that have a text; `unpaired` gets the files of either kind that have no
     other, and texts beside one that is taken. A CTM file may be of a whole folder of recordings.
 
-    Raises InputError where there is no pair, or the two options do not go together.
+    Raises InputError if there is no pair, or the two options do not go together.
     """
     for option, path in (("--audio", audio), ("--text", text)):
         if not os.path.exists(path):

@@ -26,7 +26,7 @@ COMPANIONS = (
 
 
 def recognise(place: Path) -> str:
-    """What speaks for Common Voice; "" where nothing does."""
+    """The evidence for Common Voice; "" if there is none."""
     tables = [place] if place.is_file() else _tables(place)
     if not tables and place.is_dir():
         tables = [t for language in _languages(place) for t in _tables(language)]

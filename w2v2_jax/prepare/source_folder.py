@@ -30,7 +30,7 @@ def has_table(place: str | Path) -> bool:
 
 
 def recognise(place: Path) -> str:
-    """What makes a folder this source and no other; "" where nothing does."""
+    """The evidence for this source; "" if there is none."""
     return LISTED if has_table(place) else ""
 
 

@@ -17,7 +17,7 @@ CHANNELS = {"A": 0, "B": 1, "0": 0, "1": 1}
 
 
 def recognise(place: Path) -> str:
-    """What speaks for Kaldi; "" where nothing does."""
+    """The evidence for Kaldi; "" if there is none."""
     shown = [d.relative_to(place).as_posix() for d in _directories(place)]
     return f"{RECORDINGS} in {', '.join(shown[:3])}" if shown else ""
 
@@ -113,9 +113,9 @@ def _file(rest: str, directory: Path, at: str) -> str:
     path = plain[1] if plain else rest
     if path.endswith("|") or path.startswith("|"):
         raise InputError(
-            f"{at}: {rest[:80]!r} is a command, and none is run; write the recordings as files "
+            f"{at}: {rest[:80]!r} is a command, which is not run; write the recordings as files "
             "(wav-copy) and name those"
         )
     if re.search(r"\.ark:\d+$", path):
-        raise InputError(f"{at}: {path!r} lies in an archive; write the recordings as files")
+        raise InputError(f"{at}: {path!r} is in an archive; write the recordings as files")
     return nearby(path, directory, at)

@@ -26,7 +26,7 @@ SUFFIXES = (".jsonl", ".jsonl.gz")
 
 
 def recognise(place: Path) -> str:
-    """What speaks for lhotse; "" where nothing does."""
+    """The evidence for lhotse; "" if there is none."""
     every = _manifests(place)
     shown = [f"{path.name} holds {kind}" for kind, paths in every.items() for path in paths]
     return ", ".join(shown[:2])
@@ -146,7 +146,7 @@ def _source(recording: dict, channel: Any, at: str) -> tuple[str | None, str]:
     """The recording's file that has the channel, or why there is none to read."""
     sources = needed(recording, "sources", at)
     if not isinstance(sources, list) or not all(isinstance(s, dict) for s in sources):
-        raise InputError(f"{at}: sources is {sources!r:.80}; a list of objects belongs there")
+        raise InputError(f"{at}: sources is {sources!r:.80}; it must be a list of objects")
     if recording.get("transforms"):
         return None, "recording to be transformed"
     fitting = [s for s in sources if channel is None or channel in (s.get("channels") or [channel])]
@@ -157,7 +157,7 @@ def _source(recording: dict, channel: Any, at: str) -> tuple[str | None, str]:
 
 
 def _channel(recording: dict, clip: Clip) -> int | None:
-    """The place of the channel in its file, from 0; None where the file has one alone, or several
+    """The place of the channel in its file, from 0; None if the file has one alone, or several
     are meant."""
     if isinstance(clip.channel, bool) or not isinstance(clip.channel, int):
         return None

@@ -17,7 +17,7 @@ EITHER = re.compile(f"{LIMITED.pattern}|{BOOKS.pattern}")
 
 
 def recognise(place: Path) -> str:
-    """What speaks for Libri-Light; "" where nothing does."""
+    """The evidence for Libri-Light; "" if there is none."""
     limited = [s for s in subsets(place, LIMITED) if has_file(s, ".trans.txt")]
     books = [s for s in subsets(place, BOOKS) if has_file(s, ".flac") and has_file(s, ".json")]
     shown = ", ".join(s.name for s in limited or books)

@@ -18,7 +18,7 @@ DEPTH = 2  # folders above a subset, the one that is named among them
 
 
 def recognise(place: Path) -> str:
-    """What speaks for LibriSpeech; "" where nothing does."""
+    """The evidence for LibriSpeech; "" if there is none."""
     named = [s for s in subsets(place, SUBSET) if has_file(s, ".trans.txt")]
     return f"chapters in {', '.join(s.name for s in named)}" if named else ""
 

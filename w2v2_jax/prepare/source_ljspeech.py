@@ -18,7 +18,7 @@ FOLDERS = ("wavs", "wav", ".")
 
 
 def recognise(place: Path) -> str:
-    """What speaks for LJSpeech; "" where nothing does."""
+    """The evidence for LJSpeech; "" if there is none."""
     path = place / LISTED if place.is_dir() else place
     if path.suffix != ".csv" or not path.is_file():
         return ""
@@ -41,7 +41,7 @@ def ljspeech(place: str, *, account: Account, options: SourceOptions) -> Iterato
     path = Path(place)
     path = path / LISTED if path.is_dir() else path
     if not path.is_file():
-        raise InputError(f"{path}: no such file; lines id|text|normalised text belong there")
+        raise InputError(f"{path}: no such file; it must have lines id|text|normalised text")
     return _read(path, account, walked=Path(place).is_dir())
 
 

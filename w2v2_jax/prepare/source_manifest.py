@@ -1,4 +1,4 @@
-"""Fairseq's manifests: a root and one file a line, slices of archives among them."""
+"""Fairseq's manifests: a root and one file per line, slices of archives among them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SLICE = re.compile(r"(.+\.\w+):(\d{1,18}):(\d{1,18})")  # archive:first byte:byt
 
 
 def recognise(place: Path) -> str:
-    """What speaks for a manifest; "" where nothing does."""
+    """The evidence for a manifest; "" if there is none."""
     paths = _manifests(place)
     return f"{paths[0].name} has a root and lines path<TAB>frames" if paths else ""
 
@@ -55,7 +55,7 @@ def manifest(where: str, *, account: Account, options: SourceOptions) -> Iterato
 def _one(path: Path, account: Account) -> Iterator[Utterance]:
     count = sum(1 for line in text_lines(path) if line.strip()) - 1
     if count < 1:
-        raise InputError(f"{path}: an empty manifest: line 1 is the root, then one file a line")
+        raise InputError(f"{path}: an empty manifest: line 1 is the root, then one file per line")
     return _manifest_rows(path, _manifest_texts(path, count), account)
 
 
@@ -79,7 +79,7 @@ def _manifest_rows(path: Path, texts: Iterator[str] | None, account: Account):
     number, root = next(lines)
     root = root.strip().rstrip("/")
     if "\0" in root:
-        raise InputError(f"{path}:{number}: {root!r} is no folder: it holds a NUL")
+        raise InputError(f"{path}:{number}: {root!r} is not a folder: it contains a NUL")
     if not is_remote(root):
         root = os.path.abspath(path.parent / (root or "/"))
     before: dict[str, tuple[int, int]] = {}  # of a labelled manifest: line and hash of the text

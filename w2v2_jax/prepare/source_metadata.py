@@ -37,7 +37,7 @@ class Table(NamedTuple):
 
 
 def recognise(place: Path) -> str:
-    """What speaks for such a table; "" where nothing does."""
+    """The evidence for such a table; "" if there is none."""
     for table in _tables(place):
         if table.columns["text"] or table.path.name in NAMED:
             shown = [name for role in ("audio", "text") if (name := table.columns[role])]
@@ -131,7 +131,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict]]:
 def _utterance(row: dict, table: Table, root: Path, at: str) -> Utterance:
     name = row.get(table.columns["audio"])
     if not isinstance(name, str):
-        raise InputError(f"{at}: {table.columns['audio']} is {name!r}; a file's path belongs there")
+        raise InputError(
+            f"{at}: {table.columns['audio']} is {name!r}; it must be the path of a file"
+        )
     folder = table.path.parent
     name = (folder / inside(folder, name, at)).relative_to(root).as_posix()
     text, split, speaker, language = (

@@ -26,7 +26,7 @@ SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 
 
 def recognise(place: Path) -> str:
-    """What speaks for a NeMo manifest; "" where nothing does."""
+    """The evidence for a NeMo manifest; "" if there is none."""
     for path in _manifests(place):
         return f"{path.name} has lines with {AUDIO}"
     return ""
@@ -56,7 +56,7 @@ def _read(path: Path, account: Account) -> Iterator[Utterance]:
         at = f"{path}:{line}"
         named = needed(row, AUDIO, at)
         if not isinstance(named, str):
-            raise InputError(f"{at}: {AUDIO} is {named!r}; a path belongs there")
+            raise InputError(f"{at}: {AUDIO} is {named!r}; it must be a path")
         start = number(row.get("offset") or 0, "offset", at)
         seconds = row.get("duration")
         seconds = None if seconds is None else number(seconds, "duration", at)

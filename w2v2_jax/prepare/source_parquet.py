@@ -22,7 +22,7 @@ IDS = ("id", "utterance_id", "utt_id", "segment_id")
 
 
 class Columns(NamedTuple):
-    """Names of the columns of each role, None where there is none; named: whether the audio has a
+    """Names of the columns of each role, None if there is none; named: whether the audio has a
     field `path`."""
 
     audio: str
@@ -34,7 +34,7 @@ class Columns(NamedTuple):
 
 
 def recognise(place: Path) -> str:
-    """What speaks for such a data set; "" where nothing does."""
+    """The evidence for such a data set; "" if there is none."""
     paths = _files(place)
     return f"{paths[0].name}, of {len(paths)} files" if paths else ""
 

@@ -25,7 +25,7 @@ MOST_TEXT = 64 << 20  # bytes of one file of transcripts
 
 
 def recognise(place: Path) -> str:
-    """What speaks for an archive; "" where nothing does."""
+    """The evidence for an archive; "" if there is none."""
     return "an archive" if place.is_file() and place.name.lower().endswith(SUFFIXES) else ""
 
 
@@ -38,7 +38,7 @@ def tarball(place: str, *, account: Account, options: SourceOptions) -> Iterator
     del options
     path = Path(place)
     if not path.is_file():
-        raise InputError(f"{place}: no such file; an archive ({' '.join(SUFFIXES)}) belongs there")
+        raise InputError(f"{place}: no such file; name an archive ({' '.join(SUFFIXES)})")
     names, table = _contents(path, account)
     return _read(path, names, table, account)
 

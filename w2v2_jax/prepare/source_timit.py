@@ -26,7 +26,7 @@ LOOKED_AT = 64  # folders, until a .phn is met
 
 
 def recognise(place: Path) -> str:
-    """What speaks for TIMIT; "" where nothing does."""
+    """The evidence for TIMIT; "" if there is none."""
     for count, (directory, names, files) in enumerate(os.walk(place) if place.is_dir() else ()):
         phones = next((f for f in sorted(files) if f.lower().endswith(".phn")), None)
         if phones:

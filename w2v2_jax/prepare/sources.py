@@ -31,7 +31,7 @@ from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 
 class Source(NamedTuple):
     """read: (place, account=, options=) -> its utterances, lazily and always in the same order.
-    recognise: what speaks for a path's being such a source, "" where nothing does. what: a few
+    recognise: what speaks for a path's being such a source, "" if nothing does. what: a few
     words on it."""
 
     read: Callable[..., Iterator[Utterance]]
@@ -96,7 +96,7 @@ SOURCES = {
 
 
 class Resolved(NamedTuple):
-    """A source by its name. why: what it was recognised by, "" where a person named it."""
+    """A source by its name. why: what it was recognised by, "" if a person named it."""
 
     kind: str
     place: str
@@ -143,9 +143,9 @@ def _recognised(named: str) -> Resolved:
     if path.is_dir():
         return Resolved("folder", named)
     if place.lower().endswith(AUDIO_SUFFIXES):
-        raise InputError(f"--source {place} is one recording; name the folder that it lies in")
+        raise InputError(f"--source {place} is one recording; name its folder")
     known = "; ".join(f"{name}: {source.what}" for name, source in SOURCES.items())
-    raise InputError(f"--source {place} is nothing that is known here; known are {known}")
+    raise InputError(f"--source {place} is not a known kind of source; known are {known}")
 
 
 def _reasons(path: Path) -> dict[str, str]:

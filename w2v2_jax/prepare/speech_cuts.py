@@ -16,7 +16,7 @@ LONG_SECONDS = vad.DEFAULTS.longest  # shorter recordings stay as they are
 
 class Cut(NamedTuple):
     """A part of a recording as blocks [n]. name: what is added to the recording's id, "-START-END"
-    in seconds, or "" where the part is all of it."""
+    in seconds, or "" if the part is all of it."""
 
     name: str
     blocks: Iterator[np.ndarray]

@@ -148,7 +148,9 @@ class Sorter:
             print(line)
         if self._renamed:
             splits = ", ".join(f"{name} {count}" for name, count in self._renamed.items())
-            print(f"--split {self.split}: has utterances that the source puts elsewhere: {splits}")
+            print(
+                f"--split {self.split}: has utterances that the source puts into others: {splits}"
+            )
 
 
 def check_split(out: AnyPath, split: str, overwrite: bool) -> None:

@@ -50,7 +50,7 @@ class Table:
         return bool(self._lines)
 
     def add(self, line: Line, account: Account) -> None:
-        """InputError where a line before says something else of the same file."""
+        """InputError if a line before says something else of the same file."""
         before = self._lines.setdefault(key(line.name), line)
         if before is line:
             return
@@ -130,7 +130,7 @@ def _check_splits(splits: dict[str, list[str]]) -> None:
         alone = len(places) == 1 and not SPLIT_NAME.fullmatch(name)
         if alone or not SPLIT_CHARACTERS.fullmatch(name):
             raise InputError(
-                f"{places[0]}: the third column, {name!r}, names a split, and of no other line; "
+                f"{places[0]}: the third column, {name!r}, names a split that no other line has; "
                 "write a space for a tab inside the text, path<TAB>text[<TAB>split[<TAB>speaker]]"
             )
 

@@ -11,7 +11,7 @@ class Clip(NamedTuple):
     """Where audio lies that is no whole file.
 
     path: a file. start, seconds: the part of the recording (None: to its end). channel: from 0;
-    None where the source does not say. inside: what of the file holds the recording,
+    None if the source does not say. inside: what of the file holds the recording,
     ("bytes", first, count), ("member", name) of a tar archive or ("row", number, column) of a
     parquet or arrow file; None: all of it.
     """
@@ -27,7 +27,7 @@ class Utterance(NamedTuple):
     """One recording before it is decoded.
 
     audio: a path, a Clip, the bytes of a file, or samples [S] or [S, channels] at `rate` Hz. text,
-    split, speaker and language are None where the source does not say.
+    split, speaker and language are None if the source does not say.
     """
 
     id: str

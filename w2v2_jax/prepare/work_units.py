@@ -64,7 +64,7 @@ def read(part: Part, ids: frozenset[str] | None) -> Iterable[Utterance]:
 
 
 def read_ids(path: str | Path) -> frozenset[str]:
-    """The utterance ids of a text file, one a line; InputError when it cannot be read or holds
+    """The utterance ids of a text file, one per line; InputError when it cannot be read or holds
     none."""
     names = [name for line in text_lines(path) if (name := line.strip())]
     if not names:

@@ -15,21 +15,21 @@ from w2v2_jax.recognition.network import Network
 
 BUCKETS_SECONDS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 18, 20, 25, 30, 40, 60)
 BATCH_SECONDS = 60.0  # audio of one batch
-WHOLE_SECONDS = BUCKETS_SECONDS[-1]  # longer recordings come in chunks
+WHOLE_SECONDS = BUCKETS_SECONDS[-1]  # longer recordings are processed in chunks
 WHOLE_SAMPLES = WHOLE_SECONDS * SAMPLE_RATE
 
 
 def batched(
     network: Network, apply: Callable, waveforms: Sequence[np.ndarray], *, batch_seconds: float
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """(index, [T, ...]) of many waveforms [S], batched by length, in that order; those above
-    the largest bucket come in chunks, see `stitched`.
+    """(index, [T, ...]) of many waveforms [S], batched and ordered by length; those longer than the
+    largest bucket are processed in chunks, see `stitched`.
 
     apply: a method of the network from waveforms, num_samples and statistics to [B, T, ...].
     """
     if not 0 < batch_seconds < math.inf:
         raise InputError(f"batch_seconds={batch_seconds} must be a positive number of seconds")
-    conv_layers = network.description.model.conv_layers
+    layers = network.description.model.output_layers
     order = sorted(range(len(waveforms)), key=lambda i: len(waveforms[i]))
     while order:
         if len(waveforms[order[0]]) > WHOLE_SAMPLES:
@@ -50,7 +50,7 @@ def batched(
             counts[row] = len(waveforms[i])
         outputs = apply(padded, counts)
         for row, i in enumerate(group):
-            yield i, outputs[row, : int(frame_counts(len(waveforms[i]), conv_layers))]
+            yield i, outputs[row, : int(frame_counts(len(waveforms[i]), layers))]
 
 
 def stitched(
@@ -62,21 +62,21 @@ def stitched(
     context_seconds: float = long_audio.CONTEXT_SECONDS,
     batch_seconds: float = BATCH_SECONDS,
 ) -> Iterator[np.ndarray]:
-    """What `apply` gives of a recording of any length, [t, ...] from overlapping chunks.
+    """The result of `apply` for a recording of any length, [t, ...] from overlapping chunks.
 
-    blocks: a function that gives the recording's 16 kHz samples as blocks [n]. A model that
-    normalises takes mean and variance of the whole recording, as in training (of whole
-    utterances), so that overlapping chunks see the same numbers: blocks is then called twice.
+    blocks: a function that returns the recording's 16 kHz samples as blocks [n]. A model that
+    normalises uses mean and variance of the whole recording, as training does for whole utterances,
+    so that overlapping chunks have the same numbers; blocks is then called twice.
     """
     try:
         grid = long_audio.make_grid(
-            network.description.model.conv_layers,
+            network.description.model.output_layers,
             chunk_samples=int(chunk_seconds * SAMPLE_RATE),
             context_samples=int(context_seconds * SAMPLE_RATE),
         )
     except ValueError as error:
         raise InputError(
-            f"chunk_seconds={chunk_seconds:g} with context_seconds={context_seconds:g} keeps "
+            f"chunk_seconds={chunk_seconds:g} with context_seconds={context_seconds:g} leaves "
             "nothing; the chunk must be longer than twice the context"
         ) from error
     statistics = long_audio.measure(blocks()) if network.description.normalise else None

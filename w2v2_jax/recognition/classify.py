@@ -24,8 +24,8 @@ from w2v2_jax.recognition.recognise import (
 
 
 class Classified(NamedTuple):
-    """path: the input's name. label: its likeliest class. scores: every class with its probability,
-    the likeliest first."""
+    """path: the input's name. label: its most likely class. scores: every class with its
+    probability, the most likely first."""
 
     path: str
     label: str
@@ -39,13 +39,13 @@ def class_logits(network: Network, waveforms, num_samples=None) -> np.ndarray:
 
 
 def frame_logits(network: Network, waveforms, num_samples=None) -> np.ndarray:
-    """The same of a classifier of frames [B, T, C]; frames past a row's end are junk."""
+    """The same for a classifier of frames [B, T, C]; frames after a row's end have no meaning."""
     _require(network, "frames")
     return np.asarray(network.head(waveforms, num_samples)[0])
 
 
 def embeddings(network: Network, waveforms, num_samples=None) -> np.ndarray:
-    """The same of an x-vector model: [B, E], compared by their cosine."""
+    """The same for an x-vector model: [B, E], to be compared by their cosine."""
     _require(network, "xvector")
     return np.asarray(network.head(waveforms, num_samples).embeddings)
 
@@ -66,8 +66,8 @@ def classify(
 ) -> Iterator[Classified]:
     """Results in the order of the inputs, which are those of `recognise.transcribe`.
 
-    Recordings are taken whole, up to WHOLE_SECONDS. on_error: called with the name of an input
-    that cannot be used and why, and the others go on.
+    Recordings are not cut, and may be up to WHOLE_SECONDS long. on_error: called with the name of
+    an input that cannot be used and the reason; the others are still processed.
     """
     _require(network, "classify")
     names: list[str] = []
@@ -98,7 +98,7 @@ def _whole(network: Network, item, number: int) -> np.ndarray:
 
 
 def _too_long() -> str:
-    return f"longer than {WHOLE_SECONDS} s, and one class is of a whole recording; cut it"
+    return f"longer than {WHOLE_SECONDS} s, and a class is for a whole recording; cut it"
 
 
 def _as_frames(network: Network) -> Callable:

@@ -1,4 +1,4 @@
-"""What a network makes of every utterance of a prepared corpus, in bounded memory."""
+"""Runs a network on every utterance of a prepared corpus, in bounded memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHUNK = 1024  # utterances whose audio is held at once
 def corpus_frames(
     network: Network, corpus: AnyCorpus, apply: Callable, *, batch_seconds: float
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """(index, [T, ...]) of every utterance of a corpus, in an order of its own.
+    """(index, [T, ...]) of every utterance of a corpus, in the order in which they are computed.
 
     apply: a method of the network, such as `network.logits`; see `batched`.
     """

@@ -1,4 +1,4 @@
-"""What a command line names as recordings (files, folders, lists), and names for outputs."""
+"""The recordings that a command line names (files, folders, lists), and names for outputs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from w2v2_jax.errors import InputError
 
 
 def expand(arguments: Sequence[str], lists: Sequence[str] = ()) -> dict[str, Path]:
-    """Each file that the arguments mean, once and in order -> its output's name without suffix.
+    """Each file that the arguments name, once and in order -> its output's name without suffix.
 
-    An argument is a file, a folder (the audio files in it and below, whose outputs keep the folders
-    below it) or @LIST, as `lists` are: a text file with one path a line. A file that is not there
-    stays among them: whoever reads it says so. Raises InputError for a list that cannot be read, a
-    folder without audio, and "-".
+    An argument is a file, a folder (the audio files in it and below, whose outputs keep its
+    subfolders) or @LIST, a text file with one path per line, as are `lists`. A file that does not
+    exist is included, and its reader reports it. Raises InputError for a list that cannot be read,
+    a folder without audio, and "-".
     """
     names: dict[str, Path] = {}
     for argument in [*arguments, *(f"@{path}" for path in lists)]:
@@ -63,12 +63,12 @@ def _audio_below(folder: str) -> Iterable[Path]:
 
 
 def _listed(path: str) -> list[str]:
-    """The paths in a list; one that is relative is looked for here, then beside the list."""
+    """The paths in a list; a relative path starts at the current folder, or else at the list's."""
     try:
         lines = Path(path).read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"list {path}: {reason}; it is a UTF-8 text, one path a line") from error
+        raise InputError(f"list {path}: {reason}; use UTF-8 text with one path per line") from error
     paths = [line.strip() for line in lines if line.strip()]
     if not paths:
         raise InputError(f"list {path}: names no file")

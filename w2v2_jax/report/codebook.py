@@ -1,4 +1,4 @@
-"""Command line: how a pretraining checkpoint uses its codebooks, and one clip with its mask.
+"""Shows how a pretraining checkpoint uses its codebooks, and one clip with its mask.
 
 python -m w2v2_jax.report.codebook --checkpoint DIR --data DIR[:split] --out FILE.npz
 writes waveform [S], mask [T] (one draw of the model's span mask) and code_counts [G, V].

@@ -1,8 +1,8 @@
-"""What pretraining and fine-tuning gave: one table and one figure from the files of the runs.
+"""Results of pretraining and fine-tuning: one table and one figure from the files of the runs.
 
 `python -m w2v2_jax.report --pretrain WORKDIR --scratch WORKDIR --finetuned WORKDIR
---scratch-eval A.json --finetuned-eval B.json --data DIR --out DIR` compares two CTC models of the
-same labels, one from random parameters and one from the pretrained encoder.
+--scratch-eval A.json --finetuned-eval B.json --data DIR --out DIR` compares two CTC models trained
+on the same labels, one from random parameters and one from the pretrained encoder.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def transcripts(results: Results) -> str:
 
 
 def check_comparable(results: Results) -> list[str]:
-    """Notes where the comparison is not even; InputError where the test sets differ."""
+    """Notes where the comparison is not even; InputError if the test sets differ."""
     ids = [
         {u["id"]: u["reference"] for u in e["utterances"]}
         for e in (results.scratch_eval, results.finetuned_eval)
@@ -132,17 +132,17 @@ def main(argv: list[str] | None = None) -> None:
     for name in ("pretrain", "scratch", "finetuned"):
         parser.add_argument(f"--{name}", type=Path, required=True, help="a training workdir")
     for name in ("scratch-eval", "finetuned-eval"):
-        parser.add_argument(f"--{name}", type=Path, required=True, help="JSON of evaluate")
-    parser.add_argument("--data", type=Path, required=True, help="the prepared data, to name it")
+        parser.add_argument(f"--{name}", type=Path, required=True, help="JSON file of evaluate")
+    parser.add_argument("--data", type=Path, required=True, help="the prepared corpus (to name it)")
     parser.add_argument("--out", type=Path, required=True, help="directory for the results")
     parser.add_argument("--units", type=Path, help="npz with waveform, mask and code_counts")
     parser.add_argument(
         "--num-negatives",
         type=whole(1),
         default=100,
-        help="of the contrastive task, for the chance line (100)",
+        help="number of negatives, for the chance line (100)",
     )
-    parser.add_argument("--num-codes", type=whole(1), default=640, help="of all codebooks together")
+    parser.add_argument("--num-codes", type=whole(1), default=640, help="codes of all codebooks")
     args = parser.parse_args(argv)
     if not args.data.is_dir():
         raise InputError(f"--data {args.data}: no such directory")
@@ -167,7 +167,7 @@ def main(argv: list[str] | None = None) -> None:
         "figure": args.out / "report.png",
     }
     where = "\n".join(f"  {name:<15}  {place}" for name, place in places.items())
-    parts = [table(results), transcripts(results), f"Where everything lies:\n{where}", *notes]
+    parts = [table(results), transcripts(results), f"Files:\n{where}", *notes]
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         draw(results, args.out / "report.png", made=f"{stamp()}, data {args.data}")

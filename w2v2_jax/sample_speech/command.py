@@ -141,7 +141,7 @@ def english_transcripts(package: Path) -> dict[str, str]:
 
 
 def index_clips(clips: list[Clip], transcripts: dict[str, str]) -> list[TranscriptLine]:
-    """One row a clip; clips without a transcript are `unlabeled`."""
+    """One row per clip; clips without a transcript are `unlabeled`."""
     labeled = [clip for clip in clips if clip.path in transcripts]
     texts = [transcripts[clip.path] for clip in labeled]
     splits = split_transcripts(texts, [clip.seconds for clip in labeled])

@@ -132,7 +132,7 @@ def fetch_packages(directory: Path, *, mirror: str | None = None) -> dict[str, P
 def deb_members(path: Path) -> Iterator[tuple[str, bytes]]:
     """(name, content) of every regular file in a .deb: an `ar` archive that holds a data.tar.
 
-    Raises InputError where it is none, a member lies outside its folder, or it holds more than such
+    Raises InputError if it is none, a member lies outside its folder, or it holds more than such
     packages do.
     """
     try:

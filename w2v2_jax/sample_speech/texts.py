@@ -21,7 +21,7 @@ MISSPELLED = {
 
 
 def normalise_transcript(text: str) -> str:
-    """Upper case words of A-Z and apostrophe, digits spelled; "" where the words are not certain.
+    """Upper case words of A-Z and apostrophe, digits spelled; "" if the words are not certain.
 
     Not certain: stage directions, symbols, numbers over 9, host names. "at [@]" is "AT".
     """

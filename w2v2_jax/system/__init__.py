@@ -1,1 +1,1 @@
-"""The machine a run has: its hosts, memory, compilation cache and progress."""
+"""The machine of a run: its hosts, memory, compilation cache and progress lines."""

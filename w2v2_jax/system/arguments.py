@@ -47,7 +47,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """--json OUT, where the results go."""
     parser.add_argument(
-        "--json", required=required, type=Path, metavar="OUT", help="the file that gets the results"
+        "--json", required=required, type=Path, metavar="OUT", help="the file for the results"
     )
 
 
@@ -58,7 +58,7 @@ def add_batch_seconds(parser: argparse.ArgumentParser, default: float) -> None:
         type=float,
         default=default,
         metavar="S",
-        help=f"seconds of audio in a call of the network ({default:g}); fewer need less memory",
+        help=f"seconds of audio per call of the network ({default:g}); less needs less memory",
     )
 
 
@@ -73,7 +73,6 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         "--config",
         required=True,
         metavar="FILE.py[:arg]",
-        help="a recipe and its argument, as in finetune:base_10h (a name of `w2v2 recipes`) or "
-        "experiments/finetune.py:base_10h (a file); "
-        "--config.a.b=value changes a setting of it",
+        help="a recipe and its argument: finetune:base_10h (a name from `w2v2 recipes`) or "
+        "experiments/finetune.py:base_10h (a file); --config.a.b=value changes a setting",
     )

@@ -1,16 +1,17 @@
-"""Compiled programs kept between runs, so that a command that ran before starts at once.
+"""Keeps compiled programs between runs, so that a command that ran before starts at once.
 
-A cached program is machine code that is loaded and run, hence what `place` refuses.
+A cached program is machine code that is loaded and run, so `place` refuses unsafe folders.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import jax
@@ -20,15 +21,16 @@ from w2v2_jax.errors import InputError
 SWITCH = "W2V2_COMPILATION_CACHE"
 OFF = ("0", "false", "off", "no")
 ON = ("", "1", "true", "on", "yes")
+HIT = "/jax/compilation_cache/cache_hits"  # JAX's event
 
 
 def enable(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Turns JAX's persistent cache on; returns its folder, None where it stays as it was.
+    """Turns JAX's persistent cache on; returns its folder, or None if nothing was changed.
 
-    A folder that JAX was given ($JAX_COMPILATION_CACHE_DIR) is kept, else it is
-    ~/.cache/w2v2_jax/xla/MACHINE. W2V2_COMPILATION_CACHE=0 leaves JAX as it is. Off for jobs of
-    several processes on CPU, whose programs hold addresses of one job, and, with a line on stderr,
-    where `place` refuses.
+    The folder is that of JAX ($JAX_COMPILATION_CACHE_DIR) if it is set, else
+    ~/.cache/w2v2_jax/xla/MACHINE. W2V2_COMPILATION_CACHE=0 leaves JAX unchanged. The cache is off
+    for jobs of several processes on CPU, whose programs contain addresses of one job, and, with a
+    line on stderr, if `place` refuses the folder.
     """
     if not switched_on(SWITCH, environ):
         return None
@@ -50,9 +52,25 @@ def enable(environ: Mapping[str, str] = os.environ) -> Path | None:
     return folder
 
 
+@contextlib.contextmanager
+def hits() -> Iterator[list[str]]:
+    """The programs that JAX's persistent cache gave within the block, one item each."""
+    taken: list[str] = []
+
+    def listen(event: str, **_) -> None:
+        if event == HIT:
+            taken.append(event)
+
+    jax.monitoring.register_event_listener(listen)
+    try:
+        yield taken
+    finally:
+        jax.monitoring.unregister_event_listener(listen)
+
+
 def switched_on(name: str, environ: Mapping[str, str]) -> bool:
-    """Whether an environment variable is switched on: 1, true, on, yes or unset. InputError for
-    a value that is neither yes nor no."""
+    """Whether an environment variable is on: 1, true, on, yes or unset. InputError for a value that
+    means neither yes nor no."""
     value = environ.get(name, "").lower()
     if value not in (*OFF, *ON):
         raise InputError(f"{name}={value!r}; use 0 or 1")
@@ -60,7 +78,7 @@ def switched_on(name: str, environ: Mapping[str, str]) -> bool:
 
 
 def place(folder: Path) -> Path:
-    """Makes a folder that nobody else can write; OSError where that cannot be had."""
+    """Makes a folder that nobody else can write to; OSError if that is not possible."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.stat()
     if status.st_uid != os.getuid():
@@ -73,8 +91,8 @@ def place(folder: Path) -> Path:
 
 
 def machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """A name for the kind of processor: a home folder may be shared by unlike machines, and a
-    program compiled on one has instructions that another lacks."""
+    """A name for the kind of processor: different machines may share a home folder, and a program
+    compiled on one may have instructions that another lacks."""
     try:
         lines = cpuinfo.read_text("utf-8", "replace").splitlines()
     except OSError:

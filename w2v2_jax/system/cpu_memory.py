@@ -1,8 +1,8 @@
-"""The C library's heap as a long CPU program needs it: memory is kept and lies in huge pages.
+"""Sets up the C library's heap for a long CPU program: memory is kept, and is in huge pages.
 
-XLA:CPU asks for the temporaries of a program, gigabytes for a training step, anew at every call.
-glibc hands such requests to the kernel, which then clears every page of them again: a fifth of the
-time of a BASE training step (docs/results/speed.md).
+XLA:CPU allocates the temporaries of a program, gigabytes for a training step, again at every call.
+glibc passes such requests to the kernel, which then has to clear every page again. That takes a
+fifth of the time of a BASE training step (docs/results/speed.md).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ACCELERATORS = ("jax_plugins", "libtpu", "jax_rocm60_plugin")
 
 
 def wanted(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether this process will compute on a CPU with glibc, and nobody said no."""
+    """Whether this process will compute on a CPU with glibc, and this is not turned off."""
     if not switched_on(SWITCH, environ) or platform.libc_ver()[0] != "glibc":
         return False
     chosen = environ.get("JAX_PLATFORMS", "")
@@ -35,11 +35,11 @@ _kept = False
 
 
 def keep(environ: Mapping[str, str] = os.environ) -> bool:
-    """Keeps freed memory for the next request, in huge pages; whether it did.
+    """Keeps freed memory for the next request, in huge pages; returns whether it does.
 
-    To be called before JAX starts its threads: a thread keeps the arena it has, and only the main
-    one can hold large blocks. What the process once needed stays its own until it ends.
-    W2V2_KEEP_MEMORY=0 leaves the heap as it is.
+    Call it before JAX starts its threads: a thread keeps its arena, and only the main arena can
+    hold large blocks. The process then keeps its memory until it ends. W2V2_KEEP_MEMORY=0 leaves
+    the heap unchanged.
     """
     global _kept
     if not wanted(environ):
@@ -63,7 +63,7 @@ def keep(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def trim() -> None:
-    """Gives the kernel what is free now, where `keep` keeps it: after set-up, or other programs
-    than those of the next updates. The next request is then cleared anew, once."""
+    """Returns free memory to the kernel, if `keep` keeps it: after set-up, or after programs other
+    than those of the next updates. The next request is then cleared again, once."""
     if _kept:
         ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))

@@ -16,8 +16,8 @@ def host_memory() -> int:
 
 
 def device_memory(device: Any, sharing: int) -> int | None:
-    """Bytes that a device of this machine has, None where it does not say; `sharing`: as many
-    devices of a CPU share the machine's."""
+    """The bytes of memory of a device, None if it does not say; `sharing`: this many CPU devices
+    share the machine's memory."""
     if device.platform == "cpu":
         return host_memory() // sharing
     return (device.memory_stats() or {}).get("bytes_limit")

@@ -1,4 +1,4 @@
-"""Many hosts, one run: joining it, who writes, what must agree, and ends that everybody notices."""
+"""One run on several hosts: which process writes, what must agree, and how all hosts stop."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_chief() -> bool:
 
 
 def log_on_chief(line: str) -> None:
-    """Prints to stderr, on the chief alone."""
+    """Prints to stderr, on process 0 only."""
     if is_chief():
         print(line, file=sys.stderr)
 
@@ -51,12 +51,24 @@ def require_same(facts: Mapping[str, Any]) -> None:
 
 
 def on_all_hosts(fact: bool) -> bool:
-    """Whether the fact holds on all hosts; every one of them must ask."""
+    """Whether the fact holds on all hosts; every host has to call it."""
     if jax.process_count() == 1:
         return fact
     from jax.experimental import multihost_utils
 
     return bool(multihost_utils.process_allgather(np.array([fact])).all())
+
+
+def largest(number: int) -> int:
+    """The largest of the hosts' whole numbers (64 bits); every one of them must ask."""
+    if jax.process_count() == 1:
+        return number
+    from jax.experimental import multihost_utils
+
+    # As bytes: JAX would cut 64 bits to 32.
+    local = np.frombuffer(np.int64(number).tobytes(), np.uint8)
+    everyone = np.asarray(multihost_utils.process_allgather(local), np.uint8)
+    return int(everyone.reshape(-1, 8).copy().view(np.int64).max())
 
 
 def run_on_chief(action: Callable[[], None]) -> None:

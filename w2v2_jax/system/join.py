@@ -65,7 +65,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def find(flags: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> Address | None:
     """The job this process belongs to, from flags, then the environment; None when it is alone.
 
-    Raises InputError where a part is missing or does not fit the others.
+    Raises InputError if a part is missing or does not fit the others.
     """
     if flags.coordinator == "auto":
         return Address()

@@ -13,7 +13,7 @@ LOG_SECONDS = 30.0  # between two lines where stderr is no terminal
 
 
 def total_seconds(paths: Sequence[str]) -> float | None:
-    """Length of all files by their headers, or None where none says; what cannot be read is named
+    """Length of all files by their headers, or None if none says; what cannot be read is named
     by whoever reads it."""
     import soundfile
 

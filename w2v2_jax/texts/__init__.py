@@ -1,5 +1,5 @@
-"""Texts that people give: one reader of their files, one normal form, the rules of case, and the
-rules that make spoken words of written text."""
+"""Reading texts, their normal form, rules of case, and rules that turn written text into spoken
+words."""
 
 from w2v2_jax.texts.forms import CASES, dropped, normal_form, with_case
 from w2v2_jax.texts.reading import BOM, MARKS, MOST_LINE, decoded_lines, text_lines

@@ -24,17 +24,17 @@ _DROPPED = re.compile(f"[{_IGNORABLE}]|(?<![\u0600-\U0010ffff])[\u200c\u200d]+")
 
 
 def normal_form(text: str) -> str:
-    """Without characters that show nothing, composed (Unicode NFC)."""
+    """The text without invisible characters, in Unicode NFC."""
     return unicodedata.normalize("NFC", _DROPPED.sub("", text))
 
 
 def dropped(text: str) -> str:
-    """The characters that `normal_form` leaves out."""
+    """The characters that `normal_form` removes."""
     return "".join(_DROPPED.findall(text))
 
 
 def _lower_turkic(text: str) -> str:
-    """I is the capital of a dotless i; a dot that is written apart belongs to the I before it."""
+    """I is the capital of a dotless i; a separate dot belongs to the I before it."""
     text = text.replace("I\u0307", "i").replace("\u0130", "i").replace("I", "\u0131")
     return text.lower()
 
@@ -54,11 +54,11 @@ def _upper_lithuanian(text: str) -> str:
 
 
 def _upper_german(text: str) -> str:
-    """Sharp s keeps a letter of its own, where Unicode writes two capitals."""
+    """Sharp s stays one letter; Unicode would write two capitals."""
     return text.replace("\u00df", "\u1e9e").upper()
 
 
-# Of a language where case goes another way than elsewhere: its code behind a colon.
+# Languages with other rules of case have their code after a colon.
 CASES: dict[str, Callable[[str], str]] = {
     "upper": str.upper,
     "lower": str.lower,

@@ -41,7 +41,7 @@ UNITS = {("pt", "BRL"): Unit("real", "reais", "centavo", "centavos", "e")}  # nu
 
 
 def is_amount(language: str, number: str) -> bool:
-    """Whether it is known what a number beside a sign of money means."""
+    """Whether the meaning of a number beside a currency sign is known."""
     return _value(language, number) is not None
 
 
@@ -54,7 +54,7 @@ def _value(language: str, number: str) -> str | None:
 
 
 def money(language: str, sign: str, number: str, scale: str = "") -> str:
-    """An amount with the currency's words; where num2words has none, the sign stays behind it."""
+    """An amount with the words of the currency; without such words in num2words the sign stays."""
     scale = SHORT_SCALES.get(scale.strip().lower(), scale.strip())
     try:
         return _amount(language, CURRENCIES[sign.upper()], number, scale)

@@ -1,4 +1,4 @@
-"""Written numbers of a text as words: dates, prices, times and what else stands in transcripts."""
+"""Writes the numbers of a text as words: dates, prices, times and other numbers of transcripts."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ Note = Callable[[str, str, str], None]
 
 
 class Reading(NamedTuple):
-    """A pattern without names of groups, what its groups are read as, and whether a number in it
-    is one whose meaning is known."""
+    """A pattern without group names, the words for its groups, and whether the meaning of its
+    number is known."""
 
     pattern: str
     words: Callable[..., str]

@@ -1,4 +1,4 @@
-"""The one reader of texts that people give."""
+"""Reads text files; all commands use it."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""Command line: pretrain or fine-tune; the same command resumes.
+"""Pretrains or fine-tunes a network; the same command resumes the run.
 
 w2v2 train --config experiments/X.py[:arg] --workdir DIR [--config.a.b=value ...]
 """
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from typing import Any, NamedTuple
 
@@ -20,13 +21,14 @@ from w2v2_jax.data.mixture import paths_of
 from w2v2_jax.errors import InputError, counted, run_command
 from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment import catalogue
+from w2v2_jax.experiment.auto_accumulate import is_auto
 from w2v2_jax.experiment.recipe import load_config, override
 from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.interop.load import load_any
 from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.system.arguments import whole
-from w2v2_jax.train import dry_run, loop, run_record
+from w2v2_jax.train import dry_run, loop, memory, run_record
 from w2v2_jax.train.validation import check_best_metric
 from w2v2_jax.train.warm_start import (
     check_input,
@@ -44,21 +46,21 @@ from w2v2_jax.train_step import TrainState
 def main(argv: list[str] | None = None) -> None:
     parser = catalogue.recipe_parser("w2v2 train", __doc__.splitlines()[0])
     parser.add_argument(
-        "--workdir", help="a folder, gs://... or s3://...; required but for --dry-run"
+        "--workdir", help="a folder, gs://... or s3://... (required, except with --dry-run)"
     )
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="train nothing and write nothing: print the shapes of the batches, the parameters, "
-        "the audio and memory of an update, what is compiled, and what to change where recipe "
-        "and data do not fit",
+        help="train nothing and write nothing; print the shapes of the batches, the parameters, "
+        "the audio and memory of an update, what is compiled, and what to change if recipe and "
+        "data do not fit",
     )
     parser.add_argument(
         "--stopped-status",
         type=whole(0, 255),
         default=0,
         metavar="N",
-        help="exit status of a run that a signal stopped (0); schedulers restart what is not 0",
+        help="exit status of a run that a signal stopped (0); schedulers restart any other status",
     )
     join.add_flags(parser)
     arguments, rest = parser.parse_known_args(argv)
@@ -82,9 +84,9 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def choose_validation(raw: dict, overrides: list[str]) -> str:
-    """A recipe's validation corpus goes with its training corpus. Where somebody names another one
-    for training and none for validation, one of the same corpus is taken, or none where it has
-    none; returns the line that says so."""
+    """A recipe's validation corpus belongs to its training corpus. If the command line names
+    another training corpus and no validation corpus, a validation split of that corpus is used, or
+    none if it has none; returns the line that says so."""
     named = {item.partition("=")[0] for item in overrides}
     if "--config.data.train" not in named or "--config.data.valid" in named:
         return ""
@@ -95,7 +97,7 @@ def choose_validation(raw: dict, overrides: list[str]) -> str:
     chosen = tuple(dict.fromkeys(filter(None, beside.values())))
     data["valid"] = chosen if len(chosen) > 1 else "".join(chosen)
     without = [path for path, valid in beside.items() if not valid]
-    none = f"beside {', '.join(without)} is no split {' or '.join(VALIDATION)}"
+    none = f"there is no split {' or '.join(VALIDATION)} beside {', '.join(without)}"
     if chosen:
         also = f"; {none}" if without else ""
         return (
@@ -104,12 +106,12 @@ def choose_validation(raw: dict, overrides: list[str]) -> str:
         )
     return (
         f"no validation: {none}; name one by "
-        "--config.data.valid=DIR:split, or have one made by prepare --holdout dev=0.05"
+        "--config.data.valid=DIR:split, or make one with prepare --holdout dev=0.05"
     )
 
 
 class _Start(NamedTuple):
-    """What a run begins or goes on with. before: of its newest checkpoint; source: init_from."""
+    """What a run starts or resumes with. before: its newest checkpoint; source: init_from."""
 
     settings: ExperimentSettings
     before: Description | None
@@ -123,28 +125,29 @@ def _start(settings: ExperimentSettings, workdir: AnyPath | None) -> _Start:
     """Builds the experiment and opens the data; writes nothing. workdir None: a fresh run."""
     compile_cache.enable()
     before = describe_newest(workdir) if workdir is not None else None
-    # What goes on has its network, symbols and scale in its checkpoint: init_from may be gone.
+    # A resumed run has network, symbols and scale in its checkpoint: init_from need not exist.
     source = load_any(settings.init_from) if settings.init_from and before is None else None
     settings = take_epsilon(settings, before or (source.description if source else None))
-    built = _build(settings, before, source, workdir)
-    symbols: Any = built.vocabulary  # classes answer what a feed asks of a vocabulary
+    built = dataclasses.replace(_build(settings, before, source, workdir), tell=hosts.log_on_chief)
+    symbols: Any = built.vocabulary  # classes have what a feed needs of a vocabulary
     train = train_feed(settings.data, symbols, seed=settings.seed)
     valid = valid_feed(settings.data, symbols)
     return _Start(settings, before, source, built, train, valid)
 
 
 def rehearse(settings: ExperimentSettings, workdir: AnyPath | None) -> None:
-    """Prints what the run would be. Raises InputError where it would be refused; nothing is
-    written, and nothing trained."""
+    """Prints what the run would be. Raises InputError if it would be refused. Nothing is written,
+    and nothing is trained."""
     start = _start(settings, workdir)
     train, valid = start.train, start.valid
     _introduce(train, valid)
     _check(start.built, train, valid)
     if start.before is not None:
         told = run_record.check_facts(workdir, _facts(start.built, train, valid))
-        for line in (*told, "its settings are those of the run begun there"):
+        for line in (*told, "the settings are those of the run in this workdir"):
             hosts.log_on_chief(f"{workdir}: {line}")
-    for line in dry_run.lines(start.built, train, valid):
+    built, chosen, _ = memory.choose(start.built, train)
+    for line in dry_run.lines(built, train, valid, chosen):
         if hosts.is_chief():
             print(line, flush=True)
 
@@ -184,6 +187,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
         save_record(workdir, settings.raw, facts)
         if vocabulary is not None:
             hosts.run_on_chief(lambda: vocabulary.save(workdir / "vocabulary.json"))
+        built = memory.settled(built, train, hosts.log_on_chief)
         description = Description(
             settings.kind, built.model, vocabulary, settings.data.normalise, settings.data.epsilon
         )
@@ -194,7 +198,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
 
 
 def _facts(built: experiment.Experiment, train: Feed, valid: Feed | None) -> dict:
-    """What is compared when a run goes on; of a labelled one the rules of its texts too."""
+    """What is compared when a run resumes; with labels, also the text rules."""
     facts = run_record.facts(built, train, valid)
     if built.vocabulary is not None:
         facts["data"]["train"]["text"] = run_record.text_rules(train)
@@ -207,7 +211,7 @@ def _build(
     source: Loaded | None,
     workdir: AnyPath | None,
 ) -> experiment.Experiment:
-    """The experiment, with what it takes over of the run's own checkpoint or of init_from."""
+    """The experiment, with what it takes from the run's own checkpoint or from init_from."""
     if before is not None:
         if before.objective != settings.kind:
             raise InputError(
@@ -226,20 +230,21 @@ def _build(
 
 
 def _check(built: experiment.Experiment, train: Feed, valid: Feed | None) -> None:
-    """What would end the run at its first update or validation, as an InputError now."""
-    built.check_shapes(train.plan.shapes, built.settings.train.accumulate, "training")
+    """Raises an InputError now for what would end the run at its first update or validation."""
+    number = 1 if is_auto(built) else built.accumulate
+    built.check_shapes(train.plan.shapes, number, "training")
     if valid is not None:
         built.check_validation_shapes(valid.plan.shapes)
         check_best_metric(built, valid)
 
 
 def _introduce(train: Feed, valid: Feed | None) -> None:
-    """Says what is trained and validated on, before the first update."""
+    """Prints the training and validation data, before the first update."""
     for name, feed in (("train", train), ("valid", valid)):
         if feed is not None:
             hosts.log_on_chief(f"{name} {feed.corpus.directory}: {feed.plan.summary()}")
             for part, (share, repeats) in feed.shares().items():
-                hosts.log_on_chief(f"{name}: {100 * share:.3g} % {part} (x {repeats:.3g} an epoch)")
+                hosts.log_on_chief(f"{name}: {100 * share:.3g} % {part} ({repeats:.3g} per epoch)")
     for line in shared.warnings(train.corpus, valid.corpus if valid else None):
         hosts.log_on_chief(line)
     if train.vocabulary is not None:
@@ -250,7 +255,7 @@ def _introduce(train: Feed, valid: Feed | None) -> None:
 
 def _conclude(end: loop.RunEnd, workdir: AnyPath) -> None:
     word = f"stopped by {end.stopped}" if end.stopped else "done"
-    resume = "; the same command goes on from there" if end.stopped else ""
+    resume = "; the same command resumes from there" if end.stopped else ""
     print(
         f"{word} at step {end.step}; wrote {workdir} "
         f"({counted(jax.device_count(), f'{jax.devices()[0].device_kind} device')}, "

@@ -4,47 +4,43 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 import jax
 
-from w2v2_jax.batch import SAMPLE_RATE, Batch
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.buckets import PlanSummary, duration
 from w2v2_jax.data.feed import Feed
 from w2v2_jax.errors import InputError, counted
+from w2v2_jax.experiment import auto_accumulate
+from w2v2_jax.experiment.auto_accumulate import StepMemory, state_bytes
 from w2v2_jax.experiment.build import Experiment
-from w2v2_jax.system.device_memory import GIB, device_memory, memory_of, memory_shortage
+from w2v2_jax.experiment.microbatches import Shape
+from w2v2_jax.system.device_memory import GIB, device_memory
+from w2v2_jax.train import memory
 
-FILLERS = 0.15  # of an epoch's rows: above it the batches are too large for the corpus
-DROPPED = 0.05  # of the utterances
-MANY_SHAPES, FEW_UPDATES = 5, 10  # so many shapes should have so many updates each
-
-
-class StepMemory(NamedTuple):
-    """Bytes that the step of (rows, samples) takes on a device, None where the compiler refused
-    without a number, and bytes that the device has, None where it does not say."""
-
-    rows: int
-    samples: int
-    needed: int | None
-    capacity: int | None
-
-    @property
-    def fits(self) -> bool:
-        return self.needed is not None and (self.capacity is None or self.needed <= self.capacity)
+FILLERS = 0.15  # share of an epoch's rows; above it the batches are too large for the corpus
+DROPPED = 0.05  # share of the utterances
+MANY_SHAPES, FEW_UPDATES = 5, 10  # that many shapes should have that many updates each
 
 
-def lines(experiment: Experiment, train: Feed, valid: Feed | None) -> Iterator[str]:
-    """The account of a run, line by line. Compiles the step of the longest rows, as the run
-    would, and runs nothing."""
+def lines(
+    experiment: Experiment, train: Feed, valid: Feed | None, chosen: str = ""
+) -> Iterator[str]:
+    """The description of a run, line by line. Compiles the step for the longest rows, as the run
+    would, and runs nothing. chosen: the line on train.accumulate="auto"."""
     summary = train.plan.summary()
     yield from _network(experiment)
     yield from _updates(experiment, train, summary)
+    if chosen:
+        yield f"microbatches: {chosen}"
     yield from _programs(experiment, train, valid)
-    memory = step_memory(experiment, train)
-    yield _memory_line(memory)
-    hints = [*advice(experiment, train, summary), *_memory_advice(experiment, memory)]
+    step = step_memory(experiment, train)
+    yield _memory_line(step)
+    hints = [
+        *advice(experiment, train, summary),
+        *_memory_advice(experiment, summary.shapes, step),
+    ]
     yield from (f"advice: {hint}" for hint in hints or (_no_advice(train, summary),))
 
 
@@ -62,10 +58,7 @@ def _no_advice(train: Feed, summary: PlanSummary) -> str:
 def _network(experiment: Experiment) -> Iterator[str]:
     parameters = jax.tree.leaves(experiment.abstract_state.params)
     count = sum(math.prod(leaf.shape) for leaf in parameters)
-    held = sum(
-        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
-        for leaf in jax.tree.leaves(experiment.abstract_state)
-    )
+    held = state_bytes(experiment)
     mesh = ", ".join(f"{axis} {size}" for axis, size in experiment.mesh.shape.items())
     device = experiment.mesh.devices.flat[0].device_kind
     yield (
@@ -84,12 +77,12 @@ def _updates(experiment: Experiment, train: Feed, summary: PlanSummary) -> Itera
     epochs = config.steps / summary.batches
     yield (
         f"updates: {config.steps}, each of {_span(min(seconds), max(seconds))} "
-        f"of rows; microbatches of an update: {config.accumulate}"
+        f"of rows; microbatches of an update: {experiment.accumulate}"
     )
     yield (
         f"epoch: {duration(3600 * summary.hours)} of audio, utterances: {summary.utterances}, "
         f"updates: {summary.batches}; {summary.repeated_rows} of {summary.rows} rows have weight 0 "
-        f"and only fill batches up; epochs of the run: {epochs:.4g}"
+        f"and only fill up batches; epochs of the run: {epochs:.4g}"
     )
     for rows, samples in summary.shapes:
         yield f"batch: {counted(rows, 'row')} x {samples / SAMPLE_RATE:g} s"
@@ -124,65 +117,36 @@ def _phases(experiment: Experiment) -> set:
 
 def step_memory(experiment: Experiment, train: Feed) -> StepMemory:
     """Memory of the training step for the longest rows, from its compilation."""
-    rows, samples = max(train.plan.shapes, key=lambda shape: shape[1])
+    longest = max(train.plan.shapes, key=lambda shape: shape[1])
     devices = experiment.mesh.devices.flat
     capacity = device_memory(devices[0], sharing=len(jax.devices()))
-    objective = experiment.objective.at(experiment.settings.train.steps - 1)
-    try:
-        compiled = experiment.step_function(objective, _batch(experiment, train, rows, samples))
-    except jax.errors.JaxRuntimeError as error:
-        shortage = memory_shortage(str(error))
-        if shortage is None:
-            raise
-        needed, there = shortage
-        return StepMemory(rows, samples, needed or None, there or capacity)
-    return StepMemory(rows, samples, memory_of(compiled)["total"], capacity)
+    batch = memory.abstract_batch(experiment, train, longest)
+    return auto_accumulate.step_memory(experiment, batch, capacity)
 
 
-def _batch(experiment: Experiment, train: Feed, rows: int, samples: int) -> Batch:
-    """The shapes of a batch, labels as wide as this corpus has them."""
-    batch = experiment.objective.abstract_batch(rows, samples)
-    if train.widths is None or batch.labels is None:
-        return batch
-    labels = jax.ShapeDtypeStruct((rows, train.widths[samples]), batch.labels.dtype)
-    return batch._replace(labels=labels)
-
-
-def _memory_line(memory: StepMemory) -> str:
-    verdict = "fits" if memory.fits else "does not fit"
+def _memory_line(step: StepMemory) -> str:
+    verdict = "fits" if step.fits else "does not fit"
     return (
-        f"memory: an update of {counted(memory.rows, 'row')} x {memory.samples / SAMPLE_RATE:g} s "
-        f"takes {_size(memory.needed)} of a device's {_size(memory.capacity)}, as compiled: "
-        f"{verdict}"
+        f"memory: an update of {counted(step.rows, 'row')} x {step.samples / SAMPLE_RATE:g} s "
+        f"takes {_size(step.needed)} of a device's {_size(step.capacity)}, as compiled: {verdict}"
     )
 
 
-def _memory_advice(experiment: Experiment, memory: StepMemory) -> Iterator[str]:
-    """More microbatches where the step does not fit, as far as its rows divide."""
-    if memory.fits:
+def _memory_advice(
+    experiment: Experiment, shapes: Sequence[Shape], step: StepMemory
+) -> Iterator[str]:
+    """What to change if the step does not fit."""
+    if step.fits:
         return
-    accumulate = experiment.settings.train.accumulate
-    over = (memory.needed or 0) / (memory.capacity or 1)
-    for more in (n for n in (2, 4, 8, 16, 32, 64, 128) if n >= over):
-        try:
-            shape = [(memory.rows, memory.samples)]
-            experiment.check_shapes(shape, accumulate * more, "training")
-        except InputError:
-            continue
-        yield (
-            f"the step does not fit into the device's memory: --config.train.accumulate="
-            f"{accumulate * more} makes the same update of smaller microbatches; `w2v2 aot` says "
-            "what fits on other machines"
-        )
-        return
+    remedy = memory.remedy(experiment, shapes, needed=step.needed, capacity=step.capacity)
     yield (
-        "the step does not fit into the device's memory, and its rows divide no further: use a "
-        "smaller data.batch_seconds, --config.execution.remat=full, or more devices"
+        f"the step does not fit into the device's memory: {remedy}; `w2v2 aot` says what fits on "
+        "other machines"
     )
 
 
 def advice(experiment: Experiment, train: Feed, summary: PlanSummary) -> Iterator[str]:
-    """What to change where recipe and data do not fit, with the option that changes it."""
+    """What to change if recipe and data do not fit, with the option that changes it."""
     if summary.repeated_rows > FILLERS * summary.rows:
         yield _smaller_batches(experiment, train, summary)
     dropped = {
@@ -195,8 +159,8 @@ def advice(experiment: Experiment, train: Feed, summary: PlanSummary) -> Iterato
     steps, shapes = experiment.settings.train.steps, len(summary.shapes)
     if shapes >= MANY_SHAPES and steps < FEW_UPDATES * shapes:
         yield (
-            f"{shapes} row lengths are as many compilations for a run of {steps} updates: a "
-            "shorter list in data.bucket_seconds starts sooner"
+            f"{shapes} row lengths need {shapes} compilations for a run of {steps} updates: with a "
+            "shorter list in data.bucket_seconds the run starts sooner"
         )
 
 
@@ -218,9 +182,9 @@ def _smaller_batches(experiment: Experiment, train: Feed, summary: PlanSummary) 
 
 def fewest_fillers(experiment: Experiment, train: Feed):
     """The largest batches, a whole fraction of the recipe's, with few enough rows of weight 0:
-    their data section and summary; else those with the fewest; None where none is possible."""
+    their data section and summary; else those with the fewest; None if none is possible."""
     data, seed = train.config, experiment.settings.seed
-    accumulate = experiment.settings.train.accumulate
+    accumulate = experiment.accumulate
     tried = []
     for parts in (n for n in range(2, data.row_multiple + 1) if data.row_multiple % n == 0):
         smaller = dataclasses.replace(

@@ -23,7 +23,7 @@ from w2v2_jax.health.bad_batches import BadBatches
 from w2v2_jax.health.monitor import Alarm, HealthError, Monitor
 from w2v2_jax.paths import AnyPath
 from w2v2_jax.system import cpu_memory, hosts
-from w2v2_jax.train import restore
+from w2v2_jax.train import memory, restore
 from w2v2_jax.train.metric_writer import MetricWriter
 from w2v2_jax.train.step_metrics import Dispatched, StepObserver, ThroughputWindow
 from w2v2_jax.train.validation import validate
@@ -71,7 +71,7 @@ def _metric_writer(workdir: AnyPath, **options):
 
 
 def rank(results: dict[str, float], config: TrainConfig) -> float:
-    """The validation figure that decides which checkpoint is best, lower is better."""
+    """The validation metric that decides which checkpoint is best; lower is better."""
     if config.best_metric not in results:
         raise InputError(
             f"config.train.best_metric={config.best_metric!r} is not a validation metric; "
@@ -81,7 +81,7 @@ def rank(results: dict[str, float], config: TrainConfig) -> float:
 
 
 class _Job(NamedTuple):
-    """What a run holds on to."""
+    """The parts of a run that stay the same."""
 
     experiment: Experiment
     train: Feed
@@ -107,10 +107,11 @@ def run(
     description: Description,
     fresh: Callable[[], TrainState],
 ) -> RunEnd:
-    """Trains from the newest whole checkpoint in `workdir` to the last step; from what `fresh`
-    makes where there is none. It is not called otherwise: two states may not fit.
+    """Trains from the newest whole checkpoint in `workdir` to the last step, or from the result of
+    `fresh` if there is none. `fresh` is not called otherwise, as two states may not fit in memory.
 
-    Raises InputError where the disk fails or a health rule ends the run.
+    Raises InputError if the disk fails, a device has too little memory or a health rule ends the
+    run.
     """
     settings = experiment.settings
     config = settings.train
@@ -125,10 +126,11 @@ def run(
         checkpoint.manager(workdir, **keep) as checkpoints,
         hosts.Preemption() as preemption,
     ):
-        state = restore.restore(checkpoints, experiment.abstract_state)
-        resumed = state is not None
-        if state is None:
-            state = fresh()
+        with memory.state(experiment):
+            state = restore.restore(checkpoints, experiment.abstract_state)
+            resumed = state is not None
+            if state is None:
+                state = fresh()
         del fresh  # what it started from is not needed again
         first = int(state.step)
         if resumed:
@@ -140,7 +142,7 @@ def run(
             Monitor(settings.health, about), bad_batches,
         )  # fmt: skip
         if settings.health.rollback and not resumed:
-            checkpoint.save(checkpoints, state, description)  # what there is to go back to
+            checkpoint.save(checkpoints, state, description)  # a rollback may return to it
         while True:
             state, alarm = _stretch(job, state)
             if alarm is None:
@@ -155,7 +157,8 @@ def run(
 def _go_back(job: _Job, alarm: Alarm) -> TrainState:
     """The state of the checkpoint before the batches that are now left out for good.
 
-    Checkpoints they have part in go first: a kill in between finds the alarm again.
+    Checkpoints after these batches are deleted first, so that after an interruption the alarm
+    occurs again.
     """
     job.monitor.went_back(alarm)
     wanted = alarm.step - job.experiment.settings.health.skip_batches
@@ -166,32 +169,36 @@ def _go_back(job: _Job, alarm: Alarm) -> TrainState:
         )
     for bad in range(max(step, wanted) + 1, alarm.step + 1):
         job.bad_batches.note(bad, alarm.rule, alarm.message, left_out=True)
-    hosts.log_on_chief(f"health: back at step {step}; batches to {alarm.step} left out")
+    hosts.log_on_chief(f"health: returned to step {step}; batches up to {alarm.step} are left out")
     state = restore.restore(job.checkpoints, job.experiment.abstract_state)
     assert state is not None  # `forget` has left a step
     return state
 
 
 def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
-    """Trains to the last step, a signal, or an alarm that asks to go back."""
+    """Trains to the last step, a signal, or an alarm that asks for a rollback."""
     experiment, config, first = job.experiment, job.config, int(state.step)
     plan, mine = cast(Plan, job.train.plan), partition.host_rows(experiment.mesh)
     batches = job.train.batches(first, config.steps - first, **mine._asdict())
+    clock = lambda: time.monotonic() - sum(experiment.compile_seconds)  # noqa: E731
+    running: list[tuple[int, int]] = []  # shapes of the update before and of this one
     with (
         contextlib.closing(batches),
-        _metric_writer(job.workdir, first_step=first, total=config.steps) as writer,
+        memory.updates(experiment, plan.shapes, running),
+        _metric_writer(job.workdir, first_step=first, total=config.steps, clock=clock) as writer,
     ):
         feeds = [feed for feed in (job.train, job.valid) if feed is not None]
         damages = [feed.damage for feed in feeds if feed.damage is not None]
         observer = StepObserver(job.monitor, job.bad_batches, writer, damages)
-        before, window = None, ThroughputWindow()
-        cpu_memory.trim()  # what loading and restoring took
+        before, window = None, ThroughputWindow(clock)
+        cpu_memory.trim()  # return the memory of loading and restoring
         for step, (local, waited) in enumerate(_timed(batches), first + 1):
             stop = bool(job.preemption.reached())
             line, validation, saves = due(step, config, validates=job.valid is not None, stop=stop)
             if step in job.bad_batches.left_out:
                 local = local._replace(weights=np.zeros_like(local.weights))
             batch = partition.global_batch(local, experiment.mesh)
+            running[:] = [*running[-1:], batch.waveforms.shape]
             function = experiment.step_function(experiment.objective.at(step - 1), batch)
             rate = experiment.learning_rate(state) if line else None
             state, metrics = function(state, batch, experiment.seed)
@@ -207,15 +214,15 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
                     "compilations": len(experiment.compiled),
                 }
                 before = before._replace(host=host, rate=rate)
-                window = ThroughputWindow()
+                window = ThroughputWindow(clock)
             if saves:
-                alarm, before = observer.observe(before), None  # what is saved has been looked at
+                alarm, before = observer.observe(before), None  # check before saving
                 if alarm:
                     return state, alarm
             best = None
             if validation:
                 best = _validate(job, state, writer)
-                window = ThroughputWindow()
+                window = ThroughputWindow(clock)
             if saves:
                 checkpoint.save(job.checkpoints, state, job.description, best)
             if stop:
@@ -224,10 +231,11 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
 
 
 def _validate(job: _Job, state: TrainState, writer: MetricWriter | None) -> float:
-    """Writes a validation's figures; returns the state's rank by them."""
+    """Writes the metrics of a validation; returns the rank of the state."""
     valid = job.valid
     assert valid is not None
-    results = validate(job.experiment, valid, state.weights, state.step)
+    with memory.validation(job.experiment, valid.plan.shapes):
+        results = validate(job.experiment, valid, state.weights, state.step)
     clips = len(valid.corpus) + valid.without_transcript
     left_out = clips - valid.utterances
     if writer is not None:

@@ -1,4 +1,4 @@
-"""What a run tells: a console line with rate and time left, metrics.jsonl, TensorBoard."""
+"""The output of a run: a console line with speed and time left, metrics.jsonl, and TensorBoard."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -30,8 +31,8 @@ SHOWN = (
 
 
 def keep_until(path: Path, step: int) -> None:
-    """Drops the records after `step` from a metrics file, which the resumed run writes again;
-    all but the rollbacks, which it will not see again."""
+    """Drops the records after `step` from a metrics file, because the resumed run writes them
+    again; except those of rollbacks, which will not happen again."""
     if not path.exists():
         return
     lines = []
@@ -46,7 +47,7 @@ def keep_until(path: Path, step: int) -> None:
 
 
 def _new_file(folder: Path, name: str) -> BinaryIO:
-    """A file that was not there: in a container process numbers repeat, and clocks may go back."""
+    """Opens a new file: in containers process numbers repeat, and clocks may go back."""
     for number in itertools.count(os.getpid()):
         with contextlib.suppress(FileExistsError):
             return (folder / f"{name}.{number}").open("xb")
@@ -61,13 +62,13 @@ def duration(seconds: float) -> str:
 
 
 class _Local:
-    """The workdir itself, where it is a folder."""
+    """The workdir itself, if it is a folder."""
 
     def __init__(self, workdir: Path):
         self.folder = workdir
 
     def publish(self, *, now: bool = False) -> None:
-        """Nothing to do: what is flushed is there."""
+        """Nothing to do: flushed data is already in the file."""
 
     def close(self) -> None:
         """Nothing to do."""
@@ -100,12 +101,21 @@ class _Mirror:
 
 
 class MetricWriter:
-    """Writes one object per logged step. A context manager; only one process should open it."""
+    """Writes one object per logged step. A context manager; only one process should open it.
+
+    clock: the seconds by which the time left is estimated; a run's leaves compilations out.
+    """
 
     def __init__(
-        self, workdir: AnyPath, *, first_step: int, total: int, stream: TextIO | None = None
+        self,
+        workdir: AnyPath,
+        *,
+        first_step: int,
+        total: int,
+        clock: Callable[[], float] = time.monotonic,
+        stream: TextIO | None = None,
     ):
-        # The record writer alone: tensorboard's own file writer would load TensorFlow.
+        # Only the record writer: tensorboard's own file writer would load TensorFlow.
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._place = _Mirror(workdir) if is_remote(workdir) else _Local(workdir)
@@ -116,11 +126,12 @@ class MetricWriter:
         folder.mkdir(exist_ok=True)
         self._events = RecordWriter(_new_file(folder, f"events.out.tfevents.{int(time.time())}"))
         self._total, self._stream = total, stream or sys.stderr
-        self._start = (time.monotonic(), first_step)
+        self._clock = clock
+        self._start = (clock(), first_step)
 
     def write(self, step: int, split: str, metrics: dict[str, float]) -> None:
-        """Appends a record and shows a line; metrics are plain floats, of which those that are no
-        finite numbers become null in the file."""
+        """Appends a record and prints a line. Metrics are plain floats; those that are not finite
+        become null in the file."""
         self._file.write(json_text({"step": step, "split": split, **metrics}) + "\n")
         self._file.flush()
         self._tensorboard(step, split, metrics)
@@ -144,7 +155,7 @@ class MetricWriter:
     def _left(self, step: int) -> float:
         start, first = self._start
         done = max(step - first, 1)
-        return (time.monotonic() - start) / done * (self._total - step)
+        return (self._clock() - start) / done * (self._total - step)
 
     def _tensorboard(self, step: int, split: str, metrics: dict[str, float]) -> None:
         from tensorboard.compat.proto.event_pb2 import Event

@@ -1,4 +1,4 @@
-"""Which checkpoint a run goes on from: the newest whole one, or one from before an alarm."""
+"""Which checkpoint a run resumes from: the newest complete one, or one from before an alarm."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ DAMAGED = "damaged_checkpoints"
 
 
 def restore(checkpoints: Manager, abstract: TrainState) -> TrainState | None:
-    """The newest whole state on its mesh, or None where nothing was saved yet.
+    """The newest complete state on its mesh, or None if nothing was saved yet.
 
-    A checkpoint that cannot be read, or whose checksum differs, is said aloud and moved aside, and
-    the one before it is taken. Raises InputError where none is left (nothing is moved then), or
-    where the newest is of another configuration or format: a run never begins anew by itself.
+    A checkpoint that cannot be read, or whose checksum differs, is reported and moved aside, and
+    the one before it is used. Raises InputError if none is left (then nothing is moved), or if the
+    newest has another configuration or format: a run never starts from the beginning by itself.
     """
     reasons: dict[AnyPath, str] = {}
     steps = sorted(checkpoints.all_steps(), reverse=True)
@@ -53,7 +53,7 @@ def restore(checkpoints: Manager, abstract: TrainState) -> TrainState | None:
 
 
 def _move_aside(checkpoints: Manager, reasons: dict[AnyPath, str]) -> None:
-    """To WORKDIR/damaged_checkpoints, where neither Orbax nor a later save meets them."""
+    """Moves them to WORKDIR/damaged_checkpoints, away from Orbax and later saves."""
     for where, reason in reasons.items():
         folder = where.parent.parent / DAMAGED
         names = (folder / (f"{where.name}.{n}" if n else where.name) for n in itertools.count())
@@ -71,13 +71,13 @@ def _move_aside(checkpoints: Manager, reasons: dict[AnyPath, str]) -> None:
 
 
 class _Damaged(Exception):
-    """A checkpoint that cannot be read whole."""
+    """A checkpoint that cannot be read completely."""
 
 
 def _read(where: AnyPath, abstract: TrainState) -> tuple[TrainState, dict[str, int] | None]:
     """A step's state and the checksums stored with it.
 
-    By Orbax's handlers, without a barrier: a host that fails here fails alone and can say so.
+    It uses Orbax's handlers without a barrier, so a host that fails alone can say so.
     """
     wanted = {"params": abstract.params, "training": abstract.training}
     handler = ocp.StandardCheckpointHandler()
@@ -108,15 +108,15 @@ def _check_fits(where: AnyPath, wanted: dict, trees: dict) -> None:
 
 
 def _is_whole(state: TrainState, checksum: dict[str, int] | None) -> bool:
-    """Whether the values are those that were saved; all hosts ask together."""
+    """Whether the values are those that were saved; all hosts have to call it."""
     checksums = sums(state.params, state.training)
     return checksum is None or checksum == checksums
 
 
 @contextlib.contextmanager
 def _reading():
-    """What Orbax and TensorStore raise of a file that is cut short, gone or garbled, as _Damaged;
-    a disk that refuses is no damage of the checkpoint."""
+    """Turns what Orbax and TensorStore raise for an incomplete, missing or corrupt file into
+    _Damaged. A disk that refuses to read does not mean that the checkpoint is damaged."""
     try:
         yield
     except Exception as error:
@@ -133,8 +133,8 @@ def _shapes(tree) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def forget(checkpoints: Manager, wanted: int, before: int) -> int | None:
-    """Deletes the checkpoints after the newest of at most `wanted`, or else after the newest of
-    less than `before`; returns its step, None where there is none (nothing is deleted then)."""
+    """Deletes the checkpoints after the newest one up to step `wanted`, or else after the newest
+    one below `before`; returns its step, or None if there is none (then nothing is deleted)."""
     checkpoints.wait_until_finished()
     steps = sorted(checkpoints.all_steps())
     good = [s for s in steps if s <= wanted] or [s for s in steps if s < before]

@@ -1,7 +1,7 @@
-"""What a run was, in WORKDIR/run.json, and what may change when it goes on.
+"""The record of a run in WORKDIR/run.json, and what may change when the run resumes.
 
-run.json holds the configuration with every default, the fingerprints of the corpora, and for each
-start that differs from the one before the code, the libraries and the devices.
+run.json holds the configuration with all defaults and the fingerprints of the corpora. For each
+start that differs from the one before, it also holds the code, the libraries and the devices.
 """
 
 from __future__ import annotations
@@ -43,53 +43,53 @@ SHOWN = 60  # characters of a value
 
 
 class Change(NamedTuple):
-    """What becomes of a resume that changes a path: the longest path that fits decides."""
+    """How a resume responds to a change of a path; the longest path that matches decides."""
 
     path: str
     verdict: str
     reason: str
 
 
-# A path that is not here is refused.
+# A change of any other path is refused.
 CHANGES = (
     Change("config.seed", REFUSED, "batches, masks, negatives and dropout are drawn from it"),
-    Change("config.init_from", REFUSED, "a run that goes on does not read it again"),
+    Change("config.init_from", REFUSED, "a resumed run does not read it again"),
     Change("config.model", REFUSED, "another network"),
-    Change("config.execution", FREE, "other ways to the same values"),
-    Change("config.execution.dtype", REFUSED, "sums are rounded in another way"),
+    Change("config.execution", FREE, "other ways to compute the same values"),
+    Change("config.execution.dtype", REFUSED, "sums are rounded differently"),
     Change("config.objective", REFUSED, "another loss"),
     Change("config.schedule", REFUSED, "other learning rates"),
     Change("config.optimizer", REFUSED, "other updates"),
     Change("config.vocabulary", REFUSED, "other labels"),
     Change("config.data", REFUSED, "other rows"),
     Change("config.data.train", FREE, "a path: the data's fingerprint says whether it is the same"),
-    Change("config.data.alpha", FREE, "the shares say what came of it"),
+    Change("config.data.alpha", FREE, "its effect is in the shares"),
     Change("config.data.augment", REFUSED, "other samples in the same rows"),
     Change("config.data.augment.noise", FREE, "a path: data.train.noise says what it is"),
     Change("config.data.augment.rooms", FREE, "a path: data.train.rooms says what it is"),
     Change("config.data.valid", FREE, "a path: the data's fingerprint says whether it is the same"),
-    Change("config.data.valid_bucket_seconds", TOLD, "other validation rows: other figures"),
-    Change("config.data.valid_batch_seconds", TOLD, "other validation rows: other figures"),
+    Change("config.data.valid_bucket_seconds", TOLD, "other validation rows: other metrics"),
+    Change("config.data.valid_batch_seconds", TOLD, "other validation rows: other metrics"),
     Change("config.data.verify", FREE, "reads the same samples"),
     Change("config.data.reader", FREE, "reads the same samples"),
     Change("config.data.workers", FREE, "reads the same samples"),
     Change("config.data.prefetch_mib", FREE, "reads the same samples"),
     Change("config.train", FREE, "when a run logs, validates and saves; how it splits a batch"),
-    Change("config.train.steps", TOLD, "a schedule without a total of its own follows it"),
+    Change("config.train.steps", TOLD, "a schedule without its own total depends on it"),
     Change("config.train.best_metric", REFUSED, "the saved checkpoints are ranked by it"),
     Change("config.train.best_mode", REFUSED, "the saved checkpoints are ranked by it"),
     Change("config.mesh", FREE, "the same sums on other devices"),
-    Change("config.health", FREE, "when a run warns, goes back or ends"),
+    Change("config.health", FREE, "when a run warns, rolls back or ends"),
     Change("data.train.fingerprint", REFUSED, "other clips, texts or samples"),
-    Change("data.train.text", REFUSED, "its texts were made by other rules"),
+    Change("data.train.text", REFUSED, "its texts were made with other rules"),
     Change("data.train.shares", REFUSED, "other corpora, data.alpha or weights: other rows"),
     Change("data.train.parts", REFUSED, "the same shares of other clips"),
     Change("data.train.noise", REFUSED, "other noise in the same rows"),
     Change("data.train.rooms", REFUSED, "the same rows in other rooms"),
     Change(ORDER, REFUSED, "this version of the code makes other batches of it"),
-    Change("data.valid.fingerprint", TOLD, "other validation clips: other figures"),
+    Change("data.valid.fingerprint", TOLD, "other validation clips: other metrics"),
     Change("data", FREE, "follows from the fingerprint"),
-    Change("code.version", TOLD, "other code may plan or compute otherwise"),
+    Change("code.version", TOLD, "other code may plan or compute differently"),
 )
 
 
@@ -100,7 +100,7 @@ def change_of(path: str) -> Change:
 
 
 def facts(experiment: Experiment, train: Feed, valid: Feed | None) -> dict[str, Any]:
-    """What is compared when a run goes on."""
+    """What is compared when a run resumes."""
     return {
         "config": resolved(experiment),
         "data": {
@@ -133,8 +133,8 @@ def text_rules(feed: Feed) -> str:
 
 
 def _shares(feed: Feed) -> dict[str, str]:
-    """The share of each part of a mixture of corpora, and a hash of whose each utterance is; empty
-    texts where there is none. Names are not in them: they may change."""
+    """The share of each part of a mixture of corpora, and a hash of which part each utterance
+    belongs to; empty texts if there is no mixture. Names are not included, as they may change."""
     if feed.mixture is None:
         return {"shares": "", "parts": ""}
     shares = " ".join(f"{share:.6g}" for share, _ in feed.shares().values())
@@ -143,7 +143,7 @@ def _shares(feed: Feed) -> dict[str, str]:
 
 
 def mixed_in(feed: Feed) -> dict[str, str]:
-    """The fingerprints of noise and rooms, empty where there are none."""
+    """The fingerprints of noise and rooms, empty if there are none."""
     if feed.augmentation is None:
         return {"noise": "", "rooms": ""}
     prints = feed.augmentation.fingerprints()
@@ -151,23 +151,23 @@ def mixed_in(feed: Feed) -> dict[str, str]:
 
 
 def _order(feed: Feed) -> str:
-    """A hash of the first batch: equal configuration and data give another one only where the
-    code that plans has changed."""
+    """A hash of the first batch. With equal configuration and data it differs only if the code of
+    the plan has changed."""
     rows = feed.plan.batch(0).rows
     numbers = [[[int(number) for number in segment] for segment in row] for row in rows]
     return _digest(json.dumps(numbers))
 
 
 def _digest(text: str) -> str:
-    """Short enough to be read and compared in an error's line."""
+    """A digest that is short enough to be compared in the line of an error."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def compare(before: dict[str, Any], now: dict[str, Any]) -> tuple[list[str], list[str]]:
     """(what is refused, what is told) of the changes between two `facts`, each as words.
 
-    A path that only one of them has is passed over: another version may have added it. The order
-    of the data is named where nothing else that is refused explains another one.
+    A path that only one of them has is ignored, because another version may have added it. The
+    order of the data is named only if no other refused change explains it.
     """
     old, new = dict(_leaves(before)), dict(_leaves(now))
     rows = {p: change_of(p) for p in sorted(old.keys() & new.keys()) if old[p] != new[p]}
@@ -195,8 +195,8 @@ def _short(value: Any) -> str:
 
 
 def read_facts(workdir: AnyPath) -> dict[str, Any] | None:
-    """The facts of the run in `workdir`, None where there is none; of one without run.json what
-    its config.json says. Raises InputError where a file is damaged."""
+    """The facts of the run in `workdir`, None if there is none; without run.json, what its
+    config.json says. Raises InputError if a file is damaged."""
     config, record = workdir / "config.json", workdir / FILE
     if not config.exists():
         return None
@@ -212,8 +212,8 @@ def read_facts(workdir: AnyPath) -> dict[str, Any] | None:
 
 
 def _without_record(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration of version 0.1, whose section model held what is in execution now; a network
-    inherited from a checkpoint came with the checkpoint's."""
+    """A configuration of version 0.1, whose section model had the settings that are now in
+    execution; a network inherited from a checkpoint had those of the checkpoint."""
     sections = [config.get(name) or {} for name in ("model", "execution")]
     if not all(isinstance(section, dict) for section in sections):
         raise InputError("config.json: no configuration of a run")
@@ -225,8 +225,8 @@ def _without_record(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_rows(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration with the rows of a diversity group in each bucket, which version 0.1 had as
-    a setting, in the place of its seconds, and with the shortest crop as the least length."""
+    """A configuration with the number of rows of a diversity group in each bucket, which was a
+    setting in version 0.1, instead of its seconds, and with the shortest crop as least length."""
     sections = [config.get(name) or {} for name in ("objective", "data")]
     if not all(isinstance(section, dict) for section in sections):
         return config
@@ -249,7 +249,7 @@ def _is_number(value: Any) -> bool:
 
 
 def check_facts(workdir: AnyPath, now: dict[str, Any]) -> list[str]:
-    """What there is to tell of the changes since the run began; InputError for those refused."""
+    """The messages about changes since the run began; InputError for refused changes."""
     before = read_facts(workdir)
     if before is None:
         return []
@@ -265,7 +265,7 @@ def check_facts(workdir: AnyPath, now: dict[str, Any]) -> list[str]:
 
 
 def _augmented(facts: dict[str, Any]) -> dict[str, Any]:
-    """Facts of a version that had no augmentation say that there was none."""
+    """Facts of a version without augmentation, with the entry that there was none."""
     data = facts["config"].get("data")
     if not isinstance(data, dict) or "augment" in data:
         return facts

@@ -1,9 +1,10 @@
-"""What becomes of metrics: fetched a step late, written down, shown to the health rules."""
+"""Fetches metrics one step late, writes them, and passes them to the health rules."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -19,20 +20,22 @@ SPIKES = ("loss-spike", "gradient-spike")  # alarms of one batch
 
 
 class ThroughputWindow:
-    """Audio trained on and seconds waited for data since the last logged step.
+    """The audio that was trained on, and the seconds of waiting for data, since the last log.
 
     A step is dispatched while the one before still runs, so only a window of them can be timed.
+    clock: in seconds; a run's leaves compilations out.
     """
 
-    def __init__(self):
-        self._began, self._audio, self._waited = time.monotonic(), 0.0, 0.0
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._began, self._audio, self._waited = clock(), 0.0, 0.0
 
     def add(self, audio: float, waited: float) -> None:
         self._audio += audio
         self._waited += waited
 
     def rates(self) -> dict[str, float]:
-        elapsed = max(time.monotonic() - self._began, 1e-9)
+        elapsed = max(self._clock() - self._began, 1e-9)
         return {
             "audio_seconds_per_second": self._audio / elapsed,
             "data_wait": self._waited / elapsed,
@@ -40,9 +43,9 @@ class ThroughputWindow:
 
 
 class Dispatched(NamedTuple):
-    """A step whose metrics may still be on the device; fillers: its rows that have no weight by the
-    plan; host: what to log with the metrics, or None; rate: the learning rate it was dispatched
-    with, where it is logged."""
+    """A step whose metrics may still be on the device. fillers: rows without weight by the plan;
+    host: what to log with the metrics, or None; rate: the learning rate of the step, if it is
+    logged."""
 
     step: int
     metrics: dict
@@ -51,8 +54,8 @@ class Dispatched(NamedTuple):
     rate: jax.Array | None = None
 
 
-# Of every update; the others are of those that were taken: a loss that is not finite has no mean,
-# and a batch left out has no gradient.
+# These count every update. The others only count updates that were not skipped: a loss that is not
+# finite has no mean, and a batch that is left out has no gradient.
 OF_EVERY_UPDATE = ("skipped", "non_finite", "empty_rows", "weight")
 
 
@@ -68,9 +71,9 @@ def add_update(total: dict[str, Mean], metrics: dict[str, Mean]) -> dict[str, Me
 
 
 class StepObserver:
-    """Looks at every update and writes the logged ones; writer is None but on the chief.
+    """Checks every update and writes the logged ones; writer is None except on process 0.
 
-    All hosts ask the same rules of the same global numbers, so all of them take the same turn.
+    All hosts apply the same rules to the same global numbers, so all of them decide alike.
     """
 
     def __init__(
@@ -85,9 +88,9 @@ class StepObserver:
         self._sums: dict[str, Mean] = {}  # of the updates since the last logged one
 
     def observe(self, done: Dispatched | None) -> Alarm | None:
-        """Waits for an update and judges it; the alarm that asks to go back, if there is one.
+        """Waits for an update and checks it; returns the alarm that asks for a rollback, if any.
 
-        Raises HealthError where a rule ends the run.
+        Raises HealthError if a rule ends the run.
         """
         if done is None:
             return None
@@ -106,8 +109,8 @@ class StepObserver:
                 self._writer.write(done.step, "train", record)
             alarms += self._monitor.saw_record(done.step, record)
         self._tell_damage()
-        if flags.non_finite[0] > 0:  # every one, also while the rule keeps silent
-            self._bad_batches.note(done.step, "non-finite", "update not taken", left_out=False)
+        if flags.non_finite[0] > 0:  # every one, also while the rule is silent
+            self._bad_batches.note(done.step, "non-finite", "update skipped", left_out=False)
         for alarm in alarms:
             if alarm.rule in SPIKES:
                 self._bad_batches.note(alarm.step, alarm.rule, alarm.message, left_out=False)
@@ -119,7 +122,7 @@ class StepObserver:
         return next((alarm for alarm in alarms if alarm.action == ROLLBACK), None)
 
     def _tell_damage(self) -> None:
-        """Every host speaks of its own disk: no other may have seen it."""
+        """Every host reports damage on its own disk, because no other host may have seen it."""
         damaged = [broken for damage in self._damages for broken in damage.news()]
         if damaged:
             path = note_damage(self._bad_batches.path.parent, jax.process_index(), damaged)

@@ -26,8 +26,8 @@ from w2v2_jax.train_step import eval_step
 from w2v2_jax.vocabulary import Vocabulary
 from w2v2_jax.vocabulary.units import PHONEMES
 
-EXAMPLES = 2  # utterances whose texts every validation shows
-EXAMPLE_WORDS = 3  # the fewest that say something
+EXAMPLES = 2  # utterances whose texts every validation prints
+EXAMPLE_WORDS = 3  # the fewest words of an example
 EXAMPLE_BYTES = 400
 
 
@@ -43,8 +43,8 @@ def hypotheses(logits, counts, vocabulary: Vocabulary) -> list[str]:
 def validate(experiment: Experiment, feed: Feed, weights, step) -> dict[str, float]:
     """Metrics as floats, with the utterances that entered them and those left out.
 
-    On several processes each decodes its own rows' utterances and only the sums are global, so
-    word errors are gathered by process. With CTC the chief shows the same EXAMPLES every time.
+    With several processes each decodes the utterances of its own rows, and only the sums are
+    global. With CTC, process 0 prints the same EXAMPLES every time.
     """
     mine = partition.host_rows(experiment.mesh)
     totals, guesses = dict[str, Any](), dict[int, str]()
@@ -80,8 +80,8 @@ def validate(experiment: Experiment, feed: Feed, weights, step) -> dict[str, flo
 
 
 def check_best_metric(experiment: Experiment, feed: Feed) -> None:
-    """Raises InputError where `train.best_metric` is no figure of a validation: before the first
-    update, not after the first validation."""
+    """Raises InputError if `train.best_metric` is not a metric of the validation. This is checked
+    before the first update, and not only after the first validation."""
     wanted, known = experiment.settings.train.best_metric, _host_metrics(experiment, feed)
     if wanted in known:
         return  # the step need not be traced
@@ -94,13 +94,13 @@ def check_best_metric(experiment: Experiment, feed: Feed) -> None:
     known = [*sums.metrics, *known]
     if wanted not in known:
         raise InputError(
-            f"config.train.best_metric={wanted!r} is no figure of a validation; known: "
+            f"config.train.best_metric={wanted!r} is not a validation metric; known: "
             f"{', '.join(known)}"
         )
 
 
 def _host_metrics(experiment: Experiment, feed: Feed) -> list[str]:
-    """The figures that are made of texts and classes, on the host."""
+    """The metrics of texts and classes, which are computed on the host."""
     if experiment.objective.class_labels:
         return ["macro_f1"]
     if not experiment.objective.ctc_head:
@@ -121,8 +121,8 @@ def reference(feed: Feed, utterance: int) -> str:
 
 
 def examples(feed: Feed) -> list[int]:
-    """The shortest utterances of EXAMPLE_WORDS words, of fewer where the split has no such: the
-    same at every validation, on any number of hosts."""
+    """The shortest utterances with EXAMPLE_WORDS words, or fewer if the split has none such. They
+    are the same at every validation and with any number of hosts."""
 
     def rank(utterance: int):
         words = len(reference(feed, utterance).split())
@@ -134,7 +134,7 @@ def examples(feed: Feed) -> list[int]:
 
 
 def _shown(feed: Feed, guesses: dict[int, str]) -> str:
-    """Lines of the examples, reference over hypothesis; every process must ask."""
+    """Lines of the examples, reference over hypothesis; every process has to call it."""
     lines = []
     for utterance in examples(feed):
         guess = _from_its_process(guesses.get(utterance, ""))
@@ -147,7 +147,7 @@ def _shown(feed: Feed, guesses: dict[int, str]) -> str:
 
 
 def _from_its_process(guess: str) -> str:
-    """A text that at most one process has, on all of them; there cut at EXAMPLE_BYTES."""
+    """Sends a text that one process may have to all; it is cut at EXAMPLE_BYTES."""
     if jax.process_count() == 1:
         return guess
     from jax.experimental import multihost_utils

@@ -41,12 +41,12 @@ FRESH = ("/layers/adapter/", "/attention/lora_")  # what a start need not have
 def graft(
     params, source, *, where: str, rows: tuple[int | None, ...] | None = None
 ) -> tuple[Any, list[str]]:
-    """Puts a source's parameters into `params` where both have them; lists those left fresh.
+    """Copies a source's parameters into `params` where both have them; lists the others.
 
     The encoder must be there whole, but for adapters and LoRA's updates. rows: for each of our CTC
-    symbols the row of the source's head that has it, None for a symbol it lacks; without `rows` a
-    head is taken as it stands. Raises InputError for a missing tensor, another shape, or a tensor
-    of the encoder that `params` has no place for: adapters or LoRA's updates would be lost unseen.
+    symbols the row of the source's head that has it, None for a symbol it lacks; without `rows` the
+    head is copied unchanged. Raises InputError for a missing tensor, another shape, or a tensor of
+    the encoder that `params` lacks: otherwise adapters or LoRA's updates would be lost silently.
     """
     flat = {name_of(p): x for p, x in jax.tree_util.tree_leaves_with_path(source)}
     fresh = []
@@ -76,7 +76,7 @@ def graft(
 
 
 def take_rows(leaf: jax.Array, source, rows: tuple[int | None, ...]) -> jax.Array:
-    """leaf [..., C] with the entries of source [..., C'] that `rows` names, others as they are."""
+    """leaf [..., C] with the entries of source [..., C'] that `rows` names; others unchanged."""
     known = np.array([row is not None for row in rows]).reshape((1,) * (leaf.ndim - 1) + (-1,))
     taken = np.asarray(source)[..., np.array([row or 0 for row in rows])].astype(leaf.dtype)
     choose = lambda leaf, taken: jnp.where(known, taken, leaf)  # noqa: E731
@@ -86,7 +86,7 @@ def take_rows(leaf: jax.Array, source, rows: tuple[int | None, ...]) -> jax.Arra
 def choose_vocabulary(
     settings: ExperimentSettings, inherited: Vocabulary | Classes | None
 ) -> Vocabulary | Classes | None:
-    """The vocabulary of a run, None where its objective needs none; a tuned start keeps its own,
+    """The vocabulary of a run, None if its objective needs none; a tuned start keeps its own,
     or adds the transcripts' further characters to it ("extend"). A classifier's classes are the
     different transcripts."""
     if not settings.objective_class.needs_vocabulary:
@@ -94,7 +94,7 @@ def choose_vocabulary(
     if settings.objective_class.class_labels:
         if "vocabulary" in settings.raw:
             raise InputError(
-                "config.vocabulary is of CTC; a classifier's classes are the training transcripts"
+                "config.vocabulary is for CTC; a classifier's classes are the training transcripts"
             )
         return classes_of(_training_texts(settings))
     if isinstance(inherited, Classes):
@@ -129,7 +129,7 @@ def training_rules(settings: ExperimentSettings) -> TextRules | None:
 
 
 def _training_texts(settings: ExperimentSettings) -> Iterator[str]:
-    """The training transcripts; InputError where there is none."""
+    """The training transcripts; InputError if there is none."""
     corpus = open_members(settings.data.train).corpus
     if not corpus.has_text:
         raise InputError(
@@ -139,10 +139,10 @@ def _training_texts(settings: ExperimentSettings) -> Iterator[str]:
 
 
 def check_input(model: ModelConfig, start: ModelConfig, *, where: str) -> None:
-    """Raises InputError where one of the two networks has a quantized input and the other not.
+    """Raises InputError if one of the two networks has a quantized input and the other not.
 
-    Fine-tuning keeps the input's quantizer, as fairseq does, so the recipe must say that it is
-    there: it is another network, which the other's weights do not fit."""
+    Fine-tuning keeps the input's quantizer, as fairseq does, so the recipe must have it. Without it
+    the network is a different one, for which the weights do not fit."""
     if model.quantize_input != start.quantize_input:
         raise InputError(
             f"config.model.quantize_input={model.quantize_input}, but {where} has "
@@ -151,8 +151,8 @@ def check_input(model: ModelConfig, start: ModelConfig, *, where: str) -> None:
 
 
 def take_epsilon(settings: ExperimentSettings, start: Description | None) -> ExperimentSettings:
-    """The settings with the epsilon of the input's normalisation that the start has, its own
-    checkpoint or init_from's, where the configuration says none."""
+    """The settings with the epsilon of the input's normalisation from the run's own checkpoint or
+    from init_from, if the configuration does not set it."""
     if settings.data.normalise_epsilon is not None or start is None:
         return settings
     data = dataclasses.replace(settings.data, normalise_epsilon=start.normalise_epsilon)
@@ -160,7 +160,7 @@ def take_epsilon(settings: ExperimentSettings, start: Description | None) -> Exp
 
 
 def warm_start(params, source: Loaded, vocabulary: Any, *, where: str):
-    """The parameters with the source's in them; a CTC head is taken over symbol by symbol, a
+    """The parameters with those of the source. A CTC head is copied symbol by symbol, a
     classifier's class by class."""
     rows: Any = None
     old: Any = source.description.vocabulary
@@ -168,30 +168,30 @@ def warm_start(params, source: Loaded, vocabulary: Any, *, where: str):
     if alike and vocabulary is not None and vocabulary.symbols != old.symbols:
         rows = shared_rows(vocabulary, old)
     params, fresh = graft(params, source.params, where=where, rows=rows)
-    hosts.log_on_chief(f"started from {source.path}; fresh: {', '.join(fresh) or 'nothing'}")
+    hosts.log_on_chief(f"started from {source.path}; initialised: {', '.join(fresh) or 'nothing'}")
     if rows is not None and vocabulary is not None and old is not None:
         new = [s for s, row in zip(vocabulary.symbols, rows, strict=True) if row is None]
         dropped = [s for s in old.symbols if s not in vocabulary.symbols]
         hosts.log_on_chief(
-            f"head: {len(rows) - len(new)} symbols keep their weights; fresh: "
+            f"head: {len(rows) - len(new)} symbols keep their weights; initialised: "
             f"{' '.join(new) or 'none'}; dropped: {' '.join(dropped) or 'none'}"
         )
     return params
 
 
 def report_left_out(train: Feed, valid: Feed | None) -> None:
-    """Says before step 0 how many utterances labelled training and validation use."""
+    """Prints, before step 0, how many utterances labelled training and validation use."""
     hosts.log_on_chief(f"train {spelled(train.config.train)}: {train.used()}")
     if valid is not None:
         hosts.log_on_chief(f"valid {spelled(valid.config.valid)}: {valid.used()}")
 
 
 def report_texts(train: Feed, valid: Feed | None) -> None:
-    """Says before step 0 what the texts are brought to, and what of them nobody speaks but the
-    model learns to write."""
+    """Prints, before step 0, the text rules in use, and warns of symbols that are not spoken but
+    that the model learns to write."""
     rules, units = train.symbols.rules, train.symbols.units
     if rules is not None:
-        hosts.log_on_chief(f"texts: --text {rules.name} of prepare, in every text from now on")
+        hosts.log_on_chief(f"texts: --text {rules.name} of prepare is applied to every text")
     elif units == CHARACTERS and (odd := unspoken(train.symbols.symbols[len(SPECIALS) :])):
         hosts.log_on_chief(
             f"warning: the vocabulary has symbols that nobody speaks ({' '.join(odd[:10])}); "
@@ -203,7 +203,7 @@ def report_texts(train: Feed, valid: Feed | None) -> None:
         if without_name(feed.corpus.text_rules) != without_name(rules.to_json()):
             hosts.log_on_chief(
                 f"warning: {name} {feed.corpus.directory} was prepared with --text "
-                f"{rules_name(feed.corpus)}; its texts are brought to {rules.name} here"
+                f"{rules_name(feed.corpus)}; the rules {rules.name} are applied to its texts here"
             )
 
 

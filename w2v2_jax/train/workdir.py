@@ -1,4 +1,4 @@
-"""A run's folder: one run at a time, one configuration for its whole life, and its disk."""
+"""A run's folder: one run at a time, one configuration for the whole run, and its disk errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VISIBLE_SECONDS = 60  # a network file system may show another host's file this 
 def lock(workdir: AnyPath):
     """Holds the workdir for this run; a second run in it is an InputError.
 
-    The chief holds it for all hosts. An object store knows no locks: there nothing is held.
+    Process 0 holds it for all hosts. An object store has no locks, so nothing is held there.
     """
     with contextlib.ExitStack() as held:
         if not is_remote(workdir):
@@ -40,18 +40,18 @@ def _acquire(workdir: AnyPath, held: contextlib.ExitStack) -> None:
 
 
 def save_record(workdir: AnyPath, config: dict, facts: dict) -> None:
-    """Writes config.json, the configuration as it was given, and run.json (see `run_record`);
-    says what changed since the run began.
+    """Writes config.json, the configuration as it was given, and run.json (see `run_record`), and
+    reports what changed since the run began.
 
-    Raises InputError where too much did, and on every host where the workdir is not one that all
-    of them see.
+    Raises InputError if a change is refused, and on every host if not all hosts see the same
+    workdir.
     """
     path = workdir / "config.json"
     text = json_text(config, indent=1, sort_keys=True) + "\n"
 
     def write():
         for line in run_record.check_facts(workdir, facts):
-            hosts.log_on_chief(f"warning: goes on with another {line}")
+            hosts.log_on_chief(f"warning: resuming with another {line}")
         write_json(workdir / run_record.FILE, run_record.with_start(workdir, facts))
         write_text(path, text)
 
@@ -79,11 +79,11 @@ def disk_errors(workdir: AnyPath):
         raise
     except Exception as error:
         reason = disk_reason(error)
-        if isinstance(error, TimeoutError) and jax.process_count() == 1:  # else a host is gone
+        if isinstance(error, TimeoutError) and jax.process_count() == 1:  # else a host has died
             reason = f"writing took too long, or the clock jumped ({str(error)[:100]})"
         if reason is None:
             raise
         raise InputError(
-            f"--workdir {workdir}: {reason}; the checkpoints before are whole: the same command "
-            "goes on from there once this is mended"
+            f"--workdir {workdir}: {reason}; the earlier checkpoints are complete: once this is "
+            "corrected, the same command resumes from there"
         ) from error

@@ -76,8 +76,8 @@ def extend_vocabulary(old: Vocabulary, texts: Iterable[str], *, min_count: int) 
 
 
 def shared_rows(new: Vocabulary, old: Vocabulary) -> tuple[int | None, ...]:
-    """For each symbol of `new` the row `old` has it in, None where it has not: symbols of other
-    units, but for the special ones, are others."""
+    """For each symbol of `new` the row `old` has it in, None if it has not: symbols of other
+    units, except for the special ones, are others."""
     rows = {symbol: row for row, symbol in enumerate(old.symbols)}
     if new.units != old.units:
         rows = {symbol: row for row, symbol in enumerate(SPECIALS)}

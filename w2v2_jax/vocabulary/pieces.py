@@ -1,5 +1,5 @@
-"""Pieces of words by a sentencepiece model (BPE or unigram): the only file that touches the
-library, which is optional and loaded where a text is split. Joining pieces needs none."""
+"""Subword pieces of a sentencepiece model (BPE or unigram). This is the only file that uses the
+library, which is optional and loaded when a text is split. Joining pieces does not need it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_BYTES = 16 << 20  # of a model; one of 32 000 pieces has less than one MiB
 
 
 def read_model(path: str | Path) -> str:
-    """A model's file as text that a vocabulary keeps; InputError where it is none."""
+    """A model's file as text that a vocabulary keeps; InputError if it is none."""
     try:
         content = Path(path).read_bytes()[: MOST_BYTES + 1]
     except OSError as error:
@@ -28,7 +28,7 @@ def read_model(path: str | Path) -> str:
 
 
 def model_bytes(model: str) -> bytes:
-    """The model's file again; ValueError where the text is none."""
+    """The model's file again; ValueError if the text is none."""
     try:
         return base64.b64decode(model, validate=True)
     except binascii.Error as error:
@@ -61,7 +61,7 @@ def pieces_of(model: str) -> tuple[str, ...]:
         piece = processor.id_to_piece(number)
         if processor.is_byte(number):
             raise InputError(
-                "the sentencepiece model has pieces of bytes (byte_fallback); train it without"
+                "the sentencepiece model has byte pieces (byte_fallback); train it without that"
             )
         if processor.is_control(number) or processor.is_unknown(number) or piece == DELIMITER:
             continue

@@ -31,10 +31,12 @@ class Vocabulary:
     """Symbols in the order of the model's output rows, and how a text becomes symbols.
 
     symbols: the five special rows `<s> <pad> </s> <unk> |` (fairseq order; `<s>` is the CTC blank),
-    then the others. case: one of CASES, such as "upper", "lower:tr" or "keep". units: what a symbol
-    is: a character (words end with `|`), a phoneme (spaces stand between them) or a piece of a word
-    (`model` cuts texts into them). rules: what a text undergoes before its case. Raises InputError
-    when malformed.
+        then the others.
+    case: one of CASES, such as "upper", "lower:tr" or "keep".
+    units: the kind of symbols: characters (words end with `|`), phonemes (separated by spaces) or
+        subword pieces (`model` splits texts into them).
+    rules: text rules that are applied before the case.
+    Raises InputError if malformed.
     """
 
     symbols: tuple[str, ...]
@@ -86,8 +88,8 @@ class Vocabulary:
             return self._characters(words)
         if not self.model:
             raise InputError(
-                "this vocabulary has pieces of words and no sentencepiece model to cut texts into "
-                "them: it transcribes, but takes no text"
+                "this vocabulary has subword pieces but no sentencepiece model to split texts: it "
+                "can transcribe, but cannot encode texts"
             )
         return splitter(self.model)(words)
 
