@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Compiles the published recipes for TPU pods and prints one Markdown table; needs no TPU.
-#   bash launch/aot_table.sh [OUT]      (default runs/aot; a cell whose report is there is not redone)
-# Two to three minutes of one core and 3 GiB a cell. CELLS="base@v5p:2x2x2 ..." chooses some of them.
+#   bash launch/aot_table.sh [OUT]      (default runs/aot; cells that have a report are not compiled again)
+# Each cell takes two to three minutes of one core and 3 GiB. CELLS="base@v5p:2x2x2 ..." selects cells.
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
 python -c 'import libtpu' 2>/dev/null ||
-  python -m pip install --quiet --disable-pip-version-check "jax[tpu]==0.10.2"
+  python -m pip install --quiet --disable-pip-version-check -c requirements.txt "jax[tpu]"
 out="${1:-runs/aot}"
 mkdir -p "$out"
 declare -A config=(

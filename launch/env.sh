@@ -1,13 +1,15 @@
 # shellcheck shell=bash
 # Sourced by the other scripts: makes .venv with the pinned requirements and puts it on PATH.
-# W2V2_PYTHON chooses the interpreter (3.11 to 3.13); W2V2_JAX is cpu, cuda or tpu. W2V2_VENV=0
+# W2V2_PYTHON chooses the interpreter (3.11 to 3.13, else 3.11 first); W2V2_JAX is cpu, cuda or tpu. W2V2_VENV=0
 # makes and installs nothing: the python on PATH has all that is needed, as in a container's image.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+minor_version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
+
 find_python() {
   local candidate
-  for candidate in ${W2V2_PYTHON:-} python3.12 python3.13 python3.11 python3; do
+  for candidate in ${W2V2_PYTHON:-python3.11 python3.12 python3.13 python3}; do
     if "$candidate" -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
       2>/dev/null; then
       echo "$candidate"
@@ -18,18 +20,37 @@ find_python() {
   return 2
 }
 
+check_python() { # an environment that is there has the Python that was asked for
+  local asked there
+  [ -n "${W2V2_PYTHON:-}" ] && [ -x .venv/bin/python ] || return 0
+  asked="$(minor_version "$(find_python)")" || return 2
+  there="$(minor_version .venv/bin/python)"
+  if [ "$asked" != "$there" ]; then
+    echo "error: .venv has Python $there, W2V2_PYTHON=$W2V2_PYTHON is $asked; remove .venv or unset" \
+      "W2V2_PYTHON" >&2
+    return 2
+  fi
+}
+
+install_jax() { # in the version of requirements.txt
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.txt "$1"
+}
+
 make_environment() {
   local python stamp wanted
+  check_python || return 2
   wanted="$(cat requirements.txt setup.cfg) ${W2V2_JAX:-cpu}"
   stamp=.venv/installed
   if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
-    python="$(find_python)" || return 2
-    echo "installing into .venv with $python (a few minutes, once)" >&2
-    [ -x .venv/bin/python ] || "$python" -m venv .venv
+    if [ ! -x .venv/bin/python ]; then
+      python="$(find_python)" || return 2
+      "$python" -m venv .venv
+    fi
+    echo "installing into .venv with Python $(minor_version .venv/bin/python) (a few minutes, once)" >&2
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
     case "${W2V2_JAX:-cpu}" in
-      cuda) .venv/bin/python -m pip install --quiet --disable-pip-version-check "jax[cuda13]==0.10.2" ;;
-      tpu) .venv/bin/python -m pip install --quiet --disable-pip-version-check "jax[tpu]==0.10.2" ;;
+      cuda) install_jax "jax[cuda13]" ;;
+      tpu) install_jax "jax[tpu]" ;;
     esac
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
     printf '%s' "$wanted" >"$stamp"

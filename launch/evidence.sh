@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Whether pretraining helps (experiments/evidence.py): every comparison, and the tables of all.
+# Tests whether pretraining helps (experiments/evidence.py): runs every comparison, prints the tables.
 #   bash launch/evidence.sh [--source folder:DIR] [--out DIR]      (default runs/evidence)
-# A cell is START@LABELS@SEED: START scratch, pretrain, short or one of the recipe's changes; LABELS
-# 10m or 1h. A finished cell is not redone, a stopped one goes on. CELLS="scratch@10m@1 ..."
-# chooses some of them.
+# A cell is START@LABELS@SEED: START is scratch, pretrain, short or one of the recipe's changes;
+# LABELS is 10m or 1h. Finished cells are not run again, interrupted ones resume.
+# CELLS="scratch@10m@1 ..." selects cells.
 # --source: a folder whose transcripts.tsv has "relative/path<TAB>text<TAB>split<TAB>speaker" with the
 # splits unlabeled, train_10min, train_1h (the other 50 minutes), dev and test; or W2V2_EVIDENCE_DATA,
 # the same already prepared. Without both: the quickstart's sample speech, its labels as 10m.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What docs/results/speed.md asks of a GPU, one JSON a line of its table, on one 80 GB GPU in some 40 minutes.
+# The GPU measurements of docs/results/speed.md, one JSON file per table row; about 40 minutes on one 80 GB GPU.
 #   bash launch/gpu_bench.sh [--out DIR] [--dry-run]
 # BASE pretraining and LARGE fine-tuning beside Hugging Face (eager, torch.compile), every
 # formulation that has a choice, memory of the published batch with accumulation, inference.

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Sourced by test.sh: what the parity suite compares with, from PyPI alone. fairseq (its published
-# code, unbuilt) and torchaudio (its files, not installed: beside this torch the package does not
-# load) are unpacked into .venv/references. What cannot be had is named, and its tests skip.
+# Sourced by test.sh: installs the references of the parity suite, all from PyPI. fairseq (its
+# published code, unbuilt) and torchaudio (only its files, as the package does not load with this
+# torch) are unpacked into .venv/references. Missing references are named and their tests skipped.
 pip_quietly() {
   python -m pip "$@" --quiet --disable-pip-version-check
 }

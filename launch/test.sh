@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint and tests from nothing: bash launch/test.sh [SUITE] [pytest arguments]
+# Lint and tests from nothing: [W2V2_PYTHON=python3.12] bash launch/test.sh [SUITE] [pytest arguments]
 #   everyday (default)  lint, types and the fast tests, with requirements.txt alone
 #   slow                the slow tests too
 #   parity              live comparisons; installs torch, transformers, what fairseq and torchaudio
@@ -49,13 +49,14 @@ fi
 install deploy onnx==1.23.2 onnxruntime==1.32.0 onnx-ir==1.1.0
 install decode flashlight-text==0.0.7 ufal.kenlm==26.4.1 optuna==5.0.0
 install fuzz hypothesis==6.170.17
-install aot "jax[tpu]==0.10.2"
+install aot -c requirements.txt "jax[tpu]"
 install docs mkdocs==1.6.1 mkdocs-material==9.8.2 "mkdocstrings[python]==1.0.8" mkdocstrings-python==2.0.11
 install beam apache-beam==2.77.0
 install coverage pytest-cov==7.1.0
 if [ "$suite" = coverage ]; then
   set -- --cov --cov-report=term:skip-covered "$@"
 fi
+python -c 'import jax, platform, sys; print(f"Python {platform.python_version()}, jax {jax.__version__}: {sys.executable}")'
 ruff check .
 ruff format --check .
 mypy

@@ -2,18 +2,17 @@
 
 import os
 
+from tests.helpers.xla_flags import devices
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("W2V2_COMPILATION_CACHE", "0")  # a test leaves nothing in a home folder
 os.environ.setdefault("W2V2_KEEP_MEMORY", "0")  # nor does it hold what another test needed
-FLAGS = (
-    "--xla_force_host_platform_device_count=8",
-    "--xla_cpu_use_fusion_emitters=false",  # compiles a train step in a third of the time
-)
-for flag in FLAGS:
+for flag in devices(8).split():
     if flag.split("=")[0] not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
 
 import dataclasses  # noqa: E402
+from importlib.metadata import version  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import jax  # noqa: E402
@@ -30,6 +29,12 @@ from w2v2_jax.models.config import ModelConfig  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", True)  # compiling is most of the time
+
+
+def pytest_report_header() -> str:
+    """What the results hold for, beside the interpreter that pytest names."""
+    return ", ".join(f"{name} {version(name)}" for name in ("jax", "flax", "optax", "numpy"))
+
 
 RATES = ("dropout", "attention_dropout", "activation_dropout", "input_dropout",
          "quantizer_dropout", "final_dropout", "layer_drop")  # fmt: skip

@@ -7,26 +7,62 @@ import sys
 
 import pytest
 
-BLOCKED = ("tensorflow", "tensorflow_datasets", "librosa", "soundfile", "soxr", "ml_collections")
+from tests.helpers.corpora import write_split
+from tests.helpers.places import EXPERIMENTS
+
+READERS = ("tensorflow", "tensorflow_datasets", "librosa", "soundfile", "soxr")
+BLOCKED = (*READERS, "ml_collections")
 # They are not found, as where they are not installed: a None in sys.modules would count as imported
 # where einops looks for the frameworks that are there.
-PREAMBLE = f"""
+PREAMBLE = """
 import sys
 from importlib.machinery import PathFinder
 class Bare(PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        absent = name.split(".")[0] in {BLOCKED}
+        absent = name.split(".")[0] in BLOCKED
         return None if absent else super().find_spec(name, path, target)
 sys.meta_path[:] = [Bare if finder is PathFinder else finder for finder in sys.meta_path]
 """
 
 
-def run_blocked(code: str) -> subprocess.CompletedProcess:
+def run_blocked(code: str, blocked=BLOCKED) -> subprocess.CompletedProcess:
     environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
     return subprocess.run(
-        [sys.executable, "-c", PREAMBLE + code], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", f"BLOCKED = {blocked}\n{PREAMBLE}{code}"],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
+
+
+def train(folder, *options):
+    """`w2v2 train` at toy size from a prepared corpus, without TensorFlow and audio libraries."""
+    if not (folder / "train").exists():
+        write_split(folder, "train", texts=("A B",) * 12, seconds=0.3)
+    arguments = ["--config", f"{EXPERIMENTS}/pretrain_base.py:smoke", *options]
+    arguments += [f"--config.data.train={folder}:train", "--config.data.valid="]
+    return run_blocked(
+        "from w2v2_jax.errors import run_command\nfrom w2v2_jax.train.command import main\n"
+        f"sys.exit(run_command(main, {arguments}))",
+        READERS,
+    )
+
+
+@pytest.mark.slow
+def test_a_prepared_corpus_trains_without_tensorflow_and_audio_libraries(tmp_path):
+    threads = "--config.data.reader=threads"
+    run = train(tmp_path, f"--workdir={tmp_path}/run", "--config.train.steps=2", threads)
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "run" / "metrics.jsonl").is_file()
+    assert train(tmp_path, "--dry-run", threads).returncode == 0
+
+
+@pytest.mark.slow
+def test_without_tensorflow_its_reader_is_one_line_that_names_the_other(tmp_path):
+    run = train(tmp_path, f"--workdir={tmp_path}/run", "--config.train.steps=2")
+    assert run.returncode == 2
+    assert "data.reader='tfdata' (use 'threads' without it) needs TensorFlow" in run.stderr
 
 
 @pytest.mark.slow

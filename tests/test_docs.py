@@ -11,6 +11,7 @@ import soundfile
 
 from tests.helpers import docs_commands
 from tests.helpers.docs_commands import ROOT, blocks, check_python, check_shell
+from tests.helpers.xla_flags import FEWER_FUSIONS
 from w2v2_jax.errors import InputError
 
 CHECKS = {"bash": check_shell, "python": check_python, "text": lambda content: None}
@@ -128,7 +129,7 @@ def recordings(folder: Path) -> None:
 
 # One device, and little optimization: compiling is most of the time.
 QUICK = {
-    "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false",
+    "XLA_FLAGS": FEWER_FUSIONS,
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
 }
 

@@ -465,16 +465,22 @@ def test_a_pretraining_of_the_evidence_stopped_before_a_checkpoint_is_an_error(p
     assert not (project / "out/pretrain/pretrained").exists()
 
 
-def sourced(project, python, script):
+def program(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def sourced(project, python, script, **environment):
     """A shell that sources env.sh with W2V2_VENV=0; python: a program's text for PATH."""
     shutil.copy(ROOT / "launch" / "env.sh", project / "launch")
-    (project / "bin" / "python").write_text(python)
-    (project / "bin" / "python").chmod(0o755)
+    program(project / "bin" / "python", python)
     return subprocess.run(
         ["bash", "-c", f"source {project}/launch/env.sh && {script}"],
         env={
             "PATH": f"{project / 'bin'}:/usr/bin:/bin",
             **{"W2V2_VENV": "0", "W2V2_JAX": "cpu", "HOME": str(project)},
+            **environment,
         },
         capture_output=True,
         text=True,
@@ -497,6 +503,37 @@ def test_a_python_on_the_path_that_lacks_jax_or_the_package_is_one_line_and_stat
     done = sourced(project, "#!/bin/sh\necho a traceback >&2; exit 1\n", "echo started")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("error: W2V2_VENV=0") and f"{project}/bin/python" in done.stderr
+
+
+def python_of(version):
+    """A stub that answers env.sh's questions as this Python would."""
+    return f'#!/bin/sh\ncase "$2" in *print*) echo {version};; esac\n'
+
+
+def test_python_3_11_comes_first_and_w2v2_python_before_it(project):
+    for version in ("3.11", "3.12"):
+        program(project / "bin" / f"python{version}", python_of(version))
+    for environment, name in (({}, "python3.11"), ({"W2V2_PYTHON": "python3.12"}, "python3.12")):
+        done = sourced(project, "#!/bin/sh\n", "find_python", **environment)
+        assert (done.returncode, done.stdout) == (0, f"{name}\n")
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("python3.12", ".venv has Python 3.11, W2V2_PYTHON=python3.12 is 3.12; remove .venv"),
+        ("python9", "Python 3.11, 3.12 or 3.13 is needed; set W2V2_PYTHON to one"),
+    ],
+)
+def test_a_python_that_is_not_there_or_not_the_environments_is_one_line(project, asked, message):
+    program(project / ".venv" / "bin" / "python", python_of("3.11"))
+    program(project / "bin" / "python3.12", python_of("3.12"))
+    environment = {"W2V2_PYTHON": asked, "W2V2_VENV": "1"}
+    for name in ("requirements.txt", "setup.cfg"):
+        (project / name).write_text("")
+    done = sourced(project, "#!/bin/sh\n", "echo started", **environment)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("error: ") and message in done.stderr
 
 
 PREPARES = """

@@ -48,7 +48,7 @@ def labelled(
         units_kept.append(row_units[[t for t, _ in known]])
         phones += [label for _, label in known]
     if not phones:
-        raise InputError(f"--phones {where}: no frame of any utterance lies in a labelled stretch")
+        raise InputError(f"--phones {where}: no frame of any utterance has a label")
     return np.concatenate(units_kept), phones
 
 

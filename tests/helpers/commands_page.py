@@ -13,16 +13,16 @@ from w2v2_jax.system import completion
 PAGE = ROOT / "docs" / "commands.md"
 HEAD = """# Commands
 
-Each is `w2v2 COMMAND`; all but `recipes`, `segment` and `explore` are also
-`python -m w2v2_jax.COMMAND`. Status 0 is success; 2 is bad usage or bad input, with one line on
-stderr that names what is wrong. This page is written from the parsers by
+Run each command as `w2v2 COMMAND`. All except `recipes`, `segment` and `explore` can also be run as
+`python -m w2v2_jax.COMMAND`. Exit status 0 means success. Status 2 means wrong usage or bad input,
+with one line on stderr that names what is wrong. This page is generated from the parsers by
 `python -m tests.helpers.commands_page`.
 
-`w2v2 --version` prints the version, `w2v2 --completion bash` (or `zsh`) a script that completes
-commands, options and recipes: `source <(w2v2 --completion bash)`.
+`w2v2 --version` prints the version. `w2v2 --completion bash` (or `zsh`) prints a script that
+completes commands, options and recipes: `source <(w2v2 --completion bash)`.
 
-Compiled programs are kept in `~/.cache/w2v2_jax` (`W2V2_COMPILATION_CACHE=0` turns that off). On a
-CPU freed memory is kept for the next update (`W2V2_KEEP_MEMORY=0` gives it back).
+Compiled programs are kept in `~/.cache/w2v2_jax` (`W2V2_COMPILATION_CACHE=0` turns this off). On a
+CPU, freed memory is kept for the next update (`W2V2_KEEP_MEMORY=0` turns this off).
 """
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import xla_flags
 from tests.helpers.places import ROOT
 
 STEPS = 6
@@ -58,8 +59,7 @@ def start(
                         **os.environ,
                         "JAX_PLATFORMS": "cpu",
                         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-                        "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false "
-                        f"--xla_force_host_platform_device_count={devices}",
+                        "XLA_FLAGS": xla_flags.devices(devices),
                     },
                 )
             )  # fmt: skip

@@ -51,7 +51,7 @@ def test_symbols_that_nobody_speaks_are_told_in_one_line(tmp_path, capsys):
     vocabulary = chosen(tmp_path, name="from_transcripts", case="lower")
     report_texts(feed_of(tmp_path, vocabulary), None)
     (line,) = capsys.readouterr().err.splitlines()
-    assert "symbols that nobody speaks (! $ . 5 \u2019); prepare --text english" in line
+    assert "symbols that are not spoken (! $ . 5 \u2019); prepare --text english" in line
     report_texts(feed_of(tmp_path, LIBRISPEECH), None)
     assert capsys.readouterr().err == ""
 

@@ -102,7 +102,7 @@ def _in_main_memory(arrays) -> int:
 
 
 def _read_by_fusion(module: Module, instruction: Instruction, index: int, operand) -> int:
-    """Bytes of one operand that a fusion reads: where it is only sliced, the slices."""
+    """Bytes of one operand that a fusion reads: if it is only sliced, the slices."""
     body = module.computations[instruction.names("calls")[0]]
     place = re.compile(rf", value={index}(,|$)")
     parameters = (i for i in body.values() if i.opcode == "parameter")

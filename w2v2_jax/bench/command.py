@@ -1,4 +1,4 @@
-"""The benchmark's options, its JSON and its lines."""
+"""The benchmark's options, its JSON and its printed lines."""
 
 from __future__ import annotations
 

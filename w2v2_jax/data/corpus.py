@@ -50,7 +50,7 @@ INDEX_STRINGS = ("id", "text", "speaker", "language")
 
 
 class Entry(NamedTuple):
-    """One utterance of the index, except for where its samples lie."""
+    """One utterance of the index, without the place of its samples."""
 
     id: str
     text: str
@@ -141,7 +141,7 @@ class Corpus:
         return numbers, tuple(self.language(int(i)) for i in first)
 
     def quality(self, name: str) -> np.ndarray:
-        """[N] float32, one of QUALITY_ARRAYS; NaN where it is not known."""
+        """[N] float32, one of QUALITY_ARRAYS; NaN if it is not known."""
         if name not in QUALITY_ARRAYS:
             raise ValueError(f"quality {name!r}: use one of {', '.join(QUALITY_ARRAYS)}")
         if not self._has(name):

@@ -31,7 +31,7 @@ def _library():
 
 
 def installed() -> bool:
-    """Whether both packages are there."""
+    """Whether both packages are installed."""
     try:
         _library()
     except InputError:
@@ -198,7 +198,7 @@ def decode(search, log_probs: np.ndarray) -> list:
 
 
 def results(search, log_probs: np.ndarray) -> Iterator[Result]:
-    """The same, a frame each and without what stands before the first and after the last."""
+    """The same, one entry per frame, without the entries before the first and after the last."""
     end = len(log_probs) + 1
     for result in decode(search, log_probs):
         yield Result(

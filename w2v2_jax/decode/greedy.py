@@ -18,7 +18,7 @@ from w2v2_jax.vocabulary.units import CHARACTERS
 
 
 def frame_choices(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logits [T, C] -> the likeliest class [T] of each frame and its softmax probability [T]."""
+    """Logits [T, C] -> the most likely class [T] of each frame and its softmax probability [T]."""
     path = logits.argmax(axis=-1)
     return path, path_probability(path, logits)
 

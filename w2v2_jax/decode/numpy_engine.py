@@ -29,7 +29,7 @@ def _check_readable(path: str) -> None:
 
 
 def language_model(path: str | None, words: Sequence[str]) -> WordModel:
-    """A model asked by index into `words`; None gives every word probability 1.
+    """A model that is used by index into `words`; None gives every word probability 1.
 
     Raises InputError that names the file when there is none or it cannot be read.
     """
@@ -86,7 +86,7 @@ def lexicon_free(
 
 
 def results(search: LexiconFreeSearch | LexiconSearch, log_probs: np.ndarray) -> Iterator[Result]:
-    """Results of log probabilities [T, C], best first; InputError where no text has a score."""
+    """Results of log probabilities [T, C], best first; InputError if no text has a score."""
     for number, result in enumerate(search.decode(log_probs)):
         if not number and not math.isfinite(result.score):
             raise InputError(NO_TEXT)

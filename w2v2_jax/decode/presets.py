@@ -35,7 +35,7 @@ def _settings() -> dict[str, dict[str, Any]]:
         for split, (lm, word, transformer, transformer_word) in splits.items():
             ngram = {"lm_weight": lm, "word_score": word}
             presets[f"{model}_{split}"] = {**ngram, "beam": NGRAM_BEAM}
-            # The paper asks its Transformer within the search; here it weighs an n-best list.
+            # The paper uses its Transformer within the search; here it ranks an n-best list.
             presets[f"{model}_{split}_transformer"] = {
                 **ngram,
                 "beam": TRANSFORMER_BEAM,

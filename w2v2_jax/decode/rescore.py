@@ -1,6 +1,6 @@
 """Choosing among n-best hypotheses by a causal Transformer language model (a Hugging Face folder).
 
-The one place where torch and transformers are used at run time; both are optional.
+This is the only place that uses torch and transformers at run time; both are optional.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ CASES: dict[str, Callable[[str], str]] = {"keep": str, "lower": str.lower, "uppe
 class TransformerLM:
     """ln P(text) under a causal model of a local folder.
 
-    case: what texts are brought to first ("lower" for models of written text and an upper-case
-    recogniser). batch: texts run at once.
+    case: the case to which texts are converted first ("lower" for a model of written text and an
+    upper-case recogniser). batch: number of texts per call.
     """
 
     folder: str
@@ -86,7 +86,7 @@ class TransformerLM:
         for first in range(0, len(order), self.batch):
             group = order[first : first + self.batch]
             width = max(len(rows[i]) for i in group)
-            # The pad is any token: a causal model looks at nothing that comes later.
+            # Any token may be the pad: a causal model does not look at what comes later.
             ids = torch.tensor([rows[i] + [start] * (width - len(rows[i])) for i in group])
             real = torch.tensor(
                 [[1.0] * (len(rows[i]) - 1) + [0.0] * (width - len(rows[i])) for i in group]
@@ -101,11 +101,11 @@ class TransformerLM:
 
 @dataclasses.dataclass(frozen=True)
 class RescoringDecoder:
-    """Ranks an inner decoder's hypotheses anew by
+    """Ranks an inner decoder's hypotheses again by
 
     acoustic_score + weight ln P(text) + word_score words + ngram_weight lm_score,
 
-    the last term (log10, with ngram_weight 0 left out) keeping a share of the n-gram model.
+    where the last term (log10; absent if ngram_weight is 0) keeps a share of the n-gram model.
     """
 
     inner: Decoder
@@ -125,8 +125,8 @@ class RescoringDecoder:
         scores = self.language_model([hypothesis.text for hypothesis in hypotheses])
         if not np.isfinite(scores).all():
             raise InputError(
-                f"--rescore {self.language_model.folder}: the log probability of a text is no "
-                "finite number; are its weights damaged?"
+                f"--rescore {self.language_model.folder}: the log probability of a text is not "
+                "finite; are its weights damaged?"
             )
         ranked = [
             hypothesis._replace(

@@ -1,10 +1,10 @@
-"""Frames in a row whose likeliest symbol is the same, taken as one: for lexicons whose words end
-without `|`.
+"""Merges successive frames with the same most likely symbol, for lexicons whose words end without
+`|`.
 
-flashlight's search leaves a word with its last symbol's first frame, and has no way to stay in that
-symbol: every further frame of it would cost as much as a wrong one. Where each run is one frame
-there are none. A path that stays in one symbol over a run has the same score as before; one that
-changes its symbol amid a run is not looked at.
+flashlight's search leaves a word at the first frame of its last symbol, and cannot stay in that
+symbol: every further frame of it would cost as much as a wrong one. If each run of frames is
+merged into one, there are no further frames. A path that stays in one symbol over a run keeps its
+score; a path that changes its symbol within a run is not considered.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Segments of a long recording: what is said where, and how well text and sound fit.
+"""Segments of a long recording: the times of texts, and how well text and audio fit.
 
 From logits and a running text, or from logits and texts whose times are known.
 """
@@ -17,17 +17,16 @@ from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.decode.lines import Aligned, align_spelled
 from w2v2_jax.decode.spelling import STAR, Spelling
 
-WORST_FRAMES = 10  # in which something is said: about a word
-FLOOR = 6.0  # nats; a symbol of e^-6 of the likeliest one's probability was not said
+WORST_FRAMES = 10  # frames in which something is said: about a word
+FLOOR = 6.0  # nats; a symbol with e^-6 of the best symbol's probability was not said
 
 
 class Fit(NamedTuple):
-    """A line over logits. start, end: seconds. score: the mean over the line's frames of the log
-    probability of the aligned symbol less that of the frame's likeliest one, without frames in
-    which neither is said and without stars, each at least -FLOOR; 0 is best, a line that was not
-    said lies below -2.
-    worst: the lowest such mean of WORST_FRAMES neighbours. Both are not a number where nothing of
-    the line could be compared."""
+    """A line aligned with logits. start, end: seconds. score: a mean over the line's frames,
+    without stars and without frames in which both are blank: the log probability of the aligned
+    symbol minus that of the frame's most likely one, but at least -FLOOR. 0 is best; a line that
+    was not said has less than -2. worst: the lowest such mean of WORST_FRAMES neighbours. Both are
+    NaN if nothing of the line could be compared."""
 
     start: float
     end: float
@@ -42,10 +41,10 @@ NO_FIT = Fit(math.nan, math.nan, math.nan, math.nan, [])
 def fit_text(
     logits: np.ndarray, spelled: Sequence[Spelling], *, seconds_per_frame: float, where: str
 ) -> list[Fit]:
-    """Each line of a running text, in the order they are said, over logits [T, C] of the whole
-    recording, which may hold more than the text. Lines without ids have NO_FIT.
+    """The fit of each line of a running text, in the order they are said, for logits [T, C] of the
+    whole recording, which may contain more than the text. Lines without ids have NO_FIT.
 
-    Raises InputError, naming `where`, where the text needs more frames than there are.
+    Raises InputError, which names `where`, if the text needs more frames than there are.
     """
     check_finite(logits, where=where)
     lines = [line for line in spelled if len(line.ids)]
@@ -67,10 +66,11 @@ def fit_times(
     where: str,
     reach: float = 0.0,
 ) -> list[Fit]:
-    """Each line over the frames of its own times, in seconds.
+    """The fit of each line within the frames of its own times, in seconds.
 
-    reach: seconds around them in which a line may lie too; without it the line must account for
-    all that is said between its times. NO_FIT for a line without ids or with too few frames.
+    reach: seconds around these times in which the line may also be; without it, the line must
+    explain everything that is said between its times. NO_FIT for a line without ids or with too few
+    frames.
     """
     check_finite(logits, where=where)
     fits = []

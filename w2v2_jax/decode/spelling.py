@@ -1,7 +1,7 @@
-"""A text as the ids that forced alignment lays over logits, and what of it has no symbol.
+"""Spells a text as ids for forced alignment, including characters that have no symbol.
 
-A run of characters that the model has no symbol for (digits, other scripts) is one STAR: it lies
-over whatever is said there, so that the words beside it keep their times.
+A run of characters without a symbol (digits, other scripts) is one STAR, which matches whatever is
+said there, so that the neighbouring words keep their times.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Spelling(NamedTuple):
 
 def strict(line: str, vocabulary: Vocabulary) -> Spelling:
     """A line whose characters all have symbols; others become `<unk>`, as in `encode`. Its words
-    are what the symbols say: each phoneme is one."""
+    are those of the symbols: each phoneme is one."""
     text, units = vocabulary.normalise(line), vocabulary.units
     ids = vocabulary.encode(text).astype(np.int64)
     words, letters, number, inside = [], [], [], False
@@ -59,8 +59,8 @@ def strict(line: str, vocabulary: Vocabulary) -> Spelling:
 
 
 class Speller:
-    """Spells lines of any characters. counts: "U+0037 <star>" and the like, how often each way was
-    taken for a character without a symbol."""
+    """Spells lines of any characters. counts: how often each character without a symbol was
+    replaced in which way, such as "U+0037 <star>"."""
 
     def __init__(self, vocabulary: Vocabulary):
         self._vocabulary = vocabulary
@@ -68,8 +68,8 @@ class Speller:
         self.counts: collections.Counter[str] = collections.Counter()
 
     def __call__(self, line: str) -> Spelling:
-        """The line's words; those of punctuation alone are left out of them. A line of which
-        nothing can be spelled has no ids."""
+        """The line's words, without those of only punctuation. A line that cannot be spelled at all
+        has no ids."""
         words, ids, letters, number = [], [], [], []
         for word in line.split():
             if word == STAR_WORD:

@@ -1,7 +1,7 @@
-"""Values of a configuration held to the annotated types of what they are for.
+"""Checks values of a configuration against the annotated types of their fields.
 
-A recipe's values are Python's. One from the command line is `Written`: its meaning depends on the
-field, "false" is a boolean for `bool` and a file's name for `str`.
+A recipe's values are Python values. A value from the command line is `Written`: its meaning depends
+on the field, so that "false" is a boolean for `bool` and a file's name for `str`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Written(str):
 
 
 class Mismatch(ValueError):
-    """A value that is not of the type wanted; says what its description leaves out."""
+    """A value of the wrong type; its text adds details that the type's description lacks."""
 
 
 def literal(text: str) -> Any:
@@ -75,8 +75,8 @@ def describe(kind: Any) -> str:
 
 
 def convert(value: Any, kind: Any) -> Any:
-    """The value as the type: whole floats are integers where those are wanted, lists are tuples,
-    what is `Written` is read. Raises Mismatch where it is of another type."""
+    """The value as the type: whole floats become integers if integers are wanted, lists become
+    tuples, and `Written` values are parsed. Raises Mismatch if it is of another type."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()  # numpy's numbers
     origin = typing.get_origin(kind)
@@ -191,7 +191,7 @@ def _tuple(value: Any, kinds: tuple) -> tuple:
 def check(path: str, value: Any, kind: Any) -> Any:
     """`convert` of the value at config.<path>; InputError with path, value and the type wanted.
 
-    kind: a type, or of a section the types of its settings; what they do not name stays.
+    kind: a type, or for a section the types of its settings; other settings stay as they are.
     """
     if isinstance(kind, dict):
         value = literal(value) if isinstance(value, Written) else value

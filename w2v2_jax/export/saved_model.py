@@ -60,7 +60,7 @@ def save(loaded: Loaded, out: str | Path) -> None:
         imports="import numpy as np\nimport tensorflow as tf\n",
         load='model = tf.saved_model.load(".")',
         call="logits, frames = model(waveforms, num_samples)  # compiles once a shape",
-        notes="Pad recordings to a few lengths: TensorFlow compiles the program anew for every "
+        notes="Pad recordings to a few lengths: TensorFlow compiles the program again for every "
         "shape it sees. It runs wherever TensorFlow has XLA (TensorFlow Serving too), not in "
         "TensorFlow Lite.",
     )

@@ -15,7 +15,7 @@ STACK = FRONTEND + "pos_encoder.layers.{i}.conv."  # pos_encoder_depth above 1
 BLOCK = "encoder.layers.{i}."
 NORMS = {"post": FRONTEND + "layer_norm.", "pre": "encoder.layer_norm."}
 MASK_EMBEDDING = "masker.temporal_mask_embed"
-COUNTER = "quantizer.num_updates"  # of the temperature; begins anew in either direction
+COUNTER = "quantizer.num_updates"  # of the temperature; begins again in either direction
 
 
 def table(norm_order: str) -> Table:

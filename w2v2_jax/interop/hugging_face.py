@@ -252,7 +252,7 @@ def _tensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _files(path: Path) -> list[Path]:
-    """The weight files: safetensors where there are any, else torch's, sharded or not."""
+    """The weight files: safetensors if there are any, else torch's, sharded or not."""
     for stem in ("model.safetensors", "pytorch_model.bin"):
         index = path / f"{stem}.index.json"
         if index.is_file():

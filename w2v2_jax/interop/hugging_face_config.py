@@ -126,7 +126,7 @@ def _check_depth(depth: Any) -> None:
 
 
 def _output_dim(config: dict[str, Any]) -> int:
-    """Our output_dim: 0 where no projection changes the width of the context."""
+    """Our output_dim: 0 if no projection changes the width of the context."""
     if not config.get("add_adapter", False):
         return 0
     if config.get("num_adapter_layers", 3) == 0:
@@ -160,8 +160,8 @@ def refuse_output_adapter(model: ModelConfig, where: str, framework: str) -> Non
 
 
 def refuse_missing_projection(model: ModelConfig, where: str, framework: str) -> None:
-    """A file of a framework whose network always projects features to the model width; fairseq's,
-    where it is as wide as the convolutions, does not."""
+    """Raises InputError for a file of a framework whose network always projects features to the
+    model width; fairseq's, if it is as wide as the convolutions, does not."""
     if not model.projects_features:
         raise InputError(
             f"{where}: the network has no feature projection, as the feature encoder's "

@@ -10,7 +10,7 @@ from flax import linen as nn
 from w2v2_jax.models import attention_gpu, row_random
 from w2v2_jax.models.attention_gpu import WIDEST
 from w2v2_jax.models.attention_tpu import EXCLUDED, few_passes
-from w2v2_jax.models.backend import has_matrix_units, platform
+from w2v2_jax.models.backend import has_matrix_units, has_triton, platform
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.layers import torch_linear_kernel
@@ -121,7 +121,7 @@ def choose(name: str, *, dtype="float32", size: int = 64):
     if name == "auto":
         half = jnp.dtype(dtype) == jnp.bfloat16
         name = "tpu_few_passes" if where == "tpu" else "gpu_kernel" if gpu and half else "plain"
-    if name == "gpu_kernel" and not (size <= WIDEST and has_matrix_units()):
+    if name == "gpu_kernel" and not (size <= WIDEST and has_matrix_units() and has_triton()):
         name = "plain"
     return FORMULATIONS[name]
 

@@ -16,11 +16,10 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 
 from w2v2_jax.models import row_random
 from w2v2_jax.models.attention_tpu import EXCLUDED, SAVED
-from w2v2_jax.models.backend import platform
+from w2v2_jax.models.backend import platform, triton
 from w2v2_jax.models.layers import LOG2E
 from w2v2_jax.models.sharding import HEADS, ROWS, WHOLE, run_per_device
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import jax
 
+try:
+    from jax.experimental.pallas import triton
+except ImportError:  # a version of JAX without it, as is announced
+    triton = None
+
 
 def platform() -> str:
     """The platform of the traced computation: that of the mesh, or else the default.
@@ -24,3 +29,8 @@ def has_matrix_units() -> bool:
     capability = str(getattr(jax.local_devices()[0], "compute_capability", ""))
     major = capability.split(".")[0]
     return major.isdecimal() and int(major) >= 8
+
+
+def has_triton() -> bool:
+    """Whether JAX has Pallas's Triton compiler, in which our kernels for GPUs are written."""
+    return triton is not None

@@ -76,7 +76,7 @@ def model_config(family: str, **overrides) -> ModelConfig:
 
 
 def family_of(config: ModelConfig) -> str:
-    """The first family of these shapes, and "12 x 768" where none has them."""
+    """The first family of these shapes, and "12 x 768" if none has them."""
     for name in FAMILIES:
         shaped = model_config(name)
         if all(getattr(shaped, field) == getattr(config, field) for field in SHAPES):

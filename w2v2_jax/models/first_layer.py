@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from w2v2_jax.models import first_layer_gpu
-from w2v2_jax.models.backend import has_matrix_units, platform
+from w2v2_jax.models.backend import has_matrix_units, has_triton, platform
 from w2v2_jax.models.layers import EPSILON, gelu
 from w2v2_jax.models.mixed_precision import add_bias, contract
 
@@ -67,7 +67,7 @@ def _sum_of_taps(patches, kernel, bias):
 
 def _in_kernels(patches, kernel) -> bool:
     """Whether kernels of our own compute the layer."""
-    half = patches.dtype == jnp.bfloat16 and has_matrix_units()
+    half = patches.dtype == jnp.bfloat16 and has_matrix_units() and has_triton()
     return half and first_layer_gpu.fits(kernel.shape[2], patches.shape[1])
 
 

@@ -1,10 +1,10 @@
-"""The first convolution with its GELU for GPU, in kernels of its own, one forward and one backward.
+"""The first convolution with its GELU for GPU, as two kernels, one forward and one backward.
 
-Ten taps make a matmul too narrow for a library and, as a sum, twenty loads an element in XLA's
-code: four milliseconds each way for 24 crops of 15.6 s, where writing the activation takes 0.3.
-Here a tile of frames and channels is one small matmul in registers; the backward pass computes it
-again, and the slope, as large as the activation, is never written. Written in Pallas for its Triton
-compiler; elsewhere than on a GPU the kernels are interpreted, which the tests use.
+With ten taps, a matmul is too narrow for a library, and a sum needs twenty loads per element in
+XLA's code: four milliseconds in each direction for 24 crops of 15.6 s, while writing the activation
+takes 0.3. Here a tile of frames and channels is one small matmul in registers. The backward pass
+computes it again, and the gradient, as large as the activation, is never written. The kernels are
+written in Pallas for its Triton compiler. Without a GPU they are interpreted, which the tests use.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 
-from w2v2_jax.models.backend import platform
+from w2v2_jax.models.backend import platform, triton
 from w2v2_jax.models.layers import INV_SQRT_TAU, LOG2E, SQRT_HALF
 from w2v2_jax.models.sharding import EVERY, ROWS, WHOLE, run_per_device, splits
 

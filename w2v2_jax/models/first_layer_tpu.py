@@ -1,11 +1,11 @@
-"""The feature encoder's first layer where time is cut into pieces, its formulation for TPU.
+"""The feature encoder's first layer for TPU, with each row cut into pieces in time.
 
-A TPU tiles the two fastest axes of an array by 8 x 128. A convolution of few long rows [B, L, C] is
-moved about in memory before and after every layer (four fifths of its estimated cycles); one of
-many short rows is not, because rows then lie beside each other in the tiles and time is a slow
-axis in which shifts and strides cost nothing. Each row is therefore cut into PIECES pieces at the
-waveform, each with the samples that its last frame still needs (80 of 400), and put together again
-after the last layer: the same numbers, at the cost of half a per cent of the frames.
+A TPU tiles the two fastest axes of an array by 8 x 128. The arrays of a convolution over few long
+rows [B, L, C] are rearranged in memory before and after every layer, in four fifths of its
+estimated cycles. With many short rows they are not, because rows are then neighbours in the tiles,
+and time is a slow axis in which shifts and strides cost nothing. So each row is cut at the waveform
+into PIECES pieces, each with the samples that its last frame still needs (80 of 400), and joined
+again after the last layer. The numbers are the same, for half a per cent more frames.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from w2v2_jax.models.wav2vec2 import Encoded, Encoder
 
 
 class _Headed(nn.Module):
-    """What the heads share: the encoder, and which of its layers they see."""
+    """The common part of the heads: the encoder, and which of its layers they use."""
 
     config: ModelConfig
     num_classes: int

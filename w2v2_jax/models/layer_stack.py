@@ -1,7 +1,7 @@
 """Stacked layers' parameters as one array each, and as an array per layer where that is faster.
 
-The stack is the contract of trees and checkpoints. A program that unrolls the layers has to copy
-each out of it, and its gradients back into it.
+Parameter trees and checkpoints always have the stack. A program that unrolls the layers has to copy
+each layer out of it, and its gradients back into it.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def _with_layers(params, change):
 
 
 def to_device(params):
-    """`split_layers` on the default device. Takes the leaves of nested dicts of numpy arrays out
-    of them one by one, so that no second whole copy is ever held."""
+    """`split_layers` on the default device. It removes the leaves of nested dicts of numpy arrays
+    one by one, so that there is never a second complete copy."""
 
     def move(tree: dict, stacked: bool) -> dict:
         moved: dict[str, Any] = {}
@@ -57,9 +57,9 @@ def to_device(params):
 def split_layers(params):
     """A network's parameters with a tuple of arrays a layer where the stacks are.
 
-    As arguments of a compiled function they need no copies: XLA takes the slices of `join_layers`'
-    stack for what they are. With the stack itself a tenth of BASE inference on CPU is copying.
-    """
+    As arguments of a compiled function they need no copies, because XLA recognises the slices of
+    the stack from `join_layers`. With the stack itself, a tenth of BASE inference on CPU is
+    copying."""
     return _with_layers(params, lambda tree: jax.tree.map(tuple, tree))
 
 

@@ -1,4 +1,4 @@
-"""The few primitives every part shares: exact GELU, float32 LayerNorm, Dense, gradient scale."""
+"""Primitives that all parts share: exact GELU, float32 LayerNorm, Dense, gradient scale."""
 
 from __future__ import annotations
 

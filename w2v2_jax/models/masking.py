@@ -1,8 +1,8 @@
 """Span masks and negatives, drawn on the device from per-row keys.
 
 The span mask is fairseq's `compute_mask_indices` (static spans, overlaps allowed) in
-distribution, with static shapes: the masked frames of a row go into a buffer of M slots whose
-validity is a weight, so no row is trimmed to another's count unless `equalise_rows` asks for it.
+distribution, with static shapes: the masked frames of a row go into a buffer of M slots with
+weights, so no row is trimmed to another row's count unless `equalise_rows` is set.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def span_mask(
 
     A row of n positions gets k = floor(start_prob * n + u) spans, u uniform in [0, 1), at least
     `min_spans`, whose starts are drawn without replacement from 0 .. n - span - 1: the last
-    position is never masked (docs/traps.md#t33). Where n - span <= k the starts come from 0 .. k,
-    as in fairseq. A row that would be masked whole (fairseq raises) is left unmasked.
+    position is never masked (docs/traps.md#t33). If n - span <= k the starts come from 0 .. k, as
+    in fairseq. A row that would be masked completely (fairseq raises) is left unmasked.
     """
     position = jnp.arange(length)[None]  # [1, T]
     start_keys, round_keys = row_random.fold(keys, 0), row_random.fold(keys, 1)
@@ -48,8 +48,9 @@ def span_mask(
 def equalise(keys: jax.Array, mask: jax.Array, rows: int) -> jax.Array:
     """Trims each group of `rows` consecutive rows of mask [B, T] to the group's smallest count.
 
-    Random single frames go, which leaves holes in spans: fairseq's `require_same_masks`, kept
-    for fidelity to its statistics (fraction 0.46 instead of 0.49 at 5 rows), not for shapes.
+    Random single frames are unmasked, which leaves holes in spans. This is fairseq's
+    `require_same_masks`, for the same statistics (share 0.46 instead of 0.49 with 5 rows), not for
+    shapes.
     """
     smallest = mask.sum(1).reshape(-1, rows).min(1).repeat(rows)  # [B]
     order = jax.vmap(lambda key: jax.random.uniform(key, mask.shape[1:]))(row_random.fold(keys, 2))
@@ -58,7 +59,7 @@ def equalise(keys: jax.Array, mask: jax.Array, rows: int) -> jax.Array:
 
 
 def slot_count(length: int, start_prob: float, span: int) -> int:
-    """Slots M that hold a row's masked frames in all but about 1 in 1000 rows (section 1.4).
+    """Slots M that are enough for a row's masked frames in all but about 1 in 1000 rows.
 
     The expected share is 1 - (1 - p)^span; its standard deviation over rows was measured as
     0.65 / sqrt(T) for p = 0.065, span 10.
@@ -89,7 +90,7 @@ def masked_slots(mask: jax.Array, slots: int) -> Slots:
 def draw_negatives(keys: jax.Array, counts: jax.Array, slots: int, negatives: int) -> jax.Array:
     """Slot numbers [B, M, K] of the negatives: uniform over the row's other valid slots.
 
-    Drawn with replacement from counts - 1 slots, those at or after the own one shifted by one
+    Drawn with replacement from counts - 1 slots; those at or after the own slot are shifted by one
     (docs/traps.md#t24).
     """
     uniform = jax.vmap(lambda key: jax.random.uniform(key, (slots, negatives)))(keys)

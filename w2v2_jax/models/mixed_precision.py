@@ -1,5 +1,5 @@
 """Products and convolutions of a bfloat16 network: bfloat16 operands forward and backward, float32
-sums, and the gradients of float32 parameters never rounded: not before devices add them up."""
+sums, and gradients of float32 parameters that are not rounded before devices add them up."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def contract(spec: str, a: jax.Array, b: jax.Array, out: str | None = None) -> j
     """einsum(spec, a, b) of two operands in a's dtype; the result has dtype `out`, or a's.
 
     spec: every index of an operand is in the result or in the other operand. b may be a float32
-    parameter: it is cast, and its gradient is float32 without having been rounded. JAX's own
-    gradient is that of the cast operand, bfloat16 where it is summed over devices, and of a
-    product with a float32 result it multiplies in float32, at half the speed or less.
+    parameter: it is cast, and its gradient is float32 and was never rounded. JAX's own gradient is
+    that of the cast operand, so devices would sum bfloat16; and for a product with a float32 result
+    it multiplies in float32, at half the speed or less.
     """
     if a.dtype == jnp.float32:
         return jnp.einsum(spec, a, b)
@@ -25,8 +25,8 @@ def contract(spec: str, a: jax.Array, b: jax.Array, out: str | None = None) -> j
 
 
 def _product(spec: str, a: jax.Array, b: jax.Array, out) -> jax.Array:
-    # XLA:CPU has fast bfloat16 products for float32 results alone: 2.0 times float32's speed,
-    # where a bfloat16 result makes it convert the operands and multiply in float32.
+    # XLA:CPU has fast bfloat16 products only for float32 results: 2.0 times float32's speed. With a
+    # bfloat16 result it converts the operands and multiplies in float32.
     wide = jnp.float32 if platform() == "cpu" or out == jnp.float32 else None
     return jnp.einsum(spec, a, b, preferred_element_type=wide).astype(out)
 

@@ -1,4 +1,4 @@
-"""What shortens the context after the Transformer: transformers' `Wav2Vec2Adapter`."""
+"""Convolutions that shorten the context after the Transformer: transformers' `Wav2Vec2Adapter`."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class OutputAdapter(nn.Module):
     """context [B, T, D], counts [B] -> (context [B, T', E], counts [B]): a projection where the
     width changes, then `output_adapter_layers` gated convolutions.
 
-    Padded frames are zero before each of them, so that a row gives what it gives alone. No layer is
-    dropped in training: transformers' LayerDrop would change the number of frames.
+    Padded frames are zero before each of them, so that a row has the same output as alone. No layer
+    is dropped in training, because transformers' LayerDrop would change the number of frames.
     """
 
     config: ModelConfig

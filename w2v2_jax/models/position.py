@@ -17,8 +17,8 @@ from w2v2_jax.models.layers import gelu, standardised, torch_conv_kernel, torch_
 from w2v2_jax.models.mixed_precision import add_bias, contract, convolve
 from w2v2_jax.models.sharding import ROWS, WHOLE, named, run_per_device
 
-# Output frames a block, measured for kernel 128 and 48 channels: fewer copies of each frame against
-# more zeros to multiply.
+# Output frames per block, measured for kernel 128 and 48 channels: larger blocks mean fewer copies
+# of each frame but more multiplications by zero.
 TOEPLITZ_BLOCK = {"cpu": 4, "gpu": 16}
 
 
@@ -50,13 +50,14 @@ def grouped_conv(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
 
 
 def paired_groups_conv(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
-    """`grouped_conv` with neighbouring groups joined while they fit 128 channels, a TPU matrix
-    unit's width: 48-wide groups by twos, the weights between the two zero, half the passes."""
+    """`grouped_conv` with neighbouring groups joined as long as they fit into 128 channels, the
+    width of a TPU's matrix unit: pairs of 48-wide groups, with zero weights between the two, need
+    half the passes."""
     return _with_whole_kernel(_paired, x, kernel, groups)
 
 
 def conv_per_group(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
-    """One ungrouped convolution a group."""
+    """One ungrouped convolution per group."""
     width = kernel.shape[0]
     parts = [
         convolve(inputs, weights, pad=(width // 2, width - 1 - width // 2))
@@ -103,8 +104,9 @@ def _toeplitz(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:
 
 
 def toeplitz_matmul(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
-    """The same as one batched matmul: blocks of P output frames against a Toeplitz matrix, made by
-    each device for itself: it is many times the kernel's size, as is its gradient."""
+    """The same as one batched matmul of blocks of P output frames with a Toeplitz matrix. Each
+    device makes the matrix for itself, because it and its gradient are much larger than the
+    kernel."""
     return _with_whole_kernel(_toeplitz, x, kernel, groups)
 
 
@@ -200,7 +202,7 @@ class StackedConvolutions(nn.Module):
     """x [B, T, D] (zero where padded), real [B, T] -> [B, T, D]: `position_depth` convolutions one
     after the other (fairseq's pos_conv_depth, data2vec-audio).
 
-    Padded frames are zero before each of them, so that a row gives what it gives alone.
+    Padded frames are zero before each of them, so that a row has the same output as alone.
     """
 
     config: ModelConfig

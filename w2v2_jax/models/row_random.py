@@ -2,9 +2,9 @@
 
 Every draw starts from one key per row, so the same row gets the same masks, noise and dropout
 whatever the number of devices, hosts or accumulation steps (docs/traps.md#t38). Dropout bits come
-from a hash of (row seed, element), strong for each line and each column and cheap where the two
-meet: five integer operations an element that XLA fuses into the consumer, where threefry bits for
-every activation cost a tenth of a training step on CPU.
+from a hash of (row seed, element): a strong hash for each line and each column, and a cheap
+combination of the two, five integer operations per element that XLA fuses into the consumer.
+Threefry bits for every activation took a tenth of a training step on CPU.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-# One tag a purpose: two purposes never share bits.
+# One tag per purpose: two purposes never share bits.
 MASK, CHANNEL_MASK, NEGATIVES, GUMBEL, INPUT, QUANTIZER, ENTRY, FINAL, LAYER = range(9)
 INPUT_GUMBEL = 9
 
@@ -42,8 +42,9 @@ def _mix(x: jax.Array, seed: jax.Array) -> jax.Array:
 
 
 def fingerprints(x: jax.Array) -> jax.Array:
-    """Two words [..., 2] uint32 of each vector of x [..., F] float32: the same where all bits are,
-    else with a chance of 2^-64. Comparing vectors themselves, all with all, is F times the memory.
+    """Two words [..., 2] uint32 for each vector of x [..., F] float32. They are equal for vectors
+    with equal bits, and otherwise with a probability of 2^-64. Comparing all pairs of the vectors
+    themselves would take F times the memory.
     """
     bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(x), jnp.uint32)
     places = jnp.arange(x.shape[-1], dtype=jnp.uint32).reshape((1,) * (x.ndim - 1) + (-1,))

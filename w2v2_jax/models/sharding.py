@@ -15,8 +15,8 @@ from jax.sharding import PartitionSpec
 class Named(nn.meta.AxisMetadata):
     """A parameter with its logical axis names, which `partition.py` maps to mesh axes.
 
-    Flax's own boxes constrain the value's sharding when they are opened and fail where the
-    names are not mesh axes; this one only carries the names.
+    Flax's own boxes constrain the value's sharding when they are opened, and fail if the names are
+    not mesh axes; this one only carries the names.
     """
 
     value: jax.Array
@@ -40,7 +40,7 @@ class Named(nn.meta.AxisMetadata):
 
 
 def named(init: Callable, names: tuple[str | None, ...]) -> Callable:
-    """An initialiser whose result carries one logical name (or None) an axis."""
+    """An initialiser whose result carries one logical name (or None) per axis."""
     return lambda *args, **kwargs: Named(init(*args, **kwargs), names)
 
 
@@ -53,8 +53,8 @@ ANY = PartitionSpec.UNCONSTRAINED
 
 
 def free_axes(axes: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the mesh's axes that are left to the partitioner: inside a shard_map over data
-    (`train_step.summed_gradients`) an array is a device's own along data."""
+    """Those mesh axes that are left to the partitioner: inside a shard_map over data
+    (`train_step.summed_gradients`) each device has its own array along data."""
     manual = jax.sharding.get_abstract_mesh().manual_axes
     return tuple(axis for axis in axes if axis not in manual)
 
@@ -81,7 +81,7 @@ def _constrain(x: jax.Array, axis: int, axes: tuple[str, ...], others) -> jax.Ar
 
 
 def constrain_rows(x: jax.Array, axis: int = 0) -> jax.Array:
-    """x with its rows (at `axis`) where the batch's are; the other axes as their weights ask.
+    """x with its rows (at `axis`) sharded like those of the batch; other axes follow the weights.
 
     Without this the compiler may split activations like the fsdp-sharded weights they meet and
     exchange them, which costs more than gathering the weights. No mesh, no constraint.
@@ -90,14 +90,15 @@ def constrain_rows(x: jax.Array, axis: int = 0) -> jax.Array:
 
 
 def constrain_whole_rows(x: jax.Array) -> jax.Array:
-    """x [B, ...] with its rows where the batch's are and everything else whole on each device."""
+    """x [B, ...] with its rows sharded like those of the batch, and all else whole on each
+    device."""
     return _constrain(x, 0, ROWS, None)
 
 
 def constrain_all_devices(x: jax.Array) -> jax.Array:
-    """x [B, ...] with its rows over every device, the tensor axis too, where they divide.
+    """x [B, ...] with its rows over every device, including the tensor axis, if they divide.
 
-    For the feature encoder: its matrices are too small to split, its activations are the largest.
+    For the feature encoder: its matrices are too small to split, and its activations the largest.
     """
     spread = _constrain(x, 0, EVERY, None)
     return constrain_whole_rows(x) if spread is x else spread
@@ -109,8 +110,8 @@ def run_per_device(
     """function(*arrays) where each device has its own block of them and runs the function on it.
 
     For what the partitioner cannot split: it would gather the whole batch for a grouped
-    convolution, and has each device compute all of a kernel. Without a mesh, or where the axes do
-    not divide, the function itself.
+    convolution, and would let each device compute all of a kernel. Without a mesh, or if the axes
+    do not divide, the function is called as it is.
 
     Args:
       layouts: for each array (or tree of arrays) the mesh axes that split its first axes, as

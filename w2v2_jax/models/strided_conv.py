@@ -40,12 +40,12 @@ def viewed_rows(frames: int, width: int, stride: int) -> int:
 
 
 def viewed_matmul(x: jax.Array, kernel: jax.Array, stride: int, frames: int) -> jax.Array:
-    """The first `frames` frames as one matmul on one view of x, `stride` samples a line: every line
-    times the taps of each frame it belongs to, whose parts are then added up.
+    """The first `frames` frames as one matmul on one view of x, with lines of `stride` samples:
+    each line is multiplied by the taps of every frame to which it belongs, and the parts are added.
 
-    A third more multiplications for three taps at stride two, but x is neither sliced nor
-    gathered, and the padding to whole lines and the sum fuse into what comes before and after. x
-    may be longer than the frames reach.
+    For three taps at stride two this takes a third more multiplications, but x is neither sliced
+    nor gathered, and the padding to whole lines and the sum are fused into other operations. x may
+    be longer than the frames need.
     """
     width, inputs, out = kernel.shape
     parts = -(-width // stride)  # lines that a frame reaches over
@@ -67,9 +67,9 @@ def strided_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 def phased_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """`strided_conv` with a backward pass for CPU.
 
-    XLA:CPU computes the gradient of a strided convolution's input over zeros put between the
-    frames, and that of its kernel over transposed copies of both operands: half the speed of the
-    forward pass, and here four fifths of it.
+    XLA:CPU computes the gradient of a strided convolution's input with zeros between the frames,
+    and that of its kernel from transposed copies of both operands. That has half the speed of the
+    forward pass; this one has four fifths of it.
     """
     return strided_conv(x, kernel, stride)
 
@@ -127,7 +127,7 @@ FORMULATIONS = {
 
 
 def formulation_name(name: str, dtype) -> str:
-    """The name itself, or for "auto" that of the fastest where it will run (docs/results/speed.md).
+    """The name itself, or for "auto" the fastest one on the device (docs/results/speed.md).
 
     XLA:CPU has fast bfloat16 matmuls but computes bfloat16 convolutions in float32.
     """

@@ -1,7 +1,7 @@
 """What data2vec adds to the network: a regression head, and a teacher's targets.
 
-The teacher is a Transformer of the network's own shape with other weights. It hears the whole
-input, without masks or dropout (arXiv 2202.03555, section 3.3; fairseq `Data2VecAudioModel`).
+The teacher is a Transformer with the network's shape and other weights. Its input is complete,
+without masks or dropout (arXiv 2202.03555, section 3.3; fairseq `Data2VecAudioModel`).
 """
 
 from __future__ import annotations

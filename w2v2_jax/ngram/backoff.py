@@ -94,7 +94,7 @@ class _Section(NamedTuple):
 
 
 def read(path: str | Path) -> Backoff:
-    """Reads an ARPA file, plain or gzip. Raises InputError that names the file where it is none,
+    """Reads an ARPA file, plain or gzip. Raises InputError that names the file if it is none,
     is damaged, has n-grams whose words or contexts it lacks, or probabilities that are none."""
     path = Path(path)
     with arpa.opened(path) as file:

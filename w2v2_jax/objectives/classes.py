@@ -76,7 +76,7 @@ class Classes:
 
     @staticmethod
     def from_json(content: dict[str, Any]) -> Classes:
-        """What `to_json` made; ValueError, KeyError or TypeError where it is something else."""
+        """What `to_json` made; ValueError, KeyError or TypeError if it is something else."""
         return Classes(tuple(content["classes"]))
 
     def save(self, path: str | Path) -> None:

@@ -19,9 +19,8 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 
-from w2v2_jax.models.backend import platform
+from w2v2_jax.models.backend import has_triton, platform, triton
 from w2v2_jax.models.frames import frame_mask
 from w2v2_jax.models.sharding import ROWS, run_per_device
 
@@ -154,7 +153,7 @@ def _called(problem: _Problem):
 
 def takes_kernel(width: int) -> bool:
     """Whether the recursion over `width` states is a kernel on the traced device."""
-    return platform() == "gpu" and width <= WIDEST
+    return platform() == "gpu" and has_triton() and width <= WIDEST
 
 
 def _width(labels) -> int:
@@ -184,7 +183,7 @@ def _emissions(logits, states):
 
 def _losses(logits, counts, final, sizes):
     """[B] from the states' log probabilities after the last frame [B, S]: a path ends in the last
-    blank or in the last class, where there is one."""
+    blank or in the last class, if there is one."""
     last, before = (
         jnp.take_along_axis(final, jnp.maximum(sizes - by, 0)[:, None], axis=1)[:, 0]
         for by in (1, 2)

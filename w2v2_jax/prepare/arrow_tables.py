@@ -46,7 +46,7 @@ def open_table(path: str) -> ParquetTable | ArrowTable:
 
 @functools.lru_cache(maxsize=1)
 def _open(path: str, changed: int) -> ParquetTable | ArrowTable:
-    del changed  # a file that was written anew is opened anew
+    del changed  # a file that was written again is opened anew
     with _errors_of(path):
         return ParquetTable(path) if path.endswith(".parquet") else ArrowTable(path)
 

@@ -26,7 +26,7 @@ class Content(NamedTuple):
 
 
 def content(clip: Clip, name: str) -> Content:
-    """The whole recording that a clip is of; AudioError, called `name`, where it is not there."""
+    """The whole recording that a clip is of; AudioError, called `name`, if it is not there."""
     if clip.inside is None:
         return Content(clip.path)
     if not is_remote(clip.path) and not os.path.isfile(clip.path):
@@ -74,7 +74,7 @@ class _Tar:
 
 @functools.lru_cache(maxsize=1)
 def _tar(path: str, changed: int) -> _Tar:
-    del changed  # an archive that was written anew is opened anew
+    del changed  # an archive that was written again is opened anew
     return _Tar(path)
 
 

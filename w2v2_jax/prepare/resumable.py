@@ -3,7 +3,7 @@
 In a work folder that all workers see:
   part-000000.json              what a worker decodes (`parts.Part`)
   piece-000000-<hash>.i16/.json its usable samples end to end, and every utterance's outcome; the
-                                hash is of the part's content, so a changed file is decoded anew
+                                hash is of the part's content, so a changed file is decoded again
   job-000000.json               a shard of the corpus: which bytes of which pieces it consists of
   done-<split>-<shard>-<hash>   that such a shard is written
 A file appears complete or not at all, and .json after .i16. Doing a step twice does no harm.

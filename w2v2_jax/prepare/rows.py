@@ -120,7 +120,7 @@ def _json_object(line: str, place: str) -> dict[str, Any]:
 
 
 def first_object(path: Path) -> dict[str, Any]:
-    """The first object of a file of JSON lines; {} where there is none."""
+    """The first object of a file of JSON lines; {} if there is none."""
     try:
         return next((row for _, row in json_rows(path)), {})
     except InputError:
@@ -151,14 +151,14 @@ def column(names: Iterable[str], role: str) -> str | None:
 
 
 def needed(row: dict[str, Any], name: str, place: str) -> Any:
-    """row[name]; InputError that lists the columns where there is none."""
+    """row[name]; InputError that lists the columns if there is none."""
     if name not in row:
         raise InputError(f"{place}: no column {name!r}; there are {', '.join(row) or 'none'}")
     return row[name]
 
 
 def number(value: Any, name: str, place: str) -> float:
-    """A finite number of at least 0, also where it is written as text."""
+    """A finite number of at least 0, also if it is written as text."""
     try:
         found = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The segments of one recording: their text, where to cut, and why one is left out."""
+"""The segments of one recording: their texts, where to cut them, and why one is left out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ OVERLAP = 0.1  # seconds by which two segments may overlap
 
 
 class Limits(NamedTuple):
-    """What a segment must have: a score of `min_score` (None: any), and a length in seconds."""
+    """What a segment must meet: a score of at least `min_score` (None: any), and limits of its
+    length in seconds."""
 
     min_score: float | None
     min_seconds: float
@@ -25,8 +26,7 @@ class Limits(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """What a network makes of a recording: logits [T, C], and what is needed to lay texts over
-    them."""
+    """A network's output for a recording: logits [T, C], and what aligning texts to it needs."""
 
     logits: np.ndarray
     seconds_per_frame: float
@@ -34,7 +34,7 @@ class Heard(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """fit: times of the words in seconds, and scores where there are logits. offset, duration: what
+    """fit: times of the words in seconds, and scores if there are logits. offset, duration: what
     is cut. reason: why it is left out, None if it is not."""
 
     text: str
@@ -46,7 +46,7 @@ class Segment(NamedTuple):
     reason: str | None = None
 
     def row(self, audio: str) -> dict[str, Any]:
-        """As a line of a manifest in NeMo's form, with more."""
+        """The segment as a line of a manifest in NeMo's format, with additional fields."""
         row: dict[str, Any] = {
             "audio_filepath": audio,
             "offset": _milli(self.offset),
@@ -75,8 +75,8 @@ def _milli(value: float) -> float | None:
 def from_times(
     timed: Sequence[TimedText], heard: Heard | None, *, reach: float, where: str
 ) -> list[Segment]:
-    """Segments of texts whose times are known; scored where there are logits, and moved by them
-    within `reach` seconds."""
+    """Segments of texts whose times are known. With logits they are scored, and their times are
+    corrected by up to `reach` seconds."""
     fits = [Fit(t.start, t.end, math.nan, math.nan, []) for t in timed]
     if heard is not None:
         spelled = [heard.speller(t.text) for t in timed]
@@ -99,8 +99,8 @@ def from_times(
 
 
 def from_text(lines: Sequence[tuple[str, str]], heard: Heard, *, where: str) -> list[Segment]:
-    """Segments of a running text's (line, place), in the order they are said. A line of `<star>`
-    alone stands for what the text leaves out, and is no segment."""
+    """Segments of a running text, given as (line, place) in spoken order. A line that is only
+    `<star>` stands for speech that the text leaves out, and is no segment."""
     spelled = [heard.speller(line) for line, _ in lines]
     if not any(line.words for line in spelled):
         raise InputError(f"{where}: no text that the model has symbols for")
@@ -115,10 +115,10 @@ def from_text(lines: Sequence[tuple[str, str]], heard: Heard, *, where: str) -> 
 def finish(
     segments: Sequence[Segment], limits: Limits, *, seconds: float, pad: float
 ) -> list[Segment]:
-    """The segments with where to cut and the reason against each.
+    """The segments with their cuts, and the reason why one is left out.
 
-    seconds: of the recording. pad: seconds of what surrounds the words that are cut with them, no
-    more than half of the pause to the next segment.
+    seconds: the recording's length. pad: seconds kept before and after the words, at most half of
+    the pause to the next segment.
     """
     order = sorted(
         (n for n, s in enumerate(segments) if math.isfinite(s.fit.start + s.fit.end)),
@@ -143,7 +143,7 @@ def finish(
 
 
 def _reason(segment: Segment, limits: Limits, seconds: float, overlapping: bool) -> str | None:
-    """Why a segment is left out; the first that holds of several."""
+    """Why a segment is left out: the first reason that applies."""
     fit = segment.fit
     length, scored = fit.end - fit.start, math.isfinite(fit.score)
     wanted = limits.min_score

@@ -1,4 +1,4 @@
-"""Which text belongs to which recording: two files, or the files of one name in two folders."""
+"""Which text belongs to which recording: two files, or files of the same name in two folders."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Tally
 from w2v2_jax.recognition.timed_texts import READERS, TimedText, ctm, praat
 
-# Of several texts of one name the first of these is taken.
+# If there are several texts of the same name, the first of these suffixes is taken.
 TEXT_SUFFIXES = (".textgrid", ".srt", ".vtt", ".ctm", ".txt")
 
 
 class Pair(NamedTuple):
-    """name: without suffix, from the folder on. text: a file of any kind. recording: what a CTM
-    file calls the recording, None if it has no other."""
+    """name: the path within the folder, without suffix. text: a file of any kind. recording: the
+    name that a CTM file gives the recording, None if there is no such name."""
 
     name: str
     audio: str
@@ -26,10 +26,11 @@ class Pair(NamedTuple):
 
 
 def find_pairs(audio: str, text: str, unpaired: Tally) -> list[Pair]:
-    """The recordings that have a text; `unpaired` gets the files of either kind that have no
-    other, and texts beside one that is taken. A CTM file may be of a whole folder of recordings.
+    """The recordings that have a text. `unpaired` collects the recordings without a text, the
+    texts without a recording, and second files of a name. One CTM file may cover a whole folder of
+    recordings.
 
-    Raises InputError if there is no pair, or the two options do not go together.
+    Raises InputError if there is no pair, or if the two options do not go together.
     """
     for option, path in (("--audio", audio), ("--text", text)):
         if not os.path.exists(path):
@@ -48,7 +49,7 @@ def find_pairs(audio: str, text: str, unpaired: Tally) -> list[Pair]:
 
 
 def _by_name(folder: str, suffixes: tuple[str, ...]) -> dict[str, list[str]]:
-    """Path from the folder on, without suffix -> its files, in the order of the suffixes."""
+    """Path within the folder, without suffix -> its files, in the order of the suffixes."""
     named: dict[str, list[str]] = {}
     for directory, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

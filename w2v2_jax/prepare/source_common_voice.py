@@ -42,7 +42,7 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def _languages(place: Path) -> list[Path]:
-    """The folders of languages, in the place or in a release's folder there."""
+    """The folders of languages, either in the given folder or in a release's folder inside it."""
     clips = (path for depth in ("*", "*/*") for path in place.glob(f"{depth}/{CLIPS}"))
     return sorted(path.parent for path in clips if path.is_dir())
 
@@ -50,9 +50,9 @@ def _languages(place: Path) -> list[Path]:
 def common_voice(place: str, *, account: Account, options: SourceOptions) -> Iterator[Utterance]:
     """The clips of a language's folder, of the folder of several languages, or of one table.
 
-    A row's split is the table it stands in: train, dev, test, then what `validated` has beyond
-    them, `other` and `invalidated`. Clips that no table names are passed over. Raises InputError
-    where a table lacks a column, or one clip has two texts.
+    A row's split is the table that it stands in: train, dev, test, then the rows that only
+    `validated` has, `other` and `invalidated`. Clips that no table names are passed over. Raises
+    InputError if a table lacks a column, or if one clip has two texts.
     """
     del options
     root = Path(place)
@@ -103,7 +103,7 @@ def _read(
 
 
 def _clip(path: str, there: set[str], folder: Path, at: str) -> str:
-    """The clip's name under clips/, which a row may begin with; early releases leave its suffix
-    away."""
+    """The clip's name under clips/. Rows may begin with that folder; early releases omit the
+    suffix."""
     name = inside(folder, path, at).removeprefix(f"{CLIPS}/")
     return f"{name}.mp3" if name not in there and f"{name}.mp3" in there else name

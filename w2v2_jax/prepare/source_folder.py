@@ -1,4 +1,4 @@
-"""A folder of recordings: every entry is offered, or passed over and counted."""
+"""A folder of recordings: every file becomes an utterance, or is passed over and counted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 from w2v2_jax.texts import text_lines
 
 LISTED = "transcripts.tsv"
-# Of files that may hold transcripts in a form that is not read here.
+# Suffixes of files that may hold transcripts in a format that is not read here.
 TEXT_SUFFIXES = (
     ".csv", ".tsv", ".json", ".jsonl", ".lst", ".list", ".trn", ".trs", ".lab", ".textgrid", ".xml",
     ".stm", ".ctm", ".srt", ".vtt", ".eaf", ".mlf", ".scp", ".wrd", ".ltr", ".phn", ".cha", ".tab",
@@ -84,8 +84,8 @@ def _walk(root: Path, listed: Table, account: Account) -> Iterator[Utterance]:
 
 
 def folders(root: str, account: Account) -> Iterator[tuple[str, list[str]]]:
-    """Every folder with the names in it that are no folders, in a fixed order; what links lead to
-    comes last, unless it is read already or holds the root (a circle)."""
+    """Every folder with the names of its files, in a fixed order. Folders behind links come last,
+    unless they were read already or contain the root (a loop)."""
     waiting, read = [root], set()
     while waiting:
         top = waiting.pop(0)
@@ -129,7 +129,7 @@ def _unreadable(account: Account, root: str):
 
 
 def pass_over(file: str, relative: str, account: Account) -> None:
-    """Counts a file that is no recording; a text that nothing here reads is told apart."""
+    """Counts a file that is no recording; texts of an unknown format are counted separately."""
     suffix = os.path.splitext(file)[1].lower()
     if file.startswith("."):
         account.pass_over("hidden", relative)
@@ -153,8 +153,8 @@ def _remark_unused(directory: str, chapter: Table, texts: set[str], account: Acc
 
 
 def written_name(name: str) -> str:
-    """A name as text that can be written on a line: bytes that are not UTF-8 and control
-    characters become \\xff."""
+    """A name as text that fits on one line: bytes that are not UTF-8 and control characters are
+    written as \\xff."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return re.sub("[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda c: ascii(c[0])[1:-1], text)
 

@@ -33,13 +33,13 @@ def recognise(place: Path) -> str:
 
 
 def lhotse(place: str, *, account: Account, options: SourceOptions) -> Iterator[Utterance]:
-    """One utterance a supervision, or a cut or recording without any, of all cuts of a folder, or
-    else of its recordings and supervisions; or of one such file. The split is named in the file's
-    name.
+    """One utterance for each supervision, and for each cut or recording that has none. Reads all
+    cuts of a folder, or if there are none its recordings and supervisions, or one such file. The
+    file's name gives the split.
 
-    What cannot be read as it stands is passed over with the reason: mixed cuts, recordings that a
-    command makes or that are to be changed in speed or volume. Raises InputError with the line for
-    a row of another form.
+    What cannot be read directly is passed over with the reason: mixed cuts, recordings that come
+    from a command, and those whose speed or volume is to be changed. Raises InputError with the
+    line for a row of another form.
     """
     del options
     every = _manifests(Path(place))
@@ -53,7 +53,7 @@ def lhotse(place: str, *, account: Account, options: SourceOptions) -> Iterator[
 
 
 def _manifests(place: Path) -> dict[str, list[Path]]:
-    """By what the rows of a file are."""
+    """The manifests, grouped by the kind of their rows."""
     every: dict[str, list[Path]] = {"cuts": [], "recordings": [], "supervisions": []}
     for path in files_of(place, SUFFIXES):
         row = first_object(path)
@@ -130,7 +130,7 @@ def _utterance(
     at: str,
     account: Account,
 ) -> Iterator[Utterance]:
-    """The utterance of a span, or none where its recording is not read."""
+    """The utterance of a span, or none if its recording cannot be read."""
     source, reason = _source(recording, clip.channel, at)
     if source is None:
         account.pass_over(f"lhotse: {reason}", name)
@@ -143,7 +143,7 @@ def _utterance(
 
 
 def _source(recording: dict, channel: Any, at: str) -> tuple[str | None, str]:
-    """The recording's file that has the channel, or why there is none to read."""
+    """The file of the recording that has the channel, or the reason why it cannot be read."""
     sources = needed(recording, "sources", at)
     if not isinstance(sources, list) or not all(isinstance(s, dict) for s in sources):
         raise InputError(f"{at}: sources is {sources!r:.80}; it must be a list of objects")
@@ -157,8 +157,8 @@ def _source(recording: dict, channel: Any, at: str) -> tuple[str | None, str]:
 
 
 def _channel(recording: dict, clip: Clip) -> int | None:
-    """The place of the channel in its file, from 0; None if the file has one alone, or several
-    are meant."""
+    """The channel's index in its file, from 0; None if the file has a single channel, or if several
+    channels are wanted."""
     if isinstance(clip.channel, bool) or not isinstance(clip.channel, int):
         return None
     for source in recording["sources"]:

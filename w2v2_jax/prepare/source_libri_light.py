@@ -39,7 +39,7 @@ def libri_light(place: str, *, account: Account, options: SourceOptions) -> Iter
 
 
 def _with_speaker(utterance: Utterance) -> Utterance:
-    """Of a book: the folder below the subset's."""
+    """Adds a book's speaker: the name of the folder below the subset's."""
     if utterance.speaker or utterance.split is None or not BOOKS.fullmatch(utterance.split):
         return utterance
     parts = utterance.id.split("/")

@@ -1,4 +1,4 @@
-"""LibriSpeech and what is laid out like it: subsets by folder, chapters with `*.trans.txt`."""
+"""LibriSpeech and corpora of the same layout: a folder per subset, a `*.trans.txt` per chapter."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def recognise(place: Path) -> str:
 
 
 def librispeech(place: str, *, account: Account, options: SourceOptions) -> Iterator[Utterance]:
-    """Recordings under the folders of subsets, each subset a split of its name.
+    """Recordings under the folders of subsets; each subset becomes a split of the same name.
 
-    What lies beside them is in no subset and goes where --split or `train` says, with a remark.
+    Recordings outside the subsets go to the split of --split, or else `train`, with a remark.
     Raises InputError without such a folder; otherwise as `source_folder.folder`.
     """
     if not subsets(Path(place), SUBSET):
@@ -37,7 +37,7 @@ def librispeech(place: str, *, account: Account, options: SourceOptions) -> Iter
 def by_subset(
     place: str, names: re.Pattern[str], *, account: Account, options: SourceOptions
 ) -> Iterator[Utterance]:
-    """The utterances of a folder, with the nearest folder that `names` fits for a split."""
+    """The utterances of a folder; the nearest folder whose name matches `names` is the split."""
     above = Path(os.path.abspath(place)).name
     utterances = folder(place, account=account, options=options)
     return _named(utterances, names, above, account)
@@ -55,7 +55,7 @@ def _named(
 
 
 def subsets(place: Path, names: re.Pattern[str]) -> list[Path]:
-    """The folder itself, or those at most DEPTH below it, that are called like a subset."""
+    """The folder itself, or those up to DEPTH levels below it, that have a subset's name."""
     if not place.is_dir():
         return []
     if names.fullmatch(Path(os.path.abspath(place)).name):
@@ -70,7 +70,7 @@ def subsets(place: Path, names: re.Pattern[str]) -> list[Path]:
 
 
 def has_file(place: Path, suffix: str) -> bool:
-    """Whether one of the first folders below a place has a file of a suffix."""
+    """Whether one of the first folders below `place` has a file with the suffix."""
     for count, (_, names, files) in enumerate(os.walk(place)):
         if any(file.endswith(suffix) for file in files):
             return True

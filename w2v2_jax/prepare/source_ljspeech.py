@@ -1,4 +1,4 @@
-"""LJSpeech and what is laid out like it: `metadata.csv` with bars between its fields, and wavs/."""
+"""LJSpeech and corpora laid out like it: `metadata.csv` with fields separated by `|`, and wavs/."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _read(path: Path, account: Account, *, walked: bool) -> Iterator[Utterance]:
 
 
 def _refuse_speakers(path: Path) -> None:
-    """A third field of few values is no normalised text: others write id|text|speaker."""
+    """A third field with few distinct values is not a normalised text but a speaker."""
     rows = [line.split("|") for line in text_lines(path)]
     texts, thirds = ({row[k].strip() for row in rows if len(row) == 3} for k in (1, 2))
     if len(texts) > 1 and 2 * len(thirds) <= len(texts):

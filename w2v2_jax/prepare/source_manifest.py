@@ -1,4 +1,4 @@
-"""Fairseq's manifests: a root and one file per line, slices of archives among them."""
+"""Fairseq's manifests: a root and one file per line, which may be a slice of an archive."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def _of_common_voice(path: Path, names: list[str]) -> bool:
 
 
 def _split_of_folders(name: str) -> str | None:
-    """The nearest folder above a file that is called like a split."""
+    """The nearest folder above a file that has a split's name."""
     folders = reversed(name.split("/")[:-1])
     return next((part for part in folders if split_in_name(part) == part), None)
 

@@ -33,11 +33,11 @@ def recognise(place: Path) -> str:
 
 
 def nemo(place: str, *, account: Account, options: SourceOptions) -> Iterator[Utterance]:
-    """The rows of a manifest, or of all manifests of a folder; a split is named in the manifest's
-    name. Audio may lie anywhere: relative paths begin at the manifest's folder or one above it.
+    """The rows of a manifest, or of all manifests of a folder; the manifest's name gives the split.
+    Audio may lie anywhere: relative paths begin at the manifest's folder or one above it.
 
-    Raises InputError with the line for what is no JSON object, lacks audio_filepath, has an offset
-    or duration that is no number, or says something else of the same part of a file.
+    Raises InputError with the line if it is no JSON object, lacks audio_filepath, has an offset or
+    duration that is no number, or contradicts another line about the same part of a file.
     """
     del options
     paths = _manifests(Path(place))

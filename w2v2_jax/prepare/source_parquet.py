@@ -40,11 +40,11 @@ def recognise(place: Path) -> str:
 
 
 def parquet(place: str, *, account: Account, options: SourceOptions) -> Iterator[Utterance]:
-    """The rows of one file, or of all below a folder; the split is named in the file's or its
+    """The rows of one file, or of all below a folder. The split is taken from the file's or its
     folder's name (`train-00000-of-00004.parquet`, `train/data-00000-of-00001.arrow`).
 
     An id is the row's column `id`, else the path in its audio, else its number. Raises InputError
-    without pyarrow (`pip install w2v2_jax[parquet]`), for damage or without a column of audio.
+    without pyarrow (`pip install w2v2_jax[parquet]`), for a damaged file, and without audio.
     """
     del options
     import_pyarrow(place)
@@ -128,7 +128,7 @@ def _is_audio(kind: Any) -> bool:
 
 
 def _split(path: Path, root: Path) -> str | None:
-    """Named by the file, else by the nearest folder below the root that names one."""
+    """The split named by the file, else by the nearest folder below the root that names one."""
     folders = path.relative_to(root).parts[-2::-1] or (root.name,)
     names = (split_in_name(name) for name in (path.stem, *folders))
     return next((name for name in names if name), None)

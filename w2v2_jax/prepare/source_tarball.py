@@ -30,9 +30,9 @@ def recognise(place: Path) -> str:
 
 
 def tarball(place: str, *, account: Account, options: SourceOptions) -> Iterator[Utterance]:
-    """The recordings in a tar archive, packed or not, with the transcripts of `*.trans.txt` or
-    `name.txt` beside them in it; a folder that is called like a subset of LibriSpeech or
-    Libri-Light is the split. Nothing is unpacked to a disk. InputError for what is no archive, or
+    """The recordings in a tar archive, compressed or not, with the transcripts of `*.trans.txt` or
+    `name.txt` beside them. A folder that has the name of a subset of LibriSpeech or Libri-Light is
+    the split. Nothing is unpacked to disk. Raises InputError if the file is no archive, or is
     damaged.
     """
     del options

@@ -15,7 +15,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 
-# TFDS names nothing by role but the audio; the first of these that a data set has is taken.
+# TFDS marks only the audio by its type; for other roles the first of these names is taken.
 TEXT_NAMES = ("text", "transcript", "transcription", "sentence", "normalized_text", "raw_text")
 SPEAKER_NAMES = ("speaker_id", "speaker", "client_id")
 LANGUAGE_NAMES = ("language", "locale")  # as text; classes are numbers
@@ -47,7 +47,7 @@ def tfds(where: str, *, account: Account, options: SourceOptions) -> Iterator[Ut
     """A TensorFlow Datasets corpus with an Audio feature, "NAME[:SPLIT]" (by default all splits).
 
     NAME may carry a config and a version ("librispeech/default:2.1.1"), SPLIT a slice
-    ("train_clean100[:1%]"). Says so on stderr before it has TFDS download what is not there.
+    ("train_clean100[:1%]"). Prints a line to stderr before TFDS downloads a missing corpus.
     """
     opened = _open(where, options.tfds_data_dir, {})
     return _counted(account, (u for split in opened.splits for u in _read(opened, split, split, 0)))
@@ -66,8 +66,8 @@ def tfds_rows(
     tfds_data_dir: str | None = None,
     download: dict[str, Any] | None = None,
 ) -> Iterator[Rows]:
-    """The same corpus in the same order as ranges that machines read one by one, as
-    `tfds.beam.ReadFromTFDS` cuts it. download: arguments of TFDS's DownloadConfig."""
+    """The same corpus in the same order, as ranges that machines read one by one, divided as by
+    `tfds.beam.ReadFromTFDS`. download: arguments of TFDS's DownloadConfig."""
     opened = _open(where, tfds_data_dir, download or {})
     return _ranges(where, tfds_data_dir, opened, account)
 
@@ -83,7 +83,7 @@ def read_rows(rows: Rows) -> Iterator[Utterance]:
 
 
 class Facts(NamedTuple):
-    """A corpus's splits, those asked for, and the name of its text feature, None without one."""
+    """A corpus's splits, the requested splits, and the name of its text feature (None: no text)."""
 
     splits: list[str]
     text: str | None
@@ -125,7 +125,7 @@ def _open(where: str, data_dir: str | None, download: dict[str, Any]) -> _Opened
 def _download(where: str, builder, config) -> None:
     from tensorflow_datasets.core.download import downloader
 
-    # Without any network ten attempts take minutes, and warn at each.
+    # Without a network, ten attempts would take minutes and print a warning each.
     patience, log = getattr(downloader, "MAX_RETRIES", None), logging.getLogger("urllib3")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -153,7 +153,7 @@ def _names_resolve() -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    """What an error says, without the addresses and advice behind it."""
+    """An error's message, without the addresses and advice that follow it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 

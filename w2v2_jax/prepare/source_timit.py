@@ -38,10 +38,10 @@ def recognise(place: Path) -> str:
 
 
 def timit(place: str, *, account: Account, options: SourceOptions) -> Iterator[Utterance]:
-    """Every recording with a .PHN beside it: the text is its phones, apart by spaces, the speaker
-    its folder, the split `train` or `test` as the folder TRAIN or TEST above it.
+    """Every recording with a .PHN beside it. The text is its phones, separated by spaces; the
+    speaker is its folder; the split is `train` or `test`, after the folder TRAIN or TEST above it.
 
-    Phones are the 61 of the corpus, or folded to 48 (to train with) or 39 (Lee and Hon 1989).
+    Phones are the corpus's 61, or folded to 48 (for training) or 39 (Lee and Hon 1989).
     Raises InputError for a folder without such recordings, a bad line or an unknown phone.
     """
     if not recognise(Path(place)):
@@ -84,7 +84,7 @@ def _read(root: Path, fold: Callable, account: Account) -> Iterator[Utterance]:
 
 
 def _stem(file: str) -> str:
-    """In lower case, without all that looks like a suffix: the Kaggle copy has SA1.WAV.wav."""
+    """The name in lower case without any suffixes: the Kaggle copy has SA1.WAV.wav."""
     return file.lower().partition(".")[0]
 
 

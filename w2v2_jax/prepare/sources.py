@@ -107,7 +107,7 @@ class Resolved(NamedTuple):
 
 
 def resolve(source: str, kind: str | None = None) -> Resolved:
-    """The source that "KIND:PLACE", or a path alone, means; `kind` decides where it is given.
+    """The source that "KIND:PLACE", or a path alone, means; `kind` decides if it is given.
 
     A folder is what is found in it: `folder:DIR` too, unless DIR has a transcripts.tsv. Raises
     InputError for an unknown kind (lists SOURCES), no such path, or a path that may be several.

@@ -1,4 +1,4 @@
-"""Which split an utterance goes to, which are rejected, which are the same as one before."""
+"""Which split an utterance goes to, which are rejected, and which repeat an earlier one."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Sorter:
         account: Account,
         transcripts: Transcripts,
     ):
-        """directory: where the splits are written, `out` where they will stand. writer, add: what
-        keeps a split's utterances, and how it is given one. transcripts: what becomes of texts."""
+        """directory: where the splits are written. out: where they are moved in the end. writer:
+        makes the writer of a split. add: gives an utterance to it. transcripts: rules of --text."""
         self.directory, self.out, self.overwrite = directory, out, overwrite
         self.split, self.holdout = split, holdout
         self.rejects: dict[str, Tally] = collections.defaultdict(Tally)
@@ -100,8 +100,8 @@ class Sorter:
             self.remarks[split].add("clipped", detail)
 
     def _of_recording(self, outcome: IntakeResult, audio_sha256: int) -> int:
-        """The hash that --holdout goes by: of a recording's first part, so that its parts, which
-        are of the same voices, stay on one side."""
+        """The hash that --holdout decides by. It is that of a recording's first part, so that all
+        its parts, which have the same voices, stay on one side."""
         if not outcome.recording:
             return audio_sha256
         name, first = self._cut_up
@@ -143,7 +143,7 @@ class Sorter:
         return [open_corpus(self.directory / split) for split in sorted(self.writers)]
 
     def _tell(self) -> None:
-        """What --holdout took, and which of the source's splits --split did away with."""
+        """Prints what --holdout took, and which of the source's splits --split replaced."""
         for line in self.holdout.told():
             print(line)
         if self._renamed:
@@ -154,7 +154,7 @@ class Sorter:
 
 
 def check_split(out: AnyPath, split: str, overwrite: bool) -> None:
-    """Raises InputError for a name that cannot be a folder's, or a split that must not go."""
+    """Raises InputError for a name that cannot name a folder, or a split that must be kept."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", split):
         raise InputError(
             f"split {split!r}: use letters, digits, '_', '-', '+' and '.'; see --split"

@@ -1,4 +1,4 @@
-"""What becomes of a transcript: its text by the rules chosen, and what these did to it."""
+"""How a transcript becomes the corpus's text under the chosen rules, and what they changed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ EMPTIED = "nothing left of the transcript"
 
 
 class Transcripts(NamedTuple):
-    """rules: of `--text`, None for texts as they are. required: what has none is rejected. chosen:
-    whether somebody gave `--text`."""
+    """rules: those of `--text`, None to keep texts as they are. required: whether utterances
+    without a text are rejected. chosen: whether the user gave `--text`."""
 
     rules: TextRules | None
     required: bool
     chosen: bool = True
 
     def spoken(self, text: str | None) -> tuple[str, list[Change]]:
-        """The text that a corpus keeps, and what was done to it."""
+        """The text that the corpus stores, and what was changed in it."""
         plain = " ".join(normal_form(text or "").split())
         if self.rules is None or not plain:
             return plain, []
@@ -32,7 +32,7 @@ class Transcripts(NamedTuple):
 
 
 def note_changes(changes: list[Change], name: str, tally: Tally) -> None:
-    """Counts what was done to the text of the utterance `name`."""
+    """Counts the changes made to the text of the utterance `name`."""
     for kind, before, after in changes:
         reason = f"{kind}: {before}" if kind in EACH else kind
         tally.add(reason, f"{name}: {before}" + (f" -> {after}" if after != before else ""))

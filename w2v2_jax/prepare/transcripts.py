@@ -1,4 +1,4 @@
-"""Tables of transcripts: whose line is whose, and what of them is refused or remarked."""
+"""Tables of transcripts: which line belongs to which file, and which lines are refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
 from w2v2_jax.texts import text_lines
 
-# What a split is called although one line alone is of it.
+# Names of splits that are accepted even if only one line has them.
 SPLIT_NAME = re.compile(
     r"(train|dev|devel|development|test|valid|validation|val|eval|evaluation|holdout|unlabell?ed|"
     r"unsup|other|all)(\d+|[-_.+][-\w.+]*)?",
@@ -39,7 +39,7 @@ class Line(NamedTuple):
 
 
 class Table:
-    """Transcripts by the name of their file, taken one by one."""
+    """Transcripts by the name of their audio file, taken out one by one."""
 
     def __init__(self):
         self._lines: dict[str, Line] = {}
@@ -50,7 +50,7 @@ class Table:
         return bool(self._lines)
 
     def add(self, line: Line, account: Account) -> None:
-        """InputError if a line before says something else of the same file."""
+        """Raises InputError if an earlier line has another text for the same file."""
         before = self._lines.setdefault(key(line.name), line)
         if before is line:
             return
@@ -70,13 +70,13 @@ class Table:
         return line.transcript if line else None
 
     def unused(self) -> Iterator[tuple[str, Transcript]]:
-        """Lines that nobody asked for, in the order of their names."""
+        """Lines whose audio file was not found, in the order of their names."""
         for name, line in sorted(self._lines.items()):
             if name not in self._asked:
                 yield line.name, line.transcript
 
     def with_nearest(self, name: str) -> str:
-        """A line's name, and the file that was meant perhaps."""
+        """A line's name, and the file that it may have meant."""
         folded = _folded(name)
         for other in self._names:
             if _folded(other) == folded:
@@ -87,18 +87,18 @@ class Table:
 
 
 def key(name: str) -> str:
-    """What two ways of writing one path have in common: separators, `./`, composed letters."""
+    """A form that is the same for all spellings of a path: separators, `./`, composed letters."""
     return unicodedata.normalize("NFC", name.replace("\\", "/").removeprefix("./"))
 
 
 def _folded(name: str) -> str:
-    """Also without case, folders and suffix."""
+    """The same, also ignoring case, folders and suffix."""
     base = key(name).rpartition("/")[2]
     return os.path.splitext(base)[0].casefold() if "." in base else base.casefold()
 
 
 def read_transcripts_tsv(path: Path, account: Account) -> Table:
-    """path<TAB>text[<TAB>split[<TAB>speaker]] a line."""
+    """Lines of path<TAB>text[<TAB>split[<TAB>speaker]]."""
     table, splits = Table(), collections.defaultdict(list)
     for number, line in enumerate(text_lines(path) if path.is_file() else (), 1):
         fields = [f.strip() for f in line.split("\t")]
@@ -125,7 +125,7 @@ def _is_absolute(name: str) -> bool:
 
 
 def _check_splits(splits: dict[str, list[str]]) -> None:
-    """A tab inside a text makes its rest a split's name, which then stands on that line alone."""
+    """A tab inside a text makes the rest of it a split's name, which no other line then has."""
     for name, places in splits.items():
         alone = len(places) == 1 and not SPLIT_NAME.fullmatch(name)
         if alone or not SPLIT_CHARACTERS.fullmatch(name):
@@ -148,7 +148,7 @@ def read_trans_txt(directory: Path, files: list[str], account: Account) -> Table
 
 
 def chapter_line(line: str, place: str) -> Line | None:
-    """A line of a chapter; None of an empty one."""
+    """A line of a chapter; None for an empty one."""
     stem, *rest = line.split(None, 1) or [""]
     if not stem:
         return None

@@ -1,4 +1,4 @@
-"""A source cut into parts that machines take one by one, and the hash of a part's content."""
+"""A source divided into parts that machines take one by one, and the hash of a part's content."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BLOCK = 1 << 22
 
 
 class Part(NamedTuple):
-    """What one worker prepares: recordings in files, or rows of a TFDS record file."""
+    """What one worker prepares at a time: recordings in files, or rows of a TFDS record file."""
 
     utterances: tuple[Utterance, ...] = ()
     rows: Rows | None = None
@@ -41,10 +41,10 @@ def parts(
     download: dict[str, Any] | None = None,
     phones: str = "61",
 ) -> Iterator[Part]:
-    """The parts of a source, together its utterances in the order of `open_source`.
+    """The parts of a source; together they hold its utterances in the order of `open_source`.
 
-    ids: those to keep; a part of TFDS rows is picked from when it is read. download: arguments of
-    TFDS's DownloadConfig, for a data set that is not there yet.
+    ids: the utterances to keep; TFDS rows are filtered only when their part is read. download:
+    arguments of TFDS's DownloadConfig, for a data set that is not downloaded yet.
     """
     account = Account() if account is None else account
     source = source if isinstance(source, Resolved) else resolve(source)
@@ -73,7 +73,7 @@ def read_ids(path: str | Path) -> frozenset[str]:
 
 
 def picked(utterances: Iterable[Utterance], ids: frozenset[str] | None) -> Iterator[Utterance]:
-    """The utterances whose id is among `ids`; all where that is None."""
+    """The utterances whose id is among `ids`; all if that is None."""
     return (u for u in utterances if ids is None or stem_of(u.id) in ids)
 
 
@@ -84,9 +84,9 @@ def stem_of(name: str) -> str:
 
 
 def content_hash(part: Part, salt: str) -> str:
-    """Of the bytes of the part's files and of all that the source says of them, 16 hex digits.
+    """The hash of the part's files and of what the source says about them, 16 hex digits.
 
-    salt: what else decides the result. Where the files lie does not count.
+    salt: what else decides the result. The files' location does not count.
     """
     digest = hashlib.sha256(salt.encode())
     if part.rows is not None:
@@ -117,7 +117,7 @@ def _slice_hash(path: str, first: int, count: int) -> bytes:
 
 
 def _file_hash(path: str) -> bytes:
-    """A file that cannot be read is content too: what comes of it is a reject."""
+    """A file that cannot be read also has a hash: its utterances become rejects."""
     digest = hashlib.sha256()
     if not is_remote(path) and not os.path.isfile(path):
         return b"no file"  # a pipe would be waited for

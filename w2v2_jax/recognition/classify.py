@@ -113,7 +113,7 @@ def _group(network, names, waveforms, batch_seconds) -> Iterator[Classified]:
 
 
 def scored(network: Network, name: str, logits: np.ndarray) -> Classified:
-    """Logits [C] as probabilities, the likeliest first."""
+    """Logits [C] as probabilities, the most likely first."""
     exponents = np.exp(logits.astype(np.float64) - logits.max())
     probabilities = exponents / exponents.sum()
     classes = network.description.vocabulary

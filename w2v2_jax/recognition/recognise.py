@@ -64,7 +64,7 @@ class Options:
 
 
 def make_options(values: dict[str, Any]) -> Options:
-    """Options from keywords; InputError on an unknown one or a value that cannot be."""
+    """Options from keywords; InputError for an unknown keyword or an impossible value."""
     known = [field.name for field in dataclasses.fields(Options)]
     for name in values:
         if name not in known:
@@ -246,7 +246,7 @@ def decode(
 ) -> Reading:
     """Decodes logits [t, C] that come in pieces; greedy decoding stores two numbers per frame.
 
-    Raises InputError, which begins with `where`, where they are no finite numbers.
+    Raises InputError, which begins with `where`, if they are no finite numbers.
     """
     pieces = _checked(pieces, where)
     vocabulary = network.description.ctc_vocabulary

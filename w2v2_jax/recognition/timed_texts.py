@@ -44,8 +44,8 @@ class Word(NamedTuple):
 
 
 def subtitles(path: Path) -> list[TimedText]:
-    """The cues of an SRT or VTT file, without markup and the sounds they tell of (such a cue has
-    an empty text). InputError with the line where times cannot be read."""
+    """The cues of an SRT or VTT file, without markup and without descriptions of sounds (a cue that
+    only describes a sound has an empty text). InputError with the line if times cannot be read."""
     lines = list(text_lines(path))
     heads = [number for number, line in enumerate(lines) if "-->" in line]
     if not heads:
@@ -87,8 +87,8 @@ def _cue(start: float, end: float, text: str, place: str) -> TimedText:
 
 
 def ctm(path: Path) -> dict[str, list[TimedText]]:
-    """Recording -> its segments: words put together up to a pause. InputError with the line that is
-    not "recording channel start duration word"."""
+    """Recording -> its segments, which are words joined up to a pause. InputError with the line if
+    it is not "recording channel start duration word"."""
     words: dict[str, list[Word]] = {}
     for number, line in enumerate(text_lines(path), 1):
         fields = line.split()
@@ -111,7 +111,7 @@ def ctm(path: Path) -> dict[str, list[TimedText]]:
 
 
 def grouped(words: Iterable[Word]) -> list[TimedText]:
-    """Words put together into segments, which end with a pause or after LONGEST seconds."""
+    """Words joined to segments, which end at a pause or after LONGEST seconds."""
     groups: list[list[Word]] = []
     for word in words:
         before = groups[-1] if groups else []
@@ -127,8 +127,8 @@ def grouped(words: Iterable[Word]) -> list[TimedText]:
 
 
 def praat(path: Path, tier: str | None = None) -> list[TimedText]:
-    """The intervals of a TextGrid's tier that hold a text; those of a tier of words are put
-    together. tier: its name, which may be left out where one is the likely one."""
+    """The intervals of a TextGrid's tier that hold a text; words of a word tier are joined to
+    segments. tier: its name, which may be omitted if only one tier is likely."""
     chosen = textgrid.choose(textgrid.read(path), tier, str(path))
     spans = [Word(*span, f"{path}: {chosen.name}") for span in chosen.intervals if span[2].strip()]
     if textgrid.is_of_words(chosen):

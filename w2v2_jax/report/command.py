@@ -33,7 +33,7 @@ NUM_EXAMPLES = 5
 
 
 def start_and_end(run: Run, metric: str) -> tuple[str, list[float], list[int]]:
-    """(split, first and last value, their steps); validation where it has both, else training."""
+    """(split, first and last value, their steps); validation if it has both, else training."""
     for split, fewest in (("valid", 2), ("train", 1)):
         steps, values = series(run, split, metric)
         if len(steps) >= fewest:

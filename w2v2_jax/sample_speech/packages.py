@@ -1,6 +1,6 @@
 """The Debian packages that hold the sample speech: fetched without root, checked, and read.
 
-apt where it is there, in a private directory where its lists are empty, else a mirror that the
+apt if it is there, in a private directory where its lists are empty, else a mirror that the
 user names. A .deb is an ar archive with a tar inside: the standard library reads it.
 """
 

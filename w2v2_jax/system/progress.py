@@ -13,8 +13,8 @@ LOG_SECONDS = 30.0  # between two lines where stderr is no terminal
 
 
 def total_seconds(paths: Sequence[str]) -> float | None:
-    """Length of all files by their headers, or None if none says; what cannot be read is named
-    by whoever reads it."""
+    """The length of all files by their headers, or None if one does not say; files that cannot be
+    read are reported when they are read."""
     import soundfile
 
     lengths = []

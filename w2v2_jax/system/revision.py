@@ -1,4 +1,4 @@
-"""Which code this is: the package's version and, in a checkout, its commit."""
+"""The version of the package and, in a git checkout, its commit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import w2v2_jax
 
 
 def revision(root: Path = Path(w2v2_jax.__file__).parents[1]) -> dict[str, Any]:
-    """The package's version; where it is a git checkout its commit, and whether files differ."""
+    """The package's version, or in a git checkout its commit and whether files were changed."""
     version = {"version": w2v2_jax.__version__}
     if not (root / ".git").exists():
         return version

@@ -48,7 +48,7 @@ def check_language(language: str, *, where: str) -> None:
 
 
 def library(where: str = "numbers"):
-    """The module num2words; InputError, which begins with `where`, where it is absent."""
+    """The module num2words; InputError, which begins with `where`, if it is absent."""
     try:
         import num2words
     except ImportError as error:
@@ -91,7 +91,7 @@ def _signs(language: str, number: str) -> tuple[str, str]:
 
 
 def say(language: str, number: str, *, to: str = "cardinal") -> str:
-    """A number as it is written in a language -> its words; part by part where it is none: a date,
+    """A number as it is written in a language -> its words; part by part if it is none: a date,
     a version."""
     plain = plain_number(language, number)
     if plain is None:

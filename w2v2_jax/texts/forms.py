@@ -11,8 +11,8 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-# Unicode's Default_Ignorable_Code_Point but for the joiners, and the control characters but for
-# white space: a text shows the same without them.
+# Unicode's Default_Ignorable_Code_Point except the joiners, and the control characters except white
+# space: a text looks the same without them.
 _IGNORABLE = (
     "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
     "\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"

@@ -1,8 +1,8 @@
-"""Rules that make spoken words of written text, chosen once for a corpus and applied to every text
-that is compared with its own: training targets, references, hypotheses, language models' texts,
-lines to align, hot words.
+"""Rules that turn written text into spoken words. They are chosen once for a corpus, and applied to
+every text that is compared with its texts: training targets, references, hypotheses, texts of
+language models, lines to align, hot words.
 
-A text is gone over until nothing changes any more, so that rules of rules' text change nothing.
+The rules are applied until nothing changes any more, so that applying them again changes nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ DIGITS, OUTSIDE = "digits stay", "outside the characters"
 
 
 class Change(NamedTuple):
-    """One thing that the rules did to a text, or that they leave to be looked at."""
+    """A change that the rules made to a text, or something that is left for the user to check."""
 
     kind: str
     before: str
@@ -60,13 +60,13 @@ Steps = list[tuple[str, Callable[[str], str]]]
 
 @dataclasses.dataclass(frozen=True)
 class TextRules:
-    """What is done to a text, in this order; the defaults do what every text undergoes anyway.
+    """The changes to a text, in this order; the defaults are what is done to every text anyway.
 
-    name: what the rules are called. apostrophes: typographic ones become '. numbers: a language of
-    num2words, whose words digits become; "" leaves them. replace: (from, to) pairs. form: NFC or
-    NFKC. case: one of CASES. accents: "drop" takes them off letters that are not among
-    `characters`. punctuation: "space" puts a space for everything that is no letter, mark or digit,
-    but for `inside` between two of these. characters: the letters of the language; others stay in
+    name: the name of the rules. apostrophes: typographic ones become '. numbers: a language of
+    num2words, which writes digits as words; "" leaves them. replace: (from, to) pairs. form: NFC or
+    NFKC. case: one of CASES. accents: "drop" removes them from letters that are not among
+    `characters`. punctuation: "space" replaces everything that is not a letter, mark or digit,
+    except `inside` between two of these. characters: the letters of the language; others stay in
     the text, are counted, and become no symbols. "" knows no others.
     """
 
@@ -105,13 +105,13 @@ class TextRules:
         return None
 
     def check(self, *, where: str) -> None:
-        """InputError, which begins with `where`, where a package or its language is missing."""
+        """InputError, which begins with `where`, if a package or its language is missing."""
         if self.numbers:
             check_language(self.numbers, where=where)
 
     def normalise(self, text: str) -> str:
-        """The text by these rules, single spaces between words; InputError for rules that never
-        come to an end."""
+        """The text by these rules, with single spaces between words; InputError for rules that
+        never end."""
         return self._settled(text, None)
 
     def explain(self, text: str) -> tuple[str, list[Change]]:
@@ -126,7 +126,7 @@ class TextRules:
         return settled, changes
 
     def is_outside(self, character: str) -> bool:
-        """Whether a character is none of the language's, and so becomes no symbol."""
+        """Whether a character is not one of the language, so that it becomes no symbol."""
         allowed = self._allowed
         return bool(allowed) and not character.isspace() and character not in allowed
 
@@ -232,7 +232,7 @@ def _stepped(text: str, steps: Steps, note: Note | None) -> str:
 
 
 def _difference(before: str, after: str) -> tuple[str, str]:
-    """The first word that differs, before and after; words side by side where they are as many."""
+    """The first word that differs, before and after; words side by side if they are as many."""
     old, new = before.split(), after.split()
     for one, other in zip(old, new, strict=False):
         if one != other:

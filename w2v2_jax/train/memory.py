@@ -17,7 +17,7 @@ from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.experiment.microbatches import Shape
 from w2v2_jax.system.device_memory import GIB, memory_shortage
 
-MOSTLY_STATE = 0.6  # of a device's memory: with more, smaller microbatches hardly help
+MOSTLY_STATE = 0.6  # share of a device's memory; above it, smaller microbatches hardly help
 
 
 def abstract_batch(experiment: Experiment, train: Feed, shape: Shape) -> Batch:
@@ -44,7 +44,7 @@ def choose(experiment: Experiment, train: Feed) -> Choice:
 
 
 def settled(experiment: Experiment, train: Feed, tell: Callable[[str], None]) -> Experiment:
-    """The experiment of `choose`, having told its line; InputError where no number fits."""
+    """The experiment of `choose`, after printing its line; InputError if no number fits."""
     choice = choose(experiment, train)
     if choice.line:
         tell(choice.line)
@@ -57,8 +57,8 @@ def settled(experiment: Experiment, train: Feed, tell: Callable[[str], None]) ->
 def remedy(
     experiment: Experiment, shapes: Sequence[Shape], *, needed: int | None, capacity: int | None
 ) -> str:
-    """What to set where a step of the shapes needs more than a device has, both None where unknown:
-    more microbatches, as far as the rows divide."""
+    """What to set if a step of the shapes needs more memory than a device has (both numbers may be
+    None, unknown): more microbatches, as far as the rows divide."""
     if capacity and state_bytes(experiment) > MOSTLY_STATE * capacity:
         return _shard(experiment)
     over = (needed or 0) / (capacity or 1)
@@ -94,10 +94,10 @@ def _size(shape: Shape) -> str:
 
 @contextlib.contextmanager
 def _told(line: Callable[[int | None, int | None], str]) -> Iterator[None]:
-    """Turns what JAX raises where a device's memory does not suffice into an InputError.
+    """Turns the error that JAX raises when a device runs out of memory into an InputError.
 
-    line: (bytes needed, bytes there are), each None where the error does not say, -> what to do.
-    Only JAX's own errors: an object store that is asked too often has the same word for it.
+    line: (bytes needed, bytes available), each None if the error does not say, -> what to do.
+    Only JAX's own errors count: object stores use the same word when they limit requests.
     """
     try:
         yield
@@ -113,8 +113,8 @@ def _told(line: Callable[[int | None, int | None], str]) -> Iterator[None]:
 
 
 def updates(experiment: Experiment, shapes: Sequence[Shape], running: Sequence[Shape]):
-    """Within it a device that lacks memory ends the run with one line. shapes: all that are trained
-    on. running: of the updates whose results are not there yet, filled as the run goes."""
+    """A context in which a device that runs out of memory ends the run with one line. shapes: all
+    that are trained on. running: those of the updates still under way, filled as the run goes."""
 
     def line(needed, there):
         worst = max(running or shapes, key=lambda shape: shape[0] * shape[1])
@@ -125,7 +125,7 @@ def updates(experiment: Experiment, shapes: Sequence[Shape], running: Sequence[S
 
 
 def validation(experiment: Experiment, shapes: Sequence[Shape]):
-    """The same within a validation on batches of these shapes."""
+    """The same context for a validation on batches of these shapes."""
 
     def line(needed, there):
         rows, samples = max(shapes, key=lambda shape: shape[0] * shape[1])
@@ -140,5 +140,5 @@ def validation(experiment: Experiment, shapes: Sequence[Shape]):
 
 
 def state(experiment: Experiment):
-    """The same while the parameters and moments are made or read."""
+    """The same context for creating or reading the parameters and moments."""
     return _told(lambda needed, there: f"the network: {_shard(experiment)}")

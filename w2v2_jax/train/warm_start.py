@@ -43,7 +43,7 @@ def graft(
 ) -> tuple[Any, list[str]]:
     """Copies a source's parameters into `params` where both have them; lists the others.
 
-    The encoder must be there whole, but for adapters and LoRA's updates. rows: for each of our CTC
+    The encoder must be complete, except adapters and LoRA's updates. rows: for each of our CTC
     symbols the row of the source's head that has it, None for a symbol it lacks; without `rows` the
     head is copied unchanged. Raises InputError for a missing tensor, another shape, or a tensor of
     the encoder that `params` lacks: otherwise adapters or LoRA's updates would be lost silently.
@@ -194,8 +194,8 @@ def report_texts(train: Feed, valid: Feed | None) -> None:
         hosts.log_on_chief(f"texts: --text {rules.name} of prepare is applied to every text")
     elif units == CHARACTERS and (odd := unspoken(train.symbols.symbols[len(SPECIALS) :])):
         hosts.log_on_chief(
-            f"warning: the vocabulary has symbols that nobody speaks ({' '.join(odd[:10])}); "
-            "prepare --text english or unicode:LANGUAGE makes spoken words of the transcripts"
+            f"warning: the vocabulary has symbols that are not spoken ({' '.join(odd[:10])}); "
+            "prepare --text english or unicode:LANGUAGE turns transcripts into spoken words"
         )
     for name, feed in (("train", train), ("valid", valid)):
         if feed is None or rules is None or feed.corpus.text_rules is None:

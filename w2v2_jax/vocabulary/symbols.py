@@ -104,7 +104,7 @@ class Vocabulary:
         return tuple(self._ids[part] for part in parts) if known else ()
 
     def normalise(self, text: str) -> str:
-        """The text by the rules, where there are some, in this vocabulary's case, single spaces (a
+        """The text by the rules, if there are some, in this vocabulary's case, single spaces (a
         `|` in the text is one)."""
         text = text.replace(DELIMITER, " ")
         return self._rules.normalise(text) if self._rules else with_case(self.case)(text)
@@ -123,7 +123,7 @@ class Vocabulary:
         return all(map(self._rules.is_outside, token))
 
     def as_scored(self, hypothesis: str) -> str:
-        """What a decoder wrote, as references are written: the same rules, where there are some."""
+        """What a decoder wrote, as references are written: the same rules, if there are some."""
         if self.rules is None:
             return hypothesis
         words = (w if w in SPECIALS else self.normalise(w) for w in hypothesis.split())
@@ -187,7 +187,7 @@ class Vocabulary:
 
     @staticmethod
     def from_json(content: dict[str, Any]) -> Vocabulary:
-        """What `to_json` made; ValueError, KeyError or TypeError where it is something else."""
+        """What `to_json` made; ValueError, KeyError or TypeError if it is something else."""
         locale, text = content.get("locale"), content.get("text")
         case = f"{content['case']}:{locale}" if locale else content["case"]
         rules = None if text is None else TextRules.from_json(text, where="vocabulary")

@@ -1,0 +1,61 @@
+"""Kernels for GPUs give way where JAX has no Triton compiler."""
+
+import ast
+import importlib.util
+import sys
+
+import jax.experimental.pallas as pallas
+import jax.numpy as jnp
+import pytest
+
+from tests.helpers.places import ROOT
+from w2v2_jax.models import attention, backend, first_layer
+from w2v2_jax.objectives import ctc_loss
+
+TRITON = "jax.experimental.pallas.triton"
+
+
+@pytest.fixture
+def on_a_gpu(monkeypatch):
+    monkeypatch.setattr(backend, "platform", lambda: "gpu")
+    for module in (attention, first_layer, ctc_loss):
+        monkeypatch.setattr(module, "platform", lambda: "gpu")
+    for module in (attention, first_layer):
+        monkeypatch.setattr(module, "has_matrix_units", lambda: True)
+
+
+def formulations():
+    """What is chosen for bfloat16: attention's name, and whether the others are kernels."""
+    patches = jnp.zeros((1, 200, 10), jnp.bfloat16)
+    return (
+        attention.choose("auto", dtype="bfloat16").__name__,
+        attention.choose("gpu_kernel", dtype="bfloat16").__name__,
+        first_layer._in_kernels(patches, jnp.zeros((1, 10, 512))),
+        ctc_loss.takes_kernel(64),
+    )
+
+
+def test_without_a_triton_compiler_no_kernel_is_chosen(on_a_gpu, monkeypatch):
+    assert formulations() == ("gpu_kernel", "gpu_kernel", True, True)
+    monkeypatch.setattr(backend, "triton", None)
+    assert formulations() == ("plain", "plain", False, False)
+
+
+def test_a_jax_without_the_compiler_is_noticed(monkeypatch):
+    monkeypatch.setitem(sys.modules, TRITON, None)
+    monkeypatch.delattr(pallas, "triton", raising=False)
+    spec = importlib.util.spec_from_file_location("another_backend", backend.__file__)
+    another = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(another)
+    assert another.triton is None and not another.has_triton() and backend.has_triton()
+
+
+def test_one_module_alone_imports_the_compiler():
+    importers = set()
+    for path in (ROOT / "w2v2_jax").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+                "jax.experimental.pallas"
+            ):
+                importers.add(path.name)
+    assert importers == {"backend.py"}
