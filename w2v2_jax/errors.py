@@ -212,8 +212,8 @@ def tolerant_streams() -> Iterator[list[io.TextIOWrapper]]:
                 io.BufferedWriter(raw),
                 encoding=old.encoding,
                 errors=errors,
-                # Under PYTHONUNBUFFERED, which containers set, a stream is no line's: it writes all
-                # at once.
+                # Under PYTHONUNBUFFERED, which containers set, a stream is not line buffered but
+                # writes everything at once.
                 line_buffering=old.line_buffering or old.write_through,
             )
             setattr(sys, name, new)

@@ -13,9 +13,10 @@ from w2v2_jax.system import completion
 PAGE = ROOT / "docs" / "commands.md"
 HEAD = """# Commands
 
-Run each command as `w2v2 COMMAND`. All except `recipes`, `segment` and `explore` can also be run as
-`python -m w2v2_jax.COMMAND`. Exit status 0 means success. Status 2 means wrong usage or bad input,
-with one line on stderr that names what is wrong. This page is generated from the parsers by
+Run each command as `w2v2 COMMAND`. All except `recipes`, `segment`, `pseudo`, `explore` and
+`average` can also be run as `python -m w2v2_jax.COMMAND`. Exit status 0 means success. Status 2
+means wrong usage or bad input, with one line on stderr that names what is wrong. This page is
+generated from the parsers by
 `python -m tests.helpers.commands_page`.
 
 `w2v2 --version` prints the version. `w2v2 --completion bash` (or `zsh`) prints a script that

@@ -240,7 +240,7 @@ def test_a_name_with_a_line_break_stays_one_line(model, clip, tmp_path, capsys, 
     assert json.loads(capsys.readouterr().out)["path"] == str(odd)
 
 
-def test_align_prints_a_line_a_sentence_in_order_and_refuses_unknown_characters(
+def test_align_prints_a_line_a_sentence_in_order_and_refuses_text_that_is_mostly_unknown(
     model, clip, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr(align, "load", lambda path: model)
@@ -253,6 +253,11 @@ def test_align_prints_a_line_a_sentence_in_order_and_refuses_unknown_characters(
     assert 0 <= float(rows[0][0]) < float(rows[0][1]) <= float(rows[1][0]) <= 0.25
     ctm = (tmp_path / "clip.ctm").read_text().splitlines()
     assert [line.split()[4] for line in ctm] == ["AB", "CAB", "B'A"]
+    text.write_text("ab a7\n--\n")
+    assert run_command(align.main, arguments) == 0
+    told = capsys.readouterr()
+    assert told.out.endswith("\tab a7\n") and "taken: 7 as <star> (1 times)" in told.err
+    assert "lines of punctuation alone were left out: 2" in told.err
     text.write_text("ab\nx1y\n")
     assert run_command(align.main, arguments) == 2
     error = capsys.readouterr().err

@@ -19,7 +19,7 @@ from w2v2_jax.models.families import FAMILIES
 from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.paths import try_outputs, write_json
 from w2v2_jax.system import cpu_memory
-from w2v2_jax.system.arguments import MOST_PROCESSES, add_json, whole
+from w2v2_jax.system.arguments import add_json
 
 DAY = 86400.0  # seconds
 BENCHES = {"train": bench_train, "infer": bench_infer, "data": bench_data}
@@ -98,9 +98,7 @@ def make_parser() -> argparse.ArgumentParser:
         choices=("threads", "tfdata"),
         help="reader for --what data (threads)",
     )
-    parser.add_argument(
-        "--workers", type=whole(1, MOST_PROCESSES), default=1, help="threads of the reader (1)"
-    )
+    parser.add_argument("--workers", type=int, default=1, help="threads of the reader (1)")
     return parser
 
 
@@ -122,11 +120,15 @@ def _add_peer(parser: argparse.ArgumentParser) -> None:
 
 def check(arguments) -> None:
     """Raises InputError for options that do not go together."""
-    if arguments.rows < 1 or arguments.repeats < 1 or not 0.1 <= arguments.seconds <= DAY:
-        raise InputError("--rows and --repeats must be at least 1, --seconds 0.1 to 86400")
+    least = min(arguments.rows, arguments.repeats, arguments.workers)
+    if least < 1 or not 0.1 <= arguments.seconds <= DAY:
+        raise InputError(
+            "--rows, --repeats and --workers must be at least 1, --seconds at least 0.1, at most "
+            f"{DAY:g}"
+        )
     sane = all(0.1 <= seconds <= DAY for seconds in arguments.lengths)
     if arguments.lengths and (arguments.what != "infer" or not sane):
-        raise InputError("--lengths are seconds, 0.1 to 86400, for --what infer")
+        raise InputError(f"--lengths are seconds, 0.1 to {DAY:g}, for --what infer")
     if arguments.accumulate < 1 or arguments.rows % arguments.accumulate:
         raise InputError(f"--accumulate {arguments.accumulate} must divide --rows {arguments.rows}")
     if arguments.peer and (arguments.what == "data" or arguments.config):

@@ -82,7 +82,7 @@ def load(path: str | Path, *, language: str | None = None) -> Loaded:
 
 
 def read(path: str | Path, *, language: str | None = None) -> Imported:
-    """`load`, with the names that were taken over, those left unused, and remarks."""
+    """`load`, with the names of the tensors that were used, those that were not, and remarks."""
     with understood(Path(path)):
         return _read(Path(path), language)
 
@@ -175,7 +175,7 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     elif description.vocabulary is not None:
         config |= {"vocab_size": len(description.vocabulary), "pad_token_id": 0}
         config |= {"bos_token_id": 1, "eos_token_id": 2}
-        # Ours: rows without a path cost nothing, the sum is divided by the utterances.
+        # As in this package: rows without a path have no loss; the sum is divided by utterances.
         config |= {"ctc_loss_reduction": "sum", "ctc_zero_infinity": True}
         tokenizer.write(out, description.vocabulary)
         extractor["processor_class"] = "Wav2Vec2Processor"

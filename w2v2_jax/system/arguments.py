@@ -67,6 +67,16 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
 
+def add_romanise(parser: argparse.ArgumentParser) -> None:
+    """--romanise, for texts in another script than the model's."""
+    parser.add_argument(
+        "--romanise",
+        action="store_true",
+        help="spell words of any script in Latin letters, for a model of a to z: by uroman (pip "
+        "install w2v2_jax[romanise])",
+    )
+
+
 def add_config(parser: argparse.ArgumentParser) -> None:
     """--config, a recipe."""
     parser.add_argument(
