@@ -295,6 +295,34 @@ def test_a_second_form_of_a_timit_recording_is_passed_over(tmp_path):
     assert account.passed_over.counts["a recording in another form too"] == 1
 
 
+def test_libritts_counts_recordings_without_a_text_and_texts_without_a_recording(tmp_path):
+    CASES["libritts"](tmp_path)
+    (tmp_path / "dev-clean/19/198/19_198_000001_000000.wav").unlink()
+    (tmp_path / "train-clean-100/19/198/19_198_000000_000000.normalized.txt").unlink()
+    account = Account()
+    (utterance,) = open_source(f"libritts:{tmp_path}", account=account)
+    assert utterance.text is None
+    assert account.remarks.counts == {
+        "no .normalized.txt beside it": 1, "a text without audio of its name": 1,
+    }  # fmt: skip
+
+
+def test_mls_rejects_a_line_without_a_recording_and_refuses_other_lines(tmp_path):
+    CASES["mls"](tmp_path)
+    table = tmp_path / "mls_polish_opus/dev/transcripts.txt"
+    lines(table, "7_81_000001\tdzień 1", "7_81_000001\tdzień 1", "7_81_000002\tnigdzie")
+    account = Account()
+    paths = [u.audio for u in open_source(f"mls:{tmp_path}/mls_polish_opus", account=account)]
+    assert paths[1].endswith("dev/audio/7/81/7_81_000002.flac")
+    assert account.passed_over.counts["line twice"] == 1
+    assert account.passed_over.counts["no line names it"] == 1
+    for line in ("../../x\tword", "7_81_000001 dzień"):
+        lines(table, line)
+        refused(f"mls:{tmp_path}/mls_polish_opus", r"transcripts\.txt:1: expected SPEAKER_BOOK_NUM")
+    lines(table, "7_81_000001\tone", "7_81_000001\ttwo")
+    refused(f"mls:{tmp_path}/mls_polish_opus", r"txt:2: '7_81_000001' says something else")
+
+
 def test_a_recording_beside_the_subsets_never_joins_them_unannounced(tmp_path):
     CASES["librispeech"](tmp_path)
     put(tmp_path / "mine/a.flac", 5)
