@@ -29,6 +29,7 @@ from w2v2_jax.interop.files import (
     unwrapped,
 )
 from w2v2_jax.interop.hugging_face_names import HUGGING_FACE, LEGACY_WEIGHT_NORM
+from w2v2_jax.interop.square import projected
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.objectives.base import Objective
 from w2v2_jax.objectives.classes import Classes
@@ -145,9 +146,9 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     legacy_weight_norm: weight_g and weight_v instead of torch's parametrizations, for old readers.
     """
     out = Path(out)
+    settings.refuse_quantized_input(loaded.description.model, str(loaded.path))
+    loaded, notes = projected(loaded, "Hugging Face")
     description = loaded.description
-    settings.refuse_quantized_input(description.model, str(loaded.path))
-    settings.refuse_missing_projection(description.model, str(loaded.path))
     if "target_projection" in loaded.params:
         settings.refuse_continuous_targets(description.model, str(loaded.path))
     settings.refuse_stacked_positions(description.model, str(loaded.path))
@@ -186,7 +187,7 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     write_json(out / "preprocessor_config.json", extractor)
     write_json(out / "config.json", config)
     save_file(dict(sorted(tensors.items())), out / "model.safetensors", metadata={"format": "pt"})
-    epsilon, notes = description.normalise_epsilon, []
+    epsilon = description.normalise_epsilon
     if description.normalise and epsilon != HUGGING_FACE_EPSILON:
         notes.append(
             f"transformers adds {HUGGING_FACE_EPSILON:g} to a waveform's variance, this checkpoint "

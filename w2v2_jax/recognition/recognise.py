@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import itertools
 import math
+import numbers
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +35,7 @@ from w2v2_jax.recognition.waveforms import as_sound, mono, tells_rate
 from w2v2_jax.texts.romanise import romaniser
 
 GROUP_SECONDS = 1200  # of short recordings held at once
+NUMBERS = ("batch_seconds", "chunk_seconds", "context_seconds", "sample_rate")  # of the options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +74,9 @@ def make_options(values: dict[str, Any]) -> Options:
     for name in values:
         if name not in known:
             raise InputError(f"transcribe has no option {name!r}; known: {', '.join(known)}")
+    for name, value in values.items():
+        if name in NUMBERS and (isinstance(value, bool) or not isinstance(value, numbers.Real)):
+            raise InputError(f"{name}={value!r} must be a number")
     options = Options(**values)
     for name in ("batch_seconds", "chunk_seconds"):
         if not 0 < getattr(options, name) < math.inf:
