@@ -188,7 +188,10 @@ def test_a_table_without_texts_is_remarked(tmp_path):
         ("{", "not JSON"),
         ('{"text": "x"}', "no column 'audio_filepath'; there are text"),
         ('{"audio_filepath": 3}', "it must be a path"),
-        ('{"audio_filepath": "a.wav", "offset": -1}', "offset is -1; it must be a number of at least 0"),
+        (
+            '{"audio_filepath": "a.wav", "offset": -1}',
+            "offset is -1; it must be a number of at least 0",
+        ),
         ('{"audio_filepath": "a.wav", "duration": "long"}', "duration is 'long'"),
         ('{"audio_filepath": "a.wav", "duration": NaN}', "duration is nan"),
         ('{"audio_filepath": "http://x/a.wav"}', "not a path on this machine"),
@@ -413,7 +416,10 @@ def test_a_text_that_is_no_number_is_none(tmp_path):
 def test_an_offset_beyond_any_recording_is_refused_with_its_line(tmp_path):
     put(tmp_path / "a.wav", 0)
     objects(tmp_path / "a.json", {"audio_filepath": "a.wav", "text": "x", "offset": 1e308})
-    refused(f"nemo:{tmp_path}/a.json", r"a\.json:1: offset is 1e\+308; it must be a number of at least 0")
+    refused(
+        f"nemo:{tmp_path}/a.json",
+        r"a\.json:1: offset is 1e\+308; it must be a number of at least 0",
+    )
 
 
 def test_speakers_in_the_third_field_are_no_normalised_texts(tmp_path):
