@@ -4,7 +4,8 @@ a slowly moving copy of the network for the whole input.
 Source: arXiv 2202.03555, section 4.2; fairseq `examples/data2vec/config/audio/pretraining/
 base_librispeech.yaml`, which says what the text leaves open (layer norm in the feature encoder,
 normalised waveforms, three stages of the rate, no penalty and no smaller gradient for the feature
-encoder, the run's end where targets or predictions collapse).
+encoder, five positional convolutions of 19 frames, the run's end where targets or predictions
+collapse). What it trains leaves as Hugging Face's data2vec-audio (`w2v2 export --to hf`).
 
 Run:
     python -m w2v2_jax.prepare --source tfds:librispeech --out data/librispeech
@@ -20,9 +21,7 @@ Expected: test-other with a 4-gram LM 12.3, 9.1, 8.1, 6.8, 5.5 % WER after 10 mi
 960 h of labels (paper Table 2); no curve of its pretraining is published.
 Got: not run.
 
-Differences from the paper: the positional convolution is wav2vec 2.0's, one of 128 frames, where
-the configuration has five of 19 with layer norms between, so that what is trained leaves as an
-ordinary wav2vec 2.0 encoder; batches are rows of one of 26 lengths up to 19.6875 s, 57 to 63 min of
+Differences from the paper: batches are rows of one of 26 lengths up to 19.6875 s, 57 to 63 min of
 audio, instead of 63 min of crops of at most 20 s; masks are not trimmed to the batch's smallest
 count; the bounds that end a run are on deviations within rows, not over the batch; the teacher
 moves once an update, also with microbatches, where fairseq moves it at each of them.
@@ -46,7 +45,7 @@ def get_config(arg: str = "") -> ConfigDict:
             init_from="",
             model=dict(
                 family="base", extractor_norm="layer", input_dropout=0.0, feature_grad_scale=1.0,
-                mask_min_spans=1,
+                mask_min_spans=1, position_depth=5, position_kernel=19,
             ),
             execution=dict(dtype="bfloat16", remat="dots"),
             objective=dict(

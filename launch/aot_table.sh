@@ -11,13 +11,16 @@ out="${1:-runs/aot}"
 mkdir -p "$out"
 declare -A config=(
   [base]="experiments/pretrain_base.py"
+  [random_targets]="experiments/pretrain_random_targets.py"
+  [ema_teacher]="experiments/pretrain_ema_teacher.py"
   [large]="experiments/pretrain_large.py:lv60k_2021"
   [xlsr_1b]="experiments/pretrain_xlsr.py:1b"
   [xlsr_2b]="experiments/pretrain_xlsr.py:2b"
 )
 rows_a_chip() { # recipe@topology: what fits with remat=attention, in the recipe's groups of rows
   case "$1" in
-    base@v5p:2x2x2 | base@v4:2x2x2) echo 48 ;;
+    base@v5p:2x2x2 | base@v4:2x2x2 | random_targets@v5p:2x2x2) echo 48 ;;
+    ema_teacher@v5p:2x2x2) echo 24 ;;
     base@*:4x4) echo 24 ;;
     base@*) echo 6 ;;
     *@v5p:*) echo 16 ;;
@@ -26,7 +29,7 @@ rows_a_chip() { # recipe@topology: what fits with remat=attention, in the recipe
     *) echo 4 ;;
   esac
 }
-all=""
+all="random_targets@v5p:2x2x2 ema_teacher@v5p:2x2x2"
 for topology in v5p:2x2x2 v4:2x2x2 v5e:4x4 v6e:4x4 v5e:16x16 v5e:16x16+2; do
   for recipe in base large xlsr_1b xlsr_2b; do all="$all $recipe@$topology"; done
 done

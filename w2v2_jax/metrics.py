@@ -31,7 +31,7 @@ def merge(a, b):
 
 
 def compute(metrics: dict[str, Mean]) -> dict[str, float]:
-    """Device or host sums -> floats; a mean nobody contributed to is left out."""
+    """Device or host sums -> floats; means without any contribution are left out."""
     host = jax.device_get(metrics)
     return {name: float(m.total / m.weight) for name, m in host.items() if m.weight > 0}
 

@@ -13,6 +13,7 @@ from w2v2_jax.aot import chips, render, report, step, topology
 from w2v2_jax.aot import command as aot
 from w2v2_jax.aot.topology import Target
 from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.experiment import auto_accumulate
 from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.models import flops, position
 from w2v2_jax.models.execution import Execution
@@ -57,6 +58,42 @@ def test_rows_make_microbatches_that_keep_the_recipes_batch(here):
     assert step.shape_of(read, 1, None) == step.Shape(8, 1600, 1, 8)
     assert step.shape_of(read, 1, 2) == step.Shape(8, 1600, 4, 8)
     assert step.shape_of(read, 4, 4) == step.Shape(16, 1600, 1, 8)  # twice the recipe's
+
+
+def test_auto_takes_the_microbatches_that_fit_into_the_chip(here, monkeypatch):
+    def step_memory(experiment, batch, capacity):
+        rows, samples = batch.waveforms.shape
+        needed = (4 << 30) // experiment.accumulate
+        return auto_accumulate.StepMemory(rows, samples, needed, capacity)
+
+    monkeypatch.setattr(auto_accumulate, "step_memory", step_memory)
+    built = step.build(settings(train={"accumulate": "auto"}), here, None)
+    choice = step.with_microbatches(built, 2 << 30)
+    assert choice.fits and choice.experiment.accumulate == 4
+    assert "auto: 4 microbatches; an update of 8 rows x 0.1 s takes 1.00 GiB" in choice.line
+    assert step.shape_of(choice.experiment.settings, 1, None).accumulate == 4
+    assert step.shape_of(built.settings, 1, 4).accumulate == 2  # --rows decides
+
+
+def test_the_limit_of_a_chip_elsewhere_is_its_makers_and_of_cpus_none(here):
+    chip = SimpleNamespace(device_kind="TPU v5 lite", platform="tpu")
+    assert report.limit_of(Target([chip], 1, "tpu")) == 16 * 2**30
+    card = SimpleNamespace(
+        device_kind="NVIDIA A100", platform="gpu", memory_stats=lambda: {"bytes_limit": 5}
+    )
+    assert report.limit_of(Target([card], 1, "gpu")) == 5
+    assert report.limit_of(here) is None
+
+
+def test_the_report_says_how_auto_chose():
+    shown = {
+        "config": "c", "topology": "v5e:1x1", "slices": 1, "devices": 1, "device": "TPU",
+        "mesh": {"data": 1}, "parameters": 1, "rows": 8, "recipe_rows": 8, "rows_per_shard": 2,
+        "samples": 16000, "accumulate": 4, "remat": "none", "hbm": {}, "capacity": None,
+        "fits": True, "accumulate_auto": "config.train.accumulate=auto: 4 microbatches",
+    }  # fmt: skip
+    assert "auto: 4 microbatches" in "\n".join(render.lines(shown))
+    assert "auto" not in "\n".join(render.lines(shown | {"accumulate_auto": ""}))
 
 
 @pytest.mark.slow

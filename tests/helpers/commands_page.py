@@ -4,6 +4,7 @@ python -m tests.helpers.commands_page
 """
 
 import argparse
+from typing import Any
 
 from tests.helpers.places import ROOT
 from w2v2_jax.__main__ import COMMANDS, main_of
@@ -12,9 +13,10 @@ from w2v2_jax.system import completion
 PAGE = ROOT / "docs" / "commands.md"
 HEAD = """# Commands
 
-Run each command as `w2v2 COMMAND`. All except `recipes`, `segment` and `explore` can also be run as
-`python -m w2v2_jax.COMMAND`. Exit status 0 means success. Status 2 means wrong usage or bad input,
-with one line on stderr that names what is wrong. This page is generated from the parsers by
+Run each command as `w2v2 COMMAND`. All except `recipes`, `segment`, `pseudo`, `explore` and
+`average` can also be run as `python -m w2v2_jax.COMMAND`. Exit status 0 means success. Status 2
+means wrong usage or bad input, with one line on stderr that names what is wrong. This page is
+generated from the parsers by
 `python -m tests.helpers.commands_page`.
 
 `w2v2 --version` prints the version. `w2v2 --completion bash` (or `zsh`) prints a script that
@@ -53,8 +55,15 @@ def _notes(action: argparse.Action) -> str:
         return f"{text} (required)"
     if default in (None, False, argparse.SUPPRESS) or default == [] or "default" in text:
         return text
-    shown = f"{default:g}" if isinstance(default, float) else f"{default}"
+    shown = _as_written(default)
     return text if f"({shown}" in text else f"{text} ({shown})"
+
+
+def _as_written(default: Any) -> str:
+    """A default as a person would write it: 10, not 10.0; two numbers with a space between."""
+    if isinstance(default, list | tuple):
+        return " ".join(map(_as_written, default))
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def section(command: str) -> str:

@@ -6,6 +6,7 @@ a colon, may hold what it needs: hydra-core 1.0.7 installed as usual breaks pyte
 by a plugin of its own.
 """
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -37,6 +38,15 @@ def prepare() -> None:
         return
     sys.path[:0] = folders
     os.environ.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    with hashable_dataclasses():
+        import fairseq.checkpoint_utils
+        import fairseq.models.wav2vec
+        import fairseq.tasks  # noqa: F401
+
+
+@contextlib.contextmanager
+def hashable_dataclasses():
+    """What is imported inside may have instances of its dataclasses as defaults."""
     process = dataclasses._process_class
 
     def hashable(cls, *args, **kwargs):
@@ -47,8 +57,6 @@ def prepare() -> None:
 
     dataclasses._process_class = hashable
     try:
-        import fairseq.checkpoint_utils
-        import fairseq.models.wav2vec
-        import fairseq.tasks  # noqa: F401
+        yield
     finally:
         dataclasses._process_class = process

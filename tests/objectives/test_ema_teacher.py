@@ -16,7 +16,6 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.export import command as export
 from w2v2_jax.interop import hugging_face, native
 from w2v2_jax.metrics import compute
-from w2v2_jax.models import row_random
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.families import model_config
 from w2v2_jax.models.frames import frame_counts
@@ -34,29 +33,9 @@ def objective(quiet):
 
 
 @pytest.fixture(scope="module")
-def params(objective, random_params):
-    return random_params(objective)
-
-
-@pytest.fixture(scope="module")
 def weights(objective, params, random_params):
     """The parameters, and a teacher that is another network."""
     return with_teacher(params, objective.teacher(random_params(objective, seed=1)))
-
-
-@pytest.fixture(scope="module")
-def keys():
-    return row_random.row_keys(jax.random.key(2), jnp.arange(8))
-
-
-@pytest.fixture(scope="module")
-def loss(objective):
-    return jax.jit(objective.loss)
-
-
-@pytest.fixture(scope="module")
-def terms(objective):
-    return jax.jit(objective.terms)
 
 
 def normal(x, scale, bias):
@@ -95,11 +74,11 @@ def targets_of_a_row(params, states, top, pre):
     return total / top
 
 
-@pytest.mark.parametrize(("order", "top"), [("post", 2), ("post", 1), ("pre", 2)])
+@pytest.mark.parametrize(("order", "top", "depth"), [("post", 2, 1), ("post", 1, 2), ("pre", 2, 1)])
 def test_targets_are_the_normalised_feed_forward_outputs_of_the_top_blocks(
-    quiet, random_params, order, top
+    quiet, random_params, order, top, depth
 ):
-    model = dataclasses.replace(quiet, norm_order=order)
+    model = dataclasses.replace(quiet, norm_order=order, position_depth=depth)
     params = random_params(EMATeacher(model, top_layers=top))["encoder"]["transformer"]
     inputs = np.random.default_rng(3).normal(size=(2, 30, 16)).astype(np.float32)
     real = np.arange(30) < np.array([[30], [19]])
@@ -369,13 +348,16 @@ def test_a_quantized_input_is_refused(quiet):
         EMATeacher(model, top_layers=2)
 
 
-def test_its_checkpoint_leaves_as_an_ordinary_encoder(tiny, tmp_path, capsys):
-    loaded = random_checkpoint(tiny, parts=EMATeacher.parts, objective="ema_teacher")
+@pytest.mark.parametrize(("depth", "kind"), [(1, "Wav2Vec2Model"), (2, "Data2VecAudioModel")])
+def test_its_checkpoint_leaves_as_an_ordinary_encoder(tiny, tmp_path, capsys, depth, kind):
+    layers = dict(extractor_norm="layer", position_kernel=19, position_depth=depth)
+    model = dataclasses.replace(tiny, **(layers if depth > 1 else {}))
+    loaded = random_checkpoint(model, parts=EMATeacher.parts, objective="ema_teacher")
     native.write_initial(tmp_path / "native", loaded)
     export.main([
         "--checkpoint", f"{tmp_path}/native", "--to", "hf", "--out", f"{tmp_path}/hf",
     ])  # fmt: skip
     assert "left over: regression_head/bias, regression_head/kernel" in capsys.readouterr().out
     there = json.loads((tmp_path / "hf" / "config.json").read_text())
-    assert there["architectures"] == ["Wav2Vec2Model"]
+    assert there["architectures"] == [kind]
     assert_same(hugging_face.load(tmp_path / "hf").params, {"encoder": loaded.params["encoder"]})

@@ -1,4 +1,4 @@
 """Speed of the train step, of inference and of the data pipeline.
 
-Importing this package imports nothing heavy: a peer's process must not carry JAX in its memory.
+Importing this package imports nothing heavy: a peer's process must not have JAX in its memory.
 """

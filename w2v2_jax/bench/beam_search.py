@@ -36,9 +36,9 @@ def _seconds(function, rows) -> float:
 def measure(
     decoder: LexiconDecoder | LexiconFreeDecoder, emissions: Emissions, *, frames: int, group: int
 ) -> dict[str, Any]:
-    """Decodes at least `frames` frames (the utterances again and again) in groups by turns.
+    """Decodes at least `frames` frames (the utterances repeatedly) in groups, the sides in turns.
 
-    Raises ValueError when the two sides do not find the same scores.
+    Raises ValueError if the two sides do not find the same scores.
     """
     search = dataclasses.replace(decoder, engine="flashlight")._search
     done, ours, bare = 0, 0.0, 0.0

@@ -1,4 +1,4 @@
-"""Timing of the data pipeline: from prepared records to batches a device can take."""
+"""Timing of the data pipeline: from prepared records to batches for a device."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from w2v2_jax.data.writer import CorpusWriter
 
 
 def synthetic_corpus(folder: Path, *, utterances: int, seconds: float) -> None:
-    """A prepared corpus of noise, for timing the pipeline without one's own."""
+    """A prepared corpus of noise, for timing the pipeline without a real corpus."""
     random = np.random.default_rng(0)
     writer = CorpusWriter(folder)
     for i in range(utterances):

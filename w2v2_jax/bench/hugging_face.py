@@ -185,8 +185,8 @@ def train_function(bench: HuggingFaceBench, compiled: bool):
 
 
 def infer_function(bench: HuggingFaceBench, compiled: bool, alone: bool):
-    """Logits of all utterances as numpy arrays: one padded batch with its attention mask, as
-    users of these frameworks batch, or one after the other."""
+    """Logits of all utterances as numpy arrays: either one padded batch with its attention mask,
+    as users of these frameworks do, or one utterance at a time."""
     torch, model = bench.torch, bench.model.eval()
     forward = torch.compile(model) if compiled else model
     waveforms = bench.utterances()
@@ -206,7 +206,7 @@ def infer_function(bench: HuggingFaceBench, compiled: bool, alone: bool):
 
 
 def main(side: type[HuggingFaceBench] = HuggingFaceBench) -> None:
-    """Runs the process of a side."""
+    """Runs this side's process."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--check", action="store_true")

@@ -1,10 +1,10 @@
-"""Compares a long recording in chunks with its utterances one by one.
+"""Compares the transcript of a long recording, read in chunks, with those of its utterances.
 
 python -m w2v2_jax.bench.long_recording --checkpoint DIR --data DIR[:split] --hours 2 --json OUT
-A corpus's utterances are said one after the other, with pauses, until the hours are full, and the
-recording is transcribed as any long one is. Reported are the words and letters that differ from
-transcribing each utterance alone, in all and away from the seams of chunks, both error rates where
-the corpus has transcripts, the speed and the peak memory. --vad transcribes stretches of speech.
+A corpus's utterances are joined, with pauses, to a recording of the given hours, which is
+transcribed like any long recording. The report has the words and letters that differ from
+transcribing each utterance alone, in total and away from the seams of chunks; both error rates if
+the corpus has transcripts; the speed and the peak memory. --vad transcribes stretches of speech.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.system.arguments import add_checkpoint, add_data, add_json
 
 PAUSE = 8000  # samples between two utterances
-AWAY = 1.0  # seconds between an utterance and a seam that it is called away from
+AWAY = 1.0  # utterances farther from every seam, in seconds, count as away from the seams
 
 
 def placed(corpus: Corpus, hours: float) -> list[tuple[int, int, int]]:
-    """(utterance, first, end) in samples of the recording, the corpus over and over."""
+    """(utterance, first, end) in samples of the recording, repeating the corpus as needed."""
     spans, end = list[tuple[int, int, int]](), 0
     for i in itertools.cycle(range(len(corpus))):
         if end >= hours * 3600 * SAMPLE_RATE:
@@ -48,14 +48,14 @@ def placed(corpus: Corpus, hours: float) -> list[tuple[int, int, int]]:
 
 
 def blocks(corpus: Corpus, places: list[tuple[int, int, int]]) -> Iterator[np.ndarray]:
-    """The recording, an utterance and its pause at a time."""
+    """The recording's samples, one utterance with the pause after it at a time."""
     for i, first, end in places:
         yield corpus.read(i, 0, end - first).astype(np.float32) / 32768
         yield np.zeros(PAUSE, np.float32)
 
 
 def seams(model: Model, options: Options, samples: int) -> np.ndarray:
-    """Seconds at which the recording goes over from one chunk to the next."""
+    """Times in seconds at which one chunk of the recording ends and the next begins."""
     grid = make_grid(
         model.description.model.output_layers,
         chunk_samples=int(options.chunk_seconds * SAMPLE_RATE),
@@ -67,7 +67,7 @@ def seams(model: Model, options: Options, samples: int) -> np.ndarray:
 
 
 def heard_of(result: Result, places: list[tuple[int, int, int]]) -> list[list[str]]:
-    """The recording's words by the utterance they lie in; in a pause, the one before."""
+    """The recording's words by utterance; words in a pause belong to the utterance before it."""
     starts = np.array([first for _, first, _ in places]) / SAMPLE_RATE
     heard: list[list[str]] = [[] for _ in places]
     for word in result.words:
@@ -79,7 +79,8 @@ def heard_of(result: Result, places: list[tuple[int, int, int]]) -> list[list[st
 def differences(
     heard: list[list[str]], places: list[tuple[int, int, int]], alone: list[str], edges: np.ndarray
 ) -> dict[str, Any]:
-    """Words and letters of the utterances alone, and how many of the recording's differ."""
+    """Counts the words and letters of the single utterances, and those of the recording that
+    differ."""
     near = [
         bool(((edges > first / SAMPLE_RATE - AWAY) & (edges < end / SAMPLE_RATE + AWAY)).any())
         for _, first, end in places
@@ -99,7 +100,7 @@ def _different(pairs: list[tuple[list[str], list[str]]]) -> dict[str, Any]:
 
 
 def letter_error_rate(references: list[str], heard: list[str]) -> float:
-    """Wrong letters of true transcripts."""
+    """The letter error rate against the true transcripts."""
     pairs = zip(references, heard, strict=True)
     return total([count_errors(list(a), list(b)) for a, b in pairs]).rate
 

@@ -1,4 +1,4 @@
-"""What every timing shares: the clock, the measured peak, memory, and the JSON of a model's."""
+"""What every timing shares: the clock, the measured peak, memory, and a model timing's JSON."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def matmul_peak(dtype: str) -> float:
 
 
 def peak_memory_bytes() -> int:
-    """The device's own peak where it counts one, else the process's resident peak."""
+    """The peak that the device reports, or if it reports none the process's resident peak."""
     stats = jax.local_devices()[0].memory_stats() or {}
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return int(stats.get("peak_bytes_in_use", resident))

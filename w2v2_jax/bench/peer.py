@@ -69,7 +69,7 @@ def compiled_sides(folder: Path, arguments) -> list[Side]:
 
 
 def eager_sides(folder: Path, arguments) -> list[Side]:
-    """The processes of the peer as it is."""
+    """The processes that run the peer without compiling it."""
     peer, theirs = arguments.peer, PEERS[arguments.peer]
     sides = [Side(f"{peer} eager", theirs, folder)]
     if arguments.lengths:
@@ -78,8 +78,8 @@ def eager_sides(folder: Path, arguments) -> list[Side]:
 
 
 def check(folder: Path, arguments) -> dict[str, float]:
-    """Both sides once, in processes that then end; the differences. One process at a time, or
-    with --together both: a missing torch is found first."""
+    """Runs both sides once, in processes that then end, and returns the differences. One process
+    runs at a time, or both with --together; a missing torch is found first."""
     peer = arguments.peer
     running = []
     try:
@@ -110,7 +110,7 @@ def alternate(sides: list[Side], *, warmup: int, repeats: int) -> dict[str, list
 
 
 def bench_peer(arguments) -> dict:
-    """Our time over theirs, of --what train or infer."""
+    """Our time divided by theirs, for --what train or infer."""
     jax.config.update("jax_platforms", "cpu")  # of this process alone: the sides have the device
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

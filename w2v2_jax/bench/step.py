@@ -26,14 +26,14 @@ from w2v2_jax.vocabulary import LIBRISPEECH
 
 
 def changes(arguments) -> tuple[dict, dict]:
-    """What --set says of the sections model and execution."""
+    """The values that --set gives for the sections model and execution."""
     values = dict(arguments.set)
     execution = {name: value for name, value in values.items() if name in FIELDS}
     return {name: value for name, value in values.items() if name not in FIELDS}, execution
 
 
 def settings_of(arguments, *, model: dict | None = None, **objective) -> ExperimentSettings:
-    """The settings of --config, or of a family's step at the given shape.
+    """The settings of --config, or those of a model family's step at the given shape.
 
     model, objective: values of those sections that the caller asks for.
     """
@@ -90,7 +90,7 @@ def build(settings: ExperimentSettings) -> experiment.Experiment:
 
 
 def compile_step(built: experiment.Experiment, local: Batch):
-    """(compiled step, batch on the mesh, seconds) past any freezing."""
+    """(compiled step, batch on the mesh, seconds) of the step after all frozen phases."""
     built.check_shapes([local.waveforms.shape], built.accumulate, "benchmark")
     batch = partition.global_batch(local, built.mesh)
     start = time.perf_counter()
@@ -110,7 +110,7 @@ def stepper(step, state, batch, seed):
 
 
 def bench_train(arguments) -> dict:
-    """The very step that trains, fed the same batch again and again."""
+    """Times the step that trains, on the same batch every time."""
     settings = settings_of(arguments)
     built = build(settings)
     local = random_batch(settings)

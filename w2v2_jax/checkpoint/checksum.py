@@ -19,7 +19,7 @@ def _sums_on_device(trees):
         kind = {4: jnp.uint32, 2: jnp.uint16, 1: jnp.uint8}[leaf.dtype.itemsize]
         return jax.lax.bitcast_convert_type(leaf, kind).astype(jnp.uint32).sum(dtype=jnp.uint32)
 
-    def total(tree):  # weighted by place, so that exchanged arrays are noticed
+    def total(tree):  # weighted by position, so that swapped arrays are detected
         leaves = enumerate(jax.tree.leaves(tree))
         return sum(words(leaf) * jnp.uint32(2 * k + 1) for k, leaf in leaves)
 

@@ -144,6 +144,20 @@ def _steps(folder: AnyPath) -> list[AnyPath]:
     return sorted(steps, key=lambda path: int(path.name), reverse=True)
 
 
+def newest_steps(workdir: str | AnyPath, count: int) -> list[AnyPath]:
+    """The directories of a workdir's `count` newest steps, newest first. Raises InputError where it
+    has fewer."""
+    folder = absolute(workdir) / FOLDER
+    steps = [step for step in _steps(folder) if (step / "model").is_dir()]
+    if len(steps) < count:
+        known = f"{len(steps)} steps ({', '.join(step.name for step in steps)})"
+        raise InputError(
+            f"{workdir} has {known if steps else 'no steps'}, {count} are asked for; "
+            "train.keep_last says how many a run keeps"
+        )
+    return steps[:count]
+
+
 def describe_newest(workdir: AnyPath) -> Description | None:
     """The description of the newest readable checkpoint; None if nothing was saved.
 

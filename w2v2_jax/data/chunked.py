@@ -1,4 +1,4 @@
-"""Files whose samples lie in a chunk of a declared length: WAV and its kin, AIFF, CAF, AU, NIST."""
+"""Files whose samples are a chunk of declared length: WAV and its variants, AIFF, CAF, AU, NIST."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from w2v2_jax.data.containers import (
 
 
 def walk_riff(data: Buffer, start: int, *, encodings: dict[int, Callable]) -> Walked | None:
-    """encodings: what reads the samples of a format tag that have frames of their own."""
+    """encodings: readers for format tags whose samples consist of frames."""
     order = ">" if data[start : start + 4] == b"RIFX" else "<"
     place, long_size, inner = start + 12, None, None
     while place + 8 <= len(data):
@@ -77,7 +77,7 @@ def walk_w64(data: Buffer, start: int) -> Walked | None:
 def _walk_chunks(
     data: Buffer, start: int, *, place: int, layout: str, name: bytes, align: int, counted: int = 0
 ) -> Walked | None:
-    """Chunks of a name and a size, of which `counted` bytes are the header's own."""
+    """Chunks that begin with a name and a size; the size includes `counted` bytes of the header."""
     header, held = struct.calcsize(layout), False
     while place + header <= len(data) and not (held and kind_at(data, place)):
         chunk, size = struct.unpack_from(layout, data, place)

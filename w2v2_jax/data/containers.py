@@ -49,7 +49,7 @@ class Walked(NamedTuple):
 
 
 class Window(io.RawIOBase):
-    """A stream as a file that can be read and sought."""
+    """A stream as a file that supports read and seek."""
 
     def __init__(self, data: Buffer, stream: Stream):
         self._parts = (memoryview(stream.head), memoryview(data)[stream.start : stream.stop])
@@ -84,8 +84,8 @@ class Window(io.RawIOBase):
 def streams(data: Buffer, walkers: dict[str, Callable[[Buffer, int], Walked | None]]):
     """The streams of a file in order; the whole file as one stream if its kind is unknown.
 
-    walkers: what reads each kind that `_kind` tells. Raises Damaged for a file that was cut short
-    or holds more than its streams.
+    walkers: the reader of each kind. Raises Damaged if the file was cut short, or holds more than
+    its streams.
     """
     every: list[Stream] = []
     place = skip_tags(data, 0)

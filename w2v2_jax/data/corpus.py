@@ -43,6 +43,7 @@ QUALITY_ARRAYS = {  # estimates; NaN if there is none. Older corpora have none a
     "bandwidth_hz": np.float32,
     "characters_per_second": np.float32,
 }
+ENTRY_NUMBERS = ("num_samples", "mean", "std", "crc32", "audio_sha256")  # as `Entry` has them
 MOST = 1 << 40  # utterances; a length that Python cannot count is damage
 INFO = {"split": str, "utterances": int, "index_sha256": str, "hours": float}  # read elsewhere
 # Each is a utf-8 blob and the [N] ends of its strings. Older corpora have no languages.
@@ -50,7 +51,7 @@ INDEX_STRINGS = ("id", "text", "speaker", "language")
 
 
 class Entry(NamedTuple):
-    """One utterance of the index, except for where its samples lie."""
+    """One utterance of the index, without the place of its samples."""
 
     id: str
     text: str
@@ -148,6 +149,22 @@ class Corpus:
             return np.full(len(self), np.nan, QUALITY_ARRAYS[name])
         return self._array(name)
 
+    def entry(self, i: int) -> Entry:
+        """All that the index says of utterance i, but for where its samples lie."""
+        count, mean, std, crc32, audio = (self._array(name)[i] for name in ENTRY_NUMBERS)
+        return Entry(
+            self.id(i),
+            self.text(i),
+            self.speaker(i),
+            int(count),
+            float(mean),
+            float(std),
+            int(crc32),
+            int(audio),
+            self.language(i),
+            *(float(self.quality(name)[i]) for name in QUALITY_ARRAYS),
+        )
+
     def texts(self) -> Iterator[str]:
         """All transcripts in order."""
         return (self.text(i) for i in range(len(self)))
@@ -180,6 +197,25 @@ class Corpus:
     def verify_index(self) -> bool:
         """Whether the index still has the hash written in corpus.json."""
         return file_sha256(self.directory / "index.npz") == self.info["index_sha256"]
+
+    def check_shards(self) -> None:
+        """InputError that names the first shard that is gone, or ends before its last utterance
+        does, by the sizes of the files."""
+        shards = self._array("shard")
+        needed = np.zeros(int(shards.max(initial=-1)) + 1, np.int64)
+        np.maximum.at(needed, shards, self._array("offset") + self.num_samples)
+        for k, samples in enumerate(needed.tolist()):
+            path = self.directory / shard_name(k)
+            if self.info.get("codec") == "flac":
+                path = self.directory / flac_name(k)
+                there = open_flac_shard(path).samples
+            else:
+                try:
+                    there = size_of(path) // 2
+                except OSError as error:
+                    raise InputError(f"{path}: cannot read the samples: {error}") from error
+            if there < samples:
+                raise CutShort(f"{path}: {there} of {samples} samples; copy or prepare it again")
 
     @functools.cached_property
     def _arrays(self) -> dict[str, np.ndarray]:

@@ -21,13 +21,13 @@ SUFFIXES = (
 )  # fmt: skip
 DECLARING = ("mov", "matroska", "asf")  # kinds whose header has the length, not an estimate
 SLACK_SECONDS = 0.5
-# Seconds between frames that are no damage: Opus leaves out 0.4 s of silence at most (its DTX).
+# Gaps of so many seconds between frames are no damage: Opus omits at most 0.4 s of silence (DTX).
 GAPS = {"mov": 0.5, "matroska": 0.5, "asf": 0.1}
 NEEDED = "PyAV reads this kind of file: pip install w2v2_jax[av], or convert it to FLAC"
 
 
 def kind_of(start: bytes) -> str | None:
-    """FFmpeg's name of what a file begins with; None for what is not read by it."""
+    """FFmpeg's name for the kind of a file, by its first bytes; None if FFmpeg does not read it."""
     if start[4:8] == b"ftyp" or start[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip"):
         return "mov"
     if start[:4] == b"\x1aE\xdf\xa3":

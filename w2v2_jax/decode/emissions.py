@@ -83,7 +83,7 @@ class Emissions:
 
 
 def _header(dtype: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Of a NumPy file in C order."""
+    """The header of a NumPy file in C order."""
     return {
         "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
         "fortran_order": False,
@@ -112,7 +112,7 @@ def write(
     shape = (num_frames, len(vocabulary))
     ids, counts, references = [], [], []
     with writing("--out", folder):
-        # Not a memory map: a full disk kills its writer by a signal.
+        # Not a memory map: if the disk is full, a signal would kill the process.
         with (folder / LOGITS).open("wb") as file:
             np.lib.format.write_array_header_1_0(file, _header(dtype, shape))
             for utterance in utterances:

@@ -22,7 +22,7 @@ def resolve(name: str) -> str:
 
 
 def check_words(engine: Any, path: str | None, words: Sequence[str]) -> None:
-    """Raises InputError when the model has none of the words, which a wrong case brings about."""
+    """Raises InputError if the model has none of the words, as happens with the wrong case."""
     if path is not None and not engine.known_words(path, words):
         raise InputError(
             f"{path}: the language model has none of the lexicon's {len(words)} words, such as "

@@ -31,7 +31,7 @@ def _library():
 
 
 def installed() -> bool:
-    """Whether both packages are there."""
+    """Whether both packages are installed."""
     try:
         _library()
     except InputError:
@@ -159,7 +159,7 @@ def _shared_settings(options, symbols: Sequence[str]) -> dict:
     """The options of both searches."""
     return dict(
         beam_size=options.beam,
-        beam_size_token=options.beam_tokens or len(symbols),
+        beam_size_token=min(options.beam_tokens or len(symbols), len(symbols)),
         beam_threshold=options.beam_threshold,
         lm_weight=options.lm_weight,
         sil_score=options.silence_score,
@@ -198,7 +198,7 @@ def decode(search, log_probs: np.ndarray) -> list:
 
 
 def results(search, log_probs: np.ndarray) -> Iterator[Result]:
-    """The same, a frame each and without what stands before the first and after the last."""
+    """The same, one entry per frame, without the entries before the first and after the last."""
     end = len(log_probs) + 1
     for result in decode(search, log_probs):
         yield Result(

@@ -29,7 +29,7 @@ def _check_readable(path: str) -> None:
 
 
 def language_model(path: str | None, words: Sequence[str]) -> WordModel:
-    """A model asked by index into `words`; None gives every word probability 1.
+    """A model that is used by index into `words`; None gives every word probability 1.
 
     Raises InputError that names the file when there is none or it cannot be read.
     """

@@ -51,22 +51,31 @@ def _rows(beam: _Beam, rows: np.ndarray) -> _Beam:
     return _Beam(*(column[rows] for column in beam))
 
 
+def _sorted(rows: np.ndarray, score: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows by key, the best of a key first, and where in them each key begins."""
+    rows = rows[np.lexsort((-score[rows], keys[rows]))]
+    ordered = keys[rows]
+    starts = np.empty(len(rows), bool)
+    starts[:1] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=starts[1:])
+    return rows, starts.nonzero()[0]
+
+
 def _pruned(tried: _Beam, keys: np.ndarray, options) -> _Beam:
     """The best `options.beam` of the tried hypotheses, after merging those with the same key.
 
     The best one of a key stays, with its own score or with the sum of all (`log_add`).
     """
     score = tried.score
-    rows = np.flatnonzero(score >= score.max(initial=-np.inf) - options.beam_threshold)
+    rows = (score >= score.max(initial=-np.inf) - options.beam_threshold).nonzero()[0]
     cut = CUT * options.beam
+    best = rows[:0]
     if len(rows) > cut and not options.log_add:
-        some = rows[np.argpartition(-score[rows], cut)[:cut]]
-        if len(np.unique(keys[some])) >= options.beam:
-            rows = some
-    rows = rows[np.lexsort((-score[rows], keys[rows]))]
-    ordered = keys[rows]
-    starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
-    best = rows[starts]
+        some, starts = _sorted(rows[np.argpartition(-score[rows], cut)[:cut]], score, keys)
+        best = some[starts]
+    if len(best) < options.beam:  # nothing was cut, or too much
+        rows, starts = _sorted(rows, score, keys)
+        best = rows[starts]
     totals = np.logaddexp.reduceat(score[rows], starts) if options.log_add else score[best]
     if len(best) > options.beam:
         some = np.argpartition(-totals, options.beam - 1)[: options.beam]
@@ -128,7 +137,7 @@ class LexiconSearch:
                 word,
             )
 
-        rows = np.flatnonzero((tree.children[child] > 0) & ~same)
+        rows = ((tree.children[child] > 0) & ~same).nonzero()[0]
         gain = (tree.best[child[rows]] - passed[parent[rows]]).astype(float)
         yield tried(
             rows,
@@ -140,13 +149,13 @@ class LexiconSearch:
         )
 
         homophones = tree.homophones[child]
-        rows = np.flatnonzero((homophones > 0) & ~(same & at_root[parent]))
+        rows = ((homophones > 0) & ~(same & at_root[parent])).nonzero()[0]
         counts = homophones[rows]
         rank = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         rows = np.repeat(rows, counts)
         ends = [(rows, tree.words[child[rows], rank], options.word_score)]
         if options.unknown_score > -math.inf:
-            rows = np.flatnonzero(homophones == 0)
+            rows = (homophones == 0).nonzero()[0]
             ends.append((rows, np.full(len(rows), self.unknown), options.unknown_score))
         for rows, words, bonus in ends:
             history, lm_score = histories.after(beam.history[parent[rows]], words)
@@ -170,7 +179,7 @@ class LexiconSearch:
             score[token == self.boundary] += self.options.silence_score
         staying = _rows(
             unchanged._replace(score=score, token=token, blank=np.zeros(size, bool)),
-            np.flatnonzero(at_root | ~beam.blank),
+            (at_root | ~beam.blank).nonzero()[0],
         )
         silent = unchanged._replace(
             score=beam.score + frame[self.blank],
@@ -190,7 +199,7 @@ class LexiconSearch:
         for frame in frames:
             beams.append(self._step(beams[-1], frame, histories))
         last = beams[-1]
-        rows = np.flatnonzero(last.node == ROOT)
+        rows = (last.node == ROOT).nonzero()[0]
         if not len(rows):  # no hypothesis ends with a whole word
             rows = np.arange(len(last.node))
         return _finished(beams, rows, frames, histories, self.options)
@@ -216,7 +225,7 @@ class LexiconFreeSearch:
         if (chosen := _likeliest(frame, options.beam_tokens)) is not None:
             score[:, ~chosen] = -np.inf
         flat = score.ravel()
-        rows = np.flatnonzero(flat >= flat.max() - options.beam_threshold)
+        rows = (flat >= flat.max() - options.beam_threshold).nonzero()[0]
         cut = CUT * options.beam  # no hypothesis is reached in more than three ways
         if len(rows) > cut and not options.log_add:
             rows = rows[np.argpartition(-flat[rows], cut)[:cut]]
@@ -250,7 +259,7 @@ class LexiconFreeSearch:
 def _finished(
     beams: list[_Beam], rows: np.ndarray, frames: np.ndarray, histories: Histories, options
 ) -> Iterator[Result]:
-    """Results of the last hypotheses, once the model was told that the text ends."""
+    """Results of the last hypotheses, after adding the model's score of the end of the text."""
     last = beams[-1]
     gain = histories.finish(last.history[rows]).astype(float)
     tried = _rows(last, rows)._replace(

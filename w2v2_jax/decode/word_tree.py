@@ -12,7 +12,7 @@ MOST_HOMOPHONES = 6  # words of one spelling; flashlight's tree has room for no 
 
 
 class WordTree(NamedTuple):
-    """Nodes are numbered level by level, so that a node's children are neighbours."""
+    """Nodes are numbered level by level, so that a node's children have consecutive numbers."""
 
     first: np.ndarray  # [n] int64, the first child
     children: np.ndarray  # [n] int64, how many there are

@@ -20,15 +20,15 @@ from w2v2_jax.experiment.settings import AUTO
 from w2v2_jax.system import hosts
 from w2v2_jax.system.device_memory import GIB, device_memory, memory_of, memory_shortage
 
-# Of a device's memory, for a step: the next batch lies there too, and what is freed in pieces.
+# A step's share of a device's memory; the rest is for the next batch and for fragmentation.
 ROOM = 0.9
 MORE_AUDIO = 1.05  # batches of longer rows need more memory for attention
 REFUSED = 2**62  # bytes of a step that a compiler refused without a figure
 
 
 class StepMemory(NamedTuple):
-    """Bytes that the step of (rows, samples) takes on a device, None if the compiler refused
-    without a number, and bytes that the device has, None if it does not say."""
+    """needed: bytes that the step of (rows, samples) takes on a device, None if the compiler
+    refused it without a number. capacity: the device's memory in bytes, None if unknown."""
 
     rows: int
     samples: int
@@ -41,8 +41,8 @@ class StepMemory(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """The experiment with its number of microbatches, the line that says why, and whether its
-    steps fit; of a number that the configuration gives the line is empty."""
+    """The experiment with its number of microbatches, a line that gives the reason (empty if the
+    configuration sets the number), and whether its steps fit."""
 
     experiment: Experiment
     line: str
@@ -55,8 +55,8 @@ def is_auto(experiment: Experiment) -> bool:
 
 
 def memory_limit(experiment: Experiment) -> int | None:
-    """Bytes that a run may use of each device, the least of all hosts; None if a device does not
-    say: a CPU's memory is not the run's alone."""
+    """Bytes that a run may use on each device, the minimum over hosts; None if a device reports no
+    limit, as a CPU, whose memory is shared with other programs."""
     devices = [d for d in experiment.mesh.local_devices if d.platform != "cpu"]
     limits = [device_memory(device, sharing=1) or 0 for device in devices]
     return -hosts.largest(-min(limits, default=0)) or None
@@ -72,7 +72,7 @@ def possible(experiment: Experiment, shapes: Sequence[Shape]) -> list[int]:
 
 
 def state_bytes(experiment: Experiment) -> int:
-    """Of parameters and moments, on each device."""
+    """Bytes of the parameters and moments on each device."""
     return sum(
         math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
         for leaf in jax.tree.leaves(experiment.abstract_state)
@@ -80,8 +80,8 @@ def state_bytes(experiment: Experiment) -> int:
 
 
 def largest(shapes: Sequence[Shape]) -> list[Shape]:
-    """The shapes that may need the most memory: the longest rows, and others where those are of
-    clearly more audio. Each is a compilation."""
+    """The shapes that may need the most memory: the one with the longest rows, and others that hold
+    clearly more audio. Each costs a compilation."""
     longest = max(shapes, key=lambda shape: shape[1])
     fullest = max(shapes, key=lambda shape: shape[0] * shape[1])
     more = fullest[0] * fullest[1] > MORE_AUDIO * longest[0] * longest[1]
@@ -106,11 +106,11 @@ def step_memory(experiment: Experiment, batch: Batch, capacity: int | None) -> S
 def choose(
     experiment: Experiment, batches: Sequence[Batch], shapes: Sequence[Shape], limit: int | None
 ) -> Choice:
-    """Compiles the steps of the batches in more and more microbatches until they fit into ROOM of
-    `limit` bytes. What was compiled last stays in the experiment.
+    """Compiles the steps of the batches with more and more microbatches until they fit into ROOM of
+    `limit` bytes. The last compiled steps stay in the experiment.
 
-    batches: abstract ones, of the `largest` shapes. shapes: all that are trained on, whose rows
-    have to divide. All hosts call this together and get the same number.
+    batches: abstract batches of the `largest` shapes. shapes: all shapes that are trained on, whose
+    rows must divide into the microbatches. All hosts call this together and get the same number.
     """
     if not is_auto(experiment):
         return Choice(experiment, "", True)
@@ -129,7 +129,7 @@ def choose(
         changed = experiment.with_accumulate(number)
         memories = [step_memory(changed, batch, limit) for batch in batches]
         worst = max(memories, key=lambda memory: memory.needed or REFUSED)
-        # One host's compiler may refuse what another's does not.
+        # The compiler of one host may refuse a step that another host's compiler accepts.
         bytes_needed = hosts.largest(worst.needed or REFUSED)
         worst = worst._replace(needed=None if bytes_needed >= REFUSED else bytes_needed)
         tried.clear()  # an earlier number's programs

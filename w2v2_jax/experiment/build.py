@@ -66,7 +66,7 @@ def _objective(
 class Experiment:
     """Everything that a run needs except its data: static values, shardings, compiled steps.
 
-    compile_seconds: of each compilation. tell: receives a line before and after each of them.
+    compile_seconds: the duration of each compilation. tell: receives a line before and after each.
     """
 
     settings: ExperimentSettings
@@ -84,14 +84,14 @@ class Experiment:
 
     @property
     def accumulate(self) -> int:
-        """Microbatches of an update, once they are chosen."""
+        """The number of microbatches of an update, once it is chosen."""
         number = self.settings.train.accumulate
         if not isinstance(number, int):
             raise ValueError("train.accumulate='auto' has to be chosen before a step is compiled")
         return number
 
     def with_accumulate(self, number: int) -> Experiment:
-        """The same experiment in so many microbatches; nothing of it is compiled yet."""
+        """The same experiment with this number of microbatches; nothing of it is compiled yet."""
         train = dataclasses.replace(self.settings.train, accumulate=number)
         settings = dataclasses.replace(self.settings, train=train)
         return dataclasses.replace(self, settings=settings, compiled={}, compile_seconds=[])
@@ -145,8 +145,8 @@ class Experiment:
                 )
 
     def validation_parts(self, rows: int, samples: int) -> int:
-        """Microbatches of a validation batch: where updates have some, of at most their audio, as
-        far as the rows divide. All its figures stay as they are."""
+        """The number of microbatches of a validation batch. If updates use microbatches, those of
+        validation hold at most as much audio, as far as the rows divide. No figure changes."""
         if self.accumulate == 1:
             return 1
         shards, multiple = partition.rows_axis(self.mesh), self.objective.row_multiple
@@ -155,8 +155,8 @@ class Experiment:
         return parts_of_validation(divisors, (rows, samples), most)
 
     def check_validation_shapes(self, shapes: list[tuple[int, int]]) -> None:
-        """The same for validation, whose last group may have fewer rows, and which is not divided
-        where its rows cannot be."""
+        """The same check for validation, whose last group may have fewer rows. A batch whose rows
+        cannot be divided stays whole."""
         parts = partition.rows_axis(self.mesh)
         for rows, samples in shapes:
             if rows % parts:

@@ -1,4 +1,4 @@
-"""Into how many microbatches a batch's rows divide, and how few of them fit into a memory."""
+"""The numbers of microbatches that a batch's rows divide into, and the fewest that fit memory."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Shape = tuple[int, int]  # rows of a batch on all devices, samples of a row
 def divisions(
     shapes: Iterable[Shape], *, shards: int, row_multiple: Callable[[int], int]
 ) -> list[int]:
-    """The numbers of microbatches, rising, into which the rows of all shapes divide.
+    """The numbers of microbatches into which the rows of all shapes divide, in rising order.
 
-    shards: devices that the rows are spread over. row_multiple: samples of a row -> what the rows
-    of one microbatch on one device are a multiple of. Empty where not even 1 does.
+    shards: devices that the rows are spread over. row_multiple: samples of a row -> the number that
+    the rows of one microbatch on one device must be a multiple of. Empty if even 1 is impossible.
     """
     rows = [(rows, shards * row_multiple(samples)) for rows, samples in shapes]
     most = min((count // multiple for count, multiple in rows), default=0)
@@ -26,8 +26,8 @@ def divisions(
 
 
 def parts_of_validation(divisors: Sequence[int], shape: Shape, most_samples: float) -> int:
-    """The fewest parts of a validation batch that hold at most so many samples each, as far as
-    its rows divide."""
+    """The smallest number of parts of a validation batch of which each holds at most so many
+    samples, as far as its rows divide."""
     rows, samples = shape
     fitting = (n for n in divisors if rows * samples <= n * most_samples)
     return next(fitting, max(divisors, default=1))
@@ -39,9 +39,9 @@ def fewest(
     """The fewest microbatches whose step fits into `room` bytes, and whether it does; if none
     does, the most.
 
-    needed: microbatches -> bytes by the compiler, None if it refused without a figure. Each
-    call is a compilation, so numbers that cannot fit are passed over: what is not the state (bytes
-    of parameters and moments) shrinks about as the microbatches do.
+    needed: microbatches -> bytes by the compiler, None if it refused without a figure. Each call is
+    a compilation, so numbers that cannot fit are skipped: memory beyond the state (the bytes of
+    parameters and moments) is about proportional to the size of a microbatch.
     """
     number = divisors[0]
     while True:

@@ -35,7 +35,7 @@ class Written(str):
 
 
 class Mismatch(ValueError):
-    """A value of the wrong type; its text adds what the description of the type lacks."""
+    """A value of the wrong type; its text adds details that the type's description lacks."""
 
 
 def literal(text: str) -> Any:
@@ -75,8 +75,8 @@ def describe(kind: Any) -> str:
 
 
 def convert(value: Any, kind: Any) -> Any:
-    """The value as the type: whole floats are integers where those are wanted, lists are tuples,
-    what is `Written` is read. Raises Mismatch if it is of another type."""
+    """The value as the type: whole floats become integers if integers are wanted, lists become
+    tuples, and `Written` values are parsed. Raises Mismatch if it is of another type."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()  # numpy's numbers
     origin = typing.get_origin(kind)
@@ -191,7 +191,7 @@ def _tuple(value: Any, kinds: tuple) -> tuple:
 def check(path: str, value: Any, kind: Any) -> Any:
     """`convert` of the value at config.<path>; InputError with path, value and the type wanted.
 
-    kind: a type, or of a section the types of its settings; what they do not name stays.
+    kind: a type, or for a section the types of its settings; other settings stay as they are.
     """
     if isinstance(kind, dict):
         value = literal(value) if isinstance(value, Written) else value

@@ -74,7 +74,7 @@ def _make_ordinary(path: Path) -> None:
             file.chmod(0o666 & ~mask)
 
 
-# What unexpected values in a foreign file do to code that takes them for what they should be.
+# Exceptions that unexpected values in a foreign file can cause in code that reads them.
 ODD = (
     ValueError,
     TypeError,

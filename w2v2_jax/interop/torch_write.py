@@ -1,7 +1,7 @@
 """Writes a file that torch.load opens, with numpy alone: plain containers, arrays, inert objects.
 
 The format is torch's zip archive: `archive/data.pkl`, a pickle that names each storage, and one
-aligned, uncompressed record a storage. The pickle is emitted here (a few opcodes of protocol 2),
+aligned, uncompressed record per storage. The pickle is emitted here (a few opcodes of protocol 2),
 because Python's pickler only names classes that it can import.
 """
 

@@ -50,7 +50,7 @@ TORCHAUDIO: Table = (
     ("head/bias", ("aux.bias",), "same"),
 )  # fmt: skip
 
-# torchaudio before 2.1 spells the weight norm so.
+# torchaudio before 2.1 uses these names for the weight norm.
 LEGACY_WEIGHT_NORM = {
     POSITION + "parametrizations.weight.original0": POSITION + "weight_g",
     POSITION + "parametrizations.weight.original1": POSITION + "weight_v",

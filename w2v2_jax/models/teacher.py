@@ -18,7 +18,7 @@ from w2v2_jax.models.frames import frame_mask
 from w2v2_jax.models.layer_stack import unstack
 from w2v2_jax.models.layers import EPSILON, Dense, LayerNorm
 from w2v2_jax.models.masking import Slots
-from w2v2_jax.models.position import PositionalConvolution
+from w2v2_jax.models.position import PositionalConvolution, StackedConvolutions
 from w2v2_jax.models.sharding import constrain_whole_rows
 from w2v2_jax.models.transformer import TransformerLayer
 from w2v2_jax.models.wav2vec2 import Encoded, Encoder, take_frames
@@ -83,9 +83,13 @@ def layer_targets(
     params: of a `Transformer`. inputs [B, T, D], real [B, T] frames.
     """
     layer = TransformerLayer(config, execution, parent=None)
-    position = PositionalConvolution(config, execution)
     x = jnp.where(real[..., None], inputs, 0)
-    x = constrain_whole_rows(x + position.apply({"params": params["position"]}, x))
+    position = {"params": params["position"]}
+    if config.position_depth > 1:
+        places = StackedConvolutions(config, execution).apply(position, x, real)
+    else:
+        places = PositionalConvolution(config, execution).apply(position, x)
+    x = constrain_whole_rows(x + places)
     if config.norm_order == "post":
         x = LayerNorm(execution.dtype).apply({"params": params["norm"]}, x)
     first = config.num_layers - top

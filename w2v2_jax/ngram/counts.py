@@ -28,7 +28,7 @@ class Grams(NamedTuple):
 
 
 class Packing(NamedTuple):
-    """How `order` word ids become as few uint64 keys as hold them."""
+    """How `order` word ids are packed into the fewest uint64 keys that hold them."""
 
     order: int
     bits: int
@@ -93,7 +93,7 @@ def _changes(columns: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def sum_equal(keys: Rows, counts: np.ndarray) -> tuple[Rows, np.ndarray]:
-    """Sorted rows without doubles, and the counts of each summed."""
+    """Sorted rows without duplicates, and the summed counts of each."""
     order = np.lexsort(keys[::-1]) if len(keys) > 1 else np.argsort(keys[0], kind="stable")
     keys = [key[order] for key in keys]
     first = np.flatnonzero(_changes(keys))
@@ -128,7 +128,7 @@ def _up_to(rows: np.ndarray, pivot: np.ndarray) -> int:
 
 
 def merge(paths: list[Path], *, rows: int) -> Iterator[tuple[Rows, np.ndarray]]:
-    """All rows in order without doubles, with summed counts, about `rows` of them at a time."""
+    """All rows in order without duplicates, with summed counts, about `rows` of them at a time."""
     runs = [np.load(path, mmap_mode="r") for path in paths]
     positions = [0] * len(runs)
     block = max(1, rows // len(runs))

@@ -138,7 +138,18 @@ def adam(
     num_layers, norm_order: no settings: of the network.
     """
     if not eps > 0:  # a parameter without a gradient yet has no second moment either
-        raise InputError(f"config.optimizer.eps={eps} must be positive")
+        raise InputError(f"optimizer.eps={eps} must be positive")
+    for name, beta in (("b1", b1), ("b2", b2)):
+        if not 0 <= beta < 1:
+            raise InputError(f"optimizer.{name}={beta} must be in [0, 1)")
+    multipliers = {f"rate_by_path of {pattern!r}": rate for pattern, rate in rate_by_path}
+    for name, value in {
+        "weight_decay": weight_decay,
+        "clip_norm": clip_norm,
+        **multipliers,
+    }.items():
+        if not value >= 0:
+            raise InputError(f"optimizer.{name}={value} must not be negative")
     chain = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
     if not 0 < layer_decay <= 1:
         raise InputError(f"optimizer.layer_decay={layer_decay} must be above 0 and at most 1")

@@ -23,6 +23,8 @@ def polynomial(*, peak: float, warmup: int, total: int, end: float = 0.0) -> Sch
     end: the last learning rate.
     """
     _check_schedule(peak=peak, total=total, warmup=warmup)
+    if not end >= 0:
+        raise InputError(f"schedule.end={end} must not be negative")
     return optax.join_schedules(
         [
             optax.linear_schedule(0.0, peak, warmup),
@@ -54,6 +56,16 @@ def tri_stage(
     """
     if abs(warmup + hold + decay - 1.0) > 1e-6:
         raise InputError(f"schedule: warmup + hold + decay = {warmup + hold + decay}, must be 1")
+    for name, value in (
+        ("warmup", warmup),
+        ("hold", hold),
+        ("decay", decay),
+        ("start_scale", start_scale),
+    ):
+        if not value >= 0:
+            raise InputError(f"schedule.{name}={value} must not be negative")
+    if not end_scale > 0:
+        raise InputError(f"schedule.end_scale={end_scale} must be positive, as its logarithm falls")
     first, second = int(warmup * total), int(hold * total)
     third = max(int(decay * total), 1)
     _check_schedule(peak=peak, total=total, warmup=first)
@@ -73,6 +85,7 @@ def constant(*, peak: float) -> Schedule:
 
     peak: that learning rate.
     """
+    _check_schedule(peak=peak, total=1, warmup=0)
     return optax.constant_schedule(peak)
 
 

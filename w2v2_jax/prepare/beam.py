@@ -1,14 +1,14 @@
-"""Apache Beam as the machines of a preparation in pieces: Dataflow, Spark, Flink, or this one.
+"""Preparation in parts on Apache Beam: Dataflow, Spark, Flink, or this machine.
 
-TFDS's own Beam support serves where data sets of TFDS are concerned: one that is made by Beam is
-made with the same options (its DownloadConfig), and record files are the unit of work, as in
-`tfds.beam.ReadFromTFDS`. The pipeline itself is plain Beam. A TFDS builder around any folder would
-write all samples once more as records, in an order of hashed keys, could not say what it rejected
-and why, and starts a split that was killed from nothing.
+Data sets of TFDS use TFDS's own Beam support: a data set that Beam builds is built with the same
+options (its DownloadConfig), and record files are the unit of work, as in `tfds.beam.ReadFromTFDS`.
+The pipeline itself is plain Beam. A TFDS builder around any folder would write all samples once
+more as records, ordered by hashed keys, could not report what it rejected and why, and would
+restart a killed split from the beginning.
 
-The pipeline carries numbers alone (runners refuse graphs of many megabytes); what they stand for
-is read from the work folder. Workers need this package and its requirements, and have to see the
-audio and the output folder: options such as --sdk_container_image are the runner's own.
+The pipeline carries only the numbers of parts (runners refuse graphs of many megabytes); the parts
+are read from the work folder. Workers need this package and its requirements, and access to the
+audio and the output folder; options such as --sdk_container_image belong to the runner.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def import_beam():
 
 
 def pipeline_options(options: list[str]):
-    """Beam's own options object of flags like --runner=FlinkRunner; InputError for a value it
-    refuses. (What it does not know it passes on or warns of: some runners have flags of their own.)
+    """Beam's options object for flags such as --runner=FlinkRunner; InputError for a value that it
+    refuses. (It passes unknown flags on or warns: some runners have flags of their own.)
     """
     import_beam()
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -54,14 +54,14 @@ def pipeline_options(options: list[str]):
 
 
 def download_config(options: list[str]) -> dict[str, Any]:
-    """Arguments of TFDS's DownloadConfig: a Beam-based data set is made by the same runner."""
+    """Arguments of TFDS's DownloadConfig: a Beam-based data set is built by the same runner."""
     return {"beam_options": pipeline_options(options)}
 
 
 def run(function: Callable[[int], str], count: int, *, options: list[str]) -> dict[str, int]:
-    """The function of 0 .. count - 1 on Beam's workers: how often each result came.
+    """Applies the function to 0 .. count - 1 on Beam's workers; returns how often each result came.
 
-    Raises InputError with the runner's own message where the pipeline fails.
+    Raises InputError with the runner's own message if the pipeline fails.
     """
     beam = import_beam()
     try:

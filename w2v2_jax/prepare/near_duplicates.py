@@ -17,7 +17,7 @@ NONE = np.iinfo(np.uint64).max
 
 
 class Near(NamedTuple):
-    """Two texts by their numbers, and the share of their five-byte strings that both hold."""
+    """Two texts by their numbers, and the share of their five-byte strings that both contain."""
 
     first: int
     second: int
@@ -42,7 +42,7 @@ def near_duplicates(texts: Sequence[str]) -> list[Near]:
 
 
 def _signatures(texts: list[bytes]) -> np.ndarray:
-    """[N, BANDS * ROWS] uint64: of each text the least hash of its strings, by as many hashes."""
+    """[N, BANDS * ROWS] uint64: for each text and hash function, the least hash of its strings."""
     blob = np.frombuffer(b"".join(texts) + bytes(GRAM), np.uint8).astype(np.uint64)
     ends = np.cumsum([len(text) for text in texts])
     grams = np.zeros(ends[-1], np.uint64)
@@ -63,8 +63,8 @@ def _signatures(texts: list[bytes]) -> np.ndarray:
 
 
 def _candidates(signatures: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs that share a band, those with the most equal hashes first: each text of a group with
-    the first one of it, so that a phrase of thousands of texts gives thousands of pairs."""
+    """Pairs that share a band, those with the most equal hashes first. In a group of texts, each is
+    paired with the first only, so that a phrase of thousands of texts gives thousands of pairs."""
     pairs = []
     for band in range(BANDS):
         columns = signatures[:, band * ROWS : (band + 1) * ROWS]

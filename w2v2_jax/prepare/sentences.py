@@ -20,7 +20,7 @@ SHORT = frozenset({
 
 
 def sentences(lines: Iterable[str]) -> Iterator[str]:
-    """The sentences of a text whose lines are broken anywhere; an empty line ends one too."""
+    """The sentences of a text whose lines may break anywhere; an empty line also ends one."""
     paragraph: list[str] = []
     for line in [*lines, ""]:
         if line.strip():

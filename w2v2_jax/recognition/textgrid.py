@@ -11,7 +11,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.paths import why_no_file
 
 MOST_BYTES = 256 << 20
-# What the values of either form have in common: texts between quotes and numbers on their own.
+# The values of both forms: texts between quotes, and separate numbers.
 VALUE = re.compile(r'"((?:[^"]|"")*)"|(?<![^\s])(-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)(?![^\s])')
 # Names of tiers that hold whole sentences, the most likely first, and of tiers of words.
 SENTENCES = ("sentence", "utterance", "segment", "transcript", "ortho", "text", "speech")
@@ -49,7 +49,7 @@ def _decoded(path: Path) -> str:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     if len(data) > MOST_BYTES:
         raise InputError(f"{path}: more than {MOST_BYTES >> 20} MiB; is it a TextGrid?")
-    # Praat writes UTF-16 where a text holds more than ASCII, unless it is told otherwise.
+    # Praat's default is UTF-16 if a text contains characters outside ASCII.
     utf16 = data.startswith((b"\xfe\xff", b"\xff\xfe"))
     try:
         return data.decode("utf-16" if utf16 else "utf-8-sig")

@@ -22,6 +22,7 @@ MARKUP = re.compile(r"<[^<>\n]*>|\{\\[^{}\n]*\}")
 VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s([^<>]+)>")
 SOUNDS = re.compile(r"\[[^\[\]]*\]|[♪♫][^♪♫]*[♪♫]?")  # of hearing-impaired subtitles
 ASIDE = re.compile(r"\s*\([^()]*\)\s*$")
+SILENCES = ("<eps>", "<EPS>", "<sil>", "<SIL>", "!SIL")  # what aligners write where nobody speaks
 PAUSE = 0.6  # seconds between two words that end a segment
 LONGEST = 20.0  # seconds of words that are put together
 
@@ -44,8 +45,8 @@ class Word(NamedTuple):
 
 
 def subtitles(path: Path) -> list[TimedText]:
-    """The cues of an SRT or VTT file, without markup and the sounds they tell of (such a cue has
-    an empty text). InputError with the line where times cannot be read."""
+    """The cues of an SRT or VTT file, without markup and without descriptions of sounds (a cue that
+    only describes a sound has an empty text). InputError with the line if times cannot be read."""
     lines = list(text_lines(path))
     heads = [number for number, line in enumerate(lines) if "-->" in line]
     if not heads:
@@ -87,16 +88,17 @@ def _cue(start: float, end: float, text: str, place: str) -> TimedText:
 
 
 def ctm(path: Path) -> dict[str, list[TimedText]]:
-    """Recording -> its segments: words put together up to a pause. InputError with the line that is
+    """Recording -> its segments, which are words of a channel joined up to a pause. If words are in
+    several channels, each channel is a speaker, such as "talk#1". InputError with the line if it is
     not "recording channel start duration word"."""
-    words: dict[str, list[Word]] = {}
+    words: dict[str, dict[str, list[Word]]] = {}
     for number, line in enumerate(text_lines(path), 1):
         fields = line.split()
         if not fields or line.startswith(";;"):
             continue
         place = f"{path}:{number}"
         try:
-            recording, _, start, seconds, word = fields[:5]
+            recording, channel, start, seconds, word = fields[:5]
             times = float(start), float(start) + float(seconds)
         except ValueError:
             times = (math.nan, math.nan)
@@ -104,14 +106,25 @@ def ctm(path: Path) -> dict[str, list[TimedText]]:
             raise InputError(
                 f"{place}: expected recording channel start duration word, got {line!r}"
             )
-        words.setdefault(recording, []).append(Word(*times, word, place))
+        channels = words.setdefault(recording, {}).setdefault(channel, [])
+        if word not in SILENCES:
+            channels.append(Word(*times, word, place))
     if not words:
         raise InputError(f"{path}: no words in this file")
-    return {recording: grouped(sorted(some)) for recording, some in words.items()}
+    return {recording: _of_channels(recording, some) for recording, some in words.items()}
+
+
+def _of_channels(recording: str, channels: dict[str, list[Word]]) -> list[TimedText]:
+    segments = [
+        segment._replace(speaker=f"{recording}#{channel}" if len(channels) > 1 else "")
+        for channel, words in channels.items()
+        for segment in grouped(sorted(words))
+    ]
+    return sorted(segments)
 
 
 def grouped(words: Iterable[Word]) -> list[TimedText]:
-    """Words put together into segments, which end with a pause or after LONGEST seconds."""
+    """Words joined to segments, which end at a pause or after LONGEST seconds."""
     groups: list[list[Word]] = []
     for word in words:
         before = groups[-1] if groups else []
@@ -127,8 +140,8 @@ def grouped(words: Iterable[Word]) -> list[TimedText]:
 
 
 def praat(path: Path, tier: str | None = None) -> list[TimedText]:
-    """The intervals of a TextGrid's tier that hold a text; those of a tier of words are put
-    together. tier: its name, which may be left out where one is the likely one."""
+    """The intervals of a TextGrid's tier that hold a text; words of a word tier are joined to
+    segments. tier: its name, which may be omitted if only one tier is likely."""
     chosen = textgrid.choose(textgrid.read(path), tier, str(path))
     spans = [Word(*span, f"{path}: {chosen.name}") for span in chosen.intervals if span[2].strip()]
     if textgrid.is_of_words(chosen):

@@ -32,7 +32,7 @@ def plan(
     """Input -> format -> file DIR/<name><suffix of the format>; the name is what the inputs map to,
     by default their own without suffix. With skip_done, those whose files are all there are absent.
 
-    Raises InputError before any work where two inputs would share a file, a file exists or the
+    Raises InputError before any work if two inputs would share a file, a file exists, or the
     directory cannot be written.
     """
     if not isinstance(inputs, Mapping):

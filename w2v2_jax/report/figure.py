@@ -120,8 +120,8 @@ def _draw_units(panels: dict[str, Any], units: Units) -> None:
 
 
 def draw(results: Results, path: Path, *, made: str = "") -> None:
-    """Writes the figure: 1600 x 1200 pixels, or 1600 x 800 without the units. made: date, code and
-    data, which stand below it."""
+    """Writes the figure: 1600 x 1200 pixels, or 1600 x 800 without the units. made: the date, code
+    and data that are printed below it."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,4 +1,4 @@
-"""Stores the curves of finished runs as a reference: one workdir a seed.
+"""Stores the curves of finished runs as a reference: one workdir for each seed.
 
 python -m w2v2_jax.report.make_curves --out FILE.json --about TEXT WORKDIR...
 """

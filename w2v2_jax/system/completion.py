@@ -8,7 +8,7 @@ from unittest import mock
 
 SHELLS = ("bash", "zsh")
 
-# In zsh bash's completions run as they are, after `bashcompinit`.
+# zsh runs bash's completions unchanged, after `bashcompinit`.
 ZSH_HEAD = "autoload -Uz +X compinit bashcompinit && compinit && bashcompinit\n"
 SCRIPT = """# Completion of w2v2; load it in {file}: source <(w2v2 --completion {shell})
 _w2v2() {{

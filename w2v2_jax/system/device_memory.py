@@ -1,4 +1,4 @@
-"""Memory of devices: how much there is, what a compiled step takes, and a compiler's refusal."""
+"""Memory of devices: its size, what a compiled step takes, and a compiler's refusal."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def memory_of(compiled: Any) -> dict[str, int]:
 
 
 def memory_shortage(message: str) -> tuple[int, int] | None:
-    """(bytes needed, bytes there are) from a compiler's refusal; None for any other error."""
+    """(bytes needed, bytes available) from a compiler's refusal; None for any other error."""
     size = r"([\d.]+)([KMGT]?)"
     match = re.search(rf"[Uu]sed {size} of {size} hbm", message) or re.search(
         rf"required .* \({size}\) exceeds available HBM \({size}\)", message

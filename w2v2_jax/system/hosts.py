@@ -90,7 +90,7 @@ def run_on_chief(action: Callable[[], None]) -> None:
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float) -> bool:
-    """Whether the condition comes true in that time."""
+    """Waits until the condition holds, at most for that time; returns whether it holds."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -103,9 +103,9 @@ SIGTERM, CTRL_C = "SIGTERM", "Ctrl-C"
 
 
 class Preemption:
-    """Whether to save and stop now: SIGTERM or Ctrl-C to this process, or to any of the job.
+    """Whether to save and stop now: SIGTERM or Ctrl-C reached a process of this job.
 
-    JAX's runtime carries SIGTERM to all hosts and picks a call of `reached` that none has made.
+    JAX's runtime passes SIGTERM to all hosts and picks a call of `reached` that none has made yet.
     A second Ctrl-C ends the process at once.
     """
 
@@ -126,7 +126,7 @@ class Preemption:
             return
         self._asked = self._asked or CTRL_C
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        # Not print: the signal may have come in the midst of one.
+        # Not print: the signal may have interrupted another print.
         os.write(2, b"saving, then stopping; Ctrl-C again ends at once\n")
         if not self._alone:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -136,8 +136,8 @@ class Preemption:
             signal.signal(number, handler)
 
     def reached(self) -> str:
-        """What asks to stop ("SIGTERM", "Ctrl-C"), "" while nothing does; once it asked, it always
-        does. Every process must call this equally often."""
+        """The signal that asks to stop ("SIGTERM", "Ctrl-C"), or "" if there was none; later calls
+        return it again. Every process must call this equally often."""
         if not self._stop:
             self._stop = self._asked if self._alone else self._met()
         return self._stop
@@ -145,8 +145,8 @@ class Preemption:
     def _met(self) -> str:
         from jax.experimental import multihost_utils
 
-        # A count of its own, that nothing sets back: the runtime stops all hosts at one more than
-        # the highest it saw, and says so at that very call alone.
+        # A separate count that is never reset: the runtime stops all hosts at one more than the
+        # highest count that it saw, and reports the stop only in that one call.
         self._calls += 1
         met = multihost_utils.reached_preemption_sync_point(self._calls)
         return (self._asked or SIGTERM) if met else ""

@@ -20,7 +20,7 @@ from w2v2_jax.errors import InputError, exit_status, reason, report
 from w2v2_jax.system.hosts import is_chief
 
 LOST = 75  # EX_TEMPFAIL: another host died; the same command on all hosts resumes
-HEARTBEAT_SECONDS = 30  # a host silent for so long is dead to the others
+HEARTBEAT_SECONDS = 30  # a host that is silent for so long counts as dead
 JOIN_SECONDS = 300
 LINGER_SECONDS = 3  # the coordinator goes last, so that the others can say why they end
 PEER_ERRORS = re.compile(
@@ -101,8 +101,8 @@ def joined(address: Address | None) -> Iterator[None]:
     """A context in which this process is part of the job; if it is alone (None), nothing happens.
 
     An exception inside ends the process at once, with one line and without waiting for the
-    others: bad input with status 2, a lost host with LOST, anything else with 1. Whatever way the
-    others end it (the runtime aborts a process whose coordinator is gone), a witness says so.
+    others: status 2 for bad input, LOST for a lost host, 1 for anything else. A witness process
+    reports every other end (the runtime aborts a process whose coordinator is gone).
     """
     if address is None:
         yield
@@ -141,7 +141,7 @@ def _initialize(address: Address) -> None:
 
 @contextlib.contextmanager
 def _witness(address: Address) -> Iterator[subprocess.Popen]:
-    """A child that outlives this process and prints one line unless told that all is well."""
+    """A child that outlives this process and prints one line unless told that it ended normally."""
     who = "" if address.process_id is None else f" {address.process_id} of {address.num_processes}"
     line = (
         f"error: process{who} of this run ended before its time: another host died, or this one "

@@ -13,7 +13,7 @@ from w2v2_jax.texts.rules import TextRules
 
 NONE = "none"
 CHOICES = "english, unicode[:LANGUAGE], none or FILE.json"
-# Signs that English speakers say.
+# Signs that English speakers read aloud.
 ENGLISH_SIGNS = (
     ("&", " and "),
     ("%", " percent "),
@@ -40,8 +40,8 @@ def english() -> TextRules:
 
 
 def unicode(language: str = "") -> TextRules:
-    """Lower case, letters of any script and the apostrophe. With a language also its case, its
-    numbers and, where ALPHABETS has them, its letters; others lose their accents."""
+    """Lower case, letters of any script and the apostrophe. A language adds its case rules, its
+    number words and, if ALPHABETS has them, its letters; other letters lose their accents."""
     tongue = language[:2]
     case = f"lower:{tongue}" if f"lower:{tongue}" in CASES else "lower"
     letters = ALPHABETS.get(tongue, "")
@@ -59,7 +59,7 @@ def unicode(language: str = "") -> TextRules:
 def read_choice(choice: str | None) -> TextRules | None:
     """The rules of `--text`; None without any (docs/texts.md).
 
-    Raises InputError for an unknown name, a file that is none, or a package that is missing.
+    Raises InputError for an unknown name, a file without rules, or a missing package.
     """
     if choice is None or choice == NONE:
         return None

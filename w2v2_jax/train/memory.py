@@ -17,7 +17,7 @@ from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.experiment.microbatches import Shape
 from w2v2_jax.system.device_memory import GIB, memory_shortage
 
-MOSTLY_STATE = 0.6  # of a device's memory: with more, smaller microbatches hardly help
+MOSTLY_STATE = 0.6  # share of a device's memory; above it, smaller microbatches hardly help
 
 
 def abstract_batch(experiment: Experiment, train: Feed, shape: Shape) -> Batch:
@@ -44,7 +44,7 @@ def choose(experiment: Experiment, train: Feed) -> Choice:
 
 
 def settled(experiment: Experiment, train: Feed, tell: Callable[[str], None]) -> Experiment:
-    """The experiment of `choose`, having told its line; InputError if no number fits."""
+    """The experiment of `choose`, after printing its line; InputError if no number fits."""
     choice = choose(experiment, train)
     if choice.line:
         tell(choice.line)
@@ -57,8 +57,8 @@ def settled(experiment: Experiment, train: Feed, tell: Callable[[str], None]) ->
 def remedy(
     experiment: Experiment, shapes: Sequence[Shape], *, needed: int | None, capacity: int | None
 ) -> str:
-    """What to set where a step of the shapes needs more than a device has, both None if unknown:
-    more microbatches, as far as the rows divide."""
+    """What to set if a step of the shapes needs more memory than a device has (both numbers may be
+    None, unknown): more microbatches, as far as the rows divide."""
     if capacity and state_bytes(experiment) > MOSTLY_STATE * capacity:
         return _shard(experiment)
     over = (needed or 0) / (capacity or 1)
@@ -96,8 +96,8 @@ def _size(shape: Shape) -> str:
 def _told(line: Callable[[int | None, int | None], str]) -> Iterator[None]:
     """Turns the error that JAX raises when a device runs out of memory into an InputError.
 
-    line: (bytes needed, bytes there are), each None if the error does not say, -> what to do.
-    Only JAX's own errors: an object store that is asked too often has the same word for it.
+    line: (bytes needed, bytes available), each None if the error does not say, -> what to do.
+    Only JAX's own errors count: object stores use the same word when they limit requests.
     """
     try:
         yield

@@ -32,7 +32,7 @@ SHOWN = (
 
 def keep_until(path: Path, step: int) -> None:
     """Drops the records after `step` from a metrics file, because the resumed run writes them
-    again; except those of rollbacks, which will not happen again."""
+    again. Records of rollbacks stay, because these are not repeated."""
     if not path.exists():
         return
     lines = []

@@ -94,7 +94,7 @@ class StepObserver:
         """
         if done is None:
             return None
-        # One fetch of what is small and done: the device has the next update to do meanwhile.
+        # One fetch of small, finished values; meanwhile the device computes the next update.
         metrics, rate = jax.device_get((done.metrics, done.rate))
         self._sums = add_update(self._sums, metrics)
         flags = self._monitor.flags(metrics)

@@ -1,4 +1,4 @@
-"""What one symbol stands for, and how symbols in a row are words again."""
+"""What one symbol stands for, and how a sequence of symbols becomes words again."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ MARK = "\u2581"  # begins a word of sentencepiece's pieces
 
 
 def starts_word(symbol: str, units: str) -> bool:
-    """Whether a symbol that is no delimiter begins a word whatever stands before it."""
+    """Whether a symbol other than the delimiter begins a word, whatever precedes it."""
     return units == PHONEMES or (units == PIECES and symbol.startswith(MARK))
 
 
 def letters_of(symbol: str, units: str) -> str:
-    """What a symbol adds to its word."""
+    """The letters that a symbol adds to its word."""
     return symbol.removeprefix(MARK) if units == PIECES else symbol
 
 
 def joined(symbols: Iterable[str], units: str) -> str:
-    """The text of symbols in a row, single spaces between words; a phoneme is a word."""
+    """The text of a sequence of symbols, single spaces between words; a phoneme is a word."""
     if units == PHONEMES:
         return " ".join(symbol for symbol in symbols if symbol != DELIMITER)
     text = "".join(symbols).replace(DELIMITER, " ")

@@ -1,0 +1,94 @@
+"""`w2v2 average`: the mean of several checkpoints' parameters, as a checkpoint of its own.
+
+w2v2 average --checkpoint RUN --last 5 --out DIR
+w2v2 average --checkpoint RUN/checkpoints/9000 RUN/checkpoints/10000 --out DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from w2v2_jax import trees
+from w2v2_jax.checkpoint import files as checkpoint
+from w2v2_jax.checkpoint.description import Description, Loaded
+from w2v2_jax.errors import InputError
+from w2v2_jax.interop import native
+from w2v2_jax.interop.files import new_output, print_written
+from w2v2_jax.paths import AnyPath
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="w2v2 average", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        nargs="+",
+        metavar="DIR",
+        help="two or more steps' folders or workdirs (their best steps); one workdir with --last",
+    )
+    parser.add_argument("--last", type=int, metavar="N", help="the N newest steps of one workdir")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="the native checkpoint to write"
+    )
+    arguments = parser.parse_args(argv)
+    steps = chosen(arguments.checkpoint, arguments.last)
+    with new_output(arguments.out) as partial:
+        native.write_initial(partial, mean_of(map(checkpoint.load, steps)))
+    for step in steps:
+        print(f"read {step}")
+    print_written(arguments.out)
+
+
+def chosen(named: list[str], last: int | None) -> list[AnyPath]:
+    """The steps' folders that --checkpoint and --last stand for. Raises InputError for fewer than
+    two of them, or one that is there twice."""
+    if last is None:
+        steps = [checkpoint.find(path) for path in named]
+    elif len(named) > 1 or last < 2:
+        raise InputError(f"--last {last}: give one --checkpoint, a workdir, and 2 or more steps")
+    else:
+        steps = checkpoint.newest_steps(named[0], last)
+    twice = next((step for place, step in enumerate(steps) if step in steps[:place]), None)
+    if twice is not None:
+        raise InputError(f"--checkpoint: {twice} is there twice")
+    if len(steps) < 2:
+        raise InputError(f"--checkpoint {named[0]} is one step; give two or more, or --last N")
+    return steps
+
+
+def mean_of(checkpoints: Iterable[Loaded]) -> Loaded:
+    """One checkpoint whose parameters are the means of those of all: float32 of float64 sums, so
+    that their order and number cost no precision. Reads them one after the other.
+
+    Raises InputError where two are of different networks, vocabularies or input scales, or where
+    a value is not finite.
+    """
+    first: Loaded | None = None
+    total: dict[str, np.ndarray] = {}
+    count = 0
+    for loaded in checkpoints:
+        flat = trees.flatten(loaded.params)
+        if first is None:
+            first = loaded._replace(params=None)
+            total = {name: np.zeros(leaf.shape, np.float64) for name, leaf in flat.items()}
+        _check_alike(first, loaded)
+        for name, leaf in flat.items():
+            if not np.isfinite(leaf).all():
+                raise InputError(f"{loaded.path}: {name} is not finite; leave that step out")
+            total[name] += leaf
+        count += 1
+    assert first is not None
+    mean = {name: (leaf / count).astype(np.float32) for name, leaf in total.items()}
+    return first._replace(params=trees.nest(mean))
+
+
+def _check_alike(first: Loaded, other: Loaded) -> None:
+    for field in Description._fields:
+        if getattr(first.description, field) != getattr(other.description, field):
+            raise InputError(
+                f"{other.path} has another {field} than {first.path}; average steps of one run"
+            )

@@ -1,0 +1,287 @@
+"""`w2v2 pseudo`: a checkpoint writes the transcripts of a prepared corpus that has none.
+
+w2v2 pseudo --checkpoint DIR --data DIR[:split] --out DIR --min-confidence C
+What it is sure enough of becomes a split of OUT with texts, to be trained on like any other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.data.corpus import Corpus, Entry, list_splits, open_corpus
+from w2v2_jax.data.damage import Damage
+from w2v2_jax.data.transcribed import TranscribedCorpus
+from w2v2_jax.data.writer import CorpusWriter
+from w2v2_jax.errors import InputError, printable
+from w2v2_jax.paths import json_text, try_folder, write_json, write_text
+from w2v2_jax.prepare.account import Tally
+from w2v2_jax.prepare.prepare import PARTIAL
+from w2v2_jax.prepare.report import describe, find_leaks
+from w2v2_jax.prepare.splits import check_split
+from w2v2_jax.system.arguments import (
+    add_batch_seconds,
+    add_checkpoint,
+    add_data,
+    add_overwrite,
+)
+from w2v2_jax.system.progress import audio_bar
+
+REJECTED, REPORT = "rejected.jsonl", "report.json"
+BOUNDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of confidence, in the report
+
+
+class Limits(NamedTuple):
+    """What is kept: transcripts of at least this confidence, clips of this many seconds."""
+
+    min_confidence: float
+    min_seconds: float
+    max_seconds: float
+
+
+class Guess(NamedTuple):
+    """A transcript and the mean confidence of its words, 0 without any."""
+
+    text: str
+    confidence: float
+
+
+class Outcome(NamedTuple):
+    """By number of the utterance: the transcripts that are kept, and of all others why not, with
+    the transcript where the network was asked."""
+
+    kept: dict[int, Guess]
+    rejected: dict[int, tuple[str, Guess | None]]
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = _parser().parse_args(argv)
+    limits = Limits(arguments.min_confidence, arguments.min_seconds, arguments.max_seconds)
+    check_limits(limits)
+    corpus = open_corpus(arguments.data)
+    split = arguments.split or corpus.split
+    check_split(arguments.out, split, arguments.overwrite)
+    try_folder(arguments.out, "--out")
+    guess, description, path = _listener(arguments)
+    outcome = Outcome({}, {i: (reason, None) for i, reason in unasked(corpus, limits)})
+    asked = np.array([i for i in range(len(corpus)) if i not in outcome.rejected], np.int64)
+    for place, said in guess(TranscribedCorpus(corpus, asked)):
+        number, reason = int(asked[place]), verdict(said, limits)
+        if reason is None:
+            outcome.kept[number] = said
+        else:
+            outcome.rejected[number] = (reason, said)
+    rules = description.ctc_vocabulary.rules
+    about = {"checkpoint": str(path), "data": str(corpus.directory)} | limits._asdict()
+    text = None if rules is None else rules.to_json()
+    print(write(corpus, outcome, arguments.out, split=split, about=about, text=text))
+
+
+def _parser() -> argparse.ArgumentParser:
+    from w2v2_jax.decode import options
+
+    parser = argparse.ArgumentParser(prog="w2v2 pseudo", description=__doc__.splitlines()[0])
+    add_checkpoint(parser)
+    add_data(parser)
+    add = parser.add_argument
+    add("--out", required=True, type=Path, metavar="DIR", help="the corpus that gets the split")
+    add("--split", metavar="NAME", help="what the split is called (as in --data)")
+    add(
+        "--min-confidence",
+        type=float,
+        required=True,
+        metavar="C",
+        help="the least mean probability of the words; 0 keeps all, and the report has what "
+        "other bounds would keep",
+    )
+    add("--min-seconds", type=float, default=1.0, metavar="S", help="shorter clips are left out")
+    add("--max-seconds", type=float, default=30.0, metavar="S", help="and longer ones")
+    add_overwrite(parser)
+    add_batch_seconds(parser, 120.0)
+    options.add_arguments(parser)
+    return parser
+
+
+def check_limits(limits: Limits) -> None:
+    """InputError on bounds that keep nothing or are no numbers."""
+    if not 0 <= limits.min_confidence <= 1:
+        raise InputError(f"--min-confidence {limits.min_confidence}: give a number from 0 to 1")
+    if not 0 <= limits.min_seconds < limits.max_seconds < math.inf:
+        raise InputError(
+            f"--min-seconds {limits.min_seconds:g} must be at least 0 and below --max-seconds "
+            f"{limits.max_seconds:g}"
+        )
+
+
+def unasked(corpus: Corpus, limits: Limits) -> Iterator[tuple[int, str]]:
+    """(number, reason) of the utterances that the network is not asked about."""
+    damage = Damage(corpus)
+    for i, samples in enumerate(corpus.num_samples):
+        seconds = samples / SAMPLE_RATE
+        if corpus.text(i).strip():
+            yield i, "has a transcript"
+        elif seconds < limits.min_seconds:
+            yield i, "too short"
+        elif seconds > limits.max_seconds:
+            yield i, "too long"
+        elif not damage.whole(i):
+            yield i, "damaged audio"
+
+
+def verdict(said: Guess, limits: Limits) -> str | None:
+    """Why a transcript is not kept; None for one that is."""
+    if not said.text:
+        return "no words"
+    return "not sure enough" if said.confidence < limits.min_confidence else None
+
+
+def _listener(arguments: argparse.Namespace):
+    """(corpus -> (number, Guess) of each of its utterances, the checkpoint's description, its
+    path)."""
+    from w2v2_jax.checkpoint.description import require_ctc
+    from w2v2_jax.decode import options
+    from w2v2_jax.decode.greedy import GreedyDecoder
+    from w2v2_jax.inference import load
+    from w2v2_jax.recognition.corpus import corpus_frames
+    from w2v2_jax.recognition.recognise import decode, make_options
+    from w2v2_jax.recognition.transcript import joined
+    from w2v2_jax.system import compile_cache, cpu_memory
+
+    cpu_memory.keep()
+    compile_cache.enable()
+    network = load(arguments.checkpoint)
+    require_ctc(network.description, f"--checkpoint {arguments.checkpoint}")
+    vocabulary = network.description.ctc_vocabulary
+    decoder = options.make_decoder(
+        arguments, vocabulary, seconds_per_frame=network.description.model.seconds_per_frame
+    )
+    how = make_options({"decoder": None if isinstance(decoder, GreedyDecoder) else decoder})
+
+    def guess(corpus: TranscribedCorpus) -> Iterator[tuple[int, Guess]]:
+        seconds = corpus.num_samples / SAMPLE_RATE
+        frames = corpus_frames(
+            network, corpus, network.logits, batch_seconds=arguments.batch_seconds
+        )
+        with audio_bar(float(seconds.sum())) as bar:
+            for i, logits in frames:
+                reading = decode(network, [logits], how, where=f"{arguments.data} {corpus.id(i)}")
+                result = joined(corpus.id(i), [(0.0, reading)], float(seconds[i]))
+                yield i, Guess(vocabulary.as_scored(result.text), result.confidence)
+                bar.update(float(seconds[i]))
+
+    return guess, network.description, network.path
+
+
+def write(
+    corpus: Corpus,
+    outcome: Outcome,
+    out: Path,
+    *,
+    split: str,
+    about: dict[str, Any],
+    text: dict[str, Any] | None,
+) -> str:
+    """OUT/<split>, a prepared split of the kept utterances with their transcripts; beside its
+    shards what was rejected, and a report. Returns lines for a person.
+
+    about: of the report. text: rules that the transcripts are written by. It comes whole, by
+    rename. Raises InputError where nothing is kept.
+    """
+    tally = Tally()
+    for i, (reason, said) in sorted(outcome.rejected.items()):
+        heard = "" if said is None else f" ({said.confidence:.2f}) {said.text}"
+        tally.add(reason, f"{corpus.id(i)}{heard}")
+    counts = {"seen": len(corpus), "used": len(outcome.kept), "rejected": len(outcome.rejected)}
+    if counts["seen"] != counts["used"] + counts["rejected"]:
+        raise AssertionError(f"what became of the utterances does not add up: {counts}")
+    told = [
+        f"{corpus.directory}: {counts['seen']} utterances: {counts['used']} kept, "
+        f"{counts['rejected']} rejected",
+        *([tally.table()] if tally.counts else []),
+        *_bounds_line(outcome),
+    ]
+    if not outcome.kept:
+        raise InputError(f"nothing is kept, nothing is written. {printable(chr(10).join(told))}")
+    made = _publish(corpus, outcome, out, split, about=about, text=text, tally=tally, counts=counts)
+    told.append(
+        f"wrote {out / split}: {made.info['utterances']} utterances, {made.info['hours']:.3f} h"
+    )
+    return "\n".join(told)
+
+
+def _publish(corpus, outcome, out: Path, split: str, *, about, text, tally, counts) -> Corpus:
+    """Writes the split, its report and its rejects beside their places, and renames them there."""
+    out.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=out))
+    try:
+        directory, target = work / split, out / split
+        _write_split(corpus, outcome, directory, split=split, source=about["data"], text=text)
+        made = open_corpus(directory)
+        others = [open_corpus(out / name) for name in list_splits(out) if name != split]
+        others = [other for other in others if other.fingerprint() != corpus.fingerprint()]
+        report = describe(
+            made,
+            rejects=tally,
+            remarks=Tally(),
+            changes=Tally(),
+            leaks=find_leaks(made, others),
+            intake=counts,
+        )
+        report |= {"pseudo": about | {"kept_at": kept_at(outcome)}}
+        write_json(directory / REPORT, report)
+        write_text(directory / REJECTED, "".join(_rejected_lines(corpus, outcome)))
+        if target.exists():
+            os.rename(target, work / "replaced")
+        os.rename(directory, target)
+        return made
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _write_split(corpus: Corpus, outcome: Outcome, directory: Path, *, split, source, text) -> None:
+    writer = CorpusWriter(directory)
+    try:
+        for i in sorted(outcome.kept):
+            samples = corpus.read(i, 0, int(corpus.num_samples[i]))
+            writer.add(labelled(corpus.entry(i), outcome.kept[i].text), iter([samples.tobytes()]))
+        writer.close(split=split, source=f"pseudo: {source}", text=text)
+    finally:
+        writer.abort()
+
+
+def labelled(entry: Entry, text: str) -> Entry:
+    """The entry with a text, and the speech rate that follows."""
+    rate = len(text) * SAMPLE_RATE / entry.num_samples
+    return entry._replace(text=text, characters_per_second=rate)
+
+
+def kept_at(outcome: Outcome) -> dict[str, int]:
+    """How many of the transcripts with words are at least so sure, for each of BOUNDS."""
+    guesses = [*outcome.kept.values(), *(said for _, said in outcome.rejected.values() if said)]
+    sure = np.array([said.confidence for said in guesses if said.text])
+    return {f"{bound:g}": int((sure >= bound).sum()) for bound in BOUNDS}
+
+
+def _bounds_line(outcome: Outcome) -> list[str]:
+    counts = kept_at(outcome)
+    if not any(counts.values()):
+        return []
+    return ["of confidence at least  " + "  ".join(f"{b}: {n}" for b, n in counts.items())]
+
+
+def _rejected_lines(corpus: Corpus, outcome: Outcome) -> Iterator[str]:
+    for i, (reason, said) in sorted(outcome.rejected.items()):
+        row: dict[str, Any] = {"id": corpus.id(i), "reason": reason}
+        row["seconds"] = round(float(corpus.num_samples[i]) / SAMPLE_RATE, 3)
+        if said is not None:
+            row |= {"text": said.text, "confidence": round(said.confidence, 4)}
+        yield json_text(row) + "\n"
