@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from w2v2_jax.experiment.build import Experiment
-from w2v2_jax.optimizer import SCHEDULES, adam
+from w2v2_jax.optimizer import OF_NETWORK, SCHEDULES, adam
 
 FOLLOWS_STEPS = "train.steps"  # a schedule's total, if the recipe does not set it
 
@@ -31,7 +31,11 @@ def resolved(experiment: Experiment) -> dict[str, Any]:
         },
         "objective": {"name": settings.kind, **_objective(experiment)},
         "schedule": _with_defaults(shape, schedule),
-        "optimizer": _with_defaults(adam, raw.get("optimizer", {})),
+        "optimizer": {
+            name: value
+            for name, value in _with_defaults(adam, raw.get("optimizer", {})).items()
+            if name not in OF_NETWORK
+        },
         "mesh": {**raw.get("mesh", {}), **experiment.mesh.shape},
         **{
             name: dataclasses.asdict(getattr(settings, name))

@@ -21,7 +21,7 @@ from w2v2_jax.models.families import FAMILIES
 from w2v2_jax.objectives.base import Objective
 from w2v2_jax.objectives.classes import Classes
 from w2v2_jax.objectives.table import OBJECTIVES
-from w2v2_jax.optimizer import SCHEDULES, adam
+from w2v2_jax.optimizer import OF_NETWORK, SCHEDULES, adam
 from w2v2_jax.vocabulary import LIBRISPEECH, Vocabulary
 
 INHERIT = "inherit"  # model.family: take the network of init_from
@@ -210,7 +210,7 @@ def field_types(config: Mapping[str, Any]) -> dict[str, Any]:
         "execution": types_of(Execution),
         "objective": {"name": str, **(types_of(objective) if objective else {})},
         "schedule": {"name": str, **(types_of(schedule) if schedule else {})},
-        "optimizer": types_of(adam),
+        "optimizer": {n: kind for n, kind in types_of(adam).items() if n not in OF_NETWORK},
         "data": {**types_of(DataConfig), "augment": types_of(AugmentConfig)},
         "vocabulary": types_of(VocabularyConfig),
         "train": types_of(TrainConfig),

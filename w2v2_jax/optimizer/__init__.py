@@ -1,6 +1,7 @@
 """Learning-rate schedules, rates by path, and fairseq's Adam as one optax chain."""
 
 from w2v2_jax.optimizer.adam import (
+    OF_NETWORK,
     AdamState,
     adam,
     updates_taken,
@@ -22,6 +23,7 @@ from w2v2_jax.optimizer.schedules import (
 )
 
 __all__ = [
+    "OF_NETWORK",
     "SCHEDULES",
     "AdamState",
     "RateTable",

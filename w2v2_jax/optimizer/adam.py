@@ -25,6 +25,7 @@ from w2v2_jax.trees import name_of
 
 LAYERS, LAST_NORM = "encoder/transformer/layers/", "encoder/transformer/norm/"
 ADAPTER = "encoder/output_adapter/"
+OF_NETWORK = ("num_layers", "norm_order")  # arguments of `adam` that are no settings
 
 
 class AdamState(NamedTuple):
