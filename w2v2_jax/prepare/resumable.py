@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from w2v2_jax.data.corpus import shard_name
+from w2v2_jax.data.shards import shard_name
 from w2v2_jax.data.writer import ShardPlan
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, is_remote, size_of, to_path
