@@ -6,7 +6,7 @@ labels, against no pretraining; Tables 4 and 13 for the ablations) at the quicks
 
 Run: bash launch/evidence.sh --source folder:DIR does all of it, cell by cell. One alone, R=runs/my:
     python -m w2v2_jax.train --config experiments/evidence.py:pretrain --workdir $R/pretrain
-    python -m w2v2_jax.train --config experiments/evidence.py:finetune_10m --workdir $R/10m \
+    python -m w2v2_jax.train --config experiments/evidence.py:finetune_10m --workdir $R/10m \\
         --config.init_from=$R/pretrain
     without --config.init_from the same recipe starts from scratch: same labels, same updates.
     `:pretrain,short` is a quarter of the updates; `:pretrain,CHANGE` is the short one with one

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from w2v2_jax.experiment import crop_lengths
+from w2v2_jax.experiment.recipe import beside
 from w2v2_jax.experiment.smoke import shrink
 
 
@@ -32,39 +32,12 @@ def get_config(arg: str = "") -> ConfigDict:
     """arg: "" or "smoke"."""
     if arg not in ("", "smoke"):
         raise ValueError(f"pretrain_random_targets.py takes no argument but smoke, not {arg!r}")
-    config = ConfigDict(
+    config = beside(__file__, "pretrain_base.py")
+    config.objective = ConfigDict(
         dict(
-            seed=1,
-            init_from="",
-            model=dict(family="base"),
-            execution=dict(dtype="bfloat16", remat="dots"),
-            objective=dict(
-                name="random_targets", codebooks=1, entries=8192, code_dim=16, mel_bands=80,
-                target_seed=0,
-            ),
-            schedule=dict(name="polynomial", peak=5e-4, warmup=32_000),
-            optimizer=dict(b1=0.9, b2=0.98, eps=1e-6, weight_decay=0.01),
-            data=dict(
-                train="data/librispeech:train_clean100+train_clean360+train_other500",
-                valid="data/librispeech:dev_other",
-                mode="crop",
-                bucket_seconds=crop_lengths.BASE,
-                batch_seconds=6000.0,
-                row_multiple=64,
-                valid_bucket_seconds=(4.0, 7.8, 11.7, 15.625),
-                min_seconds=2.0,
-                normalise=False,
-            ),
-            train=dict(
-                steps=400_000,
-                accumulate=1,
-                log_every=200,
-                eval_every=5_000,
-                checkpoint_every=1_000,
-                keep_last=3,
-                best_metric="loss",
-            ),
-            mesh=dict(data=-1, fsdp=1, tensor=1),
+            name="random_targets", codebooks=1, entries=8192, code_dim=16, mel_bands=80,
+            target_seed=0,
         )
     )  # fmt: skip
+    config.train.best_metric = "loss"
     return shrink(config) if arg == "smoke" else config

@@ -6,7 +6,7 @@ transcripts for pretraining, 16 min of English with transcripts for fine-tuning,
 
 Run: bash launch/quickstart.sh does all of it. One step alone, with R=runs/mine:
     python -m w2v2_jax.train --config experiments/quickstart.py:pretrain --workdir $R/pretrain
-    python -m w2v2_jax.train --config experiments/quickstart.py:finetune --workdir $R/finetuned \
+    python -m w2v2_jax.train --config experiments/quickstart.py:finetune --workdir $R/finetuned \\
         --config.init_from=$R/pretrain
     without --config.init_from the same recipe starts from scratch: same labels, same updates.
     `:pretrain,gpu` and `:finetune,gpu` are the larger preset; `,smoke` is toy size.

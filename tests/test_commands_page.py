@@ -1,9 +1,11 @@
 """docs/commands.md is what the parsers say, and every option says what it is for."""
 
+import argparse
+
 import pytest
 
 import w2v2_jax
-from tests.helpers.commands_page import PAGE, actions, page, parser_of
+from tests.helpers.commands_page import PAGE, _notes, actions, page, parser_of
 from w2v2_jax.__main__ import COMMANDS, main
 
 
@@ -34,3 +36,17 @@ def test_completion_has_every_command_and_refuses_another_shell(capsys):
     assert [name for name in COMMANDS if f"      {name}) words=" not in listed] == []
     assert main(["--completion", "fish"]) == 2
     assert "use one of bash, zsh" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("default", "text", "notes"),
+    [
+        (10.0, "of a row (10)", "of a row (10)"),
+        (0.1, "of a row", "of a row (0.1)"),
+        ([0.0, 5.0], "lowest and highest (0 5)", "lowest and highest (0 5)"),
+        (None, "of a row", "of a row"),
+    ],
+)
+def test_a_default_is_said_once(default, text, notes):
+    parser = argparse.ArgumentParser()
+    assert _notes(parser.add_argument("--x", default=default, help=text)) == notes

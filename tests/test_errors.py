@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from w2v2_jax.errors import BUG, InputError, run_command
+from w2v2_jax.errors import BUG, InputError, counted, one_field, run_command
 
 PRINTS = """
 import sys
@@ -158,3 +158,16 @@ def test_letters_that_the_output_lacks_come_out_escaped(tmp_path, environment, f
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.decode(charset).strip() == first
+
+
+def test_a_field_of_a_line_has_no_tab_and_no_line_break_and_keeps_its_spaces():
+    assert one_field("a  b\tc\nd\r\x1b\x85\u2028é") == "a  b\\tc\\nd\\r\\x1b\\x85\\u2028é"
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "said"),
+    [(1, "batch", "1 batch"), (0, "batch", "0 batches"), (2, "process", "2 processes"),
+     (3, "utterance", "3 utterances")],
+)  # fmt: skip
+def test_a_number_of_things_is_said_in_the_right_form(number, noun, said):
+    assert counted(number, noun) == said

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import shutil
 
 import fsspec
 import numpy as np
@@ -92,6 +93,19 @@ def test_staging_copies_what_is_missing_and_goes_on_where_it_stopped(bucket, pre
     copy = open_corpus(f"{tmp_path}:train")
     assert all(copy.verify(i) for i in range(len(copy)))
     assert not list(tmp_path.glob("*/.*"))
+
+
+def test_staging_refuses_a_shard_that_is_cut_short_and_mends_a_copy_that_is(prepared, tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    shutil.copytree(prepared, source)
+    assert stage.stage(str(source), str(target), ["train"]) == ["train"]
+    whole = (target / "train/shard-00000.i16").read_bytes()
+    (target / "train/shard-00000.i16").write_bytes(whole[:-2])
+    assert stage.stage(str(source), str(target), ["train"]) == ["train"]
+    assert (target / "train/shard-00000.i16").read_bytes() == whole
+    (source / "train/shard-00000.i16").write_bytes(whole[:-2])
+    with pytest.raises(InputError, match=r"shard-00000.i16: \d+ of \d+ samples; copy or prepare"):
+        stage.stage(str(source), str(tmp_path / "other"), ["train"])
 
 
 def test_staging_refuses_another_corpus_and_an_unknown_split(bucket, prepared, tmp_path):

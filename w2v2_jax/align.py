@@ -11,13 +11,19 @@ import sys
 from pathlib import Path
 
 from w2v2_jax.decode.lines import Line
-from w2v2_jax.errors import run_command
+from w2v2_jax.decode.spelling import Spelled
+from w2v2_jax.errors import printable, run_command
 from w2v2_jax.inference import load
 from w2v2_jax.paths import json_text
 from w2v2_jax.recognition import transcript_files
 from w2v2_jax.recognition.recognise import align, make_options
 from w2v2_jax.recognition.transcript import Result
-from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_overwrite
+from w2v2_jax.system.arguments import (
+    add_batch_seconds,
+    add_checkpoint,
+    add_overwrite,
+    add_romanise,
+)
 from w2v2_jax.system.progress import audio_bar, total_seconds
 from w2v2_jax.texts import text_lines
 
@@ -33,6 +39,16 @@ def as_result(path: str, lines: list[Line], duration: float) -> Result:
     )
 
 
+def _tell(spelled: Spelled) -> None:
+    """What of the text has no symbol."""
+    if spelled.replaced:
+        shown = ", ".join(f"{what} ({n} times)" for what, n in spelled.replaced.most_common(8))
+        print(f"characters without a symbol were taken: {printable(shown)}", file=sys.stderr)
+    if spelled.left_out:
+        shown = ", ".join(map(str, spelled.left_out[:8]))
+        print(f"lines of punctuation alone were left out: {shown}", file=sys.stderr)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 align", description=__doc__.splitlines()[0])
     add_checkpoint(parser)
@@ -43,6 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="also write files to this folder")
     parser.add_argument("--formats", default="textgrid,ctm", help="txt,json,srt,vtt,ctm,textgrid")
+    add_romanise(parser)
     add_overwrite(parser)
     add_batch_seconds(parser, 60.0)
     parser.add_argument("--quiet", action="store_true", help="print no progress on stderr")
@@ -57,7 +74,12 @@ def main(argv: list[str] | None = None) -> None:
     model = load(arguments.checkpoint)
     total = total_seconds([arguments.audio])
     with audio_bar(total, disable=arguments.quiet) as bar:
-        values = {"batch_seconds": arguments.batch_seconds, "progress": bar.update}
+        values = {
+            "batch_seconds": arguments.batch_seconds,
+            "progress": bar.update,
+            "romanise": arguments.romanise,
+            "on_spelled": _tell,
+        }
         where = str(arguments.text)
         aligned = align(model, arguments.audio, lines, make_options(values), where=where)
     transcript_files.write(as_result(arguments.audio, aligned, total or 0.0), files)

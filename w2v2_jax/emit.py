@@ -12,7 +12,7 @@ from pathlib import Path
 from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.decode.emissions import DTYPES, Utterance, write
-from w2v2_jax.errors import run_command
+from w2v2_jax.errors import counted, run_command
 from w2v2_jax.inference import load
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.paths import try_folder
@@ -57,7 +57,9 @@ def main(argv: list[str] | None = None) -> None:
         checkpoint=str(model.path),
         data=arguments.data,
     )
-    print(f"wrote {arguments.out}: {frames} frames of {len(corpus)} utterances")
+    print(
+        f"wrote {arguments.out}: {counted(frames, 'frame')} of {counted(len(corpus), 'utterance')}"
+    )
 
 
 if __name__ == "__main__":

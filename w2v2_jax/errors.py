@@ -9,6 +9,7 @@ import io
 import os
 import sys
 import traceback
+import unicodedata
 from collections.abc import Callable, Iterator
 
 DISK_ERRORS = (
@@ -29,6 +30,36 @@ BUG = (
 
 class InputError(ValueError):
     """Bad input from the user. It names the file or config path, the value, and what would work."""
+
+
+def check_least(section: str, config: object, **least: float) -> None:
+    """Raises InputError that names the first attribute of a configuration below its least value."""
+    for name, bound in least.items():
+        value = getattr(config, name)
+        if not value >= bound:
+            must = f"be at least {bound:g}" if bound else "not be negative"
+            raise InputError(f"{section}.{name}={value} must {must}")
+
+
+def check_positive(section: str, config: object, *names: str) -> None:
+    """Raises InputError that names the first attribute of a configuration that is not above 0."""
+    for name in names:
+        value = getattr(config, name)
+        if not value > 0:
+            raise InputError(f"{section}.{name}={value} must be positive")
+
+
+def counted(number: int, noun: str) -> str:
+    """ "1 utterance", "3 utterances", "0 batches": a number and what there are so many of."""
+    ending = "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{ending}"
+
+
+def one_field(text: str) -> str:
+    """A text as a field of a line: tabs, line breaks and other control characters as \\t, \\n,
+    \\x1b; all else, spaces among it, as it is."""
+    control = ("Cc", "Zl", "Zp")
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in control else c for c in text)
 
 
 def printable(text: str) -> str:
@@ -181,8 +212,8 @@ def tolerant_streams() -> Iterator[list[io.TextIOWrapper]]:
                 io.BufferedWriter(raw),
                 encoding=old.encoding,
                 errors=errors,
-                # Under PYTHONUNBUFFERED, which containers set, a stream is no line's: it writes all
-                # at once.
+                # Under PYTHONUNBUFFERED, which containers set, a stream is not line buffered but
+                # writes everything at once.
                 line_buffering=old.line_buffering or old.write_through,
             )
             setattr(sys, name, new)

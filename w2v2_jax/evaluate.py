@@ -25,7 +25,7 @@ from w2v2_jax.data.transcribed import (
     transcribed,
 )
 from w2v2_jax.decode import options
-from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.errors import InputError, counted, run_command
 from w2v2_jax.evaluation import error_analysis
 from w2v2_jax.evaluation import page as evaluation_page
 from w2v2_jax.evaluation.error_analysis import Scored
@@ -35,7 +35,7 @@ from w2v2_jax.inference import load
 from w2v2_jax.paths import try_outputs, write_json, write_text
 from w2v2_jax.recognition.corpus import transcripts
 from w2v2_jax.system import compile_cache, cpu_memory
-from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_json
+from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_json, whole
 from w2v2_jax.system.revision import stamp
 from w2v2_jax.vocabulary import Vocabulary
 from w2v2_jax.vocabulary.units import PHONEMES
@@ -157,7 +157,7 @@ def describe(split: dict[str, Any]) -> str:
             low, high = (100 * bound for bound in split[f"{name}_interval"])
             rate = f"{name.upper()} {100 * split[name]:.2f} %"
             lines.append(f"{rate}  (95 % interval {low:.2f} to {high:.2f})")
-    size = f"{split['num_utterances']} utterances, {split['num_words']} words"
+    size = f"{counted(split['num_utterances'], 'utterance')}, {counted(split['num_words'], 'word')}"
     if split["without_reference"]:
         size += f"; {split['without_reference']} without a reference left out"
     if split["outside_vocabulary"]:
@@ -189,7 +189,7 @@ def main(argv: list[str] | None = None) -> None:
         "--html", type=Path, metavar="OUT", help="also write an HTML page with players and plots"
     )
     parser.add_argument(
-        "--worst", type=int, default=40, help="number of worst utterances to list (40)"
+        "--worst", type=whole(0, 1000), default=40, help="number of worst utterances to list (40)"
     )
     parser.add_argument(
         "--phones",

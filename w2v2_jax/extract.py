@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2v2_jax.data.corpus import Corpus, open_corpus
-from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.errors import InputError, counted, run_command
 from w2v2_jax.inference import Model, load
 from w2v2_jax.paths import try_outputs, writing
 from w2v2_jax.recognition.corpus import corpus_frames
@@ -172,7 +172,7 @@ def main(argv: list[str] | None = None) -> None:
         os.replace(partial, arguments.out)
     finally:
         partial.unlink(missing_ok=True)
-    print(f"{count} utterances; wrote {arguments.out}")
+    print(f"{counted(count, 'utterance')}; wrote {arguments.out}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from w2v2_jax.decode.lexicon import spell, write_lexicon
-from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.errors import InputError, counted, run_command
 from w2v2_jax.ngram import arpa, counts, kneser_ney, lmplz, text
 from w2v2_jax.paths import try_outputs, writing
 from w2v2_jax.texts import CASES, with_case
@@ -68,7 +68,8 @@ def make_lexicon(seen: Counter[str], vocabulary: Vocabulary, path: Path, *, min_
             "--vocabulary"
         )
     write_lexicon(path, spelled)
-    print(f"wrote {path}: {len(spelled)} words; {len(unknown)} left out for unknown symbols")
+    size = counted(len(spelled), "word")
+    print(f"wrote {path}: {size}; {len(unknown)} left out for unknown symbols")
 
 
 def _parser() -> argparse.ArgumentParser:

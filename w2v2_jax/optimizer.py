@@ -26,6 +26,8 @@ def polynomial(*, peak: float, warmup: int, total: int, end: float = 0.0) -> Sch
     end: the last learning rate.
     """
     _check_schedule(peak=peak, total=total, warmup=warmup)
+    if not end >= 0:
+        raise InputError(f"schedule.end={end} must not be negative")
     return optax.join_schedules(
         [
             optax.linear_schedule(0.0, peak, warmup),
@@ -57,6 +59,12 @@ def tri_stage(
     """
     if abs(warmup + hold + decay - 1.0) > 1e-6:
         raise InputError(f"schedule: warmup + hold + decay = {warmup + hold + decay}, must be 1")
+    for name, value in (("warmup", warmup), ("hold", hold), ("decay", decay),
+                        ("start_scale", start_scale)):  # fmt: skip
+        if not value >= 0:
+            raise InputError(f"schedule.{name}={value} must not be negative")
+    if not end_scale > 0:
+        raise InputError(f"schedule.end_scale={end_scale} must be positive, as its logarithm falls")
     first, second = int(warmup * total), int(hold * total)
     third = max(int(decay * total), 1)
     _check_schedule(peak=peak, total=total, warmup=first)
@@ -76,6 +84,7 @@ def constant(*, peak: float) -> Schedule:
 
     peak: that learning rate.
     """
+    _check_schedule(peak=peak, total=1, warmup=0)
     return optax.constant_schedule(peak)
 
 
@@ -212,9 +221,20 @@ def adam(
         A parameter with multiplier 0 has no moments and, in `train_step`, no gradient.
     """
     if not eps > 0:  # a parameter without a gradient yet has no second moment either
-        raise InputError(f"config.optimizer.eps={eps} must be positive")
-    chain = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
+        raise InputError(f"optimizer.eps={eps} must be positive")
+    for name, beta in (("b1", b1), ("b2", b2)):
+        if not 0 <= beta < 1:
+            raise InputError(f"optimizer.{name}={beta} must be in [0, 1)")
     rates = tuple((pattern, rate) for pattern, rate in rate_by_path)
+    multipliers = {f"rate_by_path of {pattern!r}": rate for pattern, rate in rates}
+    for name, value in {
+        "weight_decay": weight_decay,
+        "clip_norm": clip_norm,
+        **multipliers,
+    }.items():
+        if not value >= 0:
+            raise InputError(f"optimizer.{name}={value} must not be negative")
+    chain = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
     chain.append(scale_by_fairseq_adam(b1, b2, eps, rates))
     if weight_decay:
         chain.append(optax.add_decayed_weights(weight_decay))

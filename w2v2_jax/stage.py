@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
 import os
 import shutil
 import sys
 from pathlib import Path
 
-from w2v2_jax.data.corpus import list_splits, open_corpus
+from w2v2_jax.data.corpus import CutShort, list_splits, open_corpus
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.paths import AnyPath, absolute, size_of, writing
 
@@ -25,27 +26,33 @@ def stage(source: str, target: str, splits: list[str]) -> list[str]:
     """Copies the splits (all if empty) except files of the same size; returns those it copied.
 
     An interrupted copy continues where it stopped, and a split counts only when it is complete.
-    Raises InputError for a split that does not exist, or if the target's split comes from another
-    preparation.
+    Raises InputError for a split that does not exist, if shards of the source are cut short, or if
+    the target's split comes from another preparation.
     """
     root, out = absolute(source), Path(target)
     known = list_splits(root)
     chosen = splits or known
     missing = [split for split in chosen if split not in known]
     if missing or not chosen:
+        named = ", ".join(split or repr(split) for split in missing)
         raise InputError(
-            f"--from {source}: no prepared split {', '.join(missing) or 'at all'}; "
+            f"--from {source}: no prepared split {named or 'at all'}; "
             f"there are {', '.join(known) or 'none'}"
         )
     return [split for split in chosen if _stage_split(root / split, out / split)]
 
 
 def _stage_split(source: AnyPath, target: Path) -> bool:
-    wanted = open_corpus(source).info
+    corpus = open_corpus(source)
+    corpus.check_shards()
     if (target / LAST).is_file():
-        if open_corpus(target).info["index_sha256"] == wanted["index_sha256"]:
-            return False
-        raise InputError(f"{target} holds another corpus than {source}; remove it, or use --to")
+        there = open_corpus(target)
+        if there.info["index_sha256"] == corpus.info["index_sha256"]:
+            with contextlib.suppress(CutShort):
+                there.check_shards()
+                return False
+        else:
+            raise InputError(f"{target} holds another corpus than {source}; remove it, or use --to")
     target.mkdir(parents=True, exist_ok=True)
     files = sorted(path for path in source.iterdir() if path.name != LAST)
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:

@@ -27,6 +27,7 @@ from w2v2_jax.decode.make import DecoderSettings, make, save_settings
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors, total
 from w2v2_jax.paths import try_outputs
+from w2v2_jax.system.arguments import whole
 
 SLICE = 16  # utterances given to a process at once
 
@@ -199,7 +200,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="N",
         help="lowest and highest score of a word (-5 5)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the search (0)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="seed of the search (0)")
     options.add_arguments(parser)
     return parser.parse_args(argv)
 

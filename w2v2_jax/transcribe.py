@@ -16,7 +16,7 @@ from pathlib import Path
 from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.decode import options
 from w2v2_jax.decode.greedy import GreedyDecoder
-from w2v2_jax.errors import InputError, report, run_command, unwritten
+from w2v2_jax.errors import InputError, counted, one_field, report, run_command, unwritten
 from w2v2_jax.inference import load
 from w2v2_jax.paths import finite
 from w2v2_jax.recognition import inputs, transcript_files, vad
@@ -71,9 +71,11 @@ def main(argv: list[str] | None = None) -> None:
                 return  # the reader of stdout has ended
     if planned:
         count = (len(files) - len(failed)) * len(formats)
-        print(f"wrote {count} files to {arguments.out}", file=sys.stderr)
+        print(f"wrote {counted(count, 'file')} to {arguments.out}", file=sys.stderr)
     if failed:
-        raise InputError(f"{len(failed)} of {len(files)} inputs cannot be used (see above)")
+        raise InputError(
+            f"{len(failed)} of {counted(len(files), 'input')} cannot be used (see above)"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -135,8 +137,10 @@ def _inputs(arguments, formats: list[str]) -> tuple[list[str], dict[str, dict], 
 
 
 def _say(result: Result, *, as_json: bool) -> None:
-    line = json.dumps(finite(result.as_dict())) if as_json else f"{result.path}\t{result.text}"
-    print(line, flush=True)
+    if as_json:
+        print(json.dumps(finite(result.as_dict())), flush=True)
+        return
+    print(f"{one_field(result.path)}\t{one_field(result.text)}", flush=True)
 
 
 if __name__ == "__main__":

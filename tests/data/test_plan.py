@@ -168,7 +168,7 @@ def test_ten_minutes_of_speech_are_one_update_without_copies():
     lengths = np.random.default_rng(0).integers(32_000, 320_000, 48)
     plan = make_plan(lengths=lengths, **FINETUNE)
     assert plan.steps_per_epoch == 1 and plan.shapes == [(48, 320_000)]
-    assert "1 batches per epoch in shapes 48 x 20 s" in str(plan.summary())
+    assert "1 batch per epoch in shapes 48 x 20 s" in str(plan.summary())
 
 
 def test_short_clips_stay_in_full_batches_where_evenness_would_need_many_more():

@@ -319,6 +319,14 @@ def test_what_libsndfile_cannot_read_is_read_by_pyav(suffix, codec, rate):
         assert reason_of(content[: len(content) // 2]) in ("truncated", "unreadable")
 
 
+def test_raw_aac_whose_frames_break_off_and_go_on_is_refused():
+    content = made_by_pyav("adts", "aac", 16_000)
+    place = content.index(b"\xff\xf1", len(content) // 2)
+    assert reason_of(overwritten(content, place, 40)) == "damaged inside"
+    assert reason_of(content[:place] + content[place + 30 :]) == "damaged inside"
+    assert len(load_audio(content + b"TAG" + b"x" * 125)) == len(load_audio(content))
+
+
 @pytest.mark.parametrize(("suffix", "codec", "rate"), [("webm", "libopus", 48_000),
                                                        ("asf", "wmav2", 22_050)])  # fmt: skip
 def test_a_hole_in_a_file_for_pyav_is_told_with_its_length(suffix, codec, rate):

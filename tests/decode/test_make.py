@@ -97,7 +97,9 @@ def test_without_options_decoding_is_greedy_and_a_model_implies_beam_search():
         (["--decoder-settings", "none.json"], "none.json: not what `sweep` writes"),
         (["--lm", "x", "--beam", "0"], "beam=0 must be at least 1"),
         (["--lm", "x", "--nbest", "60"], "nbest=60 is more than beam=50"),
+        (["--lm", "x", "--beam", "1000000"], "beam=1000000 takes .*; use at most 10000"),
         (["--jobs", "0"], "--jobs 0"),
+        (["--jobs", "1000000"], "--jobs 1000000 must be .* at most 1024"),
     ],
 )
 def test_options_that_contradict_are_one_clear_line(given, message):

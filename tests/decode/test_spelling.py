@@ -1,10 +1,14 @@
 """Texts with characters that a model has no symbol for, and what forced alignment makes of them."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from w2v2_jax.decode.lines import align_spelled
-from w2v2_jax.decode.spelling import STAR, Speller, strict
+from w2v2_jax.decode.spelling import STAR, Speller, spelled_lines, strict
+from w2v2_jax.errors import InputError
+from w2v2_jax.texts.romanise import romaniser
 from w2v2_jax.vocabulary import SPECIALS, Vocabulary
 
 VOCABULARY = Vocabulary((*SPECIALS, *"ABCDEFI'"), "upper")
@@ -97,3 +101,38 @@ def test_phonemes_are_words_without_an_end_and_an_unknown_one_is_a_star():
     spelled = Speller(vocabulary)("n a\u026a xx .")
     assert spelled.ids.tolist() == [5, 6, STAR] and spelled.words == ["n", "a\u026a", "xx"]
     assert strict("n a\u026a n", vocabulary).word.tolist() == [0, 1, 2]
+
+
+def test_lines_of_known_characters_are_spelled_strictly_and_others_leniently():
+    spelled = spelled_lines(["abba cab", "Dead 7", "", "--"], VOCABULARY, where="text")
+    assert [line.text for line in spelled.lines] == ["ABBA CAB", "Dead 7"]
+    assert spelled.lines[0].ids.tolist() == VOCABULARY.encode("abba cab").tolist()
+    assert spelled.lines[1].words == ["Dead", "7"] and STAR in spelled.lines[1].ids
+    assert spelled.replaced == {"7 as <star>": 1} and spelled.left_out == [4]
+
+
+def test_a_text_that_is_stars_for_the_most_part_is_refused_with_the_remedy():
+    with pytest.raises(InputError, match=r"'П' .*in line 2; .*--romanise, or spell them out"):
+        spelled_lines(["ab", "Привет"], VOCABULARY, where="text")
+    assert spelled_lines(["abbaab", "Привет"], VOCABULARY, where="text").replaced
+
+
+def test_romanised_words_stay_as_they_are_written_and_have_the_ids_of_their_letters():
+    latin = {"Беда,": "beda,", "да": "da"}
+    spelled = spelled_lines(["Беда, да"], VOCABULARY, where="text", romanise=latin.get)
+    (line,) = spelled.lines
+    assert line.words == ["Беда,", "да"]
+    assert line.ids.tolist() == [B, E, D, A, 4, D, A, 4] and not spelled.replaced
+
+
+def test_without_uroman_the_remedy_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "uroman", None)
+    with pytest.raises(InputError, match=r"--romanise needs uroman: pip install w2v2_jax.romanise"):
+        romaniser.__wrapped__()
+
+
+@pytest.mark.slow
+def test_uroman_spells_other_scripts_with_a_to_z():
+    pytest.importorskip("uroman")
+    words = {"Привет": "privet", "你好": "nihao", "नमस्ते": "namaste", "caffè": "caffe", "a": "a"}
+    assert {word: romaniser()(word) for word in words} == words

@@ -74,8 +74,11 @@ def test_the_command_prints_a_table_and_writes_a_plot(tmp_path, capsys):
     [
         (["nowhere"], "nowhere is no training workdir"),
         (["{run}", "--reference", "large"], "--reference 'large' is not known"),
-        (["{run}", "--reference", "base"], "no update: it begins at 50000"),
-        (["{run}", "--reference", "quickstart_scratch"], "shares no"),
+        (
+            ["{run}", "--reference", "base"],
+            "its figures are of updates 16 to 1600, those of reference base of 50000 to",
+        ),
+        (["{run}", "--reference", "quickstart_scratch"], "has no metric that reference"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(tmp_path, capsys, arguments, message):

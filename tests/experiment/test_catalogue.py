@@ -35,10 +35,13 @@ def test_a_folder_of_that_name_does_not_hide_a_recipe(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("pretrain_bas:smoke", "did you mean pretrain_base?"),
+        ("pretrain_bas:smoke", "did you mean pretrain_base:smoke?"),
         ("zebra", "it has adapt, classify, continue_pretraining"),
-        ("elsewhere/finetune.py:base_10h", "the package has this recipe: --config finetune"),
-        ("experiments/finetun.py:base_10h", "did you mean finetune?"),
+        (
+            "elsewhere/finetune.py:base_10h",
+            "the package has this recipe: --config finetune:base_10h",
+        ),
+        ("experiments/finetun.py:base_10h", "did you mean finetune:base_10h?"),
     ],
 )
 def test_what_was_meant_is_said_of_a_recipe_that_is_not_there(spec, message, tmp_path, monkeypatch):
@@ -63,3 +66,10 @@ def test_help_of_train_lists_the_recipes_and_explains_overrides(capsys):
     told = capsys.readouterr().out
     assert "--config.train.steps=500" in told
     assert [name for name in ALL if f"\n  {name} " not in told] == []
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_an_account_keeps_the_lines_that_its_file_has(name):
+    """A backslash at a line's end takes the line break with it, where it is not written twice."""
+    account = catalogue.read(name).account
+    assert max(map(len, account.splitlines())) <= 100 and " \\ " not in account

@@ -246,7 +246,7 @@ def test_rollbacks_beyond_the_limit_end_the_run():
     [
         ({"stop": ("no-such",)}, "'no-such' is no rule"),
         ({"stop": ("data-wait",)}, "data-wait differs from host to host"),
-        ({"rollback": ("chance-loss",)}, "does not cure chance-loss"),
+        ({"rollback": ("chance-loss",)}, "does not help with chance-loss"),
     ],
 )
 def test_a_rule_that_cannot_do_that_is_named(values, message):

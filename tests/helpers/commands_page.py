@@ -4,6 +4,7 @@ python -m tests.helpers.commands_page
 """
 
 import argparse
+from typing import Any
 
 from tests.helpers.places import ROOT
 from w2v2_jax.__main__ import COMMANDS, main_of
@@ -54,8 +55,15 @@ def _notes(action: argparse.Action) -> str:
         return f"{text} (required)"
     if default in (None, False, argparse.SUPPRESS) or default == [] or "default" in text:
         return text
-    shown = f"{default:g}" if isinstance(default, float) else f"{default}"
+    shown = _as_written(default)
     return text if f"({shown}" in text else f"{text} ({shown})"
+
+
+def _as_written(default: Any) -> str:
+    """A default as a person would write it: 10, not 10.0; two numbers with a space between."""
+    if isinstance(default, list | tuple):
+        return " ".join(map(_as_written, default))
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def section(command: str) -> str:

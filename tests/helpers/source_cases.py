@@ -197,6 +197,36 @@ def libri_light(folder):
     return rows
 
 
+def libritts(folder):
+    rows = []
+    for k, subset in enumerate(("train-clean-100", "dev-clean")):
+        chapter, stem = folder / subset / "19" / "198", f"19_198_{k:06}_000000"
+        put(chapter / f"{stem}.wav", k)
+        lines(chapter / f"{stem}.original.txt", f"Chapter {k}.")
+        lines(chapter / f"{stem}.normalized.txt", f"Chapter {['one', 'two'][k]}.")
+        lines(chapter / "19_198.trans.tsv", f"{stem}\tChapter {k}.\tChapter.")
+        lines(chapter / "19_198.book.tsv", f"{stem}\t12.5")
+        name = f"{subset}/19/198/{stem}.wav"
+        rows.append(Row(name, f"Chapter {['one', 'two'][k]}.", subset, "19"))
+    (folder / "speakers.tsv").write_text("READER\tGENDER\n")
+    return rows
+
+
+def mls(folder):
+    folder, rows = folder / "mls_polish_opus", []
+    for k, split in enumerate(("train", "dev")):
+        name, suffix = f"7_8{k}_000001", (".opus", ".flac")[k]
+        form = {"format": "OGG", "subtype": "OPUS"} if suffix == ".opus" else {}
+        put(folder / split / "audio" / "7" / f"8{k}" / f"{name}{suffix}", k, **form)
+        lines(folder / split / "transcripts.txt", f"{name}\tdzień {k}")
+        lines(folder / split / "segments.txt", f"{name}\thttp://x/a.mp3\t1.0\t1.2")
+        rows.append(Row(f"{split}/audio/7/8{k}/{name}{suffix}", f"dzień {k}", split, "7", "pl"))
+    put(folder / "dev/audio/7/80/7_80_000009.flac", 5)  # no line names it
+    lines(folder / "train/limited_supervision/9hr/handles.txt", "7_80_000001")
+    (folder / "metainfo.txt").write_text("SPEAKER | GENDER\n")
+    return rows
+
+
 def tarball(folder):
     inner = folder / "inner"
     rows = librispeech(inner / "LibriSpeech")
@@ -287,10 +317,14 @@ def folder(folder):
 CASES = {
     "folder": folder, "manifest": manifest, "common_voice": common_voice, "metadata": metadata,
     "parquet": parquet, "nemo": nemo, "kaldi": kaldi, "ljspeech": ljspeech, "timit": timit,
-    "librispeech": librispeech, "libri_light": libri_light, "tarball": tarball, "lhotse": lhotse,
+    "librispeech": librispeech, "libri_light": libri_light,
+    "libritts": libritts, "mls": mls, "tarball": tarball, "lhotse": lhotse,
     "lhotse-pairs": lhotse_pairs,
 }  # fmt: skip
-PLACES = {"tarball": "speech.tar.gz"}  # what is named of the folder, where that is not itself
+PLACES = {
+    "tarball": "speech.tar.gz",
+    "mls": "mls_polish_opus",
+}  # what is named of the folder, where that is not itself
 EXTRAS = {"parquet": "pyarrow"}
 
 

@@ -7,12 +7,11 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from tests.helpers.interop_cases import ENCODER, edit, random_checkpoint
+from tests.helpers.interop_cases import edit
 from w2v2_jax import convert
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.export import command as export
 from w2v2_jax.interop import hugging_face, safetensors_file
-from w2v2_jax.models.families import model_config
 
 
 def _truncate(folder: Path) -> None:
@@ -83,12 +82,6 @@ def test_a_damaged_or_foreign_directory_is_one_clear_error(folder, name):
     damage(folder)
     with pytest.raises(InputError, match=message):
         hugging_face.load(folder)
-
-
-def test_a_square_network_is_not_exported(tmp_path):
-    small = model_config("small", num_layers=1, d_model=128)
-    with pytest.raises(InputError, match=r"no feature projection, as .* 128 channels"):
-        hugging_face.save(random_checkpoint(small, parts=ENCODER), tmp_path / "hf")
 
 
 @pytest.mark.parametrize("damage", ["foreign", "truncated", "missing", "shape"])

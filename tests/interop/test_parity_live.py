@@ -8,7 +8,8 @@ import pytest
 
 import w2v2_jax
 from tests.helpers.interop_cases import LAYER_NORM, PRETRAINING, random_checkpoint
-from w2v2_jax.interop import hugging_face
+from w2v2_jax.decode.greedy import GreedyDecoder
+from w2v2_jax.interop import hugging_face, tokenizer
 from w2v2_jax.objectives.classes import Classes
 from w2v2_jax.objectives.classification import Classification
 from w2v2_jax.vocabulary import LIBRISPEECH
@@ -26,6 +27,7 @@ FAMILIES = {
     "layer_pre_without_bias": dict(extractor_norm="layer", norm_order="pre"),
     "layer_post_bias": dict(extractor_norm="layer", conv_bias=True),
     "as_wide_as_its_convolutions": dict(d_model=8, always_project_features=True),
+    "as_wide_without_a_projection": dict(d_model=8),
     "layer_post_three_codebooks": dict(
         extractor_norm="layer", codebooks=3, code_dim=12, mask_start_prob=0.0
     ),
@@ -227,3 +229,17 @@ def test_what_transformers_saves_is_read_and_written_back_bit_exact(tiny, tmp_pa
     assert again.keys() == fresh.state_dict().keys()
     for name, tensor in fresh.state_dict().items():
         assert torch.equal(tensor, again[name]), name
+
+
+def test_special_symbols_are_left_out_of_texts_as_here_where_transformers_is_asked_to(tmp_path):
+    """Its default writes them, and no file can say otherwise."""
+    tokenizer.write(tmp_path, LIBRISPEECH)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    bos, eos, unknown = 1, 2, 3  # rows, which both sides have; 0 is the blank
+    spoken = [LIBRISPEECH.symbols.index(s) for s in "THE|CAT"]
+    rows = [bos, *spoken[:2], unknown, *spoken[2:], eos]
+    assert theirs.decode(rows) == "<s>TH<unk>E CAT</s>"
+    assert theirs.decode(rows, skip_special_tokens=True) == "THE CAT"
+    logits = np.full((1, len(rows), len(LIBRISPEECH)), -9.0, np.float32)
+    logits[0, np.arange(len(rows)), rows] = 9.0
+    assert GreedyDecoder(LIBRISPEECH.symbols)(logits[0])[0].text == "THE CAT"

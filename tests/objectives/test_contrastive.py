@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from w2v2_jax.metrics import compute
-from w2v2_jax.models import masking, row_random
+from w2v2_jax.models import masking
 from w2v2_jax.models.wav2vec2 import picked, take_frames
 from w2v2_jax.objectives.contrastive import (
     Contrastive,
@@ -186,26 +186,6 @@ def test_an_empty_group_has_no_frames_and_a_finite_gradient():
 @pytest.fixture(scope="module")
 def objective(quiet):
     return Contrastive(quiet, diversity_group_seconds=0.1, num_negatives=10)
-
-
-@pytest.fixture(scope="module")
-def params(objective, random_params):
-    return random_params(objective)
-
-
-@pytest.fixture(scope="module")
-def keys():
-    return row_random.row_keys(jax.random.key(2), jnp.arange(8))
-
-
-@pytest.fixture(scope="module")
-def loss(objective):
-    return jax.jit(objective.loss)
-
-
-@pytest.fixture(scope="module")
-def terms(objective):
-    return jax.jit(objective.terms)
 
 
 def same(a, b):

@@ -89,16 +89,6 @@ def objective(quiet):
 
 
 @pytest.fixture(scope="module")
-def params(objective, random_params):
-    return random_params(objective)
-
-
-@pytest.fixture(scope="module")
-def keys():
-    return row_random.row_keys(jax.random.key(2), jnp.arange(8))
-
-
-@pytest.fixture(scope="module")
 def gradient(objective):
     def run(params, batch, keys):
         sums = objective.loss(params, batch, keys, 0)

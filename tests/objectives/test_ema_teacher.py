@@ -16,7 +16,6 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.export import command as export
 from w2v2_jax.interop import hugging_face, native
 from w2v2_jax.metrics import compute
-from w2v2_jax.models import row_random
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.families import model_config
 from w2v2_jax.models.frames import frame_counts
@@ -34,29 +33,9 @@ def objective(quiet):
 
 
 @pytest.fixture(scope="module")
-def params(objective, random_params):
-    return random_params(objective)
-
-
-@pytest.fixture(scope="module")
 def weights(objective, params, random_params):
     """The parameters, and a teacher that is another network."""
     return with_teacher(params, objective.teacher(random_params(objective, seed=1)))
-
-
-@pytest.fixture(scope="module")
-def keys():
-    return row_random.row_keys(jax.random.key(2), jnp.arange(8))
-
-
-@pytest.fixture(scope="module")
-def loss(objective):
-    return jax.jit(objective.loss)
-
-
-@pytest.fixture(scope="module")
-def terms(objective):
-    return jax.jit(objective.terms)
 
 
 def normal(x, scale, bias):

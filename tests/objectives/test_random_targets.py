@@ -14,7 +14,6 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.export import command as export
 from w2v2_jax.interop import hugging_face, native
 from w2v2_jax.metrics import compute
-from w2v2_jax.models import row_random
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.objectives.filterbank import log_mel, mel_filters
 from w2v2_jax.objectives.masked_frames import draw_mask
@@ -32,26 +31,6 @@ GOLDEN = (
 @pytest.fixture(scope="module")
 def objective(quiet):
     return RandomTargets(quiet, codebooks=2, entries=32, code_dim=4, mel_bands=BANDS)
-
-
-@pytest.fixture(scope="module")
-def params(objective, random_params):
-    return random_params(objective)
-
-
-@pytest.fixture(scope="module")
-def keys():
-    return row_random.row_keys(jax.random.key(2), jnp.arange(8))
-
-
-@pytest.fixture(scope="module")
-def loss(objective):
-    return jax.jit(objective.loss)
-
-
-@pytest.fixture(scope="module")
-def terms(objective):
-    return jax.jit(objective.terms)
 
 
 def spectra_of_a_row(waveform):

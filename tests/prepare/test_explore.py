@@ -107,6 +107,13 @@ def test_one_split_and_a_file_of_ones_own_are_possible(corpus, tmp_path):
     assert "<h2>test</h2>" in page and "<h2>train</h2>" not in page
 
 
+def test_the_page_of_a_split_leaves_that_of_the_whole(corpus):
+    whole = page_of(corpus)
+    explore.main([f"{corpus}:test"])
+    assert (corpus / "explore.html").read_text() == whole
+    assert "<h2>train</h2>" not in (corpus / "explore-test.html").read_text()
+
+
 def test_what_is_no_corpus_is_one_line(tmp_path):
     with pytest.raises(InputError, match="no such directory of a prepared corpus"):
         explore.main([str(tmp_path / "none")])

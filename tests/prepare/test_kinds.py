@@ -124,7 +124,8 @@ def test_a_segment_is_its_stretch_of_the_recording(kind, tmp_path):
     [("common_voice", "train.tsv"), ("metadata", "train/metadata.csv"),
      ("ljspeech", "metadata.csv"), ("nemo", "dev_manifest.json"), ("kaldi", "data/train"),
      ("manifest", "valid.tsv"), ("lhotse", "small_cuts_train-clean.jsonl.gz"),
-     ("librispeech", "dev-clean"), ("libri_light", "1h")],
+     ("librispeech", "dev-clean"), ("libri_light", "1h"), ("libritts", "dev-clean"),
+     ("mls", "mls_polish_opus/dev")],
 )  # fmt: skip
 def test_a_part_of_a_source_is_recognised_too(kind, where, tmp_path):
     rows = CASES[kind](tmp_path / "in")

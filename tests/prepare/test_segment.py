@@ -17,7 +17,7 @@ from w2v2_jax.prepare import segment
 from w2v2_jax.prepare.account import Tally
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.segment_cuts import Heard
-from w2v2_jax.prepare.segment_pairs import find_pairs
+from w2v2_jax.prepare.segment_pairs import OTHERS, RENAMED, find_pairs
 from w2v2_jax.recognition.transcript_formats import clock
 
 RATE = 4000  # of the recordings: long ones stay small
@@ -142,6 +142,19 @@ def test_one_ctm_file_is_of_a_whole_folder(tmp_path):
     pairs = find_pairs(str(tmp_path / "audio"), str(tmp_path / "all.ctm"), unpaired)
     assert [(pair.name, pair.recording) for pair in pairs] == [("a", "a")]
     assert unpaired.counts == {"no text of its name": 1, "no recording of its name": 1}
+
+
+def test_words_of_other_recordings_and_other_names_in_a_ctm_are_counted(tmp_path):
+    text = tmp_path / "a.ctm"
+    silent(tmp_path / "a.wav", 5)
+    counts = {}
+    for rows_of in ("a 1 1 1 one\nb 1 1 1 two\nb 1 4 1 six\n", "b 1 1 1 two\n"):
+        text.write_text(rows_of)
+        run("--audio", tmp_path / "a.wav", "--text", text, "--out", tmp_path / "out",
+            "--overwrite")  # fmt: skip
+        told = json.loads((tmp_path / "out" / "report.json").read_text())["unpaired"]
+        counts |= {reason: entry["count"] for reason, entry in told.items()}
+    assert counts == {OTHERS: 2, RENAMED: 1}
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,16 @@ def test_words_of_a_ctm_are_put_together_up_to_a_pause(tmp_path):
     assert times(recordings["r2"]) == [(5.0, 6.0, "hello")]
 
 
+def test_channels_of_a_ctm_are_never_merged_and_silences_are_no_words(tmp_path):
+    rows = "r 1 0.0 0.3 one\nr 2 0.1 0.3 dau\nr 1 0.3 0.1 <eps>\nr 1 0.4 0.2 two\nr 2 5 1 tri\n"
+    segments = ctm(written(tmp_path, "a.ctm", rows))["r"]
+    assert [(s.text, s.speaker) for s in segments] == [
+        ("one two", "r#1"), ("dau", "r#2"), ("tri", "r#2"),
+    ]  # fmt: skip
+    (alone,) = ctm(written(tmp_path, "b.ctm", "r 2 0.1 0.3 dau\n"))["r"]
+    assert alone.speaker == ""
+
+
 @pytest.mark.parametrize("line", ["r1 1 0.0 hello", "r1 1 x 1 hello", "r1 1 nan 1 a", "r 1 2 -3 a"])
 def test_a_line_that_is_no_ctm_is_named(tmp_path, line):
     with pytest.raises(InputError, match=r"a.ctm:2: expected recording channel start"):

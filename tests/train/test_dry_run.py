@@ -102,6 +102,26 @@ def test_a_compilation_for_every_few_updates_is_told(folder):
     assert hints(folder, stub(steps=60), **changes) == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (dict(bucket_seconds=(1.46,)), ["(3 of 32)", "(1 of 30)"]),
+        (dict(row_multiple=1, batch_seconds=16.0), ["recipe and data fit each other"]),
+    ],
+)
+def test_no_advice_does_not_deny_what_is_left_out_or_filled_up(folder, changes, said):
+    one = feed(folder, **changes)
+    line = dry_run._no_advice(one, one.plan.summary())
+    assert line.startswith("none") and all(part in line for part in said)
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(34_567, "34567 parameters"), (94_400_000, "94.4 million parameters")]
+)
+def test_a_small_network_is_not_of_0_million_parameters(count, said):
+    assert dry_run._parameters(count) == said
+
+
 def advised(experiment, **memory):
     step = StepMemory(**memory)
     return list(dry_run._memory_advice(experiment, [(step.rows, step.samples)], step))

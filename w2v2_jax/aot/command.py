@@ -7,7 +7,6 @@ topologies (pip install 'jax[tpu]'); `--topology cpu` and `gpu` take the devices
 
 from __future__ import annotations
 
-import argparse
 import copy
 import sys
 
@@ -20,7 +19,7 @@ from w2v2_jax.experiment import catalogue
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import CHOICES
 from w2v2_jax.paths import try_outputs, write_json
-from w2v2_jax.system.arguments import add_config, add_json
+from w2v2_jax.system.arguments import add_json
 
 
 def one(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | None, rows) -> dict:
@@ -105,13 +104,7 @@ def inherited_model(raw: dict) -> ModelConfig | None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="w2v2 aot",
-        description=__doc__.splitlines()[0],
-        epilog=catalogue.epilog(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_config(parser)
+    parser = catalogue.recipe_parser("w2v2 aot", __doc__.splitlines()[0])
     parser.add_argument(
         "--topology",
         required=True,

@@ -21,6 +21,7 @@ from w2v2_jax.paths import try_outputs, write_json
 from w2v2_jax.system import cpu_memory
 from w2v2_jax.system.arguments import add_json
 
+DAY = 86400.0  # seconds
 BENCHES = {"train": bench_train, "infer": bench_infer, "data": bench_data}
 
 
@@ -87,18 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--repeats", type=int, default=5, help="timed calls, after one untimed call (5)"
     )
-    parser.add_argument(
-        "--peer", choices=sorted(PEERS), help="compare with the same network and weights in torch"
-    )
-    parser.add_argument(
-        "--no-compile", action="store_true", help="do not compare with torch.compile"
-    )
-    parser.add_argument(
-        "--together",
-        action="store_true",
-        help="with --peer: prepare all sides at the same time, if cores and memory suffice",
-    )
-    parser.add_argument("--dropout", action="store_true", help="with --peer: time with dropout")
+    _add_peer(parser)
     parser.add_argument(
         "--data", metavar="DIR[:split]", help="corpus for --what data (default: noise)"
     )
@@ -112,12 +102,33 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_peer(parser: argparse.ArgumentParser) -> None:
+    """The options of a comparison with another framework."""
+    parser.add_argument(
+        "--peer", choices=sorted(PEERS), help="compare with the same network and weights in torch"
+    )
+    parser.add_argument(
+        "--no-compile", action="store_true", help="do not compare with torch.compile"
+    )
+    parser.add_argument(
+        "--together",
+        action="store_true",
+        help="with --peer: prepare all sides at the same time, if cores and memory suffice",
+    )
+    parser.add_argument("--dropout", action="store_true", help="with --peer: time with dropout")
+
+
 def check(arguments) -> None:
     """Raises InputError for options that do not go together."""
-    if arguments.rows < 1 or arguments.repeats < 1 or arguments.seconds < 0.1:
-        raise InputError("--rows and --repeats must be at least 1, --seconds at least 0.1")
-    if arguments.lengths and (arguments.what != "infer" or min(arguments.lengths) < 0.1):
-        raise InputError("--lengths are seconds of at least 0.1, for --what infer")
+    least = min(arguments.rows, arguments.repeats, arguments.workers)
+    if least < 1 or not 0.1 <= arguments.seconds <= DAY:
+        raise InputError(
+            "--rows, --repeats and --workers must be at least 1, --seconds at least 0.1, at most "
+            f"{DAY:g}"
+        )
+    sane = all(0.1 <= seconds <= DAY for seconds in arguments.lengths)
+    if arguments.lengths and (arguments.what != "infer" or not sane):
+        raise InputError(f"--lengths are seconds, 0.1 to {DAY:g}, for --what infer")
     if arguments.accumulate < 1 or arguments.rows % arguments.accumulate:
         raise InputError(f"--accumulate {arguments.accumulate} must divide --rows {arguments.rows}")
     if arguments.peer and (arguments.what == "data" or arguments.config):

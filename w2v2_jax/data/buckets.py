@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, counted
 
 EDGES_SECONDS = (0.1, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 600)
 TOO_SHORT, TOO_LONG = -1, -2
@@ -48,13 +48,19 @@ class PlanSummary(NamedTuple):
     def __str__(self) -> str:
         buckets = ", ".join(f"{s / SAMPLE_RATE:g} s: {n}" for s, n in self.per_bucket.items())
         shapes = ", ".join(f"{rows} x {s / SAMPLE_RATE:g} s" for rows, s in self.shapes)
-        fewer = "; use a smaller data.batch_seconds" if 2 * self.repeated_rows > self.rows else ""
+        most = 2 * self.repeated_rows > self.rows
+        fewer = "; `train --dry-run` says which batches have fewer" if most else ""
         return (
-            f"{self.utterances} utterances, {self.hours:.2f} h used; dropped: "
-            f"{self.dropped_too_short} too short, {self.dropped_too_long} too long; "
-            f"buckets: {buckets}; {self.batches} batches per epoch in shapes {shapes}; rows that "
-            f"only fill batches (weight 0): {self.repeated_rows} of {self.rows}{fewer}"
+            f"{counted(self.utterances, 'utterance')}, {duration(3600 * self.hours)} used; "
+            f"dropped: {self.dropped_too_short} too short, {self.dropped_too_long} too long; "
+            f"buckets: {buckets}; {counted(self.batches, 'batch')} per epoch in shapes {shapes}; "
+            f"rows that only fill batches (weight 0): {self.repeated_rows} of {self.rows}{fewer}"
         )
+
+
+def duration(seconds: float) -> str:
+    """A length of audio for people: "17.3 s", "12.4 h"."""
+    return f"{seconds:.4g} s" if seconds < 360 else f"{seconds / 3600:.3g} h"
 
 
 def rows_per_batch(bucket: int, *, batch_samples: int, row_multiple: int) -> int:

@@ -11,7 +11,7 @@ from w2v2_jax.data.mixture import Mixture, Names, read_members
 from w2v2_jax.data.pipeline import READERS
 from w2v2_jax.data.plan import MODES, EvaluationPlan, Plan, evaluation_plan
 from w2v2_jax.data.transcribed import AnyCorpus
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, check_least, check_positive
 from w2v2_jax.input_scale import EPSILON
 
 
@@ -69,8 +69,8 @@ class DataConfig:
             if getattr(self, field) not in known:
                 value = getattr(self, field)
                 raise InputError(f"data.{field}={value!r} is unknown; use one of {list(known)}")
-        if self.prefetch_mib < 1:
-            raise InputError(f"data.prefetch_mib={self.prefetch_mib} must be at least 1")
+        check_least("data", self, prefetch_mib=1, min_seconds=0, workers=0, valid_batch_seconds=0)
+        check_positive("data", self, "batch_seconds")
         if not self.train:
             raise InputError("data.train is empty; give a prepared corpus, DIR[:split]")
         read_members(self.train)
@@ -81,8 +81,6 @@ class DataConfig:
                 f"data.bucket_seconds={self.bucket_seconds} and data.row_multiple="
                 f"{self.row_multiple} must be positive"
             )
-        if self.min_seconds < 0:
-            raise InputError(f"data.min_seconds={self.min_seconds:g} must not be negative")
         if self.normalise and any(self.augment.gain_db) and not self.augment.telephone_probability:
             raise InputError(
                 "data.augment.gain_db changes nothing because data.normalise=True brings every row "

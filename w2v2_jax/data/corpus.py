@@ -198,6 +198,25 @@ class Corpus:
         """Whether the index still has the hash written in corpus.json."""
         return file_sha256(self.directory / "index.npz") == self.info["index_sha256"]
 
+    def check_shards(self) -> None:
+        """InputError that names the first shard that is gone, or ends before its last utterance
+        does, by the sizes of the files."""
+        shards = self._array("shard")
+        needed = np.zeros(int(shards.max(initial=-1)) + 1, np.int64)
+        np.maximum.at(needed, shards, self._array("offset") + self.num_samples)
+        for k, samples in enumerate(needed.tolist()):
+            path = self.directory / shard_name(k)
+            if self.info.get("codec") == "flac":
+                path = self.directory / flac_name(k)
+                there = open_flac_shard(path).samples
+            else:
+                try:
+                    there = size_of(path) // 2
+                except OSError as error:
+                    raise InputError(f"{path}: cannot read the samples: {error}") from error
+            if there < samples:
+                raise CutShort(f"{path}: {there} of {samples} samples; copy or prepare it again")
+
     @functools.cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
         return {}

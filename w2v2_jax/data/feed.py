@@ -22,6 +22,7 @@ from w2v2_jax.data.transcribed import (
     left_out,
     transcribed,
 )
+from w2v2_jax.errors import counted
 from w2v2_jax.vocabulary import Vocabulary
 
 
@@ -69,7 +70,7 @@ class Feed:
 
     def used(self) -> str:
         """ "3 utterances used, 9 without a transcript left out"."""
-        said = f"{self.utterances} utterances used"
+        said = f"{counted(self.utterances, 'utterance')} used"
         if self.vocabulary is None:
             return said
         return f"{said}, {self.without_transcript} without a transcript left out"

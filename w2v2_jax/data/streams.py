@@ -6,12 +6,23 @@ import functools
 from collections.abc import Callable
 
 from w2v2_jax.data import chunked, containers
+from w2v2_jax.data.adts_frames import check_adts
 from w2v2_jax.data.containers import Buffer, Stream, Walked
 from w2v2_jax.data.flac_frames import walk_flac
 from w2v2_jax.data.mp3_frames import walk_mp3
 from w2v2_jax.data.ogg_pages import walk_ogg
 
 MP3_IN_WAV = 0x55
+
+
+def _walk_mpeg(data: Buffer, start: int) -> Walked | None:
+    """MP3, or raw AAC, which is checked alone."""
+    walked = walk_mp3(data, start)
+    if walked is None:
+        check_adts(data, start)
+    return walked
+
+
 WALKERS: dict[str, Callable[[Buffer, int], Walked | None]] = {
     "riff": functools.partial(chunked.walk_riff, encodings={MP3_IN_WAV: walk_mp3}),
     "aiff": chunked.walk_aiff,
@@ -21,7 +32,7 @@ WALKERS: dict[str, Callable[[Buffer, int], Walked | None]] = {
     "nist": chunked.walk_nist,
     "ogg": walk_ogg,
     "flac": walk_flac,
-    "mpeg": walk_mp3,
+    "mpeg": _walk_mpeg,
 }
 
 

@@ -25,6 +25,7 @@ from w2v2_jax.ngram.backoff import UNKNOWN
 from w2v2_jax.texts import normal_form
 from w2v2_jax.vocabulary.units import CHARACTERS
 
+MOST_BEAM = 10_000  # the paper's widest is 1500
 INFINITE = {"unknown_score": -math.inf, "beam_threshold": math.inf}  # "none" and "all of them"
 
 
@@ -69,6 +70,10 @@ class BeamOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"decoder {name}={value} must be at least 1")
+        if self.beam > MOST_BEAM:
+            raise InputError(
+                f"decoder beam={self.beam} takes longer than anybody waits; use at most {MOST_BEAM}"
+            )
         if self.nbest > self.beam:
             raise InputError(f"decoder nbest={self.nbest} is more than beam={self.beam} keeps")
         if not self.beam_threshold > 0:

@@ -12,6 +12,7 @@ from w2v2_jax.decode import options
 from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.hypothesis import Hypothesis
 from w2v2_jax.decode.many import decode_many
+from w2v2_jax.errors import counted, one_field
 from w2v2_jax.evaluation.scoring import score
 from w2v2_jax.paths import try_outputs, write_json
 
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
         report |= _scored(emissions, texts)
     else:
         for name, text in zip(emissions.ids, texts, strict=True):
-            print(f"{name}\t{text}")
+            print(f"{one_field(name)}\t{one_field(text)}")
     if arguments.json:
         report["utterances"] = [
             {"id": name, "reference": reference, "nbest": [_row(h) for h in hypotheses]}
@@ -66,7 +67,7 @@ def _scored(emissions: Emissions, texts: list[str]) -> dict:
     missing = len(texts) - len(numbers)
     left_out = f"; {missing} without a reference left out" if missing else ""
     print(f"WER {100 * scores.wer:.2f} %  (95 % interval {low:.2f} to {high:.2f})")
-    print(f"CER {100 * scores.cer:.2f} %  ({len(numbers)} utterances{left_out})")
+    print(f"CER {100 * scores.cer:.2f} %  ({counted(len(numbers), 'utterance')}{left_out})")
     return {
         "wer": scores.wer,
         "cer": scores.cer,

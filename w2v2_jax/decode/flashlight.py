@@ -159,7 +159,7 @@ def _shared_settings(options, symbols: Sequence[str]) -> dict:
     """The options of both searches."""
     return dict(
         beam_size=options.beam,
-        beam_size_token=options.beam_tokens or len(symbols),
+        beam_size_token=min(options.beam_tokens or len(symbols), len(symbols)),
         beam_threshold=options.beam_threshold,
         lm_weight=options.lm_weight,
         sil_score=options.silence_score,

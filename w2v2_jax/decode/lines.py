@@ -14,7 +14,7 @@ import numpy as np
 from w2v2_jax.decode.alignment import SPECIAL_SYMBOLS, Alignment, Character, Word
 from w2v2_jax.decode.forced import LEAST, forced_alignment, frames_needed
 from w2v2_jax.decode.hypothesis import check_finite
-from w2v2_jax.decode.spelling import STAR, Spelling, strict_lines
+from w2v2_jax.decode.spelling import STAR, Spelling, spelled_lines
 from w2v2_jax.errors import InputError
 from w2v2_jax.vocabulary import Vocabulary
 from w2v2_jax.vocabulary.units import DELIMITER
@@ -58,11 +58,11 @@ def align_lines(
 ) -> list[Line]:
     """Lines of a transcript, in the order they are spoken, over logits [T, C].
 
-    Raises InputError, naming `where`, on unknown characters, no text, more text than frames, or
-    logits that are no finite numbers.
+    Raises InputError, naming `where`, on no text or text that is unknown for the most part, more
+    text than frames, or logits that are no finite numbers.
     """
     check_finite(logits, where=where)
-    spelled = strict_lines(lines, vocabulary, where=where)
+    spelled = spelled_lines(lines, vocabulary, where=where).lines
     return align_spelled(logits, spelled, seconds_per_frame=seconds_per_frame, where=where).lines
 
 

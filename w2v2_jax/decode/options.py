@@ -11,6 +11,7 @@ from w2v2_jax.decode.hypothesis import Decoder
 from w2v2_jax.decode.make import KINDS, DecoderSettings, make, settings
 from w2v2_jax.decode.rescore import CASES
 from w2v2_jax.errors import InputError
+from w2v2_jax.system.arguments import MOST_PROCESSES
 from w2v2_jax.vocabulary import Vocabulary
 
 HOT_BONUS = 5.0
@@ -77,8 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def read_arguments(arguments: argparse.Namespace) -> DecoderSettings:
     """The settings from the options; InputError if they contradict each other."""
-    if arguments.jobs < 1:
-        raise InputError(f"--jobs {arguments.jobs} must be at least 1")
+    if not 1 <= arguments.jobs <= MOST_PROCESSES:
+        raise InputError(f"--jobs {arguments.jobs} must be at least 1, at most {MOST_PROCESSES}")
     names = ("lm", "lexicon", "rescore", "rescore_case", "log_add", "end_word", "engine", *_NUMBERS)
     chosen: dict[str, Any] = {name: getattr(arguments, name) for name in names}
     chosen["kind"] = arguments.decoder_kind

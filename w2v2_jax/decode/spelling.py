@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import collections
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,10 +60,11 @@ def strict(line: str, vocabulary: Vocabulary) -> Spelling:
 
 class Speller:
     """Spells lines of any characters. counts: how often each character without a symbol was
-    replaced in which way, such as "U+0037 <star>"."""
+    replaced in which way, such as "7 as <star>". romanise: a word -> Latin letters, which are
+    spelled instead of it."""
 
-    def __init__(self, vocabulary: Vocabulary):
-        self._vocabulary = vocabulary
+    def __init__(self, vocabulary: Vocabulary, *, romanise: Callable[[str], str] = str):
+        self._vocabulary, self._romanise = vocabulary, romanise
         self._rows = {symbol: row for row, symbol in enumerate(vocabulary.symbols)}
         self.counts: collections.Counter[str] = collections.Counter()
 
@@ -89,7 +90,7 @@ class Speller:
 
     def _word(self, word: str) -> list[tuple[int, str]]:
         spelled: list[tuple[int, str]] = []
-        for symbol in self._vocabulary.spell(self._vocabulary.normalise(word)):
+        for symbol in self._vocabulary.spell(self._vocabulary.normalise(self._romanise(word))):
             if symbol == " ":  # of a number that the vocabulary's rules write out
                 spelled.append((BOUNDARY, ""))
                 continue
@@ -120,21 +121,55 @@ class Speller:
         return rows
 
 
-def strict_lines(lines: Sequence[str], vocabulary: Vocabulary, *, where: str) -> list[Spelling]:
-    """The lines that are not empty; InputError, naming `where`, on characters the vocabulary lacks
-    and on no text at all."""
-    unknown = vocabulary.unknown(lines)
-    if unknown:
-        named = ", ".join(f"{c!r} ({n} times)" for c, n in list(unknown.items())[:8])
-        number = next(i for i, line in enumerate(lines, 1) if vocabulary.unknown([line]))
-        raise InputError(
-            f"{where}: characters the model has no symbol for: {named}, first in line {number}; "
-            f"spell them out with {_shown(vocabulary)}"
-        )
-    spelled = [spelling for line in lines if (spelling := strict(line, vocabulary)).words]
+class Spelled(NamedTuple):
+    """Lines with an id at least. replaced: what was taken for characters without a symbol, and how
+    often. left_out: the numbers of lines of punctuation alone."""
+
+    lines: list[Spelling]
+    replaced: collections.Counter[str]
+    left_out: list[int]
+
+
+def spelled_lines(
+    lines: Sequence[str],
+    vocabulary: Vocabulary,
+    *,
+    where: str,
+    romanise: Callable[[str], str] | None = None,
+) -> Spelled:
+    """The lines that are not empty, to be laid over logits. Those of known characters are what
+    their symbols say; others, and all that are romanised, stay as they are written.
+
+    Raises InputError, naming `where`, on no text at all, and where the vocabulary lacks most of it:
+    stars alone would fit any recording.
+    """
+    speller = Speller(vocabulary, romanise=romanise or str)
+    spelled, left_out = [], []
+    for number, line in enumerate(lines, 1):
+        known = romanise is None and not vocabulary.unknown([line])
+        spelling = strict(line, vocabulary) if known else speller(line)
+        if len(spelling.ids) and (spelling.words or not known):
+            spelled.append(spelling)
+        elif line.strip():
+            left_out.append(number)
     if not spelled:
         raise InputError(f"{where}: no text to align")
-    return spelled
+    letters = [len(t) for s in spelled for t in s.letters if t != DELIMITER]
+    stars = [len(t) for s in spelled for i, t in zip(s.ids, s.letters, strict=True) if i == STAR]
+    if 2 * sum(stars) > sum(letters) or not letters:
+        raise _lacking(lines, vocabulary, where=where, romanised=romanise is not None)
+    return Spelled(spelled, speller.counts, left_out)
+
+
+def _lacking(lines, vocabulary: Vocabulary, *, where: str, romanised: bool) -> InputError:
+    unknown = vocabulary.unknown(lines)
+    named = ", ".join(f"{c!r} ({n} times)" for c, n in list(unknown.items())[:8])
+    number = next((i for i, line in enumerate(lines, 1) if vocabulary.unknown([line])), 1)
+    remedy = "" if romanised else "align another script with --romanise, or "
+    return InputError(
+        f"{where}: characters the model has no symbol for, most of the text: {named}, first in "
+        f"line {number}; {remedy}spell them out with {_shown(vocabulary)}"
+    )
 
 
 def _shown(vocabulary: Vocabulary) -> str:

@@ -142,9 +142,7 @@ def stand(workdir: Path, name: str | None = None) -> Standing:
     curves = {metric: one for metric, one in by_metric.items() if one is not None}
     rows = [row for metric, one in curves.items() for row in _rows(metric, one)]
     if not rows:
-        first = min((one.reference_steps[0] for one in curves.values()), default=None)
-        why = "no metric" if first is None else f"no update: it begins at {first:.0f}"
-        raise InputError(f"{workdir} shares {why} with reference {chosen}; see --reference")
+        raise InputError(f"{workdir}: {_nothing_shared(list(curves.values()), chosen)}")
     mine = decisive(config)
     differs = {
         path: (mine.get(path), theirs)
@@ -152,6 +150,20 @@ def stand(workdir: Path, name: str | None = None) -> Standing:
         if json.dumps(mine.get(path)) != json.dumps(theirs)
     }
     return Standing(reference, rows, curves, differs, _negatives(config))
+
+
+def _nothing_shared(curves: list[Curve], name: str) -> str:
+    """Why a run cannot be held against a reference."""
+    if not curves:
+        return f"has no metric that reference {name} has; name another one by --reference"
+    mine, theirs = (
+        f"{min(steps[0] for steps in each):.0f} to {max(steps[-1] for steps in each):.0f}"
+        for each in ([c.steps for c in curves], [c.reference_steps for c in curves])
+    )
+    return (
+        f"its figures are of updates {mine}, those of reference {name} of {theirs}: train on, or "
+        "name another one by --reference"
+    )
 
 
 def _negatives(config: dict) -> int:

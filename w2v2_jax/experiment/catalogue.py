@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import w2v2_jax
 from w2v2_jax.errors import InputError
+from w2v2_jax.system.arguments import add_config
 
 PACKAGE = Path(w2v2_jax.__file__).parent
 OVERRIDES = """--config.a.b=value changes the setting b in the section a of a recipe. It may be
@@ -52,10 +53,11 @@ def path_of(name: str) -> Path:
     return folder() / f"{name}.py"
 
 
-def nearest(name: str) -> str:
-    """A suggestion for a misspelled name: "did you mean X?", or the list of all names."""
+def nearest(name: str, argument: str = "") -> str:
+    """A suggestion for a misspelled name: "did you mean X?", or the list of all names. argument:
+    what follows the name, with its colon."""
     close = difflib.get_close_matches(name, names(), n=1)
-    return f"did you mean {close[0]}?" if close else f"it has {', '.join(names())}"
+    return f"did you mean {close[0]}{argument}?" if close else f"it has {', '.join(names())}"
 
 
 def read(name: str) -> Recipe:
@@ -99,7 +101,19 @@ def _indented(text: str) -> str:
     )
 
 
-def epilog() -> str:
+def recipe_parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """The parser of a command that takes a recipe: --config, and what `--help` says of them."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog=_epilog(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_config(parser)
+    return parser
+
+
+def _epilog() -> str:
     """What `--help` says about recipes and about changing their settings."""
     width = max(map(len, names()))
     rows = "\n".join(f"  {name:<{width}}  {read(name).summary}" for name in names())

@@ -22,7 +22,7 @@ def load_config(spec: str) -> dict:
     if Path(file).is_dir():
         raise InputError(f"--config {file} is a folder; name a recipe in it, FILE.py[:arg]")
     if not Path(file).is_file():
-        raise InputError(f"--config {file} is not a file; {_packaged(file)}")
+        raise InputError(f"--config {file} is not a file; {_packaged(spec)}")
     if not file.endswith(".py"):  # otherwise a zip archive would be run as a program
         raise InputError(f"--config {file} is not a Python file; a recipe is one")
     try:
@@ -42,6 +42,12 @@ def load_config(spec: str) -> dict:
     return {section: {} for section in OPTIONAL} | config
 
 
+def beside(file: str, name: str, argument: str = "") -> Any:
+    """What `get_config(argument)` of the recipe `name` in a recipe's own folder gives, for one
+    that is another with a few changes. file: the `__file__` of the recipe that asks."""
+    return runpy.run_path(str(Path(file).with_name(name)))["get_config"](argument)
+
+
 def split_spec(spec: str) -> tuple[str, str]:
     """FILE.py[:arg] -> the file, whose path may contain colons, and the argument. The name of a
     recipe of the package stands for its file."""
@@ -54,12 +60,13 @@ def split_spec(spec: str) -> tuple[str, str]:
     return (f"{file}.py", argument) if ending else (spec, "")
 
 
-def _packaged(file: str) -> str:
+def _packaged(spec: str) -> str:
     """What to give instead of a file that does not exist."""
-    name = Path(file.partition(":")[0]).stem
+    path, colon, argument = spec.partition(":")
+    name = Path(path).stem
     if name in catalogue.names():
-        return f"the package has this recipe: --config {name}"
-    return f"of the package's recipes, {catalogue.nearest(name)}"
+        return f"the package has this recipe: --config {name}{colon}{argument}"
+    return f"of the package's recipes, {catalogue.nearest(name, colon + argument if colon else '')}"
 
 
 def _told(error: Exception, file: str) -> str:

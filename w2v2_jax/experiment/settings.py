@@ -10,7 +10,7 @@ from typing import Any, Literal
 from w2v2_jax import partition
 from w2v2_jax.data.augment import AugmentConfig
 from w2v2_jax.data.config import DataConfig
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, check_least
 from w2v2_jax.experiment.typed import WHOLE, check, types_of
 from w2v2_jax.health.config import HealthConfig
 from w2v2_jax.health.monitor import check_names
@@ -57,12 +57,10 @@ class TrainConfig:
     best_mode: str = "min"
 
     def __post_init__(self):
-        for name in ("steps", "accumulate", "log_every", "keep_last"):
-            if getattr(self, name) != AUTO and getattr(self, name) < 1:
-                raise InputError(f"train.{name}={getattr(self, name)} must be at least 1")
-        for name in ("eval_every", "checkpoint_every", "keep_best", "keep_every"):
-            if getattr(self, name) < 0:
-                raise InputError(f"train.{name}={getattr(self, name)} must not be negative")
+        check_least("train", self, steps=1, log_every=1, keep_last=1)
+        if self.accumulate != AUTO:
+            check_least("train", self, accumulate=1)
+        check_least("train", self, eval_every=0, checkpoint_every=0, keep_best=0, keep_every=0)
         if self.best_mode not in ("min", "max"):
             raise InputError(f"train.best_mode={self.best_mode!r}; use 'min' or 'max'")
 
@@ -82,6 +80,9 @@ class VocabularyConfig:
     name: str = "librispeech"
     case: str | None = None
     min_count: int = 1
+
+    def __post_init__(self):
+        check_least("vocabulary", self, min_count=1)
 
 
 SECTIONS = (

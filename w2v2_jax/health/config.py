@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import check_least
 from w2v2_jax.objectives.base import Expectations, Objective
 
 WARN, STOP, ROLLBACK, OFF = "warn", "stop", "rollback", "off"
@@ -50,11 +50,8 @@ class HealthConfig:
         for name in (STOP, ROLLBACK, OFF):
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
-        for name in ("cooldown", "non_finite_limit", "rollback_limit", "started_after"):
-            if getattr(self, name) < 0:
-                raise InputError(f"health.{name}={getattr(self, name)} must not be negative")
-        if self.skip_batches < 1:
-            raise InputError(f"health.skip_batches={self.skip_batches} must be at least 1")
+        check_least("health", self, cooldown=0, non_finite_limit=0, rollback_limit=0)
+        check_least("health", self, started_after=0, data_wait=0, damaged_limit=0, skip_batches=1)
 
     def action(self, rule: str) -> str:
         """The response to a rule by the configuration."""

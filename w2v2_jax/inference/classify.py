@@ -17,7 +17,7 @@ from typing import Any
 
 from w2v2_jax.data.joined import open_splits
 from w2v2_jax.data.transcribed import transcribed
-from w2v2_jax.errors import InputError, report, run_command
+from w2v2_jax.errors import InputError, counted, one_field, report, run_command
 from w2v2_jax.evaluation.classes import ClassScores, class_scores, confusion
 from w2v2_jax.inference.model import Model, load
 from w2v2_jax.paths import write_json
@@ -57,7 +57,9 @@ def main(argv: list[str] | None = None) -> None:
     for result in classify(model, files, batch_seconds=seconds, on_error=refuse):
         _say(result, arguments)
     if failed:
-        raise InputError(f"{len(failed)} of {len(files)} inputs cannot be used (see above)")
+        raise InputError(
+            f"{len(failed)} of {counted(len(files), 'input')} cannot be used (see above)"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,8 +80,8 @@ def _say(result: Classified, arguments) -> None:
         print(json.dumps(result._asdict(), ensure_ascii=False), flush=True)
         return
     best = itertools.islice(result.scores.items(), arguments.top)
-    said = "\t".join(f"{label}\t{score:.4f}" for label, score in best)
-    print(f"{result.path}\t{said}", flush=True)
+    said = "\t".join(f"{one_field(label)}\t{score:.4f}" for label, score in best)
+    print(f"{one_field(result.path)}\t{said}", flush=True)
 
 
 def _score(model: Model, arguments) -> None:
@@ -93,7 +95,7 @@ def _score(model: Model, arguments) -> None:
     scores = class_scores(confusion(references, guesses, len(classes)))
     left_out = len(whole) - len(corpus)
     print(
-        f"{arguments.data}: {len(corpus)} utterances, {left_out} of no class left out; "
+        f"{arguments.data}: {counted(len(corpus), 'utterance')}, {left_out} of no class left out; "
         f"accuracy {scores.accuracy:.4f}, macro F1 {scores.macro_f1:.4f}"
     )
     if arguments.json_out:

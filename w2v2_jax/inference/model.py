@@ -41,7 +41,7 @@ class Model(Network):
         symbols = f", {len(vocabulary)} {kind}" if vocabulary is not None else ""
         return (
             f"Model({self.path}: {self.description.objective}, {family_of(model)}, "
-            f"{size / 1e6:.1f} M parameters{symbols})"
+            f"{f'{size / 1e6:.1f} M' if size >= 1e6 else size} parameters{symbols})"
         )
 
     def num_frames(self, num_samples):

@@ -63,7 +63,7 @@ def new_output(out: str | Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-# What unexpected values in a foreign file do to code that takes them for what they should be.
+# Exceptions that unexpected values in a foreign file can cause in code that reads them.
 ODD = (
     ValueError,
     TypeError,

@@ -11,7 +11,7 @@ from w2v2_jax.checkpoint.description import Description
 from w2v2_jax.errors import InputError
 from w2v2_jax.objectives.classes import Classes
 
-BIASES = ("objective.weight", "classifier.bias")  # what has a place for each class, last axis
+BIASES = ("objective.weight", "classifier.bias")  # their last axis is the classes
 
 
 def read(
@@ -38,7 +38,7 @@ def read(
 
 
 def settings(classes: Classes) -> dict[str, Any]:
-    """id2label, label2id and how many."""
+    """id2label, label2id and the number of classes."""
     names = list(classes.symbols)
     return {
         "id2label": {str(row): name for row, name in enumerate(names)},

@@ -29,6 +29,7 @@ from w2v2_jax.interop.files import (
     unwrapped,
 )
 from w2v2_jax.interop.hugging_face_names import HUGGING_FACE, LEGACY_WEIGHT_NORM
+from w2v2_jax.interop.square import projected
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.objectives.base import Objective
 from w2v2_jax.objectives.classes import Classes
@@ -81,7 +82,7 @@ def load(path: str | Path, *, language: str | None = None) -> Loaded:
 
 
 def read(path: str | Path, *, language: str | None = None) -> Imported:
-    """`load`, with the names that were taken over, those left unused, and remarks."""
+    """`load`, with the names of the tensors that were used, those that were not, and remarks."""
     with understood(Path(path)):
         return _read(Path(path), language)
 
@@ -145,9 +146,9 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     legacy_weight_norm: weight_g and weight_v instead of torch's parametrizations, for old readers.
     """
     out = Path(out)
+    settings.refuse_quantized_input(loaded.description.model, str(loaded.path))
+    loaded, notes = projected(loaded, "Hugging Face")
     description = loaded.description
-    settings.refuse_quantized_input(description.model, str(loaded.path))
-    settings.refuse_missing_projection(description.model, str(loaded.path))
     if "target_projection" in loaded.params:
         settings.refuse_continuous_targets(description.model, str(loaded.path))
     settings.refuse_stacked_positions(description.model, str(loaded.path))
@@ -174,7 +175,7 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     elif description.vocabulary is not None:
         config |= {"vocab_size": len(description.vocabulary), "pad_token_id": 0}
         config |= {"bos_token_id": 1, "eos_token_id": 2}
-        # Ours: rows without a path cost nothing, the sum is divided by the utterances.
+        # As in this package: rows without a path have no loss; the sum is divided by utterances.
         config |= {"ctc_loss_reduction": "sum", "ctc_zero_infinity": True}
         tokenizer.write(out, description.vocabulary)
         extractor["processor_class"] = "Wav2Vec2Processor"
@@ -186,7 +187,7 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     write_json(out / "preprocessor_config.json", extractor)
     write_json(out / "config.json", config)
     save_file(dict(sorted(tensors.items())), out / "model.safetensors", metadata={"format": "pt"})
-    epsilon, notes = description.normalise_epsilon, []
+    epsilon = description.normalise_epsilon
     if description.normalise and epsilon != HUGGING_FACE_EPSILON:
         notes.append(
             f"transformers adds {HUGGING_FACE_EPSILON:g} to a waveform's variance, this checkpoint "

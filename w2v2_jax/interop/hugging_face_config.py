@@ -159,17 +159,13 @@ def refuse_output_adapter(model: ModelConfig, where: str, framework: str) -> Non
         )
 
 
-def refuse_missing_projection(
-    model: ModelConfig, where: str, framework: str = "Hugging Face"
-) -> None:
-    """Their network always projects features to the model width; fairseq's, if it is as wide as
-    the convolutions, does not."""
+def refuse_missing_projection(model: ModelConfig, where: str, framework: str) -> None:
+    """Raises InputError for a file of a framework whose network always projects features to the
+    model width; fairseq's, if it is as wide as the convolutions, does not."""
     if not model.projects_features:
         raise InputError(
             f"{where}: the network has no feature projection, as the feature encoder's "
-            f"{model.conv_dim} channels are the model's width; {framework} always has one "
-            "(model.always_project_features=True when training); "
-            "export --to fairseq or safetensors"
+            f"{model.conv_dim} channels are the model's width; {framework} always has one"
         )
 
 

@@ -1,7 +1,7 @@
 """LoRA: low-rank updates merged into a network's weights, and PEFT's files of them, in and out.
 
-PEFT keeps `adapter_config.json` and `adapter_model.safetensors` beside no network: q, k, v and
-output projections of every block as lora_A [r, in] and lora_B [out, r], and a CTC head whole.
+PEFT's folder has `adapter_config.json` and `adapter_model.safetensors` but no network: for the q,
+k, v and output projections of every block lora_A [r, in] and lora_B [out, r], and a CTC head whole.
 """
 
 from __future__ import annotations

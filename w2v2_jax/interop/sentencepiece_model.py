@@ -1,6 +1,6 @@
 """The pieces of a SentencePiece model file, which fairseq2's character tokenizers are.
 
-The file is a protocol buffer; of its fields the pieces alone are read (`sentencepiece_model.proto`:
+The file is a protocol buffer. Only its field for the pieces is read (`sentencepiece_model.proto`:
 ModelProto.pieces = 1, with piece = 1 and type = 3), so that no further package is needed.
 """
 

@@ -93,7 +93,7 @@ def read(folder: Path, *, classes: int, blank: int, language: str | None = None)
 
 
 def _vocabulary(folder: Path, symbols: tuple[str, ...], settings: dict[str, Any]) -> Vocabulary:
-    """The symbols behind the special ones, by what the tokenizer takes them for."""
+    """The vocabulary of the symbols after the special ones, as the tokenizer understands them."""
     phonemes = settings.get("tokenizer_class") == PHONEME_CLASS
     if (folder / VOCABULARY).is_file():
         vocabulary = load_vocabulary(folder / VOCABULARY)
@@ -116,8 +116,8 @@ def _vocabulary(folder: Path, symbols: tuple[str, ...], settings: dict[str, Any]
 
 
 def _tokens(vocabulary: Vocabulary) -> tuple[str, ...]:
-    """The symbols behind the special ones as transformers writes them: it puts nothing between
-    two, so that a piece begins a word by a space."""
+    """The symbols after the special ones as transformers writes them. It joins symbols without a
+    separator, so a piece that begins a word begins with a space."""
     symbols = vocabulary.symbols[len(SPECIALS) :]
     if vocabulary.units != PIECES:
         return symbols
@@ -125,7 +125,7 @@ def _tokens(vocabulary: Vocabulary) -> tuple[str, ...]:
 
 
 def in_our_order(head: dict, rows: tuple[int | None, ...], notes: list[str]) -> dict:
-    """A head [D, C] with its columns in our vocabulary's order, a note where that moves any."""
+    """A head [D, C] with its columns in our vocabulary's order; adds a note if any was moved."""
     if rows == tuple(range(head["kernel"].shape[1])):
         return head
     notes.append("the CTC head's rows were reordered to this package's order of symbols")
@@ -138,8 +138,8 @@ def in_our_order(head: dict, rows: tuple[int | None, ...], notes: list[str]) -> 
 
 
 def write(folder: Path, vocabulary: Vocabulary) -> None:
-    """vocab.json, tokenizer_config.json and special_tokens_map.json, rows in the same order; our
-    own vocabulary.json beside them where these do not say it all."""
+    """Writes vocab.json, tokenizer_config.json and special_tokens_map.json, with rows in the same
+    order, and our own vocabulary.json if these cannot express everything."""
     if vocabulary.rules or vocabulary.units == PIECES:  # what no file of theirs can say
         vocabulary.save(folder / VOCABULARY)
     tokens = [default for _, default in SETTINGS] + list(_tokens(vocabulary))
@@ -188,7 +188,7 @@ def _ids(folder: Path, settings: dict[str, Any]) -> dict[str, int]:
 
 
 def _text(token: str | dict) -> str:
-    """A token is its text or a dict around it."""
+    """The text of a token, which is either a text or a dict that contains it."""
     return token["content"] if isinstance(token, dict) else token
 
 

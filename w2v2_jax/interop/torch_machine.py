@@ -43,7 +43,7 @@ class Unpickler(pickle._Unpickler):
     compiled one hashes any key, sets any attribute, and allocates memory for any memo number.
     """
 
-    # What Python's machine has and its type stubs leave out.
+    # Attributes that Python's unpickler has but its type stubs omit.
     stack: list[Any]
     append: Callable[[Any], None]
     pop_mark: Callable[[], list[Any]]
@@ -53,13 +53,13 @@ class Unpickler(pickle._Unpickler):
     dispatch: ClassVar[dict] = dict(pickle._Unpickler.dispatch)
 
     def __init__(self, file: IO[bytes]):
-        # The files of Python 2 hold text alone.
+        # The files of Python 2 contain only text.
         super().__init__(_Window(file), encoding="utf-8")
         self.storages: dict[str, Storage] = {}
         self._copied = 0
 
     def call(self, build: Any, args: Any) -> Any:
-        """Builds a value; a large part that stands once in a file may not be copied without end."""
+        """Builds a value. A limit on copies keeps a small file from filling the memory."""
         sizes = (len(part) for part in (args, *args) if hasattr(part, "__len__"))
         self._copied += sum(sizes)
         if self._copied > MOST_BYTES:

@@ -116,8 +116,8 @@ def key_of(value: Any) -> Any:
 
 
 def _scalar(kind: type) -> Callable:
-    """The conversion of one plain value; of containers it could take for ever, and bytes(n) would
-    be n zeros."""
+    """The conversion of one plain value. Containers are refused, because their conversion could
+    take forever, and so are numbers for bytes: bytes(n) would be n zeros."""
 
     def convert(*args):
         value = args[0] if args else kind()
@@ -204,14 +204,14 @@ def find(module: str, name: str) -> Any:
 
 
 def _again(build: Any, args: Any) -> Any:
-    """What a tensor of a class of its own is built from."""
+    """Builds the tensor inside a tensor subclass."""
     if not isinstance(build, Name) or build.build is not _tensor:
         raise ValueError("a tensor that is built from something else")
     return call(build, args)
 
 
 def call(build: Any, args: Any) -> Any:
-    """What a global or an inert object builds of its arguments; nothing else is called."""
+    """The value that a global or an inert object builds from arguments; nothing else is called."""
     if not isinstance(build, (Name, Inert)) or not isinstance(args, tuple):
         raise ValueError(f"a call of a {type(build).__name__}")
     return build(*args)

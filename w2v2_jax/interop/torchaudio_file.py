@@ -31,6 +31,7 @@ from w2v2_jax.interop.hugging_face_config import (
     refuse_quantized_input,
 )
 from w2v2_jax.interop.inferred import FileHints
+from w2v2_jax.interop.square import projected
 from w2v2_jax.interop.torchaudio_names import LEGACY_WEIGHT_NORM, TORCHAUDIO
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.objectives.contrastive import Contrastive
@@ -109,10 +110,10 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     legacy_weight_norm: weight_g and weight_v, for torchaudio before 2.1. The quantizer, the
     projections and the mask embedding have no place there and are named as left over.
     """
+    head_classes.refuse(loaded.description, str(loaded.path), "torchaudio")
+    refuse_quantized_input(loaded.description.model, str(loaded.path), "torchaudio")
+    loaded, notes = projected(loaded, "torchaudio")
     description = loaded.description
-    head_classes.refuse(description, str(loaded.path), "torchaudio")
-    refuse_quantized_input(description.model, str(loaded.path), "torchaudio")
-    refuse_missing_projection(description.model, str(loaded.path), "torchaudio")
     refuse_output_adapter(description.model, str(loaded.path), "torchaudio")
     if description.model.position_depth > 1:
         raise InputError(
@@ -134,7 +135,10 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     scale = "on normalised waveforms" if description.normalise else "on raw waveforms"
     return Exported(
         sorted(set(flat) - set(tensors_kept)),
-        [f"torchaudio.models.wav2vec2_model({call}).load_state_dict(torch.load(...)), {scale}"],
+        [
+            *notes,
+            f"torchaudio.models.wav2vec2_model({call}).load_state_dict(torch.load(...)), {scale}",
+        ],
     )
 
 

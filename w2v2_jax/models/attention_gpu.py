@@ -36,7 +36,7 @@ class Tiles(NamedTuple):
     stages: int
 
 
-# Of the context, of the slopes of keys and values, of the slope of queries.
+# Tiles of the kernels for the context, the gradients of keys and values, the gradient of queries.
 FORWARD, OF_KEYS, OF_QUERIES = Tiles(64, 64, 4, 2), Tiles(64, 64, 4, 3), Tiles(64, 64, 4, 2)
 
 
@@ -169,7 +169,7 @@ def _whole(frames: int, size: int) -> _Cut:
 
 
 def _inputs(of_query: _Cut, of_key: _Cut, lines) -> list:
-    """Of query, key, value, bias, lines and columns."""
+    """Block specifications of query, key, value, bias, lines and columns."""
     dropout = [None, None] if lines is None else [of_query.lines, of_key.columns]
     return [of_query.vectors, of_key.vectors, of_key.vectors, of_key.keys, *dropout]
 

@@ -36,9 +36,13 @@ SIZES = {
     "channel_mask_length": 1 << 20,
     "head_dim": 1 << 16,
     "embedding_dim": 1 << 16,
+    "adapter_dim": 1 << 16,
+    "mask_min_spans": 1 << 20,
+    "mask_equalise_rows": 1 << 20,
     "output_adapter_kernel": 1 << 10,
     "output_adapter_stride": 1 << 10,
 }
+MAY_BE_0 = ("adapter_dim", "mask_min_spans", "mask_equalise_rows")  # which means none
 MOST_CONV_LAYERS, MOST_CONV = 100, 1 << 16
 SWITCHES = (
     "conv_bias",
@@ -200,8 +204,15 @@ class ModelConfig:
     def _check_sizes(self) -> None:
         for field, most in SIZES.items():
             value = getattr(self, field)
-            if type(value) is not int or not 1 <= value <= most:
-                raise InputError(f"model.{field}={value!r} must be a whole number, 1 to {most}")
+            least = field not in MAY_BE_0
+            if type(value) is not int or not least <= value <= most:
+                raise InputError(
+                    f"model.{field}={value!r} must be a whole number, {least:d} to {most}"
+                )
+        if not 0 <= self.feature_grad_scale < math.inf:
+            raise InputError(
+                f"model.feature_grad_scale={self.feature_grad_scale!r} must be a number, at least 0"
+            )
         for field in SWITCHES:
             if getattr(self, field) not in (True, False):
                 raise InputError(f"model.{field}={getattr(self, field)!r} must be True or False")

@@ -49,8 +49,8 @@ class ConvLayer(nn.Module):
     def __call__(self, x, real):
         """x [B, S] (layer 0) or [B, L, I]; real [B, T] frames of the result -> [B, T, O].
 
-        With `cut`, x and the result have PIECES rows for each row of the batch, `real` has not.
-        The result of layer 0 as "one_matmul" may have more frames, of zeros, see `rows_for_next`.
+        With `cut`, x and the result have PIECES rows for each row of the batch; `real` does not.
+        With "one_matmul", layer 0 may append frames of zeros to the result: see `rows_for_next`.
         """
         config, dtype = self.config, jnp.dtype(self.execution.dtype)
         out, width, stride = config.conv_layers[self.index]
@@ -93,7 +93,7 @@ class ConvLayer(nn.Module):
         return gelu(x)
 
     def rows_for_next(self, frames: int) -> int:
-        """Rows that save the next layer's view a copy which only pads: at least `frames`."""
+        """Number of rows, at least `frames`, for which the next layer needs no copy for padding."""
         layers, index = self.config.conv_layers, self.index + 1
         if index == len(layers):
             return frames
@@ -103,7 +103,7 @@ class ConvLayer(nn.Module):
         )
 
     def pieced_group_norm(self, x, real, kernel, scale, shift):
-        """Layer 0 of BASE over pieces; computed again in the backward pass, its own tensors being
+        """Layer 0 of BASE over pieces; computed again in the backward pass because its tensors are
         the largest of the model."""
         _, width, stride = self.config.conv_layers[0]
         patches = first_layer_tpu.taps(x.astype(jnp.float32), width, stride)

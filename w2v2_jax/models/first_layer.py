@@ -14,7 +14,7 @@ from w2v2_jax.models.mixed_precision import add_bias, contract
 
 
 def patches_of(x: jax.Array, kernel: int, stride: int, frames: int) -> jax.Array:
-    """[B, S] -> [B, frames, kernel], windows as views where the stride divides the kernel."""
+    """[B, S] -> [B, frames, kernel]; windows are views if the stride divides the kernel."""
     if kernel % stride == 0:
         views = [
             x[:, q : q + frames * stride].reshape(x.shape[0], frames, stride)
@@ -37,7 +37,7 @@ def _folded(patches, kernel, scale, real):
     GroupNorm without the pre-norm activation.
 
     The convolution is linear, so each channel's mean and variance over time follow from the
-    mean and covariance of the waveform patches (k and k x k numbers a row): normalise the
+    mean and covariance of the waveform patches (k and k x k numbers per row): normalise the
     weights per row and convolve once. patches [B, T, k] float32, kernel [k, O], real [B, T].
     """
     weight = real.astype(jnp.float32)[..., None]
@@ -86,8 +86,8 @@ def taps_gelu(patches, kernel, bias, rows: int):
 
 
 def _taps_backward(rows: int, saved, gradient):
-    # The barrier keeps the compiler from sharing the float32 sum of the forward pass, which it
-    # would store for it: the largest tensor of all.
+    # Without the barrier the compiler would share the float32 sum with the forward pass, and store
+    # it until then: the largest tensor of all.
     patches, kernel, bias = jax.lax.optimization_barrier(saved)
     _, backward = jax.vjp(gelu, _sum_of_taps(patches, kernel, bias))
     slope = gradient[:, : patches.shape[1]].astype(jnp.float32)
@@ -96,7 +96,7 @@ def _taps_backward(rows: int, saved, gradient):
     if _in_kernels(patches, kernel):  # training has no use for the waveform's gradient
         before = saved[0], saved[1], saved[2], gradient
         return for_patches, *first_layer_gpu.slopes(*before)
-    # The bias is a tap that is always 1: its gradient costs no pass over the slope of its own.
+    # The bias is a tap that is always 1, so its gradient needs no separate pass over the slope.
     ones = jnp.ones((*patches.shape[:2], 1), patches.dtype)
     extended = jnp.concatenate([patches, ones], axis=-1)
     sums = jnp.einsum("btk,bto->bko", extended, slope, preferred_element_type=jnp.float32)

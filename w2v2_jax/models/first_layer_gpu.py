@@ -89,7 +89,7 @@ def _call(kernel, blocks: int, batch: int, channels: int, in_specs, out_specs, o
 
 
 def _specs(rows: int, taps: int) -> list[pl.BlockSpec]:
-    """Of patches, kernel and bias on a grid of (frames, channels, row)."""
+    """Block specifications of patches, kernel and bias on a grid of (frames, channels, row)."""
     return [
         pl.BlockSpec((None, rows, taps), lambda i, c, b: (b, 0, 0)),
         pl.BlockSpec((None, taps, CHANNELS), lambda i, c, b: (b, 0, c)),
@@ -135,7 +135,7 @@ def _backward(patches, kernel, gradient, bias, *, frames: int):
 
 
 def _per_device(function: Callable, *arrays: jax.Array) -> jax.Array:
-    """function(*arrays) -> [B, ...] where each device has its rows; the last array has no rows."""
+    """function(*arrays) -> [B, ...], run on each device's own rows; the last array has no rows."""
     rows = EVERY if splits(arrays[0].shape[0], EVERY) else ROWS
     layouts = (*((rows,) for _ in arrays[1:]), WHOLE)
     return run_per_device(function, *arrays, layouts=layouts, result=(rows,), kernel=True)

@@ -90,7 +90,7 @@ def _toeplitz(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:
     blocks = -(-frames // block)
     span = block + width - 1
     if not on_cpu:
-        span += -span % block  # whole blocks, which `_joined` has not to cut
+        span += -span % block  # whole blocks, so that `_joined` need not cut any
     left = width // 2
     x = jnp.pad(x, ((0, 0), (left, blocks * block - frames + span - block - left), (0, 0)))
     windows = (_gathered if on_cpu else _joined)(x, blocks, block, span)  # CPU: 0.8 of the time
@@ -136,7 +136,7 @@ FORMULATIONS = {
 
 
 def choose(name: str):
-    """The formulation of a name; "auto" is the fastest measured where it will run."""
+    """The formulation of a name; "auto" is the fastest one measured on the device."""
     if name == "auto":
         name = {
             "cpu": "toeplitz_backward",
@@ -150,7 +150,7 @@ class PositionalConvolution(nn.Module):
     """x [B, T, D] (zero where padded, docs/traps.md#t19) -> GELU(conv(x)) [B, T, D].
 
     An even kernel loses its last output frame (docs/traps.md#t14), so frame t sees t-64 .. t+63.
-    The weight norm runs over input and output channels, one magnitude a tap (docs/traps.md#t15).
+    The weight norm is over input and output channels: one magnitude per tap (docs/traps.md#t15).
     """
 
     config: ModelConfig

@@ -53,7 +53,7 @@ ANY = PartitionSpec.UNCONSTRAINED
 
 
 def free_axes(axes: tuple[str, ...]) -> tuple[str, ...]:
-    """Those mesh axes that are left to the partitioner: inside a shard_map over data
+    """Those of the mesh axes that are left to the partitioner: inside a shard_map over data
     (`train_step.summed_gradients`) each device has its own array along data."""
     manual = jax.sharding.get_abstract_mesh().manual_axes
     return tuple(axis for axis in axes if axis not in manual)
@@ -107,7 +107,7 @@ def constrain_all_devices(x: jax.Array) -> jax.Array:
 def run_per_device(
     function: Callable, *arrays, layouts: Sequence[Layout], result: Layout, kernel: bool
 ) -> jax.Array:
-    """function(*arrays) where each device has its own block of them and runs the function on it.
+    """function(*arrays), where each device runs the function on its own block of the arrays.
 
     For what the partitioner cannot split: it would gather the whole batch for a grouped
     convolution, and would let each device compute all of a kernel. Without a mesh, or if the axes
@@ -116,8 +116,8 @@ def run_per_device(
     Args:
       layouts: for each array (or tree of arrays) the mesh axes that split its first axes, as
         `(ROWS, HEADS)` for [B, H, ...] and `(None, ROWS)` for [n, B, ...]; WHOLE on every device.
-      result: the same of what the function returns.
-      kernel: whether it is a kernel, of whose result JAX cannot tell what differs between devices.
+      result: the same for the function's result.
+      kernel: whether the function is a kernel; JAX cannot tell how its result differs by device.
     """
     sizes = [
         (size, axes)
@@ -136,8 +136,8 @@ def run_per_device(
 
     def local(*blocks):
         if not kernel:
-            # Here, and not where they meet the rows: the gradient of what is whole is summed over
-            # devices at this shape.
+            # Here, and not where they meet the rows, because the gradient of an array that every
+            # device holds whole is then summed over devices in this shape.
             blocks = [
                 jax.lax.pcast(block, rows, to="varying") if layout == WHOLE else block
                 for block, layout in zip(blocks, layouts, strict=True)

@@ -35,7 +35,7 @@ def strided_matmul(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 
 def viewed_rows(frames: int, width: int, stride: int) -> int:
-    """Samples in the lines of `stride` that `frames` frames of `width` reach over."""
+    """Number of samples in the lines of `stride` samples that `frames` frames of `width` cover."""
     return (frames + -(-width // stride) - 1) * stride
 
 
@@ -75,7 +75,7 @@ def phased_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 
 def _input_gradient(gradient, kernel, stride: int, length: int):
-    """Every `stride`-th sample depends on the same taps: one plain convolution each such phase."""
+    """Every `stride`-th sample depends on the same taps: one plain convolution for each phase."""
     lines = -(-length // stride)
     phases = []
     for phase in range(stride):

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from w2v2_jax.batch import Batch
+from w2v2_jax.errors import InputError, check_positive
 from w2v2_jax.metrics import Sums
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution
@@ -34,6 +35,13 @@ class Expectations(NamedTuple):
     codes: int = 0
     masked: float = 0.0
     span: float = 0.0
+
+
+def check_gumbel(objective: Any) -> None:
+    """Raises InputError where a Gumbel temperature would not fall to an end above 0."""
+    check_positive("objective", objective, "gumbel_start", "gumbel_end", "gumbel_decay")
+    if objective.gumbel_decay > 1:
+        raise InputError(f"objective.gumbel_decay={objective.gumbel_decay} must be at most 1")
 
 
 class Objective:

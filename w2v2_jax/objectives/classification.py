@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from w2v2_jax.batch import Batch
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, check_least
 from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking
 from w2v2_jax.models.config import ModelConfig
@@ -73,6 +73,10 @@ class Classification(_Headed):
 
     freeze_updates: int = 0
     frozen: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_least("objective", self, freeze_updates=0)
 
     @classmethod
     def computed_fields(cls, num_classes: int) -> dict[str, Any]:

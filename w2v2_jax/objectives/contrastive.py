@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from w2v2_jax.batch import Batch
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import check_least, check_positive
 from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.backend import platform
@@ -26,7 +26,7 @@ from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts, frame_mask
 from w2v2_jax.models.quantizer import gumbel_temperature
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForPretraining
-from w2v2_jax.objectives.base import Expectations, Objective
+from w2v2_jax.objectives.base import Expectations, Objective, check_gumbel
 from w2v2_jax.objectives.diversity import Usage, diversity_loss, group_rows, usage
 from w2v2_jax.objectives.masked_frames import draw_mask, expected_share, mask_sums
 
@@ -153,10 +153,10 @@ class Contrastive(Objective):
         return {"diversity_group_seconds": seconds}
 
     def __post_init__(self):
-        if not self.diversity_group_seconds > 0:
-            raise InputError(
-                f"objective.diversity_group_seconds={self.diversity_group_seconds} must be positive"
-            )
+        check_positive("objective", self, "diversity_group_seconds", "logit_temperature")
+        check_least("objective", self, num_negatives=1, diversity_weight=0)
+        check_least("objective", self, feature_penalty_weight=0)
+        check_gumbel(self)
 
     @property
     def network(self) -> Wav2Vec2ForPretraining:

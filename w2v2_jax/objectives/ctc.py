@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE, Batch
+from w2v2_jax.errors import check_least
 from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.config import ModelConfig
@@ -17,7 +18,7 @@ from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts, frame_mask
 from w2v2_jax.models.quantizer import gumbel_temperature
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForCTC
-from w2v2_jax.objectives.base import Expectations, Objective
+from w2v2_jax.objectives.base import Expectations, Objective, check_gumbel
 from w2v2_jax.objectives.ctc_loss import BLANK, ctc_loss
 
 LABELS_PER_SECOND = 14  # letters of English speech
@@ -68,6 +69,10 @@ class CTC(Objective):
     gumbel_end: float = 0.5
     gumbel_decay: float = 0.999995
     execution: Execution = PLAIN
+
+    def __post_init__(self):
+        check_least("objective", self, freeze_updates=0)
+        check_gumbel(self)
 
     @classmethod
     def computed_fields(cls, num_classes: int) -> dict[str, Any]:

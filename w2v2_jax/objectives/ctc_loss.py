@@ -2,11 +2,11 @@
 
 Graves et al. 2006, section 4: a label of U classes becomes S = 2U + 1 states, a blank around every
 class; a frame stays in its state, goes to the next, or skips a blank between unlike classes.
-Forward variables run from the first frame, backward variables from the last; reversed in frames and
-states the second is the problem of the first, so both are rows of one recursion of T steps, and
-the gradient is in closed form (equation 16): softmax minus the posterior of each class.
+Forward variables run from the first frame, backward variables from the last. With frames and states
+reversed the two are the same problem, so both are rows of one recursion of T steps. The gradient
+has a closed form (equation 16): softmax minus the posterior of each class.
 
-A step is a few microseconds of work, and a GPU needs longer to start it than to do it. There the
+A step is a few microseconds of work, which a GPU takes longer to start than to do. So there the
 recursion is one Pallas kernel for Triton; elsewhere it is interpreted, which the tests use.
 """
 
@@ -206,7 +206,7 @@ def _slopes(logits, counts, states, emissions, alpha, beta):
 
 @jax.custom_vjp
 def ctc_loss(logits, counts, labels, num_labels):
-    """-log of the summed probability of every path that gives the label, [B].
+    """-log of the summed probability of all paths that give the label, [B].
 
     logits [B, T, C] float32, counts [B] real frames, labels [B, U], num_labels [B]; what follows
     the real frames and labels is ignored. A row needs a path, T >= U + adjacent repeats; otherwise

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from w2v2_jax.batch import Batch
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, check_least
 from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.config import ModelConfig
@@ -70,8 +70,7 @@ class EMATeacher(Objective):
                 f"objective.decay={self.decay} and objective.end_decay={self.end_decay} must be "
                 "in [0, 1], the second not below the first"
             )
-        if self.anneal_updates < 1:
-            raise InputError(f"objective.anneal_updates={self.anneal_updates} must be at least 1")
+        check_least("objective", self, anneal_updates=1)
         if self.model.quantize_input:
             raise InputError(
                 "config.objective.name='ema_teacher' has no noise for model.quantize_input=True"

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from w2v2_jax.batch import Batch
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, check_least
 from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.config import ModelConfig
@@ -73,11 +73,8 @@ class RandomTargets(Objective):
     execution: Execution = PLAIN
 
     def __post_init__(self):
-        for name in ("codebooks", "entries", "code_dim", "mel_bands"):
-            if getattr(self, name) < 1:
-                raise InputError(f"objective.{name}={getattr(self, name)} must be at least 1")
-        if self.target_seed < 0:
-            raise InputError(f"objective.target_seed={self.target_seed} must not be negative")
+        check_least("objective", self, codebooks=1, entries=1, code_dim=1, mel_bands=1)
+        check_least("objective", self, target_seed=0)
         if self.model.quantize_input:
             raise InputError(
                 "config.objective.name='random_targets' has no noise for model.quantize_input=True"

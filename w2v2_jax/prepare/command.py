@@ -11,6 +11,7 @@ from w2v2_jax.paths import try_outputs, writing
 from w2v2_jax.prepare.compress import CODECS
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.sources import SOURCES
+from w2v2_jax.system.arguments import MOST_PROCESSES, whole
 
 TEXT = (
     "turn transcripts into spoken words: english, unicode[:LANGUAGE], FILE.json (your own rules), "
@@ -77,7 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--text", metavar="RULES", help=TEXT)
     parser.add_argument("--min-seconds", type=float, default=0.1, help="reject shorter recordings")
     parser.add_argument("--require-text", action="store_true", help="reject what has no transcript")
-    parser.add_argument("--workers", type=int, default=_cores(), help="processes (default: cores)")
+    parser.add_argument(
+        "--workers",
+        type=whole(1, MOST_PROCESSES),
+        default=_cores(),
+        help="processes (default: cores)",
+    )
     parser.add_argument("--ids", metavar="FILE", help="use only these ids, one per line")
     parser.add_argument("--overwrite", action="store_true", help="replace splits that exist")
     parser.add_argument("--tfds-data-dir", help="where TensorFlow Datasets keeps its data")

@@ -31,7 +31,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="w2v2 explore", description=__doc__.splitlines()[0])
     parser.add_argument("data", metavar="DIR[:split]", help="a prepared corpus, or one split")
     parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="the page (default: DIR/explore.html)"
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="the page (default: DIR/explore.html, of a split DIR/explore-SPLIT.html)",
     )
     parser.add_argument(
         "--each",
@@ -45,11 +48,11 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError(f"--each {arguments.each}: use 0 to {MOST_EACH}")
     page = arguments.html
     if page is None:
-        folder = arguments.data
+        folder, split = arguments.data, ""
         if not os.path.isdir(folder):
-            folder = folder.rpartition(":")[0] or folder
+            folder, _, split = folder.rpartition(":")
         if not os.path.isdir(folder):
             raise InputError(f"{arguments.data}: no such directory of a prepared corpus")
-        page = Path(folder) / "explore.html"
+        page = Path(folder) / (f"explore-{split}.html" if split else "explore.html")
     try_file(page, "--html")
     write_page(arguments.data, page, each=arguments.each)

@@ -23,6 +23,7 @@ from w2v2_jax.data.audio import MOST_PEAK, AudioError, audio_blocks, beyond_scal
 from w2v2_jax.data.excerpt import Excerpt
 from w2v2_jax.errors import InputError, without_chatter
 from w2v2_jax.prepare.clips import content
+from w2v2_jax.prepare.declared import DIFFERS, fetched, is_as_declared
 from w2v2_jax.prepare.quality import Quality, QualityMeter
 from w2v2_jax.prepare.speech_cuts import Cut, speech_cuts
 from w2v2_jax.prepare.utterance import Clip, Utterance
@@ -238,6 +239,9 @@ def _one_channel(
         audio, rate = utterance.audio, utterance.rate
         if isinstance(audio, Clip):
             audio, rate = content(audio, name)
+        if utterance.frames is not None:
+            audio = fetched(audio)
+        other = () if is_as_declared(audio, utterance.frames) else (DIFFERS,)
         blocks = audio_blocks(audio, rate=rate, name=name, excerpt=excerpt)
         for cut in speech_cuts(blocks) if cut_up else [Cut("", blocks)]:
             part = without_audio._replace(id=name + cut.name)
@@ -245,6 +249,7 @@ def _one_channel(
             if cut.name:
                 remarks = () if outcomes else (CUT_UP,)
                 outcome = outcome._replace(recording=name, remarks=remarks)
+            outcome = outcome._replace(remarks=outcome.remarks + other)
             outcomes.append(outcome._replace(further=bool(outcomes)))
     except AudioError as error:
         _cut_back(file, offset)

@@ -209,7 +209,7 @@ def _check_packages(out, compress, beam) -> None:
 def _check(out, split, holdout, min_seconds, workers, overwrite, resumable) -> None:
     if is_remote(out) and not resumable:
         raise InputError(f"--out {out}: use --resumable or --beam to write to an object store")
-    for name in [*([split] if split else []), *holdout]:
+    for name in [*([] if split is None else [split]), *holdout]:
         check_split(out, name, overwrite)
     if any(not 0 < share < 1 for share in holdout.values()) or sum(holdout.values()) >= 1:
         raise InputError(f"--holdout {holdout}: shares must be above 0 and add up to less than 1")

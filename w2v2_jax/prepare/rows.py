@@ -15,7 +15,7 @@ from typing import Any
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
-from w2v2_jax.prepare.transcripts import SPLIT_NAME
+from w2v2_jax.prepare.transcripts import MISSING_TEXT, SPLIT_NAME, is_missing, unquoted
 from w2v2_jax.texts import decoded_lines, text_lines
 
 # What a column is called, by its role; the first name that a table has is taken.
@@ -74,15 +74,6 @@ def csv_rows(path: Path, *, delimiter: str, plain: bool = False) -> Iterator[tup
 
 def _name(delimiter: str) -> str:
     return {",": "a comma", "\t": "a tab"}.get(delimiter, delimiter)
-
-
-def unquoted(field: str) -> str:
-    """A field without its quotes where doubled ones inside show that they are no letters."""
-    inner = field[1:-1]
-    if len(field) > 2 and field[0] == field[-1] == '"' and '""' in inner:
-        single = inner.replace('""', "")
-        return inner.replace('""', '"') if '"' not in single else field
-    return field
 
 
 def header(path: Path) -> list[str]:
@@ -168,10 +159,14 @@ def number(value: Any, name: str, place: str) -> float:
     return found
 
 
-def text_of(value: Any, place: str = "") -> str | None:
-    """A field as text; None if it is empty or NaN. InputError for a list, an object or a boolean,
-    which nobody says."""
+def text_of(value: Any, place: str = "", account: Account | None = None) -> str | None:
+    """A field as text; None if it is empty or NaN, also as a word such as "nan", which the account
+    counts. InputError for a list, an object or a boolean, which nobody says."""
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if is_missing(value):
+        if account is not None:
+            account.remarks.add(MISSING_TEXT, f"{place}: {value}")
         return None
     if isinstance(value, (bool, list, dict)):
         raise InputError(f"{place}: {value!r} is not a text")

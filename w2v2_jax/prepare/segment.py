@@ -32,7 +32,7 @@ from w2v2_jax.prepare.segment_cuts import (
 )
 from w2v2_jax.prepare.segment_pairs import Pair, find_pairs, timed_text
 from w2v2_jax.prepare.sentences import sentences
-from w2v2_jax.system.arguments import add_batch_seconds, add_overwrite
+from w2v2_jax.system.arguments import add_batch_seconds, add_overwrite, add_romanise
 from w2v2_jax.texts import text_lines
 
 SEGMENTS, REJECTED, REPORT = "segments.jsonl", "rejected.jsonl", "report.json"
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     outcome = Outcome([], [], Tally(), Tally(), collections.Counter())
     for pair in pairs:
         try:
-            segments = segments_of(pair, ear, arguments)
+            segments = segments_of(pair, ear, arguments, unpaired)
         except InputError as error:  # the other recordings are still processed
             report(error)
             outcome.failed.add("recording or text cannot be used", str(error))
@@ -83,6 +83,7 @@ class _Ear:
         from w2v2_jax.inference import load
         from w2v2_jax.recognition.recognise import make_options
         from w2v2_jax.system import compile_cache, cpu_memory
+        from w2v2_jax.texts.romanise import romaniser
 
         cpu_memory.keep()
         compile_cache.enable()
@@ -91,7 +92,8 @@ class _Ear:
         require_ctc(description, f"--checkpoint {arguments.checkpoint}")
         self._options = make_options({"batch_seconds": arguments.batch_seconds})
         self._seconds = description.model.seconds_per_frame
-        self._speller = Speller(description.ctc_vocabulary)
+        latin = romaniser() if arguments.romanise else str
+        self._speller = Speller(description.ctc_vocabulary, romanise=latin)
         self.replaced = self._speller.counts
 
     def __call__(self, audio: str) -> Heard:
@@ -101,10 +103,11 @@ class _Ear:
         return Heard(logits, self._seconds, self._speller)
 
 
-def segments_of(pair: Pair, ear, arguments: argparse.Namespace) -> list[Segment]:
+def segments_of(pair: Pair, ear, arguments: argparse.Namespace, unpaired: Tally) -> list[Segment]:
     """The segments of a pair, with the reasons against the rejected ones. ear: computes logits of
-    the audio (path -> Heard), or None. Raises InputError if audio or text cannot be used."""
-    timed = timed_text(pair, arguments.tier)
+    the audio (path -> Heard), or None. unpaired: counts rows of a CTM file that belong to other
+    recordings. Raises InputError if audio or text cannot be used."""
+    timed = timed_text(pair, arguments.tier, unpaired)
     if timed is None and ear is None:
         raise InputError(
             f"{pair.text}: a text without times needs --checkpoint; without one, times come from "
@@ -177,7 +180,10 @@ def _write(out: Path, pairs: list[Pair], outcome: Outcome, unpaired: Tally) -> N
         f"{len(pairs)} recordings: {told['segments']} segments, {told['used']} used "
         f"({told['hours']:.3f} h), {len(outcome.rejected)} rejected"
     )
-    for head, tally in (("rejected:", outcome.reasons), ("files left out:", unpaired)):
+    for head, tally in (
+        ("rejected:", outcome.reasons),
+        ("texts and recordings left out, or taken with a doubt:", unpaired),
+    ):
         if tally.counts:
             print(f"{head}\n{tally.table()}")
     if outcome.replaced:
@@ -197,6 +203,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError("--min-score needs --checkpoint, which gives the scores")
     if arguments.checkpoint is None and arguments.refine:
         raise InputError("--refine needs --checkpoint, which finds the words")
+    if arguments.checkpoint is None and arguments.romanise:
+        raise InputError("--romanise needs --checkpoint, which has the symbols for the letters")
     for name in ("refine", "min_seconds", "max_seconds", "pad"):
         value = getattr(arguments, name)
         if value is not None and not 0 <= value < math.inf:
@@ -262,6 +270,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--min-seconds", type=float, default=0.3, help="reject shorter segments")
     add("--max-seconds", type=float, default=30.0, help="reject longer segments")
+    add_romanise(parser)
     add_batch_seconds(parser, 60.0)
     add_overwrite(parser)
     return parser

@@ -14,15 +14,20 @@ from w2v2_jax.recognition.timed_texts import READERS, TimedText, ctm, praat
 # If there are several texts of the same name, the first of these suffixes is taken.
 TEXT_SUFFIXES = (".textgrid", ".srt", ".vtt", ".ctm", ".txt")
 
+OTHERS = "segments of another recording in a CTM"
+RENAMED = "another name in a CTM, taken all the same"
+
 
 class Pair(NamedTuple):
     """name: the path within the folder, without suffix. text: a file of any kind. recording: the
-    name that a CTM file gives the recording, None if there is no such name."""
+    name that a CTM file gives the recording, None if there is no such name. shared: whether a CTM
+    file is about other recordings too."""
 
     name: str
     audio: str
     text: Path
     recording: str | None = None
+    shared: bool = False
 
 
 def find_pairs(audio: str, text: str, unpaired: Tally) -> list[Pair]:
@@ -96,7 +101,7 @@ def _of_ctm(recordings: dict[str, list[str]], path: Path, unpaired: Tally) -> li
     for name, files in recordings.items():
         known = [called for called in (name, Path(name).name) if called in named]
         if known:
-            pairs.append(Pair(name, files[0], path, known[0]))
+            pairs.append(Pair(name, files[0], path, known[0], shared=True))
         else:
             unpaired.add("no text of its name", files[0])
     for called in sorted(named - {pair.recording for pair in pairs}):
@@ -106,18 +111,30 @@ def _of_ctm(recordings: dict[str, list[str]], path: Path, unpaired: Tally) -> li
     return pairs
 
 
-def timed_text(pair: Pair, tier: str | None) -> list[TimedText] | None:
-    """The texts of a pair with their times, None for a running text."""
+def timed_text(pair: Pair, tier: str | None, unpaired: Tally) -> list[TimedText] | None:
+    """The texts of a pair with their times, None for a running text. `unpaired` gets the rows of a
+    CTM file that are of other recordings, or by another name of this one."""
     suffix = pair.text.suffix.lower()
     if suffix == ".ctm":
-        recordings = ctm(pair.text)
-        if pair.recording in recordings:
-            return recordings[pair.recording]
-        if len(recordings) > 1:
-            raise InputError(f"{pair.text}: no words of {pair.recording}, but of others")
-        return next(iter(recordings.values()))
+        return _of_recording(pair, ctm(pair.text), unpaired)
     if suffix not in READERS:
         return None
     if suffix == ".textgrid":
         return praat(pair.text, tier)
     return READERS[suffix](pair.text)
+
+
+def _of_recording(
+    pair: Pair, recordings: dict[str, list[TimedText]], unpaired: Tally
+) -> list[TimedText]:
+    if pair.recording in recordings:
+        others = () if pair.shared else sorted(recordings.keys() - {pair.recording})
+        for called in others:
+            detail = f"{pair.text}: {called}"
+            unpaired.add(OTHERS, detail, len(recordings[called]))
+        return recordings[pair.recording]
+    if len(recordings) > 1:
+        raise InputError(f"{pair.text}: no words of {pair.recording}, but of others")
+    ((called, segments),) = recordings.items()
+    unpaired.add(RENAMED, f"{pair.text}: {called} for {pair.recording}")
+    return segments

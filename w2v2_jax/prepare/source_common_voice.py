@@ -84,7 +84,7 @@ def _read(
         once, split = Once(account), table.stem
         for number, row in csv_rows(table, delimiter="\t", plain=True):
             at = f"{table}:{number}"
-            text = text_of(needed(row, "sentence", at), at)
+            text = text_of(needed(row, "sentence", at), at, account)
             name = _clip(needed(row, "path", at), there, folder, at)
             speaker = text_of(row.get("client_id", "").strip())
             if not once(name, (text, speaker), at):

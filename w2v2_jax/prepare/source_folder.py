@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import re
 from collections.abc import Iterator
@@ -10,7 +11,13 @@ from pathlib import Path
 from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
-from w2v2_jax.prepare.transcripts import Table, Transcript, read_trans_txt, read_transcripts_tsv
+from w2v2_jax.prepare.transcripts import (
+    SHARED_TEXT,
+    Table,
+    Transcript,
+    read_trans_txt,
+    read_transcripts_tsv,
+)
 from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 from w2v2_jax.texts import text_lines
 
@@ -54,18 +61,22 @@ def _walk(root: Path, listed: Table, account: Account) -> Iterator[Utterance]:
     for directory, files in folders(str(root), account):
         chapter = read_trans_txt(Path(directory), files, account)
         texts = {file for file in files if file.lower().endswith(".txt")}
+        stems = collections.Counter(os.path.splitext(file)[0] for file in files if _is_audio(file))
         for file in files:
             path = Path(directory, file)
             relative = written_name(path.relative_to(root).as_posix())
-            if not file.lower().endswith(AUDIO_SUFFIXES) or file.startswith("."):
+            if not _is_audio(file):
                 pass_over(file, relative, account)
                 continue
-            transcript = listed.take(relative) or chapter.take(path.stem)
+            by_name = listed.take(relative)
+            transcript = by_name or chapter.take(path.stem)
             texts.discard(path.stem + ".txt")
             if transcript is None and path.stem + ".txt" in files:
                 transcript = Transcript(_sibling(path))
             elif transcript is None and listed:
                 account.remarks.add(f"no line in {LISTED}", relative)
+            if transcript is not None and by_name is None and stems[path.stem] > 1:
+                account.remarks.add(SHARED_TEXT, relative)
             count += 1
             account.seen += 1
             yield Utterance(relative, str(path), None, *(transcript or (None, None, None)))
@@ -81,6 +92,10 @@ def _walk(root: Path, listed: Table, account: Account) -> Iterator[Utterance]:
             f"{root}: no audio files ({' '.join(AUDIO_SUFFIXES)}) in this folder"
             + (f"; passed over: {passed}" if passed else "")
         )
+
+
+def _is_audio(file: str) -> bool:
+    return file.lower().endswith(AUDIO_SUFFIXES) and not file.startswith(".")
 
 
 def folders(root: str, account: Account) -> Iterator[tuple[str, list[str]]]:

@@ -136,7 +136,8 @@ def _utterance(
         account.pass_over(f"lhotse: {reason}", name)
         return
     clip = clip._replace(path=nearby(source, path.parent, at), channel=_channel(recording, clip))
-    text, speaker, language = (text_of(span.get(key)) for key in ("text", "speaker", "language"))
+    text = text_of(span.get("text"), at, account)
+    speaker, language = (text_of(span.get(key), at) for key in ("speaker", "language"))
     if once(name, (clip, text, speaker, language), at):
         account.seen += 1
         yield Utterance(name, clip, None, text, split, speaker, language)

@@ -9,7 +9,7 @@ from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.rest import pass_over_rest
-from w2v2_jax.prepare.rows import Once, inside
+from w2v2_jax.prepare.rows import Once, inside, text_of
 from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 from w2v2_jax.texts import text_lines
 
@@ -55,11 +55,11 @@ def _read(path: Path, account: Account, *, walked: bool) -> Iterator[Utterance]:
         if len(fields) not in (2, 3) or not fields[0]:
             raise InputError(f"{at}: expected id|text[|normalised text], got {line[:80]!r}")
         name = _file(root, inside(root, fields[0], at))
-        text = fields[-1] or fields[1]
+        text = text_of(fields[-1] or fields[1], at, account)
         if once(fields[0], text, at):
             account.seen += 1
             taken.add(name)
-            yield Utterance(name, str(root / name), None, text or None)
+            yield Utterance(name, str(root / name), None, text)
     if walked:
         pass_over_rest(root, taken, account, read={path.name})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -40,7 +41,8 @@ def manifest(where: str, *, account: Account, options: SourceOptions) -> Iterato
     """A fairseq manifest, or all of a folder: the root on line 1 (a folder, gs://... or s3://...),
     then `relative path<TAB>frames`; the split is the file's stem. A path `x.zip:offset:length` is a
     recording of `length` bytes within a file. Transcripts, line by line, from FILE.wrd, else
-    FILE.ltr (letters apart, `|` between words). Raises InputError when the labels' lines do not
+    FILE.ltr (letters apart, `|` between words); where both are and differ, the account is told. A
+    recording of another length is remarked. Raises InputError when the labels' lines do not
     match or a path leaves the root."""
     del options
     path = Path(where)
@@ -56,18 +58,30 @@ def _one(path: Path, account: Account) -> Iterator[Utterance]:
     count = sum(1 for line in text_lines(path) if line.strip()) - 1
     if count < 1:
         raise InputError(f"{path}: an empty manifest: line 1 is the root, then one file per line")
-    return _manifest_rows(path, _manifest_texts(path, count), account)
+    return _manifest_rows(path, _manifest_texts(path, count, account), account)
 
 
-def _manifest_texts(path: Path, count: int) -> Iterator[str] | None:
+def _manifest_texts(path: Path, count: int, account: Account) -> Iterator[str] | None:
     for suffix in (".wrd", ".ltr"):
         labels = path.with_suffix(suffix)
         if labels.is_file():
             lines = sum(1 for _ in text_lines(labels))
             if lines != count:
                 raise InputError(f"{labels}: {lines} lines of labels for {count} files of {path}")
+            _remark_letters(path, account)
             return (line if suffix == ".wrd" else _words(line) for line in text_lines(labels))
     return None
+
+
+def _remark_letters(path: Path, account: Account) -> None:
+    """Lines of FILE.wrd, which is read, that say something else than those of FILE.ltr."""
+    words, letters = path.with_suffix(".wrd"), path.with_suffix(".ltr")
+    if not (words.is_file() and letters.is_file()):
+        return
+    pairs = itertools.zip_longest(text_lines(words), text_lines(letters), fillvalue="")
+    for number, (line, spelled) in enumerate(pairs, 1):
+        if " ".join(line.split()) != _words(spelled):
+            account.remarks.add(f"not the words of {letters.name}", f"{words}:{number}: {line}")
 
 
 def _words(letters: str) -> str:
@@ -85,7 +99,7 @@ def _manifest_rows(path: Path, texts: Iterator[str] | None, account: Account):
     before: dict[str, tuple[int, int]] = {}  # of a labelled manifest: line and hash of the text
     for number, line in lines:
         relative, tab, frames = line.partition("\t")
-        if not tab or not frames.strip().isdigit():
+        if not tab or not frames.strip().isdecimal():
             raise InputError(
                 f"{path}:{number}: expected path<TAB>frames (no tab in either), got {line!r}"
             )
@@ -101,7 +115,8 @@ def _manifest_rows(path: Path, texts: Iterator[str] | None, account: Account):
                     f"{path}:{number}: {relative!r} has another text on line {first}; keep one"
                 )
         account.seen += 1
-        yield Utterance(relative, _audio(f"{root}/{inside}"), None, text, path.stem, None)
+        audio = _audio(f"{root}/{inside}")
+        yield Utterance(relative, audio, None, text, path.stem, frames=int(frames))
 
 
 def _audio(path: str) -> str | Clip:

@@ -112,7 +112,7 @@ def _read(
             account.remarks.add("no column of texts", f"{table.path.name}")
         for number, row in _rows(table.path):
             at = f"{table.path}:{number}"
-            utterance = _utterance(row, table, root, at)
+            utterance = _utterance(row, table, root, at, account)
             if once(utterance.id, utterance, at):
                 account.seen += 1
                 taken.add(utterance.id)
@@ -128,7 +128,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict]]:
     return json_rows(path)
 
 
-def _utterance(row: dict, table: Table, root: Path, at: str) -> Utterance:
+def _utterance(row: dict, table: Table, root: Path, at: str, account: Account) -> Utterance:
     name = row.get(table.columns["audio"])
     if not isinstance(name, str):
         raise InputError(
@@ -137,7 +137,7 @@ def _utterance(row: dict, table: Table, root: Path, at: str) -> Utterance:
     folder = table.path.parent
     name = (folder / inside(folder, name, at)).relative_to(root).as_posix()
     text, split, speaker, language = (
-        text_of(row.get(table.columns[role]), at)
+        text_of(row.get(table.columns[role]), at, account if role == "text" else None)
         for role in ("text", "split", "speaker", "language")
     )
     named = split_in_name(table.path.stem) or _split_of_folders(name)

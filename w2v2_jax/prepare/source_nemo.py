@@ -60,9 +60,10 @@ def _read(path: Path, account: Account) -> Iterator[Utterance]:
         start = number(row.get("offset") or 0, "offset", at)
         seconds = row.get("duration")
         seconds = None if seconds is None else number(seconds, "duration", at)
-        text, speaker, language = (
-            text_of(row.get(name), at) if name else None
-            for name in ("text", column(row, "speaker"), column(row, "language"))
+        text = text_of(row.get("text"), at, account)
+        speaker, language = (
+            text_of(row.get(name), at) if (name := column(row, role)) else None
+            for role in ("speaker", "language")
         )
         name = named if not row.get("offset") else f"{named}:{start:g}+{seconds or 0:g}"
         if once(name, (seconds, text, speaker, language), at):

@@ -89,7 +89,8 @@ def _read(place: Path, paths: list[Path], account: Account) -> Iterator[Utteranc
                 account.remarks.add("id twice, told apart by a number", name)
                 name = f"{name}#{taken[name]}"
             account.seen += 1
-            text, speaker, language = (text_of(row.get(c or "")) for c in columns[3:])
+            text = text_of(row.get(columns.text or ""), f"{path}: row {number}", account)
+            speaker, language = (text_of(row.get(c or "")) for c in columns[4:])
             clip = Clip(str(path), inside=("row", number, columns.audio))
             yield Utterance(name, clip, None, text, split, speaker, language)
     if place.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import re
 import tarfile
@@ -15,7 +16,7 @@ from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.source_folder import pass_over, written_name
 from w2v2_jax.prepare.source_libri_light import EITHER
 from w2v2_jax.prepare.source_librispeech import SUBSET
-from w2v2_jax.prepare.transcripts import Line, Table, Transcript, chapter_line
+from w2v2_jax.prepare.transcripts import SHARED_TEXT, Line, Table, Transcript, chapter_line
 from w2v2_jax.prepare.utterance import Clip, SourceOptions, Utterance
 from w2v2_jax.texts import decoded_lines
 
@@ -74,12 +75,18 @@ def _take_texts(file, name: str, table: Table, account: Account) -> None:
 
 def _read(path: Path, names: list[str], table: Table, account: Account) -> Iterator[Utterance]:
     count = 0
+    stems = collections.Counter(
+        os.path.splitext(name)[0] for name in names if name.lower().endswith(AUDIO_SUFFIXES)
+    )
     for name in names:
         file = os.path.basename(name)
         if not file.lower().endswith(AUDIO_SUFFIXES) or file.startswith("."):
             pass_over(file, written_name(name), account)
             continue
-        text, _, speaker = table.take(os.path.splitext(name)[0]) or (None, None, None)
+        stem = os.path.splitext(name)[0]
+        text, _, speaker = table.take(stem) or (None, None, None)
+        if text is not None and stems[stem] > 1:
+            account.remarks.add(SHARED_TEXT, written_name(name))
         folders = reversed(name.split("/")[:-1])
         split = next((part for part in folders if NAMES.fullmatch(part)), None)
         count += 1

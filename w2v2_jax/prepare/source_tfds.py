@@ -200,8 +200,15 @@ def _read(opened: _Opened, split: str, instruction, first: int) -> Iterator[Utte
         values = {r: _plain(row[n]) for r, n in roles.items() if n and r != "audio"}
         name = values.get("id") or f"{split}-{number:08d}"
         audio = row[roles["audio"]]
-        told = (values.get(role) for role in ("speaker", "language"))
-        yield Utterance(name, audio, rate, values.get("text"), split.partition("[")[0], *told)
+        yield Utterance(
+            name,
+            audio,
+            rate,
+            values.get("text"),
+            split.partition("[")[0],
+            values.get("speaker"),
+            values.get("language"),
+        )
 
 
 def _plain(value) -> str:

@@ -16,9 +16,11 @@ from w2v2_jax.prepare import (
     source_lhotse,
     source_libri_light,
     source_librispeech,
+    source_libritts,
     source_ljspeech,
     source_manifest,
     source_metadata,
+    source_mls,
     source_nemo,
     source_parquet,
     source_tarball,
@@ -84,8 +86,18 @@ SOURCES = {
         source_libri_light.recognise,
         "1h, 9h, 10h, 10min, or small, medium, large",
     ),
+    "libritts": Source(
+        source_libritts.libritts,
+        source_libritts.recognise,
+        "train-clean-100 ... with name.normalized.txt beside each recording",
+    ),
+    "mls": Source(
+        source_mls.mls, source_mls.recognise, "train, dev, test with transcripts.txt and audio/"
+    ),
     "tarball": Source(
-        source_tarball.tarball, source_tarball.recognise, "the last two in a tar archive"
+        source_tarball.tarball,
+        source_tarball.recognise,
+        "librispeech, libri_light or a folder in a tar archive",
     ),
     "lhotse": Source(
         source_lhotse.lhotse,

@@ -22,6 +22,7 @@ from w2v2_jax.prepare.work_units import stem_of
 from w2v2_jax.texts import dropped
 
 DEFAULT_SPLIT = "train"
+OTHER_TEXT = "duplicate with another text"
 
 
 class Sorter:
@@ -50,7 +51,8 @@ class Sorter:
         self.account, self.used, self.transcripts = account, 0, transcripts
         self.writers: dict[str, Layout] = {}
         self._make_writer, self._append = writer, add
-        self._seen: dict[str, dict[int, str]] = collections.defaultdict(dict)
+        # By split and hash of the audio: the first utterance's id and the hash of its text.
+        self._seen: dict[str, dict[int, tuple[str, int]]] = collections.defaultdict(dict)
         self._renamed: collections.Counter[str] = collections.Counter()
         self._cut_up = ("", 0)  # the recording whose parts come now, and its first part's hash
 
@@ -74,10 +76,14 @@ class Sorter:
             return
         seen = self._seen[split]
         if measures.audio_sha256 in seen:
-            detail = f"{utterance.id}: same audio as {seen[measures.audio_sha256]}"
-            self.rejects[split].add("duplicate", detail)
+            first, known = seen[measures.audio_sha256]
+            detail = f"{utterance.id}: same audio as {first}"
+            if not text or known == hash(text):
+                self.rejects[split].add("duplicate", detail)
+            else:
+                self.rejects[split].add(OTHER_TEXT, f"{detail}, whose text stays, not {text!r}")
             return
-        seen[measures.audio_sha256] = utterance.id
+        seen[measures.audio_sha256] = utterance.id, hash(text)
         names = (sys.intern(name or "") for name in (utterance.speaker, utterance.language))
         speaker, language = names
         rate = len(text) * SAMPLE_RATE / measures.num_samples if text else math.nan

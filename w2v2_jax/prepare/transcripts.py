@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import csv
 import difflib
 import os
 import re
@@ -22,6 +23,11 @@ SPLIT_NAME = re.compile(
     re.IGNORECASE,
 )
 SPLIT_CHARACTERS = re.compile(r"[A-Za-z0-9][\w.+-]*")  # it becomes a folder's name
+# How pandas and others write that a cell is empty, where they are made to write it.
+MISSING = frozenset(("nan", "NaN", "<NA>", "NaT", "None", "null", "NULL"))
+MISSING_TEXT = "nan, None, null ... taken for no text"
+SHARED_TEXT = "one text for several recordings"
+UNQUOTED = "quotes of a CSV field taken off"
 NEAR = 0.75  # of letters in common
 MOST_COMPARED = 100_000  # names; more take minutes
 
@@ -101,10 +107,10 @@ def read_transcripts_tsv(path: Path, account: Account) -> Table:
     """Lines of path<TAB>text[<TAB>split[<TAB>speaker]]."""
     table, splits = Table(), collections.defaultdict(list)
     for number, line in enumerate(text_lines(path) if path.is_file() else (), 1):
-        fields = [f.strip() for f in line.split("\t")]
         if not line.strip():
             continue
         place = f"{path}:{number}"
+        fields = _plain_fields(line, place, account)
         if not 2 <= len(fields) <= 4 or not fields[0]:
             raise InputError(
                 f"{place}: expected path<TAB>text[<TAB>split[<TAB>speaker]], got {line!r}"
@@ -118,6 +124,38 @@ def read_transcripts_tsv(path: Path, account: Account) -> Table:
             splits[transcript.split].append(place)
     _check_splits(splits)
     return table
+
+
+def unquoted(field: str) -> str:
+    """A field without its quotes where doubled ones inside show that they are no letters."""
+    inner = field[1:-1]
+    if len(field) > 2 and field[0] == field[-1] == '"' and '""' in inner:
+        single = inner.replace('""', "")
+        return inner.replace('""', '"') if '"' not in single else field
+    return field
+
+
+def is_missing(value: object) -> bool:
+    """Whether a cell holds what stands for nothing."""
+    return isinstance(value, str) and value.strip() in MISSING
+
+
+def _plain_fields(line: str, place: str, account: Account) -> list[str]:
+    """The fields of a line. Where even the name is quoted the line is one of CSV."""
+    fields = [field.strip() for field in line.split("\t")]
+    if re.fullmatch(r'".+"', fields[0]):
+        try:
+            plain = [field.strip() for field in next(csv.reader([line], delimiter="\t"))]
+        except csv.Error as error:
+            raise InputError(f"{place}: {error}; mend the quotes") from error
+    else:
+        plain = [unquoted(field) for field in fields]
+    if plain != fields:
+        account.remarks.add(UNQUOTED, place)
+    if len(plain) > 1 and is_missing(plain[1]):
+        account.remarks.add(MISSING_TEXT, f"{place}: {plain[1]}")
+        plain[1] = ""
+    return plain
 
 
 def _is_absolute(name: str) -> bool:

@@ -27,7 +27,8 @@ class Utterance(NamedTuple):
     """One recording before it is decoded.
 
     audio: a path, a Clip, the bytes of a file, or samples [S] or [S, channels] at `rate` Hz. text,
-    split, speaker and language are None if the source does not say.
+    split, speaker and language are None if the source does not say. frames: samples of each
+    channel, according to a list.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Utterance(NamedTuple):
     split: str | None = None
     speaker: str | None = None
     language: str | None = None
+    frames: int | None = None
 
 
 class SourceOptions(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -105,8 +106,10 @@ class Network:
         """[B, T, L, D] of several layers, as in `features`, in one pass."""
         last = self.description.model.num_layers
         for layer in layers:
-            if not -1 <= layer <= last:
-                raise InputError(f"layer={layer} is outside -1..{last}")
+            if not isinstance(layer, numbers.Integral) or not -1 <= layer <= last:
+                raise InputError(
+                    f"layer={layer!r} must be a whole number from -1 (the output) to {last}"
+                )
             if layer >= 0 and self.description.model.output_adapter_layers:
                 raise InputError(
                     f"layer={layer} has more frames than the output of {self.path}, which an "

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import itertools
 import math
+import numbers
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,8 +21,8 @@ from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.audio import RATES, audible_blocks, audio_blocks
 from w2v2_jax.decode import alignment, greedy
 from w2v2_jax.decode.hypothesis import check_finite
-from w2v2_jax.decode.lines import Line, align_lines
-from w2v2_jax.decode.spelling import strict_lines
+from w2v2_jax.decode.lines import Line, align_spelled
+from w2v2_jax.decode.spelling import Spelled, spelled_lines
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.paths import why_no_file
@@ -31,8 +32,10 @@ from w2v2_jax.recognition.long_audio import CHUNK_SECONDS, CONTEXT_SECONDS
 from w2v2_jax.recognition.network import Network
 from w2v2_jax.recognition.transcript import Reading, Result, joined
 from w2v2_jax.recognition.waveforms import as_sound, mono, tells_rate
+from w2v2_jax.texts.romanise import romaniser
 
 GROUP_SECONDS = 1200  # of short recordings held at once
+NUMBERS = ("batch_seconds", "chunk_seconds", "context_seconds", "sample_rate")  # of the options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Options:
     progress: called with the seconds of audio that were processed.
     on_error: called with the name of an input that cannot be used and the reason; the others are
         still transcribed. Without it the InputError of the first such input is raised.
+    romanise: of `align`: whether every word is spelled in Latin letters (`texts.romanise`).
+    on_spelled: of `align`: called with the text as it was spelled.
     """
 
     batch_seconds: float = BATCH_SECONDS
@@ -59,6 +64,8 @@ class Options:
     sample_rate: int = SAMPLE_RATE
     progress: Callable[[float], Any] | None = None
     on_error: Callable[[str, InputError], Any] | None = None
+    romanise: bool = False
+    on_spelled: Callable[[Spelled], Any] | None = None
 
 
 def make_options(values: dict[str, Any]) -> Options:
@@ -67,6 +74,9 @@ def make_options(values: dict[str, Any]) -> Options:
     for name in values:
         if name not in known:
             raise InputError(f"transcribe has no option {name!r}; known: {', '.join(known)}")
+    for name, value in values.items():
+        if name in NUMBERS and (isinstance(value, bool) or not isinstance(value, numbers.Real)):
+            raise InputError(f"{name}={value!r} must be a number")
     options = Options(**values)
     for name in ("batch_seconds", "chunk_seconds"):
         if not 0 < getattr(options, name) < math.inf:
@@ -292,20 +302,23 @@ def _tell(options: Options, seconds: float) -> None:
 
 
 def align(network: Network, source, lines, options: Options, *, where: str = "text") -> list[Line]:
-    """The lines of a transcript over one recording, a path or an array; see `align_lines`."""
+    """The lines of a transcript over one recording, a path or an array; see `align_spelled`."""
     require_ctc(network.description, str(network.path))
     lines = lines.splitlines() if isinstance(lines, str) else lines
-    strict_lines(lines, network.description.ctc_vocabulary, where=where)  # before the network runs
+    vocabulary = network.description.ctc_vocabulary
+    latin = romaniser() if options.romanise else None
+    spelled = spelled_lines(lines, vocabulary, where=where, romanise=latin)
+    if options.on_spelled is not None:
+        options.on_spelled(spelled)
     sources = as_inputs(source)
     if len(sources) != 1:
         raise InputError(f"align takes one recording, not {len(sources)}")
-    return align_lines(
+    return align_spelled(
         whole_logits(network, sources[0], options),
-        lines,
-        network.description.ctc_vocabulary,
+        spelled.lines,
         where=where,
         seconds_per_frame=network.description.model.seconds_per_frame,
-    )
+    ).lines
 
 
 def whole_logits(network: Network, source, options: Options) -> np.ndarray:

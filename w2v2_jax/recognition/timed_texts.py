@@ -22,6 +22,7 @@ MARKUP = re.compile(r"<[^<>\n]*>|\{\\[^{}\n]*\}")
 VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s([^<>]+)>")
 SOUNDS = re.compile(r"\[[^\[\]]*\]|[♪♫][^♪♫]*[♪♫]?")  # of hearing-impaired subtitles
 ASIDE = re.compile(r"\s*\([^()]*\)\s*$")
+SILENCES = ("<eps>", "<EPS>", "<sil>", "<SIL>", "!SIL")  # what aligners write where nobody speaks
 PAUSE = 0.6  # seconds between two words that end a segment
 LONGEST = 20.0  # seconds of words that are put together
 
@@ -87,16 +88,17 @@ def _cue(start: float, end: float, text: str, place: str) -> TimedText:
 
 
 def ctm(path: Path) -> dict[str, list[TimedText]]:
-    """Recording -> its segments, which are words joined up to a pause. InputError with the line if
-    it is not "recording channel start duration word"."""
-    words: dict[str, list[Word]] = {}
+    """Recording -> its segments, which are words of a channel joined up to a pause. If words are in
+    several channels, each channel is a speaker, such as "talk#1". InputError with the line if it is
+    not "recording channel start duration word"."""
+    words: dict[str, dict[str, list[Word]]] = {}
     for number, line in enumerate(text_lines(path), 1):
         fields = line.split()
         if not fields or line.startswith(";;"):
             continue
         place = f"{path}:{number}"
         try:
-            recording, _, start, seconds, word = fields[:5]
+            recording, channel, start, seconds, word = fields[:5]
             times = float(start), float(start) + float(seconds)
         except ValueError:
             times = (math.nan, math.nan)
@@ -104,10 +106,21 @@ def ctm(path: Path) -> dict[str, list[TimedText]]:
             raise InputError(
                 f"{place}: expected recording channel start duration word, got {line!r}"
             )
-        words.setdefault(recording, []).append(Word(*times, word, place))
+        channels = words.setdefault(recording, {}).setdefault(channel, [])
+        if word not in SILENCES:
+            channels.append(Word(*times, word, place))
     if not words:
         raise InputError(f"{path}: no words in this file")
-    return {recording: grouped(sorted(some)) for recording, some in words.items()}
+    return {recording: _of_channels(recording, some) for recording, some in words.items()}
+
+
+def _of_channels(recording: str, channels: dict[str, list[Word]]) -> list[TimedText]:
+    segments = [
+        segment._replace(speaker=f"{recording}#{channel}" if len(channels) > 1 else "")
+        for channel, words in channels.items()
+        for segment in grouped(sorted(words))
+    ]
+    return sorted(segments)
 
 
 def grouped(words: Iterable[Word]) -> list[TimedText]:

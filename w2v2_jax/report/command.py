@@ -26,6 +26,7 @@ from w2v2_jax.evaluation.runs import (
 )
 from w2v2_jax.paths import write_text
 from w2v2_jax.report.figure import draw
+from w2v2_jax.system.arguments import whole
 from w2v2_jax.system.revision import stamp
 
 NUM_EXAMPLES = 5
@@ -137,11 +138,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--units", type=Path, help="npz with waveform, mask and code_counts")
     parser.add_argument(
         "--num-negatives",
-        type=int,
+        type=whole(1),
         default=100,
         help="number of negatives, for the chance line (100)",
     )
-    parser.add_argument("--num-codes", type=int, default=640, help="codes of all codebooks")
+    parser.add_argument("--num-codes", type=whole(1), default=640, help="codes of all codebooks")
     args = parser.parse_args(argv)
     if not args.data.is_dir():
         raise InputError(f"--data {args.data}: no such directory")

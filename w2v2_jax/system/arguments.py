@@ -3,7 +3,25 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+
+MOST_PROCESSES = 1024
+
+
+def whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
+    """The type of an option that is a whole number from `least` to `most`."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text} must be a whole number, {least} to {most}")
+        return value
+
+    return read
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +65,16 @@ def add_batch_seconds(parser: argparse.ArgumentParser, default: float) -> None:
 def add_overwrite(parser: argparse.ArgumentParser) -> None:
     """--overwrite, for files that exist."""
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
+def add_romanise(parser: argparse.ArgumentParser) -> None:
+    """--romanise, for texts in another script than the model's."""
+    parser.add_argument(
+        "--romanise",
+        action="store_true",
+        help="spell words of any script in Latin letters, for a model of a to z: by uroman (pip "
+        "install w2v2_jax[romanise])",
+    )
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,8 @@ from w2v2_jax.errors import InputError
 
 INSTALL = "pip install num2words"
 MOST_DIGITS = 12  # a longer number is read digit by digit
-FEWER_DIGITS = {"am": 3}  # num2words fails at four in Amharic, and never ends at seven
-# What a language of num2words raises of a number that it cannot say.
+FEWER_DIGITS = {"am": 3}  # in Amharic num2words fails at four digits, and never ends at seven
+# Exceptions of num2words for numbers that a language of it cannot say.
 UNSAID = (
     ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, TypeError,
     ValueError,
@@ -22,15 +22,15 @@ DECIMAL_COMMA = frozenset(
     ("az", "be", "ca", "ce", "cs", "da", "de", "eo", "es", "fi", "fr", "hu", "id", "is", "it", "kz",
      "lt", "lv", "nl", "no", "pl", "pt", "ro", "ru", "sk", "sl", "sr", "sv", "tg", "tr", "uk", "vi")
 )  # fmt: skip
-# Languages that write 1 000 with a plain space; a space that does not break lines is read so
-# everywhere, and a plain one before 000.
+# Languages that write 1 000 with a plain space. A no-break space is read like this in every
+# language, and so is a plain space before 000.
 SPACED = frozenset(
     ("az", "be", "ce", "cs", "es", "fi", "fr", "hu", "kz", "lt", "lv", "no", "pl", "pt", "ru", "sk",
      "sv", "tg", "uk")
 )  # fmt: skip
 FIXED_SPACES = "\u00a0\u2009\u202f"
-# What is said between the parts of a decimal number whose second part is read as a number, where
-# num2words says nothing, another word, or a rounded number.
+# The word between the parts of a decimal number whose second part is read as a number, for
+# languages in which num2words says nothing, another word, or a rounded number.
 POINTS = {
     "ar": "فاصلة", "ca": "coma", "es": "coma", "fa": "ممیز", "tr": "virgül", "vi": "phẩy"
 }  # fmt: skip
@@ -38,7 +38,7 @@ YEARS = range(1100, 2000)  # read by hundreds in English, as years and as amount
 
 
 def check_language(language: str, *, where: str) -> None:
-    """InputError, which begins with `where`, where num2words is absent or lacks a language."""
+    """InputError, which begins with `where`, if num2words is absent or lacks a language."""
     known = library(where).CONVERTER_CLASSES
     if language not in known:
         raise InputError(
@@ -63,7 +63,7 @@ def ascii_digits(text: str) -> str:
 
 
 def joined_groups(language: str, text: str) -> str:
-    """With the sign of the language, not a space, between the thousands of a number."""
+    """The text with the language's sign instead of a space between the thousands of numbers."""
     if not re.search(r"\d\s\d{3}", text):
         return text
     sign = _signs(language, "")[1]
@@ -75,7 +75,7 @@ def joined_groups(language: str, text: str) -> str:
 
 
 def plain_number(language: str, number: str) -> str | None:
-    """Digits and at most one point, of a number as a language writes it; None of another."""
+    """A number as a language writes it -> digits and at most one point; None if it is no number."""
     point, group = _signs(language, number)
     text = ascii_digits(number)
     grouped = rf"(?:\d{{1,3}}(?:\{group}\d{{3}})+|\d{{1,2}}(?:\{group}\d\d)+\{group}\d{{3}}|\d*)"
@@ -85,14 +85,14 @@ def plain_number(language: str, number: str) -> str | None:
 
 
 def _signs(language: str, number: str) -> tuple[str, str]:
-    """What stands before decimals, and between thousands."""
+    """The signs before decimals and between thousands."""
     native = any(c in "\u066b\u066c" for c in number)
     return (",", ".") if language[:2] in DECIMAL_COMMA and not native else (".", ",")
 
 
 def say(language: str, number: str, *, to: str = "cardinal") -> str:
-    """A number as it is written in a language -> its words; part by part if it is none: a date,
-    a version."""
+    """A number as it is written in a language -> its words. If it is not a single number (a date, a
+    version), its parts are read one by one."""
     plain = plain_number(language, number)
     if plain is None:
         parts = [part for part in re.split(r"[.,]", ascii_digits(number)) if part]
@@ -105,7 +105,7 @@ def say(language: str, number: str, *, to: str = "cardinal") -> str:
 
 
 def whole(language: str, digits: str, *, to: str = "cardinal") -> str:
-    """Digit by digit where it begins with 0 or is longer than MOST_DIGITS."""
+    """The words of a whole number; digit by digit if it begins with 0 or exceeds MOST_DIGITS."""
     most = FEWER_DIGITS.get(language[:2], MOST_DIGITS)
     if len(digits) > most or (len(digits) > 1 and digits[0] == "0"):
         return _one_by_one(language, digits)
@@ -120,7 +120,7 @@ def _one_by_one(language: str, digits: str) -> str:
 
 
 def decimal(language: str, integer: str, fraction: str) -> str:
-    """A number with digits behind its point; of ".5" English says no zero."""
+    """The words of a number with digits after its point; for ".5" English says no zero."""
     first = whole(language, integer or "0") if integer or language[:2] != "en" else ""
     if point := POINTS.get(language[:2]):
         return f"{first} {point} {whole(language, fraction)}"

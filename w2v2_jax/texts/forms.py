@@ -18,8 +18,8 @@ _IGNORABLE = (
     "\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-# U+200C and U+200D choose between letters' shapes, and so between words, in Persian and in Indic
-# scripts; behind the letters of other scripts, which lie below U+0600, they say nothing.
+# U+200C and U+200D select letter shapes, which distinguish words in Persian and in Indic scripts.
+# After letters of other scripts, which lie below U+0600, they have no meaning.
 _DROPPED = re.compile(f"[{_IGNORABLE}]|(?<![\u0600-\U0010ffff])[\u200c\u200d]+")
 
 

@@ -46,7 +46,7 @@ def is_amount(language: str, number: str) -> bool:
 
 
 def _value(language: str, number: str) -> str | None:
-    """Also with the other sign before cents: 5,50 in English is no other number."""
+    """The value of an amount. Cents may follow either sign, as 5,50 in English is unambiguous."""
     plain = plain_number(language, number)
     if plain is None and (match := re.fullmatch(r"(\d+)[.,](\d\d?)", number)):
         return f"{match[1]}.{match[2]}"
@@ -54,7 +54,7 @@ def _value(language: str, number: str) -> str | None:
 
 
 def money(language: str, sign: str, number: str, scale: str = "") -> str:
-    """An amount with the words of the currency; without such words in num2words the sign stays."""
+    """An amount with the words of the currency; if num2words has none, the sign stays."""
     scale = SHORT_SCALES.get(scale.strip().lower(), scale.strip())
     try:
         return _amount(language, CURRENCIES[sign.upper()], number, scale)

@@ -30,11 +30,15 @@ ORDINALS = {
 }  # fmt: skip
 FEMININE = ("\u00aa", "re", "\u00e8re")
 PERCENT = {
-    "ca": "per cent", "cs": "procent", "da": "procent", "de": "Prozent", "en": "percent",
+    "ca": "per cent", "da": "procent", "de": "Prozent", "en": "percent",
     "es": "por ciento", "fi": "prosenttia", "fr": "pour cent", "it": "per cento", "nl": "procent",
-    "no": "prosent", "pl": "procent", "pt": "por cento", "ru": "процентов", "sv": "procent",
-    "uk": "відсотків",
+    "no": "prosent", "pl": "procent", "pt": "por cento", "sv": "procent",
 }  # fmt: skip
+PERCENTS = {  # of one, of a few, of many, of a part
+    "cs": ("procento", "procenta", "procent", "procenta"),
+    "ru": ("процент", "процента", "процентов", "процента"),
+    "uk": ("відсоток", "відсотки", "відсотків", "відсотка"),
+}
 MINUS = {"cs": "minus", "pl": "minus", "sk": "m\u00ednus"}  # where num2words does not know it
 PERCENT_BEFORE = {"tr": "y\u00fczde"}
 FRACTIONS = {"\u00bd": "a half", "\u00bc": "a quarter", "\u00be": "three quarters"}  # English
@@ -55,12 +59,12 @@ class Reading(NamedTuple):
 def spelled(language: str, *, hyphens: bool = True) -> Callable[[str, Note], str]:
     """(text, note) -> the text with its numbers as words of a language, spaces around them.
 
-    Read are amounts of money, times of day, percentages, ordinals (English, French, Dutch, Spanish,
+    It reads amounts of money, times of day, percentages, ordinals (English, French, Dutch, Spanish,
     Italian, Portuguese), English decades and fractions, decimals, negative numbers and thousands as
-    the language writes them; a number that begins with 0 or is longer than MOST_DIGITS goes digit
-    by digit. Digits may be of any script. note(kind, before, after) is told of each: SPELLED, or
-    IN_PARTS where a number is none of the language's (a date, 5,50 in English) or goes on (5-10).
-    hyphens: whether num2words' own stay.
+    the language writes them. A number that begins with 0 or is longer than MOST_DIGITS is read
+    digit by digit. Digits may be of any script. note(kind, before, after) is called for each:
+    SPELLED, or IN_PARTS if the language does not write numbers like this (a date, 5,50 in English)
+    or another number follows (5-10). hyphens: whether num2words' hyphens stay.
     """
     readings = _readings(language, language[:2])
     pattern = re.compile("|".join(f"(?P<{name}>{r.pattern})" for name, r in readings.items()), re.I)
@@ -88,16 +92,16 @@ def spelled(language: str, *, hyphens: bool = True) -> Callable[[str, Note], str
 
 
 def _readings(language: str, tongue: str) -> dict[str, Reading]:
-    """By name, the more special ones first. Named groups mark the alternatives, so `lastgroup` is
-    the one that matched."""
+    """The readings by name, the more specific ones first. Named groups mark the alternatives, so
+    `lastgroup` is the one that matched."""
     cardinal = functools.partial(say, language)
     known = lambda number: plain_number(language, number) is not None  # noqa: E731
     readings = _clocks(tongue, cardinal) | _prices(language, tongue)
     rest: dict[str, tuple[str, Callable[..., str]]] = {}
-    if tongue in PERCENT:
+    if tongue in PERCENT or tongue in PERCENTS:
         rest["percent"] = (
             rf"((?<!\S)[-\u2212])?({VALUE})\s?%",
-            lambda sign, n: f"{_signed(language, sign, cardinal(n))} {PERCENT[tongue]}",
+            lambda sign, n: f"{_signed(language, sign, cardinal(n))} {_percent(language, n)}",
         )
     if tongue in PERCENT_BEFORE:
         rest["percentage"] = (
@@ -180,6 +184,20 @@ def _signed(language: str, sign: str, words: str) -> str:
         return f"-{words}"
     one = library().num2words(1, lang=language).split()
     return " ".join([*below[: len(below) - len(one)], words])
+
+
+def _percent(language: str, number: str) -> str:
+    """The word in the form that goes with a number."""
+    if language[:2] in PERCENT:
+        return PERCENT[language[:2]]
+    one, few, many, part = PERCENTS[language[:2]]
+    plain = plain_number(language, number) or "0"
+    if "." in plain:
+        return part
+    value = int(plain)
+    if language[:2] != "cs":  # 21 is as 1, but 11 to 14 are many
+        value = 5 if value % 100 in range(11, 15) else value % 10
+    return one if value == 1 else few if value in (2, 3, 4) else many
 
 
 def _ordinal(language: str, number: str, end: str) -> str:

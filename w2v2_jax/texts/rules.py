@@ -155,7 +155,7 @@ class TextRules:
 
     @functools.cached_property
     def _steps(self) -> Steps:
-        """Before the numbers are read."""
+        """The steps before the numbers are read."""
         steps: Steps = [("hidden or composed", normal_form)]
         if self.apostrophes:
             steps.append(("apostrophes", lambda text: text.translate(APOSTROPHES)))
@@ -232,7 +232,7 @@ def _stepped(text: str, steps: Steps, note: Note | None) -> str:
 
 
 def _difference(before: str, after: str) -> tuple[str, str]:
-    """The first word that differs, before and after; words side by side if they are as many."""
+    """The first pair of words that differ, before and after; if none do, the beginnings."""
     old, new = before.split(), after.split()
     for one, other in zip(old, new, strict=False):
         if one != other:

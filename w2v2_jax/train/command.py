@@ -5,7 +5,6 @@ w2v2 train --config experiments/X.py[:arg] --workdir DIR [--config.a.b=value ...
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from w2v2_jax.data import shared
 from w2v2_jax.data.feed import Feed, train_feed, valid_feed
 from w2v2_jax.data.joined import VALIDATION, validation_beside
 from w2v2_jax.data.mixture import paths_of
-from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.errors import InputError, counted, run_command
 from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment import catalogue
 from w2v2_jax.experiment.auto_accumulate import is_auto
@@ -28,7 +27,7 @@ from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.interop.load import load_any
 from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
-from w2v2_jax.system.arguments import add_config
+from w2v2_jax.system.arguments import whole
 from w2v2_jax.train import dry_run, loop, memory, run_record
 from w2v2_jax.train.validation import check_best_metric
 from w2v2_jax.train.warm_start import (
@@ -45,13 +44,7 @@ from w2v2_jax.train_step import TrainState
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="w2v2 train",
-        description=__doc__.splitlines()[0],
-        epilog=catalogue.epilog(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_config(parser)
+    parser = catalogue.recipe_parser("w2v2 train", __doc__.splitlines()[0])
     parser.add_argument(
         "--workdir", help="a folder, gs://... or s3://... (required, except with --dry-run)"
     )
@@ -64,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument(
         "--stopped-status",
-        type=int,
+        type=whole(0, 255),
         default=0,
         metavar="N",
         help="exit status of a run that a signal stopped (0); schedulers restart any other status",
@@ -265,8 +258,8 @@ def _conclude(end: loop.RunEnd, workdir: AnyPath) -> None:
     resume = "; the same command resumes from there" if end.stopped else ""
     print(
         f"{word} at step {end.step}; wrote {workdir} "
-        f"({jax.device_count()} {jax.devices()[0].device_kind} devices, "
-        f"{jax.process_count()} processes){resume}"
+        f"({counted(jax.device_count(), f'{jax.devices()[0].device_kind} device')}, "
+        f"{counted(jax.process_count(), 'process')}){resume}"
     )
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 import jax
 
 from w2v2_jax.batch import SAMPLE_RATE
-from w2v2_jax.data.buckets import PlanSummary
+from w2v2_jax.data.buckets import PlanSummary, duration
 from w2v2_jax.data.feed import Feed
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, counted
 from w2v2_jax.experiment import auto_accumulate
 from w2v2_jax.experiment.auto_accumulate import StepMemory, state_bytes
 from w2v2_jax.experiment.build import Experiment
@@ -41,7 +41,18 @@ def lines(
         *advice(experiment, train, summary),
         *_memory_advice(experiment, summary.shapes, step),
     ]
-    yield from (f"advice: {hint}" for hint in hints or ("none, recipe and data fit each other",))
+    yield from (f"advice: {hint}" for hint in hints or (_no_advice(train, summary),))
+
+
+def _no_advice(train: Feed, summary: PlanSummary) -> str:
+    """Why there is none: what the lines above leave out or fill up is little, or nothing."""
+    dropped = summary.dropped_too_short + summary.dropped_too_long
+    if not dropped and not summary.repeated_rows:
+        return "none, recipe and data fit each other"
+    return (
+        f"none: rows of weight 0 ({summary.repeated_rows} of {summary.rows}) and utterances left "
+        f"out for their length ({dropped} of {len(train.corpus)}) are few"
+    )
 
 
 def _network(experiment: Experiment) -> Iterator[str]:
@@ -51,9 +62,13 @@ def _network(experiment: Experiment) -> Iterator[str]:
     mesh = ", ".join(f"{axis} {size}" for axis, size in experiment.mesh.shape.items())
     device = experiment.mesh.devices.flat[0].device_kind
     yield (
-        f"network: {count / 1e6:.1f} million parameters; with the optimizer's moments "
+        f"network: {_parameters(count)}; with the optimizer's moments "
         f"{_size(held)} on each device ({experiment.mesh.size} x {device}: {mesh})"
     )
+
+
+def _parameters(count: int) -> str:
+    return f"{count / 1e6:.1f} million parameters" if count >= 1e6 else f"{count} parameters"
 
 
 def _updates(experiment: Experiment, train: Feed, summary: PlanSummary) -> Iterator[str]:
@@ -61,20 +76,21 @@ def _updates(experiment: Experiment, train: Feed, summary: PlanSummary) -> Itera
     seconds = [rows * samples / SAMPLE_RATE for rows, samples in summary.shapes]
     epochs = config.steps / summary.batches
     yield (
-        f"updates: {config.steps}, each of {_duration(min(seconds))} to {_duration(max(seconds))} "
+        f"updates: {config.steps}, each of {_span(min(seconds), max(seconds))} "
         f"of rows; microbatches of an update: {experiment.accumulate}"
     )
     yield (
-        f"epoch: {_duration(3600 * summary.hours)} of audio, utterances: {summary.utterances}, "
+        f"epoch: {duration(3600 * summary.hours)} of audio, utterances: {summary.utterances}, "
         f"updates: {summary.batches}; {summary.repeated_rows} of {summary.rows} rows have weight 0 "
         f"and only fill up batches; epochs of the run: {epochs:.4g}"
     )
     for rows, samples in summary.shapes:
-        yield f"batch: {rows} rows x {samples / SAMPLE_RATE:g} s"
+        yield f"batch: {counted(rows, 'row')} x {samples / SAMPLE_RATE:g} s"
 
 
-def _duration(seconds: float) -> str:
-    return f"{seconds:.4g} s" if seconds < 360 else f"{seconds / 3600:.3g} h"
+def _span(least: float, most: float) -> str:
+    """ "24 s to 48 s", or one of them where they are the same."""
+    return " to ".join(dict.fromkeys((duration(least), duration(most))))
 
 
 def _size(count: float | None) -> str:
@@ -111,8 +127,8 @@ def step_memory(experiment: Experiment, train: Feed) -> StepMemory:
 def _memory_line(step: StepMemory) -> str:
     verdict = "fits" if step.fits else "does not fit"
     return (
-        f"memory: an update of {step.rows} rows x {step.samples / SAMPLE_RATE:g} s takes "
-        f"{_size(step.needed)} of a device's {_size(step.capacity)}, as compiled: {verdict}"
+        f"memory: an update of {counted(step.rows, 'row')} x {step.samples / SAMPLE_RATE:g} s "
+        f"takes {_size(step.needed)} of a device's {_size(step.capacity)}, as compiled: {verdict}"
     )
 
 
@@ -150,7 +166,8 @@ def advice(experiment: Experiment, train: Feed, summary: PlanSummary) -> Iterato
 
 def _smaller_batches(experiment: Experiment, train: Feed, summary: PlanSummary) -> str:
     told = (
-        f"{summary.repeated_rows} rows of weight 0 for {summary.utterances} utterances: the "
+        f"{counted(summary.repeated_rows, 'row')} of weight 0 for "
+        f"{counted(summary.utterances, 'utterance')}: the "
         "batches are too large for this corpus"
     )
     better = fewest_fillers(experiment, train)
@@ -159,7 +176,7 @@ def _smaller_batches(experiment: Experiment, train: Feed, summary: PlanSummary) 
     data, count = better
     return (
         f"{told}; --config.data.batch_seconds={data.batch_seconds:g} --config.data.row_multiple="
-        f"{data.row_multiple} leave {count.repeated_rows} of {count.rows} rows"
+        f"{data.row_multiple} leave {count.repeated_rows} of {counted(count.rows, 'row')}"
     )
 
 
@@ -187,7 +204,8 @@ def fewest_fillers(experiment: Experiment, train: Feed):
 def _dropped(train: Feed, side: str, count: int) -> str:
     data = train.config
     seconds = train.corpus.num_samples / SAMPLE_RATE
-    told = f"{count} of {len(train.corpus)} utterances are left out: they are {side} than "
+    everything = counted(len(train.corpus), "utterance")
+    told = f"{count} of {everything} are left out: they are {side} than "
     if side == "longer":
         buckets = tuple(sorted(data.bucket_seconds))
         longer = f'"({", ".join(f"{x:g}" for x in (*buckets, math.ceil(seconds.max())))})"'
