@@ -112,7 +112,8 @@ def read_folder(folder: Path) -> dict[str, Schedule]:
 
 def estimate(operations: Iterable[Cost], schedules: Mapping[str, Schedule], chip: Chip) -> Estimate:
     """Adds up a step: of each operation the longer of its schedule and its bytes."""
-    rows, without, unknown = [], 0, 0
+    rows: list[dict] = []
+    without = unknown = 0
     for one in operations:
         schedule = schedules.get(one.name)
         moved = one.bytes / chip.hbm_rate
@@ -125,7 +126,7 @@ def estimate(operations: Iterable[Cost], schedules: Mapping[str, Schedule], chip
             "seconds": max(moved, issued), "schedule": issued, "memory": moved,
             "xla": (one.cycles or 0) / chip.clock,
         })  # fmt: skip
-    rows.sort(key=lambda row: -row["seconds"])
+    rows.sort(key=lambda row: row["seconds"], reverse=True)
     seconds = sum(row["seconds"] for row in rows)
     memory = sum(row["seconds"] for row in rows if row["unit"] == HBM)
     return Estimate(seconds, memory, without, unknown, rows[:10])
