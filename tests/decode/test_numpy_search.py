@@ -216,5 +216,5 @@ def test_a_search_in_which_no_text_has_a_score_is_refused():
     )
     logits = np.full((40, 3), -np.inf, np.float32)
     logits[:, 1] = 0.0
-    with np.errstate(over="ignore"), pytest.raises(InputError, match="no text has a score"):
+    with np.errstate(over="ignore"), pytest.raises(InputError, match="no text has a finite score"):
         decoder(logits)

@@ -73,7 +73,7 @@ def test_the_limit_of_cpu_devices_is_not_known(built):
     assert auto_accumulate.memory_limit(built) is None
 
 
-def test_the_limit_is_the_least_of_the_devices_and_unknown_where_one_is(built):
+def test_the_limit_is_the_least_of_the_devices_and_hosts_and_unknown_where_one_is(monkeypatch):
     def card(limit):
         stats = None if limit is None else {"bytes_limit": limit}
         return SimpleNamespace(platform="gpu", memory_stats=lambda: stats)
@@ -84,6 +84,10 @@ def test_the_limit_is_the_least_of_the_devices_and_unknown_where_one_is(built):
 
     assert limit_of(24 * 2**30, 40 * 2**30) == 24 * 2**30
     assert limit_of(24 * 2**30, None) is None
+    monkeypatch.setattr(auto_accumulate.hosts, "largest", lambda n: max(n, -16 * 2**30))
+    assert limit_of(24 * 2**30) == 16 * 2**30
+    monkeypatch.setattr(auto_accumulate.hosts, "largest", lambda n: max(n, 0))
+    assert limit_of(24 * 2**30) is None
 
 
 def test_hosts_take_the_number_that_fits_on_the_least_of_them(built, compiler, monkeypatch):

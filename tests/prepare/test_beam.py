@@ -76,7 +76,7 @@ def test_a_pipeline_that_failed_goes_on_with_what_it_had_not_finished(folder, mo
     assert kept >= 1
     names = counted(monkeypatch)
     run(folder, "beam", beam=HERE)
-    assert f"pieces: {5 - kept} made, {kept} of an earlier" in capsys.readouterr().out
+    assert f"pieces: {5 - kept} made, {kept} reused from an earlier run" in capsys.readouterr().out
     assert len(names) <= 7 * (5 - kept)
     assert_same(folder / "plain", folder / "beam")
 
@@ -88,7 +88,7 @@ def test_what_beam_began_is_finished_without_it(folder, monkeypatch, capsys):
         with pytest.raises(ZeroDivisionError):
             run(folder, "out", beam=HERE)
     run(folder, "out", resumable=True)
-    assert "pieces: 0 made, 5 of an earlier" in capsys.readouterr().out
+    assert "pieces: 0 made, 5 reused from an earlier run" in capsys.readouterr().out
     assert_same(folder / "plain", folder / "out")
 
 

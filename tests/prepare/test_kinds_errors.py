@@ -46,7 +46,7 @@ def test_a_folder_that_is_none_of_a_kind_is_refused_in_one_line(kind, tmp_path):
 
 def test_a_single_recording_is_no_source(tmp_path):
     put(tmp_path / "a.wav", 0)
-    refused(tmp_path / "a.wav", "is one recording; name the folder")
+    refused(tmp_path / "a.wav", "is one recording; name its folder")
     (tmp_path / "notes").write_text("x")
     refused(tmp_path / "notes", "not a known kind of source; known are folder: .*kaldi: wav.scp")
 
@@ -185,10 +185,13 @@ def test_a_table_without_texts_is_remarked(tmp_path):
     ("row", "match"),
     [
         ("[1]", "expected one JSON object per line"),
-        ("{", "no JSON"),
+        ("{", "not JSON"),
         ('{"text": "x"}', "no column 'audio_filepath'; there are text"),
         ('{"audio_filepath": 3}', "it must be a path"),
-        ('{"audio_filepath": "a.wav", "offset": -1}', "offset is -1; a number of at least 0"),
+        (
+            '{"audio_filepath": "a.wav", "offset": -1}',
+            "offset is -1; it must be a number of at least 0",
+        ),
         ('{"audio_filepath": "a.wav", "duration": "long"}', "duration is 'long'"),
         ('{"audio_filepath": "a.wav", "duration": NaN}', "duration is nan"),
         ('{"audio_filepath": "http://x/a.wav"}', "not a path on this machine"),
@@ -320,7 +323,7 @@ def test_mls_rejects_a_line_without_a_recording_and_refuses_other_lines(tmp_path
         lines(table, line)
         refused(f"mls:{tmp_path}/mls_polish_opus", r"transcripts\.txt:1: expected SPEAKER_BOOK_NUM")
     lines(table, "7_81_000001\tone", "7_81_000001\ttwo")
-    refused(f"mls:{tmp_path}/mls_polish_opus", r"txt:2: '7_81_000001' says something else")
+    refused(f"mls:{tmp_path}/mls_polish_opus", r"txt:2: '7_81_000001' has other values at")
 
 
 def test_a_recording_beside_the_subsets_never_joins_them_unannounced(tmp_path):
@@ -413,7 +416,10 @@ def test_a_text_that_is_no_number_is_none(tmp_path):
 def test_an_offset_beyond_any_recording_is_refused_with_its_line(tmp_path):
     put(tmp_path / "a.wav", 0)
     objects(tmp_path / "a.json", {"audio_filepath": "a.wav", "text": "x", "offset": 1e308})
-    refused(f"nemo:{tmp_path}/a.json", r"a\.json:1: offset is 1e\+308; a number of at least 0")
+    refused(
+        f"nemo:{tmp_path}/a.json",
+        r"a\.json:1: offset is 1e\+308; it must be a number of at least 0",
+    )
 
 
 def test_speakers_in_the_third_field_are_no_normalised_texts(tmp_path):

@@ -105,7 +105,7 @@ def test_what_changed_between_two_runs_is_done_again_and_nothing_else(
         piece.write_bytes(piece.read_bytes()[:-2])
     run(folder, "out", **options)
     made = 5 if change == "limit" else 1
-    assert f"pieces: {made} made, {5 - made} of an earlier" in capsys.readouterr().out
+    assert f"pieces: {made} made, {5 - made} reused from an earlier run" in capsys.readouterr().out
     run(folder, "plain", resumable=False, **options)
     assert_same(folder / "plain", folder / "out")
 

@@ -61,6 +61,16 @@ def test_without_a_checkpoint_from_before_the_alarm_the_run_ends(monkeypatch):
     assert noted == []
 
 
+def test_the_clock_of_a_run_stands_still_while_a_step_is_compiled(monkeypatch):
+    now, compiled = [5.0], []
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    clock = loop.clock_of(types.SimpleNamespace(compile_seconds=compiled))
+    began = clock()
+    now[0] += 60.0
+    compiled.append(58.5)
+    assert clock() - began == 1.5
+
+
 @pytest.mark.parametrize("waits", [0.0, 2.0])
 def test_a_batch_comes_with_the_seconds_spent_waiting_for_it(monkeypatch, waits):
     now = [5.0]

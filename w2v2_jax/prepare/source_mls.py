@@ -24,13 +24,13 @@ NAME = re.compile(r"(\d+)_(\d+)_\w+")  # SPEAKER_BOOK_NUMBER
 
 
 def recognise(place: Path) -> str:
-    """What speaks for a language of MLS; "" where nothing does."""
+    """The evidence for a language of MLS; "" if there is none."""
     shown = ", ".join(f"{split.name}/{LISTED}" for split in _splits(place))
     return f"{shown} beside {AUDIO}/" if shown else ""
 
 
 def _splits(place: Path) -> list[Path]:
-    """The folder itself, or those in it, that are splits."""
+    """The splits: the folder itself, or folders in it."""
     if not place.is_dir():
         return []
     place = Path(os.path.abspath(place))
@@ -53,7 +53,7 @@ def mls(place: str, *, account: Account, options: SourceOptions) -> Iterator[Utt
 
 
 def _language(root: Path) -> str | None:
-    """Of the folder, or of that around a split."""
+    """The language by the name of the folder, or of the folder around a split."""
     words = [word for name in (root.name, root.parent.name) for word in name.lower().split("_")]
     return next((LANGUAGES[word] for word in words if word in LANGUAGES), None)
 

@@ -55,6 +55,11 @@ def due(step: int, config: TrainConfig, *, validates: bool, stop: bool) -> Due:
     return Due(last or stop or meets(config.log_every), validation, validation or saves)
 
 
+def clock_of(experiment: Experiment) -> Callable[[], float]:
+    """A clock in seconds that stands still while a step is compiled."""
+    return lambda: time.monotonic() - sum(experiment.compile_seconds)
+
+
 def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
     """Each batch with the seconds spent waiting for it."""
     while True:
@@ -180,7 +185,7 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
     experiment, config, first = job.experiment, job.config, int(state.step)
     plan, mine = cast(Plan, job.train.plan), partition.host_rows(experiment.mesh)
     batches = job.train.batches(first, config.steps - first, **mine._asdict())
-    clock = lambda: time.monotonic() - sum(experiment.compile_seconds)  # noqa: E731
+    clock = clock_of(experiment)
     running: list[tuple[int, int]] = []  # shapes of the update before and of this one
     with (
         contextlib.closing(batches),
