@@ -59,8 +59,12 @@ def tri_stage(
     """
     if abs(warmup + hold + decay - 1.0) > 1e-6:
         raise InputError(f"schedule: warmup + hold + decay = {warmup + hold + decay}, must be 1")
-    for name, value in (("warmup", warmup), ("hold", hold), ("decay", decay),
-                        ("start_scale", start_scale)):  # fmt: skip
+    for name, value in (
+        ("warmup", warmup),
+        ("hold", hold),
+        ("decay", decay),
+        ("start_scale", start_scale),
+    ):
         if not value >= 0:
             raise InputError(f"schedule.{name}={value} must not be negative")
     if not end_scale > 0:

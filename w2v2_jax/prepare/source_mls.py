@@ -17,9 +17,15 @@ from w2v2_jax.texts import text_lines
 LISTED, AUDIO, SPLITS = "transcripts.txt", "audio", ("dev", "test", "train")
 SUFFIXES = (".flac", ".opus", ".wav", ".mp3", ".ogg")
 LANGUAGES = {
-    "dutch": "nl", "english": "en", "french": "fr", "german": "de", "italian": "it",
-    "polish": "pl", "portuguese": "pt", "spanish": "es",
-}  # fmt: skip
+    "dutch": "nl",
+    "english": "en",
+    "french": "fr",
+    "german": "de",
+    "italian": "it",
+    "polish": "pl",
+    "portuguese": "pt",
+    "spanish": "es",
+}
 NAME = re.compile(r"(\d+)_(\d+)_\w+")  # SPEAKER_BOOK_NUMBER
 
 
@@ -78,9 +84,14 @@ def _read(root: Path, splits: list[Path], account: Account) -> Iterator[Utteranc
             account.seen += 1
             taken.add(relative)
             yield Utterance(
-                relative, f"{place}{suffix}", None, text.strip() or None, split.name, match[1],
+                relative,
+                f"{place}{suffix}",
+                None,
+                text.strip() or None,
+                split.name,
+                match[1],
                 language,
-            )  # fmt: skip
+            )
     pass_over_rest(root, taken, account, read=set())
 
 
