@@ -2,8 +2,10 @@
 
 import ast
 import functools
+import io
 import subprocess
 import sys
+import tokenize
 
 import pytest
 
@@ -96,6 +98,34 @@ def circle(edges):
 def test_every_name_at_the_root_has_its_place():
     names = {top(module) for module in modules()} - {"__init__", "__main__"}
     assert names == set(FLOOR) | COMMANDS
+
+
+def code_lines(source):
+    """Lines with code or docstring: neither blank nor comment alone."""
+    beside = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return len({t.start[0] for t in tokens if t.type not in beside | {tokenize.ENDMARKER}})
+
+
+def test_files_functions_and_the_root_stay_small_enough_to_read():
+    root = [path for path in PACKAGE.iterdir() if path.suffix in ("", ".py")]
+    assert len({path.stem for path in root} - {"__init__", "__main__", "__pycache__"}) <= 42
+    long = []
+    for path in PACKAGE.rglob("*.py"):
+        source = path.read_text()
+        if (lines := code_lines(source)) > 250:
+            long.append(f"{path}: {lines} lines")
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = node.end_lineno - node.lineno + 1
+                if lines > 60:
+                    long.append(f"{path}: {node.name} has {lines} lines")
+    assert long == []
+
+
+def test_few_statements_opt_out_of_the_formatter():
+    tables = sum(path.read_text().count("# fmt: skip") for path in PACKAGE.rglob("*.py"))
+    assert tables < 40
 
 
 def test_no_module_imports_itself_through_others():

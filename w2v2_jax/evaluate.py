@@ -177,13 +177,16 @@ def write_page(path: Path, result: dict, splits: list[dict], corpora: list[Scora
     write_text(path, evaluation_page.page(result, splits, read))
 
 
-def main(argv: list[str] | None = None) -> None:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="w2v2 evaluate", description=__doc__.splitlines()[0])
     add_checkpoint(parser)
     parser.add_argument(
-        "--data", required=True, action="append", metavar="DIR[:split[+split]]",
+        "--data",
+        required=True,
+        action="append",
+        metavar="DIR[:split[+split]]",
         help="may be given several times; each split is scored separately",
-    )  # fmt: skip
+    )
     add_json(parser)
     parser.add_argument(
         "--html", type=Path, metavar="OUT", help="also write an HTML page with players and plots"
@@ -198,7 +201,11 @@ def main(argv: list[str] | None = None) -> None:
     )
     add_batch_seconds(parser, 120.0)
     options.add_arguments(parser)
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = make_parser().parse_args(argv)
     try_outputs(arguments, "json", "html")
     named = splits_of(arguments.data)
     cpu_memory.keep()
@@ -222,9 +229,12 @@ def main(argv: list[str] | None = None) -> None:
         tell_rules(name, corpus, vocabulary)
         references = [vocabulary.normalise(text) for text in corpus.texts()]
         guesses = transcripts(
-            model, corpus, batch_seconds=arguments.batch_seconds, decoder=decoder,
+            model,
+            corpus,
+            batch_seconds=arguments.batch_seconds,
+            decoder=decoder,
             jobs=arguments.jobs,
-        )  # fmt: skip
+        )
         scores = score(references, [vocabulary.as_scored(guess) for guess in guesses])
         phones = phone_rows(corpus, scores, arguments.phones) if arguments.phones else None
         splits.append(report(name, corpus, scores, phones, arguments.worst))

@@ -20,8 +20,9 @@ from w2v2_jax.errors import InputError, counted, one_field, report, run_command,
 from w2v2_jax.inference import load
 from w2v2_jax.paths import finite
 from w2v2_jax.recognition import inputs, transcript_files, vad
+from w2v2_jax.recognition.batches import WHOLE_SECONDS
 from w2v2_jax.recognition.long_audio import CHUNK_SECONDS, CONTEXT_SECONDS
-from w2v2_jax.recognition.recognise import WHOLE_SECONDS, make_options, transcribe
+from w2v2_jax.recognition.recognise import make_options, transcribe
 from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.system import compile_cache, cpu_memory
 from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_overwrite

@@ -55,6 +55,17 @@ def test_every_family_of_chips_compiles_and_is_priced(topology, chips, kind, com
     assert found["unknown_loops"] == []
 
 
+def test_the_schedules_give_a_second_estimate_with_the_limiting_units(compiled, tmp_path):
+    folder = tmp_path / "schedules"
+    status, found, _ = compiled(
+        "pretrain_base.py:smoke", "v5e:1x1", "--rows", "2", SCAN[0], "--schedules", str(folder)
+    )
+    second = found["schedule"]
+    assert status == 0 and 0 < second["seconds"] < 10 * found["time"]["compute"]
+    assert len(second["top"]) == 10
+    assert all(row["unit"] == "HBM" or row["schedule"] > 0 for row in second["top"])
+
+
 def test_two_slices_exchange_gradients_over_the_data_center(compiled):
     status, found, _ = compiled(
         "pretrain_base.py:smoke", "v5e:2x2", "--slices", "2", "--rows", "2", SCAN[0]

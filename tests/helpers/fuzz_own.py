@@ -18,7 +18,7 @@ from w2v2_jax.evaluation import reference_comparison
 from w2v2_jax.evaluation.runs import read_run
 from w2v2_jax.experiment.recipe import override
 from w2v2_jax.experiment.settings import read_settings
-from w2v2_jax.recognition.recognise import as_recording
+from w2v2_jax.recognition.recordings import as_recording
 from w2v2_jax.train.run_record import read_facts
 
 Files = dict[str, bytes]

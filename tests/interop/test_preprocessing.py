@@ -15,7 +15,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.export.deployment import input_settings
 from w2v2_jax.input_scale import EPSILON, HUGGING_FACE_EPSILON
-from w2v2_jax.interop import hugging_face
+from w2v2_jax.interop import hugging_face, lora
 from w2v2_jax.models.families import model_config
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.recognition.network import Network
@@ -104,7 +104,7 @@ def test_every_recipe_at_toy_size_goes_to_hugging_face_or_is_refused_by_its_opti
     refused = []
     for (model, objective), spec in seen.items():
         vocabulary = VOCABULARY if objective.needs_vocabulary else None
-        made = random_checkpoint(model, parts=objective.parts, vocabulary=vocabulary)
+        made = lora.merged(random_checkpoint(model, parts=objective.parts, vocabulary=vocabulary))
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         try:
             hugging_face.save(made, folder)

@@ -283,9 +283,9 @@ def test_one_bad_file_takes_none_of_the_good_ones_with_it(
 
 
 def test_a_bad_long_recording_takes_nothing_with_it(command, clips, tmp_path, capsys, monkeypatch):
-    from w2v2_jax.recognition import recognise
+    from w2v2_jax.recognition import recordings
 
-    monkeypatch.setattr(recognise, "WHOLE_SECONDS", 0.1)  # a.wav comes in chunks
+    monkeypatch.setattr(recordings, "WHOLE_SECONDS", 0.1)  # a.wav comes in chunks
     good = clips("a.wav", "b.wav")
     broken = tmp_path / "nan.wav"
     soundfile.write(broken, np.r_[np.zeros(70000), np.nan], 16000, "FLOAT")

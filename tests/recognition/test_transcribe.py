@@ -14,7 +14,7 @@ from w2v2_jax.decode.alignment import Character, Word
 from w2v2_jax.decode.greedy import frame_choices
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import Model
-from w2v2_jax.recognition import recognise, transcript_formats, vad
+from w2v2_jax.recognition import recordings, transcript_formats, vad
 from w2v2_jax.recognition.transcript import Result
 
 RESULT = Result(
@@ -92,7 +92,7 @@ def test_a_recording_whose_channels_cancel_is_named(tmp_path, noise, capsys, kin
         soundfile.write(tmp_path / "a.wav", item, 16_000, subtype="FLOAT")
         item = tmp_path / "a.wav"
     for _ in range(2):
-        recognise.read_whole(recognise.as_recording(item, 3))
+        recordings.read_whole(recordings.as_recording(item, 3))
     line, *again = capsys.readouterr().err.splitlines()
     name = tmp_path / "a.wav" if kind == "file" else "array 3"
     assert line.startswith(f"warning: {name}: its channels cancel") and again == [line]
@@ -100,7 +100,7 @@ def test_a_recording_whose_channels_cancel_is_named(tmp_path, noise, capsys, kin
 
 def test_a_long_recording_is_stitched_and_reports_its_progress(model, noise, monkeypatch):
     (whole,) = model.transcribe(noise, batch_seconds=1)
-    monkeypatch.setattr(recognise, "WHOLE_SECONDS", 0.1)
+    monkeypatch.setattr(recordings, "WHOLE_SECONDS", 0.1)
     done = []
     options = dict(chunk_seconds=0.25, context_seconds=0.05, batch_seconds=0.5)
     (one,) = model.transcribe(noise, progress=done.append, **options)
@@ -112,7 +112,7 @@ def test_a_long_recording_is_stitched_and_reports_its_progress(model, noise, mon
 
 
 def test_a_decoder_gets_the_whole_recordings_logits(model, noise, monkeypatch):
-    monkeypatch.setattr(recognise, "WHOLE_SECONDS", 0.1)
+    monkeypatch.setattr(recordings, "WHOLE_SECONDS", 0.1)
     seen = []
 
     def decoder(logits):

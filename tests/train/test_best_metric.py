@@ -13,6 +13,7 @@ from w2v2_jax.train.validation import check_best_metric
 
 RECIPES = {
     "pretrain_random_targets.py": ["loss", "accuracy"],
+    "pretrain_ema_teacher.py": ["loss", "target_deviation"],
     "finetune.py:base_10h": ["loss", "wer", "cer"],
     "classify.py:tuned": ["accuracy", "macro_f1"],
 }

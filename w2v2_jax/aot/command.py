@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import copy
 import sys
+from pathlib import Path
 
 import jax
 
-from w2v2_jax.aot import render, report, step
+from w2v2_jax.aot import render, report, schedule, step
 from w2v2_jax.aot.topology import PRESENT, Target, target
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment import catalogue
@@ -27,6 +28,8 @@ def one(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | None
     built = step.build(raw, chip_target, inherited)
     outcome = step.compile_step(built, rows, report.limit_of(chip_target))
     result = report.examine(outcome, chip_target)
+    if arguments.schedules and outcome.compiled is not None:
+        result["schedule"] = report.scheduled(outcome, chip_target, arguments.schedules)
     return {
         "config": arguments.config,
         "topology": arguments.topology,
@@ -122,6 +125,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--sweep", action="store_true", help="find the fastest rows and remat policy"
     )
+    parser.add_argument(
+        "--schedules",
+        type=Path,
+        metavar="DIR",
+        help="a new folder for the programs that libtpu schedules: adds an estimate from their "
+        "cycles and bytes, with the unit that limits each operation",
+    )
     add_json(parser)
     arguments, rest = parser.parse_known_args(argv)
     try_outputs(arguments, "json")
@@ -129,6 +139,10 @@ def main(argv: list[str] | None = None) -> None:
 
     raw = load_config(arguments.config)
     override(raw, rest)
+    if arguments.schedules:
+        if arguments.topology in PRESENT or arguments.sweep:
+            raise InputError("--schedules is for one compilation for a TPU topology")
+        schedule.request(schedule.empty_folder(arguments.schedules))
     if arguments.topology not in PRESENT:
         jax.config.update("jax_platforms", "cpu")  # nothing runs: claim no accelerator
     chip_target = target(arguments.topology, slices=arguments.slices)

@@ -44,6 +44,24 @@ def _time_lines(report: dict) -> list[str]:
     return lines
 
 
+def _schedule_lines(report: dict) -> list[str]:
+    result = report.get("schedule")
+    if not result:
+        return []
+    lines = [
+        f"by schedules     {result['seconds'] * 1e3:.1f} ms before exchanges, HBM limits "
+        f"{result['memory'] * 1e3:.1f} of them; {result['without']} operations without a schedule, "
+        f"{result['unknown_loops']} loops counted once",
+        "dearest by schedules: ms, limiting unit, ms of schedule, of bytes, of XLA's cycles",
+    ]
+    for row in result["top"]:
+        three = "".join(f"{row[key] * 1e3:9.3f}" for key in ("schedule", "memory", "xla"))
+        lines.append(
+            f"  {row['seconds'] * 1e3:9.3f} {row['unit']:12}{three}  {row['name']}  {row['part']}"
+        )
+    return lines
+
+
 def _collective_lines(report: dict) -> list[str]:
     lines = [
         f"collectives     ICI {report['ici_bytes'] / 1e6:,.1f} MB, DCN "
@@ -91,6 +109,7 @@ def lines(report: dict) -> list[str]:
             f"{report['hbm_bytes_moved'] / 1e9:.1f} GB moved"
         )
         text += [*_time_lines(report), *_collective_lines(report), *_top_lines(report)]
+        text += _schedule_lines(report)
         if report["unknown_loops"]:
             text.append(f"loops counted once: {', '.join(report['unknown_loops'])}")
     if "suggestion" in report:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 
 from w2v2_jax import partition
-from w2v2_jax.aot import collectives, cycles, hlo, work
+from w2v2_jax.aot import collectives, cycles, hlo, schedule, work
 from w2v2_jax.aot.chips import GIB, Chip, chip_of
 from w2v2_jax.aot.step import StepCompilation
 from w2v2_jax.aot.topology import PRESENT, Target
 from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.errors import InputError
 from w2v2_jax.models import flops as model_flops
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.system.device_memory import device_memory, memory_of
@@ -129,6 +131,23 @@ def analysed(outcome: StepCompilation, target: Target, chip: Chip | None) -> dic
     result["top"] = top(operations, chip)
     result.update(progress(outcome, result["time"]["step"], result["flops"]["model"], chip))
     return result
+
+
+def scheduled(outcome: StepCompilation, target: Target, folder: Path) -> dict | None:
+    """The estimate from the schedules in the folder (`schedule.Estimate`), None for a device that
+    is not in the table."""
+    chip = chip_of(target.devices[0].device_kind)
+    if chip is None or outcome.compiled is None:
+        return None
+    schedules = schedule.read_folder(folder)
+    if not schedules:
+        raise InputError(
+            f"libtpu wrote no schedules to {folder}; unset JAX_COMPILATION_CACHE_DIR, so that it "
+            "compiles"
+        )
+    module = hlo.parse(outcome.compiled.as_text())
+    operations = cycles.costs(module, hlo.executions(module))
+    return schedule.estimate(operations, schedules, chip)._asdict()
 
 
 def model_flops_of(outcome: StepCompilation) -> float:

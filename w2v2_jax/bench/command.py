@@ -82,9 +82,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a row (10)")
     parser.add_argument("--accumulate", type=int, default=1, help="microbatches of a training step")
     parser.add_argument(
-        "--lengths", type=seconds_list, default=[], metavar="S,S,...",
+        "--lengths",
+        type=seconds_list,
+        default=[],
+        metavar="S,S,...",
         help="infer: utterances with these lengths in seconds, instead of --rows of --seconds",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--repeats", type=int, default=5, help="timed calls, after one untimed call (5)"
     )

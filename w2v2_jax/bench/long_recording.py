@@ -28,7 +28,8 @@ from w2v2_jax.inference import Model, load
 from w2v2_jax.paths import try_outputs, write_json
 from w2v2_jax.recognition.corpus import transcripts
 from w2v2_jax.recognition.long_audio import make_grid
-from w2v2_jax.recognition.recognise import Options, Recording, make_options, transcribe_long
+from w2v2_jax.recognition.recognise import Options, make_options, transcribe_long
+from w2v2_jax.recognition.recordings import Recording
 from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.system.arguments import add_checkpoint, add_data, add_json
 

@@ -155,15 +155,22 @@ def report(arguments, facts: dict, differences, sides, seconds, peaks) -> dict:
         f"time_ratio_to_{name}": median["ours"] / median[name] for name in median if name != "ours"
     }
     return {
-        "what": arguments.what, "peer": arguments.peer, "objective": arguments.objective,
-        "dtype": arguments.dtype, "dropout": arguments.dropout, "repeats": arguments.repeats,
-        "accumulate": arguments.accumulate, **facts,
+        "what": arguments.what,
+        "peer": arguments.peer,
+        "objective": arguments.objective,
+        "dtype": arguments.dtype,
+        "dropout": arguments.dropout,
+        "repeats": arguments.repeats,
+        "accumulate": arguments.accumulate,
+        **facts,
         "norms_below_floor": differences.pop("norms_below_floor", 0),
-        "differences": differences, "sides": table,
+        "differences": differences,
+        "sides": table,
         **ratios,
         **{f"median_of_paired_ratios_to_{name}": pairs[name] for name in pairs if name != "ours"},
         **{
             f"memory_ratio_to_{name}": peaks["ours"] / peaks[name]
-            for name in peaks if name != "ours"
+            for name in peaks
+            if name != "ours"
         },
-    }  # fmt: skip
+    }

@@ -24,9 +24,14 @@ PRETRAINING, TUNED = (hugging_face.KINDS[f"Wav2Vec2For{x}"] for x in ("PreTraini
 PEER_OBJECTIVES = tuple(kind.objective.name for kind in (PRETRAINING, TUNED))
 TEMPERATURE = 2.0
 EQUAL = dict(  # Hugging Face has no gradient scale; its LayerDrop is a branch on the host
-    layer_drop=0.0, dropout=0.0, attention_dropout=0.0, activation_dropout=0.0, input_dropout=0.0,
-    quantizer_dropout=0.0, final_dropout=0.0,
-)  # fmt: skip
+    layer_drop=0.0,
+    dropout=0.0,
+    attention_dropout=0.0,
+    activation_dropout=0.0,
+    input_dropout=0.0,
+    quantizer_dropout=0.0,
+    final_dropout=0.0,
+)
 WITH_DROPOUT = dict(dropout=0.1, attention_dropout=0.1, input_dropout=0.1, quantizer_dropout=0.1)
 
 
@@ -69,10 +74,13 @@ def contrastive_inputs(objective, num_samples: np.ndarray, samples: int) -> dict
     gumbel = np.zeros((rows, length, books, entries), np.float32)
     gumbel[row, frames[row, slot]] = draws.gumbel[row, slot]
     return {
-        "mask": draws.mask, "negatives": draws.negatives, "gumbel": draws.gumbel,
-        "flat_negatives": negatives, "flat_gumbel": gumbel.reshape(-1, entries),
+        "mask": draws.mask,
+        "negatives": draws.negatives,
+        "gumbel": draws.gumbel,
+        "flat_negatives": negatives,
+        "flat_gumbel": gumbel.reshape(-1, entries),
         **{f"slots_{name}": value for name, value in draws.slots._asdict().items()},
-    }  # fmt: skip
+    }
 
 
 def write_training(folder: Path, arguments) -> dict:
@@ -93,19 +101,25 @@ def write_training(folder: Path, arguments) -> dict:
     shape = batch.waveforms.shape
     frames = int(frame_counts(shape[1], built.model.conv_layers))
     task = dict(
-        what="train", ctc=ctc, dtype=arguments.dtype, model=timed,
-        accumulate=arguments.accumulate, temperature=TEMPERATURE, mixed=False,
+        what="train",
+        ctc=ctc,
+        dtype=arguments.dtype,
+        model=timed,
+        accumulate=arguments.accumulate,
+        temperature=TEMPERATURE,
+        mixed=False,
         objective=objective,
         arguments={k: v for k, v in vars(arguments).items() if k != "json"},
-    )  # fmt: skip
+    )
     write(folder, task, inputs, dataclasses.replace(built.model, **timed), kind)
     return {
-        "shape": list(shape), "frames": shape[0] * frames,
+        "shape": list(shape),
+        "frames": shape[0] * frames,
         "samples": shape[0] * shape[1],
         "model_flops": shape[0] * flops.train_flops(built.model, shape[1]),
         "model": dataclasses.asdict(dataclasses.replace(built.model, **timed)),
         "execution": dataclasses.asdict(settings.execution),
-    }  # fmt: skip
+    }
 
 
 def write_inference(folder: Path, arguments) -> dict:
@@ -115,16 +129,24 @@ def write_inference(folder: Path, arguments) -> dict:
     waveforms = step.noise_waveforms(lengths)
     inputs = {f"u{i}": waveform[None] for i, waveform in enumerate(waveforms)}
     task = dict(
-        what="infer", ctc=True, dtype=arguments.dtype, utterances=len(lengths),
-        mixed=bool(arguments.lengths), accumulate=1, execution=dataclasses.asdict(execution),
-    )  # fmt: skip
+        what="infer",
+        ctc=True,
+        dtype=arguments.dtype,
+        utterances=len(lengths),
+        mixed=bool(arguments.lengths),
+        accumulate=1,
+        execution=dataclasses.asdict(execution),
+    )
     write(folder, task, inputs, model, TUNED)
     return {
-        "shape": [len(lengths), max(lengths)], "lengths_samples": lengths, "samples": sum(lengths),
+        "shape": [len(lengths), max(lengths)],
+        "lengths_samples": lengths,
+        "samples": sum(lengths),
         "frames": int(sum(frame_counts(n, model.conv_layers) for n in lengths)),
         "model_flops": sum(flops.forward_flops(model, n) for n in lengths),
-        "model": dataclasses.asdict(model), "execution": dataclasses.asdict(execution),
-    }  # fmt: skip
+        "model": dataclasses.asdict(model),
+        "execution": dataclasses.asdict(execution),
+    }
 
 
 def write(

@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from w2v2_jax.data.flac_shard import CutShort, open_flac_shard
+from w2v2_jax.data.flac_shard import CutShort
 from w2v2_jax.data.npz import array_names, read_array
+from w2v2_jax.data.shards import check_shard, open_shard
 from w2v2_jax.data.string_hashes import string_hashes
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import AnyPath, is_remote, read_json, size_of, to_path
+from w2v2_jax.paths import AnyPath, read_json, size_of, to_path
 
 FORMAT, VERSION, COMPRESSED = "w2v2_jax.corpus", 1, 2
 CODECS = {VERSION: (None,), COMPRESSED: ("flac",)}
@@ -205,17 +206,7 @@ class Corpus:
         needed = np.zeros(int(shards.max(initial=-1)) + 1, np.int64)
         np.maximum.at(needed, shards, self._array("offset") + self.num_samples)
         for k, samples in enumerate(needed.tolist()):
-            path = self.directory / shard_name(k)
-            if self.info.get("codec") == "flac":
-                path = self.directory / flac_name(k)
-                there = open_flac_shard(path).samples
-            else:
-                try:
-                    there = size_of(path) // 2
-                except OSError as error:
-                    raise InputError(f"{path}: cannot read the samples: {error}") from error
-            if there < samples:
-                raise CutShort(f"{path}: {there} of {samples} samples; copy or prepare it again")
+            check_shard(self.directory, k, codec=self.info.get("codec"), samples=samples)
 
     @functools.cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -259,28 +250,9 @@ class Corpus:
     def _shard(self):
         @functools.lru_cache(maxsize=4096)  # a process may hold some 65000 maps
         def shard(k: int) -> np.ndarray:
-            if self.info.get("codec") == "flac":
-                return open_flac_shard(self.directory / flac_name(k))
-            path = self.directory / shard_name(k)
-            if is_remote(path):
-                return RemoteShard(path)
-            try:
-                return np.memmap(path, dtype="<i2", mode="r").view(np.ndarray)
-            except (OSError, ValueError) as error:
-                raise InputError(f"{path}: cannot map the samples: {error}") from error
+            return open_shard(self.directory, k, codec=self.info.get("codec"))
 
         return shard
-
-
-class RemoteShard(NamedTuple):
-    """A shard in an object store: a slice of it is one ranged read."""
-
-    path: AnyPath
-
-    def __getitem__(self, part: slice) -> np.ndarray:  # type: ignore[override]
-        with self.path.open("rb") as file:
-            file.seek(2 * part.start)
-            return np.frombuffer(file.read(2 * (part.stop - part.start)), "<i2")
 
 
 def open_corpus(where: str | AnyPath) -> Corpus:
@@ -334,14 +306,6 @@ def _open_split(directory: AnyPath) -> Corpus:
     if not whole:
         raise InputError(f"{directory / 'index.npz'}: cut short; copy or prepare it again")
     return Corpus(directory, info)
-
-
-def shard_name(k: int) -> str:
-    return f"shard-{k:05d}.i16"
-
-
-def flac_name(k: int) -> str:
-    return f"shard-{k:05d}.flac"
 
 
 def file_sha256(path: AnyPath) -> str:

@@ -43,6 +43,14 @@ def kind_of(start: bytes) -> str | None:
     return None
 
 
+def is_installed() -> bool:
+    try:
+        import av  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 def blocks(file: str | bytes | io.IOBase, kind: str) -> Iterator:
     """First the rate in Hz, then blocks [n, channels] float32.
 

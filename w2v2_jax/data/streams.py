@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from w2v2_jax.data import chunked, containers
+from w2v2_jax.data import chunked, containers, pyav
 from w2v2_jax.data.adts_frames import check_adts
 from w2v2_jax.data.containers import Buffer, Stream, Walked
 from w2v2_jax.data.flac_frames import walk_flac
@@ -16,9 +16,9 @@ MP3_IN_WAV = 0x55
 
 
 def _walk_mpeg(data: Buffer, start: int) -> Walked | None:
-    """MP3, or raw AAC, which is checked alone."""
+    """MP3, or raw AAC, which is checked alone where there is something to read it."""
     walked = walk_mp3(data, start)
-    if walked is None:
+    if walked is None and pyav.is_installed():
         check_adts(data, start)
     return walked
 

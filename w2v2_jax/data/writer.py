@@ -26,8 +26,8 @@ from w2v2_jax.data.corpus import (
     VERSION,
     Entry,
     file_sha256,
-    shard_name,
 )
+from w2v2_jax.data.shards import shard_name
 from w2v2_jax.paths import AnyPath, is_remote, size_of, write_json
 
 SHARD_BYTES = 256 * 2**20

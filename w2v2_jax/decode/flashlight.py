@@ -202,6 +202,9 @@ def results(search, log_probs: np.ndarray) -> Iterator[Result]:
     end = len(log_probs) + 1
     for result in decode(search, log_probs):
         yield Result(
-            np.array(result.tokens[1:end], np.int64), np.array(result.words[1:end], np.int64),
-            result.score, result.emittingModelScore, result.lmScore,
-        )  # fmt: skip
+            np.array(result.tokens[1:end], np.int64),
+            np.array(result.words[1:end], np.int64),
+            result.score,
+            result.emittingModelScore,
+            result.lmScore,
+        )

@@ -44,8 +44,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def chosen(named: list[str], last: int | None) -> list[AnyPath]:
-    """The steps' folders that --checkpoint and --last stand for. Raises InputError for fewer than
-    two of them, or one that is there twice."""
+    """The steps' folders that --checkpoint and --last select. Raises InputError if there are fewer
+    than two of them, or if one is named twice."""
     if last is None:
         steps = [checkpoint.find(path) for path in named]
     elif len(named) > 1 or last < 2:
@@ -61,11 +61,11 @@ def chosen(named: list[str], last: int | None) -> list[AnyPath]:
 
 
 def mean_of(checkpoints: Iterable[Loaded]) -> Loaded:
-    """One checkpoint whose parameters are the means of those of all: float32 of float64 sums, so
-    that their order and number cost no precision. Reads them one after the other.
+    """A checkpoint whose parameters are the means over all: float32 values of float64 sums, so that
+    their order and number cost no precision. Reads the checkpoints one after the other.
 
-    Raises InputError where two are of different networks, vocabularies or input scales, or where
-    a value is not finite.
+    Raises InputError if two have different networks, vocabularies or input scales, or if a value is
+    not finite.
     """
     first: Loaded | None = None
     total: dict[str, np.ndarray] = {}

@@ -199,7 +199,7 @@ def from_model(model: ModelConfig) -> dict[str, Any]:
     only = {
         "do_stable_layer_norm": model.norm_order == "pre",
         "adapter_attn_dim": model.adapter_dim or None,
-    }  # fmt: skip
+    }
     adapter = {"output_hidden_size": model.output_width} if model.output_adapter_layers else {}
     return {
         "model_type": kind,

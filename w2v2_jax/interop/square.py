@@ -16,8 +16,10 @@ def projected(loaded: Loaded, framework: str) -> tuple[Loaded, list[str]]:
     model = loaded.description.model
     if model.projects_features or model.quantize_input:
         return loaded, []
-    identity = {"kernel": np.eye(model.d_model, dtype=np.float32),
-                "bias": np.zeros(model.d_model, np.float32)}  # fmt: skip
+    identity = {
+        "kernel": np.eye(model.d_model, dtype=np.float32),
+        "bias": np.zeros(model.d_model, np.float32),
+    }
     encoder = {**loaded.params["encoder"], "feature_projection": identity}
     described = dataclasses.replace(model, always_project_features=True)
     description = loaded.description._replace(model=described)

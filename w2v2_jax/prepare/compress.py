@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
-from w2v2_jax.data.corpus import COMPRESSED, flac_name, shard_name
+from w2v2_jax.data.corpus import COMPRESSED
 from w2v2_jax.data.flac_frames import frame_header
 from w2v2_jax.data.flac_shard import open_flac_shard
+from w2v2_jax.data.shards import flac_name, shard_name
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, is_remote, read_json, write_json
 

@@ -27,7 +27,6 @@ from w2v2_jax.prepare.measure import (
     IntakeResult,
     Limits,
     channel_of,
-    in_order,
     spooled_bytes,
     take_in,
 )
@@ -36,6 +35,7 @@ from w2v2_jax.prepare.sources import Resolved, open_source, resolve
 from w2v2_jax.prepare.splits import Sorter, check_split
 from w2v2_jax.prepare.spoken import Transcripts
 from w2v2_jax.prepare.work_units import parts, picked, read_ids
+from w2v2_jax.prepare.workers import in_order
 from w2v2_jax.recognition.vad import silero
 from w2v2_jax.texts.choice import read_choice
 
@@ -43,27 +43,13 @@ PARTIAL, PIECES = ".partial-", ".pieces-"
 
 
 def prepare(
-    source: str,
-    out: str | Path,
-    *,
-    split: str | None,
-    holdout: dict[str, float],
-    min_seconds: float,
-    require_text: bool,
-    workers: int,
-    overwrite: bool,
-    tfds_data_dir: str | None = None,
-    ids: Path | None = None,
-    progress: bool = True,
-    resumable: bool = False,
-    beam: list[str] | None = None,
-    kind: str | None = None,
-    phones: str = "61",
-    channel: str = "mix",
-    vad: bool = False,
-    text: str | None = None,
+    source: str, out: str | Path, *, split: str | None, holdout: dict[str, float],
+    min_seconds: float, require_text: bool, workers: int, overwrite: bool,
+    tfds_data_dir: str | None = None, ids: Path | None = None, progress: bool = True,
+    resumable: bool = False, beam: list[str] | None = None, kind: str | None = None,
+    phones: str = "61", channel: str = "mix", vad: bool = False, text: str | None = None,
     compress: str = "",
-) -> list[dict[str, Any]]:
+) -> list[dict[str, Any]]:  # fmt: skip
     """Writes OUT/<split>/ for every split of the source; prints and returns their reports.
 
     split: the split for every utterance, instead of the source's ("train" if it names none).

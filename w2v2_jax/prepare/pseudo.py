@@ -1,7 +1,7 @@
 """`w2v2 pseudo`: a checkpoint writes the transcripts of a prepared corpus that has none.
 
 w2v2 pseudo --checkpoint DIR --data DIR[:split] --out DIR --min-confidence C
-What it is sure enough of becomes a split of OUT with texts, to be trained on like any other.
+Transcripts with enough confidence become a split of OUT with texts, for training like any other.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BOUNDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of confidence, in the report
 
 
 class Limits(NamedTuple):
-    """What is kept: transcripts of at least this confidence, clips of this many seconds."""
+    """The limits of what is kept: the confidence of a transcript and the length of a clip."""
 
     min_confidence: float
     min_seconds: float
@@ -56,8 +56,8 @@ class Guess(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """By number of the utterance: the transcripts that are kept, and of all others why not, with
-    the transcript where the network was asked."""
+    """By number of the utterance: the transcripts that are kept, and for all others the reason why
+    not, with the transcript if the network made one."""
 
     kept: dict[int, Guess]
     rejected: dict[int, tuple[str, Guess | None]]
@@ -93,18 +93,24 @@ def _parser() -> argparse.ArgumentParser:
     add_checkpoint(parser)
     add_data(parser)
     add = parser.add_argument
-    add("--out", required=True, type=Path, metavar="DIR", help="the corpus that gets the split")
-    add("--split", metavar="NAME", help="what the split is called (as in --data)")
+    add(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="the corpus to which the split is added",
+    )
+    add("--split", metavar="NAME", help="name of the new split (as in --data)")
     add(
         "--min-confidence",
         type=float,
         required=True,
         metavar="C",
-        help="the least mean probability of the words; 0 keeps all, and the report has what "
-        "other bounds would keep",
+        help="the lowest mean probability of the words; 0 keeps all, and the report counts what "
+        "other thresholds would keep",
     )
     add("--min-seconds", type=float, default=1.0, metavar="S", help="shorter clips are left out")
-    add("--max-seconds", type=float, default=30.0, metavar="S", help="and longer ones")
+    add("--max-seconds", type=float, default=30.0, metavar="S", help="longer clips too")
     add_overwrite(parser)
     add_batch_seconds(parser, 120.0)
     options.add_arguments(parser)
@@ -123,7 +129,7 @@ def check_limits(limits: Limits) -> None:
 
 
 def unasked(corpus: Corpus, limits: Limits) -> Iterator[tuple[int, str]]:
-    """(number, reason) of the utterances that the network is not asked about."""
+    """(number, reason) of the utterances that are not transcribed."""
     damage = Damage(corpus)
     for i, samples in enumerate(corpus.num_samples):
         seconds = samples / SAMPLE_RATE
@@ -138,7 +144,7 @@ def unasked(corpus: Corpus, limits: Limits) -> Iterator[tuple[int, str]]:
 
 
 def verdict(said: Guess, limits: Limits) -> str | None:
-    """Why a transcript is not kept; None for one that is."""
+    """The reason why a transcript is not kept; None if it is kept."""
     if not said.text:
         return "no words"
     return "not sure enough" if said.confidence < limits.min_confidence else None
@@ -190,11 +196,11 @@ def write(
     about: dict[str, Any],
     text: dict[str, Any] | None,
 ) -> str:
-    """OUT/<split>, a prepared split of the kept utterances with their transcripts; beside its
-    shards what was rejected, and a report. Returns lines for a person.
+    """Writes OUT/<split>, a prepared split of the kept utterances with their transcripts, with the
+    list of rejects and a report beside the shards. Returns lines to print.
 
-    about: of the report. text: rules that the transcripts are written by. It comes whole, by
-    rename. Raises InputError where nothing is kept.
+    about: further entries of the report. text: the transcripts' text rules. The split is renamed
+    into place when it is complete. Raises InputError if nothing is kept.
     """
     tally = Tally()
     for i, (reason, said) in sorted(outcome.rejected.items()):
@@ -219,7 +225,7 @@ def write(
 
 
 def _publish(corpus, outcome, out: Path, split: str, *, about, text, tally, counts) -> Corpus:
-    """Writes the split, its report and its rejects beside their places, and renames them there."""
+    """Writes the split, its report and its rejects to temporary places, and renames them."""
     out.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=out))
     try:
@@ -265,7 +271,7 @@ def labelled(entry: Entry, text: str) -> Entry:
 
 
 def kept_at(outcome: Outcome) -> dict[str, int]:
-    """How many of the transcripts with words are at least so sure, for each of BOUNDS."""
+    """For each of BOUNDS, how many of the transcripts with words have at least this confidence."""
     guesses = [*outcome.kept.values(), *(said for _, said in outcome.rejected.values() if said)]
     sure = np.array([said.confidence for said in guesses if said.text])
     return {f"{bound:g}": int((sure >= bound).sum()) for bound in BOUNDS}

@@ -24,14 +24,15 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from w2v2_jax.data.corpus import shard_name
+from w2v2_jax.data.shards import shard_name
 from w2v2_jax.data.writer import ShardPlan
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, is_remote, size_of, to_path
 from w2v2_jax.prepare import work_units
-from w2v2_jax.prepare.measure import IntakeResult, Limits, Measures, decode, submitted
+from w2v2_jax.prepare.measure import IntakeResult, Limits, Measures, decode
 from w2v2_jax.prepare.utterance import Utterance
 from w2v2_jax.prepare.work_units import Part
+from w2v2_jax.prepare.workers import submitted
 
 VERSION = 3  # of what decoding makes of the same bytes
 COPY_BYTES = 1 << 24

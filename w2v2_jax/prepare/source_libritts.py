@@ -15,12 +15,12 @@ from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 from w2v2_jax.texts import text_lines
 
 NORMALISED, ORIGINAL = ".normalized.txt", ".original.txt"
-TABLES = (".trans.tsv", ".book.tsv")  # of a chapter; they say the same
+TABLES = (".trans.tsv", ".book.tsv")  # tables of a chapter, with the same texts
 UNMET = f"no {NORMALISED} beside it"
 
 
 def recognise(place: Path) -> str:
-    """What speaks for LibriTTS; "" where nothing does."""
+    """The evidence for LibriTTS; "" if there is none."""
     named = [s for s in subsets(place, SUBSET) if has_file(s, NORMALISED)]
     return f"{NORMALISED} in {', '.join(s.name for s in named)}" if named else ""
 

@@ -17,20 +17,26 @@ from w2v2_jax.texts import text_lines
 LISTED, AUDIO, SPLITS = "transcripts.txt", "audio", ("dev", "test", "train")
 SUFFIXES = (".flac", ".opus", ".wav", ".mp3", ".ogg")
 LANGUAGES = {
-    "dutch": "nl", "english": "en", "french": "fr", "german": "de", "italian": "it",
-    "polish": "pl", "portuguese": "pt", "spanish": "es",
-}  # fmt: skip
+    "dutch": "nl",
+    "english": "en",
+    "french": "fr",
+    "german": "de",
+    "italian": "it",
+    "polish": "pl",
+    "portuguese": "pt",
+    "spanish": "es",
+}
 NAME = re.compile(r"(\d+)_(\d+)_\w+")  # SPEAKER_BOOK_NUMBER
 
 
 def recognise(place: Path) -> str:
-    """What speaks for a language of MLS; "" where nothing does."""
+    """The evidence for a language of MLS; "" if there is none."""
     shown = ", ".join(f"{split.name}/{LISTED}" for split in _splits(place))
     return f"{shown} beside {AUDIO}/" if shown else ""
 
 
 def _splits(place: Path) -> list[Path]:
-    """The folder itself, or those in it, that are splits."""
+    """The splits: the folder itself, or folders in it."""
     if not place.is_dir():
         return []
     place = Path(os.path.abspath(place))
@@ -53,7 +59,7 @@ def mls(place: str, *, account: Account, options: SourceOptions) -> Iterator[Utt
 
 
 def _language(root: Path) -> str | None:
-    """Of the folder, or of that around a split."""
+    """The language by the name of the folder, or of the folder around a split."""
     words = [word for name in (root.name, root.parent.name) for word in name.lower().split("_")]
     return next((LANGUAGES[word] for word in words if word in LANGUAGES), None)
 
@@ -78,9 +84,14 @@ def _read(root: Path, splits: list[Path], account: Account) -> Iterator[Utteranc
             account.seen += 1
             taken.add(relative)
             yield Utterance(
-                relative, f"{place}{suffix}", None, text.strip() or None, split.name, match[1],
+                relative,
+                f"{place}{suffix}",
+                None,
+                text.strip() or None,
+                split.name,
+                match[1],
                 language,
-            )  # fmt: skip
+            )
     pass_over_rest(root, taken, account, read=set())
 
 

@@ -14,11 +14,11 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, is_remote, to_path
 from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.clips import MOST_BYTES
-from w2v2_jax.prepare.measure import chunks
 from w2v2_jax.prepare.source_tfds import Rows, read_rows, tfds_rows
 from w2v2_jax.prepare.sources import Resolved, open_source, resolve
 from w2v2_jax.prepare.transcripts import key
 from w2v2_jax.prepare.utterance import Clip, Utterance
+from w2v2_jax.prepare.workers import chunks
 from w2v2_jax.texts import text_lines
 
 PART = 512  # utterances: some 200 MB of samples, so that a lost worker loses little

@@ -7,20 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.errors import InputError
 from w2v2_jax.recognition.batches import BATCH_SECONDS, WHOLE_SECONDS, batched
 from w2v2_jax.recognition.corpus import corpus_frames
 from w2v2_jax.recognition.network import Network
-from w2v2_jax.recognition.recognise import (
-    GROUP_SECONDS,
-    SAMPLE_RATE,
-    as_inputs,
-    as_recording,
-    check_length,
-    input_name,
-    read_whole,
-)
+from w2v2_jax.recognition.recognise import GROUP_SECONDS, check_length
+from w2v2_jax.recognition.recordings import as_inputs, as_recording, input_name, read_whole
 
 
 class Classified(NamedTuple):

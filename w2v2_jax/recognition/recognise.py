@@ -11,27 +11,31 @@ import itertools
 import math
 import numbers
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import require_ctc
-from w2v2_jax.data.audio import RATES, audible_blocks, audio_blocks
+from w2v2_jax.data.audio import RATES
 from w2v2_jax.decode import alignment, greedy
 from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.decode.lines import Line, align_spelled
 from w2v2_jax.decode.spelling import Spelled, spelled_lines
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.frames import frame_counts
-from w2v2_jax.paths import why_no_file
 from w2v2_jax.recognition import vad
-from w2v2_jax.recognition.batches import BATCH_SECONDS, WHOLE_SECONDS, batched, stitched
+from w2v2_jax.recognition.batches import BATCH_SECONDS, batched, stitched
 from w2v2_jax.recognition.long_audio import CHUNK_SECONDS, CONTEXT_SECONDS
 from w2v2_jax.recognition.network import Network
+from w2v2_jax.recognition.recordings import (
+    Recording,
+    as_inputs,
+    as_recording,
+    input_name,
+    read_whole,
+)
 from w2v2_jax.recognition.transcript import Reading, Result, joined
-from w2v2_jax.recognition.waveforms import as_sound, mono, tells_rate
 from w2v2_jax.texts.romanise import romaniser
 
 GROUP_SECONDS = 1200  # of short recordings held at once
@@ -92,52 +96,9 @@ def make_options(values: dict[str, Any]) -> Options:
     return options
 
 
-class Recording(NamedTuple):
-    """One input: its name in errors and results, and its 16 kHz blocks [n], which may be read
-    several times."""
-
-    name: str
-    blocks: Callable[[], Iterator[np.ndarray]]
-
-
 class _Short(NamedTuple):
     name: str
     waveform: np.ndarray
-
-
-def as_inputs(inputs) -> list:
-    """One path, array or table with a sound, or many."""
-    one = isinstance(inputs, (str, Path)) or tells_rate(inputs) or hasattr(inputs, "__array__")
-    return [inputs] if one else list(inputs)
-
-
-def input_name(item, number: int) -> str:
-    """The name of an input in errors and results."""
-    return str(item) if isinstance(item, (str, Path)) else f"array {number}"
-
-
-def as_recording(item, number: int, sample_rate: int = SAMPLE_RATE) -> Recording:
-    """A path or sound (see `as_sound`); InputError names what is neither, and paths that are not
-    files."""
-    name = input_name(item, number)
-    if isinstance(item, (str, Path)):
-        if reason := why_no_file(item):
-            raise InputError(f"{name}: {reason}")
-        return Recording(name, lambda: audible_blocks(item))
-    sound = as_sound(item, name)
-    samples, rate = mono(sound.samples, name), sound.rate or sample_rate
-    return Recording(name, lambda: audio_blocks(samples, rate=rate, name=name))
-
-
-def read_whole(recording: Recording) -> np.ndarray | None:
-    """[S] samples of a recording, or None if it is longer than WHOLE_SECONDS."""
-    pieces, count = [], 0
-    for block in recording.blocks():
-        pieces.append(block)
-        count += len(block)
-        if count > WHOLE_SECONDS * SAMPLE_RATE:
-            return None
-    return np.concatenate([*pieces, np.zeros(0, np.float32)])
 
 
 def transcribe(network: Network, inputs, options: Options) -> Iterator[Result]:

@@ -13,9 +13,14 @@ MOST_DIGITS = 12  # a longer number is read digit by digit
 FEWER_DIGITS = {"am": 3}  # in Amharic num2words fails at four digits, and never ends at seven
 # Exceptions of num2words for numbers that a language of it cannot say.
 UNSAID = (
-    ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, TypeError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    TypeError,
     ValueError,
-)  # fmt: skip
+)
 NUMBER = r"\d+(?:[.,\u066b\u066c]\d+)*"
 # Languages that write 1.000,5; the others write 1,000.5. By the first two letters of the code.
 DECIMAL_COMMA = frozenset(
@@ -31,9 +36,7 @@ SPACED = frozenset(
 FIXED_SPACES = "\u00a0\u2009\u202f"
 # The word between the parts of a decimal number whose second part is read as a number, for
 # languages in which num2words says nothing, another word, or a rounded number.
-POINTS = {
-    "ar": "فاصلة", "ca": "coma", "es": "coma", "fa": "ممیز", "tr": "virgül", "vi": "phẩy"
-}  # fmt: skip
+POINTS = {"ar": "فاصلة", "ca": "coma", "es": "coma", "fa": "ممیز", "tr": "virgül", "vi": "phẩy"}
 YEARS = range(1100, 2000)  # read by hundreds in English, as years and as amounts
 
 

@@ -9,20 +9,31 @@ from typing import NamedTuple
 from w2v2_jax.texts.cardinals import UNSAID, library, plain_number, say, whole
 
 CURRENCIES = {
-    "R$": "BRL", "US$": "USD", "$": "USD", "\u20ac": "EUR", "\u00a3": "GBP", "\u00a5": "JPY",
+    "R$": "BRL",
+    "US$": "USD",
+    "$": "USD",
+    "\u20ac": "EUR",
+    "\u00a3": "GBP",
+    "\u00a5": "JPY",
     "\u20b9": "INR",
-}  # fmt: skip
+}
 SIGN = r"(?<![^\W\d_])(?:R|US)\$|[$\u20ac\u00a3\u00a5\u20b9]"
 SHORT_SCALES = {  # of English
-    "k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion",
-    "tn": "trillion", "trn": "trillion",
-}  # fmt: skip
+    "k": "thousand",
+    "m": "million",
+    "mn": "million",
+    "b": "billion",
+    "bn": "billion",
+    "tn": "trillion",
+    "trn": "trillion",
+}
 SCALES = {
     "en": r"\s(?:hundred|thousand|million|billion|trillion)\b|\s?(?:mn|bn|tn|trn)\b|[kmb]\b",
     "es": r"\s(?:mil|mill[oó]n|millones|bill[oó]n|billones)\b",
-    "fr": r"\s(?:mille|millions?|milliards?)\b", "it": r"\s(?:mila|milion[ei]|miliard[oi])\b",
+    "fr": r"\s(?:mille|millions?|milliards?)\b",
+    "it": r"\s(?:mila|milion[ei]|miliard[oi])\b",
     "pt": r"\s(?:mil|milh[ãa]o|milh[õo]es|bilh[ãa]o|bilh[õo]es)\b",
-}  # fmt: skip
+}
 OF = {"es": "de", "fr": "de", "it": "di", "pt": "de"}  # between a million and its unit
 THOUSANDS = ("mil", "mila", "mille")  # which go without
 

@@ -25,9 +25,13 @@ GOES_ON = re.compile(
     r"\s\d{3}(?!\d)|[-\u2013]\d"
 )  # another number follows, or the same one goes on
 ORDINALS = {
-    "en": "st|nd|rd|th", "fr": "er|re|\u00e8re|e|\u00e8me|eme", "nl": "e|de|ste",
-    "es": r"\.?\u00ba|\.?\u00aa", "it": "\u00ba|\u00aa", "pt": r"\.?\u00ba|\.?\u00aa",
-}  # fmt: skip
+    "en": "st|nd|rd|th",
+    "fr": "er|re|\u00e8re|e|\u00e8me|eme",
+    "nl": "e|de|ste",
+    "es": r"\.?\u00ba|\.?\u00aa",
+    "it": "\u00ba|\u00aa",
+    "pt": r"\.?\u00ba|\.?\u00aa",
+}
 FEMININE = ("\u00aa", "re", "\u00e8re")
 PERCENT = {
     "ca": "per cent", "da": "procent", "de": "Prozent", "en": "percent",
@@ -105,8 +109,9 @@ def _readings(language: str, tongue: str) -> dict[str, Reading]:
         )
     if tongue in PERCENT_BEFORE:
         rest["percentage"] = (
-            rf"%\s?({VALUE})", lambda n: f"{PERCENT_BEFORE[tongue]} {cardinal(n)}"
-        )  # fmt: skip
+            rf"%\s?({VALUE})",
+            lambda n: f"{PERCENT_BEFORE[tongue]} {cardinal(n)}",
+        )
     if tongue in ORDINALS:
         rest["ordinal"] = (
             rf"({NUMBER})({ORDINALS[tongue]})(?!\w)",
@@ -117,8 +122,9 @@ def _readings(language: str, tongue: str) -> dict[str, Reading]:
         rest["fraction"] = (rf"(\d*)\s?([{halves}])", lambda n, p: _fraction(cardinal, n, p))
         rest["decade"] = (r"('?)(\d{1,3}0)('?)s(?!\w)(\s+of\b)?", _decade)
     rest["below"] = (
-        rf"(?<!\S)([-\u2212])({VALUE})", lambda sign, n: _signed(language, sign, cardinal(n))
-    )  # fmt: skip
+        rf"(?<!\S)([-\u2212])({VALUE})",
+        lambda sign, n: _signed(language, sign, cardinal(n)),
+    )
     rest["number"] = (rf"({VALUE})", cardinal)
     return readings | {name: Reading(*pair, known) for name, pair in rest.items()}
 
@@ -156,18 +162,21 @@ def _prices(language: str, tongue: str) -> dict[str, Reading]:
     readings = {
         "price": Reading(
             rf"((?<!\S)[-\u2212])?({SIGN})\s?([-\u2212])?({VALUE})({scale})?",
-            price, known,
+            price,
+            known,
         ),
         "priced": Reading(
             rf"({VALUE})\s?({SIGN})(?!\d)",
-            lambda number, sign: money(language, sign, number), known,
+            lambda number, sign: money(language, sign, number),
+            known,
         ),
-    }  # fmt: skip
+    }
     if tongue == "en":
         readings["cents"] = Reading(
-            r"(\d+)\s?\u00a2", lambda n: f"{say(language, n)} {'cent' if n == '1' else 'cents'}",
+            r"(\d+)\s?\u00a2",
+            lambda n: f"{say(language, n)} {'cent' if n == '1' else 'cents'}",
             known,
-        )  # fmt: skip
+        )
     return readings
 
 

@@ -13,8 +13,8 @@ INSTALL = "pip install w2v2_jax[romanise]"
 
 @functools.cache
 def romaniser() -> Callable[[str], str]:
-    """A word -> its lower-case Latin letters, as the universal romaniser writes it (Hermjakob et
-    al. 2018); accents are off. Loading takes some seconds. InputError where uroman is absent."""
+    """A word -> its lower-case Latin letters without accents, by the universal romaniser (Hermjakob
+    et al. 2018). Loading takes some seconds. InputError if uroman is not installed."""
     try:
         import uroman
     except ImportError as error:

@@ -37,8 +37,13 @@ FILE = "run.json"
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 REFUSED, TOLD, FREE = "refused", "told", "free"
 ORDER = "data.train.order"
-ORDERS = ("config.seed", "config.data.", "data.train.fingerprint", "data.train.shares",
-          "data.train.parts")  # what another order of the same code comes from  # fmt: skip
+ORDERS = (
+    "config.seed",
+    "config.data.",
+    "data.train.fingerprint",
+    "data.train.shares",
+    "data.train.parts",
+)  # what another order of the same code comes from
 SHOWN = 60  # characters of a value
 
 

@@ -90,7 +90,7 @@ def check_best_metric(experiment: Experiment, feed: Feed) -> None:
     state = experiment.abstract_state
     function = functools.partial(eval_step, objective=experiment.objective)
     with jax.set_mesh(experiment.mesh):
-        sums, _ = jax.eval_shape(function, state.params, batch, state.step, experiment.seed)
+        sums, _ = jax.eval_shape(function, state.weights, batch, state.step, experiment.seed)
     known = [*sums.metrics, *known]
     if wanted not in known:
         raise InputError(
