@@ -73,7 +73,7 @@ def test_several_training_corpora_have_the_validation_beside_each_of_them(corpor
         note = choose_validation(raw, [f"--config.data.train={train}"])
         assert raw["data"]["valid"] == (f"{a}:dev", f"{b}:valid")
         assert note.startswith(f"validation: {a}:dev, {b}:valid (")
-        assert f"; beside {c}" in note and f"beside {a}" not in note
+        assert f" beside {c}" in note and f"beside {a}" not in note
 
 
 def test_splits_are_told_apart_from_folders_whose_names_look_like_them(corpora):

@@ -99,5 +99,5 @@ def test_clips_that_the_least_length_asks_for_and_no_bucket_takes_are_refused():
     assert plan(min_seconds=4.0).summary().utterances == plan().summary().utterances == 2
     assert plan(min_seconds=2.0, bucket_seconds=(2.0, 4.0)).summary().utterances == 3
     assert DataConfig(**options, mode="pad").least_seconds() == 0.1
-    with pytest.raises(InputError, match=r"data\.min_seconds=-1 must not be negative"):
+    with pytest.raises(InputError, match=r"data\.min_seconds=-1.0 must not be negative"):
         plan(min_seconds=-1.0)
