@@ -108,6 +108,8 @@ def test_the_compiler_sees_each_bucket_and_each_evaluation_shape_once(corpus, tm
     more = (
         "--config.data.mode=crop",  # joined clips would fill the largest bucket alone
         "--config.data.bucket_seconds=(1.0,1.3)",
+        "--config.data.batch_seconds=2.6",  # two rows: a bucket that fills no batch joins another
+        "--config.data.row_multiple=2",
         "--config.train.steps=8",
     )
     with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
