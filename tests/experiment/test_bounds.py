@@ -50,7 +50,7 @@ BAD = [
     ("tri_stage.hold", -0.4, "must be 1"),
     ("tri_stage.start_scale", -0.1, "must not be negative"),
     ("tri_stage.end_scale", 0.0, "must be positive"),
-    ("constant.peak", -1.0, "needs peak > 0"),
+    ("constant.peak", -1.0, "needs a peak above 0"),
     ("optimizer.b1", 1.0, "must be in [0, 1)"),
     ("optimizer.b2", -0.1, "must be in [0, 1)"),
     ("optimizer.weight_decay", -0.01, "must not be negative"),

@@ -8,6 +8,7 @@ import pytest
 
 import w2v2_jax
 from tests.helpers.interop_cases import assert_same, random_checkpoint
+from w2v2_jax import trees
 from w2v2_jax.checkpoint import files as checkpoint
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.export import average
@@ -78,7 +79,7 @@ def test_a_mean_does_not_lose_what_is_small_beside_the_sum(made):
         (["{}", "--last", "4"], "has 3 steps (10, 4, 2), 4 are asked for"),
         (["{}"], "is one step; give two or more, or --last N"),
         (["{}", "{}/checkpoints/4"], "checkpoints/4 is there twice"),
-        (["nowhere", "{}"], "nowhere holds no checkpoint"),
+        (["nowhere", "{}"], "nowhere does not exist"),
     ],
 )
 def test_a_choice_of_no_average_is_one_line(workdir, tmp_path, capsys, arguments, message):
@@ -107,3 +108,21 @@ def test_a_value_that_is_not_finite_is_named(made):
     broken["encoder"]["mask_embedding"][3] = np.nan
     with pytest.raises(InputError, match="encoder/mask_embedding is not finite; leave that step"):
         average.mean_of([made, made._replace(params=broken)])
+
+
+def test_checkpoints_with_other_leaves_are_refused_by_the_leaf(made):
+    flat = trees.flatten(made.params)
+    name = sorted(flat)[0]
+    fewer = trees.nest({key: leaf for key, leaf in flat.items() if key != name})
+    other = trees.nest(flat | {name: np.zeros((*flat[name].shape, 2), np.float32)})
+    for params, said in ((fewer, "missing"), (other, "of shape")):
+        for pair in ((made, made._replace(params=params)), (made._replace(params=params), made)):
+            with pytest.raises(InputError, match=f"{name} is .*average steps of one run") as error:
+                average.mean_of(pair)
+            assert said in str(error.value)
+
+
+def test_a_step_under_another_spelling_is_there_twice(workdir):
+    step = f"{workdir}/checkpoints/2"
+    with pytest.raises(InputError, match="there twice"):
+        average.chosen([step, f"{workdir}/checkpoints/../checkpoints/2"], None)

@@ -476,3 +476,12 @@ def test_an_index_whose_values_lead_outside_is_refused(corpus, name):
 def test_a_description_of_a_corpus_with_odd_values_is_refused(corpus, change):
     edit(corpus / "corpus.json", **change)
     refuse(open_corpus, corpus, "unreadable")
+
+
+def test_blank_lines_among_the_1_grams_lose_no_word_and_fewer_than_announced_are_refused(tmp_path):
+    path = tmp_path / "lm.arpa"
+    head = "\\data\\\nngram 1=3\n\n\\1-grams:\n-1\t<unk>\n\n-1\tA\n"
+    path.write_text(head + "-1\tB\n\n\\end\\\n")
+    assert arpa.vocabulary(path) == ["<unk>", "A", "B"]
+    path.write_text(head + "\n\\end\\\n")
+    refuse(arpa.vocabulary, path, "2 of the 3 1-grams")

@@ -192,3 +192,14 @@ def test_what_transcribe_writes_is_read_back(tmp_path):
         suffix, write = transcript_formats.FORMATS[name]
         path = written(tmp_path, f"x{suffix}", write(result))
         assert times(read(path)) == [(0.2, 0.9, "one two"), (8.0, 8.5, "six")], name
+
+
+def test_marks_of_a_ctm_are_no_words_and_alternatives_are_refused(tmp_path):
+    path = tmp_path / "a.ctm"
+    path.write_text(
+        "r 1 0 0.3 one\nr 1 0.3 0.1 (%hesitation)\nr 1 0.4 0.1 <noise>\nr 1 0.5 0.2 two\n"
+    )
+    assert [segment.text for segment in ctm(path)["r"]] == ["one two"]
+    path.write_text("r 1 0 0.3 one\nr 1 * * <ALT_BEGIN>\nr 1 0.3 0.1 too\n")
+    with pytest.raises(InputError, match=r"a\.ctm:2: .*ALT_BEGIN>.*keep one of them"):
+        ctm(path)

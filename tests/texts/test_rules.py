@@ -10,7 +10,7 @@ from tests.helpers.text_cases import RULES, random_texts
 from w2v2_jax.errors import InputError
 from w2v2_jax.texts import CASES
 from w2v2_jax.texts.choice import english, read_choice, unicode
-from w2v2_jax.texts.numbers import IN_PARTS
+from w2v2_jax.texts.numbers import IN_PARTS, SPELLED
 from w2v2_jax.texts.rules import DIGITS, OUTSIDE, TextRules
 from w2v2_jax.vocabulary import SPECIALS, Vocabulary
 
@@ -208,3 +208,24 @@ def test_without_num2words_the_remedy_is_named(monkeypatch):
     with pytest.raises(InputError, match=r"--text english.* pip install num2words"):
         read_choice("english")
     assert english().normalise("No digits here.") == "no digits here"
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "words"),
+    [
+        ("de", "am 3. Mai", "am drei mai"),
+        ("cs", "3. května", "tři května"),
+        ("tr", "3. gün", "üç gün"),
+        ("ru", "5-й день", "пять й день"),
+        ("es", "el 3er día", "el tres er día"),
+        ("de", "1990er", "eintausendneunhundertneunzig er"),
+    ],
+)
+def test_what_may_be_an_ordinal_or_has_an_ending_is_told_as_read_in_parts(language, text, words):
+    assert unicode(language).normalise(text) == words
+    assert {kind for kind, _ in kinds(unicode(language), text)} & {IN_PARTS, SPELLED} == {IN_PARTS}
+
+
+@pytest.mark.parametrize(("language", "text"), [("de", "ich habe 3."), ("fr", "la 2e fois")])
+def test_the_end_of_a_sentence_and_a_written_ordinal_are_no_doubt(language, text):
+    assert IN_PARTS not in {kind for kind, _ in kinds(unicode(language), text)}

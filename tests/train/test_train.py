@@ -177,7 +177,7 @@ def test_features_and_units_of_a_pretraining_checkpoint(pretrained):
         (["--config.model.width=3"], "config.model.width is not a setting"),
         (["--config.data.train=nowhere"], "nowhere"),
         (["--config.mesh.fsdp=3"], "config.mesh.data=1 x mesh.fsdp=3"),
-        (["--config.init_from=nowhere"], "nowhere holds no checkpoint"),
+        (["--config.init_from=nowhere"], "nowhere does not exist"),
         (["--config.model.family=huge"], "config.model.family='huge'"),
     ],
 )

@@ -125,8 +125,9 @@ def find(path: str | AnyPath) -> AnyPath:
         return path
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
     if not any((step / "model").is_dir() for step in _steps(folder)):
+        what = "holds no checkpoint" if path.exists() else "does not exist"
         raise InputError(
-            f"{path} holds no checkpoint; give a training workdir, one step's directory "
+            f"{path} {what}; give a training workdir, one step's directory "
             "or an exported Hugging Face directory"
         )
     with ocp.CheckpointManager(

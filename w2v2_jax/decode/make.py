@@ -144,6 +144,8 @@ def _lexicon(chosen: DecoderSettings, vocabulary: Vocabulary) -> Entries | None:
             f"--lm {chosen.lm} is a binary model of words: give its words with --lexicon"
         )
     words = [word for word in arpa.vocabulary(chosen.lm) if word not in SPECIALS]
+    if not words:
+        raise InputError(f"--lm {chosen.lm} has no word; make it from text with 'w2v2 lm'")
     entries, unknown = spell(words, vocabulary)
     if not entries:
         raise InputError(

@@ -18,7 +18,7 @@ from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import native
 from w2v2_jax.interop.files import new_output, print_written
-from w2v2_jax.paths import AnyPath
+from w2v2_jax.paths import AnyPath, is_remote
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -52,9 +52,10 @@ def chosen(named: list[str], last: int | None) -> list[AnyPath]:
         raise InputError(f"--last {last}: give one --checkpoint, a workdir, and 2 or more steps")
     else:
         steps = checkpoint.newest_steps(named[0], last)
-    twice = next((step for place, step in enumerate(steps) if step in steps[:place]), None)
-    if twice is not None:
-        raise InputError(f"--checkpoint: {twice} is there twice")
+    places = [step if is_remote(step) else Path(step).resolve() for step in steps]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise InputError(f"--checkpoint: {steps[number]} is there twice")
     if len(steps) < 2:
         raise InputError(f"--checkpoint {named[0]} is one step; give two or more, or --last N")
     return steps
@@ -76,6 +77,14 @@ def mean_of(checkpoints: Iterable[Loaded]) -> Loaded:
             first = loaded._replace(params=None)
             total = {name: np.zeros(leaf.shape, np.float64) for name, leaf in flat.items()}
         _check_alike(first, loaded)
+        shapes = {name: leaf.shape for name, leaf in flat.items()}
+        for name in sorted(total.keys() | shapes.keys()):
+            if name not in shapes or name not in total or shapes[name] != total[name].shape:
+                raise InputError(
+                    f"{loaded.path}: {name} is {_shape(shapes.get(name))}, in {first.path} "
+                    f"{_shape(total[name].shape if name in total else None)}; average steps of "
+                    "one run"
+                )
         for name, leaf in flat.items():
             if not np.isfinite(leaf).all():
                 raise InputError(f"{loaded.path}: {name} is not finite; leave that step out")
@@ -84,6 +93,10 @@ def mean_of(checkpoints: Iterable[Loaded]) -> Loaded:
     assert first is not None
     mean = {name: (leaf / count).astype(np.float32) for name, leaf in total.items()}
     return first._replace(params=trees.nest(mean))
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else f"of shape {list(shape)}"
 
 
 def _check_alike(first: Loaded, other: Loaded) -> None:

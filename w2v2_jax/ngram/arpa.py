@@ -88,6 +88,8 @@ def vocabulary(path: str | Path) -> list[str]:
         words, letters = [], 0
         for line in lines:
             fields = line.split()
+            if not fields and len(words) < count:
+                continue  # KenLM passes over blank lines
             if not fields or fields[0].startswith("\\"):
                 break
             float(fields[0])
@@ -97,6 +99,8 @@ def vocabulary(path: str | Path) -> list[str]:
                 raise InputError(f"{path}: more 1-grams than the {count} it announces")
         if not words:
             raise InputError(f"{path}: a broken ARPA language model: it has no 1-grams")
+        if len(words) < count:
+            raise InputError(f"{path}: {len(words)} of the {count} 1-grams that it announces")
         return words
 
 

@@ -99,6 +99,6 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
 def _check_schedule(*, peak: float, total: int, warmup: int) -> None:
     if peak <= 0 or total < 1 or not 0 <= warmup <= total:
         raise InputError(
-            f"schedule: peak={peak}, total={total}, warmup={warmup}; "
-            "needs peak > 0 and 0 <= warmup <= total"
+            f"schedule: peak={peak}, warmup={warmup} of train.steps={total} updates; needs a peak "
+            "above 0 and 0 <= warmup <= train.steps"
         )

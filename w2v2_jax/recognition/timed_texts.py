@@ -22,7 +22,9 @@ MARKUP = re.compile(r"<[^<>\n]*>|\{\\[^{}\n]*\}")
 VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s([^<>]+)>")
 SOUNDS = re.compile(r"\[[^\[\]]*\]|[♪♫][^♪♫]*[♪♫]?")  # of hearing-impaired subtitles
 ASIDE = re.compile(r"\s*\([^()]*\)\s*$")
-SILENCES = ("<eps>", "<EPS>", "<sil>", "<SIL>", "!SIL")  # what aligners write where nobody speaks
+# What aligners and scorers write where no word is said: <eps>, <sil>, !SIL, (%hesitation).
+NO_WORD = re.compile(r"<[^<>]*>|\(%[^()]*\)|!SIL")
+ALTERNATIVES = re.compile(r"<ALT(_BEGIN|_END)?>", re.IGNORECASE)
 PAUSE = 0.6  # seconds between two words that end a segment
 LONGEST = 20.0  # seconds of words that are put together
 
@@ -97,6 +99,8 @@ def ctm(path: Path) -> dict[str, list[TimedText]]:
         if not fields or line.startswith(";;"):
             continue
         place = f"{path}:{number}"
+        if any(map(ALTERNATIVES.fullmatch, fields)):
+            raise InputError(f"{place}: {line!r}: alternatives are not read; keep one of them")
         try:
             recording, channel, start, seconds, word = fields[:5]
             times = float(start), float(start) + float(seconds)
@@ -107,7 +111,7 @@ def ctm(path: Path) -> dict[str, list[TimedText]]:
                 f"{place}: expected recording channel start duration word, got {line!r}"
             )
         channels = words.setdefault(recording, {}).setdefault(channel, [])
-        if word not in SILENCES:
+        if not NO_WORD.fullmatch(word):
             channels.append(Word(*times, word, place))
     if not words:
         raise InputError(f"{path}: no words in this file")

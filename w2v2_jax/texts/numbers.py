@@ -19,6 +19,11 @@ from w2v2_jax.texts.cardinals import (
 )
 from w2v2_jax.texts.money import SCALES, SIGN, is_amount, money
 
+# Languages that write an ordinal with a dot. Its form goes with its noun, so no rule can say it.
+DOTTED = frozenset(
+    ["cs", "da", "de", "et", "fi", "hr", "hu", "is", "lv", "nb", "no", "pl", "sk", "sl", "sr", "tr"]
+)
+UNSURE = {"dotted", "glued"}
 SPELLED, IN_PARTS = "numbers spelled", "numbers read in parts"
 VALUE = rf"(?:{NUMBER}|(?<![\w.,])[.,]\d+)"  # also .5
 GOES_ON = re.compile(
@@ -121,12 +126,19 @@ def _readings(language: str, tongue: str) -> dict[str, Reading]:
         halves = "".join(FRACTIONS)
         rest["fraction"] = (rf"(\d*)\s?([{halves}])", lambda n, p: _fraction(cardinal, n, p))
         rest["decade"] = (r"('?)(\d{1,3}0)('?)s(?!\w)(\s+of\b)?", _decade)
+    if tongue in DOTTED:
+        rest["dotted"] = (rf"({NUMBER})\.(\s+)", lambda n, space: f"{cardinal(n)}.{space}")
+    if tongue != "en":
+        rest["glued"] = (rf"({VALUE})(-?[^\W\d_]+)", lambda n, end: f"{cardinal(n)} {end}")
     rest["below"] = (
         rf"(?<!\S)([-\u2212])({VALUE})",
         lambda sign, n: _signed(language, sign, cardinal(n)),
     )
     rest["number"] = (rf"({VALUE})", cardinal)
-    return readings | {name: Reading(*pair, known) for name, pair in rest.items()}
+    told = readings | {name: Reading(*pair, known) for name, pair in rest.items()}
+    # An ordinal ("3. Mai") or an ending ("5-\u0439") is read as the plain number: that is told.
+    unsure = {name: told[name]._replace(is_known=lambda _: False) for name in UNSURE & told.keys()}
+    return told | unsure
 
 
 def _clocks(tongue: str, cardinal: Callable[[str], str]) -> dict[str, Reading]:
