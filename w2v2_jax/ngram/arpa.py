@@ -85,7 +85,8 @@ def vocabulary(path: str | Path) -> list[str]:
             line = next(lines, "")
             if not line:
                 raise InputError(f"{path}: a broken ARPA language model: it has no 1-grams")
-        words, letters = [], 0
+        words: list[str] = []
+        letters = 0
         for line in lines:
             fields = line.split()
             if not fields and len(words) < count:
