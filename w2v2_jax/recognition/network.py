@@ -97,7 +97,8 @@ class Network:
         return self._functions["call"](self.params, *inputs)
 
     def features(self, waveforms, num_samples=None, layer: int = -1) -> np.ndarray:
-        """[B, T, D]: -1 is the context network's output, i >= 0 the input of block i."""
+        """[B, T, D]: -1 is the context network's output, i >= 0 the input of block i, and the
+        number of blocks what the last of them gives."""
         return self.layers(waveforms, num_samples, layers=(layer,))[:, :, 0]
 
     def layers(
