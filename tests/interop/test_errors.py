@@ -112,7 +112,7 @@ def test_a_damaged_safetensors_file_is_one_clear_error(pretrained, tmp_path, dam
             ["--checkpoint", "HF", "--to", "tflite", "--out", "X"],
             "hf, fairseq, fairseq2, torchaudio, safetensors",
         ),
-        (export.main, ["--checkpoint", "NOWHERE", "--to", "hf", "--out", "X"], "no checkpoint"),
+        (export.main, ["--checkpoint", "NOWHERE", "--to", "hf", "--out", "X"], "does not exist"),
         (export.main, ["--checkpoint", "HF", "--to", "hf", "--out", "FULL"], "not empty"),
         (
             convert.main,
