@@ -141,7 +141,7 @@ def test_the_tutorial_runs_from_its_first_command_to_its_last(tmp_path):
     assert len(mine) == 5  # prepare, pretrain, fine-tune, evaluate, share
     script = "\n".join(block.content for block in mine)
     for recipe in ("pretrain", "finetune"):
-        old = f"experiments/quickstart.py:{recipe}"
+        old = f"quickstart:{recipe}"
         assert old in script
         script = script.replace(old, f"{old},smoke --config.model.d_model=48")
     recordings(tmp_path / "data/quickstart/speech/audio")
