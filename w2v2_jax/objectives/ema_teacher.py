@@ -23,20 +23,20 @@ import jax.numpy as jnp
 from w2v2_jax.batch import Batch
 from w2v2_jax.errors import InputError, check_least
 from w2v2_jax.metrics import Mean, Sums
-from w2v2_jax.models import masking, row_random
+from w2v2_jax.models import masking
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.teacher import Wav2Vec2ForRegression, layer_targets, over_time
 from w2v2_jax.models.wav2vec2 import take_frames
-from w2v2_jax.objectives.base import TEACHER, Expectations, Objective
-from w2v2_jax.objectives.masked_frames import draw_mask, expected_share, mask_sums
+from w2v2_jax.objectives.base import TEACHER, Expectations
+from w2v2_jax.objectives.masked_frames import MaskedFrames, expected_share, mask_sums
 
 AVERAGED = ("layers", "norm")  # of the Transformer; its positional convolution is shared
 TOP_LAYERS = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class EMATeacher(Objective):
+class EMATeacher(MaskedFrames):
     """The constants are those of the published configuration for BASE.
 
     top_layers: number of blocks whose outputs are averaged to targets, counted from the last.
@@ -87,14 +87,6 @@ class EMATeacher(Objective):
     def network(self) -> Wav2Vec2ForRegression:
         return Wav2Vec2ForRegression(self.model, self.execution)
 
-    def init(self, key):
-        samples = 40 * self.model.stride
-        counts = jnp.full((1,), samples, jnp.int32)
-        keys = row_random.row_keys(key, jnp.arange(1))
-        mask, slots = draw_mask(self.model, keys, counts, samples, equalised=False)
-        waveforms = jnp.zeros((1, samples))
-        return self.network.init(key, waveforms, counts, mask=mask, slots=slots)["params"]
-
     def teacher(self, params) -> Any:
         transformer = params["encoder"]["transformer"]
         return {name: transformer[name] for name in AVERAGED}
@@ -124,16 +116,6 @@ class EMATeacher(Objective):
             whole, inputs, real, top=self.top_layers, config=self.model, execution=self.execution
         )
         return over_time(averaged, real) if self.normalise_mean else averaged
-
-    def loss(self, params, batch: Batch, keys, step) -> Sums:
-        drawn = draw_mask(self.model, keys, batch.num_samples, batch.waveforms.shape[1])
-        return self.terms(params, batch, *drawn, keys)
-
-    def evaluate(self, params, batch: Batch, keys, step):
-        drawn = draw_mask(
-            self.model, keys, batch.num_samples, batch.waveforms.shape[1], equalised=False
-        )
-        return self.terms(params, batch, *drawn, None), {}
 
     def terms(self, params, batch: Batch, mask, slots: masking.Slots, keys) -> Sums:
         """The loss and metrics for a given mask; keys None switches dropout off."""

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from w2v2_jax.batch import Batch
-from w2v2_jax.metrics import Mean
+from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.frames import frame_counts
+from w2v2_jax.objectives.base import Objective
 
 
 def draw_mask(
@@ -69,3 +70,32 @@ def mask_sums(model: ModelConfig, mask: jax.Array, batch: Batch) -> MaskSums:
     starts = mask & ~jnp.pad(mask, ((0, 0), (1, 0)))[:, :-1]
     real = frame_counts(batch.num_samples, model.conv_layers) * batch.weights
     return MaskSums((mask.sum(1) * batch.weights).sum(), real, starts, batch.weights)
+
+
+class MaskedFrames(Objective):
+    """An objective of the span mask alone: the subclass has the `model` and the `network`, and in
+    `terms` the sums of a batch for a given mask."""
+
+    model: ModelConfig
+
+    def terms(self, params, batch: Batch, mask, slots: masking.Slots, keys) -> Sums:
+        """The loss and metrics for a given mask; keys None switches dropout off."""
+        raise NotImplementedError
+
+    def init(self, key):
+        samples = 40 * self.model.stride
+        counts = jnp.full((1,), samples, jnp.int32)
+        keys = row_random.row_keys(key, jnp.arange(1))
+        mask, slots = draw_mask(self.model, keys, counts, samples, equalised=False)
+        waveforms = jnp.zeros((1, samples))
+        return self.network.init(key, waveforms, counts, mask=mask, slots=slots)["params"]
+
+    def loss(self, params, batch: Batch, keys, step) -> Sums:
+        drawn = draw_mask(self.model, keys, batch.num_samples, batch.waveforms.shape[1])
+        return self.terms(params, batch, *drawn, keys)
+
+    def evaluate(self, params, batch: Batch, keys, step):
+        drawn = draw_mask(
+            self.model, keys, batch.num_samples, batch.waveforms.shape[1], equalised=False
+        )
+        return self.terms(params, batch, *drawn, None), {}

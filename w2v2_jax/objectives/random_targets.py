@@ -24,14 +24,14 @@ import numpy as np
 from w2v2_jax.batch import Batch
 from w2v2_jax.errors import InputError, check_least
 from w2v2_jax.metrics import Mean, Sums
-from w2v2_jax.models import masking, row_random
+from w2v2_jax.models import masking
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts, frame_mask, receptive
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForMaskedPrediction, take_frames
-from w2v2_jax.objectives.base import Expectations, Objective
+from w2v2_jax.objectives.base import Expectations
 from w2v2_jax.objectives.filterbank import log_mel
-from w2v2_jax.objectives.masked_frames import draw_mask, expected_share, mask_sums
+from w2v2_jax.objectives.masked_frames import MaskedFrames, expected_share, mask_sums
 
 LEAST_DEVIATION = 1e-5
 SPECTRA = 2  # windows of a latent frame: two of 25 ms, 10 ms apart, for the published encoders
@@ -50,7 +50,7 @@ def constants(seed: int, width: int, codebooks: int, entries: int, dim: int):
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomTargets(Objective):
+class RandomTargets(MaskedFrames):
     """Pretraining with fixed random targets.
 
     codebooks: number of quantizers, each with its own projection.
@@ -86,14 +86,6 @@ class RandomTargets(Objective):
             self.model, self.codebooks * self.entries, self.execution
         )
 
-    def init(self, key):
-        samples = 40 * self.model.stride
-        counts = jnp.full((1,), samples, jnp.int32)
-        keys = row_random.row_keys(key, jnp.arange(1))
-        mask, slots = draw_mask(self.model, keys, counts, samples, equalised=False)
-        waveforms = jnp.zeros((1, samples))
-        return self.network.init(key, waveforms, counts, mask=mask, slots=slots)["params"]
-
     def expectations(self) -> Expectations:
         masked, span = expected_share(self.model)
         return Expectations("loss", 1.15, masked=masked, span=span)
@@ -127,16 +119,6 @@ class RandomTargets(Objective):
         # The nearest unit vector is the one at the smallest angle, for any norm of the projection.
         angles = jnp.einsum("bmgd,gvd->bmgv", projected, codebook, precision="highest")
         return jnp.argmax(angles, -1).astype(jnp.int32)
-
-    def loss(self, params, batch: Batch, keys, step) -> Sums:
-        drawn = draw_mask(self.model, keys, batch.num_samples, batch.waveforms.shape[1])
-        return self.terms(params, batch, *drawn, keys)
-
-    def evaluate(self, params, batch: Batch, keys, step):
-        drawn = draw_mask(
-            self.model, keys, batch.num_samples, batch.waveforms.shape[1], equalised=False
-        )
-        return self.terms(params, batch, *drawn, None), {}
 
     def terms(self, params, batch: Batch, mask, slots: masking.Slots, keys) -> Sums:
         """The loss and metrics for a given mask; keys None switches dropout off."""
