@@ -332,5 +332,5 @@ def test_raw_aac_whose_frames_break_off_and_go_on_is_refused():
 def test_a_hole_in_a_file_for_pyav_is_told_with_its_length(suffix, codec, rate):
     content = made_by_pyav(suffix, codec, rate, seconds=12)
     damaged = overwritten(content, len(content) // 3, 4_000)
-    with pytest.raises(AudioError, match=r"damaged inside \(\d\.\d s missing after \d\.\d s;"):
+    with pytest.raises(AudioError, match=r"damaged inside \(\d\.\d\d s missing after \d\.\d s;"):
         load_audio(damaged)
