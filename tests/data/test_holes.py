@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from tests.data.test_streams import LONG, encoded, made_by_pyav, overwritten, reason_of
+from tests.helpers.audio_cases import LONG, encoded, made_by_pyav, overwritten, reason_of
 from w2v2_jax.data.audio import AudioError, load_audio
 from w2v2_jax.data.containers import Damaged
 from w2v2_jax.data.mp3_frames import frame_at

@@ -1,4 +1,4 @@
-"""Files whose samples are a chunk of declared length: WAV and its kind, AIFF, CAF, AU, NIST, WMA."""
+"""Files with samples in a chunk of declared length: WAV and the like, AIFF, CAF, AU, NIST, WMA."""
 
 from __future__ import annotations
 

@@ -34,9 +34,7 @@ def walk_matroska(data: Buffer, start: int) -> Walked | None:
         return None
     if segment.stop is not None and segment.stop > len(data):
         raise Damaged("truncated", f"{len(data) - start} of {segment.stop - start} bytes")
-    stop = place = segment.start
-    for stop in _ends(data, place, segment.stop):
-        continue
+    *_, stop = segment.start, *_ends(data, segment.start, segment.stop)
     return Walked([Stream(b"", start, stop)], stop)
 
 
