@@ -5,8 +5,8 @@ Asterisk's core prompts (see `w2v2_jax/sample_speech/command.py`): 2.0 h in five
 transcripts for pretraining, 16 min of English with transcripts for fine-tuning, 4 min for testing.
 
 Run: bash launch/quickstart.sh does all of it. One step alone, with R=runs/mine:
-    python -m w2v2_jax.train --config experiments/quickstart.py:pretrain --workdir $R/pretrain
-    python -m w2v2_jax.train --config experiments/quickstart.py:finetune --workdir $R/finetuned \\
+    w2v2 train --config quickstart:pretrain --workdir $R/pretrain
+    w2v2 train --config quickstart:finetune --workdir $R/finetuned \\
         --config.init_from=$R/pretrain
     without --config.init_from the same recipe starts from scratch: same labels, same updates.
     `:pretrain,gpu` and `:finetune,gpu` are the larger preset; `,smoke` is toy size.

@@ -1,8 +1,8 @@
 """Tests whether one system is better than another, or shows a training run beside healthy runs.
 
-python -m w2v2_jax.compare FIRST.json SECOND.json [--speakers] [--json OUT]
+w2v2 compare FIRST.json SECOND.json [--speakers] [--json OUT]
     two results of `evaluate`: differences of error rates with intervals and tests
-python -m w2v2_jax.compare WORKDIR [--reference NAME] [--png OUT.png] [--json OUT]
+w2v2 compare WORKDIR [--reference NAME] [--png OUT.png] [--json OUT]
     a training run beside stored curves of healthy runs; the plot goes to WORKDIR/compare.png
 """
 
@@ -21,7 +21,7 @@ from w2v2_jax.evaluation.runs import MOST_EVALUATION, difference, with_reference
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors
 from w2v2_jax.evaluation.significance import Comparison, compare
 from w2v2_jax.paths import read_json, try_outputs, write_json
-from w2v2_jax.system.arguments import add_json
+from w2v2_jax.system.arguments import CommandParser, add_json
 from w2v2_jax.system.revision import stamp
 
 
@@ -110,7 +110,7 @@ def describe(rate: str, pair: Comparison) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2 compare", description=__doc__.splitlines()[0])
+    parser = CommandParser(prog="w2v2 compare", description=__doc__.splitlines()[0])
     parser.add_argument(
         "first",
         type=Path,

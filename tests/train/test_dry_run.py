@@ -9,6 +9,7 @@ from tests.helpers.train_runs import FINETUNE, PRETRAIN
 from w2v2_jax.data.config import DataConfig
 from w2v2_jax.data.feed import train_feed
 from w2v2_jax.errors import InputError
+from w2v2_jax.experiment import catalogue
 from w2v2_jax.experiment.auto_accumulate import StepMemory
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.system.device_memory import GIB
@@ -144,11 +145,9 @@ def test_a_step_whose_rows_divide_no_further_is_told_what_else_helps():
     assert "cannot be divided further" in hint and "remat=full" in hint
 
 
-def test_a_dry_run_needs_no_workdir_but_a_run_does(capsys):
-    with pytest.raises(SystemExit) as ended:
+def test_a_dry_run_needs_no_workdir_but_a_run_does():
+    with pytest.raises(InputError, match="required: --workdir"):
         train.main(["--config", PRETRAIN])
-    assert ended.value.code == 2
-    assert "required: --workdir" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -163,3 +162,27 @@ def test_a_dry_run_says_everything_and_writes_nothing(recipe, folder, one_device
     words = ["network", "updates", "epoch", "batch", "compiled programs", "memory", "advice"]
     assert [word for word in words if any(line.startswith(f"{word}: ") for line in said)] == words
     assert not (tmp_path / "none").exists() and sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_a_recipe_without_its_data_says_which_option_names_another(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spec = ":".join([name, *catalogue.read(name).variants[:1]])
+    with pytest.raises(InputError) as refused:
+        train.main(["--config", spec, "--dry-run"])
+    assert "no such directory of a prepared corpus" in str(refused.value)
+    assert str(refused.value).endswith("--config.data.train=DIR:SPLIT names another corpus")
+
+
+def test_validation_data_and_a_start_that_are_not_there_name_their_options(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_split(tmp_path / "data", "train", seconds=2)
+    line = ["--config", "finetune:base_10h", "--dry-run", "--config.data.train=data:train"]
+    with pytest.raises(
+        InputError, match=r"no split 'trian'; did you mean train\? It has.*=DIR:SPLI"
+    ):
+        train.main([*line[:3], "--config.data.train=data:trian"])
+    with pytest.raises(InputError, match=r"no split 'dev';.*--config.data.valid= none$"):
+        train.main([*line, "--config.data.valid=data:dev"])
+    with pytest.raises(InputError, match=r"nothing does not exist;.*--config.init_from=DIR names"):
+        train.main([*line, "--config.data.valid=", "--config.init_from=nothing"])

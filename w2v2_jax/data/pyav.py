@@ -1,6 +1,6 @@
 """Reads what libsndfile cannot (AAC, M4A, WMA, AMR, WebM ...), with FFmpeg's libraries and PyAV.
 
-This is an extra: `pip install w2v2_jax[av]`. The kind is recognised by the file's first bytes and
+This is an extra: `pip install "w2v2_jax[av]"`. The kind is recognised by the file's first bytes and
 given to FFmpeg by name. If FFmpeg guessed the kind, it would also accept playlists, which name
 further files and addresses.
 """
@@ -23,7 +23,7 @@ DECLARING = ("mov", "matroska", "asf")  # kinds whose header has the length, not
 SLACK_SECONDS = 0.5
 # Gaps of so many seconds between frames are no damage: Opus omits at most 0.4 s of silence (DTX).
 GAPS = {"mov": 0.5, "matroska": 0.5, "asf": 0.1}
-NEEDED = "PyAV reads this kind of file: pip install w2v2_jax[av], or convert it to FLAC"
+NEEDED = 'PyAV reads this kind of file: pip install "w2v2_jax[av]", or convert it to FLAC'
 
 
 def kind_of(start: bytes) -> str | None:
@@ -43,12 +43,17 @@ def kind_of(start: bytes) -> str | None:
     return None
 
 
-def is_installed() -> bool:
+def _package():
+    """The package `av`, or None if it is not installed."""
     try:
-        import av  # noqa: F401
+        import av
     except ImportError:
-        return False
-    return True
+        return None
+    return av
+
+
+def is_installed() -> bool:
+    return _package() is not None
 
 
 def blocks(file: str | bytes | io.IOBase, kind: str) -> Iterator:
@@ -57,10 +62,8 @@ def blocks(file: str | bytes | io.IOBase, kind: str) -> Iterator:
     Raises Damaged if PyAV is missing, or the file cannot be decoded, has a hole or ends too
     early.
     """
-    try:
-        import av
-    except ImportError as error:
-        raise Damaged("needs PyAV", NEEDED) from error
+    if (av := _package()) is None:
+        raise Damaged("needs PyAV", NEEDED)
     try:
         with contextlib.closing(av.open(file, format=kind, metadata_errors="replace")) as opened:
             if not opened.streams.audio:

@@ -15,7 +15,7 @@ import w2v2_jax
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.checkpoint.files import describe_newest
 from w2v2_jax.data import shared
-from w2v2_jax.data.feed import Feed, train_feed, valid_feed
+from w2v2_jax.data.feed import Feed, check_corpora, train_feed, valid_feed
 from w2v2_jax.data.joined import VALIDATION, validation_beside
 from w2v2_jax.data.mixture import paths_of
 from w2v2_jax.errors import InputError, counted, run_command
@@ -24,8 +24,7 @@ from w2v2_jax.experiment import catalogue
 from w2v2_jax.experiment.auto_accumulate import is_auto
 from w2v2_jax.experiment.recipe import load_config, override
 from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
-from w2v2_jax.interop import hub
-from w2v2_jax.interop.load import load_any
+from w2v2_jax.interop.load import load_start
 from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.system.arguments import whole
@@ -124,12 +123,13 @@ class _Start(NamedTuple):
 
 def _start(settings: ExperimentSettings, workdir: AnyPath | None) -> _Start:
     """Builds the experiment and opens the data; writes nothing. workdir None: a fresh run."""
+    check_corpora(settings.data)
     compile_cache.enable()
     before = describe_newest(workdir) if workdir is not None else None
     # A resumed run has network, symbols and scale in its checkpoint: init_from need not exist.
     source = None
     if settings.init_from and before is None:
-        source = load_any(hub.folder(settings.init_from))
+        source = load_start(settings.init_from)
     settings = take_epsilon(settings, before or (source.description if source else None))
     built = dataclasses.replace(_build(settings, before, source, workdir), tell=hosts.log_on_chief)
     symbols: Any = built.vocabulary  # classes have what a feed needs of a vocabulary
