@@ -85,7 +85,7 @@ def get_config(arg: str = "language") -> ConfigDict:
     name, _, size = arg.partition(",")
     name = name or "language"
     if name not in RECIPES or size not in ("", "smoke"):
-        raise ValueError(f"adapt.py:{arg} is not known; use {list(RECIPES)}, each also with ,smoke")
+        raise ValueError(f"{arg!r} is not known; use {', '.join(RECIPES)}, each also with ,smoke")
     recipe = RECIPES[name]
     config = ConfigDict(
         dict(

@@ -53,7 +53,7 @@ def get_config(arg: str = "tuned") -> ConfigDict:
     name = name or "tuned"
     if name not in RECIPES or size not in ("", "smoke"):
         known = list(RECIPES)
-        raise ValueError(f"classify.py:{arg} is not known; use {known}, each also with ,smoke")
+        raise ValueError(f"{arg!r} is not known; use {known}, each also with ,smoke")
     recipe = RECIPES[name]
     config = ConfigDict(
         dict(

@@ -81,9 +81,7 @@ def get_config(arg: str = "large") -> ConfigDict:
     name, _, size = arg.partition(",")
     name = name or "large"
     if name not in RECIPES or size not in ("", "smoke"):
-        raise ValueError(
-            f"continue_pretraining.py:{arg} is not known; use {list(RECIPES)}, also with ,smoke"
-        )
+        raise ValueError(f"{arg!r} is not known; use {', '.join(RECIPES)}, also with ,smoke")
     recipe = RECIPES[name]
     config = ConfigDict(
         dict(

@@ -247,7 +247,7 @@ def get_config(arg: str = "pretrain") -> ConfigDict:
 
 def _unknown(arg: str) -> str:
     return (
-        f"evidence.py:{arg} is not known; use pretrain[,short|{'|'.join(CHANGES)}], "
+        f"{arg!r} is not known; use pretrain[,short|{'|'.join(CHANGES)}], "
         f"{', '.join(f'finetune_{labels}' for labels in LABELS)}, each also with ,gpu, a number "
         "of updates, ,smoke"
     )

@@ -74,9 +74,7 @@ def get_config(arg: str = "base_10h") -> ConfigDict:
     """arg: `<model>_<labels>`, with `,smoke` for toy size."""
     name, _, size = (arg or "base_10h").partition(",")
     if name not in RECIPES or size not in ("", "smoke"):
-        raise ValueError(
-            f"finetune.py:{arg} is not known; use {list(RECIPES)}, each also with ,smoke"
-        )
+        raise ValueError(f"{arg!r} is not known; use {', '.join(RECIPES)}, each also with ,smoke")
     family, labels = name.split("_")
     time_mask, channel_mask, layer_drop, peak, steps, freeze = RECIPES[name]
     big = family != "base" and labels == "960h"

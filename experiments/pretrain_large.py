@@ -77,9 +77,7 @@ def get_config(arg: str = "ls960") -> ConfigDict:
     name, _, size = arg.partition(",")
     name = name or "ls960"
     if name not in RECIPES or size not in ("", "smoke"):
-        raise ValueError(
-            f"pretrain_large.py:{arg} is not known; use {list(RECIPES)}, each also with ,smoke"
-        )
+        raise ValueError(f"{arg!r} is not known; use {', '.join(RECIPES)}, each also with ,smoke")
     recipe = RECIPES[name]
     config = ConfigDict(
         dict(

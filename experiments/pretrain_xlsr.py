@@ -49,9 +49,7 @@ def get_config(arg: str = "300m") -> ConfigDict:
     name, _, size = arg.partition(",")
     name = name or "300m"
     if name not in RECIPES or size not in ("", "smoke"):
-        raise ValueError(
-            f"pretrain_xlsr.py:{arg} is not known; use {list(RECIPES)}, each also with ,smoke"
-        )
+        raise ValueError(f"{arg!r} is not known; use {', '.join(RECIPES)}, each also with ,smoke")
     recipe = RECIPES[name]
     config = ConfigDict(
         dict(

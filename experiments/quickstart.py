@@ -150,7 +150,7 @@ def get_config(arg: str = "pretrain") -> ConfigDict:
     """arg: "pretrain" or "finetune", with ",gpu" or ",smoke"."""
     name, _, size = arg.partition(",")
     if name not in ("pretrain", "finetune") or size not in ("", "gpu", "smoke"):
-        raise ValueError(f"quickstart.py:{arg} is not known; use pretrain or finetune[,gpu|smoke]")
+        raise ValueError(f"{arg!r} is not known; use pretrain or finetune[,gpu|smoke]")
     make = pretrain if name == "pretrain" else finetune
     config = ConfigDict(
         dict(seed=1, init_from="", **make(size == "gpu"), mesh=dict(data=-1, fsdp=1, tensor=1))

@@ -28,7 +28,7 @@ from w2v2_jax.interop.load import load_start
 from w2v2_jax.paths import AnyPath, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.system.arguments import whole
-from w2v2_jax.train import dry_run, loop, memory, run_record
+from w2v2_jax.train import dry_run, fit, loop, memory, run_record
 from w2v2_jax.train.validation import check_best_metric
 from w2v2_jax.train.warm_start import (
     check_input,
@@ -171,6 +171,10 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
         }
     )
     _introduce(train, valid)
+    for line in fit.left_out(train, valid):
+        hosts.log_on_chief(line)
+    if fit.mostly_fillers(train):
+        hosts.log_on_chief("train: with --dry-run, this command says which batches have fewer")
     if source and source.description.normalise != settings.data.normalise:
         hosts.log_on_chief(
             f"warning: config.data.normalise={settings.data.normalise}, but "
@@ -235,6 +239,7 @@ def _build(
 def _check(built: experiment.Experiment, train: Feed, valid: Feed | None) -> None:
     """Raises an InputError now for what would end the run at its first update or validation."""
     number = 1 if is_auto(built) else built.accumulate
+    fit.check_batches(built, train, valid)
     built.check_shapes(train.plan.shapes, number, "training")
     if valid is not None:
         built.check_validation_shapes(valid.plan.shapes)
