@@ -85,7 +85,8 @@ class DataConfig:
         for field, most in MOST.items():
             value = getattr(self, field)
             if np.max(value, initial=0) > most:
-                raise InputError(f"data.{field}={value} must be at most {most:g}")
+                shown = value if isinstance(value, tuple) else f"{value:g}"
+                raise InputError(f"data.{field}={shown} must be at most {most:g}")
         if not self.train:
             raise InputError("data.train is empty; give a prepared corpus, DIR[:split]")
         read_members(self.train)
