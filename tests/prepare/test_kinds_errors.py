@@ -455,9 +455,11 @@ def test_the_split_that_is_taken_from_is_none_to_hold_out(tmp_path):
         ("--holdout dev=0.6 --holdout test=0.5", "--holdout dev=0.6, test=0.5: shares must be"),
         ("--holdout dev=0.1 --holdout dev=0.2", "--holdout dev is given twice; give each split"),
         ("--holdout dev", "--holdout 'dev': use NAME=SHARE, like dev=0.05"),
+        ("--phones 60", "argument --phones: invalid choice: '60' (choose from"),
+        ("--source foldr:x", "--source 'foldr:x' is unknown; did you mean folder:x?"),
     ],
 )
-def test_shares_that_are_none_are_told_as_they_were_given(tmp_path, options, told, capsys):
+def test_values_that_are_none_are_told_as_they_were_given(tmp_path, options, told, capsys):
     line = ["prepare", "--source", str(tmp_path), "--out", str(tmp_path / "out"), *options.split()]
     assert w2v2.main(line) == 2
     said = capsys.readouterr().err

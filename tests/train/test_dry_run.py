@@ -170,6 +170,12 @@ def test_a_recipe_without_its_data_says_which_option_names_another(name, tmp_pat
     assert str(refused.value).endswith("--config.data.train=DIR:SPLIT names another corpus")
 
 
+def test_a_workdir_that_is_a_file_is_refused_before_anything_is_built(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(InputError, match=r"run is a file; name a folder"):
+        train.main(["--config", PRETRAIN, "--workdir", str(tmp_path / "run")])
+
+
 def test_validation_data_and_a_start_that_are_not_there_name_their_options(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_split(tmp_path / "data", "train", seconds=2)

@@ -128,6 +128,7 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--phones",
+        choices=("61", "48", "39"),
         default="61",
         help="number of different phones in the texts of TIMIT: 61, 48 or 39",
     )

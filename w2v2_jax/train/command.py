@@ -25,7 +25,7 @@ from w2v2_jax.experiment.auto_accumulate import is_auto
 from w2v2_jax.experiment.recipe import load_config, override
 from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.interop.load import load_start
-from w2v2_jax.paths import AnyPath, to_path
+from w2v2_jax.paths import AnyPath, is_remote, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.system.arguments import whole
 from w2v2_jax.train import dry_run, fit, loop, memory, run_record
@@ -123,6 +123,8 @@ class _Start(NamedTuple):
 
 def _start(settings: ExperimentSettings, workdir: AnyPath | None) -> _Start:
     """Builds the experiment and opens the data; writes nothing. workdir None: a fresh run."""
+    if workdir is not None and not is_remote(workdir) and workdir.is_file():
+        raise InputError(f"--workdir {workdir} is a file; name a folder")
     check_corpora(settings.data)
     compile_cache.enable()
     before = describe_newest(workdir) if workdir is not None else None
