@@ -423,6 +423,16 @@ def test_an_offset_beyond_any_recording_is_refused_with_its_line(tmp_path):
     )
 
 
+@pytest.mark.parametrize("channel", [-1, 1.5, True, "left"])
+def test_a_channel_of_nemo_that_is_none_is_refused_with_its_line(tmp_path, channel):
+    put(tmp_path / "a.wav", 0)
+    row = {"audio_filepath": "a.wav", "text": "x", "channel_selector": channel}
+    objects(tmp_path / "a.json", row)
+    refused(f"nemo:{tmp_path}/a.json", r"a\.json:1: channel_selector is .* a number from 0")
+    objects(tmp_path / "a.json", row | {"channel_selector": "average"})
+    assert read(f"nemo:{tmp_path}/a.json")["a.wav"].audio.channel is None
+
+
 def test_speakers_in_the_third_field_are_no_normalised_texts(tmp_path):
     for k in range(4):
         put(tmp_path / "wavs" / f"{k}.wav", k)
