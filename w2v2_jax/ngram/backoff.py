@@ -159,8 +159,8 @@ def _section(
         shown = " ".join(names[number] for number in section.words[first])
         raise InputError(
             f"{path}: the log probability of {shown!r} is {section.probability[first]}, its "
-            f"backoff {section.backoff[first]}: log10 of a probability is a number up to 0, such as "
-            "-99"
+            f"backoff {section.backoff[first]}: log10 of a probability is a number up to 0, such "
+            "as -99"
         )
     return section
 
