@@ -1,6 +1,6 @@
 """Reads what libsndfile cannot (AAC, M4A, WMA, AMR, WebM ...), with FFmpeg's libraries and PyAV.
 
-This is an extra: `pip install w2v2_jax[av]`. The kind is recognised by the file's first bytes and
+This is an extra: `pip install "w2v2_jax[av]"`. The kind is recognised by the file's first bytes and
 given to FFmpeg by name. If FFmpeg guessed the kind, it would also accept playlists, which name
 further files and addresses.
 """
@@ -22,7 +22,7 @@ SUFFIXES = (
 )  # fmt: skip
 DECLARING = ("mov", "matroska", "asf")  # kinds whose header has the length, not an estimate
 SLACK_SECONDS = 0.1  # and a frame, by which declared lengths exceed what is decoded
-NEEDED = "PyAV reads this kind of file: pip install w2v2_jax[av], or convert it to FLAC"
+NEEDED = 'PyAV reads this kind of file: pip install "w2v2_jax[av]", or convert it to FLAC'
 
 
 def kind_of(start: bytes) -> str | None:
@@ -42,12 +42,17 @@ def kind_of(start: bytes) -> str | None:
     return None
 
 
-def is_installed() -> bool:
+def _package():
+    """The package `av`, or None if it is not installed."""
     try:
-        import av  # noqa: F401
+        import av
     except ImportError:
-        return False
-    return True
+        return None
+    return av
+
+
+def is_installed() -> bool:
+    return _package() is not None
 
 
 def blocks(file: str | bytes | io.IOBase, kind: str) -> Iterator:
@@ -56,10 +61,8 @@ def blocks(file: str | bytes | io.IOBase, kind: str) -> Iterator:
     Raises Damaged if PyAV is missing, or the file cannot be decoded, has a hole or ends too
     early.
     """
-    try:
-        import av
-    except ImportError as error:
-        raise Damaged("needs PyAV", NEEDED) from error
+    if (av := _package()) is None:
+        raise Damaged("needs PyAV", NEEDED)
     try:
         with contextlib.closing(av.open(file, format=kind, metadata_errors="replace")) as opened:
             if not opened.streams.audio:

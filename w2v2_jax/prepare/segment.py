@@ -34,7 +34,7 @@ from w2v2_jax.prepare.segment_cuts import (
 from w2v2_jax.prepare.segment_pairs import Pair, by_channel, find_pairs, timed_text
 from w2v2_jax.prepare.sentences import sentences
 from w2v2_jax.recognition.timed_texts import TimedText
-from w2v2_jax.system.arguments import add_batch_seconds, add_overwrite, add_romanise
+from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_overwrite, add_romanise
 from w2v2_jax.texts import text_lines
 
 SEGMENTS, REJECTED, REPORT = "segments.jsonl", "rejected.jsonl", "report.json"
@@ -246,8 +246,8 @@ def _check(arguments: argparse.Namespace) -> None:
     try_folder(arguments.out, "--out")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="w2v2 segment", description=__doc__.splitlines()[0])
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="w2v2 segment", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--audio", required=True, metavar="FILE|FOLDER", help="long recordings in any format")
     add(
