@@ -52,6 +52,8 @@ en | €1.034,50 | one thousand and thirty four euros fifty cents
 en | $½ and $2½ | half a dollar and two and a half dollars
 en | TRY 5 TIMES | try five times
 cs | 1 Kč, 2 Kč, 5 Kč | jedna koruna dvě koruny pět korun
+cs | 3,- Kč a 3,– € | tři koruny a tři eura
+de | 5,- € | fünf euro
 cs | 21 Kč a 22 Kč | dvacet jedna korun a dvacet dva korun
 cs | 1 €, 2 €, 5 € | jedno euro dvě eura pět eur
 cs | 2 mld. Kč | dvě miliardy korun

@@ -112,14 +112,14 @@ def ascii_digits(text: str) -> str:
 
 
 def joined_groups(language: str, text: str) -> str:
-    """The text with the language's sign instead of a space between the thousands of numbers."""
-    if not re.search(r"\d\s\d{3}", text):
+    """The text with the language's sign between thousands instead of a space or apostrophe."""
+    if not re.search(r"\d[\s']\d{3}", text):
         return text
     sign = _signs(language, "")[1]
     digits = r"\d{3}" if language[:2] in SPACED else "000"
-    for space, group in ((f"[{FIXED_SPACES}]", r"\d{3}"), (r"\s", digits)):
-        grouped = rf"(?<![\d.,])(?<!\d\s)[1-9]\d{{0,2}}(?:{space}{group})+(?!\s?\d)"
-        text = re.sub(grouped, lambda match: re.sub(r"\s", sign, match[0]), text)
+    for space, group in ((f"[{FIXED_SPACES}]|'", r"\d{3}"), (r"\s", digits)):
+        grouped = rf"(?<![\d.,])(?<!\d\s)[1-9]\d{{0,2}}(?:(?:{space}){group})+(?!\s?\d)"
+        text = re.sub(grouped, lambda match: re.sub(r"[\s']", sign, match[0]), text)
     return text
 
 

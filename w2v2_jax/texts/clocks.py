@@ -43,7 +43,7 @@ def clock_patterns(tongue: str) -> dict[str, str]:
     plain = rf"{HOURS}:{MINUTES}(?![\d:])"
     if tongue == "en":
         return {"half": rf"(?<![\d:.,])(0?\d|1[0-2])[.:]{MINUTES}{HALF_DAY}", "clock": plain}
-    return {"clock": NOUN[tongue][1] if tongue in NOUN else plain}
+    return {"clock": NOUN[tongue][1] if tongue in NOUN else rf"{plain}(?:\s?h\b)?"}
 
 
 def colons(language: str, text: str) -> Said:

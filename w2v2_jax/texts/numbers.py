@@ -37,10 +37,13 @@ OF_YEARS = {
     "be": "год годзе года", "pl": "rok roku", "ru": "год году года годом", "uk": "рік року році"
 }  # fmt: skip
 SPELLED, IN_DOUBT, UNIT = "numbers spelled", "numbers in doubt", "unit stays"
-GOES_ON = re.compile(r"\s\d{3}(?!\d)|\s?[-\u2212\u2013/]\d")  # another number, or the same goes on
+# After a number: another one, the rest of the same one, or a currency that was not read.
+GOES_ON = re.compile(
+    rf"\s\d{{3}}|\s?[-\u2212\u2013/]\s?(?:{SIGN})?\d|[,:][-\u2013]|\s?(?:{SIGN})", re.I
+)
 UNITS = (
     "km/h|km|cm|mm|m|kg|mg|g|ml|cl|dl|l|ha|kw|kwh|mw|kb|mb|gb|tb|hz|khz|mhz|ghz|mph|lbs?|oz|ft|"
-    "min|h|км|см|мм|м|кг|мг|г|мл|л|мин|сек|ч|квт|мб|гб"
+    "min|h|p|км|см|мм|м|кг|мг|г|мл|л|мин|сек|ч|квт|мб|гб|коп|чел|шт"
 )
 ORDINALS = {
     "cy": "af|il|ydd|fed|ed|eg|ain",
@@ -100,7 +103,7 @@ def spelled(language: str, *, hyphens: bool = True) -> Callable[[str, Note], str
             words = " ".join(said.words.translate(silent).split())
             if not words or words == match[0].strip() or any(c.isdecimal() for c in words):
                 return match[0]
-            goes_on = GOES_ON.match(match.string[match.end() : match.end() + 5])
+            goes_on = GOES_ON.match(match.string[match.end() : match.end() + 12])
             note(SPELLED if said.sure and not goes_on else IN_DOUBT, match[0].strip(), words)
             if said.unit:
                 note(UNIT, said.unit, said.unit)
@@ -155,7 +158,7 @@ def _prices(language: str, tongue: str) -> dict[str, Reading]:
     def priced(before: str, number: str, scale: str, sign: str) -> Said:
         return signed(language, before, money(language, sign, number, scale))
 
-    of = r"(?:\s(?:d[ei]\s|d'))?\s?"
+    of = r"(?:\s(?:d[ei]\s|d')|[,:][-\u2013]{1,2})?\s?"
     readings = {
         "price": Reading(
             rf"{MINUS_SIGN}({SIGN})\s?([-\u2212\u2013])?({VALUE})({glued})?(?:(?=\s([^\W\d_]+)))?",

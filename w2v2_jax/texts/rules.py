@@ -44,10 +44,12 @@ PLAIN = {
 PLAIN |= {letter.upper(): plain.upper() for letter, plain in PLAIN.items() if len(letter) == 1}
 NUMERALS = re.compile(rf"[\d{SIGNS}]")
 LOOSE = re.compile(r"(?<![^\W\d_])'|'(?![^\W\d_])")  # an apostrophe that is not between letters
-SPOKEN = "%\u2030&@#\u00a7\u2033"  # punctuation to Unicode, words to a reader
+SPOKEN = "%\u2030&@#\u00a7\u2033^"  # punctuation to Unicode, words to a reader
 DIGITS, OUTSIDE = "digits stay", "outside the characters"
 ROMAN = "roman numerals stay"
-_ROMAN = re.compile(r"\b(?=[IVX]{2,}\b)X{0,3}(?:IX|IV|V?I{0,3})\b")  # a single letter is a word
+_ROMAN = re.compile(
+    r"\b(?=[IVX]{2,}(?:e|er|\u00e8me|th)?\b)X{0,3}(?:IX|IV|V?I{0,3})(?![IVX])"
+)  # a single letter is a word
 
 
 class Change(NamedTuple):
@@ -254,8 +256,8 @@ def _kind(character: str) -> str:
     category = unicodedata.category(character)
     if category[0] in "LMN" or character in "\u200c\u200d":
         return "letter"
-    spoken = category[0] != "P" or character in SPOKEN
-    return "symbol" if spoken and category != "Sk" else "punctuation"
+    silent = (category[0] == "P" or category == "Sk") and character not in SPOKEN
+    return "punctuation" if silent else "symbol"
 
 
 def _spaced(text: str, inside: str, allowed: frozenset[str], note: Note | None) -> str:
