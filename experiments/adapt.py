@@ -17,12 +17,12 @@ transformers' `run_speech_recognition_ctc_adapter.py` example (1e-3, linear deca
 rate, and the updates of arXiv 2106.09685 in PEFT's form, without their dropout.
 
 Run:
-    python -m w2v2_jax.prepare --source folder:recordings --out data/mine --holdout dev=0.05
-    python -m w2v2_jax.train --config experiments/adapt.py:language --workdir runs/mine \\
+    w2v2 prepare --source folder:recordings --out data/mine --holdout dev=0.05
+    w2v2 train --config adapt:language --workdir runs/mine \\
         --config.init_from=wav2vec2-xls-r-300m
     For `adapter`, choose the language whose adapters to start from:
-    python -m w2v2_jax.convert --from hf --input mms-1b-all --language fra --out runs/mms_fra
-    python -m w2v2_jax.train --config experiments/adapt.py:adapter --workdir runs/mine \\
+    w2v2 convert --from hf --input mms-1b-all --language fra --out runs/mms_fra
+    w2v2 train --config adapt:adapter --workdir runs/mine \\
         --config.init_from=runs/mms_fra
     Append `,smoke` for the same recipe at toy size from scratch.
 
@@ -85,7 +85,7 @@ def get_config(arg: str = "language") -> ConfigDict:
     name, _, size = arg.partition(",")
     name = name or "language"
     if name not in RECIPES or size not in ("", "smoke"):
-        raise ValueError(f"adapt.py:{arg} is not known; use {list(RECIPES)}, each also with ,smoke")
+        raise ValueError(f"{arg!r} is not known; use {', '.join(RECIPES)}, each also with ,smoke")
     recipe = RECIPES[name]
     config = ConfigDict(
         dict(

@@ -11,10 +11,10 @@ Source: tuned, transformers' `run_audio_classification.py` for SUPERB keyword sp
 clips); frozen, SUPERB (arXiv 2105.01051; s3prl's downstream `speech_commands`: Adam, rate 1e-4).
 
 Run:
-    python -m w2v2_jax.prepare --source folder:keywords --out data/keywords --holdout dev=0.1
-    python -m w2v2_jax.train --config experiments/classify.py:tuned --workdir runs/keywords \\
+    w2v2 prepare --source folder:keywords --out data/keywords --holdout dev=0.1
+    w2v2 train --config classify:tuned --workdir runs/keywords \\
         --config.init_from=runs/base --config.data.train=data/keywords:train
-    python -m w2v2_jax.inference.classify --checkpoint runs/keywords --data data/keywords:dev
+    w2v2 classify --checkpoint runs/keywords --data data/keywords:dev
     `init_from` is a pretraining workdir, a step or a Hugging Face folder. Append `,smoke` for the
     same recipe at toy size from scratch.
 
@@ -53,7 +53,7 @@ def get_config(arg: str = "tuned") -> ConfigDict:
     name = name or "tuned"
     if name not in RECIPES or size not in ("", "smoke"):
         known = list(RECIPES)
-        raise ValueError(f"classify.py:{arg} is not known; use {known}, each also with ,smoke")
+        raise ValueError(f"{arg!r} is not known; use {known}, each also with ,smoke")
     recipe = RECIPES[name]
     config = ConfigDict(
         dict(

@@ -11,9 +11,9 @@ Gumbel temperature that stays where theirs ended, because at 2 the first updates
 codebook.
 
 Run:
-    python -m w2v2_jax.convert --from hf --input wav2vec2-xls-r-300m --out runs/xls_r_300m
-    python -m w2v2_jax.prepare --source folder:recordings --out data/mine --holdout dev=0.02
-    python -m w2v2_jax.train --config experiments/continue_pretraining.py:large \\
+    w2v2 convert --from hf --input wav2vec2-xls-r-300m --out runs/xls_r_300m
+    w2v2 prepare --source folder:recordings --out data/mine --holdout dev=0.02
+    w2v2 train --config continue_pretraining:large \\
         --workdir runs/continued --config.init_from=runs/xls_r_300m
     `init_from` may be the Hugging Face directory itself; it must hold the quantizer
     (Wav2Vec2ForPreTraining). Append `,smoke` for the same recipe at toy size from scratch.
@@ -81,9 +81,7 @@ def get_config(arg: str = "large") -> ConfigDict:
     name, _, size = arg.partition(",")
     name = name or "large"
     if name not in RECIPES or size not in ("", "smoke"):
-        raise ValueError(
-            f"continue_pretraining.py:{arg} is not known; use {list(RECIPES)}, also with ,smoke"
-        )
+        raise ValueError(f"{arg!r} is not known; use {', '.join(RECIPES)}, also with ,smoke")
     recipe = RECIPES[name]
     config = ConfigDict(
         dict(

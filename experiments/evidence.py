@@ -5,8 +5,8 @@ Source: the paper's experiments of section 5 (pretrain on all audio, fine-tune o
 labels, against no pretraining; Tables 4 and 13 for the ablations) at the quickstart's size.
 
 Run: bash launch/evidence.sh --source folder:DIR does all of it, cell by cell. One alone, R=runs/my:
-    python -m w2v2_jax.train --config experiments/evidence.py:pretrain --workdir $R/pretrain
-    python -m w2v2_jax.train --config experiments/evidence.py:finetune_10m --workdir $R/10m \\
+    w2v2 train --config evidence:pretrain --workdir $R/pretrain
+    w2v2 train --config evidence:finetune_10m --workdir $R/10m \\
         --config.init_from=$R/pretrain
     without --config.init_from the same recipe starts from scratch: same labels, same updates.
     `:pretrain,short` is a quarter of the updates; `:pretrain,CHANGE` is the short one with one
@@ -247,7 +247,7 @@ def get_config(arg: str = "pretrain") -> ConfigDict:
 
 def _unknown(arg: str) -> str:
     return (
-        f"evidence.py:{arg} is not known; use pretrain[,short|{'|'.join(CHANGES)}], "
+        f"{arg!r} is not known; use pretrain[,short|{'|'.join(CHANGES)}], "
         f"{', '.join(f'finetune_{labels}' for labels in LABELS)}, each also with ,gpu, a number "
         "of updates, ,smoke"
     )

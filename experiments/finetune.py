@@ -10,13 +10,13 @@ paper searched. The decay of the tri-stage schedule is exponential, as in the co
 as printed.
 
 Run:
-    python -m w2v2_jax.train --config experiments/finetune.py:base_10h --workdir runs/base_10h \\
+    w2v2 train --config finetune:base_10h --workdir runs/base_10h \\
         --config.init_from=runs/base --config.data.train=data/librispeech:train_10h
     `init_from` is a pretraining workdir, a step or an exported Hugging Face folder, which decides
     the network's shape and norms. Append `,smoke` for the same recipe at toy size from scratch.
     100h is LibriSpeech's train_clean100 and 960h all of its training sets. The Libri-Light limited
     splits are picked from it by utterance id, from the lists that Libri-Light publishes:
-    python -m w2v2_jax.prepare --source tfds:librispeech --ids 10h.txt --split train_10h \\
+    w2v2 prepare --source tfds:librispeech --ids 10h.txt --split train_10h \\
         --out data/librispeech
 
 Hardware and time: at most 1600 s of audio per update including padding (1920 s for LARGE with
@@ -74,9 +74,7 @@ def get_config(arg: str = "base_10h") -> ConfigDict:
     """arg: `<model>_<labels>`, with `,smoke` for toy size."""
     name, _, size = (arg or "base_10h").partition(",")
     if name not in RECIPES or size not in ("", "smoke"):
-        raise ValueError(
-            f"finetune.py:{arg} is not known; use {list(RECIPES)}, each also with ,smoke"
-        )
+        raise ValueError(f"{arg!r} is not known; use {', '.join(RECIPES)}, each also with ,smoke")
     family, labels = name.split("_")
     time_mask, channel_mask, layer_drop, peak, steps, freeze = RECIPES[name]
     big = family != "base" and labels == "960h"

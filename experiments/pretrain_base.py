@@ -3,8 +3,8 @@
 Source: paper section 4.2; fairseq `wav2vec2_base_librispeech.yaml`, which agrees with it.
 
 Run:
-    python -m w2v2_jax.prepare --source tfds:librispeech --out data/librispeech
-    python -m w2v2_jax.train --config experiments/pretrain_base.py --workdir runs/base
+    w2v2 prepare --source tfds:librispeech --out data/librispeech
+    w2v2 train --config pretrain_base --workdir runs/base
     (`:smoke` is the same recipe at toy size; data.train and data.valid name prepared corpora)
 
 Hardware and time: the paper's 64 V100 took 1.6 days. An update is 64 groups (384 rows of 15.6 s to

@@ -8,8 +8,8 @@ encoder, five positional convolutions of 19 frames, the run's end where targets 
 collapse). What it trains leaves as Hugging Face's data2vec-audio (`w2v2 export --to hf`).
 
 Run:
-    python -m w2v2_jax.prepare --source tfds:librispeech --out data/librispeech
-    python -m w2v2_jax.train --config experiments/pretrain_ema_teacher.py --workdir runs/data2vec
+    w2v2 prepare --source tfds:librispeech --out data/librispeech
+    w2v2 train --config pretrain_ema_teacher --workdir runs/data2vec
     (`:smoke` is the same recipe at toy size; data.train and data.valid name prepared corpora)
 
 Hardware and time: the published configuration is for 16 GPUs. Compared with `pretrain_base.py`, an

@@ -6,7 +6,7 @@ recipes train different networks (docs/traps.md#t2, docs/traps.md#t3): the later
 without dropout or penalty at ten times the rate for 1 M updates, and its rate diverges on the
 earlier network.
 
-Run: python -m w2v2_jax.train --config experiments/pretrain_large.py:ls960 --workdir runs/large
+Run: w2v2 train --config pretrain_large:ls960 --workdir runs/large
      (append `,smoke` for the same recipe at toy size)
 Hardware and time: 128 V100 took 2.3 days (ls960, 2.7 h per update) and 5.2 days (lv60k). An update
 is 128 groups (512 rows of 19.7 s to 4992 of 2 s), which can be divided over 1, 2, 4, ... 128
@@ -77,9 +77,7 @@ def get_config(arg: str = "ls960") -> ConfigDict:
     name, _, size = arg.partition(",")
     name = name or "ls960"
     if name not in RECIPES or size not in ("", "smoke"):
-        raise ValueError(
-            f"pretrain_large.py:{arg} is not known; use {list(RECIPES)}, each also with ,smoke"
-        )
+        raise ValueError(f"{arg!r} is not known; use {', '.join(RECIPES)}, each also with ,smoke")
     recipe = RECIPES[name]
     config = ConfigDict(
         dict(

@@ -5,8 +5,8 @@ Source: arXiv 2202.01855 for the targets (8192 codes of 16 numbers, one codebook
 3); everything else is as in `pretrain_base.py`, so that the two runs differ only in the objective.
 
 Run:
-    python -m w2v2_jax.prepare --source tfds:librispeech --out data/librispeech
-    python -m w2v2_jax.train --config experiments/pretrain_random_targets.py --workdir runs/best_rq
+    w2v2 prepare --source tfds:librispeech --out data/librispeech
+    w2v2 train --config pretrain_random_targets --workdir runs/best_rq
     (`:smoke` is the same recipe at toy size; data.train and data.valid name prepared corpora)
 
 Hardware and time: as `pretrain_base.py`; logits over 8192 codes for every masked frame replace the

@@ -4,13 +4,13 @@ Source: Babu et al. 2021 (arXiv 2111.09296): sizes of the released models, crops
 one million updates, 32 k of them warm-up. The peak rates are not from the paper: they are those of
 fairseq's `wav2vec2_large_librivox.yaml`, the same pre-LN network without dropout.
 
-Run: python -m w2v2_jax.train --config experiments/pretrain_xlsr.py:1b --workdir runs/xlsr_1b
+Run: w2v2 train --config pretrain_xlsr:1b --workdir runs/xlsr_1b
      (append `,smoke` for the same recipe at toy size). Each corpus is a folder of prepared folders,
      one per language, with splits train and dev: `w2v2 prepare --source ... --out data/xlsr/mls/de
      --holdout dev=0.01`. A missing corpus is an error: remove its row from CORPORA.
 
 Hardware and time: estimates of the compiler are in docs/results/aot.md. 1b and 2b shard parameters
-and moments (fsdp). `python -m w2v2_jax.aot --rows N` says how many microbatches a smaller machine
+and moments (fsdp). `w2v2 aot --rows N` says how many microbatches a smaller machine
 needs.
 
 Expected: the paper publishes no pretraining curve; its tables are of fine-tuned models.
@@ -49,9 +49,7 @@ def get_config(arg: str = "300m") -> ConfigDict:
     name, _, size = arg.partition(",")
     name = name or "300m"
     if name not in RECIPES or size not in ("", "smoke"):
-        raise ValueError(
-            f"pretrain_xlsr.py:{arg} is not known; use {list(RECIPES)}, each also with ,smoke"
-        )
+        raise ValueError(f"{arg!r} is not known; use {', '.join(RECIPES)}, each also with ,smoke")
     recipe = RECIPES[name]
     config = ConfigDict(
         dict(

@@ -5,8 +5,8 @@ Asterisk's core prompts (see `w2v2_jax/sample_speech/command.py`): 2.0 h in five
 transcripts for pretraining, 16 min of English with transcripts for fine-tuning, 4 min for testing.
 
 Run: bash launch/quickstart.sh does all of it. One step alone, with R=runs/mine:
-    python -m w2v2_jax.train --config experiments/quickstart.py:pretrain --workdir $R/pretrain
-    python -m w2v2_jax.train --config experiments/quickstart.py:finetune --workdir $R/finetuned \\
+    w2v2 train --config quickstart:pretrain --workdir $R/pretrain
+    w2v2 train --config quickstart:finetune --workdir $R/finetuned \\
         --config.init_from=$R/pretrain
     without --config.init_from the same recipe starts from scratch: same labels, same updates.
     `:pretrain,gpu` and `:finetune,gpu` are the larger preset; `,smoke` is toy size.
@@ -150,7 +150,7 @@ def get_config(arg: str = "pretrain") -> ConfigDict:
     """arg: "pretrain" or "finetune", with ",gpu" or ",smoke"."""
     name, _, size = arg.partition(",")
     if name not in ("pretrain", "finetune") or size not in ("", "gpu", "smoke"):
-        raise ValueError(f"quickstart.py:{arg} is not known; use pretrain or finetune[,gpu|smoke]")
+        raise ValueError(f"{arg!r} is not known; use pretrain or finetune[,gpu|smoke]")
     make = pretrain if name == "pretrain" else finetune
     config = ConfigDict(
         dict(seed=1, init_from="", **make(size == "gpu"), mesh=dict(data=-1, fsdp=1, tensor=1))

@@ -1,6 +1,7 @@
 """Every command, link and call in the documentation is one that the code takes."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import soundfile
 from tests.helpers import docs_commands
 from tests.helpers.docs_commands import ROOT, blocks, check_python, check_shell
 from tests.helpers.xla_flags import FEWER_FUSIONS
+from w2v2_jax.__main__ import COMMANDS
 from w2v2_jax.errors import InputError
 
 CHECKS = {"bash": check_shell, "python": check_python, "text": lambda content: None}
@@ -47,6 +49,29 @@ def test_the_options_that_a_page_names_exist(page):
     assert docs_commands.unknown_options(page) == []
 
 
+WRITTEN = [
+    path
+    for folder in ("docs", "experiments", "launch", "w2v2_jax")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.suffix in (".md", ".py", ".sh") and path.name != "__main__.py"
+] + sorted(ROOT.glob("*.md"))
+
+
+def test_extras_are_quoted_as_zsh_needs_it():
+    bare = re.compile(r"pip install [^\"'`\n]*\w*\[[a-z]")
+    assert [path for path in WRITTEN if bare.search(path.read_text())] == []
+    assert bare.search("pip install w2v2_jax[av]") and bare.search("pip install .[decode,vad]")
+
+
+def test_a_command_has_one_spelling():
+    """Launch scripts, which may run without the entry point on PATH, and the history are let be."""
+    module = re.compile(rf"python -m w2v2_jax\.({'|'.join(COMMANDS)})(?![.\w])")
+    let_be = {ROOT / "CHANGELOG.md", *(ROOT / "launch").iterdir()}
+    assert [
+        path for path in WRITTEN if path not in let_be and module.search(path.read_text())
+    ] == []
+
+
 @pytest.mark.parametrize("page", docs_commands.pages(), ids=docs_commands.name_of)
 def test_no_line_of_a_page_is_longer_than_120_columns(page):
     """Tables and links, which cannot be broken, are let be."""
@@ -64,7 +89,7 @@ WRONG = {
     "w2v2 train --config experiments/pretrain_base.py --workdir x --config.data.none=1": "none",
     "w2v2 train --config experiments/pretrain_base.py --workdir x --config.model.none=1": "none",
     "w2v2 train --config experiments/pretrain_base.py --workdir x --config.nothing.a=1": "section",
-    "w2v2 train --config experiments/pretrain_base.py --workdir x --fast": "not an option",
+    "w2v2 train --config experiments/pretrain_base.py --workdir x --fast": "has no option --fast",
     "w2v2 bench --what everything --json x": "invalid choice",
     "w2v2 train --config experiments/pretrain_base.py --workdir x --num-processes N": "int",
     "python -m w2v2_jax.nothing": "no command nothing",

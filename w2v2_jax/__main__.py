@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.metadata
 import platform
 import sys
 
 import w2v2_jax
-from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.errors import InputError, nearest, run_command
 
 # Command -> (the module that has its `main`, what it does). A module is imported only when its
 # command runs: `prepare` must not wait for JAX, and `bench` must not hold it in memory.
@@ -40,6 +39,7 @@ COMMANDS = {
     "report": ("report.command", "the quickstart's table and figure"),
     "sample_speech": ("sample_speech.command", "download two hours of real speech to try things"),
 }
+OPTIONS = ("--help", "--version", "--completion")
 
 
 def usage() -> str:
@@ -78,8 +78,10 @@ def completion(shell: str) -> str:
 
 
 def _unknown(name: str) -> InputError:
-    close = difflib.get_close_matches(name, COMMANDS, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(COMMANDS)}"
+    if name.startswith("-"):
+        hint = nearest(name, OPTIONS) or f"use a command or one of {', '.join(OPTIONS)}"
+        return InputError(f"w2v2 has no option {name}; {hint}")
+    hint = nearest(name, COMMANDS) or f"use one of {', '.join(COMMANDS)}"
     return InputError(f"w2v2 has no command {name!r}; {hint}")
 
 

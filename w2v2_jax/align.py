@@ -1,12 +1,11 @@
 """Finds the time of each line of a transcript in a recording of any length.
 
-python -m w2v2_jax.align --checkpoint DIR AUDIO TEXT [--out DIR --formats textgrid,ctm]
+w2v2 align --checkpoint DIR AUDIO TEXT [--out DIR --formats textgrid,ctm]
 stdout: start<TAB>end<TAB>score<TAB>line, in seconds; low scores mark lines that do not fit.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from w2v2_jax.recognition import transcript_files
 from w2v2_jax.recognition.recognise import align, make_options
 from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.system.arguments import (
+    CommandParser,
     add_batch_seconds,
     add_checkpoint,
     add_overwrite,
@@ -50,7 +50,7 @@ def _tell(spelled: Spelled) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2 align", description=__doc__.splitlines()[0])
+    parser = CommandParser(prog="w2v2 align", description=__doc__.splitlines()[0])
     add_checkpoint(parser)
     parser.add_argument("audio", metavar="AUDIO", help="an audio file of any format")
     parser.add_argument("text", type=Path, metavar="TEXT", help="the text, one sentence per line")

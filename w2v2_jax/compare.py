@@ -1,8 +1,8 @@
 """Tests whether one system is better than another, or shows a training run beside healthy runs.
 
-python -m w2v2_jax.compare FIRST.json SECOND.json [--speakers] [--json OUT]
+w2v2 compare FIRST.json SECOND.json [--speakers] [--json OUT]
     two results of `evaluate`: differences of error rates with intervals and tests
-python -m w2v2_jax.compare WORKDIR [--reference NAME] [--png OUT.png] [--json OUT]
+w2v2 compare WORKDIR [--reference NAME] [--png OUT.png] [--json OUT]
     a training run beside stored curves of healthy runs; the plot goes to WORKDIR/compare.png
 """
 
@@ -20,9 +20,18 @@ from w2v2_jax.evaluation.reference_curves import NAMES
 from w2v2_jax.evaluation.runs import MOST_EVALUATION, difference, with_reference, without_reference
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors
 from w2v2_jax.evaluation.significance import Comparison, compare
+from w2v2_jax.experiment.recipe import load_config
+from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.paths import read_json, try_outputs, write_json
-from w2v2_jax.system.arguments import add_json
+from w2v2_jax.system.arguments import CommandParser, add_json
 from w2v2_jax.system.revision import stamp
+
+RECIPES = {
+    "quickstart_pretrain": "quickstart:pretrain",
+    "quickstart_scratch": "quickstart:finetune",
+    "quickstart_finetuned": "quickstart:finetune",
+    "base": "pretrain_base",
+}
 
 
 def read_splits(path: Path) -> list[dict[str, Any]]:
@@ -110,7 +119,7 @@ def describe(rate: str, pair: Comparison) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2 compare", description=__doc__.splitlines()[0])
+    parser = CommandParser(prog="w2v2 compare", description=__doc__.splitlines()[0])
     parser.add_argument(
         "first",
         type=Path,
@@ -136,12 +145,17 @@ def main(argv: list[str] | None = None) -> None:
         compare_results(arguments)
 
 
+def _recipe(reference: str) -> dict[str, Any]:
+    """The configuration of the recipe that a reference's runs are of."""
+    return read_settings(load_config(RECIPES[reference])).raw
+
+
 def compare_run(arguments: argparse.Namespace) -> None:
     """Shows a workdir beside the reference curves."""
     workdir = arguments.first
     if not workdir.is_dir():
         raise InputError(f"{workdir} is no training workdir; or give two results of evaluate")
-    standing = stand(workdir, arguments.reference)
+    standing = stand(workdir, arguments.reference, recipe=_recipe)
     print(table(standing))
     written = [arguments.png or workdir / "compare.png"]
     try:

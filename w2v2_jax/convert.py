@@ -1,6 +1,6 @@
 """Converts another framework's checkpoint to a native one.
 
-python -m w2v2_jax.convert --from hf|fairseq|fairseq2|torchaudio|safetensors --input PATH --out DIR
+w2v2 convert --from hf|fairseq|fairseq2|torchaudio|safetensors --input PATH --out DIR
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.interop import (
     fairseq,
     fairseq2,
+    hub,
     hugging_face,
     lora,
     native,
@@ -24,6 +25,7 @@ from w2v2_jax.interop import (
 )
 from w2v2_jax.interop.files import Imported, new_output, print_check, print_written
 from w2v2_jax.interop.inferred import FileHints
+from w2v2_jax.system.arguments import CommandParser
 
 IMPORTERS: dict[str, Callable[..., Imported]] = {
     "hf": hugging_face.read,
@@ -37,7 +39,7 @@ TAKE_GIVEN = {"fairseq", "fairseq2", "torchaudio"}
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2 convert", description=__doc__.splitlines()[0])
+    parser = CommandParser(prog="w2v2 convert", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--from", required=True, dest="source", metavar="|".join(IMPORTERS), help="whose weights"
     )
@@ -73,13 +75,14 @@ def main(argv: list[str] | None = None) -> None:
     verify.refuse_unknown(arguments.verify, arguments.source)
     if arguments.lora is not None and arguments.verify is not None:
         raise InputError("--verify runs the other framework without --lora; use one of the two")
+    source = arguments.input
+    if arguments.source == "hf":
+        source = Path(hub.folder(str(source)))
     with new_output(arguments.out) as partial:
-        imported = read(arguments.input)
+        imported = read(source)
         if arguments.lora is not None:
             imported = lora.with_updates(imported, arguments.lora)
-        verified = verify.report(
-            imported.loaded, arguments.source, arguments.input, arguments.verify
-        )
+        verified = verify.report(imported.loaded, arguments.source, source, arguments.verify)
         native.write_initial(partial, imported.loaded)
     print(f"read {arguments.input}: {imported.loaded.description.objective} checkpoint")
     print_check(f"{len(imported.matched)} names", imported.left, imported.notes + verified)

@@ -1,11 +1,10 @@
 """Saves a checkpoint's logits of a corpus once, to decode them many times.
 
-python -m w2v2_jax.emit --checkpoint DIR --data DIR[:split] --out DIR
+w2v2 emit --checkpoint DIR --data DIR[:split] --out DIR
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -17,11 +16,11 @@ from w2v2_jax.inference import load
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.paths import try_folder
 from w2v2_jax.recognition.corpus import corpus_frames
-from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_data
+from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_checkpoint, add_data
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2 emit", description=__doc__.splitlines()[0])
+    parser = CommandParser(prog="w2v2 emit", description=__doc__.splitlines()[0])
     add_checkpoint(parser)
     add_data(parser)
     parser.add_argument(

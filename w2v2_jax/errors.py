@@ -4,13 +4,14 @@ machine can cause ends with one clear line and exit status 2; a bug keeps its tr
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import io
 import os
 import sys
 import traceback
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 DISK_ERRORS = (
     errno.ENOSPC,
@@ -53,6 +54,20 @@ def counted(number: int, noun: str) -> str:
     """ "1 utterance", "3 utterances", "0 batches": a number and what there are so many of."""
     ending = "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
     return f"{number} {noun}" if number == 1 else f"{number} {noun}{ending}"
+
+
+def nearest(name: str, known: Iterable[str], ending: str = "") -> str:
+    """ "did you mean X?" of the known name most like `name`; "" where none is like it. ending:
+    what follows the name."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}{ending}?" if close else ""
+
+
+def listed(name: str, known: Iterable[str]) -> str:
+    """The known names instead of one that is not: "did you mean X? Known: X, Y", "known: X, Y"."""
+    names = list(known)
+    meant = nearest(name, names)
+    return f"{meant + ' Known' if meant else 'known'}: {', '.join(names)}"
 
 
 def one_field(text: str) -> str:

@@ -1,12 +1,11 @@
 """Measures a checkpoint's error rates on prepared corpora, and analyses the errors.
 
-python -m w2v2_jax.evaluate --checkpoint DIR --data DIR[:split[+split]] --json OUT [--html OUT]
+w2v2 evaluate --checkpoint DIR --data DIR[:split[+split]] --json OUT [--html OUT]
     [--lm FILE.arpa|.bin] [--lexicon FILE]
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +34,13 @@ from w2v2_jax.inference import load
 from w2v2_jax.paths import try_outputs, write_json, write_text
 from w2v2_jax.recognition.corpus import transcripts
 from w2v2_jax.system import compile_cache, cpu_memory
-from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_json, whole
+from w2v2_jax.system.arguments import (
+    CommandParser,
+    add_batch_seconds,
+    add_checkpoint,
+    add_json,
+    whole,
+)
 from w2v2_jax.system.revision import stamp
 from w2v2_jax.vocabulary import Vocabulary
 from w2v2_jax.vocabulary.units import PHONEMES
@@ -177,8 +182,8 @@ def write_page(path: Path, result: dict, splits: list[dict], corpora: list[Scora
     write_text(path, evaluation_page.page(result, splits, read))
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="w2v2 evaluate", description=__doc__.splitlines()[0])
+def make_parser() -> CommandParser:
+    parser = CommandParser(prog="w2v2 evaluate", description=__doc__.splitlines()[0])
     add_checkpoint(parser)
     parser.add_argument(
         "--data",

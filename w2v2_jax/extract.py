@@ -1,6 +1,6 @@
 """Writes layers, quantizer units or logits of a corpus to a file for probes and other programs.
 
-python -m w2v2_jax.extract --checkpoint DIR --data DIR[:split] --out FILE.npz|FILE.parquet
+w2v2 extract --checkpoint DIR --data DIR[:split] --out FILE.npz|FILE.parquet
     [--what layers|units|logits] [--layers 0,6,-1] [--pool mean] [--dtype float16]
 npz: arrays named ID/layer_6, ID/units or ID/logits. parquet: one row per utterance with
 the columns id, text, speaker, frames and one list per kind, named by its shape (layer_6:768).
@@ -8,7 +8,6 @@ the columns id, text, speaker, frames and one list per kind, named by its shape 
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import zipfile
@@ -23,7 +22,7 @@ from w2v2_jax.errors import InputError, counted, run_command
 from w2v2_jax.inference import Model, load
 from w2v2_jax.paths import try_outputs, writing
 from w2v2_jax.recognition.corpus import corpus_frames
-from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_data
+from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_checkpoint, add_data
 
 WHAT = ("layers", "units", "logits")
 ROWS_AT_ONCE = 64  # utterances per row group of parquet
@@ -129,7 +128,7 @@ WRITERS = {".npz": write_npz, ".parquet": write_parquet}
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2 extract", description=__doc__.splitlines()[0])
+    parser = CommandParser(prog="w2v2 extract", description=__doc__.splitlines()[0])
     add_checkpoint(parser)
     add_data(parser)
     parser.add_argument(

@@ -1,12 +1,11 @@
 """Estimates an n-gram language model in ARPA form from text, and writes a lexicon for decoding.
 
-python -m w2v2_jax.lm --text FILE... --out LM.arpa [--order 4] [--prune 0 0 1]
+w2v2 lm --text FILE... --out LM.arpa [--order 4] [--prune 0 0 1]
     [--vocabulary librispeech|FILE.json|DIR] [--lexicon OUT] [--characters]
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from w2v2_jax.decode.lexicon import spell, write_lexicon
 from w2v2_jax.errors import InputError, counted, run_command
 from w2v2_jax.ngram import arpa, counts, kneser_ney, lmplz, text
 from w2v2_jax.paths import try_outputs, writing
+from w2v2_jax.system.arguments import CommandParser
 from w2v2_jax.texts import CASES, with_case
 from w2v2_jax.vocabulary import Vocabulary, make_vocabulary
 from w2v2_jax.vocabulary.units import CHARACTERS
@@ -72,8 +72,8 @@ def make_lexicon(seen: Counter[str], vocabulary: Vocabulary, path: Path, *, min_
     print(f"wrote {path}: {size}; {len(unknown)} left out for unknown symbols")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="w2v2 lm", description=__doc__.splitlines()[0])
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="w2v2 lm", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--text",
         required=True,

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from w2v2_jax.errors import DISK_ERRORS, InputError
+from w2v2_jax.errors import DISK_ERRORS, InputError, nearest
 
 SCHEMES = ("gs", "s3")
 MOST_JSON = 64 << 20
@@ -85,6 +85,15 @@ def why_no_file(path: str | Path) -> str:
     if stat.S_ISDIR(mode):
         return "is a folder, not a file"
     return "" if os.access(path, os.R_OK) else os.strerror(errno.EACCES)
+
+
+def meant_beside(folder: AnyPath) -> str:
+    """ "; did you mean X?" of the folders that lie where one should that does not exist."""
+    above = folder.parent
+    if is_remote(folder) or not os.access(above, os.R_OK | os.X_OK):
+        return ""
+    meant = nearest(folder.name, [path.name for path in above.iterdir() if path.is_dir()])
+    return f"; {meant}" if meant else ""
 
 
 def try_folder(folder: str | AnyPath, option: str) -> None:

@@ -1,11 +1,10 @@
 """Copies a prepared corpus to this machine's disk, from a folder or an object store.
 
-python -m w2v2_jax.stage --from gs://bucket/corpus --to data/corpus [--split train ...]
+w2v2 stage --from gs://bucket/corpus --to data/corpus [--split train ...]
 """
 
 from __future__ import annotations
 
-import argparse
 import concurrent.futures
 import contextlib
 import os
@@ -16,6 +15,7 @@ from pathlib import Path
 from w2v2_jax.data.corpus import CutShort, list_splits, open_corpus
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.paths import AnyPath, absolute, size_of, writing
+from w2v2_jax.system.arguments import CommandParser
 
 LAST = "corpus.json"  # if it exists, the split is complete
 BLOCK = 1 << 24
@@ -71,7 +71,7 @@ def _copy(source: AnyPath, target: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2 stage", description=__doc__.split("\n")[0])
+    parser = CommandParser(prog="w2v2 stage", description=__doc__.split("\n")[0])
     parser.add_argument("--from", dest="source", required=True, help="folder, gs://... or s3://...")
     parser.add_argument("--to", required=True, metavar="DIR", help="a folder on this machine")
     parser.add_argument("--split", action="append", default=[], help="a split (default: all)")

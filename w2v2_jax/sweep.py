@@ -1,6 +1,6 @@
 """Tunes LM weight and word score on saved logits of a dev set.
 
-python -m w2v2_jax.sweep --logits DIR --lm FILE.arpa|.bin [--lexicon FILE] --out best.json
+w2v2 sweep --logits DIR --lm FILE.arpa|.bin [--lexicon FILE] --out best.json
 `evaluate`, `transcribe` and `decode` take the result by --decoder-settings best.json.
 """
 
@@ -27,7 +27,7 @@ from w2v2_jax.decode.make import DecoderSettings, make, save_settings
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors, total
 from w2v2_jax.paths import try_outputs
-from w2v2_jax.system.arguments import whole
+from w2v2_jax.system.arguments import CommandParser, whole
 
 SLICE = 16  # utterances given to a process at once
 
@@ -171,7 +171,7 @@ def _write(
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="w2v2 sweep", description=__doc__.splitlines()[0])
+    parser = CommandParser(prog="w2v2 sweep", description=__doc__.splitlines()[0])
     parser.add_argument("--logits", required=True, metavar="DIR", help="logits from `w2v2 emit`")
     parser.add_argument(
         "--out",

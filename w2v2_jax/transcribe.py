@@ -1,6 +1,6 @@
 """Transcribes audio files, with one line for each: path<TAB>text.
 
-python -m w2v2_jax.transcribe --checkpoint DIR FILE|FOLDER|@LIST... [--json]
+w2v2 transcribe --checkpoint DIR FILE|FOLDER|@LIST... [--json]
     [--out DIR --formats srt,ctm] [--lm FILE.arpa|.bin] [--lexicon FILE]
 A file that cannot be transcribed is named on stderr; the others are transcribed, and the exit
 status is then 2.
@@ -8,7 +8,6 @@ status is then 2.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -25,7 +24,12 @@ from w2v2_jax.recognition.long_audio import CHUNK_SECONDS, CONTEXT_SECONDS
 from w2v2_jax.recognition.recognise import make_options, transcribe
 from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.system import compile_cache, cpu_memory
-from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint, add_overwrite
+from w2v2_jax.system.arguments import (
+    CommandParser,
+    add_batch_seconds,
+    add_checkpoint,
+    add_overwrite,
+)
 from w2v2_jax.system.progress import audio_bar, total_seconds
 
 
@@ -79,8 +83,8 @@ def main(argv: list[str] | None = None) -> None:
         )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="w2v2 transcribe", description=__doc__.splitlines()[0])
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="w2v2 transcribe", description=__doc__.splitlines()[0])
     add_checkpoint(parser)
     parser.add_argument(
         "files",

@@ -1,11 +1,10 @@
 """Measures how a pretraining checkpoint uses its units, and how well they agree with phones.
 
-python -m w2v2_jax.units --checkpoint DIR --data DIR[:split] --json OUT [--phones FILE.tsv|DIR]
+w2v2 units --checkpoint DIR --data DIR[:split] --json OUT [--phones FILE.tsv|DIR]
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from w2v2_jax.inference import Model, load
 from w2v2_jax.paths import try_outputs, write_json
 from w2v2_jax.recognition.corpus import corpus_frames
 from w2v2_jax.recognition.long_audio import make_grid
-from w2v2_jax.system.arguments import add_batch_seconds, add_data, add_json
+from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_data, add_json
 
 
 def labelled(
@@ -61,7 +60,7 @@ def report(units: np.ndarray, phones: list[str]) -> dict:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2 units", description=__doc__.splitlines()[0])
+    parser = CommandParser(prog="w2v2 units", description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", required=True, help="a pretraining workdir or step")
     add_data(parser)
     add_json(parser)

@@ -237,7 +237,10 @@ def test_ids_and_speakers_of_several_folders_are_told_apart(corpora):
     [
         ((), "data.train is empty"),
         ((5,), "data.train[0]=5 must be text, or a table"),
-        (({"pth": "a"},), "data.train[0].pth is not a setting; known: path, corpus, language, w"),
+        (
+            ({"pth": "a"},),
+            "data.train[0].pth is not a setting; did you mean path? Known: path, ",
+        ),
         (("a", {"path": "b", "weight": 0}), "data.train[1].weight=0 must be above 0"),
         (("a", {"path": "b", "weight": "x"}), "data.train[1].weight='x' must be a number"),
         (("a", {"weight": 1}), "data.train[1] has no path"),
@@ -258,6 +261,8 @@ def test_an_entry_that_is_wrong_is_named_by_its_place(train, message):
         ("{0}/none_*:train", "{0}/none_*: no folder has such a name"),
         ("{0}/lang_a:train,{0}/none:train", "{0}/none: no such directory"),
         ("{0}/lang_*:test", "no split 'test'; use one of {0}/lang_a:dev, {0}/lang_a:train"),
+        ("{0}/lang_a:trian", "'trian'; did you mean train? It has {0}/lang_a:dev, {0}/lang_a:t"),
+        ("{0}/lnag_a:train", "{0}/lnag_a: no such directory of a prepared corpus; did you mean la"),
     ],
 )
 def test_what_cannot_be_opened_is_one_line(corpora, train, message):

@@ -23,7 +23,7 @@ from w2v2_jax.decode.beam import BeamOptions, LexiconFreeDecoder
 from w2v2_jax.decode.make import make, settings
 from w2v2_jax.decode.word_tree import word_tree
 from w2v2_jax.errors import InputError
-from w2v2_jax.ngram import backoff
+from w2v2_jax.ngram import arpa, backoff
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ ngram 3=1
         ("-1\ta b", "0.5\ta b", "log probability of 'a b' is 0.5"),
         ("-1\ta b", "nan\ta b", "log probability of 'a b' is nan"),
         ("-1\ta b\t-0.5", "-1\ta b\tinf", "its backoff inf"),
-        ("-1\ta b", "x\ta b", "cannot read this ARPA language model"),
+        ("-1\ta b", "x\ta b", r"2-gram 2 of 3 is 'x\\ta b\\t-0\.5'; write probability<TAB>words"),
         ("-99\t<s>", "-99\tz", "no 1-gram of '<s>'"),
         ("\\3-grams:", "\\4-grams:", "3-grams expected"),
         ("ngram 3=1", "ngram 3=99999", "has room for"),
@@ -155,6 +155,48 @@ def test_arpa_files_that_are_damaged_are_one_clear_line(old, new, message, tmp_p
     with pytest.raises(InputError, match=message) as raised:
         backoff.read(tmp_path / "lm.arpa")
     assert "lm.arpa" in str(raised.value) and "\n" not in str(raised.value)
+
+
+STRICT = [  # what KenLM refuses and a lenient reader takes, perhaps for something else
+    ("\\end\\", "\\end\\\nmore"), ("\\end\\", "\\end\\ "), ("ngram 2=3", "ngram two=3"),
+    ("ngram 2=3", "ngram 2 = 3"), ("ngram 2=3", "ngram 2=0_3"), ("ngram 2=3", "\nngram 2=3"),
+    ("ngram 2=3", "ngram 3=3"), ("\\data\\", " \\data\\"), ("\\2-grams:", "\\2-grams: "),
+    ("-0.125\t<s> a b", "-0.125\t<s> a b\t-0.1"), ("-0.75\t</s>", "-0.75 </s>"), ("a b\t-0.5", "a b -0.5"),
+    ("a b\t-0.5", "a b\t-0.5 "), ("-1\ta b", "-0_1\ta b"), ("-1\ta b", "-\uff11\ta b"),
+    ("-1\ta b", "-1\ta\u00a0b"), ("-2\t<unk>", "-2\t<unk>\t-0.1\t-0.1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new"), STRICT)
+def test_what_kenlm_refuses_is_refused(old, new, tmp_path):
+    assert old in SMALL
+    (tmp_path / "lm.arpa").write_text(SMALL.replace(old, new, 1))
+    with pytest.raises(InputError, match=r"lm\.arpa: "):
+        backoff.read(tmp_path / "lm.arpa")
+    kenlm = pytest.importorskip("kenlm")
+    with pytest.raises(OSError):
+        kenlm.Model(str(tmp_path / "lm.arpa"))
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u2028", "\u3000", "\x1c"])
+def test_only_spaces_and_tabs_end_a_word(space, tmp_path):
+    word = f"b{space}c"
+    text = SMALL.replace("\tb\t", f"\t{word}\t").replace(" b", f" {word}")
+    (tmp_path / "lm.arpa").write_text(text.replace("\tb ", f"\t{word} "))
+    assert word in backoff.read(tmp_path / "lm.arpa").words
+    assert word in arpa.vocabulary(tmp_path / "lm.arpa")
+
+
+def test_two_spellings_of_unknown_words_are_refused_and_none_is_told(tmp_path, capsys):
+    both = SMALL.replace("ngram 1=5", "ngram 1=6").replace("-2\t<unk>", "-2\t<unk>\n-3\t<UNK>")
+    (tmp_path / "lm.arpa").write_text(both)
+    with pytest.raises(InputError, match="both <unk> and <UNK>; keep one"):
+        backoff.read(tmp_path / "lm.arpa")
+    (tmp_path / "lm.arpa").write_text(
+        SMALL.replace("-2\t<unk>\n", "").replace("ngram 1=5", "ngram 1=4")
+    )
+    backoff.read(tmp_path / "lm.arpa")
+    assert "no <unk>; unknown words have the log10 probability -100" in capsys.readouterr().err
 
 
 def test_a_packed_model_is_the_same_and_unknown_words_have_a_probability(tmp_path):

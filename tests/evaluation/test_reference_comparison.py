@@ -9,6 +9,8 @@ from w2v2_jax import compare
 from w2v2_jax.errors import run_command
 from w2v2_jax.evaluation import reference_curves
 from w2v2_jax.evaluation.reference_comparison import choose, smoothed, stand
+from w2v2_jax.experiment.recipe import load_config
+from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.report import make_curves
 
 
@@ -59,11 +61,20 @@ def test_a_run_half_way_is_compared_as_far_as_it_is(tmp_path):
 def test_the_command_prints_a_table_and_writes_a_plot(tmp_path, capsys):
     run = write_run(tmp_path / "run", "quickstart_scratch")
     config = json.loads((run / "config.json").read_text())
-    config["data"]["batch_seconds"] = 16.0
+    usual = read_settings(load_config("quickstart:finetune")).raw
+    sections = [name for name, value in usual.items() if isinstance(value, dict)]
+    config = {name: usual[name] | config.get(name, {}) for name in sections}
+    config["data"] |= {"batch_seconds": 16.0, "train": "mine:train", "workers": 7}
+    config["model"]["dropout"] = 0.3
+    config["optimizer"]["clip_norm"] = 1.0
     (run / "config.json").write_text(json.dumps(config))
     compare.main([str(run), "--json", str(tmp_path / "out.json")])
     shown = capsys.readouterr().out
     assert "differs: config.data.batch_seconds is 16.0 here, 8.0 there" in shown
+    assert "differs: config.data.train is mine:train here, data/quickstart/corpus:train t" in shown
+    assert "differs: config.model.dropout is 0.3 here, 0.1 there" in shown
+    assert "differs: config.optimizer.clip_norm is 1.0 here, not set there" in shown
+    assert shown.count("differs: ") == 4
     assert "\ncer " in shown and f"wrote {run / 'compare.png'}" in shown
     assert (run / "compare.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((tmp_path / "out.json").read_text())["rows"][0]["verdict"] == "within"

@@ -129,11 +129,19 @@ def test_an_unknown_recipe_argument_lists_the_known_ones():
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("model.dmodel", 3, r"config.model.dmodel is not a setting; known: .*d_model"),
+        (
+            "model.dmodel",
+            3,
+            r"config.model.dmodel is not a setting; did you mean d_model\? Known",
+        ),
         ("objective.gumbel", 1, r"config.objective.gumbel is not a setting"),
         ("optimizer.beta", 1, r"config.optimizer.beta is not a setting; known: b1"),
         ("data.bucket", 1, r"config.data.bucket is not a setting"),
-        ("train.step", 1, r"config.train.step is not a setting"),
+        (
+            "train.step",
+            1,
+            r"config.train.step is not a setting; did you mean steps\? Known: ",
+        ),
         ("mesh.model", 1, r"config.mesh.model is not a setting; known: data, fsdp, tensor"),
         ("schedule.name", "cosine", r"config.schedule.name='cosine'; use one of polynomial"),
         ("objective.name", "bert", r"config.objective.name='bert' is not known; use one of"),
@@ -161,7 +169,9 @@ def test_a_mistake_in_a_section_names_its_path_and_what_would_work(path, value, 
 
 
 def test_an_unknown_section_is_an_error():
-    with pytest.raises(InputError, match=r"config.optimiser is not a section; known: seed"):
+    with pytest.raises(
+        InputError, match=r"config.optimiser is not a section; did you mean optimizer\? Known: seed"
+    ):
         read_settings({**smoke("pretrain_base.py"), "optimiser": {}})
 
 

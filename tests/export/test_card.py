@@ -6,7 +6,9 @@ import stat
 
 import pytest
 
+import w2v2_jax
 from tests.helpers.interop_cases import ENCODER, VOCABULARY, random_checkpoint
+from w2v2_jax import convert
 from w2v2_jax.errors import InputError
 from w2v2_jax.export import command as export
 from w2v2_jax.interop import hub, native
@@ -122,6 +124,18 @@ def test_a_hubs_name_without_the_package_is_one_line_with_the_remedy(tmp_path, m
         hub.folder("facebook/wav2vec2-base")
     assert "pip install huggingface_hub" in str(caught.value)
     assert "https://huggingface.co/facebook/wav2vec2-base" in str(caught.value)
+    with pytest.raises(InputError, match="no folder here; for a model of the hub pip install"):
+        w2v2_jax.load("facebook/wav2vec2-base")
+    with pytest.raises(InputError, match=r"wav2vec2-base does not exist; give .* by its whole nam"):
+        w2v2_jax.load("wav2vec2-base")
+
+
+def test_a_hubs_name_is_taken_by_all_that_takes_a_checkpoint(checkpoint, tmp_path, monkeypatch):
+    exported(checkpoint)
+    monkeypatch.setattr(hub, "folder", lambda name: str(tmp_path / "out"))
+    assert w2v2_jax.load("facebook/wav2vec2-base").description.objective == "ctc"
+    convert.main(["--from", "hf", "--input", "me/mine", "--out", str(tmp_path / "native")])
+    assert (tmp_path / "native" / "checkpoints").is_dir()
 
 
 def test_paths_are_never_taken_for_names_of_the_hub(tmp_path, monkeypatch):

@@ -257,7 +257,7 @@ def test_a_rule_that_cannot_do_that_is_named(values, message):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("cooldwn=3", "config.health.cooldwn is not a setting; known: stop, rollback, off"),
+        ("cooldwn=3", "config.health.cooldwn is not a setting; did you mean cooldown? Known: stop"),
         ("cooldown=-3", "config.health.cooldown=-3 must not be negative"),
         ("rollback=all-blank", "config.health.rollback: leaving batches out does not help with"),
     ],

@@ -116,7 +116,9 @@ def recipe_commands() -> dict[str, list[str]]:
     found = {}
     for path in sorted((ROOT / "experiments").glob("*.py")):
         text = (ast.get_docstring(ast.parse(path.read_text())) or "").replace("\\\n", " ")
-        found[path.name] = re.findall(r"^(?:Run:)? *((?:python -m|bash) .*)$", text, re.MULTILINE)
+        found[path.name] = re.findall(
+            r"^(?:Run:)? *((?:w2v2|python -m|bash) .*)$", text, re.MULTILINE
+        )
     return found
 
 

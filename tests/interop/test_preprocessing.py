@@ -15,7 +15,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.export.deployment import input_settings
 from w2v2_jax.input_scale import EPSILON, HUGGING_FACE_EPSILON
-from w2v2_jax.interop import hugging_face, lora
+from w2v2_jax.interop import files, hugging_face, lora
 from w2v2_jax.models.families import model_config
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.recognition.network import Network
@@ -114,3 +114,13 @@ def test_every_recipe_at_toy_size_goes_to_hugging_face_or_is_refused_by_its_opti
             continue
         assert hugging_face.read(folder).left == []
     assert refused
+
+
+def test_an_epsilon_that_a_format_cannot_store_is_told_with_what_to_do(tuned):
+    other = tuned.description._replace(normalise=True, normalise_epsilon=1e-3)
+    (note,) = files.epsilon_notes(other, "fairseq", 1e-5)
+    assert note.startswith("fairseq adds 1e-05 to a waveform's variance, this checkpoint 0.001: ")
+    assert "usual loudness needs nothing" in note
+    assert "--config.data.normalise_epsilon=1e-05 (docs/parity.md)" in note
+    for same in (other._replace(normalise_epsilon=1e-5), other._replace(normalise=False)):
+        assert files.epsilon_notes(same, "fairseq", 1e-5) == []

@@ -106,7 +106,9 @@ def test_a_bad_setting_is_an_input_error_that_names_it(values, message):
 def test_unknown_families_and_settings_list_what_is_known():
     with pytest.raises(InputError, match=r"model\.family='huge' .*'base'"):
         model_config("huge")
-    with pytest.raises(InputError, match=r"model\.heads is not a setting; known: .*num_heads"):
+    with pytest.raises(
+        InputError, match=r"model\.heads is not a setting; did you mean num_heads\? Known: "
+    ):
         model_config("base", heads=8)
 
 

@@ -34,6 +34,28 @@ def test_quotes_of_csv_in_a_tab_separated_table_are_taken_off_and_told(tmp_path)
     assert remarks == {UNQUOTED: 2}
 
 
+def test_an_empty_field_between_quotes_is_no_text(tmp_path):
+    put(tmp_path / "a.wav", 0)
+    lines(tmp_path / "transcripts.tsv", 'a.wav\t""')
+    assert read(tmp_path) == ({"a.wav": ""}, {UNQUOTED: 1})
+
+
+KEPT = ('"He said', 'no" she said', '"all"', '"a ""b"""', "nan", "null", "NA", "None", '""')
+
+
+@pytest.mark.parametrize("kind", ["mls", "libritts"])
+def test_a_corpus_of_plain_lines_has_no_quoting_and_no_missing_cells(tmp_path, kind):
+    where = tmp_path / ("dev" if kind == "mls" else "dev-clean")
+    for k, text in enumerate(KEPT):
+        put(where / ("audio" if kind == "mls" else "") / "1" / "2" / f"1_2_{k}.wav", k)
+        if kind == "libritts":
+            lines(where / "1" / "2" / f"1_2_{k}.normalized.txt", text)
+    if kind == "mls":
+        lines(where / "transcripts.txt", *(f"1_2_{k}\t{text}" for k, text in enumerate(KEPT)))
+    texts, remarks = read(f"{kind}:{tmp_path}")
+    assert tuple(texts[name] for name in sorted(texts)) == KEPT and not remarks
+
+
 MISSING = ("nan", "NaN", "<NA>", "None", "null")
 
 

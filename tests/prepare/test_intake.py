@@ -77,7 +77,7 @@ def test_every_kind_for_pyav_is_taken_and_counted_with_the_remedy(tmp_path, monk
     monkeypatch.setitem(sys.modules, "av", None)
     rejected = run(folder)["rejects"]["needs PyAV"]
     assert rejected["count"] == len(suffixes)
-    assert "pip install w2v2_jax[av]" in rejected["examples"][0]
+    assert 'pip install "w2v2_jax[av]"' in rejected["examples"][0]
 
 
 def test_the_numbers_of_an_account_must_add_up():

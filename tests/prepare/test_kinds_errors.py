@@ -7,6 +7,7 @@ import pytest
 
 from tests.helpers.prepare_cases import OPTIONS
 from tests.helpers.source_cases import CASES, lines, objects, put
+from w2v2_jax import __main__ as w2v2
 from w2v2_jax.data.audio import AudioError
 from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.errors import InputError
@@ -364,7 +365,7 @@ def test_a_damaged_archive_and_a_damaged_table_are_one_line(tmp_path):
 def test_without_pyarrow_one_line_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "train.parquet").write_bytes(b"PAR1")
-    refused(tmp_path, r"pip install w2v2_jax\[parquet\]")
+    refused(tmp_path, r"pip install .w2v2_jax\[parquet\].")
 
 
 @pytest.mark.parametrize("name", ["a.csv", "b/words.lab", "text", "alone.txt", "c.TextGrid"])
@@ -422,6 +423,16 @@ def test_an_offset_beyond_any_recording_is_refused_with_its_line(tmp_path):
     )
 
 
+@pytest.mark.parametrize("channel", [-1, 1.5, True, "left"])
+def test_a_channel_of_nemo_that_is_none_is_refused_with_its_line(tmp_path, channel):
+    put(tmp_path / "a.wav", 0)
+    row = {"audio_filepath": "a.wav", "text": "x", "channel_selector": channel}
+    objects(tmp_path / "a.json", row)
+    refused(f"nemo:{tmp_path}/a.json", r"a\.json:1: channel_selector is .* a number from 0")
+    objects(tmp_path / "a.json", row | {"channel_selector": "average"})
+    assert read(f"nemo:{tmp_path}/a.json")["a.wav"].audio.channel is None
+
+
 def test_speakers_in_the_third_field_are_no_normalised_texts(tmp_path):
     for k in range(4):
         put(tmp_path / "wavs" / f"{k}.wav", k)
@@ -445,3 +456,21 @@ def test_the_split_that_is_taken_from_is_none_to_hold_out(tmp_path):
         InputError, match="--holdout train: this is the split from which the share is taken"
     ):
         prepare(f"folder:{tmp_path}", tmp_path / "out", **PLAIN | {"holdout": {"train": 0.2}})
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--holdout dev=1.5", "--holdout dev=1.5: shares must be above 0 and add up to less than"),
+        ("--holdout dev=0.6 --holdout test=0.5", "--holdout dev=0.6, test=0.5: shares must be"),
+        ("--holdout dev=0.1 --holdout dev=0.2", "--holdout dev is given twice; give each split"),
+        ("--holdout dev", "--holdout 'dev': use NAME=SHARE, like dev=0.05"),
+        ("--phones 60", "argument --phones: invalid choice: '60' (choose from"),
+        ("--source foldr:x", "--source 'foldr:x' is unknown; did you mean folder:x?"),
+    ],
+)
+def test_values_that_are_none_are_told_as_they_were_given(tmp_path, options, told, capsys):
+    line = ["prepare", "--source", str(tmp_path), "--out", str(tmp_path / "out"), *options.split()]
+    assert w2v2.main(line) == 2
+    said = capsys.readouterr().err
+    assert told in said and said.count("\n") == 1 and "{" not in said

@@ -246,7 +246,7 @@ def test_a_killed_run_leaves_neither_a_split_nor_workers(tmp_path):
 def test_damaged_corpora_are_named(folder, tmp_path):
     with pytest.raises(InputError, match="no such directory"):
         open_corpus(tmp_path / "absent")
-    with pytest.raises(InputError, match=r"run `python -m w2v2_jax.prepare` first"):
+    with pytest.raises(InputError, match=r"make one with `w2v2 prepare`"):
         open_corpus(folder)
     run(folder, tmp_path / "out")
     index = tmp_path / "out/train/index.npz"

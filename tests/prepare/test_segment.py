@@ -17,7 +17,7 @@ from w2v2_jax.prepare import segment
 from w2v2_jax.prepare.account import Tally
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.segment_cuts import Heard
-from w2v2_jax.prepare.segment_pairs import OTHERS, RENAMED, find_pairs
+from w2v2_jax.prepare.segment_pairs import FIRST_ALONE, OTHERS, RENAMED, find_pairs
 from w2v2_jax.recognition.transcript_formats import clock
 
 RATE = 4000  # of the recordings: long ones stay small
@@ -53,7 +53,7 @@ def talk(tmp_path, long, monkeypatch):
         def __init__(self, arguments):
             self._speller, self.replaced = Speller(VOCABULARY), {}
 
-        def __call__(self, audio):
+        def __call__(self, audio, channel):
             return Heard(long.logits, SECONDS, self._speller)
 
     monkeypatch.setattr(segment, "_Ear", Ear)
@@ -155,6 +155,69 @@ def test_words_of_other_recordings_and_other_names_in_a_ctm_are_counted(tmp_path
         told = json.loads((tmp_path / "out" / "report.json").read_text())["unpaired"]
         counts |= {reason: entry["count"] for reason, entry in told.items()}
     assert counts == {OTHERS: 2, RENAMED: 1}
+
+
+def stereo(path, seconds=5):
+    """A recording of noise that differs between the channels."""
+    samples = np.random.default_rng(0).integers(-9000, 9000, (16_000 * seconds, 2))
+    soundfile.write(path, samples.astype(np.int16), 16_000)
+    return samples.astype(np.int16)
+
+
+@pytest.mark.parametrize("names", ["12", "AB"])
+def test_words_of_a_channel_are_cut_from_it_also_where_both_speak(tmp_path, names):
+    samples = stereo(tmp_path / "a.wav")
+    one, other = names
+    (tmp_path / "a.ctm").write_text(f"a {one} 1 1 one\na {other} 1 1.5 two\n")
+    run("--audio", tmp_path / "a.wav", "--text", tmp_path / "a.ctm", "--out", tmp_path / "cut")
+    assert not rows(tmp_path / "cut" / "rejected.jsonl")
+    prepare(f"nemo:{tmp_path}/cut/segments.jsonl", tmp_path / "out", **OPTIONS | {"holdout": {}})
+    corpus = open_corpus(tmp_path / "out" / "train")
+    cut = {text: corpus.read(i, 0, int(corpus.num_samples[i]))
+           for i, text in enumerate(corpus.texts())}  # fmt: skip
+    np.testing.assert_array_equal(cut["one"], samples[16_000:32_000, 0])
+    np.testing.assert_array_equal(cut["two"], samples[16_000:40_000, 1])
+
+
+def test_a_ctm_that_always_says_channel_1_is_of_the_mean_and_told(tmp_path):
+    stereo(tmp_path / "a.wav")
+    (tmp_path / "a.ctm").write_text("a 1 1 1 one\na 1 4 1 two\n")
+    run("--audio", tmp_path / "a.wav", "--text", tmp_path / "a.ctm", "--out", tmp_path / "cut")
+    assert all("channel_selector" not in row for row in rows(tmp_path / "cut" / "segments.jsonl"))
+    told = json.loads((tmp_path / "cut" / "report.json").read_text())["unpaired"]
+    assert told[FIRST_ALONE]["count"] == 2
+
+
+@pytest.mark.parametrize("name", ["3", "C", "left", "0"])
+def test_a_channel_that_the_recording_lacks_is_named_and_nothing_is_written(tmp_path, name):
+    stereo(tmp_path / "a.wav")
+    (tmp_path / "a.ctm").write_text(f"a 1 1 1 one\na {name} 2 1 two\n")
+    with pytest.raises(segment.InputError, match=rf"a\.ctm:2: no channel '{name}' .*1 to 2"):
+        run("--audio", tmp_path / "a.wav", "--text", tmp_path / "a.ctm", "--out", tmp_path / "cut")
+    assert not (tmp_path / "cut" / "segments.jsonl").exists()
+
+
+def test_speakers_in_channels_of_a_mono_recording_are_cut_from_it(tmp_path):
+    silent(tmp_path / "a.wav", 5)
+    (tmp_path / "a.ctm").write_text("a A 1 1 one\na B 3 1 two\n")
+    run("--audio", tmp_path / "a.wav", "--text", tmp_path / "a.ctm", "--out", tmp_path / "cut")
+    found = rows(tmp_path / "cut" / "segments.jsonl")
+    assert [row["speaker"] for row in found] == ["a#A", "a#B"]
+    assert all("channel_selector" not in row for row in found)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_where_no_recording_can_be_used_nothing_is_written(tmp_path, capsys, count):
+    for folder in ("audio", "text"):
+        (tmp_path / folder).mkdir()
+    for name in "ab"[:count]:
+        (tmp_path / "audio" / f"{name}.wav").write_text("no audio")
+        (tmp_path / "text" / f"{name}.srt").write_text(srt(["hello"], [1], [2]))
+    expected = "a.wav: unreadable" if count == 1 else "none of 2 recordings can be used"
+    with pytest.raises(segment.InputError, match=expected):
+        run("--audio", tmp_path / "audio", "--text", tmp_path / "text", "--out", tmp_path / "out")
+    assert len(capsys.readouterr().err.splitlines()) == (0 if count == 1 else 2)
+    assert not list((tmp_path / "out").glob("*"))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Compiles the training step for another machine, and estimates its memory and time.
 
-python -m w2v2_jax.aot --config FILE.py[:arg] --topology v5p:2x2x2 [--slices N] [--sweep] --json OUT
+w2v2 aot --config FILE.py[:arg] --topology v5p:2x2x2 [--slices N] [--sweep] --json OUT
 Memory per chip and whether it fits, collectives, FLOPs, time, MFU, days. Needs libtpu for TPU
 topologies (pip install 'jax[tpu]'); `--topology cpu` and `gpu` take the devices that are present.
 """
@@ -101,10 +101,9 @@ def inherited_model(raw: dict) -> ModelConfig | None:
     """The network of config.init_from, for recipes that fine-tune."""
     if raw["model"].get("family") != "inherit" or not raw.get("init_from"):
         return None
-    from w2v2_jax.interop import hub
-    from w2v2_jax.interop.load import load_any
+    from w2v2_jax.interop.load import load_start
 
-    return load_any(hub.folder(raw["init_from"])).description.model
+    return load_start(raw["init_from"]).description.model
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -9,7 +9,6 @@ converted; the package's decoder goes from logits to words with times.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
 import time
@@ -23,7 +22,7 @@ from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.hypothesis import log_softmax
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.paths import json_text, try_outputs, write_json
-from w2v2_jax.system.arguments import add_json
+from w2v2_jax.system.arguments import CommandParser, add_json
 
 
 def _seconds(function, rows) -> float:
@@ -69,9 +68,7 @@ def measure(
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="w2v2_jax.bench.beam_search", description=__doc__.splitlines()[0]
-    )
+    parser = CommandParser(prog="w2v2_jax.bench.beam_search", description=__doc__.splitlines()[0])
     parser.add_argument("--logits", required=True, metavar="DIR")
     parser.add_argument("--frames", type=int, default=1_000_000)
     parser.add_argument("--group", type=int, default=20, help="utterances a turn")

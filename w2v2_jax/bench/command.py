@@ -19,7 +19,7 @@ from w2v2_jax.models.families import FAMILIES
 from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.paths import try_outputs, write_json
 from w2v2_jax.system import cpu_memory
-from w2v2_jax.system.arguments import add_json
+from w2v2_jax.system.arguments import CommandParser, add_json
 
 DAY = 86400.0  # seconds
 BENCHES = {"train": bench_train, "infer": bench_infer, "data": bench_data}
@@ -44,9 +44,9 @@ def setting(text: str) -> tuple[str, object]:
         return name, value
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> CommandParser:
     description = w2v2_jax.bench.__doc__.splitlines()[0]
-    parser = argparse.ArgumentParser(prog="w2v2 bench", description=description)
+    parser = CommandParser(prog="w2v2 bench", description=description)
     parser.add_argument("--what", required=True, choices=sorted(BENCHES), help="what to time")
     parser.add_argument("--config", metavar="FILE.py[:arg]", help="time the step of this recipe")
     add_json(parser)

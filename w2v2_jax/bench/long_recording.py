@@ -9,7 +9,6 @@ the corpus has transcripts; the speed and the peak memory. --vad transcribes str
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import resource
 import sys
@@ -31,7 +30,7 @@ from w2v2_jax.recognition.long_audio import make_grid
 from w2v2_jax.recognition.recognise import Options, make_options, transcribe_long
 from w2v2_jax.recognition.recordings import Recording
 from w2v2_jax.recognition.transcript import Result
-from w2v2_jax.system.arguments import add_checkpoint, add_data, add_json
+from w2v2_jax.system.arguments import CommandParser, add_checkpoint, add_data, add_json
 
 PAUSE = 8000  # samples between two utterances
 AWAY = 1.0  # utterances farther from every seam, in seconds, count as away from the seams
@@ -107,7 +106,7 @@ def letter_error_rate(references: list[str], heard: list[str]) -> float:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="w2v2_jax.bench.long_recording", description=__doc__.splitlines()[0]
     )
     add_checkpoint(parser)

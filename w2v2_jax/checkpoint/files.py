@@ -20,7 +20,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from w2v2_jax.checkpoint.checksum import sum_on_host, sums
 from w2v2_jax.checkpoint.description import Description, Loaded, describe
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import AnyPath, absolute, is_remote
+from w2v2_jax.paths import AnyPath, absolute, is_remote, meant_beside
 from w2v2_jax.train_step import TrainState
 
 # Orbax warns about its own defaults, and logs its exceptions in a hundred lines.
@@ -125,10 +125,11 @@ def find(path: str | AnyPath) -> AnyPath:
         return path
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
     if not any((step / "model").is_dir() for step in _steps(folder)):
-        what = "holds no checkpoint" if path.exists() else "does not exist"
+        what = "holds no checkpoint" if path.exists() else f"does not exist{meant_beside(path)}"
         raise InputError(
-            f"{path} {what}; give a training workdir, one step's directory "
-            "or an exported Hugging Face directory"
+            f"{path} {what}; give a training workdir, one step's directory, an exported Hugging "
+            "Face directory, or a model of the hub by its whole name, as "
+            "facebook/wav2vec2-base-960h"
         )
     with ocp.CheckpointManager(
         folder, options=ocp.CheckpointManagerOptions(read_only=True)

@@ -48,13 +48,11 @@ class PlanSummary(NamedTuple):
     def __str__(self) -> str:
         buckets = ", ".join(f"{s / SAMPLE_RATE:g} s: {n}" for s, n in self.per_bucket.items())
         shapes = ", ".join(f"{rows} x {s / SAMPLE_RATE:g} s" for rows, s in self.shapes)
-        most = 2 * self.repeated_rows > self.rows
-        fewer = "; `train --dry-run` says which batches have fewer" if most else ""
         return (
             f"{counted(self.utterances, 'utterance')}, {duration(3600 * self.hours)} used; "
             f"dropped: {self.dropped_too_short} too short, {self.dropped_too_long} too long; "
             f"buckets: {buckets}; {counted(self.batches, 'batch')} per epoch in shapes {shapes}; "
-            f"rows that only fill batches (weight 0): {self.repeated_rows} of {self.rows}{fewer}"
+            f"rows that only fill batches (weight 0): {self.repeated_rows} of {self.rows}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Files whose samples are a chunk of declared length: WAV and its variants, AIFF, CAF, AU, NIST."""
+"""Files with samples in a chunk of declared length: WAV and the like, AIFF, CAF, AU, NIST, WMA."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from w2v2_jax.data.containers import (
     kind_at,
     next_signature,
 )
+
+ASF_PACKETS = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+ASF_PACKETS_HEAD = 50  # bytes
 
 
 def walk_riff(data: Buffer, start: int, *, encodings: dict[int, Callable]) -> Walked | None:
@@ -93,6 +96,22 @@ def _walk_chunks(
         elif not 0 <= size <= room:
             break
         place = min(len(data), body + size + -size % align)
+    return Walked([Stream(b"", start, place)], place) if held else None
+
+
+def walk_asf(data: Buffer, start: int) -> Walked | None:
+    """A header, the packets, and indexes; each begins with an identity and its size in bytes."""
+    place, held = start, False
+    while place + 24 <= len(data) and (place == start or not kind_at(data, place)):
+        identity, size = struct.unpack_from("<16sQ", data, place)
+        if identity == ASF_PACKETS:
+            if size < ASF_PACKETS_HEAD:  # unknown in a broadcast
+                return Walked([Stream(b"", start, len(data))], len(data))
+            held = True
+            check_size(size, len(data) - place)
+        elif not 24 <= size <= len(data) - place:
+            break
+        place += size
     return Walked([Stream(b"", start, place)], place) if held else None
 
 

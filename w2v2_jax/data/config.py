@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 
+import numpy as np
+
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.augment import AugmentConfig
 from w2v2_jax.data.mixture import Mixture, Names, read_members
@@ -13,6 +15,15 @@ from w2v2_jax.data.plan import MODES, EvaluationPlan, Plan, evaluation_plan
 from w2v2_jax.data.transcribed import AnyCorpus
 from w2v2_jax.errors import InputError, check_least, check_positive
 from w2v2_jax.input_scale import EPSILON
+
+# Far above any use; larger ones are slips, for which compilers work long.
+MOST = {
+    "batch_seconds": 1e7,
+    "valid_batch_seconds": 1e7,
+    "bucket_seconds": 1e5,
+    "valid_bucket_seconds": 1e5,
+    "row_multiple": 1 << 20,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +82,11 @@ class DataConfig:
                 raise InputError(f"data.{field}={value!r} is unknown; use one of {list(known)}")
         check_least("data", self, prefetch_mib=1, min_seconds=0, workers=0, valid_batch_seconds=0)
         check_positive("data", self, "batch_seconds")
+        for field, most in MOST.items():
+            value = getattr(self, field)
+            if np.max(value, initial=0) > most:
+                shown = value if isinstance(value, tuple) else f"{value:g}"
+                raise InputError(f"data.{field}={shown} must be at most {most:g}")
         if not self.train:
             raise InputError("data.train is empty; give a prepared corpus, DIR[:split]")
         read_members(self.train)

@@ -112,7 +112,7 @@ def kind_at(data: Buffer, place: int) -> str | None:
     if start == W64_RIFF:
         return "w64"
     kinds = {b"fLaC": "flac", b"OggS": "ogg", b".snd": "au", b"dns.": "au", b"caff": "caf"}
-    kinds[b"NIST"] = "nist"
+    kinds |= {b"NIST": "nist", b"\x1aE\xdf\xa3": "matroska", b"0&\xb2u": "asf"}
     if start[:4] in kinds:
         return kinds[start[:4]]
     return "mpeg" if start[:1] == b"\xff" and len(start) > 3 and start[1] & 0xE0 == 0xE0 else None

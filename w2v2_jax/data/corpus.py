@@ -24,8 +24,8 @@ from w2v2_jax.data.flac_shard import CutShort
 from w2v2_jax.data.npz import array_names, read_array
 from w2v2_jax.data.shards import check_shard, open_shard
 from w2v2_jax.data.string_hashes import string_hashes
-from w2v2_jax.errors import InputError
-from w2v2_jax.paths import AnyPath, read_json, size_of, to_path
+from w2v2_jax.errors import InputError, nearest
+from w2v2_jax.paths import AnyPath, meant_beside, read_json, size_of, to_path
 
 FORMAT, VERSION, COMPRESSED = "w2v2_jax.corpus", 1, 2
 CODECS = {VERSION: (None,), COMPRESSED: ("flac",)}
@@ -266,16 +266,20 @@ def open_corpus(where: str | AnyPath) -> Corpus:
     if colon and "/" not in last and not directory.exists():
         directory, split = to_path(name), last
     if not directory.is_dir():
-        raise InputError(f"{directory}: no such directory of a prepared corpus")
+        raise InputError(
+            f"{directory}: no such directory of a prepared corpus{meant_beside(directory)}"
+        )
     if not split and (directory / "corpus.json").is_file():
         return _open_split(directory)
     splits = list_splits(directory)
     if not splits:
-        raise InputError(f"{directory}: no prepared corpus; run `python -m w2v2_jax.prepare` first")
+        raise InputError(f"{directory}: no prepared corpus; make one with `w2v2 prepare`")
     if split not in splits and (split or len(splits) > 1):
         what = f"no split {split!r}" if split else "more than one split"
-        known = ", ".join(f"{directory}:{s}" for s in splits)
-        raise InputError(f"{directory}: {what}; use one of {known}")
+        known = [f"{directory}:{s}" for s in splits]
+        meant = nearest(split, splits) if split else ""
+        hint = f"; {meant} It has" if meant else "; use one of"
+        raise InputError(f"{directory}: {what}{hint} {', '.join(known)}")
     return _open_split(directory / (split or splits[0]))
 
 

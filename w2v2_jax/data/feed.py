@@ -11,8 +11,8 @@ from w2v2_jax.data.augment import Augmentation, open_augmentation
 from w2v2_jax.data.config import DataConfig
 from w2v2_jax.data.corpus import Corpus
 from w2v2_jax.data.damage import Damage
-from w2v2_jax.data.joined import JoinedCorpus, open_corpora
-from w2v2_jax.data.mixture import Mixture, Names, open_members, spelled
+from w2v2_jax.data.joined import JoinedCorpus, open_corpora, open_splits
+from w2v2_jax.data.mixture import Mixture, Names, open_members, paths_of, spelled
 from w2v2_jax.data.pipeline import batches, label_widths
 from w2v2_jax.data.plan import EvaluationPlan, Plan
 from w2v2_jax.data.transcribed import (
@@ -22,7 +22,7 @@ from w2v2_jax.data.transcribed import (
     left_out,
     transcribed,
 )
-from w2v2_jax.errors import counted
+from w2v2_jax.errors import InputError, counted
 from w2v2_jax.vocabulary import Vocabulary
 
 
@@ -110,6 +110,21 @@ class Feed:
             for row, weight in zip(batch.rows, batch.weights, strict=True)
             if weight
         ]
+
+
+def check_corpora(config: DataConfig) -> None:
+    """Raises InputError with the option that names another corpus if one of data.train or
+    data.valid is not there. Reads no index."""
+    valid = (config.valid,) if isinstance(config.valid, str) else config.valid
+    places = {"train": config.train, "valid": tuple(filter(None, valid))}
+    for setting, named in places.items():
+        try:
+            for path in paths_of(named) if named else ():
+                open_splits(path)
+        except InputError as error:
+            remedy = f"--config.data.{setting}=DIR:SPLIT names another corpus"
+            remedy += ", --config.data.valid= none" if setting == "valid" else ""
+            raise InputError(f"{error}; {remedy}") from error
 
 
 def train_feed(config: DataConfig, vocabulary: Vocabulary | None, *, seed: int) -> Feed:

@@ -15,7 +15,7 @@ import numpy as np
 
 from w2v2_jax.data.corpus import Corpus
 from w2v2_jax.data.joined import JoinedCorpus, each_corpus, join_corpora, open_splits
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, listed
 
 Names = str | tuple[str | dict[str, str | float], ...]  # what data.train may be
 
@@ -147,8 +147,8 @@ def _member(place: str, entry: str | Mapping[str, str | float]) -> Member:
     values: dict[str, Any] = {"path": entry} if isinstance(entry, str) else dict(entry)
     for name, value in values.items():
         if name not in Member._fields:
-            known = ", ".join(Member._fields)
-            raise InputError(f"{place}.{name} is not a setting; known: {known}")
+            known = listed(name, Member._fields)
+            raise InputError(f"{place}.{name} is not a setting; {known}")
         if isinstance(value, str) == (name == "weight"):
             kind = "a number" if name == "weight" else "text"
             raise InputError(f"{place}.{name}={value!r} must be {kind}")

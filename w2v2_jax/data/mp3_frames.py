@@ -20,6 +20,7 @@ from w2v2_jax.data.containers import (
     Walked,
     skip_tags,
 )
+from w2v2_jax.data.mp3_side import is_possible, side_bytes
 
 SLACK = 2  # frames by which encoders miscount
 RATES = (44100, 48000, 32000)
@@ -83,6 +84,8 @@ def walk_mp3(data: Buffer, start: int, stop: int | None = None) -> Walked | None
             cut = True
             break
         declared = _declared(data, place, frame)
+        if declared is None:
+            _check_side(data, place, frame)
         now = (frame.rate, frame.layer, data[place + 3] >> 6 == 3)
         if declared is not None or now != kind:
             parts.append(_Part([], declared))
@@ -97,6 +100,14 @@ def walk_mp3(data: Buffer, start: int, stop: int | None = None) -> Walked | None
         [s for p, end in zip(parts, ends, strict=True) for s in _streams(data, p, end)],
         stop if cut else place,
     )
+
+
+def _check_side(data: Buffer, place: int, frame: Frame) -> None:
+    if frame.layer == 3 and not is_possible(
+        data, place, length=frame.length, first_version=frame.first_version
+    ):
+        detail = f"the frame at byte {place} cannot be decoded; {DAMAGE_REMEDY}"
+        raise Damaged("damaged inside", detail)
 
 
 def _chains(data: Buffer, place: int, frame: Frame, stop: int) -> bool:
@@ -133,18 +144,13 @@ def _declared(data: Buffer, place: int, frame: Frame) -> int | None:
     """The audio frames that follow, according to a frame that holds nothing else."""
     if frame is None or frame.layer != 3:
         return None
-    at = place + 4 + _side_bytes(data[place + 3], frame)
+    at = place + 4 + side_bytes(data[place + 3], frame.first_version)
     if data[at : at + 4] in (b"Xing", b"Info"):
         flags, count = struct.unpack(">II", data[at + 4 : at + 12])
         return count if flags & 1 else -1
     if data[place + 36 : place + 40] == b"VBRI":
         return struct.unpack(">I", data[place + 50 : place + 54])[0]
     return None
-
-
-def _side_bytes(fourth: int, frame: Frame) -> int:
-    mono = fourth >> 6 == 3
-    return (17 if mono else 32) if frame.first_version else (9 if mono else 17)
 
 
 def _streams(data: Buffer, part: _Part, end: int) -> list[Stream]:
@@ -173,5 +179,5 @@ def _count_frame(data: Buffer, place: int, count: int) -> bytes:
     counter = _frame(second, rate)
     assert counter is not None  # the same layer and version at a rate that exists
     length = counter.length
-    head = bytes((0xFF, second | 1, rate, fourth)) + bytes(_side_bytes(fourth, frame))
+    head = bytes((0xFF, second | 1, rate, fourth)) + bytes(side_bytes(fourth, frame.first_version))
     return (head + struct.pack(">4sII", b"Xing", 1, count)).ljust(length, b"\0")

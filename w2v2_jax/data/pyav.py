@@ -1,6 +1,6 @@
 """Reads what libsndfile cannot (AAC, M4A, WMA, AMR, WebM ...), with FFmpeg's libraries and PyAV.
 
-This is an extra: `pip install w2v2_jax[av]`. The kind is recognised by the file's first bytes and
+This is an extra: `pip install "w2v2_jax[av]"`. The kind is recognised by the file's first bytes and
 given to FFmpeg by name. If FFmpeg guessed the kind, it would also accept playlists, which name
 further files and addresses.
 """
@@ -13,17 +13,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from w2v2_jax.data.containers import DAMAGE_REMEDY, Damaged
+from w2v2_jax.data.containers import Damaged
+from w2v2_jax.data.time_stamps import TimeStamps
 
 SUFFIXES = (
     ".m4a", ".m4b", ".mp4", ".mov", ".aac", ".amr", ".awb", ".webm", ".weba", ".mka", ".mkv",
     ".wma", ".3gp", ".3gpp", ".3g2", ".caf",
 )  # fmt: skip
 DECLARING = ("mov", "matroska", "asf")  # kinds whose header has the length, not an estimate
-SLACK_SECONDS = 0.5
-# Gaps of so many seconds between frames are no damage: Opus omits at most 0.4 s of silence (DTX).
-GAPS = {"mov": 0.5, "matroska": 0.5, "asf": 0.1}
-NEEDED = "PyAV reads this kind of file: pip install w2v2_jax[av], or convert it to FLAC"
+SLACK_SECONDS = 0.1  # and a frame, by which declared lengths exceed what is decoded
+NEEDED = 'PyAV reads this kind of file: pip install "w2v2_jax[av]", or convert it to FLAC'
 
 
 def kind_of(start: bytes) -> str | None:
@@ -43,12 +42,17 @@ def kind_of(start: bytes) -> str | None:
     return None
 
 
-def is_installed() -> bool:
+def _package():
+    """The package `av`, or None if it is not installed."""
     try:
-        import av  # noqa: F401
+        import av
     except ImportError:
-        return False
-    return True
+        return None
+    return av
+
+
+def is_installed() -> bool:
+    return _package() is not None
 
 
 def blocks(file: str | bytes | io.IOBase, kind: str) -> Iterator:
@@ -57,10 +61,8 @@ def blocks(file: str | bytes | io.IOBase, kind: str) -> Iterator:
     Raises Damaged if PyAV is missing, or the file cannot be decoded, has a hole or ends too
     early.
     """
-    try:
-        import av
-    except ImportError as error:
-        raise Damaged("needs PyAV", NEEDED) from error
+    if (av := _package()) is None:
+        raise Damaged("needs PyAV", NEEDED)
     try:
         with contextlib.closing(av.open(file, format=kind, metadata_errors="replace")) as opened:
             if not opened.streams.audio:
@@ -75,15 +77,12 @@ def blocks(file: str | bytes | io.IOBase, kind: str) -> Iterator:
 def _decode(av, opened, kind: str) -> Iterator:
     stream, count, rate = opened.streams.audio[0], 0, 0
     plain = av.AudioResampler(format="fltp")
-    ends = None  # s, where the frame before ends by its time stamp
-    for frame in opened.decode(stream):
+    stamps = TimeStamps()
+    for frame in _frames(opened, stream):
         if not rate:
             yield (rate := frame.sample_rate)
         if kind in DECLARING and frame.time is not None:
-            if ends is not None and frame.time - ends > GAPS[kind]:
-                detail = f"{frame.time - ends:.1f} s missing after {ends:.1f} s; {DAMAGE_REMEDY}"
-                raise Damaged("damaged inside", detail)
-            ends = frame.time + frame.samples / rate
+            stamps.add(frame.time, frame.samples / rate)
         for even in plain.resample(frame):
             samples = even.to_ndarray()
             count += samples.shape[1]
@@ -91,9 +90,18 @@ def _decode(av, opened, kind: str) -> Iterator:
     if not rate:
         yield stream.rate
         return
+    stamps.finish()
     declared = _declared_seconds(opened, stream)
-    if kind in DECLARING and count / rate + SLACK_SECONDS < declared:
-        raise Damaged("truncated", f"{count / rate:.1f} of {declared:.1f} s")
+    decoded = max(count / rate, stamps.ends)
+    if kind in DECLARING and decoded + stamps.longest + SLACK_SECONDS < declared:
+        raise Damaged("truncated", f"{decoded:.1f} of {declared:.1f} s")
+
+
+def _frames(opened, stream) -> Iterator:
+    for packet in opened.demux(stream):
+        if packet.is_corrupt:
+            raise Damaged("truncated", "the last packet is cut short")
+        yield from packet.decode()
 
 
 def _declared_seconds(opened, stream) -> float:

@@ -9,6 +9,7 @@ from w2v2_jax.data import chunked, containers, pyav
 from w2v2_jax.data.adts_frames import check_adts
 from w2v2_jax.data.containers import Buffer, Stream, Walked
 from w2v2_jax.data.flac_frames import walk_flac
+from w2v2_jax.data.matroska_elements import walk_matroska
 from w2v2_jax.data.mp3_frames import walk_mp3
 from w2v2_jax.data.ogg_pages import walk_ogg
 
@@ -33,6 +34,8 @@ WALKERS: dict[str, Callable[[Buffer, int], Walked | None]] = {
     "ogg": walk_ogg,
     "flac": walk_flac,
     "mpeg": _walk_mpeg,
+    "matroska": walk_matroska,
+    "asf": chunked.walk_asf,
 }
 
 

@@ -1,11 +1,10 @@
 """Decodes saved logits, and scores the texts if references were saved with them.
 
-python -m w2v2_jax.decode --logits DIR [--lm FILE.arpa|.bin] [--nbest N] [--json OUT]
+w2v2 decode --logits DIR [--lm FILE.arpa|.bin] [--nbest N] [--json OUT]
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from w2v2_jax.decode import options
@@ -15,6 +14,7 @@ from w2v2_jax.decode.many import decode_many
 from w2v2_jax.errors import counted, one_field
 from w2v2_jax.evaluation.scoring import score
 from w2v2_jax.paths import try_outputs, write_json
+from w2v2_jax.system.arguments import CommandParser
 
 
 def _row(hypothesis: Hypothesis) -> dict:
@@ -28,7 +28,7 @@ def _row(hypothesis: Hypothesis) -> dict:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2 decode", description=__doc__.splitlines()[0])
+    parser = CommandParser(prog="w2v2 decode", description=__doc__.splitlines()[0])
     parser.add_argument("--logits", required=True, metavar="DIR", help="logits from `w2v2 emit`")
     parser.add_argument("--json", type=Path, metavar="OUT", help="n-best lists, words and rates")
     options.add_arguments(parser)

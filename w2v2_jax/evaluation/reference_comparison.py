@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.evaluation.reference_curves import NAMES, Reference, decisive, load
+from w2v2_jax.evaluation.reference_curves import NAMES, Reference, deciding, load
 from w2v2_jax.evaluation.runs import read_run
 from w2v2_jax.paths import read_json
 
@@ -123,8 +124,11 @@ def _rows(metric: str, points: Curve) -> list[ComparedPoint]:
     return rows
 
 
-def stand(workdir: Path, name: str | None = None) -> Standing:
-    """Compares a workdir's metrics with a reference, by default the one that fits best.
+def stand(
+    workdir: Path, name: str | None = None, *, recipe: Callable[[str], dict] | None = None
+) -> Standing:
+    """Compares a workdir's metrics with a reference, by default the one that fits best. recipe:
+    a reference's name -> the configuration of its recipe, for the settings that it does not store.
 
     Raises InputError if the workdir is none, or shares no metric or update with the reference.
     """
@@ -143,11 +147,13 @@ def stand(workdir: Path, name: str | None = None) -> Standing:
     rows = [row for metric, one in curves.items() for row in _rows(metric, one)]
     if not rows:
         raise InputError(f"{workdir}: {_nothing_shared(list(curves.values()), chosen)}")
-    mine = decisive(config)
+    theirs = (deciding(recipe(chosen)) if recipe else {}) | reference.config
+    mine = deciding(config)
+    compared = theirs | mine if recipe else theirs
     differs = {
-        path: (mine.get(path), theirs)
-        for path, theirs in reference.config.items()
-        if json.dumps(mine.get(path)) != json.dumps(theirs)
+        path: (mine.get(path), theirs.get(path))
+        for path in compared
+        if json.dumps(mine.get(path)) != json.dumps(theirs.get(path))
     }
     return Standing(reference, rows, curves, differs, _negatives(config))
 
@@ -176,7 +182,8 @@ def table(standing: Standing) -> str:
     """The lines to print."""
     lines = [f"reference {standing.reference.name}: {standing.reference.about}"]
     for path, (mine, theirs) in standing.differs.items():
-        lines.append(f"  differs: config.{path} is {mine} here, {theirs} there")
+        here, there = ("not set" if value is None else value for value in (mine, theirs))
+        lines.append(f"  differs: config.{path} is {here} here, {there} there")
     lines.append(f"{'metric':<22}{'update':>8}{'run':>10}{'reference':>24}")
     for row in standing.rows:
         band = f"{row.low:.4g} .. {row.high:.4g}"

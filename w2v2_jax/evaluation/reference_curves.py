@@ -59,6 +59,24 @@ def decisive(config: dict) -> dict[str, Any]:
     return {path: value for path, value in values.items() if value is not None}
 
 
+SECTIONS = ("model", "objective", "schedule", "optimizer", "vocabulary", "data")
+BESIDE = ("train.steps", "execution.dtype")
+READING = ("reader", "workers", "prefetch_mib", "verify")  # of data; they change no batch
+
+
+def deciding(config: dict) -> dict[str, Any]:
+    """All settings that may change a run's curves, by path; those of validation and logging, which
+    change none, are left out."""
+    values: dict[str, Any] = {}
+    for section in SECTIONS:
+        settings = config.get(section)
+        for name, value in settings.items() if isinstance(settings, dict) else ():
+            if section != "data" or not (name.startswith("valid") or name in READING):
+                values[f"{section}.{name}"] = value
+    values |= {path: _setting(config, *path.split(".")) for path in BESIDE}
+    return {path: value for path, value in values.items() if value not in (None, {})}
+
+
 def _setting(config: dict, section: str, name: str) -> Any:
     settings = config.get(section)
     return settings.get(name) if isinstance(settings, dict) else None

@@ -19,7 +19,7 @@ import optax
 
 from w2v2_jax import partition
 from w2v2_jax.batch import SAMPLE_RATE, Batch
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, listed
 from w2v2_jax.experiment.microbatches import divisions, parts_of_validation
 from w2v2_jax.experiment.settings import INHERIT, ExperimentSettings, construct
 from w2v2_jax.models.config import ModelConfig
@@ -261,7 +261,8 @@ def build(
         base = {f.name: getattr(inherited, f.name) for f in dataclasses.fields(inherited)}
         unknown = [name for name in values if name not in base]
         if unknown:
-            raise InputError(f"config.model.{unknown[0]} is not a setting; known: {list(base)}")
+            known = listed(unknown[0], base)
+            raise InputError(f"config.model.{unknown[0]} is not a setting; {known}")
         model = construct("model", ModelConfig, {**base, **values})
     else:
         try:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import argparse
 import ast
-import difflib
 import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
 import w2v2_jax
+from w2v2_jax import errors
 from w2v2_jax.errors import InputError
-from w2v2_jax.system.arguments import add_config
+from w2v2_jax.system.arguments import CommandParser, add_config
 
 PACKAGE = Path(w2v2_jax.__file__).parent
 OVERRIDES = """--config.a.b=value changes the setting b in the section a of a recipe. It may be
@@ -56,8 +56,7 @@ def path_of(name: str) -> Path:
 def nearest(name: str, argument: str = "") -> str:
     """A suggestion for a misspelled name: "did you mean X?", or the list of all names. argument:
     what follows the name, with its colon."""
-    close = difflib.get_close_matches(name, names(), n=1)
-    return f"did you mean {close[0]}{argument}?" if close else f"it has {', '.join(names())}"
+    return errors.nearest(name, names(), argument) or f"it has {', '.join(names())}"
 
 
 def read(name: str) -> Recipe:
@@ -101,9 +100,9 @@ def _indented(text: str) -> str:
     )
 
 
-def recipe_parser(prog: str, description: str) -> argparse.ArgumentParser:
+def recipe_parser(prog: str, description: str) -> CommandParser:
     """The parser of a command that takes a recipe: --config, and what `--help` says of them."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=prog,
         description=description,
         epilog=_epilog(),
@@ -124,7 +123,7 @@ def _epilog() -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2 recipes", description=__doc__.splitlines()[0])
+    parser = CommandParser(prog="w2v2 recipes", description=__doc__.splitlines()[0])
     parser.add_argument(
         "name",
         nargs="?",

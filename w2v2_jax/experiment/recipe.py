@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, listed
 from w2v2_jax.experiment import catalogue
 from w2v2_jax.experiment.settings import field_types
 from w2v2_jax.experiment.typed import Written, check, literal
@@ -99,8 +99,8 @@ def override(config: dict, overrides: list[str]) -> None:
         for section in sections:
             if not isinstance(place.get(section), dict):
                 raise InputError(
-                    f"config.{'.'.join(sections)} is not a section; known: "
-                    f"{', '.join(k for k in place if isinstance(place[k], dict))}"
+                    f"config.{'.'.join(sections)} is not a section; "
+                    f"{listed(section, [k for k in place if isinstance(place[k], dict)])}"
                 )
             place = place[section]
         if isinstance(place.get(name), dict) and not isinstance(literal(value), dict):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from w2v2_jax import partition
 from w2v2_jax.data.augment import AugmentConfig
 from w2v2_jax.data.config import DataConfig
-from w2v2_jax.errors import InputError, check_least
+from w2v2_jax.errors import InputError, check_least, listed
 from w2v2_jax.experiment.typed import WHOLE, check, types_of
 from w2v2_jax.health.config import HealthConfig
 from w2v2_jax.health.monitor import check_names
@@ -146,7 +146,7 @@ def construct(section: str, constructor: Callable, values: Mapping[str, Any], **
         if f"{section}.{name}" in RENAMED:
             raise InputError(f"config.{section}.{name} {RENAMED[f'{section}.{name}']}")
         if name not in known:
-            raise InputError(f"config.{section}.{name} is not a setting; known: {', '.join(known)}")
+            raise InputError(f"config.{section}.{name} is not a setting; {listed(name, known)}")
     for name in known:
         if name not in values and parameters[name].default is inspect.Parameter.empty:
             raise InputError(f"config.{section}.{name} is missing")
@@ -165,7 +165,7 @@ def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
     raw = config.to_dict() if hasattr(config, "to_dict") else dict(config)
     for name in raw:
         if name not in SECTIONS:
-            raise InputError(f"config.{name} is not a section; known: {', '.join(SECTIONS)}")
+            raise InputError(f"config.{name} is not a section; {listed(name, SECTIONS)}")
     for name in ("model", "objective", "schedule", "data", "train"):
         if name not in raw:
             raise InputError(f"config.{name} is missing")

@@ -6,7 +6,6 @@ w2v2 average --checkpoint RUN/checkpoints/9000 RUN/checkpoints/10000 --out DIR
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,10 +18,11 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.interop import native
 from w2v2_jax.interop.files import new_output, print_written
 from w2v2_jax.paths import AnyPath, is_remote
+from w2v2_jax.system.arguments import CommandParser
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2 average", description=__doc__.splitlines()[0])
+    parser = CommandParser(prog="w2v2 average", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--checkpoint",
         required=True,

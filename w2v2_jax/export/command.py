@@ -1,6 +1,6 @@
 """Writes a checkpoint as files of another framework.
 
-python -m w2v2_jax.export --checkpoint DIR --out PATH
+w2v2 export --checkpoint DIR --out PATH
     --to hf|fairseq|fairseq2|torchaudio|safetensors|onnx|stablehlo|savedmodel|peft
 """
 
@@ -30,7 +30,7 @@ from w2v2_jax.interop import (
 )
 from w2v2_jax.interop.files import Exported, new_output, print_check, print_written
 from w2v2_jax.interop.load import load_any
-from w2v2_jax.system.arguments import add_checkpoint
+from w2v2_jax.system.arguments import CommandParser, add_checkpoint
 
 # Each takes the loaded checkpoint and a path to write, and may return a note to print.
 EXPORTERS: dict[str, Callable[..., Exported | None]] = {
@@ -89,8 +89,8 @@ def main(argv: list[str] | None = None) -> None:
         print(f"sent to {hub.push(arguments.out, arguments.push)}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="w2v2 export", description=__doc__.splitlines()[0])
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="w2v2 export", description=__doc__.splitlines()[0])
     add_checkpoint(parser)
     parser.add_argument("--to", required=True, metavar="|".join(EXPORTERS), help="the form")
     parser.add_argument(

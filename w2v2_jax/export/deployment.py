@@ -31,20 +31,20 @@ PORTABLE = Execution(
     conv_formulation="xla_conv",
     attention_formulation="plain",
 )
+# Its fields: those of every format (`write_readme`), and those of what the network gives.
 README = """\
 # {title}
 
-wav2vec 2.0 with a CTC head, exported by w2v2_jax {version}. Raw 16 kHz mono waveforms go in; the
+wav2vec 2.0 {what}, exported by w2v2_jax {version}. Raw 16 kHz mono waveforms go in; the
 input normalisation is inside (this model normalises its input: {normalise}).
 
 | | name | type | shape |
 |---|---|---|---|
 | in | waveforms | float32 | [batch, samples], at least {shortest} samples |
 | in | num_samples | int32 | [batch], real samples of each row; the rest is padding |
-| out | logits | float32 | [batch, frames, {classes}] |
-| out | frames | int32 | [batch], real frames of each row; {stride} samples each |
+{outputs}
 
-`vocabulary.json` names the {classes} classes; class 0 is the CTC blank{meaning}.
+{names}
 
 {files}
 
@@ -63,16 +63,20 @@ waveform, rate = soundfile.read("clip.wav", dtype="float32")
 assert rate == 16000 and waveform.ndim == 1
 waveforms, num_samples = waveform[None], np.array([len(waveform)], np.int32)
 {call}
-symbols = json.loads(Path("vocabulary.json").read_text("utf-8"))["symbols"]
-ids = np.asarray(logits)[0, : int(frames[0])].argmax(-1).tolist()
-kept = [symbols[i] for i, before in zip(ids, [-1, *ids]) if i != before and i > 2]
-print({joined})
+{printed}
 ```
 
 {notes}
 """
-
-
+OUTPUTS = """\
+| out | logits | float32 | [batch, frames, {classes}] |
+| out | frames | int32 | [batch], real frames of each row; {stride} samples each |"""
+NAMES = "`vocabulary.json` names the {classes} classes; class 0 is the CTC blank{meaning}."
+PRINTED = """\
+symbols = json.loads(Path("vocabulary.json").read_text("utf-8"))["symbols"]
+ids = np.asarray(logits)[0, : int(frames[0])].argmax(-1).tolist()
+kept = [symbols[i] for i, before in zip(ids, [-1, *ids]) if i != before and i > 2]
+print({joined})"""
 # Kind of symbol -> a description for the README, and how the symbols `kept` are joined.
 TEXTS = {
     CHARACTERS: (", `|` ends a word", """" ".join("".join(kept).replace("|", " ").split())"""),
@@ -153,21 +157,35 @@ def input_settings(description: Description) -> dict[str, Any]:
 
 
 def write_folder(out: Path, loaded: Loaded, **texts: str) -> None:
-    """Writes README.md, vocabulary.json and input.json; texts fill the fields of the README."""
+    """Writes README.md, vocabulary.json and input.json of a CTC model; texts fill the fields of
+    the README; `call` sets `logits` and `frames`."""
+    description, vocabulary = loaded.description, loaded.description.ctc_vocabulary
+    vocabulary.save(out / "vocabulary.json")
+    meaning, joined = TEXTS[vocabulary.units]
+    classes = len(vocabulary)
+    write_readme(
+        out,
+        description,
+        input_settings(description),
+        what="with a CTC head",
+        outputs=OUTPUTS.format(classes=classes, stride=description.model.stride),
+        names=NAMES.format(classes=classes, meaning=meaning),
+        printed=PRINTED.format(joined=joined),
+        **texts,
+    )
+
+
+def write_readme(
+    out: Path, description: Description, settings: Mapping[str, Any], **texts: str
+) -> None:
+    """Writes input.json, the settings of the input, and README.md; texts fill its fields."""
     from w2v2_jax import __version__
 
-    description = loaded.description
-    description.ctc_vocabulary.save(out / "vocabulary.json")
-    write_json(out / "input.json", input_settings(description), indent=2)
-    meaning, joined = TEXTS[description.ctc_vocabulary.units]
+    write_json(out / "input.json", settings, indent=2)
     text = README.format(
-        meaning=meaning,
-        joined=joined,
         version=__version__,
         normalise="yes" if description.normalise else "no",
-        shortest=shortest_input(description.model),
-        classes=len(description.ctc_vocabulary),
-        stride=description.model.stride,
+        shortest=settings["shortest_samples"],
         **texts,
     )
     write_text(out / "README.md", text)

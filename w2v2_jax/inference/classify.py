@@ -8,7 +8,6 @@ is then 2.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import sys
@@ -24,7 +23,7 @@ from w2v2_jax.paths import write_json
 from w2v2_jax.recognition import inputs
 from w2v2_jax.recognition.classify import Classified, classify, classify_corpus
 from w2v2_jax.system import compile_cache, cpu_memory
-from w2v2_jax.system.arguments import add_batch_seconds, add_checkpoint
+from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_checkpoint
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -62,8 +61,8 @@ def main(argv: list[str] | None = None) -> None:
         )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="w2v2 classify", description=__doc__.splitlines()[0])
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="w2v2 classify", description=__doc__.splitlines()[0])
     add_checkpoint(parser)
     add = parser.add_argument
     add("files", nargs="*", metavar="FILE", help="an audio file, a folder, or @LIST")

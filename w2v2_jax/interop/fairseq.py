@@ -26,7 +26,7 @@ from w2v2_jax.interop import (
     torch_read,
 )
 from w2v2_jax.interop.fairseq_names import FAIRSEQ, HEAD, OTHER_WEIGHT_NORM, PREFIX
-from w2v2_jax.interop.files import Exported, Imported, understood, unwrapped
+from w2v2_jax.interop.files import Exported, Imported, epsilon_notes, understood, unwrapped
 from w2v2_jax.interop.hugging_face_config import refuse_output_adapter
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.torch_write import save as save_torch
@@ -125,13 +125,7 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
         "last_optimizer_state": None,
     }
     save_torch(state, out)
-    epsilon, notes = description.normalise_epsilon, []
-    if description.normalise and epsilon != EPSILON:
-        notes.append(
-            f"fairseq adds {EPSILON:g} to a waveform's variance, this checkpoint {epsilon:g}: "
-            "quiet recordings give different outputs there"
-        )
-    return Exported([], notes)
+    return Exported([], epsilon_notes(description, "fairseq", EPSILON))
 
 
 def _refuse_square_projection(model: ModelConfig, where: str) -> None:

@@ -32,7 +32,7 @@ from w2v2_jax.interop.fairseq2_names import (
     OTHER_WEIGHT_NORM,
     table,
 )
-from w2v2_jax.interop.files import Exported, Imported, understood, unwrapped
+from w2v2_jax.interop.files import Exported, Imported, epsilon_notes, understood, unwrapped
 from w2v2_jax.interop.hugging_face_config import refuse_output_adapter, refuse_quantized_input
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.torch_write import save as save_torch
@@ -187,13 +187,7 @@ def _notes(description: Description, *, tuned: bool) -> list[str]:
     if tuned:
         symbols = " ".join(description.ctc_vocabulary.symbols[:12])
         notes.append(f"rows of final_proj, for its tokenizer: {symbols} ... (0 is the blank)")
-    epsilon = description.normalise_epsilon
-    if description.normalise and epsilon != EPSILON:
-        notes.append(
-            f"fairseq2 adds {EPSILON:g} to a waveform's variance, this checkpoint {epsilon:g}: "
-            "quiet recordings give different outputs there"
-        )
-    return notes
+    return notes + epsilon_notes(description, "fairseq2", EPSILON)
 
 
 def _tensors(path: Path) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from w2v2_jax.checkpoint.description import Loaded
+from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.errors import InputError, disk_reason
 from w2v2_jax.interop import torch_read
 from w2v2_jax.paths import try_folder
@@ -165,6 +165,19 @@ def read_bin(path: Path) -> dict[str, np.ndarray]:
         if not isinstance(file.value, Mapping):
             raise InputError(f"{path}: holds no state dict")
         return file.arrays(file.value)
+
+
+def epsilon_notes(description: Description, program: str, theirs: float) -> list[str]:
+    """What follows where a program normalises waveforms with another epsilon, which its format
+    cannot store."""
+    if not description.normalise or description.normalise_epsilon == theirs:
+        return []
+    return [
+        f"{program} adds {theirs:g} to a waveform's variance, this checkpoint "
+        f"{description.normalise_epsilon:g}: speech of usual loudness needs nothing; recordings "
+        "below an RMS of about 0.03 give slightly different outputs there, so make them louder, "
+        f"or train with --config.data.normalise_epsilon={theirs:g} (docs/parity.md)"
+    ]
 
 
 def print_check(matched: str, left: list[str], notes: list[str]) -> None:

@@ -23,7 +23,7 @@ def folder(name: str) -> str:
         return name
     by_hand = f"or fetch https://huggingface.co/{name} into a folder and name that"
     if importlib.util.find_spec("huggingface_hub") is None:
-        raise InputError(f"{name} is no folder here; a model of the hub needs {REMEDY}, {by_hand}")
+        raise InputError(f"{name} is no folder here; for a model of the hub {REMEDY}, {by_hand}")
     import huggingface_hub
 
     try:

@@ -21,6 +21,7 @@ from w2v2_jax.interop import hugging_face_config as settings
 from w2v2_jax.interop.files import (
     Exported,
     Imported,
+    epsilon_notes,
     plain_name,
     present,
     read_bin,
@@ -187,12 +188,7 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
     write_json(out / "preprocessor_config.json", extractor)
     write_json(out / "config.json", config)
     save_file(dict(sorted(tensors.items())), out / "model.safetensors", metadata={"format": "pt"})
-    epsilon = description.normalise_epsilon
-    if description.normalise and epsilon != HUGGING_FACE_EPSILON:
-        notes.append(
-            f"transformers adds {HUGGING_FACE_EPSILON:g} to a waveform's variance, this checkpoint "
-            f"{epsilon:g}: quiet recordings give different outputs there"
-        )
+    notes += epsilon_notes(description, "transformers", HUGGING_FACE_EPSILON)
     return Exported([], notes)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from w2v2_jax.checkpoint import files as checkpoint
 from w2v2_jax.checkpoint.description import Loaded
 from w2v2_jax.errors import InputError
+from w2v2_jax.interop import hub
 from w2v2_jax.paths import AnyPath, is_remote, read_json, to_path
 
 
 def load_any(path: str | AnyPath, *, language: str | None = None) -> Loaded:
-    """A workdir, one step's directory or an exported Hugging Face directory -> its parts.
+    """A workdir, one step's directory, a Hugging Face directory or a model of its hub -> its parts.
 
     language: the language of adapters and head, for a Hugging Face directory with several (MMS).
     """
+    path = hub.folder(str(path))
     where = to_path(path)
     if (where / "config.json").is_file() and _is_hugging_face(where):
         if is_remote(where):
@@ -26,6 +28,14 @@ def load_any(path: str | AnyPath, *, language: str | None = None) -> Loaded:
             "be chosen when such a directory is converted or loaded"
         )
     return checkpoint.load(path)
+
+
+def load_start(init_from: str) -> Loaded:
+    """`load_any` of a recipe's init_from; its InputError names the option that changes it."""
+    try:
+        return load_any(init_from)
+    except InputError as error:
+        raise InputError(f"{error}; --config.init_from=DIR names another start") from error
 
 
 def _is_hugging_face(path: AnyPath) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, listed
 from w2v2_jax.models.config import ModelConfig
 
 # What tells one family's network from another's.
@@ -71,7 +71,8 @@ def model_config(family: str, **overrides) -> ModelConfig:
     known = {field.name for field in dataclasses.fields(ModelConfig)}
     unknown = sorted(set(overrides) - known)
     if unknown:
-        raise InputError(f"model.{unknown[0]} is not a setting; known: {', '.join(sorted(known))}")
+        name = unknown[0]
+        raise InputError(f"model.{name} is not a setting; {listed(name, sorted(known))}")
     return ModelConfig(**{**FAMILIES[family], **overrides})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -81,21 +82,20 @@ def vocabulary(path: str | Path) -> list[str]:
         lines = text_lines(file)
         counts, line = announced(path, lines)
         count = counts[0] if counts else 0
-        while line.strip() != "\\1-grams:":
+        while line.rstrip("\n") != "\\1-grams:":
             line = next(lines, "")
             if not line:
                 raise InputError(f"{path}: a broken ARPA language model: it has no 1-grams")
         words: list[str] = []
         letters = 0
         for line in lines:
-            fields = line.split()
-            if not fields and len(words) < count:
+            if not line.strip() and len(words) < count:
                 continue  # KenLM passes over blank lines
-            if not fields or fields[0].startswith("\\"):
+            if not line.strip() or line.startswith("\\"):
                 break
-            float(fields[0])
-            words.append(fields[1])
-            letters += len(fields[1])
+            _, (word,), _ = gram(line)
+            words.append(word)
+            letters += len(word)
             if len(words) > count or letters > MOST_LETTERS:
                 raise InputError(f"{path}: more 1-grams than the {count} it announces")
         if not words:
@@ -103,6 +103,23 @@ def vocabulary(path: str | Path) -> list[str]:
         if len(words) < count:
             raise InputError(f"{path}: {len(words)} of the {count} 1-grams that it announces")
         return words
+
+
+def gram(line: str) -> tuple[float, list[str], float | None]:
+    """The log10 probability, words and log10 backoff (None if it has none) of an n-gram's line:
+    words between single spaces, the rest between tabs, as KenLM has it. ValueError for another."""
+    probability, words, *backoff = line.rstrip("\n").split("\t")
+    gram = words.split(" ")
+    if len(backoff) > 1 or not all(gram):
+        raise ValueError(f"{line[:80]!r} is no n-gram")
+    return number(probability), gram, number(backoff[0]) if backoff else None
+
+
+def number(text: str) -> float:
+    """A number in plain digits, without what only Python reads as one."""
+    if "_" in text or not text.isascii() or text != text.strip():
+        raise ValueError(f"{text[:80]!r} is no number")
+    return float(text)
 
 
 def is_binary(path: str | Path) -> bool:
@@ -124,16 +141,17 @@ def check_counts(path: str | Path) -> None:
 def announced(path: Path, lines: Iterator[str]) -> tuple[list[int], str]:
     """Reads the head `\\data\\`: how many n-grams of each order it announces, and the line behind
     it."""
-    if next((line for line in lines if line.strip()), "").strip() != "\\data\\":
+    if next((line for line in lines if line.strip()), "").rstrip("\n") != "\\data\\":
         raise InputError(f"{path}: not an ARPA language model: no \\data\\ at its start")
     counts: list[int] = []
     line = ""
     for line in lines:
-        if not line.strip():
-            continue
-        if not line.startswith("ngram "):
+        said = re.fullmatch(rf"ngram {len(counts) + 1}=([0-9]{{1,20}})\n", line)
+        if said is None and line.startswith("ngram"):
+            raise InputError(f"{path}: {line.strip()[:80]!r} is not ngram {len(counts) + 1}=COUNT")
+        if said is None:
             break
-        counts.append(int(line.partition("=")[2]))
+        counts.append(int(said[1]))
         if not 0 <= counts[-1] <= MOST_GRAMS:
             raise InputError(f"{path}: announces {counts[-1]} n-grams")
     with path.open("rb") as file:

@@ -1,12 +1,14 @@
 """A backoff language model, read from ARPA into arrays, that scores many words at once.
 
 Scores equal KenLM's bit for bit: log10, float32, backoff weights added from the shortest context to
-the longest. What KenLM refuses is refused here too. All n-grams are in one sorted array of keys, 24
-bytes each. Only KenLM can read its binary models.
+the longest. What KenLM refuses is refused here too, except for models of single words. All n-grams
+are in one sorted array of keys, 24 bytes each. Only KenLM can read its binary models.
 """
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,14 +107,20 @@ def read(path: str | Path) -> Backoff:
         for order, count in enumerate(counts, 1):
             while not line.strip():
                 line = next(lines, "\\end\\")
-            if line.strip() != f"\\{order}-grams:":
+            if line.rstrip("\n") != f"\\{order}-grams:":
                 raise InputError(f"{path}: a broken ARPA language model: {order}-grams expected")
             sections.append(_section(path, lines, words, order=order, count=count))
             line = next(lines, "")
         while line and not line.strip():
             line = next(lines, "")
-        if line.strip() != "\\end\\":
+        if line.rstrip("\n") != "\\end\\":
             raise InputError(f"{path}: a broken ARPA language model: no \\end\\ at its end")
+        if rest := next((rest for rest in lines if rest.strip()), ""):
+            raise InputError(
+                f"{path}: a broken ARPA language model: {rest[:80]!r} follows its \\end\\"
+            )
+    if sections and sections[-1].backoff.any() and len(sections) > 1:
+        raise InputError(f"{path}: an n-gram of the highest order, {len(sections)}, has a backoff")
     return _joined(path, words, sections)
 
 
@@ -122,20 +130,23 @@ def _section(
     """Reads an order's lines up to an empty one; single words are numbered in `words`."""
     numbers, probability, backoff = array("q"), array("f"), array("f")
     for _ in range(count):
-        fields = next(lines, "").split()
-        if not order < len(fields) < order + 3:
+        entry = next(lines, "")
+        gram: list[str] = []
+        with contextlib.suppress(ValueError):
+            chance, gram, weight = arpa.gram(entry)
+        if len(gram) != order:
             raise InputError(
                 f"{path}: a broken ARPA language model: {order}-gram {len(probability) + 1} of "
-                f"{count} is {' '.join(fields)[:80]!r}"
+                f"{count} is {entry.rstrip()[:80]!r}; write probability<TAB>words<TAB>backoff"
             )
-        if order == 1 and words.setdefault(fields[1], len(words)) != len(probability):
-            raise InputError(f"{path}: has the word {fields[1]!r} twice")
+        if order == 1 and words.setdefault(gram[0], len(words)) != len(probability):
+            raise InputError(f"{path}: has the word {gram[0]!r} twice")
         try:
-            numbers.extend([words[word] for word in fields[1 : order + 1]])
+            numbers.extend([words[word] for word in gram])
         except KeyError as error:
             raise InputError(f"{path}: no 1-gram of {error}, which an n-gram has") from None
-        probability.append(float(fields[0]))
-        backoff.append(float(fields[order + 1]) if len(fields) == order + 2 else 0.0)
+        probability.append(chance)
+        backoff.append(weight or 0.0)
     section = _Section(
         np.array(numbers, np.int64).reshape(-1, order),
         np.array(probability, np.float32),
@@ -145,20 +156,27 @@ def _section(
     if strange.any():
         first = int(strange.argmax())
         names = list(words)
-        gram = " ".join(names[number] for number in section.words[first])
+        shown = " ".join(names[number] for number in section.words[first])
         raise InputError(
-            f"{path}: the log probability of {gram!r} is {section.probability[first]}, its backoff "
+            f"{path}: the log probability of {shown!r} is {section.probability[first]}, its backoff "
             f"{section.backoff[first]}: log10 of a probability is a number up to 0, such as -99"
         )
     return section
 
 
-def _with_unknown(words: dict[str, int], singles: _Section) -> _Section:
+def _with_unknown(path: Path, words: dict[str, int], singles: _Section) -> _Section:
     """The 1-grams, <unk> among them; its number is in `words`."""
-    if UNKNOWN_ALIAS in words and UNKNOWN not in words:
+    if UNKNOWN_ALIAS in words and UNKNOWN in words:
+        raise InputError(f"{path}: has both {UNKNOWN} and {UNKNOWN_ALIAS}; keep one of them")
+    if UNKNOWN_ALIAS in words:
         words[UNKNOWN] = words.pop(UNKNOWN_ALIAS)
     if UNKNOWN in words:
         return singles
+    print(
+        f"warning: {path}: no {UNKNOWN}; unknown words have the log10 probability "
+        f"{MISSING_UNKNOWN:g}",
+        file=sys.stderr,
+    )
     words[UNKNOWN] = len(words)
     return _Section(
         np.append(singles.words, [[words[UNKNOWN]]], axis=0),
@@ -172,7 +190,7 @@ def _joined(path: Path, words: dict[str, int], sections: list[_Section]) -> Back
     for word in (START, END):
         if word not in words:
             raise InputError(f"{path}: the language model has no {word}")
-    sections[0] = _with_unknown(words, sections[0])
+    sections[0] = _with_unknown(path, words, sections[0])
     size = len(words)
     keys, suffix = np.empty(0, np.int64), np.full(size, NOTHING)
     for order, section in enumerate(sections[1:], 2):

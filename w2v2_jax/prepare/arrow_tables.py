@@ -24,7 +24,7 @@ def import_pyarrow(place: str):
         import pyarrow.parquet
     except ImportError as error:
         raise InputError(
-            f"{place}: parquet and arrow are read by pyarrow: pip install w2v2_jax[parquet]"
+            f'{place}: parquet and arrow are read by pyarrow: pip install "w2v2_jax[parquet]"'
         ) from error
     return pyarrow
 

@@ -1,4 +1,4 @@
-"""`python -m w2v2_jax.prepare`: audio of any kind becomes a prepared corpus with a report."""
+"""`w2v2 prepare`: audio of any kind becomes a prepared corpus with a report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from w2v2_jax.paths import try_outputs, writing
 from w2v2_jax.prepare.compress import CODECS
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.sources import SOURCES
-from w2v2_jax.system.arguments import MOST_PROCESSES, whole
+from w2v2_jax.system.arguments import MOST_PROCESSES, CommandParser, whole
 
 TEXT = (
     "turn transcripts into spoken words: english, unicode[:LANGUAGE], FILE.json (your own rules), "
@@ -36,7 +36,7 @@ def _prepare(args: argparse.Namespace) -> None:
         args.source,
         args.out,
         split=args.split,
-        holdout=dict(_share(text) for text in args.holdout),
+        holdout=_shares(args.holdout),
         min_seconds=args.min_seconds,
         require_text=args.require_text,
         text=args.text,
@@ -54,8 +54,8 @@ def _prepare(args: argparse.Namespace) -> None:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="w2v2 prepare",
         description="Decodes recordings to a corpus at 16 kHz, with a report of what was rejected.",
     )
@@ -128,6 +128,7 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--phones",
+        choices=("61", "48", "39"),
         default="61",
         help="number of different phones in the texts of TIMIT: 61, 48 or 39",
     )
@@ -149,6 +150,16 @@ def _beam_options(args: argparse.Namespace) -> list[str] | None:
     if args.beam_options and not args.beam:
         raise InputError("--beam-options is for --beam")
     return args.beam_options if args.beam else None
+
+
+def _shares(texts: list[str]) -> dict[str, float]:
+    """The share of each split of --holdout, which names a split once."""
+    shares: dict[str, float] = {}
+    for name, share in map(_share, texts):
+        if name in shares:
+            raise InputError(f"--holdout {name} is given twice; give each split one share")
+        shares[name] = share
+    return shares
 
 
 def _share(text: str) -> tuple[str, float]:

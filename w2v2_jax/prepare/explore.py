@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 
 from w2v2_jax.data.corpus import list_splits, open_corpus
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, to_path, try_file, write_text
+from w2v2_jax.system.arguments import CommandParser
 
 EACH = 3  # utterances per kind of odd ones
 MOST_EACH = 10
@@ -28,7 +28,7 @@ def write_page(data: str | AnyPath, file: str | AnyPath, *, each: int = EACH) ->
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2 explore", description=__doc__.splitlines()[0])
+    parser = CommandParser(prog="w2v2 explore", description=__doc__.splitlines()[0])
     parser.add_argument("data", metavar="DIR[:split]", help="a prepared corpus, or one split")
     parser.add_argument(
         "--html",

@@ -198,7 +198,8 @@ def _check(out, split, holdout, min_seconds, workers, overwrite, resumable) -> N
     for name in [*([] if split is None else [split]), *holdout]:
         check_split(out, name, overwrite)
     if any(not 0 < share < 1 for share in holdout.values()) or sum(holdout.values()) >= 1:
-        raise InputError(f"--holdout {holdout}: shares must be above 0 and add up to less than 1")
+        given = ", ".join(f"{name}={share:g}" for name, share in holdout.items())
+        raise InputError(f"--holdout {given}: shares must be above 0 and add up to less than 1")
     if (split or "train") in holdout:
         raise InputError(
             f"--holdout {split or 'train'}: this is the split from which the share is taken"

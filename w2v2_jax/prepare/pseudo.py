@@ -29,6 +29,7 @@ from w2v2_jax.prepare.prepare import PARTIAL
 from w2v2_jax.prepare.report import describe, find_leaks
 from w2v2_jax.prepare.splits import check_split
 from w2v2_jax.system.arguments import (
+    CommandParser,
     add_batch_seconds,
     add_checkpoint,
     add_data,
@@ -86,10 +87,10 @@ def main(argv: list[str] | None = None) -> None:
     print(write(corpus, outcome, arguments.out, split=split, about=about, text=text))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> CommandParser:
     from w2v2_jax.decode import options
 
-    parser = argparse.ArgumentParser(prog="w2v2 pseudo", description=__doc__.splitlines()[0])
+    parser = CommandParser(prog="w2v2 pseudo", description=__doc__.splitlines()[0])
     add_checkpoint(parser)
     add_data(parser)
     add = parser.add_argument

@@ -19,6 +19,7 @@ import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.audio import audio_blocks
+from w2v2_jax.data.excerpt import Excerpt
 from w2v2_jax.errors import InputError, printable, report
 from w2v2_jax.paths import json_text, try_folder, write_json, write_text
 from w2v2_jax.prepare.account import Tally
@@ -30,9 +31,10 @@ from w2v2_jax.prepare.segment_cuts import (
     from_text,
     from_times,
 )
-from w2v2_jax.prepare.segment_pairs import Pair, find_pairs, timed_text
+from w2v2_jax.prepare.segment_pairs import Pair, by_channel, find_pairs, timed_text
 from w2v2_jax.prepare.sentences import sentences
-from w2v2_jax.system.arguments import add_batch_seconds, add_overwrite, add_romanise
+from w2v2_jax.recognition.timed_texts import TimedText
+from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_overwrite, add_romanise
 from w2v2_jax.texts import text_lines
 
 SEGMENTS, REJECTED, REPORT = "segments.jsonl", "rejected.jsonl", "report.json"
@@ -61,6 +63,8 @@ def main(argv: list[str] | None = None) -> None:
         try:
             segments = segments_of(pair, ear, arguments, unpaired)
         except InputError as error:  # the other recordings are still processed
+            if len(pairs) == 1:
+                raise
             report(error)
             outcome.failed.add("recording or text cannot be used", str(error))
             continue
@@ -68,6 +72,8 @@ def main(argv: list[str] | None = None) -> None:
             _sort(segment, os.path.abspath(pair.audio), outcome)
     if ear is not None:
         outcome.replaced.update(ear.replaced)
+    if outcome.failed.counts.total() == len(pairs):
+        raise InputError(f"none of {len(pairs)} recordings can be used (see above)")
     _write(arguments.out, pairs, outcome, unpaired)
     if outcome.failed.counts:
         count = outcome.failed.counts.total()
@@ -96,16 +102,20 @@ class _Ear:
         self._speller = Speller(description.ctc_vocabulary, romanise=latin)
         self.replaced = self._speller.counts
 
-    def __call__(self, audio: str) -> Heard:
+    def __call__(self, audio: str, channel: int | None) -> Heard:
         from w2v2_jax.recognition.recognise import whole_logits
 
-        logits = whole_logits(self._network, audio, self._options)
+        excerpt = Excerpt(channel=channel)
+        source = (
+            audio if channel is None else np.concatenate([*audio_blocks(audio, excerpt=excerpt)])
+        )
+        logits = whole_logits(self._network, source, self._options)
         return Heard(logits, self._seconds, self._speller)
 
 
 def segments_of(pair: Pair, ear, arguments: argparse.Namespace, unpaired: Tally) -> list[Segment]:
     """The segments of a pair, with the reasons against the rejected ones. ear: computes logits of
-    the audio (path -> Heard), or None. unpaired: counts rows of a CTM file that belong to other
+    a channel of the audio, or None. unpaired: counts rows of a CTM file that belong to other
     recordings. Raises InputError if audio or text cannot be used."""
     timed = timed_text(pair, arguments.tier, unpaired)
     if timed is None and ear is None:
@@ -113,28 +123,44 @@ def segments_of(pair: Pair, ear, arguments: argparse.Namespace, unpaired: Tally)
             f"{pair.text}: a text without times needs --checkpoint; without one, times come from "
             "a .srt, .vtt, .TextGrid or .ctm file"
         )
-    seconds, where = recording_seconds(pair.audio), str(pair.text)
-    heard: Heard | None = ear(pair.audio) if ear is not None else None
-    if timed is not None:
-        segments = from_times(timed, heard, reach=arguments.refine, where=where)
-    else:
-        assert heard is not None
-        segments = from_text(list(_lines(pair.text, arguments.by)), heard, where=where)
+    seconds, channels = recording_length(pair.audio)
+    score = MIN_SCORE if arguments.min_score is None else arguments.min_score
+    limits = Limits(None if ear is None else score, arguments.min_seconds, arguments.max_seconds)
     pad = arguments.pad
     if pad is None:
         pad = 0.0 if timed is not None and not arguments.refine else PAD
-    score = MIN_SCORE if arguments.min_score is None else arguments.min_score
-    limits = Limits(None if heard is None else score, arguments.min_seconds, arguments.max_seconds)
-    return finish(segments, limits, seconds=seconds, pad=pad)
+    texts = {None: None} if timed is None else by_channel(timed, channels, unpaired)
+    found = []
+    for channel, some in texts.items():
+        heard: Heard | None = ear(pair.audio, channel) if ear is not None else None
+        segments = _uncut(pair, some, heard, arguments)
+        cut = finish(segments, limits, seconds=seconds, pad=pad)
+        found += [segment._replace(channel=channel) for segment in cut]
+    return found
 
 
-def recording_seconds(path: str) -> float:
-    """A recording's length by its header, else by decoding; AudioError if it cannot be read."""
+def _uncut(
+    pair: Pair, timed: list[TimedText] | None, heard: Heard | None, arguments: argparse.Namespace
+) -> list[Segment]:
+    """The segments of texts with times, or of a running text that is aligned to what is heard."""
+    where = str(pair.text)
+    if timed is not None:
+        return from_times(timed, heard, reach=arguments.refine, where=where)
+    assert heard is not None
+    return from_text(list(_lines(pair.text, arguments.by)), heard, where=where)
+
+
+def recording_length(path: str) -> tuple[float, int]:
+    """A recording's seconds and channels by its header, else by decoding; AudioError if it cannot
+    be read."""
     import soundfile
 
     with contextlib.suppress(soundfile.LibsndfileError, OSError, TypeError):
-        return soundfile.info(os.fsencode(path)).duration
-    return sum(map(len, audio_blocks(path))) / SAMPLE_RATE
+        header = soundfile.info(os.fsencode(path))
+        return header.duration, header.channels
+    excerpt = Excerpt()
+    samples = sum(map(len, audio_blocks(path, excerpt=excerpt)))
+    return samples / SAMPLE_RATE, excerpt.channels
 
 
 def _lines(path: Path, by: str) -> Iterator[tuple[str, str]]:
@@ -218,8 +244,8 @@ def _check(arguments: argparse.Namespace) -> None:
     try_folder(arguments.out, "--out")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="w2v2 segment", description=__doc__.splitlines()[0])
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="w2v2 segment", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--audio", required=True, metavar="FILE|FOLDER", help="long recordings in any format")
     add(

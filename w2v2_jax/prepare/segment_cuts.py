@@ -35,7 +35,8 @@ class Heard(NamedTuple):
 
 class Segment(NamedTuple):
     """fit: times of the words in seconds, and scores if there are logits. offset, duration: what
-    is cut. reason: why it is left out, None if it is not."""
+    is cut. reason: why it is left out, None if it is not. channel: from 0, None for the mean of
+    all."""
 
     text: str
     place: str
@@ -44,6 +45,7 @@ class Segment(NamedTuple):
     offset: float = math.nan
     duration: float = math.nan
     reason: str | None = None
+    channel: int | None = None
 
     def row(self, audio: str) -> dict[str, Any]:
         """The segment as a line of a manifest in NeMo's format, with additional fields."""
@@ -58,6 +60,8 @@ class Segment(NamedTuple):
             "worst": _milli(self.fit.worst),
             "place": self.place,
         }
+        if self.channel is not None:
+            row["channel_selector"] = self.channel
         if self.speaker:
             row["speaker"] = self.speaker
         if self.fit.words:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import string
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +16,11 @@ from w2v2_jax.recognition.timed_texts import READERS, TimedText, ctm, praat
 # If there are several texts of the same name, the first of these suffixes is taken.
 TEXT_SUFFIXES = (".textgrid", ".srt", ".vtt", ".ctm", ".txt")
 
+LETTERS = string.ascii_uppercase
 OTHERS = "segments of another recording in a CTM"
 RENAMED = "another name in a CTM, taken all the same"
+# Many programs write 1 whatever they heard, also `w2v2 transcribe`.
+FIRST_ALONE = "only channel 1 in a CTM, taken for the mean of all channels"
 
 
 class Pair(NamedTuple):
@@ -122,6 +127,37 @@ def timed_text(pair: Pair, tier: str | None, unpaired: Tally) -> list[TimedText]
     if suffix == ".textgrid":
         return praat(pair.text, tier)
     return READERS[suffix](pair.text)
+
+
+def by_channel(
+    timed: list[TimedText], channels: int, unpaired: Tally
+) -> dict[int | None, list[TimedText]]:
+    """The texts of each channel, counted from 0, of a recording with so many; None: of the mean.
+
+    Raises InputError for a channel that the recording lacks.
+    """
+    names = {text.channel for text in timed}
+    if channels == 1 or names <= {""}:
+        return {None: timed}
+    if names == {"1"}:
+        unpaired.add(FIRST_ALONE, timed[0].place, len(timed))
+        return {None: timed}
+    texts: dict[int | None, list[TimedText]] = {}
+    for text in timed:
+        texts.setdefault(_channel(text, channels), []).append(text)
+    return texts
+
+
+def _channel(text: TimedText, channels: int) -> int:
+    """The channel that is called 1 or A, 2 or B ..., counted from 0."""
+    name = text.channel.upper()
+    number = int(name) if re.fullmatch("[0-9]{1,3}", name) else LETTERS.find(name) + 1
+    if not 1 <= number <= channels:
+        raise InputError(
+            f"{text.place}: no channel {text.channel!r} in a recording with {channels}; "
+            f"use 1 to {channels}, or A to {LETTERS[min(channels, len(LETTERS)) - 1]}"
+        )
+    return number - 1
 
 
 def _of_recording(

@@ -37,7 +37,8 @@ def nemo(place: str, *, account: Account, options: SourceOptions) -> Iterator[Ut
     Audio may lie anywhere: relative paths begin at the manifest's folder or one above it.
 
     Raises InputError with the line if it is no JSON object, lacks audio_filepath, has an offset or
-    duration that is no number, or contradicts another line about the same part of a file.
+    duration that is no number, a channel_selector that is no channel, or contradicts another line
+    about the same part of a file.
     """
     del options
     paths = _manifests(Path(place))
@@ -66,7 +67,18 @@ def _read(path: Path, account: Account) -> Iterator[Utterance]:
             for role in ("speaker", "language")
         )
         name = named if not row.get("offset") else f"{named}:{start:g}+{seconds or 0:g}"
+        channel = _channel(row.get("channel_selector"), at)
+        name = name if channel is None else f"{name}#{channel + 1}"
         if once(name, (seconds, text, speaker, language), at):
             account.seen += 1
-            clip = Clip(nearby(named, path.parent, at), start, seconds)
+            clip = Clip(nearby(named, path.parent, at), start, seconds, channel)
             yield Utterance(name, clip, None, text, split, speaker, language)
+
+
+def _channel(value: object, place: str) -> int | None:
+    """The channel that a row names, from 0; None if none or their mean."""
+    if value is None or value == "average":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InputError(f"{place}: channel_selector is {value!r}; it must be a number from 0")
+    return value

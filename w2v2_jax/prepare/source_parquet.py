@@ -44,7 +44,7 @@ def parquet(place: str, *, account: Account, options: SourceOptions) -> Iterator
     folder's name (`train-00000-of-00004.parquet`, `train/data-00000-of-00001.arrow`).
 
     An id is the row's column `id`, else the path in its audio, else its number. Raises InputError
-    without pyarrow (`pip install w2v2_jax[parquet]`), for a damaged file, and without audio.
+    without pyarrow (`pip install "w2v2_jax[parquet]"`), for a damaged file, and without audio.
     """
     del options
     import_pyarrow(place)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from w2v2_jax.data.audio import AUDIO_SUFFIXES
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, nearest
 from w2v2_jax.prepare import (
     source_common_voice,
     source_folder,
@@ -134,6 +134,9 @@ def resolve(source: str, kind: str | None = None) -> Resolved:
     if kind or named not in (None, "folder"):
         return Resolved(kind or named or "", place)
     if named is None and not os.path.exists(place):
+        meant = nearest(scheme, SOURCES, source.removeprefix(scheme)) if colon else ""
+        if meant:
+            raise InputError(f"--source {source!r} is unknown; {meant}")
         known = ", ".join(f"{name}:..." for name in SOURCES)
         raise InputError(f"--source {source!r} is unknown; use a path or one of {known}")
     if named and (not os.path.isdir(place) or source_folder.has_table(place)):

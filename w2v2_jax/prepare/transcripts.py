@@ -128,6 +128,8 @@ def read_transcripts_tsv(path: Path, account: Account) -> Table:
 
 def unquoted(field: str) -> str:
     """A field without its quotes where doubled ones inside show that they are no letters."""
+    if field == '""':  # an empty field of a writer that quotes every text
+        return ""
     inner = field[1:-1]
     if len(field) > 2 and field[0] == field[-1] == '"' and '""' in inner:
         single = inner.replace('""', "")

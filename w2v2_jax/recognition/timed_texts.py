@@ -30,13 +30,15 @@ LONGEST = 20.0  # seconds of words that are put together
 
 
 class TimedText(NamedTuple):
-    """A text and its times in seconds; place: file:line, for errors and reports."""
+    """A text and its times in seconds; place: file:line, for errors and reports. channel: its name
+    in a CTM file, "" elsewhere."""
 
     start: float
     end: float
     text: str
     place: str
     speaker: str = ""
+    channel: str = ""
 
 
 class Word(NamedTuple):
@@ -120,7 +122,9 @@ def ctm(path: Path) -> dict[str, list[TimedText]]:
 
 def _of_channels(recording: str, channels: dict[str, list[Word]]) -> list[TimedText]:
     segments = [
-        segment._replace(speaker=f"{recording}#{channel}" if len(channels) > 1 else "")
+        segment._replace(
+            speaker=f"{recording}#{channel}" if len(channels) > 1 else "", channel=channel
+        )
         for channel, words in channels.items()
         for segment in grouped(sorted(words))
     ]

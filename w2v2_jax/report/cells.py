@@ -6,7 +6,6 @@ wrote of each cell, prints Markdown tables and writes the rates alone to OUT.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.runs import difference, read_evaluation
 from w2v2_jax.evaluation.scoring import bootstrap_interval, count_errors, total
 from w2v2_jax.paths import try_outputs, write_json
+from w2v2_jax.system.arguments import CommandParser
 
 SCRATCH, PRETRAINED, SHORT = "scratch", "pretrain", "short"
 
@@ -144,7 +144,7 @@ def source_table(cells: list[dict[str, Any]]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2_jax.report.cells", description=__doc__)
+    parser = CommandParser(prog="w2v2_jax.report.cells", description=__doc__)
     parser.add_argument("cells", type=Path, help="folder of START@LABELS@SEED.json")
     parser.add_argument("--json", type=Path, required=True, help="gets the rates of all cells")
     arguments = parser.parse_args(argv)

@@ -6,7 +6,6 @@ writes waveform [S], mask [T] (one draw of the model's span mask) and code_count
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from w2v2_jax.inference import Model, load
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.paths import try_outputs
-from w2v2_jax.system.arguments import add_data
+from w2v2_jax.system.arguments import CommandParser, add_data
 
 ROW_SECONDS = 4  # every clip is cut into rows of this length: one compiled shape
 ROWS = 8
@@ -69,9 +68,7 @@ def example(model: Model, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="w2v2_jax.report.codebook", description=__doc__.splitlines()[0]
-    )
+    parser = CommandParser(prog="w2v2_jax.report.codebook", description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", required=True, help="a pretraining workdir or step")
     add_data(parser)
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.npz")

@@ -1,13 +1,12 @@
 """Results of pretraining and fine-tuning: one table and one figure from the files of the runs.
 
-`python -m w2v2_jax.report --pretrain WORKDIR --scratch WORKDIR --finetuned WORKDIR
+`w2v2 report --pretrain WORKDIR --scratch WORKDIR --finetuned WORKDIR
 --scratch-eval A.json --finetuned-eval B.json --data DIR --out DIR` compares two CTC models trained
 on the same labels, one from random parameters and one from the pretrained encoder.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from w2v2_jax.evaluation.runs import (
 )
 from w2v2_jax.paths import write_text
 from w2v2_jax.report.figure import draw
-from w2v2_jax.system.arguments import whole
+from w2v2_jax.system.arguments import CommandParser, whole
 from w2v2_jax.system.revision import stamp
 
 NUM_EXAMPLES = 5
@@ -128,7 +127,7 @@ def check_comparable(results: Results) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2 report", description=__doc__)
+    parser = CommandParser(prog="w2v2 report", description=__doc__)
     for name in ("pretrain", "scratch", "finetuned"):
         parser.add_argument(f"--{name}", type=Path, required=True, help="a training workdir")
     for name in ("scratch-eval", "finetuned-eval"):

@@ -5,7 +5,6 @@ python -m w2v2_jax.report.make_curves --out FILE.json --about TEXT WORKDIR...
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from w2v2_jax.errors import run_command
 from w2v2_jax.evaluation.reference_curves import decisive
 from w2v2_jax.evaluation.runs import read_run
 from w2v2_jax.paths import read_json, try_outputs, write_json
+from w2v2_jax.system.arguments import CommandParser
 
 LEFT_OUT = ("split", "audio_seconds_per_second", "epoch", "compilations")
 DIGITS = 4
@@ -36,7 +36,7 @@ def _short(value: float | None) -> float | None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = CommandParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--about", required=True)
     parser.add_argument("workdirs", nargs="+", type=Path)

@@ -1,15 +1,14 @@
 """Two hours of real speech for the quickstart: the Asterisk core prompts in five languages.
 
-`python -m w2v2_jax.sample_speech --out DIR` gets six Debian packages (55 MB), checks their
+`w2v2 sample_speech --out DIR` gets six Debian packages (55 MB), checks their
 SHA-256, decodes G.722 to 16 kHz FLAC and writes DIR/audio/transcripts.tsv, which
-`python -m w2v2_jax.prepare --source folder:DIR/audio` reads. English prompts with a usable
+`w2v2 prepare --source folder:DIR/audio` reads. English prompts with a usable
 transcript become the splits train, dev and test; everything else is `unlabeled`. Pretraining uses
 `unlabeled` and the audio of `train`; no audio of dev or test is ever pretrained on.
 """
 
 from __future__ import annotations
 
-import argparse
 import collections
 import concurrent.futures
 import gzip
@@ -30,6 +29,7 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.paths import write_text
 from w2v2_jax.sample_speech.packages import deb_members, fetch_packages
 from w2v2_jax.sample_speech.texts import normalise_transcript, split_transcripts
+from w2v2_jax.system.arguments import CommandParser
 
 MIN_SECONDS = 0.5
 SPEAKERS = {
@@ -179,7 +179,7 @@ def _summary(rows: list[TranscriptLine]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="w2v2 sample_speech", description=__doc__)
+    parser = CommandParser(prog="w2v2 sample_speech", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="directory to write")
     mirror = os.environ.get("W2V2_DEBIAN_MIRROR")
     parser.add_argument("--mirror", default=mirror, help="Debian mirror (URL that holds pool/)")

@@ -33,7 +33,7 @@ SHA256 = {  # as signed in the indexes of Debian 11, 12, 13 and unstable
 MOST_BYTES = 512 << 20  # of a package unpacked; the largest of these has 40 MB
 WAY_OUT = (
     "give a Debian mirror with --mirror URL (or W2V2_DEBIAN_MIRROR), or use speech of your own: "
-    "python -m w2v2_jax.prepare --source folder:DIR"
+    "w2v2 prepare --source folder:DIR"
 )
 
 

@@ -3,10 +3,51 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from w2v2_jax.errors import InputError, nearest
+
 MOST_PROCESSES = 1024
+SETTING = "--config."  # with --config, all that begins with it is a recipe's
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The parser of a command. What it cannot take is an InputError, one line; an option that the
+    command does not have is told before those that are missing."""
+
+    def error(self, message: str):
+        raise InputError(f"{message}; `{self.prog} --help` lists the options")
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+        words = sys.argv[1:] if args is None else list(args)
+        self._refuse_unknown(words)
+        return super().parse_known_args(words, namespace)
+
+    def _refuse_unknown(self, words: list[str]) -> None:
+        known = self._option_string_actions
+        for word in words:
+            name = word.partition("=")[0]
+            if word == "--" or (name in known and known[name].nargs == argparse.REMAINDER):
+                return
+            if not _is_option(word) or any(option.startswith(name) for option in known):
+                continue
+            if not name.startswith("--") and word[:2] in known:
+                continue  # -n5
+            if "--config" in known and name.startswith(SETTING):
+                continue
+            head, dot, tail = name.partition(".")
+            close = nearest(head, known, dot + tail)
+            raise InputError(
+                f"{self.prog} has no option {name}; "
+                f"{close or f'`{self.prog} --help` lists those it has'}"
+            )
+
+
+def _is_option(word: str) -> bool:
+    """Whether argparse takes a word for an option: not a dash alone, a number or a text."""
+    return word[:1] == "-" and word[1:2] not in (*"0123456789.", "") and " " not in word
 
 
 def whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
@@ -30,7 +71,8 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         required=True,
         metavar="DIR",
-        help="a training workdir (its best step), a step's folder or a Hugging Face folder",
+        help="a training workdir (its best step), a step's folder, a Hugging Face folder or the "
+        "name of a model of its hub (facebook/wav2vec2-base-960h)",
     )
 
 
@@ -73,7 +115,7 @@ def add_romanise(parser: argparse.ArgumentParser) -> None:
         "--romanise",
         action="store_true",
         help="spell words of any script in Latin letters, for a model of a to z: by uroman (pip "
-        "install w2v2_jax[romanise])",
+        'install "w2v2_jax[romanise]")',
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from w2v2_jax.errors import InputError
 
-INSTALL = "pip install w2v2_jax[romanise]"
+INSTALL = 'pip install "w2v2_jax[romanise]"'
 
 
 @functools.cache

@@ -15,7 +15,7 @@ import w2v2_jax
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.checkpoint.files import describe_newest
 from w2v2_jax.data import shared
-from w2v2_jax.data.feed import Feed, train_feed, valid_feed
+from w2v2_jax.data.feed import Feed, check_corpora, train_feed, valid_feed
 from w2v2_jax.data.joined import VALIDATION, validation_beside
 from w2v2_jax.data.mixture import paths_of
 from w2v2_jax.errors import InputError, counted, run_command
@@ -24,12 +24,11 @@ from w2v2_jax.experiment import catalogue
 from w2v2_jax.experiment.auto_accumulate import is_auto
 from w2v2_jax.experiment.recipe import load_config, override
 from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
-from w2v2_jax.interop import hub
-from w2v2_jax.interop.load import load_any
-from w2v2_jax.paths import AnyPath, to_path
+from w2v2_jax.interop.load import load_start
+from w2v2_jax.paths import AnyPath, is_remote, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.system.arguments import whole
-from w2v2_jax.train import dry_run, loop, memory, run_record
+from w2v2_jax.train import dry_run, fit, loop, memory, run_record
 from w2v2_jax.train.validation import check_best_metric
 from w2v2_jax.train.warm_start import (
     check_input,
@@ -124,12 +123,15 @@ class _Start(NamedTuple):
 
 def _start(settings: ExperimentSettings, workdir: AnyPath | None) -> _Start:
     """Builds the experiment and opens the data; writes nothing. workdir None: a fresh run."""
+    if workdir is not None and not is_remote(workdir) and workdir.is_file():
+        raise InputError(f"--workdir {workdir} is a file; name a folder")
+    check_corpora(settings.data)
     compile_cache.enable()
     before = describe_newest(workdir) if workdir is not None else None
     # A resumed run has network, symbols and scale in its checkpoint: init_from need not exist.
     source = None
     if settings.init_from and before is None:
-        source = load_any(hub.folder(settings.init_from))
+        source = load_start(settings.init_from)
     settings = take_epsilon(settings, before or (source.description if source else None))
     built = dataclasses.replace(_build(settings, before, source, workdir), tell=hosts.log_on_chief)
     symbols: Any = built.vocabulary  # classes have what a feed needs of a vocabulary
@@ -171,6 +173,10 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
         }
     )
     _introduce(train, valid)
+    for line in fit.left_out(train, valid):
+        hosts.log_on_chief(line)
+    if fit.mostly_fillers(train):
+        hosts.log_on_chief("train: with --dry-run, this command says which batches have fewer")
     if source and source.description.normalise != settings.data.normalise:
         hosts.log_on_chief(
             f"warning: config.data.normalise={settings.data.normalise}, but "
@@ -235,6 +241,7 @@ def _build(
 def _check(built: experiment.Experiment, train: Feed, valid: Feed | None) -> None:
     """Raises an InputError now for what would end the run at its first update or validation."""
     number = 1 if is_auto(built) else built.accumulate
+    fit.check_batches(built, train, valid)
     built.check_shapes(train.plan.shapes, number, "training")
     if valid is not None:
         built.check_validation_shapes(valid.plan.shapes)

@@ -18,9 +18,9 @@ from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.experiment.microbatches import Shape
 from w2v2_jax.system.device_memory import GIB, device_memory
 from w2v2_jax.train import memory
+from w2v2_jax.train.fit import left_out
 
 FILLERS = 0.15  # share of an epoch's rows; above it the batches are too large for the corpus
-DROPPED = 0.05  # share of the utterances
 MANY_SHAPES, FEW_UPDATES = 5, 10  # that many shapes should have that many updates each
 
 
@@ -37,22 +37,22 @@ def lines(
     yield from _programs(experiment, train, valid)
     step = step_memory(experiment, train)
     yield _memory_line(step)
+    lengths = list(left_out(train, valid))
+    yield from lengths
     hints = [
         *advice(experiment, train, summary),
         *_memory_advice(experiment, summary.shapes, step),
     ]
-    yield from (f"advice: {hint}" for hint in hints or (_no_advice(train, summary),))
+    yield from (f"advice: {hint}" for hint in hints or (_no_advice(summary, lengths),))
 
 
-def _no_advice(train: Feed, summary: PlanSummary) -> str:
-    """Why there is none: what the lines above leave out or fill up is little, or nothing."""
-    dropped = summary.dropped_too_short + summary.dropped_too_long
-    if not dropped and not summary.repeated_rows:
+def _no_advice(summary: PlanSummary, lengths: list[str]) -> str:
+    """Why there is none. lengths: the lines on what is left out."""
+    if lengths:
+        return "none but the options that the lines on what is left out name"
+    if not summary.repeated_rows:
         return "none, recipe and data fit each other"
-    return (
-        f"none: rows of weight 0 ({summary.repeated_rows} of {summary.rows}) and utterances left "
-        f"out for their length ({dropped} of {len(train.corpus)}) are few"
-    )
+    return f"none: rows of weight 0 ({summary.repeated_rows} of {summary.rows}) are few"
 
 
 def _network(experiment: Experiment) -> Iterator[str]:
@@ -149,13 +149,6 @@ def advice(experiment: Experiment, train: Feed, summary: PlanSummary) -> Iterato
     """What to change if recipe and data do not fit, with the option that changes it."""
     if summary.repeated_rows > FILLERS * summary.rows:
         yield _smaller_batches(experiment, train, summary)
-    dropped = {
-        "shorter": summary.dropped_too_short,
-        "longer": summary.dropped_too_long,
-    }
-    for side, count in dropped.items():
-        if count > DROPPED * len(train.corpus):
-            yield _dropped(train, side, count)
     steps, shapes = experiment.settings.train.steps, len(summary.shapes)
     if shapes >= MANY_SHAPES and steps < FEW_UPDATES * shapes:
         yield (
@@ -186,9 +179,14 @@ def fewest_fillers(experiment: Experiment, train: Feed):
     data, seed = train.config, experiment.settings.seed
     accumulate = experiment.accumulate
     tried = []
-    for parts in (n for n in range(2, data.row_multiple + 1) if data.row_multiple % n == 0):
+    # No batch is fuller for more audio than the epoch's in rows of the longest length.
+    longest = max(data.bucket_seconds)
+    most = longest * max(data.row_multiple, train.utterances)
+    largest = min(data.batch_seconds, most)
+    first = 2 if largest == data.batch_seconds else 1
+    for parts in (n for n in range(first, data.row_multiple + 1) if data.row_multiple % n == 0):
         smaller = dataclasses.replace(
-            data, row_multiple=data.row_multiple // parts, batch_seconds=data.batch_seconds / parts
+            data, row_multiple=data.row_multiple // parts, batch_seconds=largest / parts
         )
         try:
             plan = smaller.train_plan(train.corpus, seed=seed, mixture=train.mixture)
@@ -199,21 +197,3 @@ def fewest_fillers(experiment: Experiment, train: Feed):
         if tried[-1][1].repeated_rows <= FILLERS * tried[-1][1].rows:
             return tried[-1]
     return min(tried, key=lambda one: one[1].repeated_rows / one[1].rows, default=None)
-
-
-def _dropped(train: Feed, side: str, count: int) -> str:
-    data = train.config
-    seconds = train.corpus.num_samples / SAMPLE_RATE
-    everything = counted(len(train.corpus), "utterance")
-    told = f"{count} of {everything} are left out: they are {side} than "
-    if side == "longer":
-        buckets = tuple(sorted(data.bucket_seconds))
-        longer = f'"({", ".join(f"{x:g}" for x in (*buckets, math.ceil(seconds.max())))})"'
-        return (
-            f"{told}the longest rows, {buckets[-1]:g} s; --config.data.bucket_seconds={longer} "
-            "takes them all"
-        )
-    return (
-        f"{told}{data.least_seconds():g} s; to use more, set a smaller --config.data.min_seconds"
-        + (" and add a shorter row to data.bucket_seconds" if data.mode == "crop" else "")
-    )
