@@ -41,7 +41,6 @@ def test_every_command_tells_of_what_it_cannot_take_in_one_line(command):
             "transcribe --checkpoint x a.wav --formats srt",
             "--formats changes nothing without --out",
         ),
-        ("align --checkpoint x a.wav a.txt --formats srt", "--formats changes nothing without --o"),
         ("stage --from nowhere --to x", "--from nowhere: no such folder"),
         ("stage -x", "w2v2 stage has no option -x; `w2v2 stage --help` lists those it has"),
         ("lm --order many", "argument --order: invalid int value: 'many'"),
