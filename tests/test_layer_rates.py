@@ -174,4 +174,9 @@ def test_an_update_moves_the_upper_layer_as_without_frozen_ones_and_no_lower(
         if name.startswith(LAYERS):
             np.testing.assert_array_equal(frozen[name][:2], x[:2], err_msg=name)
             assert np.abs(frozen[name][2] - x[2]).max() > 0, name
-        np.testing.assert_allclose(frozen[name], slow[name], rtol=1e-3, atol=1e-5, err_msg=name)
+        one, other = frozen[name], slow[name]
+        if name == LAYERS + "attention/qkv_bias":
+            # Softmax takes no notice of the keys' bias: its gradient is rounding, which Adam
+            # scales up.
+            one, other = one[:, ::2], other[:, ::2]
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5, err_msg=name)

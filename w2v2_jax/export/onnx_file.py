@@ -2,8 +2,8 @@
 
 int8 quantises only the weights, with onnxruntime's own quantizer (MatMulNBits: 32 weights share a
 scale, sums in float32). On a tuned network the logits change a third as much as with onnxruntime's
-dynamic quantisation, which also rounds the activations. It saves space, not time. Convolutions
-stay float32.
+dynamic quantisation, which also rounds the activations. It saves space, not time
+(docs/results/exporting.md). Convolutions stay float32.
 """
 
 from __future__ import annotations
