@@ -161,7 +161,8 @@ STRICT = [  # what KenLM refuses and a lenient reader takes, perhaps for somethi
     ("\\end\\", "\\end\\\nmore"), ("\\end\\", "\\end\\ "), ("ngram 2=3", "ngram two=3"),
     ("ngram 2=3", "ngram 2 = 3"), ("ngram 2=3", "ngram 2=0_3"), ("ngram 2=3", "\nngram 2=3"),
     ("ngram 2=3", "ngram 3=3"), ("\\data\\", " \\data\\"), ("\\2-grams:", "\\2-grams: "),
-    ("-0.125\t<s> a b", "-0.125\t<s> a b\t-0.1"), ("-0.75\t</s>", "-0.75 </s>"), ("a b\t-0.5", "a b -0.5"),
+    ("-0.125\t<s> a b", "-0.125\t<s> a b\t-0.1"), ("-0.75\t</s>", "-0.75 </s>"),
+    ("a b\t-0.5", "a b -0.5"),
     ("a b\t-0.5", "a b\t-0.5 "), ("-1\ta b", "-0_1\ta b"), ("-1\ta b", "-\uff11\ta b"),
     ("-1\ta b", "-1\ta\u00a0b"), ("-2\t<unk>", "-2\t<unk>\t-0.1\t-0.1"),
 ]  # fmt: skip

@@ -158,8 +158,9 @@ def _section(
         names = list(words)
         shown = " ".join(names[number] for number in section.words[first])
         raise InputError(
-            f"{path}: the log probability of {shown!r} is {section.probability[first]}, its backoff "
-            f"{section.backoff[first]}: log10 of a probability is a number up to 0, such as -99"
+            f"{path}: the log probability of {shown!r} is {section.probability[first]}, its "
+            f"backoff {section.backoff[first]}: log10 of a probability is a number up to 0, such "
+            "as -99"
         )
     return section
 
