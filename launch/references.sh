@@ -8,7 +8,7 @@ pip_quietly() {
 
 install_references() {
   local folder="$PWD/.venv/references"
-  pip_quietly install torch==2.13.0 transformers==5.23.0 peft==0.21.2
+  pip_quietly install torch==2.13.0 transformers==5.23.0 peft==0.21.2 sentencepiece==0.2.3
   if [ -z "${W2V2_FAIRSEQ:-}" ]; then
     if [ ! -d "$folder/fairseq-0.12.2" ]; then
       # Newer pip refuses the version ranges that omegaconf states; hydra-core stays out of the

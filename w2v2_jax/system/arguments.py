@@ -20,7 +20,7 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str):
         raise InputError(f"{message}; `{self.prog} --help` lists the options")
 
-    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+    def parse_known_args(self, args=None, namespace=None):
         words = sys.argv[1:] if args is None else list(args)
         self._refuse_unknown(words)
         return super().parse_known_args(words, namespace)
@@ -38,7 +38,7 @@ class CommandParser(argparse.ArgumentParser):
             if "--config" in known and name.startswith(SETTING):
                 continue
             head, dot, tail = name.partition(".")
-            close = nearest(head, known, dot + tail)
+            close = nearest(head, known, dot + tail, likeness=0.7)  # dashes are alike in all
             raise InputError(
                 f"{self.prog} has no option {name}; "
                 f"{close or f'`{self.prog} --help` lists those it has'}"
