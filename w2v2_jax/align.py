@@ -58,14 +58,14 @@ def main(argv: list[str] | None = None) -> None:
         "--json", action="store_true", help="print one JSON object per line, with words"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="also write files to this folder")
-    parser.add_argument("--formats", default="textgrid,ctm", help="txt,json,srt,vtt,ctm,textgrid")
+    parser.add_argument("--formats", help="for --out: txt,json,srt,vtt,ctm,textgrid (textgrid,ctm)")
     add_romanise(parser)
     add_overwrite(parser)
     add_batch_seconds(parser, 60.0)
     parser.add_argument("--quiet", action="store_true", help="print no progress on stderr")
     arguments = parser.parse_args(argv)
     lines = list(text_lines(arguments.text))
-    formats = transcript_files.read_formats(arguments.formats)
+    formats = transcript_files.chosen_formats(arguments, "textgrid,ctm")
     files = {}
     if arguments.out is not None:
         files = transcript_files.plan(

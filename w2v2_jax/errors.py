@@ -56,10 +56,10 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}{ending}"
 
 
-def nearest(name: str, known: Iterable[str], ending: str = "") -> str:
-    """ "did you mean X?" of the known name most like `name`; "" where none is like it. ending:
-    what follows the name."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+def nearest(name: str, known: Iterable[str], ending: str = "", *, likeness: float = 0.6) -> str:
+    """ "did you mean X?" of the known name most like `name`; "" where none is so much like it.
+    ending: what follows the name."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=likeness)
     return f"did you mean {close[0]}{ending}?" if close else ""
 
 

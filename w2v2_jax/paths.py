@@ -68,7 +68,8 @@ def read_json(path: str | AnyPath, *, most: int = MOST_JSON) -> dict[str, Any]:
     except RecursionError as error:
         raise InputError(f"{path}: cannot be read as JSON: nested too deep") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read as JSON: {why}") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: not a JSON object")
     return value

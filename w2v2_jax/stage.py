@@ -35,6 +35,8 @@ def stage(source: str, target: str, splits: list[str]) -> list[str]:
     missing = [split for split in chosen if split not in known]
     if missing or not chosen:
         named = ", ".join(split or repr(split) for split in missing)
+        if not root.is_dir():
+            raise InputError(f"--from {source}: no such folder")
         raise InputError(
             f"--from {source}: no prepared split {named or 'at all'}; "
             f"there are {', '.join(known) or 'none'}"

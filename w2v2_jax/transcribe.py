@@ -35,7 +35,7 @@ from w2v2_jax.system.progress import audio_bar, total_seconds
 
 def main(argv: list[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
-    formats = transcript_files.read_formats(arguments.formats)
+    formats = transcript_files.chosen_formats(arguments, "txt,json")
     files, planned, asked = _inputs(arguments, formats)
     if arguments.skip_done and not files:
         print(f"all {asked} inputs are done in {arguments.out}", file=sys.stderr)
@@ -99,7 +99,7 @@ def _parser() -> CommandParser:
         "--json", action="store_true", help="print one JSON object per line, with words"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="also write files to this folder")
-    parser.add_argument("--formats", default="txt,json", help="txt,json,srt,vtt,ctm,textgrid")
+    parser.add_argument("--formats", help="for --out: txt,json,srt,vtt,ctm,textgrid (txt,json)")
     add_overwrite(parser)
     parser.add_argument(
         "--skip-done", action="store_true", help="skip inputs whose files in --out are complete"

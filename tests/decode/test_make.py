@@ -95,6 +95,7 @@ def test_without_options_decoding_is_greedy_and_a_model_implies_beam_search():
         (["--decoder", "greedy", "--lm", "x"], "--decoder greedy takes no --lm"),
         (["--decoder-preset", "base_2h"], "'base_2h' is unknown; use one of base_10m"),
         (["--decoder-settings", "none.json"], "none.json: not what `sweep` writes"),
+        (["--lm-weight", "3"], "--lm-weight changes nothing without --lm or --hot-word"),
         (["--lm", "x", "--beam", "0"], "beam=0 must be at least 1"),
         (["--lm", "x", "--nbest", "60"], "nbest=60 is more than beam=50"),
         (["--lm", "x", "--beam", "1000000"], "beam=1000000 takes .*; use at most 10000"),

@@ -84,6 +84,7 @@ def test_the_command_prints_a_table_and_writes_a_plot(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["nowhere"], "nowhere is no training workdir"),
+        (["."], ". is no training workdir: it has no config.json"),
         (["{run}", "--reference", "large"], "--reference 'large' is not known"),
         (
             ["{run}", "--reference", "base"],

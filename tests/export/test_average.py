@@ -1,6 +1,7 @@
 """Averages of checkpoints: the numbers, which steps are taken, and what is refused."""
 
 import dataclasses
+import json
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ from w2v2_jax import trees
 from w2v2_jax.checkpoint import files as checkpoint
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.export import average
+from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.train_step import TrainState
 
 
@@ -101,6 +103,26 @@ def test_checkpoints_of_different_runs_are_refused_by_what_differs(made):
     for field, description in others.items():
         with pytest.raises(InputError, match=f"has another {field} than random; average steps of"):
             average.mean_of([made, made._replace(description=description)])
+
+
+@pytest.mark.parametrize("objective", ["random_targets", "contrastive"])
+def test_runs_with_other_random_targets_are_refused_by_their_seeds(tiny, objective, tmp_path):
+    parts = OBJECTIVES[objective].parts
+    made = random_checkpoint(tiny, parts=parts, objective=objective)
+    runs = []
+    for name, section in (("a", {"target_seed": 1}), ("b", {"target_seed": 2}), ("c", {})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({"objective": section}))
+        runs.append(made._replace(path=tmp_path / name / "checkpoints" / "5"))
+    assert_same(average.mean_of([runs[0], runs[0]]).params, made.params)
+    if objective == "contrastive":
+        assert_same(average.mean_of(runs).params, made.params)
+        return
+    for other, seed in ((runs[1], 2), (runs[2], 0)):
+        with pytest.raises(
+            InputError, match=rf"target_seed \({seed}\) than .*a/checkpoints/5 \(1\)"
+        ):
+            average.mean_of([runs[0], other])
 
 
 def test_a_value_that_is_not_finite_is_named(made):

@@ -18,7 +18,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.export.deployment import TEXTS
 from w2v2_jax.interop import dictionary, hugging_face, tokenizer
 from w2v2_jax.texts.choice import unicode
-from w2v2_jax.vocabulary import SPECIALS, Vocabulary
+from w2v2_jax.vocabulary import BLANK, BOUNDARY, SPECIALS, UNKNOWN, Vocabulary
 
 TUNED = ("encoder", "head")
 
@@ -120,3 +120,16 @@ def test_transformers_cuts_phonemes_as_we_do(tiny, tmp_path):
     tokenizer.write(tmp_path, vocabulary)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
     assert theirs(PHONES[0]).input_ids == vocabulary.encode(PHONES[0]).tolist()
+
+
+def test_marks_of_symbols_in_a_text_are_characters_here_and_symbols_to_transformers(tmp_path):
+    vocabulary = Vocabulary((*SPECIALS, *"ABS"), "upper")
+    a, s, end = vocabulary.symbols.index("A"), vocabulary.symbols.index("S"), BOUNDARY
+    ours = vocabulary.encode("A <s> A").tolist()
+    assert ours == [a, end, UNKNOWN, s, UNKNOWN, end, a, end]
+    assert vocabulary.decode(ours) == "A <unk>S<unk> A"
+    transformers = pytest.importorskip("transformers")
+    rows = {symbol: row for row, symbol in enumerate(vocabulary.symbols)}
+    (tmp_path / "vocab.json").write_text(json.dumps(rows))
+    theirs = transformers.Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"))
+    assert theirs("A <s> A").input_ids == [a, BLANK, a]

@@ -296,3 +296,16 @@ def test_a_utf16_table_is_refused_in_one_line(tmp_path, capsys):
     assert run_command(command.main, line) == 2
     error = capsys.readouterr().err
     assert "UTF-16 text; save it as UTF-8" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("resumable", [False, True])
+@pytest.mark.parametrize("out", [".", "prepared", "prepared/a"])
+def test_what_prepare_writes_into_the_source_is_no_part_of_it(tmp_path, out, resumable, capsys):
+    put(tmp_path / "a.wav")
+    options = PLAIN | {"resumable": resumable, "overwrite": True}
+    for _ in range(2 if out != "." else 1):
+        prepare(f"folder:{tmp_path}", tmp_path / out, **options)
+        told = json.loads((tmp_path / out / "train" / "report.json").read_text())["intake"]
+        assert (told["seen"], told["used"], told["passed_over"]) == (1, 1, {})
+    said = capsys.readouterr().out
+    assert "train: 1 utterance, " in said and "1 shard\n" in said

@@ -175,7 +175,7 @@ def test_content_shared_with_another_split_is_counted_and_kept(tmp_path, capsys)
     assert (leaks["audio"]["count"], leaks["audio"]["examples"]) == (1, ["x.wav"])
     assert (leaks["transcript"]["count"], leaks["transcript"]["examples"]) == (1, ["y.wav"])
     assert report["utterances"] == 2
-    assert "WARNING: 1 utterances share their audio with split train" in capsys.readouterr().out
+    assert "WARNING: 1 utterance shares its audio with split train" in capsys.readouterr().out
 
 
 def test_the_source_may_name_the_splits(tmp_path):

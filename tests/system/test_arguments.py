@@ -36,6 +36,12 @@ def test_every_command_tells_of_what_it_cannot_take_in_one_line(command):
         ("train --confg.train.steps=3", "--confg.train.steps; did you mean --config.train.steps?"),
         ("evaluate --checkpoint", "--checkpoint: expected one argument; `w2v2 evaluate --help` l"),
         ("evaluate", "required: --checkpoint, --data, --json; `w2v2 evaluate --help` lists"),
+        ("extract --units", "no option --units; `w2v2 extract --help` lists those it has"),
+        (
+            "transcribe --checkpoint x a.wav --formats srt",
+            "--formats changes nothing without --out",
+        ),
+        ("stage --from nowhere --to x", "--from nowhere: no such folder"),
         ("stage -x", "w2v2 stage has no option -x; `w2v2 stage --help` lists those it has"),
         ("lm --order many", "argument --order: invalid int value: 'many'"),
         ("recipes one two", "unrecognized arguments: two"),

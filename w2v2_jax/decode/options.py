@@ -84,7 +84,10 @@ def read_arguments(arguments: argparse.Namespace) -> DecoderSettings:
     chosen: dict[str, Any] = {name: getattr(arguments, name) for name in names}
     chosen["kind"] = arguments.decoder_kind
     chosen["hot_words"] = tuple(arguments.hot_words) if arguments.hot_words else None
-    return settings(chosen, preset_name=arguments.decoder_preset, file=arguments.decoder_settings)
+    found = settings(chosen, preset_name=arguments.decoder_preset, file=arguments.decoder_settings)
+    if arguments.lm_weight is not None and not (found.lm or found.hot_words):
+        raise InputError("--lm-weight changes nothing without --lm or --hot-word; give one")
+    return found
 
 
 def make_decoder(

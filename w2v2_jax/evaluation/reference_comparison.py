@@ -132,6 +132,8 @@ def stand(
 
     Raises InputError if the workdir is none, or shares no metric or update with the reference.
     """
+    if not (workdir / "config.json").is_file():
+        raise InputError(f"{workdir} is no training workdir: it has no config.json")
     try:
         config = read_json(workdir / "config.json")
         chosen = name or choose(config)

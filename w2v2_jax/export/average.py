@@ -6,6 +6,7 @@ w2v2 average --checkpoint RUN/checkpoints/9000 RUN/checkpoints/10000 --out DIR
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import native
 from w2v2_jax.interop.files import new_output, print_written
-from w2v2_jax.paths import AnyPath, is_remote
+from w2v2_jax.objectives.random_targets import RandomTargets
+from w2v2_jax.paths import AnyPath, is_remote, to_path
 from w2v2_jax.system.arguments import CommandParser
 
 
@@ -100,8 +102,27 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 
 def _check_alike(first: Loaded, other: Loaded) -> None:
+    seeds = [_target_seed(loaded) for loaded in (first, other)]
+    if None not in seeds and seeds[0] != seeds[1]:
+        raise InputError(
+            f"{other.path} has another objective.target_seed ({seeds[1]}) than {first.path} "
+            f"({seeds[0]}): their heads predict codes of different quantizers; average steps of "
+            "one run"
+        )
     for field in Description._fields:
         if getattr(first.description, field) != getattr(other.description, field):
             raise InputError(
                 f"{other.path} has another {field} than {first.path}; average steps of one run"
             )
+
+
+def _target_seed(loaded: Loaded) -> int | None:
+    """The seed of a BEST-RQ run's frozen quantizer, which no checkpoint holds, by its config.json;
+    None for other objectives and checkpoints of no run."""
+    if loaded.description.objective != RandomTargets.name:
+        return None
+    try:
+        config = json.loads((to_path(loaded.path).parent.parent / "config.json").read_bytes())
+        return config["objective"].get("target_seed", RandomTargets.target_seed)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

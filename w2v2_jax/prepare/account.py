@@ -9,6 +9,7 @@ from typing import Any
 from w2v2_jax.errors import printable
 
 EXAMPLES = 5
+PARTIAL, PIECES = ".partial-", ".pieces-"  # folders in --out while it is written
 UNDERSTOOD = (
     "transcripts are read from transcripts.tsv (path<TAB>text), name.txt beside name.wav, "
     "*.trans.txt, metadata.csv or .jsonl, and the sources of w2v2 prepare --help"
@@ -57,10 +58,11 @@ class Account:
     """seen: every file, line or row of a source. passed_over: what is not a recording, or was not
     wanted. remarks: notes about transcripts and names. unread: text files in formats that are not
     read. transcribed: utterances with a text. read_as: the kind of the source, and by what it was
-    recognised."""
+    recognised. out: where the corpus is written, which is no part of the source."""
 
     seen: int = 0
     read_as: tuple[str, str] | None = None
+    out: str | None = None
     unread: Tally = field(default_factory=Tally)
     transcribed: int = 0
     passed_over: Tally = field(default_factory=Tally)

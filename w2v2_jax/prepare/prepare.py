@@ -16,11 +16,11 @@ from typing import Any
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.corpus import Corpus, list_splits, open_corpus
 from w2v2_jax.data.writer import CorpusWriter, ShardPlan
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, counted
 from w2v2_jax.paths import AnyPath, absolute, is_remote, write_json
 from w2v2_jax.prepare import beam as on_beam
 from w2v2_jax.prepare import resumable as pieces
-from w2v2_jax.prepare.account import Account
+from w2v2_jax.prepare.account import PARTIAL, PIECES, Account
 from w2v2_jax.prepare.compress import check_codec, compress_split
 from w2v2_jax.prepare.holdout import Holdable, Holdout, holdable
 from w2v2_jax.prepare.measure import (
@@ -38,8 +38,6 @@ from w2v2_jax.prepare.work_units import parts, picked, read_ids
 from w2v2_jax.prepare.workers import in_order
 from w2v2_jax.recognition.vad import silero
 from w2v2_jax.texts.choice import read_choice
-
-PARTIAL, PIECES = ".partial-", ".pieces-"
 
 
 def prepare(
@@ -78,7 +76,7 @@ def prepare(
     limits = _limits(min_seconds, require_text, channel, vad)
     resolved = _resolved(source, kind)
     chosen = read_ids(ids) if ids is not None else None
-    account = Account(ids=chosen)
+    account = Account(ids=chosen, out=str(out))
     finish = functools.partial(_finish, source=str(resolved), compress=compress, workers=workers)
     options: dict[str, Any] = {"tfds_data_dir": tfds_data_dir, "phones": phones}
     sorter = functools.partial(
@@ -277,7 +275,7 @@ def _publish(corpora: list[Corpus], work: AnyPath, out: AnyPath) -> list[str]:
             os.rename(corpus.directory, target)
         info = corpus.info
         lines.append(
-            f"wrote {target}: {info['utterances']} utterances, {info['hours']:.3f} h, "
-            f"{info['shards']} shards"
+            f"wrote {target}: {counted(info['utterances'], 'utterance')}, "
+            f"{info['hours']:.3f} h, {counted(info['shards'], 'shard')}"
         )
     return lines

@@ -22,7 +22,7 @@ from w2v2_jax.data.corpus import Corpus, Entry, list_splits, open_corpus
 from w2v2_jax.data.damage import Damage
 from w2v2_jax.data.transcribed import TranscribedCorpus
 from w2v2_jax.data.writer import CorpusWriter
-from w2v2_jax.errors import InputError, printable
+from w2v2_jax.errors import InputError, counted, printable
 from w2v2_jax.paths import json_text, try_folder, write_json, write_text
 from w2v2_jax.prepare.account import Tally
 from w2v2_jax.prepare.prepare import PARTIAL
@@ -211,7 +211,7 @@ def write(
     if counts["seen"] != counts["used"] + counts["rejected"]:
         raise AssertionError(f"what became of the utterances does not add up: {counts}")
     told = [
-        f"{corpus.directory}: {counts['seen']} utterances: {counts['used']} kept, "
+        f"{corpus.directory}: {counted(counts['seen'], 'utterance')}: {counts['used']} kept, "
         f"{counts['rejected']} rejected",
         *([tally.table()] if tally.counts else []),
         *_bounds_line(outcome),
@@ -220,7 +220,8 @@ def write(
         raise InputError(f"nothing is kept, nothing is written. {printable(chr(10).join(told))}")
     made = _publish(corpus, outcome, out, split, about=about, text=text, tally=tally, counts=counts)
     told.append(
-        f"wrote {out / split}: {made.info['utterances']} utterances, {made.info['hours']:.3f} h"
+        f"wrote {out / split}: {counted(made.info['utterances'], 'utterance')}, "
+        f"{made.info['hours']:.3f} h"
     )
     return "\n".join(told)
 

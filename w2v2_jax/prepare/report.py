@@ -11,7 +11,7 @@ import numpy as np
 
 from w2v2_jax.data.buckets import length_histogram
 from w2v2_jax.data.corpus import QUALITY_ARRAYS, Corpus
-from w2v2_jax.errors import printable
+from w2v2_jax.errors import counted, printable
 from w2v2_jax.prepare.account import EXAMPLES, Tally
 from w2v2_jax.vocabulary import count_characters
 
@@ -101,7 +101,8 @@ def quality(corpus: Corpus) -> dict[str, list[float]]:
 def render(report: dict[str, Any], rejects: Tally, remarks: Tally, changes: Tally) -> str:
     """The report as lines to print."""
     lines = [
-        f"split {report['split']}: {report['utterances']} utterances, {report['hours']:.3f} h, "
+        f"split {report['split']}: {counted(report['utterances'], 'utterance')}, "
+        f"{report['hours']:.3f} h, "
         f"{report['with_transcript']} with a transcript",
         f"  lengths: {report['lengths']}",
     ]
@@ -121,9 +122,11 @@ def render(report: dict[str, Any], rejects: Tally, remarks: Tally, changes: Tall
     if remarks.counts:
         lines += ["  remarks:", remarks.table()]
     for leak in report["leaks"]:
+        alone = leak["count"] == 1
         lines.append(
-            f"  WARNING: {leak['count']} utterances share their {leak['kind']} with split "
-            f"{leak['other']}, e.g. {printable(', '.join(leak['examples'][:3]))}"
+            f"  WARNING: {counted(leak['count'], 'utterance')} "
+            f"{'shares its' if alone else 'share their'} {leak['kind']} with split {leak['other']}"
+            f", e.g. {printable(', '.join(leak['examples'][:3]))}"
         )
     return "\n".join(lines)
 

@@ -20,7 +20,7 @@ import numpy as np
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.audio import audio_blocks
 from w2v2_jax.data.excerpt import Excerpt
-from w2v2_jax.errors import InputError, printable, report
+from w2v2_jax.errors import InputError, counted, printable, report
 from w2v2_jax.paths import json_text, try_folder, write_json, write_text
 from w2v2_jax.prepare.account import Tally
 from w2v2_jax.prepare.segment_cuts import (
@@ -77,7 +77,9 @@ def main(argv: list[str] | None = None) -> None:
     _write(arguments.out, pairs, outcome, unpaired)
     if outcome.failed.counts:
         count = outcome.failed.counts.total()
-        raise InputError(f"{count} of {len(pairs)} recordings cannot be used (see above)")
+        raise InputError(
+            f"{count} of {counted(len(pairs), 'recording')} cannot be used (see above)"
+        )
 
 
 class _Ear:
@@ -203,8 +205,8 @@ def _write(out: Path, pairs: list[Pair], outcome: Outcome, unpaired: Tally) -> N
     }
     write_json(out / REPORT, told)
     print(
-        f"{len(pairs)} recordings: {told['segments']} segments, {told['used']} used "
-        f"({told['hours']:.3f} h), {len(outcome.rejected)} rejected"
+        f"{counted(len(pairs), 'recording')}: {counted(told['segments'], 'segment')}, "
+        f"{told['used']} used ({told['hours']:.3f} h), {len(outcome.rejected)} rejected"
     )
     for head, tally in (
         ("rejected:", outcome.reasons),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError
-from w2v2_jax.prepare.account import Account
+from w2v2_jax.prepare.account import PARTIAL, PIECES, Account
 from w2v2_jax.prepare.transcripts import (
     SHARED_TEXT,
     Table,
@@ -100,8 +100,10 @@ def _is_audio(file: str) -> bool:
 
 def folders(root: str, account: Account) -> Iterator[tuple[str, list[str]]]:
     """Every folder with the names of its files, in a fixed order. Folders behind links come last,
-    unless they were read already or contain the root (a loop)."""
+    unless they were read already or contain the root (a loop). The folder of the prepared corpus is
+    left out."""
     waiting, read = [root], set()
+    own = os.path.realpath(account.out) if account.out else None
     while waiting:
         top = waiting.pop(0)
         target = os.path.realpath(top)
@@ -115,9 +117,14 @@ def folders(root: str, account: Account) -> Iterator[tuple[str, list[str]]]:
                 names.clear()
                 continue
             read.add(place)
+            if place == own and directory != root:
+                names.clear()
+                continue
             links = []
             for name in sorted(names):
                 path = os.path.join(directory, name)
+                if place == own and name.startswith((PARTIAL, PIECES)):
+                    continue
                 if name.startswith("."):
                     account.pass_over("hidden", _shown(path, root))
                 elif os.path.islink(path):

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from w2v2_jax.prepare.account import Tally
 from w2v2_jax.texts import normal_form
+from w2v2_jax.texts.numbers import UNIT
 from w2v2_jax.texts.rules import DIGITS, OUTSIDE, Change, TextRules
 
-EACH = ("symbol", OUTSIDE, DIGITS)  # told character by character: these may be spoken
+EACH = ("symbol", OUTSIDE, DIGITS, UNIT)  # told one by one: these may be spoken
 EMPTIED = "nothing left of the transcript"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,13 @@ def read_formats(names: str) -> list[str]:
     if unknown or not chosen:
         raise InputError(f"--formats {names!r}: use some of {','.join(FORMATS)}")
     return list(dict.fromkeys(chosen))
+
+
+def chosen_formats(arguments: Namespace, usual: str) -> list[str]:
+    """Those of --formats, or the usual ones. Raises InputError if there is no --out for them."""
+    if arguments.formats is not None and arguments.out is None:
+        raise InputError("--formats changes nothing without --out DIR, where the files go")
+    return read_formats(usual if arguments.formats is None else arguments.formats)
 
 
 def plan(

@@ -38,7 +38,7 @@ class CommandParser(argparse.ArgumentParser):
             if "--config" in known and name.startswith(SETTING):
                 continue
             head, dot, tail = name.partition(".")
-            close = nearest(head, known, dot + tail)
+            close = nearest(head, known, dot + tail, likeness=0.7)  # dashes are alike in all
             raise InputError(
                 f"{self.prog} has no option {name}; "
                 f"{close or f'`{self.prog} --help` lists those it has'}"

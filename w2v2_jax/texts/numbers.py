@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  (Cyrillic and Greek letters are meant)
 """Writes the numbers of a text as words: dates, prices, times and other numbers of transcripts."""
 
 from __future__ import annotations
@@ -8,72 +9,85 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from w2v2_jax.texts.cardinals import (
-    NUMBER,
-    UNSAID,
+    MINUS_SIGN,
+    VALUE,
+    Said,
     ascii_digits,
+    fraction_is_sure,
+    is_sure,
     joined_groups,
-    library,
     plain_number,
     say,
+    signed,
+    value_of,
     whole,
 )
-from w2v2_jax.texts.money import SCALES, SIGN, is_amount, money
+from w2v2_jax.texts.clocks import clock, clock_patterns, colons
+from w2v2_jax.texts.fractions import SIGNS
+from w2v2_jax.texts.money import SIGN, money, scaled
+from w2v2_jax.texts.nouns import agreeing, before_noun, form_of, is_noun
+from w2v2_jax.texts.scales import of_unit, scale_pattern, scales
 
 # Languages that write an ordinal with a dot. Its form goes with its noun, so no rule can say it.
 DOTTED = frozenset(
     ["cs", "da", "de", "et", "fi", "hr", "hu", "is", "lv", "nb", "no", "pl", "sk", "sl", "sr", "tr"]
 )
-UNSURE = {"dotted", "glued"}
-SPELLED, IN_PARTS = "numbers spelled", "numbers read in parts"
-VALUE = rf"(?:{NUMBER}|(?<![\w.,])[.,]\d+)"  # also .5
+# Nouns of years, before which a number is an ordinal: its case is not known.
+OF_YEARS = {
+    "be": "год годзе года", "pl": "rok roku", "ru": "год году года годом", "uk": "рік року році"
+}  # fmt: skip
+SPELLED, IN_DOUBT, UNIT = "numbers spelled", "numbers in doubt", "unit stays"
+# After a number: another one, the rest of the same one, or a currency that was not read.
 GOES_ON = re.compile(
-    r"\s\d{3}(?!\d)|[-\u2013]\d"
-)  # another number follows, or the same one goes on
+    rf"\s\d{{3}}|\s?[-\u2212\u2013/]\s?(?:{SIGN})?\d|[,:][-\u2013]|\s?(?:{SIGN})", re.I
+)
+UNITS = (
+    "km/h|km|cm|mm|m|kg|mg|g|ml|cl|dl|l|ha|kw|kwh|mw|kb|mb|gb|tb|hz|khz|mhz|ghz|mph|lbs?|oz|ft|"
+    "min|h|p|км|см|мм|м|кг|мг|г|мл|л|мин|сек|ч|квт|мб|гб|коп|чел|шт"
+)
 ORDINALS = {
+    "cy": "af|il|ydd|fed|ed|eg|ain",
     "en": "st|nd|rd|th",
-    "fr": "er|re|\u00e8re|e|\u00e8me|eme",
-    "nl": "e|de|ste",
-    "es": r"\.?\u00ba|\.?\u00aa",
+    "es": r"\.?\u00ba|\.?\u00aa|\.?er",
+    "fr": "er|re|\u00e8re|e|\u00e8me|eme|nde?",
     "it": "\u00ba|\u00aa",
+    "nl": "e|de|ste",
     "pt": r"\.?\u00ba|\.?\u00aa",
+    "sv": ":[ae]",
 }
 FEMININE = ("\u00aa", "re", "\u00e8re")
+# The gender and the forms of the word after a number, as in the table of currencies.
 PERCENT = {
-    "ca": "per cent", "da": "procent", "de": "Prozent", "en": "percent",
-    "es": "por ciento", "fi": "prosenttia", "fr": "pour cent", "it": "per cento", "nl": "procent",
-    "no": "prosent", "pl": "procent", "pt": "por cento", "sv": "procent",
+    "ca": "m per_cent", "cs": "n procento procenta procent procenta", "cy": "- y_cant",
+    "da": "c procent", "de": "n Prozent", "en": "- percent", "es": "- por_ciento",
+    "fi": "- prosentti prosenttia", "fr": "- pour_cent", "it": "- per_cento", "nl": "- procent",
+    "no": "c prosent", "pl": "m procent", "pt": "- por_cento",
+    "ru": "m процент процента процентов", "sk": "n percento percentá percent percenta",
+    "sv": "c procent", "uk": "m відсоток відсотки відсотків відсотка",
 }  # fmt: skip
-PERCENTS = {  # of one, of a few, of many, of a part
-    "cs": ("procento", "procenta", "procent", "procenta"),
-    "ru": ("процент", "процента", "процентов", "процента"),
-    "uk": ("відсоток", "відсотки", "відсотків", "відсотка"),
-}
-MINUS = {"cs": "minus", "pl": "minus", "sk": "m\u00ednus"}  # where num2words does not know it
 PERCENT_BEFORE = {"tr": "y\u00fczde"}
-FRACTIONS = {"\u00bd": "a half", "\u00bc": "a quarter", "\u00be": "three quarters"}  # English
 
 Note = Callable[[str, str, str], None]
 
 
 class Reading(NamedTuple):
-    """A pattern without group names, the words for its groups, and whether the meaning of its
-    number is known."""
+    """A pattern without group names, and what its groups say."""
 
     pattern: str
-    words: Callable[..., str]
-    is_known: Callable[[str], bool]
+    words: Callable[..., Said]
 
 
 @functools.cache
 def spelled(language: str, *, hyphens: bool = True) -> Callable[[str, Note], str]:
     """(text, note) -> the text with its numbers as words of a language, spaces around them.
 
-    It reads amounts of money, times of day, percentages, ordinals (English, French, Dutch, Spanish,
-    Italian, Portuguese), English decades and fractions, decimals, negative numbers and thousands as
-    the language writes them. A number that begins with 0 or is longer than MOST_DIGITS is read
-    digit by digit. Digits may be of any script. note(kind, before, after) is called for each:
-    SPELLED, or IN_PARTS if the language does not write numbers like this (a date, 5,50 in English)
-    or another number follows (5-10). hyphens: whether num2words' hyphens stay.
+    It reads amounts of money, times of day, percentages, ordinals, English decades, fractions of
+    one character, decimals, negative numbers, millions and thousands as the language writes them.
+    A number that begins with 0 or is longer than MOST_DIGITS is read digit by digit. Digits may be
+    of any script. note(kind, before, after) is called for each: SPELLED, or IN_DOUBT if the
+    language does not write numbers like this (a date, 5.5.5), another number follows (5-10), or
+    the form of the words depends on what is not known; and UNIT for an abbreviation that stays.
+    hyphens: whether num2words' hyphens stay.
     """
     readings = _readings(language, language[:2])
     pattern = re.compile("|".join(f"(?P<{name}>{r.pattern})" for name, r in readings.items()), re.I)
@@ -83,16 +97,16 @@ def spelled(language: str, *, hyphens: bool = True) -> Callable[[str, Note], str
     def change(text: str, note: Note) -> str:
         def read(match: re.Match) -> str:
             name = match.lastgroup or ""
-            inner = parts[name].fullmatch(match[0])
+            inner = parts[name].match(match.string, match.start())
             assert inner is not None  # the same pattern matched as a part of the whole
-            words = readings[name].words(*inner.groups("")).translate(silent)
-            words = " ".join(words.split())
-            if not words or any(c.isdecimal() for c in words):
+            said = readings[name].words(*inner.groups(""))
+            words = " ".join(said.words.translate(silent).split())
+            if not words or words == match[0].strip() or any(c.isdecimal() for c in words):
                 return match[0]
-            rest = match.string[match.end() : match.end() + 5]
-            known = all(map(readings[name].is_known, re.findall(VALUE, match[0])))
-            known = known and not GOES_ON.match(rest)
-            note(SPELLED if known else IN_PARTS, match[0].strip(), words)
+            goes_on = GOES_ON.match(match.string[match.end() : match.end() + 12])
+            note(SPELLED if said.sure and not goes_on else IN_DOUBT, match[0].strip(), words)
+            if said.unit:
+                note(UNIT, said.unit, said.unit)
             return f" {words} "
 
         return pattern.sub(read, joined_groups(language, text))
@@ -103,142 +117,140 @@ def spelled(language: str, *, hyphens: bool = True) -> Callable[[str, Note], str
 def _readings(language: str, tongue: str) -> dict[str, Reading]:
     """The readings by name, the more specific ones first. Named groups mark the alternatives, so
     `lastgroup` is the one that matched."""
-    cardinal = functools.partial(say, language)
-    known = lambda number: plain_number(language, number) is not None  # noqa: E731
-    readings = _clocks(tongue, cardinal) | _prices(language, tongue)
-    rest: dict[str, tuple[str, Callable[..., str]]] = {}
-    if tongue in PERCENT or tongue in PERCENTS:
-        rest["percent"] = (
-            rf"((?<!\S)[-\u2212])?({VALUE})\s?%",
-            lambda sign, n: f"{_signed(language, sign, cardinal(n))} {_percent(language, n)}",
-        )
-    if tongue in PERCENT_BEFORE:
-        rest["percentage"] = (
-            rf"%\s?({VALUE})",
-            lambda n: f"{PERCENT_BEFORE[tongue]} {cardinal(n)}",
-        )
+    time = functools.partial(clock, language)
+    readings = {name: Reading(pattern, time) for name, pattern in clock_patterns(tongue).items()}
+    readings["colons"] = Reading(r"(?<![\d:.,])(\d+(?::\d+)+)", functools.partial(colons, language))
+    readings |= _prices(language, tongue) | _counts(language, tongue)
     if tongue in ORDINALS:
-        rest["ordinal"] = (
-            rf"({NUMBER})({ORDINALS[tongue]})(?!\w)",
-            lambda n, end: _ordinal(language, n, end),
+        readings["ordinal"] = Reading(
+            rf"({VALUE})({ORDINALS[tongue]})(?!\w)",
+            lambda n, end: Said(_ordinal(language, n, end), is_sure(language, n)),
         )
     if tongue == "en":
-        halves = "".join(FRACTIONS)
-        rest["fraction"] = (rf"(\d*)\s?([{halves}])", lambda n, p: _fraction(cardinal, n, p))
-        rest["decade"] = (r"('?)(\d{1,3}0)('?)s(?!\w)(\s+of\b)?", _decade)
+        readings["decade"] = Reading(r"('?)(\d{1,3}0)('?)s(?!\w)(\s+of\b)?", _decade)
     if tongue in DOTTED:
-        rest["dotted"] = (rf"({NUMBER})\.(\s+)", lambda n, space: f"{cardinal(n)}.{space}")
-    if tongue != "en":
-        rest["glued"] = (rf"({VALUE})(-?[^\W\d_]+)", lambda n, end: f"{cardinal(n)} {end}")
-    rest["below"] = (
-        rf"(?<!\S)([-\u2212])({VALUE})",
-        lambda sign, n: _signed(language, sign, cardinal(n)),
+        readings["dotted"] = Reading(
+            rf"({VALUE})\.(\s+)", lambda n, space: Said(f"{say(language, n)}.{space}", False)
+        )
+    readings["unit"] = Reading(
+        rf"{MINUS_SIGN}({VALUE})\s?(?=({UNITS})(?!\w))",
+        lambda sign, n, unit: _number(language, sign, n, unit)._replace(unit=unit),
     )
-    rest["number"] = (rf"({VALUE})", cardinal)
-    told = readings | {name: Reading(*pair, known) for name, pair in rest.items()}
-    # An ordinal ("3. Mai") or an ending ("5-\u0439") is read as the plain number: that is told.
-    unsure = {name: told[name]._replace(is_known=lambda _: False) for name in UNSURE & told.keys()}
-    return told | unsure
-
-
-def _clocks(tongue: str, cardinal: Callable[[str], str]) -> dict[str, Reading]:
-    def clock(hour: str, minute: str, half: str = "") -> str:
-        hour, minute = ascii_digits(hour), ascii_digits(minute)
-        first = cardinal(hour.lstrip("0") or "0")
-        if minute == "00":
-            return f"{first} o'clock" if tongue == "en" and not half else f"{first} {half}"
-        middle = "oh " if tongue == "en" and minute[0] == "0" else ""
-        return f"{first} {middle}{cardinal(minute.lstrip('0'))} {half}"
-
-    yes, no = lambda _: True, lambda _: False
-    half = r"(\s?[ap]\.?m\b\.?)"
-    readings = {
-        "half": Reading(rf"(?<![\d:.,])(0?\d|1[0-2])[.:]([0-5]\d){half}", clock, yes),
-        "clock": Reading(r"(?<![\d:.,])([01]?\d|2[0-4]):([0-5]\d)(?![\d:])", clock, yes),
-        "colons": Reading(
-            r"(?<![\d:.,])(\d+(?::\d+)+)", lambda t: " ".join(map(cardinal, t.split(":"))), no
-        ),
-    }
-    if tongue != "en":
-        del readings["half"]
+    if tongue != "en":  # "5-\u0439", "1990er"
+        readings["glued"] = Reading(
+            rf"{MINUS_SIGN}({VALUE})(-?(?![{SIGNS}])[^\W\d_]+)",
+            lambda sign, n, end: signed(language, sign, Said(f"{say(language, n)} {end}", False)),
+        )
+    readings["number"] = Reading(
+        rf"{MINUS_SIGN}({VALUE})(?:(?=\s([^\W\d_]+)))?", functools.partial(_number, language)
+    )
     return readings
 
 
 def _prices(language: str, tongue: str) -> dict[str, Reading]:
-    scale = SCALES.get(tongue, "(?!)")
-    known = functools.partial(is_amount, language)
+    glued, apart = scale_pattern(language, gap=""), scale_pattern(language, gap=r"\s?")
 
-    def price(before: str, sign: str, after: str, number: str, scale: str) -> str:
-        return _signed(language, before or after, money(language, sign, number, scale))
+    def price(before: str, sign: str, after: str, number: str, scale: str, word: str) -> Said:
+        said = money(language, sign, number, scale)
+        known = bool(scale or not word or scales(language))  # the word may be a million
+        return signed(language, before or after, said._replace(sure=said.sure and known))
 
+    def priced(before: str, number: str, scale: str, sign: str) -> Said:
+        return signed(language, before, money(language, sign, number, scale))
+
+    of = r"(?:\s(?:d[ei]\s|d')|[,:][-\u2013]{1,2})?\s?"
     readings = {
         "price": Reading(
-            rf"((?<!\S)[-\u2212])?({SIGN})\s?([-\u2212])?({VALUE})({scale})?",
+            rf"{MINUS_SIGN}({SIGN})\s?([-\u2212\u2013])?({VALUE})({glued})?(?:(?=\s([^\W\d_]+)))?",
             price,
-            known,
         ),
-        "priced": Reading(
-            rf"({VALUE})\s?({SIGN})(?!\d)",
-            lambda number, sign: money(language, sign, number),
-            known,
-        ),
+        "priced": Reading(rf"{MINUS_SIGN}({VALUE})({apart})?{of}({SIGN})(?!\d)", priced),
     }
     if tongue == "en":
         readings["cents"] = Reading(
             r"(\d+)\s?\u00a2",
-            lambda n: f"{say(language, n)} {'cent' if n == '1' else 'cents'}",
-            known,
+            lambda n: Said(f"{say(language, n)} {'cent' if n == '1' else 'cents'}"),
         )
     return readings
 
 
-def _signed(language: str, sign: str, words: str) -> str:
-    """num2words' word for minus before a number's own words; without one the sign stays, and is
-    told as punctuation."""
-    if not sign:
-        return words
-    if minus := MINUS.get(language[:2]):
-        return f"{minus} {words}"
-    try:
-        below = library().num2words(-1, lang=language).split()
-    except UNSAID:
-        return f"-{words}"
-    one = library().num2words(1, lang=language).split()
-    return " ".join([*below[: len(below) - len(one)], words])
+def _counts(language: str, tongue: str) -> dict[str, Reading]:
+    """Percentages, and millions with what is counted."""
+    readings = {}
+    if tongue in PERCENT:
+        readings["percent"] = Reading(
+            rf"{MINUS_SIGN}({VALUE})\s?%", functools.partial(_percent, language)
+        )
+    if tongue in PERCENT_BEFORE:
+        readings["percentage"] = Reading(
+            rf"%\s?({VALUE})",
+            lambda n: Said(f"{PERCENT_BEFORE[tongue]} {say(language, n)}", is_sure(language, n)),
+        )
+    readings["scaled"] = Reading(
+        rf"{MINUS_SIGN}({VALUE})({scale_pattern(language, gap=None)})(?:(?=\s([^\W\d_]+)))?",
+        lambda sign, n, *words: signed(language, sign, scaled(language, n, *words)),
+    )
+    readings["millions"] = Reading(
+        rf"({VALUE}(?:(?<=000000)|(?<=000[.,]000)))\s([^\W\d_]+)",
+        functools.partial(_millions, language),
+    )
+    return readings
 
 
-def _percent(language: str, number: str) -> str:
-    """The word in the form that goes with a number."""
-    if language[:2] in PERCENT:
-        return PERCENT[language[:2]]
-    one, few, many, part = PERCENTS[language[:2]]
-    plain = plain_number(language, number) or "0"
-    if "." in plain:
-        return part
-    value = int(plain)
-    if language[:2] != "cs":  # 21 is as 1, but 11 to 14 are many
-        value = 5 if value % 100 in range(11, 15) else value % 10
-    return one if value == 1 else few if value in (2, 3, 4) else many
+def _number(language: str, sign: str, number: str, noun: str) -> Said:
+    """A number, before a word or an abbreviation of a unit."""
+    words, sure, plain = (
+        say(language, number),
+        is_sure(language, number),
+        plain_number(language, number),
+    )
+    if plain and plain.isdecimal() and (len(plain) == 1 or plain[0] != "0"):
+        words, agrees = before_noun(language, words, noun)
+        is_year = len(plain) == 4 and noun.lower() in OF_YEARS.get(language[:2], "").split()
+        sure = sure and agrees and not is_year
+    elif number[-1] in SIGNS and is_noun(language, noun):
+        sure = fraction_is_sure(language, number)
+    return signed(language, sign, Said(words, sure))
+
+
+def _millions(language: str, number: str, noun: str) -> Said:
+    """A number that ends in millions, and the word after it."""
+    words, agrees = before_noun(language, say(language, number), noun)
+    linked = of_unit(language, words, noun) if is_noun(language, noun) else f"{words} {noun}"
+    sure = (
+        is_sure(language, number)
+        and agrees
+        and (linked.endswith(f" {noun}") or noun[0] not in "hH")
+    )
+    return Said(linked, sure)
+
+
+def _percent(language: str, sign: str, number: str) -> Said:
+    gender, *forms = PERCENT[language[:2]].replace("_", "\u00a0").split(" ")
+    words = say(language, number)
+    if (value := value_of(language, number)).isdecimal():
+        words = agreeing(language, words, gender)
+    said = Said(f"{words} {form_of(language, value, forms)}", is_sure(language, number))
+    return signed(language, sign, said)
 
 
 def _ordinal(language: str, number: str, end: str) -> str:
     words = say(language, number, to="ordinal")
-    if end.lstrip(".").lower() not in FEMININE:
+    end = end.lstrip(".").lower()
+    if end == "er" and language[:2] == "es":
+        return re.sub(r"(primer|tercer)o$", r"\1", words)
+    if end not in FEMININE:
         return words
     if language[:2] == "fr":
         return re.sub(r"premier\b", "premi\u00e8re", words)
     return re.sub(r"o\b", "a", words)
 
 
-def _fraction(cardinal: Callable[[str], str], number: str, part: str) -> str:
-    return f"{cardinal(number)} and {FRACTIONS[part]}" if number else FRACTIONS[part]
-
-
-def _decade(before: str, number: str, after: str, of: str) -> str:
+def _decade(before: str, number: str, after: str, of: str) -> Said:
     """English "1990s", "'90s" and "100s of"; "10s" alone are seconds."""
     digits = ascii_digits(number)
     if digits == "10" and not (before or after or of):
-        return "ten seconds"
+        return Said("ten seconds")
     words = whole("en", digits, to="year" if len(digits) == 4 else "cardinal")
     words = words.removeprefix("one ") if not digits.strip("10") else words
-    return f"{words[:-1]}ies{of}" if words.endswith("y") else f"{words}s{of}"
+    return Said(f"{words[:-1]}ies{of}" if words.endswith("y") else f"{words}s{of}")

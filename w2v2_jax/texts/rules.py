@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from w2v2_jax.errors import InputError
 from w2v2_jax.texts.cardinals import check_language
 from w2v2_jax.texts.forms import CASES, normal_form, with_case
-from w2v2_jax.texts.numbers import FRACTIONS, spelled
+from w2v2_jax.texts.fractions import SIGNS
+from w2v2_jax.texts.numbers import spelled
 
 ROUNDS = 8
 FORMS = ("NFC", "NFKC")
@@ -41,9 +42,14 @@ PLAIN = {
     "\u0167": "t",
 }
 PLAIN |= {letter.upper(): plain.upper() for letter, plain in PLAIN.items() if len(letter) == 1}
-NUMERALS = re.compile(rf"[\d{''.join(FRACTIONS)}]")
+NUMERALS = re.compile(rf"[\d{SIGNS}]")
 LOOSE = re.compile(r"(?<![^\W\d_])'|'(?![^\W\d_])")  # an apostrophe that is not between letters
+SPOKEN = "%\u2030&@#\u00a7\u2033^"  # punctuation to Unicode, words to a reader
 DIGITS, OUTSIDE = "digits stay", "outside the characters"
+ROMAN = "roman numerals stay"
+_ROMAN = re.compile(
+    r"\b(?=[IVX]{2,}(?:e|er|\u00e8me|th)?\b)X{0,3}(?:IX|IV|V?I{0,3})(?![IVX])"
+)  # a single letter is a word
 
 
 class Change(NamedTuple):
@@ -118,8 +124,10 @@ class TextRules:
         """`normalise`, and what it did or left."""
         changes: list[Change] = []
         settled = self._settled(text, lambda *change: changes.append(Change(*change)))
+        if self.numbers:
+            changes += [Change(ROMAN, numeral, numeral) for numeral in _ROMAN.findall(text)]
         for character in settled:
-            if self.numbers == "" and character.isdecimal():
+            if unicodedata.category(character)[0] == "N":
                 changes.append(Change(DIGITS, character, character))
             elif self.is_outside(character):
                 changes.append(Change(OUTSIDE, character, character))
@@ -248,7 +256,8 @@ def _kind(character: str) -> str:
     category = unicodedata.category(character)
     if category[0] in "LMN" or character in "\u200c\u200d":
         return "letter"
-    return "punctuation" if category[0] == "P" or category == "Sk" else "symbol"
+    silent = (category[0] == "P" or category == "Sk") and character not in SPOKEN
+    return "punctuation" if silent else "symbol"
 
 
 def _spaced(text: str, inside: str, allowed: frozenset[str], note: Note | None) -> str:
