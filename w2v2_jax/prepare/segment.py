@@ -7,21 +7,19 @@ The audio stays where it is: DIR/segments.jsonl names offsets, and `w2v2 prepare
 from __future__ import annotations
 
 import argparse
-import collections
 import contextlib
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.audio import audio_blocks
 from w2v2_jax.data.excerpt import Excerpt
-from w2v2_jax.errors import InputError, counted, printable, report
-from w2v2_jax.paths import json_text, try_folder, write_json, write_text
+from w2v2_jax.errors import InputError, counted, report
+from w2v2_jax.paths import try_folder
 from w2v2_jax.prepare.account import Tally
 from w2v2_jax.prepare.segment_cuts import (
     Heard,
@@ -32,24 +30,14 @@ from w2v2_jax.prepare.segment_cuts import (
     from_times,
 )
 from w2v2_jax.prepare.segment_pairs import Pair, by_channel, find_pairs, timed_text
+from w2v2_jax.prepare.segment_report import REJECTED, REPORT, SEGMENTS, Outcome
 from w2v2_jax.prepare.sentences import sentences
 from w2v2_jax.recognition.timed_texts import TimedText
 from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_overwrite, add_romanise
 from w2v2_jax.texts import text_lines
 
-SEGMENTS, REJECTED, REPORT = "segments.jsonl", "rejected.jsonl", "report.json"
 MIN_SCORE = -2.0
 PAD = 0.1  # seconds around aligned words; times from a file stay as they are
-
-
-class Outcome(NamedTuple):
-    """Rows of the two manifests, and the report's counts over all recordings."""
-
-    used: list[dict]
-    rejected: list[dict]
-    reasons: Tally
-    failed: Tally
-    replaced: collections.Counter[str]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -58,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     unpaired = Tally()
     pairs = find_pairs(arguments.audio, arguments.text, unpaired)
     ear = _Ear(arguments) if arguments.checkpoint else None
-    outcome = Outcome([], [], Tally(), Tally(), collections.Counter())
+    outcome = Outcome()
     for pair in pairs:
         try:
             segments = segments_of(pair, ear, arguments, unpaired)
@@ -69,12 +57,12 @@ def main(argv: list[str] | None = None) -> None:
             outcome.failed.add("recording or text cannot be used", str(error))
             continue
         for segment in segments:
-            _sort(segment, os.path.abspath(pair.audio), outcome)
+            outcome.sort(segment, os.path.abspath(pair.audio))
     if ear is not None:
         outcome.replaced.update(ear.replaced)
     if outcome.failed.counts.total() == len(pairs):
         raise InputError(f"none of {len(pairs)} recordings can be used (see above)")
-    _write(arguments.out, pairs, outcome, unpaired)
+    outcome.write(arguments.out, len(pairs), unpaired)
     if outcome.failed.counts:
         count = outcome.failed.counts.total()
         raise InputError(
@@ -174,56 +162,6 @@ def _lines(path: Path, by: str) -> Iterator[tuple[str, str]]:
         return
     for number, sentence in enumerate(sentences(text_lines(path)), 1):
         yield sentence, f"{path}: sentence {number}"
-
-
-def _sort(segment: Segment, audio: str, outcome: Outcome) -> None:
-    row = segment.row(audio)
-    if segment.reason is None:
-        outcome.used.append(row)
-        return
-    outcome.rejected.append(row)
-    score = f" ({segment.fit.score:.2f})" if math.isfinite(segment.fit.score) else ""
-    outcome.reasons.add(segment.reason, f"{segment.place}{score}: {segment.text[:60]}")
-
-
-def _write(out: Path, pairs: list[Pair], outcome: Outcome, unpaired: Tally) -> None:
-    """Writes the manifests and the report, and prints a summary."""
-    for name, rows in ((REJECTED, outcome.rejected), (SEGMENTS, outcome.used)):
-        write_text(out / name, "".join(f"{json_text(row)}\n" for row in rows))
-    seconds = sum(row["duration"] for row in outcome.used)
-    scores = [row["score"] for row in outcome.used if row["score"] is not None]
-    told = {
-        "recordings": len(pairs),
-        "segments": len(outcome.used) + len(outcome.rejected),
-        "used": len(outcome.used),
-        "hours": seconds / 3600,
-        "score_percentiles": _percentiles(scores),
-        "rejected": outcome.reasons.to_json(),
-        "recordings_failed": outcome.failed.to_json(),
-        "unpaired": unpaired.to_json(),
-        "characters_without_symbol": dict(outcome.replaced.most_common()),
-    }
-    write_json(out / REPORT, told)
-    print(
-        f"{counted(len(pairs), 'recording')}: {counted(told['segments'], 'segment')}, "
-        f"{told['used']} used ({told['hours']:.3f} h), {len(outcome.rejected)} rejected"
-    )
-    for head, tally in (
-        ("rejected:", outcome.reasons),
-        ("texts and recordings left out, or taken with a doubt:", unpaired),
-    ):
-        if tally.counts:
-            print(f"{head}\n{tally.table()}")
-    if outcome.replaced:
-        shown = ", ".join(f"{what} ({n} times)" for what, n in outcome.replaced.most_common(8))
-        print(f"characters without a symbol were replaced: {printable(shown)}")
-    print(f"wrote {out / SEGMENTS}")
-
-
-def _percentiles(scores: list[float]) -> dict[str, float]:
-    levels = (1, 5, 25, 50, 75, 95)
-    values = np.percentile(scores, levels).tolist() if scores else []
-    return {str(level): round(value, 3) for level, value in zip(levels, values, strict=False)}
 
 
 def _check(arguments: argparse.Namespace) -> None:
