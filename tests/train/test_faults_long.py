@@ -47,7 +47,7 @@ def test_memory_files_and_threads_do_not_grow_with_the_updates(corpus, tmp_path,
     often = UPDATES // 20
     more = (
         f"--config.train.steps={UPDATES}", f"--config.train.log_every={often}",
-        f"--config.train.checkpoint_every={UPDATES // 4}", "--config.train.eval_every=0",
+        f"--config.train.checkpoint_every={often}", "--config.train.eval_every=0",
         "--config.data.bucket_seconds=(1.0,)", "--config.data.batch_seconds=2.0",
     )  # fmt: skip
     assert run(corpus, tmp_path / "run", *more) == 0
@@ -56,7 +56,10 @@ def test_memory_files_and_threads_do_not_grow_with_the_updates(corpus, tmp_path,
     records = [seen[step] for step in sorted(seen)]
     settled, last = (np.median(part, axis=0) for part in (records[5:10], records[15:]))
     assert last[0] - settled[0] < 70 + 0.002 * UPDATES, seen  # MiB: buffers of 1000 updates
-    assert last[1] - settled[1] <= 2 and last[2] - settled[2] <= 2, seen
+    assert last[1] - settled[1] <= 2, seen
+    # One pool of 8 threads may start late, on a busy machine. A thread left behind by each of the
+    # ten checkpoints in between would be more.
+    assert last[2] - settled[2] <= 8, seen
 
 
 def test_kills_at_random_moments_lose_nothing(tmp_path):
