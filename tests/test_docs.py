@@ -49,6 +49,18 @@ def test_the_options_that_a_page_names_exist(page):
     assert docs_commands.unknown_options(page) == []
 
 
+def test_the_tests_that_a_page_names_exist():
+    named = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+    found = [
+        (page.name, *match)
+        for page in docs_commands.pages()
+        for match in named.findall(page.read_text())
+    ]
+    assert len(found) > 40
+    for page, file, name in found:
+        assert f"\ndef {name}(" in (ROOT / file).read_text(), f"{page}: {file}::{name}"
+
+
 WRITTEN = [
     path
     for folder in ("docs", "experiments", "launch", "w2v2_jax")
