@@ -122,9 +122,10 @@ def test_bad_manifests_are_named(listed):
     listed.write_text("/root\n")
     with pytest.raises(InputError, match="empty manifest"):
         read(f"manifest:{listed}")
-    listed.write_text("/root\nx/a.wav 8000\n")
-    with pytest.raises(InputError, match=r"train.tsv:2: expected path<TAB>frames"):
-        read(f"manifest:{listed}")
+    for line in ("x/a.wav 8000", "x/a.wav\t-1", f"x/a.wav\t{5000 * '9'}"):
+        listed.write_text(f"/root\n{line}\n")
+        with pytest.raises(InputError, match=r"train.tsv:2: expected path<TAB>frames"):
+            read(f"manifest:{listed}")
 
 
 @pytest.fixture(scope="module")

@@ -117,3 +117,12 @@ def test_a_fraction_without_words_and_a_roman_numeral_stay_and_are_told():
     told = unicode("fr").explain("Louis XIV et I, VIVE le XXe, MIX")[1]
     assert [c.before for c in told if c.kind == ROMAN] == ["XIV", "XX"]
     assert ROMAN not in {c.kind for c in english().explain("I saw VIVE")[1]}
+
+
+@pytest.mark.parametrize("language", ["en", "de", "cs"])
+@pytest.mark.parametrize("form", ["{}", "${}", "{} %", "-{}", "{} km", "1.{}", "{}½", "{}-{}"])
+def test_more_digits_than_python_takes_for_a_number_are_read_one_by_one(language, form):
+    """Python refuses to read more than 4300 digits as a number."""
+    text = form.replace("{}", 4400 * "7")
+    words = unicode(language).normalise(text).split()
+    assert max(words.count(word) for word in set(words)) >= 4399

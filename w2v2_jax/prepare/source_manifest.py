@@ -99,7 +99,7 @@ def _manifest_rows(path: Path, texts: Iterator[str] | None, account: Account):
     before: dict[str, tuple[int, int]] = {}  # of a labelled manifest: line and hash of the text
     for number, line in lines:
         relative, tab, frames = line.partition("\t")
-        if not tab or not frames.strip().isdecimal():
+        if not tab or not re.fullmatch(r"\s*\d{1,18}\s*", frames):
             raise InputError(
                 f"{path}:{number}: expected path<TAB>frames (no tab in either), got {line!r}"
             )

@@ -16,7 +16,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.recognition import textgrid
 from w2v2_jax.texts import text_lines
 
-CLOCK = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
+CLOCK = r"(?:(\d{1,9}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 TIMES = re.compile(rf"\s*{CLOCK}\s*-->\s*{CLOCK}(?:\s.*)?$")
 MARKUP = re.compile(r"<[^<>\n]*>|\{\\[^{}\n]*\}")
 VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s([^<>]+)>")

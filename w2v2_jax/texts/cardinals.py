@@ -152,7 +152,7 @@ def say(language: str, number: str, *, to: str = "cardinal") -> str:
     integer, point, fraction = plain.partition(".")
     if point:
         return decimal(language, integer, fraction)
-    if to == "cardinal" and number.isdecimal() and int(plain) in YEARS:
+    if to == "cardinal" and number.isdecimal() and len(plain) == 4 and int(plain) in YEARS:
         return _year(language, plain)
     return whole(language, plain, to=to)
 
@@ -224,7 +224,8 @@ def _year(language: str, digits: str) -> str:
 
 
 def _one_by_one(language: str, digits: str) -> str:
-    return " ".join(library().num2words(int(d), lang=language) for d in digits)
+    words = {digit: library().num2words(int(digit), lang=language) for digit in set(digits)}
+    return " ".join(words[digit] for digit in digits)
 
 
 def decimal(language: str, integer: str, fraction: str) -> str:

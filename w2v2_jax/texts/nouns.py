@@ -105,6 +105,7 @@ _NO_NOUN = {
     "ru": "и или до в на с это",
 }
 _WITHOUT_ENDS = {"cs", "sk"}  # 21 and 22 are many; in other Slavic languages their ends decide
+_LAST = 18  # digits that decide; Python reads no more than 4300 as a number
 _BELOW_TWO = {"fr": 0, "pt": 1}  # languages in which 1.5 is singular, and the least such number
 
 
@@ -151,7 +152,7 @@ def form_of(language: str, value: str, forms: Sequence[str]) -> str:
 
 def _place(tongue: str, value: str, count: int) -> int:
     whole, point, _ = value.partition(".")
-    number = int(whole or 0)
+    number = int(whole[-_LAST:] or 0) + (len(whole) > _LAST) * 10**_LAST
     if count == 2:
         if tongue in _BELOW_TWO:
             return int(not _BELOW_TWO[tongue] <= number < 2)
