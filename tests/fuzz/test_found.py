@@ -34,6 +34,14 @@ FOUND = {
         "manifest",
         {"train.tsv": b"\0\na.wav\t1600\nx/b.wav\t3200\n"},
     ),
+    "a length of five thousand digits": (
+        "manifest",
+        {"train.tsv": b"root\na.wav\t" + 5000 * b"9" + b"\nx/b.wav\t3200\n"},
+    ),
+    "a list as a checkpoint's objective": (
+        "description",
+        {"description.json": (b'"objective": "ctc"', b'"objective": ["ctc"]')},
+    ),
     "a header of logits.npy that never ends": (
         "emissions",
         {"logits.npy": b"\x93NUMPY\x01\0\x20\0{'descr': '<f4', 'shape': (8,  \n" + b" " * 200},

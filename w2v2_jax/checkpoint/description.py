@@ -91,7 +91,7 @@ def describe(value: dict[str, Any], where: str) -> Description:
         )
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{where}: its description is unusable: {error}") from error
-    if description.objective not in OBJECTIVES:
+    if not isinstance(description.objective, str) or description.objective not in OBJECTIVES:
         raise InputError(
             f"{where}: its description is unusable: objective={description.objective!r}; known: "
             f"{', '.join(OBJECTIVES)}"
