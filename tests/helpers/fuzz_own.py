@@ -129,7 +129,7 @@ def read_array(folder: Path) -> None:
         array = array if channels == 1 else array.reshape(-1, channels)
         rate = about["rate"]
     except (ValueError, TypeError, KeyError, OverflowError, ZeroDivisionError, OSError,
-            RecursionError) as error:  # fmt: skip
+            SyntaxError, RecursionError) as error:  # fmt: skip
         raise InputError("no array at all") from error  # numpy's own, before anybody gives it
     for block in as_recording({"array": array, "sampling_rate": rate}, 0).blocks():
         assert block.dtype == np.float32 and np.isfinite(block).all()

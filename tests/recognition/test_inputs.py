@@ -160,7 +160,11 @@ def test_tables_of_hugging_face_datasets_are_resampled(model, noise):
     [
         ({"array": [0.1] * 400}, r"array 0: a dict \['array'\] is not audio; it needs"),
         ({"array": [0.1] * 400, "sampling_rate": None}, "is not audio"),
-        ({"array": [0.1] * 400, "sampling_rate": 3}, "sampling_rate=3 Hz is not in 1000"),
+        ({"array": [0.1] * 400, "sampling_rate": 3}, "sampling_rate=3 Hz is not a whole number"),
+        ({"array": [0.1] * 400, "sampling_rate": float("inf")}, "sampling_rate=inf Hz is not"),
+        ({"array": [0.1] * 400, "sampling_rate": float("nan")}, "sampling_rate=nan Hz is not"),
+        ({"array": [0.1] * 400, "sampling_rate": 11025.5}, "sampling_rate=11025.5 Hz is not a wh"),
+        ({"array": [0.1] * 400, "sampling_rate": 10**400}, "is not audio"),
         ({"text": "a"}, r"array 0: a dict \['text'\] is not audio"),
     ],
 )

@@ -17,7 +17,6 @@ import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import require_ctc
-from w2v2_jax.data.audio import RATES
 from w2v2_jax.decode import alignment, greedy
 from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.decode.lines import Line, align_spelled
@@ -36,6 +35,7 @@ from w2v2_jax.recognition.recordings import (
     read_whole,
 )
 from w2v2_jax.recognition.transcript import Reading, Result, joined
+from w2v2_jax.recognition.waveforms import whole_rate
 from w2v2_jax.texts.romanise import romaniser
 
 GROUP_SECONDS = 1200  # of short recordings held at once
@@ -90,10 +90,7 @@ def make_options(values: dict[str, Any]) -> Options:
             f"context_seconds={options.context_seconds:g} must be at least 0 and less than half of "
             f"chunk_seconds={options.chunk_seconds:g}"
         )
-    low, high = RATES
-    if not low <= options.sample_rate <= high:
-        raise InputError(f"sample_rate={options.sample_rate} Hz is not in {low} to {high}")
-    return options
+    return dataclasses.replace(options, sample_rate=whole_rate(options.sample_rate, "sample_rate"))
 
 
 class _Short(NamedTuple):

@@ -40,20 +40,25 @@ def as_sound(item: Any, name: str) -> Sound:
     """An array, or audio as Hugging Face datasets hold it: {"array": ..., "sampling_rate": ...}."""
     if tells_rate(item):
         try:
-            samples, rate = np.asarray(item["array"]), int(item["sampling_rate"])
-        except (KeyError, TypeError, ValueError) as error:
+            samples, rate = np.asarray(item["array"]), float(item["sampling_rate"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             keys = f" {sorted(map(str, item))}" if isinstance(item, Mapping) else ""
             raise InputError(
                 f"{name}: a dict{keys} is not audio; it needs 'array' and 'sampling_rate'"
             ) from error
-        low, high = RATES
-        if not low <= rate <= high:
-            raise InputError(f"{name}: sampling_rate={rate} Hz is not in {low} to {high}")
-        return Sound(samples, rate)
+        return Sound(samples, whole_rate(rate, f"{name}: sampling_rate"))
     try:
         return Sound(np.asarray(item), None)
     except ValueError as error:
         raise InputError(f"{name}: lists of different lengths are not audio") from error
+
+
+def whole_rate(rate: float, name: str) -> int:
+    """A sample rate in Hz; InputError, which begins with `name`, for one that no sound has."""
+    low, high = RATES
+    if not low <= rate <= high or rate != int(rate):
+        raise InputError(f"{name}={rate:g} Hz is not a whole number from {low} to {high}")
+    return int(rate)
 
 
 def as_floats(samples: np.ndarray, name: str, *, most: float = MOST_PEAK) -> np.ndarray:
