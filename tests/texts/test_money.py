@@ -72,6 +72,24 @@ ru | 1 тыс. ₽ | одна тысяча рублей
 ru | 2,5 млн ₽ | две целых пять десятых миллиона рублей
 ru | 2 ¥ и 5 zł | две иены и пять злотых
 uk | 2 € | два євро
+tr | 5 TL, 5 TL. | beş lira beş lira
+tr | 10 bin TL, 3 milyon ₺ | on bin lira üç milyon lira
+en | $5-million, €5-million | five million dollars five million euros
+en | $1.5-billion-a-year | one point five billion dollars a year
+en | £5 m, $5 M, $1 B | five million pounds five million dollars one billion dollars
+en | £300 k | three hundred thousand pounds
+en | $5mm, $5mil | five million dollars five million dollars
+en | ₹2 cr, ₹2cr | two crore rupees two crore rupees
+en | $1T | one trillion dollars
+en | S$5, NT$5 | five dollars five dollars
+en | Rs 500, Rs.5 crore, ₨5 | five hundred rupees five crore rupees five rupees
+en | $5 a day, $5 I had | five dollars a day five dollars i had
+en | ＄５ | five dollars
+de | US-$ 5, 5 US-$ | fünf dollar fünf dollar
+fr | 1 Mio. €, 5 Mio. €, 5 Md. € | un million d'euros cinq millions d'euros cinq milliards d'euros
+it | 1 Mio. €, 5 mln. € | un milione di euro cinque milioni di euro
+it | 5 mln euro | cinque milioni di euro
+pt | 5 mi. € | cinco milhões de euros
 en_IN | ₹5 crore | five crore rupees
 """
 ROWS = [tuple(row.split(" | ")) for row in AMOUNTS.strip().splitlines()]
@@ -118,6 +136,14 @@ def test_a_currency_without_words_is_told(language, text):
 @pytest.mark.parametrize("text", ["£5", "£5 miliwn", "€2", "$½"])
 def test_amounts_in_welsh_are_in_doubt_as_its_nouns_mutate(text):
     assert IN_DOUBT in kinds("cy", text)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [("en", "$5 q"), ("en", "₹5L"), ("en", "$5pm"), ("ru", "$5м"), ("de", "5 TL"), ("fr", "5 Rs")],
+)
+def test_letters_that_may_be_a_scale_or_a_currency_are_in_doubt(language, text):
+    assert IN_DOUBT in kinds(language, text)
 
 
 def test_arabic_has_no_name_of_another_currency():

@@ -53,6 +53,24 @@ da | 1 000 000 | en million
 tr | -1 | eksi bir
 vi | -1 | âm một
 th | -1 | ลบ หนึ่ง
+fr | 80e, 80ème, 180e | quatre vingtième quatre vingtième cent quatre vingtième
+fr | 200e et 300e et 500e | deux centième et trois centième et cinq centième
+fr | 1 000 000e et 200 000 000e | millionième et deux cent millionième
+fr | 2nd, 2nde, 2e, 3èmes, 1ères | second seconde deuxième troisièmes premières
+es | 11º, 12º, 11ª, 13º | undécimo duodécimo undécima décimo tercero
+tr | -%5, –%1,5, %-5 | eksi yüzde beş eksi yüzde bir virgül beş eksi yüzde beş
+tr | 5 milyar, 10 bin | beş milyar on bin
+en | No.1, No. 5, no.5, № 5 | number one number five number five number five
+de | Nr. 5, Nr.1 | nummer fünf nummer eins
+fr | n° 5, nº 1, No. 5 | numéro cinq numéro un numéro cinq
+es | n.º 5, núm. 1 | número cinco número uno
+ru | № 5 | номер пять
+it | 5 mln lire | cinque milioni di lire
+en | 1°, 1°C, 5 °F | one degree one degree celsius five degrees fahrenheit
+en | -5°, 90º | minus five degrees ninety degrees
+en | ５．５ and ５％ | five point five and five percent
+en | ~-5, ≥-5, >−5 | minus five minus five minus five
+en | 2⅕ | two and a fifth
 en | 1½% of 5bn | one and a half percent of five billion
 en | (-5), “-5”, –5, −5 | minus five minus five minus five minus five
 en | ⅓ or 2⅛ | a third or two and an eighth
@@ -79,8 +97,30 @@ de | 5,- | fünf
 en | 5/12 | five twelve
 en | 1.000 people | one point zero zero zero people
 cy | 21 | un ar hugain
+en | -10--5 | minus ten five
+en | 5/-5 | five five
+en | No 5 | no five
+en | no. 5 | no five
+en | No. 5 people came | number five people came
+en | 1.5th | one point five
+en | $5/hr | five dollars hr
+en | 5/day | five day
+en | 5's | five s
+en | 5'10 | five ten
+de | 5 €/kg | fünf euro kg
+fr | 5 Mio habitants | cinq millions habitants
+tr | 5'te | beş te
+ru | 1:00 | один
+pl | 10:30 | dziesięć trzydzieści
+uk | 10:30 | десять тридцять
 """
 DOUBTFUL = [tuple(row.split(" | ")) for row in DOUBTS.strip().splitlines()]
+
+
+RAISED = {
+    "5²": "five two", "m²": "m two", "５²": "five two", "①": "one", "㎡": "m two",
+    "10³": "ten three", "⅐": "one seven",
+}  # fmt: skip
 
 
 def kinds(language, text):
@@ -97,6 +137,16 @@ def test_a_number_is_written_as_it_is_spoken(language, text, right):
 def test_what_cannot_be_known_is_told_as_in_doubt(language, text, words):
     assert unicode(language).normalise(text) == words
     assert IN_DOUBT in kinds(language, text)
+
+
+@pytest.mark.parametrize(("text", "words"), RAISED.items())
+def test_a_raised_or_other_digit_that_becomes_a_plain_one_is_told_as_in_doubt(text, words):
+    settled, changes = english().explain(text)
+    assert settled == words and IN_DOUBT in {change.kind for change in changes}
+
+
+def test_a_fraction_in_english_is_no_doubt():
+    assert IN_DOUBT not in {change.kind for change in english().explain("2½ and ⅗")[1]}
 
 
 @pytest.mark.parametrize("language", ["en", "de", "ru", "cy"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -28,8 +29,12 @@ UNSAID = (
 )
 NUMBER = r"\d+(?:[.,\u066b\u066c]\d+)*"
 VALUE = rf"(?:(?:{NUMBER}\s?)?[{SIGNS}]|{NUMBER}|(?<![\w.,])[.,]\d+)"  # also 2\u00bd and .5
+# Within a number, and beside it: the full-width . , : / and % $ + - \u00a2 \u00a3 \u20a9.
+FULL_WIDTH = re.compile(
+    "(?<=\\d)[\uff0e\uff0c\uff1a\uff0f](?=\\d)|[\uff05\uff04\uff0b\uff0d\uffe0\uffe1\uffe6]"
+)
 # A hyphen or dash before a number is a minus unless something stands before it, as in 3\u20135.
-MINUS_SIGN = r"((?<![^\s(\[{\"'\u00ab\u201c\u201e<=])[-\u2212\u2013])?"
+MINUS_SIGN = r"((?<![^\s(\[{\"'\u00ab\u201c\u201e<>=\u2264\u2265\u2248~;|])[-\u2212\u2013])?"
 # The word where num2words has none, or joins it to the number.
 MINUS = {"bn": "মাইনাস", "ce": "минус", "cs": "minus", "ja": "マイナス", "kn": "ಮೈನಸ್", "pl": "minus",
          "sk": "mínus", "te": "మైనస్", "th": "ลบ", "tr": "eksi", "vi": "âm"}  # fmt: skip
@@ -109,6 +114,11 @@ def ascii_digits(text: str) -> str:
     """Decimal digits of any script as 0 to 9, and the Arabic separators as . and ,."""
     digits = (str(int(c)) if c.isdecimal() else c for c in text)
     return "".join(digits).replace("\u066b", ".").replace("\u066c", ",")
+
+
+def half_width(text: str) -> str:
+    """The text with the full-width signs of numbers, as in Japanese, in their usual width."""
+    return FULL_WIDTH.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
 
 
 def joined_groups(language: str, text: str) -> str:

@@ -18,6 +18,8 @@ NOUN = {
         rf"{HOURS}:{MINUTES}(?![\d:])(?:\s?h(?:eures?)?\b)?|{HOURS}\s?h(?:\s?{MINUTES})?(?!\w)",
     ),
 }
+ORDINAL_HOURS = ("be", "pl", "uk")  # these say "the tenth", so the hour is in doubt
+BARE_HOURS = ("da", "no", "sv")  # whole hours without a noun, beside those with a gender
 GENDER = {"cs": "f", "de": "m", "es": "f", "fr": "f", "it": "f", "pt": "f"}
 
 
@@ -32,11 +34,13 @@ def clock(language: str, *groups: str) -> Said:
             f"{words} {whole(language, minute.lstrip('0'))}" if minute.strip("0") else words
         )
     if not minute.strip("0"):
-        return Said(f"{words} o'clock" if tongue == "en" and not half else f"{words} {half}")
+        if tongue == "en":
+            return Said(f"{words} {half}" if half else f"{words} o'clock")
+        return Said(words, tongue in GENDER or tongue in BARE_HOURS)
     if tongue == "en":
         oh = "oh " if minute[0] == "0" else ""
         return Said(f"{words} {oh}{whole(language, str(int(minute)))} {half}")
-    return Said(f"{words} {whole(language, minute)}")
+    return Said(f"{words} {whole(language, minute)}", tongue not in ORDINAL_HOURS)
 
 
 def clock_patterns(tongue: str) -> dict[str, str]:

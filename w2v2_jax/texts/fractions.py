@@ -12,6 +12,12 @@ _ROWS = {
         ¾ three quarters / and three quarters
         ⅓ a third / and a third
         ⅔ two thirds / and two thirds
+        ⅕ a fifth / and a fifth
+        ⅖ two fifths / and two fifths
+        ⅗ three fifths / and three fifths
+        ⅘ four fifths / and four fifths
+        ⅙ a sixth / and a sixth
+        ⅚ five sixths / and five sixths
         ⅛ an eighth / and an eighth
         ⅜ three eighths / and three eighths
         ⅝ five eighths / and five eighths

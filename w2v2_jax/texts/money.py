@@ -29,17 +29,22 @@ _CODES = {
     "nz$": "USD", "hk$": "USD", "r$": "BRL", "mx$": "MXN", "\u20ac": "EUR", "\u00a3": "GBP",
     "\u00a5": "JPY", "\uffe5": "JPY", "cn\u00a5": "CNY", "\u20b9": "INR", "\u20a9": "KRW",
     "\u20bd": "RUB", "\u20b4": "UAH", "\u20ba": "TRY", "\u20aa": "ILS", "z\u0142": "PLN",
+    "s$": "USD", "sg$": "USD", "nt$": "USD", "us-$": "USD", "\u20a8": "INR",
     "k\u010d": "CZK", "\u0440\u0443\u0431": "RUB", "\u0433\u0440\u043d": "UAH",
 }  # fmt: skip
-_KRONE = {"da": "DKK", "no": "NOK", "sv": "SEK"}  # kr
+# What is a currency in these languages alone: TL is a teaspoon in German.
+_NATIONAL = {
+    "kr": {"da": "DKK", "no": "NOK", "sv": "SEK"}, "rs": {"en": "INR"}, "tl": {"tr": "TRY"}
+}  # fmt: skip
 _ISO = "EUR|USD|GBP|JPY|CNY|INR|KRW|CHF|PLN|CZK|SEK|NOK|DKK|RUB|UAH|BRL|MXN"
+_CASED = "Rs|TL"
 _MARKS = sorted([*_CODES, "kr"], key=len, reverse=True)
 _BEFORE, _AFTER = r"(?<![^\W\d_])", r"(?![^\W\d_])"
 SIGN = "|".join(
     [rf"\$US{_AFTER}"]
     + [(_BEFORE if m[0].isalpha() else "") + re.escape(m) for m in _MARKS if not m.isalpha()]
     + [rf"{_BEFORE}{m}\.?{_AFTER}" for m in _MARKS if m.isalpha()]
-    + [rf"(?-i:{_BEFORE}(?:{_ISO}){_AFTER})"]
+    + [rf"(?-i:{_BEFORE}(?:{_ISO}|(?:{_CASED})\.?){_AFTER})"]
 )
 _AND = {"es": "con", "it": "e", "pt": "e", "sv": "och"}  # between a unit and the small one
 _HALF = {"\u00bd": "half a", "\u00bc": "a quarter of a", "\u00be": "three quarters of a"}  # English
@@ -72,14 +77,16 @@ def scaled(language: str, number: str, scale: str, noun: str) -> Said:
         words, agrees = before_noun(language, whole(language, f"{value}000"), noun)
         return Said(words, agrees and is_sure(language, number))
     written = found.is_written(scale)
-    word = scale.strip() if written else form_of(language, value, found.name.forms)
+    word = scale.strip(" -\u2013") if written else form_of(language, value, found.name.forms)
     words = counted(language, number, found.name.gender)
     return Said(f"{words} {word}", is_sure(language, number))
 
 
 def _code(language: str, sign: str) -> str:
     mark = sign.lower().rstrip(".")
-    return _KRONE.get(language[:2], "") if mark == "kr" else _CODES.get(mark, mark.upper())
+    return (_NATIONAL.get(mark) or {language[:2]: _CODES.get(mark, mark.upper())}).get(
+        language[:2], ""
+    )
 
 
 def _value(language: str, number: str) -> tuple[str | None, bool]:

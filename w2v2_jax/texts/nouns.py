@@ -145,6 +145,11 @@ def is_noun(language: str, word: str) -> bool:
     return language[:2] != "de" or word[0].isupper()
 
 
+def has_gender(language: str, noun: str) -> bool:
+    """Whether a noun is in the tables."""
+    return noun.lower() in _genders(language)
+
+
 def form_of(language: str, value: str, forms: Sequence[str]) -> str:
     """The form of a noun that goes with a plain number."""
     return forms[_place(language[:2], value, len(forms))] if len(forms) > 1 else forms[0]

@@ -14,6 +14,7 @@ from w2v2_jax.texts.cardinals import (
     Said,
     ascii_digits,
     fraction_is_sure,
+    half_width,
     is_sure,
     joined_groups,
     plain_number,
@@ -25,37 +26,26 @@ from w2v2_jax.texts.cardinals import (
 from w2v2_jax.texts.clocks import clock, clock_patterns, colons
 from w2v2_jax.texts.fractions import SIGNS
 from w2v2_jax.texts.money import SIGN, money, scaled
-from w2v2_jax.texts.nouns import agreeing, before_noun, form_of, is_noun
-from w2v2_jax.texts.scales import of_unit, scale_pattern, scales
+from w2v2_jax.texts.nouns import agreeing, before_noun, form_of, has_gender, is_noun
+from w2v2_jax.texts.ordinals import DOTTED, ORDINALS, numero, numero_pattern, ordinal
+from w2v2_jax.texts.scales import ends_amount, of_unit, scale_of, scale_pattern
 
-# Languages that write an ordinal with a dot. Its form goes with its noun, so no rule can say it.
-DOTTED = frozenset(
-    ["cs", "da", "de", "et", "fi", "hr", "hu", "is", "lv", "nb", "no", "pl", "sk", "sl", "sr", "tr"]
-)
 # Nouns of years, before which a number is an ordinal: its case is not known.
 OF_YEARS = {
     "be": "год годзе года", "pl": "rok roku", "ru": "год году года годом", "uk": "рік року році"
 }  # fmt: skip
 SPELLED, IN_DOUBT, UNIT = "numbers spelled", "numbers in doubt", "unit stays"
-# After a number: another one, the rest of the same one, or a currency that was not read.
+_DASH = r"[-\u2212\u2013]"
+# After a number: another one, the rest of the same one, what it is divided by, the end of its case,
+# or a currency that was not read.
 GOES_ON = re.compile(
-    rf"\s\d{{3}}|\s?[-\u2212\u2013/]\s?(?:{SIGN})?\d|[,:][-\u2013]|\s?(?:{SIGN})", re.I
+    rf"\s\d{{3}}|\s?(?:{_DASH}|/)\s?{_DASH}?(?:{SIGN})?\d|\s?/\s?\w|'\w|[,:]{_DASH}|\s?(?:{SIGN})",
+    re.I,
 )
 UNITS = (
     "km/h|km|cm|mm|m|kg|mg|g|ml|cl|dl|l|ha|kw|kwh|mw|kb|mb|gb|tb|hz|khz|mhz|ghz|mph|lbs?|oz|ft|"
     "min|h|p|км|см|мм|м|кг|мг|г|мл|л|мин|сек|ч|квт|мб|гб|коп|чел|шт"
 )
-ORDINALS = {
-    "cy": "af|il|ydd|fed|ed|eg|ain",
-    "en": "st|nd|rd|th",
-    "es": r"\.?\u00ba|\.?\u00aa|\.?er",
-    "fr": "er|re|\u00e8re|e|\u00e8me|eme|nde?",
-    "it": "\u00ba|\u00aa",
-    "nl": "e|de|ste",
-    "pt": r"\.?\u00ba|\.?\u00aa",
-    "sv": ":[ae]",
-}
-FEMININE = ("\u00aa", "re", "\u00e8re")
 # The gender and the forms of the word after a number, as in the table of currencies.
 PERCENT = {
     "ca": "m per_cent", "cs": "n procento procenta procent procenta", "cy": "- y_cant",
@@ -109,7 +99,7 @@ def spelled(language: str, *, hyphens: bool = True) -> Callable[[str, Note], str
                 note(UNIT, said.unit, said.unit)
             return f" {words} "
 
-        return pattern.sub(read, joined_groups(language, text))
+        return pattern.sub(read, joined_groups(language, half_width(text)))
 
     return change
 
@@ -121,10 +111,14 @@ def _readings(language: str, tongue: str) -> dict[str, Reading]:
     readings = {name: Reading(pattern, time) for name, pattern in clock_patterns(tongue).items()}
     readings["colons"] = Reading(r"(?<![\d:.,])(\d+(?::\d+)+)", functools.partial(colons, language))
     readings |= _prices(language, tongue) | _counts(language, tongue)
+    readings["numero"] = Reading(
+        rf"{numero_pattern(tongue)}({VALUE})(?=(\s(?-i:[a-z]))?)",
+        functools.partial(numero, language),
+    )
     if tongue in ORDINALS:
         readings["ordinal"] = Reading(
             rf"({VALUE})({ORDINALS[tongue]})(?!\w)",
-            lambda n, end: Said(_ordinal(language, n, end), is_sure(language, n)),
+            functools.partial(ordinal, language),
         )
     if tongue == "en":
         readings["decade"] = Reading(r"('?)(\d{1,3}0)('?)s(?!\w)(\s+of\b)?", _decade)
@@ -148,23 +142,24 @@ def _readings(language: str, tongue: str) -> dict[str, Reading]:
 
 
 def _prices(language: str, tongue: str) -> dict[str, Reading]:
-    glued, apart = scale_pattern(language, gap=""), scale_pattern(language, gap=r"\s?")
+    scale_after = scale_pattern(language, gap=r"\s?")
 
     def price(before: str, sign: str, after: str, number: str, scale: str, word: str) -> Said:
         said = money(language, sign, number, scale)
-        known = bool(scale or not word or scales(language))  # the word may be a million
+        known = bool(scale) or ends_amount(language, word)
         return signed(language, before or after, said._replace(sure=said.sure and known))
 
     def priced(before: str, number: str, scale: str, sign: str) -> Said:
         return signed(language, before, money(language, sign, number, scale))
 
-    of = r"(?:\s(?:d[ei]\s|d')|[,:][-\u2013]{1,2})?\s?"
+    of = r"(?:(?<=[^\W\d_])\.)?(?:\s(?:d[ei]\s|d')|[,:][-\u2013]{1,2})?\s?"
     readings = {
         "price": Reading(
-            rf"{MINUS_SIGN}({SIGN})\s?([-\u2212\u2013])?({VALUE})({glued})?(?:(?=\s([^\W\d_]+)))?",
+            rf"{MINUS_SIGN}({SIGN})\s?([-\u2212\u2013])?({VALUE})({scale_after})?"
+            r"(?:(?=(\s?[^\W\d_]+)))?",
             price,
         ),
-        "priced": Reading(rf"{MINUS_SIGN}({VALUE})({apart})?{of}({SIGN})(?!\d)", priced),
+        "priced": Reading(rf"{MINUS_SIGN}({VALUE})({scale_after})?{of}({SIGN})(?!\d)", priced),
     }
     if tongue == "en":
         readings["cents"] = Reading(
@@ -183,12 +178,21 @@ def _counts(language: str, tongue: str) -> dict[str, Reading]:
         )
     if tongue in PERCENT_BEFORE:
         readings["percentage"] = Reading(
-            rf"%\s?({VALUE})",
-            lambda n: Said(f"{PERCENT_BEFORE[tongue]} {say(language, n)}", is_sure(language, n)),
+            rf"{MINUS_SIGN}%\s?([-\u2212\u2013])?({VALUE})",
+            lambda before, after, n: signed(
+                language,
+                before or after,
+                Said(f"{PERCENT_BEFORE[tongue]} {say(language, n)}", is_sure(language, n)),
+            ),
+        )
+    if tongue == "en":
+        readings["degrees"] = Reading(
+            rf"{MINUS_SIGN}({VALUE})\s?(?:[\u00b0\u00ba]\s?([CF])?(?!\w)|([\u2103\u2109]))",
+            _degrees,
         )
     readings["scaled"] = Reading(
         rf"{MINUS_SIGN}({VALUE})({scale_pattern(language, gap=None)})(?:(?=\s([^\W\d_]+)))?",
-        lambda sign, n, *words: signed(language, sign, scaled(language, n, *words)),
+        lambda sign, n, *words: signed(language, sign, _scaled(language, n, *words)),
     )
     readings["millions"] = Reading(
         rf"({VALUE}(?:(?<=000000)|(?<=000[.,]000)))\s([^\W\d_]+)",
@@ -213,6 +217,18 @@ def _number(language: str, sign: str, number: str, noun: str) -> Said:
     return signed(language, sign, Said(words, sure))
 
 
+def _scaled(language: str, number: str, scale: str, noun: str) -> Said:
+    """A number with a scale, and what is counted: "of" is not written after an abbreviation."""
+    said = scaled(language, number, scale, noun)
+    if scale_of(language, scale).is_written(scale) or not is_noun(language, noun):
+        return said
+    linked = of_unit(language, said.words, noun)
+    if linked == f"{said.words} {noun}":
+        return said
+    sure = said.sure and has_gender(language, noun) and linked.endswith(f" {noun}")
+    return Said(linked.removesuffix(noun) if sure else said.words, sure)
+
+
 def _millions(language: str, number: str, noun: str) -> Said:
     """A number that ends in millions, and the word after it."""
     words, agrees = before_noun(language, say(language, number), noun)
@@ -234,16 +250,12 @@ def _percent(language: str, sign: str, number: str) -> Said:
     return signed(language, sign, said)
 
 
-def _ordinal(language: str, number: str, end: str) -> str:
-    words = say(language, number, to="ordinal")
-    end = end.lstrip(".").lower()
-    if end == "er" and language[:2] == "es":
-        return re.sub(r"(primer|tercer)o$", r"\1", words)
-    if end not in FEMININE:
-        return words
-    if language[:2] == "fr":
-        return re.sub(r"premier\b", "premi\u00e8re", words)
-    return re.sub(r"o\b", "a", words)
+def _degrees(sign: str, number: str, letter: str, one_sign: str) -> Said:
+    """English "5\u00b0C" and "5\u00b0"."""
+    scale = {"c": " Celsius", "\u2103": " Celsius", "f": " Fahrenheit", "\u2109": " Fahrenheit"}
+    unit = form_of("en", value_of("en", number), ["degree", "degrees"])
+    words = f"{say('en', number)} {unit}{scale.get(letter.lower() or one_sign, '')}"
+    return signed("en", sign, Said(words, is_sure("en", number)))
 
 
 def _decade(before: str, number: str, after: str, of: str) -> Said:

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from w2v2_jax.errors import InputError
 from w2v2_jax.texts.cardinals import check_language
 from w2v2_jax.texts.forms import CASES, normal_form, with_case
-from w2v2_jax.texts.fractions import SIGNS
-from w2v2_jax.texts.numbers import spelled
+from w2v2_jax.texts.fractions import SIGNS, with_fraction
+from w2v2_jax.texts.numbers import IN_DOUBT, spelled
 
 ROUNDS = 8
 FORMS = ("NFC", "NFKC")
@@ -126,12 +126,22 @@ class TextRules:
         settled = self._settled(text, lambda *change: changes.append(Change(*change)))
         if self.numbers:
             changes += [Change(ROMAN, numeral, numeral) for numeral in _ROMAN.findall(text)]
+            changes += [Change(IN_DOUBT, c, c) for c in text if self._becomes_digits(c)]
         for character in settled:
             if unicodedata.category(character)[0] == "N":
                 changes.append(Change(DIGITS, character, character))
             elif self.is_outside(character):
                 changes.append(Change(OUTSIDE, character, character))
         return settled, changes
+
+    def _becomes_digits(self, character: str) -> bool:
+        """Whether NFKC makes plain digits of a character, as of the 2 in m\u00b2, which the words
+        then do not tell apart."""
+        if self.form != "NFKC" or character.isascii() or character.isdecimal():
+            return False
+        if character in SIGNS and with_fraction(self.numbers, "", character) != character:
+            return False
+        return any(c.isdecimal() for c in unicodedata.normalize("NFKC", character))
 
     def is_outside(self, character: str) -> bool:
         """Whether a character is not one of the language, so that it becomes no symbol."""

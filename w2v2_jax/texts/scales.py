@@ -13,17 +13,21 @@ from w2v2_jax.texts.currencies import Name
 _ROWS = {
     "en": r"""
         / k / thousand / - thousand thousand
-        / m mn mio / million / - million million
+        / m mm mn mio mil mill / million / - million million
         bn / b / billion / - billion billion
-        tn trn // trillion / - trillion trillion
+        tn trn / t / trillion / - trillion trillion
         // hundred / - hundred hundred
-        // crores? / - crore crore
-        // lakhs? / - lakh lakh""",
+        / cr / crores? / - crore crore
+        // lakhs?|lacs? / - lakh lakh""",
     "de": r"""
         Tsd. Tsd / T k / tausend / n tausend tausend
         Mio. Mio / M / million(?:en)? / f Million Millionen
         Mrd. Mrd // milliarden? / f Milliarde Milliarden
         Bio. // billion(?:en)? / f Billion Billionen""",
+    "tr": r"""
+        // bin / - bin bin
+        mn // milyon / - milyon milyon
+        mr mlr // milyar / - milyar milyar""",
     "fr": r"""
         / k / mille / m mille mille
         Mio / M / millions? / m million millions
@@ -99,7 +103,7 @@ class Scale(NamedTuple):
     name: Name
 
     def is_written(self, text: str) -> bool:
-        return bool(re.fullmatch(self.written, text.strip(), re.I))
+        return bool(re.fullmatch(self.written, text.strip(" -\u2013"), re.I))
 
 
 @functools.cache
@@ -117,8 +121,10 @@ def scale_pattern(language: str, *, gap: str | None) -> str:
     """What may stand after a number as its scale. gap: the space before one letter that means a
     scale beside a currency; None without a currency."""
     found = []
+    space = r"[\s\u2013-]" if language[:2] == "en" and gap is not None else r"\s"  # "$5-million"
     for scale in scales(language):
-        found += [rf"\s?{re.escape(mark)}" for mark in scale.loose] + [rf"\s(?:{scale.written})"]
+        found += [rf"\s?{re.escape(mark)}" for mark in scale.loose]
+        found.append(rf"{space}(?:{scale.written})")
         if gap is not None:
             found += [rf"{gap if len(mark) == 1 else ''}{mark}" for mark in scale.tight]
             found += [rf"\s{mark}" for mark in scale.tight if len(mark) > 1]
@@ -127,9 +133,21 @@ def scale_pattern(language: str, *, gap: str | None) -> str:
 
 def scale_of(language: str, text: str) -> Scale:
     """The scale that a text names, which matched `scale_pattern`."""
-    mark = text.strip().lower()
+    mark = text.strip(" -\u2013").lower()
     abbreviations = lambda scale: [m.lower() for m in (*scale.loose, *scale.tight)]  # noqa: E731
     return next(s for s in scales(language) if s.is_written(mark) or mark in abbreviations(s))
+
+
+def ends_amount(language: str, word: str) -> bool:
+    """Whether what follows an amount, with the space before it, is surely no unknown scale of it.
+    In "$5 q" or "$5mo" it may be one."""
+    if not word:
+        return True
+    if not word[0].isspace():
+        return not scales(language) and not word.isascii()  # Japanese has no spaces
+    return bool(scales(language)) and (
+        language[:2] != "en" or len(word) > 2 or word.strip() in ("a", "A", "I")
+    )
 
 
 def of_unit(language: str, words: str, unit: str) -> str:
