@@ -127,7 +127,9 @@ def test_romanised_words_stay_as_they_are_written_and_have_the_ids_of_their_lett
 
 def test_without_uroman_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "uroman", None)
-    with pytest.raises(InputError, match=r"--romanise needs uroman: pip install w2v2_jax.romanise"):
+    with pytest.raises(
+        InputError, match=r"--romanise needs uroman: pip install .w2v2_jax.romanise."
+    ):
         romaniser.__wrapped__()
 
 
