@@ -21,11 +21,13 @@ for number in JOBS PRETRAIN_STEPS SHORT_STEPS STEPS_10m STEPS_1h PRETRAIN_SECOND
     exit 2
   fi
 done
-# shellcheck source=launch/env.sh
-source "$(dirname "$0")/env.sh"
 source_spec="" out=runs/evidence data="${W2V2_EVIDENCE_DATA:-data/evidence/corpus}"
-while [ $# -gt 0 ]; do
+while [ $# -gt 0 ]; do # before anything is installed
   case "$1${2:+ VALUE}" in
+    --help* | -h*)
+      sed -n '2,/^set /{/^set /d; s/^# \{0,1\}//p;}' "$0"
+      exit 0
+      ;;
     "--source VALUE") source_spec="$2" ;;
     "--out VALUE") out="$2" ;;
     *)
@@ -35,6 +37,8 @@ while [ $# -gt 0 ]; do
   esac
   shift 2
 done
+# shellcheck source=launch/env.sh
+source "$(dirname "$0")/env.sh"
 export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/xla}"
 size="${SIZE-}" jobs="${JOBS:-1}"
 if [ "${W2V2_JAX:-cpu}" = cuda ]; then

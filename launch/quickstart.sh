@@ -10,15 +10,21 @@
 # A second run continues where the first one stopped.
 set -euo pipefail
 started=$SECONDS
-# shellcheck source=launch/env.sh
-source "$(dirname "$0")/env.sh"
 source_spec="" text=english seed=1 out=""
-while [ $# -gt 0 ]; do
-  case "$1" in
-    --source) source_spec="$2" ;;
-    --text) text="$2" ;;
-    --seed) seed="$2" ;;
-    --out) out="$2" ;;
+while [ $# -gt 0 ]; do # before anything is installed
+  case "$1${2:+ VALUE}" in
+    --help* | -h*)
+      sed -n '2,/^set /{/^set /d; s/^# \{0,1\}//p;}' "$0"
+      exit 0
+      ;;
+    "--source VALUE") source_spec="$2" ;;
+    "--text VALUE") text="$2" ;;
+    "--seed VALUE") seed="$2" ;;
+    "--out VALUE") out="$2" ;;
+    --source | --text | --seed | --out)
+      echo "error: $1 needs a value" >&2
+      exit 2
+      ;;
     *)
       echo "error: '$1' is not an option; use --source folder:DIR, --text RULES, --seed N, --out DIR" >&2
       exit 2
@@ -26,6 +32,8 @@ while [ $# -gt 0 ]; do
   esac
   shift 2
 done
+# shellcheck source=launch/env.sh
+source "$(dirname "$0")/env.sh"
 data=data/quickstart
 options=() symbols=()
 # Both fine-tunings run the same programs: the second takes them from here.

@@ -125,6 +125,10 @@ def test_layer_decay_halves_the_rate_of_each_layer_below(order, norm):
     np.testing.assert_allclose(shares["encoder/mask"], 0.5**5, rtol=1e-5)
     np.testing.assert_allclose(shares["encoder/transformer/norm/scale"], norm, rtol=1e-5)
     np.testing.assert_allclose(shares["head/kernel"], 1.0, rtol=1e-5)
+    whole = change((), layer_decay=0.5, norm_order=order)[LAYERS + "bias"]
+    np.testing.assert_allclose(
+        whole / plain[LAYERS + "bias"], [0.5**4, 0.5**3, 0.25, 0.5], rtol=1e-5
+    )
     with pytest.raises(InputError, match=r"layer_decay=1\.5 must be above 0 and at most 1"):
         adam(constant(peak=0.1), layer_decay=1.5)
 

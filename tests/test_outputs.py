@@ -42,3 +42,20 @@ def test_the_outputs_of_a_command_line_that_are_given_are_tried(tmp_path):
     arguments.html = tmp_path
     with pytest.raises(InputError, match=r"--html .* is a folder"):
         try_outputs(arguments, "json", "html")
+
+
+def test_an_output_replaces_no_input_and_no_other_output(tmp_path):
+    text = tmp_path / "texts.txt"
+    text.write_text("kept")
+    (tmp_path / "link").symlink_to(text)
+    inputs = dict(text=[str(text)], lm=None, order=2, beam="beam")
+    for out in (text, tmp_path / "link", tmp_path / "x" / ".." / "texts.txt"):
+        with pytest.raises(InputError, match=r"--out .* would replace the file of text; name"):
+            try_outputs(argparse.Namespace(out=out, **inputs), "out")
+    both = argparse.Namespace(json=tmp_path / "a", html=str(tmp_path / "b" / ".." / "a"))
+    with pytest.raises(InputError, match=r"--html .* would replace the file of json; name"):
+        try_outputs(both, "json", "html")
+    same = argparse.Namespace(json="/dev/null", html="/dev/null", recipe="beam", **inputs)
+    try_outputs(same, "json", "html")
+    try_outputs(argparse.Namespace(out=tmp_path / "beam", **inputs), "out")
+    assert text.read_text() == "kept"

@@ -122,10 +122,25 @@ def try_file(path: str | AnyPath, option: str) -> None:
 
 
 def try_outputs(arguments: Namespace, *names: str) -> None:
-    """`try_file` for the output options that are given, before the work begins."""
+    """`try_file` for the output options that are given, before the work begins. InputError if one
+    of them is also a file that the command reads, or another output."""
+    taken = {
+        os.path.realpath(value): option
+        for option, given in vars(arguments).items()
+        if option not in names
+        for value in (given if isinstance(given, list | tuple) else [given])
+        if isinstance(value, str | Path) and os.path.isfile(value)
+    }
     for name in names:
-        if (path := getattr(arguments, name)) is not None:
-            try_file(path, f"--{name}")
+        if (path := getattr(arguments, name)) is None:
+            continue
+        try_file(path, f"--{name}")
+        if is_remote(path) or (os.path.exists(path) and not os.path.isfile(path)):
+            continue
+        if (other := taken.setdefault(os.path.realpath(path), name)) != name:
+            raise InputError(
+                f"--{name} {path} would replace the file of {other.replace('_', '-')}; name another"
+            )
 
 
 def finite(value: Any) -> Any:

@@ -111,6 +111,15 @@ def test_lines_of_known_characters_are_spelled_strictly_and_others_leniently():
     assert spelled.replaced == {"7 as <star>": 1} and spelled.left_out == [4]
 
 
+def test_a_star_of_the_text_is_one_also_between_known_characters_and_alone_is_no_text():
+    spelled = spelled_lines(["abba <star> cab", "<star>", "dead"], VOCABULARY, where="text")
+    assert [line.words for line in spelled.lines] == [["abba", "cab"], [], ["DEAD"]]
+    assert [(line.ids == STAR).sum() for line in spelled.lines] == [1, 1, 0]
+    assert not spelled.replaced and not spelled.left_out
+    with pytest.raises(InputError, match="text: no text to align"):
+        spelled_lines(["<star>", "<star> <star>"], VOCABULARY, where="text")
+
+
 def test_a_text_that_is_stars_for_the_most_part_is_refused_with_the_remedy():
     with pytest.raises(InputError, match=r"'П' .*in line 2; .*--romanise, or spell them out"):
         spelled_lines(["ab", "Привет"], VOCABULARY, where="text")
@@ -127,7 +136,9 @@ def test_romanised_words_stay_as_they_are_written_and_have_the_ids_of_their_lett
 
 def test_without_uroman_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "uroman", None)
-    with pytest.raises(InputError, match=r"--romanise needs uroman: pip install w2v2_jax.romanise"):
+    with pytest.raises(
+        InputError, match=r"--romanise needs uroman: pip install .w2v2_jax.romanise."
+    ):
         romaniser.__wrapped__()
 
 

@@ -239,8 +239,8 @@ def test_the_length_of_a_safetensors_header_is_bounded_by_the_file(folder, size)
 def test_counts_that_an_arpa_file_has_no_room_for_are_refused(tmp_path, count):
     path = tmp_path / "lm.arpa"
     path.write_text(ARPA.replace("ngram 2=3", f"ngram 2={count}"))
-    refuse(arpa.check_counts, path, "n-grams|ARPA language model")
-    refuse(arpa.vocabulary, path, "n-grams|ARPA language model")
+    refuse(arpa.check_counts, path, "n-grams|ARPA language model|is not ngram 2=COUNT")
+    refuse(arpa.vocabulary, path, "n-grams|ARPA language model|is not ngram 2=COUNT")
 
 
 def test_a_compressed_line_without_end_is_refused(tmp_path):

@@ -265,8 +265,8 @@ def timed_seeds(folder: Path) -> list[Files]:
 
 def read_timed(folder: Path) -> None:
     for path in folder.iterdir():
-        read = timed_texts.ctm if path.suffix == ".ctm" else None
-        (read or timed_texts.READERS[path.suffix.lower()])(path)
+        readers = {".ctm": timed_texts.ctm, ".TextGrid": timed_texts.praat}
+        readers.get(path.suffix, timed_texts.subtitles)(path)
 
 
 def arpa_words(path: Path) -> None:

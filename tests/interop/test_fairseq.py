@@ -86,6 +86,25 @@ def test_torchaudio_round_trip_is_exact_but_for_the_mask_embedding(tiny, tmp_pat
     assert_same(found.loaded.params, made.params)
 
 
+@pytest.mark.parametrize(
+    ("hints", "message"),
+    [
+        (dict(normalise=False), "--normalise False: .*a.pt says True itself"),
+        (dict(num_heads=7), "--heads 7: .* says 2 itself"),
+        (dict(norm_order="pre"), "--norm-order pre: .* says post itself"),
+        (dict(strides=(5, 2)), r"--strides \(5, 2\): .* says \(5, 2, 2\) itself"),
+    ],
+)
+def test_an_option_that_contradicts_what_our_torchaudio_file_says_is_refused(
+    tiny, tmp_path, hints, message
+):
+    made = random_checkpoint(tiny, parts=TUNED, vocabulary=VOCABULARY, normalise=True)
+    torchaudio_file.save(made, tmp_path / "a.pt")
+    with pytest.raises(InputError, match=message):
+        torchaudio_file.read(tmp_path / "a.pt", FileHints(**hints))
+    torchaudio_file.read(tmp_path / "a.pt", FileHints(num_heads=2, normalise=True))
+
+
 def test_fairseq_description_survives_the_round_trip(tiny, tmp_path):
     model = dataclasses.replace(
         tiny, **LAYER_NORM, dropout=0.03, channel_mask_start_prob=0.004, final_dropout=0.2,

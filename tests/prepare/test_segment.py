@@ -18,7 +18,9 @@ from w2v2_jax.prepare.account import Tally
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.segment_cuts import Heard
 from w2v2_jax.prepare.segment_pairs import FIRST_ALONE, OTHERS, RENAMED, find_pairs
+from w2v2_jax.recognition.timed_texts import VOICES
 from w2v2_jax.recognition.transcript_formats import clock
+from w2v2_jax.recognition.word_labels import NO_WORDS
 
 RATE = 4000  # of the recordings: long ones stay small
 
@@ -101,6 +103,36 @@ def test_given_times_need_no_network_and_are_cut_as_they_are(tmp_path):
     assert first["audio_filepath"] == str(tmp_path / "a.wav") and first["score"] is None
     reasons = [row["reason"] for row in rows(tmp_path / "out" / "rejected.jsonl")]
     assert reasons == ["no words", "overlaps another", "overlaps another", "outside the recording"]
+
+
+def test_a_length_at_a_limit_is_neither_too_short_nor_too_long(tmp_path):
+    silent(tmp_path / "a.wav", 60)
+    (tmp_path / "a.srt").write_text(srt(["one", "two", "three"], [2.0, 4.0, 33.1], [2.3, 4.29, 34]))
+    for shortest, longest, texts in ((0.3, 30, ["one", "three"]), (0, 0.3, ["one", "two"])):
+        run("--audio", tmp_path / "a.wav", "--text", tmp_path / "a.srt", "--out", tmp_path / "out",
+            "--min-seconds", shortest, "--max-seconds", longest, "--overwrite")  # fmt: skip
+        assert [row["text"] for row in rows(tmp_path / "out" / "segments.jsonl")] == texts
+
+
+def test_a_segment_with_an_unknown_word_is_rejected_and_left_out_marks_are_counted(tmp_path):
+    for name in "ab":
+        silent(tmp_path / "in" / f"{name}.wav", 9)
+    lines = ["1 0.3 one", "1.4 0.3 <unk>", "3 1 [noise]", "5 1 two"]
+    content = "".join(f"{name} 1 {line}\n" for name in "ab" for line in lines)
+    (tmp_path / "all.ctm").write_text(content)
+    (tmp_path / "texts").mkdir()
+    for name in "ab":
+        cue = f"WEBVTT\n\n00:01.000 --> 00:02.000\n<v Ann>hi {name}</v> <v Bob>yes\n"
+        (tmp_path / "texts" / f"{name}.vtt").write_text(cue)
+    told = []
+    for text in ("all.ctm", "texts"):
+        out = tmp_path / f"{text}-out"
+        run("--audio", tmp_path / "in", "--text", tmp_path / text, "--out", out)
+        told.append(json.loads((out / "report.json").read_text()))
+    assert [row["text"] for row in rows(tmp_path / "all.ctm-out" / "segments.jsonl")] == ["two"] * 2
+    assert told[0]["rejected"]["words not said as written"]["count"] == 2
+    assert told[0]["unpaired"][NO_WORDS]["count"] == 2
+    assert told[1]["unpaired"][VOICES]["count"] == 2 and told[1]["used"] == 2
 
 
 def test_what_surrounds_the_words_is_cut_with_them_up_to_half_of_the_pause(tmp_path):
@@ -228,6 +260,14 @@ def test_where_no_recording_can_be_used_nothing_is_written(tmp_path, capsys, cou
         (["--text", "t.srt", "--min-score", "-1"], "--min-score needs --checkpoint"),
         (["--text", "t.srt", "--checkpoint", "c", "--min-score", "1"], "scores are at most 0"),
         (["--text", "t.srt", "--pad", "nan"], "--pad nan must be a number of seconds"),
+        (["--text", "t.srt", "--min-seconds", "9", "--max-seconds", "3"], "9 is above --max-sec"),
+        (["--text", "t.srt", "--by", "sentence"], r"--by sentence is .*, and t.srt has times"),
+        (["--text", "t.srt", "--tier", "a"], r"--tier is for .TextGrid files, and t.srt is none"),
+        (["--text", "t.txt", "--tier", "a"], r"--tier is for .TextGrid files, and t.txt is none"),
+        (
+            ["--text", "t.txt", "--checkpoint", "c", "--refine", "1"],
+            "--refine .* t.txt has no",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(tmp_path, monkeypatch, capsys, options, message):

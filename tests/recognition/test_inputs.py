@@ -141,6 +141,33 @@ def test_arrays_and_lists_of_one_length_give_one_array(model, noise):
     )
 
 
+def test_rows_of_different_types_are_each_scaled_by_their_own(model, noise):
+    integers = (noise * 32767).astype(np.int16)
+    expected = model.logits([noise, noise])
+    for rows in ([noise, integers], [integers, noise], [integers.astype(np.int32) << 16, integers]):
+        np.testing.assert_allclose(model.logits(rows), expected, atol=0.01)
+
+
+class OnAnotherDevice:
+    def __array__(self, *_, **__):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+
+
+@pytest.mark.parametrize(
+    ("waveforms", "message"),
+    [
+        (np.zeros((0, 16000), np.float32), r"waveforms \[0, 16000\]: give \[S\] or \[B, S\]"),
+        (np.zeros((2, 3, 800), np.float32), r"waveforms \[2, 3, 800\]: give"),
+        (np.zeros((2880, 1), np.float32), r"waveforms are \[B, S\], not \[2880, 1\]"),
+        (OnAnotherDevice(), "OnAnotherDevice is no array for NumPy .* give floats"),
+        ([OnAnotherDevice(), np.zeros(800)], "waveform 0: OnAnotherDevice is no array"),
+    ],
+)
+def test_what_is_no_batch_of_waveforms_is_one_line(model, waveforms, message):
+    with pytest.raises(InputError, match=message):
+        model.logits(waveforms)
+
+
 def test_tables_of_hugging_face_datasets_are_resampled(model, noise):
     at_8k = {"path": "a.wav", "array": noise[::2].astype(np.float64), "sampling_rate": 8000}
     same = {"array": noise, "sampling_rate": 16000}

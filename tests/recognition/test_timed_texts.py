@@ -4,9 +4,11 @@ import pytest
 
 from w2v2_jax.decode.alignment import Character, Word
 from w2v2_jax.errors import InputError
+from w2v2_jax.prepare.account import Tally
 from w2v2_jax.recognition import transcript_formats
-from w2v2_jax.recognition.timed_texts import ctm, praat, subtitles
+from w2v2_jax.recognition.timed_texts import KEPT, REPEATED, VOICES, ctm, praat, subtitles
 from w2v2_jax.recognition.transcript import Result
+from w2v2_jax.recognition.word_labels import NO_WORDS
 
 SRT = """\ufeff1
 00:00:01,500 --> 00:00:03,000
@@ -203,3 +205,112 @@ def test_marks_of_a_ctm_are_no_words_and_alternatives_are_refused(tmp_path):
     path.write_text("r 1 0 0.3 one\nr 1 * * <ALT_BEGIN>\nr 1 0.3 0.1 too\n")
     with pytest.raises(InputError, match=r"a\.ctm:2: .*ALT_BEGIN>.*keep one of them"):
         ctm(path)
+
+
+ROLLING = """WEBVTT
+Kind: captions
+
+00:00:00.000 --> 00:00:02.390 align:start position:0%
+ 
+hello<00:00:00.800><c> wide</c><00:00:01.200><c> world</c>
+
+00:00:02.390 --> 00:00:02.400 align:start position:0%
+hello wide world
+ 
+
+00:00:02.400 --> 00:00:04.000 align:start position:0%
+hello wide world
+and<00:00:03.000><c.colorE5E5E5> more</c>
+
+00:00:07.000 --> 00:00:08.000
+and more
+"""
+
+
+def test_captions_that_roll_say_each_line_once_and_a_line_of_a_space_ends_no_cue(tmp_path):
+    told = Tally()
+    cues = subtitles(written(tmp_path, "a.vtt", ROLLING), told.add)
+    assert times(cues) == [
+        (0.0, 2.39, "hello wide world"), (2.4, 4.0, "and more"), (7.0, 8.0, "and more"),
+    ]  # fmt: skip
+    assert told.counts == {REPEATED: 2}
+    assert told.examples[REPEATED][1].endswith("a.vtt:12: hello wide world")
+
+
+def test_a_line_that_is_said_twice_stays_where_captions_do_not_roll(tmp_path):
+    told, texts = Tally(), ["no", "no", "yes", "ah", "oh"]
+    cues = "".join(f"{n}\n00:00:0{n},0 --> 00:00:0{n + 1},0\n{t}\n\n" for n, t in enumerate(texts))
+    assert [cue.text for cue in subtitles(written(tmp_path, "a.srt", cues), told.add)] == texts
+    assert told.counts == {KEPT: 1}
+
+
+@pytest.mark.parametrize("name", ["a.srt", "a.vtt"])
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("if a < b then c > d", "if a < b then c > d"),
+        ("hi 5 < 6 and 7 > 3", "hi 5 < 6 and 7 > 3"),
+        ("if a <b and c> d", "if a <b and c> d"),
+        ('<font color="red">a</font> <i>b</i>{\\an8} <c.x.y>c</c>', "a b c"),
+        ("<ruby>a<rt>b</rt></ruby> <lang en>c</lang> <00:00:01.500>d<br/>e", "ab c d e"),
+        ("hello <unk> there <laugh>", "hello <star> there"),
+        ("hello [UNK] <star>", "hello <star> <star>"),
+    ],
+)
+def test_only_tags_are_markup_and_an_unknown_word_stays_one(tmp_path, name, text, said):
+    (cue,) = subtitles(written(tmp_path, name, f"1\n00:00:01.000 --> 00:00:03.000\n{text}\n"))
+    assert cue.text == said
+
+
+def test_a_cue_of_two_speakers_has_none_and_is_told(tmp_path):
+    told, head = Tally(), "WEBVTT\n\n00:01.000 --> 00:02.000\n"
+    path = written(tmp_path, "a.vtt", f"{head}<v.loud Ann>Hi</v><v Bob>two</v>\n")
+    ((*_, text, _, speaker, _),) = subtitles(path, told.add)
+    assert (text, speaker) == ("Hi two", "") and told.counts == {VOICES: 1}
+    (same,) = subtitles(written(tmp_path, "b.vtt", f"{head}<v Ann>Hi</v> <v Ann>two</v>\n"))
+    assert same.speaker == "Ann"
+
+
+def test_an_unknown_word_is_a_star_and_what_is_no_word_is_left_out_and_told(tmp_path):
+    told, labels = (
+        Tally(),
+        ["one", "<UNK>", "[noise]", "(uh)", "%hes", "sil", "SIL", "<eps>", "two", "spn"],
+    )
+    rows = "".join(f"r 1 {n / 20} 0.05 {label} 0.9\n" for n, label in enumerate(labels))
+    (segment,) = ctm(written(tmp_path, "a.ctm", rows), told.add)["r"]
+    assert segment.text == "one <star> two <star>" and told.counts == {NO_WORDS: 6}
+    assert told.examples[NO_WORDS][0].endswith("a.ctm:3: [noise]")
+
+
+def test_two_words_in_a_row_of_a_ctm_are_refused_and_a_missing_confidence_is_not(tmp_path):
+    with pytest.raises(InputError, match=r"a.ctm:1: 'world' is no confidence; expected one word"):
+        ctm(written(tmp_path, "a.ctm", "a 1 0.5 0.3 hello world\n"))
+    assert ctm(written(tmp_path, "b.ctm", "a 1 0.5 0.3 hello NA lex\n"))["a"][0].text == "hello"
+
+
+def grid(*tiers):
+    parts = []
+    for name, texts in tiers:
+        spans = "".join(f'{n}\n{n + 1}\n"{text}"\n' for n, text in enumerate(texts))
+        parts.append(f'"IntervalTier"\n"{name}"\n0\n9\n{len(texts)}\n{spans}')
+    head = f'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n9\n<exists>\n{len(tiers)}\n'
+    return head + "".join(parts)
+
+
+def test_pauses_of_a_tier_are_no_words_and_unknown_words_are_stars(tmp_path):
+    told, quotes = Tally(), '""""'
+    labels = ["one", "sil", "two", "spn", "<unk>", "sp", "<p:>", "SIL", quotes]
+    path = written(tmp_path, "a.TextGrid", grid(("words", [*labels, "#", "", "three"])))
+    assert [segment.text for segment in praat(path, remark=told.add)] == [
+        "one", "two <star> <star>", "three",
+    ]  # fmt: skip
+    assert told.counts == {NO_WORDS: 6}
+    texts = ["if a < b (x)", "sil", "so  [laughs] <unk> it"]
+    path = written(tmp_path, "b.TextGrid", grid(("sentences", texts)))
+    assert [segment.text for segment in praat(path)] == ["if a < b (x)", "so <star> it"]
+
+
+def test_two_tiers_of_the_name_that_is_asked_for_are_refused(tmp_path):
+    path = written(tmp_path, "a.TextGrid", grid(("s", ["", "hi"]), ("s", ["yo"]), ("s", [""])))
+    with pytest.raises(InputError, match=r"2 tiers are called 's': .*'hi' and .*'yo'; rename them"):
+        praat(path, "s")

@@ -259,6 +259,11 @@ def test_align_prints_a_line_a_sentence_in_order_and_refuses_text_that_is_mostly
     told = capsys.readouterr()
     assert told.out.endswith("\tab a7\n") and "taken: 7 as <star> (1 times)" in told.err
     assert "lines of punctuation alone were left out: 2" in told.err
+    text.write_text("<star>\nab <star>\n")
+    assert run_command(align.main, [*arguments, "--json"]) == 0
+    star, line = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (star["text"], line["text"]) == ("<star>", "ab <star>") and not star["words"]
+    assert [word["word"] for word in line["words"]] == ["ab"]
     text.write_text("ab\nx1y\n")
     assert run_command(align.main, arguments) == 2
     error = capsys.readouterr().err

@@ -101,7 +101,7 @@ def test_a_compilation_for_every_few_updates_is_told(folder):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (dict(bucket_seconds=(1.46,)), "the lines on what is left out name"),
+        (dict(bucket_seconds=(1.46,)), "the lines above name the options"),
         (dict(), "(2 of 32) are few"),
         (dict(row_multiple=1, batch_seconds=16.0), "recipe and data fit each other"),
     ],

@@ -125,7 +125,11 @@ def find(path: str | AnyPath) -> AnyPath:
         return path
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
     if not any((step / "model").is_dir() for step in _steps(folder)):
-        what = "holds no checkpoint" if path.exists() else f"does not exist{meant_beside(path)}"
+        what = (
+            "holds no checkpoint (a run has none before its first)"
+            if path.exists()
+            else f"does not exist{meant_beside(path)}"
+        )
         raise InputError(
             f"{path} {what}; give a training workdir, one step's directory, an exported Hugging "
             "Face directory, or a model of the hub by its whole name, as "

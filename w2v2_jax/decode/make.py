@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
 import os
@@ -198,6 +199,9 @@ def with_hot_words(
     for word, _ in hot:
         if " " in word or not word:
             raise InputError(f"--hot-word {word!r}: one word without spaces")
+    twice = [word for word, count in collections.Counter(w for w, _ in hot).items() if count > 1]
+    if twice:
+        raise InputError(f"--hot-word {twice[0]!r} is given more than once; keep one")
     spelled, unknown = spell([word for word, _ in hot if word not in known], vocabulary)
     if unknown:
         raise InputError(f"--hot-word {unknown[0]!r} has letters that the model lacks")

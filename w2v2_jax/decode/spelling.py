@@ -146,13 +146,15 @@ def spelled_lines(
     speller = Speller(vocabulary, romanise=romanise or str)
     spelled, left_out = [], []
     for number, line in enumerate(lines, 1):
-        known = romanise is None and not vocabulary.unknown([line])
+        known = (
+            romanise is None and not vocabulary.unknown([line]) and STAR_WORD not in line.split()
+        )
         spelling = strict(line, vocabulary) if known else speller(line)
         if len(spelling.ids) and (spelling.words or not known):
             spelled.append(spelling)
         elif line.strip():
             left_out.append(number)
-    if not spelled:
+    if not any(spelling.words for spelling in spelled):
         raise InputError(f"{where}: no text to align")
     letters = [len(t) for s in spelled for t in s.letters if t != DELIMITER]
     stars = [len(t) for s in spelled for i, t in zip(s.ids, s.letters, strict=True) if i == STAR]

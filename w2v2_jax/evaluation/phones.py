@@ -44,7 +44,8 @@ def fold_timit(phones: Sequence[str]) -> list[str]:
         if phone in LEFT_OUT:
             continue
         if phone not in _FOLDED:
-            raise InputError(f"{phone!r} is not a TIMIT phone; known: {' '.join(sorted(_FOLDED))}")
+            known = " ".join(sorted(_FOLDED))
+            raise InputError(f"--phones: {phone!r} is not a TIMIT phone; known: {known}")
         folded.append(_FOLDED[phone])
     return folded
 

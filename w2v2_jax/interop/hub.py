@@ -21,17 +21,18 @@ def folder(name: str) -> str:
     path = to_path(name)
     if not NAME.fullmatch(name) or is_remote(path) or path.exists() or path.parent.exists():
         return name
-    by_hand = f"or fetch https://huggingface.co/{name} into a folder and name that"
+    by_hand = f"fetch https://huggingface.co/{name} into a folder and name that"
     if importlib.util.find_spec("huggingface_hub") is None:
-        raise InputError(f"{name} is no folder here; for a model of the hub {REMEDY}, {by_hand}")
+        raise InputError(f"{name} is no folder here; for a model of the hub {REMEDY}, or {by_hand}")
     import huggingface_hub
 
     try:
         return huggingface_hub.snapshot_download(name, allow_patterns=FILES)
     except Exception as error:  # of requests, httpx and the hub's own, by version
-        reason = str(error).strip().split("\n")[0][:200]
+        reason = str(error).strip().split("\n")[0][:200].removeprefix("Got: ")
         raise InputError(
-            f"{name} is no folder here, and the hub does not give it: {reason}; {by_hand}"
+            f"{name} is no folder here, and the hub cannot be reached or does not have it "
+            f"({reason}); elsewhere, {by_hand}"
         ) from error
 
 

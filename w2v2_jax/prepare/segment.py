@@ -29,7 +29,7 @@ from w2v2_jax.prepare.segment_cuts import (
     from_text,
     from_times,
 )
-from w2v2_jax.prepare.segment_pairs import Pair, by_channel, find_pairs, timed_text
+from w2v2_jax.prepare.segment_pairs import WITH_TIMES, Pair, by_channel, find_pairs, timed_text
 from w2v2_jax.prepare.segment_report import REJECTED, REPORT, SEGMENTS, Outcome
 from w2v2_jax.prepare.sentences import sentences
 from w2v2_jax.recognition.timed_texts import TimedText
@@ -45,6 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     _check(arguments)
     unpaired = Tally()
     pairs = find_pairs(arguments.audio, arguments.text, unpaired)
+    _check_use(arguments, pairs)
     ear = _Ear(arguments) if arguments.checkpoint else None
     outcome = Outcome()
     for pair in pairs:
@@ -176,12 +177,31 @@ def _check(arguments: argparse.Namespace) -> None:
         if value is not None and not 0 <= value < math.inf:
             option = name.replace("_", "-")
             raise InputError(f"--{option} {value} must be a number of seconds of at least 0")
+    if arguments.min_seconds > arguments.max_seconds:
+        raise InputError(
+            f"--min-seconds {arguments.min_seconds:g} is above --max-seconds "
+            f"{arguments.max_seconds:g}: no segment could be used"
+        )
     if arguments.min_score is not None and not arguments.min_score <= 0:
         raise InputError(f"--min-score {arguments.min_score}: scores are at most 0")
     existing = arguments.out / SEGMENTS
     if existing.exists() and not arguments.overwrite:
         raise InputError(f"{existing} exists; add --overwrite or choose another --out")
     try_folder(arguments.out, "--out")
+
+
+def _check_use(arguments: argparse.Namespace, pairs: list[Pair]) -> None:
+    """Raises InputError for an option that would apply to none of the texts."""
+    suffixes = {pair.text.suffix.lower() for pair in pairs}
+    text = pairs[0].text
+    if arguments.tier is not None and ".textgrid" not in suffixes:
+        raise InputError(f"--tier is for .TextGrid files, and {text} is none; omit it")
+    if arguments.by == "sentence" and suffixes <= {*WITH_TIMES}:
+        raise InputError(
+            f"--by sentence is for running texts, and {text} has times, at which it is cut; omit it"
+        )
+    if arguments.refine and not suffixes & {*WITH_TIMES}:
+        raise InputError(f"--refine is for texts with times, and {text} has none; omit it")
 
 
 def _parser() -> CommandParser:

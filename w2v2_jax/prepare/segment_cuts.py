@@ -11,7 +11,7 @@ import numpy as np
 from w2v2_jax.decode.segments import NO_FIT, Fit, fit_text, fit_times
 from w2v2_jax.decode.spelling import STAR, STAR_WORD, Speller
 from w2v2_jax.errors import InputError
-from w2v2_jax.recognition.timed_texts import TimedText
+from w2v2_jax.recognition.timed_texts import EXACT, TimedText
 
 OVERLAP = 0.1  # seconds by which two segments may overlap
 
@@ -133,7 +133,7 @@ def finish(
     for place, n in enumerate(order):
         start, end = segments[n].fit.start, segments[n].fit.end
         follows = segments[order[place + 1]].fit.start if place + 1 < len(order) else math.inf
-        if reached - start > OVERLAP:
+        if reached - start > OVERLAP + EXACT:
             overlapping |= {n, last}
         room = max(0.0, start - reached) / 2, max(0.0, follows - end) / 2
         offset = max(0.0, start - min(pad, room[0]))
@@ -155,10 +155,10 @@ def _reason(segment: Segment, limits: Limits, seconds: float, overlapping: bool)
         "no words": not any(c.isalnum() for c in segment.text),
         "words not said as written": STAR_WORD in segment.text.split(),
         "ends before it begins": length <= 0,
-        "outside the recording": fit.start >= seconds or fit.end > seconds + OVERLAP,
+        "outside the recording": fit.start >= seconds or fit.end > seconds + OVERLAP + EXACT,
         "overlaps another": overlapping,
-        "too short": length < limits.min_seconds,
-        "too long": length > limits.max_seconds,
+        "too short": length < limits.min_seconds - EXACT,
+        "too long": length > limits.max_seconds + EXACT,
         "nothing that the model could compare": wanted is not None and not scored,
         "score too low": wanted is not None and scored and fit.score < wanted,
     }

@@ -11,10 +11,14 @@ from typing import NamedTuple
 from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Tally
-from w2v2_jax.recognition.timed_texts import READERS, TimedText, ctm, praat
+from w2v2_jax.recognition.timed_texts import TimedText, ctm, praat, subtitles
+from w2v2_jax.recognition.word_labels import ignore
 
 # If there are several texts of the same name, the first of these suffixes is taken.
 TEXT_SUFFIXES = (".textgrid", ".srt", ".vtt", ".ctm", ".txt")
+
+SUBTITLES = (".srt", ".vtt")
+WITH_TIMES = (".textgrid", ".ctm", *SUBTITLES)
 
 LETTERS = string.ascii_uppercase
 OTHERS = "segments of another recording in a CTM"
@@ -101,7 +105,7 @@ def _of_folders(
 
 
 def _of_ctm(recordings: dict[str, list[str]], path: Path, unpaired: Tally) -> list[Pair]:
-    named = set(ctm(path))
+    named = set(ctm(path, unpaired.add))
     pairs = []
     for name, files in recordings.items():
         known = [called for called in (name, Path(name).name) if called in named]
@@ -118,15 +122,15 @@ def _of_ctm(recordings: dict[str, list[str]], path: Path, unpaired: Tally) -> li
 
 def timed_text(pair: Pair, tier: str | None, unpaired: Tally) -> list[TimedText] | None:
     """The texts of a pair with their times, None for a running text. `unpaired` gets the rows of a
-    CTM file that are of other recordings, or by another name of this one."""
+    CTM file that are of other recordings, or by another name of this one, and what was left out of
+    the texts."""
     suffix = pair.text.suffix.lower()
     if suffix == ".ctm":
-        return _of_recording(pair, ctm(pair.text), unpaired)
-    if suffix not in READERS:
-        return None
+        remark = ignore if pair.shared else unpaired.add  # counted once, in `_of_ctm`
+        return _of_recording(pair, ctm(pair.text, remark), unpaired)
     if suffix == ".textgrid":
-        return praat(pair.text, tier)
-    return READERS[suffix](pair.text)
+        return praat(pair.text, tier, unpaired.add)
+    return subtitles(pair.text, unpaired.add) if suffix in SUBTITLES else None
 
 
 def by_channel(

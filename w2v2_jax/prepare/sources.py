@@ -134,7 +134,8 @@ def resolve(source: str, kind: str | None = None) -> Resolved:
     if kind or named not in (None, "folder"):
         return Resolved(kind or named or "", place)
     if named is None and not os.path.exists(place):
-        meant = nearest(scheme, SOURCES, source.removeprefix(scheme)) if colon else ""
+        misspelt = colon and scheme not in SOURCES
+        meant = nearest(scheme, SOURCES, source.removeprefix(scheme)) if misspelt else ""
         if meant:
             raise InputError(f"--source {source!r} is unknown; {meant}")
         known = ", ".join(f"{name}:..." for name in SOURCES)

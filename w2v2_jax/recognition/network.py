@@ -59,12 +59,17 @@ class Network:
         waveforms = np.atleast_2d(
             as_floats(np.asarray(waveforms), "waveforms", most=MOST_STANDARDISED)
         )
+        if waveforms.ndim != 2 or not len(waveforms):
+            raise InputError(f"waveforms {list(waveforms.shape)}: give [S] or [B, S]")
         if num_samples is None:
             num_samples = np.full(len(waveforms), waveforms.shape[1], np.int32)
         num_samples = np.asarray(num_samples, np.int32)
         shortest = int(num_samples.min())
         if int(frame_counts(shortest, self.description.model.output_layers)) < 1:
-            raise InputError(f"{shortest} samples of audio are too short for one frame (25 ms)")
+            shape = f"; waveforms are [B, S], not {list(waveforms.shape)}" if shortest == 1 else ""
+            raise InputError(
+                f"{shortest} samples of audio are too short for one frame (25 ms){shape}"
+            )
         real = np.arange(waveforms.shape[1]) < num_samples[:, None]
         waveforms = np.where(real, waveforms, 0.0)
         epsilon = self.description.normalise_epsilon

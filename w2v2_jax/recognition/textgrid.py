@@ -101,6 +101,11 @@ def choose(tiers: Sequence[Tier], name: str | None, path: str) -> Tier:
         named = [tier for tier in filled if tier.name == name]
         if not named:
             raise InputError(f"{path}: no tier {name!r}; there are {known}")
+        if len(named) > 1:
+            begins = " and ".join(f"one that begins with {_first(tier)!r}" for tier in named)
+            raise InputError(
+                f"{path}: {len(named)} tiers are called {name!r}: {begins}; rename them in Praat"
+            )
         return named[0]
     if len(filled) == 1:
         return filled[0]
@@ -109,6 +114,10 @@ def choose(tiers: Sequence[Tier], name: str | None, path: str) -> Tier:
         if len(fitting) == 1:
             return fitting[0]
     raise InputError(f"{path}: which tier has the sentences? Name it: --tier; there are {known}")
+
+
+def _first(tier: Tier) -> str:
+    return next(text for *_, text in tier.intervals if text.strip())[:40]
 
 
 def is_of_words(tier: Tier) -> bool:

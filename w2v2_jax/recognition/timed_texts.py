@@ -6,27 +6,41 @@ Praat's TextGrid is in `textgrid`.
 from __future__ import annotations
 
 import html
+import itertools
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from w2v2_jax.decode.spelling import STAR_WORD
 from w2v2_jax.errors import InputError
 from w2v2_jax.recognition import textgrid
+from w2v2_jax.recognition.word_labels import Remark, ignore, said, said_in, starred
 from w2v2_jax.texts import text_lines
 
 CLOCK = r"(?:(\d{1,9}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 TIMES = re.compile(rf"\s*{CLOCK}\s*-->\s*{CLOCK}(?:\s.*)?$")
-MARKUP = re.compile(r"<[^<>\n]*>|\{\\[^{}\n]*\}")
+# Only what looks like a tag: "a < b then c > d" and "5 < 6 and 7 > 3" are words.
+MARKUP = re.compile(
+    rf"(?!{STAR_WORD})</?[a-z][a-z0-9_-]*(?:\.[^\s<>]*)?\s*/?>"
+    r"|<(?:v|lang)(?:\.[^\s<>]*)?\s[^<>\n]*>|<(?:font|span|p|div)\s[^<>\n=]*=[^<>\n]*>"
+    r"|<(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}>|</>|\{\\[^{}\n]*\}",
+    re.IGNORECASE,
+)
+BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s([^<>]+)>")
 SOUNDS = re.compile(r"\[[^\[\]]*\]|[♪♫][^♪♫]*[♪♫]?")  # of hearing-impaired subtitles
 ASIDE = re.compile(r"\s*\([^()]*\)\s*$")
-# What aligners and scorers write where no word is said: <eps>, <sil>, !SIL, (%hesitation).
-NO_WORD = re.compile(r"<[^<>]*>|\(%[^()]*\)|!SIL")
 ALTERNATIVES = re.compile(r"<ALT(_BEGIN|_END)?>", re.IGNORECASE)
+UNSURE = ("NA", "-")  # in place of a confidence
 PAUSE = 0.6  # seconds between two words that end a segment
 LONGEST = 20.0  # seconds of words that are put together
+ADJOINING = 0.1  # seconds between two cues, at most, of captions that roll
+EXACT = 1e-6  # seconds: differences of decimal numbers are not exact
+VOICES = "a cue of several speakers, taken without a speaker"
+REPEATED = "lines repeated from the cue before, left out"
+KEPT = "lines repeated from the cue before, kept: most cues repeat none"
 
 
 class TimedText(NamedTuple):
@@ -48,14 +62,24 @@ class Word(NamedTuple):
     place: str
 
 
-def subtitles(path: Path) -> list[TimedText]:
-    """The cues of an SRT or VTT file, without markup and without descriptions of sounds (a cue that
-    only describes a sound has an empty text). InputError with the line if times cannot be read."""
+class Cue(NamedTuple):
+    """lines: those with a text."""
+
+    start: float
+    end: float
+    lines: list[str]
+    place: str
+    speaker: str
+
+
+def subtitles(path: Path, remark: Remark = ignore) -> list[TimedText]:
+    """The cues of an SRT or VTT file, without markup, without descriptions of sounds (a cue that
+    only describes a sound has an empty text) and, in captions that roll, without the lines that
+    repeat the cue before. InputError with the line if times cannot be read."""
     lines = list(text_lines(path))
     heads = [number for number, line in enumerate(lines) if "-->" in line]
     if not heads:
         raise InputError(f"{path}: no subtitles (lines with -->) in this file")
-    srt = path.suffix.lower() == ".srt"
     cues = []
     for number, following in zip(heads, [*heads[1:], len(lines)], strict=True):
         place, match = f"{path}:{number + 1}", TIMES.match(lines[number])
@@ -64,15 +88,14 @@ def subtitles(path: Path) -> list[TimedText]:
                 f"{place}: expected 00:00:01,000 --> 00:00:02,000, got {lines[number]!r}"
             )
         text = lines[number + 1 : following]
-        if srt:  # a blank line ends no text; the next cue's number does
+        if path.suffix.lower() != ".srt" and "" in text:  # a line of a space ends no text
+            text = text[: text.index("")]
+        elif following < len(lines):  # a blank line of an SRT ends none; the next cue's number does
             last = next((k for k in reversed(range(len(text))) if text[k].strip()), -1)
-            counted = following < len(lines) and last >= 0 and text[last].strip().isdigit()
-            text = text[:last] if counted else text
-        else:
-            text = text[: next((k for k, line in enumerate(text) if not line.strip()), len(text))]
+            text = text[:last] if last >= 0 and text[last].strip().isdigit() else text
         times = _seconds(*match.groups()[:4]), _seconds(*match.groups()[4:])
-        cues.append(_cue(*times, "\n".join(text), place))
-    return cues
+        cues.append(_cue(*times, "\n".join(text), place, remark))
+    return _unrolled(cues, remark)
 
 
 def _seconds(hours: str | None, minutes: str, seconds: str, fraction: str) -> float:
@@ -80,21 +103,49 @@ def _seconds(hours: str | None, minutes: str, seconds: str, fraction: str) -> fl
     return whole + int(fraction) / 10 ** len(fraction)
 
 
-def _cue(start: float, end: float, text: str, place: str) -> TimedText:
-    voice = VOICE.search(text)
-    plain = html.unescape(MARKUP.sub("", text))
+def _cue(start: float, end: float, text: str, place: str, remark: Remark) -> Cue:
+    voices = {voice.strip() for voice in VOICE.findall(text)}
+    if len(voices) > 1:
+        remark(VOICES, place)
+    parted = VOICE.sub(" ", BREAK.sub("\n", text))  # no space need be between two voices
+    plain = html.unescape(MARKUP.sub("", starred(parted)))
     lines = (
         re.sub(r"^\s*[-\u2013\u2014]\s+", "", line) for line in SOUNDS.sub(" ", plain).split("\n")
     )
-    said = " ".join(" ".join(lines).split())
-    said = "" if ASIDE.fullmatch(said) else said
-    return TimedText(start, end, said, place, voice[1].strip() if voice else "")
+    said = [words for line in lines if (words := " ".join(line.split()))]
+    if ASIDE.fullmatch(" ".join(said)):
+        said = []
+    return Cue(start, end, said, place, html.unescape(voices.pop()) if len(voices) == 1 else "")
 
 
-def ctm(path: Path) -> dict[str, list[TimedText]]:
+def _unrolled(cues: list[Cue], remark: Remark) -> list[TimedText]:
+    """The texts of cues. Captions that roll show a line again, above the next; where at least half
+    of the cues that adjoin another repeat it, the repeated lines are left out, and cues of nothing
+    else too. Elsewhere the same may have been said twice."""
+    repeats, adjoining = [0] * len(cues), 0
+    for number, (before, cue) in enumerate(itertools.pairwise(cues), 1):
+        if not (before.lines and cue.lines and cue.start <= before.end + ADJOINING):
+            continue
+        adjoining += 1
+        most = min(len(before.lines), len(cue.lines))
+        same = (k for k in range(most, 0, -1) if cue.lines[:k] == before.lines[-k:])
+        repeats[number] = next(same, 0)
+    rolling = 2 * sum(map(bool, repeats)) >= adjoining
+    texts = []
+    for cue, repeated in zip(cues, repeats, strict=True):
+        if repeated:
+            remark(REPEATED if rolling else KEPT, f"{cue.place}: {cue.lines[0]}")
+        lines = cue.lines[repeated if rolling else 0 :]
+        if lines or not cue.lines:
+            said = " ".join(lines)
+            texts.append(TimedText(cue.start, cue.end, said, cue.place, cue.speaker))
+    return texts
+
+
+def ctm(path: Path, remark: Remark = ignore) -> dict[str, list[TimedText]]:
     """Recording -> its segments, which are words of a channel joined up to a pause. If words are in
     several channels, each channel is a speaker, such as "talk#1". InputError with the line if it is
-    not "recording channel start duration word"."""
+    not "recording channel start duration word", with or without a confidence."""
     words: dict[str, dict[str, list[Word]]] = {}
     for number, line in enumerate(text_lines(path), 1):
         fields = line.split()
@@ -112,12 +163,23 @@ def ctm(path: Path) -> dict[str, list[TimedText]]:
             raise InputError(
                 f"{place}: expected recording channel start duration word, got {line!r}"
             )
+        if len(fields) > 5 and not _is_confidence(fields[5]):
+            raise InputError(
+                f"{place}: {fields[5]!r} is no confidence; expected one word per line, got {line!r}"
+            )
         channels = words.setdefault(recording, {}).setdefault(channel, [])
-        if not NO_WORD.fullmatch(word):
+        if word := said(word, place, remark):
             channels.append(Word(*times, word, place))
     if not words:
         raise InputError(f"{path}: no words in this file")
     return {recording: _of_channels(recording, some) for recording, some in words.items()}
+
+
+def _is_confidence(field: str) -> bool:
+    try:
+        return math.isfinite(float(field))
+    except ValueError:
+        return field.upper() in UNSURE
 
 
 def _of_channels(recording: str, channels: dict[str, list[Word]]) -> list[TimedText]:
@@ -136,8 +198,8 @@ def grouped(words: Iterable[Word]) -> list[TimedText]:
     groups: list[list[Word]] = []
     for word in words:
         before = groups[-1] if groups else []
-        near = before and word.start - before[-1].end < PAUSE
-        if near and word.end - before[0].start <= LONGEST:
+        near = before and word.start - before[-1].end < PAUSE - EXACT
+        if near and word.end - before[0].start <= LONGEST + EXACT:
             before.append(word)
         else:
             groups.append([word])
@@ -147,18 +209,14 @@ def grouped(words: Iterable[Word]) -> list[TimedText]:
     ]
 
 
-def praat(path: Path, tier: str | None = None) -> list[TimedText]:
+def praat(path: Path, tier: str | None = None, remark: Remark = ignore) -> list[TimedText]:
     """The intervals of a TextGrid's tier that hold a text; words of a word tier are joined to
     segments. tier: its name, which may be omitted if only one tier is likely."""
     chosen = textgrid.choose(textgrid.read(path), tier, str(path))
-    spans = [Word(*span, f"{path}: {chosen.name}") for span in chosen.intervals if span[2].strip()]
-    if textgrid.is_of_words(chosen):
-        return grouped(spans)
-    return [TimedText(*span._replace(text=" ".join(span.text.split()))) for span in spans]
-
-
-READERS: dict[str, Callable[[Path], list[TimedText]]] = {
-    ".srt": subtitles,
-    ".vtt": subtitles,
-    ".textgrid": praat,
-}
+    place = f"{path}: {chosen.name}"
+    spans = [
+        Word(start, end, words, place)
+        for start, end, text in chosen.intervals
+        if (words := said_in(text, place, remark))
+    ]
+    return grouped(spans) if textgrid.is_of_words(chosen) else [TimedText(*s) for s in spans]

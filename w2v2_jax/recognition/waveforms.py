@@ -7,6 +7,7 @@ an InputError.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Number
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,10 +48,21 @@ def as_sound(item: Any, name: str) -> Sound:
                 f"{name}: a dict{keys} is not audio; it needs 'array' and 'sampling_rate'"
             ) from error
         return Sound(samples, whole_rate(rate, f"{name}: sampling_rate"))
+    return Sound(_array(item, name), None)
+
+
+def _array(item: Any, name: str) -> np.ndarray:
+    """InputError for lists that are no array, and for a tensor of another framework that NumPy
+    cannot take as it is."""
     try:
-        return Sound(np.asarray(item), None)
+        return np.asarray(item)
     except ValueError as error:
         raise InputError(f"{name}: lists of different lengths are not audio") from error
+    except (RuntimeError, TypeError) as error:  # one with a gradient, in bfloat16, on a GPU
+        raise InputError(
+            f"{name}: {type(item).__name__} is no array for NumPy ({error}); give floats, as "
+            "x.detach().float().cpu().numpy()"
+        ) from error
 
 
 def whole_rate(rate: float, name: str) -> int:
@@ -129,12 +141,18 @@ def one_or_rows(waveforms: Any) -> np.ndarray | list[np.ndarray]:
     if tells_rate(waveforms):
         return at_sample_rate(as_sound(waveforms, "waveform"), "waveform")
     if not isinstance(waveforms, (list, tuple)):
-        return np.asarray(waveforms)
-    if all(np.ndim(item) == 0 and not tells_rate(item) for item in waveforms):
+        return _array(waveforms, "waveforms")
+    if all(isinstance(item, Number) or getattr(item, "ndim", 1) == 0 for item in waveforms):
         return np.asarray(waveforms)  # numbers: one waveform
     sounds = [as_sound(item, f"waveform {i}") for i, item in enumerate(waveforms)]
     if all(s.rate is None for s in sounds) and len({s.samples.shape for s in sounds}) == 1:
-        return np.stack([sound.samples for sound in sounds])
+        rows = [sound.samples for sound in sounds]
+        if len({row.dtype for row in rows}) > 1:  # each has its own full scale
+            rows = [
+                as_floats(row, f"waveform {i}", most=MOST_STANDARDISED)
+                for i, row in enumerate(rows)
+            ]
+        return np.stack(rows)
     return [at_sample_rate(sound, f"waveform {i}") for i, sound in enumerate(sounds)]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import gzip
+import importlib.util
 import itertools
 import multiprocessing
 import os
@@ -87,12 +88,14 @@ def _prompts(packages: dict[str, Path], audio: Path) -> Iterator[tuple[Path, str
                     yield audio, f"{language}/{prompt}.flac", content
 
 
+def _refuse_without_decoder() -> None:
+    """InputError before anything is downloaded."""
+    if importlib.util.find_spec("G722") is None:
+        raise InputError("decoding needs the package g722: pip install g722")
+
+
 def decode_all(packages: dict[str, Path], audio: Path) -> list[Clip]:
     """Decodes every prompt that is speech, over all cores."""
-    try:
-        import G722  # noqa: F401
-    except ImportError as error:
-        raise InputError("decoding needs the package g722: pip install g722") from error
     context = multiprocessing.get_context("spawn")
     prompts = _prompts(packages, audio)
     clips: list[Clip] = []
@@ -187,8 +190,11 @@ def main(argv: list[str] | None = None) -> None:
     audio = args.out / "audio"
     try:
         audio.mkdir(parents=True, exist_ok=True)
+        clips = find_decoded(audio)
+        if not clips:
+            _refuse_without_decoder()
         packages = fetch_packages(args.out / "packages", mirror=args.mirror)
-        clips = find_decoded(audio) or decode_all(packages, audio)
+        clips = clips or decode_all(packages, audio)
         rows = index_clips(clips, english_transcripts(packages["en"]))
         write_text(args.out / "LICENCE.txt", LICENCE)
         write_index(rows, audio)

@@ -49,7 +49,7 @@ def lines(
 def _no_advice(summary: PlanSummary, lengths: list[str]) -> str:
     """Why there is none. lengths: the lines on what is left out."""
     if lengths:
-        return "none but the options that the lines on what is left out name"
+        return "none; the lines above name the options that keep what is left out"
     if not summary.repeated_rows:
         return "none, recipe and data fit each other"
     return f"none: rows of weight 0 ({summary.repeated_rows} of {summary.rows}) are few"
