@@ -25,6 +25,8 @@ es | 1 € y 21 € | un euro y veintiún euros
 es | £200 y £200.000 | doscientas libras y doscientas mil libras
 es | £21.000 y £200k | veintiuna mil libras y doscientas mil libras
 es | £200.000.000 | doscientos millones de libras
+es | $5 mil millones | cinco mil millones de dólares
+es | 5 mil millones de € | cinco mil millones de euros
 es | 5,50 € | cinco euros con cincuenta céntimos
 it | 2.000.000 € | due milioni di euro
 it | 5 mln € | cinque milioni di euro

@@ -33,6 +33,7 @@ _ROWS = {
         Mio / M / millions? / m million millions
         Mds Md Mrd / MM G / milliards? / m milliard milliards""",
     "es": r"""
+        // mil\smillones / m millardo millardos
         / k / mil / m mil mil
         mill. / M MM / mill[oó]n|millones / m millón millones
         // bill[oó]n|billones / m billón billones""",
