@@ -56,6 +56,7 @@ def change(pairs, *, updates=1, **settings):
         ("layers[0:2]/", [0, 1]),
         ("layers[2]", [2]),
         ("layers[-1]/kernel$", [3]),
+        ("layers[-4]", [0]),
         ("layers[-2:]", [2, 3]),
         ("layers[:1]", [0]),
         ("^encoder/transformer/layers[1:3]/", [1, 2]),

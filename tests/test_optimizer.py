@@ -178,6 +178,19 @@ def test_impossible_schedules_are_input_errors():
         assert float(least(1)) > 0  # the least of all is possible
 
 
+@pytest.mark.parametrize("beta", [-0.1, 1.0, 1.5, float("nan")])
+@pytest.mark.parametrize("name", ["b1", "b2"])
+def test_a_mean_that_keeps_everything_or_more_is_refused(name, beta):
+    with pytest.raises(InputError, match=rf"optimizer\.{name}=.* must be in \[0, 1\)"):
+        adam(constant(peak=1e-3), **{name: beta})
+
+
+@pytest.mark.parametrize("end_scale", [0.0, float("nan")])
+def test_an_exponential_fall_to_nothing_is_refused(end_scale):
+    with pytest.raises(InputError, match=r"schedule\.end_scale=.* must"):
+        tri_stage(peak=1.0, total=10, end_scale=end_scale)
+
+
 @pytest.mark.parametrize("eps", [0.0, -1e-8, float("nan")])
 def test_an_epsilon_that_divides_by_zero_is_refused(eps):
     with pytest.raises(InputError, match=r"optimizer\.eps=.* must be positive"):

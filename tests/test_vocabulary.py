@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.texts.choice import english, unicode
 from w2v2_jax.vocabulary import (
     LIBRISPEECH,
+    SPECIALS,
     Vocabulary,
     build_vocabulary,
     extend_vocabulary,
     load_vocabulary,
+    make,
     make_vocabulary,
 )
 
@@ -103,6 +106,8 @@ def test_bad_vocabularies_are_refused():
         Vocabulary(LIBRISPEECH.symbols, "title")
     with pytest.raises(InputError, match="different characters"):
         Vocabulary((*LIBRISPEECH.symbols, "E"), "upper")
+    with pytest.raises(InputError, match=r"units='letters' is unknown; use characters"):
+        Vocabulary(LIBRISPEECH.symbols, "upper", "letters")
     with pytest.raises(InputError, match="must be a text"):
         Vocabulary((*LIBRISPEECH.symbols, 5), "upper")
     with pytest.raises(InputError, match="does the corpus have transcripts"):
@@ -116,3 +121,52 @@ def test_names_are_looked_up_and_unknown_ones_list_the_known():
         make_vocabulary("timit")
     with pytest.raises(InputError, match="give its case"):
         make_vocabulary("from_transcripts", ["ab"])
+
+
+def test_a_file_names_units_only_where_they_are_no_characters():
+    assert LIBRISPEECH.to_json().keys() == {"symbols", "case"}
+    phonemes = Vocabulary((*SPECIALS, "sh", "iy"), "keep", "phonemes")
+    assert phonemes.to_json()["units"] == "phonemes"
+
+
+def test_pieces_follow_the_special_rows_and_need_their_model_to_split_texts(monkeypatch):
+    monkeypatch.setattr(make, "read_model", lambda path: "model")
+    monkeypatch.setattr(make, "pieces_of", lambda model: ("\u2581a", "b"))
+    pieces = make_vocabulary("sentencepiece:x.model")
+    assert pieces.symbols == (*SPECIALS, "\u2581a", "b") and pieces.model == "model"
+    with pytest.raises(InputError, match="pieces of a sentencepiece model cannot be extended"):
+        extend_vocabulary(pieces, ["c"], min_count=1)
+    bare = Vocabulary(pieces.symbols, "keep", "sentencepiece")
+    assert bare.decode([5, 6]) == "ab"
+    with pytest.raises(InputError, match="no sentencepiece model to split texts"):
+        bare.encode("ab")
+
+    def refuse(model):
+        raise InputError("no pieces")
+
+    monkeypatch.setattr(make, "pieces_of", refuse)
+    with pytest.raises(InputError, match=r"x\.model: no pieces"):
+        make_vocabulary("sentencepiece:x.model")
+
+
+def test_a_vocabulary_takes_the_rules_of_its_corpus_but_no_second_ones():
+    ours = make_vocabulary("librispeech", rules=english())
+    assert ours.rules == english() and LIBRISPEECH.rules is None
+    assert make.with_rules(ours, english(), where="x") is ours
+    assert make.with_rules(ours, None, where="x") is ours
+    with pytest.raises(InputError, match=r"x has the text rules english, .* --text unicode"):
+        make.with_rules(ours, unicode(), where="x")
+    with pytest.raises(InputError, match="--text english takes phonemes like h# apart"):
+        make_vocabulary("phonemes", ["h# sh"], rules=english())
+
+
+def test_what_was_heard_is_written_by_the_rules_if_there_are_some():
+    assert LIBRISPEECH.as_scored("IT'S  5") == "IT'S  5"
+    ours = make_vocabulary("librispeech", rules=english())
+    assert ours.as_scored("it's a-b <unk> 5") == "IT'S A B <unk> FIVE"
+
+
+def test_a_token_is_outside_a_language_if_all_its_characters_are():
+    german = Vocabulary((*SPECIALS, "a"), "keep", rules=unicode("de"))
+    assert german.is_outside("\u0436") and not german.is_outside("a\u0436")
+    assert not LIBRISPEECH.is_outside("\u0436")

@@ -71,7 +71,7 @@ MODULES = {
     "train.workdir": "tests/train/test_workdir.py tests/train/test_run_record.py",
     "train_step": "tests/test_update.py",
     "vocabulary.make": "tests/test_vocabulary.py tests/train/test_warm_start.py "
-    "tests/train/test_untranscribed.py",
+    "tests/train/test_untranscribed.py tests/train/test_symbols.py",
     "vocabulary.symbols": "tests/test_vocabulary.py tests/texts/test_forms.py "
     "tests/data/test_transcribed.py",
 }
