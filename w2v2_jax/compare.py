@@ -20,8 +20,6 @@ from w2v2_jax.evaluation.reference_curves import NAMES
 from w2v2_jax.evaluation.runs import MOST_EVALUATION, difference, with_reference, without_reference
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors
 from w2v2_jax.evaluation.significance import Comparison, compare
-from w2v2_jax.experiment.recipe import load_config
-from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.paths import read_json, try_outputs, write_json
 from w2v2_jax.system.arguments import CommandParser, add_json
 from w2v2_jax.system.revision import stamp
@@ -147,6 +145,9 @@ def main(argv: list[str] | None = None) -> None:
 
 def _recipe(reference: str) -> dict[str, Any]:
     """The configuration of the recipe that a reference's runs are of."""
+    from w2v2_jax.experiment.recipe import load_config  # two results need no JAX
+    from w2v2_jax.experiment.settings import read_settings
+
     return read_settings(load_config(RECIPES[reference])).raw
 
 

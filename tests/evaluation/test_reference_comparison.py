@@ -1,6 +1,8 @@
 """`compare WORKDIR`: a run beside the stored curves."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -129,3 +131,8 @@ def test_curves_hold_the_records_that_all_seeds_have():
         "step": [0, 1],
         "loss": [[0.0, 1.0], [0.1429, 1.143]],
     }
+
+
+def test_two_results_are_compared_without_waiting_for_jax():
+    code = "import sys, w2v2_jax.compare; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
