@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.helpers.corpora import write_split
 from tests.helpers.train_runs import PRETRAIN, options
 from w2v2_jax.prepare import command as prepare
 from w2v2_jax.train import command as train
@@ -28,6 +29,14 @@ def programs(tmp_path_factory):
     for name, value in zip(names, before, strict=True):
         jax.config.update(name, value)
     compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="session")
+def short_clips(tmp_path_factory):
+    """A prepared corpus of 30 clips of 0.05 s to 1.5 s, all in "train"."""
+    folder = tmp_path_factory.mktemp("short_clips")
+    write_split(folder, "train", texts=("A B",) * 30, seconds=0.05)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -16,20 +16,10 @@ from w2v2_jax.system.device_memory import GIB
 from w2v2_jax.train import command as train
 from w2v2_jax.train import dry_run, fit
 
-CLIPS = 30
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """30 clips of 0.05 s to 1.5 s."""
-    folder = tmp_path_factory.mktemp("corpus")
-    write_split(folder, "train", texts=("A B",) * CLIPS, seconds=0.05)
-    return folder
-
-
-def feed(folder, **changes):
+def feed(short_clips, **changes):
     fields = dict(
-        train=f"{folder}:train", mode="pad", bucket_seconds=(1.6,), batch_seconds=12.8,
+        train=f"{short_clips}:train", mode="pad", bucket_seconds=(1.6,), batch_seconds=12.8,
         row_multiple=8, min_seconds=0.01, verify=False, reader="threads",
     )  # fmt: skip
     return train_feed(DataConfig(**(fields | changes)), None, seed=1)
@@ -55,47 +45,47 @@ def stub(devices=1, steps=1000, accumulate=1):
     return Stub(devices=devices, settings=settings, mesh=mesh, accumulate=accumulate)
 
 
-def hints(folder, experiment=None, **changes):
-    one = feed(folder, **changes)
+def hints(short_clips, experiment=None, **changes):
+    one = feed(short_clips, **changes)
     return list(dry_run.advice(experiment or stub(), one, one.plan.summary()))
 
 
-def test_a_recipe_that_fits_its_data_gets_no_advice(folder):
-    assert hints(folder) == []
+def test_a_recipe_that_fits_its_data_gets_no_advice(short_clips):
+    assert hints(short_clips) == []
 
 
-def test_fillers_are_told_with_the_batch_that_has_fewer(folder):
-    (hint,) = hints(folder, row_multiple=64, batch_seconds=64 * 1.6)
+def test_fillers_are_told_with_the_batch_that_has_fewer(short_clips):
+    (hint,) = hints(short_clips, row_multiple=64, batch_seconds=64 * 1.6)
     assert hint.startswith("34 rows of weight 0 for 30 utterances")
     assert "--config.data.batch_seconds=51.2 --config.data.row_multiple=32 leave 2 of 32" in hint
 
 
-def test_the_batch_advised_divides_over_the_devices_and_microbatches(folder):
+def test_the_batch_advised_divides_over_the_devices_and_microbatches(short_clips):
     """24 rows would be without fillers on one device, 3 devices take no power of two."""
-    one = feed(folder, row_multiple=96, batch_seconds=96 * 1.6)
+    one = feed(short_clips, row_multiple=96, batch_seconds=96 * 1.6)
     smaller, _ = dry_run.fewest_fillers(stub(devices=3, accumulate=2), one)
     assert smaller.row_multiple % 6 == 0
 
 
-def test_where_no_smaller_batch_divides_the_devices_it_is_said(folder):
-    (hint,) = hints(folder, stub(devices=64), row_multiple=64, batch_seconds=64 * 1.6)
+def test_where_no_smaller_batch_divides_the_devices_it_is_said(short_clips):
+    (hint,) = hints(short_clips, stub(devices=64), row_multiple=64, batch_seconds=64 * 1.6)
     assert "no smaller data.row_multiple divides" in hint
 
 
-def test_a_batch_far_larger_than_the_corpus_is_advised_down_to_it(folder):
+def test_a_batch_far_larger_than_the_corpus_is_advised_down_to_it(short_clips):
     """Crops, of which a batch has all its rows whatever the corpus has."""
     crops = dict(mode="crop", bucket_seconds=(0.4,), min_seconds=0.0)
-    (hint,) = hints(folder, **crops, batch_seconds=800)
+    (hint,) = hints(short_clips, **crops, batch_seconds=800)
     assert hint.startswith("1977 rows of weight 0 for 23 utterances")
     assert "--config.data.batch_seconds=4.6 --config.data.row_multiple=4 leave 1 of 24" in hint
 
 
-def test_a_compilation_for_every_few_updates_is_told(folder):
+def test_a_compilation_for_every_few_updates_is_told(short_clips):
     lengths = (0.4, 0.8, 1.0, 1.2, 1.4, 1.6)
     changes = dict(bucket_seconds=lengths, row_multiple=1, batch_seconds=1.6)
-    (hint,) = hints(folder, stub(steps=59), **changes)
+    (hint,) = hints(short_clips, stub(steps=59), **changes)
     assert "6 row lengths need 6 compilations for a run of 59 updates" in hint
-    assert hints(folder, stub(steps=60), **changes) == []
+    assert hints(short_clips, stub(steps=60), **changes) == []
 
 
 @pytest.mark.parametrize(
@@ -106,8 +96,8 @@ def test_a_compilation_for_every_few_updates_is_told(folder):
         (dict(row_multiple=1, batch_seconds=16.0), "recipe and data fit each other"),
     ],
 )
-def test_no_advice_does_not_deny_what_is_left_out_or_filled_up(folder, changes, said):
-    one = feed(folder, **changes)
+def test_no_advice_does_not_deny_what_is_left_out_or_filled_up(short_clips, changes, said):
+    one = feed(short_clips, **changes)
     line = dry_run._no_advice(one.plan.summary(), list(fit.left_out(one, None)))
     assert line.startswith("none") and said in line
 
@@ -148,16 +138,18 @@ def test_a_dry_run_needs_no_workdir_but_a_run_does():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", [PRETRAIN, FINETUNE])
-def test_a_dry_run_says_everything_and_writes_nothing(recipe, folder, one_device, capsys, tmp_path):
-    before = sorted(folder.rglob("*"))
+def test_a_dry_run_says_everything_and_writes_nothing(
+    recipe, short_clips, one_device, capsys, tmp_path
+):
+    before = sorted(short_clips.rglob("*"))
     train.main(
         ["--config", recipe, "--dry-run", "--workdir", str(tmp_path / "none"),
-         f"--config.data.train={folder}:train", "--config.mesh.data=1"]
+         f"--config.data.train={short_clips}:train", "--config.mesh.data=1"]
     )  # fmt: skip
     said = capsys.readouterr().out.splitlines()
     words = ["network", "updates", "epoch", "batch", "compiled programs", "memory", "advice"]
     assert [word for word in words if any(line.startswith(f"{word}: ") for line in said)] == words
-    assert not (tmp_path / "none").exists() and sorted(folder.rglob("*")) == before
+    assert not (tmp_path / "none").exists() and sorted(short_clips.rglob("*")) == before
 
 
 @pytest.mark.parametrize("name", catalogue.names())

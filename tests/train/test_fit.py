@@ -7,33 +7,23 @@ import types
 import numpy as np
 import pytest
 
-from tests.helpers.corpora import write_split
 from w2v2_jax.data.config import DataConfig
 from w2v2_jax.data.feed import train_feed, valid_feed
 from w2v2_jax.errors import InputError
 from w2v2_jax.train import fit
 
-CLIPS = 30
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """30 clips of 0.05 s to 1.5 s."""
-    folder = tmp_path_factory.mktemp("corpus")
-    write_split(folder, "train", texts=("A B",) * CLIPS, seconds=0.05)
-    return folder
-
-
-def config(folder, **changes):
+def config(short_clips, **changes):
     fields = dict(
-        train=f"{folder}:train", valid=f"{folder}:train", mode="pad", bucket_seconds=(1.6,),
-        batch_seconds=12.8, row_multiple=8, min_seconds=0.01, verify=False, reader="threads",
+        train=f"{short_clips}:train", valid=f"{short_clips}:train", mode="pad",
+        bucket_seconds=(1.6,), batch_seconds=12.8, row_multiple=8, min_seconds=0.01,
+        verify=False, reader="threads",
     )  # fmt: skip
     return DataConfig(**(fields | changes))
 
 
-def feeds(folder, **changes):
-    section = config(folder, **changes)
+def feeds(short_clips, **changes):
+    section = config(short_clips, **changes)
     return train_feed(section, None, seed=1), valid_feed(section, None)
 
 
@@ -69,8 +59,8 @@ CROP = dict(mode="crop", bucket_seconds=(1.0,), min_seconds=0.0)
         ]),
     ],
 )  # fmt: skip
-def test_what_training_leaves_out_is_told_with_the_option_that_keeps_it(folder, changes, told):
-    lines = list(fit.left_out(feeds(folder, **changes)[0], None))
+def test_what_training_leaves_out_is_told_with_the_option_that_keeps_it(short_clips, changes, told):
+    lines = list(fit.left_out(feeds(short_clips, **changes)[0], None))
     assert [line.partition(": ")[0] for line in lines] == ["train"] * len(told)
     assert all(part in line for part, line in zip(told, lines, strict=True))
 
@@ -83,38 +73,40 @@ def test_what_training_leaves_out_is_told_with_the_option_that_keeps_it(folder, 
          'rows, 1 s; --config.data.valid_bucket_seconds="(1, 2)" takes them'),
     ],
 )  # fmt: skip
-def test_what_validation_leaves_out_is_told_with_its_own_option(folder, changes, option):
-    train, valid = feeds(folder, **changes)
+def test_what_validation_leaves_out_is_told_with_its_own_option(short_clips, changes, option):
+    train, valid = feeds(short_clips, **changes)
     (line,) = (x for x in fit.left_out(train, valid) if x.startswith("valid: "))
     assert option in line
     (bounds,) = re.findall(r'valid_bucket_seconds="\((.*)\)"', line)
     seconds = tuple(map(float, bounds.split(", ")))
-    assert feeds(folder, **changes | {"valid_bucket_seconds": seconds})[1].utterances > (
+    assert feeds(short_clips, **changes | {"valid_bucket_seconds": seconds})[1].utterances > (
         valid.utterances
     )
 
 
-def test_batches_far_beyond_the_corpus_are_refused_with_the_size_that_holds_it(folder, monkeypatch):
+def test_batches_far_beyond_the_corpus_are_refused_with_the_size_that_holds_it(
+    short_clips, monkeypatch
+):
     changes = dict(mode="crop", bucket_seconds=(0.1,), min_seconds=0.0)
-    train, _ = feeds(folder, **changes, batch_seconds=1e6)
+    train, _ = feeds(short_clips, **changes, batch_seconds=1e6)
     message = (
         r"^config.data.batch_seconds=1e\+06 makes updates of 10000000 rows, of which the corpus "
         "fills 29; use at most 3$"
     )
     with pytest.raises(InputError, match=message):
         fit.check_batches(on(1, 1 << 30, monkeypatch), train, None)
-    fit.check_batches(on(1, 1 << 30, monkeypatch), feeds(folder, **changes)[0], None)
+    fit.check_batches(on(1, 1 << 30, monkeypatch), feeds(short_clips, **changes)[0], None)
 
 
-def test_a_row_multiple_larger_than_the_corpus_is_no_slip(folder, monkeypatch):
-    train, _ = feeds(folder, row_multiple=4096)
+def test_a_row_multiple_larger_than_the_corpus_is_no_slip(short_clips, monkeypatch):
+    train, _ = feeds(short_clips, row_multiple=4096)
     fit.check_batches(on(1, 1 << 20, monkeypatch), train, None)
 
 
 def test_waveforms_that_no_device_holds_are_refused_before_anything_is_compiled(
-    folder, monkeypatch
+    short_clips, monkeypatch
 ):
-    train, valid = feeds(folder, valid_batch_seconds=3200.0)  # 2000 rows: 195 MiB
+    train, valid = feeds(short_clips, valid_batch_seconds=3200.0)  # 2000 rows: 195 MiB
     message = r"config.data.valid_batch_seconds=3200 and data.row_multiple=8 make batches of 2000 r"
     with pytest.raises(InputError, match=message):
         fit.check_batches(on(1, 100, monkeypatch), train, valid)
@@ -122,6 +114,6 @@ def test_waveforms_that_no_device_holds_are_refused_before_anything_is_compiled(
 
 
 @pytest.mark.parametrize("field", ["batch_seconds", "valid_batch_seconds"])
-def test_more_audio_than_any_batch_has_is_no_setting(folder, field):
+def test_more_audio_than_any_batch_has_is_no_setting(short_clips, field):
     with pytest.raises(InputError, match=rf"data.{field}=1e\+09 must be at most 1e\+07"):
-        config(folder, **{field: 1e9})
+        config(short_clips, **{field: 1e9})
