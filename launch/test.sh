@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Lint and tests from nothing: [W2V2_PYTHON=python3.12] bash launch/test.sh [SUITE] [pytest arguments]
 #   everyday (default)  lint, types and the fast tests, with requirements.txt alone
-#   slow                the slow tests too
+#   slow                the slow tests too; installs uroman
 #   parity              live comparisons; installs torch, transformers, what fairseq and torchaudio
 #                       need (W2V2_FAIRSEQ may name a checkout of fairseq)
 #   deploy              runs what was exported; installs onnx and onnxruntime
@@ -53,6 +53,7 @@ if [ "$suite" = parity ] || [ "$suite" = all ]; then
   source launch/references.sh
   install_references
 fi
+install slow uroman==1.3.1.1
 install deploy onnx==1.23.2 onnxruntime==1.32.0 onnx-ir==1.1.0
 install decode flashlight-text==0.0.7 ufal.kenlm==26.4.1 optuna==5.0.0
 install hub torch==2.13.0 transformers==5.23.0 huggingface_hub pyarrow
