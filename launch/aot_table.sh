@@ -3,6 +3,8 @@
 #   bash launch/aot_table.sh [OUT]      (default runs/aot; cells that have a report are not compiled again)
 # Each cell takes two to three minutes of one core and 3 GiB. CELLS="base@v5p:2x2x2 ..." selects cells.
 set -euo pipefail
+# shellcheck source=launch/help.sh
+source "$(dirname "$0")/help.sh" "$@"
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
 python -c 'import libtpu' 2>/dev/null ||

@@ -9,14 +9,12 @@
 # the characters of the transcripts as symbols: docs/texts.md).
 # A second run continues where the first one stopped.
 set -euo pipefail
+# shellcheck source=launch/help.sh
+source "$(dirname "$0")/help.sh" "$@"
 started=$SECONDS
 source_spec="" text=english seed=1 out=""
 while [ $# -gt 0 ]; do # before anything is installed
   case "$1${2:+ VALUE}" in
-    --help* | -h*)
-      sed -n '2,/^set /{/^set /d; s/^# \{0,1\}//p;}' "$0"
-      exit 0
-      ;;
     "--source VALUE") source_spec="$2" ;;
     "--text VALUE") text="$2" ;;
     "--seed VALUE") seed="$2" ;;

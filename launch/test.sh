@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Lint and tests from nothing: [W2V2_PYTHON=python3.12] bash launch/test.sh [SUITE] [pytest arguments]
 #   everyday (default)  lint, types and the fast tests, with requirements.txt alone
-#   slow                the slow tests too
+#   slow                the slow tests too; installs uroman
 #   parity              live comparisons; installs torch, transformers, what fairseq and torchaudio
 #                       need (W2V2_FAIRSEQ may name a checkout of fairseq)
 #   deploy              runs what was exported; installs onnx and onnxruntime
@@ -18,6 +18,8 @@
 #   coverage            the everyday tests, and the share of the package's lines that they run
 #   all                 everything this machine can run, but mutants
 set -euo pipefail
+# shellcheck source=launch/help.sh
+source "$(dirname "$0")/help.sh" "${1:-}"
 suite="${1:-everyday}"
 [ $# -gt 0 ] && shift
 optional="not parity and not deploy and not decode and not aot and not beam and not docs and not fuzz and not hub and not gpu and not network"
@@ -27,10 +29,6 @@ case "$suite" in
   parity | deploy | decode | aot | beam | docs | fuzz | hub) marks="$suite" ;;
   all) marks="not gpu" ;;
   mutants) marks="" ;;
-  --help | -h)
-    sed -n '2,/^set /{/^set /d; s/^# \{0,1\}//p;}' "$0"
-    exit 0
-    ;;
   *)
     echo "error: suite '$suite' is not known; use everyday, slow, parity, deploy, decode, aot," \
       "beam, docs, fuzz, hub, mutants, coverage or all" >&2
@@ -53,6 +51,7 @@ if [ "$suite" = parity ] || [ "$suite" = all ]; then
   source launch/references.sh
   install_references
 fi
+install slow uroman==1.3.1.1
 install deploy onnx==1.23.2 onnxruntime==1.32.0 onnx-ir==1.1.0
 install decode flashlight-text==0.0.7 ufal.kenlm==26.4.1 optuna==5.0.0
 install hub torch==2.13.0 transformers==5.23.0 huggingface_hub pyarrow

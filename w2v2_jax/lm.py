@@ -6,7 +6,6 @@ w2v2 lm --text FILE... --out LM.arpa [--order 4] [--prune 0 0 1]
 
 from __future__ import annotations
 
-import math
 import sys
 import tempfile
 from collections import Counter
@@ -19,7 +18,7 @@ from w2v2_jax.decode.lexicon import spell, write_lexicon
 from w2v2_jax.errors import InputError, counted, run_command
 from w2v2_jax.ngram import arpa, counts, kneser_ney, lmplz, text
 from w2v2_jax.paths import try_outputs, writing
-from w2v2_jax.system.arguments import CommandParser
+from w2v2_jax.system.arguments import CommandParser, number
 from w2v2_jax.texts import CASES, with_case
 from w2v2_jax.vocabulary import Vocabulary, make_vocabulary
 from w2v2_jax.vocabulary.units import CHARACTERS
@@ -124,7 +123,11 @@ def _parser() -> CommandParser:
         help="auto: KenLM's lmplz if it is installed, else this package's own",
     )
     parser.add_argument(
-        "--memory", type=float, default=1.0, metavar="GIB", help="memory for sorting"
+        "--memory",
+        type=number(0.001, 1e6),
+        default=1.0,
+        metavar="GIB",
+        help="memory for sorting",
     )
     parser.add_argument("--temporary", metavar="DIR", help="a folder for temporary files")
     return parser
@@ -134,8 +137,6 @@ def _checked(arguments) -> tuple[Vocabulary | None, Callable[[str], str], list[i
     """The vocabulary, how text is normalised and the pruning thresholds."""
     if not 1 <= arguments.order <= MAX_ORDER:
         raise InputError(f"--order {arguments.order} is outside 1..{MAX_ORDER} (KenLM's limit)")
-    if not 0 < arguments.memory < math.inf:
-        raise InputError(f"--memory {arguments.memory}: a positive number of GiB")
     if arguments.lexicon and not arguments.vocabulary:
         raise InputError("--lexicon needs --vocabulary: librispeech or a run's vocabulary.json")
     if arguments.case and arguments.vocabulary:
