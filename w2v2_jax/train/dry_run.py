@@ -61,8 +61,9 @@ def _network(experiment: Experiment) -> Iterator[str]:
     held = state_bytes(experiment)
     mesh = ", ".join(f"{axis} {size}" for axis, size in experiment.mesh.shape.items())
     device = experiment.mesh.devices.flat[0].device_kind
+    average = " and the average" if experiment.ema_decay else ""
     yield (
-        f"network: {_parameters(count)}; with the optimizer's moments "
+        f"network: {_parameters(count)}; with the optimizer's moments{average} "
         f"{_size(held)} on each device ({experiment.mesh.size} x {device}: {mesh})"
     )
 
