@@ -1,6 +1,6 @@
 """Estimates an n-gram language model in ARPA form from text, and writes a lexicon for decoding.
 
-w2v2 lm --text FILE... --out LM.arpa [--order 4] [--prune 0 0 1]
+w2v2 lm --text FILE|CORPUS[:SPLIT]... --out LM.arpa [--order 4] [--prune 0 0 1]
     [--vocabulary librispeech|FILE.json|DIR] [--lexicon OUT] [--characters]
 """
 
@@ -9,11 +9,12 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.decode.lexicon import spell, write_lexicon
 from w2v2_jax.errors import InputError, counted, run_command
 from w2v2_jax.ngram import arpa, counts, kneser_ney, lmplz, text
@@ -71,14 +72,29 @@ def make_lexicon(seen: Counter[str], vocabulary: Vocabulary, path: Path, *, min_
     print(f"wrote {path}: {size}; {len(unknown)} left out for unknown symbols")
 
 
+def _is_corpus(name: str) -> bool:
+    path = Path(name)
+    return name != "-" and (path.is_dir() or (":" in name and not path.exists()))
+
+
+def read_sentences(sources: Iterable[str], normalise: Callable[[str], str]) -> Iterator[list[str]]:
+    """The words of each line of text files, and of each transcript of prepared corpora."""
+    for source in sources:
+        if _is_corpus(source):
+            yield from text.words_of(open_corpus(source).texts(), source, normalise)
+        else:
+            yield from text.sentences([source], normalise)
+
+
 def _parser() -> CommandParser:
     parser = CommandParser(prog="w2v2 lm", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--text",
         required=True,
         nargs="+",
-        metavar="FILE",
-        help="one sentence per line, UTF-8, plain or .gz; - is standard input",
+        metavar="FILE|CORPUS[:SPLIT]",
+        help="one sentence per line, UTF-8, plain or .gz; - is standard input; of a prepared "
+        "corpus, its transcripts",
     )
     parser.add_argument(
         "--out", required=True, type=Path, metavar="LM.arpa", help="the model to write"
@@ -165,7 +181,7 @@ def main(argv: list[str] | None = None) -> None:
     boundary = "|" if vocabulary is None or vocabulary.units == CHARACTERS else ""
 
     def lines() -> Iterator[list[str]]:
-        for words in text.sentences(arguments.text, normalise):
+        for words in read_sentences(arguments.text, normalise):
             if arguments.lexicon:
                 seen.update(words)
             if arguments.characters:
