@@ -77,7 +77,7 @@ def _recognition_rows(results: Results) -> list[tuple[str, ...]]:
     return rows
 
 
-def _rates(label: str, name: str, pair: tuple[dict, dict]) -> list[tuple[str, ...]]:
+def _rates(label: str, name: str, pair: tuple[dict, ...]) -> list[tuple[str, ...]]:
     """Two rows: a rate of both evaluations and its interval."""
     rates = [100 * e[name] for e in pair]
     change = f"{100 * (rates[1] / rates[0] - 1):+.1f} %" if rates[0] else "-"
