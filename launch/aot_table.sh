@@ -5,12 +5,6 @@
 set -euo pipefail
 # shellcheck source=launch/help.sh
 source "$(dirname "$0")/help.sh" "$@"
-# shellcheck source=launch/env.sh
-source "$(dirname "$0")/env.sh"
-python -c 'import libtpu' 2>/dev/null ||
-  python -m pip install --quiet --disable-pip-version-check -c requirements.txt "jax[tpu]"
-out="${1:-runs/aot}"
-mkdir -p "$out"
 declare -A config=(
   [base]="experiments/pretrain_base.py"
   [random_targets]="experiments/pretrain_random_targets.py"
@@ -47,7 +41,22 @@ all="$all omni_3b@v5p:2x2x2 omni_7b@v5p:2x2x2 mms_adapters@v5e:1x1"
 for topology in v5p:2x2x2 v4:2x2x2 v5e:4x4 v6e:4x4 v5e:16x16 v5e:16x16+2; do
   for recipe in base large xlsr_1b xlsr_2b; do all="$all $recipe@$topology"; done
 done
-for cell in ${CELLS:-$all}; do
+read -rd "" -a cells <<<"${CELLS:-$all}" || true # the end of the text ends it
+for cell in "${cells[@]}"; do # before anything is installed
+  if [[ ! "$cell" =~ ^([a-z0-9_]+)@[a-z0-9]+(:[0-9x]+)?(\+[1-9][0-9]*)?$ ]] ||
+    [ -z "${config[${BASH_REMATCH[1]}]:-}" ]; then
+    echo "error: CELLS has '$cell'; a cell is RECIPE@TOPOLOGY[+SLICES], separated by spaces, such as" \
+      "base@v5e:16x16+2, of the recipes $(printf '%s\n' "${!config[@]}" | sort | paste -sd' ' -)" >&2
+    exit 2
+  fi
+done
+# shellcheck source=launch/env.sh
+source "$(dirname "$0")/env.sh"
+python -c 'import libtpu' 2>/dev/null ||
+  python -m pip install --quiet --disable-pip-version-check -c requirements.txt "jax[tpu]"
+out="${1:-runs/aot}"
+mkdir -p "$out"
+for cell in "${cells[@]}"; do
   recipe="${cell%@*}" topology="${cell#*@}" slices=1
   case "$topology" in *+*) slices="${topology#*+}" topology="${topology%+*}" ;; esac
   report="$out/${cell//[:@+]/_}.json"

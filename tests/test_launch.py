@@ -567,6 +567,29 @@ def test_help_is_found_among_other_options(project):
     assert status == 0 and calls == [] and "--out DIR" in output
 
 
+@pytest.mark.parametrize(
+    "cell", ["base", "bass@v5p:2x2x2", "@v5p:2x2x2", "base@", "base@v4:2x2x2,large@v4:2x2x2",
+             "base@v5e:16x16+0", "base@v5e:16x16+", "*@v4:2x2x2"]
+)  # fmt: skip
+def test_a_cell_that_is_none_is_one_line_before_anything_is_installed(project, cell):
+    (project / "launch" / "env.sh").write_text("exit 9\n")
+    cells = {"CELLS": f"base@v5e:4x4 {cell}"}
+    status, output, error, calls = launch(
+        project, "aot_table.sh", stubs={"python": "exit 9"}, environment=cells
+    )
+    assert (status, output, calls, error.count("\n")) == (2, "", [], 1)
+    assert error.startswith(f"error: CELLS has '{cell}'; a cell is RECIPE@TOPOLOGY[+SLICES]")
+    assert "base ema_teacher large" in error
+
+
+def test_the_cells_that_are_named_are_compiled_on_one_line_or_several(project):
+    cells = {"CELLS": "base@v5e:4x4\n  large@v5e:16x16+2"}
+    _, _, _, calls = launch(project, "aot_table.sh", "out", stubs={"python": ""}, environment=cells)
+    compiled = [call for call in calls if "w2v2_jax.aot " in call]
+    assert len(compiled) == 2 and "--topology v5e:4x4 --slices 1" in compiled[0]
+    assert "pretrain_large" in compiled[1] and "--topology v5e:16x16 --slices 2" in compiled[1]
+
+
 PREPARES = """
 [ "$1" != -c ] || exit 1
 [ "$2" = w2v2_jax.prepare ] || exit 0

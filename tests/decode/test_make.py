@@ -130,6 +130,19 @@ def test_options_that_contradict_are_one_clear_line(given, message):
 
 
 @pytest.mark.parametrize(
+    "given",
+    [
+        ["--lexicon", "x", "--decoder-preset", "base_10h"],  # a word score and a wider beam
+        ["--rescore", "x", "--decoder-preset", "base_10h_transformer"],
+        ["--decoder", "beam", "--log-add", "--decoder-preset", "base_10h"],
+    ],
+)
+def test_a_preset_is_taken_wherever_one_of_its_settings_is_used(given):
+    preset = PRESETS[given[-1]]
+    assert options.read_arguments(parse(*given)).beam.beam == preset["beam"]
+
+
+@pytest.mark.parametrize(
     "option", [["--word-score", "1"], ["--unknown-score", "-3"], ["--end-word"]]
 )
 def test_what_is_for_words_is_refused_where_there_are_none(option):

@@ -52,7 +52,17 @@ DAMAGE = {
         "num_conv_pos_embeddings=1",
     ),
     "activation": (_config(hidden_act="relu"), "hidden_act='relu'"),
-    "conv lists": (_config(conv_kernel=[10, 3]), "config.json"),
+    "conv lists": (
+        _config(conv_kernel=[10, 3]),
+        "config.json: conv_dim, conv_kernel and conv_stride have 3, 2 and 3 entries; they must be",
+    ),
+    "order as text": (_config(do_stable_layer_norm="false"), "do_stable_layer_norm='false' must"),
+    "masks as text": (_config(apply_spec_augment="no"), "apply_spec_augment='no' must be true or"),
+    "adapter as text": (_config(add_adapter="false"), "add_adapter='false' must be true or false"),
+    "quantized": (
+        _tensor("lm_head.weight", lambda x: x.astype("int8")),
+        "lm_head.weight is int8, quantized; give a copy in floating point",
+    ),
     "wrong type": (_config(hidden_size="many"), "config.json"),
     "blank": (_config(pad_token_id=3), "pad_token_id=3"),
     "broken json": (lambda folder: (folder / "config.json").write_text("{"), "config.json"),

@@ -29,6 +29,10 @@ def _model(**changes):
     return lambda state: state["cfg"]["model"].update(changes)
 
 
+def _task(**changes):
+    return lambda state: state["cfg"]["task"].update(changes)
+
+
 def _shape(state):
     state["model"]["quantizer.vars"] = state["model"]["quantizer.vars"][:, :-1].copy()
 
@@ -44,6 +48,9 @@ DAMAGE = {
     "bomb": (_model(conv_feature_layers="[(1,1,1)]" + "*99*99*99*99*99"), "not a list of"),
     "sizes": (_model(encoder_ffn_embed_dim=33), r"fc1.bias is \[32\], .* needs \[33\]"),
     "type": (_model(encoder_embed_dim="wide"), "settings are unusable"),
+    "order as text": (_model(layer_norm_first="false"), "layer_norm_first='false' must be true or"),
+    "input as text": (_task(normalize="false"), "normalize='false' must be true or false"),
+    "rate": (_task(sample_rate=8000), "sample_rate=8000, this network takes 16000"),
 }
 
 
@@ -54,6 +61,15 @@ def test_a_damaged_or_foreign_fairseq_file_is_one_clear_error(pretrained, tmp_pa
     rewrite(tmp_path / "a.pt", change)
     with pytest.raises(InputError, match=rf"a\.pt.*{message}"):
         fairseq.read(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(("said", "read"), [(1, True), (0, False), (None, False), (True, True)])
+def test_a_number_says_as_in_fairseq_whether_waveforms_are_normalised(
+    pretrained, tmp_path, said, read
+):
+    fairseq.save(pretrained, tmp_path / "a.pt")
+    rewrite(tmp_path / "a.pt", _task(normalize=said))
+    assert fairseq.read(tmp_path / "a.pt").loaded.description.normalise is read
 
 
 @pytest.mark.parametrize(

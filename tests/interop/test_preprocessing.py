@@ -86,6 +86,18 @@ def test_a_setting_that_the_network_cannot_follow_is_refused_by_name(folder, set
         hugging_face.load(folder)
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("do_normalize", "false"), ("do_normalize", 2), ("return_attention_mask", "no"),
+     ("padding_value", "0"), ("padding_value", float("nan")), ("padding_value", float("-inf")),
+     ("padding_value", True)],
+)  # fmt: skip
+def test_a_setting_of_another_type_is_refused_and_not_taken_for_true(folder, setting, value):
+    edit(folder / "preprocessor_config.json", **{setting: value})
+    with pytest.raises(InputError, match=f"hf: {setting}={value!r} must be"):
+        hugging_face.load(folder)
+
+
 def test_deployed_forms_say_rate_epsilon_and_that_normalisation_is_inside(tuned):
     description = tuned.description._replace(normalise=True, normalise_epsilon=1e-7)
     said = input_settings(description)

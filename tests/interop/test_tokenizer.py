@@ -45,6 +45,13 @@ def test_a_row_of_the_head_without_a_symbol_is_refused(folder):
         tokenizer.read(folder, classes=7, blank=0)
 
 
+@pytest.mark.parametrize("symbol", ["C", "<unk>"])
+def test_a_row_below_0_is_refused_and_does_not_count_from_the_end(folder, symbol):
+    edit(folder / "vocab.json", **{symbol: -3})
+    with pytest.raises(InputError, match=rf"vocab.json: '{symbol}' is row -3; rows are counted"):
+        tokenizer.read(folder, classes=7, blank=0)
+
+
 def test_a_symbol_of_two_characters_and_a_row_of_two_symbols_are_refused(folder):
     edit(folder / "vocab.json", AB=7)
     with pytest.raises(InputError, match="'AB' is not one character"):

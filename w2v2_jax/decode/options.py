@@ -133,8 +133,11 @@ def _without_effect(
     if arguments.decoder_preset is None:
         return
     ngram = arguments.decoder_preset.removesuffix("_transformer")
-    if not found.lm:
-        yield f"--decoder-preset {arguments.decoder_preset}", "without --lm; give it"
+    if not (found.lm or found.lexicon or found.rescore or found.beam.log_add):
+        yield (
+            f"--decoder-preset {arguments.decoder_preset}",
+            "without --lm, --lexicon or --rescore; give one",
+        )
     if ngram != arguments.decoder_preset and not found.rescore:
         yield (
             f"--decoder-preset {arguments.decoder_preset}",

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.errors import InputError
+from w2v2_jax.interop.files import present, switch
 from w2v2_jax.models.config import ModelConfig
 
 # (their name, their default for an absent key, our name): values that are copied unchanged.
@@ -79,9 +80,13 @@ def settings(state: Mapping[str, Any], *, tuned: bool, where: str) -> FairseqSet
         section = task = dict(args)
     else:
         return None
-    normalise = task.get("normalize", section.get("normalize", False))
+    if task.get("sample_rate") not in (None, SAMPLE_RATE):
+        raise InputError(
+            f"{where}: sample_rate={task['sample_rate']!r}, this network takes {SAMPLE_RATE}"
+        )
+    normalise = switch({**present(section), **present(task)}, "normalize", False, where=where)
     if not tuned:
-        return FairseqSettings(section, normalise is True)
+        return FairseqSettings(section, normalise)
     inner = section.get("w2v_args")
     if not isinstance(inner, Mapping):
         raise InputError(f"{where}: fine-tuned, but its settings hold no w2v_args")
@@ -89,9 +94,9 @@ def settings(state: Mapping[str, Any], *, tuned: bool, where: str) -> FairseqSet
     model |= {
         theirs: section[name] for name, theirs in TUNED.items() if section.get(name) is not None
     }
-    if not section.get("apply_mask", False):
+    if not switch(present(section), "apply_mask", False, where=where):
         model |= {"mask_prob": 0.0, "mask_channel_prob": 0.0}
-    return FairseqSettings(model, normalise is True)
+    return FairseqSettings(model, normalise)
 
 
 def to_model(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
@@ -100,6 +105,7 @@ def to_model(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
         if fields.get(name) not in (None, value):
             raise InputError(f"{where}: {name}={fields[name]!r} is not supported; only {value!r}")
     values = {ours: fields.get(theirs, default) for theirs, default, ours in FIELDS}
+    before = switch(present(fields), "layer_norm_first", False, where=where)
     mode = fields.get("extractor_mode", "default")
     if mode not in NORMS:
         raise InputError(f"{where}: extractor_mode={mode!r} is not known; use {', '.join(NORMS)}")
@@ -115,7 +121,7 @@ def to_model(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
             **values,
             conv_layers=conv_layers(fields.get("conv_feature_layers", CONV_LAYERS)),
             extractor_norm=NORMS[mode],
-            norm_order="pre" if fields.get("layer_norm_first", False) else "post",
+            norm_order="pre" if before else "post",
             final_dim=final,
             code_dim=fields.get("latent_dim") or final,
             **quantizers(fields),

@@ -121,6 +121,15 @@ def present(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
+def switch(settings: Mapping[str, Any], name: str, default: bool, *, where: str) -> bool:
+    """A setting that is true or false. Raises InputError for other values, because Python would
+    take the text "false" for true."""
+    value = settings.get(name, default)
+    if value not in (False, True):  # 0 and 1 are equal to them
+        raise InputError(f"{where}: {name}={value!r} must be true or false")
+    return bool(value)
+
+
 def plain_name(name: Any, where: Path) -> str:
     """A file's name inside the folder of `where`; InputError for a path that may lead elsewhere."""
     if not isinstance(name, str) or Path(name).name != name or name == "..":

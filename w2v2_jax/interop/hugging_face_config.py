@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.interop.files import switch
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.layers import EPSILON
 
@@ -82,14 +83,10 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
     for name, value in FIXED.items():
         if config.get(name, value) != value:
             raise InputError(f"{where}: {name}={config[name]!r} is not supported; only {value!r}")
-    conv, tdnn = (
-        [config.get(name, default) for name, default in defaults.items()]
-        for defaults in (CONV_DEFAULTS, TDNN_DEFAULTS)
-    )
-    masked = config.get("apply_spec_augment", True)
-    stable = kind == "wav2vec2" and config.get("do_stable_layer_norm", False)
+    masked = switch(config, "apply_spec_augment", True, where=where)
+    stable = kind == "wav2vec2" and switch(config, "do_stable_layer_norm", False, where=where)
     fields = FIELDS + OWN_FIELDS[kind]
-    fields += ADAPTER_FIELDS if config.get("add_adapter", False) else ()
+    fields += ADAPTER_FIELDS if switch(config, "add_adapter", False, where=where) else ()
     try:
         # Their mask probabilities are shares of the sequence, ours those of starting a span
         # (docs/traps.md#t8).
@@ -102,8 +99,8 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
         model = ModelConfig(
             **values,
             output_dim=_output_dim(config),
-            conv_layers=tuple(zip(*conv, strict=True)),
-            tdnn_layers=tuple(zip(*tdnn, strict=True)),
+            conv_layers=_layers(config, CONV_DEFAULTS),
+            tdnn_layers=_layers(config, TDNN_DEFAULTS),
             norm_order="pre" if stable else "post",
             # Their post-LN blocks have no adapters, whatever this says.
             adapter_dim=(config.get("adapter_attn_dim") or 0) if stable else 0,
@@ -115,6 +112,18 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
     # Their network projects whatever the widths (docs/traps.md#t58).
     square = model.conv_dim == model.d_model
     return dataclasses.replace(model, always_project_features=square)
+
+
+def _layers(config: dict[str, Any], defaults: dict[str, tuple[int, ...]]) -> tuple:
+    """One tuple per layer from the lists of each property; ValueError if their lengths differ."""
+    lists = [config.get(name, default) for name, default in defaults.items()]
+    if len({len(one) for one in lists}) > 1:
+        lengths, names = [str(len(one)) for one in lists], list(defaults)
+        raise ValueError(
+            f"{', '.join(names[:-1])} and {names[-1]} have {', '.join(lengths[:-1])} and "
+            f"{lengths[-1]} entries; they must be equally long"
+        )
+    return tuple(zip(*lists, strict=True))
 
 
 def _check_depth(depth: Any) -> None:

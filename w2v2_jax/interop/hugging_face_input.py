@@ -7,6 +7,7 @@ of the padding.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import Description
 from w2v2_jax.errors import InputError
-from w2v2_jax.interop.files import present
+from w2v2_jax.interop.files import present, switch
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.paths import read_json
 
@@ -47,14 +48,14 @@ def read(path: Path, model: ModelConfig, notes: list[str]) -> InputSettings:
     for name, value in FIXED.items():
         if said.get(name, value) != value:
             raise InputError(f"{path}: {name}={said[name]!r}, this network takes {value}")
-    masks = bool(said.get("return_attention_mask", _masks(model)))
-    if "do_normalize" in said:
-        normalise = bool(said["do_normalize"])
-    else:
-        normalise = model.extractor_norm == "layer"
+    masks = switch(said, "return_attention_mask", _masks(model), where=str(path))
+    normalise = switch(said, "do_normalize", model.extractor_norm == "layer", where=str(path))
+    if "do_normalize" not in said:
         notes.append(f"no feature extractor settings with do_normalize; assumed: {normalise}")
-    padding = float(said.get("padding_value", 0.0))
-    return InputSettings(normalise, masks if masks != _masks(model) else None, padding)
+    padding = said.get("padding_value", 0.0)
+    if type(padding) not in (int, float) or not math.isfinite(padding):
+        raise InputError(f"{path}: padding_value={padding!r} must be a finite number")
+    return InputSettings(normalise, masks if masks != _masks(model) else None, float(padding))
 
 
 def settings(description: Description) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def join(
     """{their name: array} -> our nested float32 parameters of `shapes`, every one of them.
 
     spend: take the tensors out of the mapping as they are used, so that memory holds them once.
-    Raises InputError that names the first missing tensor, or one of another shape.
+    Raises InputError that names the first tensor that is missing, quantized or of another shape.
     """
     flat = {}
     for path, shape in shapes.items():
@@ -173,6 +173,9 @@ def _join(tensors, theirs, transform: Transform, shape: Shape, where: str) -> np
     for name, need in zip(theirs, needed, strict=True):
         if name not in tensors:
             raise InputError(f"{where} has no tensor {name}")
+        kind = tensors[name].dtype
+        if kind.kind in "biu":  # the scales are in other tensors, in many ways
+            raise InputError(f"{where}: {name} is {kind}, quantized; give a copy in floating point")
         if tensors[name].shape != need.shape:
             raise InputError(
                 f"{where}: {name} is {list(tensors[name].shape)}, "

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.interop.files import switch
 from w2v2_jax.paths import read_json, write_json
 from w2v2_jax.vocabulary import SPECIALS, Vocabulary, load_vocabulary
 from w2v2_jax.vocabulary.make import FILE as VOCABULARY
@@ -111,7 +112,8 @@ def _vocabulary(folder: Path, symbols: tuple[str, ...], settings: dict[str, Any]
                 f"{folder}/vocab.json: {symbol!r} is not one character; longer symbols need a "
                 f"{PHONEME_CLASS} (tokenizer_class), or this package's {VOCABULARY} beside it"
             )
-    case = case_of(symbols, lowered=bool(settings.get("do_lower_case", False)))
+    lowered = switch(settings, "do_lower_case", False, where=f"{folder}/tokenizer_config.json")
+    case = case_of(symbols, lowered=lowered)
     return Vocabulary(SPECIALS + symbols, case)
 
 
@@ -184,6 +186,11 @@ def _ids(folder: Path, settings: dict[str, Any]) -> dict[str, int]:
     }
     if not all(type(row) is int for row in ids.values()):
         raise InputError(f"{folder}/vocab.json must map symbols to row numbers")
+    for symbol, row in ids.items():
+        if row < 0:
+            raise InputError(
+                f"{folder}/vocab.json: {symbol!r} is row {row}; rows are counted from 0"
+            )
     return ids
 
 
