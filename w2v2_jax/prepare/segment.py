@@ -25,6 +25,7 @@ from w2v2_jax.prepare.segment_cuts import (
     Heard,
     Limits,
     Segment,
+    at_speech_edges,
     finish,
     from_text,
     from_times,
@@ -32,6 +33,7 @@ from w2v2_jax.prepare.segment_cuts import (
 from w2v2_jax.prepare.segment_pairs import WITH_TIMES, Pair, by_channel, find_pairs, timed_text
 from w2v2_jax.prepare.segment_report import REJECTED, REPORT, SEGMENTS, Outcome
 from w2v2_jax.prepare.sentences import sentences
+from w2v2_jax.prepare.speech_edges import levels
 from w2v2_jax.recognition.timed_texts import TimedText
 from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_overwrite, add_romanise
 from w2v2_jax.texts import text_lines
@@ -125,6 +127,9 @@ def segments_of(pair: Pair, ear, arguments: argparse.Namespace, unpaired: Tally)
     for channel, some in texts.items():
         heard: Heard | None = ear(pair.audio, channel) if ear is not None else None
         segments = _uncut(pair, some, heard, arguments)
+        if heard is not None and (timed is None or arguments.refine):
+            blocks = audio_blocks(pair.audio, excerpt=Excerpt(channel=channel))
+            segments = at_speech_edges(segments, levels(blocks))
         cut = finish(segments, limits, seconds=seconds, pad=pad)
         found += [segment._replace(channel=channel) for segment in cut]
     return found

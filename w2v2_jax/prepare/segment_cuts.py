@@ -11,6 +11,7 @@ import numpy as np
 from w2v2_jax.decode.segments import NO_FIT, Fit, fit_text, fit_times
 from w2v2_jax.decode.spelling import STAR, STAR_WORD, Speller
 from w2v2_jax.errors import InputError
+from w2v2_jax.prepare.speech_edges import refined
 from w2v2_jax.recognition.timed_texts import EXACT, TimedText
 
 OVERLAP = 0.1  # seconds by which two segments may overlap
@@ -114,6 +115,25 @@ def from_text(lines: Sequence[tuple[str, str]], heard: Heard, *, where: str) -> 
         for (line, place), fit, spelling in zip(lines, fits, spelled, strict=True)
         if spelling.words or not (spelling.ids == STAR).any()
     ]
+
+
+def at_speech_edges(segments: Sequence[Segment], loudness: np.ndarray) -> list[Segment]:
+    """The segments with their first word's start and last word's end where speech begins and ends
+    by the recording's `speech_edges.levels`."""
+    moved = list(segments)
+    order = sorted(
+        (n for n, s in enumerate(segments) if math.isfinite(s.fit.start + s.fit.end)),
+        key=lambda n: segments[n].fit.start,
+    )
+    spans = refined(loudness, [(segments[n].fit.start, segments[n].fit.end) for n in order])
+    for n, (start, end) in zip(order, spans, strict=True):
+        words = list(segments[n].fit.words)
+        if words:
+            words[0] = words[0]._replace(start=start)
+            words[-1] = words[-1]._replace(end=end)
+        fit = segments[n].fit._replace(start=start, end=end, words=words)
+        moved[n] = segments[n]._replace(fit=fit)
+    return moved
 
 
 def finish(
