@@ -33,8 +33,8 @@ def levels(blocks: Iterable[np.ndarray]) -> np.ndarray:
         sums.append(np.einsum("nh,nh->n", parts, parts))
         left = joined[whole:].copy()
     power = np.concatenate([*sums, np.zeros(0)]) / HOP
-    power = np.convolve(power, np.ones(WINDOW) / WINDOW)[WINDOW - 1 :]
-    return (10 * np.log10(power + 1e-10)).astype(np.float32)
+    windows = np.convolve(np.append(power, np.zeros(WINDOW - 1)), np.ones(WINDOW) / WINDOW, "valid")
+    return (10 * np.log10(windows[: len(power)] + 1e-10)).astype(np.float32)
 
 
 def refined(
