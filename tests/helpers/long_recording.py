@@ -32,6 +32,7 @@ from w2v2_jax.recognition.transcript_formats import clock
 RATE = 16000
 NEAR = 0.1  # seconds
 GOAL = 0.95
+LONG = 15  # characters, two or three words
 
 
 class Clip(NamedTuple):
@@ -74,9 +75,9 @@ def write_all(out: Path, sentences: Sequence[Sentence], jitter: float, rng) -> N
     write_text(out / "text" / "talk.txt", "\n".join([*(s.text for s in sentences), ""]))
     cues = []
     for number, sentence in enumerate(sentences, 1):
-        start, end = rng.uniform(-jitter, jitter, 2) + (sentence.start, sentence.end)
-        start = max(0.0, start)
-        end = max(start + 0.1, end)
+        early, late = rng.uniform(-jitter, jitter, 2)
+        start = max(0.0, sentence.start + early)
+        end = max(start + 0.1, sentence.end + late)
         times = f"{clock(start, ',')} --> {clock(end, ',')}"
         cues.append(f"{number}\n{times}\n{sentence.text}\n")
     write_text(out / "times" / "talk.srt", "\n".join(cues))
@@ -90,9 +91,7 @@ def run_segment(arguments: Sequence[str]) -> Cost:
     process.returncode = os.waitstatus_to_exitcode(status)  # it was waited for here
     if process.returncode:
         raise InputError(f"w2v2 segment {' '.join(arguments)}: exit status {process.returncode}")
-    return Cost(
-        time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
-    )
+    return Cost(time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
 def rows_of(out: Path) -> list[dict]:
@@ -126,23 +125,22 @@ def judge(rows: Sequence[dict], sentences: Sequence[Sentence]) -> dict[str, floa
         "rejected_are_wrong": float(wrong[rejected].mean()) if rejected.any() else np.nan,
         "right_rejected": float(rejected[~wrong].mean()),
     }
-    for name in ("score", "margin"):
-        if name in rows[0]:
-            values = [-np.inf if row[name] is None else row[name] for row in rows]
-            told |= at_recall(np.array(values), wrong, name)
-    return told
-
-
-def at_recall(values: np.ndarray, wrong: np.ndarray, name: str) -> dict[str, float]:
-    """The threshold below which GOAL of the wrong ones lie, and the share of right ones there."""
-    limit = float(np.quantile(values[wrong], GOAL, method="higher"))
-    below = values <= limit
-    pairs = values[wrong][:, None] - values[~wrong][None]
-    return {
-        f"{name}_for_95_percent": limit,
-        f"right_rejected_by_{name}_then": float(below[~wrong].mean()),
-        f"{name}_order": float((pairs < 0).mean() + (pairs == 0).mean() / 2),
+    scores = np.array([-np.inf if r["score"] is None else r["score"] for r in rows])
+    limit = float(np.quantile(scores[wrong], GOAL, method="higher"))  # below it lie so many
+    long = np.array([len(s.text) >= LONG for s in sentences])
+    told |= {
+        "score_for_95_percent_of_wrong": limit,
+        "right_rejected_then": float((scores <= limit)[~wrong].mean()),
+        "right_rejected_then_if_long": float((scores <= limit)[~wrong & long].mean()),
     }
+    for name, these in (("long", long), ("short", ~long)):
+        told |= {
+            f"{name}_sentences": int(these.sum()),
+            f"{name}_within_100_ms": float(near[~wrong & these].mean()),
+            f"{name}_wrong_rejected": float(rejected[wrong & these].mean()),
+            f"{name}_right_rejected": float(rejected[~wrong & these].mean()),
+        }
+    return told
 
 
 def report(name: str, told: dict[str, float]) -> None:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from w2v2_jax.decode.segments import Fit, Word
-from w2v2_jax.prepare.segment_cuts import Segment, at_speech_edges
+from tests.helpers.segment_cases import VOCABULARY
+from w2v2_jax.decode.spelling import Speller
+from w2v2_jax.prepare.segment_cuts import Heard, from_text
 from w2v2_jax.prepare.speech_edges import SECONDS, levels, refined
 
 RATE = 16000
@@ -58,12 +59,19 @@ def test_levels_do_not_depend_on_the_blocks_in_which_samples_come():
     assert len(levels([samples])) == round(1 / SECONDS)
 
 
-def test_words_at_the_edges_move_with_them_and_a_segment_without_times_stays():
-    words = [Word("a", 1.1, 1.3, 1.0), Word("b", 1.5, 1.8, 1.0)]
-    nowhere = Segment("c", "x:2", "", Fit(np.nan, np.nan, np.nan, np.nan, []))
-    segments = [Segment("a b", "x:1", "", Fit(1.1, 1.8, -0.5, -1.0, words)), nowhere]
-    moved, same = at_speech_edges(segments, levels([recording([(1.0, 2.0)], 3)]))
-    assert (moved.fit.start, moved.fit.end) == pytest.approx((1.0, 2.0), abs=2 * SECONDS)
-    assert (moved.fit.words[0].start, moved.fit.words[-1].end) == (moved.fit.start, moved.fit.end)
-    assert (moved.fit.words[0].end, moved.fit.words[-1].start) == (1.3, 1.5)
-    assert same is nowhere
+def test_words_at_the_edges_move_with_them_and_what_is_said_beside_them_lowers_the_score():
+    frames = np.zeros((150, len(VOCABULARY)), np.float32)
+    a, b = VOCABULARY.encode("ab")[:2]
+    said = {55: a, 60: 4, 75: b, 90: 4}
+    for frame in range(150):
+        frames[frame, said.get(frame, 0)] = 12
+    heard = Heard(frames, 0.02, Speller(VOCABULARY), levels([recording([(1.0, 2.0)], 3)]))
+    (moved,) = from_text([("a b", "x:1")], heard, where="x")
+    fit = moved.fit
+    assert (fit.start, fit.end) == pytest.approx((1.0, 2.0), abs=2 * SECONDS)
+    assert [w.start for w in fit.words] == pytest.approx([fit.start, 75 * 0.02])
+    assert [w.end for w in fit.words] == pytest.approx([56 * 0.02, fit.end])
+    assert fit.score > -0.1
+    frames[95:98] = frames[55]  # more is said before the speech ends
+    (longer,) = from_text([("a b", "x:1")], heard, where="x")
+    assert longer.fit.score < -2

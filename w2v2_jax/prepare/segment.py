@@ -25,7 +25,6 @@ from w2v2_jax.prepare.segment_cuts import (
     Heard,
     Limits,
     Segment,
-    at_speech_edges,
     finish,
     from_text,
     from_times,
@@ -38,7 +37,7 @@ from w2v2_jax.recognition.timed_texts import TimedText
 from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_overwrite, add_romanise
 from w2v2_jax.texts import text_lines
 
-MIN_SCORE = -2.0
+MIN_SCORE = -2.3
 PAD = 0.1  # seconds around aligned words; times from a file stay as they are
 
 
@@ -126,10 +125,10 @@ def segments_of(pair: Pair, ear, arguments: argparse.Namespace, unpaired: Tally)
     found = []
     for channel, some in texts.items():
         heard: Heard | None = ear(pair.audio, channel) if ear is not None else None
-        segments = _uncut(pair, some, heard, arguments)
         if heard is not None and (timed is None or arguments.refine):
             blocks = audio_blocks(pair.audio, excerpt=Excerpt(channel=channel))
-            segments = at_speech_edges(segments, levels(blocks))
+            heard = heard._replace(loudness=levels(blocks))
+        segments = _uncut(pair, some, heard, arguments)
         cut = finish(segments, limits, seconds=seconds, pad=pad)
         found += [segment._replace(channel=channel) for segment in cut]
     return found

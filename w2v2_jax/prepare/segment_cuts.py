@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2v2_jax.decode.segments import NO_FIT, Fit, fit_text, fit_times
-from w2v2_jax.decode.spelling import STAR, STAR_WORD, Speller
+from w2v2_jax.decode.spelling import STAR, STAR_WORD, Speller, Spelling
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.speech_edges import refined
 from w2v2_jax.recognition.timed_texts import EXACT, TimedText
@@ -27,11 +27,14 @@ class Limits(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """A network's output for a recording: logits [T, C], and what aligning texts to it needs."""
+    """A network's output for a recording: logits [T, C], and what aligning texts to it needs.
+    loudness: the recording's `speech_edges.levels`, with which words that are searched for begin
+    and end where speech does."""
 
     logits: np.ndarray
     seconds_per_frame: float
     speller: Speller
+    loudness: np.ndarray | None = None
 
 
 class Segment(NamedTuple):
@@ -99,8 +102,39 @@ def from_times(
                 new._replace(start=old.start, end=old.end)
                 for old, new in zip(fits, aligned, strict=True)
             ]
+        else:
+            aligned = at_speech_edges(aligned, spelled, heard, where=where)
         fits = [old if new is NO_FIT else new for old, new in zip(fits, aligned, strict=True)]
     return [Segment(t.text, t.place, t.speaker, fit) for t, fit in zip(timed, fits, strict=True)]
+
+
+def at_speech_edges(
+    fits: Sequence[Fit], spelled: Sequence[Spelling], heard: Heard, *, where: str
+) -> list[Fit]:
+    """The fits with their first word's start and last word's end where speech begins and ends, and
+    scores that hold the words against all that is said between."""
+    placed = sorted(
+        (n for n, fit in enumerate(fits) if fit is not NO_FIT), key=lambda n: fits[n].start
+    )
+    if heard.loudness is None or not placed:
+        return list(fits)
+    spans = refined(heard.loudness, [(fits[n].start, fits[n].end) for n in placed])
+    scored = fit_times(
+        heard.logits,
+        [spelled[n] for n in placed],
+        spans,
+        seconds_per_frame=heard.seconds_per_frame,
+        where=where,
+    )
+    moved = list(fits)
+    for n, (start, end), new in zip(placed, spans, scored, strict=True):
+        words = list(fits[n].words)
+        if words:
+            words[0] = words[0]._replace(start=start)
+            words[-1] = words[-1]._replace(end=end)
+        best = fits[n] if new is NO_FIT else new
+        moved[n] = Fit(start, end, best.score, best.worst, words)
+    return moved
 
 
 def from_text(lines: Sequence[tuple[str, str]], heard: Heard, *, where: str) -> list[Segment]:
@@ -110,30 +144,12 @@ def from_text(lines: Sequence[tuple[str, str]], heard: Heard, *, where: str) -> 
     if not any(line.words for line in spelled):
         raise InputError(f"{where}: no text that the model has symbols for")
     fits = fit_text(heard.logits, spelled, seconds_per_frame=heard.seconds_per_frame, where=where)
+    fits = at_speech_edges(fits, spelled, heard, where=where)
     return [
         Segment(line, place, "", fit)
         for (line, place), fit, spelling in zip(lines, fits, spelled, strict=True)
         if spelling.words or not (spelling.ids == STAR).any()
     ]
-
-
-def at_speech_edges(segments: Sequence[Segment], loudness: np.ndarray) -> list[Segment]:
-    """The segments with their first word's start and last word's end where speech begins and ends
-    by the recording's `speech_edges.levels`."""
-    moved = list(segments)
-    order = sorted(
-        (n for n, s in enumerate(segments) if math.isfinite(s.fit.start + s.fit.end)),
-        key=lambda n: segments[n].fit.start,
-    )
-    spans = refined(loudness, [(segments[n].fit.start, segments[n].fit.end) for n in order])
-    for n, (start, end) in zip(order, spans, strict=True):
-        words = list(segments[n].fit.words)
-        if words:
-            words[0] = words[0]._replace(start=start)
-            words[-1] = words[-1]._replace(end=end)
-        fit = segments[n].fit._replace(start=start, end=end, words=words)
-        moved[n] = segments[n]._replace(fit=fit)
-    return moved
 
 
 def finish(
@@ -179,6 +195,7 @@ def _reason(segment: Segment, limits: Limits, seconds: float, overlapping: bool)
         "overlaps another": overlapping,
         "too short": length < limits.min_seconds - EXACT,
         "too long": length > limits.max_seconds + EXACT,
+        "not found in the recording": not math.isfinite(length),
         "nothing that the model could compare": wanted is not None and not scored,
         "score too low": wanted is not None and scored and fit.score < wanted,
     }

@@ -15,7 +15,7 @@ from w2v2_jax.batch import SAMPLE_RATE
 HOP = 160  # samples: one level per 10 ms
 WINDOW = 2  # hops of one level
 SECONDS = HOP / SAMPLE_RATE
-REACH = 0.5  # seconds outside the words in which their edge is looked for
+REACH = 1.0  # seconds outside the words in which their edge is looked for
 INSIDE = 0.4  # seconds inside
 PAUSE = 0.12  # seconds; a shorter silence may be that of a plosive
 LOUD = 90  # percentile of the levels within the words
@@ -42,8 +42,8 @@ def refined(
 ) -> list[tuple[float, float]]:
     """Spans of words in seconds, in order, with both edges moved to where speech begins and ends.
 
-    loudness: of the recording, as `levels`. An edge without a clear pause nearby stays as it is, and
-    none goes beyond the neighbouring span or the middle of its own.
+    loudness: of the recording, as `levels`. An edge without a clear pause nearby stays as it is,
+    and none goes beyond the neighbouring span or the middle of its own.
     """
     found = []
     for n, (start, end) in enumerate(spans):
