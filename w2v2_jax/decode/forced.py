@@ -19,9 +19,10 @@ BAND = 4000  # states: twice the number of letters, about two minutes of speech
 BLOCK = 4096  # frames
 STEER = 32  # frames between two moves of the band
 LEFT_OUT = 3  # a pointer: to the gap before, in the same frame
-PACE = 1.0  # nats that a state of the text is first expected to cost, where the band is steered
-TRIES = 3  # with a band, each steered by what the one before has found, until it is doubled
+PACE = 1.5  # nats that a state of the text is first expected to cost, where the band is steered
+TRIES = 2  # with a band, each steered by what the one before has found, until it is doubled
 GAP_COST = 1.0  # nats per frame for sounds outside the text; blanks there have their own cost
+PAUSE_COST = 0.4  # nats per frame of a pause within a line, so that pauses rather lie between lines
 MINUS_INFINITY = -1e30
 LEAST = -1e4  # of a log probability: a class ruled out by an infinite logit stays comparable
 
@@ -67,6 +68,7 @@ def forced_alignment(
     *,
     gaps: np.ndarray | None = None,
     leave_out: float | None = None,
+    pauses: np.ndarray | None = None,
     floor: float = -LEAST,
     blank: int = 0,
     band: int = BAND,
@@ -80,7 +82,8 @@ def forced_alignment(
     frame's most likely class. floor: the most that a class may cost below a frame's most likely
     class, in nats; with a small floor a line that was not said does not displace its neighbours,
     because it costs as much in silence. leave_out: nats per id for which all ids between two gaps
-    may be left out; None if they may not. Raises ValueError if T is too short.
+    may be left out; None if they may not. pauses: [T] bool, frames of silence, which cost PAUSE_COST
+    within a line and nothing between lines. Raises ValueError if T is too short.
     """
     ids = np.asarray(ids, np.int64)
     frames, classes = logits.shape
@@ -90,6 +93,8 @@ def forced_alignment(
     log_probs = np.maximum(log_probs, log_probs.max(1, keepdims=True) - floor)
     outside = np.maximum(log_probs[:, blank], log_probs.max(1) - GAP_COST)
     emissions = np.concatenate([log_probs, outside[:, None]], axis=1)
+    if pauses is not None:  # no id is the blank, so this is the one between the ids of a line
+        emissions[:, blank] -= PAUSE_COST * pauses
     columns = np.full(2 * len(ids) + 1, blank)
     columns[1::2] = ids
     if gaps is not None:
@@ -106,7 +111,7 @@ def forced_alignment(
         band = min(band, len(columns))
         path, inside = _banded(lattice, band, block, pace)
         if inside:
-            return _spans(lattice, path, band, blank)
+            return _spans(lattice, log_probs, path, band, blank)
         tried += 1
         if path is not None:
             most = np.inf if leave_out is None else 0.45 * leave_out  # less than to leave it out
@@ -236,14 +241,14 @@ def _inside(path: np.ndarray, lows: np.ndarray, band: int, states: int) -> bool:
     return not (near_low | near_high).any()
 
 
-def _spans(lattice: _Lattice, path: np.ndarray, band: int, blank: int) -> Forced:
-    scores = lattice.emissions[np.arange(len(path)), lattice.classes[path]]
+def _spans(lattice: _Lattice, log_probs, path: np.ndarray, band: int, blank: int) -> Forced:
+    emissions = np.append(log_probs, lattice.emissions[:, -1:], axis=1)
+    scores = emissions[np.arange(len(path)), lattice.classes[path]]
     ids = lattice.classes[1::2]
     start = np.searchsorted(path, 2 * np.arange(len(ids)) + 1, "left")
     end = np.searchsorted(path, 2 * np.arange(len(ids)) + 1, "right")
     sums = np.concatenate([[0.0], np.cumsum(np.exp(scores.astype(np.float64)))])
     confidence = (sums[end] - sums[start]) / np.maximum(end - start, 1)
-    log_probs = lattice.emissions[:, :-1]
     silent = (lattice.classes[path] == blank) & (log_probs.argmax(1) == blank)
     shortfalls = np.where(silent, np.nan, scores - log_probs.max(1))
     return Forced(

@@ -75,12 +75,13 @@ def align_spelled(
     where: str,
     gaps: bool = True,
     leave_out: float | None = None,
+    pauses: np.ndarray | None = None,
     floor: float = -LEAST,
 ) -> Aligned:
     """Spelled lines, each with an id at least, over logits [T, C]; see `align_lines`.
 
-    gaps: whether sounds may lie around the lines that are in none of them. leave_out, floor: as in
-    `forced_alignment`.
+    gaps: whether sounds may lie around the lines that are in none of them. leave_out, pauses,
+    floor: as in `forced_alignment`.
     """
     check_finite(logits, where=where)
     joined = np.concatenate([spelling.ids for spelling in spelled])
@@ -93,7 +94,9 @@ def align_spelled(
     ends = np.cumsum([len(spelling.ids) for spelling in spelled])
     places = np.zeros(len(joined) + 1, bool)
     places[[0, *ends]] = gaps
-    path = forced_alignment(logits, joined, gaps=places, leave_out=leave_out, floor=floor)
+    path = forced_alignment(
+        logits, joined, gaps=places, leave_out=leave_out, pauses=pauses, floor=floor
+    )
     starts = np.concatenate([[0], ends[:-1]])
     symbols = path.symbols
     first, last = symbols.start_frame[starts], symbols.end_frame[ends - 1]

@@ -40,10 +40,17 @@ NO_FIT = Fit(math.nan, math.nan, math.nan, math.nan, [])
 
 
 def fit_text(
-    logits: np.ndarray, spelled: Sequence[Spelling], *, seconds_per_frame: float, where: str
+    logits: np.ndarray,
+    spelled: Sequence[Spelling],
+    *,
+    seconds_per_frame: float,
+    where: str,
+    pauses: np.ndarray | None = None,
 ) -> list[Fit]:
     """The fit of each line of a running text, in the order they are said, for logits [T, C] of the
-    whole recording, which may contain more than the text. Lines without ids have NO_FIT.
+    whole recording, which may contain more than the text. Lines without ids, and lines that were
+    left out because they were hardly said, have NO_FIT. pauses: [T] bool, frames of silence, which
+    rather lie between lines.
 
     Raises InputError, which names `where`, if the text needs more frames than there are.
     """
@@ -57,6 +64,7 @@ def fit_text(
         seconds_per_frame=seconds_per_frame,
         where=where,
         leave_out=LEAVE_OUT,
+        pauses=pauses,
         floor=FLOOR,
     )
     fits = iter(_fits(aligned, lines))
@@ -71,18 +79,20 @@ def fit_times(
     seconds_per_frame: float,
     where: str,
     reach: float = 0.0,
+    pauses: np.ndarray | None = None,
 ) -> list[Fit]:
     """The fit of each line within the frames of its own times, in seconds.
 
     reach: seconds around these times in which the line may also be; without it, the line must
-    explain everything that is said between its times. NO_FIT for a line without ids or with too few
+    explain everything that is said between its times. pauses: as in `fit_text`. NO_FIT for a line without ids or with too few
     frames.
     """
     check_finite(logits, where=where)
     fits = []
     for line, (start, end) in zip(spelled, times, strict=True):
         first = max(0, round((start - reach) / seconds_per_frame))
-        part = logits[first : max(first, round((end + reach) / seconds_per_frame))]
+        last = max(first, round((end + reach) / seconds_per_frame))
+        part = logits[first:last]
         ids = np.where(line.ids == STAR, logits.shape[1], line.ids)
         if not len(ids) or len(part) < frames_needed(ids):
             fits.append(NO_FIT)
@@ -93,6 +103,7 @@ def fit_times(
             seconds_per_frame=seconds_per_frame,
             where=where,
             gaps=reach > 0,
+            pauses=None if pauses is None else pauses[first:last],
             floor=FLOOR,
         )
         if not reach:  # what is said before and after the words counts against them

@@ -11,7 +11,7 @@ import numpy as np
 from w2v2_jax.decode.segments import NO_FIT, Fit, fit_text, fit_times
 from w2v2_jax.decode.spelling import STAR, STAR_WORD, Speller, Spelling
 from w2v2_jax.errors import InputError
-from w2v2_jax.prepare.speech_edges import refined
+from w2v2_jax.prepare.speech_edges import pauses, refined
 from w2v2_jax.recognition.timed_texts import EXACT, TimedText
 
 OVERLAP = 0.1  # seconds by which two segments may overlap
@@ -96,6 +96,7 @@ def from_times(
             seconds_per_frame=heard.seconds_per_frame,
             where=where,
             reach=reach,
+            pauses=_silence(heard),
         )
         if not reach:  # a person's times stay
             aligned = [
@@ -106,6 +107,13 @@ def from_times(
             aligned = at_speech_edges(aligned, spelled, heard, where=where)
         fits = [old if new is NO_FIT else new for old, new in zip(fits, aligned, strict=True)]
     return [Segment(t.text, t.place, t.speaker, fit) for t, fit in zip(timed, fits, strict=True)]
+
+
+def _silence(heard: Heard) -> np.ndarray | None:
+    """[T] bool, the frames in pauses; None if the loudness is not known."""
+    if heard.loudness is None:
+        return None
+    return pauses(heard.loudness, len(heard.logits), heard.seconds_per_frame)
 
 
 def at_speech_edges(
@@ -143,7 +151,13 @@ def from_text(lines: Sequence[tuple[str, str]], heard: Heard, *, where: str) -> 
     spelled = [heard.speller(line) for line, _ in lines]
     if not any(line.words for line in spelled):
         raise InputError(f"{where}: no text that the model has symbols for")
-    fits = fit_text(heard.logits, spelled, seconds_per_frame=heard.seconds_per_frame, where=where)
+    fits = fit_text(
+        heard.logits,
+        spelled,
+        seconds_per_frame=heard.seconds_per_frame,
+        where=where,
+        pauses=_silence(heard),
+    )
     fits = at_speech_edges(fits, spelled, heard, where=where)
     return [
         Segment(line, place, "", fit)

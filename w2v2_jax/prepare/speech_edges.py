@@ -18,6 +18,7 @@ SECONDS = HOP / SAMPLE_RATE
 REACH = 1.0  # seconds outside the words in which their edge is looked for
 INSIDE = 0.4  # seconds inside
 PAUSE = 0.12  # seconds; a shorter silence may be that of a plosive
+AROUND = 4  # seconds on both sides in which levels are compared
 LOUD = 90  # percentile of the levels within the words
 ABOVE_QUIET, BELOW_LOUD = 8.0, 35.0  # decibels: speech is above the pause, and not far below speech
 CLEAR = 15.0  # decibels between the two; with less there is no pause to see
@@ -35,6 +36,29 @@ def levels(blocks: Iterable[np.ndarray]) -> np.ndarray:
     power = np.concatenate([*sums, np.zeros(0)]) / HOP
     windows = np.convolve(np.append(power, np.zeros(WINDOW - 1)), np.ones(WINDOW) / WINDOW, "valid")
     return (10 * np.log10(windows[: len(power)] + 1e-10)).astype(np.float32)
+
+
+def pauses(loudness: np.ndarray, frames: int, seconds_per_frame: float) -> np.ndarray:
+    """[frames] bool: whether a network's frame is in a pause of PAUSE or more, by the level of what
+    is loud and quiet within AROUND. loudness: of the recording, as `levels`."""
+    hops = round(1 / SECONDS)
+    middles = np.arange(0, len(loudness) + hops, hops)
+    limits = []
+    for middle in middles:
+        around = loudness[max(0, middle - AROUND * hops) : middle + AROUND * hops]
+        quiet, loud = np.percentile(around, (100 - LOUD, LOUD)) if len(around) else (0.0, 0.0)
+        limits.append(_limit(float(quiet), float(loud)) if loud - quiet >= CLEAR else -1000.0)
+    silent = loudness <= np.interp(np.arange(len(loudness)), middles, limits)
+    edges = np.flatnonzero(np.diff(silent, prepend=False, append=False)).reshape(-1, 2)
+    for first, last in edges[edges[:, 1] - edges[:, 0] < PAUSE / SECONDS]:
+        silent[first:last] = False
+    places = np.round((np.arange(frames) + 0.5) * seconds_per_frame / SECONDS).astype(int)
+    return silent[np.minimum(places, len(silent) - 1)] if len(silent) else np.zeros(frames, bool)
+
+
+def _limit(quiet: float, loud: float) -> float:
+    """The level above which there is speech, in decibels, from those of a pause and of speech."""
+    return min(max(quiet + ABOVE_QUIET, loud - BELOW_LOUD), loud - CLEAR / 2)
 
 
 def refined(
@@ -83,7 +107,7 @@ def _onset(part: np.ndarray, at: int, loud: float) -> int | None:
     quiet = float(np.convolve(part, np.ones(width) / width, "valid").min())
     if loud - quiet < CLEAR:
         return None
-    spoken = part > min(max(quiet + ABOVE_QUIET, loud - BELOW_LOUD), loud - CLEAR / 2)
+    spoken = part > _limit(quiet, loud)
     runs = np.flatnonzero(np.convolve(spoken, np.ones(width), "valid") == 0) + width
     runs = runs[runs < len(part)]  # frames right after so much quiet
     begins = runs[spoken[runs]]
