@@ -116,13 +116,13 @@ def judge(rows: Sequence[dict], sentences: Sequence[Sentence]) -> dict[str, floa
         "sentences": len(rows),
         "wrong": int(wrong.sum()),
         "within_100_ms": float(near[~wrong].mean()),
-        "within_100_ms_of_used": float(near[used].mean()) if used.any() else np.nan,
+        "within_100_ms_of_used": share(near, used),
         "starts_within_100_ms": float((np.abs(starts) <= NEAR)[~wrong].mean()),
         "ends_within_100_ms": float((np.abs(ends) <= NEAR)[~wrong].mean()),
         "start_median": float(np.nanmedian(starts[~wrong])),
         "end_median": float(np.nanmedian(ends[~wrong])),
         "wrong_rejected": float(rejected[wrong].mean()),
-        "rejected_are_wrong": float(wrong[rejected].mean()) if rejected.any() else np.nan,
+        "rejected_are_wrong": share(wrong, rejected),
         "right_rejected": float(rejected[~wrong].mean()),
     }
     scores = np.array([-np.inf if r["score"] is None else r["score"] for r in rows])
@@ -131,16 +131,21 @@ def judge(rows: Sequence[dict], sentences: Sequence[Sentence]) -> dict[str, floa
     told |= {
         "score_for_95_percent_of_wrong": limit,
         "right_rejected_then": float((scores <= limit)[~wrong].mean()),
-        "right_rejected_then_if_long": float((scores <= limit)[~wrong & long].mean()),
+        "right_rejected_then_if_long": share(scores <= limit, ~wrong & long),
     }
     for name, these in (("long", long), ("short", ~long)):
         told |= {
             f"{name}_sentences": int(these.sum()),
-            f"{name}_within_100_ms": float(near[~wrong & these].mean()),
-            f"{name}_wrong_rejected": float(rejected[wrong & these].mean()),
-            f"{name}_right_rejected": float(rejected[~wrong & these].mean()),
+            f"{name}_within_100_ms": share(near, ~wrong & these),
+            f"{name}_wrong_rejected": share(rejected, wrong & these),
+            f"{name}_right_rejected": share(rejected, ~wrong & these),
         }
     return told
+
+
+def share(holds: np.ndarray, among: np.ndarray) -> float:
+    """Of those among which there are any; NaN of none."""
+    return float(holds[among].mean()) if among.any() else float("nan")
 
 
 def report(name: str, told: dict[str, float]) -> None:

@@ -20,7 +20,7 @@ def clip(seconds, silence, text, seed=0):
 
 @pytest.fixture
 def clips():
-    lengths = [(0.5, 0.3), (1.0, 0.02), (2.0, 0.4)]
+    lengths = [(0.5, 0.3), (1.0, 0.1), (2.0, 0.4)]
     return [clip(*sizes, f"text {n}", n) for n, sizes in enumerate(lengths)]
 
 

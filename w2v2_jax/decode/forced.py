@@ -82,8 +82,8 @@ def forced_alignment(
     frame's most likely class. floor: the most that a class may cost below a frame's most likely
     class, in nats; with a small floor a line that was not said does not displace its neighbours,
     because it costs as much in silence. leave_out: nats per id for which all ids between two gaps
-    may be left out; None if they may not. pauses: [T] bool, frames of silence, which cost PAUSE_COST
-    within a line and nothing between lines. Raises ValueError if T is too short.
+    may be left out; None if they may not. pauses: [T] bool, frames of silence, which cost
+    PAUSE_COST within a line and nothing between lines. Raises ValueError if T is too short.
     """
     ids = np.asarray(ids, np.int64)
     frames, classes = logits.shape

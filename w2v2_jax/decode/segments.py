@@ -84,8 +84,8 @@ def fit_times(
     """The fit of each line within the frames of its own times, in seconds.
 
     reach: seconds around these times in which the line may also be; without it, the line must
-    explain everything that is said between its times. pauses: as in `fit_text`. NO_FIT for a line without ids or with too few
-    frames.
+    explain everything that is said between its times. pauses: as in `fit_text`. NO_FIT for a line
+    without ids or with too few frames.
     """
     check_finite(logits, where=where)
     fits = []
