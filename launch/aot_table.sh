@@ -3,6 +3,8 @@
 #   bash launch/aot_table.sh [OUT]      (default runs/aot; cells that have a report are not compiled again)
 # Each cell takes two to three minutes of one core and 3 GiB. CELLS="base@v5p:2x2x2 ..." selects cells.
 set -euo pipefail
+# shellcheck source=launch/help.sh
+source "$(dirname "$0")/help.sh" "$@"
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
 python -c 'import libtpu' 2>/dev/null ||
@@ -16,7 +18,18 @@ declare -A config=(
   [large]="experiments/pretrain_large.py:lv60k_2021"
   [xlsr_1b]="experiments/pretrain_xlsr.py:1b"
   [xlsr_2b]="experiments/pretrain_xlsr.py:2b"
+  [omni_3b]="experiments/pretrain_xlsr.py:2b --config.model.family=omni_3b"
+  [omni_7b]="experiments/pretrain_xlsr.py:2b --config.model.family=omni_7b"
+  [mms_adapters]="experiments/adapt.py:adapter"
 )
+scan="--config.execution.scan_layers=True --config.execution.remat=attention"
+how_of() { # recipe@topology: its mesh and memory
+  case "$1" in
+    mms_adapters@*) echo "--config.train.accumulate=auto" ;; # the recipe's own rows and remat policy
+    omni_*) echo "--rows 8 --config.mesh.fsdp=4 --config.mesh.tensor=2 $scan" ;;
+    *) echo "--rows $(rows_a_chip "$1") $scan" ;;
+  esac
+}
 rows_a_chip() { # recipe@topology: what fits with remat=attention, in the recipe's groups of rows
   case "$1" in
     base@v5p:2x2x2 | base@v4:2x2x2 | random_targets@v5p:2x2x2) echo 48 ;;
@@ -30,6 +43,7 @@ rows_a_chip() { # recipe@topology: what fits with remat=attention, in the recipe
   esac
 }
 all="random_targets@v5p:2x2x2 ema_teacher@v5p:2x2x2"
+all="$all omni_3b@v5p:2x2x2 omni_7b@v5p:2x2x2 mms_adapters@v5e:1x1"
 for topology in v5p:2x2x2 v4:2x2x2 v5e:4x4 v6e:4x4 v5e:16x16 v5e:16x16+2; do
   for recipe in base large xlsr_1b xlsr_2b; do all="$all $recipe@$topology"; done
 done
@@ -38,9 +52,9 @@ for cell in ${CELLS:-$all}; do
   case "$topology" in *+*) slices="${topology#*+}" topology="${topology%+*}" ;; esac
   report="$out/${cell//[:@+]/_}.json"
   [ -f "$report" ] && continue
-  command=(python -m w2v2_jax.aot --config "${config[$recipe]}" --topology "$topology"
-    --slices "$slices" --rows "$(rows_a_chip "$recipe@$topology")" --json "$report"
-    --config.execution.scan_layers=True --config.execution.remat=attention)
+  read -ra options <<<"${config[$recipe]} $(how_of "$recipe@$topology")"
+  command=(python -m w2v2_jax.aot --config "${options[@]}" --topology "$topology"
+    --slices "$slices" --json "$report")
   echo "${command[*]}"
   "${command[@]}" >"$out/${cell//[:@+]/_}.txt" || [ -f "$report" ]
 done

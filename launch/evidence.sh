@@ -13,6 +13,8 @@
 # PRETRAIN_SECONDS: a pretraining that takes longer is stopped and used as it is.
 # SIGINT or SIGTERM stops what is under way, which saves, and ends with status 3.
 set -euo pipefail
+# shellcheck source=launch/help.sh
+source "$(dirname "$0")/help.sh" "$@"
 for number in JOBS PRETRAIN_STEPS SHORT_STEPS STEPS_10m STEPS_1h PRETRAIN_SECONDS; do
   digits=9
   [ "$number" != JOBS ] || digits=3
@@ -24,10 +26,6 @@ done
 source_spec="" out=runs/evidence data="${W2V2_EVIDENCE_DATA:-data/evidence/corpus}"
 while [ $# -gt 0 ]; do # before anything is installed
   case "$1${2:+ VALUE}" in
-    --help* | -h*)
-      sed -n '2,/^set /{/^set /d; s/^# \{0,1\}//p;}' "$0"
-      exit 0
-      ;;
     "--source VALUE") source_spec="$2" ;;
     "--out VALUE") out="$2" ;;
     *)

@@ -9,6 +9,8 @@
 # Watch: kubectl get jobset N; kubectl logs -f -l jobset.sigs.k8s.io/jobset-name=N,\
 #   batch.kubernetes.io/job-completion-index=0; tensorboard --logdir gs://bucket/runs/x
 set -euo pipefail
+# shellcheck source=launch/help.sh
+source "$(dirname "$0")/help.sh" "$@"
 name="" image="" accelerator="" topology="" config="" workdir="" data="" data_to="" slices=1
 chips=4 retries=100 more=()
 while [ $# -gt 0 ]; do

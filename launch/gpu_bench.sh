@@ -4,6 +4,8 @@
 # BASE pretraining and LARGE fine-tuning beside Hugging Face (eager, torch.compile), every
 # formulation that has a choice, memory of the published batch with accumulation, inference.
 set -euo pipefail
+# shellcheck source=launch/help.sh
+source "$(dirname "$0")/help.sh" "$@"
 out=bench-gpu
 while [ $# -gt 0 ]; do
   case "$1" in

@@ -7,6 +7,8 @@
 # Resume: run the same line again. SIGTERM saves a checkpoint and ends with status 0.
 # Watch: tensorboard --logdir DIR, or tail -f DIR/metrics.jsonl
 set -euo pipefail
+# shellcheck source=launch/help.sh
+source "$(dirname "$0")/help.sh" "$@"
 config="" workdir="" data="" data_to="" retries=3 more=()
 while [ $# -gt 0 ]; do
   case "$1" in

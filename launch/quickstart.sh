@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # From nothing to transcripts on real speech: installs, gets two hours of speech, pretrains,
-# fine-tunes from scratch and from the pretrained encoder, evaluates both, prints one table.
+# fine-tunes from scratch and from the pretrained encoder, evaluates both without and with a
+# language model of the training transcripts, prints one table.
 #   bash launch/quickstart.sh [--source folder:DIR [--text RULES]] [--seed N] [--out DIR]
 # --source: your own recordings and transcripts instead of the sample speech: a folder with
 # transcripts.tsv, lines "relative/path<TAB>text[<TAB>split]". Of the transcribed clips that it puts
@@ -9,14 +10,12 @@
 # the characters of the transcripts as symbols: docs/texts.md).
 # A second run continues where the first one stopped.
 set -euo pipefail
+# shellcheck source=launch/help.sh
+source "$(dirname "$0")/help.sh" "$@"
 started=$SECONDS
 source_spec="" text=english seed=1 out=""
 while [ $# -gt 0 ]; do # before anything is installed
   case "$1${2:+ VALUE}" in
-    --help* | -h*)
-      sed -n '2,/^set /{/^set /d; s/^# \{0,1\}//p;}' "$0"
-      exit 0
-      ;;
     "--source VALUE") source_spec="$2" ;;
     "--text VALUE") text="$2" ;;
     "--seed VALUE") seed="$2" ;;
@@ -87,18 +86,25 @@ train pretrain pretrain --config.data.train="$data/corpus:$spoken" \
 train scratch finetune ${symbols[@]+"${symbols[@]}"}
 train finetuned finetune --config.init_from="$out/pretrain" ${symbols[@]+"${symbols[@]}"}
 
+say "a language model of the training transcripts"
+python -m w2v2_jax.lm --text "$data/corpus:train" --vocabulary "$out/finetuned" --order 3 \
+  --discount-fallback --out "$out/train.arpa" --lexicon "$out/lexicon.txt"
 for name in scratch finetuned; do
-  say "evaluate $name on the held-out test set"
+  say "evaluate $name on the held-out test set, without and with it"
   python -m w2v2_jax.evaluate --checkpoint "$out/$name" --data "$data/corpus:test" \
     --json "$out/$name.json"
+  python -m w2v2_jax.evaluate --checkpoint "$out/$name" --data "$data/corpus:test" \
+    --json "$out/$name.lm.json" --lm "$out/train.arpa" --lexicon "$out/lexicon.txt" \
+    --lm-weight 3 --word-score 4 # tuned on dev: docs/results/decoding.md
 done
 python -m w2v2_jax.report.codebook --checkpoint "$out/pretrain" --data "$data/corpus:test" \
   --out "$out/units.npz"
 say "results"
 python -m w2v2_jax.report --pretrain "$out/pretrain" --scratch "$out/scratch" \
   --finetuned "$out/finetuned" --scratch-eval "$out/scratch.json" \
-  --finetuned-eval "$out/finetuned.json" --data "$data/corpus" --units "$out/units.npz" \
-  --out "$out"
+  --finetuned-eval "$out/finetuned.json" \
+  --lm-evals "$out/scratch.lm.json" "$out/finetuned.lm.json" --data "$data/corpus" \
+  --units "$out/units.npz" --out "$out"
 echo
 echo "transcribe your own audio: .venv/bin/w2v2 transcribe --checkpoint $out/finetuned FILE.wav"
 say "done"

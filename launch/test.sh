@@ -18,6 +18,8 @@
 #   coverage            the everyday tests, and the share of the package's lines that they run
 #   all                 everything this machine can run, but mutants
 set -euo pipefail
+# shellcheck source=launch/help.sh
+source "$(dirname "$0")/help.sh" "${1:-}"
 suite="${1:-everyday}"
 [ $# -gt 0 ] && shift
 optional="not parity and not deploy and not decode and not aot and not beam and not docs and not fuzz and not hub and not gpu and not network"
@@ -27,10 +29,6 @@ case "$suite" in
   parity | deploy | decode | aot | beam | docs | fuzz | hub) marks="$suite" ;;
   all) marks="not gpu" ;;
   mutants) marks="" ;;
-  --help | -h)
-    sed -n '2,/^set /{/^set /d; s/^# \{0,1\}//p;}' "$0"
-    exit 0
-    ;;
   *)
     echo "error: suite '$suite' is not known; use everyday, slow, parity, deploy, decode, aot," \
       "beam, docs, fuzz, hub, mutants, coverage or all" >&2

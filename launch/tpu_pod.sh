@@ -9,6 +9,8 @@
 # Watch: tensorboard --logdir gs://bucket/runs/x
 #   gcloud compute tpus queued-resources describe N --zone Z
 set -euo pipefail
+# shellcheck source=launch/help.sh
+source "$(dirname "$0")/help.sh" "$@"
 name="" zone="" type="" config="" workdir="" data="" data_to="" spot=() runtime="" retries=100
 keep=0 more=()
 while [ $# -gt 0 ]; do

@@ -536,6 +536,37 @@ def test_a_python_that_is_not_there_or_not_the_environments_is_one_line(project,
     assert done.stderr.startswith("error: ") and message in done.stderr
 
 
+SCRIPTS = (
+    "aot_table",
+    "evidence",
+    "gke_jobset",
+    "gpu_bench",
+    "gpu_host",
+    "quickstart",
+    "test",
+    "tpu_pod",
+)
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_is_the_comment_at_the_head_and_nothing_is_installed_or_run(project, name, option):
+    (project / "launch" / "env.sh").write_text("exit 9\n")
+    stubs = dict.fromkeys(("python", "gcloud", "kubectl"), "exit 9")
+    status, output, error, calls = launch(project, f"{name}.sh", option, stubs=stubs)
+    assert (status, error, calls) == (0, "", [])
+    head, _, _ = (ROOT / "launch" / f"{name}.sh").read_text().partition("\nset ")
+    lines = head.split("\n")[1:]
+    assert output == "".join(f"{line[1:].removeprefix(' ')}\n" for line in lines)
+
+
+def test_help_is_found_among_other_options(project):
+    status, output, _, calls = launch(
+        project, "evidence.sh", "--out", "x", "--help", stubs={"python": "exit 9"}
+    )
+    assert status == 0 and calls == [] and "--out DIR" in output
+
+
 PREPARES = """
 [ "$1" != -c ] || exit 1
 [ "$2" = w2v2_jax.prepare ] || exit 0

@@ -16,20 +16,13 @@ from typing import Any
 
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.reference_comparison import figure, stand, table
-from w2v2_jax.evaluation.reference_curves import NAMES
+from w2v2_jax.evaluation.reference_curves import RECIPES
 from w2v2_jax.evaluation.runs import MOST_EVALUATION, difference, with_reference, without_reference
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors
 from w2v2_jax.evaluation.significance import Comparison, compare
 from w2v2_jax.paths import read_json, try_outputs, write_json
 from w2v2_jax.system.arguments import CommandParser, add_json
 from w2v2_jax.system.revision import stamp
-
-RECIPES = {
-    "quickstart_pretrain": "quickstart:pretrain",
-    "quickstart_scratch": "quickstart:finetune",
-    "quickstart_finetuned": "quickstart:finetune",
-    "base": "pretrain_base",
-}
 
 
 def read_splits(path: Path) -> list[dict[str, Any]]:
@@ -132,7 +125,7 @@ def main(argv: list[str] | None = None) -> None:
         help="the result for the other system, on the same utterances",
     )
     parser.add_argument("--speakers", action="store_true", help="resample whole speakers")
-    parser.add_argument("--reference", help=f"for a workdir: {', '.join(NAMES)} (best match)")
+    parser.add_argument("--reference", help=f"for a workdir: {', '.join(RECIPES)} (best match)")
     parser.add_argument("--png", type=Path, metavar="OUT", help="for a workdir: the plot")
     add_json(parser, required=False)
     arguments = parser.parse_args(argv)

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
-from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.data.joined import each_split, rules_name, without_name
 from w2v2_jax.data.transcribed import (
@@ -30,10 +29,7 @@ from w2v2_jax.evaluation import page as evaluation_page
 from w2v2_jax.evaluation.error_analysis import Scored
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.evaluation.scoring import Scores, bootstrap_interval, count_errors, score, total
-from w2v2_jax.inference import load
 from w2v2_jax.paths import try_outputs, write_json, write_text
-from w2v2_jax.recognition.corpus import transcripts
-from w2v2_jax.system import compile_cache, cpu_memory
 from w2v2_jax.system.arguments import (
     CommandParser,
     add_batch_seconds,
@@ -54,7 +50,7 @@ def splits_of(arguments: list[str]) -> list[tuple[str, Corpus]]:
     for where in arguments:
         named += [(part, open_corpus(part)) for part in each_split(where)]
     for name, corpus in named:
-        if not corpus.has_text:
+        if not any(text.strip() for text in corpus.texts()):
             raise InputError(f"--data {name} has no transcripts to score against")
     return named
 
@@ -206,13 +202,21 @@ def make_parser() -> CommandParser:
     )
     add_batch_seconds(parser, 120.0)
     options.add_arguments(parser)
+    options.add_jobs(parser)
     return parser
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     try_outputs(arguments, "json", "html")
+    options.check_ahead(arguments)
     named = splits_of(arguments.data)
+    # Only now JAX, which takes seconds to load.
+    from w2v2_jax.checkpoint.description import require_ctc
+    from w2v2_jax.inference import load
+    from w2v2_jax.recognition.corpus import transcripts
+    from w2v2_jax.system import compile_cache, cpu_memory
+
     cpu_memory.keep()
     compile_cache.enable()
     model = load(arguments.checkpoint)

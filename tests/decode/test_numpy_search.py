@@ -254,9 +254,9 @@ def test_the_option_reaches_the_decoder():
 
 
 def test_a_search_in_which_no_text_has_a_score_is_refused():
-    decoder = LexiconFreeDecoder(
-        ("<s>", "|", "A"), None, BeamOptions(silence_score=-1e308), engine="numpy"
-    )
+    beam = BeamOptions()
+    object.__setattr__(beam, "silence_score", -1e308)  # which no option can be
+    decoder = LexiconFreeDecoder(("<s>", "|", "A"), None, beam, engine="numpy")
     logits = np.full((40, 3), -np.inf, np.float32)
     logits[:, 1] = 0.0
     with np.errstate(over="ignore"), pytest.raises(InputError, match="no text has a finite score"):

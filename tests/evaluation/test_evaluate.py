@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -31,9 +33,10 @@ def corpus(tmp_path_factory):
 def model(tuned, monkeypatch):
     """Guesses that leave out the first letter, and never run the network."""
     found = Model(path=tuned.path, description=tuned.description, params={})
-    monkeypatch.setattr(evaluate, "load", lambda path: found)
+    monkeypatch.setattr("w2v2_jax.inference.load", lambda path: found)
     monkeypatch.setattr(
-        evaluate, "transcripts", lambda model, corpus, **_: [t.upper()[1:] for t in corpus.texts()]
+        "w2v2_jax.recognition.corpus.transcripts",
+        lambda model, corpus, **_: [t.upper()[1:] for t in corpus.texts()],
     )
     return found
 
@@ -63,7 +66,9 @@ def test_one_split_keeps_its_flat_result_and_several_are_kept_apart(
 
 def test_phones_are_folded_before_they_are_scored(model, tmp_path, capsys, monkeypatch):
     write_split(tmp_path, "timit", texts=("sh ix q h#", "ao tcl t zh"))
-    monkeypatch.setattr(evaluate, "transcripts", lambda *_, **__: ["SH IH PAU", "AA EPI T SH AA"])
+    monkeypatch.setattr(
+        "w2v2_jax.recognition.corpus.transcripts", lambda *_, **__: ["SH IH PAU", "AA EPI T SH AA"]
+    )
     out, page = tmp_path / "out.json", tmp_path / "out.html"
     arguments = ["--checkpoint", "x", "--data", f"{tmp_path}:timit", "--json", out]
     assert run(evaluate, *arguments, "--phones", "timit", "--html", page) == 0
@@ -100,13 +105,41 @@ def test_bad_data_is_one_clear_line(model, corpus, tmp_path, capsys):
     assert not (tmp_path / "x.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("texts", "options", "message"),
+    [
+        (("", ""), [], "no transcripts to score against"),
+        (("AB", "C"), ["--lm", "none.arpa"], "--lm none.arpa: there is no such file"),
+        (("AB", "C"), ["--lexicon", "none.txt"], "--lexicon none.txt: there is no such file"),
+        (("AB", "C"), ["--rescore", "none"], "--rescore none: there is no such folder"),
+        (("AB", "C"), ["--beam", "9"], "--beam changes nothing in greedy decoding"),
+        (("AB", "C"), ["--batch-seconds", "0"], "--batch-seconds: 0 must be a number"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_told_before_jax_and_the_network_are_loaded(
+    tmp_path, texts, options, message
+):
+    write_split(tmp_path, "test", texts=texts)
+    arguments = ["--checkpoint", "x", "--data", f"{tmp_path}:test", "--json", f"{tmp_path}/x.json"]
+    code = (
+        "import sys; from w2v2_jax import __main__ as w2v2; "
+        "status = w2v2.main(sys.argv[1:]); sys.exit(99 if 'jax' in sys.modules else status)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "evaluate", *arguments, *options],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert ran.returncode == 2 and message in ran.stderr and ran.stderr.count("\n") == 1
+
+
 @pytest.fixture
 def results(model, corpus, tmp_path, monkeypatch):
     """Two systems on both splits: one without the first letters, one without errors."""
     paths = [tmp_path / "first.json", tmp_path / "second.json"]
     for path, cut in zip(paths, (1, 0), strict=True):
         monkeypatch.setattr(
-            evaluate, "transcripts", lambda m, c, n=cut, **_: [t.upper()[n:] for t in c.texts()]
+            "w2v2_jax.recognition.corpus.transcripts",
+            lambda m, c, n=cut, **_: [t.upper()[n:] for t in c.texts()],
         )
         data = ["--data", f"{corpus}:test", "--data", f"{corpus}:dev"]
         assert run(evaluate, "--checkpoint", "x", *data, "--json", path) == 0

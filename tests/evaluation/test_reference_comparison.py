@@ -37,7 +37,7 @@ def write_run(folder, name, *, seed=0, change=lambda record: record, steps=None)
     return folder
 
 
-@pytest.mark.parametrize("name", reference_curves.NAMES)
+@pytest.mark.parametrize("name", reference_curves.RECIPES)
 def test_a_reference_run_stands_within_the_reference(tmp_path, name):
     standing = stand(write_run(tmp_path / "run", name))
     assert standing.reference.name == name and standing.differs == {}
@@ -110,6 +110,14 @@ def test_the_reference_follows_from_the_configuration():
     contrastive = {"objective": {"name": "contrastive"}, "model": {"family": "base"}}
     assert choose(contrastive) == "base"
     assert choose({"objective": {"name": "ctc"}, "init_from": ""}) == "quickstart_scratch"
+
+
+def test_every_stored_curve_has_a_recipe_of_the_package():
+    stored = {path.stem for path in reference_curves.FOLDER.glob("*.json")}
+    assert stored == {*reference_curves.RECIPES}
+    for name, recipe in reference_curves.RECIPES.items():
+        objective = load_config(recipe)["objective"]["name"]
+        assert objective == reference_curves.load(name).config["objective.name"]
 
 
 def test_published_accuracy_of_base_rises_to_63_percent():

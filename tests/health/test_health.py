@@ -132,7 +132,7 @@ def test_every_rule_has_a_test_and_a_heading_on_the_page():
         assert f"\n## {rule.name}\n" in page, rule.name
 
 
-@pytest.mark.parametrize("name", [name for name in reference_curves.NAMES if name != "base"])
+@pytest.mark.parametrize("name", [name for name in reference_curves.RECIPES if name != "base"])
 @pytest.mark.parametrize("seed", range(3))
 def test_all_rules_are_silent_over_the_reference_runs(name, seed):
     train = reference_curves.load(name).splits["train"]

@@ -77,6 +77,24 @@ def test_a_corpus_is_scored_and_its_other_texts_are_counted(classifier, tmp_path
     assert "accuracy" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("data", "out", "message"),
+    [
+        ("silent", "x.json", "--data .*silent: none of its 2 utterances has a transcript"),
+        ("missing", "x.json", "no split 'missing'"),
+        ("test", "", "--json-out"),
+    ],
+)
+def test_data_that_cannot_be_scored_is_told_before_the_network_is_loaded(
+    tmp_path, data, out, message
+):
+    for name, texts in (("silent", ("", "")), ("test", LABELS)):
+        write_split(tmp_path, name, texts=texts)
+    arguments = ["--checkpoint", "nowhere", "--data", f"{tmp_path}:{data}"]
+    with pytest.raises(InputError, match=message):
+        classify.main([*arguments, "--json-out", f"{tmp_path}/{out}"])
+
+
 def test_another_kind_of_checkpoint_is_refused_with_the_remedy(tuned, tmp_path):
     native.write_initial(tmp_path / "ctc", tuned)
     write_wav(tmp_path / "a.wav", 0.3)

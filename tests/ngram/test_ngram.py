@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import places
+from tests.helpers.corpora import write_split
 from tests.helpers.decode_cases import LMPLZ_MODELS, lmplz_text, sentences, words
 from w2v2_jax import lm
 from w2v2_jax.errors import InputError
@@ -249,6 +250,29 @@ def test_what_is_not_text_or_not_there_is_named(tmp_path):
     for name, message in (("latin.txt", "not UTF-8"), ("none.txt", "No such file")):
         with pytest.raises(InputError, match=rf"{name}: .*{message}"):
             list(text.sentences([str(tmp_path / name)], str))
+
+
+def test_the_transcripts_of_a_prepared_corpus_are_read_beside_text_files(tmp_path):
+    texts = ("AB CA", "", "B A", "CAB CAB A")
+    write_split(tmp_path / "mine", "train", texts=texts)
+    (tmp_path / "more.txt").write_text("D B\n")
+    (tmp_path / "same.txt").write_text("\n".join(texts) + "\nD B\n")
+    both = [f"{tmp_path}/mine:train", str(tmp_path / "more.txt")], [str(tmp_path / "same.txt")]
+    models = []
+    for number, names in enumerate(both):
+        out = tmp_path / f"{number}.arpa"
+        more = ["--order", "2", "--discount-fallback", "--estimator", "own"]
+        lm.main(["--text", *names, "--out", str(out), *more])
+        models.append(out.read_bytes())
+    assert models[0] == models[1]
+
+
+@pytest.mark.parametrize("name", ["mine:dev", "mine", "elsewhere:train", "none.txt"])
+def test_a_corpus_without_that_split_is_named(name, tmp_path):
+    for split in ("train", "test"):
+        write_split(tmp_path / "mine", split)
+    with pytest.raises(InputError, match=str(tmp_path / name.partition(":")[0])):
+        lm.main(["--text", str(tmp_path / name), "--out", str(tmp_path / "lm.arpa")])
 
 
 def test_the_words_of_an_arpa_file_are_read_and_broken_ones_named(tmp_path):

@@ -259,7 +259,7 @@ def test_where_no_recording_can_be_used_nothing_is_written(tmp_path, capsys, cou
         (["--text", "none"], "--text none: no such file or folder"),
         (["--text", "t.srt", "--min-score", "-1"], "--min-score needs --checkpoint"),
         (["--text", "t.srt", "--checkpoint", "c", "--min-score", "1"], "scores are at most 0"),
-        (["--text", "t.srt", "--pad", "nan"], "--pad nan must be a number of seconds"),
+        (["--text", "t.srt", "--pad", "nan"], "--pad: nan must be a number, 0 to 86400"),
         (["--text", "t.srt", "--min-seconds", "9", "--max-seconds", "3"], "9 is above --max-sec"),
         (["--text", "t.srt", "--by", "sentence"], r"--by sentence is .*, and t.srt has times"),
         (["--text", "t.srt", "--tier", "a"], r"--tier is for .TextGrid files, and t.srt is none"),

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import soundfile
@@ -200,6 +204,39 @@ def test_tfds_errors_name_what_is_known(tfds_dir):
         open_source("tfds:tiny_speech:test", tfds_data_dir=tfds_dir)
     with pytest.raises(InputError, match="tfds:no_such_corpus"):
         open_source("tfds:no_such_corpus", tfds_data_dir=tfds_dir)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("librispeeech/default:2.1.1:train", "TMP; did you mean librispeech?"),
+        ("nothing", "has no data set nothing, and neither has TMP; give --tfds-data-dir of"),
+    ],
+)
+def test_a_name_that_tfds_does_not_know_is_told_before_tensorflow_is_loaded(tmp_path, name, told):
+    pytest.importorskip("tensorflow_datasets")
+    code = (
+        "import sys; from w2v2_jax import __main__ as w2v2; "
+        "status = w2v2.main(sys.argv[1:]); print('tensorflow' in sys.modules); sys.exit(status)"
+    )
+    line = ["prepare", "--source", f"tfds:{name}", "--out", f"{tmp_path}/out"]
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *line],
+        capture_output=True, text=True, env={**os.environ, "TFDS_DATA_DIR": str(tmp_path)},
+    )  # fmt: skip
+    assert ran.returncode == 2 and ran.stderr.count("\n") == 1
+    assert told.replace("TMP", str(tmp_path)) in ran.stderr
+    assert ran.stdout == "False\n"
+
+
+def test_only_a_name_of_which_nothing_is_there_is_refused_at_once(tmp_path):
+    library = pytest.importorskip("tensorflow_datasets")
+    (tmp_path / "mine").mkdir()
+    for name in ("mine", "mine/config:1.0.0", "librispeech", "CamelCase"):
+        source_tfds.check_name(library, name, str(tmp_path))
+    source_tfds.check_name(library, "nothing", "gs://bucket/sets")
+    with pytest.raises(InputError, match="no data set nothing"):
+        source_tfds.check_name(library, "nothing", str(tmp_path))
 
 
 def test_a_tfds_corpus_that_cannot_be_downloaded_is_one_line(tfds_dir, monkeypatch):

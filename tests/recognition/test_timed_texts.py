@@ -262,6 +262,22 @@ def test_only_tags_are_markup_and_an_unknown_word_stays_one(tmp_path, name, text
     assert cue.text == said
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "said", "speaker"),
+    [
+        ("a.vtt", "<v Bob and Ann>of u", "of u", "Bob and Ann"),
+        ("a.vtt", "<v and w> of u", "of u", "and w"),  # a tag, whatever was meant
+        ("a.vtt", "<v.loud\tAnn &amp; B>hi <lang en-GB>ho", "hi ho", "Ann & B"),
+        ("a.srt", "take <v and w> of u", "take <v and w> of u", ""),
+        ("a.srt", "take <lang and script> of u", "take <lang and script> of u", ""),
+        ("a.srt", "<v Bob and Ann>of u</v>", "of u", "Bob and Ann"),  # kept from a WebVTT file
+    ],
+)
+def test_a_voice_is_a_tag_of_webvtt_and_a_text_elsewhere(tmp_path, name, text, said, speaker):
+    (cue,) = subtitles(written(tmp_path, name, f"1\n00:00:01.000 --> 00:00:03.000\n{text}\n"))
+    assert (cue.text, cue.speaker) == (said, speaker)
+
+
 def test_a_cue_of_two_speakers_has_none_and_is_told(tmp_path):
     told, head = Tally(), "WEBVTT\n\n00:01.000 --> 00:02.000\n"
     path = written(tmp_path, "a.vtt", f"{head}<v.loud Ann>Hi</v><v Bob>two</v>\n")

@@ -132,6 +132,32 @@ def test_five_transcripts_stand_beside_their_references(inputs, capsys):
     assert sum(line.startswith("reference") for line in lines) == 5
 
 
+def run_with_model(inputs, tmp_path, hypothesis="NUMBER"):
+    for name, wer in (("la", 0.9), ("lb", 0.25)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(evaluation(0.5, wer, hypothesis)))
+    more = ["--lm-evals", str(tmp_path / "la.json"), str(tmp_path / "lb.json")]
+    return run_command(report.main, [part for pair in inputs.items() for part in pair] + more)
+
+
+def test_rates_and_texts_with_a_language_model_stand_below_those_without(inputs, capsys, tmp_path):
+    assert run_with_model(inputs, tmp_path, "SEVEN") == 0
+    text = capsys.readouterr().out
+    assert row(text, "WER % with a") == "WER % with a language model 90.00 25.00 -72.2 %"
+    assert "15.00 to 35.00" in text
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    start = lines.index("clip4")
+    assert lines[start + 3 : start + 5] == ["from pretrained NUMBER 4", "and with the LM SEVEN 4"]
+
+
+def test_an_evaluation_of_other_utterances_with_the_model_is_refused(inputs, capsys, tmp_path):
+    other = evaluation(0.8, 1.0, "NUMB")
+    other["utterances"] = other["utterances"][:-1]
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(other))
+    assert run_with_model(inputs, tmp_path) == 2
+    assert "not of the same test utterances" in capsys.readouterr().err
+
+
 def test_without_validation_training_values_are_used_and_named(inputs, capsys, tmp_path):
     path = tmp_path / "pretrain/metrics.jsonl"
     kept = [line for line in path.read_text().splitlines() if '"valid"' not in line]

@@ -6,7 +6,7 @@ import pytest
 
 from w2v2_jax import __main__ as w2v2
 from w2v2_jax.errors import InputError
-from w2v2_jax.system.arguments import CommandParser, whole
+from w2v2_jax.system.arguments import CommandParser, number, whole
 from w2v2_jax.system.completion import parser_of
 
 
@@ -18,6 +18,13 @@ def test_what_is_no_whole_number_in_bounds_is_refused_with_them(text):
 
 def test_the_bounds_themselves_are_taken():
     assert [whole(1, 255)(text) for text in ("1", "255")] == [1, 255]
+
+
+@pytest.mark.parametrize("text", ["-0.1", "1e308", "nan", "inf", "", "many"])
+def test_what_is_no_number_in_bounds_is_refused_with_them(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="must be a number, 0 to 86400"):
+        number(0, 86400)(text)
+    assert [number(0, 86400)(bound) for bound in ("0", "86400")] == [0, 86400]
 
 
 @pytest.mark.parametrize("command", w2v2.COMMANDS)
@@ -43,6 +50,9 @@ def test_every_command_tells_of_what_it_cannot_take_in_one_line(command):
         ),
         ("stage --from nowhere --to x", "--from nowhere: no such folder"),
         ("stage -x", "w2v2 stage has no option -x; `w2v2 stage --help` lists those it has"),
+        ("transcribe --checkpoint x a.wav --jobs 2", "w2v2 transcribe has no option --jobs"),
+        ("transcribe --checkpoint x a.wav --chunk-seconds 1e308", "--chunk-seconds: 1e308 must be"),
+        ("lm --text x --out y --memory 1e308", "--memory: 1e308 must be a number"),
         ("lm --order many", "argument --order: invalid int value: 'many'"),
         ("recipes one two", "unrecognized arguments: two"),
         ("--versoin", "w2v2 has no option --versoin; did you mean --version?"),

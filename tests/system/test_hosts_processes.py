@@ -49,6 +49,17 @@ def test_several_processes_have_the_losses_of_one(tones, alone, tmp_path, count,
     assert len(list((workdir / "tensorboard").iterdir())) == 1
 
 
+def test_an_averaged_run_resumes_on_two_processes_with_the_losses_of_one(tones, tmp_path):
+    """With a frozen layer of a stack, whose average is taken out of and put into sharded arrays."""
+    more = ["--config.optimizer.ema_decay=0.3", "--config.schedule.total=6",
+            "--config.optimizer.rate_by_path=[['layers[0:1]/', 0.0]]"]  # fmt: skip
+    one = train(tones, tmp_path / "one", more=[*more, "--config.mesh.data=1"])
+    for steps in (4, 6):
+        options = {"count": 2, "devices": 2, "steps": steps}
+        found = train(tones, tmp_path / "two", more=[*more, "--config.mesh.fsdp=2"], **options)
+    assert_close(found, one)
+
+
 def test_fine_tuning_on_two_processes_scores_all_utterances_once(tones, tmp_path):
     buckets = ("--config.data.bucket_seconds=(2.0,3.0)",)  # the last of dev's clips has 2.95 s
     options = {"recipe": "finetune", "steps": 2, "more": buckets}

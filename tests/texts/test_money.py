@@ -93,6 +93,11 @@ it | 1 Mio. €, 5 mln. € | un milione di euro cinque milioni di euro
 it | 5 mln euro | cinque milioni di euro
 pt | 5 mi. € | cinco milhões de euros
 en_IN | ₹5 crore | five crore rupees
+en | $5 to $10 million | five to ten million dollars
+en | $5-10 million, £5–£10m | five to ten million dollars five to ten million pounds
+en | $1.5 to $2bn, $1 to $2 | one point five to two billion dollars one dollar to two dollars
+en | $5 to 10 people | five dollars to ten people
+pt | 5 mi de reais e 1 bi de euros | cinco milhões de reais e um bilhão de euros
 """
 ROWS = [tuple(row.split(" | ")) for row in AMOUNTS.strip().splitlines()]
 
@@ -127,6 +132,23 @@ def test_three_digits_after_the_sign_of_decimals_are_in_doubt(language, text, wo
 )
 def test_thousands_as_the_language_groups_them_are_no_doubt(language, text):
     assert IN_DOUBT not in kinds(language, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("$500 to $1 million", "five hundred dollars to one million dollars"),
+        ("$5 and $10 million", "five dollars and ten million dollars"),
+        ("$5 to €10 million", "five dollars to ten million euros"),
+        ("AUD 5 and 5 NZD", "five dollars and five dollars"),
+    ],
+)
+def test_what_is_said_in_more_than_one_way_is_in_doubt(text, words):
+    assert unicode("en").normalise(text) == words and IN_DOUBT in kinds("en", text)
+
+
+def test_a_code_of_dollars_in_small_letters_is_a_word():
+    assert unicode("en").normalise("a cad 5") == "a cad five"
 
 
 @pytest.mark.parametrize("text", ["5 ₿", "₦5", "5 kr", "fr 5 ¢"])

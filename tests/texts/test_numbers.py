@@ -95,6 +95,7 @@ en | 20 7946 | twenty seven thousand nine hundred and forty six
 sv | 1:50 kr | ett femtio kr
 de | 5,- | fünf
 en | 5/12 | five twelve
+en | '90-'91 | ninety ninety one
 en | 1.000 people | one point zero zero zero people
 cy | 21 | un ar hugain
 en | -10--5 | minus ten five
@@ -147,6 +148,14 @@ def test_a_raised_or_other_digit_that_becomes_a_plain_one_is_told_as_in_doubt(te
 
 def test_a_fraction_in_english_is_no_doubt():
     assert IN_DOUBT not in {change.kind for change in english().explain("2½ and ⅗")[1]}
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "unit"), [("en", "99c", "c"), ("en", "5 c", "c"), ("pt", "5 mi", "mi")]
+)
+def test_a_letter_that_may_be_a_coin_or_a_mile_stays_and_is_told(language, text, unit):
+    changes = unicode(language).explain(text)[1]
+    assert [c.before for c in changes if c.kind == UNIT] == [unit]
 
 
 @pytest.mark.parametrize("language", ["en", "de", "ru", "cy"])

@@ -28,7 +28,9 @@ def feed(short_clips, **changes):
 class Stub(types.SimpleNamespace):
     """An experiment of so many devices along the rows; its steps are never compiled."""
 
-    objective = types.SimpleNamespace(row_multiple=lambda samples: 1)
+    objective = types.SimpleNamespace(
+        row_multiple=lambda samples: 1, needs_vocabulary=True, ctc_head=True
+    )
     abstract_state = ()
 
     def check_shapes(self, shapes, accumulate, what):
@@ -37,9 +39,9 @@ class Stub(types.SimpleNamespace):
                 raise InputError("undivided")
 
 
-def stub(devices=1, steps=1000, accumulate=1):
+def stub(devices=1, steps=1000, accumulate=1, init_from=""):
     settings = types.SimpleNamespace(
-        seed=1, train=types.SimpleNamespace(steps=steps), execution=Execution()
+        seed=1, train=types.SimpleNamespace(steps=steps), execution=Execution(), init_from=init_from
     )
     mesh = types.SimpleNamespace(shape={"data": devices, "fsdp": 1}, size=devices)
     return Stub(devices=devices, settings=settings, mesh=mesh, accumulate=accumulate)
@@ -86,6 +88,45 @@ def test_a_compilation_for_every_few_updates_is_told(short_clips):
     (hint,) = hints(short_clips, stub(steps=59), **changes)
     assert "6 row lengths need 6 compilations for a run of 59 updates" in hint
     assert hints(short_clips, stub(steps=60), **changes) == []
+
+
+PRETRAINING = types.SimpleNamespace(needs_vocabulary=False, ctc_head=False)
+
+
+def told(*, labelled, hours, batches=10, steps=1000, init_from=""):
+    """The advice on the amount of audio for an epoch of so many hours and updates."""
+    experiment = stub(steps=steps, init_from=init_from)
+    if not labelled:
+        experiment.objective = PRETRAINING
+    summary = types.SimpleNamespace(hours=hours, batches=batches, utterances=30)
+    return list(dry_run._amount_advice(experiment, summary))
+
+
+def test_audio_that_is_too_little_to_pretrain_on_is_told_with_the_epochs():
+    (hint,) = told(labelled=False, hours=0.11, batches=17, steps=1600)
+    assert hint.startswith("0.11 h of audio, heard 94 times, are too little to pretrain a network")
+    assert "--config.init_from=DIR" in hint and "continue_pretraining" in hint
+    assert told(labelled=False, hours=0.11, init_from="facebook/wav2vec2-base") == []
+    assert told(labelled=False, hours=2) == []
+
+
+def test_more_epochs_than_any_published_pretraining_are_told_with_fewer_updates():
+    (hint,) = told(labelled=False, hours=10, batches=20, steps=400_000)
+    assert "the run hears its audio 20000 times" in hint and "--config.train.steps=14000" in hint
+    assert told(labelled=False, hours=10, batches=20, steps=14_000) == []
+
+
+def test_labels_are_heard_often_but_no_less_than_10_minutes_of_them():
+    assert told(labelled=True, hours=0.17, batches=1, steps=30_000) == []
+    (hint,) = told(labelled=True, hours=0.11)
+    assert "0.11 h of transcribed audio, heard 100 times, are less than the 10 minutes" in hint
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_run_that_ends_within_its_first_epoch_is_told(labelled):
+    (hint,) = told(labelled=labelled, hours=100, batches=900, steps=300)
+    assert hint.startswith("the run ends after 0.33 of an epoch")
+    assert "--config.train.steps=900" in hint
 
 
 @pytest.mark.parametrize(

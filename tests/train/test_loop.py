@@ -30,13 +30,15 @@ def job(monkeypatch, back, *, skip=3):
     """A run that finds its newest checkpoint before the alarm at step `back`; what it noted."""
     noted = []
     monkeypatch.setattr(loop.restore, "forget", lambda checkpoints, wanted, before: back)
-    monkeypatch.setattr(loop.restore, "restore", lambda checkpoints, abstract: "state")
+    monkeypatch.setattr(loop.restore, "restore", lambda checkpoints, abstract: "saved")
+    monkeypatch.setattr(loop, "exchanged", lambda experiment, state: f"{state}, exchanged")
     health = types.SimpleNamespace(skip_batches=skip)
     return types.SimpleNamespace(
         monitor=types.SimpleNamespace(went_back=lambda alarm: None),
         checkpoints=None,
         experiment=types.SimpleNamespace(
-            settings=types.SimpleNamespace(health=health), abstract_state=None
+            settings=types.SimpleNamespace(health=health),
+            abstract_state=None,
         ),
         bad_batches=types.SimpleNamespace(
             note=lambda step, rule, message, left_out: noted.append((step, rule, left_out))
@@ -50,7 +52,7 @@ def job(monkeypatch, back, *, skip=3):
 )
 def test_going_back_leaves_out_the_last_batches_up_to_the_alarm(monkeypatch, back, left_out):
     run, noted = job(monkeypatch, back)
-    assert loop._go_back(run, ALARM) == "state"
+    assert loop._go_back(run, ALARM) == "saved, exchanged"
     assert noted == [(step, "loss-spike", True) for step in left_out]
 
 

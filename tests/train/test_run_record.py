@@ -79,6 +79,7 @@ REFUSED = {
     "schedule.peak=0.5": "config.schedule.peak: 0.0015 there, 0.5 now",
     "schedule.total=50": "config.schedule.total: train.steps there, 50 now",
     "optimizer.clip_norm=1.0": "config.optimizer.clip_norm: 0.0 there, 1.0 now",
+    "optimizer.ema_decay=0.9": "config.optimizer.ema_decay: 0.0 there, 0.9 now",
     "data.normalise=False": "config.data.normalise: True there, False now",
     "data.mode=crop": "config.data.mode: concatenate there, crop now",
     "data.bucket_seconds=(2.0,)": "config.data.bucket_seconds: [1.0, 2.0] there, [2.0] now",
@@ -207,6 +208,18 @@ def test_a_workdir_that_differs_is_refused_in_one_line_and_left_as_it_was(began,
     assert line.startswith(f"--workdir {tmp_path} was started with another config.data.normalise")
     assert "; config.seed: 1 there, 7 now" in line and "\n" not in line
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_a_run_of_a_version_without_averages_has_none(began, tmp_path, decay):
+    before = copy.deepcopy(began)
+    del before["config"]["optimizer"]["ema_decay"]
+    workdir.save_record(tmp_path, {"seed": 0}, before)
+    if not decay:
+        workdir.save_record(tmp_path, {"seed": 0}, began)
+        return
+    with pytest.raises(InputError, match=r"config\.optimizer\.ema_decay: 0\.0 there, 0\.9 now"):
+        workdir.save_record(tmp_path, {"seed": 0}, facts(f"optimizer.ema_decay={decay}"))
 
 
 def test_a_run_without_a_record_is_compared_by_its_configuration(began, tmp_path):

@@ -19,9 +19,8 @@ from w2v2_jax.models.families import FAMILIES
 from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.paths import try_outputs, write_json
 from w2v2_jax.system import cpu_memory
-from w2v2_jax.system.arguments import CommandParser, add_json
+from w2v2_jax.system.arguments import DAY, CommandParser, add_json
 
-DAY = 86400.0  # seconds
 BENCHES = {"train": bench_train, "infer": bench_infer, "data": bench_data}
 
 

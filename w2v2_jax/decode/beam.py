@@ -26,13 +26,20 @@ from w2v2_jax.texts import normal_form
 from w2v2_jax.vocabulary.units import CHARACTERS
 
 MOST_BEAM = 10_000  # the paper's widest is 1500
+MOST_WEIGHT = 1e6  # beside more, the sum that is a score loses what the network says
 INFINITE = {"unknown_score": -math.inf, "beam_threshold": math.inf}  # "none" and "all of them"
 
 
-def check_number(name: str, value: object, infinite: float | None = None) -> None:
-    """Raises InputError for a float that is NaN or infinite, unless it is the infinity given."""
-    if isinstance(value, float) and not math.isfinite(value) and value != infinite:
-        raise InputError(f"{name}={value} must be a finite number")
+def check_number(name: str, value: float, infinite: float = 0.0) -> None:
+    """Raises InputError for a weight or score that is NaN, infinite or over MOST_WEIGHT, unless it
+    is on the side of the infinity given."""
+    if value * infinite > 0:
+        return
+    shown = f"{name}={value}" if len(str(value)) < 30 else name
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{shown} must be a finite number")
+    if abs(value) > MOST_WEIGHT:
+        raise InputError(f"{shown} must be from {-MOST_WEIGHT:g} to {MOST_WEIGHT:g}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +70,9 @@ class BeamOptions:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            check_number(
-                f"decoder {field.name}", getattr(self, field.name), INFINITE.get(field.name)
-            )
+            if field.type == "float":
+                infinite = INFINITE.get(field.name, 0.0)
+                check_number(f"decoder {field.name}", getattr(self, field.name), infinite)
         for name in ("beam", "nbest", "beam_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -200,7 +207,10 @@ class LexiconDecoder:
         weight = self.options.lm_weight
         if self.hot_words and weight <= 0:
             raise InputError(f"hot words need an lm_weight above 0, not {weight}")
-        return {numbers[word]: bonus / weight for word, bonus in self.hot_words}
+        bonuses = {numbers[word]: bonus / weight for word, bonus in self.hot_words}
+        for bonus in bonuses.values():
+            check_number(f"hot words need a larger lm_weight than {weight}: bonus/lm_weight", bonus)
+        return bonuses
 
     @functools.cached_property
     def _trie(self):

@@ -11,7 +11,7 @@ from w2v2_jax.decode import options
 from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.hypothesis import Hypothesis
 from w2v2_jax.decode.many import decode_many
-from w2v2_jax.errors import counted, one_field
+from w2v2_jax.errors import InputError, counted, one_field
 from w2v2_jax.evaluation.scoring import score
 from w2v2_jax.paths import try_outputs, write_json
 from w2v2_jax.system.arguments import CommandParser
@@ -32,8 +32,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--logits", required=True, metavar="DIR", help="logits from `w2v2 emit`")
     parser.add_argument("--json", type=Path, metavar="OUT", help="n-best lists, words and rates")
     options.add_arguments(parser)
+    options.add_jobs(parser)
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "json")
+    if not options.read_arguments(arguments).rescore and arguments.nbest and not arguments.json:
+        raise InputError("--nbest changes nothing without --json or --rescore; give one")
     emissions = Emissions(arguments.logits)
     decoder = options.make_decoder(
         arguments, emissions.vocabulary, seconds_per_frame=emissions.seconds_per_frame

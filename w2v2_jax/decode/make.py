@@ -14,6 +14,7 @@ from typing import Any
 from w2v2_jax.decode import engines
 from w2v2_jax.decode.alignment import SECONDS_PER_FRAME
 from w2v2_jax.decode.beam import (
+    INFINITE,
     BeamOptions,
     LexiconDecoder,
     LexiconFreeDecoder,
@@ -101,7 +102,8 @@ def read_settings(path: str) -> dict[str, Any]:
         if type(value) not in _KINDS_OF[name]:
             wanted = " or ".join(kind.__name__ for kind in _KINDS_OF[name])
             raise InputError(f"--decoder-settings {path}: {name}={value!r} must be {wanted}")
-        check_number(f"--decoder-settings {path}: {name}", value)
+        if float in _KINDS_OF[name]:
+            check_number(f"--decoder-settings {path}: {name}", value, INFINITE.get(name, 0.0))
     return values
 
 
@@ -130,14 +132,21 @@ def settings(
     return chosen
 
 
+def check_files(chosen: DecoderSettings) -> None:
+    """Raises InputError if a model or lexicon of the settings does not exist."""
+    for name, path in (("lm", chosen.lm), ("lexicon", chosen.lexicon)):
+        if path is not None and not os.path.isfile(path):
+            raise InputError(f"--{name} {path}: there is no such file")
+    if chosen.rescore is not None and not os.path.isdir(chosen.rescore):
+        raise InputError(f"--rescore {chosen.rescore}: there is no such folder")
+
+
 def _lexicon(chosen: DecoderSettings, vocabulary: Vocabulary) -> Entries | None:
     """The lexicon given, or that of the LM's own words; None to decode without one."""
     if chosen.lexicon:
         return _by_rules(read_lexicon(chosen.lexicon, vocabulary.symbols), chosen, vocabulary)
     if chosen.lm is None:
         return None
-    if not os.path.isfile(chosen.lm):
-        raise InputError(f"--lm {chosen.lm}: there is no such file")
     if _is_of_symbols(chosen, vocabulary):
         return None
     if arpa.is_binary(chosen.lm):
@@ -227,6 +236,7 @@ def make(
     common: dict[str, Any] = {"blank": BLANK, "seconds_per_frame": seconds_per_frame}
     if chosen.kind == "greedy":
         return GreedyDecoder(vocabulary.symbols, units=vocabulary.units, **common)
+    check_files(chosen)
     chosen = _with_engine(chosen)
     common["engine"] = chosen.engine
     entries = _lexicon(chosen, vocabulary)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from w2v2_jax.decode import engines
 from w2v2_jax.decode.alignment import SECONDS_PER_FRAME
+from w2v2_jax.decode.beam import LexiconFreeDecoder
 from w2v2_jax.decode.hypothesis import Decoder
-from w2v2_jax.decode.make import KINDS, DecoderSettings, make, settings
-from w2v2_jax.decode.rescore import CASES
+from w2v2_jax.decode.make import KINDS, DecoderSettings, check_files, make, settings
+from w2v2_jax.decode.rescore import CASES, RescoringDecoder
 from w2v2_jax.errors import InputError
-from w2v2_jax.system.arguments import MOST_PROCESSES
+from w2v2_jax.system.arguments import MOST_PROCESSES, whole
 from w2v2_jax.vocabulary import Vocabulary
 
 HOT_BONUS = 5.0
@@ -30,6 +32,7 @@ _NUMBERS = {
     "rescore_word_score": (float, "score added per word when rescoring (0)"),
     "rescore_ngram_weight": (float, "share of the n-gram score kept when rescoring (0)"),
 }
+_OF_WORDS = ("word_score", "unknown_score", "end_word")  # for a search that has words
 
 
 def _hot_word(text: str) -> tuple[str, float]:
@@ -73,21 +76,70 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--rescore", metavar="DIR", help="causal LM (Hugging Face folder) that ranks the n-best")
     add("--rescore-case", choices=CASES, help="case of the texts for --rescore (keep)")
-    add("--jobs", type=int, default=1, metavar="N", help="decode in N processes (1)")
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """Adds --jobs, for commands that decode many utterances at once."""
+    jobs = whole(1, MOST_PROCESSES)
+    parser.add_argument(
+        "--jobs", type=jobs, default=1, metavar="N", help="decode in N processes (1)"
+    )
 
 
 def read_arguments(arguments: argparse.Namespace) -> DecoderSettings:
-    """The settings from the options; InputError if they contradict each other."""
-    if not 1 <= arguments.jobs <= MOST_PROCESSES:
-        raise InputError(f"--jobs {arguments.jobs} must be at least 1, at most {MOST_PROCESSES}")
+    """The settings from the options; InputError if they contradict each other, or if one of them
+    would have no effect."""
     names = ("lm", "lexicon", "rescore", "rescore_case", "log_add", "end_word", "engine", *_NUMBERS)
     chosen: dict[str, Any] = {name: getattr(arguments, name) for name in names}
     chosen["kind"] = arguments.decoder_kind
     chosen["hot_words"] = tuple(arguments.hot_words) if arguments.hot_words else None
     found = settings(chosen, preset_name=arguments.decoder_preset, file=arguments.decoder_settings)
-    if arguments.lm_weight is not None and not (found.lm or found.hot_words):
-        raise InputError("--lm-weight changes nothing without --lm or --hot-word; give one")
+    for option, use in _without_effect(arguments, found):
+        raise InputError(f"{option} changes nothing {use}")
     return found
+
+
+def check_ahead(arguments: argparse.Namespace) -> None:
+    """`read_arguments` and whether the files exist, for commands that first load a network and that
+    use the best hypothesis alone."""
+    found = read_arguments(arguments)
+    if arguments.nbest is not None and not found.rescore:
+        raise InputError("--nbest changes nothing without --rescore; give it")
+    check_files(found)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _given(arguments: argparse.Namespace, names: Iterable[str]) -> list[str]:
+    return [name for name in names if getattr(arguments, name) is not None]
+
+
+def _without_effect(
+    arguments: argparse.Namespace, found: DecoderSettings
+) -> Iterator[tuple[str, str]]:
+    """(option, when it would have an effect) of the options that have none."""
+    if arguments.lm_weight is not None and not (found.lm or found.hot_words):
+        yield "--lm-weight", "without --lm or --hot-word; give one"
+    for name in _given(arguments, (*_NUMBERS, "log_add", "end_word", "rescore_case")):
+        if name.startswith("rescore_"):
+            if not found.rescore:
+                yield _option(name), "without --rescore; give it"
+        elif found.kind == "greedy":
+            yield _option(name), "in greedy decoding; add --decoder beam, --lm or --lexicon"
+    if arguments.rescore_ngram_weight and not (found.lm or found.hot_words):
+        yield "--rescore-ngram-weight", "without --lm or --hot-word; give one"
+    if arguments.decoder_preset is None:
+        return
+    ngram = arguments.decoder_preset.removesuffix("_transformer")
+    if not found.lm:
+        yield f"--decoder-preset {arguments.decoder_preset}", "without --lm; give it"
+    if ngram != arguments.decoder_preset and not found.rescore:
+        yield (
+            f"--decoder-preset {arguments.decoder_preset}",
+            f"more than {ngram} without --rescore; give it, or use {ngram}",
+        )
 
 
 def make_decoder(
@@ -97,4 +149,16 @@ def make_decoder(
     seconds_per_frame: float = SECONDS_PER_FRAME,
 ) -> Decoder:
     """The decoder that the options describe, with its models loaded."""
-    return make(read_arguments(arguments), vocabulary, seconds_per_frame=seconds_per_frame)
+    decoder = make(read_arguments(arguments), vocabulary, seconds_per_frame=seconds_per_frame)
+    check_words(arguments, decoder)
+    return decoder
+
+
+def check_words(arguments: argparse.Namespace, decoder: Decoder) -> None:
+    """InputError if an option is for words, and the decoder's search has none."""
+    search = decoder.inner if isinstance(decoder, RescoringDecoder) else decoder
+    if isinstance(search, LexiconFreeDecoder):
+        for name in _given(arguments, _OF_WORDS):
+            raise InputError(
+                f"{_option(name)} changes nothing without words; give --lexicon or a --lm of words"
+            )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.evaluation.reference_curves import NAMES, Reference, deciding, load
+from w2v2_jax.evaluation.reference_curves import RECIPES, Reference, deciding, load
 from w2v2_jax.evaluation.runs import read_run
 from w2v2_jax.paths import read_json
 
@@ -141,8 +141,8 @@ def stand(
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{workdir}: no training workdir ({error})") from error
-    if chosen not in NAMES:
-        raise InputError(f"--reference {chosen!r} is not known; use one of {', '.join(NAMES)}")
+    if chosen not in RECIPES:
+        raise InputError(f"--reference {chosen!r} is not known; use one of {', '.join(RECIPES)}")
     reference, records = load(chosen), read_run(workdir).records
     by_metric = {metric: curve(records, reference, metric) for metric in SHOWN}
     curves = {metric: one for metric, one in by_metric.items() if one is not None}

@@ -13,7 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 FOLDER = Path(__file__).parent / "curves"
-NAMES = ("quickstart_pretrain", "quickstart_scratch", "quickstart_finetuned", "base")
+RECIPES = {  # the curves' name -> the recipe that their runs are of
+    "quickstart_pretrain": "quickstart:pretrain",
+    "quickstart_scratch": "quickstart:finetune",
+    "quickstart_finetuned": "quickstart:finetune",
+    "base": "pretrain_base",
+}
 
 
 class Reference(NamedTuple):
@@ -27,7 +32,7 @@ class Reference(NamedTuple):
 
 
 def load(name: str) -> Reference:
-    """One of NAMES."""
+    """The curves of one of RECIPES."""
     content = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
     splits = {
         split: {metric: np.array(values, float) for metric, values in curves.items()}

@@ -44,6 +44,7 @@ class Results(NamedTuple):
     units: Units | None
     num_negatives: int
     num_codes: int
+    lm_evals: tuple[dict[str, Any], ...] | None = None  # the same two, with a model
 
 
 def read_run(workdir: Path) -> Run:

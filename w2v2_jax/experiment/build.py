@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -101,16 +100,6 @@ class Experiment:
         make = lambda seed: partition.unbox(init_state(self.objective, self.tx, seed))  # noqa: E731
         return jax.jit(make, out_shardings=self.state_shardings)(self.seed)
 
-    def started_from(self, state: TrainState, params) -> TrainState:
-        """A fresh state that starts from these parameters; a teacher starts from them too."""
-        state = state._replace(params=params, teacher=None)
-        if self.state_shardings.teacher is None:
-            return state
-        # Copies, because an update reuses the buffers of its arguments.
-        copy = lambda params: jax.tree.map(jnp.copy, self.objective.teacher(params))  # noqa: E731
-        copied = jax.jit(copy, out_shardings=self.state_shardings.teacher)(params)
-        return state._replace(teacher=copied)
-
     @property
     def seed(self) -> np.uint32:
         """The seed in the form that the compiled steps take."""
@@ -121,6 +110,11 @@ class Experiment:
         """optimizer.rate_by_path, in the form that the step compares."""
         said = self.settings.raw.get("optimizer", {}).get("rate_by_path", ())
         return rate_table(said, self.model.num_layers)
+
+    @property
+    def ema_decay(self) -> float:
+        """optimizer.ema_decay; 0 if the run has no average of its parameters."""
+        return self.settings.raw.get("optimizer", {}).get("ema_decay", 0.0)
 
     def learning_rate(self, state: TrainState) -> jax.Array:
         """The learning rate of the next update by the optimizer's count; computed on the device."""

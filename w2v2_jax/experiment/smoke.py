@@ -15,11 +15,14 @@ TINY_MODEL = dict(
     code_dim=32,
     final_dim=16,
 )
+TINY_FILTERBANK = ((32, 480, 160), (32, 2, 2))
 
 
 def shrink(config):
     """Keeps every choice of a recipe (norms, rates, objective, schedule) and cuts its sizes."""
     config.model.update(TINY_MODEL)
+    if config.model.get("filterbank_init"):
+        config.model.conv_layers = TINY_FILTERBANK
     config.execution = {}
     if config.model.family == "inherit":
         config.model.family = "small"

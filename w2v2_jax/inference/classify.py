@@ -14,12 +14,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from w2v2_jax.data.joined import open_splits
-from w2v2_jax.data.transcribed import transcribed
+from w2v2_jax.data.corpus import Corpus
+from w2v2_jax.data.joined import JoinedCorpus, open_splits
+from w2v2_jax.data.transcribed import none_transcribed, transcribed
 from w2v2_jax.errors import InputError, counted, one_field, report, run_command
 from w2v2_jax.evaluation.classes import ClassScores, class_scores, confusion
 from w2v2_jax.inference.model import Model, load
-from w2v2_jax.paths import write_json
+from w2v2_jax.paths import try_outputs, write_json
 from w2v2_jax.recognition import inputs
 from w2v2_jax.recognition.classify import Classified, classify, classify_corpus
 from w2v2_jax.system import compile_cache, cpu_memory
@@ -34,7 +35,11 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError("--json-out goes with --data")
     if arguments.top < 1:
         raise InputError(f"--top {arguments.top} must be at least 1")
+    try_outputs(arguments, "json_out")
     files = [] if arguments.data else list(inputs.expand(arguments.files))
+    corpus = open_splits(arguments.data) if arguments.data else None
+    if corpus is not None and not any(text.strip() for text in corpus.texts()):
+        raise InputError(f"--data {arguments.data}: {none_transcribed(len(corpus))}")
     cpu_memory.keep()
     compile_cache.enable()
     model = load(arguments.checkpoint)
@@ -43,8 +48,8 @@ def main(argv: list[str] | None = None) -> None:
             f"--checkpoint {arguments.checkpoint} is a {model.description.objective} checkpoint; "
             "train one with config.objective.name=classify (experiments/classify.py)"
         )
-    if arguments.data:
-        _score(model, arguments)
+    if corpus is not None:
+        _score(model, corpus, arguments)
         return
     failed: list[str] = []
 
@@ -83,10 +88,9 @@ def _say(result: Classified, arguments) -> None:
     print(f"{one_field(result.path)}\t{said}", flush=True)
 
 
-def _score(model: Model, arguments) -> None:
+def _score(model: Model, whole: Corpus | JoinedCorpus, arguments) -> None:
     """Accuracy and macro F1 of the utterances whose text is one of the classes."""
     classes: Any = model.description.vocabulary
-    whole = open_splits(arguments.data)
     corpus = transcribed(whole, classes, where=f"--data {arguments.data}")
     results = classify_corpus(model, corpus, batch_seconds=arguments.batch_seconds)
     references = [int(classes.encode(text)[0]) for text in corpus.texts()]

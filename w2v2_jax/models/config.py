@@ -11,6 +11,7 @@ import math
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.errors import InputError
+from w2v2_jax.models.filterbank import LEAST_WIDTH, PHASES
 
 CONV_LAYERS = ((512, 10, 5), *(((512, 3, 2),) * 4), *(((512, 2, 2),) * 2))
 TDNN_LAYERS = ((512, 5, 1), (512, 3, 2), (512, 3, 3), (512, 1, 1), (1500, 1, 1))
@@ -52,6 +53,7 @@ SWITCHES = (
     "same_quantizer",
     "always_project_features",
     "layer_sum",
+    "filterbank_init",
 )
 
 
@@ -66,6 +68,8 @@ class ModelConfig:
     masked_group_norm: whether group statistics are taken over real frames only, so that an
         utterance has the same output alone and in a padded batch. False includes the padding, as
         the released code does.
+    filterbank_init: whether the first convolution starts as band-pass filters at mel frequencies
+        (`models/filterbank.py`) instead of random numbers; it is trained like the others.
     d_model: width of the Transformer.
     num_layers: number of blocks of the Transformer.
     num_heads: number of attention heads of a block; it divides d_model.
@@ -125,6 +129,7 @@ class ModelConfig:
     conv_bias: bool = False
     extractor_norm: str = "group"
     masked_group_norm: bool = True
+    filterbank_init: bool = False
     d_model: int = 768
     num_layers: int = 12
     num_heads: int = 12
@@ -187,6 +192,7 @@ class ModelConfig:
                     f"model.{part}={getattr(self, part)} does not divide "
                     f"model.{whole}={getattr(self, whole)}"
                 )
+        self._check_filterbank()
         self._check_quantizers()
         self._check_lora()
         self._check_output_adapter()
@@ -226,6 +232,15 @@ class ModelConfig:
                     f"model.{field}={str(layers)[:100]} must be 1 to {MOST_CONV_LAYERS} times "
                     f"(channels, kernel, {last}), each 1 to {MOST_CONV}"
                 )
+
+    def _check_filterbank(self) -> None:
+        channels, width, _ = self.conv_layers[0]
+        if self.filterbank_init and (channels % PHASES or width < LEAST_WIDTH):
+            raise InputError(
+                f"model.filterbank_init=True needs a first layer of model.conv_layers whose "
+                f"channels divide by {PHASES} and whose kernel is at least {LEAST_WIDTH}, not "
+                f"{channels} and {width}; (160, 480, 160) is one"
+            )
 
     def _check_lora(self) -> None:
         rank, alpha = self.lora_rank, self.lora_alpha

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from w2v2_jax.models import first_layer_tpu
+from w2v2_jax.models import filterbank, first_layer_tpu
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution
@@ -32,6 +32,11 @@ from w2v2_jax.models.strided_conv import (
 
 # torch kaiming_normal_: fan_in, gain sqrt(2), not truncated.
 conv_init = nn.initializers.variance_scaling(2.0, "fan_in", "normal", in_axis=(0, 1), out_axis=2)
+
+
+def bank_init(key: jax.Array, shape: tuple[int, int, int], dtype=jnp.float32) -> jax.Array:
+    """The kernels [width, 1, channels] of `filterbank`, whatever the key."""
+    return jnp.asarray(filterbank.kernels(shape[0], shape[2]), dtype)[:, None]
 
 
 phased_conv.defvjp(lambda x, k, stride: (phased_conv(x, k, stride), (x, k)), _phased_backward)
@@ -55,11 +60,9 @@ class ConvLayer(nn.Module):
         config, dtype = self.config, jnp.dtype(self.execution.dtype)
         out, width, stride = config.conv_layers[self.index]
         channels = 1 if self.index == 0 else x.shape[-1]
-        kernel = self.param(
-            "kernel",
-            named(conv_init, (None, "conv_in", "conv_out")),
-            (width, channels, out),
-        )
+        drawn = bank_init if self.index == 0 and config.filterbank_init else conv_init
+        axes = (None, "conv_in", "conv_out")
+        kernel = self.param("kernel", named(drawn, axes), (width, channels, out))
         bias = None
         if config.conv_bias:
             init = torch_linear_bias(width * channels)

@@ -29,21 +29,26 @@ def open_text(path: str) -> IO[bytes]:
         raise InputError(f"{path}: cannot read this text: {error.strerror}") from error
 
 
+def words_of(
+    lines: Iterable[str], where: str, normalise: Callable[[str], str]
+) -> Iterator[list[str]]:
+    """The words of each line that has any. Raises InputError, with `where`, on lines that hold
+    `<s>`, `</s>` or `<unk>`, which belong to the model."""
+    for number, line in enumerate(lines, 1):
+        words = normalise(line).split()
+        for word in SPECIALS:
+            if word in words:
+                raise InputError(f"{where}, line {number}: {word} is reserved; remove it")
+        if words:
+            yield words
+
+
 def sentences(paths: Iterable[str], normalise: Callable[[str], str]) -> Iterator[list[str]]:
-    """The words of each line that has any. Raises InputError on what is not UTF-8 text and on
-    lines that hold `<s>`, `</s>` or `<unk>`, which belong to the model."""
+    """`words_of` text files. Raises InputError on what is not UTF-8 text, too."""
     for path in paths:
         with open_text(path) as file:
             try:
-                for number, line in enumerate(decoded_lines(file, path, most=MOST_LINE), 1):
-                    words = normalise(line).split()
-                    for word in SPECIALS:
-                        if word in words:
-                            raise InputError(
-                                f"{path}, line {number}: {word} is reserved; remove it"
-                            )
-                    if words:
-                        yield words
+                yield from words_of(decoded_lines(file, path, most=MOST_LINE), path, normalise)
             except (OSError, EOFError, zlib.error) as error:
                 raise InputError(f"{path}: cannot read this text: {error}") from error
 

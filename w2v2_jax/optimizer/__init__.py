@@ -6,6 +6,7 @@ from w2v2_jax.optimizer.adam import (
     adam,
     updates_taken,
 )
+from w2v2_jax.optimizer.average import Average, averages, with_averages
 from w2v2_jax.optimizer.rates import (
     RateTable,
     freezes,
@@ -26,9 +27,11 @@ __all__ = [
     "OF_NETWORK",
     "SCHEDULES",
     "AdamState",
+    "Average",
     "RateTable",
     "Schedule",
     "adam",
+    "averages",
     "constant",
     "freezes",
     "polynomial",
@@ -37,5 +40,6 @@ __all__ = [
     "tri_stage",
     "updates_taken",
     "value_by_path",
+    "with_averages",
     "with_frozen",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.optimizer.average import average_updates
 from w2v2_jax.optimizer.rates import (
     RateTable,
     freezes,
@@ -122,6 +123,7 @@ def adam(
     clip_norm: float = 0.0,
     rate_by_path: tuple[tuple[str, float], ...] = (),
     layer_decay: float = 1.0,
+    ema_decay: float = 0.0,
     num_layers: int = 0,
     norm_order: str = "post",
 ) -> optax.GradientTransformation:
@@ -136,19 +138,19 @@ def adam(
         "layers[0:6]" and "layers[-1]" in a regex are layers by number.
     layer_decay: the rate of layer i of L is multiplied by layer_decay ** (L - i), of what comes
         before the layers by layer_decay ** (L + 1); 1 leaves all as they are.
+    ema_decay: share of its old value that an average of the parameters keeps at an update, after a
+        warm-up (`average_updates`); validated, exported and loaded is then the average, while
+        training goes on without it. 0: no average.
     num_layers, norm_order: no settings: of the network.
     """
     if not eps > 0:  # a parameter without a gradient yet has no second moment either
         raise InputError(f"optimizer.eps={eps} must be positive")
-    for name, beta in (("b1", b1), ("b2", b2)):
-        if not 0 <= beta < 1:
-            raise InputError(f"optimizer.{name}={beta} must be in [0, 1)")
+    for name, share in (("b1", b1), ("b2", b2), ("ema_decay", ema_decay)):
+        if not 0 <= share < 1:
+            raise InputError(f"optimizer.{name}={share} must be in [0, 1)")
     multipliers = {f"rate_by_path of {pattern!r}": rate for pattern, rate in rate_by_path}
-    for name, value in {
-        "weight_decay": weight_decay,
-        "clip_norm": clip_norm,
-        **multipliers,
-    }.items():
+    amounts = {"weight_decay": weight_decay, "clip_norm": clip_norm, **multipliers}
+    for name, value in amounts.items():
         if not value >= 0:
             raise InputError(f"optimizer.{name}={value} must not be negative")
     chain = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
@@ -165,6 +167,8 @@ def adam(
             scale_by_layer(layer_decay, num_layers=num_layers, norm_order=norm_order, table=rates)
         )
     chain.append(optax.scale_by_learning_rate(schedule))
+    if ema_decay:
+        chain.append(average_updates(ema_decay, rates))
     if freezes(rates):
         chain.append(updates_of_0())
     return optax.chain(*chain)

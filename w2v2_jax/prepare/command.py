@@ -11,7 +11,7 @@ from w2v2_jax.paths import try_outputs, writing
 from w2v2_jax.prepare.compress import CODECS
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.sources import SOURCES
-from w2v2_jax.system.arguments import MOST_PROCESSES, CommandParser, whole
+from w2v2_jax.system.arguments import MOST_PROCESSES, CommandParser, read_seconds, whole
 
 TEXT = (
     "turn transcripts into spoken words: english, unicode[:LANGUAGE], FILE.json (your own rules), "
@@ -76,7 +76,9 @@ def _parser() -> CommandParser:
         "of the source stay, and if some recordings have a transcript only those are held out",
     )
     parser.add_argument("--text", metavar="RULES", help=TEXT)
-    parser.add_argument("--min-seconds", type=float, default=0.1, help="reject shorter recordings")
+    parser.add_argument(
+        "--min-seconds", type=read_seconds, default=0.1, help="reject shorter recordings"
+    )
     parser.add_argument("--require-text", action="store_true", help="reject what has no transcript")
     parser.add_argument(
         "--workers",

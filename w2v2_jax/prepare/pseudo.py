@@ -22,6 +22,7 @@ from w2v2_jax.data.corpus import Corpus, Entry, list_splits, open_corpus
 from w2v2_jax.data.damage import Damage
 from w2v2_jax.data.transcribed import TranscribedCorpus
 from w2v2_jax.data.writer import CorpusWriter
+from w2v2_jax.decode import options
 from w2v2_jax.errors import InputError, counted, printable
 from w2v2_jax.paths import json_text, try_folder, write_json, write_text
 from w2v2_jax.prepare.account import Tally
@@ -34,6 +35,7 @@ from w2v2_jax.system.arguments import (
     add_checkpoint,
     add_data,
     add_overwrite,
+    read_seconds,
 )
 from w2v2_jax.system.progress import audio_bar
 
@@ -68,6 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     limits = Limits(arguments.min_confidence, arguments.min_seconds, arguments.max_seconds)
     check_limits(limits)
+    options.check_ahead(arguments)
     corpus = open_corpus(arguments.data)
     split = arguments.split or corpus.split
     check_split(arguments.out, split, arguments.overwrite)
@@ -88,8 +91,6 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _parser() -> CommandParser:
-    from w2v2_jax.decode import options
-
     parser = CommandParser(prog="w2v2 pseudo", description=__doc__.splitlines()[0])
     add_checkpoint(parser)
     add_data(parser)
@@ -110,8 +111,9 @@ def _parser() -> CommandParser:
         help="the lowest mean probability of the words; 0 keeps all, and the report counts what "
         "other thresholds would keep",
     )
-    add("--min-seconds", type=float, default=1.0, metavar="S", help="shorter clips are left out")
-    add("--max-seconds", type=float, default=30.0, metavar="S", help="longer clips too")
+    times: dict[str, Any] = {"type": read_seconds, "metavar": "S"}
+    add("--min-seconds", default=1.0, help="shorter clips are left out", **times)
+    add("--max-seconds", default=30.0, help="longer clips too", **times)
     add_overwrite(parser)
     add_batch_seconds(parser, 120.0)
     options.add_arguments(parser)
@@ -155,7 +157,6 @@ def _listener(arguments: argparse.Namespace):
     """(corpus -> (number, Guess) of each of its utterances, the checkpoint's description, its
     path)."""
     from w2v2_jax.checkpoint.description import require_ctc
-    from w2v2_jax.decode import options
     from w2v2_jax.decode.greedy import GreedyDecoder
     from w2v2_jax.inference import load
     from w2v2_jax.recognition.corpus import corpus_frames

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +33,13 @@ from w2v2_jax.prepare.segment_report import REJECTED, REPORT, SEGMENTS, Outcome
 from w2v2_jax.prepare.sentences import sentences
 from w2v2_jax.prepare.speech_edges import levels
 from w2v2_jax.recognition.timed_texts import TimedText
-from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_overwrite, add_romanise
+from w2v2_jax.system.arguments import (
+    CommandParser,
+    add_batch_seconds,
+    add_overwrite,
+    add_romanise,
+    read_seconds,
+)
 from w2v2_jax.texts import text_lines
 
 MIN_SCORE = -2.3
@@ -176,11 +181,6 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError("--refine needs --checkpoint, which finds the words")
     if arguments.checkpoint is None and arguments.romanise:
         raise InputError("--romanise needs --checkpoint, which has the symbols for the letters")
-    for name in ("refine", "min_seconds", "max_seconds", "pad"):
-        value = getattr(arguments, name)
-        if value is not None and not 0 <= value < math.inf:
-            option = name.replace("_", "-")
-            raise InputError(f"--{option} {value} must be a number of seconds of at least 0")
     if arguments.min_seconds > arguments.max_seconds:
         raise InputError(
             f"--min-seconds {arguments.min_seconds:g} is above --max-seconds "
@@ -247,19 +247,19 @@ def _parser() -> CommandParser:
     )
     add(
         "--refine",
-        type=float,
+        type=read_seconds,
         default=0.0,
         metavar="SECONDS",
         help="search for the words this far around times from a file; 0 keeps the times",
     )
     add(
         "--pad",
-        type=float,
+        type=read_seconds,
         metavar="SECONDS",
         help=f"pause to keep before and after the words ({PAD:g}; 0 for times from a file)",
     )
-    add("--min-seconds", type=float, default=0.3, help="reject shorter segments")
-    add("--max-seconds", type=float, default=30.0, help="reject longer segments")
+    add("--min-seconds", type=read_seconds, default=0.3, help="reject shorter segments")
+    add("--max-seconds", type=read_seconds, default=30.0, help="reject longer segments")
     add_romanise(parser)
     add_batch_seconds(parser, 60.0)
     add_overwrite(parser)

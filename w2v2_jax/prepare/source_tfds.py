@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from w2v2_jax.data.tensorflow_host import import_tensorflow
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, nearest
+from w2v2_jax.paths import is_remote
 from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 
@@ -105,6 +106,9 @@ def _parse(where: str) -> tuple[str, str | None]:
 def _open(where: str, data_dir: str | None, download: dict[str, Any]) -> _Opened:
     name, wanted = _parse(where)
     library = _import_tfds()
+    if "tensorflow" not in sys.modules:
+        check_name(library, name, data_dir)
+        import_tensorflow("--source tfds:...")
     try:
         builder = library.builder(name, data_dir=data_dir)
     except Exception as error:  # of its own kinds, of the network's, of modules it lacks
@@ -120,6 +124,22 @@ def _open(where: str, data_dir: str | None, download: dict[str, Any]) -> _Opened
                 f"tfds:{where}: no split {split}; use {', '.join(sorted(builder.info.splits))}"
             )
     return _Opened(library, builder, splits, roles)
+
+
+def check_name(library, name: str, data_dir: str | None) -> None:
+    """Raises InputError for a corpus that TFDS does not know, and that no folder of this machine
+    has; takes a second, where TensorFlow takes many to load."""
+    base = re.split("[/:]", name)[0]
+    place = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    known = library.list_builders(with_community_datasets=False)
+    if base in known or base != base.lower() or is_remote(place):
+        return
+    if not os.path.isdir(os.path.join(os.path.expanduser(place), base)):
+        raise InputError(
+            f"--source tfds:{name}: TensorFlow Datasets {library.__version__} has no data set "
+            f"{base}, and neither has {place}; "
+            f"{nearest(base, known) or 'give --tfds-data-dir of another'}"
+        )
 
 
 def _download(where: str, builder, config) -> None:
@@ -216,7 +236,6 @@ def _plain(value) -> str:
 
 
 def _import_tfds():
-    import_tensorflow("--source tfds:...")
     try:
         import tensorflow_datasets
     except ImportError as error:

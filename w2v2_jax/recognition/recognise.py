@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import math
 import numbers
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -36,6 +35,7 @@ from w2v2_jax.recognition.recordings import (
 )
 from w2v2_jax.recognition.transcript import Reading, Result, joined
 from w2v2_jax.recognition.waveforms import whole_rate
+from w2v2_jax.system.arguments import DAY
 from w2v2_jax.texts.romanise import romaniser
 
 GROUP_SECONDS = 1200  # of short recordings held at once
@@ -83,8 +83,10 @@ def make_options(values: dict[str, Any]) -> Options:
             raise InputError(f"{name}={value!r} must be a number")
     options = Options(**values)
     for name in ("batch_seconds", "chunk_seconds"):
-        if not 0 < getattr(options, name) < math.inf:
-            raise InputError(f"{name}={getattr(options, name)} must be a number above 0")
+        if not 0 < getattr(options, name) <= DAY:
+            raise InputError(
+                f"{name}={getattr(options, name)} must be a number above 0, at most {DAY:g}"
+            )
     if not options.chunk_seconds > 2 * options.context_seconds >= 0:
         raise InputError(
             f"context_seconds={options.context_seconds:g} must be at least 0 and less than half of "

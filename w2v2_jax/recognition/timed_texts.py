@@ -24,12 +24,13 @@ TIMES = re.compile(rf"\s*{CLOCK}\s*-->\s*{CLOCK}(?:\s.*)?$")
 # Only what looks like a tag: "a < b then c > d" and "5 < 6 and 7 > 3" are words.
 MARKUP = re.compile(
     rf"(?!{STAR_WORD})</?[a-z][a-z0-9_-]*(?:\.[^\s<>]*)?\s*/?>"
-    r"|<(?:v|lang)(?:\.[^\s<>]*)?\s[^<>\n]*>|<(?:font|span|p|div)\s[^<>\n=]*=[^<>\n]*>"
+    r"|<(?:font|span|p|div)\s[^<>\n=]*=[^<>\n]*>"
     r"|<(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}>|</>|\{\\[^{}\n]*\}",
     re.IGNORECASE,
 )
 BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s([^<>]+)>")
+# WebVTT's start tags with an annotation: the name of a voice, a language.
+ANNOTATED = re.compile(r"<(v|lang)(?:\.[^\s<>]*)?\s([^<>]*)>", re.IGNORECASE)
 SOUNDS = re.compile(r"\[[^\[\]]*\]|[♪♫][^♪♫]*[♪♫]?")  # of hearing-impaired subtitles
 ASIDE = re.compile(r"\s*\([^()]*\)\s*$")
 ALTERNATIVES = re.compile(r"<ALT(_BEGIN|_END)?>", re.IGNORECASE)
@@ -94,7 +95,9 @@ def subtitles(path: Path, remark: Remark = ignore) -> list[TimedText]:
             last = next((k for k in reversed(range(len(text))) if text[k].strip()), -1)
             text = text[:last] if last >= 0 and text[last].strip().isdigit() else text
         times = _seconds(*match.groups()[:4]), _seconds(*match.groups()[4:])
-        cues.append(_cue(*times, "\n".join(text), place, remark))
+        webvtt = path.suffix.lower() != ".srt"
+        voices, words = _voices("\n".join(text), webvtt=webvtt)
+        cues.append(_cue(*times, words, place, voices, remark))
     return _unrolled(cues, remark)
 
 
@@ -103,19 +106,33 @@ def _seconds(hours: str | None, minutes: str, seconds: str, fraction: str) -> fl
     return whole + int(fraction) / 10 ** len(fraction)
 
 
-def _cue(start: float, end: float, text: str, place: str, remark: Remark) -> Cue:
-    voices = {voice.strip() for voice in VOICE.findall(text)}
+def _voices(text: str, *, webvtt: bool) -> tuple[set[str], str]:
+    """The names of the voices of a cue, and its text without their tags and those of languages. In
+    WebVTT `<v and w>` is a voice; in SubRip, which has no such tag, only if `</v>` ends it."""
+    voices: set[str] = set()
+
+    def taken(tag: re.Match) -> str:
+        name = tag[1].lower()
+        if not webvtt and f"</{name}>" not in text[tag.end() :].lower():
+            return tag[0]
+        if name == "v" and tag[2].strip():
+            voices.add(html.unescape(tag[2].strip()))
+        return " " if name == "v" else ""  # no space need be between two voices
+
+    return voices, ANNOTATED.sub(taken, text)
+
+
+def _cue(start: float, end: float, text: str, place: str, voices: set[str], remark: Remark) -> Cue:
     if len(voices) > 1:
         remark(VOICES, place)
-    parted = VOICE.sub(" ", BREAK.sub("\n", text))  # no space need be between two voices
-    plain = html.unescape(MARKUP.sub("", starred(parted)))
+    plain = html.unescape(MARKUP.sub("", starred(BREAK.sub("\n", text))))
     lines = (
         re.sub(r"^\s*[-\u2013\u2014]\s+", "", line) for line in SOUNDS.sub(" ", plain).split("\n")
     )
     said = [words for line in lines if (words := " ".join(line.split()))]
     if ASIDE.fullmatch(" ".join(said)):
         said = []
-    return Cue(start, end, said, place, html.unescape(voices.pop()) if len(voices) == 1 else "")
+    return Cue(start, end, said, place, voices.pop() if len(voices) == 1 else "")
 
 
 def _unrolled(cues: list[Cue], remark: Remark) -> list[TimedText]:

@@ -71,12 +71,21 @@ def _recognition_rows(results: Results) -> list[tuple[str, ...]]:
         ("updates", *(str(e["step"]) for e in pair), ""),
     ]
     for name in ("cer", "wer"):
-        rates = [100 * e[name] for e in pair]
-        change = f"{100 * (rates[1] / rates[0] - 1):+.1f} %" if rates[0] else "-"
-        rows.append((f"{name.upper()} %", *(f"{r:.2f}" for r in rates), change))
-        intervals = [[100 * bound for bound in e[f"{name}_interval"]] for e in pair]
-        rows.append(("  95 % interval", *(f"{a:.2f} to {b:.2f}" for a, b in intervals), ""))
+        rows += _rates(f"{name.upper()} %", name, pair)
+    if results.lm_evals:
+        rows += _rates("WER % with a language model", "wer", results.lm_evals)
     return rows
+
+
+def _rates(label: str, name: str, pair: tuple[dict, ...]) -> list[tuple[str, ...]]:
+    """Two rows: a rate of both evaluations and its interval."""
+    rates = [100 * e[name] for e in pair]
+    change = f"{100 * (rates[1] / rates[0] - 1):+.1f} %" if rates[0] else "-"
+    intervals = [[100 * bound for bound in e[f"{name}_interval"]] for e in pair]
+    return [
+        (label, *(f"{r:.2f}" for r in rates), change),
+        ("  95 % interval", *(f"{a:.2f} to {b:.2f}" for a, b in intervals), ""),
+    ]
 
 
 def table(results: Results) -> str:
@@ -97,6 +106,7 @@ def table(results: Results) -> str:
 def transcripts(results: Results) -> str:
     """Five utterances from the best to the worst of the pretrained model, evenly spaced."""
     other = {u["id"]: u for u in results.scratch_eval["utterances"]}
+    with_model = {u["id"]: u for u in results.lm_evals[1]["utterances"]} if results.lm_evals else {}
     ranked = sorted(results.finetuned_eval["utterances"], key=lambda u: (u["wer"], u["id"]))
     chosen = np.linspace(0, len(ranked) - 1, min(NUM_EXAMPLES, len(ranked))).round().astype(int)
     lines = [f"Transcripts of {len(chosen)} test utterances, from the best to the worst:"]
@@ -105,20 +115,24 @@ def transcripts(results: Results) -> str:
         lines.append(f"    reference        {utterance['reference']}")
         lines.append(f"    from scratch     {other[utterance['id']]['hypothesis']}")
         lines.append(f"    from pretrained  {utterance['hypothesis']}")
+        if with_model:
+            hypothesis = with_model[utterance["id"]]["hypothesis"]
+            lines.append(f"    and with the LM  {hypothesis}")
     return "\n".join(lines)
 
 
 def check_comparable(results: Results) -> list[str]:
     """Notes where the comparison is not even; InputError if the test sets differ."""
-    ids = [
+    first, *others = (
         {u["id"]: u["reference"] for u in e["utterances"]}
-        for e in (results.scratch_eval, results.finetuned_eval)
-    ]
-    if ids[0] != ids[1] or not ids[0]:
-        raise InputError(
-            "the two evaluations are not of the same test utterances: "
-            f"{difference(*ids) or 'they have none'}"
-        )
+        for e in (results.scratch_eval, results.finetuned_eval, *(results.lm_evals or ()))
+    )
+    for other in others:
+        if first != other or not first:
+            raise InputError(
+                "the evaluations are not of the same test utterances: "
+                f"{difference(first, other) or 'they have none'}"
+            )
     steps = [results.scratch_eval["step"], results.finetuned_eval["step"]]
     notes = [] if steps[0] == steps[1] else [f"note: updates differ, {steps[0]} and {steps[1]}"]
     if results.units is None:
@@ -132,6 +146,13 @@ def main(argv: list[str] | None = None) -> None:
         parser.add_argument(f"--{name}", type=Path, required=True, help="a training workdir")
     for name in ("scratch-eval", "finetuned-eval"):
         parser.add_argument(f"--{name}", type=Path, required=True, help="JSON file of evaluate")
+    parser.add_argument(
+        "--lm-evals",
+        type=Path,
+        nargs=2,
+        metavar=("SCRATCH.json", "FINETUNED.json"),
+        help="the same two, decoded with a language model",
+    )
     parser.add_argument("--data", type=Path, required=True, help="the prepared corpus (to name it)")
     parser.add_argument("--out", type=Path, required=True, help="directory for the results")
     parser.add_argument("--units", type=Path, help="npz with waveform, mask and code_counts")
@@ -154,6 +175,7 @@ def main(argv: list[str] | None = None) -> None:
         units=read_units(args.units) if args.units else None,
         num_negatives=args.num_negatives,
         num_codes=args.num_codes,
+        lm_evals=tuple(map(read_evaluation, args.lm_evals)) if args.lm_evals else None,
     )
     notes = check_comparable(results)
     places = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from w2v2_jax.errors import InputError, nearest
 
 MOST_PROCESSES = 1024
+DAY = 86400.0  # the longest time that an option in seconds takes
 SETTING = "--config."  # with --config, all that begins with it is a recipe's
 
 
@@ -65,6 +67,24 @@ def whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
     return read
 
 
+def number(least: float, most: float) -> Callable[[str], float]:
+    """The type of an option that is a number from `least` to `most`."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text} must be a number, {least:g} to {most:g}")
+        return value
+
+    return read
+
+
+read_seconds = number(0.0, DAY)
+
+
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     """--checkpoint, whatever `interop.load` takes."""
     parser.add_argument(
@@ -97,7 +117,7 @@ def add_batch_seconds(parser: argparse.ArgumentParser, default: float) -> None:
     """--batch-seconds, the size of a call of the network."""
     parser.add_argument(
         "--batch-seconds",
-        type=float,
+        type=number(0.001, DAY),
         default=default,
         metavar="S",
         help=f"seconds of audio per call of the network ({default:g}); less needs less memory",

@@ -37,6 +37,7 @@ _NATIONAL = {
     "kr": {"da": "DKK", "no": "NOK", "sv": "SEK"}, "rs": {"en": "INR"}, "tl": {"tr": "TRY"}
 }  # fmt: skip
 _ISO = "EUR|USD|GBP|JPY|CNY|INR|KRW|CHF|PLN|CZK|SEK|NOK|DKK|RUB|UAH|BRL|MXN"
+_DOLLARS = "AUD|CAD|NZD|HKD|SGD|TWD"  # whose country may be said or not
 _CASED = "Rs|TL"
 _MARKS = sorted([*_CODES, "kr"], key=len, reverse=True)
 _BEFORE, _AFTER = r"(?<![^\W\d_])", r"(?![^\W\d_])"
@@ -44,7 +45,7 @@ SIGN = "|".join(
     [rf"\$US{_AFTER}"]
     + [(_BEFORE if m[0].isalpha() else "") + re.escape(m) for m in _MARKS if not m.isalpha()]
     + [rf"{_BEFORE}{m}\.?{_AFTER}" for m in _MARKS if m.isalpha()]
-    + [rf"(?-i:{_BEFORE}(?:{_ISO}|(?:{_CASED})\.?){_AFTER})"]
+    + [rf"(?-i:{_BEFORE}(?:{_ISO}|{_DOLLARS}|(?:{_CASED})\.?){_AFTER})"]
 )
 _AND = {"es": "con", "it": "e", "pt": "e", "sv": "och"}  # between a unit and the small one
 _HALF = {"\u00bd": "half a", "\u00bc": "a quarter of a", "\u00be": "three quarters of a"}  # English
@@ -53,6 +54,25 @@ _MANY = "5"
 
 def money(language: str, sign: str, number: str, scale: str = "") -> Said:
     """An amount with the words of the currency; if there are none, the sign stays."""
+    said = _money(language, sign, number, scale)
+    return said._replace(sure=said.sure and sign not in _DOLLARS.split("|"))
+
+
+def span(
+    language: str, sign: str, least: str, link: str, other: str, most: str, scale: str
+) -> Said:
+    """English "$5 to $10 million", in which both numbers are millions. After "and", or where the
+    first is no less than the second, the scale is of the second alone, in doubt."""
+    word = link.strip() if link.strip().isalpha() else "to"
+    last = money(language, other or sign, most, scale)
+    less = Decimal(value_of(language, least)) < Decimal(value_of(language, most))
+    if word != "to" or other not in ("", sign) or not less:
+        return Said(f"{money(language, sign, least).words} {word} {last.words}", False)
+    sure = last.sure and is_sure(language, least) and bool(other or not link.strip().isalpha())
+    return Said(f"{say(language, least)} {word} {last.words}", sure)
+
+
+def _money(language: str, sign: str, number: str, scale: str) -> Said:
     names = currencies(language).get(code := _code(language, sign))
     if names is None:
         said = _by_num2words(language, sign, code, number, scale)
@@ -83,7 +103,7 @@ def scaled(language: str, number: str, scale: str, noun: str) -> Said:
 
 
 def _code(language: str, sign: str) -> str:
-    mark = sign.lower().rstrip(".")
+    mark = "$" if sign in _DOLLARS.split("|") else sign.lower().rstrip(".")
     return (_NATIONAL.get(mark) or {language[:2]: _CODES.get(mark, mark.upper())}).get(
         language[:2], ""
     )

@@ -25,7 +25,7 @@ from w2v2_jax.texts.cardinals import (
 )
 from w2v2_jax.texts.clocks import clock, clock_patterns, colons
 from w2v2_jax.texts.fractions import SIGNS
-from w2v2_jax.texts.money import SIGN, money, scaled
+from w2v2_jax.texts.money import SIGN, money, scaled, span
 from w2v2_jax.texts.nouns import agreeing, before_noun, form_of, has_gender, is_noun
 from w2v2_jax.texts.ordinals import DOTTED, ORDINALS, numero, numero_pattern, ordinal
 from w2v2_jax.texts.scales import ends_amount, of_unit, scale_of, scale_pattern
@@ -39,13 +39,14 @@ _DASH = r"[-\u2212\u2013]"
 # After a number: another one, the rest of the same one, what it is divided by, the end of its case,
 # or a currency that was not read.
 GOES_ON = re.compile(
-    rf"\s\d{{3}}|\s?(?:{_DASH}|/)\s?{_DASH}?(?:{SIGN})?\d|\s?/\s?\w|'\w|[,:]{_DASH}|\s?(?:{SIGN})",
+    rf"\s\d{{3}}|\s?(?:{_DASH}|/)\s?{_DASH}?(?:['\u2019]|{SIGN})?\d|\s?/\s?\w|'\w|[,:]{_DASH}|\s?(?:{SIGN})",
     re.I,
 )
 UNITS = (
     "km/h|km|cm|mm|m|kg|mg|g|ml|cl|dl|l|ha|kw|kwh|mw|kb|mb|gb|tb|hz|khz|mhz|ghz|mph|lbs?|oz|ft|"
     "min|h|p|км|см|мм|м|кг|мг|г|мл|л|мин|сек|ч|квт|мб|гб|коп|чел|шт"
 )
+MORE_UNITS = {"en": "|c", "pt": "|mi|bi"}  # cents or degrees, miles or millions
 # The gender and the forms of the word after a number, as in the table of currencies.
 PERCENT = {
     "ca": "m per_cent", "cs": "n procento procenta procent procenta", "cy": "- y_cant",
@@ -127,7 +128,7 @@ def _readings(language: str, tongue: str) -> dict[str, Reading]:
             rf"({VALUE})\.(\s+)", lambda n, space: Said(f"{say(language, n)}.{space}", False)
         )
     readings["unit"] = Reading(
-        rf"{MINUS_SIGN}({VALUE})\s?(?=({UNITS})(?!\w))",
+        rf"{MINUS_SIGN}({VALUE})\s?(?=({UNITS}{MORE_UNITS.get(tongue, '')})(?!\w))",
         lambda sign, n, unit: _number(language, sign, n, unit)._replace(unit=unit),
     )
     if tongue != "en":  # "5-\u0439", "1990er"
@@ -153,7 +154,14 @@ def _prices(language: str, tongue: str) -> dict[str, Reading]:
         return signed(language, before, money(language, sign, number, scale))
 
     of = r"(?:(?<=[^\W\d_])\.)?(?:\s(?:d[ei]\s|d')|[,:][-\u2013]{1,2})?\s?"
-    readings = {
+    readings = {}
+    if tongue == "en":
+        readings["span"] = Reading(
+            rf"({SIGN})\s?({VALUE})(\s(?:to|or|and)\s|\s?{_DASH}\s?)({SIGN})?\s?({VALUE})"
+            rf"({scale_after})",
+            functools.partial(span, language),
+        )
+    readings |= {
         "price": Reading(
             rf"{MINUS_SIGN}({SIGN})\s?([-\u2212\u2013])?({VALUE})({scale_after})?"
             r"(?:(?=(\s?[^\W\d_]+)))?",
@@ -194,6 +202,11 @@ def _counts(language: str, tongue: str) -> dict[str, Reading]:
         rf"{MINUS_SIGN}({VALUE})({scale_pattern(language, gap=None)})(?:(?=\s([^\W\d_]+)))?",
         lambda sign, n, *words: signed(language, sign, _scaled(language, n, *words)),
     )
+    if tongue == "pt":  # "5 mi" alone may be miles
+        readings["scaled_of"] = Reading(
+            rf"{MINUS_SIGN}({VALUE})(\s?(?:mi|bi))(?=\sde\s)",
+            lambda sign, n, scale: signed(language, sign, scaled(language, n, scale, "")),
+        )
     readings["millions"] = Reading(
         rf"({VALUE}(?:(?<=000000)|(?<=000[.,]000)))\s([^\W\d_]+)",
         functools.partial(_millions, language),

@@ -24,6 +24,7 @@ from w2v2_jax.experiment import catalogue
 from w2v2_jax.experiment.auto_accumulate import is_auto
 from w2v2_jax.experiment.recipe import load_config, override
 from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
+from w2v2_jax.experiment.states import started_from
 from w2v2_jax.interop.load import load_start
 from w2v2_jax.paths import AnyPath, is_remote, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
@@ -145,7 +146,7 @@ def rehearse(settings: ExperimentSettings, workdir: AnyPath | None) -> None:
     and nothing is trained."""
     start = _start(settings, workdir)
     train, valid = start.train, start.valid
-    _introduce(train, valid)
+    _introduce(start.built, train, valid)
     _check(start.built, train, valid)
     if start.before is not None:
         told = run_record.check_facts(workdir, _facts(start.built, train, valid))
@@ -172,7 +173,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
             "newest checkpoint": before.to_json() if before else None,
         }
     )
-    _introduce(train, valid)
+    _introduce(built, train, valid)
     for line in fit.left_out(train, valid):
         hosts.log_on_chief(line)
     if fit.mostly_fillers(train):
@@ -189,7 +190,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
         state = built.init()
         if source:
             params = warm_start(state.params, source, vocabulary, where=settings.init_from)
-            state, source = built.started_from(state, params), None  # its arrays are not kept
+            state, source = started_from(built, state, params), None  # its arrays are not kept
         return state
 
     with lock(workdir):
@@ -248,8 +249,14 @@ def _check(built: experiment.Experiment, train: Feed, valid: Feed | None) -> Non
         check_best_metric(built, valid)
 
 
-def _introduce(train: Feed, valid: Feed | None) -> None:
-    """Prints the training and validation data, before the first update."""
+def _introduce(built: experiment.Experiment, train: Feed, valid: Feed | None) -> None:
+    """Prints the training and validation data, and which parameters are validated, before the
+    first update."""
+    if built.ema_decay:
+        hosts.log_on_chief(
+            f"average of the parameters (config.optimizer.ema_decay={built.ema_decay}): it is "
+            "validated, ranked and loaded; the trained parameters are kept for resuming"
+        )
     for name, feed in (("train", train), ("valid", valid)):
         if feed is not None:
             hosts.log_on_chief(f"{name} {feed.corpus.directory}: {feed.plan.summary()}")

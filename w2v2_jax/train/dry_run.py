@@ -21,6 +21,11 @@ from w2v2_jax.train import memory
 from w2v2_jax.train.fit import left_out
 
 FILLERS = 0.15  # share of an epoch's rows; above it the batches are too large for the corpus
+# Hours of the least transcribed audio in the paper (10 minutes, section 4.2), and an hour less than
+# the least that helped here (docs/results/quickstart.md).
+LEAST_LABELLED, LEAST_PRETRAINING = 1 / 6, 1.0
+# The paper's LARGE hears LibriSpeech 700 times (250 000 updates of 2.7 h over 960 h), BASE 670.
+PUBLISHED_EPOCHS, MOST_EPOCHS = 700, 1000
 MANY_SHAPES, FEW_UPDATES = 5, 10  # that many shapes should have that many updates each
 
 
@@ -40,6 +45,7 @@ def lines(
     lengths = list(left_out(train, valid))
     yield from lengths
     hints = [
+        *_amount_advice(experiment, summary),
         *advice(experiment, train, summary),
         *_memory_advice(experiment, summary.shapes, step),
     ]
@@ -61,8 +67,9 @@ def _network(experiment: Experiment) -> Iterator[str]:
     held = state_bytes(experiment)
     mesh = ", ".join(f"{axis} {size}" for axis, size in experiment.mesh.shape.items())
     device = experiment.mesh.devices.flat[0].device_kind
+    average = " and the average" if experiment.ema_decay else ""
     yield (
-        f"network: {_parameters(count)}; with the optimizer's moments "
+        f"network: {_parameters(count)}; with the optimizer's moments{average} "
         f"{_size(held)} on each device ({experiment.mesh.size} x {device}: {mesh})"
     )
 
@@ -154,6 +161,35 @@ def advice(experiment: Experiment, train: Feed, summary: PlanSummary) -> Iterato
         yield (
             f"{shapes} row lengths need {shapes} compilations for a run of {steps} updates: with a "
             "shorter list in data.bucket_seconds the run starts sooner"
+        )
+
+
+def _amount_advice(experiment: Experiment, summary: PlanSummary) -> Iterator[str]:
+    """What to change if the audio is too little for the recipe, or its updates too few for it."""
+    epochs = experiment.settings.train.steps / summary.batches
+    times = f"{epochs:.{0 if epochs >= 10 else 2}f}"
+    heard = f"{duration(3600 * summary.hours)} of {{}}audio, heard {times} times, are"
+    if epochs < 1:
+        yield (
+            f"the run ends after {times} of an epoch, before it has heard all utterances: "
+            f"--config.train.steps={summary.batches} hears each once"
+        )
+    if experiment.objective.ctc_head and summary.hours < LEAST_LABELLED:
+        yield (
+            f"{heard.format('transcribed ')} less than the 10 minutes that the paper tunes with: "
+            "transcribe more, or expect many errors"
+        )
+    if experiment.objective.needs_vocabulary:
+        return  # a few labels are heard thousands of times
+    if summary.hours < LEAST_PRETRAINING and not experiment.settings.init_from:
+        yield (
+            f"{heard.format('')} too little to pretrain a network on: add audio, or go on from a "
+            "pretrained one, --config.init_from=DIR (recipe continue_pretraining)"
+        )
+    elif epochs > MOST_EPOCHS:
+        yield (
+            f"the run hears its audio {times} times, the published ones theirs 700 times at "
+            f"most: --config.train.steps={PUBLISHED_EPOCHS * summary.batches} is as often"
         )
 
 

@@ -18,6 +18,7 @@ from w2v2_jax.data.plan import Plan
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.experiment.settings import TrainConfig
+from w2v2_jax.experiment.states import exchanged
 from w2v2_jax.health import config as health
 from w2v2_jax.health.bad_batches import BadBatches
 from w2v2_jax.health.monitor import Alarm, HealthError, Monitor
@@ -102,6 +103,11 @@ class _Job(NamedTuple):
     def config(self) -> TrainConfig:
         return self.experiment.settings.train
 
+    def save(self, state: TrainState, rank: float | None = None) -> None:
+        """See `checkpoint.save`; with an average of the parameters in their place."""
+        saved = exchanged(self.experiment, state)
+        checkpoint.save(self.checkpoints, saved, self.description, rank)
+
 
 def run(
     experiment: Experiment,
@@ -132,7 +138,7 @@ def run(
         hosts.Preemption() as preemption,
     ):
         with memory.state(experiment):
-            state = restore.restore(checkpoints, experiment.abstract_state)
+            state = _restored(checkpoints, experiment)
             resumed = state is not None
             if state is None:
                 state = fresh()
@@ -147,7 +153,7 @@ def run(
             Monitor(settings.health, about), bad_batches,
         )  # fmt: skip
         if settings.health.rollback and not resumed:
-            checkpoint.save(checkpoints, state, description)  # a rollback may return to it
+            job.save(state)  # a rollback may return to it
         while True:
             state, alarm = _stretch(job, state)
             if alarm is None:
@@ -157,6 +163,12 @@ def run(
         checkpoints.wait_until_finished()
     end = int(state.step)
     return RunEnd(end, preemption.reached() if end < config.steps else "")
+
+
+def _restored(checkpoints: checkpoint.Manager, experiment: Experiment) -> TrainState | None:
+    """The newest saved state, to train on from; None if nothing was saved."""
+    state = restore.restore(checkpoints, experiment.abstract_state)
+    return None if state is None else exchanged(experiment, state)
 
 
 def _go_back(job: _Job, alarm: Alarm) -> TrainState:
@@ -175,7 +187,7 @@ def _go_back(job: _Job, alarm: Alarm) -> TrainState:
     for bad in range(max(step, wanted) + 1, alarm.step + 1):
         job.bad_batches.note(bad, alarm.rule, alarm.message, left_out=True)
     hosts.log_on_chief(f"health: returned to step {step}; batches up to {alarm.step} are left out")
-    state = restore.restore(job.checkpoints, job.experiment.abstract_state)
+    state = _restored(job.checkpoints, job.experiment)
     assert state is not None  # `forget` has left a step
     return state
 
@@ -229,7 +241,7 @@ def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
                 best = _validate(job, state, writer)
                 window = ThroughputWindow(clock)
             if saves:
-                checkpoint.save(job.checkpoints, state, job.description, best)
+                job.save(state, best)
             if stop:
                 break
         return state, observer.observe(before)
@@ -240,7 +252,8 @@ def _validate(job: _Job, state: TrainState, writer: MetricWriter | None) -> floa
     valid = job.valid
     assert valid is not None
     with memory.validation(job.experiment, valid.plan.shapes):
-        results = validate(job.experiment, valid, state.weights, state.step)
+        weights = exchanged(job.experiment, state).weights
+        results = validate(job.experiment, valid, weights, state.step)
     clips = len(valid.corpus) + valid.without_transcript
     left_out = clips - valid.utterances
     if writer is not None:

@@ -65,6 +65,7 @@ CHANGES = (
     Change("config.objective", REFUSED, "another loss"),
     Change("config.schedule", REFUSED, "other learning rates"),
     Change("config.optimizer", REFUSED, "other updates"),
+    Change("config.optimizer.ema_decay", REFUSED, "another average of the parameters"),
     Change("config.vocabulary", REFUSED, "other labels"),
     Change("config.data", REFUSED, "other rows"),
     Change("config.data.train", FREE, "a path: the data's fingerprint says whether it is the same"),
@@ -260,7 +261,7 @@ def check_facts(workdir: AnyPath, now: dict[str, Any]) -> list[str]:
         return []
     if "data" not in before:  # of version 0.1, which left no run.json
         before, now = ({**one, "config": _in_rows(one["config"])} for one in (before, now))
-    refused, told = compare(_augmented(before), now)
+    refused, told = compare(_completed(before), now)
     if refused:
         raise InputError(
             f"--workdir {workdir} was started with another {'; '.join(refused)}; use what it was "
@@ -269,13 +270,16 @@ def check_facts(workdir: AnyPath, now: dict[str, Any]) -> list[str]:
     return told
 
 
-def _augmented(facts: dict[str, Any]) -> dict[str, Any]:
-    """Facts of a version without augmentation, with the entry that there was none."""
-    data = facts["config"].get("data")
-    if not isinstance(data, dict) or "augment" in data:
-        return facts
+def _completed(facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts of an earlier version, with the entries of what it did not have: augmentation, an
+    average of the parameters."""
+    config = facts["config"]
     plain = json.loads(json.dumps(dataclasses.asdict(AugmentConfig())))
-    return {**facts, "config": {**facts["config"], "data": {**data, "augment": plain}}}
+    for section, values in (("data", {"augment": plain}), ("optimizer", {"ema_decay": 0.0})):
+        stored = config.get(section)
+        if isinstance(stored, dict):
+            config = {**config, section: {**values, **stored}}
+    return {**facts, "config": config}
 
 
 def with_start(workdir: AnyPath, now: dict[str, Any]) -> dict[str, Any]:
