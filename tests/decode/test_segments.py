@@ -71,7 +71,7 @@ def test_a_long_silence_does_not_hide_a_wrong_line(long):
     logits = np.concatenate([long.logits[: round(long.ends[0] / SECONDS) + 20], silence])
     other = sentence(np.random.default_rng(3))
     fits = fit_text(logits, spelled([long.texts[0], other]), seconds_per_frame=SECONDS, where="x")
-    assert fits[0].score > LEAST > -4 > fits[1].score
+    assert fits[0].score > LEAST and not fits[1].score > -4  # it may also have no place
 
 
 def test_numbers_and_lines_of_none_of_the_models_letters_leave_their_neighbours_in_place(long):

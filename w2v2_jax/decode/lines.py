@@ -39,12 +39,13 @@ class Line(NamedTuple):
 
 
 class Aligned(NamedTuple):
-    """Lines, and for each its first frame and one past its last. shortfalls: [T] as in `Forced`;
-    also NaN inside a star."""
+    """Lines, and for each its first frame and one past its last, and whether it has a place or was
+    left out. shortfalls: [T] as in `Forced`; also NaN inside a star."""
 
     lines: list[Line]
     first: np.ndarray
     last: np.ndarray
+    said: np.ndarray
     shortfalls: np.ndarray
 
 
@@ -73,12 +74,14 @@ def align_spelled(
     seconds_per_frame: float,
     where: str,
     gaps: bool = True,
+    leave_out: float | None = None,
+    pauses: np.ndarray | None = None,
     floor: float = -LEAST,
 ) -> Aligned:
     """Spelled lines, each with an id at least, over logits [T, C]; see `align_lines`.
 
-    gaps: whether sounds may lie around the lines that are in none of them. floor: as in
-    `forced_alignment`.
+    gaps: whether sounds may lie around the lines that are in none of them. leave_out, pauses,
+    floor: as in `forced_alignment`.
     """
     check_finite(logits, where=where)
     joined = np.concatenate([spelling.ids for spelling in spelled])
@@ -91,7 +94,9 @@ def align_spelled(
     ends = np.cumsum([len(spelling.ids) for spelling in spelled])
     places = np.zeros(len(joined) + 1, bool)
     places[[0, *ends]] = gaps
-    path = forced_alignment(logits, joined, gaps=places, floor=floor)
+    path = forced_alignment(
+        logits, joined, gaps=places, leave_out=leave_out, pauses=pauses, floor=floor
+    )
     starts = np.concatenate([[0], ends[:-1]])
     symbols = path.symbols
     first, last = symbols.start_frame[starts], symbols.end_frame[ends - 1]
@@ -107,14 +112,14 @@ def align_spelled(
         )
         for spelling, begin, end in zip(spelled, starts, ends, strict=True)
     ]
-    return Aligned(lines, first, last, shortfalls)
+    return Aligned(lines, first, last, path.said[starts], shortfalls)
 
 
 def _line(spelling: Spelling, piece: Alignment, scores, seconds: float) -> Line:
     _, start, end, confidence = piece
     letters = _characters(spelling, start, end, confidence, seconds)
     words = _words(spelling, start, end, confidence, seconds)
-    inside = scores[start[0] : end[-1]].astype(np.float64)
+    inside = scores[start[0] : max(end[-1], start[0] + 1)].astype(np.float64)
     width = min(SCORE_FRAMES, len(inside))
     means = np.convolve(inside, np.ones(width) / width, mode="valid")
     sure = float(np.mean([letter.confidence for letter in letters])) if letters else 0.0

@@ -31,6 +31,7 @@ from w2v2_jax.prepare.segment_cuts import (
 from w2v2_jax.prepare.segment_pairs import WITH_TIMES, Pair, by_channel, find_pairs, timed_text
 from w2v2_jax.prepare.segment_report import REJECTED, REPORT, SEGMENTS, Outcome
 from w2v2_jax.prepare.sentences import sentences
+from w2v2_jax.prepare.speech_edges import levels
 from w2v2_jax.recognition.timed_texts import TimedText
 from w2v2_jax.system.arguments import (
     CommandParser,
@@ -41,7 +42,7 @@ from w2v2_jax.system.arguments import (
 )
 from w2v2_jax.texts import text_lines
 
-MIN_SCORE = -2.0
+MIN_SCORE = -2.3
 PAD = 0.1  # seconds around aligned words; times from a file stay as they are
 
 
@@ -129,6 +130,9 @@ def segments_of(pair: Pair, ear, arguments: argparse.Namespace, unpaired: Tally)
     found = []
     for channel, some in texts.items():
         heard: Heard | None = ear(pair.audio, channel) if ear is not None else None
+        if heard is not None and (timed is None or arguments.refine):
+            blocks = audio_blocks(pair.audio, excerpt=Excerpt(channel=channel))
+            heard = heard._replace(loudness=levels(blocks))
         segments = _uncut(pair, some, heard, arguments)
         cut = finish(segments, limits, seconds=seconds, pad=pad)
         found += [segment._replace(channel=channel) for segment in cut]

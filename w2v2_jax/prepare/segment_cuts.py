@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2v2_jax.decode.segments import NO_FIT, Fit, fit_text, fit_times
-from w2v2_jax.decode.spelling import STAR, STAR_WORD, Speller
+from w2v2_jax.decode.spelling import STAR, STAR_WORD, Speller, Spelling
 from w2v2_jax.errors import InputError
+from w2v2_jax.prepare.speech_edges import pauses, refined
 from w2v2_jax.recognition.timed_texts import EXACT, TimedText
 
 OVERLAP = 0.1  # seconds by which two segments may overlap
@@ -26,11 +27,14 @@ class Limits(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """A network's output for a recording: logits [T, C], and what aligning texts to it needs."""
+    """A network's output for a recording: logits [T, C], and what aligning texts to it needs.
+    loudness: the recording's `speech_edges.levels`, with which words that are searched for begin
+    and end where speech does."""
 
     logits: np.ndarray
     seconds_per_frame: float
     speller: Speller
+    loudness: np.ndarray | None = None
 
 
 class Segment(NamedTuple):
@@ -92,14 +96,53 @@ def from_times(
             seconds_per_frame=heard.seconds_per_frame,
             where=where,
             reach=reach,
+            pauses=_silence(heard),
         )
         if not reach:  # a person's times stay
             aligned = [
                 new._replace(start=old.start, end=old.end)
                 for old, new in zip(fits, aligned, strict=True)
             ]
+        else:
+            aligned = at_speech_edges(aligned, spelled, heard, where=where)
         fits = [old if new is NO_FIT else new for old, new in zip(fits, aligned, strict=True)]
     return [Segment(t.text, t.place, t.speaker, fit) for t, fit in zip(timed, fits, strict=True)]
+
+
+def _silence(heard: Heard) -> np.ndarray | None:
+    """[T] bool, the frames in pauses; None if the loudness is not known."""
+    if heard.loudness is None:
+        return None
+    return pauses(heard.loudness, len(heard.logits), heard.seconds_per_frame)
+
+
+def at_speech_edges(
+    fits: Sequence[Fit], spelled: Sequence[Spelling], heard: Heard, *, where: str
+) -> list[Fit]:
+    """The fits with their first word's start and last word's end where speech begins and ends, and
+    scores that hold the words against all that is said between."""
+    placed = sorted(
+        (n for n, fit in enumerate(fits) if fit is not NO_FIT), key=lambda n: fits[n].start
+    )
+    if heard.loudness is None or not placed:
+        return list(fits)
+    spans = refined(heard.loudness, [(fits[n].start, fits[n].end) for n in placed])
+    scored = fit_times(
+        heard.logits,
+        [spelled[n] for n in placed],
+        spans,
+        seconds_per_frame=heard.seconds_per_frame,
+        where=where,
+    )
+    moved = list(fits)
+    for n, (start, end), new in zip(placed, spans, scored, strict=True):
+        words = list(fits[n].words)
+        if words:
+            words[0] = words[0]._replace(start=start)
+            words[-1] = words[-1]._replace(end=end)
+        best = fits[n] if new is NO_FIT else new
+        moved[n] = Fit(start, end, best.score, best.worst, words)
+    return moved
 
 
 def from_text(lines: Sequence[tuple[str, str]], heard: Heard, *, where: str) -> list[Segment]:
@@ -108,7 +151,14 @@ def from_text(lines: Sequence[tuple[str, str]], heard: Heard, *, where: str) -> 
     spelled = [heard.speller(line) for line, _ in lines]
     if not any(line.words for line in spelled):
         raise InputError(f"{where}: no text that the model has symbols for")
-    fits = fit_text(heard.logits, spelled, seconds_per_frame=heard.seconds_per_frame, where=where)
+    fits = fit_text(
+        heard.logits,
+        spelled,
+        seconds_per_frame=heard.seconds_per_frame,
+        where=where,
+        pauses=_silence(heard),
+    )
+    fits = at_speech_edges(fits, spelled, heard, where=where)
     return [
         Segment(line, place, "", fit)
         for (line, place), fit, spelling in zip(lines, fits, spelled, strict=True)
@@ -159,6 +209,7 @@ def _reason(segment: Segment, limits: Limits, seconds: float, overlapping: bool)
         "overlaps another": overlapping,
         "too short": length < limits.min_seconds - EXACT,
         "too long": length > limits.max_seconds + EXACT,
+        "not found in the recording": not math.isfinite(length),
         "nothing that the model could compare": wanted is not None and not scored,
         "score too low": wanted is not None and scored and fit.score < wanted,
     }
