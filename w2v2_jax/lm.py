@@ -139,11 +139,7 @@ def _parser() -> CommandParser:
         help="auto: KenLM's lmplz if it is installed, else this package's own",
     )
     parser.add_argument(
-        "--memory",
-        type=number(0.001, 1e6),
-        default=1.0,
-        metavar="GIB",
-        help="memory for sorting",
+        "--memory", type=number(0.001, 1e6), default=1.0, metavar="GIB", help="memory for sorting"
     )
     parser.add_argument("--temporary", metavar="DIR", help="a folder for temporary files")
     return parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from w2v2_jax.errors import InputError
@@ -114,7 +115,7 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
     return dataclasses.replace(model, always_project_features=square)
 
 
-def _layers(config: dict[str, Any], defaults: dict[str, tuple[int, ...]]) -> tuple:
+def _layers(config: dict[str, Any], defaults: Mapping[str, tuple[int, ...]]) -> tuple:
     """One tuple per layer from the lists of each property; ValueError if their lengths differ."""
     lists = [config.get(name, default) for name, default in defaults.items()]
     if len({len(one) for one in lists}) > 1:
