@@ -19,7 +19,7 @@ from w2v2_jax.decode.lexicon import spell, write_lexicon
 from w2v2_jax.errors import InputError, counted, run_command
 from w2v2_jax.ngram import arpa, counts, kneser_ney, lmplz, text
 from w2v2_jax.paths import try_outputs, writing
-from w2v2_jax.system.arguments import CommandParser, number
+from w2v2_jax.system.arguments import CommandParser, number, whole
 from w2v2_jax.texts import CASES, with_case
 from w2v2_jax.vocabulary import Vocabulary, make_vocabulary
 from w2v2_jax.vocabulary.units import CHARACTERS
@@ -61,6 +61,8 @@ def pruning(thresholds: list[int], *, order: int) -> list[int]:
 def make_lexicon(seen: Counter[str], vocabulary: Vocabulary, path: Path, *, min_count: int) -> None:
     """Writes the words of the text, most frequent first, as the model spells them."""
     frequent = [word for word, number in seen.most_common() if number >= min_count]
+    if not frequent:
+        raise InputError(f"--lexicon-min-count {min_count}: no word of the text is there as often")
     spelled, unknown = spell(frequent, vocabulary)
     if not spelled:
         raise InputError(
@@ -127,8 +129,7 @@ def _parser() -> CommandParser:
     parser.add_argument("--lexicon", type=Path, metavar="OUT", help="also write a lexicon")
     parser.add_argument(
         "--lexicon-min-count",
-        type=int,
-        default=1,
+        type=whole(1),
         metavar="N",
         help="leave words seen less often out of the lexicon (1)",
     )
@@ -149,6 +150,8 @@ def _checked(arguments) -> tuple[Vocabulary | None, Callable[[str], str], list[i
     """The vocabulary, how text is normalised and the pruning thresholds."""
     if not 1 <= arguments.order <= MAX_ORDER:
         raise InputError(f"--order {arguments.order} is outside 1..{MAX_ORDER} (KenLM's limit)")
+    if arguments.lexicon_min_count and not arguments.lexicon:
+        raise InputError("--lexicon-min-count changes nothing without --lexicon; give it")
     if arguments.lexicon and not arguments.vocabulary:
         raise InputError("--lexicon needs --vocabulary: librispeech or a run's vocabulary.json")
     if arguments.case and arguments.vocabulary:
@@ -205,7 +208,8 @@ def main(argv: list[str] | None = None) -> None:
             )
             print(f"wrote {arguments.out} (KenLM's lmplz)")
     if arguments.lexicon and vocabulary is not None:
-        make_lexicon(seen, vocabulary, arguments.lexicon, min_count=arguments.lexicon_min_count)
+        least = arguments.lexicon_min_count or 1
+        make_lexicon(seen, vocabulary, arguments.lexicon, min_count=least)
 
 
 if __name__ == "__main__":

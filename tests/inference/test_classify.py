@@ -95,6 +95,19 @@ def test_data_that_cannot_be_scored_is_told_before_the_network_is_loaded(
         classify.main([*arguments, "--json-out", f"{tmp_path}/{out}"])
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--data", "x", "--top", "3"], "--top changes nothing with --data"),
+        (["--data", "x", "--json"], "--json changes nothing with --data; .*--json-out"),
+        (["a.wav", "--json", "--top", "2"], "--top changes nothing with --json"),
+    ],
+)
+def test_an_option_that_changes_nothing_is_told_before_anything_is_read(given, message):
+    with pytest.raises(InputError, match=message):
+        classify.main(["--checkpoint", "nowhere", *given])
+
+
 def test_another_kind_of_checkpoint_is_refused_with_the_remedy(tuned, tmp_path):
     native.write_initial(tmp_path / "ctc", tuned)
     write_wav(tmp_path / "a.wav", 0.3)

@@ -237,6 +237,7 @@ def test_text_may_be_gzip(tmp_path):
         ("A\n", ["--order", "9"], "outside 1..6"),
         ("A\n", ["--prune", "2", "1"], "must not fall"),
         ("A\n", ["--lexicon", "x"], "--lexicon needs --vocabulary"),
+        ("A\n", ["--lexicon-min-count", "2"], "--lexicon-min-count changes nothing without --lex"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_writes_nothing(content, options, message, tmp_path):

@@ -149,6 +149,17 @@ def test_rates_and_texts_with_a_language_model_stand_below_those_without(inputs,
     assert lines[start + 3 : start + 5] == ["from pretrained NUMBER 4", "and with the LM SEVEN 4"]
 
 
+def test_an_evaluation_of_another_checkpoint_with_the_model_is_noted(inputs, capsys, tmp_path):
+    assert run_with_model(inputs, tmp_path) == 0
+    assert "note: with a language model" not in capsys.readouterr().out
+    for name, where in (("a", "runs/scratch"), ("b", "runs/finetuned")):
+        made = json.loads((tmp_path / f"{name}.json").read_text())
+        (tmp_path / f"{name}.json").write_text(json.dumps(made | {"checkpoint": where}))
+    assert run_with_model(inputs, tmp_path) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if "with a language mod" in line]
+    assert len([note for note in notes if "without one runs/" in note]) == 2
+
+
 def test_an_evaluation_of_other_utterances_with_the_model_is_refused(inputs, capsys, tmp_path):
     other = evaluation(0.8, 1.0, "NUMB")
     other["utterances"] = other["utterances"][:-1]

@@ -24,7 +24,7 @@ from w2v2_jax.paths import try_outputs, write_json
 from w2v2_jax.recognition import inputs
 from w2v2_jax.recognition.classify import Classified, classify, classify_corpus
 from w2v2_jax.system import compile_cache, cpu_memory
-from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_checkpoint
+from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_checkpoint, whole
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -33,8 +33,11 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError("give recordings or --data CORPUS[:split], one of the two")
     if arguments.json_out and not arguments.data:
         raise InputError("--json-out goes with --data")
-    if arguments.top < 1:
-        raise InputError(f"--top {arguments.top} must be at least 1")
+    if arguments.data and arguments.json:
+        raise InputError("--json changes nothing with --data; its scores go to --json-out OUT")
+    if arguments.top is not None and (arguments.data or arguments.json):
+        other = "--data" if arguments.data else "--json, which has every class"
+        raise InputError(f"--top changes nothing with {other}")
     try_outputs(arguments, "json_out")
     files = [] if arguments.data else list(inputs.expand(arguments.files))
     corpus = open_splits(arguments.data) if arguments.data else None
@@ -71,7 +74,7 @@ def _parser() -> CommandParser:
     add_checkpoint(parser)
     add = parser.add_argument
     add("files", nargs="*", metavar="FILE", help="an audio file, a folder, or @LIST")
-    add("--top", type=int, default=1, metavar="N", help="the N most likely classes (1)")
+    add("--top", type=whole(1), metavar="N", help="the N most likely classes (1)")
     add("--json", action="store_true", help="print JSON lines with the probability of every class")
     add("--data", metavar="DIR[:split]", help="score a prepared corpus instead of files")
     add("--json-out", type=Path, metavar="OUT", help="the scores of --data as JSON")
@@ -83,7 +86,7 @@ def _say(result: Classified, arguments) -> None:
     if arguments.json:
         print(json.dumps(result._asdict(), ensure_ascii=False), flush=True)
         return
-    best = itertools.islice(result.scores.items(), arguments.top)
+    best = itertools.islice(result.scores.items(), arguments.top or 1)
     said = "\t".join(f"{one_field(label)}\t{score:.4f}" for label, score in best)
     print(f"{one_field(result.path)}\t{said}", flush=True)
 

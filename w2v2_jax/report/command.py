@@ -135,6 +135,14 @@ def check_comparable(results: Results) -> list[str]:
             )
     steps = [results.scratch_eval["step"], results.finetuned_eval["step"]]
     notes = [] if steps[0] == steps[1] else [f"note: updates differ, {steps[0]} and {steps[1]}"]
+    for plain, other in zip(
+        (results.scratch_eval, results.finetuned_eval), results.lm_evals or (), strict=False
+    ):
+        if plain.get("checkpoint") != other.get("checkpoint") or plain["step"] != other["step"]:
+            notes.append(
+                f"note: with a language model, {other.get('checkpoint')} was evaluated at step "
+                f"{other['step']}, without one {plain.get('checkpoint')} at step {plain['step']}"
+            )
     if results.units is None:
         notes.append("note: no --units file, so the figure has no mask and no codebook panel")
     return notes
