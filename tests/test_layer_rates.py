@@ -106,11 +106,18 @@ def test_what_is_taken_out_of_a_stack_goes_back_between_the_layers_that_stayed()
         ("layers[0-2]/", r"write layers by number once, as layers\[3\] or layers\[0:6\]"),
         ("layers[0,2]/", r"write layers by number as layers\[3\] or layers\[0:6\]"),
         ("layers[0]/|layers[2]/", "write layers by number once"),
+        ("layers[::2]/", r"write layers by number as layers\[3\] or layers\[0:6\]"),
+        ("head(", r"'head\(' is no regular expression: missing \), unterminated subpattern"),
+        ("layers[0:2]/(attention", r"'layers\[0:2\]/\(attention' is no regular expression"),
     ],
 )
 def test_layers_that_are_not_there_are_refused(pattern, message):
     with pytest.raises(InputError, match=message):
         rate_table(((pattern, 0.0),), 4)
+
+
+def test_a_slice_that_would_be_no_set_of_characters_is_taken():
+    assert rate_table((("layers[2:-1]/", 0.0),), 4)[0].layers == (2,)
 
 
 def test_a_set_of_characters_after_layers_is_still_a_regex():

@@ -17,7 +17,7 @@ RateTable = tuple["Rate | tuple[str, float]", ...]
 # A layer's number or a range of them, as in "layers[0:6]/attention"; what follows the bracket
 # otherwise is a regex's own set of characters.
 NUMBERED = re.compile(r"layers\[(-?\d+)?(:)?(-?\d+)?\]")
-ALMOST_NUMBERED = re.compile(r"layers\[-?\d")
+ALMOST_NUMBERED = re.compile(r"layers\[(-?\d|:)")
 
 
 class Rate(NamedTuple):
@@ -35,7 +35,8 @@ class Rate(NamedTuple):
 
 def rate_table(pairs, num_layers: int) -> RateTable:
     """(pattern, multiplier) pairs of a configuration as rows. "layers[3]" and "layers[0:6]" in a
-    pattern are layers by number, as in a Python slice; InputError for those that are not there."""
+    pattern are layers by number, as in a Python slice; InputError for those that are not there and
+    for what is no regular expression."""
     return tuple(_rate(pattern, value, num_layers) for pattern, value in pairs)
 
 
@@ -47,7 +48,7 @@ def _rate(pattern: str, value: float, num_layers: int) -> Rate | tuple[str, floa
                 f"optimizer.rate_by_path: {pattern!r}: write layers by number as layers[3] or "
                 "layers[0:6]"
             )
-        return pattern, value
+        return _regex(pattern, pattern), value
     first, colon, last = numbers[0].groups()
     every, named = range(num_layers), [int(n) for n in (first, last) if n]
     if len(numbers) > 1 or not (first or colon) or (last and not colon):
@@ -68,7 +69,18 @@ def _rate(pattern: str, value: float, num_layers: int) -> Rate | tuple[str, floa
             f"0 to {num_layers - 1}"
         )
     regex = pattern[: numbers[0].start()] + "layers" + pattern[numbers[0].end() :]
-    return Rate(regex, value, chosen, num_layers)
+    return Rate(_regex(regex, pattern), value, chosen, num_layers)
+
+
+def _regex(text: str, pattern: str) -> str:
+    """The text, if it is a regex; pattern: what the configuration has for it."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise InputError(
+            f"optimizer.rate_by_path: {pattern!r} is no regular expression: {error}"
+        ) from error
+    return text
 
 
 def value_by_path(params, table: RateTable):
