@@ -242,8 +242,8 @@ def test_texts_of_transformers_are_ours_once_special_symbols_are_removed_from_th
     tokenizer.write(tmp_path, LIBRISPEECH)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
     bos, eos, unknown = 1, 2, 3  # rows, which both sides have; 0 is the blank
-    h, e, l, o, space = (LIBRISPEECH.symbols.index(s) for s in "HELO|")
-    rows = [bos, h, e, e, unknown, l, 0, l, o, space, h, o, eos]
+    h, e, el, o, space = (LIBRISPEECH.symbols.index(s) for s in "HELO|")
+    rows = [bos, h, e, e, unknown, el, 0, el, o, space, h, o, eos]
     assert theirs.decode(rows) == "<s>HE<unk>LLO HO</s>"
     assert without_specials(theirs.decode(rows)) == "HELLO HO"
     assert theirs.decode(rows, skip_special_tokens=True) == "HELO HO"

@@ -1,8 +1,9 @@
 """Logits on disk: computed once, decoded many times.
 
 A folder with `logits.npy` (the frames of all utterances as they were computed, [frames, C]),
-`index.npz` (their ids, frame counts, references and numbers in the corpus) and `emissions.json` (symbols, case, seconds per frame and
-the origin of the logits), which is written last and completes the folder.
+`index.npz` (their ids, frame counts, references and numbers in the corpus) and `emissions.json`
+(symbols, case, seconds per frame and the origin of the logits), which is written last and completes
+the folder.
 """
 
 from __future__ import annotations
