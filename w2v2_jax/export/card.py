@@ -143,7 +143,7 @@ def _origin(loaded: Loaded, facts: CardFacts) -> list[str]:
     commit = [f"commit {code['commit'][:12]}"] if "commit" in code else []
     rows = {
         "training data": _names(config.get("data", {}).get("train")),
-        "hours of it": f"{train['hours']:g}" if "hours" in train else UNSAID,
+        "hours of it": _hours(train),
         "languages": ", ".join(facts.languages) or UNSAID,
         "started from": _names(config.get("init_from")),
         "updates": loaded.path.name if loaded.path.name.isdigit() else UNSAID,
@@ -154,6 +154,13 @@ def _origin(loaded: Loaded, facts: CardFacts) -> list[str]:
         "licence": facts.licence or UNSAID,
     }
     return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
+
+
+def _hours(train: dict[str, Any]) -> str:
+    """The hours that a run trained on; records of earlier versions have only the corpus's."""
+    if "used_hours" in train:
+        return f"{train['used_hours']:g}"
+    return f"at most {train['hours']:g}" if "hours" in train else UNSAID
 
 
 def _names(value: Any) -> str:

@@ -123,11 +123,16 @@ def facts(experiment: Experiment, train: Feed, valid: Feed | None) -> dict[str, 
 
 
 def _content(feed: Feed) -> dict[str, Any]:
+    """clips and hours of the corpus (with labels: those with a transcript); `used_`: without what
+    the plan leaves out as too short or too long."""
+    used = feed.plan.summary()
     hours = int(feed.corpus.num_samples.sum()) / SAMPLE_RATE / 3600
     return {
         "fingerprint": _digest(feed.corpus.fingerprint()),
         "clips": len(feed.corpus),
         "hours": round(hours, 4),
+        "used_clips": used.utterances,
+        "used_hours": round(used.hours, 4),
     }
 
 
