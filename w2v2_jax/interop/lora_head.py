@@ -6,7 +6,6 @@ also has `vocabulary.json`, and the tokenizer files of a Hugging Face folder.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ def write(folder: Path, description: Description) -> None:
 
 
 def with_head(
-    base: Imported, tensors: Mapping[str, np.ndarray], folder: Path, notes: list[str]
+    base: Imported, tensors: dict[str, np.ndarray], folder: Path, notes: list[str]
 ) -> Loaded:
     """The base network with the folder's head (`lm_head.weight` [C, D], `lm_head.bias` [C]), its
     symbols and its input settings; a base of another objective becomes a CTC network.
