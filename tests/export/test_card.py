@@ -19,7 +19,7 @@ RUN = {
             "data": {"train": ["/home/me/data/first:train", "gs://bucket/second"]},
             "init_from": "/home/me/runs/start",
         },
-        "data": {"train": {"hours": 9.625, "clips": 4000}},
+        "data": {"train": {"hours": 11.5, "clips": 4000, "used_hours": 9.625}},
     },
     "starts": [{"code": {"version": "0.1"}}, {"code": {"version": "0.2.0", "commit": "ab" * 20}}],
 }
@@ -69,6 +69,12 @@ def test_the_card_has_the_runs_data_hours_commit_and_rates_and_no_paths(checkpoi
     ):  # fmt: skip
         assert line in text, line
     assert "/home" not in text and "gs://" not in text
+
+
+def test_the_hours_of_an_earlier_versions_record_are_a_bound(checkpoint):
+    facts = {"config": {}, "data": {"train": {"hours": 11.5}}}
+    (checkpoint / "run.json").write_text(json.dumps({"facts": facts}))
+    assert "| hours of it | at most 11.5 |" in (exported(checkpoint) / "README.md").read_text()
 
 
 def test_what_nothing_says_is_not_stated(checkpoint):

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests.helpers.interop_cases import VOCABULARY, assert_same, edit, random_checkpoint
+from tests.helpers.interop_cases import (
+    PRETRAINING,
+    VOCABULARY,
+    assert_same,
+    edit,
+    random_checkpoint,
+)
 from w2v2_jax import convert, trees
 from w2v2_jax.checkpoint import files as checkpoint
 from w2v2_jax.errors import InputError
@@ -15,6 +21,7 @@ from w2v2_jax.export import command as export
 from w2v2_jax.interop import hugging_face, lora, native
 from w2v2_jax.interop.files import Imported
 from w2v2_jax.recognition.network import Network
+from w2v2_jax.vocabulary import SPECIALS, Vocabulary
 
 TUNED = ("encoder", "head")
 
@@ -89,6 +96,93 @@ def test_commands_write_pefts_files_and_merge_for_everybody_else(adapted, tmp_pa
             trees.flatten(again.params)[name], trees.flatten(source.params)[name]
         )
     assert "wrote" in capsys.readouterr().out
+
+
+OTHER = Vocabulary((*SPECIALS, *"xyzabc"), "lower")
+
+
+@pytest.fixture
+def other(adapted, tmp_path):
+    """A CTC network with updates and another vocabulary than the base's, and its PEFT folder."""
+    made = random_checkpoint(adapted.description.model, parts=TUNED, vocabulary=OTHER)
+    lora.save(made, tmp_path / "peft")
+    return made, tmp_path / "peft"
+
+
+def test_the_symbols_of_the_head_travel_with_it(other, base):
+    made, folder = other
+    found = lora.with_updates(Imported(base, [], [], []), folder)
+    assert found.loaded.description.vocabulary == OTHER and found.notes == []
+    assert_same(found.loaded.params["head"], made.params["head"])
+
+
+def test_a_base_without_a_head_becomes_a_ctc_network(other, tiny):
+    folder = other[1]
+    base = random_checkpoint(tiny, parts=PRETRAINING)
+    found = lora.with_updates(Imported(base, [], [], []), folder)
+    assert found.loaded.description.objective == "ctc"
+    assert found.loaded.description.vocabulary == OTHER
+    assert set(found.loaded.params) == {"encoder", "head"} and "left out" in found.notes[0]
+    assert logits(found.loaded).shape[-1] == len(OTHER)
+
+
+def without_symbols(folder):
+    for name in ("vocabulary.json", "vocab.json"):
+        (folder / name).unlink()
+
+
+def test_a_head_of_other_rows_without_symbols_is_refused(other, base):
+    folder = other[1]
+    without_symbols(folder)
+    with pytest.raises(InputError, match=f"has {len(OTHER)} rows, the base network's"):
+        lora.with_updates(Imported(base, [], [], []), folder)
+
+
+def test_a_head_of_as_many_rows_without_symbols_has_the_bases_in_its_files_order(
+    adapted, base, tmp_path
+):
+    lora.save(adapted, tmp_path)
+    without_symbols(tmp_path)
+    turned = (1, 0, *range(2, len(VOCABULARY)))
+    for rows in (None, turned):
+        found = lora.with_updates(Imported(base, [], [], [], rows), tmp_path)
+        bias = adapted.params["head"]["bias"][list(rows or range(len(VOCABULARY)))]
+        np.testing.assert_array_equal(found.loaded.params["head"]["bias"], bias)
+        assert f"{tmp_path} has no vocabulary.json: its rows are taken for" in found.notes[0]
+        assert found.loaded.description.vocabulary == VOCABULARY
+
+
+def test_the_symbols_of_a_tokenizer_beside_the_head_count(other, base):
+    made, folder = other
+    (folder / "vocabulary.json").unlink()
+    ids = json.loads((folder / "vocab.json").read_text())
+    ids["x"], ids["y"] = ids["y"], ids["x"]
+    (folder / "vocab.json").write_text(json.dumps(ids))
+    found = lora.with_updates(Imported(base, [], [], []), folder)
+    assert found.loaded.description.vocabulary.symbols[-6:] == tuple("yxzabc")
+    assert_same(found.loaded.params["head"], made.params["head"])
+    del ids["<pad>"]
+    (folder / "vocab.json").write_text(json.dumps(ids))
+    with pytest.raises(InputError, match="the CTC blank, is none of the"):
+        lora.with_updates(Imported(base, [], [], []), folder)
+
+
+@pytest.mark.parametrize("start", [None, "runs/start"])
+def test_the_note_and_the_card_say_whose_the_other_parameters_and_the_symbols_are(
+    adapted, tmp_path, capsys, start
+):
+    native.write_initial(tmp_path / "run", adapted)
+    if start:
+        record = {"facts": {"config": {"init_from": start}, "data": {}}}
+        (tmp_path / "run/run.json").write_text(json.dumps(record))
+    arguments = ["--checkpoint", str(tmp_path / "run"), "--to", "peft"]
+    export.main([*arguments, "--out", str(tmp_path / "peft")])
+    whose = f"{start}, which the run started from" if start else "the network it was tuned from"
+    printed = capsys.readouterr().out
+    assert f"other parameters are those of {whose}" in printed and "--to hf" not in printed
+    text = (tmp_path / "peft/README.md").read_text()
+    assert f"They are: `` {' '.join(VOCABULARY.symbols)} ``." in text
+    assert f"vocab_size={len(VOCABULARY)}, ignore_mismatched_sizes=True" in text
 
 
 def test_modules_without_an_update_have_one_of_0_and_it_is_said(adapted, base, tmp_path):

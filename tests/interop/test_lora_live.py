@@ -1,14 +1,17 @@
 """PEFT itself reads what is written here, and what it writes is read (needs torch and peft)."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 
 from tests.helpers.interop_cases import VOCABULARY, random_checkpoint
 from w2v2_jax import trees
-from w2v2_jax.interop import hugging_face, lora
+from w2v2_jax.export import command as export
+from w2v2_jax.interop import hugging_face, lora, native
 from w2v2_jax.recognition.network import Network
+from w2v2_jax.vocabulary import SPECIALS, Vocabulary
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -51,6 +54,25 @@ def test_peft_gives_the_logits_of_the_updates_written_here(folders):
     assert difference(logits(adapted), expected) < 1e-4
 
 
+def test_a_head_with_other_symbols_loads_as_the_card_says(folders):
+    adapted, path = folders
+    symbols = Vocabulary((*SPECIALS, *"xyzabc"), "lower")
+    made = random_checkpoint(
+        adapted.description.model, parts=("encoder", "head"), vocabulary=symbols
+    )
+    native.write_initial(path / "run", made)
+    arguments = ["--checkpoint", str(path / "run"), "--to", "peft"]
+    export.main([*arguments, "--out", str(path / "other")])
+    code = re.search(r"```python\n(.*?)```", (path / "other/README.md").read_text(), re.DOTALL)[1]
+    code = code.replace('"BASE"', repr(str(path / "hf"))).replace('"."', repr(str(path / "other")))
+    made_by_card: dict = {}
+    exec(code, made_by_card)
+    head = made_by_card["model"].base_model.model.lm_head.modules_to_save["default"]
+    np.testing.assert_array_equal(head.bias.detach().numpy(), made.params["head"]["bias"])
+    ids = [symbols.symbols.index(c) for c in "zaz"]
+    assert made_by_card["processor"].tokenizer.decode(ids) == "zaz"
+
+
 def test_what_peft_saves_gives_its_logits_here(folders):
     _, path = folders
     base = transformers.Wav2Vec2ForCTC.from_pretrained(path / "hf")
@@ -67,4 +89,5 @@ def test_what_peft_saves_gives_its_logits_here(folders):
     model.save_pretrained(path / "saved")
     found = lora.with_updates(hugging_face.read(path / "hf"), path / "saved")
     assert difference(logits(found.loaded), expected) < 1e-4
-    assert found.notes == ["no updates of k_proj, out_proj: they are 0"]
+    assert found.notes[0] == "no updates of k_proj, out_proj: they are 0"
+    assert "its rows are taken for the base's symbols" in found.notes[1]

@@ -54,14 +54,16 @@ def feed_of(*, fingerprint="f", samples=(57_600_000, 13_511_109), batches=(0, 1)
             return fingerprint
 
     rows = [types.SimpleNamespace(rows=(((k, 0, samples[k]),),)) for k in batches]
-    plan = types.SimpleNamespace(batch=rows.__getitem__)
+    used = types.SimpleNamespace(utterances=1, hours=1.0000123)
+    plan = types.SimpleNamespace(batch=rows.__getitem__, summary=lambda: used)
     return types.SimpleNamespace(corpus=Corpus(samples), plan=plan, mixture=None, augmentation=None)
 
 
 def test_the_data_is_recorded_by_its_content_and_by_the_order_of_its_first_batch():
     content = run_record._content(feed_of())
     assert content == {**content, "clips": 2, "hours": 1.2346}
-    assert content.keys() == {"fingerprint", "clips", "hours"}
+    assert content == {**content, "used_clips": 1, "used_hours": 1.0}
+    assert content.keys() == {"fingerprint", "clips", "hours", "used_clips", "used_hours"}
     other = run_record._content(feed_of(fingerprint="g"))
     assert other["fingerprint"] != content["fingerprint"]
     orders = [run_record._order(feed_of(batches=batches)) for batches in ((0, 1), (0, 1), (1, 0))]

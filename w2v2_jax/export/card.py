@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import jax
 
 from w2v2_jax.checkpoint.description import Description, Loaded
+from w2v2_jax.checkpoint.record import record_of
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.families import family_of
-from w2v2_jax.paths import AnyPath, read_json, write_text
+from w2v2_jax.paths import read_json, write_text
 from w2v2_jax.system.revision import stamp
 
 UNSAID = "not stated"
-RECORD = "run.json"  # of a run's folder; see train/run_record.py
+MOST_SYMBOLS = 100
 FOLDERS = ("hf", "peft", "onnx", "stablehlo", "savedmodel")
 
 
@@ -54,8 +55,20 @@ def write(folder: Path, loaded: Loaded, facts: CardFacts, *, form: str) -> None:
         f"{family_of(description.model)}, {size:.1f} M parameters, for audio of 16 kHz; waveforms "
         f"are {'' if description.normalise else 'not '}normalised to mean 0 and variance 1."
     )
+    if form == "peft" and description.objective_class.ctc_head:
+        about += (
+            " The symbols of its head are in vocabulary.json and vocab.json; the base network may "
+            f"have others. They are: {_symbols(description)}"
+        )
     run = ["## How to run it", "", "```python", *_program(description, form, bare=bare), "```", ""]
     write_text(readme, "\n".join([*head, about, "", *run, text]))
+
+
+def _symbols(description: Description) -> str:
+    """The symbols as code, shortened where there are many."""
+    symbols = description.ctc_vocabulary.symbols
+    shown = " ".join(symbols[:MOST_SYMBOLS])
+    return f"`` {shown} ``" + (" and more." if len(symbols) > MOST_SYMBOLS else ".")
 
 
 def _purpose(description: Description) -> str:
@@ -81,14 +94,7 @@ def _program(description: Description, form: str, *, bare: bool) -> list[str]:
     """bare: an encoder without the heads of its objective."""
     kind = description.objective_class
     if form == "peft":
-        auto = "AutoModelForCTC" if kind.ctc_head else "AutoModel"
-        return [
-            "from peft import PeftModel",
-            f"from transformers import {auto}",
-            "",
-            f'base = {auto}.from_pretrained("BASE")  # the folder of the network it was tuned from',
-            'model = PeftModel.from_pretrained(base, ".")',
-        ]
+        return _peft_program(description)
     task = {"ctc": "automatic-speech-recognition", "classify": "audio-classification"}
     if kind.name in task:
         return [
@@ -111,9 +117,24 @@ def _program(description: Description, form: str, *, bare: bool) -> list[str]:
     ]
 
 
+def _peft_program(description: Description) -> list[str]:
+    rows = len(description.vocabulary or ()) if description.objective_class.ctc_head else 0
+    auto = "AutoModelForCTC" if rows else "AutoModel"
+    resized = f", vocab_size={rows}, ignore_mismatched_sizes=True" if rows else ""
+    lines = [
+        "from peft import PeftModel",
+        f"from transformers import {auto}{', AutoProcessor' if rows else ''}",
+        "",
+        "# BASE: the folder of the network it was tuned from",
+        f'base = {auto}.from_pretrained("BASE"{resized})',
+        'model = PeftModel.from_pretrained(base, ".")',
+    ]
+    return [*lines, 'processor = AutoProcessor.from_pretrained(".")'] if rows else lines
+
+
 def _origin(loaded: Loaded, facts: CardFacts) -> list[str]:
     """The table of what made the model; what nothing says is "not stated"."""
-    record = _record(loaded.path)
+    record = record_of(loaded.path)
     made = record.get("facts", {})
     data, config = made.get("data", {}), made.get("config", {})
     train = data.get("train") or {}
@@ -122,7 +143,7 @@ def _origin(loaded: Loaded, facts: CardFacts) -> list[str]:
     commit = [f"commit {code['commit'][:12]}"] if "commit" in code else []
     rows = {
         "training data": _names(config.get("data", {}).get("train")),
-        "hours of it": f"{train['hours']:g}" if "hours" in train else UNSAID,
+        "hours of it": _hours(train),
         "languages": ", ".join(facts.languages) or UNSAID,
         "started from": _names(config.get("init_from")),
         "updates": loaded.path.name if loaded.path.name.isdigit() else UNSAID,
@@ -135,12 +156,11 @@ def _origin(loaded: Loaded, facts: CardFacts) -> list[str]:
     return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
 
 
-def _record(path: AnyPath) -> dict[str, Any]:
-    """run.json of the run that a step's folder belongs to; empty where there is none."""
-    for place in (path, *list(path.parents)[:2]):
-        if (place / RECORD).is_file():
-            return read_json(place / RECORD)
-    return {}
+def _hours(train: dict[str, Any]) -> str:
+    """The hours that a run trained on; records of earlier versions have only the corpus's."""
+    if "used_hours" in train:
+        return f"{train['used_hours']:g}"
+    return f"at most {train['hours']:g}" if "hours" in train else UNSAID
 
 
 def _names(value: Any) -> str:

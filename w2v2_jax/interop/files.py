@@ -21,12 +21,16 @@ from w2v2_jax.paths import try_folder
 
 
 class Imported(NamedTuple):
-    """What was read: the checkpoint, names that were used and not used, and notes to print."""
+    """What was read: the checkpoint, names that were used and not used, and notes to print.
+
+    head_rows: the row of the file's CTC head behind each symbol (None: no such row), if the file
+    may have another order than the vocabulary; else None."""
 
     loaded: Loaded
     matched: list[str]
     left: list[str]
     notes: list[str]
+    head_rows: tuple[int | None, ...] | None = None
 
 
 class Exported(NamedTuple):

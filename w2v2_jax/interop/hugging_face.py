@@ -115,11 +115,12 @@ def _read(path: Path, language: str | None) -> Imported:
     used, found_names = names.their_names(shapes, HUGGING_FACE), set(tensors)
     params = names.join(tensors, shapes, HUGGING_FACE, where=str(path), spend=True)
     vocabulary: Vocabulary | Classes | None = labels
+    head_rows = None
     if kind.objective.ctc_head:
         rows = tokenizer.read(
             path, classes=classes, blank=config.get("pad_token_id", 0), language=language
         )
-        vocabulary = rows.vocabulary
+        vocabulary, head_rows = rows.vocabulary, rows.rows
         params["head"] = tokenizer.in_our_order(params["head"], rows.rows, notes)
     elif labels is None and 0 < model.mask_start_prob * model.mask_length < 0.2:
         notes.append(
@@ -137,7 +138,7 @@ def _read(path: Path, language: str | None) -> Imported:
         scale.padding_value,
     )
     left = sorted(found_names - set(used))
-    return Imported(Loaded(path, description, params), used, left, notes)
+    return Imported(Loaded(path, description, params), used, left, notes, head_rows)
 
 
 def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -> Exported:
@@ -169,7 +170,6 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
         "architectures": [architecture],
         **settings.from_model(description.model),
     }
-    extractor = hugging_face_input.settings(description)
     out.mkdir(parents=True, exist_ok=True)
     if isinstance(description.vocabulary, Classes):
         config |= head_classes.settings(description.vocabulary)
@@ -179,13 +179,7 @@ def save(loaded: Loaded, out: str | Path, *, legacy_weight_norm: bool = False) -
         # As in this package: rows without a path have no loss; the sum is divided by utterances.
         config |= {"ctc_loss_reduction": "sum", "ctc_zero_infinity": True}
         tokenizer.write(out, description.vocabulary)
-        extractor["processor_class"] = "Wav2Vec2Processor"
-        # The feature extractor's settings stay out of this file: transformers 5 would take them
-        # from here too, but 4.46 refuses to load a directory that has them here.
-        write_json(
-            out / "processor_config.json", {"processor_class": "Wav2Vec2Processor"}, indent=2
-        )
-    write_json(out / "preprocessor_config.json", extractor)
+    hugging_face_input.write(out, description)
     write_json(out / "config.json", config)
     save_file(dict(sorted(tensors.items())), out / "model.safetensors", metadata={"format": "pt"})
     notes += epsilon_notes(description, "transformers", HUGGING_FACE_EPSILON)

@@ -17,8 +17,10 @@ from w2v2_jax.checkpoint.description import Description
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop.files import present, switch
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.paths import read_json
+from w2v2_jax.paths import read_json, write_json
+from w2v2_jax.vocabulary import Vocabulary
 
+PROCESSOR = "Wav2Vec2Processor"
 # Settings with one supported value, which is also what an absent key means.
 FIXED: dict[str, Any] = {
     "feature_extractor_type": "Wav2Vec2FeatureExtractor",
@@ -67,6 +69,17 @@ def settings(description: Description) -> dict[str, Any]:
         "do_normalize": description.normalise,
         "return_attention_mask": _masks(description.model) if masks is None else masks,
     }
+
+
+def write(out: Path, description: Description) -> None:
+    """Writes preprocessor_config.json, and for a CTC network processor_config.json."""
+    extractor = settings(description)
+    if isinstance(description.vocabulary, Vocabulary):
+        extractor["processor_class"] = PROCESSOR
+        # The feature extractor's settings stay out of this file: transformers 5 would take them
+        # from here too, but 4.46 refuses to load a directory that has them here.
+        write_json(out / "processor_config.json", {"processor_class": PROCESSOR}, indent=2)
+    write_json(out / "preprocessor_config.json", extractor)
 
 
 def _said(path: Path) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 PEFT's folder has `adapter_config.json` and `adapter_model.safetensors` but no network: for the q,
 k, v and output projections of every block lora_A [r, in] and lora_B [out, r], and a CTC head whole.
+`lora_head` writes and reads the symbols of that head.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from safetensors.numpy import save_file
 
 from w2v2_jax import trees
 from w2v2_jax.checkpoint.description import Loaded
+from w2v2_jax.checkpoint.record import record_of
 from w2v2_jax.errors import InputError
-from w2v2_jax.interop import names
+from w2v2_jax.interop import lora_head, names
 from w2v2_jax.interop.files import Exported, Imported, read_tensors, understood
 from w2v2_jax.interop.hugging_face_names import HUGGING_FACE
 from w2v2_jax.paths import read_json, write_json
@@ -64,7 +66,7 @@ def merged(loaded: Loaded) -> Loaded:
 
 
 def save(loaded: Loaded, out: str | Path) -> Exported:
-    """Writes PEFT's folder: the low-rank updates, and a CTC head beside them.
+    """Writes PEFT's folder: the low-rank updates, and a CTC head with its symbols beside them.
 
     Raises InputError for a checkpoint without them.
     """
@@ -89,8 +91,13 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
     out.mkdir(parents=True, exist_ok=True)
     save_file(dict(sorted(tensors.items())), out / WEIGHTS, metadata={"format": "pt"})
     write_json(out / CONFIG, _settings(loaded, with_head=bool(head)), indent=2)
+    if head:
+        lora_head.write(out, loaded.description)
     left = len(flat) - len(PARTS) - 2 * bool(head)
-    return Exported([], [f"the {left} other parameters are the base network's: export --to hf"])
+    start = record_of(loaded.path).get("facts", {}).get("config", {}).get("init_from")
+    whose = f"{start}, which the run started from" if start else "the network it was tuned from"
+    note = f"the {left} other parameters are those of {whose}: PEFT's base is that network"
+    return Exported([], [f"{note} as a Hugging Face folder"])
 
 
 def _names(layer: int, module: str) -> tuple[str, str]:
@@ -143,19 +150,16 @@ def _with_updates(imported: Imported, folder: Path) -> Imported:
         for theirs in ("lm_head.weight", "lm_head.bias")
         if PREFIX + theirs in tensors
     }
-    params = trees.nest({**trees.flatten(loaded.params), **updates})
+    notes = [f"no updates of {', '.join(absent)}: they are 0"] if absent else []
     if head:
-        if "head" not in params:
-            raise InputError(f"{folder}: it has a CTC head, the network has none")
-        shapes = {f"head/{n}": x.shape for n, x in params["head"].items()}
-        params |= names.join(head, shapes, HUGGING_FACE, where=str(folder))
+        loaded = lora_head.with_head(imported, head, folder, notes)
         used += [PREFIX + name for name in head]
     left = sorted(set(tensors) - set(used))
     if left:
         raise InputError(f"{folder}: {left[0]} is no update of q, k, v or output projections")
-    notes = [f"no updates of {', '.join(absent)}: they are 0"] if absent else []
     if config.get("lora_dropout"):
         notes.append(f"lora_dropout={config['lora_dropout']} is not applied when training here")
+    params = trees.nest({**trees.flatten(loaded.params), **updates})
     description = loaded.description._replace(model=model)
     return Imported(
         Loaded(loaded.path, description, params),

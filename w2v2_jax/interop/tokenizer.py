@@ -53,9 +53,10 @@ class Rows(NamedTuple):
     rows: tuple[int | None, ...]
 
 
-def read(folder: Path, *, classes: int, blank: int, language: str | None = None) -> Rows:
+def read(folder: Path, *, classes: int, blank: int | None, language: str | None = None) -> Rows:
     """vocab.json and tokenizer_config.json of a CTC model with `classes` rows.
 
+    blank: the row that config.json says is the blank; None where nothing else says it.
     language: which of a multilingual vocab.json's vocabularies, instead of target_lang's.
 
     Raises InputError if the files are absent, the rows are neither characters nor those of a
@@ -72,7 +73,12 @@ def read(folder: Path, *, classes: int, blank: int, language: str | None = None)
     if settings.get("tokenizer_class") == PHONEME_CLASS:  # its default is none
         names[-1] = _text(settings.get("word_delimiter_token", ""))
     rows = [_within(ids.get(name), classes) for name in names]
-    if rows[0] is None or rows[0] != blank:
+    if rows[0] is None and blank is None:
+        raise InputError(
+            f"{folder}/vocab.json: {names[0]!r}, the CTC blank, is none of the {classes} rows of "
+            "the head"
+        )
+    if blank is not None and rows[0] != blank:
         raise InputError(
             f"{folder}: {names[0]!r} is row {rows[0]} of vocab.json but pad_token_id={blank} in "
             "config.json; the CTC blank must be both"

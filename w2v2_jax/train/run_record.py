@@ -21,6 +21,7 @@ import numpy as np
 import w2v2_jax
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import EXECUTION_OF_FORMAT_1
+from w2v2_jax.checkpoint.record import FILE
 from w2v2_jax.data.augment import AugmentConfig
 from w2v2_jax.data.feed import Feed
 from w2v2_jax.data.joined import rules_name, without_name
@@ -33,7 +34,6 @@ from w2v2_jax.objectives.diversity import group_rows
 from w2v2_jax.paths import AnyPath, read_json
 from w2v2_jax.system.revision import revision
 
-FILE = "run.json"
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 REFUSED, TOLD, FREE = "refused", "told", "free"
 ORDER = "data.train.order"
@@ -123,11 +123,16 @@ def facts(experiment: Experiment, train: Feed, valid: Feed | None) -> dict[str, 
 
 
 def _content(feed: Feed) -> dict[str, Any]:
+    """clips and hours of the corpus (with labels: those with a transcript); `used_`: without what
+    the plan leaves out as too short or too long."""
+    used = feed.plan.summary()
     hours = int(feed.corpus.num_samples.sum()) / SAMPLE_RATE / 3600
     return {
         "fingerprint": _digest(feed.corpus.fingerprint()),
         "clips": len(feed.corpus),
         "hours": round(hours, 4),
+        "used_clips": used.utterances,
+        "used_hours": round(used.hours, 4),
     }
 
 
