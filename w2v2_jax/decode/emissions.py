@@ -121,7 +121,8 @@ def write(
         raise InputError(f"--out {folder} holds saved logits already; remove it or name another")
     folder.mkdir(parents=True, exist_ok=True)
     shape = (num_frames, len(vocabulary))
-    ids, counts, references, places = [], [], [], []
+    ids, counts, references = [], [], []
+    places: list[int] = []
     with writing("--out", folder):
         # Not a memory map: if the disk is full, a signal would kill the process.
         with (folder / LOGITS).open("wb") as file:

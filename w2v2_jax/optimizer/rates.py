@@ -101,7 +101,7 @@ def unmatched(pairs, params) -> list[str]:
             continue
         last = {part.split("/")[-1]: part for part in parts}
         close = difflib.get_close_matches(pattern.strip("^$/."), [*parts, *last], n=3)
-        near = list(dict.fromkeys(last.get(name, name) for name in close)) or tops
+        near = list(dict.fromkeys(last[n] if n in last else n for n in close)) or tops
         lines.append(
             f"warning: optimizer.rate_by_path: {pattern!r} matches no parameter and changes "
             f"nothing; {'near it are' if close else 'parameters begin with'} {', '.join(near)}"
