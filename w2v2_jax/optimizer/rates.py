@@ -93,15 +93,15 @@ def unmatched(pairs, params) -> list[str]:
     names = [name_of(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     # "encoder", "encoder/transformer": what a pattern is likely to name, above single matrices
     parts = {"/".join(name.split("/")[:depth]): None for name in names for depth in (1, 2)}
+    named = {part.split("/")[-1]: part for part in parts} | {part: part for part in parts}
     tops = list(dict.fromkeys(name.split("/")[0] for name in names))
     lines = []
     for pattern, _ in pairs:
         regex = NUMBERED.sub("layers", pattern)
         if any(re.search(regex, name) for name in names):
             continue
-        last = {part.split("/")[-1]: part for part in parts}
-        close = difflib.get_close_matches(pattern.strip("^$/."), [*parts, *last], n=3)
-        near = list(dict.fromkeys(last[n] if n in last else n for n in close)) or tops
+        close = difflib.get_close_matches(pattern.strip("^$/."), named, n=3)
+        near = list(dict.fromkeys(named[name] for name in close)) or tops
         lines.append(
             f"warning: optimizer.rate_by_path: {pattern!r} matches no parameter and changes "
             f"nothing; {'near it are' if close else 'parameters begin with'} {', '.join(near)}"
