@@ -16,7 +16,7 @@ from w2v2_jax.data.feed import Feed
 from w2v2_jax.data.joined import rules_name, without_name
 from w2v2_jax.data.mixture import open_members, spelled
 from w2v2_jax.data.transcribed import none_transcribed
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, counted
 from w2v2_jax.experiment.settings import ExperimentSettings
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.objectives.classes import Classes, classes_of
@@ -29,6 +29,7 @@ from w2v2_jax.vocabulary import (
     SPECIALS,
     Vocabulary,
     extend_vocabulary,
+    lost_by_case,
     make_vocabulary,
     shared_rows,
 )
@@ -176,7 +177,20 @@ def warm_start(params, source: Loaded, vocabulary: Any, *, where: str):
             f"head: {len(rows) - len(new)} symbols keep their weights; initialised: "
             f"{' '.join(new) or 'none'}; dropped: {' '.join(dropped) or 'none'}"
         )
+        if isinstance(vocabulary, Vocabulary):
+            report_case(vocabulary, old, where=where)
     return params
+
+
+def report_case(vocabulary: Vocabulary, old: Vocabulary, *, where: str) -> None:
+    """Warns of symbols whose weights are lost only because the start has them in another case."""
+    lost, case = lost_by_case(vocabulary, old)
+    if lost:
+        hosts.log_on_chief(
+            f"warning: {counted(len(lost), 'symbol')} ({' '.join(lost[:10])}) would keep the "
+            f"weights that {where} has for another case of them; --config.vocabulary.case={case} "
+            "does so for a vocabulary that is made from transcripts"
+        )
 
 
 def report_left_out(train: Feed, valid: Feed | None) -> None:
