@@ -85,6 +85,12 @@ def test_a_command_has_one_spelling():
     ] == []
 
 
+def test_commands_name_recipes_as_they_work_in_any_folder():
+    said = [path for path in WRITTEN if path.suffix == ".md" or path.parent.name == "experiments"]
+    by_file = re.compile(r"--config experiments/")
+    assert [p for p in said if p.name != "CHANGELOG.md" and by_file.search(p.read_text())] == []
+
+
 @pytest.mark.parametrize("page", docs_commands.pages(), ids=docs_commands.name_of)
 def test_no_line_of_a_page_is_longer_than_120_columns(page):
     """Tables and links, which cannot be broken, are let be."""

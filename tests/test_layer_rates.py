@@ -11,7 +11,15 @@ from w2v2_jax import partition, trees
 from w2v2_jax.errors import InputError
 from w2v2_jax.models import row_random
 from w2v2_jax.objectives.ctc import CTC
-from w2v2_jax.optimizer import AdamState, adam, constant, rate_table, trainable, with_frozen
+from w2v2_jax.optimizer import (
+    AdamState,
+    adam,
+    constant,
+    rate_table,
+    trainable,
+    unmatched,
+    with_frozen,
+)
 from w2v2_jax.train_step import init_state, summed_gradients, train_step
 
 LAYERS = "encoder/transformer/layers/"
@@ -48,6 +56,16 @@ def change(pairs, *, updates=1, **settings):
     moved = {name: after[name] - x for name, x in trees.flatten(params).items()}
     assert all(np.ptp(x.reshape(len(x), -1), axis=1).max() == 0 for x in moved.values())
     return {name: x.reshape(len(x), -1)[:, 0] for name, x in moved.items()}
+
+
+def test_a_pattern_that_matches_no_parameter_is_told_with_the_names_nearest_to_it():
+    (line,) = unmatched([("transformers/", 0.0), ("^head|lm_head", 0.0)], stacks())
+    assert "optimizer.rate_by_path: 'transformers/' matches no parameter" in line
+    assert line.endswith("near it are encoder/transformer")
+    (line,) = unmatched([("quantizer", 0.05)], stacks())
+    assert line.endswith("parameters begin with encoder, head")
+    assert unmatched([*LOWER[:1], ("layers[-1]/kernel$|adapter", 1.0), ("", 0.1)], stacks()) == []
+    assert len(unmatched([("layers[0]/kernle", 0.0)], stacks())) == 1
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,8 @@ def test_a_run_in_a_bucket_writes_its_configuration_and_its_metrics_there(bucket
     with lock(workdir):
         save_record(workdir, config, {"config": config})
         save_record(workdir, config, {"config": config})
+    (workdir / "checkpoints/1").mkdir(parents=True)
+    (workdir / "checkpoints/1/file").write_text("")
     with pytest.raises(InputError, match=r"gs://bucket/run was started with another config\.seed"):
         other = {**config, "seed": 2}
         save_record(workdir, other, {"config": other})

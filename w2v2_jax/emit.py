@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     write(
         arguments.out,
         (
-            Utterance(corpus.id(i), logits, reference(corpus.text(i)))
+            Utterance(corpus.id(i), logits, reference(corpus.text(i)), i)
             for i, logits in corpus_frames(
                 model, corpus, model.logits, batch_seconds=arguments.batch_seconds
             )

@@ -230,6 +230,25 @@ def test_saved_logits_come_back(dtype, error, tmp_path):
     assert pickle.loads(pickle.dumps(found)).ids == found.ids
 
 
+def test_saved_logits_are_read_in_the_order_of_the_corpus_not_of_their_computation(tmp_path):
+    """Intervals draw utterances by number, so that `decode` has those of `evaluate`."""
+    rng = np.random.default_rng(0)
+    rows = [logits_of(text, rng, noise=0.5) for text in ("AB C", "D", "AB")]
+    made = [
+        emissions.Utterance(f"u{place}", rows[place], f"{'ABC'[place]}", place)
+        for place in (1, 2, 0)
+    ]
+    emissions.write(
+        tmp_path / "logits", made, vocabulary=VOCABULARY, num_frames=sum(map(len, rows)),
+        seconds_per_frame=0.02,
+    )  # fmt: skip
+    found = emissions.Emissions(tmp_path / "logits")
+    assert (found.ids, found.references) == (["u0", "u1", "u2"], ["A", "B", "C"])
+    assert found.num_frames.tolist() == list(map(len, rows))
+    for n, row in enumerate(rows):
+        np.testing.assert_array_equal(found[n], row)
+
+
 def test_saved_logits_are_decoded_and_scored(tmp_path, capsys):
     saved(tmp_path / "logits")
     command.main(["--logits", str(tmp_path / "logits"), "--json", str(tmp_path / "o.json")])

@@ -105,7 +105,8 @@ def test_phonemes_are_words_without_an_end_and_an_unknown_one_is_a_star():
 
 def test_lines_of_known_characters_are_spelled_strictly_and_others_leniently():
     spelled = spelled_lines(["abba cab", "Dead 7", "", "--"], VOCABULARY, where="text")
-    assert [line.text for line in spelled.lines] == ["ABBA CAB", "Dead 7"]
+    assert [line.text for line in spelled.lines] == ["abba cab", "Dead 7"]
+    assert spelled.lines[0].words == ["ABBA", "CAB"]
     assert spelled.lines[0].ids.tolist() == VOCABULARY.encode("abba cab").tolist()
     assert spelled.lines[1].words == ["Dead", "7"] and STAR in spelled.lines[1].ids
     assert spelled.replaced == {"7 as <star>": 1} and spelled.left_out == [4]

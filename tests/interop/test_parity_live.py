@@ -1,6 +1,7 @@
 """Exported directories load in transformers' Auto classes and give our outputs (needs torch)."""
 
 import dataclasses
+import re
 
 import jax
 import numpy as np
@@ -54,6 +55,10 @@ def waveform(seed=0, samples=1237) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(samples).astype(np.float32)
 
 
+def without_specials(text: str) -> str:
+    return re.sub("<s>|</s>|<unk>", "", text)
+
+
 def difference(ours, theirs) -> float:
     return float(np.abs(np.asarray(ours) - theirs).max() / np.abs(theirs).max())
 
@@ -73,7 +78,7 @@ def test_exported_ctc_model_gives_our_logits(tiny, tmp_path, family, legacy, rec
     record_property("difference", difference(found, expected))
     assert difference(found, expected) < 1e-4
     symbols = ours.description.vocabulary.symbols
-    text = processor.batch_decode(expected.argmax(-1), skip_special_tokens=True)[0]
+    text = without_specials(processor.batch_decode(expected.argmax(-1))[0])
     assert text.replace(" ", "") == collapse(found[0].argmax(-1), symbols).replace("|", "")
 
 
@@ -231,15 +236,17 @@ def test_what_transformers_saves_is_read_and_written_back_bit_exact(tiny, tmp_pa
         assert torch.equal(tensor, again[name]), name
 
 
-def test_special_symbols_are_left_out_of_texts_as_here_where_transformers_is_asked_to(tmp_path):
-    """Its default writes them, and no file can say otherwise."""
+def test_texts_of_transformers_are_ours_once_special_symbols_are_removed_from_them(tmp_path):
+    """Its default writes them, and no file can say otherwise; skip_special_tokens drops the blank
+    before repeats are merged, as docs/exporting.md warns."""
     tokenizer.write(tmp_path, LIBRISPEECH)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
     bos, eos, unknown = 1, 2, 3  # rows, which both sides have; 0 is the blank
-    spoken = [LIBRISPEECH.symbols.index(s) for s in "THE|CAT"]
-    rows = [bos, *spoken[:2], unknown, *spoken[2:], eos]
-    assert theirs.decode(rows) == "<s>TH<unk>E CAT</s>"
-    assert theirs.decode(rows, skip_special_tokens=True) == "THE CAT"
+    h, e, el, o, space = (LIBRISPEECH.symbols.index(s) for s in "HELO|")
+    rows = [bos, h, e, e, unknown, el, 0, el, o, space, h, o, eos]
+    assert theirs.decode(rows) == "<s>HE<unk>LLO HO</s>"
+    assert without_specials(theirs.decode(rows)) == "HELLO HO"
+    assert theirs.decode(rows, skip_special_tokens=True) == "HELO HO"
     logits = np.full((1, len(rows), len(LIBRISPEECH)), -9.0, np.float32)
     logits[0, np.arange(len(rows)), rows] = 9.0
-    assert GreedyDecoder(LIBRISPEECH.symbols)(logits[0])[0].text == "THE CAT"
+    assert GreedyDecoder(LIBRISPEECH.symbols)(logits[0])[0].text == "HELLO HO"

@@ -152,8 +152,9 @@ def test_folders_pair_files_by_their_names_and_tell_the_rest(tmp_path, capsys):
     (tmp_path / "text" / "x").mkdir(parents=True)
     for name in ("x/a.srt", "b.srt", "b.vtt", "d.srt", "bad.srt"):
         (tmp_path / "text" / name).write_text(srt(["hello"], [1], [2]))
-    with pytest.raises(segment.InputError, match="1 of 3 recordings cannot be used"):
+    with pytest.raises(segment.InputError, match="1 of 3 recordings cannot be used") as told:
         run("--audio", tmp_path / "audio", "--text", tmp_path / "text", "--out", tmp_path / "out")
+    assert "; 1 recording with no text of its name; 1 text with no rec" in str(told.value)
     names = [row["audio_filepath"][len(str(tmp_path)) :]
              for row in rows(tmp_path / "out" / "segments.jsonl")]  # fmt: skip
     assert sorted(names) == ["/audio/b.wav", "/audio/x/a.wav"]
@@ -164,6 +165,20 @@ def test_folders_pair_files_by_their_names_and_tell_the_rest(tmp_path, capsys):
         "a second text of a name": "b.vtt",
     }  # fmt: skip
     assert "bad.wav: unreadable" in capsys.readouterr().err
+
+
+def test_a_text_without_a_recording_decides_the_status_among_folders_and_not_beside_one_file(
+    tmp_path,
+):
+    silent(tmp_path / "audio" / "a.wav", 5)
+    (tmp_path / "text").mkdir()
+    for name in ("a.srt", "d.srt"):
+        (tmp_path / "text" / name).write_text(srt(["hello"], [1], [2]))
+    options = ["--text", tmp_path / "text", "--out", tmp_path / "out", "--overwrite"]
+    with pytest.raises(segment.InputError, match="1 text with no recording of its name"):
+        run("--audio", tmp_path / "audio", *options)
+    assert len(rows(tmp_path / "out" / "segments.jsonl")) == 1
+    run("--audio", tmp_path / "audio" / "a.wav", *options)
 
 
 def test_one_ctm_file_is_of_a_whole_folder(tmp_path):

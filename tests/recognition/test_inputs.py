@@ -227,6 +227,7 @@ def test_samples_are_counted_in_frames(model):
     frames = model.num_frames(np.array([16000, 4000, 0]))
     assert frames.tolist() == [model.num_frames(16000), model.num_frames(4000), 0]
     assert model.logits(np.zeros(4000, "f")).shape[1] == model.num_frames(4000)
+    assert model.seconds_per_frame == model.description.model.stride / 16000
 
 
 def test_the_package_says_that_it_is_typed():

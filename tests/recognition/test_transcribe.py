@@ -247,11 +247,11 @@ def test_align_prints_a_line_a_sentence_in_order_and_refuses_text_that_is_mostly
 ):
     monkeypatch.setattr(align, "load", lambda path: model)
     text = tmp_path / "text.txt"
-    text.write_text("ab cab\n\nb'a\n")
+    text.write_text("ab  Cab\n\nb'a\n")
     arguments = ["--checkpoint", "x", str(clip), str(text), "--batch-seconds", "1"]
     assert run_command(align.main, [*arguments, "--out", str(tmp_path), "--formats", "ctm"]) == 0
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert [row[3] for row in rows] == ["AB CAB", "B'A"]
+    assert [row[3] for row in rows] == ["ab Cab", "b'a"]
     assert 0 <= float(rows[0][0]) < float(rows[0][1]) <= float(rows[1][0]) <= 0.25
     ctm = (tmp_path / "clip.ctm").read_text().splitlines()
     assert [line.split()[4] for line in ctm] == ["AB", "CAB", "B'A"]

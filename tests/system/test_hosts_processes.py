@@ -140,11 +140,11 @@ def test_hosts_with_different_configurations_end_with_status_2_and_write_nothing
 def test_what_the_chief_alone_finds_wrong_ends_all_hosts_with_status_2(tones, tmp_path):
     workdir = tmp_path / "run"
     workdir.mkdir()
-    (workdir / "config.json").write_text('{"seed": 99, "data": {}}')
+    (workdir / "config.json").write_text('{"seed": 99, ')
     assert finish(start(tones, workdir, count=2)) == [2, 2]
     for i in range(2):
         shown = Path(f"{workdir}.{i}.err").read_text()
-        assert "was started with another config.seed: 99 there" in shown
+        assert "config.json: cannot be read as JSON" in shown
 
 
 def test_a_run_goes_on_with_other_meshes_and_hosts_as_if_it_had_never_changed(tones, tmp_path):

@@ -44,6 +44,11 @@ def began():
     return facts()
 
 
+def has_saved(folder):
+    """Makes it look as if a checkpoint had been saved there."""
+    (folder / "checkpoints" / "2").mkdir(parents=True)
+
+
 def feed_of(*, fingerprint="f", samples=(57_600_000, 13_511_109), batches=(0, 1)):
     """What a record needs of a feed: two clips of 1.234568 h, one a batch."""
 
@@ -199,9 +204,24 @@ def test_the_longest_path_that_fits_decides(path, verdict):
     assert run_record.change_of(path).verdict == verdict
 
 
+def test_a_run_that_saved_no_checkpoint_can_start_again_with_another_configuration(
+    began, tmp_path, capsys
+):
+    workdir.save_record(tmp_path, {"seed": 1}, began)
+    other = facts("seed=7", "data.normalise=False")
+    workdir.save_record(tmp_path, {"seed": 7}, other)
+    said = capsys.readouterr().err
+    assert f"{tmp_path} has no checkpoint: it starts again with another config.data.norm" in said
+    assert "; config.seed: 1 there, 7 now" in said and "resuming" not in said
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["facts"] == other and len(record["starts"]) == 1
+    assert json.loads((tmp_path / "config.json").read_text()) == {"seed": 7}
+
+
 def test_a_workdir_that_differs_is_refused_in_one_line_and_left_as_it_was(began, tmp_path):
     workdir.save_record(tmp_path, {"seed": 0}, began)
-    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    before = {path.name: path.read_text() for path in tmp_path.glob("*.json")}
+    has_saved(tmp_path)
     differs = copy.deepcopy(began)
     differs["config"]["seed"], differs["config"]["data"]["normalise"] = 7, False
     with pytest.raises(InputError) as raised:
@@ -209,7 +229,7 @@ def test_a_workdir_that_differs_is_refused_in_one_line_and_left_as_it_was(began,
     line = str(raised.value)
     assert line.startswith(f"--workdir {tmp_path} was started with another config.data.normalise")
     assert "; config.seed: 1 there, 7 now" in line and "\n" not in line
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
+    assert {path.name: path.read_text() for path in tmp_path.glob("*.json")} == before
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.9])
@@ -217,6 +237,7 @@ def test_a_run_of_a_version_without_averages_has_none(began, tmp_path, decay):
     before = copy.deepcopy(began)
     del before["config"]["optimizer"]["ema_decay"]
     workdir.save_record(tmp_path, {"seed": 0}, before)
+    has_saved(tmp_path)
     if not decay:
         workdir.save_record(tmp_path, {"seed": 0}, began)
         return
@@ -226,6 +247,7 @@ def test_a_run_of_a_version_without_averages_has_none(began, tmp_path, decay):
 
 def test_a_run_without_a_record_is_compared_by_its_configuration(began, tmp_path):
     (tmp_path / "config.json").write_text('{"seed": 99, "data": {}}')
+    has_saved(tmp_path)
     with pytest.raises(InputError, match=r"another config\.seed: 99 there, 1 now"):
         workdir.save_record(tmp_path, {"seed": 0}, began)
 

@@ -99,6 +99,32 @@ def test_a_replaced_vocabulary_moves_shared_rows_and_leaves_new_ones_fresh(tiny,
     assert "head: 7 symbols keep their weights; initialised: X; dropped: B" in printed
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "case", "count"),
+    [
+        ("ABC", "abcx", "upper", 3),
+        ("abc", "CAB", "lower", 3),
+        ("abcDE", "ABCD", "lower", 3),
+        ("ABC", "CXA", None, 0),
+        ("AB", "ab", None, 0),
+    ],
+)
+def test_letters_that_the_start_has_in_another_case_are_warned_of(
+    tiny, capsys, old, new, case, count
+):
+    """The last two: nothing differs by case alone; the symbols are phonemes."""
+    units = "phonemes" if old == "AB" else "characters"
+    first = Vocabulary((*SPECIALS, *old), "keep", units)
+    second = Vocabulary((*SPECIALS, *new), "keep", units)
+    source = random_checkpoint(tiny, parts=("encoder", "head"), vocabulary=first)
+    warm_start(started(tiny, second), source, second, where="old")
+    printed = capsys.readouterr().err
+    lines = [line for line in printed.splitlines() if line.startswith("warning: ")]
+    assert len(lines) == (case is not None)
+    if case:
+        assert f"{count} symbols" in lines[0] and f"--config.vocabulary.case={case} " in lines[0]
+
+
 def test_the_same_vocabulary_keeps_the_head_whole(tiny):
     source = random_checkpoint(tiny, parts=("encoder", "head"), vocabulary=OLD)
     after = warm_start(started(tiny, OLD), source, OLD, where="old")
@@ -122,7 +148,9 @@ def test_adapters_that_the_source_lacks_stay_fresh(tiny):
 def test_what_the_model_has_no_place_for_is_not_lost_unseen(tiny, changes, name):
     model = dataclasses.replace(tiny, norm_order=changes.get("norm_order", "post"))
     source = random_checkpoint(dataclasses.replace(tiny, **changes), parts=ENCODER)
-    with pytest.raises(InputError, match=f"old has encoder/.*{name}, for which the model has no"):
+    with pytest.raises(
+        InputError, match=f"old has encoder/.*{name}, for which the model has no.*leave out ,smoke"
+    ):
         graft(random_checkpoint(model, parts=ENCODER).params, source.params, where="old")
 
 

@@ -151,6 +151,11 @@ def _steps(folder: AnyPath) -> list[AnyPath]:
     return sorted(steps, key=lambda path: int(path.name), reverse=True)
 
 
+def has_saved(workdir: AnyPath) -> bool:
+    """Whether a run saved any checkpoint there, readable or not."""
+    return bool(_steps(absolute(workdir) / FOLDER))
+
+
 def newest_steps(workdir: str | AnyPath, count: int) -> list[AnyPath]:
     """The directories of a workdir's `count` newest steps, newest first. Raises InputError where it
     has fewer."""

@@ -1,4 +1,5 @@
-"""TensorFlow only as a reader of data: on the host, without log lines, and without accelerators."""
+"""TensorFlow only as a reader of data and a writer of programs: on the host, without log lines, and
+without accelerators."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Logits on disk: computed once, decoded many times.
 
-A folder with `logits.npy` (the frames of all utterances in order, [frames, C]), `index.npz`
-(utterance ids, frame counts, references) and `emissions.json` (symbols, case, seconds per frame and
-the origin of the logits), which is written last and completes the folder.
+A folder with `logits.npy` (the frames of all utterances as they were computed, [frames, C]),
+`index.npz` (their ids, frame counts, references and numbers in the corpus) and `emissions.json`
+(symbols, case, seconds per frame and the origin of the logits), which is written last and completes
+the folder.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from w2v2_jax.data.npz import DAMAGE, read_array
+from w2v2_jax.data.npz import DAMAGE, array_names, read_array
 from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import read_json, write_json, writing
@@ -25,15 +26,18 @@ DTYPES = ("float32", "float16")
 
 
 class Utterance(NamedTuple):
-    """One row of a corpus: its id, logits [T, C] and reference, None if there is none."""
+    """One row of a corpus: its id, logits [T, C] and reference, None if there is none. place: its
+    number in the corpus; None for the order in which rows are written."""
 
     id: str
     logits: np.ndarray
     reference: str | None
+    place: int | None = None
 
 
 class Emissions:
     """A folder of logits, read through the page cache; processes that each open it share the pages.
+    Utterances are in the order of their corpus, as `evaluate` has them: intervals depend on it.
 
     references: the transcript of each utterance, None if it has none.
     """
@@ -48,19 +52,25 @@ class Emissions:
             if not 0 < self.seconds_per_frame < math.inf:
                 raise ValueError(f"seconds_per_frame={self.seconds_per_frame}")
             index = self.folder / INDEX
-            self.ids = [str(name) for name in read_array(index, "ids")]
-            self.num_frames = read_array(
-                index, "num_frames", dtype=np.int64, rows=len(self.ids)
-            )  # [N]
-            texts = [str(text) for text in read_array(index, "references", rows=len(self.ids))]
-            self.references = [t if self.vocabulary.has_words(t) else None for t in texts]
+            ids = read_array(index, "ids")
+            lengths = read_array(index, "num_frames", dtype=np.int64, rows=len(ids))
+            texts = read_array(index, "references", rows=len(ids))
+            order = np.arange(len(ids))  # older folders have no places
+            if "places" in array_names(index):
+                places = read_array(index, "places", dtype=np.int64, rows=len(ids))
+                order = np.argsort(places, kind="stable")
+            self.ids = [str(ids[i]) for i in order]
+            self.num_frames = lengths[order]  # [N]
+            said = (str(texts[i]) for i in order)
+            self.references = [t if self.vocabulary.has_words(t) else None for t in said]
             self._logits = np.load(self.folder / LOGITS, mmap_mode="r")  # [frames, C]
         except DAMAGE as error:
             raise InputError(
                 f"--logits {folder}: no saved logits (`w2v2 emit` makes them): {error}"
             ) from error
-        self._starts = np.concatenate([[0], np.cumsum(self.num_frames)])
-        wanted = (int(self._starts[-1]), len(self.vocabulary))
+        ends = np.cumsum(lengths)
+        self._starts = (ends - lengths)[order]
+        wanted = (int(lengths.sum()), len(self.vocabulary))
         if self._logits.shape != wanted:
             raise InputError(f"--logits {folder}: {self._logits.shape} logits, not {wanted}")
 
@@ -74,7 +84,8 @@ class Emissions:
 
     def __getitem__(self, number: int) -> np.ndarray:
         """Logits [T, C] float32 of one utterance; InputError if they are no finite numbers."""
-        rows = self._logits[self._starts[number] : self._starts[number + 1]]
+        start = self._starts[number]
+        rows = self._logits[start : start + self.num_frames[number]]
         where = f"--logits {self.folder}: utterance {self.ids[number]}"
         return np.asarray(check_finite(rows, where=where), np.float32)
 
@@ -111,6 +122,7 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     shape = (num_frames, len(vocabulary))
     ids, counts, references = [], [], []
+    places: list[int] = []
     with writing("--out", folder):
         # Not a memory map: if the disk is full, a signal would kill the process.
         with (folder / LOGITS).open("wb") as file:
@@ -120,6 +132,7 @@ def write(
                 ids.append(utterance.id)
                 counts.append(len(utterance.logits))
                 references.append(utterance.reference)
+                places.append(len(places) if utterance.place is None else utterance.place)
         if sum(counts) != num_frames:
             raise ValueError(f"{sum(counts)} frames came, {num_frames} were announced")
         np.savez(
@@ -127,6 +140,7 @@ def write(
             ids=np.array(ids),
             num_frames=np.array(counts, np.int64),
             references=np.array([text or "" for text in references]),
+            places=np.array(places, np.int64),
         )
     content = {
         **vocabulary.to_json(),

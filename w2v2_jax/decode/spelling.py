@@ -137,8 +137,8 @@ def spelled_lines(
     where: str,
     romanise: Callable[[str], str] | None = None,
 ) -> Spelled:
-    """The lines that are not empty, to be laid over logits. Those of known characters are what
-    their symbols say; others, and all that are romanised, stay as they are written.
+    """The lines that are not empty, as they are written, to be laid over logits. The words of those
+    of known characters are what their symbols say; others, and all that are romanised, stay too.
 
     Raises InputError, naming `where`, on no text at all, and where the vocabulary lacks most of it:
     stars alone would fit any recording.
@@ -150,6 +150,7 @@ def spelled_lines(
             romanise is None and not vocabulary.unknown([line]) and STAR_WORD not in line.split()
         )
         spelling = strict(line, vocabulary) if known else speller(line)
+        spelling = spelling._replace(text=" ".join(line.split()))
         if len(spelling.ids) and (spelling.words or not known):
             spelled.append(spelling)
         elif line.strip():

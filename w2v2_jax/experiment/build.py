@@ -25,7 +25,7 @@ from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.families import model_config
 from w2v2_jax.objectives.base import Objective
 from w2v2_jax.objectives.classes import Classes
-from w2v2_jax.optimizer import SCHEDULES, RateTable, adam, rate_table, updates_taken
+from w2v2_jax.optimizer import SCHEDULES, RateTable, adam, rate_table, unmatched, updates_taken
 from w2v2_jax.system import compile_cache
 from w2v2_jax.train_step import TrainState, eval_step, init_state, train_step
 from w2v2_jax.vocabulary import Vocabulary
@@ -108,8 +108,15 @@ class Experiment:
     @property
     def rates(self) -> RateTable:
         """optimizer.rate_by_path, in the form that the step compares."""
-        said = self.settings.raw.get("optimizer", {}).get("rate_by_path", ())
-        return rate_table(said, self.model.num_layers)
+        return rate_table(self._said_rates, self.model.num_layers)
+
+    @property
+    def _said_rates(self):
+        return self.settings.raw.get("optimizer", {}).get("rate_by_path", ())
+
+    def unmatched_rates(self) -> list[str]:
+        """A line for each pattern of optimizer.rate_by_path that matches no parameter."""
+        return unmatched(self._said_rates, self.abstract_state.params)
 
     @property
     def ema_decay(self) -> float:

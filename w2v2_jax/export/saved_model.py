@@ -15,7 +15,7 @@ from jax import export
 
 from w2v2_jax import trees
 from w2v2_jax.checkpoint.description import Loaded
-from w2v2_jax.errors import InputError
+from w2v2_jax.data.tensorflow_host import import_tensorflow
 from w2v2_jax.export import deployment
 
 STABLEHLO_VERSION = "1.9.0"  # TensorFlow 2.21 reads up to 1.13
@@ -39,14 +39,12 @@ def portable_bytes(exported: export.Exported) -> bytes:
 def save(loaded: Loaded, out: str | Path) -> None:
     """Writes a SavedModel folder with signature serving_default, vocabulary.json and README.md.
 
-    Raises InputError for a checkpoint without a CTC head, or if TensorFlow is not installed.
+    GPUs are hidden from TensorFlow in this process: writing needs none. Raises InputError for a
+    checkpoint without a CTC head, or if TensorFlow is not installed.
     """
     out = Path(out)
     deployment.check(loaded)
-    try:
-        import tensorflow as tf
-    except ImportError as error:
-        raise InputError("--to savedmodel needs TensorFlow: pip install tensorflow") from error
+    tf = import_tensorflow("--to savedmodel (pip install tensorflow)")
     exported = deployment.trace(loaded, platforms=PLATFORMS)
     module = _module(tf, exported, sorted(trees.flatten(loaded.params).items()))
     tf.saved_model.save(module, str(out), signatures={"serving_default": module.signature})

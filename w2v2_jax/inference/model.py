@@ -48,6 +48,12 @@ class Model(Network):
         """Frames made of so many samples, a number or an array of them; 0 if too short."""
         return frame_counts(num_samples, self.description.model.output_layers)
 
+    @property
+    def seconds_per_frame(self) -> float:
+        """Seconds from one output frame to the next, 0.02 without an output adapter: frame t of
+        `logits` begins at t times this."""
+        return self.description.model.seconds_per_frame
+
     def logits(self, waveforms, num_samples=None, *, statistics=None):
         """CTC logits [B, T, C], or a list of [T, C]; see the class. Frames after a row's end (by
         num_samples [B]) have no meaning."""

@@ -12,6 +12,7 @@ from w2v2_jax.optimizer.rates import (
     freezes,
     rate_table,
     trainable,
+    unmatched,
     value_by_path,
     with_frozen,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "rate_table",
     "trainable",
     "tri_stage",
+    "unmatched",
     "updates_taken",
     "value_by_path",
     "with_averages",

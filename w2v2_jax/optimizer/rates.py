@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import re
 from typing import NamedTuple
@@ -81,6 +82,31 @@ def _regex(text: str, pattern: str) -> str:
             f"optimizer.rate_by_path: {pattern!r} is no regular expression: {error}"
         ) from error
     return text
+
+
+def unmatched(pairs, params) -> list[str]:
+    """A line for each pattern of a configuration that matches no parameter, as a typo does: it
+    freezes and slows nothing. A pattern of which one alternative matches is in order.
+
+    pairs: (pattern, multiplier). params: the tree of parameters, or of their shapes.
+    """
+    names = [name_of(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    # "encoder", "encoder/transformer": what a pattern is likely to name, above single matrices
+    parts = {"/".join(name.split("/")[:depth]): None for name in names for depth in (1, 2)}
+    named = {part.split("/")[-1]: part for part in parts} | {part: part for part in parts}
+    tops = list(dict.fromkeys(name.split("/")[0] for name in names))
+    lines = []
+    for pattern, _ in pairs:
+        regex = NUMBERED.sub("layers", pattern)
+        if any(re.search(regex, name) for name in names):
+            continue
+        close = difflib.get_close_matches(pattern.strip("^$/."), named, n=3)
+        near = list(dict.fromkeys(named[name] for name in close)) or tops
+        lines.append(
+            f"warning: optimizer.rate_by_path: {pattern!r} matches no parameter and changes "
+            f"nothing; {'near it are' if close else 'parameters begin with'} {', '.join(near)}"
+        )
+    return lines
 
 
 def value_by_path(params, table: RateTable):

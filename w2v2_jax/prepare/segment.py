@@ -28,7 +28,15 @@ from w2v2_jax.prepare.segment_cuts import (
     from_text,
     from_times,
 )
-from w2v2_jax.prepare.segment_pairs import WITH_TIMES, Pair, by_channel, find_pairs, timed_text
+from w2v2_jax.prepare.segment_pairs import (
+    NO_RECORDING,
+    NO_TEXT,
+    WITH_TIMES,
+    Pair,
+    by_channel,
+    find_pairs,
+    timed_text,
+)
 from w2v2_jax.prepare.segment_report import REJECTED, REPORT, SEGMENTS, Outcome
 from w2v2_jax.prepare.sentences import sentences
 from w2v2_jax.prepare.speech_edges import levels
@@ -70,11 +78,21 @@ def main(argv: list[str] | None = None) -> None:
     if outcome.failed.counts.total() == len(pairs):
         raise InputError(f"none of {len(pairs)} recordings can be used (see above)")
     outcome.write(arguments.out, len(pairs), unpaired)
-    if outcome.failed.counts:
-        count = outcome.failed.counts.total()
-        raise InputError(
-            f"{count} of {counted(len(pairs), 'recording')} cannot be used (see above)"
-        )
+    if unusable := list(_unusable(arguments, len(pairs), outcome, unpaired)):
+        raise InputError(f"{'; '.join(unusable)} (see above)")
+
+
+def _unusable(
+    arguments: argparse.Namespace, pairs: int, outcome: Outcome, unpaired: Tally
+) -> Iterator[str]:
+    """What decides that the exit status is 2, though the rest was cut."""
+    if count := outcome.failed.counts.total():
+        yield f"{count} of {counted(pairs, 'recording')} cannot be used"
+    if os.path.isfile(arguments.audio):
+        return  # one recording was asked for; texts of others may lie beside its own
+    for reason, what in ((NO_TEXT, "recording"), (NO_RECORDING, "text")):
+        if count := unpaired.counts[reason]:
+            yield f"{counted(count, what)} with {reason}"
 
 
 class _Ear:

@@ -22,6 +22,7 @@ WITH_TIMES = (".textgrid", ".ctm", *SUBTITLES)
 
 LETTERS = string.ascii_uppercase
 OTHERS = "segments of another recording in a CTM"
+NO_TEXT, NO_RECORDING = "no text of its name", "no recording of its name"
 RENAMED = "another name in a CTM, taken all the same"
 # Many programs write 1 whatever they heard, also `w2v2 transcribe`.
 FIRST_ALONE = "only channel 1 in a CTM, taken for the mean of all channels"
@@ -89,13 +90,13 @@ def _of_folders(
         for other in files[1:]:
             unpaired.add("a second recording of a name", other)
         if name not in texts:
-            unpaired.add("no text of its name", files[0])
+            unpaired.add(NO_TEXT, files[0])
             continue
         pairs.append(Pair(name, files[0], Path(texts[name][0]), Path(name).name))
         for other in texts[name][1:]:
             unpaired.add("a second text of a name", other)
     for name in texts.keys() - recordings.keys():
-        unpaired.add("no recording of its name", texts[name][0])
+        unpaired.add(NO_RECORDING, texts[name][0])
     if not pairs:
         raise InputError(
             f"--audio {places[0]} and --text {places[1]}: no file of one has the name of a file of "
@@ -112,9 +113,9 @@ def _of_ctm(recordings: dict[str, list[str]], path: Path, unpaired: Tally) -> li
         if known:
             pairs.append(Pair(name, files[0], path, known[0], shared=True))
         else:
-            unpaired.add("no text of its name", files[0])
+            unpaired.add(NO_TEXT, files[0])
     for called in sorted(named - {pair.recording for pair in pairs}):
-        unpaired.add("no recording of its name", f"{path}: {called}")
+        unpaired.add(NO_RECORDING, f"{path}: {called}")
     if not pairs:
         raise InputError(f"{path}: names none of the recordings; it has {min(named)}")
     return pairs

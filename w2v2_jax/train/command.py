@@ -1,6 +1,6 @@
 """Pretrains or fine-tunes a network; the same command resumes the run.
 
-w2v2 train --config experiments/X.py[:arg] --workdir DIR [--config.a.b=value ...]
+w2v2 train --config RECIPE[:arg] --workdir DIR [--config.a.b=value ...]
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
         action="store_true",
         help="train nothing and write nothing; print the shapes of the batches, the parameters, "
         "the audio and memory of an update, what is compiled, and what to change if recipe and "
-        "data do not fit",
+        "data do not fit; compiles the step for the longest rows, which takes minutes on a CPU",
     )
     parser.add_argument(
         "--stopped-status",
@@ -250,13 +250,15 @@ def _check(built: experiment.Experiment, train: Feed, valid: Feed | None) -> Non
 
 
 def _introduce(built: experiment.Experiment, train: Feed, valid: Feed | None) -> None:
-    """Prints the training and validation data, and which parameters are validated, before the
-    first update."""
+    """Prints the training and validation data, which parameters are validated, and rates of none,
+    before the first update."""
     if built.ema_decay:
         hosts.log_on_chief(
             f"average of the parameters (config.optimizer.ema_decay={built.ema_decay}): it is "
             "validated, ranked and loaded; the trained parameters are kept for resuming"
         )
+    for line in built.unmatched_rates():
+        hosts.log_on_chief(line)
     for name, feed in (("train", train), ("valid", valid)):
         if feed is not None:
             hosts.log_on_chief(f"{name} {feed.corpus.directory}: {feed.plan.summary()}")

@@ -259,14 +259,26 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
 
 
-def check_facts(workdir: AnyPath, now: dict[str, Any]) -> list[str]:
-    """The messages about changes since the run began; InputError for refused changes."""
+class Changes(NamedTuple):
+    """What changed since a run began, as words: changes that a resume refuses, and others."""
+
+    refused: list[str]
+    told: list[str]
+
+
+def changes(workdir: AnyPath, now: dict[str, Any]) -> Changes:
+    """The changes since the run in `workdir` began; none if there is no run."""
     before = read_facts(workdir)
     if before is None:
-        return []
+        return Changes([], [])
     if "data" not in before:  # of version 0.1, which left no run.json
         before, now = ({**one, "config": _in_rows(one["config"])} for one in (before, now))
-    refused, told = compare(_completed(before), now)
+    return Changes(*compare(_completed(before), now))
+
+
+def check_facts(workdir: AnyPath, now: dict[str, Any]) -> list[str]:
+    """The messages about changes since the run began; InputError for refused changes."""
+    refused, told = changes(workdir, now)
     if refused:
         raise InputError(
             f"--workdir {workdir} was started with another {'; '.join(refused)}; use what it was "

@@ -16,7 +16,7 @@ from w2v2_jax.data.feed import Feed
 from w2v2_jax.data.joined import rules_name, without_name
 from w2v2_jax.data.mixture import open_members, spelled
 from w2v2_jax.data.transcribed import none_transcribed
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, counted
 from w2v2_jax.experiment.settings import ExperimentSettings
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.objectives.classes import Classes, classes_of
@@ -29,6 +29,7 @@ from w2v2_jax.vocabulary import (
     SPECIALS,
     Vocabulary,
     extend_vocabulary,
+    lost_by_case,
     make_vocabulary,
     shared_rows,
 )
@@ -36,6 +37,7 @@ from w2v2_jax.vocabulary.make import with_rules
 from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES
 
 FRESH = ("/layers/adapter/", "/attention/lora_", "/output_adapter/")  # what a start need not have
+SMOKE = "recipes with ,smoke have a toy network, which trains from scratch: leave out ,smoke"
 
 
 def graft(
@@ -56,7 +58,7 @@ def graft(
         raise InputError(
             f"{where} has {lost[0]}, for which the model has no place; take its network "
             "(config.model.family=inherit, with its adapter_dim and lora_rank), or export it "
-            "first: --to hf adds LoRA's updates to the weights"
+            f"first: --to hf adds LoRA's updates to the weights; {SMOKE}"
         )
 
     def take(path, leaf):
@@ -69,7 +71,9 @@ def graft(
         if rows is not None and name.startswith(("head/", "classifier/")):
             return take_rows(leaf, flat[name], rows)
         if flat[name].shape != leaf.shape:
-            raise InputError(f"{where}: {name} is {flat[name].shape}, the model has {leaf.shape}")
+            raise InputError(
+                f"{where}: {name} is {flat[name].shape}, the model has {leaf.shape}; {SMOKE}"
+            )
         return jax.device_put(flat[name].astype(leaf.dtype), leaf.sharding)
 
     return jax.tree_util.tree_map_with_path(take, params), fresh
@@ -176,7 +180,20 @@ def warm_start(params, source: Loaded, vocabulary: Any, *, where: str):
             f"head: {len(rows) - len(new)} symbols keep their weights; initialised: "
             f"{' '.join(new) or 'none'}; dropped: {' '.join(dropped) or 'none'}"
         )
+        if isinstance(vocabulary, Vocabulary):
+            report_case(vocabulary, old, where=where)
     return params
+
+
+def report_case(vocabulary: Vocabulary, old: Vocabulary, *, where: str) -> None:
+    """Warns of symbols whose weights are lost only because the start has them in another case."""
+    lost, case = lost_by_case(vocabulary, old)
+    if lost:
+        hosts.log_on_chief(
+            f"warning: {counted(len(lost), 'symbol')} ({' '.join(lost[:10])}) would keep the "
+            f"weights that {where} has for another case of them; --config.vocabulary.case={case} "
+            "does so for a vocabulary that is made from transcripts"
+        )
 
 
 def report_left_out(train: Feed, valid: Feed | None) -> None:

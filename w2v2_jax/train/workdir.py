@@ -7,6 +7,7 @@ import fcntl
 
 import jax
 
+from w2v2_jax.checkpoint.files import has_saved
 from w2v2_jax.errors import InputError, disk_reason
 from w2v2_jax.paths import AnyPath, is_remote, json_text, write_json, write_text
 from w2v2_jax.system import hosts
@@ -41,7 +42,8 @@ def _acquire(workdir: AnyPath, held: contextlib.ExitStack) -> None:
 
 def save_record(workdir: AnyPath, config: dict, facts: dict) -> None:
     """Writes config.json, the configuration as it was given, and run.json (see `run_record`), and
-    reports what changed since the run began.
+    reports what changed since the run began. A run that saved no checkpoint has nothing to resume:
+    it may start again with any configuration.
 
     Raises InputError if a change is refused, and on every host if not all hosts see the same
     workdir.
@@ -50,8 +52,14 @@ def save_record(workdir: AnyPath, config: dict, facts: dict) -> None:
     text = json_text(config, indent=1, sort_keys=True) + "\n"
 
     def write():
-        for line in run_record.check_facts(workdir, facts):
-            hosts.log_on_chief(f"warning: resuming with another {line}")
+        if has_saved(workdir):
+            for line in run_record.check_facts(workdir, facts):
+                hosts.log_on_chief(f"warning: resuming with another {line}")
+        elif changed := run_record.changes(workdir, facts).refused:
+            hosts.log_on_chief(
+                f"{workdir} has no checkpoint: it starts again with another {'; '.join(changed)}"
+            )
+            (workdir / run_record.FILE).unlink(missing_ok=True)  # the starts are another run's
         write_json(workdir / run_record.FILE, run_record.with_start(workdir, facts))
         write_text(path, text)
 

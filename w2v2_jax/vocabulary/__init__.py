@@ -8,6 +8,7 @@ from w2v2_jax.vocabulary.make import (
     build_vocabulary,
     extend_vocabulary,
     load_vocabulary,
+    lost_by_case,
     make_vocabulary,
     shared_rows,
 )
@@ -23,5 +24,5 @@ from w2v2_jax.vocabulary.symbols import (
 __all__ = [
     "BLANK", "BOUNDARY", "EXTEND", "FROM_TRANSCRIPTS", "LIBRISPEECH", "SPECIALS", "UNKNOWN",
     "VOCABULARIES", "Vocabulary", "build_vocabulary", "count_characters", "extend_vocabulary",
-    "load_vocabulary", "make_vocabulary", "shared_rows",
+    "load_vocabulary", "lost_by_case", "make_vocabulary", "shared_rows",
 ]  # fmt: skip

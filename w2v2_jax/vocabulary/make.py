@@ -84,6 +84,19 @@ def shared_rows(new: Vocabulary, old: Vocabulary) -> tuple[int | None, ...]:
     return tuple(rows.get(symbol) for symbol in new.symbols)
 
 
+def lost_by_case(new: Vocabulary, old: Vocabulary) -> tuple[list[str], str]:
+    """The symbols of `new` that `old` has only in another case, and the case of texts with which
+    most symbols are shared; nothing and "" if no other case shares more than `new` does."""
+    known, ours = set(old.symbols), new.symbols[len(SPECIALS) :]
+    if new.units != old.units or new.units == PHONEMES:
+        return [], ""
+    shared = {case: len({change(s) for s in ours} & known) for case, change in CASES.items()}
+    best = max((old.case, *CASES), key=lambda case: shared[case])
+    if shared[best] <= shared["keep"]:
+        return [], ""
+    return [s for s in ours if s not in known and CASES[best](s) in known], best
+
+
 def make_vocabulary(
     name: str,
     texts: Iterable[str] = (),
