@@ -165,8 +165,8 @@ def test_a_table_without_its_source_would_be_found(tmp_path):
     table = "| ms |\n|---|\n| 12 |\n"
     page.write_text(
         f"# Speed\nOne core of an EPYC.\n## A\n{table}### B\nOn 2026-11-24, commit 1234abc.\n"
-        f"```bash\nw2v2 bench\n```\n## C\n`pytest x` at the commit that adds it, 2026-11-24.\n{table}"
-        f"## D\nmeasured by hand, commits 1234abc and 1234abd\n\n{table}"
+        f"```bash\nw2v2 bench\n```\n## C\n`pytest x` at the commit that adds it, 2026-11-24.\n"
+        f"{table}## D\nmeasured by hand, commits 1234abc and 1234abd\n\n{table}"
     )
     assert unsourced(page) == ["A: no date", "A: no commit", "A: no command", "D: no date"]
     page.write_text(f"# Speed\n{table}\n```bash\n# 2026-11-24 on a CPU at commit 1234abc\n```\n")

@@ -38,7 +38,7 @@ def sections(page: Path) -> list[Section]:
 
 
 def unsourced(page: Path) -> list[str]:
-    """'HEADING: no commit' for each thing that neither a table's section nor the introduction has."""
+    """As "HEADING: no commit" for all that a table's section and the introduction both lack."""
     introduction, *rest = sections(page)
     return [
         f"{section.heading or 'introduction'}: no {thing}"
