@@ -6,9 +6,9 @@ language: starts from a pretrained model (or a step of a pretraining run, see
 extend: starts from a tuned model. Its symbols keep their rows of the head, and further characters
     of the transcripts get new rows. With `vocabulary.name` another vocabulary replaces it; rows of
     the symbols that both have still keep their weights.
-lora: any start; trains low-rank updates of the attention's projections, and the head (rank 16 of
-    XLS-R 300M: 3.1 M parameters). `export --to peft` writes only these; other formats have them
-    merged.
+lora: any start; trains low-rank updates of the attention's projections, and the head, in which
+    known letters keep their rows (rank 16 of XLS-R 300M: 3.1 M parameters). `export --to peft`
+    writes only these; other formats have them merged.
 adapter: MMS-1B; trains only the adapters and the head (2.2 M parameters, and a row of 1280 per
     symbol).
 
@@ -24,7 +24,11 @@ Run:
     w2v2 convert --from hf --input mms-1b-all --language fra --out runs/mms_fra
     w2v2 train --config adapt:adapter --workdir runs/mine \\
         --config.init_from=runs/mms_fra
-    Append `,smoke` for the same recipe at toy size from scratch.
+    For `lora`, start from any Hugging Face folder or run, and export what it trained:
+    w2v2 train --config adapt:lora --workdir runs/lora \\
+        --config.init_from=wav2vec2-xls-r-300m
+    w2v2 export --checkpoint runs/lora --to peft --out lora
+    Append `,smoke` for the same recipe at toy size from scratch, without `init_from`.
 
 Hardware and time: at most 800 s of audio per update including padding, on one 80 GB GPU (adapter:
 400 s). With an hour of clips of 12 s on average, an epoch has 6 updates of 40 to 57 clips, with 2 %

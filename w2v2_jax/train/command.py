@@ -1,6 +1,6 @@
 """Pretrains or fine-tunes a network; the same command resumes the run.
 
-w2v2 train --config experiments/X.py[:arg] --workdir DIR [--config.a.b=value ...]
+w2v2 train --config RECIPE[:arg] --workdir DIR [--config.a.b=value ...]
 """
 
 from __future__ import annotations

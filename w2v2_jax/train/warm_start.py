@@ -37,6 +37,7 @@ from w2v2_jax.vocabulary.make import with_rules
 from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES
 
 FRESH = ("/layers/adapter/", "/attention/lora_", "/output_adapter/")  # what a start need not have
+SMOKE = "recipes with ,smoke have a toy network, which trains from scratch: leave out ,smoke"
 
 
 def graft(
@@ -57,7 +58,7 @@ def graft(
         raise InputError(
             f"{where} has {lost[0]}, for which the model has no place; take its network "
             "(config.model.family=inherit, with its adapter_dim and lora_rank), or export it "
-            "first: --to hf adds LoRA's updates to the weights"
+            f"first: --to hf adds LoRA's updates to the weights; {SMOKE}"
         )
 
     def take(path, leaf):
@@ -70,7 +71,9 @@ def graft(
         if rows is not None and name.startswith(("head/", "classifier/")):
             return take_rows(leaf, flat[name], rows)
         if flat[name].shape != leaf.shape:
-            raise InputError(f"{where}: {name} is {flat[name].shape}, the model has {leaf.shape}")
+            raise InputError(
+                f"{where}: {name} is {flat[name].shape}, the model has {leaf.shape}; {SMOKE}"
+            )
         return jax.device_put(flat[name].astype(leaf.dtype), leaf.sharding)
 
     return jax.tree_util.tree_map_with_path(take, params), fresh
