@@ -13,15 +13,17 @@ Run: bash launch/evidence.sh --source folder:DIR does all of it, cell by cell. O
     change of CHANGES. `,gpu` after any of these is the size for minutes on one GPU of 80 GB, a
     number so many updates (`:pretrain,gpu,12000`), `,smoke` toy size.
 
-Hardware and time: 2 CPU cores (Intel Xeon), busy with other work: 23 min pretraining at 60 to 130
-audio-s/s, 6 min a fine-tuning at 40 to 100. `,gpu` on one H200 (2026-11-26): some 30 s a process
-before its first update; pretraining alone 11 500 audio-s/s (17 ms an update of 192 s), 3 000 to
-5 500 beside eleven fine-tunings; the only fine-tuning beside it 6 400 (10 ms an update of 64 s),
-each of six at once 1 500. Pretraining and 17 cells took six minutes.
+Hardware and time: 2 CPU cores (Intel Xeon), busy with other work (2026-11-26, recorded in commit
+a6e43cd): 23 min pretraining at 60 to 130 audio-s/s, 6 min a fine-tuning at 40 to 100. `,gpu` on one
+H200 (2026-11-26, commit b93afc9): some 30 s a process before its first update; pretraining alone 11
+500 audio-s/s (17 ms an update of 192 s), 3 000 to 5 500 beside eleven fine-tunings; the only
+fine-tuning beside it 6 400 (10 ms an update of 64 s), each of six at once 1 500. Pretraining and 17
+cells took six minutes.
 
 Expected: a character error rate (CER) at least 30 % lower, relatively, at 10 min of labels.
-Got (2026-11-26; 16.7 h unlabelled, 10 min of one speaker's prompts, 8.4 of
-    them in clips of at most 16 s; docs/results/evidence.md):
+Got (2026-11-26, the same cores, by launch/evidence.sh, recorded in commits a6e43cd, 092c5db and
+    cced9e0; 16.7 h unlabelled, 10 min of one speaker's prompts, 8.4 of them in clips of at most
+    16 s; docs/results/evidence.md):
     contrastive accuracy on dev .184 (18.5 times chance), code perplexity 247 of 640
     seed   test CER from scratch, pretrained   change     test WER
     1      69.0, 57.1 %                        -17.2 %    103.4, 95.0 %
@@ -30,24 +32,27 @@ Got (2026-11-26; 16.7 h unlabelled, 10 min of one speaker's prompts, 8.4 of
     The learning rate of the pretraining decayed to 0 at 8000 for its first 2356 updates, at 6000 to
     update 4265 and at 5000 from there on: the run was cut to the time there was.
     With a quarter of the updates and one change each (CHANGES): docs/results/evidence.md.
-    `pretrain,continuous_targets,5000`, the same labels:
+    `pretrain,continuous_targets,5000`, the same labels (2026-11-26, AMD EPYC, commit d35f0fa):
         47.7, 52.3, 48.0 % where from scratch 71.9, 67.3, 69.2 (-29.0 %), WER 91.1, 96.6, 94.5 %.
-    `,gpu`, mixed labels of 44 voices (2026-11-26, one H200, pretraining stopped at 5384 of 8000
-    updates: accuracy on dev .384, code perplexity 169; fine-tuning 1500 updates of 64 s):
+    `,gpu`, mixed labels of 44 voices (2026-11-26, one H200, commit b93afc9, pretraining stopped at
+    5384 of 8000 updates: accuracy on dev .384, code perplexity 169; fine-tuning 1500 updates of 64
+    s):
     labels  seeds     test CER, pretrained with masks   from scratch, with   without masks
     10m     1, 2, 3   62.0, 100.0, 69.1 %               100.0, 100.0, 72.5   74.1, 76.7, 75.5
     1h      1, 2, 3   54.7, 58.5, 64.5 %                100.0, 100.0, 79.6   60.4, 62.0, not run
     100.0 is blanks alone to the end. Masks of .065 x 5 frames and .008 x 32 channels with LayerDrop
     .1 keep CTC from starting, so the recipe is without them; pretrained without: not run so.
 Before: 10 min of mixed labels (3.3 of prompts, 6.7 of acted speech of 43 voices) from the same
-    encoder, in bfloat16, 1053 updates of 12 s: blanks alone (CER 99.9 % on dev at 900).
-    `,gpu` at a rate of 5e-4 without clipping or masks, in float32 (2026-11-26, one H200; the
-    pretraining stopped at 984 of 2933 updates, contrastive accuracy on dev .253): of six cells from
-    scratch five diverged (loss 80 to 280 within 429 updates, blanks or noise: CER 97 to 100 % on
-    dev) and one came to 76.1 %; pretrained 68.3 and 69.3 % on dev after 1000 (seeds 1 and 2; 10
-    min), with the labels by heart after 600 (loss .1, 213 on dev). Hence 3e-4 and the clipping.
+    encoder, in bfloat16, 1053 updates of 12 s: blanks alone (CER 99.9 % on dev at 900; 2026-11-26,
+    the same cores, commit a6e43cd).
+    `,gpu` at a rate of 5e-4 without clipping or masks, in float32 (2026-11-26, one H200, commit
+    6ac531d; the pretraining stopped at 984 of 2933 updates, contrastive accuracy on dev .253): of
+    six cells from scratch five diverged (loss 80 to 280 within 429 updates, blanks or noise: CER 97
+    to 100 % on dev) and one came to 76.1 %; pretrained 68.3 and 69.3 % on dev after 1000 (seeds 1
+    and 2; 10 min), with the labels by heart after 600 (loss .1, 213 on dev). Hence 3e-4 and the
+    clipping.
     On CPU, the short pretraining, 10m, seed 1 (60.0 %): feature encoder frozen and the head alone
-    for 160 updates as in the paper 65.4 %.
+    for 160 updates as in the paper 65.4 % (2026-11-26, commit b93afc9).
 
 Differences from the paper: 2 M parameters; five convolutions instead of seven; the quickstart's
     spans, diversity weight, quantizer rate and missing dropout; no masks in fine-tuning, and no

@@ -5,7 +5,8 @@ pretraining has to beat (docs/results/evidence.md).
 
 Source: no paper; put together for speed on a CPU. The first convolution starts as a mel filterbank
 (arXiv 1711.01161 does so with other functions) and two convolutions replace seven: 1.6 times as
-much audio per second as the five of evidence.py. A frame is 30 ms; six pre-LN blocks of width 192.
+much audio per second as the five of evidence.py ("Got" has machine, date and commit). A frame is 30
+ms; six pre-LN blocks of width 192.
 
 Run:
     w2v2 prepare --source folder:recordings --out data/mine --text english --holdout dev=0.05
@@ -14,10 +15,11 @@ Run:
     size. For another language, add --config.vocabulary.name=from_transcripts (docs/texts.md).
 
 Hardware and time: 2 CPU cores (AMD EPYC), busy with other work: 51 min for 12 000 updates of 24 to
-32 s, 49 of processor time, at 120 audio-s/s.
+32 s, 49 of processor time, at 120 audio-s/s (2026-11-29, recorded in commit e074683).
 Expected: no published result for this speech. 20 % of words wrong with a language model was hoped
 for, in seven times this time.
-Got (2026-11-29; 4.3 h of prompts and acted speech, 17 epochs, seed 1; docs/results/evidence.md):
+Got (2026-11-29, the same cores, recorded in commit e074683; 4.3 h of prompts and acted speech, 17
+    epochs, seed 1; docs/results/evidence.md has the commands):
     test CER 43.6 % (prompts), 45.0 (acted); WER 95.0 and 96.0 %, with a 3-gram of the training
     transcripts 67.4 and 67.4.
 

@@ -11,18 +11,21 @@ Run: bash launch/quickstart.sh does all of it. One step alone, with R=runs/mine:
     without --config.init_from the same recipe starts from scratch: same labels, same updates.
     `:pretrain,gpu` and `:finetune,gpu` are the larger preset; `,smoke` is toy size.
 
-Hardware and time: 2 CPU cores (AMD EPYC, AVX-512), 20.5 min including installation: 1.4 until the
-start, 8.5 for pretraining at 84 audio-s/s, 5.2 and 4.7 for fine-tuning, 0.7 for the rest.
+Hardware and time: 2 CPU cores (AMD EPYC, AVX-512; 2026-11-24, recorded in commit 79133ef), 20.5 min
+including installation: 1.4 until the start, 8.5 for pretraining at 84 audio-s/s, 5.2 and 4.7 for
+fine-tuning, 0.7 for the rest.
 
 Expected: contrastive accuracy on validation at least 10 times chance (1/101), code perplexity above
 50 of 640, and a lower character error rate (CER) from the pretrained encoder than from scratch.
-Got (2026-11-24, CPU; labels: the 12 of 16 min that are in clips of at most 16 s):
+Got (2026-11-24, the same cores and commit, by launch/quickstart.sh; labels: the 12 of 16 min that
+    are in clips of at most 16 s):
     seed   accuracy (x chance)   perplexity   test CER scratch, pretrained   test WER
     1      .170 (17.1)           175.5        62.6, 58.8 %                   100.2, 95.0 %
     2      .234 (23.6)           148.7        68.5, 54.5 %                   100.5, 95.1 %
     3      .131 (13.2)           234.0        60.5, 57.3 %                   102.0, 96.7 %
     `,gpu`: not run.
-Before (2026-11-23 and 24, seed 1 unless said), each worse:
+Before (2026-11-23 and 24, 2 CPU cores, seed 1 unless said; recorded in commits 44a84d6 and 79133ef;
+    `w2v2 train` with these settings), each worse:
     rows that join several voices, pre-LN, spans of 10, diversity weight .1, quantizer and features
     at .05 and .2 of a rate of 2e-3: accuracy .165, perplexity 63, but test CER 76.9 % from the
     pretrained encoder against 68.7 % from scratch (700 updates of 16 s). The context collapses to

@@ -12,6 +12,7 @@ import soundfile
 
 from tests.helpers import docs_commands
 from tests.helpers.docs_commands import ROOT, blocks, check_python, check_shell
+from tests.helpers.measured import unsourced
 from tests.helpers.xla_flags import FEWER_FUSIONS
 from w2v2_jax.__main__ import COMMANDS
 from w2v2_jax.errors import InputError
@@ -149,6 +150,27 @@ def test_a_broken_link_would_be_found(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# A heading\n[a](#a-heading) [b](#none) [c](none.md) `tests/test_none.py`\n")
     assert docs_commands.broken_links(page) == ["#none", "none.md", "tests/test_none.py"]
+
+
+RESULTS = sorted((ROOT / "docs/results").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", RESULTS, ids=docs_commands.name_of)
+def test_measured_tables_have_a_date_a_device_a_commit_and_a_command(page):
+    assert unsourced(page) == []
+
+
+def test_a_table_without_its_source_would_be_found(tmp_path):
+    page = tmp_path / "page.md"
+    table = "| ms |\n|---|\n| 12 |\n"
+    page.write_text(
+        f"# Speed\nOne core of an EPYC.\n## A\n{table}### B\nOn 2026-11-24, commit 1234abc.\n"
+        f"```bash\nw2v2 bench\n```\n## C\n`pytest x` at the commit that adds it, 2026-11-24.\n"
+        f"{table}## D\nmeasured by hand, commits 1234abc and 1234abd\n\n{table}"
+    )
+    assert unsourced(page) == ["A: no date", "A: no commit", "A: no command", "D: no date"]
+    page.write_text(f"# Speed\n{table}\n```bash\n# 2026-11-24 on a CPU at commit 1234abc\n```\n")
+    assert unsourced(page) == ["introduction: no command"]
 
 
 # ---- the tutorial, run ---------------------------------------------------------------------------

@@ -109,14 +109,17 @@ def test_a_folder_that_cannot_be_read_is_counted_with_the_reason(tmp_path, monke
     folder = tmp_path / "in"
     put(folder / "a.wav")
     put(folder / "locked" / "b.wav")
-    real = os.scandir
 
-    def scandir(path):
-        if str(path).endswith("locked"):
-            raise PermissionError(13, "Permission denied", os.fspath(path))
-        return real(path)
+    def guarded(real):
+        def read(path="."):
+            if str(path).endswith("locked"):
+                raise PermissionError(13, "Permission denied", os.fspath(path))
+            return real(path)
 
-    monkeypatch.setattr(os, "scandir", scandir)
+        return read
+
+    for name in ("scandir", "listdir"):  # pathlib uses one or the other
+        monkeypatch.setattr(os, name, guarded(getattr(os, name)))
     report = run(folder)
     passed = report["intake"]["passed_over"]["folder unreadable"]
     assert passed == {"count": 1, "examples": ["locked: Permission denied"]}

@@ -62,7 +62,8 @@ def subsets(place: Path, names: re.Pattern[str]) -> list[Path]:
         return [place]
     level = [place]
     for _ in range(DEPTH):
-        level = [p for above in level for p in sorted(above.iterdir()) if p.is_dir()]
+        # glob passes over a folder that cannot be read; reading the source counts it.
+        level = [p for above in level for p in sorted(above.glob("*")) if p.is_dir()]
         if fitting := [p for p in level if names.fullmatch(p.name)]:
             return fitting
         level = level[:LOOKED_AT]
