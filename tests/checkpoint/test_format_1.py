@@ -76,6 +76,7 @@ def recipe(**model):
 )
 def test_a_run_that_began_with_execution_in_its_model_goes_on(old, execution, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(old))
+    (tmp_path / "checkpoints" / "2").mkdir(parents=True)
     new = recipe(family=old["model"]["family"]) | {"execution": execution}
     save_record(tmp_path, new, {"config": new})
     save_record(tmp_path, new, {"config": new})
@@ -84,6 +85,7 @@ def test_a_run_that_began_with_execution_in_its_model_goes_on(old, execution, tm
 @pytest.mark.parametrize("old", [recipe(dtype="bfloat16"), recipe() | {"execution": {}}])
 def test_another_dtype_in_the_same_workdir_is_refused(old, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(old))
+    (tmp_path / "checkpoints" / "2").mkdir(parents=True)
     other = "float32" if "dtype" in old["model"] else "bfloat16"
     new = recipe() | {"execution": {"dtype": other}}
     with pytest.raises(InputError, match=rf"another config\.execution\.dtype: .*, {other} now"):
@@ -104,6 +106,7 @@ def test_a_group_counted_in_rows_goes_on_as_its_seconds_where_no_bucket_has_anot
     data = {"mode": "crop", "bucket_seconds": lengths}
     old = recipe() | {"objective": {"diversity_group_rows": 8}, "data": data}
     (tmp_path / "config.json").write_text(json.dumps(old))
+    (tmp_path / "checkpoints" / "2").mkdir(parents=True)
     new = old | {"objective": {"diversity_group_seconds": 24.0}}
     with contextlib.nullcontext() if same else pytest.raises(InputError, match="another config"):
         save_record(tmp_path, new, {"config": new})
