@@ -171,7 +171,8 @@ def test_the_symbols_of_a_tokenizer_beside_the_head_count(other, base):
 def test_the_note_and_the_card_say_whose_the_other_parameters_and_the_symbols_are(
     adapted, tmp_path, capsys, start
 ):
-    native.write_initial(tmp_path / "run", adapted)
+    scaled = adapted.description._replace(normalise=True, normalise_epsilon=1e-5)
+    native.write_initial(tmp_path / "run", adapted._replace(description=scaled))
     if start:
         record = {"facts": {"config": {"init_from": start}, "data": {}}}
         (tmp_path / "run/run.json").write_text(json.dumps(record))
@@ -180,6 +181,7 @@ def test_the_note_and_the_card_say_whose_the_other_parameters_and_the_symbols_ar
     whose = f"{start}, which the run started from" if start else "the network it was tuned from"
     printed = capsys.readouterr().out
     assert f"other parameters are those of {whose}" in printed and "--to hf" not in printed
+    assert "transformers adds 1e-07 to a waveform's variance, this checkpoint 1e-05" in printed
     text = (tmp_path / "peft/README.md").read_text()
     assert f"They are: `` {' '.join(VOCABULARY.symbols)} ``." in text
     assert f"vocab_size={len(VOCABULARY)}, ignore_mismatched_sizes=True" in text

@@ -18,7 +18,7 @@ from w2v2_jax.experiment import build
 from w2v2_jax.experiment.recipe import load_config, override
 from w2v2_jax.experiment.resolved import resolved
 from w2v2_jax.experiment.settings import read_settings
-from w2v2_jax.train import run_record, workdir
+from w2v2_jax.train import old_records, run_record, workdir
 from w2v2_jax.vocabulary import LIBRISPEECH
 
 
@@ -174,7 +174,7 @@ def test_a_long_value_is_cut_to_60_characters(began):
     [(0, True), (0.5, True), (3, True), (-1, False), (True, False), ("1", False), (None, False)],
 )
 def test_a_number_of_an_old_configuration_is_none_below_0_and_no_truth_value(value, expected):
-    assert run_record._is_number(value) == expected
+    assert old_records.is_number(value) == expected
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,15 @@ from w2v2_jax import trees
 from w2v2_jax.checkpoint.description import Loaded
 from w2v2_jax.checkpoint.record import record_of
 from w2v2_jax.errors import InputError
+from w2v2_jax.input_scale import HUGGING_FACE_EPSILON
 from w2v2_jax.interop import lora_head, names
-from w2v2_jax.interop.files import Exported, Imported, read_tensors, understood
+from w2v2_jax.interop.files import (
+    Exported,
+    Imported,
+    epsilon_notes,
+    read_tensors,
+    understood,
+)
 from w2v2_jax.interop.hugging_face_names import HUGGING_FACE
 from w2v2_jax.paths import read_json, write_json
 
@@ -97,7 +104,8 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
     start = record_of(loaded.path).get("facts", {}).get("config", {}).get("init_from")
     whose = f"{start}, which the run started from" if start else "the network it was tuned from"
     note = f"the {left} other parameters are those of {whose}: PEFT's base is that network"
-    return Exported([], [f"{note} as a Hugging Face folder"])
+    notes = epsilon_notes(loaded.description, "transformers", HUGGING_FACE_EPSILON)
+    return Exported([], [f"{note} as a Hugging Face folder", *notes])
 
 
 def _names(layer: int, module: str) -> tuple[str, str]:

@@ -20,7 +20,6 @@ import numpy as np
 
 import w2v2_jax
 from w2v2_jax.batch import SAMPLE_RATE
-from w2v2_jax.checkpoint.description import EXECUTION_OF_FORMAT_1
 from w2v2_jax.checkpoint.record import FILE
 from w2v2_jax.data.augment import AugmentConfig
 from w2v2_jax.data.feed import Feed
@@ -28,11 +27,9 @@ from w2v2_jax.data.joined import rules_name, without_name
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.experiment.resolved import resolved
-from w2v2_jax.experiment.settings import INHERIT
-from w2v2_jax.models.execution import Execution
-from w2v2_jax.objectives.diversity import group_rows
 from w2v2_jax.paths import AnyPath, read_json
 from w2v2_jax.system.revision import revision
+from w2v2_jax.train import old_records
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 REFUSED, TOLD, FREE = "refused", "told", "free"
@@ -212,7 +209,7 @@ def read_facts(workdir: AnyPath) -> dict[str, Any] | None:
     if not config.exists():
         return None
     try:
-        before = {"facts": {"config": _without_record(read_json(config))}}
+        before = {"facts": {"config": old_records.without_record(read_json(config))}}
         if record.exists():
             before = read_json(record)
         if not isinstance(before.get("facts"), dict):
@@ -220,43 +217,6 @@ def read_facts(workdir: AnyPath) -> dict[str, Any] | None:
     except InputError as error:
         raise InputError(f"{error}; put it back, or use another --workdir") from error
     return before["facts"]
-
-
-def _without_record(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration of version 0.1, whose section model had the settings that are now in
-    execution; a network inherited from a checkpoint had those of the checkpoint."""
-    sections = [config.get(name) or {} for name in ("model", "execution")]
-    if not all(isinstance(section, dict) for section in sections):
-        raise InputError("config.json: no configuration of a run")
-    model, execution = map(dict, sections)
-    once = {name: model.pop(name) for name in EXECUTION_OF_FORMAT_1 if name in model}
-    inherits = model.get("family") == INHERIT and "execution" not in config
-    defaults = {} if inherits else dataclasses.asdict(Execution())
-    return {**config, "model": model, "execution": {**defaults, **once, **execution}}
-
-
-def _in_rows(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration with the number of rows of a diversity group in each bucket, which was a
-    setting in version 0.1, instead of its seconds, and with the shortest crop as least length."""
-    sections = [config.get(name) or {} for name in ("objective", "data")]
-    if not all(isinstance(section, dict) for section in sections):
-        return config
-    objective, data = map(dict, sections)
-    stored = data.get("bucket_seconds") or ()
-    if not (isinstance(stored, (list, tuple)) and stored and all(map(_is_number, stored))):
-        return config
-    lengths = sorted(stored)
-    rows = [objective.pop("diversity_group_rows", None)] * len(lengths)
-    seconds = objective.pop("diversity_group_seconds", None)
-    if _is_number(seconds):
-        rows = [group_rows(seconds, round(length * SAMPLE_RATE)) for length in lengths]
-    if data.get("mode") == "crop" and _is_number(data.get("min_seconds", 0)):
-        data["min_seconds"] = max(data.get("min_seconds", 0), lengths[0])
-    return {**config, "objective": {**objective, "rows of a diversity group": rows}, "data": data}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
 
 
 class Changes(NamedTuple):
@@ -272,7 +232,9 @@ def changes(workdir: AnyPath, now: dict[str, Any]) -> Changes:
     if before is None:
         return Changes([], [])
     if "data" not in before:  # of version 0.1, which left no run.json
-        before, now = ({**one, "config": _in_rows(one["config"])} for one in (before, now))
+        before, now = (
+            {**one, "config": old_records.in_rows(one["config"])} for one in (before, now)
+        )
     return Changes(*compare(_completed(before), now))
 
 
