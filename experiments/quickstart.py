@@ -17,8 +17,8 @@ fine-tuning, 0.7 for the rest.
 
 Expected: contrastive accuracy on validation at least 10 times chance (1/101), code perplexity above
 50 of 640, and a lower character error rate (CER) from the pretrained encoder than from scratch.
-Got (2026-11-24, the same cores and commit, by launch/quickstart.sh; labels: the 12 of 16 min that
-    are in clips of at most 16 s):
+Got (2026-11-24, the same cores, by launch/quickstart.sh, recorded in commit 79133ef; labels: the 12
+    of 16 min that are in clips of at most 16 s):
     seed   accuracy (x chance)   perplexity   test CER scratch, pretrained   test WER
     1      .170 (17.1)           175.5        62.6, 58.8 %                   100.2, 95.0 %
     2      .234 (23.6)           148.7        68.5, 54.5 %                   100.5, 95.1 %

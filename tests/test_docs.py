@@ -1,5 +1,6 @@
 """Every command, link and call in the documentation is one that the code takes."""
 
+import ast
 import os
 import re
 import subprocess
@@ -12,7 +13,7 @@ import soundfile
 
 from tests.helpers import docs_commands
 from tests.helpers.docs_commands import ROOT, blocks, check_python, check_shell
-from tests.helpers.measured import unsourced
+from tests.helpers.measured import missing, unsourced
 from tests.helpers.xla_flags import FEWER_FUSIONS
 from w2v2_jax.__main__ import COMMANDS
 from w2v2_jax.errors import InputError
@@ -156,7 +157,7 @@ RESULTS = sorted((ROOT / "docs/results").glob("*.md"))
 
 
 @pytest.mark.parametrize("page", RESULTS, ids=docs_commands.name_of)
-def test_measured_tables_have_a_date_a_device_a_commit_and_a_command(page):
+def test_measured_tables_say_when_where_from_what_and_how(page):
     assert unsourced(page) == []
 
 
@@ -167,10 +168,25 @@ def test_a_table_without_its_source_would_be_found(tmp_path):
         f"# Speed\nOne core of an EPYC.\n## A\n{table}### B\nOn 2026-11-24, commit 1234abc.\n"
         f"```bash\nw2v2 bench\n```\n## C\n`pytest x` at the commit that adds it, 2026-11-24.\n"
         f"{table}## D\nmeasured by hand, commits 1234abc and 1234abd\n\n{table}"
+        f"## E\n2026-11-24, commit\n1234abc, `w2v2\nbench`\n{table}"
     )
     assert unsourced(page) == ["A: no date", "A: no commit", "A: no command", "D: no date"]
     page.write_text(f"# Speed\n{table}\n```bash\n# 2026-11-24 on a CPU at commit 1234abc\n```\n")
     assert unsourced(page) == ["introduction: no command"]
+
+
+GOT = re.compile(r"^Got.*?(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    "recipe", sorted((ROOT / "experiments").glob("*.py")), ids=lambda p: p.stem
+)
+def test_what_a_recipe_gave_has_a_date_a_device_and_a_commit(recipe):
+    """The command is the docstring's `Run`."""
+    got = GOT.search(ast.get_docstring(ast.parse(recipe.read_text())) or "")
+    assert got, f"{recipe.name}: no 'Got: ...' (or 'Got: not run.')"
+    if not got[0].startswith("Got: not run"):
+        assert [thing for thing in missing(got[0]) if thing != "command"] == []
 
 
 # ---- the tutorial, run ---------------------------------------------------------------------------

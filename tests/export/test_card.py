@@ -66,6 +66,7 @@ def test_the_card_has_the_runs_data_hours_commit_and_rates_and_no_paths(checkpoi
         "| first:dev | WER | 12.34 % | 11.00 to 13.50 % | 77 |",
         "| first:dev | CER | 4.00 % | 3.00 to 5.00 % | 77 |",
         'run = pipeline("automatic-speech-recognition", model=".")',
+        'print(run({"array": waveform, "sampling_rate": rate}))',
     ):  # fmt: skip
         assert line in text, line
     assert "/home" not in text and "gs://" not in text

@@ -9,9 +9,10 @@ from typing import NamedTuple
 NEEDED = {
     "date": re.compile(r"\b20\d\d-\d\d-\d\d\b"),
     "device": re.compile(r"\b(CPUs?|cores?|EPYC|Xeon|AMD|Intel|H200|GPU|libtpu)\b"),
-    "commit": re.compile(r"\bcommits? `?[0-9a-f]{7}\b|\bat the commit that adds\b"),
+    "commit": re.compile(r"\bcommits?\s+[0-9a-f]{7}\b|\bat\s+the\s+commit\s+that\s+adds\b"),
     "command": re.compile(
-        r"(?:^|`)(w2v2 |bash launch/|python -m |pytest )|\bmeasured by hand\b", re.MULTILINE
+        r"(?:^ *|`)(w2v2\s|bash\s+launch/|python\s+-m\s|pytest\s)|\b(measured|run)\s+by\s+hand\b",
+        re.MULTILINE,
     ),
 }
 HEADING = re.compile(r"^#+ +(.*)$")
@@ -37,6 +38,10 @@ def sections(page: Path) -> list[Section]:
     return [Section(name, "\n".join(prose), "\n".join(rows)) for name, prose, rows in found]
 
 
+def missing(text: str) -> list[str]:
+    return [thing for thing, pattern in NEEDED.items() if not pattern.search(text)]
+
+
 def unsourced(page: Path) -> list[str]:
     """As "HEADING: no commit" for all that a table's section and the introduction both lack."""
     introduction, *rest = sections(page)
@@ -44,6 +49,5 @@ def unsourced(page: Path) -> list[str]:
         f"{section.heading or 'introduction'}: no {thing}"
         for section in (introduction, *rest)
         if re.search(r"\d", section.tables)
-        for thing, pattern in NEEDED.items()
-        if not pattern.search(f"{introduction.prose}\n{section.prose}")
+        for thing in missing(f"{introduction.prose}\n{section.prose}")
     ]

@@ -98,10 +98,13 @@ def _program(description: Description, form: str, *, bare: bool) -> list[str]:
     task = {"ctc": "automatic-speech-recognition", "classify": "audio-classification"}
     if kind.name in task:
         return [
+            "import soundfile",
             "from transformers import pipeline",
             "",
+            "# An array, mono at 16 kHz: for the name of a file, pipeline needs ffmpeg.",
+            'waveform, rate = soundfile.read("clip.wav", dtype="float32")',
             f'run = pipeline("{task[kind.name]}", model=".")',
-            'print(run("clip.wav"))',
+            'print(run({"array": waveform, "sampling_rate": rate}))',
         ]
     classes = {
         "contrastive": "AutoModelForPreTraining",
