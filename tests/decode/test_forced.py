@@ -131,7 +131,7 @@ def test_lines_skip_what_the_transcript_leaves_out():
     found = align_lines(
         np.concatenate(parts), lines, VOCABULARY, seconds_per_frame=0.02, where="text"
     )
-    assert [line.text for line in found] == ["ABC AB", "DEAD BED"]
+    assert [line.text for line in found] == ["abc ab", "dead bed"]
     for line, begin, end in zip(found, ends[[0, 2]], ends[[1, 3]], strict=True):
         assert begin <= line.start <= begin + 0.1 and end - 0.4 <= line.end <= end
         assert line.confidence > 0.9 and line.score > -0.5
