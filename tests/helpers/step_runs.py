@@ -47,3 +47,13 @@ def run(objective, params, batches, *, mesh=(1, 1, 1), accumulate=1, step=0, tx=
             state, metrics = function(state, partition.global_batch(batch, mesh), np.uint32(5))
             history.append(jax.device_get((state, metrics)))
     return history
+
+
+def with_untaken(batches: list) -> list:
+    """The batches, of which the second is not a number and the fourth without weight: neither
+    update is taken."""
+    broken = batches[1].waveforms.copy()
+    broken[3, 10] = np.nan
+    second = batches[1]._replace(waveforms=broken)
+    fourth = batches[3]._replace(weights=np.zeros(8, np.float32))
+    return [batches[0], second, batches[2], fourth, *batches[4:]]

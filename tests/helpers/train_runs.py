@@ -1,9 +1,13 @@
 """Toy runs of the train command: their recipes, options and records."""
 
+import contextlib
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.helpers.places import ROOT
+from w2v2_jax.train import loop
 
 PRETRAIN = f"{ROOT}/experiments/quickstart.py:pretrain,smoke"
 
@@ -30,3 +34,18 @@ def records(workdir: Path, split: str) -> list[dict]:
     return [
         {k: v for k, v in row.items() if k not in timing} for row in rows if row["split"] == split
     ]
+
+
+@contextlib.contextmanager
+def dying(step: int):
+    """A run of `train` in here must die, when it writes the training metrics of a step."""
+    write = loop.MetricWriter.write
+
+    def die(self, at, split, metrics):
+        if (at, split) == (step, "train"):
+            raise RuntimeError("dies")
+        write(self, at, split, metrics)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError, match="dies"):
+        patch.setattr(loop.MetricWriter, "write", die)
+        yield

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.interop_cases import assert_same, random_checkpoint
-from tests.helpers.step_runs import TX, run
+from tests.helpers.step_runs import TX, run, with_untaken
 from w2v2_jax import partition
 from w2v2_jax.errors import InputError
 from w2v2_jax.export import command as export
@@ -212,13 +212,7 @@ def wide(tree):
 
 @pytest.fixture(scope="module")
 def batches(make_batch):
-    """The second of six is not a number, the fourth without weight: neither update is taken."""
-    batches = [make_batch(labels=False, seed=seed) for seed in range(6)]
-    broken = batches[1].waveforms.copy()
-    broken[3, 10] = np.nan
-    batches[1] = batches[1]._replace(waveforms=broken)
-    batches[3] = batches[3]._replace(weights=np.zeros(8, np.float32))
-    return batches
+    return with_untaken([make_batch(labels=False, seed=seed) for seed in range(6)])
 
 
 @pytest.fixture(scope="module")

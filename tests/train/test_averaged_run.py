@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.helpers.places import ROOT
-from tests.helpers.train_runs import FINETUNE, options, records
+from tests.helpers.train_runs import FINETUNE, dying, options, records
 from w2v2_jax import trees
 from w2v2_jax.checkpoint import files as checkpoint
 from w2v2_jax.errors import InputError
@@ -123,21 +123,11 @@ def test_the_average_is_validated_and_ranks_the_checkpoints(runs):
 
 
 @pytest.mark.parametrize("recipe", [FINETUNE, TAUGHT])
-def test_a_run_that_dies_goes_on_to_the_same_state_bit_for_bit(
-    runs, corpus, tmp_path, monkeypatch, recipe
-):
+def test_a_run_that_dies_goes_on_to_the_same_state_bit_for_bit(runs, corpus, tmp_path, recipe):
     finished, _ = runs(recipe)
-    workdir, write = tmp_path / "killed", loop.MetricWriter.write
-
-    def die(self, step, split, metrics):
-        if (step, split) == (3, "train"):
-            raise RuntimeError("dies")
-        write(self, step, split, metrics)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.MetricWriter, "write", die)
-        with pytest.raises(RuntimeError, match="dies"):
-            start(corpus, workdir, recipe=recipe)
+    workdir = tmp_path / "killed"
+    with dying(step=3):
+        start(corpus, workdir, recipe=recipe)
     assert not (workdir / "checkpoints" / "4").exists()
     start(corpus, workdir, recipe=recipe)
     for split in ("train", "valid"):

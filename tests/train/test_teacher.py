@@ -7,10 +7,9 @@ import pytest
 
 import w2v2_jax
 from tests.helpers.places import ROOT
-from tests.helpers.train_runs import FINETUNE, options, records
+from tests.helpers.train_runs import FINETUNE, dying, options, records
 from w2v2_jax.checkpoint import files as checkpoint
 from w2v2_jax.train import command as train
-from w2v2_jax.train import loop
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("programs", "one_device")]
 RECIPE = f"{ROOT}/experiments/pretrain_ema_teacher.py:smoke"
@@ -47,19 +46,11 @@ def finished(programs, corpus, tmp_path_factory):
 
 
 def test_a_run_that_dies_goes_on_to_the_same_losses_and_the_same_teacher_bit_for_bit(
-    finished, corpus, tmp_path, monkeypatch
+    finished, corpus, tmp_path
 ):
-    workdir, write = tmp_path / "killed", loop.MetricWriter.write
-
-    def die(self, step, split, metrics):
-        if (step, split) == (3, "train"):
-            raise RuntimeError("dies")
-        write(self, step, split, metrics)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.MetricWriter, "write", die)
-        with pytest.raises(RuntimeError, match="dies"):
-            train.main(arguments(corpus, workdir))
+    workdir = tmp_path / "killed"
+    with dying(step=3):
+        train.main(arguments(corpus, workdir))
     assert not (workdir / "checkpoints" / "4").exists()
     train.main(arguments(corpus, workdir))
     for split in ("train", "valid"):
