@@ -13,8 +13,14 @@ from w2v2_jax.errors import InputError
 CHIP = Chip("TPU", 1, 1e9, 100.0, 1.0, 1.0, 10.0)  # 10 cycles and 100 bytes a second
 
 
-def cost(name, *, times=1, cycles=None, moved=0.0, scope="part"):
-    return Cost(name, scope, times, cycles, 0.0, moved)
+def cost(name, *, times=1, cycles=None, flops=0.0, moved=0.0, scope="part"):
+    return Cost(name, scope, times, cycles, flops, moved)
+
+
+def test_no_operation_is_faster_than_the_peak_of_the_chip():
+    programs = {"a": Schedule(20, {"MXU": 0.9}, 0)}
+    result = schedule.estimate([cost("a", flops=3e9, moved=200.0)], programs, CHIP)
+    assert (result.seconds, result.memory, result.top[0]["unit"]) == (3.0, 0.0, "peak")
 
 
 def test_an_operation_takes_the_longer_of_its_schedule_and_its_bytes():
