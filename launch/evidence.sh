@@ -152,12 +152,13 @@ cell() { # START@LABELS@SEED
     --config.seed="$seed" "${pretrained[@]}" || return
   work="$work/$size_of-$seed"
   lm="$work/lm"
-  # With a 3-gram of the transcripts that it was tuned on; weights by a sweep on dev, of all labels.
+  # With a 3-gram of the transcripts that it was tuned on; weights from dev, of a net with all labels.
   read -r -a texts <<<"${splits//+/ }"
   run python -m w2v2_jax.lm --text "${texts[@]/#/$data:}" --vocabulary "$work" --order 3 --discount-fallback \
     --out "$lm.arpa" --lexicon "$lm.txt" &&
     run python -m w2v2_jax.evaluate --checkpoint "$work" --data "$data:test" --lm "$lm.arpa" \
-      --lexicon "$lm.txt" --lm-weight 1.5 --word-score -0.8 --json "$out/cells_lm/$1.json" &&
+      --lexicon "$lm.txt" --lm-weight 2 --word-score 1 --log-add --beam 500 --beam-threshold 100 \
+      --json "$out/cells_lm/$1.json" &&
     run python -m w2v2_jax.evaluate --checkpoint "$work" --data "$data:test" --json "$json"
 }
 
