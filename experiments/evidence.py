@@ -96,7 +96,7 @@ LABELS = {
     "all": "train_10min+train_1h+train_rest",
 }
 # By size: updates of the pretraining and of a short one, and of fine-tuning by its labels.
-PRETRAIN_STEPS = {"": (5_000, 1_250), "gpu": (10_000, 1_500), "filterbank": (7_000, 1_750)}
+PRETRAIN_STEPS = {"": (5_000, 1_250), "gpu": (10_000, 1_500), "filterbank": (7_000, 1_250)}
 LABEL_STEPS = {
     "": {"10m": 1_600, "1h": 2_000, "all": 8_000},
     "gpu": {"10m": 1_500, "1h": 1_500, "all": 6_000},  # the first two share programs
