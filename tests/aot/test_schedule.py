@@ -92,6 +92,14 @@ def test_operations_that_differ_by_name_alone_share_a_schedule():
     }  # fmt: skip
 
 
+def test_kernels_of_the_same_arrays_share_no_schedule():
+    call = '%{} = f32[8]{{0}} custom-call(%a), custom_call_target="tpu_custom_call", code={}'
+    text = "HloModule m\n\nENTRY %main (a: f32[8]) -> f32[8] {\n  %a = f32[8]{0} parameter(0)\n"
+    text += f"  {call.format('one', 1)}\n  ROOT {call.format('two', 2)}\n}}\n"
+    program = Schedule(20, {"MXU": 0.9}, 0)
+    assert set(schedule.with_twins(hlo.parse(text), {"one": program})) == {"one"}
+
+
 def test_a_folder_with_something_in_it_is_refused(tmp_path):
     assert schedule.empty_folder(tmp_path / "new").is_dir()
     (tmp_path / "new" / "old.txt").touch()

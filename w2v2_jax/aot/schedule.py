@@ -64,9 +64,11 @@ def _likeness(module: Module, instruction: Instruction) -> tuple:
             )
         )
     window = re.search(r'"window_config":\{[^}]*\}', instruction.attributes)
+    how = window.group() if window else None
+    if instruction.opcode == "custom-call":  # a kernel of ours: its attributes have its code
+        how = instruction.attributes
     operands = tuple(one.arrays for one in module.operands(instruction))
-    kind = instruction.opcode, instruction.arrays, operands
-    return *kind, tuple(bodies), window.group() if window else None
+    return instruction.opcode, instruction.arrays, operands, tuple(bodies), how
 
 
 def with_twins(module: Module, schedules: Mapping[str, Schedule]) -> dict[str, Schedule]:
