@@ -236,9 +236,10 @@ if [ -f "$out/cells/scratch@10m@1.json" ] && [ -f "$out/cells/pretrain@10m@1.jso
     --finetuned "$out/pretrain/10m-1" --scratch-eval "$out/cells/scratch@10m@1.json" \
     --finetuned-eval "$out/cells/pretrain@10m@1.json" --data "$data" --out "$out"
 fi
-python -m w2v2_jax.report.cells "$out/cells" --json "$out/cells.json"
+python -m w2v2_jax.report.cells "$out/cells" --json "$out/cells.json" --png "$out/cells.png"
 if compgen -G "$out/cells_lm/*.json" >/dev/null; then # cells of an older run have none
   printf '\nWith the language model:\n\n'
-  python -m w2v2_jax.report.cells "$out/cells_lm" --json "$out/cells_lm.json"
+  python -m w2v2_jax.report.cells "$out/cells_lm" --json "$out/cells_lm.json" \
+    --png "$out/cells_lm.png"
 fi
 exit "$failed"
