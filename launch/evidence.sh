@@ -27,9 +27,15 @@ for number in JOBS PRETRAIN_STEPS SHORT_STEPS STEPS_10m STEPS_1h STEPS_all PRETR
 done
 source_spec="" out=runs/evidence data="${W2V2_EVIDENCE_DATA:-data/evidence/corpus}"
 while [ $# -gt 0 ]; do # before anything is installed
-  case "$1${2:+ VALUE}" in
+  value="${2:+ VALUE}"
+  [[ "${2-}" != --* ]] || value="" # the next option
+  case "$1$value" in
     "--source VALUE") source_spec="$2" ;;
     "--out VALUE") out="$2" ;;
+    --source | --out)
+      echo "error: $1 needs a value" >&2
+      exit 2
+      ;;
     *)
       echo "error: '$1' is not an option; use --source folder:DIR, --out DIR" >&2
       exit 2

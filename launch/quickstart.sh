@@ -15,7 +15,9 @@ source "$(dirname "$0")/help.sh" "$@"
 started=$SECONDS
 source_spec="" text=english seed=1 out=""
 while [ $# -gt 0 ]; do # before anything is installed
-  case "$1${2:+ VALUE}" in
+  value="${2:+ VALUE}"
+  [[ "${2-}" != --* ]] || value="" # the next option
+  case "$1$value" in
     "--source VALUE") source_spec="$2" ;;
     "--text VALUE") text="$2" ;;
     "--seed VALUE") seed="$2" ;;
