@@ -64,6 +64,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
+from w2v2_jax.experiment.recipe import beside
 from w2v2_jax.experiment.smoke import shrink
 
 CORPUS = "data/evidence/corpus"
@@ -78,7 +79,6 @@ MODEL = dict(family="small", conv_layers=CONV_LAYERS, norm_order="post", **NO_DR
 SLOW_TARGETS = (("quantizer|target_projection", 0.05),)
 # The input's quantizer is no target: it learns as fast as the context network that reads it.
 ONLY_TARGETS = (("^quantizer|target_projection", 0.05),)
-STEPS, SHORT_STEPS = 5_000, 1_250
 # One thing at a time, as sections of the configuration (the paper's Tables 4 and 13).
 CHANGES = {
     "no_diversity": dict(objective=dict(diversity_weight=0.0)),
@@ -90,7 +90,18 @@ CHANGES = {
     ),
     "continuous_targets": dict(model=dict(quantize_targets=False)),
 }
-LABELS = {"10m": ("train_10min", 1_600), "1h": ("train_10min+train_1h", 2_000)}
+LABELS = {
+    "10m": "train_10min",
+    "1h": "train_10min+train_1h",
+    "all": "train_10min+train_1h+train_rest",
+}
+# By size: updates of the pretraining and of a short one, and of fine-tuning by its labels.
+PRETRAIN_STEPS = {"": (5_000, 1_250), "gpu": (10_000, 1_500), "filterbank": (8_000, 2_000)}
+LABEL_STEPS = {
+    "": {"10m": 1_600, "1h": 2_000, "all": 8_000},
+    "gpu": {"10m": 1_500, "1h": 1_500, "all": 6_000},  # the first two share programs
+    "filterbank": {"10m": 2_000, "1h": 3_000, "all": 12_000},
+}
 
 # What differs on a GPU, whose minutes hold some ten times the updates, of eight times the audio.
 GPU_MODEL = dict(
@@ -103,8 +114,6 @@ GPU_MODEL = dict(
     position_groups=4,
     final_dim=256,
 )
-GPU_STEPS, GPU_SHORT_STEPS = 10_000, 1_500
-GPU_LABEL_STEPS = {"10m": 1_500, "1h": 1_500}  # the same, so that they share programs
 
 
 def pretrain(steps: int) -> dict:
@@ -222,29 +231,58 @@ def gpu_finetune(steps: int) -> dict:
     )
 
 
+def filterbank_pretrain(steps: int) -> dict:
+    """What `pretrain` has else for the network of from_scratch.py, whose frames are 30 ms and
+    overlap: spans of 210 ms, and rows of 4 s. Post-LN learns faster here, pre-LN from scratch."""
+    network = beside(__file__, "from_scratch.py").model
+    shape = {name: network[name] for name in ("conv_layers", "filterbank_init", "num_layers")}
+    return dict(
+        model=shape | dict(mask_length=7, mask_start_prob=0.07),
+        execution=dict(dtype="float32", scan_layers=True),
+        objective=dict(diversity_group_seconds=32.0),
+        data=dict(bucket_seconds=(4.0,), batch_seconds=32.0),
+        train=dict(
+            steps=steps, eval_every=max(1, steps // 10), checkpoint_every=max(1, steps // 20)
+        ),
+    )
+
+
+def filterbank_finetune(labels: str, steps: int) -> ConfigDict:
+    """from_scratch.py's training on the labels, from init_from or from scratch."""
+    config = beside(__file__, "from_scratch.py", f"hours,{steps}")
+    config.data.train, config.data.valid = f"{CORPUS}:{LABELS[labels]}", f"{CORPUS}:dev"
+    return config
+
+
 def get_config(arg: str = "pretrain") -> ConfigDict:
-    """arg: "pretrain", with ",short" or one of CHANGES, "finetune_10m" or "finetune_1h"; each with
-    ",gpu", a number of updates and ",smoke"."""
+    """arg: "pretrain", with ",short" or one of CHANGES, or "finetune_" and one of LABELS; each with
+    ",gpu" or ",filterbank", a number of updates and ",smoke"."""
     name, *words = arg.split(",") if arg not in ("", "smoke") else ["pretrain", arg]
     changes = [word for word in words if word in ("short", *CHANGES)]
+    sizes = [word for word in words if word in LABEL_STEPS and word]
     numbers = [word for word in words if word.isdecimal() and int(word) > 0]
-    known = {"", "gpu", "smoke", *changes, *numbers}
+    known = {"", "smoke", *changes, *sizes, *numbers}
     _, _, labels = name.partition("finetune_")
-    if not known.issuperset(words) or len(changes) > (not labels) or len(numbers) > 1:
+    if (
+        (name != "pretrain" and (labels not in LABELS or name != f"finetune_{labels}"))
+        or not known.issuperset(words)
+        or len(changes) > (not labels)
+        or max(len(numbers), len(sizes)) > 1
+    ):
         raise ValueError(_unknown(arg))
-    gpu = "gpu" in words
-    if name == "pretrain":
-        whole, quarter = (GPU_STEPS, GPU_SHORT_STEPS) if gpu else (STEPS, SHORT_STEPS)
-        steps = int(numbers[0]) if numbers else quarter if changes else whole
-        made, more = pretrain(steps), gpu_pretrain(steps)
-    elif labels in LABELS:
-        splits, steps = LABELS[labels]
-        steps = int(numbers[0]) if numbers else GPU_LABEL_STEPS[labels] if gpu else steps
-        made, more = finetune(splits, steps), gpu_finetune(steps)
+    size = sizes[0] if sizes else ""
+    usual = LABEL_STEPS[size][labels] if labels else PRETRAIN_STEPS[size][bool(changes)]
+    steps = int(numbers[0]) if numbers else usual
+    config = ConfigDict(dict(seed=1, init_from="", mesh=dict(data=-1, fsdp=1, tensor=1)))
+    if labels and size == "filterbank":
+        config.update(filterbank_finetune(labels, steps))
+    elif labels:
+        config.update(finetune(LABELS[labels], steps))
+        config.update(gpu_finetune(steps) if size else {})
     else:
-        raise ValueError(_unknown(arg))
-    config = ConfigDict(dict(seed=1, init_from="", **made, mesh=dict(data=-1, fsdp=1, tensor=1)))
-    config.update(more if gpu else {})
+        more = {"": lambda _: {}, "gpu": gpu_pretrain, "filterbank": filterbank_pretrain}
+        config.update(pretrain(steps))
+        config.update(more[size](steps))
     for change in changes:
         config.update(CHANGES.get(change, {}))
     return shrink(config) if "smoke" in words else config
@@ -253,6 +291,6 @@ def get_config(arg: str = "pretrain") -> ConfigDict:
 def _unknown(arg: str) -> str:
     return (
         f"{arg!r} is not known; use pretrain[,short|{'|'.join(CHANGES)}], "
-        f"{', '.join(f'finetune_{labels}' for labels in LABELS)}, each also with ,gpu, a number "
-        "of updates, ,smoke"
+        f"{', '.join(f'finetune_{labels}' for labels in LABELS)}, each also with ,gpu or "
+        ",filterbank, a number of updates, ,smoke"
     )

@@ -2,20 +2,22 @@
 # Tests whether pretraining helps (experiments/evidence.py): runs every comparison, prints the tables.
 #   bash launch/evidence.sh [--source folder:DIR] [--out DIR]      (default runs/evidence)
 # A cell is START@LABELS@SEED: START is scratch, pretrain, short or one of the recipe's changes;
-# LABELS is 10m or 1h. Finished cells are not run again, interrupted ones resume.
+# LABELS is 10m, 1h or all. Finished cells are not run again, interrupted ones resume.
 # CELLS="scratch@10m@1 ..." selects cells.
 # --source: a folder whose transcripts.tsv has "relative/path<TAB>text<TAB>split<TAB>speaker" with the
-# splits unlabeled, train_10min, train_1h (the other 50 minutes), dev and test; or W2V2_EVIDENCE_DATA,
-# the same already prepared. Without both: the quickstart's sample speech, its labels as 10m.
+# splits unlabeled, train_10min, train_1h (the other 50 minutes), perhaps train_rest (further labels),
+# dev and test; or W2V2_EVIDENCE_DATA, the same already prepared. Without both: the quickstart's sample
+# speech, its labels as 10m.
 # On a host with an NVIDIA GPU the recipe's size for one is taken (SIZE=,gpu or SIZE= chooses) and
 # JOBS, the cells and pretrainings under way at once, is 4 instead of 1; each then writes to a file of
-# --out/logs. PRETRAIN_STEPS, SHORT_STEPS, STEPS_10m, STEPS_1h: other numbers of updates.
+# --out/logs. SIZE=,filterbank: a network that is faster on CPUs, and a stronger recipe from scratch.
+# PRETRAIN_STEPS, SHORT_STEPS, STEPS_10m, STEPS_1h, STEPS_all: other numbers of updates.
 # PRETRAIN_SECONDS: a pretraining that takes longer is stopped and used as it is.
 # SIGINT or SIGTERM stops what is under way, which saves, and ends with status 3.
 set -euo pipefail
 # shellcheck source=launch/help.sh
 source "$(dirname "$0")/help.sh" "$@"
-for number in JOBS PRETRAIN_STEPS SHORT_STEPS STEPS_10m STEPS_1h PRETRAIN_SECONDS; do
+for number in JOBS PRETRAIN_STEPS SHORT_STEPS STEPS_10m STEPS_1h STEPS_all PRETRAIN_SECONDS; do
   digits=9
   [ "$number" != JOBS ] || digits=3
   if ! [[ "${!number:-1}" =~ ^[1-9][0-9]{0,$((digits - 1))}$ ]]; then
@@ -55,9 +57,12 @@ if [ -z "${W2V2_EVIDENCE_DATA:-}" ]; then
     printf '%s' "$source_spec" >"$data/source"
   fi
 fi
-labelled=train_10min all_labels=train_10min+train_1h labels="10m 1h"
+labelled=train_10min hour=train_10min+train_1h labels="10m 1h"
+all_labels="$hour"
 if [ ! -d "$data/train_10min" ]; then
   labelled=train all_labels=train labels=10m
+elif [ -d "$data/train_rest" ]; then
+  all_labels="$hour+train_rest" labels="10m 1h all"
 fi
 
 # A stop: no further training begins and those under way get SIGTERM, upon which they save. Bash
@@ -136,8 +141,11 @@ cell() { # START@LABELS@SEED
   size_of="${size_of%@*}"
   local work="$out/$start" json="$out/cells/$1.json" steps="STEPS_$size_of"
   [ ! -f "$json" ] || return 0
-  [ "$size_of" = 10m ] || splits="$all_labels"
+  [ "$size_of" != 1h ] || splits="$hour"
+  [ "$size_of" != all ] || splits="$all_labels"
   [ "$start" = scratch ] || pretrained=(--config.init_from="$work/pretrain")
+  # From scratch it is pre-LN, pretrained post-LN: each learns faster so.
+  [ "$start" = scratch ] || [ "$size" != ,filterbank ] || pretrained+=(--config.model.norm_order=post)
   # Its encoder keeps its quantizer, which the fine-tuning's recipe knows nothing of.
   [ "$start" != quantized_input ] || pretrained+=(--config.model.quantize_input=True)
   train "$work/$size_of-$seed" "finetune_$size_of" "${!steps:-}" "$splits" \
@@ -187,6 +195,13 @@ for start in short no_diversity no_gumbel negatives_10 span_10 quantized_input c
   all="$all $start@10m@1"
 done
 cells="${CELLS:-$all}"
+for name in $cells; do
+  size_of="${name#*@}"
+  if [[ " $labels " != *" ${size_of%@*} "* ]]; then
+    echo "error: cell '$name' is no START@LABELS@SEED with the labels of $data: $labels" >&2
+    exit 2
+  fi
+done
 mkdir -p "$out/cells"
 failed=0
 if [ "$jobs" = 1 ]; then

@@ -285,6 +285,28 @@ def test_the_evidence_pretrains_once_and_does_no_finished_cell_again(project):
     assert [call.split()[2] for call in again] == ["w2v2_jax.report", "w2v2_jax.report.cells"]
 
 
+def test_the_evidence_takes_further_labels_where_there_are_any(project):
+    for split in ("train_10min", "train_rest"):
+        (project / "data/evidence/corpus" / split).mkdir(parents=True)
+    run = dict(stubs={"python": EVALUATED})
+    cells = {"CELLS": "pretrain@all@1 pretrain@1h@1", "SIZE": ",filterbank", "STEPS_all": "700"}
+    status, _, error, calls = launch(
+        project, "evidence.sh", "--out", "out", environment={**cells, **PREPARED}, **run
+    )
+    assert status == 0, error
+    pretrained, whole, hour = (call for call in calls if "w2v2_jax.train" in call)
+    every = "corpus:train_10min+train_1h+train_rest "
+    assert "evidence.py:pretrain,filterbank " in pretrained.replace("\\", "")
+    assert every.replace("corpus:", "corpus:unlabeled+") in pretrained
+    assert "evidence.py:finetune_all,filterbank,700 " in whole.replace("\\", "") and every in whole
+    assert "corpus:train_10min+train_1h " in hour and "--config.model.norm_order=post" in hour
+    (project / "data/evidence/corpus/train_rest").rmdir()
+    for cell in ("pretrain@all@1", "pretrain@all", "pretrain"):
+        environment = {"CELLS": cell, **PREPARED}
+        status, _, error, calls = launch(project, "evidence.sh", environment=environment, **run)
+        assert status == 2 and "labels of data/evidence/corpus: 10m 1h" in error and not calls
+
+
 def test_the_evidence_fine_tunes_a_quantized_input_with_its_quantizer_and_no_other(project):
     (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
     cells = {"CELLS": "quantized_input@10m@1 continuous_targets@10m@1 scratch@10m@1"}

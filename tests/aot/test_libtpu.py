@@ -62,8 +62,13 @@ def test_the_schedules_give_a_second_estimate_with_the_limiting_units(compiled, 
     )
     second = found["schedule"]
     assert status == 0 and 0 < second["seconds"] < 10 * found["time"]["compute"]
-    assert len(second["top"]) == 10
+    assert len(second["top"]) == 10 and second["without"] == 0
     assert all(row["unit"] == "HBM" or row["schedule"] > 0 for row in second["top"])
+    assert sum(part["seconds"] for part in second["parts"].values()) == pytest.approx(
+        second["seconds"]
+    )
+    passes = {name.rsplit("-", 1)[-1] for name in os.listdir(folder) if "-TLP-" not in name}
+    assert passes == {"analysis_final_bundles.txt", "final_bundles.txt", "utilization.txt"}
 
 
 def test_two_slices_exchange_gradients_over_the_data_center(compiled):

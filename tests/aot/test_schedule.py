@@ -1,86 +1,89 @@
-"""The schedules of libtpu: bundles times trips, the limiting unit, the estimate of a step."""
+"""The estimate of a step from libtpu's schedules: parts, limiting units, what is written."""
+
+import re
 
 import pytest
 
-from tests.helpers.places import GOLDEN
-from w2v2_jax.aot import render, schedule
+from w2v2_jax.aot import hlo, render, schedule
+from w2v2_jax.aot.bundles import Schedule
 from w2v2_jax.aot.chips import Chip
 from w2v2_jax.aot.cycles import Cost
 from w2v2_jax.errors import InputError
 
-# Of libtpu 0.0.42.1 for v5p: its bundles without their instructions, but for the loop's test.
-LLO = GOLDEN / "llo"
-EXIT = "%p1 = scmp.ge.s32.totalorder %s1, {} /* loop exit test */"
-HEAD = "== CAPACTIY:\nMXU, VALU\n 4 2\n== UTILIZATION:\n"
-
-
-def test_a_stored_program_has_its_bundles_times_the_trips_of_its_loop():
-    program = schedule.read_folder(LLO)["convert.169"]
-    text = next(LLO.glob("*-final_bundles.txt")).read_text()
-    lines = text.splitlines()
-    inside = sum(": >" in line for line in lines)
-    assert (len(lines), inside) == (129, 117) and text.count("loop exit test") == 1
-    assert program.cycles == 129 + (14 - 1) * 117
-    assert program.unknown_loops == 0 and program.binding == "VSTORE"
-    assert all(0 <= share <= 1 for share in program.slots.values())
-
-
-def bundles(*lines):
-    """(mark, depth, text) -> a program of these bundles."""
-    return "\n".join(
-        f" 0x{i:x} {mark or '  '}: {'>' * depth} {{ {text} }}"
-        for i, (mark, depth, text) in enumerate(lines)
-    )
-
-
-NESTED = bundles(
-    ("", 0, ""), ("LB", 1, ""), ("LB", 2, ""), ("", 2, EXIT.format(5)), ("PF", 1, EXIT.format(3)),
-    ("LB", 1, EXIT.format(7)), ("", 0, ""),
-)  # fmt: skip
-
-
-def test_loops_in_loops_multiply_and_a_next_loop_has_its_own_trips():
-    assert schedule.weights_of(NESTED) == ([1, 3, 15, 15, 3, 7, 1], 0)
-
-
-def test_a_loop_whose_trips_are_no_constant_counts_once_and_is_counted():
-    text = bundles(("LB", 1, ""), ("", 1, "%p = scmp.ge.s32.totalorder %s1, %s2"), ("", 0, ""))
-    assert schedule.weights_of(text) == ([1, 1, 1], 1)
-
-
-def test_the_binding_unit_is_the_one_whose_slots_are_fullest():
-    table = HEAD + "".join(f"{row}\n" for row in ("0 0", "1 0", "4 0", "1 1", *["0 0"] * 3))
-    program = schedule.read(NESTED, table)
-    assert program.cycles == 45 and program.binding == "MXU"
-    assert program.slots == pytest.approx({"MXU": (3 + 15 * 4 + 15) / 4 / 45, "VALU": 15 / 2 / 45})
-
-
-def test_files_of_two_programs_are_not_taken_for_one():
-    with pytest.raises(ValueError, match="7 bundles, but 1 rows"):
-        schedule.read(NESTED, HEAD + "0 0\n")
-
-
 CHIP = Chip("TPU", 1, 1e9, 100.0, 1.0, 1.0, 10.0)  # 10 cycles and 100 bytes a second
 
 
-def cost(name, *, times=1, cycles=None, moved=0.0):
-    return Cost(name, "part", times, cycles, 0.0, moved)
+def cost(name, *, times=1, cycles=None, moved=0.0, scope="part"):
+    return Cost(name, scope, times, cycles, 0.0, moved)
 
 
 def test_an_operation_takes_the_longer_of_its_schedule_and_its_bytes():
-    programs = {"a": schedule.Schedule(20, {"MXU": 0.9}, 1)}
+    programs = {"a": Schedule(20, {"MXU": 0.9}, 1)}
     operations = [
         cost("a", times=3, cycles=90, moved=100.0),  # 6 s of schedule, 1 s of bytes
-        cost("a", cycles=30, moved=300.0),  # 2 s and 3 s
+        cost("a", cycles=30, moved=300.0, scope="conv_3/dot"),  # 2 s and 3 s
         cost("b", cycles=7, moved=50.0),  # without a schedule: 0.5 s
     ]
     result = schedule.estimate(operations, programs, CHIP)
     assert (result.seconds, result.memory, result.without) == (9.5, 3.5, 1)
     assert [row["unit"] for row in result.top] == ["MXU", "HBM", "HBM"]
+    assert [row["busy"] for row in result.top] == [0.9, None, None]
     assert [row["xla"] for row in result.top] == [9.0, 3.0, 0.7]
-    lines = render._schedule_lines({"schedule": result._asdict()})
-    assert "9500.0 ms" in lines[0] and "1 operations without a schedule" in lines[0]
+    assert result.parts["feature encoder"] == {"seconds": 3.0, "xla": 3.0}
+    assert result.parts["rest"] == pytest.approx({"seconds": 6.5, "xla": 9.7})
+    lines = render._schedule_lines({"schedule": {**result._asdict(), "mfu": 0.25}})
+    assert "9500.0 ms" in lines[0] and "MFU 25.0%" in lines[0]
+    assert "1 operations without a schedule" in lines[1]
     assert render._schedule_lines({}) == []
+
+
+@pytest.mark.parametrize(
+    ("scope", "part"),
+    [
+        ("TransformerLayer/attention/bhqs,bhks->bhqk/dot_general (backward)", "attention"),
+        ("transformer/TransformerLayer/attention_norm/div", "rest"),
+        ("TransformerLayer/feed_forward_out/abi,io->abo/dot_general", "feed-forward"),
+        ("conv_0/conv_0.pieced_group_norm/tkn,ko->nto/dot_general", "feature encoder"),
+        ("encoder/transformer/position/conv_general_dilated", "position"),
+        ("Wav2Vec2ForPretraining.quantize/quantizer/logits/reduce_sum", "quantizer"),
+    ],
+)
+def test_operations_belong_to_the_part_of_the_network_that_their_scope_names(scope, part):
+    assert schedule.part(scope) == part
+
+
+FUSION = """HloModule m
+
+%body.1 (p: f32[8]) -> f32[8] {
+  %p = f32[8]{0} parameter(0)
+  ROOT %n.1 = f32[8]{0} negate(%p)
+}
+
+%body.2 (q: f32[8]) -> f32[8] {
+  %q = f32[8]{0} parameter(0)
+  ROOT %n.2 = f32[8]{0} negate(%q)
+}
+
+%body.3 (r: f32[8]) -> f32[8] {
+  %r = f32[8]{0} parameter(0)
+  ROOT %e.3 = f32[8]{0} exponential(%r)
+}
+
+ENTRY %main (a: f32[8]) -> f32[8] {
+  %a = f32[8]{0} parameter(0)
+  %one = f32[8]{0} fusion(%a), kind=kLoop, calls=%body.1, backend_config={"window_config":{"x":1}}
+  %two = f32[8]{0} fusion(%one), kind=kLoop, calls=%body.2, backend_config={"window_config":{"x":1}}
+  %else = f32[8]{0} fusion(%two), kind=kLoop, calls=%body.3, backend_config={"window_config":{"x":1}}
+  ROOT %wide = f32[8]{0} fusion(%else), kind=kLoop, calls=%body.2, backend_config={"window_config":{"x":2}}
+}
+"""  # noqa: E501
+
+
+def test_operations_that_differ_by_name_alone_share_a_schedule():
+    program = Schedule(20, {"MXU": 0.9}, 0)
+    assert schedule.with_twins(hlo.parse(FUSION), {"one": program, "body": program}) == {
+        "one": program, "two": program, "body": program,
+    }  # fmt: skip
 
 
 def test_a_folder_with_something_in_it_is_refused(tmp_path):
@@ -93,6 +96,7 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path):
 def test_the_flags_join_those_that_libtpu_has_already(tmp_path, monkeypatch):
     monkeypatch.setenv("LIBTPU_INIT_ARGS", "--mine")
     schedule.request(tmp_path)
-    assert schedule.os.environ["LIBTPU_INIT_ARGS"].startswith(
-        f"--mine --xla_jf_dump_to={tmp_path} "
-    )
+    flags = schedule.os.environ["LIBTPU_INIT_ARGS"].split(" ")
+    assert flags[:2] == ["--mine", f"--xla_jf_dump_to={tmp_path}"]
+    passes = re.compile(flags[-1].removeprefix("--xla_jf_dump_llo_pass_label_regex="))
+    assert passes.search("final_bundles") and not passes.search("pre-delay_bundles")

@@ -75,7 +75,7 @@ def test_the_two_lv60k_recipes_differ_in_rate_updates_and_norm_order():  # docs/
         ("continuous_targets", {("model", "quantize_targets"): (None, False)}),
     ],
 )
-@pytest.mark.parametrize("size", ["", ",gpu"])
+@pytest.mark.parametrize("size", ["", ",gpu", ",filterbank"])
 def test_an_ablation_differs_from_the_short_pretraining_in_one_thing(change, differs, size):
     short, changed = (
         load_config(f"{ROOT}/experiments/evidence.py:pretrain,{c}{size}") for c in ("short", change)
@@ -103,8 +103,8 @@ def test_the_evidence_takes_another_number_of_updates_with_its_schedule(name):
             get_config(f"{name},{wrong}")
 
 
-@pytest.mark.parametrize("name", ["pretrain", "pretrain,short", "finetune_10m", "finetune_1h"])
-@pytest.mark.parametrize("size", ["", ",gpu"])
+@pytest.mark.parametrize("name", ["pretrain", "pretrain,short", "finetune_10m", "finetune_all"])
+@pytest.mark.parametrize("size", ["", ",gpu", ",filterbank"])
 @pytest.mark.parametrize("steps", [1, 20])
 def test_the_evidence_with_few_updates_still_has_whole_positive_intervals(name, size, steps):
     config = load_config(f"{ROOT}/experiments/evidence.py:{name}{size},{steps}")
@@ -119,6 +119,28 @@ def test_the_evidence_fine_tunes_on_a_gpu_with_clipped_gradients_in_bfloat16(lab
     assert config["optimizer"]["clip_norm"] == 50 and config["schedule"]["peak"] == 3e-4
     built = build(config)
     assert built.objective.execution == Execution(dtype="bfloat16", scan_layers=True)
+
+
+def test_the_evidence_with_a_filterbank_fine_tunes_as_the_recipe_from_scratch_trains():
+    scratch = load_config(f"{ROOT}/experiments/from_scratch.py:hours,700")
+    tuned = load_config(f"{ROOT}/experiments/evidence.py:finetune_1h,filterbank,700")
+    spoken = {"train": tuned["data"].pop("train"), "valid": tuned["data"].pop("valid")}
+    assert spoken == {
+        "train": "data/evidence/corpus:train_10min+train_1h", "valid": "data/evidence/corpus:dev"
+    }  # fmt: skip
+    del scratch["data"]["train"], scratch["data"]["valid"]
+    assert tuned == scratch
+    pretrained = load_config(f"{ROOT}/experiments/evidence.py:pretrain,filterbank")["model"]
+    shape = ("conv_layers", "filterbank_init", "num_layers", "family")
+    assert {n: pretrained[n] for n in shape} == {n: tuned["model"][n] for n in shape}
+
+
+@pytest.mark.parametrize(
+    "name", ["pretrain,gpu,filterbank", "finetune_1h,short", "my_finetune_1h", "finetune_2h"]
+)
+def test_the_evidence_refuses_what_it_does_not_know(name):
+    with pytest.raises(ValueError, match="use pretrain"):
+        load_config(f"{ROOT}/experiments/evidence.py:{name}")
 
 
 def test_an_unknown_recipe_argument_lists_the_known_ones():

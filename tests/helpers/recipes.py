@@ -14,6 +14,8 @@ RECIPES = [
             *(f"pretrain,{c}" for c in ("no_diversity", "no_gumbel", "negatives_10", "span_10")),
             *(f"pretrain,{c}" for c in ("quantized_input", "continuous_targets")),
             *("pretrain,quantized_input,gpu", "pretrain,continuous_targets,gpu"),
+            *("pretrain,filterbank", "pretrain,continuous_targets,filterbank"),
+            *("finetune_all", "finetune_10m,filterbank", "finetune_all,filterbank"),
         )
     ),
     "pretrain_base.py",

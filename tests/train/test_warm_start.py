@@ -27,7 +27,7 @@ from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.prepare import command as prepare
 from w2v2_jax.train import command as train
 from w2v2_jax.train.warm_start import (
-    check_input,
+    check_network,
     choose_vocabulary,
     graft,
     take_epsilon,
@@ -52,12 +52,35 @@ def head(params):
 
 def test_a_start_whose_input_is_quantized_needs_a_network_that_keeps_its_quantizer(tiny):
     quantized = dataclasses.replace(tiny, quantize_input=True)
-    check_input(quantized, quantized, where="old")
+    check_network(quantized, quantized, where="old")
     message = r"quantize_input=False, but old has True; set config.model.quantize_input=True"
     with pytest.raises(InputError, match=message):
-        check_input(tiny, quantized, where="old")
+        check_network(tiny, quantized, where="old")
     with pytest.raises(InputError, match=r"set config.model.quantize_input=False"):
-        check_input(quantized, tiny, where="old")
+        check_network(quantized, tiny, where="old")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (dict(norm_order="pre"), "norm_order='pre', but old has 'post'"),
+        (dict(num_heads=1), "num_heads=1, but old has 2"),
+        (dict(conv_layers=((16, 10, 4), (32, 8, 4))), "conv_layers=.* strides 4, 4, but .* 5, 4"),
+        (dict(output_adapter_layers=1, output_adapter_stride=3), "output_adapter_stride=3"),
+    ],
+)
+def test_a_network_that_the_same_weights_fit_but_that_computes_another_thing(tiny, changed, said):
+    """The shapes are the same, so that nothing but this says that the start is of no use."""
+    tiny = dataclasses.replace(
+        tiny, conv_layers=((16, 10, 5), (32, 8, 4)), norm_order="post", num_heads=2,
+        output_adapter_layers=1,
+    )  # fmt: skip
+    check_network(dataclasses.replace(tiny, dropout=0.7, mask_length=3), tiny, where="old")
+    with pytest.raises(InputError, match=f"config.model.{said}"):
+        check_network(dataclasses.replace(tiny, **changed), tiny, where="old")
+    if "output_adapter_stride" in changed:  # nothing to take over
+        plain = dataclasses.replace(tiny, output_adapter_layers=0)
+        check_network(dataclasses.replace(tiny, **changed), plain, where="old")
 
 
 def test_a_run_normalises_with_the_epsilon_of_its_start_unless_it_says_another(tiny):

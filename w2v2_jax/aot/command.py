@@ -29,7 +29,7 @@ def one(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | None
     outcome = step.compile_step(built, rows, report.limit_of(chip_target))
     result = report.examine(outcome, chip_target)
     if arguments.schedules and outcome.compiled is not None:
-        result["schedule"] = report.scheduled(outcome, chip_target, arguments.schedules)
+        result["schedule"] = report.scheduled(outcome, chip_target, result, arguments.schedules)
     return {
         "config": arguments.config,
         "topology": arguments.topology,

@@ -49,15 +49,23 @@ def _schedule_lines(report: dict) -> list[str]:
     if not result:
         return []
     lines = [
-        f"by schedules     {result['seconds'] * 1e3:.1f} ms before exchanges, HBM limits "
-        f"{result['memory'] * 1e3:.1f} of them; {result['without']} operations without a schedule, "
+        f"by schedules    {result['seconds'] * 1e3:.1f} ms before exchanges, HBM limits "
+        f"{result['memory'] * 1e3:.1f} of them; MFU {result['mfu']:.1%} with exchanges",
+        f"                {result['without']} operations without a schedule, "
         f"{result['unknown_loops']} loops counted once",
-        "dearest by schedules: ms, limiting unit, ms of schedule, of bytes, of XLA's cycles",
+        "parts of the network: ms by schedules, by XLA's cycles",
     ]
+    for name, part in result["parts"].items():
+        lines.append(f"  {part['seconds'] * 1e3:9.3f}{part['xla'] * 1e3:10.3f}  {name}")
+    lines.append(
+        "dearest by schedules: ms, limiting unit and how busy, ms of schedule, bytes, XLA's cycles"
+    )
     for row in result["top"]:
         three = "".join(f"{row[key] * 1e3:9.3f}" for key in ("schedule", "memory", "xla"))
+        busy = "" if row["busy"] is None else f"{row['busy']:.0%}"
         lines.append(
-            f"  {row['seconds'] * 1e3:9.3f} {row['unit']:12}{three}  {row['name']}  {row['part']}"
+            f"  {row['seconds'] * 1e3:9.3f} {row['unit']:8}{busy:>4}{three}  {row['name']}  "
+            f"{row['part']}"
         )
     return lines
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from w2v2_jax import partition
-from w2v2_jax.aot import collectives, cycles, hlo, schedule, work
+from w2v2_jax.aot import bundles, collectives, cycles, hlo, schedule, work
 from w2v2_jax.aot.chips import GIB, Chip, chip_of
 from w2v2_jax.aot.step import StepCompilation
 from w2v2_jax.aot.topology import PRESENT, Target
@@ -133,13 +133,13 @@ def analysed(outcome: StepCompilation, target: Target, chip: Chip | None) -> dic
     return result
 
 
-def scheduled(outcome: StepCompilation, target: Target, folder: Path) -> dict | None:
-    """The estimate from the schedules in the folder (`schedule.Estimate`), None for a device that
-    is not in the table."""
+def scheduled(outcome: StepCompilation, target: Target, result: dict, folder: Path) -> dict | None:
+    """The estimate from the schedules in the folder (`schedule.Estimate`), and speeds that follow
+    with the exchanges of the report `result`; None for a device that is not in the table."""
     chip = chip_of(target.devices[0].device_kind)
     if chip is None or outcome.compiled is None:
         return None
-    schedules = schedule.read_folder(folder)
+    schedules = bundles.read_folder(folder)
     if not schedules:
         raise InputError(
             f"libtpu wrote no schedules to {folder}; unset JAX_COMPILATION_CACHE_DIR, so that it "
@@ -147,7 +147,10 @@ def scheduled(outcome: StepCompilation, target: Target, folder: Path) -> dict | 
         )
     module = hlo.parse(outcome.compiled.as_text())
     operations = cycles.costs(module, hlo.executions(module))
-    return schedule.estimate(operations, schedules, chip)._asdict()
+    estimate = schedule.estimate(operations, schedule.with_twins(module, schedules), chip)
+    step = estimate.seconds + result["time"]["ici"] + result["time"]["dcn"]
+    speeds = progress(outcome, step, result["flops"]["model"], chip)
+    return {**estimate._asdict(), "step": step, **speeds}
 
 
 def model_flops_of(outcome: StepCompilation) -> float:

@@ -32,7 +32,7 @@ from w2v2_jax.system.arguments import whole
 from w2v2_jax.train import dry_run, fit, loop, memory, run_record
 from w2v2_jax.train.validation import check_best_metric
 from w2v2_jax.train.warm_start import (
-    check_input,
+    check_network,
     choose_vocabulary,
     report_left_out,
     report_texts,
@@ -235,7 +235,7 @@ def _build(
         settings, vocabulary=vocabulary, inherited=start.model if start else None
     )
     if start:
-        check_input(built.model, start.model, where=settings.init_from)
+        check_network(built.model, start.model, where=settings.init_from)
     return built
 
 

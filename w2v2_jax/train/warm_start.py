@@ -142,15 +142,27 @@ def _training_texts(settings: ExperimentSettings) -> Iterator[str]:
     return (text for text in corpus.texts() if text)
 
 
-def check_input(model: ModelConfig, start: ModelConfig, *, where: str) -> None:
-    """Raises InputError if one of the two networks has a quantized input and the other not.
+def check_network(model: ModelConfig, start: ModelConfig, *, where: str) -> None:
+    """Raises InputError if the weights of `start` fit `model`, but it computes another thing with
+    them: other strides, heads or order of the norms, a quantizer at the input that only one has.
 
-    Fine-tuning keeps the input's quantizer, as fairseq does, so the recipe must have it. Without it
-    the network is a different one, for which the weights do not fit."""
-    if model.quantize_input != start.quantize_input:
+    Fine-tuning keeps the input's quantizer, as fairseq does, so the recipe must have it."""
+    names = ["quantize_input", "norm_order", "num_heads"]
+    if model.output_adapter_layers and start.output_adapter_layers:
+        names.append("output_adapter_stride")
+    for name in names:
+        ours, theirs = getattr(model, name), getattr(start, name)
+        if ours != theirs:
+            raise InputError(
+                f"config.model.{name}={ours!r}, but {where} has {theirs!r}; "
+                f"set config.model.{name}={theirs!r}"
+            )
+    shapes = [[layer[:2] for layer in one.conv_layers] for one in (model, start)]
+    if shapes[0] == shapes[1] and model.conv_layers != start.conv_layers:
+        strides = [", ".join(str(x[2]) for x in one.conv_layers) for one in (model, start)]
         raise InputError(
-            f"config.model.quantize_input={model.quantize_input}, but {where} has "
-            f"{start.quantize_input}; set config.model.quantize_input={start.quantize_input}"
+            f"config.model.conv_layers={model.conv_layers} has the strides {strides[0]}, but "
+            f"{where} has {strides[1]}; set config.model.conv_layers={start.conv_layers}"
         )
 
 
