@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -163,6 +164,24 @@ def _attend_backward(rate: float, saved, gradient):
 _attend.defvjp(_attend_forward, _attend_backward)
 
 
+def _alone(function: Callable) -> Callable:
+    """The function in a shard_map over what is left of the mesh, where each device computes all of
+    it: JAX refuses a Mosaic kernel next to axes that the partitioner might split, even of size 1
+    (`train_step.summed_gradients` takes only `data`)."""
+
+    def alone(*arrays):
+        mesh = jax.sharding.get_abstract_mesh()
+        rest = {*mesh.axis_names} - {*mesh.manual_axes}
+        if not rest:
+            return function(*arrays)
+        every = jax.sharding.PartitionSpec()
+        return jax.shard_map(
+            function, in_specs=every, out_specs=every, axis_names=rest, check_vma=False
+        )(*arrays)
+
+    return alone
+
+
 def attend(qkv, real, keys, rate: float):
     """softmax(S^-0.5 key^T query) value: qkv [B, 3, H, S, T], real [B, T] bool ->
     [B, H, S, T]; dropout of the weights at `rate` with keys [B], or None for none. `runs` must
@@ -186,7 +205,7 @@ def attend(qkv, real, keys, rate: float):
         columns = jnp.broadcast_to(columns[:, None], (shape.keys, 128))
     vectors = (ROWS, HEADS)
     return run_per_device(
-        functools.partial(_attend, rate=rate),
+        _alone(functools.partial(_attend, rate=rate)),
         qkv,
         bias[:, None],
         lines,
