@@ -139,7 +139,7 @@ pretraining() { # START
 cell() { # START@LABELS@SEED
   local start="${1%%@*}" size_of="${1#*@}" seed="${1##*@}" pretrained=() splits="$labelled" limit=()
   size_of="${size_of%@*}"
-  local work="$out/$start" json="$out/cells/$1.json" steps="STEPS_$size_of"
+  local work="$out/$start" json="$out/cells/$1.json" steps="STEPS_$size_of" lm texts
   [ ! -f "$json" ] || return 0
   [ "$size_of" != 1h ] || splits="$hour"
   [ "$size_of" != all ] || splits="$all_labels"
@@ -149,9 +149,17 @@ cell() { # START@LABELS@SEED
   # Its encoder keeps its quantizer, which the fine-tuning's recipe knows nothing of.
   [ "$start" != quantized_input ] || pretrained+=(--config.model.quantize_input=True)
   train "$work/$size_of-$seed" "finetune_$size_of" "${!steps:-}" "$splits" \
-    --config.seed="$seed" "${pretrained[@]}" &&
-    run python -m w2v2_jax.evaluate --checkpoint "$work/$size_of-$seed" --data "$data:test" \
-      --json "$json"
+    --config.seed="$seed" "${pretrained[@]}" || return
+  work="$work/$size_of-$seed"
+  lm="$work/lm"
+  # With a 3-gram of the transcripts that it was tuned on; weights from dev, of a net with all labels.
+  read -r -a texts <<<"${splits//+/ }"
+  run python -m w2v2_jax.lm --text "${texts[@]/#/$data:}" --vocabulary "$work" --order 3 --discount-fallback \
+    --out "$lm.arpa" --lexicon "$lm.txt" &&
+    run python -m w2v2_jax.evaluate --checkpoint "$work" --data "$data:test" --lm "$lm.arpa" \
+      --lexicon "$lm.txt" --lm-weight 2 --word-score 1 --log-add --beam 500 --beam-threshold 100 \
+      --json "$out/cells_lm/$1.json" &&
+    run python -m w2v2_jax.evaluate --checkpoint "$work" --data "$data:test" --json "$json"
 }
 
 logged() { # name, function, its argument: waits for one of the $jobs places
@@ -202,7 +210,7 @@ for name in $cells; do
     exit 2
   fi
 done
-mkdir -p "$out/cells"
+mkdir -p "$out/cells" "$out/cells_lm"
 failed=0
 if [ "$jobs" = 1 ]; then
   for name in $cells; do
@@ -229,4 +237,8 @@ if [ -f "$out/cells/scratch@10m@1.json" ] && [ -f "$out/cells/pretrain@10m@1.jso
     --finetuned-eval "$out/cells/pretrain@10m@1.json" --data "$data" --out "$out"
 fi
 python -m w2v2_jax.report.cells "$out/cells" --json "$out/cells.json"
+if compgen -G "$out/cells_lm/*.json" >/dev/null; then # cells of an older run have none
+  printf '\nWith the language model:\n\n'
+  python -m w2v2_jax.report.cells "$out/cells_lm" --json "$out/cells_lm.json"
+fi
 exit "$failed"

@@ -282,7 +282,12 @@ def test_the_evidence_pretrains_once_and_does_no_finished_cell_again(project):
         assert part in hour
     assert "evidence.py:pretrain,no_gumbel " in " ".join(calls).replace("\\", "")
     *_, again = launch(project, "evidence.sh", "--out", "out", **run)
-    assert [call.split()[2] for call in again] == ["w2v2_jax.report", "w2v2_jax.report.cells"]
+    reports = ["w2v2_jax.report", "w2v2_jax.report.cells", "w2v2_jax.report.cells"]
+    assert [call.split()[2] for call in again] == reports
+    texts = next(call for call in calls if "w2v2_jax.lm" in call and "pretrain/1h-2" in call)
+    assert "--text data/evidence/corpus:train_10min data/evidence/corpus:train_1h --v" in texts
+    with_model = [call for call in calls if "--lm out/pretrain/1h-2/lm.arpa" in call]
+    assert len(with_model) == 1 and "--json out/cells_lm/pretrain@1h@2.json" in with_model[0]
 
 
 def test_the_evidence_takes_further_labels_where_there_are_any(project):
@@ -329,8 +334,8 @@ def test_the_evidence_goes_on_where_a_signal_stopped_a_pretraining(project):
     (project / "go").touch()
     status, *_, calls = launch(project, "evidence.sh", "--out", "out", **run)
     assert (
-        status == 0 and "evidence.py:pretrain" in calls[0] and len(calls) == 4
-    )  # tuned, evaluated, reported
+        status == 0 and "evidence.py:pretrain" in calls[0] and len(calls) == 7
+    )  # tuned, a language model, evaluated without and with it, both reported
 
 
 def test_the_evidence_prepares_a_source_once_and_another_one_anew(project):
@@ -372,7 +377,8 @@ def test_the_evidence_runs_as_many_cells_at_once_as_there_are_jobs_and_never_mor
     pretrained = trained.index("out/pretrain/pretrain")
     assert pretrained < min(trained.index(f"out/pretrain/{cell}") for cell in ("10m-1", "1h-2"))
     *_, again = launch(project, "evidence.sh", "--out", "out", **run)
-    assert [call.split()[2] for call in again] == ["w2v2_jax.report", "w2v2_jax.report.cells"]
+    reports = ["w2v2_jax.report", "w2v2_jax.report.cells", "w2v2_jax.report.cells"]
+    assert [call.split()[2] for call in again] == reports
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

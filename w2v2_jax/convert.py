@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from w2v2_jax.checkpoint.description import require_finite
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.interop import (
     fairseq,
@@ -82,6 +83,7 @@ def main(argv: list[str] | None = None) -> None:
         imported = read(source)
         if arguments.lora is not None:
             imported = lora.with_updates(imported, arguments.lora)
+        require_finite(imported.loaded)
         verified = verify.report(imported.loaded, arguments.source, source, arguments.verify)
         native.write_initial(partial, imported.loaded)
     print(f"read {arguments.input}: {imported.loaded.description.objective} checkpoint")

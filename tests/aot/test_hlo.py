@@ -173,3 +173,39 @@ def test_an_asynchronous_copy_moves_what_lies_in_main_memory_once():
     )
     module = hlo.parse("HloModule m\n\nENTRY %main () -> f32[] {\n" + lines + "\n}\n")
     assert work.totals(module, hlo.executions(module)).bytes == 2 * 400
+
+
+IN_PLACE = """HloModule m
+
+%slice (s: f32[9,100], i: s32[]) -> f32[1,100] {
+  %s = f32[9,100]{1,0} parameter(0)
+  %i = s32[] parameter(1)
+  %zero = s32[] constant(0)
+  ROOT %ds = f32[1,100]{1,0} dynamic-slice(%s, %i, %zero), dynamic_slice_sizes={1,100}
+}
+
+%body (p: f32[9,100], q: f32[900], j: s32[]) -> (f32[9,100], f32[100]) {
+  %p = f32[9,100]{1,0} parameter(0)
+  %q = f32[900]{0} parameter(1)
+  %j = s32[] parameter(2)
+  %null = s32[] constant(0)
+  %rows = f32[9,100]{1,0} bitcast(%q)
+  %one = f32[1,100]{1,0} fusion(%rows, %j), kind=kLoop, calls=%slice
+  %dus = f32[9,100]{1,0} dynamic-update-slice(%p, %one, %j, %null)
+  %flat = f32[100]{0} bitcast(%one)
+  ROOT %both = (f32[9,100]{1,0}, f32[100]{0}) tuple(%dus, %flat)
+}
+
+ENTRY %main (a: f32[9,100], b: f32[900], k: s32[]) -> (f32[9,100], f32[100]) {
+  %a = f32[9,100]{1,0} parameter(0)
+  %b = f32[900]{0} parameter(1)
+  %k = s32[] parameter(2)
+  ROOT %f = (f32[9,100]{1,0}, f32[100]{0}) fusion(%a, %b, %k), kind=kLoop, calls=%body
+}
+"""
+
+
+def test_a_stack_that_a_fusion_slices_or_updates_in_place_does_not_move_whole():
+    module = hlo.parse(IN_PLACE)
+    index, read, written = 4, 400, 400 + 400  # one of the nine rows, twice
+    assert work.totals(module, hlo.executions(module)).bytes == index + read + written

@@ -12,6 +12,7 @@ from w2v2_jax import convert
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.export import command as export
 from w2v2_jax.interop import hugging_face, safetensors_file
+from w2v2_jax.interop.load import load_any
 
 
 def _truncate(folder: Path) -> None:
@@ -92,6 +93,22 @@ def test_a_damaged_or_foreign_directory_is_one_clear_error(folder, name):
     damage(folder)
     with pytest.raises(InputError, match=message):
         hugging_face.load(folder)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_weights_that_are_not_finite_are_neither_converted_nor_loaded(folder, tmp_path, value):
+    def spoil(array):
+        array = array.copy()
+        array[0, :2] = float(value)
+        return array
+
+    _tensor("lm_head.weight", spoil)(folder)
+    message = "2 of the 144 values of head/kernel are NaN or infinite"
+    with pytest.raises(InputError, match=f"{folder}.*{message}"):
+        convert.main(["--from", "hf", "--input", str(folder), "--out", str(tmp_path / "x")])
+    assert not (tmp_path / "x").exists()
+    with pytest.raises(InputError, match=message):
+        load_any(folder)
 
 
 @pytest.mark.parametrize("damage", ["foreign", "truncated", "missing", "shape"])

@@ -5,12 +5,14 @@ import types
 import pytest
 
 from tests.helpers.corpora import write_split
+from tests.helpers.interop_cases import ENCODER, random_checkpoint
 from tests.helpers.train_runs import FINETUNE, PRETRAIN
 from w2v2_jax.data.config import DataConfig
 from w2v2_jax.data.feed import train_feed
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment import catalogue
 from w2v2_jax.experiment.auto_accumulate import StepMemory
+from w2v2_jax.interop import native
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.system.device_memory import GIB
 from w2v2_jax.train import command as train
@@ -219,3 +221,28 @@ def test_validation_data_and_a_start_that_are_not_there_name_their_options(tmp_p
         train.main([*line, "--config.data.valid=data:dev"])
     with pytest.raises(InputError, match=r"nothing does not exist;.*--config.init_from=DIR names"):
         train.main([*line, "--config.data.valid=", "--config.init_from=nothing"])
+
+
+def line_with_a_start(folder, model, recipe):
+    write_split(folder / "data", "train", texts=("A CAT",), seconds=2)
+    native.write_initial(folder / "old", random_checkpoint(model, parts=ENCODER))
+    data = (f"--config.data.train={folder}/data:train", "--config.data.valid=")
+    start = f"--config.init_from={folder}/old"
+    return ["--config", recipe, "--dry-run", *data, start]
+
+
+def test_a_rehearsal_refuses_a_start_that_does_not_fit_as_the_run_would(tmp_path, tiny, one_device):
+    line = line_with_a_start(tmp_path, tiny, "evidence:finetune_10m")
+    with pytest.raises(InputError, match=r"config.model.num_heads=4, but .*old has 2"):
+        train.main(line)
+    same = ["--config.mesh.data=1", f"--config.model.num_heads={tiny.num_heads}"]
+    with pytest.raises(InputError, match=r"old has encoder/.*for which the model has no place"):
+        train.main([*line, *same, f"--config.model.norm_order={tiny.norm_order}"])
+
+
+@pytest.mark.slow
+def test_a_rehearsal_says_what_is_taken_from_a_start(tmp_path, tiny, capsys):
+    rows = ["--config.data.bucket_seconds=(2.0,)", "--config.data.batch_seconds=4"]
+    train.main([*line_with_a_start(tmp_path, tiny, "finetune:base_10m"), *rows])
+    said = capsys.readouterr()
+    assert "started from" in said.err and "initialised: head/bias, head/kernel" in said.err

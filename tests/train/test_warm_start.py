@@ -140,8 +140,12 @@ def test_letters_that_the_start_has_in_another_case_are_warned_of(
     first = Vocabulary((*SPECIALS, *old), "keep", units)
     second = Vocabulary((*SPECIALS, *new), "keep", units)
     source = random_checkpoint(tiny, parts=("encoder", "head"), vocabulary=first)
-    warm_start(started(tiny, second), source, second, where="old")
+    params = started(tiny, second)
+    warm_start(params, source, second, where="old")
     printed = capsys.readouterr().err
+    abstract = jax.eval_shape(lambda: params)  # a dry run's say and stay the same
+    assert warm_start(abstract, source, second, where="old") == abstract
+    assert capsys.readouterr().err == printed
     lines = [line for line in printed.splitlines() if line.startswith("warning: ")]
     assert len(lines) == (case is not None)
     if case:

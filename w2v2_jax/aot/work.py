@@ -101,33 +101,70 @@ def _in_main_memory(arrays) -> int:
     return sum(array.bytes for array in arrays if array.space == 0)
 
 
+def _parameter(module: Module, fusion: Instruction, index: int) -> tuple[str, str | None]:
+    """A fusion's computation, and the name of a parameter in it."""
+    where = fusion.names("calls")[0]
+    place = re.compile(rf", value={index}(,|$)")
+    parameters = (i for i in module.computations[where].values() if i.opcode == "parameter")
+    return where, next((i.name for i in parameters if place.match(i.attributes)), None)
+
+
+def _sliced(module: Module, where: str, name: str | None) -> int | None:
+    """Bytes that a fusion's computation reads of a value that it only slices or updates in place,
+    also through bitcasts and in fusions inside; None if something needs the whole value."""
+    users = [i for i in module.computations[where].values() if name in i.operands]
+    total = 0 if users else None
+    for user in users:
+        part: int | None = None
+        if user.opcode in SLICES:
+            part = user.bytes
+        elif user.opcode == "dynamic-update-slice" and user.operands.index(name) == 0:
+            part = 0 if user.operands.count(name) == 1 else None
+        elif user.opcode == "bitcast":
+            part = _sliced(module, where, user.name)
+        elif user.opcode == "fusion" and user.operands.count(name) == 1:
+            inside = _parameter(module, user, user.operands.index(name))
+            part = _sliced(module, *inside)
+        total = None if total is None or part is None else total + part
+    return total
+
+
 def _read_by_fusion(module: Module, instruction: Instruction, index: int, operand) -> int:
     """Bytes of one operand that a fusion reads: if it is only sliced, the slices."""
-    body = module.computations[instruction.names("calls")[0]]
-    place = re.compile(rf", value={index}(,|$)")
-    parameters = (i for i in body.values() if i.opcode == "parameter")
-    name = next((i.name for i in parameters if place.match(i.attributes)), None)
-    users = [i for i in body.values() if name in i.operands]
     whole = _in_main_memory(operand.arrays)
-    if users and all(user.opcode in SLICES for user in users):
-        return min(whole, sum(user.bytes for user in users))
-    if users and all(
-        user.opcode == "dynamic-update-slice" and user.operands[0] == name for user in users
-    ):
-        return 0  # written in place
-    return whole
+    part = _sliced(module, *_parameter(module, instruction, index))
+    return whole if part is None else min(whole, part)
+
+
+def _update(module: Module, root: Instruction) -> int | None:
+    """Bytes that a result's instruction writes if it updates a value in place, otherwise None."""
+    near = module.computations[root.where]
+    if root.opcode == "dynamic-update-slice":
+        fresh = root.operands[0] in near and near[root.operands[0]].opcode == "broadcast"
+        return None if fresh else near[root.operands[1]].bytes
+    if root.opcode == "bitcast" and root.operands[0] in near:
+        return _update(module, near[root.operands[0]])
+    if root.opcode == "fusion" and len(root.arrays) == 1:
+        body = module.computations[root.names("calls")[0]]
+        return _update(module, next(i for i in body.values() if i.root))
+    return None
 
 
 def _written(module: Module, instruction: Instruction) -> int:
     """Bytes an instruction writes to main memory: an update in place writes the update."""
-    arrays = _in_main_memory(instruction.arrays)
-    root = instruction
-    if instruction.opcode == "fusion":
+    roots = [instruction]
+    if instruction.opcode == "fusion" and len(instruction.arrays) > 1:
         body = module.computations[instruction.names("calls")[0]]
         root = next(i for i in body.values() if i.root)
-    if root.opcode == "dynamic-update-slice":
-        return min(arrays, module.computations[root.where][root.operands[1]].bytes)
-    return arrays
+        roots = [body[name] for name in root.operands] if root.opcode == "tuple" else [root]
+    if len(roots) != len(instruction.arrays):
+        return _in_main_memory(instruction.arrays)
+    total = 0
+    for root, array in zip(roots, instruction.arrays, strict=True):
+        update = _update(module, root)
+        whole = _in_main_memory([array])
+        total += whole if update is None else min(whole, update)
+    return total
 
 
 def _started(module: Module, instruction: Instruction) -> int:

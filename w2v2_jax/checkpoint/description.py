@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from w2v2_jax import trees
 from w2v2_jax.errors import InputError
 from w2v2_jax.input_scale import EPSILON
 from w2v2_jax.models.config import ModelConfig
@@ -167,3 +170,16 @@ class Loaded(NamedTuple):
     path: AnyPath
     description: Description
     params: Any
+
+
+def require_finite(loaded: Loaded) -> Loaded:
+    """The checkpoint as it is; InputError if a weight is NaN or infinite, of which every output
+    would become NaN: no text or only blanks, with nothing that says why."""
+    for name, leaf in trees.flatten(loaded.params).items():
+        bad = int(leaf.size - np.isfinite(leaf).sum())
+        if bad:
+            raise InputError(
+                f"{loaded.path}: {bad} of the {leaf.size} values of {name} are NaN or infinite; "
+                "the weights are damaged, use another copy or an earlier step"
+            )
+    return loaded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from w2v2_jax.checkpoint import files as checkpoint
-from w2v2_jax.checkpoint.description import Loaded
+from w2v2_jax.checkpoint.description import Loaded, require_finite
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import hub
 from w2v2_jax.paths import AnyPath, is_remote, read_json, to_path
@@ -13,6 +13,8 @@ def load_any(path: str | AnyPath, *, language: str | None = None) -> Loaded:
     """A workdir, one step's directory, a Hugging Face directory or a model of its hub -> its parts.
 
     language: the language of adapters and head, for a Hugging Face directory with several (MMS).
+
+    Raises InputError also for weights that are not finite.
     """
     path = hub.folder(str(path))
     where = to_path(path)
@@ -21,13 +23,13 @@ def load_any(path: str | AnyPath, *, language: str | None = None) -> Loaded:
             raise InputError(f"{where}: copy the Hugging Face folder to this machine first")
         from w2v2_jax.interop import hugging_face
 
-        return hugging_face.load(path, language=language)
+        return require_finite(hugging_face.load(path, language=language))
     if language is not None:
         raise InputError(
             f"{path} is not a Hugging Face directory with adapters; language={language!r} can only "
             "be chosen when such a directory is converted or loaded"
         )
-    return checkpoint.load(path)
+    return require_finite(checkpoint.load(path))
 
 
 def load_start(init_from: str) -> Loaded:

@@ -147,7 +147,12 @@ def rehearse(settings: ExperimentSettings, workdir: AnyPath | None) -> None:
     start = _start(settings, workdir)
     train, valid = start.train, start.valid
     _introduce(start.built, train, valid)
+    _warn_of_scale(start.source, start.settings)
     _check(start.built, train, valid)
+    if start.source is not None:
+        params = start.built.abstract_state.params
+        where = start.settings.init_from
+        warm_start(params, start.source, start.built.vocabulary, where=where)
     if start.before is not None:
         told = run_record.check_facts(workdir, _facts(start.built, train, valid))
         for line in (*told, "the settings are those of the run in this workdir"):
@@ -178,11 +183,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
         hosts.log_on_chief(line)
     if fit.mostly_fillers(train):
         hosts.log_on_chief("train: with --dry-run, this command says which batches have fewer")
-    if source and source.description.normalise != settings.data.normalise:
-        hosts.log_on_chief(
-            f"warning: config.data.normalise={settings.data.normalise}, but "
-            f"{settings.init_from} was trained with {source.description.normalise}"
-        )
+    _warn_of_scale(source, settings)
     _check(built, train, valid)
 
     def fresh() -> TrainState:
@@ -205,6 +206,14 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
     if hosts.is_chief():
         _conclude(end, workdir)
     return end
+
+
+def _warn_of_scale(source: Loaded | None, settings: ExperimentSettings) -> None:
+    if source and source.description.normalise != settings.data.normalise:
+        hosts.log_on_chief(
+            f"warning: config.data.normalise={settings.data.normalise}, but "
+            f"{settings.init_from} was trained with {source.description.normalise}"
+        )
 
 
 def _facts(built: experiment.Experiment, train: Feed, valid: Feed | None) -> dict:

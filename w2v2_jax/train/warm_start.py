@@ -49,6 +49,7 @@ def graft(
     symbols the row of the source's head that has it, None for a symbol it lacks; without `rows` the
     head is copied unchanged. Raises InputError for a missing tensor, another shape, or a tensor of
     the encoder that `params` lacks: otherwise adapters or LoRA's updates would be lost silently.
+    Abstract `params` (a dry run's) are checked alike and stay as they are.
     """
     flat = {name_of(p): x for p, x in jax.tree_util.tree_leaves_with_path(source)}
     fresh = []
@@ -61,6 +62,9 @@ def graft(
             f"first: --to hf adds LoRA's updates to the weights; {SMOKE}"
         )
 
+    def abstract(leaf) -> bool:
+        return isinstance(leaf, jax.ShapeDtypeStruct)
+
     def take(path, leaf):
         name = name_of(path)
         if name not in flat:
@@ -69,11 +73,13 @@ def graft(
             fresh.append(name)
             return leaf
         if rows is not None and name.startswith(("head/", "classifier/")):
-            return take_rows(leaf, flat[name], rows)
+            return leaf if abstract(leaf) else take_rows(leaf, flat[name], rows)
         if flat[name].shape != leaf.shape:
             raise InputError(
                 f"{where}: {name} is {flat[name].shape}, the model has {leaf.shape}; {SMOKE}"
             )
+        if abstract(leaf):
+            return leaf
         return jax.device_put(flat[name].astype(leaf.dtype), leaf.sharding)
 
     return jax.tree_util.tree_map_with_path(take, params), fresh
