@@ -75,6 +75,27 @@ def test_a_region_runs_in_the_trips_that_a_comparison_of_the_index_lets_in(guard
     assert bundles.weights_of(text) == ([*[10] * 7, runs, runs, *[10] * 6], 0)
 
 
+@pytest.mark.parametrize(
+    ("value", "runs"),
+    [
+        ("%s2_s2 = sadd.s32 4294967293, %s8_s4", 3),  # the last of 4 windows
+        ("%s1_s1 = sadd.s32 4294967293, %s8_s4  ;;  %s3_s3 = sadd.s32 4294967294, %s9_s5 } { "
+         "%s2_s2 = sor.u32 %s1_s1, %s3_s3", 1),  # of 4 x 3
+        ("%s2_s2 = sadd.s32 4294967291, %s8_s4", 12),  # 6 windows are no bound of this program
+        ("%s2_s2 = sadd.s32 4294967293, %s8_s4 /* iteration index, stage = 3 */", 12),
+    ],
+)  # fmt: skip
+def test_what_follows_a_sum_over_windows_runs_in_the_last_window(value, runs):
+    text = program(
+        ("", "iteration_bounds: (1, 4, 3)"), ("", "Start region 1"), (value, ""),
+        ("%p4 = scmp.ne.s32.totalorder %s2_s2, 0", ""),
+        ("%9 = sbr.rel (%p4) target = $region5", ""), *[NOTHING] * 4, NOTHING, NOTHING,
+        (TEST.format(1, 6, 12), "Start/End empty region 5"), (BACK.format(1, 1), ""),
+        *[NOTHING] * 4,
+    )  # fmt: skip
+    assert bundles.weights_of(text) == ([1, *[12] * 8, runs, runs, *[12] * 6], 0)
+
+
 def test_the_binding_unit_is_the_one_whose_slots_are_fullest():
     rows = [[0, 0]] * 22
     rows[1], rows[2], rows[3], rows[9] = [1, 0], [4, 0], [1, 1], [0, 2]

@@ -13,8 +13,14 @@ from w2v2_jax.errors import InputError
 CHIP = Chip("TPU", 1, 1e9, 100.0, 1.0, 1.0, 10.0)  # 10 cycles and 100 bytes a second
 
 
-def cost(name, *, times=1, cycles=None, moved=0.0, scope="part"):
-    return Cost(name, scope, times, cycles, 0.0, moved)
+def cost(name, *, times=1, cycles=None, flops=0.0, moved=0.0, scope="part"):
+    return Cost(name, scope, times, cycles, flops, moved)
+
+
+def test_no_operation_is_faster_than_the_peak_of_the_chip():
+    programs = {"a": Schedule(20, {"MXU": 0.9}, 0)}
+    result = schedule.estimate([cost("a", flops=3e9, moved=200.0)], programs, CHIP)
+    assert (result.seconds, result.memory, result.top[0]["unit"]) == (3.0, 0.0, "peak")
 
 
 def test_an_operation_takes_the_longer_of_its_schedule_and_its_bytes():
@@ -84,6 +90,14 @@ def test_operations_that_differ_by_name_alone_share_a_schedule():
     assert schedule.with_twins(hlo.parse(FUSION), {"one": program, "body": program}) == {
         "one": program, "two": program, "body": program,
     }  # fmt: skip
+
+
+def test_kernels_of_the_same_arrays_share_no_schedule():
+    call = '%{} = f32[8]{{0}} custom-call(%a), custom_call_target="tpu_custom_call", code={}'
+    text = "HloModule m\n\nENTRY %main (a: f32[8]) -> f32[8] {\n  %a = f32[8]{0} parameter(0)\n"
+    text += f"  {call.format('one', 1)}\n  ROOT {call.format('two', 2)}\n}}\n"
+    program = Schedule(20, {"MXU": 0.9}, 0)
+    assert set(schedule.with_twins(hlo.parse(text), {"one": program})) == {"one"}
 
 
 def test_a_folder_with_something_in_it_is_refused(tmp_path):

@@ -1,9 +1,9 @@
 """The programs that libtpu schedules, from its dumps: how often each bundle runs, the units' use.
 
 A program is a list of VLIW bundles. A core issues at most one bundle per cycle, in order. Bundles
-of a loop run once per trip; a region that a branch jumps over in some trips (the first and the last
-of a pipeline only load or store) runs in the others, if a comparison of the loop's index decides.
-Other branches count as not taken.
+of a loop run once per trip, without the regions that branches jump over. Two kinds of branches are
+understood: a comparison of the loop's index (a pipeline's first and last trips only load or store),
+and "not the last window" along an axis that is summed over. Others count as not taken.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ GUARD = r"(?:\([^)]*\), )?"  # a predicated instruction has its predicate in fro
 COMPARISON = re.compile(
     rf"%(\w+) = scmp\.(ge|lt)\.s32\.totalorder {GUARD}%\w+_(s\d+), (\d+)\b(?! /\* loop exit)"
 )
+# Not the last of K windows along an axis: index - (K - 1), or one of several, is not zero.
+NOT_ZERO = re.compile(rf"%(\w+) = scmp\.ne\.s32\.totalorder {GUARD}%(\w+), 0\b")
+TO_LAST = re.compile(rf"%(\w+) = sadd\.s32 {GUARD}(\d{{10}}), %\w+\b(?! */\*)")
+EITHER = re.compile(rf"%(\w+) = sor\.u32 {GUARD}%(\w+), %(\w+)")
+BOUNDS = re.compile(r"iteration_bounds: \(([\d, ]+)\)")
 NOT_BOTH = re.compile(rf"%(\w+) = pnand {GUARD}%(\w+), %(\w+)")
 DELAY_SLOTS = 4  # the bundles after a branch that run before it jumps
 UNKNOWN = "?"
@@ -93,6 +98,19 @@ def predicates_of(bundles: str) -> Predicates:
     )
 
 
+def not_last(bundles: str) -> dict[str, int]:
+    """Predicate that is false in the last window of each axis that is summed over -> the number of
+    windows of these axes."""
+    bounds = {int(n) for line in BOUNDS.findall(bundles) for n in line.split(",") if n.strip()}
+    windows = {name: 2**32 - int(n) + 1 for name, n in TO_LAST.findall(bundles)}
+    windows = {name: n for name, n in windows.items() if n in bounds}
+    for name, first, second in EITHER.findall(bundles):
+        if first in windows and second in windows:
+            windows[name] = windows[first] * windows[second]
+    found = NOT_ZERO.findall(bundles)
+    return {name: windows[value] for name, value in found if value in windows}
+
+
 def branches_of(texts: list[str]) -> list[Branch]:
     """The branches of a program, from the texts of its bundles."""
     places: dict[str, int] = {}
@@ -123,7 +141,12 @@ def weights_of(bundles: str) -> tuple[list[int], int]:
         for i, runs in _runs(loop, inside, predicates).items():
             if i < len(weights):
                 weights[i] *= runs
-    return weights, unknown
+    windows, of = [1] * len(weights), not_last(bundles)
+    for branch in branches:
+        if branch.predicate in of and not branch.negated:
+            for i in range(branch.at + DELAY_SLOTS + 1, branch.to):
+                windows[i] = max(windows[i], of[branch.predicate])
+    return [max(1, round(w / n)) for w, n in zip(weights, windows, strict=True)], unknown
 
 
 def _runs(loop: Branch, inside: list[Branch], predicates: Predicates) -> Mapping[int, int]:

@@ -2,8 +2,8 @@
 
 libtpu writes the final program of every operation that it compiles, one VLIW bundle per line, and
 the units that each bundle uses (`bundles`). The bundles that run are a lower bound of an
-operation's cycles, and its bytes over HBM's rate are another: waiting, memory that is read twice
-and conflicts are not in them. XLA's `estimated_cycles` is a cost model.
+operation's cycles; its bytes over HBM's rate and its FLOPs over the chip's peak are others. Stalls,
+memory that is read twice and conflicts are in none. XLA's `estimated_cycles` is a cost model.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FLAGS = (
     "--xla_jf_dump_to={folder} --xla_jf_dump_llo_text=true --xla_jf_dump_llo_pass_label_regex="
     "^final(_bundles|_hlo-static-per-bundle-utilization)$"
 )
-HBM, REST = "HBM", "rest"
+HBM, PEAK, REST = "HBM", "peak", "rest"
 # Part of the network -> the scopes of its operations (`cycles.part_of`); the first that matches.
 PARTS = {
     "attention": r"\battention/",
@@ -38,10 +38,10 @@ PARTS = {
 
 
 class Estimate(NamedTuple):
-    """seconds of a step. memory: the seconds of operations that HBM bounds. without: operations
+    """seconds of a step. memory: the seconds of operations that HBM limits. without: operations
     with an estimate of XLA's but no schedule, which count by their bytes. parts: part of the
     network -> its seconds by schedules and by XLA's cycles. top: the dearest; their busy is the
-    share of the scheduled cycles in which the limiting unit is busy, None for HBM."""
+    share of the scheduled cycles in which the limiting unit is busy, None for HBM and "peak"."""
 
     seconds: float
     memory: float
@@ -64,9 +64,11 @@ def _likeness(module: Module, instruction: Instruction) -> tuple:
             )
         )
     window = re.search(r'"window_config":\{[^}]*\}', instruction.attributes)
+    how = window.group() if window else None
+    if instruction.opcode == "custom-call":  # a kernel of ours: its attributes have its code
+        how = instruction.attributes
     operands = tuple(one.arrays for one in module.operands(instruction))
-    kind = instruction.opcode, instruction.arrays, operands
-    return *kind, tuple(bodies), window.group() if window else None
+    return instruction.opcode, instruction.arrays, operands, tuple(bodies), how
 
 
 def with_twins(module: Module, schedules: Mapping[str, Schedule]) -> dict[str, Schedule]:
@@ -90,7 +92,7 @@ def part(scope: str) -> str:
 
 
 def estimate(operations: Iterable[Cost], schedules: Mapping[str, Schedule], chip: Chip) -> Estimate:
-    """Adds up a step: of each operation the longer of its schedule and its bytes."""
+    """Adds up a step: of each operation the longest of its schedule, its bytes and its FLOPs."""
     rows: list[dict] = []
     without = unknown = 0
     parts = {name: {"seconds": 0.0, "xla": 0.0} for name in (*PARTS, REST)}
@@ -98,13 +100,16 @@ def estimate(operations: Iterable[Cost], schedules: Mapping[str, Schedule], chip
         schedule = schedules.get(one.name)
         moved = one.bytes / chip.hbm_rate
         issued = schedule.cycles * one.times / chip.clock if schedule else 0.0
+        multiplied = one.flops / chip.flops
         without += schedule is None and bool(one.cycles)
         unknown += schedule.unknown_loops if schedule else 0
-        binding = HBM if moved >= issued else schedule.binding if schedule else UNKNOWN
+        binding = schedule.binding if schedule else UNKNOWN
+        if max(moved, multiplied) >= issued:
+            binding = HBM if moved >= multiplied else PEAK
         rows.append({
             "name": one.name, "part": one.part, "times": one.times, "unit": binding,
             "busy": schedule.slots.get(binding) if schedule else None,
-            "seconds": max(moved, issued), "schedule": issued, "memory": moved,
+            "seconds": max(moved, issued, multiplied), "schedule": issued, "memory": moved,
             "xla": (one.cycles or 0) / chip.clock,
         })  # fmt: skip
         for key, value in parts[part(one.part)].items():
