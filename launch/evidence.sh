@@ -27,9 +27,15 @@ for number in JOBS PRETRAIN_STEPS SHORT_STEPS STEPS_10m STEPS_1h STEPS_all PRETR
 done
 source_spec="" out=runs/evidence data="${W2V2_EVIDENCE_DATA:-data/evidence/corpus}"
 while [ $# -gt 0 ]; do # before anything is installed
-  case "$1${2:+ VALUE}" in
+  value="${2:+ VALUE}"
+  [[ "${2-}" != --* ]] || value="" # the next option
+  case "$1$value" in
     "--source VALUE") source_spec="$2" ;;
     "--out VALUE") out="$2" ;;
+    --source | --out)
+      echo "error: $1 needs a value" >&2
+      exit 2
+      ;;
     *)
       echo "error: '$1' is not an option; use --source folder:DIR, --out DIR" >&2
       exit 2
@@ -236,9 +242,10 @@ if [ -f "$out/cells/scratch@10m@1.json" ] && [ -f "$out/cells/pretrain@10m@1.jso
     --finetuned "$out/pretrain/10m-1" --scratch-eval "$out/cells/scratch@10m@1.json" \
     --finetuned-eval "$out/cells/pretrain@10m@1.json" --data "$data" --out "$out"
 fi
-python -m w2v2_jax.report.cells "$out/cells" --json "$out/cells.json"
+python -m w2v2_jax.report.cells "$out/cells" --json "$out/cells.json" --png "$out/cells.png"
 if compgen -G "$out/cells_lm/*.json" >/dev/null; then # cells of an older run have none
   printf '\nWith the language model:\n\n'
-  python -m w2v2_jax.report.cells "$out/cells_lm" --json "$out/cells_lm.json"
+  python -m w2v2_jax.report.cells "$out/cells_lm" --json "$out/cells_lm.json" \
+    --png "$out/cells_lm.png"
 fi
 exit "$failed"

@@ -15,7 +15,9 @@ source "$(dirname "$0")/help.sh" "$@"
 started=$SECONDS
 source_spec="" text=english seed=1 out=""
 while [ $# -gt 0 ]; do # before anything is installed
-  case "$1${2:+ VALUE}" in
+  value="${2:+ VALUE}"
+  [[ "${2-}" != --* ]] || value="" # the next option
+  case "$1$value" in
     "--source VALUE") source_spec="$2" ;;
     "--text VALUE") text="$2" ;;
     "--seed VALUE") seed="$2" ;;
@@ -90,12 +92,12 @@ say "a language model of the training transcripts"
 python -m w2v2_jax.lm --text "$data/corpus:train" --vocabulary "$out/finetuned" --order 3 \
   --discount-fallback --out "$out/train.arpa" --lexicon "$out/lexicon.txt"
 for name in scratch finetuned; do
-  say "evaluate $name on the held-out test set, without and with it"
+  say "evaluate $name on the held-out test set, without and with it" # weights: tuned on dev
   python -m w2v2_jax.evaluate --checkpoint "$out/$name" --data "$data/corpus:test" \
     --json "$out/$name.json"
   python -m w2v2_jax.evaluate --checkpoint "$out/$name" --data "$data/corpus:test" \
     --json "$out/$name.lm.json" --lm "$out/train.arpa" --lexicon "$out/lexicon.txt" \
-    --lm-weight 3 --word-score 4 # tuned on dev: docs/results/decoding.md
+    --lm-weight 3 --word-score 2.3 --log-add --beam 500 --beam-threshold 100
 done
 python -m w2v2_jax.report.codebook --checkpoint "$out/pretrain" --data "$data/corpus:test" \
   --out "$out/units.npz"

@@ -538,10 +538,10 @@ def python_of(version):
     return f'#!/bin/sh\ncase "$2" in *print*) echo {version};; esac\n'
 
 
-def test_python_3_11_comes_first_and_w2v2_python_before_it(project):
-    for version in ("3.11", "3.12"):
+def test_python_3_12_comes_first_and_w2v2_python_before_it(project):
+    for version in ("3.11", "3.12", "3.13"):
         program(project / "bin" / f"python{version}", python_of(version))
-    for environment, name in (({}, "python3.11"), ({"W2V2_PYTHON": "python3.12"}, "python3.12")):
+    for environment, name in (({}, "python3.12"), ({"W2V2_PYTHON": "python3.11"}, "python3.11")):
         done = sourced(project, "#!/bin/sh\n", "find_python", **environment)
         assert (done.returncode, done.stdout) == (0, f"{name}\n")
 
@@ -586,6 +586,44 @@ def test_help_is_the_comment_at_the_head_and_nothing_is_installed_or_run(project
     head, _, _ = (ROOT / "launch" / f"{name}.sh").read_text().partition("\nset ")
     lines = head.split("\n")[1:]
     assert output == "".join(f"{line[1:].removeprefix(' ')}\n" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("gpu_bench", ("--out", "--dry-run")), ("gpu_bench", ("--minutes",)),
+        ("evidence", ("--out", "--source", "x")), ("quickstart", ("--source", "--seed", "2")),
+    ],
+)  # fmt: skip
+def test_an_option_that_lacks_its_value_is_one_line_before_anything_runs(project, name, arguments):
+    """The next option is none: `--out --dry-run` measured for forty minutes."""
+    (project / "launch" / "env.sh").write_text("exit 9\n")
+    done = launch(project, f"{name}.sh", *arguments, stubs={"python": "exit 9"})
+    assert done == (2, "", f"error: {arguments[0]} needs a value\n", [])
+
+
+@pytest.mark.parametrize("minutes", ["0", "1.5", "soon", "00010"])
+def test_minutes_of_the_gpu_benchmark_that_are_no_number_are_one_line(project, minutes):
+    (project / "launch" / "env.sh").write_text("exit 9\n")
+    status, _, error, calls = launch(project, "gpu_bench.sh", "--minutes", minutes, stubs={})
+    assert (status, error.count("\n"), calls) == (2, 1, []) and f"--minutes '{minutes}'" in error
+
+
+def test_the_gpu_benchmark_stops_after_its_minutes_and_goes_on_where_it_was(project):
+    """A measurement that is there is not made again; those after the limit are named."""
+    limited = 'case "$*" in *base-update*) shift 2 && exec "$@" ;; *) exit 124 ;; esac'
+    (project / "b").mkdir()
+    (project / "b" / "base-hf.json").touch()
+    line = ("gpu_bench.sh", "--minutes", "3", "--out", "b")
+    stubs = {"python": "", "pip": "", "timeout": limited}
+    status, _, error, calls = launch(project, *line, stubs=stubs)
+    assert status == 0, error
+    begun = [call for call in calls if call.startswith("timeout ")]
+    assert len(begun) > 20 and not any("base-hf" in call for call in begun)
+    assert [call.split()[8] for call in calls if call.startswith("python -m w2v2_jax.bench")] == [
+        "b/base-update.json"
+    ]
+    assert "left out after 3 minutes: large-hf base-attention_formulation-plain " in error
 
 
 def test_help_is_found_among_other_options(project):

@@ -1,4 +1,4 @@
-"""Kernels for GPUs give way where JAX has no Triton compiler."""
+"""Kernels give way where JAX has no compiler for them."""
 
 import ast
 import importlib.util
@@ -12,7 +12,10 @@ from tests.helpers.places import ROOT
 from w2v2_jax.models import attention, backend, first_layer
 from w2v2_jax.objectives import ctc_loss
 
-TRITON = "jax.experimental.pallas.triton"
+COMPILERS = {
+    "triton": "jax.experimental.pallas.triton",
+    "mosaic": "jax.experimental.pallas.tpu",
+}
 
 
 @pytest.fixture
@@ -41,16 +44,18 @@ def test_without_a_triton_compiler_no_kernel_is_chosen(on_a_gpu, monkeypatch):
     assert formulations() == ("plain", "plain", False, False)
 
 
-def test_a_jax_without_the_compiler_is_noticed(monkeypatch):
-    monkeypatch.setitem(sys.modules, TRITON, None)
-    monkeypatch.delattr(pallas, "triton", raising=False)
+@pytest.mark.parametrize("name", COMPILERS)
+def test_a_jax_without_a_compiler_is_noticed(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, COMPILERS[name], None)
+    monkeypatch.delattr(pallas, COMPILERS[name].rpartition(".")[2], raising=False)
     spec = importlib.util.spec_from_file_location("another_backend", backend.__file__)
     another = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(another)
-    assert another.triton is None and not another.has_triton() and backend.has_triton()
+    assert getattr(another, name) is None and getattr(backend, name) is not None
+    assert (another.has_triton(), another.has_mosaic()) == (name != "triton", name != "mosaic")
 
 
-def test_one_module_alone_imports_the_compiler():
+def test_one_module_alone_imports_the_compilers():
     importers = set()
     for path in (ROOT / "w2v2_jax").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

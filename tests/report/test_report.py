@@ -9,7 +9,7 @@ import pytest
 from w2v2_jax.errors import run_command
 from w2v2_jax.evaluation.runs import read_evaluation
 from w2v2_jax.paths import write_json
-from w2v2_jax.report import cells
+from w2v2_jax.report import cells, cells_figure
 from w2v2_jax.report import command as report
 
 
@@ -263,14 +263,29 @@ def test_the_evidence_tables_give_seeds_means_sources_and_changes(tmp_path, caps
         "short@10m@1": 6, "no_gumbel@10m@1": 9,
     }.items():  # fmt: skip
         write_cell(tmp_path / "cells", name, wrong)
-    cells.main([str(tmp_path / "cells"), "--json", str(tmp_path / "cells.json")])
+    files = ("--json", str(tmp_path / "cells.json"), "--png", str(tmp_path / "cells.png"))
+    cells.main([str(tmp_path / "cells"), *files])
     lines = capsys.readouterr().out.splitlines()
     assert "| 10m | 1 | 20.0 (19.0 to 21.0) | 10.0 (9.0 to 11.0) | -50.0 % | 50.0, 25.0 |" in lines
     assert "| 10m | mean | 16.0 | 10.0 | -37.5 % | 40.0, 25.0 |" in lines
     assert "| a | 10m | scratch | 2 | 20.0 | 50.0 |" in lines  # clips 0 to 4 are wrong in both
     assert "| b | 10m | pretrain | 2 | 0.0 | 0.0 |" in lines
     assert "| no_gumbel | 10m | 1 | 18.0 (17.0 to 19.0) | 45.0 | +50.0 % |" in lines
+    assert "| 10m | scratch | 2 | 16.0 | +0.0 % | 40.0 |" in lines
+    assert "| 10m | no_gumbel | 1 | 18.0 | +12.5 % | 45.0 |" in lines
+    assert (tmp_path / "cells.png").read_bytes().startswith(b"\x89PNG")
     assert len(json.loads((tmp_path / "cells.json").read_text())) == 6
+
+
+def test_a_figure_of_cells_has_a_panel_of_each_source_and_its_own_rates(tmp_path):
+    for name, wrong in {"scratch@10m@1": 10, "scratch@1h@1": 6, "short@10m@1": 2}.items():
+        write_cell(tmp_path, name, wrong)
+        path = tmp_path / f"{name}.json"
+        path.write_text(path.read_text().replace('"a/', '"wav/x/a/').replace('"b/', '"wav/x/b/'))
+    panels = cells_figure.panels_of(cells.read_cells(tmp_path))
+    rates = {(c["start"], c["labels"]): round(c["cer"], 3) for c in panels["b"]}
+    assert sorted(panels) == ["a", "b"]
+    assert rates == {("scratch", "10m"): 0.2, ("scratch", "1h"): 0.04, ("short", "10m"): 0.0}
 
 
 def test_cells_of_different_test_sets_are_an_error(tmp_path, capsys):

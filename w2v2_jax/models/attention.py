@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import linen as nn
 
-from w2v2_jax.models import attention_gpu, row_random
+from w2v2_jax.models import attention_gpu, attention_kernel_tpu, row_random
 from w2v2_jax.models.attention_gpu import WIDEST
 from w2v2_jax.models.attention_tpu import EXCLUDED, few_passes
-from w2v2_jax.models.backend import has_matrix_units, has_triton, platform
+from w2v2_jax.models.backend import has_matrix_units, has_mosaic, has_triton, platform
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.layers import torch_linear_kernel
@@ -43,6 +43,18 @@ def tpu_few_passes(x, kernel, bias, out_kernel, real, keys, rate: float):
     query, key, value = _fused_projections(x, kernel, bias)
     context = constrain_rows(few_passes(query, key, value, real, keys, rate))
     return contract("bhts,hsd->btd", context, out_kernel)
+
+
+def tpu_kernel(x, kernel, bias, out_kernel, real, keys, rate: float):
+    """`plain` with softmax, dropout and sum in TPU kernels: see `attention_kernel_tpu`. Rows that
+    are too long for them are `tpu_few_passes`."""
+    heads, size = kernel.shape[2:]
+    if not attention_kernel_tpu.runs(heads, x.shape[1], size, x.dtype):
+        return tpu_few_passes(x, kernel, bias, out_kernel, real, keys, rate)
+    qkv = constrain_rows(contract("btd,dchs->bchst", x, kernel))
+    qkv = add_bias(qkv, bias[None, ..., None])
+    context = constrain_rows(attention_kernel_tpu.attend(qkv, real, keys, rate))
+    return contract("bhst,hsd->btd", context, out_kernel)
 
 
 def gpu_kernel(x, weights, bias, out_kernel, real, keys, rate: float):
@@ -104,6 +116,7 @@ FORMULATIONS = {
     "plain": plain,
     "late_division": late_division,
     "tpu_few_passes": tpu_few_passes,
+    "tpu_kernel": tpu_kernel,
     "gpu_kernel": gpu_kernel,
 }
 
@@ -111,16 +124,20 @@ FORMULATIONS = {
 def choose(name: str, *, dtype="float32", size: int = 64):
     """The formulation with a name, for heads of width `size` in `dtype`.
 
-    "auto" is the fastest one measured on the device. "gpu_kernel" is `plain` if it cannot run.
+    "auto" is the fastest one measured on the device, for TPU the fastest by the schedules of its
+    compiler. "gpu_kernel" is `plain` and "tpu_kernel" is `tpu_few_passes` if it cannot run.
     """
     where = platform()
-    gpu = where == "gpu"
+    gpu, half = where == "gpu", jnp.dtype(dtype) == jnp.bfloat16
     if name == "auto" and where == "cpu":
         # With heads on several devices, three projections would exchange three gradients of x.
         name = "plain" if _apart() else "late_division"
+    if name == "auto" and where == "tpu":
+        name = "tpu_kernel" if half else "tpu_few_passes"
     if name == "auto":
-        half = jnp.dtype(dtype) == jnp.bfloat16
-        name = "tpu_few_passes" if where == "tpu" else "gpu_kernel" if gpu and half else "plain"
+        name = "gpu_kernel" if gpu and half else "plain"
+    if name == "tpu_kernel" and not has_mosaic():
+        name = "tpu_few_passes"
     if name == "gpu_kernel" and not (size <= WIDEST and has_matrix_units() and has_triton()):
         name = "plain"
     return FORMULATIONS[name]

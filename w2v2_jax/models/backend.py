@@ -8,6 +8,10 @@ try:
     from jax.experimental.pallas import triton
 except ImportError:  # a version of JAX without it, as is announced
     triton = None
+try:
+    from jax.experimental.pallas import tpu as mosaic
+except ImportError:
+    mosaic = None
 
 
 def platform() -> str:
@@ -34,3 +38,8 @@ def has_matrix_units() -> bool:
 def has_triton() -> bool:
     """Whether JAX has Pallas's Triton compiler, in which our kernels for GPUs are written."""
     return triton is not None
+
+
+def has_mosaic() -> bool:
+    """Whether JAX has Pallas's TPU compiler, in which our kernels for TPUs are written."""
+    return mosaic is not None

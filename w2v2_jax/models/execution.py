@@ -20,7 +20,7 @@ CHOICES = {
         "auto", "xla_conv", "phased_backward", "matmul_per_stride", "one_matmul",
     ),
     "attention_formulation": (
-        "auto", "plain", "late_division", "tpu_few_passes", "gpu_kernel",
+        "auto", "plain", "late_division", "tpu_few_passes", "tpu_kernel", "gpu_kernel",
     ),
 }  # fmt: skip
 
@@ -32,7 +32,7 @@ class Execution:
     dtype: dtype of the computation. Parameters, norms, softmax, similarities and losses stay
         float32.
     remat: what the backward pass computes again: "none" nothing; "dots" everything except products
-        with weights and the output of attention as `tpu_few_passes` or `gpu_kernel`; "attention"
+        with weights and the output of attention as `tpu_few_passes` or a kernel; "attention"
         everything except that output; "full" every block.
     scan_layers: whether one compiled block is used for all layers, which compiles as fast as one.
     *_formulation: ways to compute the same; "auto" is the fastest one measured on the device
@@ -48,8 +48,9 @@ class Execution:
         all taps, on one view of the input.
     attention_formulation: "plain" is one matmul for queries, keys and values, then softmax;
         "late_division" uses plain matrices and divides the result by the softmax's sum;
-        "tpu_few_passes" computes scores again instead of storing them; "gpu_kernel" has softmax,
-        dropout and sum in GPU kernels, and is `plain` where these cannot run.
+        "tpu_few_passes" computes scores again instead of storing them; "tpu_kernel" has softmax,
+        dropout and sum in TPU kernels, and is `tpu_few_passes` where these cannot run;
+        "gpu_kernel" has them in GPU kernels, and is `plain` where these cannot run.
     """
 
     dtype: str = "float32"

@@ -1,11 +1,12 @@
 """Tables of what pretraining gives, from the evaluations of `launch/evidence.sh`.
 
 `python -m w2v2_jax.report.cells DIR --json OUT` reads DIR/START@LABELS@SEED.json, what `evaluate`
-wrote of each cell, prints Markdown tables and writes the rates alone to OUT.
+wrote of each cell, prints Markdown tables and writes the rates alone to OUT. --png draws them.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.runs import difference, read_evaluation
 from w2v2_jax.evaluation.scoring import bootstrap_interval, count_errors, total
 from w2v2_jax.paths import try_outputs, write_json
+from w2v2_jax.report import cells_figure
 from w2v2_jax.system.arguments import CommandParser
 
 SCRATCH, PRETRAINED, SHORT = "scratch", "pretrain", "short"
@@ -21,7 +23,7 @@ SCRATCH, PRETRAINED, SHORT = "scratch", "pretrain", "short"
 
 def read_cells(directory: Path) -> list[dict[str, Any]]:
     """One entry a cell: start ("scratch": no pretraining), labels, seed, updates, rates with their
-    95 % intervals, and the rates of each source, the folder an utterance lies in.
+    95 % intervals, and the rates of each source, the first folder in which utterances differ.
 
     Raises InputError if a name is no cell or the test sets differ.
     """
@@ -51,9 +53,12 @@ def read_cells(directory: Path) -> list[dict[str, Any]]:
 def _rates(evaluation: dict[str, Any]) -> dict[str, Any]:
     names = ("step", "cer", "cer_interval", "wer", "wer_interval")
     by_source: dict[str, list] = {}
-    for utterance in evaluation["utterances"]:
-        by_source.setdefault(utterance["id"].partition("/")[0], []).append(utterance)
-    sources = by_source if len(by_source) < len(evaluation["utterances"]) else {}
+    folders = [os.path.dirname(u["id"]) for u in evaluation["utterances"]]
+    above = os.path.commonpath(folders) if all(folders) else ""
+    for utterance, folder in zip(evaluation["utterances"], folders, strict=True):
+        source = folder[len(above) :].strip("/").partition("/")[0]
+        by_source.setdefault(source, []).append(utterance)
+    sources = by_source if 1 < len(by_source) < len(folders) else {}
     return {name: evaluation[name] for name in names} | {
         "sources": {name: _source(rows) for name, rows in sorted(sources.items())}
     }
@@ -129,14 +134,30 @@ def change_table(cells: list[dict[str, Any]]) -> str:
     return head + "|---|---|---|---|---|---|\n" + "\n".join(lines) if lines else ""
 
 
+def start_table(cells: list[dict[str, Any]]) -> str:
+    """Every start but scratch against it on the same labels, means over the seeds; "" if no start
+    but those of `main_table` is there."""
+    head = "| labels | start | seeds | test CER % | against scratch | test WER % |"
+    groups: dict[tuple[str, str], list] = {}
+    for cell in cells:
+        groups.setdefault((cell["labels"], cell["start"]), []).append(cell)
+    lines = []
+    for (labels, start), of_start in sorted(groups.items()):
+        scratch = groups.get((labels, SCRATCH), [])
+        change = reduction(_mean(scratch, "cer"), _mean(of_start, "cer")) if scratch else "?"
+        rates = (percent(_mean(of_start, "cer")), change, percent(_mean(of_start, "wer")))
+        lines.append(f"| {labels} | {start} | {len(of_start)} | {' | '.join(rates)} |")
+    others = {start for _, start in groups} - {SCRATCH, PRETRAINED}
+    return "\n".join([head, "|---|---|---|---|---|---|", *lines]) if others else ""
+
+
 def source_table(cells: list[dict[str, Any]]) -> str:
     """The rates on each source of the test set, mean over seeds; empty if ids name none."""
     lines = ["| source | labels | start | seeds | CER % | WER % |", "|---|---|---|---|---|---|"]
     groups: dict[tuple[str, str, str], list] = {}
     for cell in cells:
         for source, rates in cell["sources"].items():
-            if cell["start"] in (SCRATCH, PRETRAINED):
-                groups.setdefault((source, cell["labels"], cell["start"]), []).append(rates)
+            groups.setdefault((source, cell["labels"], cell["start"]), []).append(rates)
     for (source, labels, start), rates in sorted(groups.items()):
         both = f"{percent(_mean(rates, 'cer'))} | {percent(_mean(rates, 'wer'))}"
         lines.append(f"| {source} | {labels} | {start} | {len(rates)} | {both} |")
@@ -147,11 +168,14 @@ def main(argv: list[str] | None = None) -> None:
     parser = CommandParser(prog="w2v2_jax.report.cells", description=__doc__)
     parser.add_argument("cells", type=Path, help="folder of START@LABELS@SEED.json")
     parser.add_argument("--json", type=Path, required=True, help="gets the rates of all cells")
+    parser.add_argument("--png", type=Path, help="gets a plot of the error rates by labels")
     arguments = parser.parse_args(argv)
-    try_outputs(arguments, "json")
+    try_outputs(arguments, "json", "png")
     cells = read_cells(arguments.cells)
     write_json(arguments.json, cells)
-    tables = (main_table(cells), source_table(cells), change_table(cells))
+    if arguments.png is not None:
+        cells_figure.draw(cells, arguments.png)
+    tables = (main_table(cells), start_table(cells), source_table(cells), change_table(cells))
     print("\n\n".join(table for table in tables if table))
 
 
