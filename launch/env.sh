@@ -7,10 +7,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 minor_version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
 
-find_python() {
+find_python() { # Debian has ensurepip, without which no .venv is made, in a package of its own
   local candidate
   for candidate in ${W2V2_PYTHON:-python3.12 python3.11 python3.13 python3}; do
-    if "$candidate" -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+    if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
       2>/dev/null; then
       echo "$candidate"
       return

@@ -151,7 +151,9 @@ cell() { # START@LABELS@SEED
   [ "$size_of" != all ] || splits="$all_labels"
   [ "$start" = scratch ] || pretrained=(--config.init_from="$work/pretrain")
   # From scratch it is pre-LN, pretrained post-LN: each learns faster so.
-  [ "$start" = scratch ] || [ "$size" != ,filterbank ] || pretrained+=(--config.model.norm_order=post)
+  if [ "$start" != scratch ] && [[ "$size," == *,filterbank,* ]]; then
+    pretrained+=(--config.model.norm_order=post)
+  fi
   # Its encoder keeps its quantizer, which the fine-tuning's recipe knows nothing of.
   [ "$start" != quantized_input ] || pretrained+=(--config.model.quantize_input=True)
   train "$work/$size_of-$seed" "finetune_$size_of" "${!steps:-}" "$splits" \
@@ -205,14 +207,18 @@ for seed in 1 2 3; do
     for start in scratch pretrain; do all="$all $start@$size_of@$seed"; done
   done
 done
-for start in short no_diversity no_gumbel negatives_10 span_10 quantized_input continuous_targets; do
-  all="$all $start@10m@1"
-done
+changed="short no_diversity no_gumbel negatives_10 span_10 quantized_input continuous_targets"
+for start in $changed; do all="$all $start@10m@1"; done
 cells="${CELLS:-$all}"
-for name in $cells; do
-  size_of="${name#*@}"
-  if [[ " $labels " != *" ${size_of%@*} "* ]]; then
+read -ra cell_names <<<"${cells//$'\n'/ }" # a * in a name is no pattern of files
+for name in ${cell_names[@]+"${cell_names[@]}"}; do
+  IFS=@ read -r start size_of seed <<<"$name"
+  if [[ " $labels " != *" $size_of "* ]] || ! [[ "$seed" =~ ^(0|[1-9][0-9]{0,8})$ ]]; then
     echo "error: cell '$name' is no START@LABELS@SEED with the labels of $data: $labels" >&2
+    exit 2
+  fi
+  if [[ " scratch pretrain $changed " != *" $start "* ]]; then
+    echo "error: cell '$name' is no START@LABELS@SEED of the starts scratch pretrain $changed" >&2
     exit 2
   fi
 done

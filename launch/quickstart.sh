@@ -33,6 +33,10 @@ while [ $# -gt 0 ]; do # before anything is installed
   esac
   shift 2
 done
+if ! [[ "$seed" =~ ^(0|[1-9][0-9]{0,8})$ ]]; then
+  echo "error: --seed '$seed' is not a whole number, of at most 9 digits" >&2
+  exit 2
+fi
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
 data=data/quickstart

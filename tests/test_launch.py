@@ -306,10 +306,18 @@ def test_the_evidence_takes_further_labels_where_there_are_any(project):
     assert "evidence.py:finetune_all,filterbank,700 " in whole.replace("\\", "") and every in whole
     assert "corpus:train_10min+train_1h " in hour and "--config.model.norm_order=post" in hour
     (project / "data/evidence/corpus/train_rest").rmdir()
-    for cell in ("pretrain@all@1", "pretrain@all", "pretrain"):
+    for cell in ("pretrain@all@1", "pretrain@10m", "pretrain", "scratch@10m@x", "pretrain@1h@1@2",
+                 "scratch@10m@", "*@10m@1"):  # fmt: skip
         environment = {"CELLS": cell, **PREPARED}
         status, _, error, calls = launch(project, "evidence.sh", environment=environment, **run)
-        assert status == 2 and "labels of data/evidence/corpus: 10m 1h" in error and not calls
+        assert status == 2 and f"cell '{cell}' is no START@LABELS@SEED " in error and not calls
+    environment = {"CELLS": "scratch@10m@1 pretrained@10m@1", **PREPARED}
+    status, _, error, calls = launch(project, "evidence.sh", environment=environment, **run)
+    assert status == 2 and "'pretrained@10m@1' is no" in error and "quantized_input" in error
+    assert not calls
+    environment = {"CELLS": "pretrain@10m@1", "SIZE": ",filterbank,smoke", **PREPARED}
+    *_, calls = launch(project, "evidence.sh", "--out", "s", environment=environment, **run)
+    assert "--config.model.norm_order=post" in calls[1]
 
 
 def test_the_evidence_fine_tunes_a_quantized_input_with_its_quantizer_and_no_other(project):
@@ -544,6 +552,9 @@ def test_python_3_12_comes_first_and_w2v2_python_before_it(project):
     for environment, name in (({}, "python3.12"), ({"W2V2_PYTHON": "python3.11"}, "python3.11")):
         done = sourced(project, "#!/bin/sh\n", "find_python", **environment)
         assert (done.returncode, done.stdout) == (0, f"{name}\n")
+    without = '#!/bin/sh\ncase "$2" in *ensurepip*) exit 1 ;; esac\n'
+    program(project / "bin" / "python3.12", without)  # as on Debian without python3.12-venv
+    assert sourced(project, "#!/bin/sh\n", "find_python").stdout == "python3.11\n"
 
 
 @pytest.mark.parametrize(
@@ -600,6 +611,13 @@ def test_an_option_that_lacks_its_value_is_one_line_before_anything_runs(project
     (project / "launch" / "env.sh").write_text("exit 9\n")
     done = launch(project, f"{name}.sh", *arguments, stubs={"python": "exit 9"})
     assert done == (2, "", f"error: {arguments[0]} needs a value\n", [])
+
+
+@pytest.mark.parametrize("seed", ["x", "1.5", "-1", "007"])
+def test_a_seed_of_the_quickstart_that_is_no_number_is_one_line(project, seed):
+    (project / "launch" / "env.sh").write_text("exit 9\n")
+    status, _, error, calls = launch(project, "quickstart.sh", "--seed", seed, stubs={})
+    assert (status, error.count("\n"), calls) == (2, 1, []) and f"--seed '{seed}'" in error
 
 
 @pytest.mark.parametrize("minutes", ["0", "1.5", "soon", "00010"])

@@ -288,6 +288,76 @@ def test_a_figure_of_cells_has_a_panel_of_each_source_and_its_own_rates(tmp_path
     assert rates == {("scratch", "10m"): 0.2, ("scratch", "1h"): 0.04, ("short", "10m"): 0.0}
 
 
+def renamed(directory, name: str, folder) -> None:
+    """The cell with other ids: folder(number) is the folder of each."""
+    path = directory / f"{name}.json"
+    evaluation = json.loads(path.read_text())
+    for n, utterance in enumerate(evaluation["utterances"]):
+        utterance["id"] = f"{folder(n)}clip{n}"
+    path.write_text(json.dumps(evaluation))
+
+
+@pytest.mark.parametrize(
+    ("folder", "sources"),
+    [
+        (lambda n: "/a/" if n % 2 else "b/", ["a", "b"]),
+        (lambda n: "a/" if n % 2 else "a/b/", [".", "b"]),
+        (lambda n: "./x/a/" if n % 2 else "x//b/", ["a", "b"]),
+        (lambda n: "", []),
+        (lambda n: "a/b/c/", []),
+        (lambda n: f"s{n}/", []),
+    ],
+)
+def test_a_source_is_the_first_folder_in_which_ids_differ(tmp_path, folder, sources):
+    write_cell(tmp_path, "scratch@10m@1", 3)
+    renamed(tmp_path, "scratch@10m@1", folder)
+    assert list(cells.read_cells(tmp_path)[0]["sources"]) == sources
+
+
+def test_rates_of_0_have_no_relative_change_and_one_cell_no_table_of_pairs(tmp_path, capsys):
+    line = [str(tmp_path), "--json", str(tmp_path / "out" / "x.json")]
+    for name in ("scratch@10m@1", "short@10m@1"):
+        write_cell(tmp_path, name, 0)
+    cells.main(line)
+    assert "from scratch" not in capsys.readouterr().out
+    write_cell(tmp_path, "pretrain@10m@1", 5)
+    cells.main(line)
+    printed = capsys.readouterr().out
+    assert "| 10m | 1 | 0.0 (-1.0 to 1.0) | 10.0 (9.0 to 11.0) | ? | 0.0, 25.0 |" in printed
+    assert "| pretrain | 10m | 1 | 10.0 (9.0 to 11.0) | 25.0 | ? |" in printed
+
+
+@pytest.mark.parametrize("name", ["@@", "scratch@10m@", "@10m@1", "scratch@10m"])
+def test_a_cell_whose_name_lacks_a_part_is_an_error(tmp_path, capsys, name):
+    write_cell(tmp_path, name, 3)
+    assert run_command(cells.main, [str(tmp_path), "--json", str(tmp_path / "out/x")]) == 2
+    assert "a cell is named START@LABELS@SEED.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["plot", "plot.foo"])
+def test_a_plot_of_cells_without_a_known_ending_is_an_error(tmp_path, capsys, name):
+    """matplotlib would write plot.png for plot, and know nothing of .foo."""
+    write_cell(tmp_path, "scratch@10m@1", 3)
+    line = [str(tmp_path), "--json", str(tmp_path / "out/x"), "--png", str(tmp_path / name)]
+    assert run_command(cells.main, line) == 2
+    assert "must end in .png or .svg or .pdf" in capsys.readouterr().err
+    assert not (tmp_path / "out/x").exists()
+
+
+def test_every_start_has_its_own_line_and_many_sources_one_panel(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    for number in range(9):
+        write_cell(tmp_path, f"start{number}@5m@1", number)
+        renamed(tmp_path, f"start{number}@5m@1", lambda n: f"s{n % 7}/")
+    seen = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: seen.extend(figure.axes))
+    cells_figure.draw(cells.read_cells(tmp_path), tmp_path / "x.png")
+    (axes,) = seen
+    lines = [(line.get_color(), line.get_linestyle(), line.get_marker()) for line in axes.lines]
+    assert len(lines) == len(set(lines)) == 9 and axes.get_title("left") == "test"
+
+
 def test_cells_of_different_test_sets_are_an_error(tmp_path, capsys):
     write_cell(tmp_path, "scratch@10m@1", 3)
     other = json.loads((tmp_path / "scratch@10m@1.json").read_text())

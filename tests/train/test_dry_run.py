@@ -233,6 +233,9 @@ def line_with_a_start(folder, model, recipe):
 
 def test_a_rehearsal_refuses_a_start_that_does_not_fit_as_the_run_would(tmp_path, tiny, one_device):
     line = line_with_a_start(tmp_path, tiny, "evidence:finetune_10m")
+    with pytest.raises(InputError, match=r"config.model has d_model=192, .* but .*old has d_mod"):
+        train.main(line)
+    line += [f"--config.model.{x}={getattr(tiny, x)}" for x in ("d_model", "num_layers", "ffn_dim")]
     with pytest.raises(InputError, match=r"config.model.num_heads=4, but .*old has 2"):
         train.main(line)
     same = ["--config.mesh.data=1", f"--config.model.num_heads={tiny.num_heads}"]

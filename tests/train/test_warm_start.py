@@ -67,20 +67,30 @@ def test_a_start_whose_input_is_quantized_needs_a_network_that_keeps_its_quantiz
         (dict(num_heads=1), "num_heads=1, but old has 2"),
         (dict(conv_layers=((16, 10, 4), (32, 8, 4))), "conv_layers=.* strides 4, 4, but .* 5, 4"),
         (dict(output_adapter_layers=1, output_adapter_stride=3), "output_adapter_stride=3"),
+        (dict(lora_rank=2, lora_alpha=8.0), "lora_alpha=8.0, but old has 16.0"),
     ],
 )
 def test_a_network_that_the_same_weights_fit_but_that_computes_another_thing(tiny, changed, said):
     """The shapes are the same, so that nothing but this says that the start is of no use."""
     tiny = dataclasses.replace(
         tiny, conv_layers=((16, 10, 5), (32, 8, 4)), norm_order="post", num_heads=2,
-        output_adapter_layers=1,
+        output_adapter_layers=1, lora_rank=2,
     )  # fmt: skip
     check_network(dataclasses.replace(tiny, dropout=0.7, mask_length=3), tiny, where="old")
     with pytest.raises(InputError, match=f"config.model.{said}"):
         check_network(dataclasses.replace(tiny, **changed), tiny, where="old")
-    if "output_adapter_stride" in changed:  # nothing to take over
-        plain = dataclasses.replace(tiny, output_adapter_layers=0)
+    if {"output_adapter_stride", "lora_alpha"} & changed.keys():  # nothing to take over
+        plain = dataclasses.replace(tiny, output_adapter_layers=0, lora_rank=0)
         check_network(dataclasses.replace(tiny, **changed), plain, where="old")
+
+
+def test_a_start_of_another_size_is_told_by_its_sizes_and_not_by_what_else_differs(tiny):
+    """A toy recipe's heads were to be set to the start's, and nothing then fitted."""
+    tiny = dataclasses.replace(tiny, norm_order="pre", num_heads=2)
+    big = dataclasses.replace(tiny, d_model=2 * tiny.d_model, norm_order="post", num_heads=4)
+    said = f"config.model has d_model={tiny.d_model}, but big has d_model={big.d_model}; take"
+    with pytest.raises(InputError, match=f"{said} its network .*family=inherit.*leave out ,smoke"):
+        check_network(tiny, big, where="big")
 
 
 def test_a_run_normalises_with_the_epsilon_of_its_start_unless_it_says_another(tiny):

@@ -6,6 +6,7 @@ wrote of each cell, prints Markdown tables and writes the rates alone to OUT. --
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -23,14 +24,15 @@ SCRATCH, PRETRAINED, SHORT = "scratch", "pretrain", "short"
 
 def read_cells(directory: Path) -> list[dict[str, Any]]:
     """One entry a cell: start ("scratch": no pretraining), labels, seed, updates, rates with their
-    95 % intervals, and the rates of each source, the first folder in which utterances differ.
+    95 % intervals, and the rates of each source, the first folder in which utterances differ ("."
+    for those that lie in none).
 
     Raises InputError if a name is no cell or the test sets differ.
     """
     cells, tests = [], {}
     for path in sorted(directory.glob("*.json")):
         parts = path.stem.split("@")
-        if len(parts) != 3:
+        if len(parts) != 3 or not all(parts):
             raise InputError(f"{path}: a cell is named START@LABELS@SEED.json")
         evaluation = read_evaluation(path)
         tests[path.name] = {u["id"]: u["reference"] for u in evaluation["utterances"]}
@@ -53,10 +55,13 @@ def read_cells(directory: Path) -> list[dict[str, Any]]:
 def _rates(evaluation: dict[str, Any]) -> dict[str, Any]:
     names = ("step", "cer", "cer_interval", "wer", "wer_interval")
     by_source: dict[str, list] = {}
-    folders = [os.path.dirname(u["id"]) for u in evaluation["utterances"]]
-    above = os.path.commonpath(folders) if all(folders) else ""
+    folders = [
+        [part for part in os.path.dirname(str(u["id"])).split("/") if part not in ("", ".")]
+        for u in evaluation["utterances"]
+    ]
+    shared = len(os.path.commonprefix(folders))
     for utterance, folder in zip(evaluation["utterances"], folders, strict=True):
-        source = folder[len(above) :].strip("/").partition("/")[0]
+        source = folder[shared] if len(folder) > shared else "."
         by_source.setdefault(source, []).append(utterance)
     sources = by_source if 1 < len(by_source) < len(folders) else {}
     return {name: evaluation[name] for name in names} | {
@@ -82,7 +87,9 @@ def percent(rate: float, interval: tuple[float, float] | None = None) -> str:
 
 
 def reduction(before: float, after: float) -> str:
-    """The relative change of a rate, "-31.0 %"."""
+    """The relative change of a rate, "-31.0 %"; "?" of one that is 0 or infinite."""
+    if not 0 < before < math.inf or after == math.inf:
+        return "?"
     return f"{100 * (after / before - 1):+.1f} %"
 
 
@@ -91,11 +98,10 @@ def _mean(cells: list[dict[str, Any]], rate: str) -> float:
 
 
 def main_table(cells: list[dict[str, Any]]) -> str:
-    """From scratch against from the pretrained encoder, seed by seed, by amount of labels."""
-    lines = [
-        "| labels | seed | test CER % from scratch | pretrained | change | test WER % |",
-        "|---|---|---|---|---|---|",
-    ]
+    """From scratch against from the pretrained encoder, seed by seed, by amount of labels; "" if no
+    seed has both."""
+    head = "| labels | seed | test CER % from scratch | pretrained | change | test WER % |"
+    lines = []
     by_key = {(c["labels"], c["seed"], c["start"]): c for c in cells}
     for labels in sorted({c["labels"] for c in cells}):
         seeds = sorted(
@@ -110,7 +116,7 @@ def main_table(cells: list[dict[str, Any]]) -> str:
         if len(seeds) > 1:
             means = [{rate: _mean(p, rate) for rate in ("cer", "wer")} for p in pairs]
             lines.append(_row(labels, "mean", [percent(m["cer"]) for m in means], means))
-    return "\n".join(lines)
+    return "\n".join([head, "|---|---|---|---|---|---|", *lines]) if lines else ""
 
 
 def _row(labels: str, seed: str, rates: list[str], pair: list[dict[str, Any]]) -> str:
@@ -171,6 +177,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--png", type=Path, help="gets a plot of the error rates by labels")
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "json", "png")
+    if arguments.png is not None and arguments.png.suffix not in cells_figure.SUFFIXES:
+        raise InputError(
+            f"--png {arguments.png} must end in {' or '.join(cells_figure.SUFFIXES)}"
+        )
     cells = read_cells(arguments.cells)
     write_json(arguments.json, cells)
     if arguments.png is not None:

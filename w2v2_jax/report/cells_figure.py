@@ -7,12 +7,19 @@ from typing import Any
 
 from w2v2_jax.report.figure import COLOURS, STYLE
 
+SUFFIXES = (".png", ".svg", ".pdf")
+LINES = ("-", "--", ":", "-.")  # as many starts as a colour has kinds of lines, each its own marker
+MARKERS = "osD^"
+MOST_PANELS = 6  # of more sources, only the whole test set is drawn
 ORDER = {"10m": 0, "1h": 1, "all": 2}  # further ones come after, by name
 
 
 def panels_of(cells: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Source ("" is the whole test set, where there are none) -> its cells, with its rates."""
-    sources = sorted({source for cell in cells for source in cell["sources"]}) or [""]
+    """Source ("" is the whole test set, where there are none or too many to draw) -> its cells,
+    with its rates."""
+    sources = sorted({source for cell in cells for source in cell["sources"]})
+    if not 0 < len(sources) <= MOST_PANELS:
+        sources = [""]
     return {
         source: [
             cell | cell["sources"].get(source, {})
@@ -26,7 +33,8 @@ def panels_of(cells: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 def draw(cells: list[dict[str, Any]], path: Path, *, rate: str = "cer") -> None:
     """Writes one panel for each source: a point for each seed, a line through the means.
 
-    cells: as `cells.read_cells` gives them. rate: "cer" or "wer".
+    cells: as `cells.read_cells` gives them. rate: "cer" or "wer". An infinite one is not drawn.
+    path: its ending, one of SUFFIXES, chooses the format.
     """
     import matplotlib
 
@@ -54,8 +62,12 @@ def draw(cells: list[dict[str, Any]], path: Path, *, rate: str = "cer") -> None:
                 }
                 values = {k: found for k, found in values.items() if found}
                 means = [sum(found) / len(found) for found in values.values()]
-                colour = colours[number % len(colours)]
-                axis.plot(list(values), means, color=colour, lw=2, marker="o", label=start)
+                kind, colour = divmod(number, len(colours))
+                colour, kind = colours[colour], kind % len(LINES)
+                axis.plot(
+                    list(values), means, color=colour, lw=2, ls=LINES[kind], marker=MARKERS[kind],
+                    label=start,
+                )  # fmt: skip
                 for k, found in values.items():
                     axis.scatter([k] * len(found), found, color=colour, s=14, alpha=0.6)
             axis.set(title=source or "test", xlabel="transcribed speech")

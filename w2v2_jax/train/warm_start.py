@@ -37,6 +37,7 @@ from w2v2_jax.vocabulary.make import with_rules
 from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES
 
 FRESH = ("/layers/adapter/", "/attention/lora_", "/output_adapter/")  # what a start need not have
+SIZES = ("d_model", "num_layers", "ffn_dim")
 SMOKE = "recipes with ,smoke have a toy network, which trains from scratch: leave out ,smoke"
 
 
@@ -150,10 +151,22 @@ def _training_texts(settings: ExperimentSettings) -> Iterator[str]:
 
 def check_network(model: ModelConfig, start: ModelConfig, *, where: str) -> None:
     """Raises InputError if the weights of `start` fit `model`, but it computes another thing with
-    them: other strides, heads or order of the norms, a quantizer at the input that only one has.
+    them: other strides, heads or order of the norms, another scale of LoRA's updates, a quantizer
+    at the input that only one has. Of another size, the sizes are named: its heads would not help.
 
     Fine-tuning keeps the input's quantizer, as fairseq does, so the recipe must have it."""
+    sizes = [name for name in SIZES if getattr(model, name) != getattr(start, name)]
+    if sizes:
+        ours, theirs = (
+            ", ".join(f"{name}={getattr(one, name)}" for name in sizes) for one in (model, start)
+        )
+        raise InputError(
+            f"config.model has {ours}, but {where} has {theirs}; take its network "
+            f"(config.model.family=inherit) or set these; {SMOKE}"
+        )
     names = ["quantize_input", "norm_order", "num_heads"]
+    if model.lora_rank and start.lora_rank:
+        names.append("lora_alpha")
     if model.output_adapter_layers and start.output_adapter_layers:
         names.append("output_adapter_stride")
     for name in names:
