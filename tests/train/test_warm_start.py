@@ -210,6 +210,23 @@ def test_a_classifiers_rows_are_taken_over_by_the_names_of_classes(tiny):
     )
 
 
+@pytest.mark.parametrize("abstract", [False, True])
+def test_a_head_of_another_width_is_refused_for_other_classes_too(tiny, abstract):
+    """Symbol by symbol it was a broadcast of shapes that do not fit."""
+
+    def made(classes, **changes):
+        model = dataclasses.replace(tiny, **changes)
+        parts = Classification.parts
+        return random_checkpoint(model, parts=parts, vocabulary=classes, objective="classify")
+
+    old, new = made(Classes(("a", "b"))), Classes(("b", "c"))
+    params = jax.tree.map(jnp.asarray, made(new, head_dim=3).params)
+    params = jax.eval_shape(lambda: params) if abstract else params
+    said = rf"old: classifier/kernel is \({tiny.head_dim}, 2\), the model has \(3, 2\)"
+    with pytest.raises(InputError, match=said):
+        warm_start(params, old, new, where="old")
+
+
 def test_a_fresh_adapter_changes_nothing(tiny):
     adapter = Adapter(dataclasses.replace(tiny, norm_order="pre", adapter_dim=3))
     x = jnp.asarray(np.random.default_rng(0).standard_normal((1, 2, tiny.d_model)), jnp.float32)

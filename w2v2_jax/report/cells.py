@@ -59,7 +59,9 @@ def _rates(evaluation: dict[str, Any]) -> dict[str, Any]:
         [part for part in os.path.dirname(str(u["id"])).split("/") if part not in ("", ".")]
         for u in evaluation["utterances"]
     ]
-    shared = len(os.path.commonprefix(folders))
+    first, last = min(folders), max(folders)
+    both = list(zip(first, last, strict=False))
+    shared = next((k for k, (a, b) in enumerate(both) if a != b), len(both))
     for utterance, folder in zip(evaluation["utterances"], folders, strict=True):
         source = folder[shared] if len(folder) > shared else "."
         by_source.setdefault(source, []).append(utterance)
@@ -178,9 +180,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "json", "png")
     if arguments.png is not None and arguments.png.suffix not in cells_figure.SUFFIXES:
-        raise InputError(
-            f"--png {arguments.png} must end in {' or '.join(cells_figure.SUFFIXES)}"
-        )
+        raise InputError(f"--png {arguments.png} must end in {' or '.join(cells_figure.SUFFIXES)}")
     cells = read_cells(arguments.cells)
     write_json(arguments.json, cells)
     if arguments.png is not None:

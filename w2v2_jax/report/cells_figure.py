@@ -46,10 +46,8 @@ def draw(cells: list[dict[str, Any]], path: Path, *, rate: str = "cer") -> None:
     colours = [colour for name, colour in COLOURS.items() if name != "grey"]
     panels = panels_of(cells)
     with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(
-            1, len(panels), figsize=(5.5 * len(panels), 4), dpi=100, layout="constrained",
-            sharey=True, squeeze=False,
-        )  # fmt: skip
+        shape = dict(figsize=(5.5 * len(panels), 4), dpi=100, layout="constrained")
+        figure, axes = pyplot.subplots(1, len(panels), sharey=True, squeeze=False, **shape)
         for axis, (source, of_source) in zip(axes[0], panels.items(), strict=True):
             for number, start in enumerate(starts):
                 values = {
@@ -64,10 +62,8 @@ def draw(cells: list[dict[str, Any]], path: Path, *, rate: str = "cer") -> None:
                 means = [sum(found) / len(found) for found in values.values()]
                 kind, colour = divmod(number, len(colours))
                 colour, kind = colours[colour], kind % len(LINES)
-                axis.plot(
-                    list(values), means, color=colour, lw=2, ls=LINES[kind], marker=MARKERS[kind],
-                    label=start,
-                )  # fmt: skip
+                look = dict(color=colour, lw=2, ls=LINES[kind], marker=MARKERS[kind])
+                axis.plot(list(values), means, label=start, **look)
                 for k, found in values.items():
                     axis.scatter([k] * len(found), found, color=colour, s=14, alpha=0.6)
             axis.set(title=source or "test", xlabel="transcribed speech")

@@ -73,14 +73,16 @@ def graft(
                 raise InputError(f"{where} has no {name}; is it a wav2vec 2.0 encoder?")
             fresh.append(name)
             return leaf
-        if rows is not None and name.startswith(("head/", "classifier/")):
-            return leaf if abstract(leaf) else take_rows(leaf, flat[name], rows)
-        if flat[name].shape != leaf.shape:
+        by_rows = rows is not None and name.startswith(("head/", "classifier/"))
+        compared = slice(-1) if by_rows else slice(None)
+        if flat[name].shape[compared] != leaf.shape[compared]:
             raise InputError(
                 f"{where}: {name} is {flat[name].shape}, the model has {leaf.shape}; {SMOKE}"
             )
         if abstract(leaf):
             return leaf
+        if by_rows:
+            return take_rows(leaf, flat[name], rows)
         return jax.device_put(flat[name].astype(leaf.dtype), leaf.sharding)
 
     return jax.tree_util.tree_map_with_path(take, params), fresh
