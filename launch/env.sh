@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced by the other scripts: makes .venv with the pinned requirements and puts it on PATH.
-# W2V2_PYTHON chooses the interpreter (3.11 to 3.13, else 3.11 first); W2V2_JAX is cpu, cuda or tpu. W2V2_VENV=0
+# W2V2_PYTHON chooses the interpreter (3.11 to 3.13, else 3.12 first); W2V2_JAX is cpu, cuda or tpu. W2V2_VENV=0
 # makes and installs nothing: the python on PATH has all that is needed, as in a container's image.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -9,7 +9,7 @@ minor_version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>
 
 find_python() {
   local candidate
-  for candidate in ${W2V2_PYTHON:-python3.11 python3.12 python3.13 python3}; do
+  for candidate in ${W2V2_PYTHON:-python3.12 python3.11 python3.13 python3}; do
     if "$candidate" -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
       2>/dev/null; then
       echo "$candidate"

@@ -538,10 +538,10 @@ def python_of(version):
     return f'#!/bin/sh\ncase "$2" in *print*) echo {version};; esac\n'
 
 
-def test_python_3_11_comes_first_and_w2v2_python_before_it(project):
-    for version in ("3.11", "3.12"):
+def test_python_3_12_comes_first_and_w2v2_python_before_it(project):
+    for version in ("3.11", "3.12", "3.13"):
         program(project / "bin" / f"python{version}", python_of(version))
-    for environment, name in (({}, "python3.11"), ({"W2V2_PYTHON": "python3.12"}, "python3.12")):
+    for environment, name in (({}, "python3.12"), ({"W2V2_PYTHON": "python3.11"}, "python3.11")):
         done = sourced(project, "#!/bin/sh\n", "find_python", **environment)
         assert (done.returncode, done.stdout) == (0, f"{name}\n")
 
