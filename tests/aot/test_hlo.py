@@ -1,10 +1,13 @@
 """Compiled text as data: shapes, loops, FLOPs, bytes and cycles, on texts with known answers."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import pytest
 
-from w2v2_jax.aot import cycles, hlo, work
+from w2v2_jax.aot import cycles, hlo, report, work
+from w2v2_jax.aot.chips import chip_of
 
 # A loop of 12 trips without the compiler's note, an asynchronous call of unknown cost, and a
 # fusion that reads one slice: the forms that libtpu writes.
@@ -209,3 +212,29 @@ def test_a_stack_that_a_fusion_slices_or_updates_in_place_does_not_move_whole():
     module = hlo.parse(IN_PLACE)
     index, read, written = 4, 400, 400 + 400  # one of the nine rows, twice
     assert work.totals(module, hlo.executions(module)).bytes == index + read + written
+
+
+def test_a_kernel_counts_by_the_flops_that_it_states_and_its_bytes():
+    """As libtpu writes the attention kernel: no cycles, and the program in the text is not read."""
+    stated = '"cost_estimate":{"flops":"512000000","transcendentals":"2000000"}'
+    text = f"""HloModule jit_step, is_scheduled=true
+
+ENTRY %main (p0: bf16[2,3,4,64,500]) -> bf16[2,4,64,500] {{
+  %p0 = bf16[2,3,4,64,500]{{4,3,2,1,0}} parameter(0)
+  %sum.1 = bf16[2,3,4,64,500]{{4,3,2,1,0}} add(%p0, %p0), backend_config={{"window_config":{{"estimated_cycles":"5000"}}}}
+  ROOT %kernel.1 = bf16[2,4,64,500]{{3,2,1,0}} custom-call(%sum.1), custom_call_target="tpu_custom_call", metadata={{op_name="jit(step)/attention/pallas_call"}}, backend_config={{"custom_call_config":{{"body":"x",{stated}}}}}
+}}
+"""  # noqa: E501
+    module = hlo.parse(text)
+    runs = hlo.executions(module)
+    operations = cycles.costs(module, runs)
+    (kernel,) = [one for one in operations if one.kernel]
+    assert (kernel.flops, kernel.cycles) == (512e6, None)
+    assert kernel.bytes == 2 * 2 * 4 * 64 * 500 * (3 + 1)
+    chip = chip_of("TPU v5")
+    outcome = types.SimpleNamespace(compiled=types.SimpleNamespace(cost_analysis=dict))
+    result = {"flops": {"compiled": 512e6}, "ici_bytes": 0.0, "dcn_bytes": 0.0}
+    time = report.seconds(outcome, result, operations, cycles.count(module, runs), chip)
+    bound = max(512e6 / chip.flops, kernel.bytes / chip.hbm_rate)
+    assert (time["kernels"], time["kernels_by_roofline"]) == (1, bound)
+    assert time["step"] == time["compute"] == pytest.approx(5000 / chip.clock + bound)

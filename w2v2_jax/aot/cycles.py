@@ -57,7 +57,8 @@ def part_of(op_name: str) -> str:
 
 
 class Cost(NamedTuple):
-    """One operation of a step: its seconds by the limiting bound, and what it does."""
+    """One operation of a step: its seconds by the limiting bound, and what it does. kernel: it is
+    one of Pallas', for which the compiler has no cycles."""
 
     name: str
     part: str
@@ -65,6 +66,7 @@ class Cost(NamedTuple):
     cycles: int | None
     flops: float
     bytes: float
+    kernel: bool = False
 
     def seconds(self, *, flops: float, bandwidth: float) -> float:
         """The roofline: the longer of computing and moving."""
@@ -90,6 +92,7 @@ def costs(module: Module, runs: Executions) -> list[Cost]:
                         None if cycles is None else cycles * times,
                         flops * times,
                         moved * times,
+                        cycles is None and work.is_kernel(instruction),
                     )
                 )
     return operations

@@ -36,6 +36,12 @@ def _time_lines(report: dict) -> list[str]:
         lines.append(
             f"                {time['cycles_left_out']} operations of unknown cost left out"
         )
+    if time.get("kernels"):
+        lines.append(
+            f"                of it {time['kernels']} runs of kernels, whose cycles the compiler "
+            f"does not give, by their roofline: {time['kernels_by_roofline'] * 1e3:.1f} ms, a "
+            "lower bound (--schedules counts their programs)"
+        )
     lines.append(
         f"speed           MFU {report['mfu']:.1%}, {report['frames_per_second_per_chip']:,.0f} "
         f"frames/s/chip, {report['audio_hours_per_hour']:,.0f} h of audio per hour, "

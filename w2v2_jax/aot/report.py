@@ -163,7 +163,8 @@ def seconds(outcome, result: dict, operations, count: cycles.Cycles, chip: Chip 
     """Seconds of a step by three routes: the compiler's cycles, its own sum, and the roofline.
 
     step: cycles (or the roofline if there are none), plus every exchange at the published rate of
-    the links, as if nothing overlapped. None for a device that is not in the table, or if libraries
+    the links, as if nothing overlapped. Pallas' kernels have no cycles: theirs are the roofline's,
+    a lower bound. None for a device that is not in the table, or if libraries
     hide the work from the text (measure it with bench). The compiler's own optimal_seconds counts
     the body of a loop once, and is left out if an unknown cost has made it negative.
     """
@@ -172,7 +173,9 @@ def seconds(outcome, result: dict, operations, count: cycles.Cycles, chip: Chip 
         return {"step": None, "cycles": count.total or None, "cycles_left_out": count.left_out}
     table = outcome.compiled.cost_analysis() or {}
     optimal = table.get("optimal_seconds", -1.0)
-    compute = count.total / chip.clock if chip.clock and count.total else None
+    kernels = [one for one in operations if one.kernel]
+    bound = sum(one.seconds(flops=chip.flops, bandwidth=chip.hbm_rate) for one in kernels)
+    compute = count.total / chip.clock + bound if chip.clock and count.total else None
     roofline = sum(one.seconds(flops=chip.flops, bandwidth=chip.hbm_rate) for one in operations)
     ici, dcn = result["ici_bytes"] / chip.ici_rate, result["dcn_bytes"] / chip.dcn_rate
     return {
@@ -181,6 +184,8 @@ def seconds(outcome, result: dict, operations, count: cycles.Cycles, chip: Chip 
         "compute": compute,
         "cycles": count.total or None,
         "cycles_left_out": count.left_out,
+        "kernels": sum(one.times for one in kernels),
+        "kernels_by_roofline": bound,
         "compiler_once": optimal if optimal > 0 else None,
         "roofline": roofline,
         "ici": ici,

@@ -78,8 +78,19 @@ def dot_flops(instruction: Instruction, left: ArrayShape) -> float:
     return 2.0 * instruction.arrays[0].elements * contracted
 
 
+def is_kernel(instruction: Instruction) -> bool:
+    """Whether it is a Pallas kernel for TPU, whose program the text does not show."""
+    return instruction.opcode == "custom-call" and (
+        'custom_call_target="tpu_custom_call"' in instruction.attributes
+    )
+
+
 def own_flops(module: Module, instruction: Instruction) -> float:
-    """FLOPs of one matmul or convolution; elementwise arithmetic is left out."""
+    """FLOPs of one matmul or convolution, or those that a kernel states of itself; elementwise
+    arithmetic is left out."""
+    if is_kernel(instruction):
+        stated = re.search(r'"cost_estimate":\{"flops":"?(\d+)', instruction.attributes)
+        return float(stated.group(1)) if stated else 0.0
     if instruction.opcode not in ("dot", "convolution"):
         return 0.0
     shapes = [operand.arrays[0] for operand in module.operands(instruction)]

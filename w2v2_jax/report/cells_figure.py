@@ -46,8 +46,8 @@ def draw(cells: list[dict[str, Any]], path: Path, *, rate: str = "cer") -> None:
     colours = [colour for name, colour in COLOURS.items() if name != "grey"]
     panels = panels_of(cells)
     with pyplot.rc_context(STYLE):
-        shape = dict(figsize=(5.5 * len(panels), 4), dpi=100, layout="constrained")
-        figure, axes = pyplot.subplots(1, len(panels), sharey=True, squeeze=False, **shape)
+        size = dict(figsize=(5.5 * len(panels), 4), dpi=100, layout="constrained")
+        figure, axes = pyplot.subplots(1, len(panels), sharey=True, squeeze=False, **size)
         for axis, (source, of_source) in zip(axes[0], panels.items(), strict=True):
             for number, start in enumerate(starts):
                 values = {

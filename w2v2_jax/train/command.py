@@ -35,6 +35,7 @@ from w2v2_jax.train.warm_start import (
     check_network,
     choose_vocabulary,
     report_left_out,
+    report_scale,
     report_texts,
     report_unknown,
     take_epsilon,
@@ -147,7 +148,7 @@ def rehearse(settings: ExperimentSettings, workdir: AnyPath | None) -> None:
     start = _start(settings, workdir)
     train, valid = start.train, start.valid
     _introduce(start.built, train, valid)
-    _warn_of_scale(start.source, start.settings)
+    report_scale(start.source, start.settings)
     _check(start.built, train, valid)
     if start.source is not None:
         params = start.built.abstract_state.params
@@ -183,7 +184,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
         hosts.log_on_chief(line)
     if fit.mostly_fillers(train):
         hosts.log_on_chief("train: with --dry-run, this command says which batches have fewer")
-    _warn_of_scale(source, settings)
+    report_scale(source, settings)
     _check(built, train, valid)
 
     def fresh() -> TrainState:
@@ -206,14 +207,6 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
     if hosts.is_chief():
         _conclude(end, workdir)
     return end
-
-
-def _warn_of_scale(source: Loaded | None, settings: ExperimentSettings) -> None:
-    if source and source.description.normalise != settings.data.normalise:
-        hosts.log_on_chief(
-            f"warning: config.data.normalise={settings.data.normalise}, but "
-            f"{settings.init_from} was trained with {source.description.normalise}"
-        )
 
 
 def _facts(built: experiment.Experiment, train: Feed, valid: Feed | None) -> dict:

@@ -229,6 +229,15 @@ def report_case(vocabulary: Vocabulary, old: Vocabulary, *, where: str) -> None:
         )
 
 
+def report_scale(source: Loaded | None, settings: ExperimentSettings) -> None:
+    """Warns of a start that was trained with input normalised otherwise."""
+    if source and source.description.normalise != settings.data.normalise:
+        hosts.log_on_chief(
+            f"warning: config.data.normalise={settings.data.normalise}, but "
+            f"{settings.init_from} was trained with {source.description.normalise}"
+        )
+
+
 def report_left_out(train: Feed, valid: Feed | None) -> None:
     """Prints, before step 0, how many utterances labelled training and validation use."""
     hosts.log_on_chief(f"train {spelled(train.config.train)}: {train.used()}")
