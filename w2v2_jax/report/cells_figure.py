@@ -60,8 +60,8 @@ def draw(cells: list[dict[str, Any]], path: Path, *, rate: str = "cer") -> None:
                 }
                 values = {k: found for k, found in values.items() if found}
                 means = [sum(found) / len(found) for found in values.values()]
-                kind, colour = divmod(number, len(colours))
-                colour, kind = colours[colour], kind % len(LINES)
+                colour = colours[number % len(colours)]
+                kind = number // len(colours) % len(LINES)
                 look = dict(color=colour, lw=2, ls=LINES[kind], marker=MARKERS[kind])
                 axis.plot(list(values), means, label=start, **look)
                 for k, found in values.items():
