@@ -25,6 +25,10 @@ for number in JOBS PRETRAIN_STEPS SHORT_STEPS STEPS_10m STEPS_1h STEPS_all PRETR
     exit 2
   fi
 done
+if [[ "${SIZE:-,}" != ,* ]]; then
+  echo "error: SIZE='$SIZE' is no list of the recipe's words; use SIZE=,gpu, SIZE=,filterbank or SIZE=" >&2
+  exit 2
+fi
 source_spec="" out=runs/evidence data="${W2V2_EVIDENCE_DATA:-data/evidence/corpus}"
 while [ $# -gt 0 ]; do # before anything is installed
   value="${2:+ VALUE}"

@@ -438,6 +438,13 @@ def test_the_evidence_pretrains_nothing_for_cells_that_are_there(project, jobs):
     assert "--workdir out/scratch/10m-1 " in trained
 
 
+def test_a_size_of_the_evidence_without_its_comma_is_one_line(project):
+    settings = {"SIZE": "filterbank", "CELLS": "scratch@10m@1", **PREPARED}
+    run = dict(stubs={"python": EVALUATED}, environment=settings)
+    status, _, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
+    assert (status, calls, error.count("\n")) == (2, [], 1) and "use SIZE=,gpu" in error
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
