@@ -31,9 +31,7 @@ if [[ "${SIZE:-,}" != ,* ]]; then
 fi
 source_spec="" out=runs/evidence data="${W2V2_EVIDENCE_DATA:-data/evidence/corpus}"
 while [ $# -gt 0 ]; do # before anything is installed
-  value="${2:+ VALUE}"
-  [[ "${2-}" != --* ]] || value="" # the next option
-  case "$1$value" in
+  case "$(option "$@")" in
     "--source VALUE") source_spec="$2" ;;
     "--out VALUE") out="$2" ;;
     --source | --out)

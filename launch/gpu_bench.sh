@@ -10,9 +10,7 @@ set -euo pipefail
 source "$(dirname "$0")/help.sh" "$@"
 out=bench-gpu minutes=""
 while [ $# -gt 0 ]; do
-  value="${2:+ VALUE}"
-  [[ "${2-}" != --* ]] || value="" # the next option
-  case "$1$value" in
+  case "$(option "$@")" in
     "--out VALUE") out="$2" && shift ;;
     "--minutes VALUE") minutes="$2" && shift ;;
     "--dry-run" | "--dry-run VALUE") dry_run=1 ;;

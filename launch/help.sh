@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced by the scripts before they install anything, with the arguments among which `--help` or
-# `-h` may be: either prints the comment at the script's head and ends it.
+# `-h` may be: either prints the comment at the script's head and ends it. `option` reads the others.
 for argument in "$@"; do
   case "$argument" in
     --help | -h)
@@ -10,3 +10,11 @@ for argument in "$@"; do
   esac
 done
 unset argument
+
+option() { # OPTION [NEXT...]: the option, with " VALUE" after it if what follows is no option itself
+  if [ -n "${2-}" ] && [[ "$2" != --* ]]; then
+    printf '%s VALUE' "$1"
+  else
+    printf '%s' "$1"
+  fi
+}

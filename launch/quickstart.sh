@@ -15,9 +15,7 @@ source "$(dirname "$0")/help.sh" "$@"
 started=$SECONDS
 source_spec="" text=english seed=1 out=""
 while [ $# -gt 0 ]; do # before anything is installed
-  value="${2:+ VALUE}"
-  [[ "${2-}" != --* ]] || value="" # the next option
-  case "$1$value" in
+  case "$(option "$@")" in
     "--source VALUE") source_spec="$2" ;;
     "--text VALUE") text="$2" ;;
     "--seed VALUE") seed="$2" ;;
