@@ -292,7 +292,7 @@ def get_config(arg: str = "pretrain") -> ConfigDict:
     for change in changes:
         config.update(CHANGES.get(change, {}))
         config.model.update(FILTERBANK_MASKS.get(change, {}) if size == "filterbank" else {})
-    return shrink(config) if "smoke" in words else config
+    return shrink(config, steps=steps if numbers else None) if "smoke" in words else config
 
 
 def _unknown(arg: str) -> str:
