@@ -20,8 +20,9 @@ from w2v2_jax.evaluation.reference_curves import RECIPES
 from w2v2_jax.evaluation.runs import MOST_EVALUATION, difference, with_reference, without_reference
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors
 from w2v2_jax.evaluation.significance import Comparison, compare
-from w2v2_jax.paths import read_json, try_outputs, write_json
+from w2v2_jax.paths import read_json, write_json
 from w2v2_jax.system.arguments import CommandParser, add_json
+from w2v2_jax.system.outputs import try_outputs
 from w2v2_jax.system.revision import stamp
 
 
@@ -129,7 +130,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--png", type=Path, metavar="OUT", help="for a workdir: the plot")
     add_json(parser, required=False)
     arguments = parser.parse_args(argv)
-    try_outputs(arguments, "json")
+    try_outputs(arguments, "json", "png")
     if arguments.second is None:
         compare_run(arguments)
     else:

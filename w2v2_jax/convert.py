@@ -26,8 +26,8 @@ from w2v2_jax.interop import (
 )
 from w2v2_jax.interop.files import Imported, new_output, print_check, print_written
 from w2v2_jax.interop.inferred import FileHints
-from w2v2_jax.paths import spare_inputs
 from w2v2_jax.system.arguments import CommandParser, add_overwrite
+from w2v2_jax.system.outputs import spare_inputs
 
 IMPORTERS: dict[str, Callable[..., Imported]] = {
     "hf": hugging_face.read,

@@ -16,7 +16,6 @@ from w2v2_jax.errors import counted, run_command
 from w2v2_jax.inference import load
 from w2v2_jax.interop.files import new_output
 from w2v2_jax.models.frames import frame_counts
-from w2v2_jax.paths import spare_inputs
 from w2v2_jax.recognition.corpus import corpus_frames
 from w2v2_jax.system.arguments import (
     CommandParser,
@@ -25,6 +24,7 @@ from w2v2_jax.system.arguments import (
     add_data,
     add_overwrite,
 )
+from w2v2_jax.system.outputs import spare_inputs
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.errors import InputError, counted, run_command
 from w2v2_jax.inference import Model, load
-from w2v2_jax.paths import try_outputs, writing
+from w2v2_jax.paths import writing
 from w2v2_jax.recognition.corpus import corpus_frames
 from w2v2_jax.system.arguments import (
     CommandParser,
@@ -29,6 +29,7 @@ from w2v2_jax.system.arguments import (
     add_data,
     add_overwrite,
 )
+from w2v2_jax.system.outputs import try_outputs
 
 WHAT = ("layers", "units", "logits")
 ROWS_AT_ONCE = 64  # utterances per row group of parquet

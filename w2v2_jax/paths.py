@@ -14,8 +14,7 @@ import os
 import stat
 import tempfile
 import uuid
-from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,49 +115,12 @@ def try_file(path: str | AnyPath, option: str) -> None:
     """`try_folder` for the folder of a file. The file may exist, but may not be a folder."""
     if not is_remote(path) and os.path.isdir(path):
         raise InputError(f"{option} {path} is a folder; name a file")
-    if not is_remote(path) and _is_special(path):
+    if not is_remote(path) and is_special(path):
         return
     try_folder(to_path(path).parent, option)
 
 
-def try_outputs(arguments: Namespace, *names: str) -> None:
-    """`try_file` and `spare_inputs` for the output options that are given, before the work."""
-    for name in names:
-        if (path := getattr(arguments, name)) is not None:
-            try_file(path, f"--{name.replace('_', '-')}")
-    spare_inputs(arguments, names, [name for name in vars(arguments) if name not in names])
-
-
-def spare_inputs(arguments: Namespace, names: Sequence[str], inputs: Sequence[str]) -> None:
-    """InputError if one of the output options is also a file or folder of the input options, a
-    folder around it, or another output."""
-    taken = {
-        os.path.realpath(value): option
-        for option in inputs
-        for value in _values(getattr(arguments, option))
-        if isinstance(value, str | Path) and os.path.exists(value)
-    }
-    for name in names:
-        path = getattr(arguments, name)
-        if path is None or is_remote(path) or _is_special(path):
-            continue
-        place = os.path.realpath(path)
-        inside = [other for read, other in taken.items() if f"{read}/".startswith(f"{place}/")]
-        if inside:
-            what = "folder" if os.path.isdir(place) else "file"
-            raise InputError(
-                f"--{name.replace('_', '-')} {path} would replace the {what} of "
-                f"{inside[0].replace('_', '-')}; name another"
-            )
-        taken[place] = name
-
-
-def _values(given: Any) -> Sequence[Any]:
-    """Those of an option that is given once or several times."""
-    return given if isinstance(given, list | tuple) else [given]
-
-
-def _is_special(path: str | AnyPath) -> bool:
+def is_special(path: str | AnyPath) -> bool:
     """Whether a path is /dev/stdout, a pipe or the like, which a result can be written to."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 

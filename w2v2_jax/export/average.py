@@ -19,8 +19,9 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.interop import native
 from w2v2_jax.interop.files import new_output, print_written
 from w2v2_jax.objectives.random_targets import RandomTargets
-from w2v2_jax.paths import AnyPath, is_remote, spare_inputs, to_path
+from w2v2_jax.paths import AnyPath, is_remote, to_path
 from w2v2_jax.system.arguments import CommandParser, add_overwrite
+from w2v2_jax.system.outputs import spare_inputs
 
 
 def main(argv: list[str] | None = None) -> None:
