@@ -45,6 +45,8 @@ SIZES = {
 }
 MAY_BE_0 = ("adapter_dim", "mask_min_spans", "mask_equalise_rows")  # which means none
 MOST_CONV_LAYERS, MOST_CONV = 100, 1 << 16
+# What weights of the same shapes may have otherwise, and then compute another thing.
+UNSEEN = ("quantize_input", "norm_order", "num_heads")
 SWITCHES = (
     "conv_bias",
     "masked_group_norm",
