@@ -148,7 +148,8 @@ def _with_updates(imported: Imported, folder: Path) -> Imported:
         if config.get(name) not in (None, value):
             raise InputError(f"{folder}/{CONFIG}: {name}={config[name]!r}; only {value!r} is read")
     loaded = lora_network.checked(loaded, folder)
-    model, rank = loaded.description.model, config.get("r")
+    model = loaded.description.model
+    rank: Any = config.get("r")
     model = dataclasses.replace(
         model, lora_rank=rank, lora_alpha=float(config.get("lora_alpha", 8))
     )
