@@ -8,7 +8,7 @@ import dataclasses
 
 import w2v2_jax.bench
 from w2v2_jax.bench.data import bench_data
-from w2v2_jax.bench.peer import PEERS, bench_peer
+from w2v2_jax.bench.peer import PEERS, TOLERANCE, bench_peer
 from w2v2_jax.bench.peer_task import PEER_OBJECTIVES
 from w2v2_jax.bench.step import bench_infer, bench_train
 from w2v2_jax.errors import InputError
@@ -137,6 +137,10 @@ def check(arguments) -> None:
         raise InputError("--peer goes with --what train or infer, and without --config")
     if arguments.peer and arguments.objective not in PEER_OBJECTIVES:
         raise InputError(f"--peer goes with --objective {' or '.join(PEER_OBJECTIVES)}")
+    if arguments.peer and arguments.dtype not in TOLERANCE:
+        raise InputError(
+            f"--peer has no tolerance for --dtype {arguments.dtype}; use {' or '.join(TOLERANCE)}"
+        )
     if arguments.peer == "torchaudio" and arguments.what != "infer":
         raise InputError(
             "--peer torchaudio is for --what infer: torchaudio cannot train this network"
