@@ -38,7 +38,7 @@ def test_a_convolution_before_a_norm_may_exceed_float16(tiny, formulation, devic
     full = FeatureExtractor(config, Execution(conv_formulation=formulation))
     low = FeatureExtractor(config, Execution(dtype="float16", conv_formulation=formulation))
     shapes = partition.unbox(jax.eval_shape(full.init, jax.random.key(0), x, counts))
-    params = jax.tree.map(lambda leaf: 1e4 * random(*leaf.shape), shapes)
+    params = jax.tree.map(lambda leaf: 1.5e4 * random(*leaf.shape), shapes)
     for layer in params["params"].values():
         layer["norm"] = {"scale": jnp.ones(8), "bias": jnp.zeros(8)}
     expected = jax.jit(full.apply)(params, x, counts)
