@@ -229,8 +229,8 @@ for seed in 1 2 3; do
     for start in scratch pretrain; do all="$all $start@$size_of@$seed"; done
   done
 done
-changed="short no_diversity no_gumbel negatives_10 span_10 quantized_input continuous_targets
-random_targets ema_teacher"
+changed="short no_diversity no_gumbel negatives_10 span_10 quantized_input continuous_targets"
+changed="$changed random_targets ema_teacher"
 for start in $changed; do all="$all $start@10m@1"; done
 cells="${CELLS:-$all}"
 read -ra cell_names <<<"${cells//$'\n'/ }" # a * in a name is no pattern of files
