@@ -307,7 +307,7 @@ def get_config(arg: str = "pretrain") -> ConfigDict:
             config.objective = ConfigDict(OBJECTIVES[change])
             config.optimizer.rate_by_path = ()
             config.train.best_metric = "loss"
-    return shrink(config) if "smoke" in words else config
+    return shrink(config, steps=steps if numbers else None) if "smoke" in words else config
 
 
 def _unknown(arg: str) -> str:

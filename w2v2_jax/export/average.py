@@ -20,7 +20,8 @@ from w2v2_jax.interop import native
 from w2v2_jax.interop.files import new_output, print_written
 from w2v2_jax.objectives.random_targets import RandomTargets
 from w2v2_jax.paths import AnyPath, is_remote, to_path
-from w2v2_jax.system.arguments import CommandParser
+from w2v2_jax.system.arguments import CommandParser, add_overwrite
+from w2v2_jax.system.outputs import spare_inputs
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -36,9 +37,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="the native checkpoint to write"
     )
+    add_overwrite(parser)
     arguments = parser.parse_args(argv)
+    spare_inputs(arguments, ["out"], ["checkpoint"])
     steps = chosen(arguments.checkpoint, arguments.last)
-    with new_output(arguments.out) as partial:
+    with new_output(arguments.out, overwrite=arguments.overwrite) as partial:
         native.write_initial(partial, mean_of(map(checkpoint.load, steps)))
     for step in steps:
         print(f"read {step}")
