@@ -14,7 +14,7 @@ import numpy as np
 
 from w2v2_jax import trees
 from w2v2_jax.checkpoint import files as checkpoint
-from w2v2_jax.checkpoint.description import Description, Loaded
+from w2v2_jax.checkpoint.description import Description, Loaded, require_finite
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import native
 from w2v2_jax.interop.files import new_output, print_written
@@ -90,9 +90,8 @@ def mean_of(checkpoints: Iterable[Loaded]) -> Loaded:
                     f"{_shape(total[name].shape if name in total else None)}; average steps of "
                     "one run"
                 )
+        require_finite(loaded, remedy="leave that step out")
         for name, leaf in flat.items():
-            if not np.isfinite(leaf).all():
-                raise InputError(f"{loaded.path}: {name} is not finite; leave that step out")
             total[name] += leaf
         count += 1
     assert first is not None

@@ -16,12 +16,27 @@ from w2v2_jax.paths import AnyPath, is_remote, is_special, try_file
 # commands have other names, so they may lie in the same folders (runs/tuned/test.json).
 SPLIT = "corpus.json"
 OWN = (
-    SPLIT, "index.npz", "shard-*",
-    "*config.json", "run.json", "metrics.jsonl", "bad_batches.jsonl", "damaged_audio.*",
-    "events.out.*", "vocab*.json", "emissions.json", "logits.npy", "tokenizer*",
-    "special_tokens_map.json", "added_tokens.json", "*.index.json",
-    "*.safetensors", "*.bin", "*.pt", "*.model",
-)  # fmt: skip
+    SPLIT,
+    "index.npz",
+    "shard-*",
+    "*config.json",
+    "run.json",
+    "metrics.jsonl",
+    "bad_batches.jsonl",
+    "damaged_audio.*",
+    "events.out.*",
+    "vocab*.json",
+    "emissions.json",
+    "logits.npy",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "*.index.json",
+    "*.safetensors",
+    "*.bin",
+    "*.pt",
+    "*.model",
+)
 OF_A_SPLIT = ("report.json", "rejected.jsonl")  # names that results may have elsewhere
 STEPS = "checkpoints"  # the folder of a run's steps, of which every file is the run's
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from w2v2_jax.checkpoint.description import Loaded
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.settings import ExperimentSettings
-from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.config import UNSEEN, ModelConfig
 from w2v2_jax.system import hosts
 
 TARGETS = "target_projection"  # a part that only pretraining has
@@ -36,7 +36,7 @@ def check_network(model: ModelConfig, start: ModelConfig, *, where: str) -> None
             f"config.model has {ours}, but {where} has {theirs}; take its network "
             f"(config.model.family=inherit) or set these; {SMOKE}"
         )
-    names = ["quantize_input", "norm_order", "num_heads"]
+    names = [*UNSEEN]
     if model.lora_rank and start.lora_rank:
         names.append("lora_alpha")
     if model.output_adapter_layers and start.output_adapter_layers:
