@@ -320,12 +320,13 @@ def test_the_evidence_takes_further_labels_where_there_are_any(project):
     assert "--config.model.norm_order=post" in calls[1]
 
 
-WRITES_MODELS = (
-    EVALUATED
-    + """
-case "$*" in *w2v2_jax.lm*) for a; do [ "$b" != --out ] || { mkdir -p "$(dirname "$a")" && touch "$a"; }
-  b="$a"; done ;; esac"""
-)
+WRITES_MODELS = f"""{EVALUATED}
+case "$*" in *w2v2_jax.lm*)
+  for word; do
+    [ "$last" != --out ] || {{ mkdir -p "$(dirname "$word")" && touch "$word"; }}
+    last="$word"
+  done ;;
+esac"""
 
 
 @pytest.mark.parametrize("jobs", ["1", "3"])
