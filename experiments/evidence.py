@@ -10,9 +10,9 @@ Run: bash launch/evidence.sh --source folder:DIR does all of it, cell by cell. O
         --config.init_from=$R/pretrain
     without --config.init_from the same recipe starts from scratch: same labels, same updates.
     `:pretrain,short` is a quarter of the updates; `:pretrain,CHANGE` is the short one with one
-    change of CHANGES, the last two of which are other objectives. `,gpu` after any of these is the size for minutes on one GPU of 80 GB,
-    `,filterbank` the network of from_scratch.py, a number so many updates (`:pretrain,gpu,12000`),
-    `,smoke` toy size.
+    change of CHANGES, the last two of which are other objectives. `,gpu` after any of these is the
+    size for minutes on one GPU of 80 GB, `,filterbank` the network of from_scratch.py, a number so
+    many updates (`:pretrain,gpu,12000`), `,smoke` toy size.
 
 Hardware and time: 2 CPU cores (Intel Xeon), busy with other work (2026-11-26, recorded in commit
 a6e43cd): 23 min pretraining at 60 to 130 audio-s/s, 6 min a fine-tuning at 40 to 100. `,gpu` on one
