@@ -89,12 +89,13 @@ def get_config(arg: str = "hours") -> ConfigDict:
     numbers = [word for word in words if word.isdecimal() and int(word) > 0]
     if name not in ("", "hours") or len(numbers) > 1 or not {"smoke", *numbers}.issuperset(words):
         raise ValueError(f"{arg!r} is not known; use hours[,a number of updates][,smoke]")
+    steps = int(numbers[0]) if numbers else STEPS
     config = ConfigDict(
         dict(
             seed=1,
             init_from="",
-            **hours(int(numbers[0]) if numbers else STEPS),
+            **hours(steps),
             mesh=dict(data=-1, fsdp=1, tensor=1),
         )
     )
-    return shrink(config) if "smoke" in words else config
+    return shrink(config, steps=steps if numbers else None) if "smoke" in words else config

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from w2v2_jax.errors import BUG, InputError, counted, one_field, run_command
+from tests.helpers.places import ROOT
+from w2v2_jax.errors import BUG, InputError, counted, likest, nearest, one_field, run_command
 
 PRINTS = """
 import sys
@@ -171,3 +172,13 @@ def test_a_field_of_a_line_has_no_tab_and_no_line_break_and_keeps_its_spaces():
 )  # fmt: skip
 def test_a_number_of_things_is_said_in_the_right_form(number, noun, said):
     assert counted(number, noun) == said
+
+
+def test_the_likest_of_known_names_are_found_in_one_place():
+    known = ["encoder", "decoder", "head"]
+    assert likest("encoderr", known, most=3) == ["encoder", "decoder"]
+    assert likest("encoderr", known) == ["encoder"] and likest("x", known) == []
+    assert likest("encoderr", known, most=3, likeness=0.9) == ["encoder"]
+    assert nearest("encoderr", known, "!") == "did you mean encoder!?" and nearest("x", known) == ""
+    files = (ROOT / "w2v2_jax").rglob("*.py")
+    assert [file.name for file in files if "difflib" in file.read_text()] == ["errors.py"]

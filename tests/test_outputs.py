@@ -3,10 +3,16 @@
 import argparse
 import re
 
+import numpy as np
 import pytest
+import soundfile
 
-from w2v2_jax.errors import InputError
-from w2v2_jax.paths import try_file, try_outputs
+from tests.helpers.corpora import write_split
+from w2v2_jax import align, compare, lm, transcribe
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.paths import try_file
+from w2v2_jax.prepare import explore, segment
+from w2v2_jax.system.outputs import try_outputs
 
 
 def test_an_output_is_tried_before_the_work(tmp_path):
@@ -59,3 +65,97 @@ def test_an_output_replaces_no_input_and_no_other_output(tmp_path):
     try_outputs(same, "json", "html")
     try_outputs(argparse.Namespace(out=tmp_path / "beam", **inputs), "out")
     assert text.read_text() == "kept"
+
+
+@pytest.fixture
+def read(tmp_path):
+    """A prepared corpus and a run's folder, both with a result of a command in them."""
+    write_split(tmp_path / "data", "dev", texts=("AB", "CA"))
+    (tmp_path / "run/checkpoints/0/model").mkdir(parents=True)
+    for name in ("config.json", "vocabulary.json", "checkpoints/0/model/metadata", "test.json"):
+        (tmp_path / "run" / name).write_text("{}")
+    (tmp_path / "data/explore.html").write_text("a page")
+    (tmp_path / "data/report.json").write_text("a result: no split")
+    return tmp_path
+
+
+@pytest.mark.parametrize("data", ["data", "data:dev", "data/dev", "other,data:dev", "folder:data"])
+@pytest.mark.parametrize("file", ["index.npz", "corpus.json", "shard-00000.i16", "report.json"])
+def test_an_output_replaces_no_file_of_a_corpus_that_is_read(read, monkeypatch, data, file):
+    monkeypatch.chdir(read)
+    (read / "data/dev/report.json").write_text("{}")
+    arguments = argparse.Namespace(data=[data], out=read / "data/dev" / file)
+    with pytest.raises(InputError, match=rf"--out .*{file} would replace a file of data; name"):
+        try_outputs(arguments, "out")
+
+
+@pytest.mark.parametrize("checkpoint", ["run", "run/checkpoints/0"])
+@pytest.mark.parametrize("file", ["config.json", "vocabulary.json", "checkpoints/0/model/metadata"])
+def test_an_output_replaces_no_file_of_a_run_that_is_read(read, checkpoint, file):
+    arguments = argparse.Namespace(checkpoint=str(read / checkpoint), json=read / "run" / file)
+    with pytest.raises(InputError, match=rf"--json .*{file} would replace a file of checkpoint"):
+        try_outputs(arguments, "json")
+
+
+def test_a_result_may_replace_a_former_one_in_a_folder_that_is_read(read):
+    inputs = dict(checkpoint=read / "run", data=f"{read}/data:dev")
+    for place in ("run/test.json", "data/explore.html", "data/report.json", "run/metrics.jsonl"):
+        try_outputs(argparse.Namespace(json=read / place, **inputs), "json")
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "said"),
+    [
+        (lm.main, "--text {}/a.txt --out {}/a.txt", "--out .*a.txt would replace the file of text"),
+        (
+            lm.main,
+            "--text {}/a.txt --vocabulary {}/run --out {}/lm.arpa --lexicon {}/a.txt",
+            "--lexicon .*a.txt would replace the file of text",
+        ),
+        (
+            lm.main,
+            "--text {}/a.txt --vocabulary {}/run --out {}/run/vocabulary.json",
+            "--out .*vocabulary.json would replace a file of vocabulary",
+        ),
+        (
+            lm.main,
+            "--text {}/data:dev --out {}/data/dev/index.npz",
+            "--out .*index.npz would replace a file of text",
+        ),
+        (
+            lm.main,
+            "--text {}/a.txt --vocabulary librispeech --out {}/x --lexicon {}/x",
+            "--lexicon .*x would replace the file of out",
+        ),
+        (
+            explore.main,
+            "{}/data:dev --html {}/data/dev/corpus.json",
+            "--html .*corpus.json would replace a file of data",
+        ),
+        (compare.main, "{}/run --png {}/run/config.json", "--png .* would replace a file of first"),
+        (
+            align.main,
+            "--checkpoint {}/run {}/a.wav {}/a.txt --out {} --formats txt --overwrite",
+            "--out .*a.txt would replace the file of text",
+        ),
+        (
+            transcribe.main,
+            "--checkpoint {}/run @{}/a.txt --out {} --formats txt --overwrite",
+            "--out .*a.txt would replace the file of files",
+        ),
+        (
+            segment.main,
+            "--audio {}/a.wav --text {}/segments.jsonl --out {} --overwrite",
+            "--out .*segments.jsonl would replace the file of text",
+        ),
+    ],
+)
+def test_commands_replace_nothing_that_they_read(read, capsys, main, arguments, said):
+    soundfile.write(read / "a.wav", np.zeros(1600), 16000)
+    (read / "a.txt").write_text(f"{read}/a.wav\n")
+    (read / "segments.jsonl").write_text("a text\n")
+    before = {path: path.read_bytes() for path in read.rglob("*") if path.is_file()}
+    assert run_command(main, arguments.replace("{}", str(read)).split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(said, line)
+    assert {path: path.read_bytes() for path in read.rglob("*") if path.is_file()} == before

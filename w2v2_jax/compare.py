@@ -10,18 +10,24 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.reference_comparison import figure, stand, table
 from w2v2_jax.evaluation.reference_curves import RECIPES
-from w2v2_jax.evaluation.runs import MOST_EVALUATION, difference, with_reference, without_reference
+from w2v2_jax.evaluation.runs import (
+    MOST_EVALUATION,
+    check_values,
+    difference,
+    with_reference,
+    without_reference,
+)
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors
 from w2v2_jax.evaluation.significance import Comparison, compare
-from w2v2_jax.paths import read_json, try_outputs, write_json
+from w2v2_jax.paths import read_json, write_json
 from w2v2_jax.system.arguments import CommandParser, add_json
+from w2v2_jax.system.outputs import try_outputs
 from w2v2_jax.system.revision import stamp
 
 
@@ -29,22 +35,18 @@ def read_splits(path: Path) -> list[dict[str, Any]]:
     """The splits of a JSON file that `evaluate` wrote; InputError for any other file."""
     try:
         content = read_json(path, most=MOST_EVALUATION)
-        splits = content.get("splits", [content])
-        for split in splits:
-            rows = with_reference(split)
-            split["by_id"] = {u["id"]: u for u in rows}
-            if len(split["by_id"]) < len(rows):
-                name, number = Counter(u["id"] for u in rows).most_common(1)[0]
-                raise ValueError(f"{number} utterances have one id, {name!r}")
-            for utterance in rows:
-                if not all(isinstance(utterance[key], str) for key in ("reference", "hypothesis")):
-                    raise ValueError(f"utterance {utterance['id']} has no texts")
-            if not rows:
-                raise ValueError(f"no utterance of {split.get('data', '?')} has a reference")
     except InputError as error:
         raise InputError(f"{error}: not a result of evaluate; write it with --json") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a result of evaluate ({error!r})") from error
+    splits = content.get("splits", [content])
+    if not isinstance(splits, list) or not splits:
+        raise InputError(f"{path}: splits={repr(splits)[:40]} must be a list of results")
+    for number, split in enumerate(splits):
+        where = f"{path}: splits[{number}]" if "splits" in content else str(path)
+        check_values(split, where=where)
+        rows = with_reference(split)
+        if not rows:
+            raise InputError(f"{where}: no utterance of {split.get('data', '?')} has a reference")
+        split["by_id"] = {u["id"]: u for u in rows}
     return splits
 
 
@@ -129,7 +131,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--png", type=Path, metavar="OUT", help="for a workdir: the plot")
     add_json(parser, required=False)
     arguments = parser.parse_args(argv)
-    try_outputs(arguments, "json")
+    try_outputs(arguments, "json", "png")
     if arguments.second is None:
         compare_run(arguments)
     else:

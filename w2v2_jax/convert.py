@@ -26,7 +26,8 @@ from w2v2_jax.interop import (
 )
 from w2v2_jax.interop.files import Imported, new_output, print_check, print_written
 from w2v2_jax.interop.inferred import FileHints
-from w2v2_jax.system.arguments import CommandParser
+from w2v2_jax.system.arguments import CommandParser, add_overwrite
+from w2v2_jax.system.outputs import spare_inputs
 
 IMPORTERS: dict[str, Callable[..., Imported]] = {
     "hf": hugging_face.read,
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="the native checkpoint to write"
     )
+    add_overwrite(parser)
     parser.add_argument("--language", help="hf: language of the adapters and head (MMS): fra")
     parser.add_argument(
         "--lora", type=Path, metavar="DIR", help="a PEFT folder: low-rank updates of the network"
@@ -61,6 +63,7 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError(
             f"--from {arguments.source} is not known; use one of {', '.join(IMPORTERS)}"
         )
+    spare_inputs(arguments, ["out"], ["input", "lora", "dictionary"])
     read, hints = IMPORTERS[arguments.source], _hints(arguments)
     if arguments.source in TAKE_GIVEN:
         read = functools.partial(read, hints=hints)
@@ -79,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
     source = arguments.input
     if arguments.source == "hf":
         source = Path(hub.folder(str(source)))
-    with new_output(arguments.out) as partial:
+    with new_output(arguments.out, overwrite=arguments.overwrite) as partial:
         imported = read(source)
         if arguments.lora is not None:
             imported = lora.with_updates(imported, arguments.lora)

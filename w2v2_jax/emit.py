@@ -5,6 +5,7 @@ w2v2 emit --checkpoint DIR --data DIR[:split] --out DIR
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -13,10 +14,17 @@ from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.decode.emissions import DTYPES, Utterance, write
 from w2v2_jax.errors import counted, run_command
 from w2v2_jax.inference import load
+from w2v2_jax.interop.files import new_output
 from w2v2_jax.models.frames import frame_counts
-from w2v2_jax.paths import try_folder
 from w2v2_jax.recognition.corpus import corpus_frames
-from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_checkpoint, add_data
+from w2v2_jax.system.arguments import (
+    CommandParser,
+    add_batch_seconds,
+    add_checkpoint,
+    add_data,
+    add_overwrite,
+)
+from w2v2_jax.system.outputs import spare_inputs
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -30,8 +38,16 @@ def main(argv: list[str] | None = None) -> None:
         "--dtype", choices=DTYPES, default=DTYPES[0], help="float16 halves the size"
     )
     add_batch_seconds(parser, 120.0)
+    add_overwrite(parser)
     arguments = parser.parse_args(argv)
-    try_folder(arguments.out.parent, "--out")
+    spare_inputs(arguments, ["out"], ["checkpoint", "data"])
+    with new_output(arguments.out, overwrite=arguments.overwrite) as partial:
+        size = _emit(arguments, partial)
+    print(f"wrote {arguments.out}: {size}")
+
+
+def _emit(arguments: argparse.Namespace, out: Path) -> str:
+    """Writes the logits to `out`; returns how many."""
     corpus = open_corpus(arguments.data)
     model = load(arguments.checkpoint)
     require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
@@ -42,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
 
     frames = int(frame_counts(corpus.num_samples, config.output_layers).sum())
     write(
-        arguments.out,
+        out,
         (
             Utterance(corpus.id(i), logits, reference(corpus.text(i)), i)
             for i, logits in corpus_frames(
@@ -56,9 +72,7 @@ def main(argv: list[str] | None = None) -> None:
         checkpoint=str(model.path),
         data=arguments.data,
     )
-    print(
-        f"wrote {arguments.out}: {counted(frames, 'frame')} of {counted(len(corpus), 'utterance')}"
-    )
+    return f"{counted(frames, 'frame')} of {counted(len(corpus), 'utterance')}"
 
 
 if __name__ == "__main__":

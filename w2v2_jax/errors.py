@@ -59,8 +59,13 @@ def counted(number: int, noun: str) -> str:
 def nearest(name: str, known: Iterable[str], ending: str = "", *, likeness: float = 0.6) -> str:
     """ "did you mean X?" of the known name most like `name`; "" where none is so much like it.
     ending: what follows the name."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=likeness)
+    close = likest(name, known, likeness=likeness)
     return f"did you mean {close[0]}{ending}?" if close else ""
+
+
+def likest(name: str, known: Iterable[str], *, most: int = 1, likeness: float = 0.6) -> list[str]:
+    """The known names most like `name`, the likest first; none that is less like it, 0 to 1."""
+    return difflib.get_close_matches(name, list(known), n=most, cutoff=likeness)
 
 
 def listed(name: str, known: Iterable[str]) -> str:

@@ -29,7 +29,7 @@ from w2v2_jax.evaluation import page as evaluation_page
 from w2v2_jax.evaluation.error_analysis import Scored
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.evaluation.scoring import Scores, bootstrap_interval, count_errors, score, total
-from w2v2_jax.paths import try_outputs, write_json, write_text
+from w2v2_jax.paths import write_json, write_text
 from w2v2_jax.system.arguments import (
     CommandParser,
     add_batch_seconds,
@@ -37,6 +37,7 @@ from w2v2_jax.system.arguments import (
     add_json,
     whole,
 )
+from w2v2_jax.system.outputs import try_outputs
 from w2v2_jax.system.revision import stamp
 from w2v2_jax.vocabulary import Vocabulary
 from w2v2_jax.vocabulary.units import PHONEMES

@@ -20,9 +20,16 @@ import numpy as np
 from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.errors import InputError, counted, run_command
 from w2v2_jax.inference import Model, load
-from w2v2_jax.paths import try_outputs, writing
+from w2v2_jax.paths import writing
 from w2v2_jax.recognition.corpus import corpus_frames
-from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_checkpoint, add_data
+from w2v2_jax.system.arguments import (
+    CommandParser,
+    add_batch_seconds,
+    add_checkpoint,
+    add_data,
+    add_overwrite,
+)
+from w2v2_jax.system.outputs import try_outputs
 
 WHAT = ("layers", "units", "logits")
 ROWS_AT_ONCE = 64  # utterances per row group of parquet
@@ -144,14 +151,15 @@ def main(argv: list[str] | None = None) -> None:
         help="type of the stored values (float32)",
     )
     add_batch_seconds(parser, 60.0)
+    add_overwrite(parser)
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "out")
     if arguments.out.suffix not in WRITERS:
         raise InputError(f"--out {arguments.out}: end it in {' or '.join(WRITERS)}")
     if arguments.pool == "mean" and arguments.what == "units":
         raise InputError("--pool mean goes with layers or logits; units have no mean")
-    if arguments.out.exists():
-        raise InputError(f"--out {arguments.out} exists; choose another")
+    if arguments.out.exists() and not arguments.overwrite:
+        raise InputError(f"--out {arguments.out} exists; add --overwrite or choose another")
     corpus = open_corpus(arguments.data)
     model = load(arguments.checkpoint)
     items = extracted(

@@ -14,7 +14,6 @@ import os
 import stat
 import tempfile
 import uuid
-from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,32 +115,14 @@ def try_file(path: str | AnyPath, option: str) -> None:
     """`try_folder` for the folder of a file. The file may exist, but may not be a folder."""
     if not is_remote(path) and os.path.isdir(path):
         raise InputError(f"{option} {path} is a folder; name a file")
-    if not is_remote(path) and os.path.exists(path) and not os.path.isfile(path):
-        return  # /dev/stdout, a pipe
+    if not is_remote(path) and is_special(path):
+        return
     try_folder(to_path(path).parent, option)
 
 
-def try_outputs(arguments: Namespace, *names: str) -> None:
-    """`try_file` for the output options that are given, before the work begins. InputError if one
-    of them is also a file that the command reads, or another output."""
-    taken = {
-        os.path.realpath(value): option
-        for option, given in vars(arguments).items()
-        if option not in names
-        for value in (given if isinstance(given, list | tuple) else [given])
-        if isinstance(value, str | Path) and os.path.isfile(value)
-    }
-    for name in names:
-        if (path := getattr(arguments, name)) is None:
-            continue
-        option = f"--{name.replace('_', '-')}"
-        try_file(path, option)
-        if is_remote(path) or (os.path.exists(path) and not os.path.isfile(path)):
-            continue
-        if (other := taken.setdefault(os.path.realpath(path), name)) != name:
-            raise InputError(
-                f"{option} {path} would replace the file of {other.replace('_', '-')}; name another"
-            )
+def is_special(path: str | AnyPath) -> bool:
+    """Whether a path is /dev/stdout, a pipe or the like, which a result can be written to."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def finite(value: Any) -> Any:

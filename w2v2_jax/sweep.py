@@ -30,8 +30,8 @@ from w2v2_jax.decode.hypothesis import Hypothesis
 from w2v2_jax.decode.make import DecoderSettings, make, save_settings
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors, total
-from w2v2_jax.paths import try_outputs
 from w2v2_jax.system.arguments import CommandParser, number, whole
+from w2v2_jax.system.outputs import try_outputs
 
 WORD_SCORES = (-5.0, 5.0)
 SLICE = 16  # utterances given to a process at once

@@ -17,10 +17,11 @@ from w2v2_jax.evaluation import unit_analysis
 from w2v2_jax.evaluation.phone_labels import read_labels
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.inference import Model, load
-from w2v2_jax.paths import try_outputs, write_json
+from w2v2_jax.paths import write_json
 from w2v2_jax.recognition.corpus import corpus_frames
 from w2v2_jax.recognition.long_audio import make_grid
 from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_data, add_json
+from w2v2_jax.system.outputs import try_outputs
 
 
 def labelled(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 
@@ -175,3 +176,63 @@ def test_cells_of_an_evaluation_that_lists_them_are_finite_and_other_sets_are_na
     write(folder / "short@10m@1.json", result_of(*rows[:1]))
     with pytest.raises(InputError, match=r"2 different test sets in 3 .* \(s/b\)"):
         cells.read_cells(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("wer", "0.5", "wer='0.5' must be a number, at least 0, or null"),
+        ("cer", True, "cer=True must be a number"),
+        ("wer", -0.1, "wer=-0.1 must be a number, at least 0"),
+        ("cer", [0.5], r"cer=\[0.5\] must be a number"),
+        ("wer_interval", 0.5, "wer_interval=0.5 must be a list of two numbers"),
+        ("cer_interval", [0.1], r"cer_interval=\[0.1\] must be a list of two numbers"),
+        ("cer_interval", ["a", 1], r"cer_interval=\['a', 1\] must be a list of two numbers"),
+        ("step", "500", "step='500' must be a whole number or null"),
+        ("without_reference", None, "without_reference=None must be a whole number"),
+        ("data", 5, "data=5 must be a text"),
+        ("utterances", {"a": 1}, "utterances={'a': 1} must be a list"),
+        ("utterances.0", "a", r"utterances\[0\]='a' must be an object"),
+        ("utterances.1.id", 7, r"utterances\[1\].id=7 must be a text"),
+        ("utterances.1.reference", 7, r"utterances\[1\].reference=7 must be a text or null"),
+        ("utterances.0.hypothesis", None, r"utterances\[0\].hypothesis=None must be a text"),
+        ("utterances.1.wer", "x", r"utterances\[1\].wer='x' must be a number"),
+        ("utterances.1.speaker", ["s"], r"utterances\[1\].speaker=\['s'\] must be a text or null"),
+        ("utterances.0.phones_reference", "a b", r"phones_reference='a b' must be a list of texts"),
+        ("utterances.1.id", "a", "2 utterances have one id, 'a'"),
+    ],
+)
+def test_a_value_of_an_edited_result_is_named_with_its_file(tmp_path, capsys, key, value, said):
+    """compare, report and the cells of the evidence raised what Python raises, or said nothing."""
+    good = result_of(("a", "A B", "A"), ("b", "C", "C"))
+    edited = json.loads(json.dumps(good))
+    place, *rest = edited, *key.split(".")
+    *above, last = (int(name) if name.isdecimal() else name for name in rest)
+    for name in above:
+        place = place[name]
+    place[last] = value
+    first, second = write(tmp_path / "good.json", good), write(tmp_path / "edited.json", edited)
+    assert run(compare, first, second) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(f"{second}: .*{said}", line)
+    with pytest.raises(InputError, match=said) as error:
+        read_evaluation(second)
+    assert str(second) in str(error.value)
+    several = write(tmp_path / "several.json", {"splits": [good, edited]})
+    assert run(compare, first, several) == 2
+    assert re.search(r"several.json: splits\[1\]", capsys.readouterr().err)
+
+
+def test_an_utterance_without_a_key_is_named(tmp_path):
+    result = result_of(("a", "A B", "A"), ("b", "C", "C"))
+    del result["utterances"][1]["hypothesis"]
+    with pytest.raises(InputError, match=r"utterances\[1\] lacks hypothesis; each has hypothesis,"):
+        read_evaluation(write(tmp_path / "1", result))
+
+
+@pytest.mark.parametrize("splits", [[], {}, "a", [5]])
+def test_splits_that_are_no_results_are_named(tmp_path, capsys, splits):
+    file = write(tmp_path / "1.json", {"splits": splits})
+    assert run(compare, file, file) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(r"1.json: splits(=.* must be a list of results|\[0\]: not a result)", line)

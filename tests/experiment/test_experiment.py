@@ -42,6 +42,23 @@ def test_every_recipe_reads_and_builds_at_full_size_and_at_toy_size(spec):
     assert type(toy.objective) is type(full.objective)
 
 
+@pytest.mark.parametrize(
+    ("spec", "steps"),
+    [
+        *((f"evidence.py:{spec}", 20) for spec in ("pretrain,smoke,20", "pretrain,20,gpu,smoke")),
+        *((f"evidence.py:finetune_10m,{more},smoke", 3) for more in ("3", "3,filterbank")),
+        *(("from_scratch.py:hours,30,smoke", 30), ("from_scratch.py:hours,smoke,1", 1)),
+        *(("evidence.py:pretrain,smoke", 4), ("from_scratch.py:hours,smoke", 4)),
+    ],
+)
+def test_a_number_of_updates_counts_at_toy_size_too(spec, steps):
+    config = load_config(f"{ROOT}/experiments/{spec}")
+    built = build(config)
+    assert config["train"]["steps"] == steps and built.model.d_model == 32
+    assert 1 <= config["train"]["eval_every"] <= steps
+    assert np.isfinite(built.schedule(steps - 1))
+
+
 def test_the_two_lv60k_recipes_differ_in_rate_updates_and_norm_order():  # docs/traps.md#t2
     paper = load_config(f"{ROOT}/experiments/pretrain_large.py:lv60k")
     later = load_config(f"{ROOT}/experiments/pretrain_large.py:lv60k_2021")
@@ -124,6 +141,19 @@ def test_the_evidence_fine_tunes_on_a_gpu_with_clipped_gradients_in_bfloat16(lab
     assert config["optimizer"]["clip_norm"] == 50 and config["schedule"]["peak"] == 3e-4
     built = build(config)
     assert built.objective.execution == Execution(dtype="bfloat16", scan_layers=True)
+
+
+@pytest.mark.parametrize("size", ["", ",gpu", ",filterbank"])
+@pytest.mark.parametrize("name", ["random_targets", "ema_teacher"])
+def test_another_objective_of_the_evidence_has_the_same_network_and_data(name, size):
+    short, other = (
+        load_config(f"{ROOT}/experiments/evidence.py:pretrain,{c}{size}") for c in ("short", name)
+    )
+    assert other["objective"]["name"] == name and build(other).objective.name == name
+    masks = ("mask_length", "mask_start_prob")
+    network = [{k: v for k, v in c["model"].items() if k not in masks} for c in (short, other)]
+    assert network[0] == network[1] and short["data"] == other["data"]
+    assert short["train"] | {"best_metric": "loss"} == other["train"]
 
 
 def test_the_evidence_with_a_filterbank_fine_tunes_as_the_recipe_from_scratch_trains():

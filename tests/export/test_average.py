@@ -128,7 +128,8 @@ def test_runs_with_other_random_targets_are_refused_by_their_seeds(tiny, objecti
 def test_a_value_that_is_not_finite_is_named(made):
     broken = jax.tree.map(np.copy, made.params)
     broken["encoder"]["mask_embedding"][3] = np.nan
-    with pytest.raises(InputError, match="encoder/mask_embedding is not finite; leave that step"):
+    said = "random: 1 of the 16 values of encoder/mask_embedding are NaN or infinite; leave that"
+    with pytest.raises(InputError, match=said):
         average.mean_of([made, made._replace(params=broken)])
 
 

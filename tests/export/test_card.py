@@ -95,6 +95,27 @@ def test_an_evaluation_of_another_checkpoint_or_another_file_is_refused(checkpoi
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (dict(wer="0.1"), r"e\.json: wer='0\.1' must be a number"),
+        (dict(wer_interval=0.1), r"e\.json: wer_interval=0\.1 must be a list of two numbers"),
+        (dict(num_utterances="7"), r"e\.json: num_utterances='7' must be a whole number"),
+        (dict(per=0.5), r"e\.json: per is there without per_interval"),
+        (dict(splits=5), "not a file of `w2v2 evaluate --json`"),
+    ],
+)
+def test_a_value_of_an_edited_evaluation_is_named(checkpoint, tmp_path, changes, said):
+    with pytest.raises(InputError, match=said):
+        exported(checkpoint, "--evaluation", evaluation(tmp_path / "e.json", **changes))
+
+
+def test_an_infinite_rate_is_stated(checkpoint, tmp_path):
+    file = evaluation(tmp_path / "e.json", wer=None, wer_interval=[0.1, None])
+    text = (exported(checkpoint, "--evaluation", file) / "README.md").read_text()
+    assert "| WER | infinite % | 10.00 to infinite % |" in text
+
+
 def test_a_format_of_one_file_has_no_card(checkpoint):
     with pytest.raises(InputError, match="--to fairseq writes a file"):
         exported(checkpoint, "--licence", "mit", form="fairseq")

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from tests.helpers.interop_cases import LAYER_NORM, VOCABULARY, assert_same, random_checkpoint
 from tests.helpers.parity_cases import difference
@@ -12,7 +13,15 @@ from w2v2_jax import convert
 from w2v2_jax.checkpoint import files as checkpoint
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.export import command as export
-from w2v2_jax.interop import fairseq, fairseq2, hugging_face, native, torch_write
+from w2v2_jax.interop import (
+    fairseq,
+    fairseq2,
+    hugging_face,
+    native,
+    torch_read,
+    torch_write,
+    torchaudio_file,
+)
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.sentencepiece_model import CONTROL, NORMAL, SPACE, UNKNOWN, Piece, read_pieces
 from w2v2_jax.recognition.network import Network
@@ -191,3 +200,65 @@ def test_a_tokenizer_goes_with_symbols_of_one_character_and_with_fairseq2(tiny, 
     arguments = ["--checkpoint", "x", "--to", "fairseq", "--out", str(tmp_path / "a.pt")]
     with pytest.raises(InputError, match="--tokenizer goes with --to fairseq2"):
         export.main([*arguments, "--tokenizer", str(tmp_path / "a.model")])
+
+
+WITHOUT_SETTINGS = {"fairseq": fairseq, "fairseq2": fairseq2, "torchaudio": torchaudio_file}
+
+
+def without_settings(loaded, form, path, *lost):
+    """A file of a format that holds tensors alone, without those whose names have one of `lost`."""
+    WITHOUT_SETTINGS[form].save(loaded, path)
+    with torch_read.opened(path) as file:
+        tensors = file.arrays(file.value if form == "torchaudio" else file.value["model"])
+        kept = {k: x.copy() for k, x in tensors.items() if not any(part in k for part in lost)}
+    assert bool(lost) == (len(kept) < len(tensors))
+    torch_write.save(kept if form == "torchaudio" else {"model": kept}, path)
+
+
+@pytest.mark.parametrize(
+    ("form", "lost", "said"),
+    [
+        ("fairseq2", "encoder.layers.1.", "has encoder.layers.3, but not encoder.layers.1"),
+        ("fairseq2", "encoder.layers.0.", "has encoder.layers.3, but not encoder.layers.0"),
+        ("fairseq2", "layers.3.ffn.inner_proj.bias", "no tensor encoder.layers.3.ffn.inner_proj"),
+        ("fairseq2", "extractor.layers.1.", "layers.2, but not .*feature_extractor.layers.1"),
+        ("fairseq2", "extractor.layers.1.conv.", "no tensor .*feature_extractor.layers.1.conv"),
+        ("fairseq", "encoder.layers.1.", "encoder.layers.3, but not .*encoder.layers.1"),
+        ("fairseq", "layers.3.fc1.bias", "has no tensor .*encoder.layers.3.fc1"),
+        ("torchaudio", "transformer.layers.2.", "layers.3, but not encoder.transformer.layers.2"),
+        ("torchaudio", "extractor.conv_layers.1.", "but not feature_extractor.conv_layers.1"),
+    ],
+)
+def test_a_file_with_a_gap_in_its_layers_is_not_read_up_to_it(tiny, tmp_path, form, lost, said):
+    model = dataclasses.replace(tiny, num_layers=4, **LAYER_NORM)
+    loaded = random_checkpoint(model, parts=TUNED, vocabulary=VOCABULARY)
+    file, letters = tmp_path / "a.pt", tmp_path / "vocabulary.json"
+    VOCABULARY.save(letters)
+    hints = FileHints("pre", num_heads=2, strides=(5, 2, 2), dictionary=str(letters))
+    without_settings(loaded, form, file)
+    assert_same(WITHOUT_SETTINGS[form].read(file, hints).loaded.params["head"],
+                loaded.params["head"])  # fmt: skip
+    without_settings(loaded, form, file, lost)
+    with pytest.raises(InputError, match=said) as error:
+        WITHOUT_SETTINGS[form].read(file, hints)
+    assert str(file) in str(error.value)
+
+
+def test_a_gap_in_stacked_positions_is_named(tiny, tmp_path):
+    stacked = dict(position_depth=3, position_kernel=3)
+    model = dataclasses.replace(tiny, norm_order="post", **stacked)
+    loaded = random_checkpoint(model, parts=TUNED, vocabulary=VOCABULARY)
+    without_settings(loaded, "fairseq2", tmp_path / "a.pt", "pos_encoder.layers.1.")
+    with pytest.raises(InputError, match=r"pos_encoder.layers.2, but not .*pos_encoder.layers.1$"):
+        fairseq2.read(tmp_path / "a.pt", FileHints(num_heads=2, strides=(5, 2, 2)))
+
+
+def test_a_hugging_face_folder_with_a_gap_in_its_layers_names_a_tensor(tiny, tmp_path):
+    loaded = random_checkpoint(dataclasses.replace(tiny, num_layers=3), parts=("encoder",))
+    hugging_face.save(loaded, tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    gone = {name for name in tensors if "layers.1." in name and "encoder.layers" in name}
+    assert gone
+    save_file({k: x for k, x in tensors.items() if k not in gone}, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match=r"has no tensor .*encoder.layers.1"):
+        hugging_face.read(tmp_path)

@@ -226,3 +226,58 @@ def test_an_update_of_another_module_is_refused_by_its_name(adapted, base, tmp_p
     with pytest.raises(InputError, match=r"output_dense.lora_A.weight is no update of"):
         lora.with_updates(Imported(base, [], [], []), tmp_path)
     assert json.loads((tmp_path / lora.CONFIG).read_text())["target_modules"] == list(lora.MODULES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (dict(norm_order="pre"), "model.norm_order='post', but random has 'pre'"),
+        (dict(num_heads=4), "model.num_heads=2, but random has 4"),
+        (dict(conv_layers=((8, 10, 4), (8, 3, 2), (8, 2, 2))), r"model.conv_layers=\[\[8, 10, 5\]"),
+    ],
+)
+def test_updates_are_refused_for_another_network_of_the_same_shapes(
+    adapted, base, tmp_path, changes, said
+):
+    """Nothing in PEFT's own files says it: the updates fitted, and the text was nonsense."""
+    lora.save(adapted, tmp_path)
+    model = dataclasses.replace(base.description.model, **changes)
+    other = base._replace(description=base.description._replace(model=model))
+    message = f"network.json: the updates are of a network with {said}.*; give the network that"
+    with pytest.raises(InputError, match=message):
+        lora.with_updates(Imported(other, [], [], []), tmp_path)
+
+
+def test_a_folder_says_how_its_network_was_fed(adapted, base, tmp_path):
+    """Of a base that was fed otherwise, the network is the one that was trained."""
+    model = dataclasses.replace(adapted.description.model, masked_group_norm=False)
+    trained = adapted.description._replace(model=model, normalise=True, normalise_epsilon=1e-3)
+    adapted = adapted._replace(description=trained)
+    lora.save(adapted, tmp_path)
+    found = lora.with_updates(Imported(base, [], [], []), tmp_path).loaded
+    assert found.description == trained
+    assert_same(found.params, adapted.params)
+    np.testing.assert_array_equal(logits(found), logits(adapted))
+
+
+def test_a_folder_of_peft_alone_has_the_bases_network(adapted, base, tmp_path):
+    lora.save(adapted, tmp_path)
+    (tmp_path / "network.json").unlink()
+    found = lora.with_updates(Imported(base, [], [], []), tmp_path).loaded
+    assert found.description == adapted.description
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", "network.json: not a JSON object"),
+        ("{}", "network.json: model=None must be the settings"),
+        ('{"model": {}, "normalise": "no"}', "network.json: normalise='no' must be true or false"),
+        ('{"model": {}, "normalise_epsilon": "x"}', "network.json: normalise_epsilon='x' must be"),
+    ],
+)
+def test_a_damaged_network_file_is_one_line(adapted, base, tmp_path, content, said):
+    lora.save(adapted, tmp_path)
+    (tmp_path / "network.json").write_text(content)
+    with pytest.raises(InputError, match=said):
+        lora.with_updates(Imported(base, [], [], []), tmp_path)

@@ -201,6 +201,17 @@ def test_a_split_that_exists_is_replaced_only_on_request(folder, tmp_path):
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["train"]
 
 
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_a_folder_that_is_no_split_is_never_replaced(folder, tmp_path, kind):
+    place = tmp_path / "out" / "train"
+    file = place / "a.wav" if kind == "folder" else place
+    file.parent.mkdir(parents=True)
+    file.write_text("recorded")
+    with pytest.raises(InputError, match=r"out/train is no prepared split, and --overwrite would"):
+        run(folder, tmp_path / "out", overwrite=True)
+    assert file.read_text() == "recorded"
+
+
 def test_nothing_usable_is_an_error_with_the_rejects_and_leaves_nothing(tmp_path):
     put(tmp_path / "in" / "zero.wav", np.zeros(16_000))
     put(tmp_path / "in" / "click.wav", noise(0.005))

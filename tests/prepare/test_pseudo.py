@@ -168,3 +168,16 @@ def test_the_command_writes_what_transcribe_would_say(mixed, checkpoint, tmp_pat
     sure[sure.index("guessed")] = "sure"
     assert run_command(pseudo.main, sure) == 2  # a random network is never so sure
     assert "nothing is kept, nothing is written" in capsys.readouterr().err
+
+
+def test_the_split_that_is_read_is_not_replaced(mixed, checkpoint, tmp_path, capsys):
+    """What is not kept of it would be lost, with its audio."""
+    command = [
+        "--checkpoint", str(checkpoint), "--data", f"{tmp_path}/data:unlabeled",
+        "--out", f"{tmp_path}/./data", "--min-confidence", "0", "--overwrite",
+    ]  # fmt: skip
+    before = {path: path.read_bytes() for path in mixed.directory.iterdir()}
+    assert run_command(pseudo.main, command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the split unlabeled is what --data reads" in line and "use another --split" in line
+    assert {path: path.read_bytes() for path in mixed.directory.iterdir()} == before

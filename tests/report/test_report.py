@@ -218,7 +218,7 @@ def test_bad_content_is_an_input_error(inputs, capsys, tmp_path):
     headless = evaluation(0.8, 1.0, "NUMB") | {"utterances": [{"id": "clip0"}]}
     (tmp_path / "a.json").write_text(json.dumps(headless))
     assert run(inputs) == 2
-    assert "each utterance needs" in capsys.readouterr().err
+    assert "a.json: utterances[0] lacks hypothesis" in capsys.readouterr().err
     (tmp_path / "units.npz").write_text("text")
     (tmp_path / "a.json").write_text(json.dumps(evaluation(0.8, 1.0, "NUMB")))
     assert run(inputs | {"--units": str(tmp_path / "units.npz")}) == 2

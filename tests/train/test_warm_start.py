@@ -1,6 +1,7 @@
 """Starting from another checkpoint: quantizer included, heads symbol by symbol, adapters fresh."""
 
 import dataclasses
+import re
 from types import SimpleNamespace
 
 import jax
@@ -14,20 +15,21 @@ from tests.helpers.places import ROOT
 from w2v2_jax import partition, trees
 from w2v2_jax.checkpoint import files as checkpoint
 from w2v2_jax.data.config import DataConfig
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment.settings import ExperimentSettings
 from w2v2_jax.experiment.smoke import TINY_MODEL
-from w2v2_jax.interop import hugging_face
+from w2v2_jax.interop import hugging_face, native
 from w2v2_jax.models.execution import PLAIN
 from w2v2_jax.models.families import model_config
 from w2v2_jax.models.transformer import Adapter
 from w2v2_jax.objectives.classes import Classes
 from w2v2_jax.objectives.classification import Classification
+from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.prepare import command as prepare
 from w2v2_jax.train import command as train
+from w2v2_jax.train.start_check import check_network, check_targets, report_start
 from w2v2_jax.train.warm_start import (
-    check_network,
     choose_vocabulary,
     graft,
     take_epsilon,
@@ -91,6 +93,44 @@ def test_a_start_of_another_size_is_told_by_its_sizes_and_not_by_what_else_diffe
     said = f"config.model has d_model={tiny.d_model}, but big has d_model={big.d_model}; take"
     with pytest.raises(InputError, match=f"{said} its network .*family=inherit.*leave out ,smoke"):
         check_network(tiny, big, where="big")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ({}, dict(quantize_targets=False), "quantize_targets=False, but old was pretrained with T"),
+        (dict(quantize_targets=False), {}, "quantize_targets=True, but old was pretrained with F"),
+        (dict(same_quantizer=True), {}, "same_quantizer=False, but old was pretrained with True"),
+        ({}, dict(same_quantizer=True), "same_quantizer=True, but old was pretrained with False"),
+    ],
+)
+def test_pretraining_goes_on_from_targets_of_its_own_kind(tiny, old, new, said):
+    """With codes as wide as the latents all shapes fit, and the run said nothing."""
+    tiny = dataclasses.replace(tiny, code_dim=tiny.conv_dim, quantize_input="same" in said)
+    before, now = (dataclasses.replace(tiny, **changes) for changes in (old, new))
+    source = random_checkpoint(before, parts=PRETRAINING)
+    check_targets(before, Contrastive.parts, source, where="old")
+    with pytest.raises(InputError, match=rf"config\.model\.{said}.*; set config\.model"):
+        check_targets(now, Contrastive.parts, source, where="old")
+    check_targets(now, CTC.parts, source, where="old")  # fine-tuning has no targets
+    encoder = random_checkpoint(before, parts=ENCODER)
+    check_targets(now, Contrastive.parts, encoder, where="old")  # nor has a bare encoder
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_start_whose_group_norm_counted_other_frames_is_warned_of(tiny, capsys, trained):
+    start, other = (dataclasses.replace(tiny, masked_group_norm=x) for x in (trained, not trained))
+    source = random_checkpoint(start, parts=ENCODER)
+    data = DataConfig("a", "crop", (1.0,), 1.0, 1, normalise=False)
+    settings = ExperimentSettings({}, 0, "old", "ctc", PLAIN, data, None, None, None)
+    for silent in (start, dataclasses.replace(other, extractor_norm="layer")):
+        report_start(source, silent, settings)
+    report_start(None, other, settings)
+    assert capsys.readouterr().err == ""
+    report_start(source, other, settings)
+    (line,) = capsys.readouterr().err.splitlines()
+    said = f"config.model.masked_group_norm={not trained}, but old was trained with {trained}"
+    assert line == f"warning: {said}"
 
 
 def test_a_run_normalises_with_the_epsilon_of_its_start_unless_it_says_another(tiny):
@@ -331,3 +371,25 @@ def test_only_adapters_and_head_learn_in_the_adapter_recipe(run, tmp_path):
     }
     adapters = {name for name in before if "/adapter/" in name}
     assert changed == adapters | {"head/kernel", "head/bias"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("quantize_targets=False", "quantize_targets=False, but .* was pretrained with True"),
+        ("masked_group_norm=False", "warning: config.model.masked_group_norm=False, but "),
+    ],
+)
+def test_a_rehearsal_says_what_the_start_has_otherwise(corpus, tmp_path, capsys, change, said):
+    """The last setting, which is found later, ends it before anything is compiled."""
+    model = model_config("small", **TINY_MODEL, norm_order="post", extractor_norm="group")
+    native.write_initial(tmp_path, random_checkpoint(model, parts=PRETRAINING, normalise=True))
+    command = [
+        "--config", f"{ROOT}/experiments/quickstart.py:pretrain,smoke", "--dry-run",
+        f"--config.init_from={tmp_path}", f"--config.data.train={corpus}:train",
+        f"--config.data.valid={corpus}:dev", "--config.data.reader=threads",
+        f"--config.model.{change}", "--config.model.extractor_norm=group",
+        "--config.train.accumulate=7",
+    ]  # fmt: skip
+    assert run_command(train.main, command) == 2
+    assert re.search(said, capsys.readouterr().err)

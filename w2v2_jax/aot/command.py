@@ -19,8 +19,9 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment import catalogue
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import CHOICES
-from w2v2_jax.paths import try_outputs, write_json
+from w2v2_jax.paths import write_json
 from w2v2_jax.system.arguments import add_json
+from w2v2_jax.system.outputs import try_outputs
 
 
 def one(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | None, rows) -> dict:

@@ -21,8 +21,9 @@ from w2v2_jax.decode.beam import LexiconDecoder, LexiconFreeDecoder
 from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.hypothesis import log_softmax
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.paths import json_text, try_outputs, write_json
+from w2v2_jax.paths import json_text, write_json
 from w2v2_jax.system.arguments import CommandParser, add_json
+from w2v2_jax.system.outputs import try_outputs
 
 
 def _seconds(function, rows) -> float:

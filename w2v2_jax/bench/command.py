@@ -17,9 +17,10 @@ from w2v2_jax.models.execution import CHOICES
 from w2v2_jax.models.execution import FIELDS as EXECUTION_FIELDS
 from w2v2_jax.models.families import FAMILIES
 from w2v2_jax.objectives.table import OBJECTIVES
-from w2v2_jax.paths import try_outputs, write_json
+from w2v2_jax.paths import write_json
 from w2v2_jax.system import cpu_memory
 from w2v2_jax.system.arguments import DAY, CommandParser, add_json
+from w2v2_jax.system.outputs import try_outputs
 
 BENCHES = {"train": bench_train, "infer": bench_infer, "data": bench_data}
 

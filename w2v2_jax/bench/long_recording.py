@@ -24,13 +24,14 @@ from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.scoring import count_errors, total
 from w2v2_jax.inference import Model, load
-from w2v2_jax.paths import try_outputs, write_json
+from w2v2_jax.paths import write_json
 from w2v2_jax.recognition.corpus import transcripts
 from w2v2_jax.recognition.long_audio import make_grid
 from w2v2_jax.recognition.recognise import Options, make_options, transcribe_long
 from w2v2_jax.recognition.recordings import Recording
 from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.system.arguments import CommandParser, add_checkpoint, add_data, add_json
+from w2v2_jax.system.outputs import try_outputs
 
 PAUSE = 8000  # samples between two utterances
 AWAY = 1.0  # utterances farther from every seam, in seconds, count as away from the seams

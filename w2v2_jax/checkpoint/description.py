@@ -172,14 +172,19 @@ class Loaded(NamedTuple):
     params: Any
 
 
-def require_finite(loaded: Loaded) -> Loaded:
+DAMAGED = "the weights are damaged, use another copy or an earlier step"
+
+
+def require_finite(loaded: Loaded, *, remedy: str = DAMAGED) -> Loaded:
     """The checkpoint as it is; InputError if a weight is NaN or infinite, of which every output
-    would become NaN: no text or only blanks, with nothing that says why."""
+    would become NaN: no text or only blanks, with nothing that says why.
+
+    remedy: the end of the message, what to do without it."""
     for name, leaf in trees.flatten(loaded.params).items():
         bad = int(leaf.size - np.isfinite(leaf).sum())
         if bad:
             raise InputError(
                 f"{loaded.path}: {bad} of the {leaf.size} values of {name} are NaN or infinite; "
-                "the weights are damaged, use another copy or an earlier step"
+                f"{remedy}"
             )
     return loaded

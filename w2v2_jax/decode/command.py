@@ -13,8 +13,9 @@ from w2v2_jax.decode.hypothesis import Hypothesis
 from w2v2_jax.decode.many import decode_many
 from w2v2_jax.errors import InputError, counted, one_field
 from w2v2_jax.evaluation.scoring import score
-from w2v2_jax.paths import try_outputs, write_json
+from w2v2_jax.paths import write_json
 from w2v2_jax.system.arguments import CommandParser
+from w2v2_jax.system.outputs import try_outputs
 
 
 def _row(hypothesis: Hypothesis) -> dict:

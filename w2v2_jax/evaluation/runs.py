@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,57 @@ from w2v2_jax.paths import read_json
 
 RATES = {"wer", "cer", "wer_interval", "cer_interval"}
 MOST_EVALUATION = 1 << 30  # bytes; an utterance takes about one kilobyte
+EACH = {"id", "reference", "hypothesis", "wer"}  # what an utterance has
 NAMED = 3  # ids that a message names
+
+
+def _is_bound(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value is None or (number and not math.isnan(value))
+
+
+def _is_rate(value: Any) -> bool:
+    return _is_bound(value) and (value is None or value >= 0)
+
+
+def _is_interval(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_bound, value))
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+# What the values in a result of `evaluate` and in each of its utterances may be.
+RATE = (_is_rate, "a number, at least 0, or null")
+INTERVAL = (_is_interval, "a list of two numbers")
+TEXT = (_is_text, "a text")
+TEXTS = (_are_texts, "a list of texts")
+COUNT = (_is_count, "a whole number")
+OPTIONAL_TEXT = (lambda value: value is None or _is_text(value), "a text or null")
+OPTIONAL_COUNT = (lambda value: value is None or _is_count(value), "a whole number or null")
+KINDS = {
+    **dict.fromkeys(("wer", "cer", "per"), RATE),
+    **dict.fromkeys(("wer_interval", "cer_interval", "per_interval"), INTERVAL),
+    "step": OPTIONAL_COUNT,
+    **dict.fromkeys(("num_utterances", "without_reference"), COUNT),
+    "data": TEXT,
+    "checkpoint": TEXT,
+}
+UTTERANCE_KINDS = {
+    **dict.fromkeys(("id", "hypothesis"), TEXT),
+    **dict.fromkeys(("reference", "speaker"), OPTIONAL_TEXT),
+    **dict.fromkeys(("wer", "cer", "rate"), RATE),
+    **dict.fromkeys(("phones_reference", "phones_hypothesis"), TEXTS),
+}
 
 
 class Run(NamedTuple):
@@ -98,13 +149,8 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path} is not a result of evaluate: it lacks one of {', '.join(sorted(needed))}"
         )
-    each = {"id", "reference", "hypothesis", "wer"}
-    utterances = evaluation["utterances"]
-    if not isinstance(utterances, list) or not all(
-        isinstance(utterance, dict) and each <= utterance.keys() for utterance in utterances
-    ):
-        raise InputError(f"{path}: each utterance needs {', '.join(sorted(each))}")
-    for rates in (evaluation, *utterances):
+    check_values(evaluation, where=str(path))
+    for rates in (evaluation, *evaluation["utterances"]):
         for name in RATES & rates.keys():
             rates[name] = _with_infinities(rates[name])
     rows = with_reference(evaluation)
@@ -121,6 +167,45 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         "cer_interval": list(scores.cer_interval),
         "without_reference": without_reference(evaluation),
     }
+
+
+def check_values(evaluation: Any, *, where: str) -> None:
+    """Raises InputError that names the first value of a result, or of one split of it, that
+    `evaluate` does not write, as in a file that was edited."""
+    if not isinstance(evaluation, dict):
+        raise InputError(f"{where}: not a result of evaluate: {_shown(evaluation)}")
+    check_rates(evaluation, where=where)
+    utterances = evaluation.get("utterances")
+    if not isinstance(utterances, list):
+        raise InputError(
+            f"{where}: not a result of evaluate: utterances={_shown(utterances)} must be a list"
+        )
+    for number, utterance in enumerate(utterances):
+        place = f"{where}: utterances[{number}]"
+        if not isinstance(utterance, dict):
+            raise InputError(f"{place}={_shown(utterance)} must be an object")
+        _check_kinds(utterance, UTTERANCE_KINDS, where=f"{place}.")
+        if lacking := sorted(EACH - utterance.keys()):
+            raise InputError(f"{place} lacks {lacking[0]}; each has {', '.join(sorted(EACH))}")
+    names = Counter(utterance["id"] for utterance in with_reference(evaluation))
+    for name, count in names.most_common(1):
+        if count > 1:
+            raise InputError(f"{where}: {count} utterances have one id, {name!r}")
+
+
+def check_rates(evaluation: dict[str, Any], *, where: str) -> None:
+    """`check_values` of a result without its utterances."""
+    _check_kinds(evaluation, KINDS, where=f"{where}: ")
+
+
+def _check_kinds(values: dict[str, Any], kinds: dict[str, Any], *, where: str) -> None:
+    for name, (fits, wanted) in kinds.items():
+        if name in values and not fits(values[name]):
+            raise InputError(f"{where}{name}={_shown(values[name])} must be {wanted}")
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:40]
 
 
 def with_reference(evaluation: dict[str, Any]) -> list[dict[str, Any]]:

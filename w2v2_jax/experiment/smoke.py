@@ -15,11 +15,16 @@ TINY_MODEL = dict(
     code_dim=32,
     final_dim=16,
 )
+STEPS = 4
 TINY_FILTERBANK = ((32, 480, 160), (32, 2, 2))
 
 
-def shrink(config):
-    """Keeps every choice of a recipe (norms, rates, objective, schedule) and cuts its sizes."""
+def shrink(config, *, steps: int | None = None):
+    """Keeps every choice of a recipe (norms, rates, objective, schedule) and cuts its sizes.
+
+    steps: the number of updates that the recipe's argument asks for, if it does.
+    """
+    steps = steps or STEPS
     config.model.update(TINY_MODEL)
     if config.model.get("filterbank_init"):
         config.model.conv_layers = TINY_FILTERBANK
@@ -34,7 +39,7 @@ def shrink(config):
     if "top_layers" in config.objective:
         config.objective.top_layers = min(config.objective.top_layers, config.model.num_layers)
     if "warmup" in config.schedule and config.schedule.warmup > 1:
-        config.schedule.warmup = 2
+        config.schedule.warmup = min(2, steps)
     config.data.update(
         bucket_seconds=(1.0, 2.0),
         batch_seconds=8.0,
@@ -43,7 +48,13 @@ def shrink(config):
         valid_batch_seconds=0.0,
         min_seconds=0.0,
     )
+    half = max(1, steps // 2)
     config.train.update(
-        steps=4, accumulate=1, log_every=1, eval_every=2, checkpoint_every=2, keep_last=2
+        steps=steps,
+        accumulate=1,
+        log_every=1,
+        eval_every=half,
+        checkpoint_every=half,
+        keep_last=2,
     )
     return config

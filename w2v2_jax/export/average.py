@@ -14,13 +14,14 @@ import numpy as np
 
 from w2v2_jax import trees
 from w2v2_jax.checkpoint import files as checkpoint
-from w2v2_jax.checkpoint.description import Description, Loaded
+from w2v2_jax.checkpoint.description import Description, Loaded, require_finite
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import native
 from w2v2_jax.interop.files import new_output, print_written
 from w2v2_jax.objectives.random_targets import RandomTargets
 from w2v2_jax.paths import AnyPath, is_remote, to_path
-from w2v2_jax.system.arguments import CommandParser
+from w2v2_jax.system.arguments import CommandParser, add_overwrite
+from w2v2_jax.system.outputs import spare_inputs
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -36,9 +37,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="the native checkpoint to write"
     )
+    add_overwrite(parser)
     arguments = parser.parse_args(argv)
+    spare_inputs(arguments, ["out"], ["checkpoint"])
     steps = chosen(arguments.checkpoint, arguments.last)
-    with new_output(arguments.out) as partial:
+    with new_output(arguments.out, overwrite=arguments.overwrite) as partial:
         native.write_initial(partial, mean_of(map(checkpoint.load, steps)))
     for step in steps:
         print(f"read {step}")
@@ -87,9 +90,8 @@ def mean_of(checkpoints: Iterable[Loaded]) -> Loaded:
                     f"{_shape(total[name].shape if name in total else None)}; average steps of "
                     "one run"
                 )
+        require_finite(loaded, remedy="leave that step out")
         for name, leaf in flat.items():
-            if not np.isfinite(leaf).all():
-                raise InputError(f"{loaded.path}: {name} is not finite; leave that step out")
             total[name] += leaf
         count += 1
     assert first is not None

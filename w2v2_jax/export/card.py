@@ -11,6 +11,7 @@ import jax
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.checkpoint.record import record_of
 from w2v2_jax.errors import InputError
+from w2v2_jax.evaluation.runs import MOST_EVALUATION, check_rates
 from w2v2_jax.models.families import family_of
 from w2v2_jax.paths import read_json, write_text
 from w2v2_jax.system.revision import stamp
@@ -185,21 +186,32 @@ def _rates(evaluations: Sequence[Path], loaded: Loaded) -> list[str]:
     for split in splits:
         for name in ("per", "wer", "cer"):
             if name in split:
-                low, high = (f"{100 * bound:.2f}" for bound in split[f"{name}_interval"])
+                low, high = map(_percent, split[f"{name}_interval"])
                 lines.append(
-                    f"| {_names(split['data'])} | {name.upper()} | {100 * split[name]:.2f} % "
+                    f"| {_names(split['data'])} | {name.upper()} | {_percent(split[name])} % "
                     f"| {low} to {high} % | {split['num_utterances']} |"
                 )
     return lines
 
 
+def _percent(rate: float | None) -> str:
+    """A rate of a JSON file, where null is an infinite one."""
+    return "infinite" if rate is None else f"{100 * rate:.2f}"
+
+
 def _splits(path: Path, loaded: Loaded) -> list[dict[str, Any]]:
     """The splits of a file of `evaluate --json`; InputError for another file or checkpoint."""
-    result = read_json(path)
-    splits = result.get("splits", [result]) if isinstance(result, dict) else []
+    result = read_json(path, most=MOST_EVALUATION)
+    splits = result.get("splits", [result])
+    splits = splits if isinstance(splits, list) else []
     needed = {"data", "wer", "wer_interval", "num_utterances"}
     if not splits or not all(isinstance(x, dict) and needed <= set(x) for x in splits):
         raise InputError(f"--evaluation {path}: not a file of `w2v2 evaluate --json`")
+    for split in splits:
+        check_rates(split, where=f"--evaluation {path}")
+        for name in ("per", "cer"):
+            if name in split and f"{name}_interval" not in split:
+                raise InputError(f"--evaluation {path}: {name} is there without {name}_interval")
     places = [str(result.get("checkpoint")), str(loaded.path)]
     if len({tuple(place.rstrip("/").split("/")[-3:]) for place in places}) > 1:
         raise InputError(f"--evaluation {path} is of {places[0]}, not of {places[1]}")

@@ -30,7 +30,8 @@ from w2v2_jax.interop import (
 )
 from w2v2_jax.interop.files import Exported, new_output, print_check, print_written
 from w2v2_jax.interop.load import load_any
-from w2v2_jax.system.arguments import CommandParser, add_checkpoint
+from w2v2_jax.system.arguments import CommandParser, add_checkpoint, add_overwrite
+from w2v2_jax.system.outputs import spare_inputs
 
 # Each takes the loaded checkpoint and a path to write, and may return a note to print.
 EXPORTERS: dict[str, Callable[..., Exported | None]] = {
@@ -62,8 +63,9 @@ def main(argv: list[str] | None = None) -> None:
     facts = _facts(arguments)
     card.refuse_elsewhere(facts, arguments.to)
     verify.refuse_unknown(arguments.verify, arguments.to)
+    spare_inputs(arguments, ("out", "tokenizer"), ("checkpoint", "evaluation"))
     with contextlib.ExitStack() as outputs:
-        partial = outputs.enter_context(new_output(arguments.out))
+        partial = outputs.enter_context(new_output(arguments.out, overwrite=arguments.overwrite))
         loaded = load_any(arguments.checkpoint)
         if arguments.to not in WITH_LORA:
             loaded = lora.merged(loaded)
@@ -72,7 +74,9 @@ def main(argv: list[str] | None = None) -> None:
             loaded = without_own_parts(loaded)
         said = export(loaded, partial) or Exported([], [])
         if arguments.tokenizer is not None:
-            file = outputs.enter_context(new_output(arguments.tokenizer, "--tokenizer"))
+            file = outputs.enter_context(
+                new_output(arguments.tokenizer, "--tokenizer", overwrite=arguments.overwrite)
+            )
             fairseq2.write_tokenizer(loaded, file)
         verified = verify.report(loaded, arguments.to, partial, arguments.verify)
         if partial.is_dir():
@@ -96,6 +100,7 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--out", required=True, type=Path, metavar="PATH", help="the file or folder to write"
     )
+    add_overwrite(parser)
     parser.add_argument(
         "--legacy-weight-norm",
         action="store_true",

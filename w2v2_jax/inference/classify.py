@@ -20,11 +20,12 @@ from w2v2_jax.data.transcribed import none_transcribed, transcribed
 from w2v2_jax.errors import InputError, counted, one_field, report, run_command
 from w2v2_jax.evaluation.classes import ClassScores, class_scores, confusion
 from w2v2_jax.inference.model import Model, load
-from w2v2_jax.paths import try_outputs, write_json
+from w2v2_jax.paths import write_json
 from w2v2_jax.recognition import inputs
 from w2v2_jax.recognition.classify import Classified, classify, classify_corpus
 from w2v2_jax.system import compile_cache, cpu_memory
 from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_checkpoint, whole
+from w2v2_jax.system.outputs import try_outputs
 
 
 def main(argv: list[str] | None = None) -> None:

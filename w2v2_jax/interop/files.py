@@ -41,22 +41,26 @@ class Exported(NamedTuple):
 
 
 @contextlib.contextmanager
-def new_output(out: str | Path, option: str = "--out") -> Iterator[Path]:
+def new_output(
+    out: str | Path, option: str = "--out", *, overwrite: bool = False
+) -> Iterator[Path]:
     """A temporary path beside `out` that becomes `out` if the block succeeds, and else is removed.
 
-    Raises InputError when `out` exists and is not empty, or cannot be written.
+    overwrite: whether an output that exists is then replaced.
+    Raises InputError when `out` exists, is not empty and may not be replaced, or cannot be written.
     """
     out = Path(out).absolute()
-    if (out.is_dir() and any(out.iterdir())) or (out.is_file() and out.stat().st_size):
-        raise InputError(f"{option} {out} exists and is not empty; give a new path or remove it")
+    if _is_filled(out) and not overwrite:
+        raise InputError(
+            f"{option} {out} exists and is not empty; add --overwrite or choose another {option}"
+        )
     try_folder(out.parent, option)
+    out = Path(os.path.realpath(out))  # a link stays, and what it leads to is replaced
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
         yield partial
         _make_ordinary(partial)
-        if out.is_dir():
-            out.rmdir()
-        partial.rename(out)
+        _put_in_place(partial, out, option)
     except OSError as error:
         raise InputError(f"{option} {out} cannot be written: {error}") from error
     except Exception as error:  # TensorFlow and safetensors have exceptions of their own
@@ -66,6 +70,46 @@ def new_output(out: str | Path, option: str = "--out") -> Iterator[Path]:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         partial.unlink(missing_ok=True)
+
+
+def _is_filled(path: Path) -> bool:
+    return (path.is_dir() and any(path.iterdir())) or (path.is_file() and path.stat().st_size > 0)
+
+
+def _put_in_place(partial: Path, out: Path, option: str) -> None:
+    """Renames `partial` to `out`. What `out` was is gone only when the new one is there; it is
+    refused if it is more than a former output, by the names in it."""
+    if not _is_filled(out):
+        if out.is_dir():
+            out.rmdir()
+        partial.rename(out)
+        return
+    if lost := sorted(_names(out) - _names(partial)):
+        others = f" and {len(lost) - 1} more" if lost[1:] else ""
+        raise InputError(
+            f"{option} {out} would lose {lost[0]}{others}, which the new output does not have; "
+            f"move it away or choose another {option}"
+        )
+    replaced = out.with_name(f".{out.name}.replaced-{os.getpid()}")
+    out.rename(replaced)
+    try:
+        partial.rename(out)
+    except BaseException:
+        replaced.rename(out)
+        raise
+    if replaced.is_dir():
+        shutil.rmtree(replaced, ignore_errors=True)
+    else:
+        replaced.unlink()
+
+
+def _names(path: Path) -> set[str]:
+    """The files and folders in a folder and in its folders, as a/b; of a file, a name that no
+    folder contains."""
+    if not path.is_dir():
+        return {"the file"}
+    found = (child for pattern in ("*", "*/*") for child in path.glob(pattern))
+    return {child.relative_to(path).as_posix() for child in found}
 
 
 def _make_ordinary(path: Path) -> None:

@@ -8,6 +8,7 @@ the last must be given.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.interop import names
 from w2v2_jax.models.config import CONV_LAYERS, ModelConfig
 
+STACK = "encoder/transformer/position/conv_"
 RELEASED_HEADS = {768: 12, 1024: 16, 1280: 16, 1920: 16, 2048: 16}
 
 
@@ -35,15 +37,17 @@ def to_model(
 ) -> ModelConfig:
     """Tensors under a table's names -> ModelConfig; InputError names what they do not show."""
 
-    def shape(path: str, layer: int = 0, part: int = 0) -> tuple[int, ...] | None:
-        behind = names.layer_names(path, (layer + 1,), table)
-        tensor = tensors.get(behind[layer if len(behind) > 1 else 0][part])
+    def name(path: str) -> str:  # of the first layer
+        return names.layer_names(path, (1,), table)[0][0]
+
+    def shape(path: str) -> tuple[int, ...] | None:
+        tensor = tensors.get(name(path))
         return None if tensor is None else tensor.shape
 
     def needed(path: str) -> tuple[int, ...]:
         sizes = shape(path)
         if sizes is None:
-            raise InputError(f"{where} has no tensor {names.layer_names(path, (1,), table)[0][0]}")
+            raise InputError(f"{where} has no tensor {name(path)}")
         return sizes
 
     projection = "encoder/input_projection/kernel"
@@ -53,7 +57,7 @@ def to_model(
             "quantizer (same_quantizer) cannot be seen in its tensors; it needs its settings"
         )
     convolution = "encoder/feature_extractor/conv_{}/"
-    count = next(i for i in itertools.count() if shape(convolution.format(i) + "kernel") is None)
+    count = _count(convolution.format("{i}"), tensors, table, where=where)
     kernels = [needed(convolution.format(i) + "kernel") for i in range(max(count, 1))]
     width = needed("encoder/transformer/norm/bias")[0]
     block = names.STACKED + "feed_forward_in/bias"
@@ -65,11 +69,11 @@ def to_model(
         conv_bias=shape(convolution.format(0) + "bias") is not None,
         extractor_norm="layer" if shape(convolution.format(1) + "norm/scale") else "group",
         d_model=width,
-        num_layers=next(i for i in itertools.count() if shape(block, i) is None),
+        num_layers=_count(names.STACKED, tensors, table, where=where),
         num_heads=_heads(width, hints, where),
         ffn_dim=needed(block)[0],
         norm_order=_norm_order(hints, where),
-        **_position(table, shape, needed),
+        **_position(_count(STACK, tensors, table, where=where), needed),
     )
     if kernels[-1][0] == width:  # only some frameworks project there
         settings["always_project_features"] = bool(shape("encoder/feature_projection/kernel"))
@@ -78,13 +82,25 @@ def to_model(
     return ModelConfig(**settings)
 
 
-def _position(table: names.Table, shape, needed) -> dict:
+def _count(path: str, tensors: Mapping[str, np.ndarray], table: names.Table, *, where: str) -> int:
+    """How many layers there are of those whose paths begin with `path`, by the numbers in the
+    names of all their tensors. Raises InputError if a number between them is missing."""
+    layers: dict[int, str] = {}
+    for pattern in (name for ours, theirs, _ in table if ours.startswith(path) for name in theirs):
+        before, _, after = pattern.partition("{i}")
+        named = re.compile(f"({re.escape(before)}([0-9]{{1,9}})){re.escape(after)}")
+        layers |= {int(match[2]): match[1] for match in map(named.fullmatch, tensors) if match}
+    missing = next(i for i in itertools.count() if i not in layers)
+    if missing < len(layers):
+        last = max(layers)
+        absent = layers[last].removesuffix(str(last)) + str(missing)
+        raise InputError(f"{where} is not whole: it has {layers[last]}, but not {absent}")
+    return len(layers)
+
+
+def _position(depth: int, needed) -> dict:
     """One convolution with a weight norm, or several without."""
-    stacked = "encoder/transformer/position/conv_{}/kernel"
-    depth = 0
-    if any(ours == stacked.format("{i}") for ours, _, _ in table):
-        depth = next(i for i in itertools.count() if shape(stacked.format(i)) is None)
-    path = stacked.format(0) if depth else "encoder/transformer/position/direction"
+    path = f"{STACK}0/kernel" if depth else "encoder/transformer/position/direction"
     outputs, inputs, kernel = needed(path)
     return dict(
         position_kernel=kernel, position_depth=max(depth, 1), position_groups=outputs // inputs

@@ -2,7 +2,7 @@
 
 PEFT's folder has `adapter_config.json` and `adapter_model.safetensors` but no network: for the q,
 k, v and output projections of every block lora_A [r, in] and lora_B [out, r], and a CTC head whole.
-`lora_head` writes and reads the symbols of that head.
+`lora_head` writes and reads the symbols of that head, `lora_network` the network's settings.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from w2v2_jax.checkpoint.description import Loaded
 from w2v2_jax.checkpoint.record import record_of
 from w2v2_jax.errors import InputError
 from w2v2_jax.input_scale import HUGGING_FACE_EPSILON
-from w2v2_jax.interop import lora_head, names
+from w2v2_jax.interop import lora_head, lora_network, names
 from w2v2_jax.interop.files import (
     Exported,
     Imported,
@@ -98,6 +98,7 @@ def save(loaded: Loaded, out: str | Path) -> Exported:
     out.mkdir(parents=True, exist_ok=True)
     save_file(dict(sorted(tensors.items())), out / WEIGHTS, metadata={"format": "pt"})
     write_json(out / CONFIG, _settings(loaded, with_head=bool(head)), indent=2)
+    lora_network.write(out, loaded)
     if head:
         lora_head.write(out, loaded.description)
     left = len(flat) - len(PARTS) - 2 * bool(head)
@@ -140,13 +141,14 @@ def with_updates(imported: Imported, folder: str | Path) -> Imported:
 
 def _with_updates(imported: Imported, folder: Path) -> Imported:
     loaded = imported.loaded
-    model = loaded.description.model
     config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else None
     if config is None:
         raise InputError(f"{folder} is not a folder of PEFT: it has no {CONFIG}")
     for name, value in FIXED.items():
         if config.get(name) not in (None, value):
             raise InputError(f"{folder}/{CONFIG}: {name}={config[name]!r}; only {value!r} is read")
+    loaded = lora_network.checked(loaded, folder)
+    model = loaded.description.model
     rank: Any = config.get("r")
     model = dataclasses.replace(
         model, lora_rank=rank, lora_alpha=float(config.get("lora_alpha", 8))
@@ -160,7 +162,7 @@ def _with_updates(imported: Imported, folder: Path) -> Imported:
     }
     notes = [f"no updates of {', '.join(absent)}: they are 0"] if absent else []
     if head:
-        loaded = lora_head.with_head(imported, head, folder, notes)
+        loaded = lora_head.with_head(imported._replace(loaded=loaded), head, folder, notes)
         used += [PREFIX + name for name in head]
     left = sorted(set(tensors) - set(used))
     if left:

@@ -1,7 +1,7 @@
-"""The network's configuration and the released families as a table.
+"""The network's configuration.
 
-One frozen value is the configuration of every module. So a family is one row here, and the
-parameter tree depends only on it.
+One frozen value is the configuration of every module, and the parameter tree depends only on it.
+The released families are rows of `families`; what values may be is in `config_checks`.
 """
 
 from __future__ import annotations
@@ -10,51 +10,12 @@ import dataclasses
 import math
 
 from w2v2_jax.batch import SAMPLE_RATE
-from w2v2_jax.errors import InputError
-from w2v2_jax.models.filterbank import LEAST_WIDTH, PHASES
+from w2v2_jax.models.config_checks import check
 
 CONV_LAYERS = ((512, 10, 5), *(((512, 3, 2),) * 4), *(((512, 2, 2),) * 2))
 TDNN_LAYERS = ((512, 5, 1), (512, 3, 2), (512, 3, 3), (512, 1, 1), (1500, 1, 1))
-CHOICES = {
-    "extractor_norm": ("group", "layer"),
-    "norm_order": ("post", "pre"),
-}
-# The largest allowed sizes: larger than any network that exists, so that a file's header cannot
-# cause hours of work.
-SIZES = {
-    "d_model": 1 << 16,
-    "num_layers": 1000,
-    "num_heads": 1 << 12,
-    "ffn_dim": 1 << 20,
-    "position_kernel": 1 << 14,
-    "position_depth": 100,
-    "position_groups": 1 << 16,
-    "codebooks": 1 << 10,
-    "entries": 1 << 20,
-    "code_dim": 1 << 16,
-    "final_dim": 1 << 16,
-    "mask_length": 1 << 20,
-    "channel_mask_length": 1 << 20,
-    "head_dim": 1 << 16,
-    "embedding_dim": 1 << 16,
-    "adapter_dim": 1 << 16,
-    "mask_min_spans": 1 << 20,
-    "mask_equalise_rows": 1 << 20,
-    "output_adapter_kernel": 1 << 10,
-    "output_adapter_stride": 1 << 10,
-}
-MAY_BE_0 = ("adapter_dim", "mask_min_spans", "mask_equalise_rows")  # which means none
-MOST_CONV_LAYERS, MOST_CONV = 100, 1 << 16
-SWITCHES = (
-    "conv_bias",
-    "masked_group_norm",
-    "quantize_input",
-    "quantize_targets",
-    "same_quantizer",
-    "always_project_features",
-    "layer_sum",
-    "filterbank_init",
-)
+# What weights of the same shapes may have otherwise, and then compute another thing.
+UNSEEN = ("quantize_input", "norm_order", "num_heads")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,129 +138,7 @@ class ModelConfig:
         for field in ("conv_layers", "tdnn_layers"):
             layers = tuple(tuple(int(n) for n in layer) for layer in getattr(self, field))
             object.__setattr__(self, field, layers)
-        self._check_sizes()
-        for field, known in CHOICES.items():
-            if getattr(self, field) not in known:
-                value = getattr(self, field)
-                raise InputError(f"model.{field}={value!r} is not known; use one of {list(known)}")
-        for whole, part in (
-            ("d_model", "num_heads"),
-            ("d_model", "position_groups"),
-            ("code_dim", "codebooks"),
-        ):
-            if getattr(self, whole) % getattr(self, part):
-                raise InputError(
-                    f"model.{part}={getattr(self, part)} does not divide "
-                    f"model.{whole}={getattr(self, whole)}"
-                )
-        self._check_filterbank()
-        self._check_quantizers()
-        self._check_lora()
-        self._check_output_adapter()
-        if self.adapter_dim and self.norm_order != "pre":
-            raise InputError(
-                f"model.adapter_dim={self.adapter_dim} needs model.norm_order='pre'; use 0"
-            )
-        for field in dataclasses.fields(self):
-            rate = field.name.endswith(("dropout", "_prob", "layer_drop"))
-            if rate and not 0 <= getattr(self, field.name) < 1:
-                raise InputError(
-                    f"model.{field.name}={getattr(self, field.name)} must be in [0, 1)"
-                )
-
-    def _check_sizes(self) -> None:
-        for field, most in SIZES.items():
-            value = getattr(self, field)
-            least = field not in MAY_BE_0
-            if type(value) is not int or not least <= value <= most:
-                raise InputError(
-                    f"model.{field}={value!r} must be a whole number, {least:d} to {most}"
-                )
-        if not 0 <= self.feature_grad_scale < math.inf:
-            raise InputError(
-                f"model.feature_grad_scale={self.feature_grad_scale!r} must be a number, at least 0"
-            )
-        for field in SWITCHES:
-            if getattr(self, field) not in (True, False):
-                raise InputError(f"model.{field}={getattr(self, field)!r} must be True or False")
-        for field, last in (("conv_layers", "stride"), ("tdnn_layers", "dilation")):
-            layers = getattr(self, field)
-            sane = all(
-                len(layer) == 3 and 1 <= min(layer) <= max(layer) <= MOST_CONV for layer in layers
-            )
-            if not 1 <= len(layers) <= MOST_CONV_LAYERS or not sane:
-                raise InputError(
-                    f"model.{field}={str(layers)[:100]} must be 1 to {MOST_CONV_LAYERS} times "
-                    f"(channels, kernel, {last}), each 1 to {MOST_CONV}"
-                )
-
-    def _check_filterbank(self) -> None:
-        channels, width, _ = self.conv_layers[0]
-        if self.filterbank_init and (channels % PHASES or width < LEAST_WIDTH):
-            raise InputError(
-                f"model.filterbank_init=True needs a first layer of model.conv_layers whose "
-                f"channels divide by {PHASES} and whose kernel is at least {LEAST_WIDTH}, not "
-                f"{channels} and {width}; (160, 480, 160) is one"
-            )
-
-    def _check_lora(self) -> None:
-        rank, alpha = self.lora_rank, self.lora_alpha
-        if type(rank) is not int or not 0 <= rank <= self.d_model:
-            raise InputError(
-                f"model.lora_rank={rank!r} must be a whole number, 0 to {self.d_model}, the width"
-            )
-        if not 0 < alpha < math.inf:
-            raise InputError(f"model.lora_alpha={alpha!r} must be a number above 0")
-
-    def _check_output_adapter(self) -> None:
-        layers, width = self.output_adapter_layers, self.output_dim
-        if type(layers) is not int or not 0 <= layers <= MOST_CONV_LAYERS:
-            raise InputError(
-                f"model.output_adapter_layers={layers!r} must be a whole number, 0 to "
-                f"{MOST_CONV_LAYERS}"
-            )
-        if type(width) is not int or not 0 <= width <= SIZES["d_model"]:
-            raise InputError(
-                f"model.output_dim={width!r} must be a whole number, 0 to {SIZES['d_model']}"
-            )
-        if width and not layers:
-            raise InputError(f"model.output_dim={width} needs model.output_adapter_layers; use 0")
-        if layers and self.output_adapter_kernel < 3:  # a frame of zeros stands at either end
-            raise InputError(
-                f"model.output_adapter_kernel={self.output_adapter_kernel} must be at least 3"
-            )
-        if layers and self.layer_sum:
-            raise InputError(
-                f"model.output_adapter_layers={layers} needs model.layer_sum=False: the layers "
-                "that are summed have more frames; use 0"
-            )
-
-    def _check_quantizers(self) -> None:
-        if self.always_project_features and self.quantize_input:
-            raise InputError(
-                "model.always_project_features=True needs model.quantize_input=False: a quantized "
-                "input has a projection of its codes instead; use False"
-            )
-        if self.same_quantizer and not (self.quantize_input and self.quantize_targets):
-            raise InputError(
-                "model.same_quantizer=True needs model.quantize_input=True and "
-                "model.quantize_targets=True; use False"
-            )
-        width, two = self.input_code_dim, self.quantize_input and not self.same_quantizer
-        if type(width) is not int or not 0 <= width <= SIZES["code_dim"]:
-            raise InputError(
-                f"model.input_code_dim={width!r} must be a whole number, 0 to {SIZES['code_dim']}"
-            )
-        if width and not two:
-            raise InputError(
-                f"model.input_code_dim={width} needs model.quantize_input=True and "
-                "model.same_quantizer=False; use 0"
-            )
-        if two and self.input_codes % self.codebooks:
-            raise InputError(
-                f"model.codebooks={self.codebooks} does not divide {self.input_codes}, the width "
-                "of the input's codes; set model.input_code_dim"
-            )
+        check(self)
 
     @property
     def input_codes(self) -> int:

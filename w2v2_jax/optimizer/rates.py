@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 from typing import NamedTuple
@@ -11,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, likest
 from w2v2_jax.trees import name_of
 
 RateTable = tuple["Rate | tuple[str, float]", ...]
@@ -100,7 +99,7 @@ def unmatched(pairs, params) -> list[str]:
         regex = NUMBERED.sub("layers", pattern)
         if any(re.search(regex, name) for name in names):
             continue
-        close = difflib.get_close_matches(pattern.strip("^$/."), named, n=3)
+        close = likest(pattern.strip("^$/."), named, most=3)
         near = list(dict.fromkeys(named[name] for name in close)) or tops
         lines.append(
             f"warning: optimizer.rate_by_path: {pattern!r} matches no parameter and changes "

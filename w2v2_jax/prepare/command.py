@@ -7,11 +7,12 @@ import os
 import sys
 
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.paths import try_outputs, writing
+from w2v2_jax.paths import writing
 from w2v2_jax.prepare.compress import CODECS
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.sources import SOURCES
 from w2v2_jax.system.arguments import MOST_PROCESSES, CommandParser, read_seconds, whole
+from w2v2_jax.system.outputs import try_outputs
 
 TEXT = (
     "turn transcripts into spoken words: english, unicode[:LANGUAGE], FILE.json (your own rules), "

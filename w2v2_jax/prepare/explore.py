@@ -7,8 +7,9 @@ from pathlib import Path
 
 from w2v2_jax.data.corpus import list_splits, open_corpus
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import AnyPath, to_path, try_file, write_text
+from w2v2_jax.paths import AnyPath, to_path, write_text
 from w2v2_jax.system.arguments import CommandParser
+from w2v2_jax.system.outputs import try_outputs
 
 EACH = 3  # utterances per kind of odd ones
 MOST_EACH = 10
@@ -46,13 +47,12 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     if not 0 <= arguments.each <= MOST_EACH:
         raise InputError(f"--each {arguments.each}: use 0 to {MOST_EACH}")
-    page = arguments.html
-    if page is None:
+    if arguments.html is None:
         folder, split = arguments.data, ""
         if not os.path.isdir(folder):
             folder, _, split = folder.rpartition(":")
         if not os.path.isdir(folder):
             raise InputError(f"{arguments.data}: no such directory of a prepared corpus")
-        page = Path(folder) / (f"explore-{split}.html" if split else "explore.html")
-    try_file(page, "--html")
-    write_page(arguments.data, page, each=arguments.each)
+        arguments.html = Path(folder) / (f"explore-{split}.html" if split else "explore.html")
+    try_outputs(arguments, "html")
+    write_page(arguments.data, arguments.html, each=arguments.each)

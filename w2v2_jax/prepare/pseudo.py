@@ -74,6 +74,11 @@ def main(argv: list[str] | None = None) -> None:
     corpus = open_corpus(arguments.data)
     split = arguments.split or corpus.split
     check_split(arguments.out, split, arguments.overwrite)
+    if os.path.realpath(arguments.out / split) == os.path.realpath(corpus.directory):
+        raise InputError(
+            f"--out {arguments.out}: the split {split} is what --data reads, and the new one would "
+            "have only what is kept of it; use another --split"
+        )
     try_folder(arguments.out, "--out")
     guess, description, path = _listener(arguments)
     outcome = Outcome({}, {i: (reason, None) for i, reason in unasked(corpus, limits)})

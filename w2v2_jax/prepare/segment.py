@@ -48,6 +48,7 @@ from w2v2_jax.system.arguments import (
     add_romanise,
     read_seconds,
 )
+from w2v2_jax.system.outputs import spare_files
 from w2v2_jax.texts import text_lines
 
 MIN_SCORE = -2.3
@@ -210,6 +211,8 @@ def _check(arguments: argparse.Namespace) -> None:
     if existing.exists() and not arguments.overwrite:
         raise InputError(f"{existing} exists; add --overwrite or choose another --out")
     try_folder(arguments.out, "--out")
+    written = (SEGMENTS, REJECTED, REPORT)
+    spare_files(arguments, "out", (arguments.out / name for name in written))
 
 
 def _check_use(arguments: argparse.Namespace, pairs: list[Pair]) -> None:

@@ -171,3 +171,11 @@ def check_split(out: AnyPath, split: str, overwrite: bool) -> None:
             raise InputError(f"{place} exists already; delete it or use another --split")
     elif place.exists() and not overwrite:
         raise InputError(f"{place} exists already; use --overwrite or another --split")
+    elif place.exists() and not (place / "corpus.json").exists() and not _is_empty(place):
+        raise InputError(
+            f"{place} is no prepared split, and --overwrite would remove it; use another --out"
+        )
+
+
+def _is_empty(place: AnyPath) -> bool:
+    return place.is_dir() and not any(place.iterdir())

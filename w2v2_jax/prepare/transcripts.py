@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import csv
-import difflib
 import os
 import re
 import unicodedata
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, likest
 from w2v2_jax.prepare.account import Account
 from w2v2_jax.texts import text_lines
 
@@ -88,7 +87,7 @@ class Table:
             if _folded(other) == folded:
                 return f"{name} (is it {other}?)"
         compared = self._names[:MOST_COMPARED] if len(self._names) <= MOST_COMPARED else []
-        near = difflib.get_close_matches(name, compared, 1, NEAR)
+        near = likest(name, compared, likeness=NEAR)
         return f"{name} (is it {near[0]}?)" if near else name
 
 

@@ -15,9 +15,10 @@ from typing import Any
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.runs import difference, read_evaluation
 from w2v2_jax.evaluation.scoring import bootstrap_interval, count_errors, total
-from w2v2_jax.paths import try_outputs, write_json
+from w2v2_jax.paths import write_json
 from w2v2_jax.report import cells_figure
 from w2v2_jax.system.arguments import CommandParser
+from w2v2_jax.system.outputs import try_outputs
 
 SCRATCH, PRETRAINED, SHORT = "scratch", "pretrain", "short"
 

@@ -19,8 +19,8 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import Model, load
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.frames import frame_counts
-from w2v2_jax.paths import try_outputs
 from w2v2_jax.system.arguments import CommandParser, add_data
+from w2v2_jax.system.outputs import try_outputs
 
 ROW_SECONDS = 4  # every clip is cut into rows of this length: one compiled shape
 ROWS = 8

@@ -11,8 +11,9 @@ from pathlib import Path
 from w2v2_jax.errors import run_command
 from w2v2_jax.evaluation.reference_curves import decisive
 from w2v2_jax.evaluation.runs import read_run
-from w2v2_jax.paths import read_json, try_outputs, write_json
+from w2v2_jax.paths import read_json, write_json
 from w2v2_jax.system.arguments import CommandParser
+from w2v2_jax.system.outputs import try_outputs
 
 LEFT_OUT = ("split", "audio_seconds_per_second", "epoch", "compilations")
 DIGITS = 4

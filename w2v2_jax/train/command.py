@@ -30,12 +30,11 @@ from w2v2_jax.paths import AnyPath, is_remote, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.system.arguments import whole
 from w2v2_jax.train import dry_run, fit, loop, memory, run_record
+from w2v2_jax.train.start_check import check_start, report_start
 from w2v2_jax.train.validation import check_best_metric
 from w2v2_jax.train.warm_start import (
-    check_network,
     choose_vocabulary,
     report_left_out,
-    report_scale,
     report_texts,
     report_unknown,
     take_epsilon,
@@ -148,7 +147,7 @@ def rehearse(settings: ExperimentSettings, workdir: AnyPath | None) -> None:
     start = _start(settings, workdir)
     train, valid = start.train, start.valid
     _introduce(start.built, train, valid)
-    report_scale(start.source, start.settings)
+    report_start(start.source, start.built.model, start.settings)
     _check(start.built, train, valid)
     if start.source is not None:
         params = start.built.abstract_state.params
@@ -184,7 +183,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
         hosts.log_on_chief(line)
     if fit.mostly_fillers(train):
         hosts.log_on_chief("train: with --dry-run, this command says which batches have fewer")
-    report_scale(source, settings)
+    report_start(source, built.model, settings)
     _check(built, train, valid)
 
     def fresh() -> TrainState:
@@ -236,8 +235,9 @@ def _build(
     built = experiment.build(
         settings, vocabulary=vocabulary, inherited=start.model if start else None
     )
-    if start:
-        check_network(built.model, start.model, where=settings.init_from)
+    if source:
+        parts = settings.objective_class.parts
+        check_start(built.model, parts, source, where=settings.init_from)
     return built
 
 

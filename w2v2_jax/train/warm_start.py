@@ -18,10 +18,10 @@ from w2v2_jax.data.mixture import open_members, spelled
 from w2v2_jax.data.transcribed import none_transcribed
 from w2v2_jax.errors import InputError, counted
 from w2v2_jax.experiment.settings import ExperimentSettings
-from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.objectives.classes import Classes, classes_of
 from w2v2_jax.system import hosts
 from w2v2_jax.texts.rules import TextRules
+from w2v2_jax.train.start_check import SMOKE
 from w2v2_jax.trees import name_of
 from w2v2_jax.vocabulary import (
     EXTEND,
@@ -37,8 +37,6 @@ from w2v2_jax.vocabulary.make import with_rules
 from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES
 
 FRESH = ("/layers/adapter/", "/attention/lora_", "/output_adapter/")  # what a start need not have
-SIZES = ("d_model", "num_layers", "ffn_dim")
-SMOKE = "recipes with ,smoke have a toy network, which trains from scratch: leave out ,smoke"
 
 
 def graft(
@@ -151,42 +149,6 @@ def _training_texts(settings: ExperimentSettings) -> Iterator[str]:
     return (text for text in corpus.texts() if text)
 
 
-def check_network(model: ModelConfig, start: ModelConfig, *, where: str) -> None:
-    """Raises InputError if the weights of `start` fit `model`, but it computes another thing with
-    them: other strides, heads or order of the norms, another scale of LoRA's updates, a quantizer
-    at the input that only one has. Of another size, the sizes are named: its heads would not help.
-
-    Fine-tuning keeps the input's quantizer, as fairseq does, so the recipe must have it."""
-    sizes = [name for name in SIZES if getattr(model, name) != getattr(start, name)]
-    if sizes:
-        ours, theirs = (
-            ", ".join(f"{name}={getattr(one, name)}" for name in sizes) for one in (model, start)
-        )
-        raise InputError(
-            f"config.model has {ours}, but {where} has {theirs}; take its network "
-            f"(config.model.family=inherit) or set these; {SMOKE}"
-        )
-    names = ["quantize_input", "norm_order", "num_heads"]
-    if model.lora_rank and start.lora_rank:
-        names.append("lora_alpha")
-    if model.output_adapter_layers and start.output_adapter_layers:
-        names.append("output_adapter_stride")
-    for name in names:
-        ours, theirs = getattr(model, name), getattr(start, name)
-        if ours != theirs:
-            raise InputError(
-                f"config.model.{name}={ours!r}, but {where} has {theirs!r}; "
-                f"set config.model.{name}={theirs!r}"
-            )
-    shapes = [[layer[:2] for layer in one.conv_layers] for one in (model, start)]
-    if shapes[0] == shapes[1] and model.conv_layers != start.conv_layers:
-        strides = [", ".join(str(x[2]) for x in one.conv_layers) for one in (model, start)]
-        raise InputError(
-            f"config.model.conv_layers={model.conv_layers} has the strides {strides[0]}, but "
-            f"{where} has {strides[1]}; set config.model.conv_layers={start.conv_layers}"
-        )
-
-
 def take_epsilon(settings: ExperimentSettings, start: Description | None) -> ExperimentSettings:
     """The settings with the epsilon of the input's normalisation from the run's own checkpoint or
     from init_from, if the configuration does not set it."""
@@ -226,15 +188,6 @@ def report_case(vocabulary: Vocabulary, old: Vocabulary, *, where: str) -> None:
             f"warning: {counted(len(lost), 'symbol')} ({' '.join(lost[:10])}) would keep the "
             f"weights that {where} has for another case of them; --config.vocabulary.case={case} "
             "does so for a vocabulary that is made from transcripts"
-        )
-
-
-def report_scale(source: Loaded | None, settings: ExperimentSettings) -> None:
-    """Warns of a start that was trained with input normalised otherwise."""
-    if source and source.description.normalise != settings.data.normalise:
-        hosts.log_on_chief(
-            f"warning: config.data.normalise={settings.data.normalise}, but "
-            f"{settings.init_from} was trained with {source.description.normalise}"
         )
 
 

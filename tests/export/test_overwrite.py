@@ -1,0 +1,190 @@
+"""--overwrite: what is in the way, what replaces it, and that a failure keeps what was saved."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.corpora import write_split
+from tests.helpers.interop_cases import assert_same, random_checkpoint
+from w2v2_jax import convert, emit, extract
+from w2v2_jax.checkpoint import files as checkpoint
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.export import average
+from w2v2_jax.export import command as export
+from w2v2_jax.interop import hugging_face, native, safetensors_file
+from w2v2_jax.interop.files import new_output
+
+
+@pytest.fixture(scope="module")
+def runs(tuned, tmp_path_factory):
+    """Two workdirs of a fine-tuned network."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("a", "b"):
+        native.write_initial(folder / name, tuned)
+    return folder
+
+
+@pytest.fixture
+def commands(runs, tuned, tmp_path):
+    """Command -> (its main, its arguments without --out)."""
+    write_split(tmp_path / "data", "dev", texts=("AB", "CA"))
+    hugging_face.save(tuned, tmp_path / "hf")
+    one = ["--checkpoint", str(runs / "a")]
+    corpus = ["--data", str(tmp_path / "data:dev")]
+    return {
+        "hf": (export.main, [*one, "--to", "hf"]),
+        "fairseq": (export.main, [*one, "--to", "fairseq"]),
+        "average": (average.main, ["--checkpoint", f"{runs}/a", f"{runs}/b"]),
+        "convert": (convert.main, ["--from", "hf", "--input", str(tmp_path / "hf")]),
+        "extract": (extract.main, [*one, *corpus]),
+        "emit": (emit.main, [*one, *corpus]),
+    }
+
+
+def content(path: Path):
+    """The files below a path, with what is in them."""
+    files = [path] if path.is_file() else path.rglob("*")
+    return {str(file): file.read_bytes() for file in files if file.is_file()}
+
+
+@pytest.mark.parametrize("name", ["hf", "fairseq", "average", "convert", "extract", "emit"])
+def test_an_output_that_exists_is_replaced_only_on_request(commands, tuned, tmp_path, capsys, name):
+    main, arguments = commands[name]
+    out = tmp_path / ("out.npz" if name == "extract" else "out")
+    arguments = [*arguments, "--out", str(out)]
+    main(arguments)
+    (file,) = [path for path in content(out) if not Path(path).name.startswith("_")][:1]
+    wanted = Path(file).read_bytes()
+    Path(file).write_bytes(b"old")
+    before, around = content(out), sorted(tmp_path.iterdir())
+    capsys.readouterr()
+    assert run_command(main, arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"--out {out} exists" in line and "add --overwrite or choose another" in line
+    assert content(out) == before
+    assert run_command(main, [*arguments, "--overwrite"]) == 0
+    if name in ("average", "convert"):  # Orbax names its files anew
+        assert_same(checkpoint.load(out).params, tuned.params)
+    else:
+        assert Path(file).read_bytes() == wanted
+    assert sorted(tmp_path.iterdir()) == around  # nothing beside it
+
+
+def test_a_failed_export_leaves_what_was_there(commands, tmp_path, monkeypatch, capsys):
+    main, arguments = commands["hf"]
+    arguments = [*arguments, "--out", str(tmp_path / "out"), "--overwrite"]
+    main(arguments)
+    before = content(tmp_path / "out")
+
+    def fail(loaded, out):
+        hugging_face.save(loaded, out)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(export.EXPORTERS, "hf", fail)
+    assert run_command(main, arguments) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert content(tmp_path / "out") == before
+    assert [path.name for path in tmp_path.glob(".out*")] == []
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_what_was_there_comes_back_if_the_new_output_cannot_take_its_place(
+    tmp_path, monkeypatch, error
+):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "file").write_text("old")
+    rename = Path.rename
+
+    def refuse(path, target):
+        if ".partial-" in path.name:
+            raise error("moved away")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises((InputError, KeyboardInterrupt)), new_output(out, overwrite=True) as partial:
+        partial.mkdir()
+        (partial / "file").write_text("new")
+    assert content(tmp_path) == {str(out / "file"): b"old"}
+
+
+@pytest.mark.parametrize("step", ["7", "0"])
+def test_a_workdir_is_not_replaced_by_an_average(runs, tuned, tmp_path, capsys, step):
+    shutil.copytree(runs / "a", tmp_path / "run")
+    (tmp_path / "run/checkpoints/0").rename(tmp_path / "run/checkpoints" / step)
+    if step == "0":
+        (tmp_path / "run/metrics.jsonl").write_text("{}\n")
+    before = content(tmp_path)
+    command = ["--checkpoint", f"{runs}/a", f"{runs}/b", "--out", f"{tmp_path}/run", "--overwrite"]
+    assert run_command(average.main, command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    lost = "metrics.jsonl" if step == "0" else "checkpoints/7"
+    assert f"would lose {lost}, which the new output does not have" in line
+    assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize(("old", "lost"), [("folder", "README.md and "), ("file", "the file")])
+def test_a_folder_is_not_replaced_by_a_file_nor_the_other_way(
+    runs, tmp_path, capsys, old, lost, tuned
+):
+    out = tmp_path / "out"
+    forms = ("hf", "fairseq") if old == "folder" else ("fairseq", "hf")
+    command = ["--checkpoint", f"{runs}/a", "--out", str(out), "--overwrite", "--to"]
+    assert run_command(export.main, [*command, forms[0]]) == 0
+    before = content(out)
+    assert run_command(export.main, [*command, forms[1]]) == 2
+    assert f"would lose {lost}" in capsys.readouterr().err
+    assert content(out) == before
+
+
+@pytest.mark.parametrize("out", ["hf", "run", "run/../run", "link", ".", "run/checkpoints"])
+def test_what_is_read_is_not_replaced(runs, tuned, tmp_path, monkeypatch, capsys, out):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(runs / "a", "run")
+    hugging_face.save(tuned, "hf")
+    Path("link").symlink_to("run")
+    step = "run/checkpoints/0"
+    command = ["--checkpoint", "hf" if out == "hf" else step, "--out", out, "--overwrite"]
+    before = content(tmp_path)
+    mains = {export.main: ["--to", "hf"]}
+    mains |= {average.main: []} if out != "hf" else {}
+    for main, more in mains.items():
+        assert run_command(main, [*command, *more]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"--out {out} would replace the folder of checkpoint; name another" in line
+    if out == "hf":
+        converting = ["--from", "hf", "--input", "hf", "--out", "hf", "--overwrite"]
+        assert run_command(convert.main, converting) == 2
+    assert content(tmp_path) == before
+
+
+def test_a_link_stays_and_the_folder_it_leads_to_is_replaced(runs, tmp_path):
+    command = ["--checkpoint", f"{runs}/a", "--to", "hf", "--out", f"{tmp_path}/link"]
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/config.json").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    export.main([*command, "--overwrite"])
+    assert (tmp_path / "link").is_symlink() and "model_type" in (
+        tmp_path / "real/config.json"
+    ).read_text("utf-8")
+
+
+def test_a_tokenizer_that_exists_is_replaced_only_on_request(runs, tmp_path, capsys):
+    command = ["--checkpoint", f"{runs}/a", "--to", "fairseq2", "--out", f"{tmp_path}/a.pt"]
+    command += ["--tokenizer", f"{tmp_path}/a.model"]
+    (tmp_path / "a.model").write_text("old")
+    assert run_command(export.main, command) == 2
+    assert "add --overwrite or choose another --tokenizer" in capsys.readouterr().err
+    assert content(tmp_path) == {str(tmp_path / "a.model"): b"old"}
+    assert run_command(export.main, [*command, "--overwrite"]) == 0
+    assert (tmp_path / "a.model").read_bytes() != b"old"
+
+
+def test_a_replaced_file_is_read_back(tiny, tuned, tmp_path):
+    other = random_checkpoint(tiny, parts=("encoder",))
+    for loaded in (tuned, other):
+        with new_output(tmp_path / "a.safetensors", overwrite=True) as partial:
+            safetensors_file.save(loaded, partial)
+    read = safetensors_file.read(tmp_path / "a.safetensors")
+    assert_same(read.loaded.params, other.params)
