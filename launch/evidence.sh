@@ -156,7 +156,7 @@ pseudo_labels() { # LABELS-SEED: scratch's cell writes texts for `unlabeled`; se
     return 1
   fi
   if [ ! -f "$texts/unlabeled/report.json" ]; then
-    run python -m w2v2_jax.prepare.pseudo --checkpoint "$teacher" --data "$data:unlabeled" --out "$texts" \
+    run python -m w2v2_jax pseudo --checkpoint "$teacher" --data "$data:unlabeled" --out "$texts" \
       --overwrite --min-confidence "${MIN_CONFIDENCE:-0.5}" --min-seconds 1 \
       --lm "$teacher/lm.arpa" --lexicon "$teacher/lm.txt" --lm-weight 2 --word-score 1 || return
   fi

@@ -337,7 +337,7 @@ def test_the_evidence_gives_scratch_the_texts_that_it_wrote_itself(project, jobs
     run = dict(stubs={"python": WRITES_MODELS}, environment={**cells, **PREPARED})
     status, _, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
     assert status == 0, error
-    (wrote,) = (call for call in calls if "w2v2_jax.prepare.pseudo" in call)
+    (wrote,) = (call for call in calls if "w2v2_jax pseudo" in call)
     for part in (
         "--checkpoint out/scratch/1h-2 --data data/evidence/corpus:unlabeled "
         "--out out/pseudo/heard-1h-2 ",
