@@ -10,9 +10,9 @@ Run: bash launch/evidence.sh --source folder:DIR does all of it, cell by cell. O
         --config.init_from=$R/pretrain
     without --config.init_from the same recipe starts from scratch: same labels, same updates.
     `:pretrain,short` is a quarter of the updates; `:pretrain,CHANGE` is the short one with one
-    change of CHANGES. `,gpu` after any of these is the size for minutes on one GPU of 80 GB,
-    `,filterbank` the network of from_scratch.py, a number so many updates (`:pretrain,gpu,12000`),
-    `,smoke` toy size.
+    change of CHANGES, the last two of which are other objectives. `,gpu` after any of these is the
+    size for minutes on one GPU of 80 GB, `,filterbank` the network of from_scratch.py, a number so
+    many updates (`:pretrain,gpu,12000`), `,smoke` toy size.
 
 Hardware and time: 2 CPU cores (Intel Xeon), busy with other work (2026-11-26, recorded in commit
 a6e43cd): 23 min pretraining at 60 to 130 audio-s/s, 6 min a fine-tuning at 40 to 100. `,gpu` on one
@@ -93,6 +93,16 @@ CHANGES = {
         model=dict(quantize_input=True), optimizer=dict(rate_by_path=ONLY_TARGETS)
     ),
     "continuous_targets": dict(model=dict(quantize_targets=False)),
+    "random_targets": {},
+    "ema_teacher": {},
+}
+# Other objectives on the same features, masks and encoder, instead of the contrastive one. A tenth
+# of the published number of codes, and a teacher that follows within these few updates.
+OBJECTIVES = {
+    "random_targets": dict(name="random_targets", entries=1024),
+    "ema_teacher": dict(
+        name="ema_teacher", top_layers=3, decay=0.99, end_decay=0.999, anneal_updates=1000
+    ),
 }
 LABELS = {
     "10m": "train_10min",
@@ -107,7 +117,8 @@ LABEL_STEPS = {
     "filterbank": {"10m": 2_000, "1h": 3_000, "all": 12_000},
 }
 # Targets that need not be learned first can be further from what is heard.
-FILTERBANK_MASKS = {"continuous_targets": dict(mask_length=7, mask_start_prob=0.07)}
+LONGER_SPANS = dict(mask_length=7, mask_start_prob=0.07)
+FILTERBANK_MASKS = dict.fromkeys(("continuous_targets", *OBJECTIVES), LONGER_SPANS)
 
 # What differs on a GPU, whose minutes hold some ten times the updates, of eight times the audio.
 GPU_MODEL = dict(
@@ -292,6 +303,10 @@ def get_config(arg: str = "pretrain") -> ConfigDict:
     for change in changes:
         config.update(CHANGES.get(change, {}))
         config.model.update(FILTERBANK_MASKS.get(change, {}) if size == "filterbank" else {})
+        if change in OBJECTIVES:
+            config.objective = ConfigDict(OBJECTIVES[change])
+            config.optimizer.rate_by_path = ()
+            config.train.best_metric = "loss"
     return shrink(config, steps=steps if numbers else None) if "smoke" in words else config
 
 

@@ -2,6 +2,7 @@
 # Tests whether pretraining helps (experiments/evidence.py): runs every comparison, prints the tables.
 #   bash launch/evidence.sh [--source folder:DIR] [--out DIR]      (default runs/evidence)
 # A cell is START@LABELS@SEED: START is scratch, pretrain, short or one of the recipe's changes;
+# pseudo is scratch on the labels and on the texts that scratch's cell wrote for `unlabeled`.
 # LABELS is 10m, 1h or all. Finished cells are not run again, interrupted ones resume.
 # CELLS="scratch@10m@1 ..." selects cells.
 # --source: a folder whose transcripts.tsv has "relative/path<TAB>text<TAB>split<TAB>speaker" with the
@@ -12,6 +13,8 @@
 # JOBS, the cells and pretrainings under way at once, is 4 instead of 1; each then writes to a file of
 # --out/logs. SIZE=,filterbank: a network that is faster on CPUs, and a stronger recipe from scratch.
 # PRETRAIN_STEPS, SHORT_STEPS, STEPS_10m, STEPS_1h, STEPS_all: other numbers of updates.
+# OPTIONS, TUNE_OPTIONS: options of every training, or of the fine-tunings, such as
+# --config.execution.dtype=bfloat16 or --config.vocabulary.name=from_transcripts.
 # PRETRAIN_SECONDS: a pretraining that takes longer is stopped and used as it is.
 # SIGINT or SIGTERM stops what is under way, which saves, and ends with status 3.
 set -euo pipefail
@@ -49,6 +52,8 @@ done
 source "$(dirname "$0")/env.sh"
 export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/xla}"
 size="${SIZE-}" jobs="${JOBS:-1}"
+read -ra options <<<"${OPTIONS:-}"
+read -ra tune_options <<<"${TUNE_OPTIONS:-}"
 if [ "${W2V2_JAX:-cpu}" = cuda ]; then
   size="${SIZE-,gpu}" jobs="${JOBS:-4}"
 fi
@@ -113,7 +118,7 @@ train() { # workdir, recipe, number of updates or nothing, training splits, furt
   # Status 3 says that a signal stopped it: the next call of this script goes on.
   run "${limit[@]}" python -m w2v2_jax.train --config "experiments/evidence.py:$recipe" \
     --workdir "$workdir" --config.data.train="$data:$splits" --config.data.valid="$data:dev" \
-    --stopped-status 3 "$@"
+    --stopped-status 3 "${options[@]}" "$@"
 }
 
 has_checkpoint() { # workdir: whether it holds a whole one; one being written has another name
@@ -144,22 +149,37 @@ pretraining() { # START
   touch "$work/pretrained"
 }
 
+pseudo_labels() { # LABELS-SEED: scratch's cell writes texts for `unlabeled`; sets heard
+  local teacher="$out/scratch/$1" texts="$out/pseudo/heard-$1"
+  if [ ! -f "$teacher/lm.arpa" ]; then
+    echo "error: pseudo@${1/-/@} needs the finished cell scratch@${1/-/@}" >&2
+    return 1
+  fi
+  if [ ! -f "$texts/unlabeled/report.json" ]; then
+    run python -m w2v2_jax pseudo --checkpoint "$teacher" --data "$data:unlabeled" --out "$texts" \
+      --overwrite --min-confidence "${MIN_CONFIDENCE:-0.5}" --min-seconds 1 \
+      --lm "$teacher/lm.arpa" --lexicon "$teacher/lm.txt" --lm-weight 2 --word-score 1 || return
+  fi
+  heard=",$texts:unlabeled"
+}
+
 cell() { # START@LABELS@SEED
-  local start="${1%%@*}" size_of="${1#*@}" seed="${1##*@}" pretrained=() splits="$labelled" limit=()
+  local start="${1%%@*}" size_of="${1#*@}" seed="${1##*@}" pretrained=() splits="$labelled" limit=() heard=""
   size_of="${size_of%@*}"
   local work="$out/$start" json="$out/cells/$1.json" steps="STEPS_$size_of" lm texts
   [ ! -f "$json" ] || return 0
   [ "$size_of" != 1h ] || splits="$hour"
   [ "$size_of" != all ] || splits="$all_labels"
-  [ "$start" = scratch ] || pretrained=(--config.init_from="$work/pretrain")
+  [ "$start" = scratch ] || [ "$start" = pseudo ] || pretrained=(--config.init_from="$work/pretrain")
   # From scratch it is pre-LN, pretrained post-LN: each learns faster so.
-  if [ "$start" != scratch ] && [[ "$size," == *,filterbank,* ]]; then
+  if [ "${#pretrained[@]}" -gt 0 ] && [[ "$size," == *,filterbank,* ]]; then
     pretrained+=(--config.model.norm_order=post)
   fi
   # Its encoder keeps its quantizer, which the fine-tuning's recipe knows nothing of.
   [ "$start" != quantized_input ] || pretrained+=(--config.model.quantize_input=True)
-  train "$work/$size_of-$seed" "finetune_$size_of" "${!steps:-}" "$splits" \
-    --config.seed="$seed" "${pretrained[@]}" || return
+  [ "$start" != pseudo ] || pseudo_labels "$size_of-$seed" || return
+  train "$work/$size_of-$seed" "finetune_$size_of" "${!steps:-}" "$splits$heard" \
+    --config.seed="$seed" "${pretrained[@]}" "${tune_options[@]}" || return
   work="$work/$size_of-$seed"
   lm="$work/lm"
   # With a 3-gram of the transcripts that it was tuned on; weights from dev, of a net with all labels.
@@ -192,7 +212,7 @@ chain() { # START: its pretraining, then its cells, all at once as far as there 
     [ "${name%%@*}" != "$1" ] || [ -f "$out/cells/$name.json" ] || names+=("$name")
   done
   [ "${#names[@]}" -gt 0 ] || return 0
-  if [ "$1" != scratch ]; then
+  if [ "$1" != scratch ] && [ "$1" != pseudo ]; then
     logged "$1" pretraining "$1" || return
   fi
   for name in "${names[@]}"; do
@@ -210,6 +230,7 @@ for seed in 1 2 3; do
   done
 done
 changed="short no_diversity no_gumbel negatives_10 span_10 quantized_input continuous_targets"
+changed="$changed random_targets ema_teacher"
 for start in $changed; do all="$all $start@10m@1"; done
 cells="${CELLS:-$all}"
 read -ra cell_names <<<"${cells//$'\n'/ }" # a * in a name is no pattern of files
@@ -219,8 +240,8 @@ for name in ${cell_names[@]+"${cell_names[@]}"}; do
     echo "error: cell '$name' is no START@LABELS@SEED with the labels of $data: $labels" >&2
     exit 2
   fi
-  if [[ " scratch pretrain $changed " != *" $start "* ]]; then
-    echo "error: cell '$name' is no START@LABELS@SEED of the starts scratch pretrain $changed" >&2
+  if [[ " scratch pseudo pretrain $changed " != *" $start "* ]]; then
+    echo "error: cell '$name' is no START@LABELS@SEED of the starts scratch pseudo pretrain $changed" >&2
     exit 2
   fi
 done
@@ -228,7 +249,7 @@ mkdir -p "$out/cells" "$out/cells_lm"
 failed=0
 if [ "$jobs" = 1 ]; then
   for name in $cells; do
-    [ "${name%%@*}" = scratch ] || [ -f "$out/cells/$name.json" ] || pretraining "${name%%@*}"
+    [[ "$name" =~ ^(scratch|pseudo)@ ]] || [ -f "$out/cells/$name.json" ] || pretraining "${name%%@*}"
     cell "$name"
   done
 else
@@ -238,12 +259,13 @@ else
   for ((place = 0; place < jobs; place++)); do echo >&9; done
   pids=()
   starts="$(tr -s ' ' '\n' <<<"$cells" | sed 's/@.*//' | awk 'NF && !seen[$0]++')"
-  for start in $starts; do
+  for start in ${starts//pseudo/}; do
     { trap stop TERM && chain "$start"; } &
     pids+=($!)
   done
   for pid in "${pids[@]}"; do finished "$pid" || failed=$?; done
   [ ! -e "$stopped" ] || exit 3
+  [[ "$cells" != *pseudo@* ]] || run chain pseudo || failed=$? # it needs what scratch's cells wrote
 fi
 if [ -f "$out/cells/scratch@10m@1.json" ] && [ -f "$out/cells/pretrain@10m@1.json" ]; then
   python -m w2v2_jax.report --pretrain "$out/pretrain/pretrain" --scratch "$out/scratch/10m-1" \

@@ -1,6 +1,7 @@
 """docs/commands.md is what the parsers say, and every option says what it is for."""
 
 import argparse
+import runpy
 
 import pytest
 
@@ -23,6 +24,18 @@ def test_every_option_has_a_help(command):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_is_called_by_its_name(command):
     assert parser_of(command).prog == f"w2v2 {command}"
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_module_of_a_command_does_not_end_silently_if_python_runs_it(
+    command, capsys, monkeypatch
+):
+    monkeypatch.setattr("sys.argv", ["module", "--help"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module(f"w2v2_jax.{COMMANDS[command][0]}", run_name="__main__")
+    assert end.value.code == 0
+    assert f"usage: w2v2 {command}" in capsys.readouterr().out
 
 
 def test_the_version_is_said_with_those_that_decide_what_is_computed(capsys):

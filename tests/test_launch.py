@@ -320,6 +320,58 @@ def test_the_evidence_takes_further_labels_where_there_are_any(project):
     assert "--config.model.norm_order=post" in calls[1]
 
 
+WRITES_MODELS = f"""{EVALUATED}
+case "$*" in *w2v2_jax.lm*)
+  for word; do
+    [ "$last" != --out ] || {{ mkdir -p "$(dirname "$word")" && touch "$word"; }}
+    last="$word"
+  done ;;
+esac"""
+
+
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_the_evidence_gives_scratch_the_texts_that_it_wrote_itself(project, jobs):
+    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    cells = {"CELLS": "pseudo@1h@2 scratch@1h@2" if jobs == "3" else "scratch@1h@2 pseudo@1h@2"}
+    cells |= {"MIN_CONFIDENCE": "0.7", "JOBS": jobs}
+    run = dict(stubs={"python": WRITES_MODELS}, environment={**cells, **PREPARED})
+    status, _, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
+    assert status == 0, error
+    (wrote,) = (call for call in calls if "w2v2_jax pseudo" in call)
+    for part in (
+        "--checkpoint out/scratch/1h-2 --data data/evidence/corpus:unlabeled "
+        "--out out/pseudo/heard-1h-2 ",
+        "--min-confidence 0.7 ",
+        "--lm out/scratch/1h-2/lm.arpa ",
+    ):
+        assert part in wrote
+    first, second = (call for call in calls if "w2v2_jax.train" in call)
+    assert "corpus:train_10min+train_1h --config.data.valid" in first
+    labels = "corpus:train_10min+train_1h,out/pseudo/heard-1h-2:unlabeled "
+    assert labels in second.replace("\\", "")
+    assert not any("init_from" in call for call in calls)
+
+
+def test_the_evidence_says_whose_texts_are_missing(project):
+    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    run = dict(stubs={}, environment={"CELLS": "pseudo@10m@3", **PREPARED})
+    status, _, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
+    assert status == 1 and "pseudo@10m@3 needs the finished cell scratch@10m@3" in error
+    assert not any("w2v2_jax" in call for call in calls)
+
+
+def test_the_evidence_hands_options_to_trainings(project):
+    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    options = {"OPTIONS": "--config.a=1 --config.b=(2,)", "TUNE_OPTIONS": "--config.c=3"}
+    cells = {"CELLS": "random_targets@10m@1", **options, **PREPARED}
+    run = dict(stubs={"python": EVALUATED}, environment=cells)
+    *_, calls = launch(project, "evidence.sh", "--out", "out", **run)
+    pretraining, tuning = (call.replace("\\", "") for call in calls if "w2v2_jax.train" in call)
+    assert "evidence.py:pretrain,random_targets " in pretraining
+    assert "--config.a=1 --config.b=(2,)" in pretraining and "--config.c" not in pretraining
+    assert "--config.a=1 --config.b=(2,) " in tuning and "--config.c=3" in tuning
+
+
 def test_the_evidence_fine_tunes_a_quantized_input_with_its_quantizer_and_no_other(project):
     (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
     cells = {"CELLS": "quantized_input@10m@1 continuous_targets@10m@1 scratch@10m@1"}

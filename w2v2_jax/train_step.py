@@ -13,19 +13,22 @@ from jax.sharding import PartitionSpec
 from w2v2_jax.batch import Batch
 from w2v2_jax.metrics import Mean, Sums, global_norm, merge
 from w2v2_jax.models import row_random, sharding
+from w2v2_jax.models.execution import LARGEST_SCALE
 from w2v2_jax.objectives.base import TEACHER, Objective
 from w2v2_jax.optimizer import RateTable, trainable, updates_taken, with_frozen
+from w2v2_jax.optimizer.loss_scale import LossScale, can_halve, first_scale, next_scale
 
 
 class TrainState(NamedTuple):
     """Arrays only. step counts all batches, including skipped updates, which the optimizer's own
     count (and so its schedule) does not include. teacher: from `Objective.teacher`, None for an
-    objective without one."""
+    objective without one. loss_scale: of a float16 network, None for the others."""
 
     step: jax.Array
     params: Any
     opt_state: Any
     teacher: Any = None
+    loss_scale: LossScale | None = None
 
     @property
     def weights(self) -> Any:
@@ -36,7 +39,8 @@ class TrainState(NamedTuple):
     def training(self) -> dict[str, Any]:
         """What a checkpoint holds besides the parameters."""
         held = {"step": self.step, "opt_state": self.opt_state}
-        return held if self.teacher is None else {**held, TEACHER: self.teacher}
+        parts = {TEACHER: self.teacher, "loss_scale": self.loss_scale}
+        return held | {name: part for name, part in parts.items() if part is not None}
 
 
 def with_teacher(params, teacher):
@@ -47,8 +51,14 @@ def with_teacher(params, teacher):
 def init_state(objective: Objective, tx: optax.GradientTransformation, seed) -> TrainState:
     """A fresh state whose parameters and moments are boxed with their logical axis names."""
     params = objective.init(jax.random.key(seed))
-    teacher = objective.teacher(params)
-    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), teacher)
+    teacher, loss_scale = objective.teacher(params), initial_scale(objective)
+    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), teacher, loss_scale)
+
+
+def initial_scale(objective: Objective) -> LossScale | None:
+    """The loss scale before the first update; None unless the network is computed in float16."""
+    execution = objective.execution
+    return first_scale(execution.loss_scale_start) if execution.dtype == "float16" else None
 
 
 def microbatches(tree, accumulate: int, shards: int):
@@ -72,14 +82,16 @@ def summed_gradients(
     keys,
     step,
     teacher=None,
+    scale=None,
     *,
     objective,
     accumulate,
     shards,
     table: RateTable = (),
 ):
-    """The gradients of the summed loss, and the sums, added over the microbatches. Parameters that
-    the table freezes have None instead of a gradient; a teacher has no gradient.
+    """The gradients of the summed loss times `scale` (None: 1), and the sums, added over the
+    microbatches. Parameters that the table freezes have None instead of a gradient; a teacher has
+    no gradient.
 
     Devices along the data axis first add up their own microbatches and exchange the total once per
     update. Along fsdp no device has memory for a whole gradient, so the gradient of each
@@ -88,7 +100,7 @@ def summed_gradients(
     data = jax.sharding.get_abstract_mesh().shape.get("data", 1)
     local = functools.partial(accumulated, objective=objective, accumulate=accumulate, table=table)
     if accumulate == 1 or data == 1:
-        return local(params, batch, keys, step, teacher, shards=shards)
+        return local(params, batch, keys, step, teacher, scale, shards=shards)
 
     def of_device(*arguments):
         return jax.lax.psum(local(*arguments, shards=shards // data), "data")
@@ -97,22 +109,24 @@ def summed_gradients(
     # Unchecked, so that parameters count as each device's own and no gradient is summed inside.
     exchanged = jax.shard_map(
         of_device,
-        in_specs=(whole, rows, rows, whole, whole),
+        in_specs=(whole, rows, rows, whole, whole, whole),
         out_specs=whole,
         axis_names={"data"},
         check_vma=False,
     )
-    return exchanged(params, batch, keys, step, teacher)
+    return exchanged(params, batch, keys, step, teacher, scale)
 
 
-def accumulated(params, batch: Batch, keys, step, teacher, *, objective, accumulate, shards, table):
+def accumulated(
+    params, batch: Batch, keys, step, teacher, scale, *, objective, accumulate, shards, table
+):
     """`summed_gradients` of these rows, spread over `shards`."""
     whole, params = params, trainable(params, table)
 
     def loss(params, batch, keys):
         weights = with_teacher(with_frozen(params, whole, table), teacher)
         sums = objective.loss(weights, batch, keys, step)
-        return sums.loss, sums
+        return sums.loss if scale is None else sums.loss * scale, sums
 
     gradient = jax.grad(loss, has_aux=True)
     if accumulate == 1:
@@ -149,33 +163,35 @@ def train_step(
     be spread over devices, hosts and microbatches in any way. An update whose loss or gradient
     is not finite is skipped and counted (bf16 has no loss scale that would skip it,
     docs/traps.md#t36), and so is one whose batch has no weight: Adam would move on its momentum
-    alone. table: `optimizer.rate_by_path`, which says what is frozen.
+    alone. With a loss scale that can be halved, an infinite gradient counts as
+    `loss_scale_overflow` instead of `non_finite`. table: `optimizer.rate_by_path`, which says what
+    is frozen.
     """
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = row_random.row_keys(key, jnp.arange(batch.waveforms.shape[0]))
+    loss_scale = state.loss_scale
     gradients, sums = summed_gradients(
         state.params,
         batch,
         keys,
         state.step,
         state.teacher,
+        None if loss_scale is None else loss_scale.value,
         objective=objective,
         accumulate=accumulate,
         shards=shards,
         table=table,
     )
     scale = 1.0 / jnp.maximum(sums.weight, 1.0)
+    if loss_scale is not None:
+        scale = scale / loss_scale.value  # a power of 2: exact
     gradients = jax.tree.map(lambda g: g * scale, gradients)
     norm = global_norm(gradients)
     finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
     taken = finite & (sums.weight > 0)
-    learning = trainable(state.params, table)
-    updates, opt_state = tx.update(gradients, state.opt_state, learning)
-    new = (optax.apply_updates(learning, updates), opt_state)
-    old = (learning, state.opt_state)
-    params, opt_state = jax.tree.map(lambda n, o: jnp.where(taken, n, o), new, old)
-    params = with_frozen(params, state.params, table)
+    params, opt_state = _updated(state, gradients, taken, tx, table)
     teacher = _moved(state.teacher, params, opt_state, taken, objective)
+    loss_scale, of_scale = _rescaled(loss_scale, norm, sums.loss, taken, objective)
     one = jnp.ones(())
     metrics = {
         **sums.metrics,
@@ -186,7 +202,37 @@ def train_step(
         "empty_rows": Mean((batch.weights <= 0).sum(), one * batch.weights.shape[0]),
         "weight": Mean(sums.weight, one),
     }
-    return TrainState(state.step + 1, params, opt_state, teacher), metrics
+    metrics |= of_scale
+    return TrainState(state.step + 1, params, opt_state, teacher, loss_scale), metrics
+
+
+def _updated(state: TrainState, gradients, taken, tx, table: RateTable):
+    """Parameters and optimizer state after the update; as before it where it is not taken."""
+    learning = trainable(state.params, table)
+    updates, opt_state = tx.update(gradients, state.opt_state, learning)
+    new = (optax.apply_updates(learning, updates), opt_state)
+    old = (learning, state.opt_state)
+    params, opt_state = jax.tree.map(lambda n, o: jnp.where(taken, n, o), new, old)
+    return with_frozen(params, state.params, table), opt_state
+
+
+def _rescaled(scale: LossScale | None, norm, loss, taken, objective: Objective):
+    """The loss scale after an update, and its metrics; no metrics without a scale. The loss is
+    computed without the scale, so one that is not finite is a fault of something else."""
+    if scale is None:
+        return None, {}
+    execution = objective.execution
+    wild = jnp.isfinite(loss) & ~jnp.isfinite(norm)
+    overflow = wild & can_halve(scale, execution.loss_scale_floor)
+    window, largest = execution.loss_scale_window, LARGEST_SCALE
+    after = next_scale(scale, taken=taken, overflow=overflow, window=window, largest=largest)
+    one = jnp.ones(())
+    fault = ~(jnp.isfinite(loss) & jnp.isfinite(norm)) & ~overflow
+    return after, {
+        "non_finite": Mean(one * fault, one),
+        "loss_scale": Mean(scale.value, one),
+        "loss_scale_overflow": Mean(one * overflow, one),
+    }
 
 
 def _moved(teacher, params, opt_state, taken, objective):

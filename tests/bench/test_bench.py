@@ -95,6 +95,14 @@ def test_a_peer_without_torchaudio_is_one_line_that_names_the_versions(monkeypat
         torchaudio_model.import_torchaudio()
 
 
+def test_a_peer_is_not_compared_in_a_dtype_without_a_tolerance(tmp_path):
+    out = str(tmp_path / "out.json")
+    with pytest.raises(InputError, match="no tolerance for --dtype float16; use float32 or bfl"):
+        bench.main(
+            ["--what", "train", "--peer", "hf", "--dtype", "float16", "--json", out],
+        )
+
+
 def test_torchaudio_is_no_peer_in_training(tmp_path):
     out = str(tmp_path / "out.json")
     with pytest.raises(InputError, match="--peer torchaudio is for --what infer"):

@@ -143,6 +143,19 @@ def test_the_evidence_fine_tunes_on_a_gpu_with_clipped_gradients_in_bfloat16(lab
     assert built.objective.execution == Execution(dtype="bfloat16", scan_layers=True)
 
 
+@pytest.mark.parametrize("size", ["", ",gpu", ",filterbank"])
+@pytest.mark.parametrize("name", ["random_targets", "ema_teacher"])
+def test_another_objective_of_the_evidence_has_the_same_network_and_data(name, size):
+    short, other = (
+        load_config(f"{ROOT}/experiments/evidence.py:pretrain,{c}{size}") for c in ("short", name)
+    )
+    assert other["objective"]["name"] == name and build(other).objective.name == name
+    masks = ("mask_length", "mask_start_prob")
+    network = [{k: v for k, v in c["model"].items() if k not in masks} for c in (short, other)]
+    assert network[0] == network[1] and short["data"] == other["data"]
+    assert short["train"] | {"best_metric": "loss"} == other["train"]
+
+
 def test_the_evidence_with_a_filterbank_fine_tunes_as_the_recipe_from_scratch_trains():
     scratch = load_config(f"{ROOT}/experiments/from_scratch.py:hours,700")
     tuned = load_config(f"{ROOT}/experiments/evidence.py:finetune_1h,filterbank,700")

@@ -15,6 +15,7 @@ RECIPES = [
             *(f"pretrain,{c}" for c in ("quantized_input", "continuous_targets")),
             *("pretrain,quantized_input,gpu", "pretrain,continuous_targets,gpu"),
             *("pretrain,filterbank", "pretrain,continuous_targets,filterbank"),
+            *(f"pretrain,{c},filterbank" for c in ("random_targets", "ema_teacher")),
             *("finetune_all", "finetune_10m,filterbank", "finetune_all,filterbank"),
         )
     ),

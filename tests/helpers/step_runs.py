@@ -9,7 +9,7 @@ import numpy as np
 
 from w2v2_jax import partition
 from w2v2_jax.optimizer import adam, constant
-from w2v2_jax.train_step import TrainState, init_state, train_step
+from w2v2_jax.train_step import TrainState, init_state, initial_scale, train_step
 
 TX = adam(constant(peak=1e-2), eps=1e-2)  # a large eps: noise of empty gradients stays noise
 
@@ -40,7 +40,8 @@ def run(objective, params, batches, *, mesh=(1, 1, 1), accumulate=1, step=0, tx=
     """States and metrics after each of the batches."""
     mesh, shardings, function = compiled(objective, mesh, accumulate, tx)
     teacher = objective.teacher(params)
-    state = TrainState(jnp.full((), step, jnp.int32), params, tx.init(params), teacher)
+    scale = initial_scale(objective)
+    state = TrainState(jnp.full((), step, jnp.int32), params, tx.init(params), teacher, scale)
     state, history = jax.device_put(state, shardings), []
     with jax.set_mesh(mesh):
         for batch in batches:

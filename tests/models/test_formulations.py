@@ -42,51 +42,63 @@ def value_and_gradients(function, *arguments):
     return jax.value_and_grad(loss, tuple(range(len(arguments))), has_aux=True)(*arguments)
 
 
+HALVES = pytest.mark.parametrize(
+    ("dtype", "tolerance"), [("bfloat16", 0.02), ("float16", 0.003)], ids=lambda x: str(x)
+)
+
+
+@HALVES
 @pytest.mark.parametrize("spec", SPECS)
-def test_a_bfloat16_contraction_is_the_float32_one_rounded_with_its_gradients(spec):
+def test_a_half_contraction_is_the_float32_one_rounded_with_its_gradients(spec, dtype, tolerance):
     a, b = operands(spec)
-    (_, out), gradients = value_and_gradients(
-        lambda a, b: contract(spec, a.astype(jnp.bfloat16), b), a, b
-    )
+    (_, out), gradients = value_and_gradients(lambda a, b: contract(spec, a.astype(dtype), b), a, b)
     (_, expected), theirs = value_and_gradients(lambda a, b: jnp.einsum(spec, a, b), a, b)
     for got, want in zip((out, *gradients), (expected, *theirs), strict=True):
-        np.testing.assert_allclose(got, want, atol=0.02 * np.abs(want).max())
+        np.testing.assert_allclose(got, want, atol=tolerance * np.abs(want).max())
 
 
-def test_a_float32_weight_of_a_bfloat16_contraction_gets_a_gradient_that_was_not_rounded():
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_float32_weight_of_a_half_contraction_gets_a_gradient_that_was_not_rounded(dtype):
     a, b = operands("abi,io->abo")
-    weight = lambda b: contract("abi,io->abo", a.astype(jnp.bfloat16), b)  # noqa: E731
+    weight = lambda b: contract("abi,io->abo", a.astype(dtype), b)  # noqa: E731
     gradient = value_and_gradients(weight, b)[1][0]
     assert gradient.dtype == jnp.float32
-    assert (gradient != gradient.astype(jnp.bfloat16).astype(jnp.float32)).any()
+    assert (gradient != gradient.astype(dtype).astype(jnp.float32)).any()
 
 
+@HALVES
+@pytest.mark.parametrize("where", ["cpu", "gpu"])
 @pytest.mark.parametrize(
     ("stride", "pad", "groups"), [(1, (0, 0), 1), (2, (0, 0), 1), (3, (2, 1), 1), (1, (3, 2), 2)]
 )
-def test_a_convolution_with_a_float32_kernel_is_the_float32_one_rounded(stride, pad, groups):
+def test_a_convolution_with_a_float32_kernel_is_the_float32_one_rounded(
+    stride, pad, groups, where, dtype, tolerance, monkeypatch
+):
+    monkeypatch.setattr(mixed_precision, "platform", lambda: where)
     random = np.random.default_rng(0)
     x = jnp.asarray(random.normal(size=(3, 29, 4)), jnp.float32)
     kernel = jnp.asarray(random.normal(size=(5, 4 // groups, 6)), jnp.float32)
     options = dict(stride=stride, pad=pad, groups=groups)
     convolve = lambda x, kernel: mixed_precision.convolve(x, kernel, **options)  # noqa: E731
-    narrow = lambda x, kernel: convolve(x.astype(jnp.bfloat16), kernel)  # noqa: E731
+    narrow = lambda x, kernel: convolve(x.astype(dtype), kernel)  # noqa: E731
     (_, out), gradients = value_and_gradients(narrow, x, kernel)
     (_, expected), theirs = value_and_gradients(convolve, x, kernel)
     for got, want in zip((out, *gradients), (expected, *theirs), strict=True):
-        np.testing.assert_allclose(got, want, atol=0.02 * np.abs(want).max())
+        np.testing.assert_allclose(got, want, atol=tolerance * np.abs(want).max())
 
 
 @pytest.mark.parametrize("where", ["cpu", "gpu", "tpu"])
-@pytest.mark.parametrize("norm", ["group", "layer"])
-def test_no_parameters_gradient_of_a_bfloat16_network_was_rounded(
-    norm, where, quiet, random_params, make_batch, monkeypatch
+@pytest.mark.parametrize(
+    ("norm", "dtype"), [("group", "bfloat16"), ("layer", "bfloat16"), ("layer", "float16")]
+)
+def test_no_parameters_gradient_of_a_half_network_was_rounded(
+    norm, dtype, where, quiet, random_params, make_batch, monkeypatch
 ):
     for module in (attention, mixed_precision, contrastive, feature_extractor, position, wav2vec2):
         monkeypatch.setattr(module, "platform", lambda: where)
     config = dataclasses.replace(quiet, extractor_norm=norm, conv_bias=norm == "layer")
     objective = contrastive.Contrastive(
-        config, diversity_group_seconds=0.1, num_negatives=10, execution=Execution(dtype="bfloat16")
+        config, diversity_group_seconds=0.1, num_negatives=10, execution=Execution(dtype=dtype)
     )
     batch = make_batch(rows=2, labels=False)
     keys = row_random.row_keys(jax.random.key(0), jnp.arange(2))
@@ -94,7 +106,7 @@ def test_no_parameters_gradient_of_a_bfloat16_network_was_rounded(
     gradients = jax.jit(jax.grad(loss))(random_params(objective))
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
         assert leaf.dtype == jnp.float32
-        rounded = leaf == leaf.astype(jnp.bfloat16).astype(jnp.float32)
+        rounded = leaf == leaf.astype(dtype).astype(jnp.float32)
         assert not rounded.all(), jax.tree_util.keystr(path)
 
 
@@ -118,24 +130,26 @@ def test_a_remat_policy_that_keeps_matmuls_keeps_contractions(policy, count):
     assert matmuls(jax.make_jaxpr(jax.grad(loss, (0, 1)))(a, b).jaxpr) == count
 
 
-def test_bfloat16_products_have_bfloat16_operands_and_float32_sums_on_cpu():
+@pytest.mark.parametrize(("dtype", "short"), [("bfloat16", "bf16"), ("float16", "xf16")])
+def test_products_have_operands_of_the_dtype_and_float32_sums_on_cpu(dtype, short):
     a, b = operands("bhqs,bhks->bhqk")
-    a, b = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
+    a, b = a.astype(dtype), b.astype(dtype)
     loss = lambda a, b: contract("bhqs,bhks->bhqk", a, b, "float32").sum()  # noqa: E731
     text = jax.jit(jax.grad(loss, (0, 1))).lower(a, b).as_text()
     dots = [line for line in text.splitlines() if "dot_general" in line]
     assert len(dots) >= 2
     for line in dots:
         arguments, result = line.split(" : ")[-1].split(" -> ")
-        assert arguments.count("bf16") == 2 and "f32" in result and "bf16" not in result
+        assert arguments.count(short) == 2 and "f32" in result and short not in result
 
 
 def test_convolutions_are_chosen_by_device_and_precision(monkeypatch):
     choose = strided_conv.choose
     assert choose("auto", jnp.dtype("bfloat16")) is strided_conv.strided_matmul
-    assert choose("auto", jnp.dtype("float32")) is strided_conv.phased_conv
+    for dtype in ("float16", "float32"):
+        assert choose("auto", jnp.dtype(dtype)) is strided_conv.phased_conv
     monkeypatch.setattr(strided_conv, "platform", lambda: "gpu")
-    for dtype in ("bfloat16", "float32"):
+    for dtype in ("bfloat16", "float16", "float32"):
         assert strided_conv.formulation_name("auto", jnp.dtype(dtype)) == "one_matmul"
     assert mixed_precision.platform() == "cpu"
 

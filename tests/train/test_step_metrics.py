@@ -49,6 +49,15 @@ def test_a_line_of_updates_that_were_not_taken_has_no_number_that_is_none():
     assert shown == {"weight": 1.0, "skipped": 1.0, "non_finite": 1.0, "empty_rows": 0.0}
 
 
+def test_the_loss_scale_is_logged_for_updates_that_overflowed_too():
+    scaled = lambda scale, over: {  # noqa: E731
+        "loss_scale": Mean(scale, 1.0), "loss_scale_overflow": Mean(over, 1.0)
+    }  # fmt: skip
+    shown = line(update(6.0) | scaled(128.0, 0.0), update(2.0, skipped=1.0) | scaled(256.0, 1.0))
+    assert shown["loss"] == 6.0 and shown["non_finite"] == 0.0
+    assert shown["loss_scale"] == 192.0 and shown["loss_scale_overflow"] == 0.5
+
+
 def test_sums_over_many_updates_lose_no_small_ones():
     assert line(update(1e8), *[update(1.0)] * 1000)["loss"] == (1e8 + 1000) / 1001
 

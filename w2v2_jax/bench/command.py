@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
+import sys
 
 import w2v2_jax.bench
 from w2v2_jax.bench.data import bench_data
-from w2v2_jax.bench.peer import PEERS, bench_peer
+from w2v2_jax.bench.peer import PEERS, TOLERANCE, bench_peer
 from w2v2_jax.bench.peer_task import PEER_OBJECTIVES
 from w2v2_jax.bench.step import bench_infer, bench_train
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import CHOICES
 from w2v2_jax.models.execution import FIELDS as EXECUTION_FIELDS
@@ -138,6 +139,10 @@ def check(arguments) -> None:
         raise InputError("--peer goes with --what train or infer, and without --config")
     if arguments.peer and arguments.objective not in PEER_OBJECTIVES:
         raise InputError(f"--peer goes with --objective {' or '.join(PEER_OBJECTIVES)}")
+    if arguments.peer and arguments.dtype not in TOLERANCE:
+        raise InputError(
+            f"--peer has no tolerance for --dtype {arguments.dtype}; use {' or '.join(TOLERANCE)}"
+        )
     if arguments.peer == "torchaudio" and arguments.what != "infer":
         raise InputError(
             "--peer torchaudio is for --what infer: torchaudio cannot train this network"
@@ -156,3 +161,7 @@ def main(argv: list[str] | None = None) -> None:
         if isinstance(value, float):
             print(f"{name:36} {value:.6g}")
     print(f"wrote {arguments.json}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

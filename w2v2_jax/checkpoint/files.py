@@ -1,8 +1,9 @@
 """Checkpoints through Orbax: save in the background, keep the best and the last, find, load.
 
-A step's directory holds `params`, `training` (step, optimizer state, teacher) and `model`, a JSON
-description from which the network can be rebuilt without the configuration. If a run averages its
-parameters, `params` are the averages, and the trained parameters are in the optimizer state.
+A step's directory holds `params`, `training` (step, optimizer state, teacher, in float16 the loss
+scale) and `model`, a JSON description from which the network can be rebuilt without the
+configuration. If a run averages its parameters, `params` are the averages, and the trained
+parameters are in the optimizer state.
 """
 
 from __future__ import annotations

@@ -5,13 +5,14 @@ w2v2 decode --logits DIR [--lm FILE.arpa|.bin] [--nbest N] [--json OUT]
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from w2v2_jax.decode import options
 from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.hypothesis import Hypothesis
 from w2v2_jax.decode.many import decode_many
-from w2v2_jax.errors import InputError, counted, one_field
+from w2v2_jax.errors import InputError, counted, one_field, run_command
 from w2v2_jax.evaluation.scoring import score
 from w2v2_jax.paths import write_json
 from w2v2_jax.system.arguments import CommandParser
@@ -79,3 +80,7 @@ def _scored(emissions: Emissions, texts: list[str]) -> dict:
         "num_utterances": len(numbers),
         "without_reference": missing,
     }
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

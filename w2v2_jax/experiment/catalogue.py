@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import ast
+import sys
 import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
 import w2v2_jax
 from w2v2_jax import errors
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.system.arguments import CommandParser, add_config
 
 PACKAGE = Path(w2v2_jax.__file__).parent
@@ -137,3 +138,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     recipe = read(arguments.name)
     print(f"{recipe.account}\n\nFile: {recipe.path}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -7,6 +7,7 @@ w2v2 average --checkpoint RUN/checkpoints/9000 RUN/checkpoints/10000 --out DIR
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 from w2v2_jax import trees
 from w2v2_jax.checkpoint import files as checkpoint
 from w2v2_jax.checkpoint.description import Description, Loaded, require_finite
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.interop import native
 from w2v2_jax.interop.files import new_output, print_written
 from w2v2_jax.objectives.random_targets import RandomTargets
@@ -128,3 +129,7 @@ def _target_seed(loaded: Loaded) -> int | None:
         return config["objective"].get("target_seed", RandomTargets.target_seed)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -14,7 +14,7 @@ from w2v2_jax.models.backend import has_matrix_units, has_mosaic, has_triton, pl
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.layers import torch_linear_kernel
-from w2v2_jax.models.mixed_precision import add_bias, contract
+from w2v2_jax.models.mixed_precision import add_bias, contract, range_kept
 from w2v2_jax.models.sharding import constrain_rows, constrain_whole_rows, named
 
 bert_init = nn.initializers.normal(0.02)  # fairseq init_bert_params
@@ -107,8 +107,9 @@ def late_division(x, kernel, bias, out_kernel, real, keys, rate: float):
     weights = jnp.exp(scores - top)
     total = weights.sum(-1, keepdims=True)  # [B, H, T, 1] float32, before any dropout
     dropped = row_random.dropout(weights.astype(x.dtype), rate, keys)
-    context = constrain_rows(contract("bhqk,bhks->bhqs", dropped, value))
-    context = (context.astype(jnp.float32) / total).astype(x.dtype)
+    # Weights of up to 1 for each frame: their sum may be larger than float16 has numbers.
+    context = contract("bhqk,bhks->bhqs", dropped, value, range_kept(x.dtype))
+    context = (constrain_rows(context).astype(jnp.float32) / total).astype(x.dtype)
     return _output(context, out_kernel)
 
 
@@ -125,10 +126,11 @@ def choose(name: str, *, dtype="float32", size: int = 64):
     """The formulation with a name, for heads of width `size` in `dtype`.
 
     "auto" is the fastest one measured on the device, for TPU the fastest by the schedules of its
-    compiler. "gpu_kernel" is `plain` and "tpu_kernel" is `tpu_few_passes` if it cannot run.
+    compiler. "gpu_kernel" is `plain` and "tpu_kernel" is `tpu_few_passes` if it cannot run, and in
+    float16, for which no device has tested them.
     """
-    where = platform()
-    gpu, half = where == "gpu", jnp.dtype(dtype) == jnp.bfloat16
+    where, dtype = platform(), jnp.dtype(dtype)
+    gpu, half, tested = where == "gpu", dtype == jnp.bfloat16, dtype != jnp.float16
     if name == "auto" and where == "cpu":
         # With heads on several devices, three projections would exchange three gradients of x.
         name = "plain" if _apart() else "late_division"
@@ -136,9 +138,10 @@ def choose(name: str, *, dtype="float32", size: int = 64):
         name = "tpu_kernel" if half else "tpu_few_passes"
     if name == "auto":
         name = "gpu_kernel" if gpu and half else "plain"
-    if name == "tpu_kernel" and not has_mosaic():
+    if name == "tpu_kernel" and not (tested and has_mosaic()):
         name = "tpu_few_passes"
-    if name == "gpu_kernel" and not (size <= WIDEST and has_matrix_units() and has_triton()):
+    runs = tested and size <= WIDEST and has_matrix_units() and has_triton()
+    if name == "gpu_kernel" and not runs:
         name = "plain"
     return FORMULATIONS[name]
 

@@ -6,11 +6,14 @@ The same parameters run with any of them, and except for `dtype` they give the s
 from __future__ import annotations
 
 import dataclasses
+import math
 
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, check_least
 
+# 2^-24 is float16's smallest number, so a larger loss scale saves nothing. fairseq has no limit.
+LARGEST_SCALE = 2.0**24
 CHOICES = {
-    "dtype": ("float32", "bfloat16"),
+    "dtype": ("float32", "bfloat16", "float16"),
     "remat": ("none", "dots", "attention", "full"),
     "position_formulation": (
         "auto", "grouped_conv", "paired_groups_conv", "conv_per_group", "toeplitz_matmul",
@@ -30,7 +33,15 @@ class Execution:
     """The section `execution` of a configuration.
 
     dtype: dtype of the computation. Parameters, norms, softmax, similarities and losses stay
-        float32.
+        float32. "float16" is for GPUs that do not multiply bfloat16 (before NVIDIA's Ampere); it
+        trains with a loss scale (`optimizer.loss_scale`), and the next three settings are for it
+        alone.
+    loss_scale_start: number by which the loss is multiplied at first, a power of 2 (fairseq's
+        fp16_init_scale).
+    loss_scale_window: number of updates without an overflow after which the scale is doubled. (In
+        fairseq it depends on the number of GPUs: 2^14 divided by it, 256 for 64 of them.)
+    loss_scale_floor: the scale is not halved to this or less; a gradient that then is not finite is
+        a fault (fairseq's min_loss_scale).
     remat: what the backward pass computes again: "none" nothing; "dots" everything except products
         with weights and the output of attention as `tpu_few_passes` or a kernel; "attention"
         everything except that output; "full" every block.
@@ -54,6 +65,9 @@ class Execution:
     """
 
     dtype: str = "float32"
+    loss_scale_start: float = 128.0
+    loss_scale_window: int = 2000
+    loss_scale_floor: float = 1e-4
     remat: str = "none"
     scan_layers: bool = False
     position_formulation: str = "auto"
@@ -69,6 +83,17 @@ class Execution:
                 )
         if type(self.scan_layers) is not bool:
             raise InputError(f"execution.scan_layers={self.scan_layers!r} must be True or False")
+        start, floor = self.loss_scale_start, self.loss_scale_floor
+        if not (0 < start <= LARGEST_SCALE and math.frexp(start)[0] == 0.5):
+            raise InputError(
+                f"execution.loss_scale_start={start} must be a power of 2 up to 2^24, such as 128"
+            )
+        if not 0 <= floor < start:
+            raise InputError(
+                f"execution.loss_scale_floor={floor} must be at least 0, and below "
+                f"execution.loss_scale_start={start}"
+            )
+        check_least("execution", self, loss_scale_window=1)
 
 
 PLAIN = Execution()

@@ -19,7 +19,7 @@ from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.first_layer import folded_group_norm, patches_of, summed_group_norm
 from w2v2_jax.models.frames import frame_counts, frame_mask
 from w2v2_jax.models.layers import EPSILON, LayerNorm, gelu, torch_linear_bias
-from w2v2_jax.models.mixed_precision import add_bias, contract
+from w2v2_jax.models.mixed_precision import add_bias, contract, range_kept
 from w2v2_jax.models.sharding import constrain_all_devices, named
 from w2v2_jax.models.strided_conv import (
     _phased_backward,
@@ -85,7 +85,7 @@ class ConvLayer(nn.Module):
             )
         elif self.index == 0:
             patches = patches_of(x.astype(dtype), width, stride, real.shape[1])
-            x = contract("btk,ko->bto", patches, kernel[:, 0])
+            x = contract("btk,ko->bto", patches, kernel[:, 0], range_kept(dtype))
         elif viewed:
             x = viewed_matmul(x.astype(dtype), kernel, stride, real.shape[1])
         else:
@@ -93,7 +93,7 @@ class ConvLayer(nn.Module):
         x = x if bias is None else add_bias(x, bias[None, None])
         if config.extractor_norm == "layer":
             x = LayerNorm(self.execution.dtype, name="norm")(x)
-        return gelu(x)
+        return gelu(x.astype(dtype))
 
     def rows_for_next(self, frames: int) -> int:
         """Number of rows, at least `frames`, for which the next layer needs no copy for padding."""

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from einops import rearrange
 
 from w2v2_jax.models.frames import receptive
-from w2v2_jax.models.mixed_precision import contract
+from w2v2_jax.models.mixed_precision import contract, range_kept
 
 PIECES = 8
 
@@ -70,7 +70,7 @@ def taps(x: jax.Array, width: int, stride: int) -> jax.Array:
 
 def convolve(patches: jax.Array, kernel: jax.Array) -> jax.Array:
     """patches [T', k, N], kernel [k, O] -> [N, T', O]."""
-    return contract("tkn,ko->nto", patches, kernel)
+    return contract("tkn,ko->nto", patches, kernel, range_kept(patches.dtype))
 
 
 def owned(real: jax.Array, spans: Cut, length: int) -> jax.Array:

@@ -1,5 +1,6 @@
-"""Products and convolutions of a bfloat16 network: bfloat16 operands forward and backward, float32
-sums, and gradients of float32 parameters that are not rounded before devices add them up."""
+"""Products and convolutions of a bfloat16 or float16 network: operands of that dtype forward and
+backward, float32 sums, and gradients of float32 parameters that are not rounded before devices add
+them up."""
 
 from __future__ import annotations
 
@@ -9,6 +10,12 @@ import jax
 import jax.numpy as jnp
 
 from w2v2_jax.models.backend import platform
+
+
+def range_kept(dtype) -> str | None:
+    """The dtype of a sum that may be large until it is normalised: float32 for float16, whose
+    largest number is 65504. None: the operands' dtype, because bfloat16 has float32's range."""
+    return "float32" if dtype == jnp.float16 else None
 
 
 def contract(spec: str, a: jax.Array, b: jax.Array, out: str | None = None) -> jax.Array:
@@ -61,17 +68,19 @@ def convolve(
     pad: tuple[int, int] = (0, 0),
     groups: int = 1,
 ) -> jax.Array:
-    """XLA's convolution of x [B, L, I] with kernel [k, I / groups, O] -> [B, T, O] in x's dtype.
+    """XLA's convolution of x [B, L, I] with kernel [k, I / groups, O] -> [B, T, O] in x's dtype, in
+    float32 for float16 (`range_kept`).
 
     The kernel may be a float32 parameter, as b of `contract`. On GPU its gradient has been rounded
-    once: cuDNN's bfloat16 convolutions have bfloat16 results.
+    once in bfloat16: cuDNN's convolutions have results of their operands' dtype. So those of
+    float16 have float32 operands there, whose values were rounded to float16.
     """
     if kernel.dtype == x.dtype:
         return _convolution(x, kernel, stride, pad, groups)
     return _convolve(x, kernel, stride, pad, groups)
 
 
-def _convolution(x, kernel, stride, pad, groups):
+def _convolution(x, kernel, stride, pad, groups, out=None):
     return jax.lax.conv_general_dilated(
         x,
         kernel,
@@ -79,12 +88,21 @@ def _convolution(x, kernel, stride, pad, groups):
         (pad,),
         dimension_numbers=("NWC", "WIO", "NWC"),
         feature_group_count=groups,
+        preferred_element_type=out,
     )
+
+
+def _widened(*operands: jax.Array) -> tuple[jax.Array, ...]:
+    """The operands of a convolution whose result must be float32: float32 for float16 on GPU."""
+    if platform() == "gpu" and operands[0].dtype == jnp.float16:
+        return tuple(x.astype(jnp.float32) for x in operands)
+    return operands
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _convolve(x, kernel, stride, pad, groups):
-    return _convolution(x, kernel.astype(x.dtype), stride, pad, groups)
+    out = range_kept(x.dtype)
+    return _convolution(*_widened(x, kernel.astype(x.dtype)), stride, pad, groups, out)
 
 
 def _convolve_forward(x, kernel, stride, pad, groups):
@@ -93,10 +111,11 @@ def _convolve_forward(x, kernel, stride, pad, groups):
 
 def _convolve_backward(stride, pad, groups, saved, gradient):
     x, kernel = saved
-    narrow = kernel.astype(x.dtype)
+    narrow, gradient = kernel.astype(x.dtype), gradient.astype(x.dtype)
     (for_x,) = jax.vjp(lambda x: _convolution(x, narrow, stride, pad, groups), x)[1](gradient)
     # sum over rows and frames of x[b, t * stride + k - left, i] * gradient[b, t, o]
     end = (gradient.shape[1] - 1) * stride + kernel.shape[0] - x.shape[1] - pad[0]
+    x, gradient = _widened(x, gradient)
     for_kernel = jax.lax.conv_general_dilated(
         x,
         gradient,

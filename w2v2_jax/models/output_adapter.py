@@ -32,7 +32,7 @@ class GatedConvolution(nn.Module):
         stride = config.output_adapter_stride
         x = add_bias(convolve(x.astype(dtype), kernel, stride=stride, pad=(1, 1)), bias[None, None])
         values, gates = jnp.split(x, 2, axis=-1)
-        return values * jax.nn.sigmoid(gates)
+        return (values * jax.nn.sigmoid(gates)).astype(dtype)
 
 
 class OutputAdapter(nn.Module):

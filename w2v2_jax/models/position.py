@@ -14,7 +14,7 @@ from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.layers import gelu, standardised, torch_conv_kernel, torch_linear_bias
-from w2v2_jax.models.mixed_precision import add_bias, contract, convolve
+from w2v2_jax.models.mixed_precision import add_bias, contract, convolve, range_kept
 from w2v2_jax.models.sharding import ROWS, WHOLE, named, run_per_device
 
 # Output frames per block, measured for kernel 128 and 48 channels: larger blocks mean fewer copies
@@ -98,7 +98,7 @@ def _toeplitz(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:
     taps = rearrange(kernel, "k i (g o) -> g k i o", g=groups)
     shifted = [jnp.pad(taps, ((0, 0), (p, span - width - p), (0, 0), (0, 0))) for p in range(block)]
     matrix = rearrange(jnp.stack(shifted), "p g s i o -> g (s i) (p o)")
-    out = contract("gns,gso->gno", windows, matrix)
+    out = contract("gns,gso->gno", windows, matrix, range_kept(x.dtype))
     out = rearrange(out, "g (b n) (p o) -> b (n p) (g o)", b=batch, p=block)
     return out[:, :frames]
 
@@ -177,7 +177,7 @@ class PositionalConvolution(nn.Module):
         dtype = jnp.dtype(self.execution.dtype)
         formulation = choose(self.execution.position_formulation)
         out = formulation(x.astype(dtype), kernel, config.position_groups)
-        return gelu(add_bias(out, bias[None, None]))
+        return gelu(add_bias(out, bias[None, None])).astype(dtype)
 
 
 class PlainConvolution(nn.Module):

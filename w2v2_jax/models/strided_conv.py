@@ -1,4 +1,8 @@
-"""An unpadded strided convolution, as formulations that are fast on different devices."""
+"""An unpadded strided convolution, as formulations that are fast on different devices.
+
+The result has x's dtype, and float32 for float16 (`mixed_precision.range_kept`): the parts of a
+sum, and what a norm is still to scale, may be larger than float16 has numbers.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +12,27 @@ import jax
 import jax.numpy as jnp
 
 from w2v2_jax.models.backend import platform
-from w2v2_jax.models.mixed_precision import contract, convolve
+from w2v2_jax.models.mixed_precision import contract, convolve, range_kept
 
 
 def strided_matmul(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Unpadded convolution of x [B, L, I] with kernel [k, I, O] as matmuls on views of x."""
     width, _, out = kernel.shape
+    wide = range_kept(x.dtype)
     frames = (x.shape[1] - width) // stride + 1
     total = None
     for first in range(0, width, stride):
         taps = kernel[first : first + stride]
         if taps.shape[0] == stride:
             view = x[:, first : first + frames * stride].reshape(x.shape[0], frames, -1)
-            part = contract("btk,ko->bto", view, taps.reshape(-1, out))
+            part = contract("btk,ko->bto", view, taps.reshape(-1, out), wide)
         else:
             part = sum(
                 contract(
                     "bti,io->bto",
                     x[:, first + j : first + j + (frames - 1) * stride + 1 : stride],
                     taps[j],
+                    wide,
                 )
                 for j in range(taps.shape[0])
             )
@@ -54,7 +60,8 @@ def viewed_matmul(x: jax.Array, kernel: jax.Array, stride: int, frames: int) -> 
     x = jnp.pad(x, ((0, 0), (0, rows - x.shape[1]), (0, 0)))
     taps = jnp.pad(kernel, ((0, parts * stride - width), (0, 0), (0, 0)))
     taps = taps.reshape(parts, stride * inputs, out).swapaxes(0, 1).reshape(-1, parts * out)
-    product = contract("btk,ko->bto", x.reshape(x.shape[0], lines, -1), taps)
+    view = x.reshape(x.shape[0], lines, -1)
+    product = contract("btk,ko->bto", view, taps, range_kept(x.dtype))
     return sum(product[:, i : i + frames, i * out : (i + 1) * out] for i in range(parts))
 
 
@@ -113,8 +120,9 @@ def _kernel_gradient(x, gradient, width: int, stride: int):
 
 def _phased_backward(stride, saved, gradient):
     x, kernel = saved
+    gradient = gradient.astype(x.dtype)
     return (
-        _input_gradient(gradient, kernel, stride, x.shape[1]),
+        _input_gradient(gradient, kernel, stride, x.shape[1]).astype(x.dtype),
         _kernel_gradient(x, gradient, kernel.shape[0], stride).astype(kernel.dtype),
     )
 
@@ -129,7 +137,8 @@ FORMULATIONS = {
 def formulation_name(name: str, dtype) -> str:
     """The name itself, or for "auto" the fastest one on the device (docs/results/speed.md).
 
-    XLA:CPU has fast bfloat16 matmuls but computes bfloat16 convolutions in float32.
+    XLA:CPU has fast bfloat16 matmuls but computes bfloat16 convolutions in float32. float16 is
+    computed in float32 either way.
     """
     if name != "auto":
         return name

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from w2v2_jax.data.corpus import list_splits, open_corpus
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.paths import AnyPath, to_path, write_text
 from w2v2_jax.system.arguments import CommandParser
 from w2v2_jax.system.outputs import try_outputs
@@ -56,3 +57,7 @@ def main(argv: list[str] | None = None) -> None:
         arguments.html = Path(folder) / (f"explore-{split}.html" if split else "explore.html")
     try_outputs(arguments, "html")
     write_page(arguments.data, arguments.html, each=arguments.each)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -10,6 +10,7 @@ import argparse
 import math
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from w2v2_jax.data.damage import Damage
 from w2v2_jax.data.transcribed import TranscribedCorpus
 from w2v2_jax.data.writer import CorpusWriter
 from w2v2_jax.decode import options
-from w2v2_jax.errors import InputError, counted, printable
+from w2v2_jax.errors import InputError, counted, printable, run_command
 from w2v2_jax.paths import json_text, try_folder, write_json, write_text
 from w2v2_jax.prepare.account import Tally
 from w2v2_jax.prepare.prepare import PARTIAL
@@ -299,3 +300,7 @@ def _rejected_lines(corpus: Corpus, outcome: Outcome) -> Iterator[str]:
         if said is not None:
             row |= {"text": said.text, "confidence": round(said.confidence, 4)}
         yield json_text(row) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.audio import audio_blocks
 from w2v2_jax.data.excerpt import Excerpt
-from w2v2_jax.errors import InputError, counted, report
+from w2v2_jax.errors import InputError, counted, report, run_command
 from w2v2_jax.paths import try_folder
 from w2v2_jax.prepare.account import Tally
 from w2v2_jax.prepare.segment_cuts import (
@@ -285,3 +286,7 @@ def _parser() -> CommandParser:
     add_batch_seconds(parser, 60.0)
     add_overwrite(parser)
     return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

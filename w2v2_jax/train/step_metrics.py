@@ -56,7 +56,8 @@ class Dispatched(NamedTuple):
 
 # These count every update. The others only count updates that were not skipped: a loss that is not
 # finite has no mean, and a batch that is left out has no gradient.
-OF_EVERY_UPDATE = ("skipped", "non_finite", "empty_rows", "weight")
+OF_SCALE = ("loss_scale", "loss_scale_overflow")
+OF_EVERY_UPDATE = ("skipped", "non_finite", "empty_rows", "weight", *OF_SCALE)
 
 
 def add_update(total: dict[str, Mean], metrics: dict[str, Mean]) -> dict[str, Mean]:
