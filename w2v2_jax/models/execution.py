@@ -12,6 +12,7 @@ from w2v2_jax.errors import InputError, check_least
 
 # 2^-24 is float16's smallest number, so a larger loss scale saves nothing. fairseq has no limit.
 LARGEST_SCALE = 2.0**24
+LARGEST_WINDOW = 2**31 - 1  # the count of updates is int32
 CHOICES = {
     "dtype": ("float32", "bfloat16", "float16"),
     "remat": ("none", "dots", "attention", "full"),
@@ -36,10 +37,10 @@ class Execution:
         float32. "float16" is for GPUs that do not multiply bfloat16 (before NVIDIA's Ampere); it
         trains with a loss scale (`optimizer.loss_scale`), and the next three settings are for it
         alone.
-    loss_scale_start: number by which the loss is multiplied at first, a power of 2 (fairseq's
-        fp16_init_scale).
-    loss_scale_window: number of updates without an overflow after which the scale is doubled. (In
-        fairseq it depends on the number of GPUs: 2^14 divided by it, 256 for 64 of them.)
+    loss_scale_start: number by which the loss is multiplied at first, a power of 2 from 2^-24 to
+        2^24 (fairseq's fp16_init_scale).
+    loss_scale_window: number of updates without an overflow after which the scale is doubled, below
+        2^31. (In fairseq it depends on the number of GPUs: 2^14 divided by it, 256 for 64 of them.)
     loss_scale_floor: the scale is not halved to this or less; a gradient that then is not finite is
         a fault (fairseq's min_loss_scale).
     remat: what the backward pass computes again: "none" nothing; "dots" everything except products
@@ -84,9 +85,10 @@ class Execution:
         if type(self.scan_layers) is not bool:
             raise InputError(f"execution.scan_layers={self.scan_layers!r} must be True or False")
         start, floor = self.loss_scale_start, self.loss_scale_floor
-        if not (0 < start <= LARGEST_SCALE and math.frexp(start)[0] == 0.5):
+        if not (1 / LARGEST_SCALE <= start <= LARGEST_SCALE and math.frexp(start)[0] == 0.5):
             raise InputError(
-                f"execution.loss_scale_start={start} must be a power of 2 up to 2^24, such as 128"
+                f"execution.loss_scale_start={start} must be a power of 2 from 2^-24 to 2^24, such "
+                "as 128"
             )
         if not 0 <= floor < start:
             raise InputError(
@@ -94,6 +96,10 @@ class Execution:
                 f"execution.loss_scale_start={start}"
             )
         check_least("execution", self, loss_scale_window=1)
+        if self.loss_scale_window > LARGEST_WINDOW:
+            raise InputError(
+                f"execution.loss_scale_window={self.loss_scale_window} must be below 2^31"
+            )
 
 
 PLAIN = Execution()
