@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from w2v2_jax.errors import InputError, check_least
+from w2v2_jax.errors import InputError
 
 # 2^-24 is float16's smallest number, so a larger loss scale saves nothing. fairseq has no limit.
 LARGEST_SCALE = 2.0**24
@@ -84,21 +84,25 @@ class Execution:
                 )
         if type(self.scan_layers) is not bool:
             raise InputError(f"execution.scan_layers={self.scan_layers!r} must be True or False")
+        self._check_loss_scale()
+
+    def _check_loss_scale(self) -> None:
         start, floor = self.loss_scale_start, self.loss_scale_floor
-        if not (1 / LARGEST_SCALE <= start <= LARGEST_SCALE and math.frexp(start)[0] == 0.5):
+        window, number = self.loss_scale_window, (int, float)  # and True is none
+        fits = type(start) in number and 1 / LARGEST_SCALE <= start <= LARGEST_SCALE
+        if not (fits and math.frexp(start)[0] == 0.5):
             raise InputError(
                 f"execution.loss_scale_start={start} must be a power of 2 from 2^-24 to 2^24, such "
                 "as 128"
             )
-        if not 0 <= floor < start:
+        if type(floor) not in number or not 0 <= floor < start:
             raise InputError(
                 f"execution.loss_scale_floor={floor} must be at least 0, and below "
                 f"execution.loss_scale_start={start}"
             )
-        check_least("execution", self, loss_scale_window=1)
-        if self.loss_scale_window > LARGEST_WINDOW:
+        if type(window) is not int or not 1 <= window <= LARGEST_WINDOW:
             raise InputError(
-                f"execution.loss_scale_window={self.loss_scale_window} must be below 2^31"
+                f"execution.loss_scale_window={window} must be a whole number from 1, below 2^31"
             )
 
 
