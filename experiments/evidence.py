@@ -11,8 +11,9 @@ Run: bash launch/evidence.sh --source folder:DIR does all of it, cell by cell. O
     without --config.init_from the same recipe starts from scratch: same labels, same updates.
     `:pretrain,short` is a quarter of the updates; `:pretrain,CHANGE` is the short one with one
     change of CHANGES, the last two of which are other objectives. `,gpu` after any of these is the
-    size for minutes on one GPU of 80 GB, `,filterbank` the network of from_scratch.py, a number so
-    many updates (`:pretrain,gpu,12000`), `,smoke` toy size.
+    size for minutes on one GPU of 80 GB, `,filterbank` the network of from_scratch.py, `,strong`
+    the usual one tuned as from_scratch.py trains, a number so many updates (`:pretrain,gpu,12000`),
+    `,smoke` toy size.
 
 Hardware and time: 2 CPU cores (Intel Xeon), busy with other work (2026-11-26, recorded in commit
 a6e43cd): 23 min pretraining at 60 to 130 audio-s/s, 6 min a fine-tuning at 40 to 100. `,gpu` on one
@@ -110,11 +111,17 @@ LABELS = {
     "all": "train_10min+train_1h+train_rest",
 }
 # By size: updates of the pretraining and of a short one, and of fine-tuning by its labels.
-PRETRAIN_STEPS = {"": (5_000, 1_250), "gpu": (10_000, 1_500), "filterbank": (7_000, 1_250)}
+PRETRAIN_STEPS = {
+    "": (5_000, 1_250),
+    "gpu": (10_000, 1_500),
+    "filterbank": (7_000, 1_250),
+    "strong": (5_000, 1_250),
+}
 LABEL_STEPS = {
     "": {"10m": 1_600, "1h": 2_000, "all": 8_000},
     "gpu": {"10m": 1_500, "1h": 1_500, "all": 6_000},  # the first two share programs
     "filterbank": {"10m": 2_000, "1h": 3_000, "all": 12_000},
+    "strong": {"10m": 1_000, "1h": 2_000, "all": 8_000},
 }
 # Targets that need not be learned first can be further from what is heard.
 LONGER_SPANS = dict(mask_length=7, mask_start_prob=0.07)
@@ -271,9 +278,16 @@ def filterbank_finetune(labels: str, steps: int) -> ConfigDict:
     return config
 
 
+def strong_finetune(labels: str, steps: int) -> ConfigDict:
+    """The same training of the five convolutions. Their frames are 20 ms: masks of 120 ms."""
+    config = filterbank_finetune(labels, steps)
+    config.model.update(conv_layers=CONV_LAYERS, filterbank_init=False, num_layers=3, mask_length=6)
+    return config
+
+
 def get_config(arg: str = "pretrain") -> ConfigDict:
     """arg: "pretrain", with ",short" or one of CHANGES, or "finetune_" and one of LABELS; each with
-    ",gpu" or ",filterbank", a number of updates and ",smoke"."""
+    ",gpu", ",filterbank" or ",strong", a number of updates and ",smoke"."""
     name, *words = arg.split(",") if arg not in ("", "smoke") else ["pretrain", arg]
     changes = [word for word in words if word in ("short", *CHANGES)]
     sizes = [word for word in words if word in LABEL_STEPS and word]
@@ -291,15 +305,16 @@ def get_config(arg: str = "pretrain") -> ConfigDict:
     usual = LABEL_STEPS[size][labels] if labels else PRETRAIN_STEPS[size][bool(changes)]
     steps = int(numbers[0]) if numbers else usual
     config = ConfigDict(dict(seed=1, init_from="", mesh=dict(data=-1, fsdp=1, tensor=1)))
-    if labels and size == "filterbank":
-        config.update(filterbank_finetune(labels, steps))
+    if labels and size in ("filterbank", "strong"):
+        tuned = filterbank_finetune if size == "filterbank" else strong_finetune
+        config.update(tuned(labels, steps))
     elif labels:
         config.update(finetune(LABELS[labels], steps))
         config.update(gpu_finetune(steps) if size else {})
     else:
-        more = {"": lambda _: {}, "gpu": gpu_pretrain, "filterbank": filterbank_pretrain}
+        more = {"gpu": gpu_pretrain, "filterbank": filterbank_pretrain}
         config.update(pretrain(steps))
-        config.update(more[size](steps))
+        config.update(more[size](steps) if size in more else {})
     for change in changes:
         config.update(CHANGES.get(change, {}))
         config.model.update(FILTERBANK_MASKS.get(change, {}) if size == "filterbank" else {})
@@ -314,5 +329,5 @@ def _unknown(arg: str) -> str:
     return (
         f"{arg!r} is not known; use pretrain[,short|{'|'.join(CHANGES)}], "
         f"{', '.join(f'finetune_{labels}' for labels in LABELS)}, each also with ,gpu or "
-        ",filterbank, a number of updates, ,smoke"
+        ",filterbank or ,strong, a number of updates, ,smoke"
     )

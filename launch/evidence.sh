@@ -11,7 +11,8 @@
 # speech, its labels as 10m.
 # On a host with an NVIDIA GPU the recipe's size for one is taken (SIZE=,gpu or SIZE= chooses) and
 # JOBS, the cells and pretrainings under way at once, is 4 instead of 1; each then writes to a file of
-# --out/logs. SIZE=,filterbank: a network that is faster on CPUs, and a stronger recipe from scratch.
+# --out/logs. SIZE=,filterbank: a network that is faster on CPUs, and a stronger recipe from scratch;
+# SIZE=,strong: that recipe's fine-tuning for the usual network.
 # PRETRAIN_STEPS, SHORT_STEPS, STEPS_10m, STEPS_1h, STEPS_all: other numbers of updates.
 # OPTIONS, TUNE_OPTIONS: options of every training, or of the fine-tunings, such as
 # --config.execution.dtype=bfloat16 or --config.vocabulary.name=from_transcripts.
@@ -33,7 +34,7 @@ if ! [[ "${MIN_CONFIDENCE:-1}" =~ ^(0?\.[0-9]+|0\.?|1(\.0*)?)$ ]]; then
   exit 2
 fi
 if [[ "${SIZE:-,}" != ,* ]]; then
-  echo "error: SIZE='$SIZE' is no list of the recipe's words; use SIZE=,gpu, SIZE=,filterbank or SIZE=" >&2
+  echo "error: SIZE='$SIZE' is no list of the recipe's words; use SIZE=,gpu, SIZE=,filterbank, SIZE=,strong or SIZE=" >&2
   exit 2
 fi
 source_spec="" out=runs/evidence data="${W2V2_EVIDENCE_DATA:-data/evidence/corpus}"
@@ -183,7 +184,7 @@ cell() { # START@LABELS@SEED
   [ "$size_of" != all ] || splits="$all_labels"
   [ "$start" = scratch ] || [ "$start" = pseudo ] || pretrained=(--config.init_from="$work/pretrain")
   # From scratch it is pre-LN, pretrained post-LN: each learns faster so.
-  if [ "${#pretrained[@]}" -gt 0 ] && [[ "$size," == *,filterbank,* ]]; then
+  if [ "${#pretrained[@]}" -gt 0 ] && [[ "$size," =~ ,(filterbank|strong), ]]; then
     pretrained+=(--config.model.norm_order=post)
   fi
   # Its encoder keeps its quantizer, which the fine-tuning's recipe knows nothing of.

@@ -170,6 +170,19 @@ def test_the_evidence_with_a_filterbank_fine_tunes_as_the_recipe_from_scratch_tr
     assert {n: pretrained[n] for n in shape} == {n: tuned["model"][n] for n in shape}
 
 
+def test_the_evidence_tunes_the_usual_network_as_strongly_as_the_recipe_from_scratch_trains():
+    scratch = load_config(f"{ROOT}/experiments/evidence.py:finetune_1h,filterbank,700")
+    tuned = load_config(f"{ROOT}/experiments/evidence.py:finetune_1h,strong,700")
+    usual = load_config(f"{ROOT}/experiments/evidence.py:pretrain")["model"]
+    shape = {"conv_layers": usual["conv_layers"], "filterbank_init": False, "num_layers": 3}
+    assert tuned.pop("model") == scratch.pop("model") | shape | {"mask_length": 6}
+    assert tuned == scratch
+    assert model_config("small").num_layers == 3 and "num_layers" not in usual
+    assert load_config(f"{ROOT}/experiments/evidence.py:pretrain,strong") == load_config(
+        f"{ROOT}/experiments/evidence.py:pretrain"
+    )
+
+
 @pytest.mark.parametrize(
     "name", ["pretrain,gpu,filterbank", "finetune_1h,short", "my_finetune_1h", "finetune_2h"]
 )

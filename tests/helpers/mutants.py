@@ -66,6 +66,7 @@ MODULES = {
     "train.loop": f"tests/train/test_loop.py tests/train/test_step_metrics.py {RUNS}",
     "train.restore": "tests/train/test_restore.py",
     "train.run_record": "tests/train/test_run_record.py tests/checkpoint/test_format_1.py",
+    "train.start_check": "tests/train/test_warm_start.py",
     "train.validation": "tests/train/test_untranscribed.py",
     "train.warm_start": "tests/train/test_warm_start.py tests/train/test_untranscribed.py",
     "train.workdir": "tests/train/test_workdir.py tests/train/test_run_record.py",

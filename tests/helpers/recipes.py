@@ -17,6 +17,7 @@ RECIPES = [
             *("pretrain,filterbank", "pretrain,continuous_targets,filterbank"),
             *(f"pretrain,{c},filterbank" for c in ("random_targets", "ema_teacher")),
             *("finetune_all", "finetune_10m,filterbank", "finetune_all,filterbank"),
+            "finetune_10m,strong",
         )
     ),
     "pretrain_base.py",
