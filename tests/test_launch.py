@@ -369,9 +369,7 @@ def test_the_evidence_does_not_take_texts_of_another_confidence(project):
     cells = {"CELLS": "scratch@10m@1 pseudo@10m@1", **PREPARED}
     run = dict(stubs={"python": body})
     for more, wrote in (({}, 1), ({}, 0), ({"MIN_CONFIDENCE": "0.5"}, 0)):
-        *_, calls = launch(
-            project, "evidence.sh", "--out", "out", environment=cells | more, **run
-        )
+        *_, calls = launch(project, "evidence.sh", "--out", "out", environment=cells | more, **run)
         assert sum("w2v2_jax pseudo" in call for call in calls) == wrote
         assert "out/pseudo/10m-1" in calls[-1]
     cells["MIN_CONFIDENCE"] = "0.9"

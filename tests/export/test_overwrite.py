@@ -178,9 +178,9 @@ def test_a_pipe_a_device_or_the_root_is_not_replaced(tmp_path, kind, overwrite):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link to a pipe").symlink_to("pipe")
     out = tmp_path / kind  # "/" is itself
-    with pytest.raises(InputError, match=f"--out {out} (exists|cannot be replaced; name a file or)"):
-        with new_output(out, overwrite=overwrite):
-            pytest.fail("the work was done")
+    said = f"--out {out} (exists|cannot be replaced; name a file or)"
+    with pytest.raises(InputError, match=said), new_output(out, overwrite=overwrite):
+        pytest.fail("the work was done")
     assert (tmp_path / "pipe").is_fifo()
     assert {path.name for path in tmp_path.iterdir()} == {"pipe", "link to a pipe"}
 
@@ -188,10 +188,10 @@ def test_a_pipe_a_device_or_the_root_is_not_replaced(tmp_path, kind, overwrite):
 def test_extract_and_lm_do_not_replace_a_pipe(commands, tmp_path, capsys):
     os.mkfifo(tmp_path / "pipe.npz")
     (tmp_path / "a.txt").write_text("AB CA\n")
-    main, arguments = commands["extract"]
+    extracts, given = commands["extract"]
     text = ["--text", str(tmp_path / "a.txt"), "--vocabulary", "librispeech", "--order", "1"]
     for main, arguments in (
-        (main, [*arguments, "--overwrite"]),
+        (extracts, [*given, "--overwrite"]),
         (lm.main, [*text, "--discount-fallback", "--lexicon", str(tmp_path / "lexicon")]),
     ):
         assert run_command(main, [*arguments, "--out", str(tmp_path / "pipe.npz")]) == 2
