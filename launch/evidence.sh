@@ -29,6 +29,10 @@ for number in JOBS PRETRAIN_STEPS SHORT_STEPS STEPS_10m STEPS_1h STEPS_all PRETR
     exit 2
   fi
 done
+if ! [[ "${MIN_CONFIDENCE:-1}" =~ ^(0?\.[0-9]+|0\.?|1(\.0*)?)$ ]]; then
+  echo "error: MIN_CONFIDENCE='$MIN_CONFIDENCE' is not a number from 0 to 1, such as 0.5" >&2
+  exit 2
+fi
 if [[ "${SIZE:-,}" != ,* ]]; then
   echo "error: SIZE='$SIZE' is no list of the recipe's words; use SIZE=,gpu, SIZE=,filterbank, SIZE=,strong or SIZE=" >&2
   exit 2
@@ -53,8 +57,8 @@ done
 source "$(dirname "$0")/env.sh"
 export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/xla}"
 size="${SIZE-}" jobs="${JOBS:-1}"
-read -ra options <<<"${OPTIONS:-}"
-read -ra tune_options <<<"${TUNE_OPTIONS:-}"
+read -rd '' -a options <<<"${OPTIONS:-}" || true # on one line or several
+read -rd '' -a tune_options <<<"${TUNE_OPTIONS:-}" || true
 if [ "${W2V2_JAX:-cpu}" = cuda ]; then
   size="${SIZE-,gpu}" jobs="${JOBS:-4}"
 fi
@@ -151,14 +155,21 @@ pretraining() { # START
 }
 
 pseudo_labels() { # LABELS-SEED: scratch's cell writes texts for `unlabeled`; sets heard
-  local teacher="$out/scratch/$1" texts="$out/pseudo/heard-$1"
+  local teacher="$out/scratch/$1" texts="$out/pseudo/heard-$1" least="${MIN_CONFIDENCE:-0.5}" before
   if [ ! -f "$teacher/lm.arpa" ]; then
     echo "error: pseudo@${1/-/@} needs the finished cell scratch@${1/-/@}" >&2
     return 1
   fi
-  if [ ! -f "$texts/unlabeled/report.json" ]; then
+  if [ -f "$texts/unlabeled/report.json" ]; then
+    before="$(cat "$texts/min_confidence" 2>/dev/null || echo "$least")"
+    if [ "$before" != "$least" ]; then
+      echo "error: $texts was written with MIN_CONFIDENCE=$before, not $least; use another --out" >&2
+      return 1
+    fi
+  else
+    mkdir -p "$texts" && printf '%s' "$least" >"$texts/min_confidence" || return
     run python -m w2v2_jax pseudo --checkpoint "$teacher" --data "$data:unlabeled" --out "$texts" \
-      --overwrite --min-confidence "${MIN_CONFIDENCE:-0.5}" --min-seconds 1 \
+      --overwrite --min-confidence "$least" --min-seconds 1 \
       --lm "$teacher/lm.arpa" --lexicon "$teacher/lm.txt" --lm-weight 2 --word-score 1 || return
   fi
   heard=",$texts:unlabeled"
@@ -266,7 +277,12 @@ else
   done
   for pid in "${pids[@]}"; do finished "$pid" || failed=$?; done
   [ ! -e "$stopped" ] || exit 3
-  [[ "$cells" != *pseudo@* ]] || run chain pseudo || failed=$? # it needs what scratch's cells wrote
+  if [[ "$cells" == *pseudo@* ]]; then # it needs what scratch's cells wrote
+    { trap stop TERM && chain pseudo; } &
+    [ ! -e "$stopped" ] || stop # a signal just before it began
+    finished $! || failed=$?
+    [ ! -e "$stopped" ] || exit 3
+  fi
 fi
 if [ -f "$out/cells/scratch@10m@1.json" ] && [ -f "$out/cells/pretrain@10m@1.json" ]; then
   python -m w2v2_jax.report --pretrain "$out/pretrain/pretrain" --scratch "$out/scratch/10m-1" \

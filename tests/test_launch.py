@@ -360,6 +360,26 @@ def test_the_evidence_says_whose_texts_are_missing(project):
     assert not any("w2v2_jax" in call for call in calls)
 
 
+def test_the_evidence_does_not_take_texts_of_another_confidence(project):
+    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    body = WRITES_MODELS + (
+        '\ncase "$*" in *w2v2_jax\\ pseudo*) mkdir -p out/pseudo/heard-10m-1/unlabeled'
+        " && touch out/pseudo/heard-10m-1/unlabeled/report.json ;; *out/pseudo/10m*) exit 1 ;; esac"
+    )
+    cells = {"CELLS": "scratch@10m@1 pseudo@10m@1", **PREPARED}
+    run = dict(stubs={"python": body})
+    for more, wrote in (({}, 1), ({}, 0), ({"MIN_CONFIDENCE": "0.5"}, 0)):
+        *_, calls = launch(project, "evidence.sh", "--out", "out", environment=cells | more, **run)
+        assert sum("w2v2_jax pseudo" in call for call in calls) == wrote
+        assert "out/pseudo/10m-1" in calls[-1]
+    cells["MIN_CONFIDENCE"] = "0.9"
+    status, _, error, calls = launch(
+        project, "evidence.sh", "--out", "out", environment=cells, **run
+    )
+    assert (status, calls) == (1, [])
+    assert "heard-10m-1 was written with MIN_CONFIDENCE=0.5, not 0.9; use another --out" in error
+
+
 def test_the_evidence_hands_options_to_trainings(project):
     (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
     options = {"OPTIONS": "--config.a=1 --config.b=(2,)", "TUNE_OPTIONS": "--config.c=3"}
@@ -370,6 +390,32 @@ def test_the_evidence_hands_options_to_trainings(project):
     assert "evidence.py:pretrain,random_targets " in pretraining
     assert "--config.a=1 --config.b=(2,)" in pretraining and "--config.c" not in pretraining
     assert "--config.a=1 --config.b=(2,) " in tuning and "--config.c=3" in tuning
+
+
+def test_options_of_the_evidence_may_be_on_several_lines(project):
+    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    options = {"OPTIONS": "--config.a=1\n  --config.b=2\n", "TUNE_OPTIONS": "\n--config.c=3"}
+    run = dict(environment={"CELLS": "scratch@10m@1", **options, **PREPARED})
+    *_, calls = launch(project, "evidence.sh", "--out", "out", stubs={"python": EVALUATED}, **run)
+    (tuning,) = (call for call in calls if "w2v2_jax.train" in call)
+    assert all(f"--config.{option} " in tuning for option in ("a=1", "b=2", "c=3"))
+
+
+@pytest.mark.parametrize("value", ["high", "1.5", "-0.1", "nan", "50%", "0,5", "0.5 0.6", "."])
+def test_a_confidence_for_the_evidence_that_is_none_is_one_line_and_status_2(project, value):
+    """It was refused by the first cell that needs it, hours later."""
+    settings = {"CELLS": "scratch@10m@1 pseudo@10m@1", "MIN_CONFIDENCE": value, **PREPARED}
+    run = dict(stubs={"python": EVALUATED}, environment=settings)
+    status, _, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
+    assert (status, calls, error.count("\n")) == (2, [], 1)
+    assert error.startswith(f"error: MIN_CONFIDENCE='{value}' is not a number from 0 to 1")
+
+
+@pytest.mark.parametrize("value", ["0", "1", "0.5", ".75", "1.0", "0.", ""])
+def test_a_confidence_from_0_to_1_is_taken(project, value):
+    settings = {"CELLS": "x", "MIN_CONFIDENCE": value, **PREPARED}
+    _, _, error, _ = launch(project, "evidence.sh", stubs={"python": ""}, environment=settings)
+    assert "cell 'x' is no" in error
 
 
 def test_the_evidence_fine_tunes_a_quantized_input_with_its_quantizer_and_no_other(project):
@@ -441,40 +487,65 @@ def test_the_evidence_runs_as_many_cells_at_once_as_there_are_jobs_and_never_mor
     assert [call.split()[2] for call in again] == reports
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_signal_stops_the_trainings_of_the_evidence_and_begins_no_other(project, number, jobs):
+# As a training does: on SIGTERM it takes a moment to save, and says so with its status.
+SAVES = (
+    "mkdir -p under saved\n"
+    "  trap 'sleep 0.3; mv under/$$ saved; exit 3' TERM; touch under/$$\n"
+    "  for _ in $(seq 400); do sleep 0.05; done; exit 1 ;; esac\n"
+)
+
+
+def stopped(project, number, *, body, settings, begun):
+    """The status of an evidence that gets a signal when `begun` stubs are under way, its calls."""
     (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
-    # As a training does: on SIGTERM it takes a moment to save, and says so with its status.
-    training = (
-        'case "$*" in *w2v2_jax.train*) mkdir -p under saved; touch under/$$\n'
-        "  trap 'sleep 0.3; mv under/$$ saved; exit 3' TERM\n"
-        "  for _ in $(seq 400); do sleep 0.05; done; exit 1 ;; esac\n"
-    )
-    cells = "scratch@10m@1 scratch@10m@2 scratch@10m@3 pretrain@10m@1"
-    settings = {"CELLS": cells, "JOBS": str(jobs), **PREPARED}
     # A process of this one's background would hand an ignored SIGINT down.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         process, record = start(
-            project, "evidence.sh", "--out", "out", stubs={"python": training}, environment=settings
-        )
+            project, "evidence.sh", "--out", "out",
+            stubs={"python": body}, environment={**settings, **PREPARED},
+        )  # fmt: skip
     finally:
         signal.signal(signal.SIGINT, before)
     with process:
         try:
-            for _ in range(400):
-                if len(list(project.glob("under/*"))) == jobs:
+            for _ in range(600):
+                if len(list(project.glob("under/*"))) == begun:
                     break
                 time.sleep(0.05)
             process.send_signal(number)
             process.communicate(timeout=30)
         finally:
             process.kill()
-    assert process.returncode == 3
+    return process.returncode, record.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_signal_stops_the_trainings_of_the_evidence_and_begins_no_other(project, number, jobs):
+    cells = "scratch@10m@1 scratch@10m@2 scratch@10m@3 pretrain@10m@1"
+    status, calls = stopped(
+        project, number, body='case "$*" in *w2v2_jax.train*) ' + SAVES,
+        settings={"CELLS": cells, "JOBS": str(jobs)}, begun=jobs,
+    )  # fmt: skip
+    assert status == 3
     assert not list(project.glob("under/*")) and len(list(project.glob("saved/*"))) == jobs
-    assert record.read_text().count("w2v2_jax") == jobs
+    assert calls.count("w2v2_jax") == jobs
     assert not list((project / "out/cells").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("jobs", "what"), [(1, "w2v2_jax\\ pseudo"), (3, "w2v2_jax\\ pseudo"), (3, "out/pseudo/10m")]
+)
+def test_a_signal_stops_what_scratch_does_with_its_own_texts(project, jobs, what):
+    status, calls = stopped(
+        project, signal.SIGTERM, body=f'{WRITES_MODELS}\ncase "$*" in *{what}*) ' + SAVES,
+        settings={"CELLS": "scratch@10m@1 pseudo@10m@1", "JOBS": str(jobs)}, begun=1,
+    )  # fmt: skip
+    assert status == 3
+    assert not list(project.glob("under/*")) and len(list(project.glob("saved/*"))) == 1
+    assert [path.stem for path in (project / "out/cells").iterdir()] == ["scratch@10m@1"]
+    assert "w2v2_jax.report" not in calls
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])

@@ -60,11 +60,18 @@ def test_the_scale_has_a_largest_value_and_is_not_halved_to_the_floor():
     ("setting", "message"),
     [
         ({"loss_scale_start": 100.0}, "loss_scale_start=100.0 must be a power of 2"),
-        ({"loss_scale_start": 2.0**25}, "must be a power of 2 up to 2\\^24"),
+        ({"loss_scale_start": 2.0**25}, "must be a power of 2 from 2\\^-24 to 2\\^24"),
+        ({"loss_scale_start": 2.0**-140, "loss_scale_floor": 0.0}, "must be a power of 2 from"),
         ({"loss_scale_start": float("nan")}, "must be a power of 2"),
         ({"loss_scale_floor": 128.0}, "below execution.loss_scale_start=128.0"),
         ({"loss_scale_floor": -1.0}, "must be at least 0"),
-        ({"loss_scale_window": 0}, "execution.loss_scale_window=0 must be at least 1"),
+        ({"loss_scale_window": 0}, "loss_scale_window=0 must be a whole number from 1"),
+        ({"loss_scale_start": "abc"}, "loss_scale_start=abc must be a power of 2"),
+        ({"loss_scale_start": True}, "loss_scale_start=True must be a power of 2"),
+        ({"loss_scale_floor": [1]}, r"loss_scale_floor=\[1\] must be at least 0"),
+        ({"loss_scale_window": "abc"}, "loss_scale_window=abc must be a whole number from 1"),
+        ({"loss_scale_window": 2.5}, "loss_scale_window=2.5 must be a whole number from 1"),
+        ({"loss_scale_window": 10**10}, "loss_scale_window=10000000000 must .* below 2\\^31"),
     ],
 )
 def test_a_setting_that_cannot_work_is_named(setting, message):

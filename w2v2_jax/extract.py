@@ -20,7 +20,7 @@ import numpy as np
 from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.errors import InputError, counted, run_command
 from w2v2_jax.inference import Model, load
-from w2v2_jax.paths import writing
+from w2v2_jax.paths import refuse_special, writing
 from w2v2_jax.recognition.corpus import corpus_frames
 from w2v2_jax.system.arguments import (
     CommandParser,
@@ -154,6 +154,7 @@ def main(argv: list[str] | None = None) -> None:
     add_overwrite(parser)
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "out")
+    refuse_special(arguments.out, "--out")
     if arguments.out.suffix not in WRITERS:
         raise InputError(f"--out {arguments.out}: end it in {' or '.join(WRITERS)}")
     if arguments.pool == "mean" and arguments.what == "units":

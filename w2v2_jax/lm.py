@@ -18,7 +18,7 @@ from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.decode.lexicon import spell, write_lexicon
 from w2v2_jax.errors import InputError, counted, run_command
 from w2v2_jax.ngram import arpa, counts, kneser_ney, lmplz, text
-from w2v2_jax.paths import writing
+from w2v2_jax.paths import refuse_special, writing
 from w2v2_jax.system.arguments import CommandParser, number, whole
 from w2v2_jax.system.outputs import try_outputs
 from w2v2_jax.texts import CASES, with_case
@@ -164,6 +164,7 @@ def _checked(arguments) -> tuple[Vocabulary | None, Callable[[str], str], list[i
     if not arguments.out.parent.is_dir():
         raise InputError(f"--out {arguments.out}: there is no folder {arguments.out.parent}")
     try_outputs(arguments, "out", "lexicon")
+    refuse_special(arguments.out, "--out")
     thresholds = pruning(arguments.prune, order=arguments.order)
     if not arguments.vocabulary:
         return None, with_case(arguments.case or "keep"), thresholds

@@ -125,6 +125,13 @@ def is_special(path: str | AnyPath) -> bool:
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
+def refuse_special(path: Path, option: str) -> None:
+    """InputError for an output that only a whole file or folder can be renamed to, if it is `/` or
+    `is_special`: its name would be lost for what had it, /dev/null for every program."""
+    if is_special(path) or not os.path.basename(os.path.realpath(path)):
+        raise InputError(f"{option} {path} cannot be replaced; name a file or folder to write")
+
+
 def finite(value: Any) -> Any:
     """The value for JSON, with None in place of every number that is not finite."""
     if isinstance(value, dict):

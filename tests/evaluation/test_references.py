@@ -199,6 +199,7 @@ def test_cells_of_an_evaluation_that_lists_them_are_finite_and_other_sets_are_na
         ("utterances.1.wer", "x", r"utterances\[1\].wer='x' must be a number"),
         ("utterances.1.speaker", ["s"], r"utterances\[1\].speaker=\['s'\] must be a text or null"),
         ("utterances.0.phones_reference", "a b", r"phones_reference='a b' must be a list of texts"),
+        ("utterances.1.phones_reference", ["a"], "lacks phones_hypothesis, but has phones_ref"),
         ("utterances.1.id", "a", "2 utterances have one id, 'a'"),
     ],
 )

@@ -1,5 +1,6 @@
 """--overwrite: what is in the way, what replaces it, and that a failure keeps what was saved."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from tests.helpers.corpora import write_split
 from tests.helpers.interop_cases import assert_same, random_checkpoint
-from w2v2_jax import convert, emit, extract
+from w2v2_jax import convert, emit, extract, lm
 from w2v2_jax.checkpoint import files as checkpoint
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.export import average
@@ -168,6 +169,52 @@ def test_a_link_stays_and_the_folder_it_leads_to_is_replaced(runs, tmp_path):
     assert (tmp_path / "link").is_symlink() and "model_type" in (
         tmp_path / "real/config.json"
     ).read_text("utf-8")
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "/"])
+def test_a_pipe_a_device_or_the_root_is_not_replaced(tmp_path, kind, overwrite):
+    """An output renamed to /dev/null took its place."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link to a pipe").symlink_to("pipe")
+    out = tmp_path / kind  # "/" is itself
+    said = f"--out {out} (exists|cannot be replaced; name a file or)"
+    with pytest.raises(InputError, match=said), new_output(out, overwrite=overwrite):
+        pytest.fail("the work was done")
+    assert (tmp_path / "pipe").is_fifo()
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "link to a pipe"}
+
+
+def test_extract_and_lm_do_not_replace_a_pipe(commands, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.npz")
+    (tmp_path / "a.txt").write_text("AB CA\n")
+    extracts, given = commands["extract"]
+    text = ["--text", str(tmp_path / "a.txt"), "--vocabulary", "librispeech", "--order", "1"]
+    for main, arguments in (
+        (extracts, [*given, "--overwrite"]),
+        (lm.main, [*text, "--discount-fallback", "--lexicon", str(tmp_path / "lexicon")]),
+    ):
+        assert run_command(main, [*arguments, "--out", str(tmp_path / "pipe.npz")]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"--out {tmp_path}/pipe.npz cannot be replaced; name a file" in line
+        assert (tmp_path / "pipe.npz").is_fifo()
+
+
+def test_a_file_is_there_at_every_moment_of_its_replacement(tmp_path, monkeypatch):
+    out, seen = tmp_path / "out", []
+    out.write_text("old")
+    for name in ("rename", "replace"):
+        move = getattr(Path, name)
+
+        def watched(path, target, move=move):
+            moved = move(path, target)
+            seen.append(out.exists())
+            return moved
+
+        monkeypatch.setattr(Path, name, watched)
+    with new_output(out, overwrite=True) as partial:
+        partial.write_text("new")
+    assert seen and all(seen) and content(tmp_path) == {str(out): b"new"}
 
 
 def test_a_tokenizer_that_exists_is_replaced_only_on_request(runs, tmp_path, capsys):

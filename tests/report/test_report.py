@@ -394,3 +394,15 @@ def test_no_legend_lies_over_a_curve(inputs, tmp_path, monkeypatch):
     monkeypatch.setattr(Figure, "savefig", look)
     assert run(inputs) == 0
     assert len(seen) == 6 and all(seen)
+
+
+@pytest.mark.parametrize("name", ["scratch@10m@1.json", "all.json", "../cells/x.json"])
+def test_the_rates_of_the_cells_do_not_go_among_the_cells(tmp_path, capsys, name):
+    """They replaced a cell's evaluation, or were taken for a cell by the next call."""
+    folder = tmp_path / "cells"
+    folder.mkdir()
+    (folder / "scratch@10m@1.json").write_text("kept")
+    assert run_command(cells.main, [str(folder), "--json", str(folder / name)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "name a file elsewhere" in line
+    assert [path.read_text() for path in folder.iterdir()] == ["kept"]

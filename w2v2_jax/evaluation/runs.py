@@ -17,6 +17,7 @@ from w2v2_jax.paths import read_json
 RATES = {"wer", "cer", "wer_interval", "cer_interval"}
 MOST_EVALUATION = 1 << 30  # bytes; an utterance takes about one kilobyte
 EACH = {"id", "reference", "hypothesis", "wer"}  # what an utterance has
+PHONES = ("phones_reference", "phones_hypothesis")  # both or neither
 NAMED = 3  # ids that a message names
 
 
@@ -65,7 +66,7 @@ UTTERANCE_KINDS = {
     **dict.fromkeys(("id", "hypothesis"), TEXT),
     **dict.fromkeys(("reference", "speaker"), OPTIONAL_TEXT),
     **dict.fromkeys(("wer", "cer", "rate"), RATE),
-    **dict.fromkeys(("phones_reference", "phones_hypothesis"), TEXTS),
+    **dict.fromkeys(PHONES, TEXTS),
 }
 
 
@@ -187,6 +188,10 @@ def check_values(evaluation: Any, *, where: str) -> None:
         _check_kinds(utterance, UTTERANCE_KINDS, where=f"{place}.")
         if lacking := sorted(EACH - utterance.keys()):
             raise InputError(f"{place} lacks {lacking[0]}; each has {', '.join(sorted(EACH))}")
+        there = [name for name in PHONES if name in utterance]
+        if len(there) == 1:
+            absent = next(name for name in PHONES if name not in there)
+            raise InputError(f"{place} lacks {absent}, but has {there[0]}")
     names = Counter(utterance["id"] for utterance in with_reference(evaluation))
     for name, count in names.most_common(1):
         if count > 1:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.errors import InputError, disk_reason
 from w2v2_jax.interop import torch_read
-from w2v2_jax.paths import try_folder
+from w2v2_jax.paths import refuse_special, try_folder
 
 
 class Imported(NamedTuple):
@@ -50,6 +50,7 @@ def new_output(
     Raises InputError when `out` exists, is not empty and may not be replaced, or cannot be written.
     """
     out = Path(out).absolute()
+    refuse_special(out, option)
     if _is_filled(out) and not overwrite:
         raise InputError(
             f"{option} {out} exists and is not empty; add --overwrite or choose another {option}"
@@ -79,6 +80,9 @@ def _is_filled(path: Path) -> bool:
 def _put_in_place(partial: Path, out: Path, option: str) -> None:
     """Renames `partial` to `out`. What `out` was is gone only when the new one is there; it is
     refused if it is more than a former output, by the names in it."""
+    if out.is_file() and partial.is_file():
+        partial.replace(out)  # at once
+        return
     if not _is_filled(out):
         if out.is_dir():
             out.rmdir()
@@ -97,10 +101,7 @@ def _put_in_place(partial: Path, out: Path, option: str) -> None:
     except BaseException:
         replaced.rename(out)
         raise
-    if replaced.is_dir():
-        shutil.rmtree(replaced, ignore_errors=True)
-    else:
-        replaced.unlink()
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _names(path: Path) -> set[str]:

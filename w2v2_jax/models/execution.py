@@ -8,10 +8,11 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from w2v2_jax.errors import InputError, check_least
+from w2v2_jax.errors import InputError
 
 # 2^-24 is float16's smallest number, so a larger loss scale saves nothing. fairseq has no limit.
 LARGEST_SCALE = 2.0**24
+LARGEST_WINDOW = 2**31 - 1  # the count of updates is int32
 CHOICES = {
     "dtype": ("float32", "bfloat16", "float16"),
     "remat": ("none", "dots", "attention", "full"),
@@ -36,10 +37,10 @@ class Execution:
         float32. "float16" is for GPUs that do not multiply bfloat16 (before NVIDIA's Ampere); it
         trains with a loss scale (`optimizer.loss_scale`), and the next three settings are for it
         alone.
-    loss_scale_start: number by which the loss is multiplied at first, a power of 2 (fairseq's
-        fp16_init_scale).
-    loss_scale_window: number of updates without an overflow after which the scale is doubled. (In
-        fairseq it depends on the number of GPUs: 2^14 divided by it, 256 for 64 of them.)
+    loss_scale_start: number by which the loss is multiplied at first, a power of 2 from 2^-24 to
+        2^24 (fairseq's fp16_init_scale).
+    loss_scale_window: number of updates without an overflow after which the scale is doubled, below
+        2^31. (In fairseq it depends on the number of GPUs: 2^14 divided by it, 256 for 64 of them.)
     loss_scale_floor: the scale is not halved to this or less; a gradient that then is not finite is
         a fault (fairseq's min_loss_scale).
     remat: what the backward pass computes again: "none" nothing; "dots" everything except products
@@ -83,17 +84,26 @@ class Execution:
                 )
         if type(self.scan_layers) is not bool:
             raise InputError(f"execution.scan_layers={self.scan_layers!r} must be True or False")
+        self._check_loss_scale()
+
+    def _check_loss_scale(self) -> None:
         start, floor = self.loss_scale_start, self.loss_scale_floor
-        if not (0 < start <= LARGEST_SCALE and math.frexp(start)[0] == 0.5):
+        window, number = self.loss_scale_window, (int, float)  # and True is none
+        fits = type(start) in number and 1 / LARGEST_SCALE <= start <= LARGEST_SCALE
+        if not (fits and math.frexp(start)[0] == 0.5):
             raise InputError(
-                f"execution.loss_scale_start={start} must be a power of 2 up to 2^24, such as 128"
+                f"execution.loss_scale_start={start} must be a power of 2 from 2^-24 to 2^24, such "
+                "as 128"
             )
-        if not 0 <= floor < start:
+        if type(floor) not in number or not 0 <= floor < start:
             raise InputError(
                 f"execution.loss_scale_floor={floor} must be at least 0, and below "
                 f"execution.loss_scale_start={start}"
             )
-        check_least("execution", self, loss_scale_window=1)
+        if type(window) is not int or not 1 <= window <= LARGEST_WINDOW:
+            raise InputError(
+                f"execution.loss_scale_window={window} must be a whole number from 1, below 2^31"
+            )
 
 
 PLAIN = Execution()

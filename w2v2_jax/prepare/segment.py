@@ -21,14 +21,7 @@ from w2v2_jax.data.excerpt import Excerpt
 from w2v2_jax.errors import InputError, counted, report, run_command
 from w2v2_jax.paths import try_folder
 from w2v2_jax.prepare.account import Tally
-from w2v2_jax.prepare.segment_cuts import (
-    Heard,
-    Limits,
-    Segment,
-    finish,
-    from_text,
-    from_times,
-)
+from w2v2_jax.prepare.segment_cuts import Heard, Limits, Segment, finish, from_text, from_times
 from w2v2_jax.prepare.segment_pairs import (
     NO_RECORDING,
     NO_TEXT,

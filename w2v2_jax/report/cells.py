@@ -182,6 +182,12 @@ def main(argv: list[str] | None = None) -> None:
     try_outputs(arguments, "json", "png")
     if arguments.png is not None and arguments.png.suffix not in cells_figure.SUFFIXES:
         raise InputError(f"--png {arguments.png} must end in {' or '.join(cells_figure.SUFFIXES)}")
+    among = arguments.json.parent.resolve() == arguments.cells.resolve()
+    if among and arguments.json.suffix == ".json":
+        raise InputError(
+            f"--json {arguments.json}: every .json in {arguments.cells} is a cell; name a file "
+            "elsewhere"
+        )
     cells = read_cells(arguments.cells)
     write_json(arguments.json, cells)
     if arguments.png is not None:
