@@ -13,6 +13,8 @@ BARS = (
     ("continuous targets, five convolutions", "changes", "continuous_targets_5000"),
     ("wav2vec 2.0, filterbank", "filterbank", "pretrain"),
     ("continuous targets, filterbank", "filterbank", "continuous_targets"),
+    ("wav2vec 2.0, five, tuned strongly", "strong", "pretrain"),
+    ("continuous targets, five, tuned strongly", "strong", "continuous_targets"),
 )
 WIDTH, LEFT, RIGHT, TOP, STEP = 860, 292, 60, 40, 30
 GREY, BLUE = "#b9c0c9", "#5b8fc7"
