@@ -47,9 +47,9 @@ Got (2026-11-26, the same cores, by launch/evidence.sh, recorded in commits a6e4
     `,filterbank`, the ten minutes of prompts (2026-11-29, AMD EPYC, commit d43529c; 155 audio-s/s a
     core): from scratch 58.5, 58.5 %; continuous targets, 1250 updates 54.5, 55.6, 55.9, 7000
     updates 57.5; the published objective, 7000 updates 66.4 % (accuracy on dev .32).
-    `,strong`, the same labels (2026-11-30, Intel Xeon, commit 94e88f9): from scratch 67.2, published
-    objective 56.5, continuous targets (5000 updates) 46.9, 45.9 %. `,filterbank` with random
-    targets 74.0 %.
+    `,strong`, the same labels (2026-11-30, Intel Xeon, commit 94e88f9): from scratch 67.2, the
+    published objective 56.5, continuous targets (5000 updates) 46.9, 45.9 %. `,filterbank` with
+    random targets 74.0 %.
 Before: 10 min of mixed labels (3.3 of prompts, 6.7 of acted speech of 43 voices) from the same
     encoder, in bfloat16, 1053 updates of 12 s: blanks alone (CER 99.9 % on dev at 900; 2026-11-26,
     the same cores, commit a6e43cd).
