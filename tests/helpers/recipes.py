@@ -6,7 +6,6 @@ from w2v2_jax.experiment.recipe import load_config
 RECIPES = [
     "quickstart.py:pretrain",
     "quickstart.py:finetune",
-    "quickstart.py:finetune,strong",
     *(
         f"evidence.py:{name}"
         for name in (
