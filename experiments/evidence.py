@@ -308,9 +308,9 @@ def get_config(arg: str = "pretrain") -> ConfigDict:
     usual = LABEL_STEPS[size][labels] if labels else PRETRAIN_STEPS[size][bool(changes)]
     steps = int(numbers[0]) if numbers else usual
     config = ConfigDict(dict(seed=1, init_from="", mesh=dict(data=-1, fsdp=1, tensor=1)))
-    if labels and size in ("filterbank", "strong"):
-        tuned = filterbank_finetune if size == "filterbank" else strong_finetune
-        config.update(tuned(labels, steps))
+    as_from_scratch = {"filterbank": filterbank_finetune, "strong": strong_finetune}
+    if labels and size in as_from_scratch:
+        config.update(as_from_scratch[size](labels, steps))
     elif labels:
         config.update(finetune(LABELS[labels], steps))
         config.update(gpu_finetune(steps) if size else {})

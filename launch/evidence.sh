@@ -154,6 +154,10 @@ pretraining() { # START
   touch "$work/pretrained"
 }
 
+without_encoder() { # START or a cell: whether it starts from random parameters
+  [[ "$1" =~ ^(scratch|pseudo)(@|$) ]]
+}
+
 pseudo_labels() { # LABELS-SEED: scratch's cell writes texts for `unlabeled`; sets heard
   local teacher="$out/scratch/$1" texts="$out/pseudo/heard-$1" least="${MIN_CONFIDENCE:-0.5}" before
   if [ ! -f "$teacher/lm.arpa" ]; then
@@ -182,7 +186,7 @@ cell() { # START@LABELS@SEED
   [ ! -f "$json" ] || return 0
   [ "$size_of" != 1h ] || splits="$hour"
   [ "$size_of" != all ] || splits="$all_labels"
-  [ "$start" = scratch ] || [ "$start" = pseudo ] || pretrained=(--config.init_from="$work/pretrain")
+  without_encoder "$start" || pretrained=(--config.init_from="$work/pretrain")
   # From scratch it is pre-LN, pretrained post-LN: each learns faster so.
   if [ "${#pretrained[@]}" -gt 0 ] && [[ "$size," =~ ,(filterbank|strong), ]]; then
     pretrained+=(--config.model.norm_order=post)
@@ -224,7 +228,7 @@ chain() { # START: its pretraining, then its cells, all at once as far as there 
     [ "${name%%@*}" != "$1" ] || [ -f "$out/cells/$name.json" ] || names+=("$name")
   done
   [ "${#names[@]}" -gt 0 ] || return 0
-  if [ "$1" != scratch ] && [ "$1" != pseudo ]; then
+  if ! without_encoder "$1"; then
     logged "$1" pretraining "$1" || return
   fi
   for name in "${names[@]}"; do
@@ -261,7 +265,7 @@ mkdir -p "$out/cells" "$out/cells_lm"
 failed=0
 if [ "$jobs" = 1 ]; then
   for name in $cells; do
-    [[ "$name" =~ ^(scratch|pseudo)@ ]] || [ -f "$out/cells/$name.json" ] || pretraining "${name%%@*}"
+    without_encoder "$name" || [ -f "$out/cells/$name.json" ] || pretraining "${name%%@*}"
     cell "$name"
   done
 else

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers.step_runs import TX, run
+from tests.helpers.step_runs import TX, assert_same_run, run
 from w2v2_jax import partition
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
@@ -32,16 +32,6 @@ def task(request, noisy, random_params, make_batch):
 @pytest.fixture(scope="module")
 def single(task):
     return run(*task)
-
-
-def assert_same_run(one, other):
-    for (state, metrics), (expected, expected_metrics) in zip(other, one, strict=True):
-        for name, mean in expected_metrics.items():
-            np.testing.assert_allclose(metrics[name], mean, rtol=1e-5, atol=1e-6, err_msg=name)
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6),
-            state.params, expected.params,
-        )  # fmt: skip
 
 
 def test_training_changes_every_parameter_tensor(task, single):

@@ -191,7 +191,7 @@ def train_step(
     taken = finite & (sums.weight > 0)
     params, opt_state = _updated(state, gradients, taken, tx, table)
     teacher = _moved(state.teacher, params, opt_state, taken, objective)
-    loss_scale, of_scale = _rescaled(loss_scale, norm, sums.loss, taken, objective)
+    loss_scale, of_scale = _rescaled(loss_scale, sums.loss, finite, taken, objective)
     one = jnp.ones(())
     metrics = {
         **sums.metrics,
@@ -216,20 +216,18 @@ def _updated(state: TrainState, gradients, taken, tx, table: RateTable):
     return with_frozen(params, state.params, table), opt_state
 
 
-def _rescaled(scale: LossScale | None, norm, loss, taken, objective: Objective):
+def _rescaled(scale: LossScale | None, loss, finite, taken, objective: Objective):
     """The loss scale after an update, and its metrics; no metrics without a scale. The loss is
     computed without the scale, so one that is not finite is a fault of something else."""
     if scale is None:
         return None, {}
     execution = objective.execution
-    wild = jnp.isfinite(loss) & ~jnp.isfinite(norm)
-    overflow = wild & can_halve(scale, execution.loss_scale_floor)
+    overflow = jnp.isfinite(loss) & ~finite & can_halve(scale, execution.loss_scale_floor)
     window, largest = execution.loss_scale_window, LARGEST_SCALE
     after = next_scale(scale, taken=taken, overflow=overflow, window=window, largest=largest)
     one = jnp.ones(())
-    fault = ~(jnp.isfinite(loss) & jnp.isfinite(norm)) & ~overflow
     return after, {
-        "non_finite": Mean(one * fault, one),
+        "non_finite": Mean(one * (~finite & ~overflow), one),
         "loss_scale": Mean(scale.value, one),
         "loss_scale_overflow": Mean(one * overflow, one),
     }

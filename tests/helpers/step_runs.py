@@ -50,6 +50,19 @@ def run(objective, params, batches, *, mesh=(1, 1, 1), accumulate=1, step=0, tx=
     return history
 
 
+def assert_same_run(one, other, *, metrics=(1e-5, 1e-6), params=(1e-5, 2e-6)):
+    """metrics, params: relative and absolute tolerance of each; the loss scale is the same."""
+    for (state, found), (expected, expected_metrics) in zip(other, one, strict=True):
+        assert state.loss_scale == expected.loss_scale
+        for name, mean in expected_metrics.items():
+            rtol, atol = metrics
+            np.testing.assert_allclose(found[name], mean, rtol=rtol, atol=atol, err_msg=name)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=params[0], atol=params[1]),
+            state.params, expected.params,
+        )  # fmt: skip
+
+
 def with_untaken(batches: list) -> list:
     """The batches, of which the second is not a number and the fourth without weight: neither
     update is taken."""
