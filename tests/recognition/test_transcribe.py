@@ -195,6 +195,7 @@ def test_vad_without_its_package_says_what_to_install(monkeypatch):
         ([], {"chunk_seconds": None}, "chunk_seconds=None must be a number"),
         ([], {"chunk_seconds": 1e308}, "chunk_seconds=1e.308 must be a number above 0, at most"),
         ([], {"beam": 3}, "no option 'beam'; known: batch_seconds"),
+        ([], {"decoder": "beam"}, "decoder='beam' must be a function of logits"),
         ([], {"context_seconds": 15}, "context_seconds=15 must be at least 0 and less than half"),
     ],
 )
