@@ -24,7 +24,6 @@ from w2v2_jax.system.arguments import (
     add_overwrite,
     add_romanise,
 )
-from w2v2_jax.system.outputs import spare_files
 from w2v2_jax.system.progress import audio_bar, total_seconds
 from w2v2_jax.texts import text_lines
 
@@ -72,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
         files = transcript_files.plan(
             [arguments.audio], arguments.out, formats, overwrite=arguments.overwrite
         )[arguments.audio]
-        spare_files(arguments, "out", files.values())
+        transcript_files.spare(arguments, files.values())
     model = load(arguments.checkpoint)
     total = total_seconds([arguments.audio])
     with audio_bar(total, disable=arguments.quiet) as bar:

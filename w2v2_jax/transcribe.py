@@ -31,7 +31,6 @@ from w2v2_jax.system.arguments import (
     add_overwrite,
     read_seconds,
 )
-from w2v2_jax.system.outputs import spare_files
 from w2v2_jax.system.progress import audio_bar, total_seconds
 
 
@@ -142,7 +141,9 @@ def _inputs(arguments, formats: list[str]) -> tuple[list[str], dict[str, dict], 
         overwrite=arguments.overwrite,
         skip_done=arguments.skip_done,
     )
-    spare_files(arguments, "out", [path for files in planned.values() for path in files.values()])
+    transcript_files.spare(
+        arguments, (path for files in planned.values() for path in files.values())
+    )
     return list(planned), planned, len(named)
 
 

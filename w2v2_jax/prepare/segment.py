@@ -201,12 +201,12 @@ def _check(arguments: argparse.Namespace) -> None:
         )
     if arguments.min_score is not None and not arguments.min_score <= 0:
         raise InputError(f"--min-score {arguments.min_score}: scores are at most 0")
-    existing = arguments.out / SEGMENTS
-    if existing.exists() and not arguments.overwrite:
+    written = [arguments.out / name for name in (SEGMENTS, REJECTED, REPORT)]
+    existing = next((path for path in written if path.exists()), None)
+    if existing is not None and not arguments.overwrite:
         raise InputError(f"{existing} exists; add --overwrite or choose another --out")
     try_folder(arguments.out, "--out")
-    written = (SEGMENTS, REJECTED, REPORT)
-    spare_files(arguments, "out", (arguments.out / name for name in written))
+    spare_files(arguments, "out", written)
 
 
 def _check_use(arguments: argparse.Namespace, pairs: list[Pair]) -> None:

@@ -13,7 +13,7 @@ from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.corpus import Corpus, Entry, open_corpus
 from w2v2_jax.data.writer import Layout
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import AnyPath, is_remote
+from w2v2_jax.paths import SPLIT, AnyPath, is_empty_folder, is_remote
 from w2v2_jax.prepare.account import Account, Tally
 from w2v2_jax.prepare.holdout import Holdout
 from w2v2_jax.prepare.measure import IntakeResult, Measures
@@ -167,15 +167,11 @@ def check_split(out: AnyPath, split: str, overwrite: bool) -> None:
         )
     place = out / split
     if is_remote(out):  # no renaming there: what is half written is written on
-        if (place / "corpus.json").exists():
+        if (place / SPLIT).exists():
             raise InputError(f"{place} exists already; delete it or use another --split")
     elif place.exists() and not overwrite:
         raise InputError(f"{place} exists already; use --overwrite or another --split")
-    elif place.exists() and not (place / "corpus.json").exists() and not _is_empty(place):
+    elif place.exists() and not (place / SPLIT).exists() and not is_empty_folder(place):
         raise InputError(
             f"{place} is no prepared split, and --overwrite would remove it; use another --out"
         )
-
-
-def _is_empty(place: AnyPath) -> bool:
-    return place.is_dir() and not any(place.iterdir())
