@@ -14,7 +14,6 @@ from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.decode.emissions import DTYPES, Utterance, write
 from w2v2_jax.errors import counted, run_command
 from w2v2_jax.inference import load
-from w2v2_jax.interop.files import new_output
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.recognition.corpus import corpus_frames
 from w2v2_jax.system.arguments import (
@@ -24,6 +23,7 @@ from w2v2_jax.system.arguments import (
     add_data,
     add_overwrite,
 )
+from w2v2_jax.system.new_output import new_output
 from w2v2_jax.system.outputs import spare_inputs
 
 

@@ -8,7 +8,6 @@ the columns id, text, speaker, frames and one list per kind, named by its shape 
 
 from __future__ import annotations
 
-import os
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from w2v2_jax.system.arguments import (
     add_data,
     add_overwrite,
 )
+from w2v2_jax.system.new_output import new_file
 from w2v2_jax.system.outputs import try_outputs
 
 WHAT = ("layers", "units", "logits")
@@ -173,13 +173,8 @@ def main(argv: list[str] | None = None) -> None:
         batch_seconds=arguments.batch_seconds,
     )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    partial = arguments.out.with_name(f".{arguments.out.name}.part")
-    try:
-        with writing("--out", arguments.out):
-            count = WRITERS[arguments.out.suffix](partial, corpus, items)
-        os.replace(partial, arguments.out)
-    finally:
-        partial.unlink(missing_ok=True)
+    with writing("--out", arguments.out), new_file(arguments.out) as partial:
+        count = WRITERS[arguments.out.suffix](partial, corpus, items)
     print(f"{counted(count, 'utterance')}; wrote {arguments.out}")
 
 

@@ -65,6 +65,7 @@ def _stage_split(source: AnyPath, target: Path) -> bool:
 def _copy(source: AnyPath, target: Path) -> None:
     if target.is_file() and target.stat().st_size == size_of(source):
         return
+    target = Path(os.path.realpath(target))  # a link stays
     part = target.with_name(f".{target.name}.{os.uname().nodename}.{os.getpid()}")
     with source.open("rb") as reader, writing("--to", target), part.open("wb") as writer:
         shutil.copyfileobj(reader, writer, BLOCK)

@@ -26,8 +26,8 @@ from w2v2_jax.data.writer import CorpusWriter
 from w2v2_jax.decode import options
 from w2v2_jax.errors import InputError, counted, printable, run_command
 from w2v2_jax.paths import json_text, try_folder, write_json, write_text
-from w2v2_jax.prepare.account import Tally
-from w2v2_jax.prepare.prepare import PARTIAL
+from w2v2_jax.prepare.account import PARTIAL, Tally
+from w2v2_jax.prepare.publish import put_in_place, tell_leftovers
 from w2v2_jax.prepare.report import describe, find_leaks
 from w2v2_jax.prepare.splits import check_split
 from w2v2_jax.system.arguments import (
@@ -74,6 +74,7 @@ def main(argv: list[str] | None = None) -> None:
     options.check_ahead(arguments)
     corpus = open_corpus(arguments.data)
     split = arguments.split or corpus.split
+    tell_leftovers(arguments.out)
     check_split(arguments.out, split, arguments.overwrite)
     if os.path.realpath(arguments.out / split) == os.path.realpath(corpus.directory):
         raise InputError(
@@ -254,9 +255,7 @@ def _publish(corpus, outcome, out: Path, split: str, *, about, text, tally, coun
         report |= {"pseudo": about | {"kept_at": kept_at(outcome)}}
         write_json(directory / REPORT, report)
         write_text(directory / REJECTED, "".join(_rejected_lines(corpus, outcome)))
-        if target.exists():
-            os.rename(target, work / "replaced")
-        os.rename(directory, target)
+        put_in_place(directory, target, work)
         return made
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import math
+import os
 import re
 import sys
 import unicodedata
@@ -169,9 +170,19 @@ def check_split(out: AnyPath, split: str, overwrite: bool) -> None:
     if is_remote(out):  # no renaming there: what is half written is written on
         if (place / SPLIT).exists():
             raise InputError(f"{place} exists already; delete it or use another --split")
+    elif os.path.islink(place) and not _on_one_disk(place, out):
+        raise InputError(
+            f"{place} leads to {os.path.realpath(place)}, and a split is renamed, which is not "
+            "possible from one disk to another; remove the link or use another --out"
+        )
     elif place.exists() and not overwrite:
         raise InputError(f"{place} exists already; use --overwrite or another --split")
     elif place.exists() and not (place / SPLIT).exists() and not is_empty_folder(place):
         raise InputError(
             f"{place} is no prepared split, and --overwrite would remove it; use another --out"
         )
+
+
+def _on_one_disk(place: AnyPath, out: AnyPath) -> bool:
+    above = os.path.dirname(os.path.realpath(place))
+    return os.path.isdir(above) and os.stat(above).st_dev == os.stat(out).st_dev
