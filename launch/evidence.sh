@@ -16,7 +16,7 @@
 # SIZE=,strong: that recipe's fine-tuning for the usual network.
 # PRETRAIN_STEPS, SHORT_STEPS, STEPS_10m, STEPS_1h, STEPS_all: other numbers of updates.
 # OPTIONS, TUNE_OPTIONS: options of every training, or of the fine-tunings, such as
-# --config.execution.dtype=bfloat16 or --config.vocabulary.name=from_transcripts.
+# --config.execution.dtype=bfloat16 (another language's: docs/results/evidence.md).
 # PRETRAIN_SECONDS: a pretraining that takes longer is stopped and used as it is.
 # SIGINT or SIGTERM stops what is under way, which saves, and ends with status 3.
 set -euo pipefail
