@@ -30,6 +30,7 @@ from w2v2_jax.prepare.account import PARTIAL, Tally
 from w2v2_jax.prepare.publish import put_in_place, tell_leftovers
 from w2v2_jax.prepare.report import describe, find_leaks
 from w2v2_jax.prepare.splits import check_split
+from w2v2_jax.recognition.computation import add_dtype, execution_of
 from w2v2_jax.system.arguments import (
     CommandParser,
     add_batch_seconds,
@@ -123,6 +124,7 @@ def _parser() -> CommandParser:
     add("--max-seconds", default=30.0, help="longer clips too", **times)
     add_overwrite(parser)
     add_batch_seconds(parser, 120.0)
+    add_dtype(parser)
     options.add_arguments(parser)
     return parser
 
@@ -173,7 +175,7 @@ def _listener(arguments: argparse.Namespace):
 
     cpu_memory.keep()
     compile_cache.enable()
-    network = load(arguments.checkpoint)
+    network = load(arguments.checkpoint, execution=execution_of(arguments))
     require_ctc(network.description, f"--checkpoint {arguments.checkpoint}")
     vocabulary = network.description.ctc_vocabulary
     decoder = options.make_decoder(
