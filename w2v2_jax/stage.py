@@ -14,10 +14,9 @@ from pathlib import Path
 
 from w2v2_jax.data.corpus import CutShort, list_splits, open_corpus
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.paths import AnyPath, absolute, size_of, writing
+from w2v2_jax.paths import SPLIT, AnyPath, absolute, size_of, writing
 from w2v2_jax.system.arguments import CommandParser
 
-LAST = "corpus.json"  # if it exists, the split is complete
 UNDER_WAY = ".copy_of"  # the hash of the index whose split an unfinished copy is of
 BLOCK = 1 << 24
 WORKERS = 8
@@ -49,7 +48,7 @@ def stage(source: str, target: str, splits: list[str]) -> list[str]:
 def _stage_split(source: AnyPath, target: Path) -> bool:
     corpus = open_corpus(source)
     corpus.check_shards()
-    if (target / LAST).is_file():
+    if (target / SPLIT).is_file():
         there = open_corpus(target)
         if there.info["index_sha256"] == corpus.info["index_sha256"]:
             with contextlib.suppress(CutShort):
@@ -58,12 +57,12 @@ def _stage_split(source: AnyPath, target: Path) -> bool:
         else:
             raise InputError(f"{target} holds another corpus than {source}; remove it, or use --to")
     target.mkdir(parents=True, exist_ok=True)
-    files = sorted(path for path in source.iterdir() if path.name != LAST)
+    files = sorted(path for path in source.iterdir() if path.name != SPLIT)
     _forget_others(files, target, corpus.fingerprint())
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(lambda path: _copy(path, target / path.name), files))
     (target / UNDER_WAY).unlink()
-    _copy(source / LAST, target / LAST)
+    _copy(source / SPLIT, target / SPLIT)
     return True
 
 
@@ -71,7 +70,7 @@ def _forget_others(files: list[AnyPath], target: Path, fingerprint: str) -> None
     """Removes what an unfinished copy left of another preparation, of which files may have the same
     size, and notes whose copy begins."""
     note = target / UNDER_WAY
-    ours = (target / LAST).is_file() or (note.is_file() and note.read_text("utf-8") == fingerprint)
+    ours = (target / SPLIT).is_file() or (note.is_file() and note.read_text("utf-8") == fingerprint)
     if not ours:
         for path in files:
             (target / path.name).unlink(missing_ok=True)
@@ -82,6 +81,7 @@ def _forget_others(files: list[AnyPath], target: Path, fingerprint: str) -> None
 def _copy(source: AnyPath, target: Path) -> None:
     if target.is_file() and target.stat().st_size == size_of(source):
         return
+    target = Path(os.path.realpath(target))  # a link stays
     part = target.with_name(f".{target.name}.{os.uname().nodename}.{os.getpid()}")
     with source.open("rb") as reader, writing("--to", target), part.open("wb") as writer:
         shutil.copyfileobj(reader, writer, BLOCK)
