@@ -29,10 +29,9 @@ TEXT_SUFFIXES = (
     ".ref", ".yaml", ".yml", ".gz", ".transcript", ".text",
 )  # fmt: skip
 # Suffixes of recordings in a format that is not read here.
-OTHER_AUDIO = (
-    ".wv", ".ape", ".tta", ".ac3", ".dts", ".spx", ".voc", ".ra", ".rm", ".dss", ".mpc", ".shn",
-    ".gsm", ".g722", ".vox", ".mpg", ".mpeg", ".ts", ".avi", ".flv", ".wmv", ".raw", ".pcm",
-)  # fmt: skip
+OTHER_AUDIO = re.compile(
+    r"\.(wv|ape|tta|ac3|dts|spx|voc|ra|rm|dss|mpc|shn|gsm|g722|vox|mpe?g|ts|avi|flv|wmv|raw|pcm)"
+)
 CONVERT = "in a format that is not read: convert them with ffmpeg -i IN OUT.flac"
 TEXT_NAMES = ("text", "transcripts", "transcript", "segments", "utt2spk")
 
@@ -182,7 +181,7 @@ def pass_over(file: str, relative: str, account: Account) -> None:
     else:
         if suffix in TEXT_SUFFIXES or file in TEXT_NAMES:
             account.unread.add(f"*{suffix}" if suffix else file, relative)
-        if suffix in OTHER_AUDIO:
+        if OTHER_AUDIO.fullmatch(suffix):
             account.remarks.add(CONVERT, relative)
         account.pass_over(f"suffix {written_name(suffix)}" if suffix else "no suffix", relative)
 
