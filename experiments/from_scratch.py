@@ -12,7 +12,8 @@ Run:
     w2v2 prepare --source folder:recordings --out data/mine --text english --holdout dev=0.05
     w2v2 train --config from_scratch --workdir runs/scratch
     Append a number of updates, which sets the schedule with it (`:hours,3000`), or `,smoke` for toy
-    size. For another language, add --config.vocabulary.name=from_transcripts (docs/texts.md).
+    size. For another language, add
+    --config.vocabulary.name=from_transcripts --config.vocabulary.case=lower (docs/texts.md).
 
 Hardware and time: 2 CPU cores (AMD EPYC), busy with other work: 51 min for 12 000 updates of 24 to
 32 s, 49 of processor time, at 120 audio-s/s (2026-11-29, recorded in commit e074683).

@@ -2,7 +2,8 @@
 # Tests whether pretraining helps (experiments/evidence.py): runs every comparison, prints the tables.
 #   bash launch/evidence.sh [--source folder:DIR] [--out DIR]      (default runs/evidence)
 # A cell is START@LABELS@SEED: START is scratch, pretrain, short or one of the recipe's changes;
-# pseudo is scratch on the labels and on the texts that scratch's cell wrote for `unlabeled`.
+# pseudo is scratch on the labels and on the texts that scratch's cell wrote for `unlabeled`, and
+# pseudo_START the same with the cell and the encoder of START.
 # LABELS is 10m, 1h or all. Finished cells are not run again, interrupted ones resume.
 # CELLS="scratch@10m@1 ..." selects cells.
 # --source: a folder whose transcripts.tsv has "relative/path<TAB>text<TAB>split<TAB>speaker" with the
@@ -15,7 +16,7 @@
 # SIZE=,strong: that recipe's fine-tuning for the usual network.
 # PRETRAIN_STEPS, SHORT_STEPS, STEPS_10m, STEPS_1h, STEPS_all: other numbers of updates.
 # OPTIONS, TUNE_OPTIONS: options of every training, or of the fine-tunings, such as
-# --config.execution.dtype=bfloat16 or --config.vocabulary.name=from_transcripts.
+# --config.execution.dtype=bfloat16 (another language's: docs/results/evidence.md).
 # PRETRAIN_SECONDS: a pretraining that takes longer is stopped and used as it is.
 # SIGINT or SIGTERM stops what is under way, which saves, and ends with status 3.
 set -euo pipefail
@@ -154,14 +155,22 @@ pretraining() { # START
   touch "$work/pretrained"
 }
 
-without_encoder() { # START or a cell: whether it starts from random parameters
-  [[ "$1" =~ ^(scratch|pseudo)(@|$) ]]
+taught_by() { # START or a cell: the start whose cell writes the transcripts, and whose encoder it has
+  local start="${1%%@*}"
+  [ "$start" != pseudo ] || start=scratch
+  echo "${start#pseudo_}"
 }
 
-pseudo_labels() { # LABELS-SEED: scratch's cell writes texts for `unlabeled`; sets heard
-  local teacher="$out/scratch/$1" texts="$out/pseudo/heard-$1" least="${MIN_CONFIDENCE:-0.5}" before
+without_encoder() { # START or a cell: whether it starts from random parameters
+  [ "$(taught_by "$1")" = scratch ]
+}
+
+pseudo_labels() { # START, LABELS-SEED: its teacher's cell writes texts for `unlabeled`; sets heard
+  local from teacher texts="$out/$1/heard-$2" least="${MIN_CONFIDENCE:-0.5}" before
+  from="$(taught_by "$1")"
+  teacher="$out/$from/$2"
   if [ ! -f "$teacher/lm.arpa" ]; then
-    echo "error: pseudo@${1/-/@} needs the finished cell scratch@${1/-/@}" >&2
+    echo "error: $1@${2/-/@} needs the finished cell $from@${2/-/@}" >&2
     return 1
   fi
   if [ -f "$texts/unlabeled/report.json" ]; then
@@ -186,14 +195,14 @@ cell() { # START@LABELS@SEED
   [ ! -f "$json" ] || return 0
   [ "$size_of" != 1h ] || splits="$hour"
   [ "$size_of" != all ] || splits="$all_labels"
-  without_encoder "$start" || pretrained=(--config.init_from="$work/pretrain")
+  without_encoder "$start" || pretrained=(--config.init_from="$out/$(taught_by "$start")/pretrain")
   # From scratch it is pre-LN, pretrained post-LN: each learns faster so.
   if [ "${#pretrained[@]}" -gt 0 ] && [[ "$size," =~ ,(filterbank|strong), ]]; then
     pretrained+=(--config.model.norm_order=post)
   fi
   # Its encoder keeps its quantizer, which the fine-tuning's recipe knows nothing of.
-  [ "$start" != quantized_input ] || pretrained+=(--config.model.quantize_input=True)
-  [ "$start" != pseudo ] || pseudo_labels "$size_of-$seed" || return
+  [ "$(taught_by "$start")" != quantized_input ] || pretrained+=(--config.model.quantize_input=True)
+  [[ "$start" != pseudo* ]] || pseudo_labels "$start" "$size_of-$seed" || return
   train "$work/$size_of-$seed" "finetune_$size_of" "${!steps:-}" "$splits$heard" \
     --config.seed="$seed" "${pretrained[@]}" "${tune_options[@]}" || return
   work="$work/$size_of-$seed"
@@ -229,7 +238,7 @@ chain() { # START: its pretraining, then its cells, all at once as far as there 
   done
   [ "${#names[@]}" -gt 0 ] || return 0
   if ! without_encoder "$1"; then
-    logged "$1" pretraining "$1" || return
+    logged "$1" pretraining "$(taught_by "$1")" || return
   fi
   for name in "${names[@]}"; do
     { trap stop TERM && logged "$name" cell "$name"; } &
@@ -256,8 +265,9 @@ for name in ${cell_names[@]+"${cell_names[@]}"}; do
     echo "error: cell '$name' is no START@LABELS@SEED with the labels of $data: $labels" >&2
     exit 2
   fi
-  if [[ " scratch pseudo pretrain $changed " != *" $start "* ]]; then
-    echo "error: cell '$name' is no START@LABELS@SEED of the starts scratch pseudo pretrain $changed" >&2
+  if [[ " scratch pretrain $changed " != *" $(taught_by "$start") "* ]]; then
+    echo "error: cell '$name' is no START@LABELS@SEED of the starts scratch pseudo pretrain $changed," \
+      "pseudo_START" >&2
     exit 2
   fi
 done
@@ -265,7 +275,7 @@ mkdir -p "$out/cells" "$out/cells_lm"
 failed=0
 if [ "$jobs" = 1 ]; then
   for name in $cells; do
-    without_encoder "$name" || [ -f "$out/cells/$name.json" ] || pretraining "${name%%@*}"
+    without_encoder "$name" || [ -f "$out/cells/$name.json" ] || pretraining "$(taught_by "$name")"
     cell "$name"
   done
 else
@@ -275,18 +285,20 @@ else
   for ((place = 0; place < jobs; place++)); do echo >&9; done
   pids=()
   starts="$(tr -s ' ' '\n' <<<"$cells" | sed 's/@.*//' | awk 'NF && !seen[$0]++')"
-  for start in ${starts//pseudo/}; do
+  for start in $starts; do
+    [[ "$start" != pseudo* ]] || continue
     { trap stop TERM && chain "$start"; } &
     pids+=($!)
   done
-  for pid in "${pids[@]}"; do finished "$pid" || failed=$?; done
+  for pid in ${pids[@]+"${pids[@]}"}; do finished "$pid" || failed=$?; done
   [ ! -e "$stopped" ] || exit 3
-  if [[ "$cells" == *pseudo@* ]]; then # it needs what scratch's cells wrote
-    { trap stop TERM && chain pseudo; } &
+  for start in $starts; do # these need what the cells of the others wrote
+    [[ "$start" == pseudo* ]] || continue
+    { trap stop TERM && chain "$start"; } &
     [ ! -e "$stopped" ] || stop # a signal just before it began
     finished $! || failed=$?
     [ ! -e "$stopped" ] || exit 3
-  fi
+  done
 fi
 if [ -f "$out/cells/scratch@10m@1.json" ] && [ -f "$out/cells/pretrain@10m@1.json" ]; then
   python -m w2v2_jax.report --pretrain "$out/pretrain/pretrain" --scratch "$out/scratch/10m-1" \

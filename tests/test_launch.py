@@ -352,11 +352,44 @@ def test_the_evidence_gives_scratch_the_texts_that_it_wrote_itself(project, jobs
     assert not any("init_from" in call for call in calls)
 
 
-def test_the_evidence_says_whose_texts_are_missing(project):
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_the_evidence_gives_an_encoder_the_texts_that_its_own_cell_wrote(project, jobs):
     (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
-    run = dict(stubs={}, environment={"CELLS": "pseudo@10m@3", **PREPARED})
+    cells = "quantized_input@10m@1 pseudo_quantized_input@10m@1 scratch@10m@1 pseudo_scratch@10m@1"
+    run = dict(stubs={"python": WRITES_MODELS}, environment={"CELLS": cells, "JOBS": jobs})
+    run["environment"] |= PREPARED
     status, _, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
-    assert status == 1 and "pseudo@10m@3 needs the finished cell scratch@10m@3" in error
+    assert status == 0, error
+    trained = [call.replace("\\", "") for call in calls if "w2v2_jax.train" in call]
+    assert sum("evidence.py:pretrain" in call for call in trained) == 1
+    wrote = " ".join(call for call in calls if "w2v2_jax pseudo" in call)
+    for start in ("quantized_input", "scratch"):
+        assert f"--checkpoint out/{start}/10m-1 " in wrote
+        (student,) = (call for call in trained if f"out/pseudo_{start}/10m-1 " in call)
+        assert f",out/pseudo_{start}/heard-10m-1:unlabeled " in student
+        for word in ("init_from=out/quantized_input/pretrain", "model.quantize_input=True"):
+            assert (word in student) == (start != "scratch")
+
+
+@pytest.mark.parametrize(
+    ("start", "teacher"), [("pseudo", "scratch"), ("pseudo_pretrain", "pretrain")]
+)
+def test_the_evidence_says_whose_texts_are_missing(project, start, teacher):
+    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    (project / "out" / teacher).mkdir(parents=True)
+    (project / "out" / teacher / "pretrained").touch()
+    run = dict(stubs={}, environment={"CELLS": f"{start}@10m@3", **PREPARED})
+    status, _, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
+    assert status == 1 and f"{start}@10m@3 needs the finished cell {teacher}@10m@3" in error
+    assert not any("w2v2_jax" in call for call in calls)
+
+
+@pytest.mark.parametrize("start", ["pseudo_", "pseudo_pseudo", "pseudo_other"])
+def test_texts_of_no_start_of_the_evidence_are_refused(project, start):
+    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    run = dict(stubs={}, environment={"CELLS": f"{start}@10m@1", **PREPARED})
+    status, _, error, calls = launch(project, "evidence.sh", **run)
+    assert status == 2 and f"'{start}@10m@1' is no START@LABELS@SEED of the starts" in error
     assert not any("w2v2_jax" in call for call in calls)
 
 

@@ -11,6 +11,7 @@ from tests.helpers.corpora import write_split
 from w2v2_jax import align, compare, lm, transcribe
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.paths import try_file
+from w2v2_jax.prepare import command as prepare
 from w2v2_jax.prepare import explore, segment
 from w2v2_jax.system.outputs import try_outputs
 
@@ -95,6 +96,65 @@ def test_an_output_replaces_no_file_of_a_run_that_is_read(read, checkpoint, file
     arguments = argparse.Namespace(checkpoint=str(read / checkpoint), json=read / "run" / file)
     with pytest.raises(InputError, match=rf"--json .*{file} would replace a file of checkpoint"):
         try_outputs(arguments, "json")
+
+
+@pytest.mark.parametrize("file", ["a.wav", "transcripts.tsv", "far/b.wav"])
+def test_a_page_of_prepare_replaces_only_a_page(tmp_path, capsys, file):
+    """It took the place of a recording that was about to be read."""
+    (tmp_path / "far").mkdir()
+    for name in ("a.wav", "far/b.wav"):
+        soundfile.write(tmp_path / name, 0.1 * np.sin(np.arange(16000.0)), 16000)
+    (tmp_path / "transcripts.tsv").write_text("a.wav\tAB\n")
+    (tmp_path / "list.tsv").write_text(f"{tmp_path}/far\nb.wav\t16000\n")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    source = f"manifest:{tmp_path}/list.tsv" if "far" in file else f"folder:{tmp_path}"
+    command = ["--source", source, "--out", f"{tmp_path}/data", "--html", f"{tmp_path}/{file}"]
+    assert run_command(prepare.main, command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"--html {tmp_path}/{file} would replace a file that is no HTML page" in line
+    assert {path: path.read_bytes() for path in before} == before
+    (tmp_path / "page.html").touch()
+    command[-1] = f"{tmp_path}/page.html"
+    for more in ([], ["--overwrite"]):
+        assert run_command(prepare.main, [*command, *more]) == 0
+        assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize("more", [["--overwrite"], ["--skip-done"]])
+@pytest.mark.parametrize("text", ["a.txt", "a.wav.txt", "sub/a.json", "a.TextGrid"])
+def test_a_transcript_beside_its_recording_is_not_replaced(tmp_path, capsys, more, text):
+    """Nobody can tell one that was made by hand from one of an earlier run."""
+    (tmp_path / "sub").mkdir()
+    names = ["a.wav", "sub/a.wav"] + ["a.mp3"] * (text == "a.wav.txt")
+    for name in names:
+        soundfile.write(tmp_path / name, np.zeros(1600), 16000)
+    (tmp_path / text).write_text("by hand")
+    command = ["--checkpoint", "none", str(tmp_path), "--out", str(tmp_path), *more]
+    forms = ["--formats", "textgrid,ctm" if "TextGrid" in text else "txt,json"]
+    assert run_command(transcribe.main, [*command, *forms]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{tmp_path}/{text} lies beside a." in line and "choose another --out" in line
+    assert (tmp_path / text).read_text() == "by hand"
+
+
+def test_align_replaces_no_textgrid_beside_the_recording(tmp_path, capsys):
+    soundfile.write(tmp_path / "a.wav", np.zeros(1600), 16000)
+    (tmp_path / "a.txt").write_text("AB\n")
+    (tmp_path / "a.TextGrid").write_text("by hand")
+    command = ["--checkpoint", "none", f"{tmp_path}/a.wav", f"{tmp_path}/a.txt"]
+    assert run_command(align.main, [*command, "--out", str(tmp_path), "--overwrite"]) == 2
+    assert "a.TextGrid lies beside a.wav and may be" in capsys.readouterr().err
+    assert (tmp_path / "a.TextGrid").read_text() == "by hand"
+
+
+def test_segment_replaces_none_of_its_three_files_unasked(tmp_path, capsys):
+    soundfile.write(tmp_path / "a.wav", np.zeros(1600), 16000)
+    (tmp_path / "a.srt").write_text("1\n00:00:00,000 --> 00:00:00,100\nAB\n")
+    (tmp_path / "report.json").write_text("of something else")
+    command = ["--audio", f"{tmp_path}/a.wav", "--text", f"{tmp_path}/a.srt"]
+    assert run_command(segment.main, [*command, "--out", str(tmp_path)]) == 2
+    assert "report.json exists; add --overwrite or choose" in capsys.readouterr().err
+    assert (tmp_path / "report.json").read_text() == "of something else"
 
 
 def test_a_result_may_replace_a_former_one_in_a_folder_that_is_read(read):

@@ -10,6 +10,7 @@ from tests.helpers.places import ROOT
 EVIDENCE = "docs/results/evidence/ten_minutes.svg"
 PICTURES = {
     EVIDENCE: ("docs/evidence_picture.py", "draw"),
+    "docs/results/evidence/hours_heard.svg": ("docs/hours_picture.py", "draw"),
     "docs/picture.svg": ("docs/picture.py", "picture"),
 }
 

@@ -15,6 +15,7 @@ from w2v2_jax.errors import printable, run_command
 from w2v2_jax.inference import load
 from w2v2_jax.paths import json_text
 from w2v2_jax.recognition import transcript_files
+from w2v2_jax.recognition.computation import add_dtype, execution_of
 from w2v2_jax.recognition.recognise import align, make_options
 from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.system.arguments import (
@@ -24,7 +25,6 @@ from w2v2_jax.system.arguments import (
     add_overwrite,
     add_romanise,
 )
-from w2v2_jax.system.outputs import spare_files
 from w2v2_jax.system.progress import audio_bar, total_seconds
 from w2v2_jax.texts import text_lines
 
@@ -63,6 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     add_romanise(parser)
     add_overwrite(parser)
     add_batch_seconds(parser, 60.0)
+    add_dtype(parser)
     parser.add_argument("--quiet", action="store_true", help="print no progress on stderr")
     arguments = parser.parse_args(argv)
     lines = list(text_lines(arguments.text))
@@ -72,8 +73,8 @@ def main(argv: list[str] | None = None) -> None:
         files = transcript_files.plan(
             [arguments.audio], arguments.out, formats, overwrite=arguments.overwrite
         )[arguments.audio]
-        spare_files(arguments, "out", files.values())
-    model = load(arguments.checkpoint)
+        transcript_files.spare(arguments, files.values())
+    model = load(arguments.checkpoint, execution=execution_of(arguments))
     total = total_seconds([arguments.audio])
     with audio_bar(total, disable=arguments.quiet) as bar:
         values = {

@@ -24,9 +24,10 @@ from w2v2_jax.interop import (
     torchaudio_file,
     verify,
 )
-from w2v2_jax.interop.files import Imported, new_output, print_check, print_written
+from w2v2_jax.interop.files import Imported, print_check, print_written
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.system.arguments import CommandParser, add_overwrite
+from w2v2_jax.system.new_output import new_output
 from w2v2_jax.system.outputs import spare_inputs
 
 IMPORTERS: dict[str, Callable[..., Imported]] = {

@@ -14,8 +14,8 @@ from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.decode.emissions import DTYPES, Utterance, write
 from w2v2_jax.errors import counted, run_command
 from w2v2_jax.inference import load
-from w2v2_jax.interop.files import new_output
 from w2v2_jax.models.frames import frame_counts
+from w2v2_jax.recognition.computation import add_dtype, as_origin, execution_of
 from w2v2_jax.recognition.corpus import corpus_frames
 from w2v2_jax.system.arguments import (
     CommandParser,
@@ -24,6 +24,7 @@ from w2v2_jax.system.arguments import (
     add_data,
     add_overwrite,
 )
+from w2v2_jax.system.new_output import new_output
 from w2v2_jax.system.outputs import spare_inputs
 
 
@@ -38,6 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         "--dtype", choices=DTYPES, default=DTYPES[0], help="float16 halves the size"
     )
     add_batch_seconds(parser, 120.0)
+    add_dtype(parser, "--compute-dtype")
     add_overwrite(parser)
     arguments = parser.parse_args(argv)
     spare_inputs(arguments, ["out"], ["checkpoint", "data"])
@@ -49,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
 def _emit(arguments: argparse.Namespace, out: Path) -> str:
     """Writes the logits to `out`; returns how many."""
     corpus = open_corpus(arguments.data)
-    model = load(arguments.checkpoint)
+    model = load(arguments.checkpoint, execution=execution_of(arguments))
     require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
     config, vocabulary = model.description.model, model.description.ctc_vocabulary
 
@@ -71,6 +73,7 @@ def _emit(arguments: argparse.Namespace, out: Path) -> str:
         dtype=arguments.dtype,
         checkpoint=str(model.path),
         data=arguments.data,
+        **as_origin(model.execution),
     )
     return f"{counted(frames, 'frame')} of {counted(len(corpus), 'utterance')}"
 

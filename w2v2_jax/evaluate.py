@@ -30,6 +30,7 @@ from w2v2_jax.evaluation.error_analysis import Scored
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.evaluation.scoring import Scores, bootstrap_interval, count_errors, score, total
 from w2v2_jax.paths import write_json, write_text
+from w2v2_jax.recognition.computation import add_dtype, as_origin, execution_of
 from w2v2_jax.system.arguments import (
     CommandParser,
     add_batch_seconds,
@@ -202,6 +203,7 @@ def make_parser() -> CommandParser:
         help="words are phones; timit folds TIMIT's 61 to 39 (as-is for a model of phonemes)",
     )
     add_batch_seconds(parser, 120.0)
+    add_dtype(parser)
     options.add_arguments(parser)
     options.add_jobs(parser)
     return parser
@@ -220,7 +222,7 @@ def main(argv: list[str] | None = None) -> None:
 
     cpu_memory.keep()
     compile_cache.enable()
-    model = load(arguments.checkpoint)
+    model = load(arguments.checkpoint, execution=execution_of(arguments))
     require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
     decoder = options.make_decoder(arguments, model.description.ctc_vocabulary)
     vocabulary = model.description.ctc_vocabulary
@@ -250,6 +252,7 @@ def main(argv: list[str] | None = None) -> None:
         splits.append(report(name, corpus, scores, phones, arguments.worst))
     step = model.path.name
     head = {"checkpoint": str(model.path), "step": int(step) if step.isdigit() else None}
+    head |= as_origin(model.execution)
     result = {**head, **splits[0]} if len(splits) == 1 else {**head, "splits": splits}
     write_json(arguments.json, result)
     if arguments.html is not None:

@@ -8,7 +8,6 @@ the columns id, text, speaker, frames and one list per kind, named by its shape 
 
 from __future__ import annotations
 
-import os
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.errors import InputError, counted, run_command
 from w2v2_jax.inference import Model, load
 from w2v2_jax.paths import refuse_special, writing
+from w2v2_jax.recognition.computation import add_dtype, execution_of
 from w2v2_jax.recognition.corpus import corpus_frames
 from w2v2_jax.system.arguments import (
     CommandParser,
@@ -29,6 +29,7 @@ from w2v2_jax.system.arguments import (
     add_data,
     add_overwrite,
 )
+from w2v2_jax.system.new_output import new_file
 from w2v2_jax.system.outputs import try_outputs
 
 WHAT = ("layers", "units", "logits")
@@ -151,6 +152,7 @@ def main(argv: list[str] | None = None) -> None:
         help="type of the stored values (float32)",
     )
     add_batch_seconds(parser, 60.0)
+    add_dtype(parser, "--compute-dtype")
     add_overwrite(parser)
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "out")
@@ -162,7 +164,7 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.out.exists() and not arguments.overwrite:
         raise InputError(f"--out {arguments.out} exists; add --overwrite or choose another")
     corpus = open_corpus(arguments.data)
-    model = load(arguments.checkpoint)
+    model = load(arguments.checkpoint, execution=execution_of(arguments))
     items = extracted(
         model,
         corpus,
@@ -173,13 +175,8 @@ def main(argv: list[str] | None = None) -> None:
         batch_seconds=arguments.batch_seconds,
     )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    partial = arguments.out.with_name(f".{arguments.out.name}.part")
-    try:
-        with writing("--out", arguments.out):
-            count = WRITERS[arguments.out.suffix](partial, corpus, items)
-        os.replace(partial, arguments.out)
-    finally:
-        partial.unlink(missing_ok=True)
+    with writing("--out", arguments.out), new_file(arguments.out) as partial:
+        count = WRITERS[arguments.out.suffix](partial, corpus, items)
     print(f"{counted(count, 'utterance')}; wrote {arguments.out}")
 
 

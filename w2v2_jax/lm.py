@@ -20,6 +20,7 @@ from w2v2_jax.errors import InputError, counted, run_command
 from w2v2_jax.ngram import arpa, counts, kneser_ney, lmplz, text
 from w2v2_jax.paths import refuse_special, writing
 from w2v2_jax.system.arguments import CommandParser, number, whole
+from w2v2_jax.system.new_output import new_file
 from w2v2_jax.system.outputs import try_outputs
 from w2v2_jax.texts import CASES, with_case
 from w2v2_jax.vocabulary import Vocabulary, make_vocabulary
@@ -35,8 +36,8 @@ def rows_in(memory_gib: float, *, order: int) -> int:
     return max(1000, int(memory_gib * 2**30 / (16 * order + 100)))
 
 
-def estimate(lines, out: Path, arguments, prune: list[int], folder: Path) -> None:
-    """Writes the model with this package's own estimator."""
+def estimate(lines, out: Path, arguments, prune: list[int], folder: Path) -> str:
+    """Writes the model with this package's own estimator; returns what is in it."""
     with (folder / "ids").open("wb") as file:
         words = text.spool(lines, file)
     ids = np.memmap(folder / "ids", np.int32, mode="r")
@@ -46,7 +47,7 @@ def estimate(lines, out: Path, arguments, prune: list[int], folder: Path) -> Non
     )
     model = kneser_ney.estimate(grams, prune=prune, fallback=arguments.discount_fallback)
     sizes = arpa.write(out, model, words)
-    print(f"wrote {out}: {', '.join(f'{n} {k}-grams' for k, n in enumerate(sizes, 1))}")
+    return f": {', '.join(f'{n} {k}-grams' for k, n in enumerate(sizes, 1))}"
 
 
 def pruning(thresholds: list[int], *, order: int) -> list[int]:
@@ -194,21 +195,23 @@ def main(argv: list[str] | None = None) -> None:
     with (
         writing(f"--temporary {temporary} or --out", arguments.out),
         tempfile.TemporaryDirectory(dir=arguments.temporary) as name,
+        new_file(arguments.out) as out,
     ):
         own_estimator = arguments.estimator == "own" or arguments.order == 1  # lmplz makes none
         if own_estimator or not lmplz.installed():
-            estimate(lines(), arguments.out, arguments, prune, Path(name))
+            made = estimate(lines(), out, arguments, prune, Path(name))
         else:
             lmplz.run(
                 lines(),
-                arguments.out,
+                out,
                 order=arguments.order,
                 prune=prune,
                 folder=Path(name),
                 fallback=arguments.discount_fallback,
                 memory_gib=arguments.memory,
             )
-            print(f"wrote {arguments.out} (KenLM's lmplz)")
+            made = " (KenLM's lmplz)"
+    print(f"wrote {arguments.out}{made}")
     if arguments.lexicon and vocabulary is not None:
         least = arguments.lexicon_min_count or 1
         make_lexicon(seen, vocabulary, arguments.lexicon, min_count=least)

@@ -24,6 +24,7 @@ from w2v2_jax.errors import DISK_ERRORS, InputError, nearest
 
 SCHEMES = ("gs", "s3")
 MOST_JSON = 64 << 20
+SPLIT = "corpus.json"  # a folder with this file is a prepared split; it is written last
 AnyPath = Any  # pathlib.Path, or etils.epath.Path of the same methods
 
 
@@ -52,6 +53,11 @@ def size_of(path: AnyPath) -> int:
     """Bytes of a file."""
     status = path.stat()
     return status.length if is_remote(path) else status.st_size
+
+
+def is_empty_folder(path: AnyPath) -> bool:
+    """Whether a path is a folder with nothing in it."""
+    return path.is_dir() and not any(path.iterdir())
 
 
 def read_json(path: str | AnyPath, *, most: int = MOST_JSON) -> dict[str, Any]:

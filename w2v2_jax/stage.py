@@ -14,10 +14,9 @@ from pathlib import Path
 
 from w2v2_jax.data.corpus import CutShort, list_splits, open_corpus
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.paths import AnyPath, absolute, size_of, writing
+from w2v2_jax.paths import SPLIT, AnyPath, absolute, size_of, writing
 from w2v2_jax.system.arguments import CommandParser
 
-LAST = "corpus.json"  # if it exists, the split is complete
 BLOCK = 1 << 24
 WORKERS = 8
 
@@ -47,7 +46,7 @@ def stage(source: str, target: str, splits: list[str]) -> list[str]:
 def _stage_split(source: AnyPath, target: Path) -> bool:
     corpus = open_corpus(source)
     corpus.check_shards()
-    if (target / LAST).is_file():
+    if (target / SPLIT).is_file():
         there = open_corpus(target)
         if there.info["index_sha256"] == corpus.info["index_sha256"]:
             with contextlib.suppress(CutShort):
@@ -56,16 +55,17 @@ def _stage_split(source: AnyPath, target: Path) -> bool:
         else:
             raise InputError(f"{target} holds another corpus than {source}; remove it, or use --to")
     target.mkdir(parents=True, exist_ok=True)
-    files = sorted(path for path in source.iterdir() if path.name != LAST)
+    files = sorted(path for path in source.iterdir() if path.name != SPLIT)
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(lambda path: _copy(path, target / path.name), files))
-    _copy(source / LAST, target / LAST)
+    _copy(source / SPLIT, target / SPLIT)
     return True
 
 
 def _copy(source: AnyPath, target: Path) -> None:
     if target.is_file() and target.stat().st_size == size_of(source):
         return
+    target = Path(os.path.realpath(target))  # a link stays
     part = target.with_name(f".{target.name}.{os.uname().nodename}.{os.getpid()}")
     with source.open("rb") as reader, writing("--to", target), part.open("wb") as writer:
         shutil.copyfileobj(reader, writer, BLOCK)

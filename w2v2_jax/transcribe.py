@@ -20,6 +20,7 @@ from w2v2_jax.inference import load
 from w2v2_jax.paths import finite
 from w2v2_jax.recognition import inputs, transcript_files, vad
 from w2v2_jax.recognition.batches import WHOLE_SECONDS
+from w2v2_jax.recognition.computation import add_dtype, execution_of
 from w2v2_jax.recognition.long_audio import CHUNK_SECONDS, CONTEXT_SECONDS
 from w2v2_jax.recognition.recognise import make_options, transcribe
 from w2v2_jax.recognition.transcript import Result
@@ -31,7 +32,6 @@ from w2v2_jax.system.arguments import (
     add_overwrite,
     read_seconds,
 )
-from w2v2_jax.system.outputs import spare_files
 from w2v2_jax.system.progress import audio_bar, total_seconds
 
 
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
         vad.silero()  # report a missing package here once, not for every file
     cpu_memory.keep()
     compile_cache.enable()
-    model = load(arguments.checkpoint)
+    model = load(arguments.checkpoint, execution=execution_of(arguments))
     require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
     decoder = options.make_decoder(
         arguments,
@@ -122,6 +122,7 @@ def _parser() -> CommandParser:
         help="part of each chunk, on either side, that is only context for the rest",
     )
     add_batch_seconds(parser, 60.0)
+    add_dtype(parser)
     parser.add_argument("--quiet", action="store_true", help="print no progress on stderr")
     options.add_arguments(parser)
     return parser
@@ -142,7 +143,9 @@ def _inputs(arguments, formats: list[str]) -> tuple[list[str], dict[str, dict], 
         overwrite=arguments.overwrite,
         skip_done=arguments.skip_done,
     )
-    spare_files(arguments, "out", [path for files in planned.values() for path in files.values()])
+    transcript_files.spare(
+        arguments, (path for files in planned.values() for path in files.values())
+    )
     return list(planned), planned, len(named)
 
 

@@ -18,6 +18,7 @@ from w2v2_jax.evaluation.phone_labels import read_labels
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.inference import Model, load
 from w2v2_jax.paths import write_json
+from w2v2_jax.recognition.computation import add_dtype, execution_of
 from w2v2_jax.recognition.corpus import corpus_frames
 from w2v2_jax.recognition.long_audio import make_grid
 from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_data, add_json
@@ -73,12 +74,13 @@ def main(argv: list[str] | None = None) -> None:
         help="how phones are folded (as-is)",
     )
     add_batch_seconds(parser, 60.0)
+    add_dtype(parser)
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "json")
     corpus = open_corpus(arguments.data)
     if arguments.phones is not None and not arguments.phones.exists():
         raise InputError(f"--phones {arguments.phones}: no such file or folder")
-    model = load(arguments.checkpoint)
+    model = load(arguments.checkpoint, execution=execution_of(arguments))
     frames = corpus_frames(model, corpus, model.units, batch_seconds=arguments.batch_seconds)
     units = dict(frames)
     every = np.concatenate(list(units.values()))

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,9 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.export import average
 from w2v2_jax.export import command as export
 from w2v2_jax.interop import hugging_face, native, safetensors_file
-from w2v2_jax.interop.files import new_output
+from w2v2_jax.system.new_output import new_file, new_output
+
+LM = ("--order", "1", "--discount-fallback", "--estimator", "own")
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +44,7 @@ def commands(runs, tuned, tmp_path):
         "convert": (convert.main, ["--from", "hf", "--input", str(tmp_path / "hf")]),
         "extract": (extract.main, [*one, *corpus]),
         "emit": (emit.main, [*one, *corpus]),
+        "lm": (lm.main, ["--text", str(tmp_path / "data:dev"), *LM]),
     }
 
 
@@ -110,6 +115,65 @@ def test_what_was_there_comes_back_if_the_new_output_cannot_take_its_place(
     assert content(tmp_path) == {str(out / "file"): b"old"}
 
 
+KILLED = """
+import os, pathlib, signal, sys
+from w2v2_jax.system.new_output import new_output
+rename = pathlib.Path.rename
+def die(path, target):
+    if ".partial-" in path.name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(path, target)
+pathlib.Path.rename = die
+with new_output(sys.argv[1], overwrite=True) as partial:
+    partial.mkdir()
+    (partial / "file").write_text("new")
+"""
+
+
+def test_an_output_that_a_killed_run_had_moved_away_is_put_back(tmp_path, capsys):
+    out = tmp_path / "out [1]"
+    out.mkdir()
+    (out / "file").write_text("old")
+    assert subprocess.run([sys.executable, "-c", KILLED, str(out)], check=False).returncode == -9
+    assert not out.exists()
+    with pytest.raises(InputError, match="exists and is not empty"), new_output(out):
+        pytest.fail("the work was done")
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"{out}: a run was killed while it replaced this; it is back as it was"
+    assert f".{out.name}.partial-" in second and "of an unfinished run; delete it if" in second
+    assert (out / "file").read_text() == "old"
+    (partial,) = tmp_path.glob(".*")
+    assert (partial / "file").read_text() == "new"
+
+
+@pytest.mark.parametrize("pid", [4194305, os.getpid()])  # beyond any; in containers all have one
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_killed_runs_left_is_told_and_kept(tmp_path, capsys, pid, kind):
+    """The unfinished output of a run of the same number became a part of the next one's."""
+    left = [tmp_path / f".out.{name}-{pid}" for name in ("partial", "replaced")]
+    for folder in left:
+        folder.mkdir()
+        (folder / "kept").write_text("")
+    make = {"file": new_file, "folder": lambda out: new_output(out, overwrite=True)}[kind]
+    (tmp_path / "out").write_text("old") if kind == "file" else (tmp_path / "out").mkdir()
+    with make(tmp_path / "out") as partial:
+        assert not partial.exists()
+        partial.write_text("new")
+    told = capsys.readouterr().err
+    assert f"{left[1]}: out as it was before a killed run replaced it; delete it" in told
+    assert f"{left[0]}: of an unfinished run; delete it if none is running" in told
+    assert (tmp_path / "out").read_text() == "new"
+    assert [list(folder.iterdir()) == [folder / "kept"] for folder in left] == [True, True]
+
+
+def test_the_output_of_a_run_that_runs_is_let_alone(tmp_path, capsys):
+    left = tmp_path / f".out.replaced-{os.getppid()}"
+    left.write_text("old")
+    with new_file(tmp_path / "out") as partial:
+        partial.write_text("new")
+    assert left.read_text() == "old" and capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("step", ["7", "0"])
 def test_a_workdir_is_not_replaced_by_an_average(runs, tuned, tmp_path, capsys, step):
     shutil.copytree(runs / "a", tmp_path / "run")
@@ -158,6 +222,23 @@ def test_what_is_read_is_not_replaced(runs, tuned, tmp_path, monkeypatch, capsys
         converting = ["--from", "hf", "--input", "hf", "--out", "hf", "--overwrite"]
         assert run_command(convert.main, converting) == 2
     assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["fairseq", "emit", "extract", "lm"])
+@pytest.mark.parametrize("there", [True, False])
+def test_every_command_writes_where_a_link_leads(commands, tmp_path, name, there):
+    main, arguments = commands[name]
+    more = [] if name == "lm" else ["--overwrite"]
+    target, link = tmp_path / "far/real", tmp_path / "link.npz"
+    target.parent.mkdir()
+    link.symlink_to("far/real")
+    if there and name == "emit":
+        target.mkdir()
+    elif there:
+        target.write_text("old")
+    assert run_command(main, [*arguments, "--out", str(link), *more]) == 0
+    assert link.is_symlink() and target.exists() and content(target) != {str(target): b"old"}
+    assert [path.name for path in target.parent.iterdir()] == ["real"]
 
 
 def test_a_link_stays_and_the_folder_it_leads_to_is_replaced(runs, tmp_path):

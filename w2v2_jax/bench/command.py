@@ -19,6 +19,7 @@ from w2v2_jax.models.execution import FIELDS as EXECUTION_FIELDS
 from w2v2_jax.models.families import FAMILIES
 from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.paths import write_json
+from w2v2_jax.recognition.computation import add_dtype
 from w2v2_jax.system import cpu_memory
 from w2v2_jax.system.arguments import DAY, CommandParser, add_json
 from w2v2_jax.system.outputs import try_outputs
@@ -63,12 +64,7 @@ def make_parser() -> CommandParser:
         choices=tuple(OBJECTIVES),
         help="the objective, without --config (contrastive)",
     )
-    parser.add_argument(
-        "--dtype",
-        default="float32",
-        choices=CHOICES["dtype"],
-        help="dtype of the computation (float32)",
-    )
+    add_dtype(parser, dest="dtype")
     parser.add_argument(
         "--remat",
         default="none",

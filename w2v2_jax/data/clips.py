@@ -13,7 +13,7 @@ from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.corpus import list_splits
 from w2v2_jax.data.joined import open_corpora
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import to_path
+from w2v2_jax.paths import SPLIT, to_path
 
 MOST_HOURS = 4  # in a folder; held in memory as int16, which is 460 MB
 FULL_SCALE = np.float32(1 / 32768)
@@ -55,7 +55,7 @@ def open_clips(where: str, setting: str) -> Clips:
     """
     folder = to_path(where)
     try:
-        if not folder.is_dir() or (folder / "corpus.json").is_file() or list_splits(folder):
+        if not folder.is_dir() or (folder / SPLIT).is_file() or list_splits(folder):
             corpus = open_corpora(where)
             if not len(corpus):
                 raise InputError(f"{where}: a corpus without an utterance")

@@ -25,7 +25,7 @@ from w2v2_jax.data.npz import array_names, read_array
 from w2v2_jax.data.shards import check_shard, open_shard
 from w2v2_jax.data.string_hashes import string_hashes
 from w2v2_jax.errors import InputError, nearest
-from w2v2_jax.paths import AnyPath, meant_beside, read_json, size_of, to_path
+from w2v2_jax.paths import SPLIT, AnyPath, meant_beside, read_json, size_of, to_path
 
 FORMAT, VERSION, COMPRESSED = "w2v2_jax.corpus", 1, 2
 CODECS = {VERSION: (None,), COMPRESSED: ("flac",)}
@@ -269,7 +269,7 @@ def open_corpus(where: str | AnyPath) -> Corpus:
         raise InputError(
             f"{directory}: no such directory of a prepared corpus{meant_beside(directory)}"
         )
-    if not split and (directory / "corpus.json").is_file():
+    if not split and (directory / SPLIT).is_file():
         return _open_split(directory)
     splits = list_splits(directory)
     if not splits:
@@ -290,7 +290,7 @@ def list_splits(directory: str | AnyPath) -> list[str]:
 
 
 def _open_split(directory: AnyPath) -> Corpus:
-    path = directory / "corpus.json"
+    path = directory / SPLIT
     try:
         info = read_json(path)
         codecs = CODECS.get(info["version"], ()) if isinstance(info["version"], int) else ()

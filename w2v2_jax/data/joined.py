@@ -13,7 +13,7 @@ import numpy as np
 
 from w2v2_jax.data.corpus import Corpus, list_splits, open_corpus
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import AnyPath, is_remote, to_path
+from w2v2_jax.paths import SPLIT, AnyPath, is_remote, to_path
 
 
 @dataclass(frozen=True)
@@ -248,6 +248,6 @@ def _place(where: str) -> tuple[str, list[str]]:
     directory, colon, last = where.rpartition(":")
     if not colon or "/" in last:
         directory, last = where, ""
-    if directory and (to_path(directory) / "corpus.json").is_file():  # a split's own folder
+    if directory and (to_path(directory) / SPLIT).is_file():  # a split's own folder
         directory, last = str(to_path(directory).parent), to_path(directory).name
     return directory, last.split("+") if last else []

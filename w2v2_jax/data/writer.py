@@ -28,7 +28,7 @@ from w2v2_jax.data.corpus import (
     file_sha256,
 )
 from w2v2_jax.data.shards import shard_name
-from w2v2_jax.paths import AnyPath, is_remote, size_of, write_json
+from w2v2_jax.paths import SPLIT, AnyPath, is_remote, size_of, write_json
 
 SHARD_BYTES = 256 * 2**20
 
@@ -100,7 +100,7 @@ class Layout:
             "index_bytes": size_of(path),
             "index_sha256": file_sha256(path),
         } | ({} if text is None else {"text": text})
-        write_json(self.directory / "corpus.json", info)
+        write_json(self.directory / SPLIT, info)
         return info
 
     def _index(self) -> dict[str, np.ndarray]:

@@ -18,10 +18,11 @@ from w2v2_jax.checkpoint import files as checkpoint
 from w2v2_jax.checkpoint.description import Description, Loaded, require_finite
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.interop import native
-from w2v2_jax.interop.files import new_output, print_written
+from w2v2_jax.interop.files import print_written
 from w2v2_jax.objectives.random_targets import RandomTargets
 from w2v2_jax.paths import AnyPath, is_remote, to_path
 from w2v2_jax.system.arguments import CommandParser, add_overwrite
+from w2v2_jax.system.new_output import new_output
 from w2v2_jax.system.outputs import spare_inputs
 
 

@@ -28,9 +28,10 @@ from w2v2_jax.interop import (
     torchaudio_file,
     verify,
 )
-from w2v2_jax.interop.files import Exported, new_output, print_check, print_written
+from w2v2_jax.interop.files import Exported, print_check, print_written
 from w2v2_jax.interop.load import load_any
 from w2v2_jax.system.arguments import CommandParser, add_checkpoint, add_overwrite
+from w2v2_jax.system.new_output import new_output
 from w2v2_jax.system.outputs import spare_inputs
 
 # Each takes the loaded checkpoint and a path to write, and may return a note to print.

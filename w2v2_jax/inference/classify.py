@@ -23,6 +23,7 @@ from w2v2_jax.inference.model import Model, load
 from w2v2_jax.paths import write_json
 from w2v2_jax.recognition import inputs
 from w2v2_jax.recognition.classify import Classified, classify, classify_corpus
+from w2v2_jax.recognition.computation import add_dtype, execution_of
 from w2v2_jax.system import compile_cache, cpu_memory
 from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_checkpoint, whole
 from w2v2_jax.system.outputs import try_outputs
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError(f"--data {arguments.data}: {none_transcribed(len(corpus))}")
     cpu_memory.keep()
     compile_cache.enable()
-    model = load(arguments.checkpoint)
+    model = load(arguments.checkpoint, execution=execution_of(arguments))
     if model.description.objective != "classify":
         raise InputError(
             f"--checkpoint {arguments.checkpoint} is a {model.description.objective} checkpoint; "
@@ -80,6 +81,7 @@ def _parser() -> CommandParser:
     add("--data", metavar="DIR[:split]", help="score a prepared corpus instead of files")
     add("--json-out", type=Path, metavar="OUT", help="the scores of --data as JSON")
     add_batch_seconds(parser, 60.0)
+    add_dtype(parser)
     return parser
 
 

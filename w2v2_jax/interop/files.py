@@ -1,12 +1,10 @@
-"""Reading tensor files safely, and output that appears whole or not at all."""
+"""Reading tensor files safely, and what a conversion prints."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import math
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +13,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from w2v2_jax.checkpoint.description import Description, Loaded
-from w2v2_jax.errors import InputError, disk_reason
+from w2v2_jax.errors import InputError
 from w2v2_jax.interop import torch_read
-from w2v2_jax.paths import refuse_special, try_folder
 
 
 class Imported(NamedTuple):
@@ -38,89 +35,6 @@ class Exported(NamedTuple):
 
     left: list[str]
     notes: list[str]
-
-
-@contextlib.contextmanager
-def new_output(
-    out: str | Path, option: str = "--out", *, overwrite: bool = False
-) -> Iterator[Path]:
-    """A temporary path beside `out` that becomes `out` if the block succeeds, and else is removed.
-
-    overwrite: whether an output that exists is then replaced.
-    Raises InputError when `out` exists, is not empty and may not be replaced, or cannot be written.
-    """
-    out = Path(out).absolute()
-    refuse_special(out, option)
-    if _is_filled(out) and not overwrite:
-        raise InputError(
-            f"{option} {out} exists and is not empty; add --overwrite or choose another {option}"
-        )
-    try_folder(out.parent, option)
-    out = Path(os.path.realpath(out))  # a link stays, and what it leads to is replaced
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    try:
-        yield partial
-        _make_ordinary(partial)
-        _put_in_place(partial, out, option)
-    except OSError as error:
-        raise InputError(f"{option} {out} cannot be written: {error}") from error
-    except Exception as error:  # TensorFlow and safetensors have exceptions of their own
-        if (reason := disk_reason(error)) is None or isinstance(error, InputError):
-            raise
-        raise InputError(f"{option} {out} cannot be written: {reason}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.unlink(missing_ok=True)
-
-
-def _is_filled(path: Path) -> bool:
-    return (path.is_dir() and any(path.iterdir())) or (path.is_file() and path.stat().st_size > 0)
-
-
-def _put_in_place(partial: Path, out: Path, option: str) -> None:
-    """Renames `partial` to `out`. What `out` was is gone only when the new one is there; it is
-    refused if it is more than a former output, by the names in it."""
-    if out.is_file() and partial.is_file():
-        partial.replace(out)  # at once
-        return
-    if not _is_filled(out):
-        if out.is_dir():
-            out.rmdir()
-        partial.rename(out)
-        return
-    if lost := sorted(_names(out) - _names(partial)):
-        others = f" and {len(lost) - 1} more" if lost[1:] else ""
-        raise InputError(
-            f"{option} {out} would lose {lost[0]}{others}, which the new output does not have; "
-            f"move it away or choose another {option}"
-        )
-    replaced = out.with_name(f".{out.name}.replaced-{os.getpid()}")
-    out.rename(replaced)
-    try:
-        partial.rename(out)
-    except BaseException:
-        replaced.rename(out)
-        raise
-    shutil.rmtree(replaced, ignore_errors=True)
-
-
-def _names(path: Path) -> set[str]:
-    """The files and folders in a folder and in its folders, as a/b; of a file, a name that no
-    folder contains."""
-    if not path.is_dir():
-        return {"the file"}
-    found = (child for pattern in ("*", "*/*") for child in path.glob(pattern))
-    return {child.relative_to(path).as_posix() for child in found}
-
-
-def _make_ordinary(path: Path) -> None:
-    """Gives files the permissions of any new file: safetensors makes them for their owner alone."""
-    mask = os.umask(0)
-    os.umask(mask)
-    files = path.rglob("*") if path.is_dir() else [path]
-    for file in files:
-        if file.is_file() and not file.is_symlink():
-            file.chmod(0o666 & ~mask)
 
 
 # Exceptions that unexpected values in a foreign file can cause in code that reads them.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -46,7 +45,7 @@ def _lines(model: Sequence[Estimated], level: int, words: np.ndarray) -> Iterato
 
 
 def write(path: Path, model: Sequence[Estimated], words: Sequence[str]) -> list[int]:
-    """Writes a complete model or nothing; returns the number of n-grams of each order.
+    """Writes a model to a new file; returns the number of n-grams of each order.
 
     KenLM cannot read a model of only 1-grams. Such a model also gets the 2-gram `<s> </s>`, with
     the probability that it has anyway, so the probabilities of sentences do not change.
@@ -56,21 +55,16 @@ def write(path: Path, model: Sequence[Estimated], words: Sequence[str]) -> list[
     alone = []
     if len(model) == 1:
         alone = [f"\n\\2-grams:\n{np.log10(model[0].probability[END]):.7g}\t<s> </s>\n"]
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write("\\data\\\n")
-            counts = [*sizes, *(1 for _ in alone)]
-            file.writelines(f"ngram {k}={size}\n" for k, size in enumerate(counts, 1))
-            for level in range(len(model)):
-                file.write(f"\n\\{level + 1}-grams:\n")
-                for block in _lines(model, level, names):
-                    file.writelines(block)
-            file.writelines(alone)
-            file.write("\n\\end\\\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        file.write("\\data\\\n")
+        counts = [*sizes, *(1 for _ in alone)]
+        file.writelines(f"ngram {k}={size}\n" for k, size in enumerate(counts, 1))
+        for level in range(len(model)):
+            file.write(f"\n\\{level + 1}-grams:\n")
+            for block in _lines(model, level, names):
+                file.writelines(block)
+        file.writelines(alone)
+        file.write("\n\\end\\\n")
     return sizes
 
 

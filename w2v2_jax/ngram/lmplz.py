@@ -25,34 +25,28 @@ def run(
     memory_gib: float,
     folder: Path,
 ) -> None:
-    """Streams sentences through lmplz into an ARPA file; InputError with its own words if it fails.
+    """Streams sentences through lmplz into a new ARPA file; InputError with its own words if it
+    fails.
 
     `folder` takes its temporary files; `memory_gib` is what it may sort in.
     """
     command = ["lmplz", "-o", str(order), "-S", f"{int(memory_gib * 1024)}M", "-T", str(folder)]
     command += ["--prune", *map(str, prune)] + ["--discount_fallback"] * fallback
-    temporary = out.with_name(out.name + ".part")
-    try:
-        with tempfile.TemporaryFile() as messages, temporary.open("wb") as target:
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=target, stderr=messages
-            )
-            assert process.stdin is not None
-            try:
-                for words in lines:
-                    process.stdin.write((" ".join(words) + "\n").encode())
-                process.stdin.close()
-            except BrokenPipeError:
-                pass  # it says below why it stopped
-            except BaseException:
-                process.kill()
-                raise
-            finally:
-                process.wait()
-            messages.seek(0)
-            said = messages.read().decode(errors="replace").strip().splitlines()
-        if process.returncode:
-            raise InputError(f"lmplz failed: {' '.join(said[-3:])}")
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with tempfile.TemporaryFile() as messages, out.open("wb") as target:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=target, stderr=messages)
+        assert process.stdin is not None
+        try:
+            for words in lines:
+                process.stdin.write((" ".join(words) + "\n").encode())
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # it says below why it stopped
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            process.wait()
+        messages.seek(0)
+        said = messages.read().decode(errors="replace").strip().splitlines()
+    if process.returncode:
+        raise InputError(f"lmplz failed: {' '.join(said[-3:])}")

@@ -13,7 +13,7 @@ from w2v2_jax.data.flac_frames import frame_header
 from w2v2_jax.data.flac_shard import open_flac_shard
 from w2v2_jax.data.shards import flac_name, shard_name
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import AnyPath, is_remote, read_json, write_json
+from w2v2_jax.paths import SPLIT, AnyPath, is_remote, read_json, write_json
 
 CODECS = ("flac",)
 AT_ONCE = 1 << 22  # samples
@@ -28,10 +28,10 @@ def check_codec(codec: str, out: AnyPath) -> None:
 def compress_split(directory: Path, *, workers: int) -> None:
     """Replaces the plain shards of a split, which is not in use yet, by compressed ones, each after
     it was decoded to the same samples; corpus.json is changed last. The index stays unchanged."""
-    info = read_json(directory / "corpus.json")
+    info = read_json(directory / SPLIT)
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         list(pool.map(lambda k: _compress(directory, k), range(info["shards"])))
-    write_json(directory / "corpus.json", {**info, "version": COMPRESSED, "codec": "flac"})
+    write_json(directory / SPLIT, {**info, "version": COMPRESSED, "codec": "flac"})
 
 
 def _compress(directory: Path, number: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-import os
 import shutil
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from w2v2_jax.prepare.measure import (
     spooled_bytes,
     take_in,
 )
+from w2v2_jax.prepare.publish import put_in_place, tell_leftovers
 from w2v2_jax.prepare.report import describe, find_leaks, render, unspoken
 from w2v2_jax.prepare.sources import Resolved, open_source, resolve
 from w2v2_jax.prepare.splits import Sorter, check_split
@@ -129,7 +129,7 @@ def _at_once(
 ):
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    _mention_leftovers(out)
+    tell_leftovers(out)
     work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=out))
 
     def add(writer, entry, measures):
@@ -157,7 +157,7 @@ def _in_pieces(source: str, out: AnyPath, sorter, finish, work_parts, make, run:
         plan.add(entry, measures.spool, measures.offset)
 
     with pieces.held(work):
-        _mention_leftovers(out, work)
+        tell_leftovers(out, work)
         count = pieces.write_parts(work_parts, work)
         pieces.run_all(make, count, run, "pieces", work=str(work))
         sorted_out = sorter(out if is_remote(out) else work / "splits", writer=ShardPlan, add=add)
@@ -206,12 +206,6 @@ def _check(out, split, holdout, min_seconds, workers, overwrite, resumable) -> N
         raise InputError(f"--min-seconds {min_seconds} and --workers {workers} must be positive")
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: is a file, not a directory")
-
-
-def _mention_leftovers(out: AnyPath, current: AnyPath | None = None) -> None:
-    for left in sorted([*out.glob(f"{PARTIAL}*"), *out.glob(f"{PIECES}*")]):
-        if left != current:
-            print(f"{left}: of an unfinished run; delete it if none is running", file=sys.stderr)
 
 
 def _finish(
@@ -270,9 +264,7 @@ def _publish(corpora: list[Corpus], work: AnyPath, out: AnyPath) -> list[str]:
     for corpus in corpora:
         target = out / corpus.split
         if target != corpus.directory:
-            if target.exists():
-                os.rename(target, work / f"replaced-{corpus.split}")
-            os.rename(corpus.directory, target)
+            put_in_place(corpus.directory, target, work)
         info = corpus.info
         lines.append(
             f"wrote {target}: {counted(info['utterances'], 'utterance')}, "

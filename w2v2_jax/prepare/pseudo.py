@@ -26,10 +26,11 @@ from w2v2_jax.data.writer import CorpusWriter
 from w2v2_jax.decode import options
 from w2v2_jax.errors import InputError, counted, printable, run_command
 from w2v2_jax.paths import json_text, try_folder, write_json, write_text
-from w2v2_jax.prepare.account import Tally
-from w2v2_jax.prepare.prepare import PARTIAL
+from w2v2_jax.prepare.account import PARTIAL, Tally
+from w2v2_jax.prepare.publish import put_in_place, tell_leftovers
 from w2v2_jax.prepare.report import describe, find_leaks
 from w2v2_jax.prepare.splits import check_split
+from w2v2_jax.recognition.computation import add_dtype, execution_of
 from w2v2_jax.system.arguments import (
     CommandParser,
     add_batch_seconds,
@@ -74,6 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     options.check_ahead(arguments)
     corpus = open_corpus(arguments.data)
     split = arguments.split or corpus.split
+    tell_leftovers(arguments.out)
     check_split(arguments.out, split, arguments.overwrite)
     if os.path.realpath(arguments.out / split) == os.path.realpath(corpus.directory):
         raise InputError(
@@ -122,6 +124,7 @@ def _parser() -> CommandParser:
     add("--max-seconds", default=30.0, help="longer clips too", **times)
     add_overwrite(parser)
     add_batch_seconds(parser, 120.0)
+    add_dtype(parser)
     options.add_arguments(parser)
     return parser
 
@@ -172,7 +175,7 @@ def _listener(arguments: argparse.Namespace):
 
     cpu_memory.keep()
     compile_cache.enable()
-    network = load(arguments.checkpoint)
+    network = load(arguments.checkpoint, execution=execution_of(arguments))
     require_ctc(network.description, f"--checkpoint {arguments.checkpoint}")
     vocabulary = network.description.ctc_vocabulary
     decoder = options.make_decoder(
@@ -254,9 +257,7 @@ def _publish(corpus, outcome, out: Path, split: str, *, about, text, tally, coun
         report |= {"pseudo": about | {"kept_at": kept_at(outcome)}}
         write_json(directory / REPORT, report)
         write_text(directory / REJECTED, "".join(_rejected_lines(corpus, outcome)))
-        if target.exists():
-            os.rename(target, work / "replaced")
-        os.rename(directory, target)
+        put_in_place(directory, target, work)
         return made
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -19,6 +19,7 @@ from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.audio import audio_blocks
 from w2v2_jax.data.excerpt import Excerpt
 from w2v2_jax.errors import InputError, counted, report, run_command
+from w2v2_jax.models.execution import PLAIN
 from w2v2_jax.paths import try_folder
 from w2v2_jax.prepare.account import Tally
 from w2v2_jax.prepare.segment_cuts import Heard, Limits, Segment, finish, from_text, from_times
@@ -34,6 +35,7 @@ from w2v2_jax.prepare.segment_pairs import (
 from w2v2_jax.prepare.segment_report import REJECTED, REPORT, SEGMENTS, Outcome
 from w2v2_jax.prepare.sentences import sentences
 from w2v2_jax.prepare.speech_edges import levels
+from w2v2_jax.recognition.computation import add_dtype, execution_of
 from w2v2_jax.recognition.timed_texts import TimedText
 from w2v2_jax.system.arguments import (
     CommandParser,
@@ -103,7 +105,7 @@ class _Ear:
 
         cpu_memory.keep()
         compile_cache.enable()
-        self._network = load(arguments.checkpoint)
+        self._network = load(arguments.checkpoint, execution=execution_of(arguments))
         description = self._network.description
         require_ctc(description, f"--checkpoint {arguments.checkpoint}")
         self._options = make_options({"batch_seconds": arguments.batch_seconds})
@@ -194,6 +196,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError("--refine needs --checkpoint, which finds the words")
     if arguments.checkpoint is None and arguments.romanise:
         raise InputError("--romanise needs --checkpoint, which has the symbols for the letters")
+    if arguments.checkpoint is None and execution_of(arguments) != PLAIN:
+        raise InputError("--dtype needs --checkpoint, which is computed in it")
     if arguments.min_seconds > arguments.max_seconds:
         raise InputError(
             f"--min-seconds {arguments.min_seconds:g} is above --max-seconds "
@@ -201,12 +205,12 @@ def _check(arguments: argparse.Namespace) -> None:
         )
     if arguments.min_score is not None and not arguments.min_score <= 0:
         raise InputError(f"--min-score {arguments.min_score}: scores are at most 0")
-    existing = arguments.out / SEGMENTS
-    if existing.exists() and not arguments.overwrite:
+    written = [arguments.out / name for name in (SEGMENTS, REJECTED, REPORT)]
+    existing = next((path for path in written if path.exists()), None)
+    if existing is not None and not arguments.overwrite:
         raise InputError(f"{existing} exists; add --overwrite or choose another --out")
     try_folder(arguments.out, "--out")
-    written = (SEGMENTS, REJECTED, REPORT)
-    spare_files(arguments, "out", (arguments.out / name for name in written))
+    spare_files(arguments, "out", written)
 
 
 def _check_use(arguments: argparse.Namespace, pairs: list[Pair]) -> None:
@@ -277,6 +281,7 @@ def _parser() -> CommandParser:
     add("--max-seconds", type=read_seconds, default=30.0, help="reject longer segments")
     add_romanise(parser)
     add_batch_seconds(parser, 60.0)
+    add_dtype(parser)
     add_overwrite(parser)
     return parser
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import math
+import os
 import re
 import sys
 import unicodedata
@@ -13,7 +14,7 @@ from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.corpus import Corpus, Entry, open_corpus
 from w2v2_jax.data.writer import Layout
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import AnyPath, is_remote
+from w2v2_jax.paths import SPLIT, AnyPath, is_empty_folder, is_remote
 from w2v2_jax.prepare.account import Account, Tally
 from w2v2_jax.prepare.holdout import Holdout
 from w2v2_jax.prepare.measure import IntakeResult, Measures
@@ -171,15 +172,21 @@ def check_split(out: AnyPath, split: str, overwrite: bool) -> None:
         )
     place = out / split
     if is_remote(out):  # no renaming there: what is half written is written on
-        if (place / "corpus.json").exists():
+        if (place / SPLIT).exists():
             raise InputError(f"{place} exists already; delete it or use another --split")
+    elif os.path.islink(place) and not _on_one_disk(place, out):
+        raise InputError(
+            f"{place} leads to {os.path.realpath(place)}, and a split is renamed, which is not "
+            "possible from one disk to another; remove the link or use another --out"
+        )
     elif place.exists() and not overwrite:
         raise InputError(f"{place} exists already; use --overwrite or another --split")
-    elif place.exists() and not (place / "corpus.json").exists() and not _is_empty(place):
+    elif place.exists() and not (place / SPLIT).exists() and not is_empty_folder(place):
         raise InputError(
             f"{place} is no prepared split, and --overwrite would remove it; use another --out"
         )
 
 
-def _is_empty(place: AnyPath) -> bool:
-    return place.is_dir() and not any(place.iterdir())
+def _on_one_disk(place: AnyPath, out: AnyPath) -> bool:
+    above = os.path.dirname(os.path.realpath(place))
+    return os.path.isdir(above) and os.stat(above).st_dev == os.stat(out).st_dev

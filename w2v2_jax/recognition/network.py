@@ -109,7 +109,7 @@ class Network:
     def layers(
         self, waveforms, num_samples=None, *, layers: Sequence[int], statistics=None
     ) -> np.ndarray:
-        """[B, T, L, D] of several layers, as in `features`, in one pass."""
+        """[B, T, L, D] float32 of several layers, as in `features`, in one pass."""
         last = self.description.model.num_layers
         for layer in layers:
             if not isinstance(layer, numbers.Integral) or not -1 <= layer <= last:
@@ -124,7 +124,7 @@ class Network:
         inputs = self._prepare(waveforms, num_samples, statistics)
         encoded = self._functions["states"](self.params, *inputs)
         chosen = [encoded.context if layer == -1 else encoded.states[layer] for layer in layers]
-        return np.stack([np.asarray(layer) for layer in chosen], axis=2)
+        return np.stack([np.asarray(layer, np.float32) for layer in chosen], axis=2)
 
     def units(self, waveforms, num_samples=None, *, statistics=None) -> np.ndarray:
         """[B, T, G] quantizer entries of a pretraining checkpoint."""

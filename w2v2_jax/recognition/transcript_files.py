@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import try_folder, write_text
 from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.recognition.transcript_formats import FORMATS
+from w2v2_jax.system.outputs import spare_files
 
 
 def read_formats(names: str) -> list[str]:
@@ -67,6 +70,32 @@ def plan(
         raise InputError(f"{existing[0]} exists; add --overwrite or choose another --out")
     try_folder(directory, "--out")
     return planned
+
+
+def spare(arguments: Namespace, files: Iterable[Path]) -> None:
+    """InputError if a planned file is there and is an input, or lies beside a recording of its name
+    and so may be a transcript that somebody made: `prepare` and `segment` read them there."""
+    files = list(files)
+    spare_files(arguments, "out", files)
+    for path in files:
+        if path.exists() and (recording := _recording_of(path)):
+            raise InputError(
+                f"{path} lies beside {recording} and may be a transcript made by hand, which is "
+                "not replaced; move it away or choose another --out"
+            )
+
+
+def _recording_of(path: Path) -> str:
+    """The name of a recording beside a transcript, a.wav for a.txt and a.wav.txt; "" if none is."""
+    return next(
+        (
+            name
+            for name in sorted(os.listdir(path.parent))
+            if name.lower().endswith(AUDIO_SUFFIXES)
+            and path.stem in (name, os.path.splitext(name)[0])
+        ),
+        "",
+    )
 
 
 def write(result: Result, files: dict[str, Path]) -> None:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import AnyPath, is_remote, is_special, try_file
+from w2v2_jax.paths import SPLIT, AnyPath, is_remote, is_special, try_file
 
 # Files of a prepared corpus, a run, a folder of logits or another framework's model. Results of
 # commands have other names, so they may lie in the same folders (runs/tuned/test.json).
-SPLIT = "corpus.json"
 OWN = (
     SPLIT,
     "index.npz",
@@ -38,6 +37,7 @@ OWN = (
     "*.model",
 )
 OF_A_SPLIT = ("report.json", "rejected.jsonl")  # names that results may have elsewhere
+PAGES = (b"<!doctype html", b"<html")  # how every page of ours starts
 STEPS = "checkpoints"  # the folder of a run's steps, of which every file is the run's
 
 
@@ -47,6 +47,19 @@ def try_outputs(arguments: Namespace, *names: str) -> None:
         if (path := getattr(arguments, name)) is not None:
             try_file(path, _option(name))
     spare_inputs(arguments, names, [name for name in vars(arguments) if name not in names])
+    if "html" in names and arguments.html is not None:
+        _spare_other_than_pages(arguments.html)
+
+
+def _spare_other_than_pages(path: str | AnyPath) -> None:
+    """InputError if a page would replace a file that is none: recordings and texts that `prepare`
+    reads may lie anywhere, and are not all known before."""
+    if is_remote(path) or not os.path.isfile(path):
+        return
+    with open(path, "rb") as file:
+        start = file.read(64).lstrip().lower()
+    if start and not start.startswith(PAGES):
+        raise InputError(f"--html {path} would replace a file that is no HTML page; name another")
 
 
 def spare_inputs(arguments: Namespace, names: Sequence[str], inputs: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.buckets import PlanSummary, duration
 from w2v2_jax.data.feed import Feed
 from w2v2_jax.errors import InputError, counted
+from w2v2_jax.evaluation import hours_heard
 from w2v2_jax.experiment import auto_accumulate
 from w2v2_jax.experiment.auto_accumulate import StepMemory, state_bytes
 from w2v2_jax.experiment.build import Experiment
@@ -91,6 +92,13 @@ def _updates(experiment: Experiment, train: Feed, summary: PlanSummary) -> Itera
         f"updates: {summary.batches}; {summary.repeated_rows} of {summary.rows} rows have weight 0 "
         f"and only fill up batches; epochs of the run: {epochs:.4g}"
     )
+    if experiment.objective.name == "contrastive":
+        hours = epochs * summary.hours
+        yield (
+            f"heard: {hours:.{0 if hours >= 10 else 2}f} h of audio in the whole run; WER of "
+            f"published runs of BASE by hours heard ({hours_heard.PAPER}): "
+            f"{hours_heard.comparison(hours)}"
+        )
     for rows, samples in summary.shapes:
         yield f"batch: {counted(rows, 'row')} x {samples / SAMPLE_RATE:g} s"
 

@@ -19,6 +19,7 @@ from w2v2_jax.data.transcribed import none_transcribed
 from w2v2_jax.errors import InputError, counted
 from w2v2_jax.experiment.settings import ExperimentSettings
 from w2v2_jax.objectives.classes import Classes, classes_of
+from w2v2_jax.paths import SPLIT
 from w2v2_jax.system import hosts
 from w2v2_jax.texts.rules import TextRules
 from w2v2_jax.train.start_check import SMOKE
@@ -136,7 +137,7 @@ def training_rules(settings: ExperimentSettings) -> TextRules | None:
     corpus = open_members(settings.data.train).corpus
     if corpus.text_rules is None:
         return None
-    return TextRules.from_json(corpus.text_rules, where=str(corpus.directory / "corpus.json"))
+    return TextRules.from_json(corpus.text_rules, where=str(corpus.directory / SPLIT))
 
 
 def _training_texts(settings: ExperimentSettings) -> Iterator[str]:

@@ -1,0 +1,43 @@
+"""Finished splits go to their places; what killed runs left is told, and what they moved is put
+back."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from w2v2_jax.paths import AnyPath, is_remote
+from w2v2_jax.prepare.account import PARTIAL, PIECES
+from w2v2_jax.system.new_output import swap
+
+REPLACED = "replaced-"  # in a run's folder: a split that the run's own takes the place of
+
+
+def put_in_place(directory: Path, target: Path, work: Path) -> None:
+    """Renames a finished split to its place. A split that it replaces is moved into the folder
+    `work`, or stays if anything fails. A link stays, and leads to the new split."""
+    place = Path(os.path.realpath(target))
+    if place.exists():
+        swap(directory, place, work / f"{REPLACED}{target.name}")
+    else:
+        os.rename(directory, place)
+
+
+def tell_leftovers(out: AnyPath, current: AnyPath | None = None) -> None:
+    """Says on stderr which folders of unfinished runs are in a corpus, all but the current one."""
+    for left in sorted([*out.glob(f"{PARTIAL}*"), *out.glob(f"{PIECES}*")]):
+        if not is_remote(out):
+            _put_back(left, out)
+        if left != current:
+            print(f"{left}: of an unfinished run; delete it if none is running", file=sys.stderr)
+
+
+def _put_back(left: Path, out: Path) -> None:
+    """Splits that a run moved away, and was killed before the new ones were in their places."""
+    for old in sorted(left.glob(f"{REPLACED}*")):
+        place = Path(os.path.realpath(out / old.name.removeprefix(REPLACED)))
+        if not os.path.lexists(place):
+            old.rename(place)
+            said = f"{place}: a run was killed while it replaced this; it is back as it was"
+            print(said, file=sys.stderr)

@@ -1,0 +1,162 @@
+"""Output that appears whole or not at all, and what a killed run left of it."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import itertools
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from w2v2_jax.errors import InputError, disk_reason
+from w2v2_jax.paths import is_empty_folder, refuse_special, try_folder
+
+PARTIAL, REPLACED = "partial", "replaced"  # what is made, and what it takes the place of
+
+
+@contextlib.contextmanager
+def new_output(
+    out: str | Path, option: str = "--out", *, overwrite: bool = False
+) -> Iterator[Path]:
+    """A temporary path beside `out` that becomes `out` if the block succeeds, and else is removed.
+
+    overwrite: whether an output that exists is then replaced.
+    Raises InputError when `out` exists, is not empty and may not be replaced, or cannot be written.
+    """
+    out = Path(out).absolute()
+    refuse_special(out, option)
+    tell_leftovers(out)
+    if _is_filled(out) and not overwrite:
+        raise InputError(
+            f"{option} {out} exists and is not empty; add --overwrite or choose another {option}"
+        )
+    try_folder(out.parent, option)
+    out = Path(os.path.realpath(out))  # a link stays, and what it leads to is replaced
+    partial = _beside(out, PARTIAL)
+    try:
+        yield partial
+        _make_ordinary(partial)
+        _put_in_place(partial, out, option)
+    except OSError as error:
+        raise InputError(f"{option} {out} cannot be written: {error}") from error
+    except Exception as error:  # TensorFlow and safetensors have exceptions of their own
+        if (reason := disk_reason(error)) is None or isinstance(error, InputError):
+            raise
+        raise InputError(f"{option} {out} cannot be written: {reason}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_file(out: str | Path) -> Iterator[Path]:
+    """`new_output` for a file that may be replaced and whose path was tried already."""
+    tell_leftovers(Path(out))
+    out = Path(os.path.realpath(out))  # a link stays
+    partial = _beside(out, PARTIAL)
+    try:
+        yield partial
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _beside(out: Path, kind: str) -> Path:
+    """A name beside an output that nothing has yet. In containers all runs may have one number."""
+    first = f".{out.name}.{kind}-{os.getpid()}"
+    names = itertools.chain([first], (f"{first}-{count}" for count in itertools.count(1)))
+    return next(path for path in map(out.with_name, names) if not os.path.lexists(path))
+
+
+def tell_leftovers(out: Path) -> None:
+    """Says on stderr what killed runs left beside an output. If one was killed while it replaced
+    the output, the former output is put back. Nothing is deleted: another machine may be at it."""
+    out = Path(os.path.realpath(out))
+    for kind in (REPLACED, PARTIAL):
+        for left in sorted(out.parent.glob(f".{glob.escape(out.name)}.{kind}-*")):
+            if _is_running(left):
+                continue
+            if kind == REPLACED and not os.path.lexists(out):
+                left.rename(out)
+                said = f"{out}: a run was killed while it replaced this; it is back as it was"
+            elif kind == REPLACED:
+                said = f"{left}: {out.name} as it was before a killed run replaced it; delete it"
+            else:
+                said = f"{left}: of an unfinished run; delete it if none is running"
+            print(said, file=sys.stderr)
+
+
+def _is_running(left: Path) -> bool:
+    """Whether the process that made a leftover runs on this machine, and is not this one."""
+    number = re.search(r"-(\d+)(-\d+)?$", left.name)
+    if number is None or int(number[1]) == os.getpid():
+        return False
+    try:
+        os.kill(int(number[1]), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # of somebody else
+    return True
+
+
+def _is_filled(path: Path) -> bool:
+    if path.is_dir():
+        return not is_empty_folder(path)
+    return path.is_file() and path.stat().st_size > 0
+
+
+def _put_in_place(partial: Path, out: Path, option: str) -> None:
+    """Renames `partial` to `out`. What `out` was is gone only when the new one is there; it is
+    refused if it is more than a former output, by the names in it."""
+    if out.is_file() and partial.is_file():
+        partial.replace(out)  # at once
+        return
+    if not _is_filled(out):
+        if out.is_dir():
+            out.rmdir()
+        partial.rename(out)
+        return
+    if lost := sorted(_names(out) - _names(partial)):
+        others = f" and {len(lost) - 1} more" if lost[1:] else ""
+        raise InputError(
+            f"{option} {out} would lose {lost[0]}{others}, which the new output does not have; "
+            f"move it away or choose another {option}"
+        )
+    replaced = _beside(out, REPLACED)
+    swap(partial, out, replaced)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def swap(new: Path, out: Path, aside: Path) -> None:
+    """Renames `out` to `aside` and `new` to `out`, or nothing."""
+    try:
+        out.rename(aside)
+        new.rename(out)
+    except BaseException:
+        if not os.path.lexists(out) and os.path.lexists(aside):
+            aside.rename(out)
+        raise
+
+
+def _names(path: Path) -> set[str]:
+    """The files and folders in a folder and in its folders, as a/b; of a file, a name that no
+    folder contains."""
+    if not path.is_dir():
+        return {"the file"}
+    found = (child for pattern in ("*", "*/*") for child in path.glob(pattern))
+    return {child.relative_to(path).as_posix() for child in found}
+
+
+def _make_ordinary(path: Path) -> None:
+    """Gives files the permissions of any new file: safetensors makes them for their owner alone."""
+    mask = os.umask(0)
+    os.umask(mask)
+    files = path.rglob("*") if path.is_dir() else [path]
+    for file in files:
+        if file.is_file() and not file.is_symlink():
+            file.chmod(0o666 & ~mask)
