@@ -101,6 +101,12 @@ def test_a_damaged_file_is_named(tmp_path, content):
         load_vocabulary(path)
 
 
+def test_hugging_faces_vocabulary_names_the_remedy(tmp_path):
+    (tmp_path / "vocab.json").write_text('{"<pad>": 0, "a": 1}')
+    with pytest.raises(InputError, match=r"vocab\.json: not a vocabulary: it has no 'case'; name"):
+        load_vocabulary(tmp_path / "vocab.json")
+
+
 def test_bad_vocabularies_are_refused():
     with pytest.raises(InputError, match=r"case='title'.*upper, lower, keep"):
         Vocabulary(LIBRISPEECH.symbols, "title")

@@ -73,7 +73,7 @@ def _emit(arguments: argparse.Namespace, out: Path) -> str:
         dtype=arguments.dtype,
         checkpoint=str(model.path),
         data=arguments.data,
-        **as_origin(model.execution),
+        **as_origin(execution_of(arguments)),
     )
     return f"{counted(frames, 'frame')} of {counted(len(corpus), 'utterance')}"
 

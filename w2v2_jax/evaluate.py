@@ -252,7 +252,7 @@ def main(argv: list[str] | None = None) -> None:
         splits.append(report(name, corpus, scores, phones, arguments.worst))
     step = model.path.name
     head = {"checkpoint": str(model.path), "step": int(step) if step.isdigit() else None}
-    head |= as_origin(model.execution)
+    head |= as_origin(execution_of(arguments))
     result = {**head, **splits[0]} if len(splits) == 1 else {**head, "splits": splits}
     write_json(arguments.json, result)
     if arguments.html is not None:

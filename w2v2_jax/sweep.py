@@ -204,7 +204,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="N",
         help="lowest and highest score of a word (-5 5)",
     )
-    parser.add_argument("--seed", type=whole(0), default=0, help="seed of the search (0)")
+    parser.add_argument(
+        "--seed", type=whole(0, 2**32 - 1), default=0, help="seed of the search (0)"
+    )
     options.add_arguments(parser)
     options.add_jobs(parser)
     return parser.parse_args(argv)

@@ -245,6 +245,8 @@ def test_transcribe_takes_a_language_model(folder, tmp_path, capsys):
 def test_models_and_lexicons_that_do_not_fit_are_one_clear_line(models, tmp_path):
     (tmp_path / "broken.arpa").write_text((models / "large_words.arpa").read_text()[:-400])
     (tmp_path / "text.arpa").write_text("hello\n")
+    marked = "\ufeff" + (models / "large_words.arpa").read_text()
+    (tmp_path / "marked.arpa").write_text(marked, "utf-8")
     (tmp_path / "lower.txt").write_text("abc\tA B C |\n")
     lower = Vocabulary((*SPECIALS, *"abcdefgh"), "lower")
     arpa, letters = str(models / "large_words.arpa"), str(models / "large_letters.arpa")
@@ -252,6 +254,11 @@ def test_models_and_lexicons_that_do_not_fit_are_one_clear_line(models, tmp_path
     for given, vocabulary, message in (
         ({"lm": str(tmp_path / "none.arpa")}, VOCABULARY, "none.arpa: there is no such file"),
         ({"lm": str(tmp_path / "text.arpa")}, VOCABULARY, "text.arpa: not an ARPA language model"),
+        (
+            {"lm": str(tmp_path / "marked.arpa")},
+            VOCABULARY,
+            "marked.arpa: begins with a byte order",
+        ),
         ({"lm": str(tmp_path / "broken.arpa")}, VOCABULARY, "broken.arpa: KenLM cannot read"),
         ({"lm": arpa}, lower, "consists of the model's symbols; is it in another case"),
         (wrong_case, VOCABULARY, "has none of the lexicon's 1 words"),

@@ -33,7 +33,7 @@ def corpus(tmp_path_factory):
 def model(tuned, monkeypatch):
     """Guesses that leave out the first letter, and never run the network."""
     found = Model(path=tuned.path, description=tuned.description, params={})
-    monkeypatch.setattr("w2v2_jax.inference.load", lambda path: found)
+    monkeypatch.setattr("w2v2_jax.inference.load", lambda path, execution: found)
     monkeypatch.setattr(
         "w2v2_jax.recognition.corpus.transcripts",
         lambda model, corpus, **_: [t.upper()[1:] for t in corpus.texts()],

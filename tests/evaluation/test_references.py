@@ -23,7 +23,7 @@ def heard(tuned, monkeypatch):
     """utterance id -> what the model hears in it; it never runs."""
     texts = {}
     model = Model(path=tuned.path, description=tuned.description, params={})
-    monkeypatch.setattr("w2v2_jax.inference.load", lambda path: model)
+    monkeypatch.setattr("w2v2_jax.inference.load", lambda path, execution: model)
 
     def transcripts(model, corpus, **_):
         return [texts.get(corpus.id(i), "CAB") for i in range(len(corpus))]

@@ -22,7 +22,7 @@ def scored(tuned, tmp_path, monkeypatch):
     def run(vocabulary, texts, hypotheses, *options, rules=None):
         description = tuned.description._replace(vocabulary=vocabulary)
         model = Model(path=tuned.path, description=description, params={})
-        monkeypatch.setattr("w2v2_jax.inference.load", lambda path: model)
+        monkeypatch.setattr("w2v2_jax.inference.load", lambda path, execution: model)
         monkeypatch.setattr("w2v2_jax.recognition.corpus.transcripts", lambda *_, **__: hypotheses)
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         write_split(folder, "test", texts=texts, rules=rules)

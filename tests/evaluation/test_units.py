@@ -90,7 +90,7 @@ def test_the_commands_write_layers_and_units_of_every_utterance(
     import pyarrow.parquet
 
     for command in (extract, units):
-        monkeypatch.setattr(command, "load", lambda path: model)
+        monkeypatch.setattr(command, "load", lambda path, execution: model)
     data = ["--data", f"{corpus}:dev"]
     npz, table, out = tmp_path / "f.npz", tmp_path / "f.parquet", tmp_path / "u.json"
     assert run(extract, *data, "--out", npz, "--layers", "0,-1") == 0
@@ -131,7 +131,7 @@ def test_the_commands_write_layers_and_units_of_every_utterance(
 def test_what_cannot_be_extracted_is_one_clear_line_and_leaves_nothing(
     model, corpus, tmp_path, capsys, monkeypatch, options, message
 ):
-    monkeypatch.setattr(extract, "load", lambda path: model)
+    monkeypatch.setattr(extract, "load", lambda path, execution: model)
     monkeypatch.chdir(tmp_path)
     assert run(extract, "--data", f"{corpus}:dev", *options) == 2
     error = capsys.readouterr().err

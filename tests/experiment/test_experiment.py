@@ -336,5 +336,5 @@ def test_runs_of_other_seeds_share_the_compiled_programs(monkeypatch):
 
 
 def test_a_negative_seed_is_refused_before_anything_is_drawn():
-    with pytest.raises(InputError, match=r"config\.seed=-1 must not be negative"):
+    with pytest.raises(InputError, match=r"config\.seed=-1 must be 0 to"):
         read_settings({**smoke("pretrain_base.py"), "seed": -1})

@@ -75,6 +75,8 @@ def test_what_is_written_is_read_as_the_settings_type(option, value):
         ("mesh.rules=[1]", "config.mesh.rules=[1] must be a table"),
         ("train=5", "config.train is a section; set one of"),
         ("seed=many", "config.seed=many must be a whole number"),
+        ("seed=-1", "config.seed=-1 must be 0 to 9223372036854775807"),
+        ("seed=99999999999999999999", "must be 0 to 9223372036854775807"),
         ("optimizer={'b1': 'x'}", "config.optimizer.b1='x' must be a number"),
     ],
 )  # fmt: skip

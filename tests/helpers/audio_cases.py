@@ -41,10 +41,10 @@ def overwritten(content, place, count):
     return content[:place] + noise + content[place + count :]
 
 
-def made_by_pyav(suffix, codec, rate, seconds=2):
+def made_by_pyav(suffix, codec, rate, seconds=2, options=None):
     av = pytest.importorskip("av")
     file = io.BytesIO()
-    with av.open(file, "w", format=suffix) as opened:
+    with av.open(file, "w", format=suffix, options=options or {}) as opened:
         stream = opened.add_stream(codec, rate=rate, layout="mono", bit_rate=64_000)
         time = np.arange(seconds * rate) / rate
         samples = (0.3 * np.sin(700 * time)).astype("f4")[None]
@@ -53,5 +53,5 @@ def made_by_pyav(suffix, codec, rate, seconds=2):
         resampler = av.AudioResampler(stream.format, "mono", rate, stream.frame_size or 1024)
         for even in [*resampler.resample(frame), *resampler.resample(None)]:
             opened.mux(stream.encode(even))
-        opened.mux(stream.encode(None))
+        opened.mux([packet for packet in stream.encode(None) if packet.size])
     return file.getvalue()

@@ -14,7 +14,7 @@ import soundfile
 from tests.helpers.prepare_cases import OPTIONS
 from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.prepare import command
+from w2v2_jax.prepare import command, source_folder
 from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.prepare import prepare
 
@@ -277,6 +277,37 @@ def test_floats_of_another_unit_are_rejected_and_an_overshoot_is_clipped_and_cou
     assert counts(report["rejects"]) == {"beyond full scale": 2}
     assert report["remarks"]["clipped"]["examples"] == ["over.wav: 3 samples, peak 1"]
     assert open_corpus(f"{folder}-out:train").read(0, 100, 3).tolist() == [32767] * 3
+
+
+def test_recordings_of_kinds_that_are_not_read_are_counted_with_the_remedy(tmp_path):
+    folder = tmp_path / "in"
+    put(folder / "a.wav")
+    for name in ("b.wv", "c/D.APE", "e.ts"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"some")
+    intake = run(folder)["intake"]
+    assert intake["passed_over"]["suffix .ape"]["count"] == 1
+    assert counts(intake["remarks"]) == {source_folder.CONVERT: 3}
+    assert "ffmpeg -i IN OUT.flac" in source_folder.CONVERT
+
+
+def test_samples_far_below_their_width_are_counted_as_faint(tmp_path):
+    folder, tone = tmp_path / "in", 0.5 * np.sin(np.arange(16_000) / 9)
+    put(folder / "whole.wav", tone, subtype="PCM_32")
+    put(folder / "shifted.wav", tone / 256, subtype="PCM_32")  # 24 bits at the lower end of 32
+    assert run(folder)["remarks"] == {
+        "faint, few of 16 bits are used": {
+            "count": 1,
+            "examples": ["shifted.wav: peak 0.0020; is it scaled as its width says?"],
+        }
+    }
+
+
+def test_a_recording_whose_channels_cancel_to_nothing_names_the_remedy(tmp_path, capsys):
+    folder, tone = tmp_path / "in", 0.5 * np.sin(np.arange(16_000) / 9)
+    put(folder / "call.wav", np.stack([tone, -tone], axis=1))
+    with pytest.raises(InputError, match=r"silent .*channels cancel .*--channel left, right or"):
+        run(folder)
 
 
 def test_characters_that_show_nothing_are_dropped_and_counted(tmp_path):

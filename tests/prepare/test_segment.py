@@ -300,7 +300,7 @@ def test_a_network_hears_the_recording_and_lays_a_text_with_digits_over_it(
 ):
     monkeypatch.setattr(
         "w2v2_jax.inference.load",
-        lambda path: Model(Path("tiny"), tuned.description, tuned.params),
+        lambda path, execution: Model(Path("tiny"), tuned.description, tuned.params),
     )
     noise = np.random.default_rng(0).normal(size=3 * RATE) * 0.1
     soundfile.write(tmp_path / "a.wav", noise, RATE)

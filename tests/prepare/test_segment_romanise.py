@@ -81,7 +81,7 @@ def test_a_corpus_of_six_scripts_has_the_original_texts_at_their_times(tmp_path,
     model = types.SimpleNamespace(seconds_per_frame=SECONDS)
     description = types.SimpleNamespace(ctc_vocabulary=VOCABULARY, model=model)
     network = types.SimpleNamespace(description=description)
-    monkeypatch.setattr("w2v2_jax.inference.load", lambda path: network)
+    monkeypatch.setattr("w2v2_jax.inference.load", lambda path, execution: network)
     monkeypatch.setattr("w2v2_jax.checkpoint.description.require_ctc", lambda *rest: None)
     monkeypatch.setattr("w2v2_jax.recognition.recognise.whole_logits", lambda *rest: logits)
     noise = np.random.default_rng(1).normal(size=int(len(logits) * SECONDS * 4000)) * 0.1

@@ -15,6 +15,7 @@ from w2v2_jax.evaluation.scoring import score
 from w2v2_jax.ngram.text import sentences
 from w2v2_jax.texts import dropped, normal_form, text_lines, with_case
 from w2v2_jax.vocabulary import SPECIALS, Vocabulary, build_vocabulary, load_vocabulary
+from w2v2_jax.vocabulary.units import PHONEMES, PIECES
 
 BENGALI_YYA = "\u09df"  # a composition exclusion: NFC takes it apart
 
@@ -138,10 +139,28 @@ def test_a_letter_is_its_symbol_however_both_are_written(name):
         assert not unknown and set(entries[0][1]) <= {*letters, "|"}
 
 
+@pytest.mark.parametrize("units", [PHONEMES, PIECES])
+def test_what_is_heard_is_in_the_normal_form_of_its_reference_whatever_the_units(units):
+    vocabulary = Vocabulary((*SPECIALS, "a\u0303", "\u200b", "b"), "keep", units)
+    heard = vocabulary.decode([5, 6, 7])
+    assert heard == vocabulary.normalise("a\u0303 b" if units == PHONEMES else "a\u0303b")
+
+
 def test_what_a_vocabulary_lacks_is_counted_as_it_is_written():
     vocabulary = Vocabulary((*SPECIALS, *"e\u0301", BENGALI_YYA), "keep")
     assert vocabulary.unknown(["é " + BENGALI_YYA + "\u09af" + "x"]) == {"\u09af": 1, "x": 1}
     assert vocabulary.encode("ñ").tolist() == [3, 4]
+
+
+def test_a_word_of_a_lexicon_with_a_space_is_refused_with_its_line(tmp_path):
+    (tmp_path / "l.txt").write_text("a\ta |\na b\ta | b |\n")
+    with pytest.raises(InputError, match=r"l\.txt, line 2: 'a b' is more than one word"):
+        read_lexicon(tmp_path / "l.txt", ["|", "a", "b"])
+    (tmp_path / "l.txt").write_text("a a |\nb  b |\n")  # spaces alone, as Kaldi has them
+    assert read_lexicon(tmp_path / "l.txt", ["|", "a", "b"]) == [
+        ("a", ("a", "|")),
+        ("b", ("b", "|")),
+    ]
 
 
 def test_lexicons_and_hot_words_meet_symbols_in_the_normal_form(tmp_path):

@@ -20,6 +20,7 @@ JUNK_BYTES = 4096  # bytes that may follow a stream without an error
 DAMAGE_REMEDY = "a decoder would leave that out: ffmpeg -i IN OUT.flac keeps the rest"
 MORE = "holds more than its header says"
 W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+MOV = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # boxes with which an MP4 may begin
 SIGNATURE = re.compile(
     rb"fLaC[\x00\x80]\x00\x00\x22|RI(?:FF|FX)....WAVEfmt |RF64....WAVEds64|OggS\x00\x02", re.DOTALL
 )
@@ -112,7 +113,9 @@ def kind_at(data: Buffer, place: int) -> str | None:
     if start == W64_RIFF:
         return "w64"
     kinds = {b"fLaC": "flac", b"OggS": "ogg", b".snd": "au", b"dns.": "au", b"caff": "caf"}
-    kinds |= {b"NIST": "nist", b"\x1aE\xdf\xa3": "matroska", b"0&\xb2u": "asf"}
+    kinds |= {b"NIST": "nist", b"\x1aE\xdf\xa3": "matroska", b"0&\xb2u": "asf", b"#!AM": "amr"}
+    if start[4:8] in MOV:
+        return "mov"
     if start[:4] in kinds:
         return kinds[start[:4]]
     return "mpeg" if start[:1] == b"\xff" and len(start) > 3 and start[1] & 0xE0 == 0xE0 else None
@@ -132,7 +135,7 @@ def _tag_end(data: Buffer, place: int) -> int:
     start = data[place : place + 32]
     if start[:1] == b"\0":
         zeros = re.compile(rb"\0+").match(data, place)
-        return zeros.end() if zeros else place
+        return max(place, zeros.end() - _zeros_of_box(data, zeros.end())) if zeros else place
     if start[:3] == b"ID3" and len(start) >= 10 and max(start[6:10]) < 128:
         size = sum(byte << shift for byte, shift in zip(start[6:10], (21, 14, 7, 0), strict=True))
         return min(len(data), place + 10 + size + (10 if start[5] & 0x10 else 0))
@@ -145,6 +148,11 @@ def _tag_end(data: Buffer, place: int) -> int:
         end = data.find(b"LYRICS200", place, place + (1 << 20))
         return end + 9 if end >= 0 else place
     return place
+
+
+def _zeros_of_box(data: Buffer, place: int) -> int:
+    """How many zeros before a byte are the first ones of an MP4 box's length."""
+    return next((n for n in range(1, 5) if data[place - n + 4 : place - n + 8] in MOV), 0)
 
 
 def check_size(size: int, room: int) -> None:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import NamedTuple
 
-from w2v2_jax.data.containers import Buffer, Damaged, Stream, Walked, next_signature, skip_tags
+from w2v2_jax.data.containers import (
+    JUNK_BYTES,
+    Buffer,
+    Damaged,
+    Stream,
+    Walked,
+    kind_at,
+    next_signature,
+    skip_tags,
+)
 
 HEADER = 42  # bytes: the marker, a block's header, STREAMINFO
 SEARCHED = 1 << 18  # bytes from the end in which the last frame is looked for
 TAIL_TAGS = 4096
+SYNC = re.compile(rb"\xff[\xf8\xf9]")
+LEAST_FRAME, MOST_FRAME = 8, 1 << 18  # bytes
 TRIED = 3  # headers; one in a million bytes looks like one by chance
 
 
@@ -22,6 +34,9 @@ def walk_flac(data: Buffer, start: int) -> Walked | None:
     declared = int.from_bytes(head[21:26], "big") & (1 << 36) - 1
     count = _count(data, start + HEADER, stop, block=int.from_bytes(head[10:12], "big"))
     if declared and (count is None or count <= declared):
+        end = stop if count else _end_of(data, start + HEADER, stop, bytes(head), declared)
+        if end == stop or kind_at(data, skip_tags(data, end)) or stop - end > JUNK_BYTES:
+            stop = end
         return Walked([Stream(b"", start, stop)], stop)
     if count is None:
         raise Damaged("truncated", "the last frame is cut short")
@@ -54,6 +69,31 @@ def _ends(tail: bytes) -> list[int]:
     if tail.endswith(b"\0"):
         places.append(len(tail.rstrip(b"\0")))
     return places
+
+
+def _end_of(data: Buffer, start: int, stop: int, head: bytes, declared: int) -> int:
+    """Where the frame with the last declared sample ends if other bytes follow; `stop` if there is
+    no such frame."""
+    block, largest = (int.from_bytes(head[a:b], "big") for a, b in ((10, 12), (15, 18)))
+    for match in SYNC.finditer(data, start, stop):
+        first = match.start()
+        if _frame_end(data[first : first + HEADER], 0, block) == declared:
+            ends = _checked(bytes(data[first : min(stop, first + (largest or MOST_FRAME))]))
+            known = (first + e for e in ends if kind_at(data, skip_tags(data, first + e)))
+            if ends:
+                return next(known, first + ends[-1])
+    return stop
+
+
+def _checked(content: bytes) -> list[int]:
+    """The lengths at which content ends with its own checksum, that of a frame among them; one byte
+    in 65536 looks like that by chance."""
+    table, value, ends = _table(0x8005, 16), 0, []
+    for place, byte in enumerate(content, 1):
+        value = (value << 8 ^ table[value >> 8 ^ byte]) & 0xFFFF
+        if not value and place > LEAST_FRAME:
+            ends.append(place)
+    return ends
 
 
 class FrameHeader(NamedTuple):

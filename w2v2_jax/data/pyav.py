@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from w2v2_jax.data.containers import Damaged
+from w2v2_jax.data.containers import MOV, Damaged
 from w2v2_jax.data.time_stamps import TimeStamps
 
 SUFFIXES = (
@@ -27,7 +27,7 @@ NEEDED = 'PyAV reads this kind of file: pip install "w2v2_jax[av]", or convert i
 
 def kind_of(start: bytes) -> str | None:
     """FFmpeg's name for the kind of a file, by its first bytes; None if FFmpeg does not read it."""
-    if start[4:8] == b"ftyp" or start[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip"):
+    if start[4:8] in MOV:
         return "mov"
     if start[:4] == b"\x1aE\xdf\xa3":
         return "matroska"
@@ -37,6 +37,8 @@ def kind_of(start: bytes) -> str | None:
         return "amr"
     if start[:4] == b"caff":
         return "caf"
+    if start[:4] == b"OggS":  # of Speex, or of FLAC as FFmpeg writes it
+        return "ogg"
     if start[:3] == b"ID3" or (len(start) > 1 and start[0] == 0xFF and start[1] & 0xF6 == 0xF0):
         return "aac"
     return None

@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 from w2v2_jax.data import chunked, containers, pyav
 from w2v2_jax.data.adts_frames import check_adts
+from w2v2_jax.data.amr_frames import walk_amr
 from w2v2_jax.data.containers import Buffer, Stream, Walked
 from w2v2_jax.data.flac_frames import walk_flac
 from w2v2_jax.data.matroska_elements import walk_matroska
+from w2v2_jax.data.mov_boxes import walk_mov
 from w2v2_jax.data.mp3_frames import walk_mp3
 from w2v2_jax.data.ogg_pages import walk_ogg
 
@@ -36,6 +38,8 @@ WALKERS: dict[str, Callable[[Buffer, int], Walked | None]] = {
     "mpeg": _walk_mpeg,
     "matroska": walk_matroska,
     "asf": chunked.walk_asf,
+    "mov": walk_mov,
+    "amr": walk_amr,
 }
 
 

@@ -45,6 +45,11 @@ def read_lexicon(path: str | Path, symbols: Iterable[str]) -> Entries:
     known |= {symbol: symbol for symbol in symbols}
     entries: Entries = []
     for number, line in enumerate(text_lines(path), 1):
+        before, tab, _ = line.partition("\t")
+        if tab and len(before.split()) > 1:
+            raise InputError(
+                f"{path}, line {number}: {before!r} is more than one word; write a line for each"
+            )
         word, *spelling = line.split() or [""]
         if not word:
             continue

@@ -25,6 +25,7 @@ from w2v2_jax.optimizer import OF_NETWORK, SCHEDULES, adam
 from w2v2_jax.vocabulary import LIBRISPEECH, Vocabulary
 
 INHERIT = "inherit"  # model.family: take the network of init_from
+MOST_SEED = 2**63 - 1  # of 64 bits: JAX raises OverflowError above it
 AUTO: Literal["auto"] = "auto"  # train.accumulate: as few microbatches as fit into the device
 
 
@@ -183,8 +184,8 @@ def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
             raise InputError(
                 f"config.model.{name} is not a setting of the network; use config.execution.{name}"
             )
-    if raw.get("seed", 0) < 0:
-        raise InputError(f"config.seed={raw['seed']} must not be negative")
+    if not 0 <= raw.get("seed", 0) <= MOST_SEED:
+        raise InputError(f"config.seed={raw['seed']} must be 0 to {MOST_SEED}")
     return ExperimentSettings(
         raw=raw,
         seed=raw.get("seed", 0),

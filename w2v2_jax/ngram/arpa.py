@@ -135,7 +135,10 @@ def check_counts(path: str | Path) -> None:
 def announced(path: Path, lines: Iterator[str]) -> tuple[list[int], str]:
     """Reads the head `\\data\\`: how many n-grams of each order it announces, and the line behind
     it."""
-    if next((line for line in lines if line.strip()), "").rstrip("\n") != "\\data\\":
+    first = next((line for line in lines if line.strip()), "")
+    if first.startswith("\ufeff"):
+        raise InputError(f"{path}: begins with a byte order mark; save it without one, for KenLM")
+    if first.rstrip("\n") != "\\data\\":
         raise InputError(f"{path}: not an ARPA language model: no \\data\\ at its start")
     counts: list[int] = []
     line = ""

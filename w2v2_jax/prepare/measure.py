@@ -141,14 +141,19 @@ def _decode(utterance: Utterance, file: BinaryIO, spool: Path, limits: Limits):
     excerpt = _excerpt(clip, first)
     outcomes = _one_channel(utterance, without_audio, excerpt, file, spool, limits)
     if said or not limits.split or excerpt.channels < 2:
-        remarks = (CANCELLED,) if excerpt.cancelled else ()
-        yield from (outcome._replace(remarks=outcome.remarks + remarks) for outcome in outcomes)
+        yield from (_cancelled(o) if excerpt.cancelled else o for o in outcomes)
         return
     for channel in range(excerpt.channels):
         if channel:
             excerpt = _excerpt(clip, channel)
             outcomes = _one_channel(utterance, without_audio, excerpt, file, spool, limits)
         yield from (_of_channel(outcome, channel, limits) for outcome in outcomes)
+
+
+def _cancelled(outcome: IntakeResult) -> IntakeResult:
+    """With the remedy for channels that cancel each other, also where nothing is left to hear."""
+    detail = f"{outcome.detail}; {CANCELLED}" if outcome.reason == "silent" else outcome.detail
+    return outcome._replace(remarks=(*outcome.remarks, CANCELLED), detail=detail)
 
 
 def _excerpt(clip: Clip, channel: int | None) -> Excerpt:

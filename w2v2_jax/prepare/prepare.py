@@ -7,7 +7,6 @@ import hashlib
 import math
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from w2v2_jax.errors import InputError, counted
 from w2v2_jax.paths import AnyPath, absolute, is_remote, write_json
 from w2v2_jax.prepare import beam as on_beam
 from w2v2_jax.prepare import resumable as pieces
-from w2v2_jax.prepare.account import PARTIAL, PIECES, Account
+from w2v2_jax.prepare.account import PIECES, Account
 from w2v2_jax.prepare.compress import check_codec, compress_split
 from w2v2_jax.prepare.holdout import Holdable, Holdout, holdable
 from w2v2_jax.prepare.measure import (
@@ -29,7 +28,7 @@ from w2v2_jax.prepare.measure import (
     spooled_bytes,
     take_in,
 )
-from w2v2_jax.prepare.publish import put_in_place, tell_leftovers
+from w2v2_jax.prepare.publish import put_in_place, tell_leftovers, work_folder
 from w2v2_jax.prepare.report import describe, find_leaks, render, unspoken
 from w2v2_jax.prepare.sources import Resolved, open_source, resolve
 from w2v2_jax.prepare.splits import Sorter, check_split
@@ -128,14 +127,12 @@ def _at_once(
     out: str | Path, sorter, finish, take: Callable[..., Iterator[IntakeResult]], progress: bool
 ):
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     tell_leftovers(out)
-    work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=out))
 
     def add(writer, entry, measures):
         writer.add(entry, spooled_bytes(measures))
 
-    try:
+    with work_folder(out) as work:
         (work / "spool").mkdir()
         sorted_out = sorter(work / "splits", writer=CorpusWriter, add=add)
         try:
@@ -145,8 +142,6 @@ def _at_once(
             for writer in sorted_out.writers.values():
                 writer.abort()
         return finish(sorted_out, work=work)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _in_pieces(source: str, out: AnyPath, sorter, finish, work_parts, make, run: pieces.Run):

@@ -9,9 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,8 +24,8 @@ from w2v2_jax.data.writer import CorpusWriter
 from w2v2_jax.decode import options
 from w2v2_jax.errors import InputError, counted, printable, run_command
 from w2v2_jax.paths import json_text, try_folder, write_json, write_text
-from w2v2_jax.prepare.account import PARTIAL, Tally
-from w2v2_jax.prepare.publish import put_in_place, tell_leftovers
+from w2v2_jax.prepare.account import Tally
+from w2v2_jax.prepare.publish import put_in_place, tell_leftovers, work_folder
 from w2v2_jax.prepare.report import describe, find_leaks
 from w2v2_jax.prepare.splits import check_split
 from w2v2_jax.recognition.computation import add_dtype, execution_of
@@ -238,9 +236,7 @@ def write(
 
 def _publish(corpus, outcome, out: Path, split: str, *, about, text, tally, counts) -> Corpus:
     """Writes the split, its report and its rejects to temporary places, and renames them."""
-    out.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=out))
-    try:
+    with work_folder(out) as work:
         directory, target = work / split, out / split
         _write_split(corpus, outcome, directory, split=split, source=about["data"], text=text)
         made = open_corpus(directory)
@@ -259,8 +255,6 @@ def _publish(corpus, outcome, out: Path, split: str, *, about, text, tally, coun
         write_text(directory / REJECTED, "".join(_rejected_lines(corpus, outcome)))
         put_in_place(directory, target, work)
         return made
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _write_split(corpus: Corpus, outcome: Outcome, directory: Path, *, split, source, text) -> None:

@@ -3,8 +3,12 @@ back."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from w2v2_jax.paths import AnyPath, is_remote
@@ -12,6 +16,17 @@ from w2v2_jax.prepare.account import PARTIAL, PIECES
 from w2v2_jax.system.new_output import swap
 
 REPLACED = "replaced-"  # in a run's folder: a split that the run's own takes the place of
+
+
+@contextlib.contextmanager
+def work_folder(out: Path) -> Iterator[Path]:
+    """A folder in a corpus for what a run has not finished, which is removed at its end."""
+    out.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=out))
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def put_in_place(directory: Path, target: Path, work: Path) -> None:

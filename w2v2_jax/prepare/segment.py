@@ -33,7 +33,7 @@ from w2v2_jax.prepare.segment_pairs import (
     timed_text,
 )
 from w2v2_jax.prepare.segment_report import REJECTED, REPORT, SEGMENTS, Outcome
-from w2v2_jax.prepare.sentences import sentences
+from w2v2_jax.prepare.sentences import lines_or_sentences
 from w2v2_jax.prepare.speech_edges import levels
 from w2v2_jax.recognition.computation import add_dtype, execution_of
 from w2v2_jax.recognition.timed_texts import TimedText
@@ -45,7 +45,6 @@ from w2v2_jax.system.arguments import (
     read_seconds,
 )
 from w2v2_jax.system.outputs import spare_files
-from w2v2_jax.texts import text_lines
 
 MIN_SCORE = -2.3
 PAD = 0.1  # seconds around aligned words; times from a file stay as they are
@@ -162,7 +161,7 @@ def _uncut(
     if timed is not None:
         return from_times(timed, heard, reach=arguments.refine, where=where)
     assert heard is not None
-    return from_text(list(_lines(pair.text, arguments.by)), heard, where=where)
+    return from_text(list(lines_or_sentences(pair.text, arguments.by)), heard, where=where)
 
 
 def recording_length(path: str) -> tuple[float, int]:
@@ -176,17 +175,6 @@ def recording_length(path: str) -> tuple[float, int]:
     excerpt = Excerpt()
     samples = sum(map(len, audio_blocks(path, excerpt=excerpt)))
     return samples / SAMPLE_RATE, excerpt.channels
-
-
-def _lines(path: Path, by: str) -> Iterator[tuple[str, str]]:
-    """Pairs (line or sentence, its position) of a running text."""
-    if by == "line":
-        for number, line in enumerate(text_lines(path), 1):
-            if line.strip():
-                yield " ".join(line.split()), f"{path}:{number}"
-        return
-    for number, sentence in enumerate(sentences(text_lines(path)), 1):
-        yield sentence, f"{path}: sentence {number}"
 
 
 def _check(arguments: argparse.Namespace) -> None:

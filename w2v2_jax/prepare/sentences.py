@@ -1,9 +1,12 @@
-"""A running text cut into sentences."""
+"""A running text cut into sentences or lines."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from w2v2_jax.texts import text_lines
 
 # A sentence's end with the quotes and brackets that close it; scripts without spaces between
 # sentences have ends of their own.
@@ -43,3 +46,14 @@ def _of_paragraph(text: str) -> Iterator[str]:
         begin = end.end()
     if rest := text[begin:].strip():
         yield rest
+
+
+def lines_or_sentences(path: Path, by: str) -> Iterator[tuple[str, str]]:
+    """Pairs (line or sentence, its position) of a running text."""
+    if by == "line":
+        for number, line in enumerate(text_lines(path), 1):
+            if line.strip():
+                yield " ".join(line.split()), f"{path}:{number}"
+        return
+    for number, sentence in enumerate(sentences(text_lines(path)), 1):
+        yield sentence, f"{path}: sentence {number}"

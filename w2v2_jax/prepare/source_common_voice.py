@@ -38,7 +38,7 @@ def recognise(place: Path) -> str:
 
 
 def _tables(folder: Path) -> list[Path]:
-    return [t for name in TABLES if (t := folder / f"{name}.tsv").is_file()]
+    return [t for name in TABLES if os.path.lexists(t := folder / f"{name}.tsv")]
 
 
 def _languages(place: Path) -> list[Path]:

@@ -28,12 +28,17 @@ TEXT_SUFFIXES = (
     ".stm", ".ctm", ".srt", ".vtt", ".eaf", ".mlf", ".scp", ".wrd", ".ltr", ".phn", ".cha", ".tab",
     ".ref", ".yaml", ".yml", ".gz", ".transcript", ".text",
 )  # fmt: skip
+# Suffixes of recordings in a format that is not read here.
+OTHER_AUDIO = re.compile(
+    r"\.(wv|ape|tta|ac3|dts|spx|voc|ra|rm|dss|mpc|shn|gsm|g722|vox|mpe?g|ts|avi|flv|wmv|raw|pcm)"
+)
+CONVERT = "in a format that is not read: convert them with ffmpeg -i IN OUT.flac"
 TEXT_NAMES = ("text", "transcripts", "transcript", "segments", "utt2spk")
 
 
 def has_table(place: str | Path) -> bool:
-    """Whether a folder has a transcripts.tsv."""
-    return os.path.isfile(os.path.join(place, LISTED))
+    """Whether a folder has a transcripts.tsv; one that cannot be read is refused later."""
+    return os.path.lexists(os.path.join(place, LISTED))
 
 
 def recognise(place: Path) -> str:
@@ -138,6 +143,22 @@ def folders(root: str, account: Account) -> Iterator[tuple[str, list[str]]]:
             yield directory, sorted(files)
 
 
+def walk(top: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As os.walk without hidden folders, but also through links, each folder once; links come after
+    the folders beside them. A link to a folder around the top is not followed."""
+    read = {own := os.path.realpath(top)}
+    for directory, names, files in os.walk(top, followlinks=True):
+        kept = []
+        for name in sorted(names, key=lambda n: (os.path.islink(os.path.join(directory, n)), n)):
+            place = os.path.realpath(os.path.join(directory, name))
+            around = own.startswith(os.path.join(place, ""))
+            if not name.startswith(".") and place not in read and not around:
+                read.add(place)
+                kept.append(name)
+        names[:] = kept
+        yield directory, names, files
+
+
 def _shown(path: str, root: str) -> str:
     return written_name(os.path.relpath(path, root))
 
@@ -160,6 +181,8 @@ def pass_over(file: str, relative: str, account: Account) -> None:
     else:
         if suffix in TEXT_SUFFIXES or file in TEXT_NAMES:
             account.unread.add(f"*{suffix}" if suffix else file, relative)
+        if OTHER_AUDIO.fullmatch(suffix):
+            account.remarks.add(CONVERT, relative)
         account.pass_over(f"suffix {written_name(suffix)}" if suffix else "no suffix", relative)
 
 

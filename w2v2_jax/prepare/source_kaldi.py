@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.rows import nearby, number, split_in_name
 from w2v2_jax.prepare.utterance import Clip, SourceOptions, Utterance
-from w2v2_jax.texts import text_lines
+from w2v2_jax.texts import optional_lines
 
 RECORDINGS = "wav.scp"
 CHANNELS = {"A": 0, "B": 1, "0": 0, "1": 1}
@@ -51,7 +52,7 @@ def _read(directory: Path, account: Account) -> Iterator[Utterance]:
         _table(directory / name, account) for name in ("text", "utt2spk", "utt2lang")
     )
     segments = directory / "segments"
-    wanted = segments if segments.is_file() else directory / RECORDINGS
+    wanted = segments if os.path.lexists(segments) else directory / RECORDINGS
     split, used = split_in_name(directory.name), set()
     for name, (rest, line) in _table(wanted, account).items():
         at = f"{wanted}:{line}"
@@ -77,7 +78,7 @@ def _read(directory: Path, account: Account) -> Iterator[Utterance]:
 def _table(path: Path, account: Account) -> dict[str, tuple[str, int]]:
     """Name -> the rest of its line, and the line's number."""
     table: dict[str, tuple[str, int]] = {}
-    for line, content in enumerate(text_lines(path) if path.is_file() else (), 1):
+    for line, content in enumerate(optional_lines(path), 1):
         name, *rest = content.split(None, 1) or [""]
         if not name:
             continue

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
-from w2v2_jax.prepare.source_folder import folder
+from w2v2_jax.prepare.source_folder import folder, walk
 from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 
 SUBSET = re.compile(r"(train|dev|test)-(clean|other)(-\d+)?")
@@ -72,10 +72,9 @@ def subsets(place: Path, names: re.Pattern[str]) -> list[Path]:
 
 def has_file(place: Path, suffix: str) -> bool:
     """Whether one of the first folders below `place` has a file with the suffix."""
-    for count, (_, names, files) in enumerate(os.walk(place)):
+    for count, (_, _, files) in enumerate(walk(place)):
         if any(file.endswith(suffix) for file in files):
             return True
-        names.sort()
         if count == LOOKED_AT:
             break
     return False

@@ -64,7 +64,7 @@ def _one(path: Path, account: Account) -> Iterator[Utterance]:
 def _manifest_texts(path: Path, count: int, account: Account) -> Iterator[str] | None:
     for suffix in (".wrd", ".ltr"):
         labels = path.with_suffix(suffix)
-        if labels.is_file():
+        if os.path.lexists(labels):
             lines = sum(1 for _ in text_lines(labels))
             if lines != count:
                 raise InputError(f"{labels}: {lines} lines of labels for {count} files of {path}")

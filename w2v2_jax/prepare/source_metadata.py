@@ -22,7 +22,9 @@ from w2v2_jax.prepare.rows import (
     split_in_name,
     text_of,
 )
+from w2v2_jax.prepare.source_folder import walk
 from w2v2_jax.prepare.utterance import SourceOptions, Utterance
+from w2v2_jax.texts import text_lines
 
 NAMED = ("metadata.csv", "metadata.jsonl", "metadata.tsv")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -61,6 +63,8 @@ def metadata(place: str, *, account: Account, options: SourceOptions) -> Iterato
             f"{place}: no table with a header that names files ({', '.join(COLUMNS['audio'][:4])}"
             f" ...); it may be called {', '.join(NAMED)} or train.csv"
         )
+    for path in _candidates(root) if root.is_dir() else ():
+        _refuse_unreadable(path)
     return _read(root if root.is_dir() else root.parent, tables, account, walked=root.is_dir())
 
 
@@ -70,14 +74,19 @@ def _tables(place: Path) -> list[Table]:
 
 
 def _candidates(root: Path) -> Iterator[Path]:
-    for directory, names, files in os.walk(root):
+    for directory, names, files in walk(root):
         deep = len(Path(directory).relative_to(root).parts)
-        names[:] = sorted(n for n in names if not n.startswith(".")) if deep < DEPTH else []
+        names[:] = names if deep < DEPTH else []
         for file in files:
             stem, suffix = os.path.splitext(file)
             split = split_in_name(stem) == stem and suffix in (*DELIMITERS, ".jsonl")
             if file in NAMED or (split and not deep):
                 yield Path(directory, file)
+
+
+def _refuse_unreadable(path: Path) -> None:
+    """InputError for a table whose rows would be lost: its columns cannot be recognised."""
+    next(iter(text_lines(path) if path.suffix in DELIMITERS else json_rows(path)), None)
 
 
 def _columns(path: Path) -> dict[str, str | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.arrow_tables import import_pyarrow, open_table
 from w2v2_jax.prepare.rest import pass_over_rest
 from w2v2_jax.prepare.rows import column, split_in_name, text_of
+from w2v2_jax.prepare.source_folder import walk
 from w2v2_jax.prepare.utterance import Clip, SourceOptions, Utterance
 
 SUFFIXES = (".parquet", ".arrow")
@@ -58,10 +58,9 @@ def _files(place: Path) -> list[Path]:
     if place.is_file():
         return [place] if place.suffix in SUFFIXES else []
     every: list[Path] = []
-    for count, (directory, names, files) in enumerate(os.walk(place)):
+    for count, (directory, _, files) in enumerate(walk(place)):
         if count > LOOKED_AT and not every:
             break  # it is a folder of something else
-        names[:] = sorted(n for n in names if not n.startswith("."))
         every += [
             Path(directory, f)
             for f in sorted(files)

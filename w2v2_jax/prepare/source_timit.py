@@ -10,7 +10,7 @@ from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError
 from w2v2_jax.evaluation.phones import fold_timit, fold_timit_48
 from w2v2_jax.prepare.account import Account
-from w2v2_jax.prepare.source_folder import folders, pass_over, written_name
+from w2v2_jax.prepare.source_folder import folders, pass_over, walk, written_name
 from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 from w2v2_jax.texts import text_lines
 
@@ -27,7 +27,7 @@ LOOKED_AT = 64  # folders, until a .phn is met
 
 def recognise(place: Path) -> str:
     """The evidence for TIMIT; "" if there is none."""
-    for count, (directory, names, files) in enumerate(os.walk(place) if place.is_dir() else ()):
+    for count, (directory, names, files) in enumerate(walk(place)):
         phones = next((f for f in sorted(files) if f.lower().endswith(".phn")), None)
         if phones:
             return f"phones in {os.path.relpath(os.path.join(directory, phones), place)}"

@@ -171,7 +171,7 @@ def _reasons(path: Path) -> dict[str, str]:
 def _only_folder(path: Path) -> Path | None:
     """The folder that an archive unpacks to: the only one here, and no recording beside it."""
     entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
-    inner = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
+    inner = [entry for entry in entries if entry.is_dir()]
     audio = any(entry.name.lower().endswith(AUDIO_SUFFIXES) for entry in entries)
     return inner[0] if len(inner) == 1 and not audio else None
 

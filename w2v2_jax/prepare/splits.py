@@ -23,6 +23,7 @@ from w2v2_jax.prepare.work_units import stem_of
 from w2v2_jax.texts import dropped
 
 DEFAULT_SPLIT = "train"
+FAINT = 1 / 256  # of full scale, -48 dB: the samples that are stored have 8 bits
 OTHER_TEXT = "duplicate with another text"
 
 
@@ -102,6 +103,9 @@ class Sorter:
             name = unicodedata.name(character, "a control character")
             reason = f"U+{ord(character):04X} dropped"
             self.remarks[split].add(reason, f"{utterance.id}: {name}")
+        if measures.peak < FAINT:
+            detail = f"{utterance.id}: peak {measures.peak:.4f}; is it scaled as its width says?"
+            self.remarks[split].add("faint, few of 16 bits are used", detail)
         if measures.clipped:
             detail = f"{utterance.id}: {measures.clipped} samples, peak {measures.peak:.4g}"
             self.remarks[split].add("clipped", detail)

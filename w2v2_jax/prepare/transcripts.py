@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from w2v2_jax.errors import InputError, likest
 from w2v2_jax.prepare.account import Account
-from w2v2_jax.texts import text_lines
+from w2v2_jax.texts import optional_lines, text_lines
 
 # Names of splits that are accepted even if only one line has them.
 SPLIT_NAME = re.compile(
@@ -105,7 +105,7 @@ def _folded(name: str) -> str:
 def read_transcripts_tsv(path: Path, account: Account) -> Table:
     """Lines of path<TAB>text[<TAB>split[<TAB>speaker]]."""
     table, splits = Table(), collections.defaultdict(list)
-    for number, line in enumerate(text_lines(path) if path.is_file() else (), 1):
+    for number, line in enumerate(optional_lines(path), 1):
         if not line.strip():
             continue
         place = f"{path}:{number}"

@@ -2,7 +2,7 @@
 words."""
 
 from w2v2_jax.texts.forms import CASES, dropped, normal_form, with_case
-from w2v2_jax.texts.reading import BOM, MARKS, MOST_LINE, decoded_lines, text_lines
+from w2v2_jax.texts.reading import BOM, MARKS, MOST_LINE, decoded_lines, optional_lines, text_lines
 
 __all__ = [
     "BOM",
@@ -12,6 +12,7 @@ __all__ = [
     "decoded_lines",
     "dropped",
     "normal_form",
+    "optional_lines",
     "text_lines",
     "with_case",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,13 +27,23 @@ def text_lines(path: str | Path) -> Iterator[str]:
     MOST_LINE characters."""
     try:
         if not Path(path).is_file():
-            raise InputError(
-                f"{path}: {'not a plain file' if Path(path).exists() else 'no such file'}"
-            )
+            raise InputError(f"{path}: {_why_not(path)}")
         with open(path, "rb") as file:
             yield from decoded_lines(file, str(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def optional_lines(path: str | Path) -> Iterator[str]:
+    """`text_lines` of a file that need not exist: none if nothing has its name. What has it and
+    cannot be read, such as a link to a disk that is not mounted, is an error."""
+    return text_lines(path) if os.path.lexists(path) else iter(())
+
+
+def _why_not(path: str | Path) -> str:
+    if os.path.exists(path):
+        return "is a folder, not a file" if os.path.isdir(path) else "not a plain file"
+    return "a link to nothing" if os.path.islink(path) else "no such file"
 
 
 def decoded_lines(

@@ -28,7 +28,12 @@ def load_vocabulary(path: str | Path) -> Vocabulary:
     """Reads what `Vocabulary.save` wrote; InputError names the file when it cannot."""
     try:
         return Vocabulary.from_json(read_json(path))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except KeyError as error:
+        raise InputError(
+            f"{path}: not a vocabulary: it has no {error.args[0]!r}; name the vocabulary.json of a "
+            "run (for a Hugging Face folder: init_from, with vocabulary.name=extend)"
+        ) from error
+    except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a vocabulary: {error}") from error
 
 

@@ -157,9 +157,9 @@ class Vocabulary:
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids whose repeats and blanks are already collapsed; `<unk>` stays visible."""
         symbols = [self.symbols[int(i)] for i in ids if int(i) not in SILENT]
-        if self.units == CHARACTERS:
-            symbols = [normal_form("".join(symbols))]
-        return joined(symbols, self.units)
+        if self.units == PHONEMES:
+            return joined(filter(None, map(normal_form, symbols)), self.units)
+        return joined(normal_form("".join(symbols)), self.units)
 
     def described(self) -> str:
         """What no transcript has that is left out, for messages."""
