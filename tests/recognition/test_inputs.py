@@ -48,7 +48,7 @@ def clips(tmp_path, noise):
 @pytest.fixture
 def command(model, monkeypatch):
     """Runs `transcribe` on the tiny model; returns its status."""
-    monkeypatch.setattr(transcribe, "load", lambda path: model)
+    monkeypatch.setattr(transcribe, "load", lambda path, execution: model)
 
     def run(*arguments):
         words = ["--checkpoint", "x", "--batch-seconds", "1", *map(str, arguments)]
