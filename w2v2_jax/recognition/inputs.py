@@ -36,8 +36,8 @@ def expand(
             except InputError as error:
                 note(path, error)
     if names and on_error is not None:
-        for name, error in refused:
-            on_error(name, error)
+        for name, why in refused:
+            on_error(name, why)
     elif refused:
         raise refused[0][1]
     if not names:
