@@ -508,7 +508,9 @@ def prepared_evidence(project, source, *options):
 def test_the_evidence_prepares_a_source_once_and_of_another_one_has_its_splits_alone(project):
     other = "folder:train_10min,dev"
     for source, times in ((ALL_SPLITS, 1), (ALL_SPLITS, 0), (other, 1)):
-        status, _, error, calls, splits = prepared_evidence(project, source, "--out", str(len(source)))
+        status, _, error, calls, splits = prepared_evidence(
+            project, source, "--out", str(len(source))
+        )
         assert (status, len(calls)) == (0, times), error
         assert all(source in shlex.split(call) for call in calls)
         assert splits == sorted(source.removeprefix("folder:").split(","))
