@@ -95,6 +95,29 @@ def test_staging_copies_what_is_missing_and_goes_on_where_it_stopped(bucket, pre
     assert not list(tmp_path.glob("*/.*"))
 
 
+def test_staging_goes_on_only_with_what_it_copied_of_the_same_preparation(prepared, tmp_path):
+    """Another preparation may have files of the same size."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    shutil.copytree(prepared, source)
+    stage.stage(str(source), str(target), ["train"])
+    (target / "train" / "corpus.json").unlink()  # as a kill leaves it
+    shard = target / "train" / "shard-00000.i16"
+    other = bytes(reversed(shard.read_bytes()))
+    for fingerprint in ("another", None):  # None: a copy by an earlier version
+        shard.write_bytes(other)
+        if fingerprint:
+            (target / "train" / stage.UNDER_WAY).write_text(fingerprint)
+        assert stage.stage(str(source), str(target), ["train"]) == ["train"]
+        copy = open_corpus(f"{target}:train")
+        assert all(copy.verify(i) for i in range(len(copy)))
+        assert not list(target.glob("*/.*"))
+        (target / "train" / "corpus.json").unlink()
+    shard.write_bytes(other)  # the same preparation: what has the right size is not copied again
+    (target / "train" / stage.UNDER_WAY).write_text(copy.fingerprint())
+    stage.stage(str(source), str(target), ["train"])
+    assert shard.read_bytes() == other
+
+
 def test_staging_refuses_a_shard_that_is_cut_short_and_mends_a_copy_that_is(prepared, tmp_path):
     source, target = tmp_path / "source", tmp_path / "target"
     shutil.copytree(prepared, source)

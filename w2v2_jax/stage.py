@@ -17,6 +17,7 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.paths import SPLIT, AnyPath, absolute, size_of, writing
 from w2v2_jax.system.arguments import CommandParser
 
+UNDER_WAY = ".copy_of"  # the hash of the index whose split an unfinished copy is of
 BLOCK = 1 << 24
 WORKERS = 8
 
@@ -24,7 +25,8 @@ WORKERS = 8
 def stage(source: str, target: str, splits: list[str]) -> list[str]:
     """Copies the splits (all if empty) except files of the same size; returns those it copied.
 
-    An interrupted copy continues where it stopped, and a split counts only when it is complete.
+    An interrupted copy continues where it stopped, if the source is still the same preparation, and
+    a split counts only when it is complete.
     Raises InputError for a split that does not exist, if shards of the source are cut short, or if
     the target's split comes from another preparation.
     """
@@ -56,10 +58,24 @@ def _stage_split(source: AnyPath, target: Path) -> bool:
             raise InputError(f"{target} holds another corpus than {source}; remove it, or use --to")
     target.mkdir(parents=True, exist_ok=True)
     files = sorted(path for path in source.iterdir() if path.name != SPLIT)
+    _forget_others(files, target, corpus.fingerprint())
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(lambda path: _copy(path, target / path.name), files))
+    (target / UNDER_WAY).unlink()
     _copy(source / SPLIT, target / SPLIT)
     return True
+
+
+def _forget_others(files: list[AnyPath], target: Path, fingerprint: str) -> None:
+    """Removes what an unfinished copy left of another preparation, of which files may have the same
+    size, and notes whose copy begins."""
+    note = target / UNDER_WAY
+    ours = (target / SPLIT).is_file() or (note.is_file() and note.read_text("utf-8") == fingerprint)
+    if not ours:
+        for path in files:
+            (target / path.name).unlink(missing_ok=True)
+    with writing("--to", note):
+        note.write_text(fingerprint, "utf-8")
 
 
 def _copy(source: AnyPath, target: Path) -> None:

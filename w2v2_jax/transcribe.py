@@ -15,7 +15,7 @@ from pathlib import Path
 from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.decode import options
 from w2v2_jax.decode.greedy import GreedyDecoder
-from w2v2_jax.errors import InputError, counted, one_field, report, run_command, unwritten
+from w2v2_jax.errors import InputError, counted, one_field, run_command, unwritten
 from w2v2_jax.inference import load
 from w2v2_jax.paths import finite
 from w2v2_jax.recognition import inputs, transcript_files, vad
@@ -39,9 +39,13 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     formats = transcript_files.chosen_formats(arguments, "txt,json")
     options.check_ahead(arguments)
-    files, planned, asked = _inputs(arguments, formats)
+    failed: list[str] = []
+    tell = inputs.told(failed)
+    files, planned, asked = _inputs(arguments, formats, tell)
+    unnamed = len(failed)
     if arguments.skip_done and not files:
         print(f"all {asked} inputs are done in {arguments.out}", file=sys.stderr)
+        inputs.conclude(failed, asked + unnamed)
         return
     if arguments.vad:
         vad.silero()  # report a missing package here once, not for every file
@@ -54,15 +58,13 @@ def main(argv: list[str] | None = None) -> None:
         model.description.ctc_vocabulary,
         seconds_per_frame=model.description.model.seconds_per_frame,
     )
-    failed: list[str] = []
     total = None if arguments.vad else total_seconds(files)
     with audio_bar(total, disable=arguments.quiet) as bar:
 
         def refuse(name: str, error: InputError) -> None:
-            failed.append(name)
             if sys.stderr.isatty():
                 bar.clear()
-            report(error)
+            tell(name, error)
 
         values = {
             "batch_seconds": arguments.batch_seconds,
@@ -79,12 +81,9 @@ def main(argv: list[str] | None = None) -> None:
             if unwritten(sys.stdout) and not planned:
                 return  # the reader of stdout has ended
     if planned:
-        count = (len(files) - len(failed)) * len(formats)
+        count = (len(files) + unnamed - len(failed)) * len(formats)
         print(f"wrote {counted(count, 'file')} to {arguments.out}", file=sys.stderr)
-    if failed:
-        raise InputError(
-            f"{len(failed)} of {counted(len(files), 'input')} cannot be used (see above)"
-        )
+    inputs.conclude(failed, len(files) + unnamed)
 
 
 def _parser() -> CommandParser:
@@ -128,10 +127,12 @@ def _parser() -> CommandParser:
     return parser
 
 
-def _inputs(arguments, formats: list[str]) -> tuple[list[str], dict[str, dict], int]:
+def _inputs(
+    arguments, formats: list[str], tell: inputs.Refuse
+) -> tuple[list[str], dict[str, dict], int]:
     """The files to transcribe, for each the files that --out gets (format -> path), and how many
-    inputs were given."""
-    named = inputs.expand(arguments.files, arguments.list)
+    inputs were given; `tell` gets what names no recording."""
+    named = inputs.expand(arguments.files, arguments.list, on_error=tell)
     if arguments.out is None:
         if arguments.skip_done:
             raise InputError("--skip-done goes with --out")

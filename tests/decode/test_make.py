@@ -281,6 +281,9 @@ class Shuffled:
     def read(self, number, start, length):
         return np.full(length, number, np.int16)
 
+    def verify(self, number):
+        return True
+
     def logits(self, waveforms, num_samples):
         raise AssertionError("batched gives the logits here")
 

@@ -60,6 +60,42 @@ def test_each_file_is_a_line_and_one_that_cannot_be_used_decides_the_status(
     assert "c.wav" in err and "1 of 3 inputs" in err
 
 
+def test_what_names_no_recording_is_told_and_the_others_are_classified(
+    classifier, tmp_path, capsys
+):
+    write_wav(tmp_path / "a.wav", 0.4)
+    (tmp_path / "none").mkdir()
+    arguments = ["--checkpoint", str(classifier), f"{tmp_path}/none", f"{tmp_path}/a.wav"]
+    assert run_command(classify.main, arguments) == 2
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{tmp_path}/a.wav\t") and len(out.splitlines()) == 1
+    assert f"{tmp_path}/none: no audio file" in err and "1 of 2 inputs" in err
+
+
+def test_scores_that_are_no_numbers_name_the_recording_or_the_utterance(
+    classifier, tmp_path, capsys, monkeypatch
+):
+    from w2v2_jax.recognition import classify as recognition
+
+    right, files = recognition.class_logits, [tmp_path / "a.wav", tmp_path / "b.wav"]
+    for path, seconds in zip(files, (0.4, 0.2), strict=True):
+        write_wav(path, seconds)
+
+    def overflow(network, waveforms, num_samples):
+        logits = right(network, waveforms, num_samples)
+        return np.where(np.asarray(num_samples)[:, None] > 5000, np.nan, logits)
+
+    monkeypatch.setattr(recognition, "class_logits", overflow)
+    arguments = ["--checkpoint", str(classifier), *map(str, files)]
+    assert run_command(classify.main, arguments) == 2
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{files[1]}\t") and len(out.splitlines()) == 1
+    assert err.startswith(f"error: {files[0]}: ")
+    write_split(tmp_path, "test", texts=LABELS)
+    with pytest.raises(InputError, match=rf"{tmp_path}/test: utterance test/u1: .*finite"):
+        classify.main(["--checkpoint", str(classifier), "--data", f"{tmp_path}:test"])
+
+
 def test_a_recording_longer_than_one_row_is_refused_and_not_cut(classifier, tmp_path):
     write_wav(tmp_path / "long.wav", 61)
     with pytest.raises(InputError, match=r"long.wav: longer than 60 s"):

@@ -95,6 +95,14 @@ def test_a_damaged_or_foreign_directory_is_one_clear_error(folder, name):
         hugging_face.load(folder)
 
 
+@pytest.mark.parametrize("left", [0, 40])
+def test_a_folder_whose_config_is_cut_short_is_told_by_the_file(folder, left):
+    path = folder / "config.json"
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(InputError, match=f"{path}: cannot be read as JSON"):
+        load_any(folder)
+
+
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_weights_that_are_not_finite_are_neither_converted_nor_loaded(folder, tmp_path, value):
     def spoil(array):

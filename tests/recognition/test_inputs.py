@@ -1,5 +1,6 @@
 """What people hand over as sound, on the command line and in Python."""
 
+import os
 import re
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def clips(tmp_path, noise):
 @pytest.fixture
 def command(model, monkeypatch):
     """Runs `transcribe` on the tiny model; returns its status."""
-    monkeypatch.setattr(transcribe, "load", lambda path: model)
+    monkeypatch.setattr(transcribe, "load", lambda path, execution: model)
 
     def run(*arguments):
         words = ["--checkpoint", "x", "--batch-seconds", "1", *map(str, arguments)]
@@ -88,11 +89,28 @@ def test_floats_in_full_scale_stay_as_they_are(noise, kind):
         (np.array([0.1, np.nan]), "not finite"),
         (np.array([-np.inf]), "not finite"),
         (np.array([5, -30000], np.int32), "int32 samples of at most 30000 look like 16-bit ones"),
+        (
+            np.array([5, -8388608], np.int32),
+            "int32 samples of at most 8388608 look like 24-bit ones",
+        ),
     ],
 )
 def test_samples_without_a_known_scale_are_refused(samples, message):
     with pytest.raises(InputError, match=re.escape(message)):
         as_floats(samples, "x")
+
+
+def test_quiet_24_bit_samples_at_the_full_scale_of_int32_are_taken(noise):
+    samples = np.round(noise.astype(np.float64) * 2**15).astype(np.int32) << 8
+    np.testing.assert_allclose(as_floats(samples, "x"), noise / 256, atol=1e-7)
+
+
+@pytest.mark.parametrize("counts", [[4000, 4001], [4000], [4000, 4000, 4000], 4000])
+@pytest.mark.parametrize("call", ["logits", "features"])
+def test_counts_of_samples_that_do_not_fit_the_rows_are_refused(model, noise, call, counts):
+    message = "do not fit waveforms [2, 4000]; give one number for each row, at most 4000"
+    with pytest.raises(InputError, match=re.escape(message)):
+        getattr(model, call)(np.stack([noise, noise]), counts)
 
 
 def test_a_full_scale_int32_array_gives_what_its_floats_give(model, pretraining, noise):
@@ -312,6 +330,77 @@ def test_one_bad_file_takes_none_of_the_good_ones_with_it(
     first, last = printed.err.splitlines()
     assert first.startswith(f"error: {broken}: ") and message in first
     assert last == "error: 1 of 3 inputs cannot be used (see above)"
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ("{folder}/empty", "empty: no audio file in this folder"),
+        ("@{folder}/none.txt", "list {folder}/none.txt: No such file"),
+        ("-", "standard input is not read"),
+        ("@{folder}/list.txt", "empty: no audio file in this folder"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_what_names_no_recording_takes_none_of_the_good_ones_with_it(
+    command, clips, tmp_path, capsys, bad, message, place
+):
+    good = clips("a.wav", "b.wav", "c.wav")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "list.txt").write_text(f"{tmp_path}/empty\n{good[2]}\n")
+    arguments = [*good[:place], bad.format(folder=tmp_path), *good[place:]]
+    assert command(*arguments) == 2
+    printed = capsys.readouterr()
+    assert sorted(line.split("\t")[0] for line in printed.out.splitlines()) == good
+    assert message.format(folder=tmp_path) in printed.err.splitlines()[0]
+    assert printed.err.splitlines()[-1] == "error: 1 of 4 inputs cannot be used (see above)"
+
+
+def test_a_subfolder_that_cannot_be_read_takes_nothing_with_it(
+    command, clips, tmp_path, capsys, monkeypatch
+):
+    (good,), closed = clips("a.wav"), tmp_path / "audio" / "closed"
+    closed.mkdir()
+    scan = os.scandir
+
+    def scandir(path):
+        if str(path) == str(closed):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert command(tmp_path / "audio") == 2
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"{good}\t") and len(printed.out.splitlines()) == 1
+    assert printed.err.startswith(f"error: {closed}: Permission denied\n")
+
+
+def test_with_skip_done_what_names_no_recording_still_decides_the_status(
+    command, clips, tmp_path, capsys
+):
+    (good,), out = clips("a.wav"), ["--out", tmp_path / "out", "--formats", "txt"]
+    assert command(good, *out) == 0
+    assert command(good, "-", *out, "--skip-done") == 2
+    assert "all 1 inputs are done" in (told := capsys.readouterr().err)
+    assert told.endswith("error: 1 of 2 inputs cannot be used (see above)\n")
+
+
+def test_a_recording_that_cannot_be_decoded_takes_nothing_with_it(
+    command, clips, capsys, monkeypatch
+):
+    from w2v2_jax.recognition import recognise
+
+    check, good = recognise.check_finite, clips("a.wav", "b.wav")
+
+    def overflow(logits, *, where, **rest):
+        return check(logits * np.nan if where == good[0] else logits, where=where, **rest)
+
+    monkeypatch.setattr(recognise, "check_finite", overflow)
+    assert command(*good) == 2
+    printed = capsys.readouterr()
+    assert [line.split("\t")[0] for line in printed.out.splitlines()] == good[1:]
+    assert printed.err.startswith(f"error: {good[0]}: ")
+    assert "1 of 2 inputs cannot be used" in printed.err
 
 
 def test_a_bad_long_recording_takes_nothing_with_it(command, clips, tmp_path, capsys, monkeypatch):

@@ -195,6 +195,7 @@ def test_vad_without_its_package_says_what_to_install(monkeypatch):
         ([], {"chunk_seconds": None}, "chunk_seconds=None must be a number"),
         ([], {"chunk_seconds": 1e308}, "chunk_seconds=1e.308 must be a number above 0, at most"),
         ([], {"beam": 3}, "no option 'beam'; known: batch_seconds"),
+        ([], {"decoder": "beam"}, "decoder='beam' must be a function of logits"),
         ([], {"context_seconds": 15}, "context_seconds=15 must be at least 0 and less than half"),
     ],
 )
@@ -214,7 +215,7 @@ def clip(noise, tmp_path) -> Path:
 def test_the_command_prints_a_line_a_file_and_writes_the_formats(
     model, clip, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(transcribe, "load", lambda path: model)
+    monkeypatch.setattr(transcribe, "load", lambda path, execution: model)
     out = tmp_path / "out"
     arguments = ["--checkpoint", "x", str(clip), "--batch-seconds", "1", "--out", str(out)]
     arguments += ["--formats", "srt,TextGrid"]
@@ -232,7 +233,7 @@ def test_the_command_prints_a_line_a_file_and_writes_the_formats(
 
 
 def test_a_name_with_a_line_break_stays_one_line(model, clip, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(transcribe, "load", lambda path: model)
+    monkeypatch.setattr(transcribe, "load", lambda path, execution: model)
     odd = clip.rename(tmp_path / "a\tb\nc.wav")
     arguments = ["--checkpoint", "x", str(odd), "--batch-seconds", "1"]
     assert run_command(transcribe.main, arguments) == 0
@@ -245,7 +246,7 @@ def test_a_name_with_a_line_break_stays_one_line(model, clip, tmp_path, capsys, 
 def test_align_prints_a_line_a_sentence_in_order_and_refuses_text_that_is_mostly_unknown(
     model, clip, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(align, "load", lambda path: model)
+    monkeypatch.setattr(align, "load", lambda path, execution: model)
     text = tmp_path / "text.txt"
     text.write_text("ab  Cab\n\nb'a\n")
     arguments = ["--checkpoint", "x", str(clip), str(text), "--batch-seconds", "1"]

@@ -8,15 +8,17 @@ from tests.helpers.corpora import write_split
 from tests.helpers.symbol_cases import PHONES, piece_model
 from tests.helpers.train_runs import FINETUNE, options
 from w2v2_jax import evaluate
+from w2v2_jax.checkpoint.description import Description
 from w2v2_jax.data.config import DataConfig
 from w2v2_jax.data.feed import train_feed
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment.recipe import load_config
 from w2v2_jax.experiment.settings import read_settings
+from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.texts.choice import unicode
 from w2v2_jax.train import command as train
 from w2v2_jax.train import run_record
-from w2v2_jax.train.warm_start import choose_vocabulary, report_texts
+from w2v2_jax.train.warm_start import check_resumed, choose_vocabulary, report_texts
 from w2v2_jax.vocabulary import LIBRISPEECH, load_vocabulary
 
 RAW = ("It costs $5!", "Don\u2019t stop.")
@@ -76,6 +78,25 @@ def test_a_start_of_other_rules_is_refused_by_name(tmp_path):
     raw["data"]["train"] = f"{tmp_path}/b:train"
     with pytest.raises(InputError, match=r"init_from=runs/old has the text rules unicode:de.*--te"):
         choose_vocabulary(read_settings(raw), old)
+
+
+def test_a_run_that_goes_on_with_another_file_of_symbols_is_refused_by_name(tmp_path):
+    write_split(tmp_path, "train", texts=RAW)
+    path, raw = tmp_path / "symbols.json", load_config(FINETUNE)
+    raw["data"]["train"], raw["vocabulary"] = f"{tmp_path}:train", {"name": str(path)}
+    started = chosen(tmp_path, name="from_transcripts", case="lower")
+    started.save(path)
+    settings = read_settings(raw)
+    before = Description("ctc", ModelConfig(), started, normalise=True)
+    check_resumed(settings, before, workdir="runs/a")
+    LIBRISPEECH.save(path)
+    message = f"vocabulary.name={path} has other symbols than .* runs/a .*put the file back"
+    with pytest.raises(InputError, match=message):
+        check_resumed(settings, before, workdir="runs/a")
+    with pytest.raises(InputError, match="has other symbols"):
+        train._build(settings, before, None, tmp_path / "run")
+    path.unlink()  # a resumed run has its own
+    check_resumed(settings, before, workdir="runs/a")
 
 
 def test_a_run_that_goes_on_with_other_rules_is_refused_by_name(tmp_path):

@@ -17,7 +17,7 @@ from typing import Any
 from w2v2_jax.data.corpus import Corpus
 from w2v2_jax.data.joined import JoinedCorpus, open_splits
 from w2v2_jax.data.transcribed import none_transcribed, transcribed
-from w2v2_jax.errors import InputError, counted, one_field, report, run_command
+from w2v2_jax.errors import InputError, counted, one_field, run_command
 from w2v2_jax.evaluation.classes import ClassScores, class_scores, confusion
 from w2v2_jax.inference.model import Model, load
 from w2v2_jax.paths import write_json
@@ -41,7 +41,10 @@ def main(argv: list[str] | None = None) -> None:
         other = "--data" if arguments.data else "--json, which has every class"
         raise InputError(f"--top changes nothing with {other}")
     try_outputs(arguments, "json_out")
-    files = [] if arguments.data else list(inputs.expand(arguments.files))
+    failed: list[str] = []
+    refuse = inputs.told(failed)
+    files = [] if arguments.data else list(inputs.expand(arguments.files, on_error=refuse))
+    total = len(files) + len(failed)
     corpus = open_splits(arguments.data) if arguments.data else None
     if corpus is not None and not any(text.strip() for text in corpus.texts()):
         raise InputError(f"--data {arguments.data}: {none_transcribed(len(corpus))}")
@@ -56,19 +59,10 @@ def main(argv: list[str] | None = None) -> None:
     if corpus is not None:
         _score(model, corpus, arguments)
         return
-    failed: list[str] = []
-
-    def refuse(name: str, error: InputError) -> None:
-        failed.append(name)
-        report(error)
-
     seconds = arguments.batch_seconds
     for result in classify(model, files, batch_seconds=seconds, on_error=refuse):
         _say(result, arguments)
-    if failed:
-        raise InputError(
-            f"{len(failed)} of {counted(len(files), 'input')} cannot be used (see above)"
-        )
+    inputs.conclude(failed, total)
 
 
 def _parser() -> CommandParser:

@@ -47,7 +47,11 @@ def load_start(init_from: str) -> Loaded:
 
 
 def _is_hugging_face(path: AnyPath) -> bool:
+    """Whether config.json is one of Hugging Face, not of a run, whose checkpoints do not need it.
+    Raises InputError if it cannot be read and weights lie beside it."""
     try:
         return "model_type" in read_json(path / "config.json")
     except InputError:
+        if any(any(path.glob(f"*{suffix}")) for suffix in (".safetensors", ".bin")):
+            raise
         return False

@@ -77,9 +77,9 @@ def classify(
         names.append(input_name(item, number))
         waveforms.append(waveform)
         if sum(map(len, waveforms)) > GROUP_SECONDS * SAMPLE_RATE:
-            yield from _group(network, names, waveforms, batch_seconds)
+            yield from _group(network, names, waveforms, batch_seconds, on_error)
             names, waveforms = [], []
-    yield from _group(network, names, waveforms, batch_seconds)
+    yield from _group(network, names, waveforms, batch_seconds, on_error)
 
 
 def _whole(network: Network, item, number: int) -> np.ndarray:
@@ -100,10 +100,17 @@ def _as_frames(network: Network) -> Callable:
     return lambda waveforms, num_samples: class_logits(network, waveforms, num_samples)[:, None]
 
 
-def _group(network, names, waveforms, batch_seconds) -> Iterator[Classified]:
+def _group(network, names, waveforms, batch_seconds, on_error) -> Iterator[Classified]:
     rows = dict(batched(network, _as_frames(network), waveforms, batch_seconds=batch_seconds))
     for number, name in enumerate(names):
-        yield scored(network, name, check_finite(rows[number], where=name)[0])
+        try:
+            logits = check_finite(rows[number], where=name)[0]
+        except InputError as error:
+            if on_error is None:
+                raise
+            on_error(name, error)
+            continue
+        yield scored(network, name, logits)
 
 
 def scored(network: Network, name: str, logits: np.ndarray) -> Classified:
@@ -124,4 +131,6 @@ def classify_corpus(network: Network, corpus: Any, *, batch_seconds: float) -> l
     if len(long):
         raise InputError(f"{corpus.directory}: utterance {corpus.id(int(long[0]))}: {_too_long()}")
     rows = dict(corpus_frames(network, corpus, _as_frames(network), batch_seconds=batch_seconds))
-    return [scored(network, corpus.id(i), rows[i][0]) for i in range(len(corpus))]
+    where = f"{corpus.directory}: utterance"
+    finite = (check_finite(rows[i], where=f"{where} {corpus.id(i)}")[0] for i in range(len(corpus)))
+    return [scored(network, corpus.id(i), logits) for i, logits in enumerate(finite)]

@@ -10,6 +10,7 @@ from w2v2_jax.data.transcribed import AnyCorpus
 from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.decode.hypothesis import Decoder, broken_frames, check_finite
 from w2v2_jax.decode.many import decode_many
+from w2v2_jax.errors import InputError
 from w2v2_jax.recognition.batches import batched
 from w2v2_jax.recognition.network import Network
 
@@ -21,16 +22,23 @@ def corpus_frames(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(index, [T, ...]) of every utterance of a corpus, in the order in which they are computed.
 
-    apply: a method of the network, such as `network.logits`; see `batched`.
+    apply: a method of the network, such as `network.logits`; see `batched`. Raises InputError that
+    names an utterance whose samples have changed since they were prepared.
     """
     for first in range(0, len(corpus), CHUNK):
         indices = range(first, min(first + CHUNK, len(corpus)))
-        waveforms = [
-            corpus.read(i, 0, int(corpus.num_samples[i])).astype(np.float32) / 32768
-            for i in indices
-        ]
+        waveforms = [_samples(corpus, i).astype(np.float32) / 32768 for i in indices]
         for offset, frames in batched(network, apply, waveforms, batch_seconds=batch_seconds):
             yield first + offset, frames
+
+
+def _samples(corpus: AnyCorpus, i: int) -> np.ndarray:
+    if not corpus.verify(i):
+        raise InputError(
+            f"{corpus.directory}: the samples of {corpus.id(i)} differ from their checksum, on a "
+            "bad disk or after a bad copy; copy or prepare the split again"
+        )
+    return corpus.read(i, 0, int(corpus.num_samples[i]))
 
 
 def transcripts(

@@ -4,39 +4,80 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from w2v2_jax.data.audio import AUDIO_SUFFIXES
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, counted, report
+
+Refuse = Callable[[str, InputError], object]
 
 
-def expand(arguments: Sequence[str], lists: Sequence[str] = ()) -> dict[str, Path]:
+def expand(
+    arguments: Sequence[str], lists: Sequence[str] = (), *, on_error: Refuse | None = None
+) -> dict[str, Path]:
     """Each file that the arguments name, once and in order -> its output's name without suffix.
 
     An argument is a file, a folder (the audio files in it and below, whose outputs keep its
     subfolders) or @LIST, a text file with one path per line, as are `lists`. A file that does not
-    exist is included, and its reader reports it. Raises InputError for a list that cannot be read,
-    a folder without audio, and "-".
+    exist is included, and its reader reports it.
+
+    on_error: called with what names no recording (a list that cannot be read, a folder without
+    audio or that cannot be read, "-") and the reason; the others are still used. Without it, or if
+    nothing else is named, the InputError of the first is raised.
     """
     names: dict[str, Path] = {}
+    refused: list[tuple[str, InputError]] = []
+    note = lambda name, error: refused.append((name, error))  # noqa: E731
     for argument in [*arguments, *(f"@{path}" for path in lists)]:
-        if argument.startswith("@") and not os.path.exists(argument):
-            for path in _listed(argument[1:]):
-                names |= _named(path)
-        else:
-            names |= _named(argument)
+        for path in _paths(argument, note):
+            try:
+                names |= _named(path, note)
+            except InputError as error:
+                note(path, error)
+    if names and on_error is not None:
+        for name, why in refused:
+            on_error(name, why)
+    elif refused:
+        raise refused[0][1]
     if not names:
         raise InputError("no file is named; give audio files, folders or @LIST")
     return names
 
 
-def _named(argument: str) -> dict[str, Path]:
+def told(failed: list[str]) -> Refuse:
+    """An `on_error` that prints the reason and adds the name to `failed`."""
+
+    def refuse(name: str, error: InputError) -> None:
+        failed.append(name)
+        report(error)
+
+    return refuse
+
+
+def conclude(failed: Sequence[str], total: int) -> None:
+    """Raises InputError if some of the `total` inputs failed, which `told` has named."""
+    if failed:
+        raise InputError(f"{len(failed)} of {counted(total, 'input')} cannot be used (see above)")
+
+
+def _paths(argument: str, note: Refuse) -> list[str]:
+    """The argument itself, or the paths of a list."""
+    if not argument.startswith("@") or os.path.exists(argument):
+        return [argument]
+    try:
+        return _listed(argument[1:])
+    except InputError as error:
+        note(argument, error)
+        return []
+
+
+def _named(argument: str, note: Refuse) -> dict[str, Path]:
     if argument == "-":
         raise InputError("standard input is not read; give a file, a folder or @LIST")
     if not os.path.isdir(argument):
         return {argument: Path(Path(argument).name).with_suffix("")}
-    files = sorted(_audio_below(argument))
+    files = sorted(_audio_below(argument, note))
     if not files:
         raise InputError(f"{argument}: no audio file in this folder ({' '.join(AUDIO_SUFFIXES)})")
     stems = Counter(file.with_suffix("") for file in files)
@@ -45,12 +86,12 @@ def _named(argument: str) -> dict[str, Path]:
     return {str(Path(argument) / file): output for file, output in outputs.items()}
 
 
-def _audio_below(folder: str) -> Iterable[Path]:
+def _audio_below(folder: str, note: Refuse) -> Iterable[Path]:
     """Audio files of a folder and those below it, relative to it; links are followed once."""
     seen: set[str] = set()
 
     def refuse(error: OSError):
-        raise InputError(f"{error.filename}: {error.strerror}") from error
+        note(str(error.filename), InputError(f"{error.filename}: {error.strerror}"))
 
     for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         if os.path.realpath(place) in seen:

@@ -64,6 +64,13 @@ class Network:
         if num_samples is None:
             num_samples = np.full(len(waveforms), waveforms.shape[1], np.int32)
         num_samples = np.asarray(num_samples, np.int32)
+        rows, longest = waveforms.shape
+        if num_samples.shape != (rows,) or num_samples.max() > longest:
+            raise InputError(
+                f"num_samples {list(num_samples.shape)} of at most {num_samples.max(initial=0)} do "
+                f"not fit waveforms {[rows, longest]}; give one number for each row, at most "
+                f"{longest}"
+            )
         shortest = int(num_samples.min())
         if int(frame_counts(shortest, self.description.model.output_layers)) < 1:
             shape = f"; waveforms are [B, S], not {list(waveforms.shape)}" if shortest == 1 else ""

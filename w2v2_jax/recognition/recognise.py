@@ -82,6 +82,11 @@ def make_options(values: dict[str, Any]) -> Options:
         if name in NUMBERS and (isinstance(value, bool) or not isinstance(value, numbers.Real)):
             raise InputError(f"{name}={value!r} must be a number")
     options = Options(**values)
+    if options.decoder is not None and not callable(options.decoder):
+        raise InputError(
+            f"decoder={options.decoder!r} must be a function of logits [T, C] "
+            "(`w2v2_jax.decode.make.make`), or None for greedy decoding"
+        )
     for name in ("batch_seconds", "chunk_seconds"):
         if not 0 < getattr(options, name) <= DAY:
             raise InputError(
@@ -162,10 +167,11 @@ def _short(network: Network, group: list[_Short], options: Options) -> Iterator[
         network, network.logits, waveforms, batch_seconds=options.batch_seconds
     ):
         duration = len(waveforms[i]) / SAMPLE_RATE
-        reading = decode(network, [logits], options, where=group[i].name)
-        results[i] = joined(group[i].name, [(0.0, reading)], duration)
+        with _told_errors(group[i].name, options):
+            reading = decode(network, [logits], options, where=group[i].name)
+            results[i] = joined(group[i].name, [(0.0, reading)], duration)
         _tell(options, duration)
-    yield from (results[i] for i in range(len(group)))
+    yield from (results[i] for i in sorted(results))
 
 
 def transcribe_long(network: Network, recording: Recording, options: Options) -> Result:

@@ -108,6 +108,13 @@ def _refuse_small(samples: np.ndarray, name: str) -> None:
             f"{name}: int32 samples of at most {peak} look like 16-bit ones, full scale of int32 "
             "is 2147483648; give them as int16"
         )
+    # 24-bit samples at their full scale of int32, as readers give them, end in a byte of zeros.
+    if peak <= 1 << 23 and (samples & 255).any():
+        raise InputError(
+            f"{name}: int32 samples of at most {peak} look like 24-bit ones, full scale of int32 "
+            "is 2147483648; give floats: divided by 8388608 if they have 24 bits, by 2147483648 if "
+            "they are a quiet recording with 32"
+        )
 
 
 def mono(samples: np.ndarray, name: str) -> np.ndarray:

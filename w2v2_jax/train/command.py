@@ -33,6 +33,7 @@ from w2v2_jax.train import dry_run, fit, loop, memory, run_record
 from w2v2_jax.train.start_check import check_start, report_start
 from w2v2_jax.train.validation import check_best_metric
 from w2v2_jax.train.warm_start import (
+    check_resumed,
     choose_vocabulary,
     report_left_out,
     report_texts,
@@ -224,11 +225,7 @@ def _build(
 ) -> experiment.Experiment:
     """The experiment, with what it takes from the run's own checkpoint or from init_from."""
     if before is not None:
-        if before.objective != settings.kind:
-            raise InputError(
-                f"--workdir {workdir} was started with another config.objective.name: "
-                f"{before.objective} there, {settings.kind} now; use a new --workdir"
-            )
+        check_resumed(settings, before, workdir=str(workdir))
         return experiment.build(settings, vocabulary=before.vocabulary, inherited=before.model)
     start = source.description if source else None
     vocabulary = choose_vocabulary(settings, start.vocabulary if start else None)

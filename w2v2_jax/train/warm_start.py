@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import unicodedata
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -34,7 +36,7 @@ from w2v2_jax.vocabulary import (
     make_vocabulary,
     shared_rows,
 )
-from w2v2_jax.vocabulary.make import with_rules
+from w2v2_jax.vocabulary.make import PIECES_OF, with_rules
 from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES
 
 FRESH = ("/layers/adapter/", "/attention/lora_", "/output_adapter/")  # what a start need not have
@@ -130,6 +132,34 @@ def choose_vocabulary(
     return make_vocabulary(
         chosen.name, transcripts, case=chosen.case, min_count=chosen.min_count, rules=rules
     )
+
+
+def check_resumed(settings: ExperimentSettings, before: Description, *, workdir: str) -> None:
+    """Raises InputError if the checkpoint from which a run resumes is of another objective, or if
+    the file that config.vocabulary.name names now has other symbols, with which the run would not
+    go on. The file may be gone."""
+    if before.objective != settings.kind:
+        raise InputError(
+            f"--workdir {workdir} was started with another config.objective.name: "
+            f"{before.objective} there, {settings.kind} now; use a new --workdir"
+        )
+    name = settings.vocabulary.name
+    of_file = name not in (FROM_TRANSCRIPTS, PHONEMES, EXTEND)
+    if "vocabulary" not in settings.raw or not of_file or before.vocabulary is None:
+        return
+    if not Path(name.removeprefix(PIECES_OF)).exists():
+        return
+    now = make_vocabulary(name, case=settings.vocabulary.case).symbols
+    there = before.vocabulary.symbols
+    if now != there:
+        rows = (i for i, pair in enumerate(itertools.zip_longest(there, now)) if len({*pair}) > 1)
+        row = next(rows)
+        ours, theirs = (repr(s[row]) if row < len(s) else "none" for s in (now, there))
+        raise InputError(
+            f"config.vocabulary.name={name} has other symbols than when --workdir {workdir} was "
+            f"started: {len(there)} there, {len(now)} now; symbol {row} {theirs} there, {ours} "
+            "now; put the file back, or use a new --workdir"
+        )
 
 
 def training_rules(settings: ExperimentSettings) -> TextRules | None:

@@ -1,0 +1,30 @@
+"""A network over every utterance of a prepared corpus."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers.corpora import write_split
+from w2v2_jax.data.corpus import open_corpus
+from w2v2_jax.data.joined import open_splits
+from w2v2_jax.errors import InputError
+from w2v2_jax.inference import Model
+from w2v2_jax.recognition.corpus import corpus_frames
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_samples_that_changed_since_they_were_prepared_are_told_and_not_used(
+    tuned, tmp_path, joined
+):
+    for split in ("dev", "test"):
+        write_split(tmp_path, split)
+    shard = tmp_path / "test" / "shard-00000.i16"
+    samples = np.fromfile(shard, np.int16)
+    samples[-1] ^= 1
+    samples.tofile(shard)
+    where = f"{tmp_path}:dev+test" if joined else f"{tmp_path}:test"
+    corpus = open_splits(where) if joined else open_corpus(where)
+    model = Model(Path("tiny"), tuned.description, tuned.params)
+    with pytest.raises(InputError, match=r"samples of \S+ differ from their checksum.*copy or pre"):
+        list(corpus_frames(model, corpus, model.logits, batch_seconds=1.0))
