@@ -42,7 +42,11 @@ for topology in v5p:2x2x2 v4:2x2x2 v5e:4x4 v6e:4x4 v5e:16x16 v5e:16x16+2; do
   for recipe in base large xlsr_1b xlsr_2b; do all="$all $recipe@$topology"; done
 done
 read -rd "" -a cells <<<"${CELLS:-$all}" || true # the end of the text ends it
-for cell in "${cells[@]}"; do # before anything is installed
+if [ "${#cells[@]}" = 0 ]; then # before anything is installed
+  echo "error: CELLS names no cell, as base@v5e:4x4 does; without it all are compiled" >&2
+  exit 2
+fi
+for cell in "${cells[@]}"; do
   if [[ ! "$cell" =~ ^([a-z0-9_]+)@[a-z0-9]+(:[0-9x]+)?(\+[1-9][0-9]*)?$ ]] ||
     [ -z "${config[${BASH_REMATCH[1]}]:-}" ]; then
     echo "error: CELLS has '$cell'; a cell is RECIPE@TOPOLOGY[+SLICES], separated by spaces, such as" \

@@ -9,7 +9,8 @@
 # --source: a folder whose transcripts.tsv has "relative/path<TAB>text<TAB>split<TAB>speaker" with the
 # splits unlabeled, train_10min, train_1h (the other 50 minutes), perhaps train_rest (further labels),
 # dev and test; or W2V2_EVIDENCE_DATA, the same already prepared. Without both: the quickstart's sample
-# speech, its labels as 10m.
+# speech, its labels as 10m. A source is prepared into data/evidence/corpus, in place of the one before,
+# and has its own --out.
 # On a host with an NVIDIA GPU the recipe's size for one is taken (SIZE=,gpu or SIZE= chooses) and
 # JOBS, the cells and pretrainings under way at once, is 4 instead of 1; each then writes to a file of
 # --out/logs. SIZE=,filterbank: a network that is faster on CPUs, and a stronger recipe from scratch;
@@ -22,6 +23,8 @@
 set -euo pipefail
 # shellcheck source=launch/help.sh
 source "$(dirname "$0")/help.sh" "$@"
+# shellcheck source=launch/corpus.sh
+source "$(dirname "$0")/corpus.sh"
 for number in JOBS PRETRAIN_STEPS SHORT_STEPS STEPS_10m STEPS_1h STEPS_all PRETRAIN_SECONDS; do
   digits=9
   [ "$number" != JOBS ] || digits=3
@@ -32,6 +35,10 @@ for number in JOBS PRETRAIN_STEPS SHORT_STEPS STEPS_10m STEPS_1h STEPS_all PRETR
 done
 if ! [[ "${MIN_CONFIDENCE:-1}" =~ ^(0?\.[0-9]+|0\.?|1(\.0*)?)$ ]]; then
   echo "error: MIN_CONFIDENCE='$MIN_CONFIDENCE' is not a number from 0 to 1, such as 0.5" >&2
+  exit 2
+fi
+if [ -n "${CELLS:-}" ] && ! [[ "$CELLS" =~ [^[:space:]] ]]; then
+  echo "error: CELLS names no cell, as scratch@10m@1 does; without it all are run" >&2
   exit 2
 fi
 if [[ "${SIZE:-,}" != ,* ]]; then
@@ -54,8 +61,19 @@ while [ $# -gt 0 ]; do # before anything is installed
   esac
   shift 2
 done
+if [ -n "$source_spec" ] && [ -n "${W2V2_EVIDENCE_DATA:-}" ]; then
+  echo "error: --source $source_spec and W2V2_EVIDENCE_DATA=$W2V2_EVIDENCE_DATA name two corpora; give one" >&2
+  exit 2
+fi
 # shellcheck source=launch/env.sh
-source "$(dirname "$0")/env.sh"
+source "$(dirname "$0")/env.sh" # from here on in the project's folder
+speech=folder:data/quickstart/speech/audio
+cells_of="${W2V2_EVIDENCE_DATA:-${source_spec:-$speech}}"
+[ -z "${W2V2_EVIDENCE_DATA:-}" ] || cells_of="$(realpath -m "$data")"
+if [ -f "$out/source" ] && [ "$(cat "$out/source")" != "$cells_of" ]; then
+  echo "error: $out has cells of $(cat "$out/source"), not of $cells_of; give another --out" >&2
+  exit 2
+fi
 export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/xla}"
 size="${SIZE-}" jobs="${JOBS:-1}"
 read -rd '' -a options <<<"${OPTIONS:-}" || true # on one line or several
@@ -69,12 +87,9 @@ fi
 if [ -z "${W2V2_EVIDENCE_DATA:-}" ]; then
   if [ -z "$source_spec" ]; then
     python -m w2v2_jax.sample_speech --out data/quickstart/speech
-    source_spec=folder:data/quickstart/speech/audio
+    source_spec="$speech"
   fi
-  if [ ! -f "$data/source" ] || [ "$(cat "$data/source")" != "$source_spec" ]; then
-    python -m w2v2_jax.prepare --source "$source_spec" --out "$data" --overwrite
-    printf '%s' "$source_spec" >"$data/source"
-  fi
+  prepare_alone "$data" "$source_spec" --source "$source_spec"
 fi
 labelled=train_10min hour=train_10min+train_1h labels="10m 1h"
 all_labels="$hour"
@@ -272,6 +287,7 @@ for name in ${cell_names[@]+"${cell_names[@]}"}; do
   fi
 done
 mkdir -p "$out/cells" "$out/cells_lm"
+printf '%s' "$cells_of" >"$out/source"
 failed=0
 if [ "$jobs" = 1 ]; then
   for name in $cells; do

@@ -12,6 +12,8 @@
 set -euo pipefail
 # shellcheck source=launch/help.sh
 source "$(dirname "$0")/help.sh" "$@"
+# shellcheck source=launch/corpus.sh
+source "$(dirname "$0")/corpus.sh"
 started=$SECONDS
 source_spec="" text=english seed=1 out=""
 while [ $# -gt 0 ]; do # before anything is installed
@@ -60,13 +62,7 @@ else
   source_spec="folder:$data/speech/audio"
   prepared="$source_spec"
 fi
-if [ ! -f "$data/corpus/source" ] || [ "$(cat "$data/corpus/source")" != "$prepared" ]; then
-  say "prepare: 16 kHz records, index, report of rejects"
-  [ ! -f "$data/corpus/source" ] || rm -r "$data/corpus" # splits of another source, or of other text rules
-  python -m w2v2_jax.prepare --source "$source_spec" --out "$data/corpus" --overwrite \
-    ${options[@]+"${options[@]}"}
-  printf '%s' "$prepared" >"$data/corpus/source"
-fi
+prepare_alone "$data/corpus" "$prepared" --source "$source_spec" ${options[@]+"${options[@]}"}
 
 train() { # name, recipe, further options
   local name="$1" recipe="$2"

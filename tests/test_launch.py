@@ -477,14 +477,70 @@ def test_the_evidence_goes_on_where_a_signal_stopped_a_pretraining(project):
     )  # tuned, a language model, evaluated without and with it, both reported
 
 
-def test_the_evidence_prepares_a_source_once_and_another_one_anew(project):
-    prepare = 'case "$*" in *w2v2_jax.prepare*) mkdir -p data/evidence/corpus/train_10min ;; esac\n'
-    run = dict(stubs={"python": prepare + EVALUATED}, environment={"CELLS": "scratch@10m@1"})
-    for source, times in (("folder:a", 1), ("folder:a", 0), ("folder:b", 1)):
-        status, _, error, calls = launch(project, "evidence.sh", "--source", source, **run)
-        prepared = [call for call in calls if "w2v2_jax.prepare" in call]
-        assert (status, len(prepared)) == (0, times), error
-        assert all(f"--source {source} " in call for call in prepared)
+# `prepare` with the splits of $SPLITS, or those of the source's name.
+PREPARE_STUB = """
+if [ "$2" = w2v2_jax.prepare ]; then
+  [[ "$*" != *absent* ]] || exit 2
+  for word; do
+    [ "$last" != --source ] || of="${word#folder:}"
+    [ "$last" != --out ] || to="$word"
+    last="$word"
+  done
+  for split in ${SPLITS:-${of//,/ }}; do
+    mkdir -p "$to/$split"
+    echo '{}' >"$to/$split/corpus.json"
+  done
+fi
+"""
+ALL_SPLITS = "folder:train_10min,train_1h,unlabeled,dev"
+
+
+def prepared_evidence(project, source, *options):
+    """The evidence with a source, and its call of prepare; splits: those in its corpus then."""
+    stub = PREPARE_STUB + EVALUATED
+    run = dict(stubs={"python": stub}, environment={"CELLS": "scratch@10m@1"})
+    done = launch(project, "evidence.sh", "--source", source, *options, **run)
+    calls = [call for call in done[3] if "w2v2_jax.prepare" in call]
+    corpus = project / "data/evidence/corpus"
+    return *done[:3], calls, sorted(path.name for path in corpus.iterdir() if path.is_dir())
+
+
+def test_the_evidence_prepares_a_source_once_and_of_another_one_has_its_splits_alone(project):
+    other = "folder:train_10min,dev"
+    for source, times in ((ALL_SPLITS, 1), (ALL_SPLITS, 0), (other, 1)):
+        status, _, error, calls, splits = prepared_evidence(
+            project, source, "--out", str(len(source))
+        )
+        assert (status, len(calls)) == (0, times), error
+        assert all(source in shlex.split(call) for call in calls)
+        assert splits == sorted(source.removeprefix("folder:").split(","))
+
+
+def test_a_source_that_cannot_be_prepared_leaves_the_one_before(project):
+    first = prepared_evidence(project, ALL_SPLITS)
+    status, *_, splits = prepared_evidence(project, "folder:absent", "--out", "other")
+    assert status == 2 and splits == first[-1]
+    assert prepared_evidence(project, ALL_SPLITS)[3] == []
+
+
+def test_what_the_evidence_did_not_prepare_is_moved_aside_and_told(project):
+    (project / "data/evidence/corpus/mine").mkdir(parents=True)
+    status, output, error, _, splits = prepared_evidence(project, "folder:train_10min,dev")
+    assert (status, splits) == (0, ["dev", "train_10min"]), error
+    (kept,) = (project / "data/evidence").glob("corpus.before-*")
+    assert (kept / "mine").is_dir() and kept.name in output
+
+
+def test_cells_of_another_source_are_refused_before_anything_is_done(project):
+    assert prepared_evidence(project, ALL_SPLITS, "--out", "out")[0] == 0
+    status, _, error, calls, splits = prepared_evidence(project, "folder:dev", "--out", "out")
+    assert (status, calls, error.count("\n")) == (2, [], 1) and "train_1h" in splits
+    assert error.startswith(f"error: out has cells of {ALL_SPLITS}, not of folder:dev; ")
+    for again in ("out", "none"):
+        run = dict(stubs={"python": ""}, environment={"CELLS": "scratch@10m@1", **PREPARED})
+        options = ["--source", "folder:dev"] if again == "none" else []
+        status, _, error, calls = launch(project, "evidence.sh", "--out", again, *options, **run)
+        assert (status, calls, error.count("\n")) == (2, [], 1), error
 
 
 def test_the_evidence_runs_as_many_cells_at_once_as_there_are_jobs_and_never_more(project):
@@ -829,6 +885,16 @@ def test_a_cell_that_is_none_is_one_line_before_anything_is_installed(project, c
     assert "base ema_teacher large" in error
 
 
+@pytest.mark.parametrize("script", ["aot_table.sh", "evidence.sh"])
+def test_cells_of_nothing_but_spaces_are_one_line_that_names_them(project, script):
+    settings = {"CELLS": " \n ", **PREPARED}
+    status, output, error, calls = launch(
+        project, script, stubs={"python": ""}, environment=settings
+    )
+    assert (status, output, calls, error.count("\n")) == (2, "", [], 1)
+    assert error.startswith("error: CELLS names no cell")
+
+
 def test_the_cells_that_are_named_are_compiled_on_one_line_or_several(project):
     cells = {"CELLS": "base@v5e:4x4\n  large@v5e:16x16+2"}
     _, _, _, calls = launch(project, "aot_table.sh", "out", stubs={"python": ""}, environment=cells)
@@ -837,13 +903,9 @@ def test_the_cells_that_are_named_are_compiled_on_one_line_or_several(project):
     assert "pretrain_large" in compiled[1] and "--topology v5e:16x16 --slices 2" in compiled[1]
 
 
-PREPARES = """
+PREPARES = f"""
 [ "$1" != -c ] || exit 1
-[ "$2" = w2v2_jax.prepare ] || exit 0
-for split in $SPLITS; do
-  mkdir -p "data/quickstart/corpus/$split"
-  echo '{{}}' >"data/quickstart/corpus/$split/corpus.json"
-done
+{PREPARE_STUB}
 """
 
 

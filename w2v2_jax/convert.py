@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
         if arguments.source != "hf":
             raise InputError("--language goes with --from hf")
         read = functools.partial(read, language=arguments.language)
-    verify.refuse_unknown(arguments.verify, arguments.source)
+    verify.refuse_unable(arguments.verify, arguments.source)
     if arguments.lora is not None and arguments.verify is not None:
         raise InputError("--verify runs the other framework without --lora; use one of the two")
     source = arguments.input

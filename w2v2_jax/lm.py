@@ -60,8 +60,24 @@ def pruning(thresholds: list[int], *, order: int) -> list[int]:
     return full
 
 
-def make_lexicon(seen: Counter[str], vocabulary: Vocabulary, path: Path, *, min_count: int) -> None:
-    """Writes the words of the text, most frequent first, as the model spells them."""
+def cannot_be_spelled(words: list[str], unknown: list[str], vocabulary: str) -> str:
+    """A line on the words of a text with symbols that the vocabulary lacks; "" if there are none.
+    Where transcripts are not spoken words, or are file names, this is where one can see it."""
+    if not unknown:
+        return ""
+    have = "has" if len(unknown) == 1 else "have"
+    return (
+        f"{len(unknown)} of {counted(len(words), 'different word')} {have} symbols that "
+        f"--vocabulary {vocabulary} lacks, such as {', '.join(unknown[:3])}; text rules turn them "
+        "into spoken words (prepare --text, or the vocabulary of a run that was trained with them)"
+    )
+
+
+def make_lexicon(
+    seen: Counter[str], vocabulary: Vocabulary, path: Path, *, min_count: int, named: str
+) -> None:
+    """Writes the words of the text, most frequent first, as the model spells them. named: the
+    vocabulary, in messages."""
     frequent = [word for word, number in seen.most_common() if number >= min_count]
     if not frequent:
         raise InputError(f"--lexicon-min-count {min_count}: no word of the text is there as often")
@@ -72,8 +88,9 @@ def make_lexicon(seen: Counter[str], vocabulary: Vocabulary, path: Path, *, min_
             "--vocabulary"
         )
     write_lexicon(path, spelled)
-    size = counted(len(spelled), "word")
-    print(f"wrote {path}: {size}; {len(unknown)} left out for unknown symbols")
+    told = cannot_be_spelled(frequent, unknown, named)
+    left_out = f"; {len(unknown)} left out{': ' if told else ''}{told}"
+    print(f"wrote {path}: {counted(len(spelled), 'word')}{left_out}")
 
 
 def _is_corpus(name: str) -> bool:
@@ -179,15 +196,15 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     vocabulary, normalise, prune = _checked(arguments)
     seen: Counter[str] = Counter()
-    spell = list if vocabulary is None else vocabulary.spell
+    symbols_of = list if vocabulary is None else vocabulary.spell
     boundary = "|" if vocabulary is None or vocabulary.units == CHARACTERS else ""
 
     def lines() -> Iterator[list[str]]:
         for words in read_sentences(arguments.text, normalise):
-            if arguments.lexicon:
+            if vocabulary is not None:
                 seen.update(words)
             if arguments.characters:
-                words = text.letters(words, spell=spell, boundary=boundary)
+                words = text.letters(words, spell=symbols_of, boundary=boundary)
             yield words
 
     # The error of a write does not say which of the two disks is full.
@@ -212,9 +229,13 @@ def main(argv: list[str] | None = None) -> None:
             )
             made = " (KenLM's lmplz)"
     print(f"wrote {arguments.out}{made}")
-    if arguments.lexicon and vocabulary is not None:
-        least = arguments.lexicon_min_count or 1
-        make_lexicon(seen, vocabulary, arguments.lexicon, min_count=least)
+    if vocabulary is None:
+        return
+    if arguments.lexicon:
+        least, named = arguments.lexicon_min_count or 1, arguments.vocabulary
+        make_lexicon(seen, vocabulary, arguments.lexicon, min_count=least, named=named)
+    elif told := cannot_be_spelled([*seen], spell(seen, vocabulary)[1], arguments.vocabulary):
+        print(told)
 
 
 if __name__ == "__main__":

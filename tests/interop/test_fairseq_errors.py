@@ -1,6 +1,8 @@
 """Files of fairseq and torchaudio that are damaged, foreign or inexpressible: one clear line."""
 
 import dataclasses
+import importlib.util
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from tests.helpers.interop_cases import (
 )
 from w2v2_jax import convert
 from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.export import command as export
 from w2v2_jax.export import onnx_file
 from w2v2_jax.interop import dictionary, fairseq, hugging_face, torchaudio_file, verify
 
@@ -178,10 +181,36 @@ def test_verify_refuses_a_file_whose_network_is_another(pretrained, tmp_path, mo
         verify.report(pretrained, "hf", tmp_path, verify.SYNTHETIC)
 
 
-def test_verify_says_why_it_cannot_where_the_framework_is_absent(pretrained, tmp_path, monkeypatch):
-    def absent(loaded, path, waveform):
-        raise ImportError("No module named 'torch'")
+@pytest.mark.parametrize("name", verify.FRAMEWORKS)
+def test_verify_without_the_others_package_is_one_line_before_anything_is_done(
+    tmp_path, monkeypatch, capsys, name
+):
+    """A result of status 0 that nobody has verified was taken for a verified one."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec",
+        lambda package, *rest: None if package in ("torch", name) else find(package, *rest),
+    )  # fmt: skip
+    for loaded in ("torch", name):
+        monkeypatch.delitem(sys.modules, loaded, raising=False)
+    out = str(tmp_path / "out")
+    for command, options in (
+        (export.main, ["--checkpoint", "absent", "--to", name]),
+        (convert.main, ["--input", "absent", "--from", name]),
+    ):
+        assert run_command(command, [*options, "--out", out, "--verify"]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and f"--verify runs {name} itself" in error
+        assert "pip install torch" in error
+    assert not list(tmp_path.iterdir())
 
-    monkeypatch.setitem(verify.FRAMEWORKS, "hf", absent)
-    (note,) = verify.report(pretrained, "hf", tmp_path, verify.SYNTHETIC)
-    assert note == "not verified: hf cannot be run here: No module named 'torch'"
+
+def test_verify_with_a_package_that_cannot_be_imported_is_an_error(
+    pretrained, tmp_path, monkeypatch
+):
+    def broken(loaded, path, waveform):
+        raise ImportError("libtorch.so is not there")
+
+    monkeypatch.setitem(verify.FRAMEWORKS, "hf", broken)
+    with pytest.raises(InputError, match=r"hf cannot be run here.*libtorch.so is not there"):
+        verify.report(pretrained, "hf", tmp_path, verify.SYNTHETIC)

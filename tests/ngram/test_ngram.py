@@ -189,7 +189,25 @@ def test_a_lexicon_spells_the_texts_words_and_leaves_out_what_cannot_be_spelled(
     options = ["--vocabulary", "librispeech", "--lexicon", str(lexicon), "--discount-fallback"]
     build(tmp_path, "hello you\nyou café\nyou\n", "--order", "1", *options)
     assert lexicon.read_text().splitlines() == ["YOU\tY O U |", "HELLO\tH E L L O |"]
-    assert "1 left out" in capsys.readouterr().out
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert "1 left out: 1 of 3 different words has symbols that --vocabulary" in told
+
+
+@pytest.mark.parametrize("options", [[], ["--characters"]])
+def test_words_that_the_vocabulary_cannot_spell_are_told_without_a_lexicon_too(
+    tmp_path, capsys, options
+):
+    """They are in the model all the same: the vocabulary chooses case and rules, no words."""
+    common = ["--order", "1", "--vocabulary", "librispeech", "--discount-fallback"]
+    build(tmp_path, "hello invalid. you\nen/en_tt.flac you\n3 4 you\n", *common, *options)
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 2 and told[1] == (
+        "4 of 6 different words have symbols that --vocabulary librispeech lacks, such as "
+        "INVALID., EN/EN_TT.FLAC, 3; text rules turn them into spoken words (prepare --text, or "
+        "the vocabulary of a run that was trained with them)"
+    )
+    build(tmp_path, "hello you\nyou\n", *common)
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_characters_give_a_model_of_letters_and_boundaries(tmp_path):

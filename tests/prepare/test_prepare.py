@@ -201,6 +201,18 @@ def test_a_split_that_exists_is_replaced_only_on_request(folder, tmp_path):
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["train"]
 
 
+def test_splits_that_an_overwriting_run_does_not_replace_are_named(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    put(tmp_path / "other" / "a.wav", noise(1))
+    for split in ("train", "train_1h", "dev"):
+        run(folder, out, split=split)
+    assert "stay as they" not in capsys.readouterr().out
+    run(tmp_path / "other", out, overwrite=True)
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if "stay as they" in x]
+    before = f"{out} has splits of other runs, which stay as they are: dev, train_1h"
+    assert line == f"{before} (of folder:{folder})"
+
+
 @pytest.mark.parametrize("kind", ["folder", "file"])
 def test_a_folder_that_is_no_split_is_never_replaced(folder, tmp_path, kind):
     place = tmp_path / "out" / "train"

@@ -93,6 +93,10 @@ def _order(metrics: dict[str, float]) -> float:
     return rank if math.isfinite(rank) else math.inf
 
 
+class NoCheckpoint(InputError):
+    """A path without a checkpoint of this package, whatever else is there."""
+
+
 def save(
     checkpoints: Manager,
     state: TrainState,
@@ -121,7 +125,7 @@ def save(
 
 def find(path: str | AnyPath) -> AnyPath:
     """A workdir (best step by validation, else newest) or one step's directory -> that step's
-    directory. Raises InputError if there is none."""
+    directory. Raises NoCheckpoint, an InputError, if there is none."""
     path = absolute(path)
     if (path / "model").is_dir() and (path / "params").is_dir():
         return path
@@ -132,7 +136,7 @@ def find(path: str | AnyPath) -> AnyPath:
             if path.exists()
             else f"does not exist{meant_beside(path)}"
         )
-        raise InputError(
+        raise NoCheckpoint(
             f"{path} {what}; give a training workdir, one step's directory, an exported Hugging "
             "Face directory, or a model of the hub by its whole name, as "
             "facebook/wav2vec2-base-960h"

@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     export = _exporter(arguments)
     facts = _facts(arguments)
     card.refuse_elsewhere(facts, arguments.to)
-    verify.refuse_unknown(arguments.verify, arguments.to)
+    verify.refuse_unable(arguments.verify, arguments.to)
     spare_inputs(arguments, ("out", "tokenizer"), ("checkpoint", "evaluation"))
     with contextlib.ExitStack() as outputs:
         partial = outputs.enter_context(new_output(arguments.out, overwrite=arguments.overwrite))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from w2v2_jax.checkpoint import files as checkpoint
 from w2v2_jax.checkpoint.description import Loaded, require_finite
 from w2v2_jax.errors import InputError
-from w2v2_jax.interop import hub
+from w2v2_jax.interop import foreign, hub
 from w2v2_jax.paths import AnyPath, is_remote, read_json, to_path
 
 
@@ -29,7 +29,13 @@ def load_any(path: str | AnyPath, *, language: str | None = None) -> Loaded:
             f"{path} is not a Hugging Face directory with adapters; language={language!r} can only "
             "be chosen when such a directory is converted or loaded"
         )
-    return require_finite(checkpoint.load(path))
+    try:
+        return require_finite(checkpoint.load(path))
+    except checkpoint.NoCheckpoint as error:
+        told = None if is_remote(where) or not where.exists() else foreign.remedy(where)
+        if told is None:
+            raise
+        raise InputError(told) from error
 
 
 def load_start(init_from: str) -> Loaded:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,16 +40,26 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def refuse_unknown(audio: str | None, framework: str) -> None:
-    """InputError if --verify is asked for a format that has no other code to run."""
-    if audio is not None and framework not in FRAMEWORKS:
+def refuse_unable(audio: str | None, framework: str) -> None:
+    """InputError, before the work is done, if --verify is asked for a format that has no other code
+    to run, or whose code is not installed."""
+    if audio is None:
+        return
+    if framework not in FRAMEWORKS:
         raise InputError(f"--verify goes with {', '.join(FRAMEWORKS)}; {framework} has no code")
+    needed = [name for name in PACKAGES[framework] if name not in sys.modules]
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"--verify runs {framework} itself, which needs {' and '.join(missing)}: "
+            f"pip install {' '.join(missing)}; or leave --verify out"
+        )
 
 
 def report(loaded: Loaded, framework: str, path: Path, audio: str | None) -> list[str]:
-    """Remarks for the printed check: the difference, or why there is none; [] if not asked for.
+    """Remarks for the printed check: the difference; [] if it is not asked for.
 
-    Raises InputError if the two differ by more than TOLERANCE.
+    Raises InputError if the two differ by more than TOLERANCE, or if the other cannot be run.
     """
     if audio is None:
         return []
@@ -57,7 +69,9 @@ def report(loaded: Loaded, framework: str, path: Path, audio: str | None) -> lis
         with _quiet():
             theirs = FRAMEWORKS[framework](loaded, path, _scaled(waveform, loaded))
     except ImportError as error:
-        return [f"not verified: {framework} cannot be run here: {error}"]
+        raise InputError(
+            f"--verify: {framework} cannot be run here, nothing is written: {error}"
+        ) from error
     model = Network(loaded.path, loaded.description, loaded.params)
     ours = model.logits(waveform) if what == "CTC logits" else model.features(waveform)
     if ours.shape != theirs.shape:
@@ -153,4 +167,9 @@ FRAMEWORKS: dict[str, Callable[[Loaded, Path, np.ndarray], np.ndarray]] = {
     "hf": hugging_face,
     "fairseq": fairseq,
     "torchaudio": torchaudio,
+}
+PACKAGES = {
+    "hf": ("torch", "transformers"),
+    "fairseq": ("torch", "fairseq"),
+    "torchaudio": ("torch", "torchaudio"),
 }

@@ -28,7 +28,7 @@ from w2v2_jax.prepare.measure import (
     spooled_bytes,
     take_in,
 )
-from w2v2_jax.prepare.publish import put_in_place, tell_leftovers, work_folder
+from w2v2_jax.prepare.publish import put_in_place, tell_leftovers, untouched, work_folder
 from w2v2_jax.prepare.report import describe, find_leaks, render, unspoken
 from w2v2_jax.prepare.sources import Resolved, open_source, resolve
 from w2v2_jax.prepare.splits import Sorter, check_split
@@ -219,6 +219,8 @@ def _finish(
         tallies = {name: tally[report["split"]] for name, tally in sorted_out.tallies.items()}
         print(render(report, **tallies))
     print("\n".join(published))
+    if sorted_out.overwrite and (line := untouched(sorted_out.out, {c.split for c in corpora})):
+        print(line)
     if not sorted_out.transcripts.chosen and (line := unspoken(reports)):
         print(line)
     print(sorted_out.account.table(used=sorted_out.used, rejected=sorted_out.rejected))

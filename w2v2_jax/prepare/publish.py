@@ -8,9 +8,10 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
+from w2v2_jax.data.corpus import list_splits, open_corpus
 from w2v2_jax.paths import AnyPath, is_remote
 from w2v2_jax.prepare.account import PARTIAL, PIECES
 from w2v2_jax.system.new_output import swap
@@ -56,3 +57,16 @@ def _put_back(left: Path, out: Path) -> None:
             old.rename(place)
             said = f"{place}: a run was killed while it replaced this; it is back as it was"
             print(said, file=sys.stderr)
+
+
+def untouched(out: AnyPath, new: Container[str]) -> str:
+    """A line on the splits of a corpus that a run did not write, by source; "" if there are none.
+    Whoever replaced a corpus would otherwise train on what is left of the one before."""
+    by_source: dict[str, list[str]] = {}
+    for split in list_splits(out):
+        if split not in new:
+            by_source.setdefault(open_corpus(out / split).info["source"], []).append(split)
+    if not by_source:
+        return ""
+    named = "; ".join(f"{', '.join(splits)} (of {source})" for source, splits in by_source.items())
+    return f"{out} has splits of other runs, which stay as they are: {named}"

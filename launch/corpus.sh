@@ -1,0 +1,25 @@
+# shellcheck shell=bash
+# Sourced by the scripts that prepare a source into a folder of their own.
+
+prepare_alone() { # DATA, what it is made from, options of prepare: DATA then has those splits alone
+  local data="$1" made_from="$2" aside
+  shift 2
+  [ ! -L "$data" ] || data="$(readlink -f "$data")"
+  if [ -f "$data/source" ] && [ "$(cat "$data/source")" = "$made_from" ]; then
+    return
+  fi
+  printf '\nprepare %s\n' "$made_from"
+  # Elsewhere first: what cannot be prepared costs nobody the corpus that is there.
+  rm -rf "$data.new"
+  python -m w2v2_jax.prepare "$@" --out "$data.new" || return
+  printf '%s' "$made_from" >"$data.new/source"
+  if [ -f "$data/source" ]; then # splits of another source would be trained on
+    rm -r "$data"
+  elif [ -e "$data" ]; then
+    aside="$data.before-$(date +%Y%m%d-%H%M%S)"
+    mv "$data" "$aside"
+    echo "$data was not prepared by this script; it is now $aside"
+  fi
+  mv "$data.new" "$data"
+  echo "$data has these splits and no others"
+}
