@@ -268,7 +268,7 @@ def _read_all(sound, excerpt: Excerpt, count: int) -> Iterator[np.ndarray]:
     """count: frames that are skipped."""
     declared = sound.frames
     frames = max(1, BLOCK_FRAMES // sound.channels)
-    while len(block := sound.read(frames, dtype="float32", always_2d=True)):
+    while len(block := sound.read(min(frames, declared - count), "float32", always_2d=True)):
         count += len(block)
         yield excerpt.mono(block)
     slack = MP3_SLACK_FRAMES if sound.format == "MP3" else 0

@@ -1,4 +1,4 @@
-"""Sound files that are read from the beginning to the end without seeking."""
+"""Sound files, of which MP3 files are read from the beginning to the end without seeking."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ class StraightFile(soundfile.SoundFile):
     from those before them, so that libmpg123, which forgets these, mutes the next frames."""
 
     def seekable(self) -> bool:
-        return False
+        return self.format != "MP3" and super().seekable()
 
     def skip(self, frames: int) -> int:
         """Goes to a frame and returns it; 0 where the kind of file has no exact place for it."""
-        if self.format == "MP3" or not super().seekable():
-            return 0
-        return self.seek(frames)
+        return self.seek(frames) if self.seekable() else 0
