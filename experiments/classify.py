@@ -11,10 +11,12 @@ Source: tuned, transformers' `run_audio_classification.py` for SUPERB keyword sp
 clips); frozen, SUPERB (arXiv 2105.01051; s3prl's downstream `speech_commands`: Adam, rate 1e-4).
 
 Run:
-    w2v2 prepare --source folder:keywords --out data/keywords --holdout dev=0.1
+    w2v2 prepare --source folder:keywords --out data/keywords --holdout dev=0.1 --holdout-by clip
     w2v2 train --config classify:tuned --workdir runs/keywords \\
         --config.init_from=runs/base --config.data.train=data/keywords:train
     w2v2 classify --checkpoint runs/keywords --data data/keywords:dev
+    `--holdout-by clip` leaves clips of every class on both sides (by default, clips of equal texts
+    stay together, and so whole classes); `speaker` keeps a speaker's clips on one side.
     `init_from` is a pretraining workdir, a step or a Hugging Face folder. Append `,smoke` for the
     same recipe at toy size from scratch.
 

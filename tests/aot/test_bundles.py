@@ -47,6 +47,11 @@ def test_loops_in_loops_multiply_and_a_next_loop_has_its_own_trips():
     assert weights == [1, 3, *[15] * 7, *[3] * 6, *[7] * 6, 1] and unknown == 0
 
 
+def test_a_loop_whose_exit_test_has_a_predicate_of_its_own_has_its_trips():
+    guarded = NESTED.replace("totalorder %s2", "totalorder (!%p9), %s2")
+    assert guarded != NESTED and bundles.weights_of(guarded) == bundles.weights_of(NESTED)
+
+
 def test_a_loop_whose_trips_are_no_constant_counts_once_and_is_counted():
     test = "%p1 = scmp.ge.s32.totalorder %s1_s1, %s2_s2"
     text = program(("", "Start region 1"), (test, ""), (BACK.format(1, 1), ""), *[NOTHING] * 4)

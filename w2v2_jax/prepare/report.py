@@ -16,15 +16,18 @@ from w2v2_jax.prepare.account import EXAMPLES, Tally
 from w2v2_jax.vocabulary import count_characters
 
 SHOWN = 16  # kinds of what the text rules did
+CLASS_WORDS, CLASS_CLIPS = 2, 5  # mean words of a class's name, at most; mean clips of it, at least
 
 
 class Leak(NamedTuple):
-    """Utterances of a split whose audio or transcript occurs in another split too."""
+    """Utterances of a split whose audio or transcript occurs in another split too; classes: whether
+    the transcripts are short and come as often as the names of classes do."""
 
     kind: str  # "audio" or "transcript"
     other: str
     count: int  # type: ignore[assignment]
     examples: list[str]
+    classes: bool = False
 
 
 def transcript_key(text: str) -> int:
@@ -50,8 +53,18 @@ def find_leaks(corpus: Corpus, others: Iterable[Corpus]) -> list[Leak]:
             shared = np.flatnonzero(np.isin(mine, theirs) & (mine != 0))
             if len(shared):
                 shown = [corpus.id(int(i)) for i in shared[:EXAMPLES]]
-                leaks.append(Leak(kind, other.split, len(shared), shown))
+                clips = len(shared) + int(np.isin(theirs, mine[shared]).sum())
+                classes = kind == "transcript" and _are_classes(corpus, mine, shared, clips)
+                leaks.append(Leak(kind, other.split, len(shared), shown, classes))
     return leaks
+
+
+def _are_classes(corpus: Corpus, keys: np.ndarray, shared: np.ndarray, clips: int) -> bool:
+    """Whether transcripts that two splits share look like names of classes. Repeated sentences,
+    from which a model could learn the answer, are longer, and most are repeated less often."""
+    different, first = np.unique(keys[shared], return_index=True)
+    words = sum(len(corpus.text(int(shared[i])).split()) for i in first)
+    return words <= CLASS_WORDS * len(different) and clips >= CLASS_CLIPS * len(different)
 
 
 def _transcript_keys(corpus: Corpus) -> np.ndarray:
@@ -124,9 +137,10 @@ def render(report: dict[str, Any], rejects: Tally, remarks: Tally, changes: Tall
     for leak in report["leaks"]:
         alone = leak["count"] == 1
         lines.append(
-            f"  WARNING: {counted(leak['count'], 'utterance')} "
+            f"  {'' if leak['classes'] else 'WARNING: '}{counted(leak['count'], 'utterance')} "
             f"{'shares its' if alone else 'share their'} {leak['kind']} with split {leak['other']}"
-            f", e.g. {printable(', '.join(leak['examples'][:3]))}"
+            + (", as recordings of a class do" if leak["classes"] else "")
+            + f", e.g. {printable(', '.join(leak['examples'][:3]))}"
         )
     return "\n".join(lines)
 
