@@ -11,34 +11,27 @@
 set -euo pipefail
 # shellcheck source=launch/help.sh
 source "$(dirname "$0")/help.sh" "$@"
-name="" image="" accelerator="" topology="" config="" workdir="" data="" data_to="" slices=1
-chips=4 retries=100 more=()
-while [ $# -gt 0 ]; do
-  case "$1" in
-    --name) name="${2-}" ;;
-    --image) image="${2-}" ;;
-    --accelerator) accelerator="${2-}" ;;
-    --topology) topology="${2-}" ;;
-    --config) config="${2-}" ;;
-    --workdir) workdir="${2-}" ;;
-    --data) data="${2-}" ;;
-    --data-to) data_to="${2-}" ;;
-    --slices) slices="${2-}" ;;
-    --chips) chips="${2-}" ;;
-    --retries) retries="${2-}" ;;
-    --dry-run) dry_run=1 && set -- "" "$@" ;;
-    *) more+=("$1") && set -- "" "$@" ;;
-  esac
-  shift 2 || { echo "error: '$1' needs a value" >&2 && exit 2; }
-done
-here="$(cd "$(dirname "$0")" && pwd)"
+cd "$(dirname "$0")/.."
 # shellcheck source=launch/show.sh
-source "$here/show.sh"
-for option in name image accelerator topology config workdir; do
-  [ -n "${!option}" ] || fail "give --$option (see the head of $0)"
-done
-case "$topology" in
-  *[!0-9x]* | x* | *x | *xx*) fail "--topology $topology: use sizes like 4x4 or 2x2x4" ;;
+source launch/show.sh
+# shellcheck source=launch/arguments.sh
+source launch/arguments.sh
+name="" image="" accelerator="" topology="" config="" workdir="" data="" data_to="" slices=1
+chips=4 retries=100
+read_options "name image accelerator topology config workdir data data-to slices chips retries" \
+  "dry-run" "$@"
+need name image accelerator topology config workdir
+check_name "$name" 40 # the names of pods have more behind it, 63 in all
+[[ "$config" == /* ]] || check_recipe "$config" # a whole path is the image's own
+check_number slices "$slices" 1
+check_number chips "$chips" 1
+check_number retries "$retries" 0
+[[ "$topology" =~ ^[1-9][0-9]{0,2}(x[1-9][0-9]{0,2}){1,2}$ ]] ||
+  fail "--topology $topology: use sizes like 4x4 or 2x2x4"
+sizes="${topology//[!x]/}"
+case "$accelerator" in
+  tpu-v4-* | tpu-v5p-*) [ "$sizes" = xx ] || fail "--topology $topology: $accelerator has three sizes, as 2x2x4" ;;
+  tpu-v5-lite-* | tpu-v6e-*) [ "$sizes" = x ] || fail "--topology $topology: $accelerator has two sizes, as 4x4" ;;
 esac
 case "$workdir" in
   gs://*) ;;
@@ -61,7 +54,7 @@ command+="exec python -m w2v2_jax.train $(
 json="${command//\\/\\\\}"
 json="\"${json//\"/\\\"}\""
 
-manifest="$(<"$here/gke_jobset.yaml")"
+manifest="$(<launch/gke_jobset.yaml)"
 fill() { manifest="${manifest//"@$1@"/"$2"}"; }
 fill NAME "$name"
 fill RETRIES "$retries"

@@ -9,26 +9,19 @@
 set -euo pipefail
 # shellcheck source=launch/help.sh
 source "$(dirname "$0")/help.sh" "$@"
-config="" workdir="" data="" data_to="" retries=3 more=()
-while [ $# -gt 0 ]; do
-  case "$1" in
-    --config) config="${2-}" ;;
-    --workdir) workdir="${2-}" ;;
-    --data) data="${2-}" ;;
-    --data-to) data_to="${2-}" ;;
-    --retries) retries="${2-}" ;;
-    --dry-run) dry_run=1 && set -- "" "$@" ;;
-    *) more+=("$1") && set -- "" "$@" ;;
-  esac
-  shift 2 || { echo "error: '$1' needs a value" >&2 && exit 2; }
-done
-here="$(cd "$(dirname "$0")" && pwd)"
+cd "$(dirname "$0")/.."
 # shellcheck source=launch/show.sh
-source "$here/show.sh"
+source launch/show.sh
+# shellcheck source=launch/arguments.sh
+source launch/arguments.sh
+config="" workdir="" data="" data_to="" retries=3
+read_options "config workdir data data-to retries" "dry-run" "$@"
 [ -n "$config" ] && [ -n "$workdir" ] || fail "give --config experiments/X.py and --workdir DIR"
+check_recipe "$config"
+check_number retries "$retries" 0
 if [ "$dry_run" = 0 ]; then
   # shellcheck source=launch/env.sh
-  source "$here/env.sh"
+  source launch/env.sh
 fi
 
 [ -z "$data" ] ||

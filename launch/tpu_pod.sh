@@ -11,36 +11,24 @@
 set -euo pipefail
 # shellcheck source=launch/help.sh
 source "$(dirname "$0")/help.sh" "$@"
-name="" zone="" type="" config="" workdir="" data="" data_to="" spot=() runtime="" retries=100
-keep=0 more=()
-while [ $# -gt 0 ]; do
-  case "$1" in
-    --name) name="${2-}" ;;
-    --zone) zone="${2-}" ;;
-    --type) type="${2-}" ;;
-    --config) config="${2-}" ;;
-    --workdir) workdir="${2-}" ;;
-    --data) data="${2-}" ;;
-    --data-to) data_to="${2-}" ;;
-    --runtime) runtime="${2-}" ;;
-    --retries) retries="${2-}" ;;
-    --spot) spot=(--spot) && set -- "" "$@" ;;
-    --keep) keep=1 && set -- "" "$@" ;;
-    --dry-run) dry_run=1 && set -- "" "$@" ;;
-    *) more+=("$1") && set -- "" "$@" ;;
-  esac
-  shift 2 || { echo "error: '$1' needs a value" >&2 && exit 2; }
-done
 cd "$(dirname "$0")/.."
 # shellcheck source=launch/show.sh
 source launch/show.sh
-for option in name zone type config workdir; do
-  [ -n "${!option}" ] || fail "give --$option (see the head of $0)"
-done
+# shellcheck source=launch/arguments.sh
+source launch/arguments.sh
+name="" zone="" type="" config="" workdir="" data="" data_to="" spot="" runtime="" retries=100 keep=0
+read_options "name zone type config workdir data data-to runtime retries" "spot keep dry-run" "$@"
+need name zone type config workdir
+check_name "$name" 63
+check_recipe "$config"
+check_number retries "$retries" 0
 case "$workdir" in
   gs://*) ;;
   *) fail "--workdir $workdir: the hosts share no disk; use gs://..." ;;
 esac
+if [ -z "$runtime" ] && ! [[ "$type" =~ ^[a-z0-9]+-[1-9][0-9]*$ ]]; then
+  fail "--type $type: use CHIP-CORES, such as v5p-32"
+fi
 case "${runtime:-$type}" in
   v5litepod-*) runtime=v2-alpha-tpuv5-lite ;;
   v5p-*) runtime=v2-alpha-tpuv5 ;;
@@ -66,7 +54,7 @@ acquire() { # a slice that is ACTIVE; one that was preempted is replaced
       FAILED | SUSPENDED) remove || true ;;
       NONE)
         run "${queued[@]}" create "$name" --node-id="$name" --zone="$zone" \
-          --accelerator-type="$type" --runtime-version="$runtime" "${spot[@]}" || true
+          --accelerator-type="$type" --runtime-version="$runtime" ${spot:+--spot} || true
         dry_state=ACTIVE
         ;;
       *) echo "$name is $now" >&2 ;;

@@ -1,6 +1,7 @@
 """docs/commands.md is what the parsers say, and every option says what it is for."""
 
 import argparse
+import importlib.util
 import runpy
 
 import pytest
@@ -12,6 +13,14 @@ from w2v2_jax.__main__ import COMMANDS, main
 
 def test_the_page_of_commands_is_what_the_parsers_say():
     assert PAGE.read_text("utf-8") == page(), "run python -m tests.helpers.commands_page"
+
+
+def test_the_page_excepts_the_commands_that_python_does_not_run_by_their_name():
+    told = page().partition("All except")[2].partition("can also be")[0]
+    assert "`classify`" in told
+    for command in COMMANDS:
+        found = importlib.util.find_spec(f"w2v2_jax.{command}") is not None
+        assert (f"`{command}`" in told) is not found, command
 
 
 @pytest.mark.parametrize("command", COMMANDS)

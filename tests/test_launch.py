@@ -11,6 +11,8 @@ import time
 import pytest
 
 from tests.helpers.places import ROOT
+from w2v2_jax.__main__ import main_of
+from w2v2_jax.system import completion
 
 STUB = """#!/usr/bin/env bash
 {{ printf '%q ' {name} "$@"; echo; }} >>"$RECORD"
@@ -25,6 +27,8 @@ def project(tmp_path):
     shutil.copytree(ROOT / "launch", tmp_path / "launch")
     (tmp_path / "launch" / "env.sh").write_text("# the environment is there\n")
     (tmp_path / "bin").mkdir()
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "x.py").touch()
     return tmp_path
 
 
@@ -248,6 +252,84 @@ def test_a_launcher_without_its_options_is_one_line_and_status_2(project, script
         )
         assert status == 2 and calls == []
         assert error.startswith("error: ") and error.count("\n") == 1
+
+
+WRONG = (
+    (
+        ("--config", "experiments/y.py"),
+        "there is no recipe experiments/y.py; experiments/ has x.py",
+    ),
+    (("--config", "y:small"), "there is no recipe experiments/y.py"),
+    (("--spott",), "'--spott' is an option neither of this script (see the head"),
+    (("--config.train.steps", "5"), "'--config.train.steps' is no setting; use --config.a.b=value"),
+    (("stray",), "'stray' is not an option"),
+    (("--workdir",), "'--workdir' needs a value"),
+    (("--data", "--workdir", "runs/x"), "'--data' needs a value"),
+    (("--dry-run=yes",), "'--dry-run=yes' is an option neither"),
+)
+WRONG_OF = {
+    "gpu_host.sh": [
+        (("--retries", "x"), "--retries x is not a whole number from 0"),
+        (("--retries", "-1"), "--retries -1 is not a whole number from 0"),
+    ],
+    "slurm.sbatch": [],
+    "tpu_pod.sh": [
+        (("--retries", "x"), "--retries x is not a whole number from 0"),
+        (("--name", "Pod"), "--name Pod: use small letters"),
+        (("--type", "v5p-many"), "--type v5p-many: use CHIP-CORES, such as v5p-32"),
+    ],
+    "gke_jobset.sh": [
+        (("--name", "N"), "--name N: use small letters"),
+        (("--topology", "2x2"), "--topology 2x2: tpu-v5p-slice has three sizes"),
+        (("--accelerator", "tpu-v6e-slice"), "--topology 2x2x4: tpu-v6e-slice has two sizes"),
+        (("--topology", "0x4x4"), "--topology 0x4x4: use sizes"),
+        (("--slices", "0"), "--slices 0 is not a whole number from 1"),
+        (("--chips", "0"), "--chips 0 is not a whole number from 1"),
+        (("--chips", "four"), "--chips four is not a whole number from 1"),
+    ],
+}
+WRONG_LINES = [(script, *case) for script, own in WRONG_OF.items() for case in (*WRONG, *own)]
+
+
+@pytest.mark.parametrize("dry", [True, False])
+@pytest.mark.parametrize(("script", "more", "message"), WRONG_LINES)
+def test_what_needs_no_machine_is_checked_before_one_is_asked_for(
+    project, script, more, message, dry
+):
+    arguments = [*DRY[script][0], *(["--dry-run"] if dry else []), *more]
+    status, output, error, calls = launch(
+        project, script, *arguments, stubs=dict.fromkeys(BINARIES, "")
+    )
+    assert (status, output, calls, error.count("\n")) == (2, "", [], 1), error
+    assert error.startswith("error: ") and message in error
+
+
+@pytest.mark.parametrize("script", DRY)
+def test_an_option_may_have_its_value_behind_an_equals_sign(project, script):
+    """An option of the launcher went on to train, which refused it on the slice."""
+    arguments, stubs = DRY[script][0], dict.fromkeys(BINARIES, "")
+    pairs, rest = [], list(arguments)
+    while rest:
+        first = rest.pop(0)
+        value = rest and not rest[0].startswith("--")
+        pairs.append(f"{first}={rest.pop(0)}" if value else first)
+    options = ("--dry-run", "--config.train.steps=5", "--process-id")
+    apart = launch(project, script, *arguments, *options, "0", stubs=stubs)
+    joined = launch(project, script, *pairs, *options[:2], "--process-id=0", stubs=stubs)
+    assert apart[0] == 0, apart[2]
+    assert joined == apart
+
+
+def test_the_options_of_train_are_those_that_the_launchers_pass_on():
+    parser = completion.parser_of(main_of("train"))
+    with_value = {
+        option.removeprefix("--")
+        for action in parser._actions
+        for option in action.option_strings
+        if action.nargs != 0 and option not in ("--config", "--workdir")
+    }
+    text = (ROOT / "launch" / "arguments.sh").read_text()
+    assert set(text.partition('TRAINS=" ')[2].partition('"')[0].split()) == with_value
 
 
 def test_every_script_passes_shellcheck():

@@ -40,6 +40,7 @@ from w2v2_jax.system.arguments import (
 )
 from w2v2_jax.system.outputs import try_outputs
 from w2v2_jax.system.revision import stamp
+from w2v2_jax.texts import with_case
 from w2v2_jax.vocabulary import Vocabulary
 from w2v2_jax.vocabulary.units import PHONEMES
 
@@ -128,15 +129,19 @@ def _utterance(row: Scored, words: Scored, text, phones: bool) -> dict[str, Any]
 
 
 def tell_rules(name: str, corpus: Scorable, vocabulary: Vocabulary) -> None:
-    """Prints one line if a corpus was prepared with text rules that differ from the checkpoint's,
-    which are applied to references and hypotheses."""
+    """Prints one line if the checkpoint's text rules, which are applied to references and
+    hypotheses, are not those that a corpus was prepared with, or change texts of one without."""
     prepared, rules = without_name(corpus.text_rules), vocabulary.rules
-    if prepared is not None and rules is not None and prepared != without_name(rules.to_json()):
-        print(
-            f"--data {name} was prepared with --text {rules_name(corpus)}; its references are "
-            f"changed by the text rules of the checkpoint, {rules.name}",
-            file=sys.stderr,
-        )
+    if rules is None or prepared == without_name(rules.to_json()):
+        return
+    told = f"--data {name} was prepared with --text {rules_name(corpus)}; its references are"
+    if prepared is None:
+        in_case = with_case(vocabulary.case)
+        changed = sum(vocabulary.normalise(text) != in_case(text) for text in corpus.texts())
+        if not changed:
+            return
+        told = f"--data {name} was prepared without text rules; {changed} of its references are"
+    print(f"{told} changed by the text rules of the checkpoint, {rules.name}", file=sys.stderr)
 
 
 def phone_rows(corpus: Scorable, scores: Scores, phone_set: str) -> list[Scored]:

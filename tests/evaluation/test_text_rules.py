@@ -41,7 +41,19 @@ def test_references_and_hypotheses_are_brought_to_the_checkpoints_rules(scored, 
     ruled = dataclasses.replace(LETTERS, rules=unicode())
     texts, said = ("Don\u2019t \u201cSTOP\u201d!", "a \u2014 b"), ["don't stop", "' a b"]
     assert scored(LETTERS, texts, said)["wer"] > 0.5
+    assert capsys.readouterr().err == ""
     assert scored(ruled, texts, said)["wer"] == 0
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and told.endswith(
+        " was prepared without text rules; 2 of its references are changed by the text rules of "
+        "the checkpoint, unicode\n"
+    )
+
+
+def test_references_that_the_checkpoints_rules_leave_as_they_are_need_no_word(scored, capsys):
+    ruled = dataclasses.replace(LETTERS, rules=unicode())
+    for rules in (None, unicode()):
+        assert scored(ruled, ("A b", "c"), ["a b", "c"], rules=rules)["wer"] == 0
     assert capsys.readouterr().err == ""
 
 

@@ -4,6 +4,7 @@ python -m tests.helpers.commands_page
 """
 
 import argparse
+import textwrap
 from typing import Any
 
 from tests.helpers.places import ROOT
@@ -13,11 +14,7 @@ from w2v2_jax.system import completion
 PAGE = ROOT / "docs" / "commands.md"
 HEAD = """# Commands
 
-Run each command as `w2v2 COMMAND`. All except `recipes`, `segment`, `pseudo`, `explore` and
-`average` can also be run as `python -m w2v2_jax.COMMAND`. Exit status 0 means success. Status 2
-means wrong usage or bad input, with one line on stderr that names what is wrong. This page is
-generated from the parsers by
-`python -m tests.helpers.commands_page`.
+{first}
 
 `w2v2 --version` prints the version. `w2v2 --completion bash` (or `zsh`) prints a script that
 completes commands, options and recipes: `source <(w2v2 --completion bash)`.
@@ -25,6 +22,12 @@ completes commands, options and recipes: `source <(w2v2 --completion bash)`.
 Compiled programs are kept in `~/.cache/w2v2_jax` (`W2V2_COMPILATION_CACHE=0` turns this off). On a
 CPU, freed memory is kept for the next update (`W2V2_KEEP_MEMORY=0` turns this off).
 """
+FIRST = (
+    "Run each command as `w2v2 COMMAND`. All except {without} can also be run as "
+    "`python -m w2v2_jax.COMMAND`. Exit status 0 means success. Status 2 means wrong usage or bad "
+    "input, with one line on stderr that names what is wrong. This page is generated from the "
+    "parsers by `python -m tests.helpers.commands_page`."
+)
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
@@ -77,11 +80,21 @@ def section(command: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def without_module() -> list[str]:
+    """The commands that have no module or package of their own name for `python -m`."""
+    package = ROOT / "w2v2_jax"
+    places = {name: (package / f"{name}.py", package / name / "__main__.py") for name in COMMANDS}
+    return [name for name, files in places.items() if not any(file.is_file() for file in files)]
+
+
 def page() -> str:
     """The whole page."""
+    *others, last = (f"`{name}`" for name in without_module())
+    first = FIRST.format(without=f"{', '.join(others)} and {last}")
+    head = HEAD.replace("{first}", textwrap.fill(first, 100, break_on_hyphens=False))
     table = ["| command | does |", "|---|---|"]
     table += [f"| [{name}](#{name}) | {what} |" for name, (_, what) in COMMANDS.items()]
-    return "\n".join([HEAD, *table, "", *(section(name) for name in COMMANDS)])
+    return "\n".join([head, *table, "", *(section(name) for name in COMMANDS)])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """A file of another framework where a checkpoint is named: what it is, and the command for it."""
 
+import pickle
+import zipfile
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -14,6 +17,13 @@ from w2v2_jax.interop import (
     torchaudio_file,
 )
 from w2v2_jax.interop.load import load_any, load_start
+
+
+def save_pickle(path, value):
+    """A torch file of a plain value."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", pickle.dumps(value, protocol=2))
+
 
 SAVE = {
     "fairseq": fairseq.save,
@@ -69,6 +79,13 @@ def test_weights_of_another_network_and_damaged_ones_say_so(tmp_path):
         (tmp_path / name).write_bytes(b"PK")
         with pytest.raises(InputError, match=rf"{name}: not a"):
             load_any(tmp_path / name)
+
+
+@pytest.mark.parametrize("value", [5, {"model": 5}, {1: 2}, [1], None])
+def test_a_torch_file_that_holds_no_tensors_is_of_no_known_network(tmp_path, value):
+    save_pickle(tmp_path / "a.pt", value)
+    with pytest.raises(InputError, match="of no network that this package knows"):
+        load_any(tmp_path / "a.pt")
 
 
 def test_what_is_no_weights_is_as_before(tmp_path):

@@ -12,6 +12,7 @@ from tests.helpers.prepare_cases import OPTIONS
 from tests.helpers.segment_cases import SECONDS, VOCABULARY, recording, with_wrong
 from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.decode.spelling import Speller
+from w2v2_jax.errors import run_command
 from w2v2_jax.inference import Model
 from w2v2_jax.prepare import segment
 from w2v2_jax.prepare.account import Tally
@@ -251,6 +252,24 @@ def test_speakers_in_channels_of_a_mono_recording_are_cut_from_it(tmp_path):
     found = rows(tmp_path / "cut" / "segments.jsonl")
     assert [row["speaker"] for row in found] == ["a#A", "a#B"]
     assert all("channel_selector" not in row for row in found)
+
+
+def test_where_no_segment_is_kept_the_reasons_are_told_and_no_manifest_is_there(tmp_path, capsys):
+    silent(tmp_path / "a.wav", 10)
+    texts = tmp_path / "a.srt"
+    common = ["--audio", tmp_path / "a.wav", "--text", texts, "--out", tmp_path / "out"]
+    texts.write_text(srt(["one", "two", "[music]"], [0, 2, 4], [1, 3, 5]))
+    run(*common)
+    arguments = [*map(str, common), "--overwrite", "--min-seconds", "2"]
+    assert run_command(segment.main, arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "no segment is kept, and segments.jsonl is not written: too short (" in error
+    assert error.endswith(f"; {tmp_path}/out/rejected.jsonl has them (see above)\n")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        *("rejected.jsonl", "report.json")
+    ]
+    assert len(rows(tmp_path / "out" / "rejected.jsonl")) == 3
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -9,11 +9,13 @@ from safetensors import SafetensorError, safe_open
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import torch_read
+from w2v2_jax.interop.files import understood
 from w2v2_jax.interop.safetensors_file import METADATA
 
 # Formats by a tensor that each of their files has, the first that is there: its whole name, or how
 # it begins. Wrappers may stand before it.
 TENSORS = (
+    ("safetensors", METADATA),  # not a tensor's name but that of the description beside them
     ("fairseq2", "encoder_frontend."),
     ("torchaudio", "encoder.transformer."),
     ("fairseq", "mask_emb"),
@@ -76,20 +78,22 @@ def _of_file(path: Path) -> str | None:
 def _kind(path: Path) -> str | None:
     """The format of a file of weights by what its tensors are called. Raises InputError for a
     damaged one."""
+    with understood(path):
+        return _by_name(_names(path))
+
+
+def _names(path: Path) -> set[str]:
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="numpy") as file:
-                if METADATA in (file.metadata() or {}):
-                    return "safetensors"
-                names = set(file.keys())
+                return {*file.keys(), *(file.metadata() or {})}
         except (OSError, SafetensorError) as error:
             raise InputError(f"{path}: not a whole safetensors file: {error}") from error
-        return _by_name(names)
     with torch_read.opened(path) as file:
         state = file.value if isinstance(file.value, Mapping) else {}
         weights = state.get("model", state)
-        names = {name for name in weights if isinstance(name, str)} if weights else set()
-    return _by_name(names)
+        names = weights if isinstance(weights, Mapping) else {}
+        return {name for name in names if isinstance(name, str)}
 
 
 def _by_name(names: set[str]) -> str | None:

@@ -82,6 +82,8 @@ def _unusable(
     arguments: argparse.Namespace, pairs: int, outcome: Outcome, unpaired: Tally
 ) -> Iterator[str]:
     """What decides that the exit status is 2, though the rest was cut."""
+    if none := outcome.why_none(arguments.out):
+        yield none
     if count := outcome.failed.counts.total():
         yield f"{count} of {counted(pairs, 'recording')} cannot be used"
     if os.path.isfile(arguments.audio):

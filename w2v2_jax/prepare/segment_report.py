@@ -39,9 +39,13 @@ class Outcome:
         self.reasons.add(segment.reason, f"{segment.place}{score}: {segment.text[:60]}")
 
     def write(self, out: Path, recordings: int, unpaired: Tally) -> None:
-        """Writes the manifests and the report into `out`, and prints a summary."""
-        for name, rows in ((REJECTED, self.rejected), (SEGMENTS, self.used)):
-            write_text(out / name, "".join(f"{json_text(row)}\n" for row in rows))
+        """Writes the manifests and the report into `out`, and prints a summary. Without a used
+        segment there is no manifest of them, nor an older one."""
+        write_text(out / REJECTED, _lines(self.rejected))
+        if self.used:
+            write_text(out / SEGMENTS, _lines(self.used))
+        else:
+            (out / SEGMENTS).unlink(missing_ok=True)
         told = self._report(recordings, unpaired)
         write_json(out / REPORT, told)
         print(
@@ -57,7 +61,15 @@ class Outcome:
         if self.replaced:
             shown = ", ".join(f"{what} ({n} times)" for what, n in self.replaced.most_common(8))
             print(f"characters without a symbol were replaced: {printable(shown)}")
-        print(f"wrote {out / SEGMENTS}")
+        print(f"wrote {out / (SEGMENTS if self.used else REJECTED)}")
+
+    def why_none(self, out: Path) -> str:
+        """Why no segment is used; "" if one is."""
+        if self.used:
+            return ""
+        why = ", ".join(f"{reason} ({n})" for reason, n in self.reasons.counts.most_common(3))
+        told = f"{why}; {out / REJECTED} has them" if why else "the texts have no words"
+        return f"no segment is kept, and {SEGMENTS} is not written: {told}"
 
     def _report(self, recordings: int, unpaired: Tally) -> dict[str, Any]:
         scores = [row["score"] for row in self.used if row["score"] is not None]
@@ -72,6 +84,10 @@ class Outcome:
             "unpaired": unpaired.to_json(),
             "characters_without_symbol": dict(self.replaced.most_common()),
         }
+
+
+def _lines(rows: list[dict]) -> str:
+    return "".join(f"{json_text(row)}\n" for row in rows)
 
 
 def _percentiles(scores: list[float]) -> dict[str, float]:
