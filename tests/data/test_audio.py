@@ -7,6 +7,7 @@ import soundfile
 import soxr
 
 from w2v2_jax.data.audio import AudioError, audio_blocks, load_audio
+from w2v2_jax.data.excerpt import Excerpt
 from w2v2_jax.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -55,6 +56,30 @@ def test_resampling_by_blocks_equals_resampling_the_whole():
     whole = soxr.resample(samples, 44100, 16000, quality="HQ")
     assert len(streamed) == len(whole)
     np.testing.assert_allclose(streamed, whole, atol=1e-5)
+
+
+def bursts(seconds, rate=16000):
+    """Noise whose level changes every 50 ms: encoders of MP3 keep bits for its loud frames."""
+    level = np.repeat(RNG.random(20 * seconds) ** 4, rate // 20)
+    return np.clip(0.6 * level * RNG.standard_normal(len(level)), -1, 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("mode", ["CONSTANT", "AVERAGE", "VARIABLE"])
+def test_an_mp3_file_that_is_read_in_blocks_is_the_file_read_at_once(tmp_path, capfd, mode):
+    options = dict(bitrate_mode=mode, compression_level=0.7)
+    path = write(tmp_path / "talk.mp3", bursts(30), 16000, **options)
+    whole, _ = soundfile.read(path, dtype="float32")
+    np.testing.assert_allclose(load_audio(path), whole, atol=1e-6)
+    np.testing.assert_allclose(load_audio(path.read_bytes()), whole, atol=1e-6)
+    assert capfd.readouterr().err == ""  # libmpg123's complaints of frames that it cannot decode
+
+
+def test_an_excerpt_of_an_mp3_file_is_the_same_samples(tmp_path):
+    options = dict(bitrate_mode="VARIABLE", compression_level=0.7)
+    path = write(tmp_path / "talk.mp3", bursts(30), 16000, **options)
+    whole, _ = soundfile.read(path, dtype="float32")
+    part = np.concatenate([*audio_blocks(path, excerpt=Excerpt(start=9.5, seconds=10))])
+    np.testing.assert_allclose(part, whole[152_000:312_000], atol=1e-6)
 
 
 def test_channels_are_averaged(tmp_path):

@@ -238,8 +238,10 @@ def _decoded(file: bytes | Window, other: str | None, excerpt: Excerpt) -> Itera
     this kind of file, if libsndfile may not read it."""
     import soundfile
 
+    from w2v2_jax.data.straight import StraightFile
+
     try:
-        opened = soundfile.SoundFile(file)
+        opened = StraightFile(file)
     except soundfile.LibsndfileError:
         if other is None:
             raise
@@ -257,18 +259,16 @@ def _decoded(file: bytes | Window, other: str | None, excerpt: Excerpt) -> Itera
 
 
 def _skip(sound, excerpt: Excerpt) -> int:
-    """Seeks to the start of an excerpt if that is exact; an MP3 frame needs those before it."""
+    """Seeks to the start of an excerpt if that is exact."""
     frames = min(excerpt.frames_before(sound.samplerate), sound.frames)
-    if not frames or sound.format == "MP3" or not sound.seekable():
-        return 0
-    return sound.seek(frames)
+    return sound.skip(frames) if frames else 0
 
 
 def _read_all(sound, excerpt: Excerpt, count: int) -> Iterator[np.ndarray]:
     """count: frames that are skipped."""
     declared = sound.frames
     frames = max(1, BLOCK_FRAMES // sound.channels)
-    while len(block := sound.read(frames, dtype="float32", always_2d=True)):
+    while len(block := sound.read(min(frames, declared - count), "float32", always_2d=True)):
         count += len(block)
         yield excerpt.mono(block)
     slack = MP3_SLACK_FRAMES if sound.format == "MP3" else 0
