@@ -60,7 +60,7 @@ check_recipe() { # a --config: a recipe that is here, FILE.py[:ARGUMENT] or a na
 
 check_number() { # OPTION, its value, the least
   [[ "$2" =~ ^(0|[1-9][0-9]{0,5})$ ]] && [ "$2" -ge "$3" ] ||
-    fail "--$1 $2 is not a whole number from $3"
+    fail "--$1 $2 is not a whole number from $3 to 999999"
 }
 
 check_name() { # a --name that Kubernetes and Google Cloud take; its most letters

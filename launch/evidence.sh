@@ -71,7 +71,8 @@ speech=folder:data/quickstart/speech/audio
 cells_of="${W2V2_EVIDENCE_DATA:-${source_spec:-$speech}}"
 [ -z "${W2V2_EVIDENCE_DATA:-}" ] || cells_of="$(realpath -m "$data")"
 if [ -f "$out/source" ] && [ "$(cat "$out/source")" != "$cells_of" ]; then
-  echo "error: $out has cells of $(cat "$out/source"), not of $cells_of; give another --out" >&2
+  echo "error: $out has cells of $(cat "$out/source"), not of $cells_of; give another --out, or remove" \
+    "$out/source if these are the same recordings in another place" >&2
   exit 2
 fi
 export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/xla}"

@@ -271,6 +271,7 @@ WRONG_OF = {
     "gpu_host.sh": [
         (("--retries", "x"), "--retries x is not a whole number from 0"),
         (("--retries", "-1"), "--retries -1 is not a whole number from 0"),
+        (("--retries", "1000000"), "--retries 1000000 is not a whole number from 0 to 999999"),
     ],
     "slurm.sbatch": [],
     "tpu_pod.sh": [
@@ -611,6 +612,21 @@ def test_what_the_evidence_did_not_prepare_is_moved_aside_and_told(project):
     assert (status, splits) == (0, ["dev", "train_10min"]), error
     (kept,) = (project / "data/evidence").glob("corpus.before-*")
     assert (kept / "mine").is_dir() and kept.name in output
+
+
+def test_a_corpus_that_has_moved_is_taken_once_the_note_of_its_place_is_removed(project):
+    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    run = dict(stubs={"python": EVALUATED})
+    command = (project, "evidence.sh", "--out", "out")
+    cells = {"CELLS": "scratch@10m@1"}
+    assert launch(*command, environment={**cells, **PREPARED}, **run)[0] == 0
+    (project / "data/evidence").rename(project / "data/moved")
+    moved = {**cells, "W2V2_EVIDENCE_DATA": "data/moved/corpus"}
+    status, _, error, calls = launch(*command, environment=moved, **run)
+    assert (status, calls) == (2, []) and "or remove out/source if these are the same" in error
+    (project / "out/source").unlink()
+    status, _, error, calls = launch(*command, environment=moved, **run)
+    assert status == 0 and not any("w2v2_jax.train" in call for call in calls), error
 
 
 def test_cells_of_another_source_are_refused_before_anything_is_done(project):

@@ -1,6 +1,7 @@
 """Where results will go is tried before the work that makes them."""
 
 import argparse
+import os
 import re
 
 import numpy as np
@@ -13,6 +14,7 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.paths import try_file
 from w2v2_jax.prepare import command as prepare
 from w2v2_jax.prepare import explore, segment
+from w2v2_jax.recognition import transcript_files
 from w2v2_jax.system.outputs import try_outputs
 
 
@@ -135,6 +137,17 @@ def test_a_transcript_beside_its_recording_is_not_replaced(tmp_path, capsys, mor
     (line,) = capsys.readouterr().err.splitlines()
     assert f"{tmp_path}/{text} lies beside a." in line and "choose another --out" in line
     assert (tmp_path / text).read_text() == "by hand"
+
+
+def test_a_folder_of_results_is_listed_once_and_not_for_each_of_them(tmp_path, monkeypatch):
+    """A hundred thousand results that --overwrite replaces took hours before the first."""
+    files = [tmp_path / f"{number}.txt" for number in range(5)]
+    for file in files:
+        file.touch()
+    listed, listdir = [], os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or listdir(path))
+    transcript_files.spare(argparse.Namespace(out=tmp_path), files)
+    assert len(listed) == 1
 
 
 def test_align_replaces_no_textgrid_beside_the_recording(tmp_path, capsys):

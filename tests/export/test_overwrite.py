@@ -146,6 +146,48 @@ def test_an_output_that_a_killed_run_had_moved_away_is_put_back(tmp_path, capsys
     assert (partial / "file").read_text() == "new"
 
 
+HALF_REMOVED = """
+import os, shutil, signal, sys
+from w2v2_jax.system.new_output import new_output
+def die(path, **options):
+    os.unlink(os.path.join(path, "one"))
+    os.kill(os.getpid(), signal.SIGKILL)
+shutil.rmtree = die
+with new_output(sys.argv[1], overwrite=True) as partial:
+    partial.mkdir()
+    for name in ("one", "two"):
+        (partial / name).write_text("new")
+"""
+
+
+def test_what_a_killed_run_was_removing_is_not_put_back(tmp_path, capsys):
+    """Half of the former output came back when the user had removed the new one."""
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("one", "two"):
+        (out / name).write_text("old")
+    command = [sys.executable, "-c", HALF_REMOVED, str(out)]
+    assert subprocess.run(command, check=False).returncode == -9
+    assert (out / "one").read_text() == (out / "two").read_text() == "new"
+    shutil.rmtree(out)
+    with new_output(out) as partial:
+        partial.mkdir()
+        (partial / "one").write_text("third")
+    assert [path.name for path in out.iterdir()] == ["one"]
+    assert "of an unfinished run; delete it if" in capsys.readouterr().err
+
+
+def test_the_folder_that_a_link_leads_to_is_tried_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "file/out")
+    with pytest.raises(InputError, match="is a file, not a folder"), new_output(tmp_path / "link"):
+        pytest.fail("the work was done")
+    (tmp_path / "other").symlink_to(tmp_path / "missing/out")
+    with new_output(tmp_path / "other") as partial:
+        partial.mkdir()
+    assert (tmp_path / "missing/out").is_dir() and (tmp_path / "other").is_symlink()
+
+
 @pytest.mark.parametrize("own", [False, True])  # in containers all runs may have one number
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_what_killed_runs_left_is_told_and_kept(tmp_path, capsys, own, kind):

@@ -67,3 +67,16 @@ def test_a_split_that_a_killed_run_had_moved_away_is_put_back(made, tmp_path, ca
     assert "a run was killed while it replaced this; it is back as it was" in told[0]
     assert f"{left}: of an unfinished run" in told[1] and "exists already" in told[2]
     assert (tmp_path / "data/train/index.npz").read_bytes() == before
+
+
+def test_a_split_that_was_replaced_does_not_come_back(made, tmp_path, monkeypatch, capsys):
+    """The run was killed while it removed the former split, and the user removed the new one."""
+    assert run_command(prepare.main, made) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(publish.shutil, "rmtree", lambda path, **options: None)
+        assert run_command(prepare.main, made) == 0
+    os.rename(tmp_path / "data/train", tmp_path / "away")
+    capsys.readouterr()
+    assert run_command(prepare.main, [*made[:-1], "--split", "dev"]) == 0
+    assert not (tmp_path / "data/train").exists()
+    assert "it is back as it was" not in capsys.readouterr().err

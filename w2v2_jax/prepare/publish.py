@@ -16,7 +16,8 @@ from w2v2_jax.paths import AnyPath, is_remote
 from w2v2_jax.prepare.account import PARTIAL, PIECES
 from w2v2_jax.system.new_output import swap
 
-REPLACED = "replaced-"  # in a run's folder: a split that the run's own takes the place of
+# In a run's folder: a split that the run's own takes the place of, and has taken.
+REPLACED, FORMER = "replaced-", "former-"
 
 
 @contextlib.contextmanager
@@ -35,7 +36,10 @@ def put_in_place(directory: Path, target: Path, work: Path) -> None:
     `work`, or stays if anything fails. A link stays, and leads to the new split."""
     place = Path(os.path.realpath(target))
     if place.exists():
-        swap(directory, place, work / f"{REPLACED}{target.name}")
+        replaced = work / f"{REPLACED}{target.name}"
+        swap(directory, place, replaced)
+        # Under another name: a run that is killed from here on leaves what nobody may put back.
+        replaced.rename(work / f"{FORMER}{target.name}")
     else:
         os.rename(directory, place)
 

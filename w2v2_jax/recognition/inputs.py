@@ -28,7 +28,10 @@ def expand(
     """
     names: dict[str, Path] = {}
     refused: list[tuple[str, InputError]] = []
-    note = lambda name, error: refused.append((name, error))  # noqa: E731
+
+    def note(name: str, error: InputError) -> None:
+        refused.append((name, error))
+
     for argument in [*arguments, *(f"@{path}" for path in lists)]:
         for path in _paths(argument, note):
             try:

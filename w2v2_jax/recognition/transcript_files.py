@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from argparse import Namespace
 from collections import Counter
@@ -77,25 +78,20 @@ def spare(arguments: Namespace, files: Iterable[Path]) -> None:
     and so may be a transcript that somebody made: `prepare` and `segment` read them there."""
     files = list(files)
     spare_files(arguments, "out", files)
+    recordings = functools.cache(_recordings)  # each folder is listed once, not for every file
     for path in files:
-        if path.exists() and (recording := _recording_of(path)):
+        if path.exists() and (recording := recordings(path.parent).get(path.stem)):
             raise InputError(
                 f"{path} lies beside {recording} and may be a transcript made by hand, which is "
                 "not replaced; move it away or choose another --out"
             )
 
 
-def _recording_of(path: Path) -> str:
-    """The name of a recording beside a transcript, a.wav for a.txt and a.wav.txt; "" if none is."""
-    return next(
-        (
-            name
-            for name in sorted(os.listdir(path.parent))
-            if name.lower().endswith(AUDIO_SUFFIXES)
-            and path.stem in (name, os.path.splitext(name)[0])
-        ),
-        "",
-    )
+def _recordings(folder: Path) -> dict[str, str]:
+    """The names of the recordings in a folder by the stem of a transcript beside them, which is a
+    for a.wav (a.txt) and a.wav (a.wav.txt)."""
+    names = sorted(name for name in os.listdir(folder) if name.lower().endswith(AUDIO_SUFFIXES))
+    return {os.path.splitext(name)[0]: name for name in reversed(names)} | {n: n for n in names}
 
 
 def write(result: Result, files: dict[str, Path]) -> None:

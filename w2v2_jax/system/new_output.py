@@ -34,8 +34,8 @@ def new_output(
         raise InputError(
             f"{option} {out} exists and is not empty; add --overwrite or choose another {option}"
         )
-    try_folder(out.parent, option)
     out = Path(os.path.realpath(out))  # a link stays, and what it leads to is replaced
+    try_folder(out.parent, option)
     partial = _beside(out, PARTIAL)
     try:
         yield partial
@@ -129,7 +129,9 @@ def _put_in_place(partial: Path, out: Path, option: str) -> None:
         )
     replaced = _beside(out, REPLACED)
     swap(partial, out, replaced)
-    shutil.rmtree(replaced, ignore_errors=True)
+    # Under another name: a run that is killed here leaves a part, which nobody may put back.
+    rest = replaced.rename(_beside(out, PARTIAL))
+    shutil.rmtree(rest, ignore_errors=True)
 
 
 def swap(new: Path, out: Path, aside: Path) -> None:
