@@ -170,12 +170,16 @@ def test_the_evidence_with_a_filterbank_fine_tunes_as_the_recipe_from_scratch_tr
     assert {n: pretrained[n] for n in shape} == {n: tuned["model"][n] for n in shape}
 
 
-def test_the_evidence_tunes_the_usual_network_as_strongly_as_the_recipe_from_scratch_trains():
-    scratch = load_config(f"{ROOT}/experiments/evidence.py:finetune_1h,filterbank,700")
-    tuned = load_config(f"{ROOT}/experiments/evidence.py:finetune_1h,strong,700")
+@pytest.mark.parametrize(("labels", "seconds"), [("10m", 8.0), ("1h", 32.0), ("all", 32.0)])
+def test_the_evidence_tunes_the_usual_network_as_strongly_as_the_recipe_from_scratch_trains(
+    labels, seconds
+):
+    scratch = load_config(f"{ROOT}/experiments/evidence.py:finetune_{labels},filterbank,700")
+    tuned = load_config(f"{ROOT}/experiments/evidence.py:finetune_{labels},strong,700")
     usual = load_config(f"{ROOT}/experiments/evidence.py:pretrain")["model"]
     shape = {"conv_layers": usual["conv_layers"], "filterbank_init": False, "num_layers": 3}
     assert tuned.pop("model") == scratch.pop("model") | shape | {"mask_length": 6}
+    assert tuned.pop("data") == scratch.pop("data") | {"batch_seconds": seconds}
     assert tuned == scratch
     assert model_config("small").num_layers == 3 and "num_layers" not in usual
     assert load_config(f"{ROOT}/experiments/evidence.py:pretrain,strong") == load_config(
