@@ -14,13 +14,16 @@ FIXED_BITS = 0x83  # of a frame's first byte, which are 0; those of the next fil
 
 
 def walk_amr(data: Buffer, start: int) -> Walked | None:
-    """One stream to its last frame. Raises Damaged ("truncated")."""
+    """One stream to its last frame; zeros too few for a frame fill up the file. Raises Damaged
+    ("truncated")."""
     mark = next((m for m in BYTES if data[start : start + len(m)] == m), None)
     if mark is None:
         return None
-    place = start + len(mark)
+    place = last = start + len(mark)
     while place < len(data) and not data[place] & FIXED_BITS:
-        place += 1 + BYTES[mark][data[place] >> 3]
+        last, place = place, place + 1 + BYTES[mark][data[place] >> 3]
+    if place > len(data) and not any(data[last:]):
+        place = last
     if place > len(data):
         raise Damaged("truncated", "the last frame is cut short")
     return Walked([Stream(b"", start, place)], place)
