@@ -15,6 +15,8 @@ BARS = (
     ("continuous targets, filterbank", "filterbank", "continuous_targets"),
     ("wav2vec 2.0, five, tuned strongly", "strong", "pretrain"),
     ("continuous targets, five, tuned strongly", "strong", "continuous_targets"),
+    ("from scratch, smaller updates", "small_updates_ten", "scratch_8s"),
+    ("continuous targets, smaller updates", "small_updates_ten", "continuous_targets_8s"),
 )
 WIDTH, LEFT, RIGHT, TOP, STEP = 860, 292, 60, 40, 30
 GREY, BLUE = "#b9c0c9", "#5b8fc7"
@@ -48,7 +50,7 @@ def draw() -> str:
     for number, (name, file, start) in enumerate(BARS):
         cells = json.loads((RESULTS / f"{file}.json").read_text())
         rates = [100 * c["cer"] for c in cells if (c["start"], c["labels"]) == (start, "10m")]
-        parts.append(bar(number, name, rates, GREY if start == "scratch" else BLUE))
+        parts.append(bar(number, name, rates, GREY if start.startswith("scratch") else BLUE))
     return "".join([*parts, "</svg>\n"])
 
 

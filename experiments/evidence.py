@@ -50,6 +50,9 @@ Got (2026-11-26, the same cores, by launch/evidence.sh, recorded in commits a6e4
     `,strong`, the same labels (2026-11-30, Intel Xeon, commit 94e88f9): from scratch 67.2, the
     published objective 56.5, continuous targets (5000 updates) 46.9, 45.9 %. `,filterbank` with
     random targets 74.0 %.
+    `,strong` with updates of 8 s, as it is now (2026-11-30, the same cores, commit 5f1306d):
+    continuous targets 40.2 %, from_scratch with updates of 8 s 53.0 %; prompts in five languages
+    44.7 and 60.5 %.
 Before: 10 min of mixed labels (3.3 of prompts, 6.7 of acted speech of 43 voices) from the same
     encoder, in bfloat16, 1053 updates of 12 s: blanks alone (CER 99.9 % on dev at 900; 2026-11-26,
     the same cores, commit a6e43cd).
