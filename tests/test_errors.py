@@ -19,6 +19,7 @@ from w2v2_jax.errors import (
     one_field,
     run_command,
 )
+from w2v2_jax.prepare.workers import in_order
 
 PRINTS = """
 import sys
@@ -244,3 +245,11 @@ def test_an_optional_package_is_absent_or_broken_and_the_line_says_which(tmp_pat
         "which is not installed: pip install not_installed_here"
     )
     assert "which is installed but cannot be imported: libx.so.1: cannot open; " in said("torn")
+
+
+def test_a_package_that_a_worker_cannot_import_is_named_by_its_parent(tmp_path, monkeypatch):
+    (tmp_path / "torn_in_worker.py").write_text("raise OSError('sndfile library not found')")
+    monkeypatch.syspath_prepend(tmp_path)  # workers get the path of their parent
+    results = in_order(importlib.import_module, ["torn_in_worker"], workers=2)
+    with pytest.raises(InputError, match="the package torn_in_worker is installed but cannot be"):
+        list(results)
