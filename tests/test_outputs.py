@@ -146,7 +146,8 @@ def test_a_folder_of_results_is_listed_once_and_not_for_each_of_them(tmp_path, m
         file.touch()
     listed, listdir = [], os.listdir
     monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or listdir(path))
-    transcript_files.spare(argparse.Namespace(out=tmp_path), files)
+    planned = {str(file): {"txt": file} for file in files}
+    transcript_files.spare(argparse.Namespace(out=tmp_path), planned)
     assert len(listed) == 1
 
 
