@@ -92,18 +92,25 @@ def _score(model: Model, whole: Corpus | JoinedCorpus, arguments) -> None:
     """Accuracy and macro F1 of the utterances whose text is one of the classes."""
     classes: Any = model.description.vocabulary
     corpus = transcribed(whole, classes, where=f"--data {arguments.data}")
-    results = classify_corpus(model, corpus, batch_seconds=arguments.batch_seconds)
-    references = [int(classes.encode(text)[0]) for text in corpus.texts()]
-    guesses = [int(classes.encode(result.label)[0]) for result in results]
+    failed: list[str] = []
+    results = classify_corpus(
+        model, corpus, batch_seconds=arguments.batch_seconds, on_error=inputs.told(failed)
+    )
+    if not results:
+        raise InputError(f"--data {arguments.data}: none of its utterances can be classified")
+    references = [int(classes.encode(corpus.text(i))[0]) for i in results]
+    guesses = [int(classes.encode(result.label)[0]) for result in results.values()]
     scores = class_scores(confusion(references, guesses, len(classes)))
     left_out = len(whole) - len(corpus)
     print(
-        f"{arguments.data}: {counted(len(corpus), 'utterance')}, {left_out} of no class left out; "
+        f"{arguments.data}: {counted(len(results), 'utterance')}, {left_out} of no class left out; "
         f"accuracy {scores.accuracy:.4f}, macro F1 {scores.macro_f1:.4f}"
     )
     if arguments.json_out:
-        write_json(arguments.json_out, _as_json(scores, classes, references, left_out), indent=2)
+        content = _as_json(scores, classes, references, left_out) | {"unusable": failed}
+        write_json(arguments.json_out, content, indent=2)
         print(f"wrote {arguments.json_out}")
+    inputs.conclude(failed, len(corpus))
 
 
 def _as_json(scores: ClassScores, classes, references: list[int], left_out: int) -> dict:
