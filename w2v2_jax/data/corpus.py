@@ -123,7 +123,7 @@ class Corpus:
         """The text rules that were applied to the texts; None if they are as in the source."""
         rules = self.info.get("text")
         if rules is not None and not isinstance(rules, dict):
-            raise InputError(f"{self.directory / 'corpus.json'}: text={rules!r}; prepare it again")
+            raise InputError(f"{self.directory / SPLIT}: text={rules!r}; prepare it again")
         return rules
 
     def id(self, i: int) -> str:
@@ -292,7 +292,7 @@ def open_corpus(where: str | AnyPath) -> Corpus:
 
 def list_splits(directory: str | AnyPath) -> list[str]:
     """Names of the prepared splits under `directory`; unfinished ones are not among them."""
-    descriptions = to_path(directory).glob("*/corpus.json")
+    descriptions = to_path(directory).glob(f"*/{SPLIT}")
     return sorted(p.parent.name for p in descriptions if not p.parent.name.startswith("."))
 
 
