@@ -24,15 +24,7 @@ from w2v2_jax.data.npz import array_names, read_array
 from w2v2_jax.data.shards import check_shard, open_shard
 from w2v2_jax.data.string_hashes import string_hashes
 from w2v2_jax.errors import InputError, nearest
-from w2v2_jax.paths import (
-    SPLIT,
-    AnyPath,
-    file_sha256,
-    meant_beside,
-    read_json,
-    size_of,
-    to_path,
-)
+from w2v2_jax.paths import SPLIT, AnyPath, file_sha256, meant_beside, read_json, size_of, to_path
 
 FORMAT, VERSION, COMPRESSED = "w2v2_jax.corpus", 1, 2
 CODECS = {VERSION: (None,), COMPRESSED: ("flac",)}
