@@ -25,8 +25,14 @@ from w2v2_jax.recognition import inputs
 from w2v2_jax.recognition.classify import Classified, classify, classify_corpus
 from w2v2_jax.recognition.computation import add_dtype, execution_of
 from w2v2_jax.system import compile_cache, cpu_memory
-from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_checkpoint, whole
-from w2v2_jax.system.outputs import try_outputs
+from w2v2_jax.system.arguments import (
+    CommandParser,
+    add_batch_seconds,
+    add_checkpoint,
+    add_overwrite_result,
+    whole,
+)
+from w2v2_jax.system.outputs import spare_results, try_outputs
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -57,6 +63,8 @@ def main(argv: list[str] | None = None) -> None:
             "train one with config.objective.name=classify (experiments/classify.py)"
         )
     if corpus is not None:
+        made_of = {"checkpoint": str(model.path), "data": arguments.data}
+        spare_results(arguments, "json_out", made_of)
         _score(model, corpus, arguments)
         return
     seconds = arguments.batch_seconds
@@ -74,6 +82,7 @@ def _parser() -> CommandParser:
     add("--json", action="store_true", help="print JSON lines with the probability of every class")
     add("--data", metavar="DIR[:split]", help="score a prepared corpus instead of files")
     add("--json-out", type=Path, metavar="OUT", help="the scores of --data as JSON")
+    add_overwrite_result(parser)
     add_batch_seconds(parser, 60.0)
     add_dtype(parser)
     return parser
@@ -107,7 +116,8 @@ def _score(model: Model, whole: Corpus | JoinedCorpus, arguments) -> None:
         f"accuracy {scores.accuracy:.4f}, macro F1 {scores.macro_f1:.4f}"
     )
     if arguments.json_out:
-        content = _as_json(scores, classes, references, left_out) | {"unusable": failed}
+        made_of = {"checkpoint": str(model.path), "data": arguments.data}
+        content = made_of | _as_json(scores, classes, references, left_out) | {"unusable": failed}
         write_json(arguments.json_out, content, indent=2)
         print(f"wrote {arguments.json_out}")
     inputs.conclude(failed, len(corpus))
