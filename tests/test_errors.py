@@ -209,6 +209,9 @@ BROKEN = {
               "the package newer is installed but cannot be imported: cannot import name"),
     "deeper": ("import not_installed_here",
                "this needs the package not_installed_here, which is not installed: pip install"),
+    "wraps": ("try: import not_installed_here\nexcept ImportError as e:\n"
+              "    raise ImportError('Please install it', name='jax') from e",
+              "this needs the package not_installed_here, which is not installed: pip install"),
     "yaml_needed": ("raise ModuleNotFoundError('No module named yaml', name='yaml')",
                     "this needs the package yaml, which is not installed: pip install pyyaml"),
 }  # fmt: skip

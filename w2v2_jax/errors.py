@@ -10,10 +10,13 @@ import importlib.util
 import io
 import os
 import sys
+import tempfile
+import threading
 import traceback
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
+from typing import BinaryIO
 
 DISK_ERRORS = (
     errno.ENOSPC,
@@ -33,15 +36,9 @@ BUG = (
 OURS = __name__.partition(".")[0]
 # Module -> what pip calls it, where the names differ.
 DISTRIBUTIONS = {
-    "absl": "absl-py",
-    "flashlight": "flashlight-text",
-    "google": "protobuf",
-    "hydra": "hydra-core",
-    "kenlm": "ufal.kenlm",
-    "orbax": "orbax-checkpoint",
-    "sklearn": "scikit-learn",
-    "yaml": "pyyaml",
-}
+    "absl": "absl-py", "flashlight": "flashlight-text", "google": "protobuf", "hydra": "hydra-core",
+    "kenlm": "ufal.kenlm", "orbax": "orbax-checkpoint", "yaml": "pyyaml",
+}  # fmt: skip
 FITTING = "install versions that fit together, for example those of requirements.txt"
 
 
@@ -179,8 +176,8 @@ def broken_import(error: BaseException) -> str | None:
     module = _imported(error)
     if module is None:
         return None
-    if isinstance(error, ModuleNotFoundError) and error.name and not _known(error.name):
-        return f"this needs the package {_named(error.name)}"
+    if (absent := _absent(error)) is not None:
+        return f"this needs the package {absent}"
     name = DISTRIBUTIONS.get(module, module)
     return f"the package {name} is installed but cannot be imported: {_told(error)}"
 
@@ -205,23 +202,25 @@ def _module(entry: TracebackType) -> str:
 
 def _told(error: BaseException) -> str:
     """The reason and the remedy."""
-    if isinstance(error, ModuleNotFoundError) and error.name and not _known(error.name):
-        return f"it needs {_named(error.name)}"
+    if (absent := _absent(error)) is not None:
+        return f"it needs {absent}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
     reason = lines[0][:200].rstrip(".") if lines else type(error).__name__
     return f"{kind}{reason}; {FITTING}"
 
 
-def _named(module: str) -> str:
-    top = module.partition(".")[0]
-    return f"{top}, which is not installed: pip install {DISTRIBUTIONS.get(top, top)}"
-
-
-def _known(module: str) -> bool:
-    """Whether the package of a module is there, so that only this part of it is not."""
-    top, dot, _ = module.partition(".")
-    return bool(dot) and importlib.util.find_spec(top) is not None
+def _absent(error: BaseException | None) -> str | None:
+    """The package that is not installed, and how to install it; None if the import failed for
+    another reason. An ImportError may be raised from that of a package that it needs."""
+    while isinstance(error, ImportError):
+        top, dot, _ = (error.name or "").partition(".")
+        if isinstance(error, ModuleNotFoundError) and top:
+            if dot and importlib.util.find_spec(top) is not None:
+                return None  # only this part of the package is not there
+            return f"{top}, which is not installed: pip install {DISTRIBUTIONS.get(top, top)}"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _system_reason(error: BaseException) -> str | None:
@@ -256,20 +255,23 @@ def disk_reason(error: BaseException | None) -> str | None:
     return None
 
 
+_CHATTER = threading.RLock()  # two threads that exchange the descriptor would lose the real one
+
+
 @contextlib.contextmanager
-def without_chatter() -> Iterator[None]:
-    """Discards what C libraries write to the process's standard error. Use it only around calls
-    that also raise their errors as exceptions, and in a process that does one thing at a time."""
-    if sys.stderr is not None:
-        sys.stderr.flush()
-    stderr_copy, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(stderr_copy, 2)
-        os.close(stderr_copy)
-        os.close(nowhere)
+def without_chatter() -> Iterator[BinaryIO]:
+    """Keeps what C libraries write to the process's standard error from it, in the file that it
+    gives. Use it around short calls, or in a process that does one thing at a time."""
+    with _CHATTER, tempfile.TemporaryFile() as kept:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        stderr_copy = os.dup(2)
+        try:
+            os.dup2(kept.fileno(), 2)
+            yield kept
+        finally:
+            os.dup2(stderr_copy, 2)
+            os.close(stderr_copy)
 
 
 class _Stream(io.FileIO):
