@@ -212,8 +212,8 @@ BROKEN = {
     "wraps": ("try: import not_installed_here\nexcept ImportError as e:\n"
               "    raise ImportError('Please install it', name='jax') from e",
               "this needs the package not_installed_here, which is not installed: pip install"),
-    "yaml_needed": ("raise ModuleNotFoundError('No module named yaml', name='yaml')",
-                    "this needs the package yaml, which is not installed: pip install pyyaml"),
+    "orbax_needed": ("raise ModuleNotFoundError('No module named orbax', name='orbax')",
+                    "this needs the package orbax, which is not installed: pip install orbax-checkpoint"),
 }  # fmt: skip
 
 

@@ -35,10 +35,8 @@ BUG = (
 
 OURS = __name__.partition(".")[0]
 # Module -> what pip calls it, where the names differ.
-DISTRIBUTIONS = {
-    "absl": "absl-py", "flashlight": "flashlight-text", "google": "protobuf", "hydra": "hydra-core",
-    "kenlm": "ufal.kenlm", "orbax": "orbax-checkpoint", "yaml": "pyyaml",
-}  # fmt: skip
+DISTRIBUTIONS = {"flashlight": "flashlight-text", "google": "protobuf", "hydra": "hydra-core"}
+DISTRIBUTIONS |= {"absl": "absl-py", "kenlm": "ufal.kenlm", "orbax": "orbax-checkpoint"}
 FITTING = "install versions that fit together, for example those of requirements.txt"
 
 
