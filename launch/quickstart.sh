@@ -55,13 +55,16 @@ export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/xla}"
 
 say() { printf '\n[%d:%02d] %s\n' $(((SECONDS - started) / 60)) $(((SECONDS - started) % 60)) "$*"; }
 
-size=""
+size="" gpu=0
 if python -c 'import jax, sys; sys.exit(jax.default_backend() != "gpu")' 2>/dev/null; then
-  size=",gpu"
+  size=",gpu" gpu=1
 fi
-corpus="$data/corpus" usual=runs/quickstart/seed$seed lm_weights=(--lm-weight 3 --word-score 2.3)
+precision=() corpus="$data/corpus" usual=runs/quickstart/seed$seed lm_weights=(--lm-weight 3 --word-score 2.3)
 if [ "$minutes" = 60 ]; then
   size=",hour" scratch=scratch usual=runs/quickstart/hour$seed lm_weights=(--lm-weight 2 --word-score 1)
+  if [ "$gpu" = 0 ] && ! grep -Eqs 'avx512_bf16|amx_bf16' /proc/cpuinfo; then
+    precision=(--config.execution.dtype=float32) # where bfloat16 has no units it is the slower
+  fi
   if [ -z "$source_spec" ]; then # with other splits: beside those of the 20 minutes
     corpus="$data/corpus-all" speech="$data/speech-all" texts=(--texts all)
     symbols=("${from_transcripts[@]}")
@@ -87,7 +90,8 @@ train() { # name, recipe, further options
   say "train $name"
   python -m w2v2_jax.train --config "experiments/quickstart.py:$recipe$size" \
     --workdir "$out/$name" --config.seed="$seed" \
-    --config.data.train="$corpus:train" --config.data.valid="$corpus:dev" "$@"
+    --config.data.train="$corpus:train" --config.data.valid="$corpus:dev" \
+    ${precision[@]+"${precision[@]}"} "$@"
 }
 
 for name in train dev test; do
