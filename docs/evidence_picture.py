@@ -4,6 +4,8 @@ stored rates beside it: python docs/evidence_picture.py"""
 import json
 from pathlib import Path
 
+from w2v2_jax.evaluation import svg
+
 RESULTS = Path(__file__).parent / "results" / "evidence"
 # name, file, start; a bar each, in the order of the page's tables
 BARS = (
@@ -41,9 +43,6 @@ def draw() -> str:
     """The picture, from the rates that are stored now."""
     height = TOP + STEP * len(BARS) + 8
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
-        'font-family="sans-serif" font-size="14" fill="#27313d">',
-        f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
         f'<text x="{LEFT}" y="24" font-weight="bold">character error rate in %, ten minutes of '
         "transcripts, each seed a point</text>",
     ]
@@ -51,7 +50,7 @@ def draw() -> str:
         cells = json.loads((RESULTS / f"{file}.json").read_text())
         rates = [100 * c["cer"] for c in cells if (c["start"], c["labels"]) == (start, "10m")]
         parts.append(bar(number, name, rates, GREY if start.startswith("scratch") else BLUE))
-    return "".join([*parts, "</svg>\n"])
+    return svg.document(WIDTH, height, parts)
 
 
 if __name__ == "__main__":

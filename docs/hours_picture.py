@@ -5,7 +5,7 @@ import json
 import math
 from pathlib import Path
 
-from w2v2_jax.evaluation import hours_heard
+from w2v2_jax.evaluation import hours_heard, svg
 
 RESULTS = Path(__file__).parent / "results" / "evidence"
 # name, file, start, hours heard; a point for each seed
@@ -58,13 +58,7 @@ def curves() -> list[str]:
 
 def draw() -> str:
     """The picture, from the rates that are stored now."""
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        'font-family="sans-serif" font-size="14" fill="#27313d">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-        *axes(),
-        *curves(),
-    ]
+    parts = [*axes(), *curves()]
     names = [
         ("published BASE, LibriSpeech test-clean", "#b9c0c9"),
         ("the same, test-other", "white"),
@@ -82,7 +76,7 @@ def draw() -> str:
             f'<circle cx="{LEFT + 16}" cy="{y - 5}" r="5" fill="{colour}" stroke="#8a939e"/>'
             f'<text x="{LEFT + 28}" y="{y}">{name}</text>'
         )
-    return "".join([*parts, "</svg>\n"])
+    return svg.document(WIDTH, HEIGHT, parts)
 
 
 if __name__ == "__main__":

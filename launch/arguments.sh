@@ -58,6 +58,24 @@ check_recipe() { # a --config: a recipe that is here, FILE.py[:ARGUMENT] or a na
     "$(cd experiments && echo *.py)"
 }
 
+recipe_here() { # a --config whose file the hosts get with the project: sets `config` as they have it
+  local file="${config%%.py:*}" argument="" place
+  check_recipe "$config"
+  case "$config" in
+    *.py:*) argument=":${config#*.py:}" file="$file.py" ;;
+    *.py) ;;
+    *) return ;; # a name of experiments/
+  esac
+  place="$(realpath "$file")"
+  case "${place#"$(realpath .)/"}" in
+    /* | .venv/* | .git/* | data/* | runs/*)
+      fail "--config $config: the hosts get a copy of this project without data and runs, which" \
+        "does not have this file; put it into experiments/"
+      ;;
+  esac
+  config="${place#"$(realpath .)/"}$argument"
+}
+
 check_number() { # OPTION, its value, the least
   [[ "$2" =~ ^(0|[1-9][0-9]{0,5})$ ]] && [ "$2" -ge "$3" ] ||
     fail "--$1 $2 is not a whole number from $3 to 999999"

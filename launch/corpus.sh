@@ -2,12 +2,29 @@
 # Sourced by the scripts that prepare a source into a folder of their own.
 
 prepare_alone() { # DATA, what it is made from, options of prepare: DATA then has those splits alone
-  local data="$1" made_from="$2" aside
+  local data="$1" made_from="$2"
   shift 2
   [ ! -L "$data" ] || data="$(readlink -f "$data")"
-  if [ -f "$data/source" ] && [ "$(cat "$data/source")" = "$made_from" ]; then
+  if is_made_from "$data" "$made_from"; then
     return
   fi
+  mkdir -p "$(dirname "$data")"
+  { # one script at a time: another one would write to the same folder, or take this one's away
+    if command -v flock >/dev/null && ! flock -n 8; then
+      echo "$data is being prepared by another run; this one waits for it"
+      flock 8
+    fi
+    is_made_from "$data" "$made_from" || prepare_now "$data" "$made_from" "$@"
+  } 8>"$data.lock"
+}
+
+is_made_from() { # DATA, what it should be made from
+  [ -f "$1/source" ] && [ "$(cat "$1/source")" = "$2" ]
+}
+
+prepare_now() { # as prepare_alone
+  local data="$1" made_from="$2" aside
+  shift 2
   printf '\nprepare %s\n' "$made_from"
   # Elsewhere first: what cannot be prepared costs nobody the corpus that is there.
   rm -rf "$data.new"

@@ -181,12 +181,14 @@ without_encoder() { # START or a cell: whether it starts from random parameters
   [ "$(taught_by "$1")" = scratch ]
 }
 
-pseudo_labels() { # START, LABELS-SEED: its teacher's cell writes texts for `unlabeled`; sets heard
-  local from teacher texts="$out/$1/heard-$2" least="${MIN_CONFIDENCE:-0.5}" before
+check_pseudo() { # START, LABELS-SEED, cells that are run before: whether it can have its texts
+  local from texts="$out/$1/heard-$2" least="${MIN_CONFIDENCE:-0.5}" before teacher
   from="$(taught_by "$1")"
-  teacher="$out/$from/$2"
-  if [ ! -f "$teacher/lm.arpa" ]; then
-    echo "error: $1@${2/-/@} needs the finished cell $from@${2/-/@}" >&2
+  teacher="$from@${2/-/@}"
+  # A finished cell is not run again, and so writes no language model that it lacks.
+  if [ ! -f "$out/$from/$2/lm.arpa" ] &&
+    { [[ " ${3:-} " != *" $teacher "* ]] || [ -f "$out/cells/$teacher.json" ]; }; then
+    echo "error: $1@${2/-/@} needs the finished cell $teacher" >&2
     return 1
   fi
   if [ -f "$texts/unlabeled/report.json" ]; then
@@ -195,7 +197,14 @@ pseudo_labels() { # START, LABELS-SEED: its teacher's cell writes texts for `unl
       echo "error: $texts was written with MIN_CONFIDENCE=$before, not $least; use another --out" >&2
       return 1
     fi
-  else
+  fi
+}
+
+pseudo_labels() { # START, LABELS-SEED: its teacher's cell writes texts for `unlabeled`; sets heard
+  local teacher texts="$out/$1/heard-$2" least="${MIN_CONFIDENCE:-0.5}"
+  teacher="$out/$(taught_by "$1")/$2"
+  check_pseudo "$1" "$2" || return
+  if [ ! -f "$texts/unlabeled/report.json" ]; then
     mkdir -p "$texts" && printf '%s' "$least" >"$texts/min_confidence" || return
     run python -m w2v2_jax pseudo --checkpoint "$teacher" --data "$data:unlabeled" --out "$texts" \
       --overwrite --min-confidence "$least" --min-seconds 1 \
@@ -286,6 +295,19 @@ for name in ${cell_names[@]+"${cell_names[@]}"}; do
       "pseudo_START" >&2
     exit 2
   fi
+done
+# What a cell takes from others is looked for now, and not after its pretraining. Of several cells at
+# once, those without texts of others come first.
+earlier=""
+for name in ${cell_names[@]+"${cell_names[@]}"}; do
+  [ "$jobs" = 1 ] || [[ "$name" == pseudo* ]] || earlier="$earlier $name"
+done
+for name in ${cell_names[@]+"${cell_names[@]}"}; do
+  IFS=@ read -r start size_of seed <<<"$name"
+  if [[ "$start" == pseudo* ]] && [ ! -f "$out/cells/$name.json" ]; then
+    check_pseudo "$start" "$size_of-$seed" "$earlier" || exit
+  fi
+  earlier="$earlier $name"
 done
 mkdir -p "$out/cells" "$out/cells_lm"
 printf '%s' "$cells_of" >"$out/source"

@@ -22,7 +22,7 @@ read_options "name image accelerator topology config workdir data data-to slices
   "dry-run" "$@"
 need name image accelerator topology config workdir
 check_name "$name" 40 # the names of pods have more behind it, 63 in all
-[[ "$config" == /* ]] || check_recipe "$config" # a whole path is the image's own
+[[ "$config" == /* ]] || recipe_here # a whole path is the image's own
 check_number slices "$slices" 1
 check_number chips "$chips" 1
 check_number retries "$retries" 0

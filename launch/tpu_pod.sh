@@ -20,7 +20,7 @@ name="" zone="" type="" config="" workdir="" data="" data_to="" spot="" runtime=
 read_options "name zone type config workdir data data-to runtime retries" "spot keep dry-run" "$@"
 need name zone type config workdir
 check_name "$name" 63
-check_recipe "$config"
+recipe_here
 check_number retries "$retries" 0
 case "$workdir" in
   gs://*) ;;

@@ -305,6 +305,32 @@ def test_what_needs_no_machine_is_checked_before_one_is_asked_for(
     assert error.startswith("error: ") and message in error
 
 
+@pytest.mark.parametrize("script", ["tpu_pod.sh", "gke_jobset.sh"])
+def test_a_recipe_that_the_hosts_do_not_get_is_refused(project, script, tmp_path_factory):
+    """The launcher found it here, and the hosts did not: after minutes, on a slice that is paid."""
+    arguments, stubs = [*DRY[script][0], "--dry-run"], dict.fromkeys(BINARIES, "")
+    other = tmp_path_factory.mktemp("other") / "y.py"
+    other.touch()
+    (project / "runs").mkdir()
+    (project / "runs/y.py").touch()
+    (project / "experiments/link.py").symlink_to(other)
+    away = [os.path.relpath(other, project), "runs/y.py:a", "experiments/link.py"]
+    for config in away + ([str(other)] if script == "tpu_pod.sh" else []):
+        status, output, error, calls = launch(
+            project, script, *arguments, "--config", config, stubs=stubs
+        )
+        assert (status, output, calls, error.count("\n")) == (2, "", [], 1), error
+        assert f"--config {config}: the hosts get a copy of this project" in error
+
+
+def test_a_whole_path_into_the_project_becomes_one_that_the_hosts_have(project):
+    config = f"{project}/experiments/x.py:a"
+    arguments, stubs = [*POD, "--dry-run", "--config", config], dict.fromkeys(BINARIES, "")
+    status, _, error, _ = launch(project, "tpu_pod.sh", *arguments, stubs=stubs)
+    assert status == 0 and "--config experiments/x.py:a " in error.replace("\\", "")
+    assert str(project) not in error.partition("--command=")[2]
+
+
 @pytest.mark.parametrize("script", DRY)
 def test_an_option_may_have_its_value_behind_an_equals_sign(project, script):
     """An option of the launcher went on to train, which refused it on the slice."""
@@ -467,6 +493,26 @@ def test_the_evidence_says_whose_texts_are_missing(project, start, teacher):
     assert not any("w2v2_jax" in call for call in calls)
 
 
+@pytest.mark.parametrize(
+    ("jobs", "cells", "missing"),
+    [
+        ("1", "pseudo_pretrain@10m@3", "pretrain@10m@3"),
+        ("3", "short@10m@3 pseudo_pretrain@10m@3", "pretrain@10m@3"),
+        ("1", "pretrain@10m@1 pseudo@10m@1", "scratch@10m@1"),
+        ("1", "pseudo_pretrain@10m@1 pretrain@10m@1", "pretrain@10m@1"),
+    ],
+)
+def test_the_evidence_says_at_once_whose_texts_are_missing(project, jobs, cells, missing):
+    """It was said after a pretraining of minutes."""
+    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    run = dict(stubs={"python": WRITES_MODELS}, environment={"CELLS": cells, "JOBS": jobs})
+    run["environment"] |= PREPARED
+    status, _, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
+    assert (status, calls, error.count("\n")) == (1, [], 1), error
+    assert f"needs the finished cell {missing}" in error
+    assert not (project / "out").exists()
+
+
 @pytest.mark.parametrize("start", ["pseudo_", "pseudo_pseudo", "pseudo_other"])
 def test_texts_of_no_start_of_the_evidence_are_refused(project, start):
     (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
@@ -597,6 +643,23 @@ def test_the_evidence_prepares_a_source_once_and_of_another_one_has_its_splits_a
         assert (status, len(calls)) == (0, times), error
         assert all(source in shlex.split(call) for call in calls)
         assert splits == sorted(source.removeprefix("folder:").split(","))
+
+
+def test_two_launchers_of_one_source_prepare_it_once(project):
+    """The second removed what the first was writing."""
+    slow = PREPARE_STUB.replace("  for split", "  sleep 1\n  for split")
+    run = dict(stubs={"python": slow + EVALUATED}, environment={"CELLS": "scratch@10m@1"})
+    option = ("evidence.sh", "--source", ALL_SPLITS, "--out")
+    first, record = start(project, *option, "a", **run)
+    while "w2v2_jax.prepare" not in record.read_text():
+        time.sleep(0.02)
+    second = launch(project, *option, "b", **run)  # empties the record
+    with first:
+        _, error = first.communicate(timeout=120)
+    assert (first.returncode, second[0]) == (0, 0), error + second[2]
+    assert "is being prepared by another run; this one waits for it" in second[1]
+    assert not any("w2v2_jax.prepare" in call for call in second[3])
+    assert "mv:" not in error + second[2] and "rm:" not in error + second[2]
 
 
 def test_a_source_that_cannot_be_prepared_leaves_the_one_before(project):
@@ -967,6 +1030,18 @@ def test_the_gpu_benchmark_stops_after_its_minutes_and_goes_on_where_it_was(proj
         "b/base-update.json"
     ]
     assert "left out after 3 minutes: large-hf base-attention_formulation-plain " in error
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+@pytest.mark.parametrize("folder", [".", "launch"])
+def test_the_help_of_a_slurm_job_is_the_comment_at_its_head(project, option, folder):
+    done = subprocess.run(
+        ["bash", os.path.relpath(project / "launch/slurm.sbatch", project / folder), option],
+        cwd=project / folder, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("A SLURM job on GPU hosts") and "SBATCH" not in done.stdout
+    assert done.stdout.endswith("tensorboard --logdir on the workdir\n")
 
 
 def test_help_is_found_among_other_options(project):

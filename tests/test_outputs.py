@@ -1,8 +1,11 @@
 """Where results will go is tried before the work that makes them."""
 
 import argparse
+import json
+import math
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +14,11 @@ import soundfile
 from tests.helpers.corpora import write_split
 from w2v2_jax import align, compare, lm, transcribe
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.paths import try_file
+from w2v2_jax.paths import finite, try_file
 from w2v2_jax.prepare import command as prepare
 from w2v2_jax.prepare import explore, segment
 from w2v2_jax.recognition import transcript_files
-from w2v2_jax.system.outputs import try_outputs
+from w2v2_jax.system.outputs import spare_results, try_outputs
 
 
 def test_an_output_is_tried_before_the_work(tmp_path):
@@ -146,7 +149,8 @@ def test_a_folder_of_results_is_listed_once_and_not_for_each_of_them(tmp_path, m
         file.touch()
     listed, listdir = [], os.listdir
     monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or listdir(path))
-    transcript_files.spare(argparse.Namespace(out=tmp_path), files)
+    planned = {str(file): {"txt": file} for file in files}
+    transcript_files.spare(argparse.Namespace(out=tmp_path), planned)
     assert len(listed) == 1
 
 
@@ -232,3 +236,42 @@ def test_commands_replace_nothing_that_they_read(read, capsys, main, arguments, 
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(said, line)
     assert {path: path.read_bytes() for path in read.rglob("*") if path.is_file()} == before
+
+
+def result_of(path, **made_of):
+    """Arguments of a command whose --json is a file that an earlier run wrote."""
+    path.write_text(json.dumps({"wer": 0.1, **made_of}))
+    return argparse.Namespace(json=path, overwrite=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"checkpoint": "runs/b/checkpoints/5"}, "a result of checkpoint runs/a/checkpoints/5"),
+        ({"data": "data:dev"}, "a result of data data:test; it would be replaced: add --overwrite"),
+        ({"data": ["data:dev", "data:test"]}, "a result of data data:test"),
+        ({"decoder": {"decoder": "beam"}}, "a result of decoder another"),
+    ],
+)
+def test_a_result_of_other_inputs_is_not_replaced_unasked(tmp_path, change, message):
+    made_of = {"checkpoint": "runs/a/checkpoints/5", "data": "data:test"}
+    made_of["decoder"] = {"decoder": "greedy", "unknown_score": -math.inf}
+    arguments = result_of(tmp_path / "x.json", **finite(made_of))
+    spare_results(arguments, "json", made_of)
+    spare_results(arguments, "json", {**made_of, "checkpoint": "runs/a/checkpoints/9"})
+    with pytest.raises(InputError, match=message):
+        spare_results(arguments, "json", made_of | change)
+    arguments.overwrite = True
+    spare_results(arguments, "json", made_of | change)
+
+
+@pytest.mark.parametrize("content", ["hello\n", "[1, 2]", '{"cut sh'])
+def test_a_file_that_is_no_result_is_not_replaced_by_one_unasked(tmp_path, content):
+    arguments = result_of(tmp_path / "x.json")
+    arguments.json.write_text(content)
+    with pytest.raises(InputError, match=r"x\.json exists and is no result; add --overwrite"):
+        try_outputs(arguments, "json")
+    assert arguments.json.read_text() == content
+    arguments.json.write_text("")
+    try_outputs(arguments, "json")
+    try_outputs(argparse.Namespace(json=Path("/dev/null"), overwrite=False), "json")

@@ -13,9 +13,10 @@ from w2v2_jax.decode.lines import Line
 from w2v2_jax.decode.spelling import Spelled
 from w2v2_jax.errors import printable, run_command
 from w2v2_jax.inference import load
-from w2v2_jax.paths import json_text
-from w2v2_jax.recognition import transcript_files
+from w2v2_jax.paths import file_sha256, json_text
+from w2v2_jax.recognition import transcript_files, transcript_record
 from w2v2_jax.recognition.computation import add_dtype, execution_of
+from w2v2_jax.recognition.network import origin
 from w2v2_jax.recognition.recognise import align, make_options
 from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.system.arguments import (
@@ -68,12 +69,12 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     lines = list(text_lines(arguments.text))
     formats = transcript_files.chosen_formats(arguments, "textgrid,ctm")
-    files = {}
+    planned: transcript_files.Planned = {}
     if arguments.out is not None:
-        files = transcript_files.plan(
+        planned = transcript_files.plan(
             [arguments.audio], arguments.out, formats, overwrite=arguments.overwrite
-        )[arguments.audio]
-        transcript_files.spare(arguments, files.values())
+        )
+        transcript_files.spare(arguments, planned)
     model = load(arguments.checkpoint, execution=execution_of(arguments))
     total = total_seconds([arguments.audio])
     with audio_bar(total, disable=arguments.quiet) as bar:
@@ -85,7 +86,13 @@ def main(argv: list[str] | None = None) -> None:
         }
         where = str(arguments.text)
         aligned = align(model, arguments.audio, lines, make_options(values), where=where)
-    transcript_files.write(as_result(arguments.audio, aligned, total or 0.0), files)
+    files = planned.get(arguments.audio, {})
+    if files:
+        text = file_sha256(arguments.text)
+        made_by = {"command": "align", "text": text, "romanise": arguments.romanise}
+        by = transcript_record.begin(arguments.out, {**made_by, **origin(model)})
+        result = as_result(arguments.audio, aligned, total or 0.0)
+        transcript_files.write(result, files, arguments.out, by)
     for line in aligned:
         if arguments.json:
             plain = line._asdict() | {

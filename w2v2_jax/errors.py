@@ -9,9 +9,12 @@ import errno
 import io
 import os
 import sys
+import tempfile
+import threading
 import traceback
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO
 
 DISK_ERRORS = (
     errno.ENOSPC,
@@ -178,20 +181,23 @@ def disk_reason(error: BaseException | None) -> str | None:
     return None
 
 
+_CHATTER = threading.RLock()  # two threads that exchange the descriptor would lose the real one
+
+
 @contextlib.contextmanager
-def without_chatter() -> Iterator[None]:
-    """Discards what C libraries write to the process's standard error. Use it only around calls
-    that also raise their errors as exceptions, and in a process that does one thing at a time."""
-    if sys.stderr is not None:
-        sys.stderr.flush()
-    stderr_copy, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(stderr_copy, 2)
-        os.close(stderr_copy)
-        os.close(nowhere)
+def without_chatter() -> Iterator[BinaryIO]:
+    """Keeps what C libraries write to the process's standard error from it, in the file that it
+    gives. Use it around short calls, or in a process that does one thing at a time."""
+    with _CHATTER, tempfile.TemporaryFile() as kept:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        stderr_copy = os.dup(2)
+        try:
+            os.dup2(kept.fileno(), 2)
+            yield kept
+        finally:
+            os.dup2(stderr_copy, 2)
+            os.close(stderr_copy)
 
 
 class _Stream(io.FileIO):

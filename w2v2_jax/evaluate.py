@@ -38,7 +38,7 @@ from w2v2_jax.system.arguments import (
     add_json,
     whole,
 )
-from w2v2_jax.system.outputs import try_outputs
+from w2v2_jax.system.outputs import spare_results, try_outputs
 from w2v2_jax.system.revision import stamp
 from w2v2_jax.texts import with_case
 from w2v2_jax.vocabulary import Vocabulary
@@ -229,6 +229,13 @@ def main(argv: list[str] | None = None) -> None:
     compile_cache.enable()
     model = load(arguments.checkpoint, execution=execution_of(arguments))
     require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
+    data = [name for name, _ in named]
+    made_of = {
+        "checkpoint": str(model.path),
+        "data": data[0] if len(data) == 1 else data,
+        "decoder": options.as_origin(arguments),
+    }
+    spare_results(arguments, "json", made_of)
     decoder = options.make_decoder(arguments, model.description.ctc_vocabulary)
     vocabulary = model.description.ctc_vocabulary
     if vocabulary.units == PHONEMES:
@@ -256,7 +263,7 @@ def main(argv: list[str] | None = None) -> None:
         phones = phone_rows(corpus, scores, arguments.phones) if arguments.phones else None
         splits.append(report(name, corpus, scores, phones, arguments.worst))
     step = model.path.name
-    head = {"checkpoint": str(model.path), "step": int(step) if step.isdigit() else None}
+    head = {**made_of, "step": int(step) if step.isdigit() else None}
     head |= as_origin(execution_of(arguments))
     result = {**head, **splits[0]} if len(splits) == 1 else {**head, "splits": splits}
     write_json(arguments.json, result)

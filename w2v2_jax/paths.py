@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import math
 import os
@@ -53,6 +54,12 @@ def size_of(path: AnyPath) -> int:
     """Bytes of a file."""
     status = path.stat()
     return status.length if is_remote(path) else status.st_size
+
+
+def file_sha256(path: AnyPath) -> str:
+    """The SHA-256 of a file's bytes, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_empty_folder(path: AnyPath) -> bool:
@@ -161,6 +168,11 @@ def write_json(path: str | AnyPath, value: Any, *, indent: int | None = 1) -> No
     write_text(path, json_text(value, indent=indent) + "\n")
 
 
+def as_bytes(text: str) -> bytes:
+    """A text as UTF-8. It may have the name of a file, which may hold any byte."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def write_text(path: str | AnyPath, text: str) -> None:
     """Writes a text file and makes the folders above it; InputError if that is not possible.
 
@@ -169,7 +181,7 @@ def write_text(path: str | AnyPath, text: str) -> None:
     /dev/stdout, is written to directly.
     """
     path = to_path(path)
-    content = text.encode("utf-8", "backslashreplace")  # a file's name may hold any byte
+    content = as_bytes(text)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if is_remote(path):

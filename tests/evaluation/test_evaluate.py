@@ -45,6 +45,26 @@ def run(command, *arguments):
     return run_command(command.main, [str(a) for a in arguments])
 
 
+HEAD = ("checkpoint", "step", "decoder")  # of the whole result
+
+
+def test_a_result_of_another_split_or_decoder_is_replaced_only_with_overwrite(
+    model, corpus, tmp_path, capsys
+):
+    """The old rates were gone without a word."""
+    command = ["--checkpoint", "x", "--json", tmp_path / "x.json", "--data"]
+    assert run(evaluate, *command, f"{corpus}:dev") == 0
+    assert run(evaluate, *command, f"{corpus}:dev") == 0
+    before = (tmp_path / "x.json").read_bytes()
+    capsys.readouterr()
+    for other, what in (([f"{corpus}:test"], "data"), ([f"{corpus}:dev", "--beam=3"], "decoder")):
+        other += ["--decoder", "beam"] * (what == "decoder")
+        assert run(evaluate, *command, *other) == 2
+        assert f"has a result of {what} " in capsys.readouterr().err
+        assert (tmp_path / "x.json").read_bytes() == before
+    assert run(evaluate, *command, f"{corpus}:test", "--overwrite") == 0
+
+
 def test_one_split_keeps_its_flat_result_and_several_are_kept_apart(
     model, corpus, tmp_path, capsys
 ):
@@ -54,8 +74,9 @@ def test_one_split_keeps_its_flat_result_and_several_are_kept_apart(
     assert f"{corpus}:test\nWER " in capsys.readouterr().out
     flat = json.loads(one.read_text())
     splits = json.loads(both.read_text())["splits"]
+    assert json.loads(both.read_text())["data"] == [f"{corpus}:dev", f"{corpus}:test"]
     assert [s["data"] for s in splits] == [f"{corpus}:dev", f"{corpus}:test"]
-    assert splits[0] == {k: v for k, v in flat.items() if k not in ("checkpoint", "step")}
+    assert splits[0] == {k: v for k, v in flat.items() if k not in HEAD}
     assert flat["word_errors"] == {
         "substitutions": 2, "insertions": 0, "deletions": 2, "reference_length": 11,
     }  # fmt: skip

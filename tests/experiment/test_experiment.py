@@ -12,6 +12,7 @@ import pytest
 
 from tests.helpers.places import ROOT
 from tests.helpers.recipes import RECIPES, smoke
+from w2v2_jax.__main__ import main
 from w2v2_jax.batch import Batch
 from w2v2_jax.errors import InputError
 from w2v2_jax.experiment import build as experiment
@@ -242,6 +243,51 @@ def test_a_mistake_in_a_section_names_its_path_and_what_would_work(path, value, 
         build(config)
 
 
+UNKNOWN = [
+    ("train.stepz", "config.train.stepz is not a setting; did you mean steps? Known: steps, "),
+    ("optimizer.ratex", "config.optimizer.ratex is not a setting; known: b1, b2"),
+    ("schedule.peek", "config.schedule.peek is not a setting; did you mean peak? Known: "),
+    ("objective.num_negative", "config.objective.num_negative is not a setting; did you mean num"),
+    ("mesh.fsdq", "config.mesh.fsdq is not a setting; did you mean fsdp? Known: data, fsdp, "),
+    ("data.argument", "config.data.argument is not a setting; did you mean augment? Known: train"),
+    ("data.augment.sped", "config.data.augment.sped is not a setting; did you mean speed? Known"),
+    ("model.remat", "config.model.remat is not a setting of the network; use config.execution.re"),
+    ("seet", "config.seet is not a section; did you mean seed? Known: seed"),
+]
+
+
+@pytest.mark.parametrize(("path", "message"), UNKNOWN)
+def test_a_setting_that_does_not_exist_is_told_before_anything_else_is_read(path, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        override(smoke("pretrain_base.py"), [f"--config.{path}=5"])
+
+
+@pytest.mark.parametrize(("path", "message"), UNKNOWN)
+def test_a_setting_of_a_recipe_that_does_not_exist_is_told_without_building(path, message):
+    config = smoke("pretrain_base.py")
+    *sections, name = path.split(".")
+    place = config
+    for section in sections:
+        place = place.setdefault(section, {})
+    place[name] = 5
+    with pytest.raises(InputError, match=re.escape(message)):
+        read_settings(config)
+
+
+@pytest.mark.parametrize("command", ["train --dry-run", "aot --topology v5p:2x2x2", "bench"])
+def test_every_command_with_a_recipe_refuses_a_setting_that_does_not_exist(
+    command, capsys, tmp_path
+):
+    """Some needed their corpus or their compiler first, and `bench` took no settings at all."""
+    name, *more = command.split()
+    config = ["--config", "pretrain_base:smoke", "--config.optimizer.weightdecay=1"]
+    json_out = ["--json", str(tmp_path / "out.json")] if name != "train" else []
+    what = ["--what", "train"] if name == "bench" else []
+    assert main([name, *more, *config, *json_out, *what]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "config.optimizer.weightdecay is not a setting; did you mean weight_decay?" in line
+
+
 def test_an_unknown_section_is_an_error():
     with pytest.raises(
         InputError, match=r"config.optimiser is not a section; did you mean optimizer\? Known: seed"
@@ -264,9 +310,11 @@ def test_a_mesh_that_does_not_divide_the_batch_says_what_would_work():
 
 def test_the_group_in_rows_of_earlier_versions_is_answered_with_its_new_name():
     config = smoke("pretrain_base.py")
-    override(config, ["--config.objective.diversity_group_rows=6"])
     with pytest.raises(InputError, match=r"diversity_group_rows is now diversity_group_seconds"):
-        build(config)
+        override(config, ["--config.objective.diversity_group_rows=6"])
+    config["objective"]["diversity_group_rows"] = 6
+    with pytest.raises(InputError, match=r"diversity_group_rows is now diversity_group_seconds"):
+        read_settings(config)
 
 
 def test_overrides_are_python_literals_and_must_name_a_section():

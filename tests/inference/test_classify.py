@@ -12,6 +12,7 @@ from tests.helpers.interop_cases import random_checkpoint
 from tests.helpers.places import ROOT
 from tests.helpers.train_runs import options, records
 from w2v2_jax.checkpoint import files as checkpoint
+from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import classify, load
 from w2v2_jax.interop import hugging_face, native
@@ -92,8 +93,11 @@ def test_scores_that_are_no_numbers_name_the_recording_or_the_utterance(
     assert out.startswith(f"{files[1]}\t") and len(out.splitlines()) == 1
     assert err.startswith(f"error: {files[0]}: ")
     write_split(tmp_path, "test", texts=LABELS)
-    with pytest.raises(InputError, match=rf"{tmp_path}/test: utterance test/u1: .*finite"):
-        classify.main(["--checkpoint", str(classifier), "--data", f"{tmp_path}:test"])
+    arguments = ["--checkpoint", str(classifier), "--data", f"{tmp_path}:test"]
+    assert run_command(classify.main, arguments) == 2
+    out, err = capsys.readouterr()
+    assert f"error: {tmp_path}/test: utterance test/u1: " in err and "finite" in err
+    assert f"{tmp_path}:test: {4 - err.count(': utterance ')} utterance" in out
 
 
 def test_a_recording_longer_than_one_row_is_refused_and_not_cut(classifier, tmp_path):
@@ -111,6 +115,30 @@ def test_a_corpus_is_scored_and_its_other_texts_are_counted(classifier, tmp_path
     assert scores["utterances"] == 4 and scores["left_out"] == 1
     assert {name: x["utterances"] for name, x in scores["classes"].items()} == {"no": 2, "yes": 2}
     assert "accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("limit", [0.5, 1.0])
+def test_an_utterance_longer_than_one_row_is_named_and_the_others_are_scored(
+    classifier, tmp_path, capsys, monkeypatch, limit
+):
+    """One of 61 s ended the scoring of its whole split."""
+    from w2v2_jax.recognition import classify as recognition
+
+    corpus = write_split(tmp_path, "test", texts=LABELS)
+    monkeypatch.setattr(recognition, "WHOLE_SECONDS", limit)
+    seconds = open_corpus(f"{tmp_path}:test").num_samples / 16000
+    long = [f"test/u{i}" for i in np.flatnonzero(seconds > limit)]
+    assert 0 < len(long) < 4, (corpus, seconds)
+    out = tmp_path / "scores.json"
+    arguments = ["--checkpoint", str(classifier), "--data", f"{tmp_path}:test"]
+    assert run_command(classify.main, [*arguments, "--json-out", str(out)]) == 2
+    scores = json.loads(out.read_text())
+    assert scores["unusable"] == long and scores["utterances"] == 4 - len(long)
+    printed = capsys.readouterr()
+    assert f"test: {4 - len(long)} utterance" in printed.out and "accuracy" in printed.out
+    for name in long:
+        assert f"error: {tmp_path}/test: utterance {name}: longer than {limit} s" in printed.err
+    assert printed.err.endswith(f"error: {len(long)} of 4 inputs cannot be used (see above)\n")
 
 
 @pytest.mark.parametrize(

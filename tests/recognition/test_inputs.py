@@ -1,5 +1,6 @@
 """What people hand over as sound, on the command line and in Python."""
 
+import dataclasses
 import os
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from w2v2_jax import transcribe
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import Model
 from w2v2_jax.models.families import FAMILIES, family_of, model_config
+from w2v2_jax.recognition import transcript_files
 from w2v2_jax.recognition.inputs import expand
 from w2v2_jax.recognition.waveforms import as_floats
 
@@ -383,6 +385,103 @@ def test_with_skip_done_what_names_no_recording_still_decides_the_status(
     assert command(good, "-", *out, "--skip-done") == 2
     assert "all 1 inputs are done" in (told := capsys.readouterr().err)
     assert told.endswith("error: 1 of 2 inputs cannot be used (see above)\n")
+
+
+def reordered(model):
+    """The same weights with the head's rows of two letters exchanged: another checkpoint."""
+    kernel = np.asarray(model.params["head"]["kernel"])[:, ::-1]
+    head = {**model.params["head"], "kernel": kernel}
+    return dataclasses.replace(model, params={**model.params, "head": head})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("checkpoint", "it was made with another checkpoint (tiny)"),
+        (["--decoder", "beam"], "it was made with another decoder"),
+        (["--decoder", "beam", "--beam", "3"], "it was made with another decoder, beam"),
+        (["--dtype", "bfloat16"], "it was made with another dtype"),
+        (["--chunk-seconds", "20"], "it was made with another chunk-seconds"),
+        ("recording", "it is of another recording"),
+        ("no record", ".transcripts.jsonl does not say what wrote it"),
+    ],
+)
+def test_skip_done_keeps_nothing_that_another_command_wrote(
+    command, clips, tmp_path, capsys, monkeypatch, model, noise, change, said
+):
+    """The outputs of another checkpoint, decoder or recording were kept without a word."""
+    (one,), out = clips("a.wav"), ["--out", tmp_path / "out", "--formats", "txt,json"]
+    assert command(one, *out) == 0
+    clips("b.wav")
+    more, loaded = change if isinstance(change, list) else [], model
+    if change == "checkpoint":
+        loaded = reordered(model)
+    if change == "recording":
+        soundfile.write(one, noise[::-1], 16000)
+    if change == "no record":
+        (tmp_path / "out/.transcripts.jsonl").unlink()
+    monkeypatch.setattr(
+        transcribe, "load", lambda path, execution: dataclasses.replace(loaded, execution=execution)
+    )
+    capsys.readouterr()
+    both = [tmp_path / "audio", *out, "--skip-done", *more]
+    assert command(*both) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and f"{tmp_path}/out/a.txt is there, but {said}; add" in printed.err
+    assert command(*both, "--overwrite") == 0
+    assert [line.split("\t")[0][-5:] for line in capsys.readouterr().out.splitlines()] == [
+        "a.wav",
+        "b.wav",
+    ]
+    assert command(*both) == 0
+    assert "all 2 inputs are done" in capsys.readouterr().err
+
+
+def test_skip_done_writes_what_is_missing_and_keeps_what_somebody_corrected(
+    command, clips, tmp_path, capsys
+):
+    path, out = clips("a.wav")[0], tmp_path / "out"
+    assert command(path, "--out", out, "--formats", "txt") == 0
+    (out / "a.txt").write_text("by hand")
+    assert command(path, "--out", out, "--formats", "txt,json", "--skip-done") == 0
+    assert "wrote 1 file to" in capsys.readouterr().err
+    assert (out / "a.txt").read_text() == "by hand" and (out / "a.json").exists()
+
+
+def test_a_file_that_a_killed_run_was_to_replace_is_not_done(command, clips, tmp_path, monkeypatch):
+    path, out = clips("a.wav")[0], tmp_path / "out"
+    out.mkdir()
+    (out / "a.txt").write_text("of something else")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    options = ["--out", out, "--formats", "txt"]
+    with monkeypatch.context() as patch:
+        patch.setattr(transcript_files, "write_text", killed)
+        assert command(path, *options, "--overwrite") == 130
+    with open(out / ".transcripts.jsonl", "a") as record:
+        record.write('{"by": "cut sh')
+    assert command(path, *options, "--skip-done") == 2
+    assert command(path, *options, "--skip-done", "--overwrite") == 0
+    assert command(path, *options, "--skip-done") == 0
+    assert (out / "a.txt").read_text() != "of something else"
+
+
+def test_outputs_of_an_earlier_run_beside_their_recordings_may_be_replaced(
+    command, clips, tmp_path, capsys
+):
+    clips("a.wav", "b.wav")
+    audio = tmp_path / "audio"
+    in_place = [audio, "--out", audio, "--formats", "txt"]
+    assert command(*in_place) == 0
+    assert command(*in_place, "--overwrite") == 0
+    assert command(*in_place, "--skip-done", "--decoder", "beam", "--overwrite") == 0
+    (audio / "a.txt").write_text("by hand")
+    capsys.readouterr()
+    assert command(*in_place, "--overwrite") == 2
+    assert "a.txt lies beside a.wav and may be" in capsys.readouterr().err
+    assert (audio / "a.txt").read_text() == "by hand"
 
 
 def test_a_recording_that_cannot_be_decoded_takes_nothing_with_it(

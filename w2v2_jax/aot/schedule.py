@@ -19,6 +19,7 @@ from w2v2_jax.aot.chips import Chip
 from w2v2_jax.aot.cycles import Cost
 from w2v2_jax.aot.hlo import Instruction, Module
 from w2v2_jax.errors import InputError
+from w2v2_jax.paths import is_empty_folder
 
 # For LIBTPU_INIT_ARGS, which libtpu reads when it is loaded. Without the regex it writes a program
 # after each of its passes: fifty times the bytes, twenty times the files.
@@ -129,6 +130,6 @@ def request(folder: Path) -> None:
 def empty_folder(folder: Path) -> Path:
     """Makes the folder for the dumps; InputError if something is in it."""
     folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
+    if not is_empty_folder(folder):
         raise InputError(f"--schedules {folder} is not empty; name a new folder")
     return folder.resolve()

@@ -22,7 +22,7 @@ from w2v2_jax.paths import write_json
 from w2v2_jax.recognition.computation import add_dtype
 from w2v2_jax.system import cpu_memory
 from w2v2_jax.system.arguments import DAY, CommandParser, add_json
-from w2v2_jax.system.outputs import try_outputs
+from w2v2_jax.system.outputs import spare_results, try_outputs
 
 BENCHES = {"train": bench_train, "infer": bench_infer, "data": bench_data}
 
@@ -50,7 +50,11 @@ def make_parser() -> CommandParser:
     description = w2v2_jax.bench.__doc__.splitlines()[0]
     parser = CommandParser(prog="w2v2 bench", description=description)
     parser.add_argument("--what", required=True, choices=sorted(BENCHES), help="what to time")
-    parser.add_argument("--config", metavar="FILE.py[:arg]", help="time the step of this recipe")
+    parser.add_argument(
+        "--config",
+        metavar="FILE.py[:arg]",
+        help="time the step of this recipe; --config.a.b=value changes a setting",
+    )
     add_json(parser)
     parser.add_argument(
         "--family",
@@ -99,6 +103,7 @@ def make_parser() -> CommandParser:
         help="reader for --what data (threads)",
     )
     parser.add_argument("--workers", type=int, default=1, help="threads of the reader (1)")
+    parser.set_defaults(overrides=[])
     return parser
 
 
@@ -131,6 +136,10 @@ def check(arguments) -> None:
         raise InputError(f"--lengths are seconds, 0.1 to {DAY:g}, for --what infer")
     if arguments.accumulate < 1 or arguments.rows % arguments.accumulate:
         raise InputError(f"--accumulate {arguments.accumulate} must divide --rows {arguments.rows}")
+    if arguments.config and arguments.what != "train":
+        raise InputError(f"--config changes nothing with --what {arguments.what}; it is for train")
+    if arguments.overrides and not arguments.config:
+        raise InputError(f"{arguments.overrides[0]} changes nothing without --config; give it")
     if arguments.peer and (arguments.what == "data" or arguments.config):
         raise InputError("--peer goes with --what train or infer, and without --config")
     if arguments.peer and arguments.objective not in PEER_OBJECTIVES:
@@ -146,12 +155,15 @@ def check(arguments) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = make_parser().parse_args(argv)
+    arguments, arguments.overrides = make_parser().parse_known_args(argv)
     try_outputs(arguments, "json")
+    spare_results(arguments, "json", {"what": arguments.what, "config": arguments.config})
     check(arguments)
     cpu_memory.keep()
     run = bench_peer if arguments.peer else BENCHES[arguments.what]
     result = run(arguments)
+    if arguments.config:
+        result |= {"config": arguments.config, "overrides": arguments.overrides}
     write_json(arguments.json, result)
     for name, value in result.items():
         if isinstance(value, float):

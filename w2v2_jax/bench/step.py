@@ -39,9 +39,10 @@ def settings_of(arguments, *, model: dict | None = None, **objective) -> Experim
     """
     of_model, of_execution = changes(arguments)
     if arguments.config:
-        from w2v2_jax.experiment.recipe import load_config
+        from w2v2_jax.experiment.recipe import load_config, override
 
         raw = load_config(arguments.config)
+        override(raw, arguments.overrides)
         raw["model"] |= of_model
         raw["execution"] |= of_execution
         return read_settings(raw)

@@ -18,7 +18,7 @@ from w2v2_jax.data.pyav import SUFFIXES as PYAV_SUFFIXES
 from w2v2_jax.data.pyav import blocks as pyav_blocks
 from w2v2_jax.data.pyav import kind_of
 from w2v2_jax.data.streams import find_streams, is_whole
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, without_chatter
 from w2v2_jax.paths import is_remote, to_path
 
 BLOCK_FRAMES = 1 << 16
@@ -241,7 +241,8 @@ def _decoded(file: bytes | Window, other: str | None, excerpt: Excerpt) -> Itera
     from w2v2_jax.data.straight import StraightFile
 
     try:
-        opened = StraightFile(file)
+        with without_chatter():  # what it cannot open is an exception
+            opened = StraightFile(file)
     except soundfile.LibsndfileError:
         if other is None:
             raise
@@ -270,6 +271,7 @@ def _read_all(sound, excerpt: Excerpt, count: int) -> Iterator[np.ndarray]:
     frames = max(1, BLOCK_FRAMES // sound.channels)
     while len(block := sound.read(min(frames, declared - count), "float32", always_2d=True)):
         count += len(block)
+        excerpt.undecoded |= bool(sound.undecoded)
         yield excerpt.mono(block)
     slack = MP3_SLACK_FRAMES if sound.format == "MP3" else 0
     if count + slack < declared < 1 << 62:

@@ -11,7 +11,6 @@ Flat memory maps serve random crops more than ten times faster than record files
 from __future__ import annotations
 
 import functools
-import hashlib
 import math
 import zlib
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from w2v2_jax.data.npz import array_names, read_array
 from w2v2_jax.data.shards import check_shard, open_shard
 from w2v2_jax.data.string_hashes import string_hashes
 from w2v2_jax.errors import InputError, nearest
-from w2v2_jax.paths import SPLIT, AnyPath, meant_beside, read_json, size_of, to_path
+from w2v2_jax.paths import SPLIT, AnyPath, file_sha256, meant_beside, read_json, size_of, to_path
 
 FORMAT, VERSION, COMPRESSED = "w2v2_jax.corpus", 1, 2
 CODECS = {VERSION: (None,), COMPRESSED: ("flac",)}
@@ -116,7 +115,7 @@ class Corpus:
         """The text rules that were applied to the texts; None if they are as in the source."""
         rules = self.info.get("text")
         if rules is not None and not isinstance(rules, dict):
-            raise InputError(f"{self.directory / 'corpus.json'}: text={rules!r}; prepare it again")
+            raise InputError(f"{self.directory / SPLIT}: text={rules!r}; prepare it again")
         return rules
 
     def id(self, i: int) -> str:
@@ -285,7 +284,7 @@ def open_corpus(where: str | AnyPath) -> Corpus:
 
 def list_splits(directory: str | AnyPath) -> list[str]:
     """Names of the prepared splits under `directory`; unfinished ones are not among them."""
-    descriptions = to_path(directory).glob("*/corpus.json")
+    descriptions = to_path(directory).glob(f"*/{SPLIT}")
     return sorted(p.parent.name for p in descriptions if not p.parent.name.startswith("."))
 
 
@@ -310,8 +309,3 @@ def _open_split(directory: AnyPath) -> Corpus:
     if not whole:
         raise InputError(f"{directory / 'index.npz'}: cut short; copy or prepare it again")
     return Corpus(directory, info)
-
-
-def file_sha256(path: AnyPath) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,6 +12,7 @@ from w2v2_jax.errors import printable
 
 SLACK_SECONDS = 0.05  # by which a given duration may be shorter than the recording's
 OVERSHOOT_SECONDS = 0.5  # by which a segment may end after its recording, as in Kaldi
+UNDECODED = "some of its frames are damaged and cannot be decoded; they are silent"
 CANCELLED = 0.2  # share of the power that the mean of unrelated channels would have
 
 
@@ -26,6 +27,7 @@ class Excerpt:
         self, *, start: float = 0.0, seconds: float | None = None, channel: int | None = None
     ):
         self.start, self.seconds, self.channel = start, seconds, channel
+        self.undecoded = False  # whether the decoder left something out or made it silent
         self.channels = 0  # of the recording, known after the first block
         self._powers = [0.0, 0.0]  # of the mean, and the mean of the channels'
         self._passed = 0.0  # seconds of streams that lie before the present one
@@ -47,13 +49,15 @@ class Excerpt:
         return self.channels > 1 and mixed < CANCELLED * apart / self.channels
 
     def warn(self, name: str) -> None:
-        """One line on stderr if the channels cancelled each other, which leaves near silence."""
-        if self.cancelled:
-            line = printable(
-                f"{name}: its channels cancel each other in their mean, so that little is left "
-                "to hear; give a file with one channel, as made by `sox IN OUT remix 1`"
-            )
-            print(f"warning: {line}", file=sys.stderr)
+        """A line on stderr each if the channels cancelled each other, which leaves near silence,
+        and if something could not be decoded."""
+        lines = {
+            "its channels cancel each other in their mean, so that little is left to hear; give a "
+            "file with one channel, as made by `sox IN OUT remix 1`": self.cancelled,
+            UNDECODED: self.undecoded,
+        }
+        for line in (line for line, holds in lines.items() if holds):
+            print(f"warning: {printable(f'{name}: {line}')}", file=sys.stderr)
 
     def mono(self, block: np.ndarray) -> np.ndarray:
         """[n, channels] -> [n]; Damaged if the recording lacks the channel."""

@@ -25,7 +25,7 @@ class TranscribedCorpus:
     Its batches are those of a corpus that was prepared from only these utterances.
     """
 
-    whole: Corpus | JoinedCorpus
+    whole: Corpus | JoinedCorpus | TranscribedCorpus
     numbers: np.ndarray
 
     def __len__(self) -> int:

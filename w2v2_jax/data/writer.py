@@ -25,10 +25,9 @@ from w2v2_jax.data.corpus import (
     QUALITY_ARRAYS,
     VERSION,
     Entry,
-    file_sha256,
 )
 from w2v2_jax.data.shards import shard_name
-from w2v2_jax.paths import SPLIT, AnyPath, is_remote, size_of, write_json
+from w2v2_jax.paths import SPLIT, AnyPath, file_sha256, is_remote, size_of, write_json
 
 SHARD_BYTES = 256 * 2**20
 

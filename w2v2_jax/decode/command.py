@@ -6,7 +6,6 @@ w2v2 decode --logits DIR [--lm FILE.arpa|.bin] [--nbest N] [--json OUT]
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from w2v2_jax.decode import options
 from w2v2_jax.decode.emissions import Emissions
@@ -15,8 +14,8 @@ from w2v2_jax.decode.many import decode_many
 from w2v2_jax.errors import InputError, counted, one_field, run_command
 from w2v2_jax.evaluation.scoring import score
 from w2v2_jax.paths import write_json
-from w2v2_jax.system.arguments import CommandParser
-from w2v2_jax.system.outputs import try_outputs
+from w2v2_jax.system.arguments import CommandParser, add_json
+from w2v2_jax.system.outputs import spare_results, try_outputs
 
 
 def _row(hypothesis: Hypothesis) -> dict:
@@ -32,11 +31,13 @@ def _row(hypothesis: Hypothesis) -> dict:
 def main(argv: list[str] | None = None) -> None:
     parser = CommandParser(prog="w2v2 decode", description=__doc__.splitlines()[0])
     parser.add_argument("--logits", required=True, metavar="DIR", help="logits from `w2v2 emit`")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="n-best lists, words and rates")
+    add_json(parser, required=False)
     options.add_arguments(parser)
     options.add_jobs(parser)
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "json")
+    made_of = {"logits": arguments.logits, "decoder": options.as_origin(arguments)}
+    spare_results(arguments, "json", made_of)
     if not options.read_arguments(arguments).rescore and arguments.nbest and not arguments.json:
         raise InputError("--nbest changes nothing without --json or --rescore; give one")
     emissions = Emissions(arguments.logits)
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     rows = (emissions[i] for i in range(len(emissions)))
     decoded = list(decode_many(decoder, rows, jobs=arguments.jobs, total=len(emissions)))
     texts = [hypotheses[0].text for hypotheses in decoded]
-    report: dict = {"logits": arguments.logits}
+    report: dict = made_of
     if emissions.referenced:
         report |= _scored(emissions, texts)
     else:

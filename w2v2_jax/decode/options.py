@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import hashlib
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from w2v2_jax.decode import engines
@@ -13,6 +16,7 @@ from w2v2_jax.decode.hypothesis import Decoder
 from w2v2_jax.decode.make import KINDS, DecoderSettings, check_files, make, settings
 from w2v2_jax.decode.rescore import CASES, RescoringDecoder
 from w2v2_jax.errors import InputError
+from w2v2_jax.paths import file_sha256
 from w2v2_jax.system.arguments import MOST_PROCESSES, whole
 from w2v2_jax.vocabulary import Vocabulary
 
@@ -106,6 +110,28 @@ def check_ahead(arguments: argparse.Namespace) -> None:
     if arguments.nbest is not None and not found.rescore:
         raise InputError("--nbest changes nothing without --rescore; give it")
     check_files(found)
+
+
+def as_origin(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings as plain values, with hashes of the files' contents in place of their names:
+    they tell the results of one decoder from those of another."""
+    chosen = read_arguments(arguments)
+    plain = dataclasses.asdict(chosen)
+    beam = plain.pop("beam")
+    flat = {"decoder": plain.pop("kind"), **plain, **beam}
+    for name in ("lm", "lexicon", "rescore"):
+        if flat[name] is not None:
+            flat[name] = _hash_of(Path(flat[name]))
+    return flat
+
+
+def _hash_of(path: Path) -> str:
+    """The hash of a file, or of the files in a folder and their names."""
+    if path.is_file():
+        return file_sha256(path)
+    files = sorted(child for child in path.iterdir() if child.is_file())
+    told = "".join(f"{child.name} {file_sha256(child)}\n" for child in files)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _option(name: str) -> str:

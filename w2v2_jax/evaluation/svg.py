@@ -1,10 +1,10 @@
-"""Bar charts as inline SVG: no library, no script, nothing fetched."""
+"""Bar charts as inline SVG, and whole SVG files: no library, no script, nothing fetched."""
 
 from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 WIDTH, HEIGHT = 640, 260
 LEFT, RIGHT, TOP, BOTTOM = 72, 8, 30, 76
@@ -16,6 +16,17 @@ def _ticks(largest: float) -> list[float]:
     unit = 10 ** math.floor(math.log10(raw))
     step = next(m * unit for m in (1, 2, 5, 10) if m * unit >= raw)
     return [k * step for k in range(math.ceil((largest or 1.0) / step) + 1)]
+
+
+def document(width: int, height: int, parts: Iterable[str]) -> str:
+    """A whole SVG file on white, for a page that shows it as a picture."""
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        'font-family="sans-serif" font-size="14" fill="#27313d">'
+    )
+    return "".join(
+        [head, f'<rect width="{width}" height="{height}" fill="white"/>', *parts, "</svg>\n"]
+    )
 
 
 def bars(

@@ -103,7 +103,7 @@ class Experiment:
     @property
     def seed(self) -> np.uint32:
         """The seed in the form that the compiled steps take."""
-        return np.uint32(self.settings.seed % 2**32)
+        return np.uint32(self.settings.seed)
 
     @property
     def rates(self) -> RateTable:

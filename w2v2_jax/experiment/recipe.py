@@ -9,7 +9,7 @@ from typing import Any
 
 from w2v2_jax.errors import InputError, listed
 from w2v2_jax.experiment import catalogue
-from w2v2_jax.experiment.settings import field_types
+from w2v2_jax.experiment.settings import field_types, refuse_unknown
 from w2v2_jax.experiment.typed import Written, check, literal
 
 OPTIONAL = ("execution", "health")  # sections that a recipe may omit and the command line may set
@@ -113,6 +113,7 @@ def override(config: dict, overrides: list[str]) -> None:
     # Only now is it known which constructor objective.name and schedule.name choose.
     types = field_types(config)
     for names, place, name in written:
+        refuse_unknown(names, types, config)
         place[name] = check(".".join(names), place[name], _type_of(names, types))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from w2v2_jax import partition
@@ -25,7 +25,7 @@ from w2v2_jax.optimizer import OF_NETWORK, SCHEDULES, adam
 from w2v2_jax.vocabulary import LIBRISPEECH, Vocabulary
 
 INHERIT = "inherit"  # model.family: take the network of init_from
-MOST_SEED = 2**63 - 1  # of 64 bits: JAX raises OverflowError above it
+MOST_SEED = 2**32 - 1  # JAX takes 32 bits: two seeds that differ above them would give one network
 AUTO: Literal["auto"] = "auto"  # train.accumulate: as few microbatches as fit into the device
 
 
@@ -144,10 +144,7 @@ def construct(section: str, constructor: Callable, values: Mapping[str, Any], **
     parameters = inspect.signature(constructor).parameters
     known = [name for name in parameters if name not in supplied]
     for name in values:
-        if f"{section}.{name}" in RENAMED:
-            raise InputError(f"config.{section}.{name} {RENAMED[f'{section}.{name}']}")
-        if name not in known:
-            raise InputError(f"config.{section}.{name} is not a setting; {listed(name, known)}")
+        _refuse_unknown(section, name, known)
     for name in known:
         if name not in values and parameters[name].default is inspect.Parameter.empty:
             raise InputError(f"config.{section}.{name} is missing")
@@ -165,12 +162,15 @@ def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
     """Checks a configuration's sections; raises InputError with the path of what is wrong."""
     raw = config.to_dict() if hasattr(config, "to_dict") else dict(config)
     for name in raw:
-        if name not in SECTIONS:
-            raise InputError(f"config.{name} is not a section; {listed(name, SECTIONS)}")
+        refuse_unknown([name], {}, raw)
     for name in ("model", "objective", "schedule", "data", "train"):
         if name not in raw:
             raise InputError(f"config.{name} is missing")
-    raw = _typed(raw)
+    types = field_types(raw)
+    for section, values in raw.items():
+        for name in values if isinstance(values, Mapping) else ():
+            refuse_unknown([section, name], types, raw)
+    raw = _typed(raw, types)
     kind = raw["objective"].get("name")
     if kind not in OBJECTIVES or not OBJECTIVES[kind].trains:
         known = ", ".join(name for name, objective in OBJECTIVES.items() if objective.trains)
@@ -179,13 +179,10 @@ def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
         known = ", ".join((*FAMILIES, INHERIT))
         family = raw["model"].get("family")
         raise InputError(f"config.model.family={family!r} is not known; use one of {known}")
-    for name in EXECUTION_FIELDS:
-        if name in raw["model"]:
-            raise InputError(
-                f"config.model.{name} is not a setting of the network; use config.execution.{name}"
-            )
     if not 0 <= raw.get("seed", 0) <= MOST_SEED:
-        raise InputError(f"config.seed={raw['seed']} must be 0 to {MOST_SEED}")
+        raise InputError(
+            f"config.seed={raw['seed']} must be 0 to {MOST_SEED}, of which JAX takes every bit"
+        )
     return ExperimentSettings(
         raw=raw,
         seed=raw.get("seed", 0),
@@ -209,15 +206,27 @@ def field_types(config: Mapping[str, Any]) -> dict[str, Any]:
         "init_from": str | None,
         "model": {"family": str, **types_of(ModelConfig)},
         "execution": types_of(Execution),
-        "objective": {"name": str, **(types_of(objective) if objective else {})},
+        "objective": {"name": str, **(_of_objective(objective) if objective else {})},
         "schedule": {"name": str, **(types_of(schedule) if schedule else {})},
-        "optimizer": {n: kind for n, kind in types_of(adam).items() if n not in OF_NETWORK},
+        "optimizer": _without(types_of(adam), "schedule", *OF_NETWORK),
         "data": {**types_of(DataConfig), "augment": types_of(AugmentConfig)},
         "vocabulary": types_of(VocabularyConfig),
         "train": types_of(TrainConfig),
-        "mesh": {"rules": dict[str, str | None] | None, **types_of(partition.make_mesh)},
+        "mesh": {
+            **_without(types_of(partition.make_mesh), "devices"),
+            "rules": dict[str, str | None] | None,
+        },
         "health": types_of(HealthConfig),
     }
+
+
+def _of_objective(objective: type[Objective]) -> dict[str, Any]:
+    return _without(types_of(objective), "model", "execution", *objective.computed_fields(0))
+
+
+def _without(types: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The types of what a configuration sets, without those of `names`, which the program gives."""
+    return {name: kind for name, kind in types.items() if name not in names}
 
 
 def _name(config: Mapping[str, Any], section: str) -> str:
@@ -226,9 +235,39 @@ def _name(config: Mapping[str, Any], section: str) -> str:
     return str(values.get("name")) if isinstance(values, Mapping) else ""
 
 
-def _typed(raw: dict[str, Any]) -> dict[str, Any]:
+def refuse_unknown(
+    path: Sequence[str], types: Mapping[str, Any], config: Mapping[str, Any]
+) -> None:
+    """InputError for a section or setting that does not exist; config tells which constructor a
+    name chooses. path: ("train", "steps"). types: `field_types`."""
+    if path[0] not in SECTIONS:
+        raise InputError(f"config.{path[0]} is not a section; {listed(path[0], SECTIONS)}")
+    *sections, name = path
+    known: Any = types
+    for section in sections:
+        known = known.get(section) if isinstance(known, Mapping) else None
+    tables: dict[str, Mapping[str, Any]] = {"objective": OBJECTIVES, "schedule": SCHEDULES}
+    if not isinstance(known, Mapping) or (
+        path[0] in tables and _name(config, path[0]) not in tables[path[0]]
+    ):
+        return  # of a table that has any names, or of a constructor that is to be named first
+    if name in EXECUTION_FIELDS and sections == ["model"]:
+        raise InputError(
+            f"config.model.{name} is not a setting of the network; use config.execution.{name}"
+        )
+    if sections:
+        _refuse_unknown(".".join(sections), name, known)
+
+
+def _refuse_unknown(section: str, name: str, known: Iterable[str]) -> None:
+    if f"{section}.{name}" in RENAMED:
+        raise InputError(f"config.{section}.{name} {RENAMED[f'{section}.{name}']}")
+    if name not in known:
+        raise InputError(f"config.{section}.{name} is not a setting; {listed(name, known)}")
+
+
+def _typed(raw: dict[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration with every known setting as its type."""
-    types = field_types(raw)
     return {
         section: check(
             section, {} if value is None and section in OPTIONAL else value, types[section]

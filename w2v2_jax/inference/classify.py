@@ -25,8 +25,14 @@ from w2v2_jax.recognition import inputs
 from w2v2_jax.recognition.classify import Classified, classify, classify_corpus
 from w2v2_jax.recognition.computation import add_dtype, execution_of
 from w2v2_jax.system import compile_cache, cpu_memory
-from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_checkpoint, whole
-from w2v2_jax.system.outputs import try_outputs
+from w2v2_jax.system.arguments import (
+    CommandParser,
+    add_batch_seconds,
+    add_checkpoint,
+    add_overwrite_result,
+    whole,
+)
+from w2v2_jax.system.outputs import spare_results, try_outputs
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -57,6 +63,8 @@ def main(argv: list[str] | None = None) -> None:
             "train one with config.objective.name=classify (experiments/classify.py)"
         )
     if corpus is not None:
+        made_of = {"checkpoint": str(model.path), "data": arguments.data}
+        spare_results(arguments, "json_out", made_of)
         _score(model, corpus, arguments)
         return
     seconds = arguments.batch_seconds
@@ -74,6 +82,7 @@ def _parser() -> CommandParser:
     add("--json", action="store_true", help="print JSON lines with the probability of every class")
     add("--data", metavar="DIR[:split]", help="score a prepared corpus instead of files")
     add("--json-out", type=Path, metavar="OUT", help="the scores of --data as JSON")
+    add_overwrite_result(parser)
     add_batch_seconds(parser, 60.0)
     add_dtype(parser)
     return parser
@@ -92,18 +101,26 @@ def _score(model: Model, whole: Corpus | JoinedCorpus, arguments) -> None:
     """Accuracy and macro F1 of the utterances whose text is one of the classes."""
     classes: Any = model.description.vocabulary
     corpus = transcribed(whole, classes, where=f"--data {arguments.data}")
-    results = classify_corpus(model, corpus, batch_seconds=arguments.batch_seconds)
-    references = [int(classes.encode(text)[0]) for text in corpus.texts()]
-    guesses = [int(classes.encode(result.label)[0]) for result in results]
+    failed: list[str] = []
+    results = classify_corpus(
+        model, corpus, batch_seconds=arguments.batch_seconds, on_error=inputs.told(failed)
+    )
+    if not results:
+        raise InputError(f"--data {arguments.data}: none of its utterances can be classified")
+    references = [int(classes.encode(corpus.text(i))[0]) for i in results]
+    guesses = [int(classes.encode(result.label)[0]) for result in results.values()]
     scores = class_scores(confusion(references, guesses, len(classes)))
     left_out = len(whole) - len(corpus)
     print(
-        f"{arguments.data}: {counted(len(corpus), 'utterance')}, {left_out} of no class left out; "
+        f"{arguments.data}: {counted(len(results), 'utterance')}, {left_out} of no class left out; "
         f"accuracy {scores.accuracy:.4f}, macro F1 {scores.macro_f1:.4f}"
     )
     if arguments.json_out:
-        write_json(arguments.json_out, _as_json(scores, classes, references, left_out), indent=2)
+        made_of = {"checkpoint": str(model.path), "data": arguments.data}
+        content = made_of | _as_json(scores, classes, references, left_out) | {"unusable": failed}
+        write_json(arguments.json_out, content, indent=2)
         print(f"wrote {arguments.json_out}")
+    inputs.conclude(failed, len(corpus))
 
 
 def _as_json(scores: ClassScores, classes, references: list[int], left_out: int) -> dict:

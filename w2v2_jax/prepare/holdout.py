@@ -89,14 +89,16 @@ class Holdout:
         if named and not self._allowed.named:
             self._named += 1
             return split
-        if not self._allowed.mute and not transcript_key(entry.text):
+        text = transcript_key(entry.text)
+        if not self._allowed.mute and not text:
             self._mute += 1
             return split
         self._asked += 1
         self._unspoken += self._by == "speaker" and not entry.speaker
+        group = _group(entry, self._by, text)
         if len(self._groups) < MOST_GROUPS:
-            self._groups.add(_group(entry, self._by))
-        chosen = held_out_split(split, entry, self.shares, by=self._by)
+            self._groups.add(group)
+        chosen = held_out_split(split, group, self.shares)
         self._taken.update([chosen] if chosen != split else [])
         return chosen
 
@@ -139,20 +141,21 @@ class Holdout:
         )
 
 
-def _group(entry: Entry, by: str) -> int:
-    """64-bit hash of what stays on one side: the transcript or the speaker, else the audio."""
+def _group(entry: Entry, by: str, text: int) -> int:
+    """64-bit hash of what stays on one side: the transcript (text: its `transcript_key`) or the
+    speaker, else the audio."""
     if by == "text":
-        return transcript_key(entry.text) or entry.audio_sha256
+        return text or entry.audio_sha256
     if by == "speaker" and entry.speaker:
         return int.from_bytes(hashlib.sha256(entry.speaker.encode()).digest()[:8], "big")
     return entry.audio_sha256
 
 
-def held_out_split(split: str, entry: Entry, holdout: dict[str, float], *, by: str = "text") -> str:
-    """The split an utterance goes to, by the hash of what `by` (of BY) keeps on one side."""
+def held_out_split(split: str, group: int, holdout: dict[str, float]) -> str:
+    """The split that utterances of a group go to: the same share of the 64-bit hashes each time."""
     if split in holdout:
         return split
-    place, end = _group(entry, by) / 2**64, 0.0
+    place, end = group / 2**64, 0.0
     for name, share in holdout.items():
         end += share
         if place < end:

@@ -13,7 +13,7 @@ import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.audio import MOST_PEAK, AudioError, audio_blocks, beyond_scale
-from w2v2_jax.data.excerpt import Excerpt
+from w2v2_jax.data.excerpt import UNDECODED, Excerpt
 from w2v2_jax.errors import InputError, without_chatter
 from w2v2_jax.prepare.clips import content
 from w2v2_jax.prepare.declared import DIFFERS, fetched, is_as_declared
@@ -120,8 +120,7 @@ def _decode_numbered(numbered, *, spool: Path, limits: Limits) -> list[IntakeRes
 def decode(utterances: Iterable[Utterance], spool: Path, limits: Limits) -> list[IntakeResult]:
     """The work of a worker: decodes to the file `spool`, which exists only if something is usable,
     and checks each utterance."""
-    # libmpg123 prints about frames that it repairs; what it cannot read is an exception.
-    with open(spool, "wb") as file, without_chatter():
+    with open(spool, "wb") as file, without_chatter():  # what cannot be read is an exception
         outcomes = [o for u in utterances for o in _decode(u, file, spool, limits)]
     if not any(o.measures for o in outcomes):
         spool.unlink()
@@ -141,17 +140,23 @@ def _decode(utterance: Utterance, file: BinaryIO, spool: Path, limits: Limits):
     excerpt = _excerpt(clip, first)
     outcomes = _one_channel(utterance, without_audio, excerpt, file, spool, limits)
     if said or not limits.split or excerpt.channels < 2:
-        yield from (_cancelled(o) if excerpt.cancelled else o for o in outcomes)
+        yield from (_remarked(o, excerpt) for o in outcomes)
         return
     for channel in range(excerpt.channels):
         if channel:
             excerpt = _excerpt(clip, channel)
             outcomes = _one_channel(utterance, without_audio, excerpt, file, spool, limits)
-        yield from (_of_channel(outcome, channel, limits) for outcome in outcomes)
+        named = (_of_channel(outcome, channel, limits) for outcome in outcomes)
+        yield from (_remarked(outcome, excerpt) for outcome in named)
 
 
-def _cancelled(outcome: IntakeResult) -> IntakeResult:
-    """With the remedy for channels that cancel each other, also where nothing is left to hear."""
+def _remarked(outcome: IntakeResult, excerpt: Excerpt) -> IntakeResult:
+    """With what reading told: frames that cannot be decoded, and the remedy for channels that
+    cancel each other, also where nothing is left to hear."""
+    if excerpt.undecoded and outcome.measures:
+        outcome = outcome._replace(remarks=(*outcome.remarks, UNDECODED))
+    if not excerpt.cancelled:
+        return outcome
     detail = f"{outcome.detail}; {CANCELLED}" if outcome.reason == "silent" else outcome.detail
     return outcome._replace(remarks=(*outcome.remarks, CANCELLED), detail=detail)
 

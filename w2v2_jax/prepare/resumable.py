@@ -34,7 +34,7 @@ from w2v2_jax.prepare.utterance import Utterance
 from w2v2_jax.prepare.work_units import Part
 from w2v2_jax.prepare.workers import submitted
 
-VERSION = 3  # of what decoding makes of the same bytes
+VERSION = 4  # of what decoding makes of the same bytes
 COPY_BYTES = 1 << 24
 THREADS = 16  # small files in an object store are slow one after the other
 MADE, KEPT = "made", "kept"

@@ -18,7 +18,7 @@ import numpy as np
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.audio import audio_blocks
 from w2v2_jax.data.excerpt import Excerpt
-from w2v2_jax.errors import InputError, counted, report, run_command
+from w2v2_jax.errors import InputError, counted, report, run_command, without_chatter
 from w2v2_jax.models.execution import PLAIN
 from w2v2_jax.paths import try_folder
 from w2v2_jax.prepare.account import Tally
@@ -171,7 +171,8 @@ def recording_length(path: str) -> tuple[float, int]:
     be read."""
     import soundfile
 
-    with contextlib.suppress(soundfile.LibsndfileError, OSError, TypeError):
+    refused = (soundfile.LibsndfileError, OSError, TypeError)
+    with contextlib.suppress(*refused), without_chatter():
         header = soundfile.info(os.fsencode(path))
         return header.duration, header.channels
     excerpt = Excerpt()

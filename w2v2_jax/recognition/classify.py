@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.data.transcribed import AnyCorpus, TranscribedCorpus
 from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.errors import InputError
 from w2v2_jax.recognition.batches import BATCH_SECONDS, WHOLE_SECONDS, batched
@@ -125,12 +126,36 @@ def scored(network: Network, name: str, logits: np.ndarray) -> Classified:
     return Classified(name, symbols[order[0]], scores)
 
 
-def classify_corpus(network: Network, corpus: Any, *, batch_seconds: float) -> list[Classified]:
-    """Every utterance of a prepared corpus, in its order."""
-    long = np.flatnonzero(np.asarray(corpus.num_samples) > WHOLE_SECONDS * SAMPLE_RATE)
-    if len(long):
-        raise InputError(f"{corpus.directory}: utterance {corpus.id(int(long[0]))}: {_too_long()}")
-    rows = dict(corpus_frames(network, corpus, _as_frames(network), batch_seconds=batch_seconds))
+def classify_corpus(
+    network: Network,
+    corpus: AnyCorpus,
+    *,
+    batch_seconds: float,
+    on_error: Callable[[str, InputError], Any],
+) -> dict[int, Classified]:
+    """The utterances of a prepared corpus by number, in its order, without those that cannot be
+    classified: on_error is called with the id of each and the reason."""
     where = f"{corpus.directory}: utterance"
-    finite = (check_finite(rows[i], where=f"{where} {corpus.id(i)}")[0] for i in range(len(corpus)))
-    return [scored(network, corpus.id(i), logits) for i, logits in enumerate(finite)]
+    usable, results = [], {}
+    for i, samples in enumerate(corpus.num_samples.tolist()):
+        name = f"{where} {corpus.id(i)}"
+        try:
+            if samples > WHOLE_SECONDS * SAMPLE_RATE:
+                raise InputError(f"{name}: {_too_long()}")
+            check_length(network, name, samples)
+        except InputError as error:
+            on_error(corpus.id(i), error)
+            continue
+        usable.append(i)
+    some = TranscribedCorpus(corpus, np.asarray(usable, np.int64))
+    for row, logits in corpus_frames(
+        network, some, _as_frames(network), batch_seconds=batch_seconds
+    ):
+        i = usable[row]
+        try:
+            finite = check_finite(logits, where=f"{where} {corpus.id(i)}")[0]
+        except InputError as error:
+            on_error(corpus.id(i), error)
+            continue
+        results[i] = scored(network, corpus.id(i), finite)
+    return dict(sorted(results.items()))

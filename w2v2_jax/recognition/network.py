@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import numbers
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +22,7 @@ from w2v2_jax.models.heads import tdnn_loss
 from w2v2_jax.models.layer_stack import join_layers
 from w2v2_jax.objectives.classification import XVector
 from w2v2_jax.partition import COMPILER_OPTIONS
-from w2v2_jax.paths import AnyPath
+from w2v2_jax.paths import AnyPath, json_text
 from w2v2_jax.recognition.waveforms import MOST_STANDARDISED, as_floats
 
 
@@ -142,3 +143,16 @@ class Network:
             raise InputError(f"{self.path} has no quantizer; only pretraining checkpoints do")
         inputs = self._prepare(waveforms, num_samples, statistics)
         return np.asarray(self._functions["units"](self.params, *inputs))
+
+
+def origin(network: Network) -> dict[str, Any]:
+    """The checkpoint and computation as plain values: its place, which people read, the content of
+    its weights and of its description, and the dtype."""
+    content = hashlib.sha256(json_text(network.description.to_json(), sort_keys=True).encode())
+    for leaf in jax.tree.leaves(network.params):
+        content.update(np.ascontiguousarray(leaf).view(np.uint8).data)
+    return {
+        "checkpoint": str(network.path),
+        "weights": content.hexdigest(),
+        "dtype": network.execution.dtype,
+    }

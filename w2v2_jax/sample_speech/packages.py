@@ -6,7 +6,6 @@ user names. A .deb is an ar archive with a tar inside: the standard library read
 
 from __future__ import annotations
 
-import hashlib
 import io
 import lzma
 import os
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.paths import file_sha256
 
 VERSION = "1.6.1-1"
 SOURCE = "asterisk-core-sounds"  # Debian source package; binary packages are SOURCE-<key below>
@@ -43,8 +43,7 @@ WAY_OUT = (
 
 def check_sha256(path: Path, expected: str) -> None:
     """Raises InputError when the file's SHA-256 is not `expected` (hexadecimal)."""
-    with open(path, "rb") as file:
-        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    actual = file_sha256(path)
     if actual != expected:
         raise InputError(
             f"{path} has SHA-256 {actual}, expected {expected}: a damaged or different file; "

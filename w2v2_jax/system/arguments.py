@@ -107,9 +107,19 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def add_json(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """--json OUT, where the results go."""
+    """--json OUT, where the results go, and --overwrite for those of other inputs."""
     parser.add_argument(
         "--json", required=required, type=Path, metavar="OUT", help="the file for the results"
+    )
+    add_overwrite_result(parser)
+
+
+def add_overwrite_result(parser: argparse.ArgumentParser) -> None:
+    """--overwrite, for a file of results; see `outputs.spare_results`."""
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace OUT also if it is a result of other inputs, or no result",
     )
 
 

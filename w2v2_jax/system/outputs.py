@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import SPLIT, AnyPath, is_remote, is_special, try_file
+from w2v2_jax.paths import (
+    SPLIT,
+    AnyPath,
+    is_remote,
+    is_special,
+    json_text,
+    read_json,
+    try_file,
+)
 
 # Files of a prepared corpus, a run, a folder of logits or another framework's model. Results of
 # commands have other names, so they may lie in the same folders (runs/tuned/test.json).
@@ -37,6 +46,7 @@ OWN = (
     "*.model",
 )
 OF_A_SPLIT = ("report.json", "rejected.jsonl")  # names that results may have elsewhere
+RESULTS = ("json", "json_out")  # options whose files are results
 PAGES = (b"<!doctype html", b"<html")  # how every page of ours starts
 STEPS = "checkpoints"  # the folder of a run's steps, of which every file is the run's
 
@@ -49,6 +59,44 @@ def try_outputs(arguments: Namespace, *names: str) -> None:
     spare_inputs(arguments, names, [name for name in vars(arguments) if name not in names])
     if "html" in names and arguments.html is not None:
         _spare_other_than_pages(arguments.html)
+    for name in RESULTS:
+        if name in names and "overwrite" in arguments:
+            spare_results(arguments, name, {})
+
+
+def spare_results(arguments: Namespace, name: str, made_of: Mapping[str, Any]) -> None:
+    """InputError if the file of --json is there and is no result, or by what it says one of other
+    inputs, unless --overwrite. A result of the same inputs is replaced: commands are run again.
+
+    made_of: those values of the new result that tell its inputs. A checkpoint counts as its run,
+    because another step of it is a newer result of the same.
+    """
+    path = getattr(arguments, name)
+    if path is None or arguments.overwrite or is_remote(path):
+        return
+    if not os.path.isfile(path) or not os.path.getsize(path):
+        return
+    remedy = "add --overwrite or name another"
+    try:
+        old = read_json(path)
+    except InputError:
+        raise InputError(f"{_option(name)} {path} exists and is no result; {remedy}") from None
+    for what, value in made_of.items():
+        before = old.get(what)
+        if before is not None and _comparable(before) != _comparable(value):
+            told = before if isinstance(before, str) else "another"
+            raise InputError(
+                f"{_option(name)} {path} has a result of {what} {told}; it would be replaced: "
+                f"{remedy}"
+            )
+
+
+def _comparable(value: Any) -> Any:
+    """A value as JSON gives it back; of a step's folder, the run's."""
+    if isinstance(value, str | Path):
+        place = Path(value)
+        return str(place.parent.parent if place.parent.name == STEPS else place)
+    return json.loads(json_text(value))
 
 
 def _spare_other_than_pages(path: str | AnyPath) -> None:

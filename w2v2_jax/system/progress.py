@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import tqdm
 
+from w2v2_jax.errors import without_chatter
+
 LOG_SECONDS = 30.0  # between two lines where stderr is no terminal
 
 
@@ -19,7 +21,8 @@ def total_seconds(paths: Sequence[str]) -> float | None:
 
     lengths = []
     for path in paths:
-        with contextlib.suppress(soundfile.LibsndfileError, OSError, TypeError, ValueError):
+        refused = (soundfile.LibsndfileError, OSError, TypeError, ValueError)
+        with contextlib.suppress(*refused), without_chatter():
             lengths.append(soundfile.info(os.fsencode(path)).duration)
     return sum(lengths) if lengths else None
 
