@@ -151,7 +151,7 @@ def transcripts_of(language: str, package: Path) -> dict[str, str]:
 
 def index_clips(clips: list[Clip], transcripts: dict[str, str]) -> list[TranscriptLine]:
     """One row per clip; clips without a transcript are `unlabeled`."""
-    split_of = {}
+    split_of: dict[str, str] = {}
     for language in SPEAKERS:
         labeled = [c for c in clips if c.path in transcripts and _language(c.path) == language]
         texts = [transcripts[clip.path] for clip in labeled]
@@ -215,7 +215,7 @@ def main(argv: list[str] | None = None) -> None:
         names = [*languages, *(f"{language}-g722" for language in SPEAKERS)]
         packages = fetch_packages(args.out / "packages", names, mirror=args.mirror)
         clips = clips or decode_all(packages, audio)
-        transcripts = {}
+        transcripts: dict[str, str] = {}
         for language in languages:
             transcripts |= transcripts_of(language, packages[language])
         rows = index_clips(clips, transcripts)
