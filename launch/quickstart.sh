@@ -2,7 +2,9 @@
 # From nothing to transcripts on real speech: installs, gets two hours of speech, pretrains,
 # fine-tunes from scratch and from the pretrained encoder, evaluates both without and with a
 # language model of the training transcripts, prints one table.
-#   bash launch/quickstart.sh [--source folder:DIR [--text RULES]] [--seed N] [--out DIR]
+#   bash launch/quickstart.sh [--minutes 60] [--source folder:DIR [--text RULES]] [--seed N] [--out DIR]
+# --minutes: 20 (default) or 60, of two cores: 60 takes longer trainings, the transcripts of all five
+# languages and, from scratch, the recipe made for that.
 # --source: your own recordings and transcripts instead of the sample speech: a folder with
 # transcripts.tsv, lines "relative/path<TAB>text[<TAB>split]". Of the transcribed clips that it puts
 # into no split, a tenth each is held out as dev and test.
@@ -15,19 +17,21 @@ source "$(dirname "$0")/help.sh" "$@"
 # shellcheck source=launch/corpus.sh
 source "$(dirname "$0")/corpus.sh"
 started=$SECONDS
-source_spec="" text=english seed=1 out=""
+source_spec="" text=english seed=1 out="" minutes=20
 while [ $# -gt 0 ]; do # before anything is installed
   case "$(option "$@")" in
     "--source VALUE") source_spec="$2" ;;
     "--text VALUE") text="$2" ;;
     "--seed VALUE") seed="$2" ;;
     "--out VALUE") out="$2" ;;
-    --source | --text | --seed | --out)
+    "--minutes VALUE") minutes="$2" ;;
+    --source | --text | --seed | --out | --minutes)
       echo "error: $1 needs a value" >&2
       exit 2
       ;;
     *)
-      echo "error: '$1' is not an option; use --source folder:DIR, --text RULES, --seed N, --out DIR" >&2
+      echo "error: '$1' is not an option; use --source folder:DIR, --text RULES, --seed N," \
+        "--out DIR, --minutes 60" >&2
       exit 2
       ;;
   esac
@@ -37,74 +41,96 @@ if ! [[ "$seed" =~ ^(0|[1-9][0-9]{0,8})$ ]]; then
   echo "error: --seed '$seed' is not a whole number, of at most 9 digits" >&2
   exit 2
 fi
+if [ "$minutes" != 20 ] && [ "$minutes" != 60 ]; then
+  echo "error: --minutes '$minutes' is neither 20 nor 60" >&2
+  exit 2
+fi
 # shellcheck source=launch/env.sh
 source "$(dirname "$0")/env.sh"
-data=data/quickstart
-options=() symbols=()
+data=data/quickstart speech=data/quickstart/speech
+options=() symbols=() texts=() scratch=finetune
+from_transcripts=(--config.vocabulary.name=from_transcripts --config.vocabulary.case=keep)
 # Both fine-tunings run the same programs: the second takes them from here.
 export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/xla}"
-out="${out:-runs/quickstart/seed$seed}"
 
 say() { printf '\n[%d:%02d] %s\n' $(((SECONDS - started) / 60)) $(((SECONDS - started) % 60)) "$*"; }
 
-size=""
+size="" gpu=0
 if python -c 'import jax, sys; sys.exit(jax.default_backend() != "gpu")' 2>/dev/null; then
-  size=",gpu"
+  size=",gpu" gpu=1
 fi
+precision=() corpus="$data/corpus" usual=runs/quickstart/seed$seed lm_weights=(--lm-weight 3 --word-score 2.3)
+if [ "$minutes" = 60 ]; then
+  size=",hour" scratch=scratch usual=runs/quickstart/hour$seed lm_weights=(--lm-weight 2 --word-score 1)
+  if [ "$gpu" = 0 ] && ! grep -Eqs 'avx512_bf16|amx_bf16' /proc/cpuinfo; then
+    precision=(--config.execution.dtype=float32) # where bfloat16 has no units it is the slower
+  fi
+  if [ -z "$source_spec" ]; then # with other splits: beside those of the 20 minutes
+    corpus="$data/corpus-all" speech="$data/speech-all" texts=(--texts all)
+    symbols=("${from_transcripts[@]}")
+  fi
+fi
+out="${out:-$usual}"
 
 if [ -n "$source_spec" ]; then
   prepared="$source_spec $text"
   options=(--holdout dev=0.1 --holdout test=0.1 --text "$text")
-  [ "$text" = english ] || symbols=(--config.vocabulary.name=from_transcripts --config.vocabulary.case=keep)
+  [ "$text" = english ] || symbols=("${from_transcripts[@]}")
 else
   say "real speech: Asterisk's core prompts in five languages"
-  python -m w2v2_jax.sample_speech --out "$data/speech"
-  source_spec="folder:$data/speech/audio"
+  python -m w2v2_jax.sample_speech --out "$speech" ${texts[@]+"${texts[@]}"}
+  source_spec="folder:$speech/audio"
   prepared="$source_spec"
 fi
-prepare_alone "$data/corpus" "$prepared" --source "$source_spec" ${options[@]+"${options[@]}"}
+prepare_alone "$corpus" "$prepared" --source "$source_spec" ${options[@]+"${options[@]}"}
 
 train() { # name, recipe, further options
   local name="$1" recipe="$2"
   shift 2
   say "train $name"
   python -m w2v2_jax.train --config "experiments/quickstart.py:$recipe$size" \
-    --workdir "$out/$name" --config.seed="$seed" "$@"
+    --workdir "$out/$name" --config.seed="$seed" \
+    --config.data.train="$corpus:train" --config.data.valid="$corpus:dev" \
+    ${precision[@]+"${precision[@]}"} "$@"
 }
 
 for name in train dev test; do
-  if [ ! -f "$data/corpus/$name/corpus.json" ]; then
+  if [ ! -f "$corpus/$name/corpus.json" ]; then
     echo "error: $source_spec gave no split $name; name it in the third column of transcripts.tsv" >&2
     exit 2
   fi
 done
 # Every split but those that are tested on: train and, where there is one, unlabeled.
-spoken="$(cd "$data/corpus" && printf '%s\n' */corpus.json | sed 's|/corpus.json||' |
+spoken="$(cd "$corpus" && printf '%s\n' */corpus.json | sed 's|/corpus.json||' |
   grep -vxE 'dev|test' | paste -sd+ -)"
-train pretrain pretrain --config.data.train="$data/corpus:$spoken" \
-  --config.data.valid="$data/corpus:dev+test"
-train scratch finetune ${symbols[@]+"${symbols[@]}"}
+train pretrain pretrain --config.data.train="$corpus:$spoken" \
+  --config.data.valid="$corpus:dev+test"
+train scratch "$scratch" ${symbols[@]+"${symbols[@]}"}
 train finetuned finetune --config.init_from="$out/pretrain" ${symbols[@]+"${symbols[@]}"}
 
 say "a language model of the training transcripts"
-python -m w2v2_jax.lm --text "$data/corpus:train" --vocabulary "$out/finetuned" --order 3 \
+python -m w2v2_jax.lm --text "$corpus:train" --vocabulary "$out/finetuned" --order 3 \
   --discount-fallback --out "$out/train.arpa" --lexicon "$out/lexicon.txt"
 for name in scratch finetuned; do
   say "evaluate $name on the held-out test set, without and with it" # weights: tuned on dev
-  python -m w2v2_jax.evaluate --checkpoint "$out/$name" --data "$data/corpus:test" \
+  python -m w2v2_jax.evaluate --checkpoint "$out/$name" --data "$corpus:test" \
     --json "$out/$name.json"
-  python -m w2v2_jax.evaluate --checkpoint "$out/$name" --data "$data/corpus:test" \
+  python -m w2v2_jax.evaluate --checkpoint "$out/$name" --data "$corpus:test" \
     --json "$out/$name.lm.json" --lm "$out/train.arpa" --lexicon "$out/lexicon.txt" \
-    --lm-weight 3 --word-score 2.3 --log-add --beam 500 --beam-threshold 100
+    "${lm_weights[@]}" --log-add --beam 500 --beam-threshold 100
 done
-python -m w2v2_jax.report.codebook --checkpoint "$out/pretrain" --data "$data/corpus:test" \
-  --out "$out/units.npz"
+units=()
+if [ "$size" != ,hour ]; then # its targets are continuous: no codebook
+  units=(--units "$out/units.npz")
+  python -m w2v2_jax.report.codebook --checkpoint "$out/pretrain" --data "$corpus:test" \
+    --out "$out/units.npz"
+fi
 say "results"
 python -m w2v2_jax.report --pretrain "$out/pretrain" --scratch "$out/scratch" \
   --finetuned "$out/finetuned" --scratch-eval "$out/scratch.json" \
   --finetuned-eval "$out/finetuned.json" \
-  --lm-evals "$out/scratch.lm.json" "$out/finetuned.lm.json" --data "$data/corpus" \
-  --units "$out/units.npz" --out "$out"
+  --lm-evals "$out/scratch.lm.json" "$out/finetuned.lm.json" --data "$corpus" \
+  ${units[@]+"${units[@]}"} --out "$out"
 echo
 echo "transcribe your own audio: .venv/bin/w2v2 transcribe --checkpoint $out/finetuned FILE.wav"
 say "done"

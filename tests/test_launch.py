@@ -1000,6 +1000,14 @@ def test_a_seed_of_the_quickstart_that_is_no_number_is_one_line(project, seed):
     assert (status, error.count("\n"), calls) == (2, 1, []) and f"--seed '{seed}'" in error
 
 
+@pytest.mark.parametrize("minutes", ["0", "45", "1h"])
+def test_minutes_that_the_quickstart_has_no_recipe_for_are_one_line(project, minutes):
+    (project / "launch" / "env.sh").write_text("exit 9\n")
+    status, _, error, calls = launch(project, "quickstart.sh", "--minutes", minutes, stubs={})
+    assert (status, calls) == (2, [])
+    assert error == f"error: --minutes '{minutes}' is neither 20 nor 60\n"
+
+
 @pytest.mark.parametrize("minutes", ["0", "1.5", "soon", "00010"])
 def test_minutes_of_the_gpu_benchmark_that_are_no_number_are_one_line(project, minutes):
     (project / "launch" / "env.sh").write_text("exit 9\n")
@@ -1108,6 +1116,28 @@ def test_the_quickstart_pretrains_on_whatever_splits_a_source_has(
     pretrain = next(call for call in calls if "w2v2_jax.train" in call)
     assert f"--config.data.train=data/quickstart/corpus:{spoken}" in pretrain
     assert "--config.data.valid=data/quickstart/corpus:dev+test" in pretrain
+
+
+def test_the_quickstart_of_an_hour_tunes_on_all_five_languages_beside_the_other_corpus(project):
+    stubs, environment = {"python": PREPARES}, {"SPLITS": "train dev test unlabeled"}
+    assert launch(project, "quickstart.sh", stubs=stubs, environment=environment)[0] == 0
+    status, _, stderr, calls = launch(
+        project, "quickstart.sh", "--minutes", "60", stubs=stubs, environment=environment
+    )
+    assert status == 0, stderr
+    assert (project / "data/quickstart/corpus/train").exists()
+    speech = next(call for call in calls if "w2v2_jax.sample_speech" in call)
+    assert "--out data/quickstart/speech-all --texts all" in speech
+    pretrain, scratch, tuned = (call for call in calls if "w2v2_jax.train " in call)
+    assert "quickstart.py:pretrain\\,hour " in pretrain and "vocabulary" not in pretrain
+    assert "--config.data.train=data/quickstart/corpus-all:train+unlabeled" in pretrain
+    for call, recipe in ((scratch, "scratch"), (tuned, "finetune")):
+        assert f"quickstart.py:{recipe}\\,hour " in call
+        assert "--config.data.train=data/quickstart/corpus-all:train " in call
+        assert "--config.vocabulary.name=from_transcripts" in call
+    assert "--config.init_from=runs/quickstart/hour1/pretrain" in tuned
+    assert not any("report.codebook" in call for call in calls)
+    assert not any("--units" in call for call in calls)
 
 
 def test_the_quickstart_says_which_split_a_source_lacks_and_forgets_another_sources(project):

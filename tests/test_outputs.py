@@ -248,21 +248,24 @@ def result_of(path, **made_of):
     ("change", "message"),
     [
         ({"checkpoint": "runs/b/checkpoints/5"}, "a result of checkpoint runs/a/checkpoints/5"),
-        ({"data": "data:dev"}, "a result of data data:test; it would be replaced: add --overwrite"),
+        ({"data": "data:dev"}, "a result of data data:test; it is replaced"),
         ({"data": ["data:dev", "data:test"]}, "a result of data data:test"),
         ({"decoder": {"decoder": "beam"}}, "a result of decoder another"),
     ],
 )
-def test_a_result_of_other_inputs_is_not_replaced_unasked(tmp_path, change, message):
+def test_a_result_of_other_inputs_is_not_replaced_without_a_word(tmp_path, capsys, change, message):
     made_of = {"checkpoint": "runs/a/checkpoints/5", "data": "data:test"}
     made_of["decoder"] = {"decoder": "greedy", "unknown_score": -math.inf}
     arguments = result_of(tmp_path / "x.json", **finite(made_of))
     spare_results(arguments, "json", made_of)
     spare_results(arguments, "json", {**made_of, "checkpoint": "runs/a/checkpoints/9"})
-    with pytest.raises(InputError, match=message):
-        spare_results(arguments, "json", made_of | change)
+    assert capsys.readouterr().err == ""
+    spare_results(arguments, "json", made_of | change)
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1
     arguments.overwrite = True
     spare_results(arguments, "json", made_of | change)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("content", ["hello\n", "[1, 2]", '{"cut sh'])

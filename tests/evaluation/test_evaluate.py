@@ -48,21 +48,19 @@ def run(command, *arguments):
 HEAD = ("checkpoint", "step", "decoder")  # of the whole result
 
 
-def test_a_result_of_another_split_or_decoder_is_replaced_only_with_overwrite(
+def test_a_result_of_another_split_or_decoder_is_replaced_with_a_word(
     model, corpus, tmp_path, capsys
 ):
     """The old rates were gone without a word."""
     command = ["--checkpoint", "x", "--json", tmp_path / "x.json", "--data"]
     assert run(evaluate, *command, f"{corpus}:dev") == 0
     assert run(evaluate, *command, f"{corpus}:dev") == 0
-    before = (tmp_path / "x.json").read_bytes()
-    capsys.readouterr()
-    for other, what in (([f"{corpus}:test"], "data"), ([f"{corpus}:dev", "--beam=3"], "decoder")):
+    assert "replaced" not in capsys.readouterr().err
+    for other, what in (([f"{corpus}:test"], "data"), ([f"{corpus}:test", "--beam=3"], "decoder")):
         other += ["--decoder", "beam"] * (what == "decoder")
-        assert run(evaluate, *command, *other) == 2
-        assert f"has a result of {what} " in capsys.readouterr().err
-        assert (tmp_path / "x.json").read_bytes() == before
-    assert run(evaluate, *command, f"{corpus}:test", "--overwrite") == 0
+        assert run(evaluate, *command, *other) == 0
+        assert f"x.json has a result of {what} " in capsys.readouterr().err
+    assert json.loads((tmp_path / "x.json").read_text())["decoder"]["decoder"] == "beam"
 
 
 def test_one_split_keeps_its_flat_result_and_several_are_kept_apart(

@@ -6,6 +6,7 @@ from w2v2_jax.experiment.recipe import load_config
 RECIPES = [
     "quickstart.py:pretrain",
     "quickstart.py:finetune",
+    *(f"quickstart.py:{name},hour" for name in ("pretrain", "finetune", "scratch")),
     *(
         f"evidence.py:{name}"
         for name in (

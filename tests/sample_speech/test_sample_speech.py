@@ -43,13 +43,18 @@ def deb(files: dict[str, bytes], *, compression: str = "xz") -> bytes:
 
 @pytest.fixture
 def packages(tmp_path, monkeypatch):
-    """Small packages in place of the real ones: two clips a language, three English texts."""
+    """Small packages in place of the real ones: three clips and three texts a language."""
     G722 = pytest.importorskip("G722").G722
     tone = (3000 * np.sin(np.arange(16_000) * 0.2)).astype(np.int16)
     sound = bytes(G722(16_000, 64_000).encode(tone))
-    texts = b"; comment\nhello: Hello there.\ndigits/1: one\nbeep: [a beep]\nodd: see 3D\n"
-    contents = {"en": deb({"usr/share/doc/core-sounds-en.txt.gz": gzip.compress(texts)})}
+    contents = {}
     for language in sample_speech.SPEAKERS:
+        texts = b"; comment\nhello: Hello there.\ndigits/1: one\nbeep: [a beep]\nodd: see 3D\n"
+        if language == "fr":
+            french = "\ufeff; un\nhello: L\u2019été, c'est «\u00a0là-bas\u00a0».\nodd: tapez 3\n"
+            texts = french.encode()
+        documents = {f"usr/share/doc/core-sounds-{language}.txt.gz": gzip.compress(texts)}
+        contents[language] = deb(documents)
         clips = {"hello": sound, "digits/1": sound, "odd": sound, "beep": sound, "tiny": sound[:99]}
         contents[f"{language}-g722"] = deb(
             {f"usr/share/asterisk/sounds/voice/{name}.g722": data for name, data in clips.items()}
@@ -87,7 +92,7 @@ def test_a_cached_package_with_another_hash_is_an_input_error(packages):
     damaged = packages / "asterisk-core-sounds-fr-g722_1.6.1-1_all.deb"
     damaged.write_bytes(damaged.read_bytes() + b"x")
     with pytest.raises(InputError, match=r"fr-g722.*SHA-256.*expected"):
-        sample_packages.fetch_packages(packages)
+        sample_packages.fetch_packages(packages, sample_packages.SHA256)
 
 
 def test_a_downloaded_package_with_another_hash_is_an_input_error_and_is_not_kept(
@@ -102,7 +107,7 @@ def test_a_downloaded_package_with_another_hash_is_an_input_error_and_is_not_kep
 
     monkeypatch.setattr(sample_packages, "_download_from_mirror", download)
     with pytest.raises(InputError, match=r"SHA-256.*prepare --source folder:DIR"):
-        sample_packages.fetch_packages(packages, mirror="file:///mirror")
+        sample_packages.fetch_packages(packages, sample_packages.SHA256, mirror="file:///mirror")
     assert not missing.exists()
 
 
@@ -111,7 +116,9 @@ def test_a_mirror_is_read_at_its_pool_path(packages, tmp_path):
     pool.mkdir(parents=True)
     for path in packages.iterdir():
         path.rename(pool / path.name)
-    found = sample_packages.fetch_packages(packages, mirror=(tmp_path / "mirror").as_uri())
+    found = sample_packages.fetch_packages(
+        packages, sample_packages.SHA256, mirror=(tmp_path / "mirror").as_uri()
+    )
     assert all(path.exists() for path in found.values())
     assert found.keys() == sample_packages.SHA256.keys()
 
@@ -120,7 +127,7 @@ def test_without_apt_the_error_names_both_ways_and_the_way_out(packages, monkeyp
     next(packages.iterdir()).unlink()
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(InputError) as error:
-        sample_packages.fetch_packages(packages)
+        sample_packages.fetch_packages(packages, sample_packages.SHA256)
     for part in ("apt-get download:", "private state directory:", "--mirror", "folder:DIR"):
         assert part in str(error.value)
 
@@ -152,6 +159,23 @@ def test_without_apt_the_error_names_both_ways_and_the_way_out(packages, monkeyp
 )
 def test_texts_are_normalised_or_left_out(text, expected):
     assert sample_texts.normalise_transcript(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("¿Está «listo»?", "ESTÁ LISTO"),
+        ("l\u2019attente \u2013 c'est-à-dire…", "L'ATTENTE C'EST À DIRE"),
+        ("Нажмите «решётку».", "НАЖМИТЕ РЕШЁТКУ"),
+        ("e\u0301te\u0301", "ÉTÉ"),  # composed
+        ("Presione 1", ""),
+        ("[sonidos]", ""),
+        ("включить / выключить", ""),
+        (" ... ", ""),
+    ],
+)
+def test_texts_of_other_languages_are_normalised_or_left_out(text, expected):
+    assert sample_texts.normalise_foreign(text) == expected
 
 
 def test_near_equal_transcripts_are_one_group_and_others_are_not():
@@ -234,3 +258,23 @@ def test_the_command_writes_audio_index_and_licence_and_runs_twice(packages, cap
     monkeypatch.setattr(sample_speech, "decode_all", lambda *_: pytest.fail("decoded twice"))
     assert run_command(sample_speech.main, ["--out", str(out)]) == 0
     assert (out / "audio/transcripts.tsv").read_text() == first
+
+
+def test_with_texts_all_every_language_has_transcripts_and_splits(packages):
+    out = packages.parent
+    assert run_command(sample_speech.main, ["--out", str(out), "--texts", "all"]) == 0
+    rows = [line.split("\t") for line in (out / "audio/transcripts.tsv").read_text().splitlines()]
+    text = {path: (text, split) for path, text, split, _ in rows}
+    assert len(text) == 15
+    assert text["fr/hello.flac"][0] == "L'ÉTÉ C'EST LÀ BAS"
+    assert text["fr/odd.flac"] == text["fr/digits/1.flac"] == ("", "unlabeled")
+    for language in ("en", "es", "it", "ru"):
+        assert text[f"{language}/digits/1.flac"] == ("ONE", "train")
+        assert text[f"{language}/hello.flac"][0] == "HELLO THERE"
+    assert "unlabeled" not in {split for path, (text, split) in text.items() if "hello" in path}
+
+
+def test_only_the_packages_of_the_texts_asked_for_are_needed(packages):
+    for language in ("es", "fr", "it", "ru"):
+        (packages / f"asterisk-core-sounds-{language}_1.6.1-1_all.deb").unlink()
+    assert run_command(sample_speech.main, ["--out", str(packages.parent)]) == 0

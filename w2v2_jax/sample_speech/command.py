@@ -3,7 +3,8 @@
 `w2v2 sample_speech --out DIR` gets six Debian packages (55 MB), checks their
 SHA-256, decodes G.722 to 16 kHz FLAC and writes DIR/audio/transcripts.tsv, which
 `w2v2 prepare --source folder:DIR/audio` reads. English prompts with a usable
-transcript become the splits train, dev and test; everything else is `unlabeled`. Pretraining uses
+transcript become the splits train, dev and test, with `--texts all` those of all five languages
+(four small packages more); everything else is `unlabeled`. Pretraining uses
 `unlabeled` and the audio of `train`; no audio of dev or test is ever pretrained on.
 """
 
@@ -28,7 +29,11 @@ from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.errors import InputError, lacking, run_command
 from w2v2_jax.paths import write_text
 from w2v2_jax.sample_speech.packages import deb_members, fetch_packages
-from w2v2_jax.sample_speech.texts import normalise_transcript, split_transcripts
+from w2v2_jax.sample_speech.texts import (
+    normalise_foreign,
+    normalise_transcript,
+    split_transcripts,
+)
 from w2v2_jax.system.arguments import CommandParser
 
 MIN_SECONDS = 0.5
@@ -46,7 +51,7 @@ es: recorded by Allison Smith, financed by Digium, Inc. CC-BY-SA-3.0
 fr: recorded by June Wallack, financed by Digium, Unlimitel, BGM Informatique. CC-BY-SA-3.0
 it: recorded by Carlo Flora, translated by Silvia Petrin. CC-BY-3.0
 ru: provided by Maxim Topal, ivrvoice.ru. CC-BY-3.0
-Changed here: decoded from G.722 to FLAC, clips without speech left out, English texts normalised.
+Changed here: decoded from G.722 to FLAC, clips without speech left out, texts normalised.
 """
 NOT_SPEECH = re.compile(r"silence/|beep|.*2tone|confbridge-(join|leave)$|tt-monkeys$")
 
@@ -134,33 +139,40 @@ class TranscriptLine(NamedTuple):
     seconds: float
 
 
-def english_transcripts(package: Path) -> dict[str, str]:
+def transcripts_of(language: str, package: Path) -> dict[str, str]:
     """Clip path -> normalised transcript, of the prompts where it is certain."""
+    normalise = normalise_transcript if language == "en" else normalise_foreign
     for name, content in deb_members(package):
-        if name.endswith("core-sounds-en.txt.gz"):
-            lines = gzip.decompress(content).decode("utf-8").splitlines()
+        if name.endswith(f"core-sounds-{language}.txt.gz"):
+            lines = gzip.decompress(content).decode("utf-8-sig").splitlines()
             pairs = (line.split(":", 1) for line in lines if ":" in line and line[0] != ";")
-            texts = {f"en/{key.strip()}.flac": normalise_transcript(text) for key, text in pairs}
+            texts = {f"{language}/{key.strip()}.flac": normalise(text) for key, text in pairs}
             return {path: text for path, text in texts.items() if text}
-    raise InputError(f"{package} holds no English texts")
+    raise InputError(f"{package} holds no texts of {language!r}")
 
 
 def index_clips(clips: list[Clip], transcripts: dict[str, str]) -> list[TranscriptLine]:
     """One row per clip; clips without a transcript are `unlabeled`."""
-    labeled = [clip for clip in clips if clip.path in transcripts]
-    texts = [transcripts[clip.path] for clip in labeled]
-    splits = split_transcripts(texts, [clip.seconds for clip in labeled])
-    split_of = {clip.path: split for clip, split in zip(labeled, splits, strict=True)}
+    split_of: dict[str, str] = {}
+    for language in SPEAKERS:
+        labeled = [c for c in clips if c.path in transcripts and _language(c.path) == language]
+        texts = [transcripts[clip.path] for clip in labeled]
+        splits = split_transcripts(texts, [clip.seconds for clip in labeled])
+        split_of |= {clip.path: split for clip, split in zip(labeled, splits, strict=True)}
     return [
         TranscriptLine(
             path=clip.path,
             text=transcripts.get(clip.path, ""),
             split=split_of.get(clip.path, "unlabeled"),
-            speaker=SPEAKERS[clip.path.split("/")[0]],
+            speaker=SPEAKERS[_language(clip.path)],
             seconds=clip.seconds,
         )
         for clip in clips
     ]
+
+
+def _language(path: str) -> str:
+    return path.split("/", 1)[0]
 
 
 def write_index(rows: list[TranscriptLine], audio: Path) -> None:
@@ -173,7 +185,7 @@ def _summary(rows: list[TranscriptLine]) -> str:
     clips: dict[tuple[str, str], int] = collections.defaultdict(int)
     seconds: dict[tuple[str, str], float] = collections.defaultdict(float)
     for row in rows:
-        for key in ((row.split, row.path.split("/")[0]), ("all", "")):
+        for key in ((row.split, _language(row.path)), ("all", "")):
             clips[key] += 1
             seconds[key] += row.seconds
     lines = [f"{'split':<10} {'language':<8} {'clips':>6} {'minutes':>8}"]
@@ -186,6 +198,12 @@ def _summary(rows: list[TranscriptLine]) -> str:
 def main(argv: list[str] | None = None) -> None:
     parser = CommandParser(prog="w2v2 sample_speech", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="directory to write")
+    parser.add_argument(
+        "--texts",
+        choices=("en", "all"),
+        default="en",
+        help="transcripts of the English prompts, or of all five languages (default: en)",
+    )
     mirror = os.environ.get("W2V2_DEBIAN_MIRROR")
     parser.add_argument("--mirror", default=mirror, help="Debian mirror (URL that holds pool/)")
     args = parser.parse_args(argv)
@@ -195,9 +213,14 @@ def main(argv: list[str] | None = None) -> None:
         clips = find_decoded(audio)
         if not clips:
             _refuse_without_decoder()
-        packages = fetch_packages(args.out / "packages", mirror=args.mirror)
+        languages = [*SPEAKERS] if args.texts == "all" else ["en"]
+        names = [*languages, *(f"{language}-g722" for language in SPEAKERS)]
+        packages = fetch_packages(args.out / "packages", names, mirror=args.mirror)
         clips = clips or decode_all(packages, audio)
-        rows = index_clips(clips, english_transcripts(packages["en"]))
+        transcripts: dict[str, str] = {}
+        for language in languages:
+            transcripts |= transcripts_of(language, packages[language])
+        rows = index_clips(clips, transcripts)
         write_text(args.out / "LICENCE.txt", LICENCE)
         write_index(rows, audio)
     except OSError as error:

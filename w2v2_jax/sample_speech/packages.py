@@ -14,7 +14,7 @@ import subprocess
 import tarfile
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from w2v2_jax.errors import InputError
@@ -24,6 +24,10 @@ VERSION = "1.6.1-1"
 SOURCE = "asterisk-core-sounds"  # Debian source package; binary packages are SOURCE-<key below>
 SHA256 = {  # as signed in the indexes of Debian 11, 12, 13 and unstable
     "en": "973e797d28e37fa6ca3c0a9d6fa717e77cf1268ae916bf09fd3503113cdffa50",
+    "es": "9afdab7f559f036649fb406e625899306ca1004df8ebe39c30bfbd5912d66f74",
+    "fr": "04c82c78c570c43a7136cbc5e2488d0c470b775468dff9fbce4a131b18cf1056",
+    "it": "3884d9457e12f21caa018c18f0d587df5d53ebea14b673d8453a134c5941ab3b",
+    "ru": "28a61616bb0cd3345a7ea532dec4df9f071e5d0fa9f8c1a563ea9669002f39ab",
     "en-g722": "38c5261820b406dcb0ecb37675720da2b0864850690690352ca52707eb623806",
     "es-g722": "e4e3b4281057d3b81b779298fd6be705f57411513955c518eed1bcaabbd615b8",
     "fr-g722": "7add61d5e42279ecff1bbdf842a5a946ac3644fac9a0fe44384731aa7270c8e0",
@@ -90,13 +94,15 @@ def _download_from_mirror(names: list[str], directory: Path, mirror: str) -> Non
             raise OSError(f"{url}: {error}") from error
 
 
-def fetch_packages(directory: Path, *, mirror: str | None = None) -> dict[str, Path]:
-    """Key of SHA256 -> verified .deb in `directory`; downloads what is missing.
+def fetch_packages(
+    directory: Path, names: Iterable[str], *, mirror: str | None = None
+) -> dict[str, Path]:
+    """Each of `names`, keys of SHA256 -> verified .deb in `directory`; downloads what is missing.
 
     With a mirror only that mirror is asked; otherwise apt-get with the system's package lists and
     then apt-get with lists of its own. Raises InputError when every way fails.
     """
-    paths = {name: directory / f"{SOURCE}-{name}_{VERSION}_all.deb" for name in SHA256}
+    paths = {name: directory / f"{SOURCE}-{name}_{VERSION}_all.deb" for name in names}
     missing = [name for name, path in paths.items() if not path.exists()]
     ways: dict[str, Callable[[list[str], Path], None]] = {
         "apt-get download": _download_with_apt,

@@ -1,4 +1,4 @@
-"""The sample speech's English transcripts: spelled for CTC, and divided without near-duplicates."""
+"""The sample speech's transcripts: spelled for CTC, and divided without near-duplicates."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import collections
 import hashlib
 import itertools
 import re
+import unicodedata
 from collections.abc import Iterable
 
 DIGITS = ["ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE"]
@@ -40,6 +41,22 @@ def normalise_transcript(text: str) -> str:
     return " ".join(words)
 
 
+def normalise_foreign(text: str) -> str:
+    """Upper case words of letters (any script, NFC) and apostrophes; "" if they are not certain.
+
+    Not certain, as in English: stage directions, symbols, numbers. Digits too, which these
+    languages say in more than one way.
+    """
+    text = unicodedata.normalize("NFC", text.strip()).replace("\u2019", "'").upper()
+    words = []
+    for token in re.split(r"[\s\-\u2010-\u2015]+", text):
+        token = token.strip(".,;:!?\"'\u00a1\u00bf\u00ab\u00bb\u201c\u201d\u201e\u2026")
+        if not all(character.isalpha() or character == "'" for character in token):
+            return ""
+        words.append(token)
+    return " ".join(filter(None, words))
+
+
 def _alike(a: list[str], b: list[str]) -> bool:
     """Whether two texts share 70 % of the longer one's words, or of all their distinct words."""
     if min(len(a), len(b)) < 0.7 * min(max(len(a), len(b)), len(set(a) | set(b))):
@@ -69,7 +86,7 @@ def group_transcripts(transcripts: Iterable[str]) -> list[list[str]]:
 
 
 def split_transcripts(transcripts: list[str], seconds: list[float]) -> list[str]:
-    """The split of each clip: about 70 % train, 10 % dev, 20 % test of the time.
+    """The split of each clip of one language: about 70 % train, 10 % dev, 20 % test of the time.
 
     Near-equal transcripts stay on one side. Always train: one-word prompts (nobody can spell a
     letter whose name was never heard) and groups over 25 s (one would be a fifth of dev).

@@ -107,7 +107,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def add_json(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """--json OUT, where the results go, and --overwrite for those of other inputs."""
+    """--json OUT, where the results go, and --overwrite for a file that is none."""
     parser.add_argument(
         "--json", required=required, type=Path, metavar="OUT", help="the file for the results"
     )
@@ -119,7 +119,7 @@ def add_overwrite_result(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="replace OUT also if it is a result of other inputs, or no result",
+        help="replace OUT also if it is no result; say nothing if it is one of other inputs",
     )
 
 

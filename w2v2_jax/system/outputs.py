@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -65,8 +66,8 @@ def try_outputs(arguments: Namespace, *names: str) -> None:
 
 
 def spare_results(arguments: Namespace, name: str, made_of: Mapping[str, Any]) -> None:
-    """InputError if the file of --json is there and is no result, or by what it says one of other
-    inputs, unless --overwrite. A result of the same inputs is replaced: commands are run again.
+    """InputError if the file of --json is there and is no result, unless --overwrite. A result is
+    replaced, because commands are run again; if it says that it is of other inputs, a line tells.
 
     made_of: those values of the new result that tell its inputs. A checkpoint counts as its run,
     because another step of it is a newer result of the same.
@@ -76,19 +77,18 @@ def spare_results(arguments: Namespace, name: str, made_of: Mapping[str, Any]) -
         return
     if not os.path.isfile(path) or not os.path.getsize(path):
         return
-    remedy = "add --overwrite or name another"
     try:
         old = read_json(path)
     except InputError:
-        raise InputError(f"{_option(name)} {path} exists and is no result; {remedy}") from None
+        raise InputError(
+            f"{_option(name)} {path} exists and is no result; add --overwrite or name another"
+        ) from None
     for what, value in made_of.items():
         before = old.get(what)
         if before is not None and _comparable(before) != _comparable(value):
             told = before if isinstance(before, str) else "another"
-            raise InputError(
-                f"{_option(name)} {path} has a result of {what} {told}; it would be replaced: "
-                f"{remedy}"
-            )
+            print(f"note: {path} has a result of {what} {told}; it is replaced", file=sys.stderr)
+            return
 
 
 def _comparable(value: Any) -> Any:
