@@ -213,7 +213,7 @@ BROKEN = {
               "    raise ImportError('Please install it', name='jax') from e",
               "this needs the package not_installed_here, which is not installed: pip install"),
     "orbax_needed": ("raise ModuleNotFoundError('No module named orbax', name='orbax')",
-                    "this needs the package orbax, which is not installed: pip install orbax-checkpoint"),
+                     "this needs the package orbax, which is not installed: pip install orbax-"),
 }  # fmt: skip
 
 
