@@ -1,5 +1,5 @@
-import builtins
 import itertools
+import sys
 import threading
 import zlib
 
@@ -206,14 +206,7 @@ def test_arguments_that_do_not_fit_are_refused_with_what_would_work(corpus, tmp_
 
 
 def test_without_tensorflow_the_message_names_the_other_reader(corpus, monkeypatch):
-    real = builtins.__import__
-
-    def without_tensorflow(name, *rest):
-        if name == "tensorflow":
-            raise ImportError("No module named 'tensorflow'")
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without_tensorflow)
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(InputError, match="'threads'"):
         read(corpus, make_plan(corpus, "crop"), reader="tfdata")
 

@@ -1,8 +1,8 @@
 # ruff: noqa: RUF001  (letters that look alike are what this is about)
 """Rules that make spoken words of written text."""
 
-import builtins
 import json
+import sys
 
 import pytest
 
@@ -197,14 +197,7 @@ def test_unknown_choices_list_the_known():
 
 
 def test_without_num2words_the_remedy_is_named(monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *rest, **more):
-        if name == "num2words":
-            raise ImportError(name)
-        return real(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "num2words", None)
     with pytest.raises(InputError, match=r"--text english.* pip install num2words"):
         read_choice("english")
     assert english().normalise("No digits here.") == "no digits here"
