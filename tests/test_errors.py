@@ -1,6 +1,7 @@
 """What ends a command: one line and status 2 for whatever a person or a machine's state causes."""
 
 import errno
+import importlib
 import os
 import subprocess
 import sys
@@ -8,7 +9,17 @@ import sys
 import pytest
 
 from tests.helpers.places import ROOT
-from w2v2_jax.errors import BUG, InputError, counted, likest, nearest, one_field, run_command
+from w2v2_jax.errors import (
+    BUG,
+    InputError,
+    counted,
+    lacking,
+    likest,
+    nearest,
+    one_field,
+    run_command,
+)
+from w2v2_jax.prepare.workers import in_order
 
 PRINTS = """
 import sys
@@ -182,3 +193,66 @@ def test_the_likest_of_known_names_are_found_in_one_place():
     assert nearest("encoderr", known, "!") == "did you mean encoder!?" and nearest("x", known) == ""
     files = (ROOT / "w2v2_jax").rglob("*.py")
     assert [file.name for file in files if "difflib" in file.read_text()] == ["errors.py"]
+
+
+# A module whose import raises, as with missing libraries and versions that do not fit.
+BROKEN = {
+    "shared": ("raise ImportError('libx.so.1: cannot open shared object file', name=__name__)",
+               "the package shared is installed but cannot be imported: libx.so.1: cannot open"),
+    "abi": ("raise RuntimeError('module compiled against ABI version 0x1000009')",
+            "the package abi is installed but cannot be imported: RuntimeError: module compiled"),
+    "protos": ("raise TypeError('Descriptors cannot be created directly.\\nIf this call came')",
+               "the package protos is installed but cannot be imported: TypeError: Descriptors"),
+    "sndfile": ("raise OSError('sndfile library not found')",
+                "the package sndfile is installed but cannot be imported: OSError: sndfile"),
+    "newer": ("from os import nothing_of_this_name",
+              "the package newer is installed but cannot be imported: cannot import name"),
+    "deeper": ("import not_installed_here",
+               "this needs the package not_installed_here, which is not installed: pip install"),
+    "wraps": ("try: import not_installed_here\nexcept ImportError as e:\n"
+              "    raise ImportError('Please install it', name='jax') from e",
+              "this needs the package not_installed_here, which is not installed: pip install"),
+    "orbax_needed": ("raise ModuleNotFoundError('No module named orbax', name='orbax')",
+                     "this needs the package orbax, which is not installed: pip install orbax-"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("module", BROKEN)
+def test_a_package_that_cannot_be_imported_is_one_line_that_names_it(
+    module, tmp_path, monkeypatch, capsys
+):
+    source, line = BROKEN[module]
+    (tmp_path / f"{module}.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run_command(lambda argv: importlib.import_module(module)) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"error: {line}") and printed.count("\n") == 1
+
+
+def test_an_optional_package_is_absent_or_broken_and_the_line_says_which(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "half.py").write_text("import not_installed_here")
+    (tmp_path / "torn.py").write_text("raise ImportError('libx.so.1: cannot open')")
+
+    def said(module):
+        try:
+            exec(f"import {module}")
+        except ImportError as error:
+            # The frame of `exec` stands for the function that asks.
+            inner = error.with_traceback(error.__traceback__.tb_next)
+            return lacking(inner, "--x needs it", "pip install it")
+
+    assert said("not_installed_here") == "--x needs it: pip install it"
+    assert said("half") == (
+        "--x needs it, which is installed but cannot be imported: it needs not_installed_here, "
+        "which is not installed: pip install not_installed_here"
+    )
+    assert "which is installed but cannot be imported: libx.so.1: cannot open; " in said("torn")
+
+
+def test_a_package_that_a_worker_cannot_import_is_named_by_its_parent(tmp_path, monkeypatch):
+    (tmp_path / "torn_in_worker.py").write_text("raise OSError('sndfile library not found')")
+    monkeypatch.syspath_prepend(tmp_path)  # workers get the path of their parent
+    results = in_order(importlib.import_module, ["torn_in_worker"], workers=2)
+    with pytest.raises(InputError, match="the package torn_in_worker is installed but cannot be"):
+        list(results)

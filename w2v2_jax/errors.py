@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import importlib.util
 import io
 import os
 import sys
@@ -14,6 +15,7 @@ import threading
 import traceback
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
 from typing import BinaryIO
 
 DISK_ERRORS = (
@@ -30,6 +32,12 @@ BUG = (
     "This is a bug in w2v2_jax, not in what you gave it. Please report it with the lines above, "
     "the command and the output of `pip freeze`."
 )
+
+OURS = __name__.partition(".")[0]
+# Module -> what pip calls it, where the names differ.
+DISTRIBUTIONS = {"flashlight": "flashlight-text", "google": "protobuf", "hydra": "hydra-core"}
+DISTRIBUTIONS |= {"absl": "absl-py", "kenlm": "ufal.kenlm", "orbax": "orbax-checkpoint"}
+FITTING = "install versions that fit together, for example those of requirements.txt"
 
 
 class InputError(ValueError):
@@ -138,8 +146,8 @@ def reason(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
         detail = f" ({error})" if str(error) else ""
         return f"out of memory{detail}; give smaller batches or use a machine with more"
-    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("w2v2_jax"):
-        return f"this needs the package {error.name}, which is not installed: pip install it"
+    if (broken := broken_import(error)) is not None:
+        return broken
     if "RESOURCE_EXHAUSTED" in str(error):
         first = str(error).splitlines()[0]
         return (
@@ -147,6 +155,70 @@ def reason(error: BaseException) -> str | None:
             "a larger train.accumulate"
         )
     return disk_reason(error) or _system_reason(error) or _no_device(error)
+
+
+def lacking(error: ImportError, needed: str, install: str) -> str:
+    """One line about an optional package, from what its import raised in the function that asks.
+
+    needed: what needs it, as "--romanise needs uroman". install: the command that installs it.
+    """
+    bare = error.__traceback__ is None or error.__traceback__.tb_next is None
+    if isinstance(error, ModuleNotFoundError) and bare:
+        return f"{needed}: {install}"
+    return f"{needed}, which is installed but cannot be imported: {_told(error)}"
+
+
+def broken_import(error: BaseException) -> str | None:
+    """One line about an exception that the import of somebody else's module raised, whatever its
+    kind: shared libraries that are missing, versions that do not fit. None for any other."""
+    module = _imported(error)
+    if module is None:
+        return None
+    if (absent := _absent(error)) is not None:
+        return f"this needs the package {absent}"
+    name = DISTRIBUTIONS.get(module, module)
+    return f"the package {name} is installed but cannot be imported: {_told(error)}"
+
+
+def _imported(error: BaseException) -> str | None:
+    """The top-level module whose import raised an exception; None if none did, or one of ours."""
+    module, entry = None, error.__traceback__
+    while entry is not None:
+        if _module(entry).partition(".")[0] == OURS:
+            module = None
+        elif module is None and entry.tb_frame.f_code.co_name == "<module>":
+            module = _module(entry).partition(".")[0]
+        entry = entry.tb_next
+    if module is None and isinstance(error, ImportError) and error.name:
+        module = error.name.partition(".")[0]
+    return None if module in (OURS, "__main__") else module
+
+
+def _module(entry: TracebackType) -> str:
+    return str(entry.tb_frame.f_globals.get("__name__", ""))
+
+
+def _told(error: BaseException) -> str:
+    """The reason and the remedy."""
+    if (absent := _absent(error)) is not None:
+        return f"it needs {absent}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+    reason = lines[0][:200].rstrip(".") if lines else type(error).__name__
+    return f"{kind}{reason}; {FITTING}"
+
+
+def _absent(error: BaseException | None) -> str | None:
+    """The package that is not installed, and how to install it; None if the import failed for
+    another reason. An ImportError may be raised from that of a package that it needs."""
+    while isinstance(error, ImportError):
+        top, dot, _ = (error.name or "").partition(".")
+        if isinstance(error, ModuleNotFoundError) and top:
+            if dot and importlib.util.find_spec(top) is not None:
+                return None  # only this part of the package is not there
+            return f"{top}, which is not installed: pip install {DISTRIBUTIONS.get(top, top)}"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _system_reason(error: BaseException) -> str | None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2v2_jax.data.corpus import Corpus, open_corpus
-from w2v2_jax.errors import InputError, counted, run_command
+from w2v2_jax.errors import InputError, counted, lacking, run_command
 from w2v2_jax.inference import Model, load
 from w2v2_jax.paths import refuse_special, writing
 from w2v2_jax.recognition.computation import add_dtype, execution_of
@@ -107,8 +107,9 @@ def write_parquet(path: Path, corpus: Corpus, items: Iterator[Item]) -> int:
     try:
         import pyarrow
         import pyarrow.parquet
-    except ImportError:
-        raise InputError("parquet needs a package: pip install pyarrow; or use .npz") from None
+    except ImportError as error:
+        install = "pip install pyarrow; or use .npz"
+        raise InputError(lacking(error, "parquet needs the package pyarrow", install)) from error
     writer, rows, count = None, list[dict[str, Any]](), 0
 
     def flush(writer):

@@ -28,7 +28,7 @@ from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.decode.hypothesis import Hypothesis
 from w2v2_jax.decode.make import DecoderSettings, make, save_settings
-from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.errors import InputError, lacking, run_command
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors, total
 from w2v2_jax.system.arguments import CommandParser, number, whole
 from w2v2_jax.system.outputs import try_outputs
@@ -100,7 +100,8 @@ def bayesian_points(seed: int, ranges) -> Iterator[tuple[tuple[float, float], Ca
     try:
         import optuna
     except ImportError as error:
-        raise InputError("--search bayes needs optuna: pip install optuna") from error
+        needed = "--search bayes needs optuna"
+        raise InputError(lacking(error, needed, "pip install optuna")) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
     names = ("lm_weight", "word_score")

@@ -55,6 +55,23 @@ def test_better_and_worse_know_the_direction(tmp_path):
     assert verdicts["contrastive_loss"] == "worse" and verdicts["code_perplexity"] == "within"
 
 
+@pytest.mark.parametrize("from_step", [0, 800], ids=["from the start", "from the middle on"])
+@pytest.mark.parametrize("lost", [None, float("nan")], ids=["null", "NaN"])
+def test_a_figure_that_is_no_number_is_neither_within_the_reference_nor_left_out(
+    tmp_path, lost, from_step
+):
+    run = write_run(tmp_path / "run", "quickstart_pretrain")
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        if line["step"] >= from_step:
+            line |= {name: lost for name in line if name not in ("step", "split")}
+    (run / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    verdicts = {(row.metric, row.step): row.verdict for row in stand(run).rows}
+    assert max(step for _, step in verdicts) == 1600
+    for (_, step), verdict in verdicts.items():
+        assert (verdict == "not a number") == (step >= from_step)
+
+
 def test_a_run_half_way_is_compared_as_far_as_it_is(tmp_path):
     rows = stand(write_run(tmp_path / "run", "quickstart_pretrain", steps=800)).rows
     assert max(row.step for row in rows) == 800

@@ -15,7 +15,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.export.deployment import input_settings
 from w2v2_jax.input_scale import EPSILON, HUGGING_FACE_EPSILON
-from w2v2_jax.interop import files, hugging_face, lora
+from w2v2_jax.interop import files, hugging_face, hugging_face_input, lora
 from w2v2_jax.models.families import model_config
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.recognition.network import Network
@@ -136,3 +136,55 @@ def test_an_epsilon_that_a_format_cannot_store_is_told_with_what_to_do(tuned):
     assert "--config.data.normalise_epsilon=1e-05 (docs/parity.md)" in note
     for same in (other._replace(normalise_epsilon=1e-5), other._replace(normalise=False)):
         assert files.epsilon_notes(same, "fairseq", 1e-5) == []
+
+
+@pytest.mark.parametrize("changes", [{}, LAYER_NORM], ids=["group", "layer"])
+@pytest.mark.parametrize(
+    ("settings", "normalise", "masks"),
+    [({}, True, False), ({"do_normalize": None}, False, False), ({"do_normalize": 0}, False, False),
+     ({"return_attention_mask": None}, True, False), ({"return_attention_mask": True}, True, True)],
+)  # fmt: skip
+@pytest.mark.parametrize("place", ["preprocessor", "processor"])
+def test_what_a_file_leaves_out_is_what_it_is_in_transformers(
+    tiny, place, settings, normalise, masks, changes, tmp_path
+):
+    # As transformers 5.23 has it: absent is normalised without a mask; null is false.
+    folder = tmp_path / "hf"
+    model = dataclasses.replace(tiny, **changes)
+    hugging_face.save(random_checkpoint(model, parts=TUNED, vocabulary=VOCABULARY), folder)
+    (folder / "preprocessor_config.json").unlink()
+    (folder / "processor_config.json").unlink()
+    said = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", **settings}
+    if place == "processor":
+        (folder / "preprocessor_config.json").write_text(
+            json.dumps({"do_normalize": not normalise})
+        )
+        said = {"processor_class": "Wav2Vec2Processor", "feature_extractor": said}
+    (folder / f"{place}_config.json").write_text(json.dumps(said))
+    found = hugging_face.read(folder)
+    description = found.loaded.description
+    assert description.normalise is normalise
+    assert hugging_face_input.settings(description)["return_attention_mask"] is masks
+    assert not any("feature extractor" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("changes", "usual"), [({}, False), (LAYER_NORM, True)])
+def test_without_any_file_the_settings_are_those_of_the_family_and_a_note_says_so(
+    tiny, changes, usual, tmp_path
+):
+    folder = tmp_path / "hf"
+    model = dataclasses.replace(tiny, **changes)
+    hugging_face.save(random_checkpoint(model, parts=TUNED, vocabulary=VOCABULARY), folder)
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        (folder / name).unlink()
+    found = hugging_face.read(folder)
+    assert found.loaded.description.normalise is usual
+    assert any(f"assumed: {usual}" in note for note in found.notes)
+
+
+def test_the_activation_gelu_python_is_gelu(folder):
+    edit(folder / "config.json", hidden_act="gelu_python")
+    hugging_face.load(folder)
+    edit(folder / "config.json", hidden_act="gelu_new")
+    with pytest.raises(InputError, match="hidden_act='gelu_new' is not supported; only 'gelu'"):
+        hugging_face.load(folder)

@@ -255,3 +255,36 @@ def test_a_tfds_corpus_that_cannot_be_downloaded_is_one_line(tfds_dir, monkeypat
     monkeypatch.setattr(source_tfds, "_names_resolve", lambda: False)
     with pytest.raises(InputError, match=r"tfds:x: cannot be .*ConnectionError: no route to host$"):
         open_source("tfds:x")
+
+
+@pytest.mark.parametrize("ending", ["flac", "wav", "ogg", "mp3"])
+def test_tfds_builds_a_corpus_of_audio_files_without_pydub_and_ffmpeg(
+    ending, tmp_path, monkeypatch
+):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    samples = (8000 * np.sin(np.arange(8000) / 9)).astype(np.int16)
+    soundfile.write(tmp_path / f"a.{ending}", samples, 16000)
+
+    class OfFiles(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+        name = f"of_files_{ending}"
+
+        def _info(self):
+            audio = tfds.features.Audio(file_format=ending, sample_rate=16000)
+            features = tfds.features.FeaturesDict({"speech": audio})
+            return tfds.core.DatasetInfo(builder=self, features=features)
+
+        def _split_generators(self, manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            yield 0, {"speech": str(tmp_path / f"a.{ending}")}
+
+    monkeypatch.setitem(sys.modules, "pydub", None)
+    monkeypatch.setattr(source_tfds, "check_name", lambda *_: None)
+    (row,) = open_source(f"tfds:of_files_{ending}", tfds_data_dir=str(tmp_path / "sets"))
+    assert row.rate == 16000 and len(row.audio) == pytest.approx(8000, abs=2500)
+    if ending in ("flac", "wav"):
+        np.testing.assert_array_equal(row.audio, samples)
+    else:
+        assert 6000 < np.abs(row.audio).max() < 10000

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from w2v2_jax.bench.child import resident_peak_bytes, serve
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, lacking
 
 
 def import_torch():
@@ -26,9 +26,8 @@ def import_torch():
         import torch
         import transformers
     except ImportError as error:
-        raise InputError(
-            f"--peer hf needs torch and transformers ({error}); pip install torch transformers"
-        ) from None
+        needed, install = "--peer hf needs torch and transformers", "pip install torch transformers"
+        raise InputError(lacking(error, needed, install)) from error
     return torch, transformers
 
 

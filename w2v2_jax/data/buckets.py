@@ -104,7 +104,8 @@ def make_buckets(num_samples, mode, bucket_samples, batch_samples, row_multiple,
         raise InputError(
             f"data: none of {len(num_samples)} utterances is usable in mode {mode} with buckets "
             f"{', '.join(f'{s / SAMPLE_RATE:g} s' for s in sizes)} (too short: {dropped[0]}, "
-            f"too long: {dropped[1]}); lengths: {length_histogram(num_samples)}"
+            f"too long: {dropped[1]}); lengths: {length_histogram(num_samples)}; "
+            "data.bucket_seconds, of validation data.valid_bucket_seconds, sets other buckets"
         )
     return tuple(buckets), dropped
 

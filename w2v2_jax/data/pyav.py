@@ -15,6 +15,7 @@ import numpy as np
 
 from w2v2_jax.data.containers import MOV, Damaged
 from w2v2_jax.data.time_stamps import TimeStamps
+from w2v2_jax.errors import lacking
 
 SUFFIXES = (
     ".m4a", ".m4b", ".mp4", ".mov", ".aac", ".amr", ".awb", ".webm", ".weba", ".mka", ".mkv",
@@ -22,7 +23,10 @@ SUFFIXES = (
 )  # fmt: skip
 DECLARING = ("mov", "matroska", "asf")  # kinds whose header has the length, not an estimate
 SLACK_SECONDS = 0.1  # and a frame, by which declared lengths exceed what is decoded
-NEEDED = 'PyAV reads this kind of file: pip install "w2v2_jax[av]", or convert it to FLAC'
+NEEDED = (
+    "PyAV reads this kind of file",
+    'pip install "w2v2_jax[av]", or convert it to FLAC',
+)
 
 
 def kind_of(start: bytes) -> str | None:
@@ -44,17 +48,13 @@ def kind_of(start: bytes) -> str | None:
     return None
 
 
-def _package():
-    """The package `av`, or None if it is not installed."""
-    try:
-        import av
-    except ImportError:
-        return None
-    return av
-
-
 def is_installed() -> bool:
-    return _package() is not None
+    """Whether the package `av` can be imported."""
+    try:
+        import av  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def blocks(file: str | bytes | io.IOBase, kind: str) -> Iterator:
@@ -63,8 +63,10 @@ def blocks(file: str | bytes | io.IOBase, kind: str) -> Iterator:
     Raises Damaged if PyAV is missing, or the file cannot be decoded, has a hole or ends too
     early.
     """
-    if (av := _package()) is None:
-        raise Damaged("needs PyAV", NEEDED)
+    try:
+        import av
+    except ImportError as error:
+        raise Damaged("needs PyAV", lacking(error, *NEEDED)) from error
     try:
         with contextlib.closing(av.open(file, format=kind, metadata_errors="replace")) as opened:
             if not opened.streams.audio:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 
-from w2v2_jax.errors import InputError, without_chatter
+from w2v2_jax.errors import InputError, lacking, without_chatter
 
 
 def import_tensorflow(needed_by: str):
@@ -24,7 +24,6 @@ def import_tensorflow(needed_by: str):
 
             tensorflow.config.set_visible_devices([], "GPU")
     except ImportError as error:
-        raise InputError(f"{needed_by} needs TensorFlow, which cannot be imported: {error}") from (
-            error
-        )
+        needed = f"{needed_by} needs TensorFlow"
+        raise InputError(lacking(error, needed, "pip install tensorflow")) from error
     return tensorflow

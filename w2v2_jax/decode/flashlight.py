@@ -15,7 +15,7 @@ import numpy as np
 
 from w2v2_jax.decode.hypothesis import NO_TEXT, Result
 from w2v2_jax.decode.lexicon import BOUNDARY
-from w2v2_jax.errors import InputError, without_chatter
+from w2v2_jax.errors import InputError, lacking, without_chatter
 from w2v2_jax.ngram import arpa
 
 INSTALL = "pip install flashlight-text ufal.kenlm"
@@ -26,7 +26,8 @@ def _library():
         import kenlm  # noqa: F401  (brings libkenlm.so, which flashlight's KenLM binding links)
         from flashlight.lib.text import decoder
     except ImportError as error:
-        raise InputError(f"this beam search needs flashlight-text and KenLM: {INSTALL}") from error
+        needed = "this beam search needs flashlight-text and KenLM"
+        raise InputError(lacking(error, needed, INSTALL)) from error
     return decoder
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from w2v2_jax.decode.hypothesis import Decoder, Hypothesis
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, lacking
 
 INSTALL = "pip install torch transformers"
 CASES: dict[str, Callable[[str], str]] = {"keep": str, "lower": str.lower, "upper": str.upper}
@@ -42,7 +42,8 @@ class TransformerLM:
             import torch
             import transformers
         except ImportError as error:
-            raise InputError(f"--rescore needs torch and transformers: {INSTALL}") from error
+            needed = "--rescore needs torch and transformers"
+            raise InputError(lacking(error, needed, INSTALL)) from error
         try:
             local = {"local_files_only": True, "trust_remote_code": False}
             tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder, **local)

@@ -31,6 +31,7 @@ SHOWN = {
 SMOOTH = 5  # logged records: one is a single batch
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the updates that run and reference share
 ROUNDED = 1e-3  # stored values have four digits
+NO_NUMBER = "not a number"
 ALONE = 0.05  # for a published mean without a spread, this share of it counts as equal
 
 
@@ -91,8 +92,9 @@ def smoothed(values: np.ndarray) -> np.ndarray:
 def curve(records: list[dict], reference: Reference, metric: str) -> Curve | None:
     """The metric of run and reference, None if one of them lacks it."""
     split, _ = SHOWN[metric]
-    of_split = [r for r in records if r["split"] == split and r.get(metric) is not None]
-    mine = [(r["step"], r[metric]) for r in of_split]
+    of_split = [r for r in records if r["split"] == split and metric in r]
+    # null is what a figure that was not finite is in JSON: it must not look like a missing record.
+    mine = [(r["step"], np.nan if r[metric] is None else r[metric]) for r in of_split]
     theirs = reference.splits.get(split, {})
     if not mine or metric not in theirs:
         return None
@@ -118,6 +120,8 @@ def _rows(metric: str, points: Curve) -> list[ComparedPoint]:
         words = ("below", "within", "above")
         verdict = words[side + 1] if not better or not side else ""
         verdict = verdict or ("better" if side == better else "worse")
+        if np.isnan(value):  # compares as neither above nor below
+            verdict = NO_NUMBER
         rows.append(
             ComparedPoint(metric, split, int(step), value, float(low), float(high), verdict)
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from w2v2_jax.checkpoint.description import Loaded
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, lacking
 from w2v2_jax.export import deployment, head_folder, onnx_network
 
 MODEL, WEIGHTS = "model.onnx", "model.onnx.data"
@@ -37,7 +37,8 @@ def save(loaded: Loaded, out: str | Path, *, int8: bool = False) -> None:
     try:
         import onnx
     except ImportError as error:
-        raise InputError("--to onnx needs the onnx package: pip install onnx") from error
+        needed = "--to onnx needs the onnx package"
+        raise InputError(lacking(error, needed, "pip install onnx")) from error
     quantize = _quantizer() if int8 else None
     model = onnx_network.build(onnx, loaded)
     if quantize is not None:
@@ -72,9 +73,8 @@ def _quantizer():
     try:
         from onnxruntime.quantization import matmul_nbits_quantizer as tools
     except ImportError as error:
-        raise InputError(
-            "--int8 needs onnxruntime's tools: pip install onnxruntime onnx-ir"
-        ) from error
+        install = "pip install onnxruntime onnx-ir"
+        raise InputError(lacking(error, "--int8 needs onnxruntime's tools", install)) from error
 
     def quantize(model):
         config = tools.DefaultWeightOnlyQuantConfig(

@@ -44,7 +44,7 @@ def save(loaded: Loaded, out: str | Path) -> None:
     """
     out = Path(out)
     deployment.check(loaded)
-    tf = import_tensorflow("--to savedmodel (pip install tensorflow)")
+    tf = import_tensorflow("--to savedmodel")
     exported = deployment.trace(loaded, platforms=PLATFORMS)
     module = _module(tf, exported, sorted(trees.flatten(loaded.params).items()))
     tf.saved_model.save(module, str(out), signatures={"serving_default": module.signature})

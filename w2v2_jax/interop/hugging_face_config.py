@@ -60,6 +60,7 @@ FIXED: dict[str, Any] = {
     "feat_extract_activation": "gelu",
     "layer_norm_eps": EPSILON,
 }
+GELU = ("gelu", "gelu_python")  # the same function under two names
 CONV_DEFAULTS = {
     "conv_dim": (512,) * 7,
     "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
@@ -82,7 +83,7 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
     if not isinstance(kind, str) or kind not in OWN_FIELDS:
         raise InputError(f"{where}: model_type={kind!r}; use {' or '.join(map(repr, OWN_FIELDS))}")
     for name, value in FIXED.items():
-        if config.get(name, value) != value:
+        if config.get(name, value) not in (GELU if value == "gelu" else (value,)):
             raise InputError(f"{where}: {name}={config[name]!r} is not supported; only {value!r}")
     masked = switch(config, "apply_spec_augment", True, where=where)
     stable = kind == "wav2vec2" and switch(config, "do_stable_layer_norm", False, where=where)

@@ -8,7 +8,6 @@ of the padding.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +28,8 @@ FIXED: dict[str, Any] = {
     "padding_side": "right",
 }
 
+SWITCHES = ("do_normalize", "return_attention_mask")
+
 
 class InputSettings(NamedTuple):
     """normalise: do_normalize. attention_mask: return_attention_mask, None if it is the usual one
@@ -44,20 +45,26 @@ def read(path: Path, model: ModelConfig, notes: list[str]) -> InputSettings:
 
     Files of the group-norm families say do_normalize=true although they were trained on raw
     waveforms. The norm after the first convolution cancels the scale, so both give the same output
-    except for nearly silent audio (docs/traps.md#t12). The file's setting is kept.
+    except for nearly silent audio (docs/traps.md#t12). The file's setting is kept. What a file
+    leaves out is what it is in transformers: normalised, without an attention mask. Only without
+    any file are the settings those of the network's family, with a note.
     """
     said = _said(path)
+    nothing_said = said is None
+    said = {} if said is None else said
     for name, value in FIXED.items():
         if said.get(name, value) != value:
             raise InputError(f"{path}: {name}={said[name]!r}, this network takes {value}")
-    masks = switch(said, "return_attention_mask", _masks(model), where=str(path))
-    normalise = switch(said, "do_normalize", model.extractor_norm == "layer", where=str(path))
-    if "do_normalize" not in said:
+    usual = _masks(model)
+    masks = switch(said, "return_attention_mask", usual and nothing_said, where=str(path))
+    layer = model.extractor_norm == "layer"
+    normalise = switch(said, "do_normalize", layer or not nothing_said, where=str(path))
+    if nothing_said:
         notes.append(f"no feature extractor settings with do_normalize; assumed: {normalise}")
     padding = said.get("padding_value", 0.0)
     if type(padding) not in (int, float) or not math.isfinite(padding):
         raise InputError(f"{path}: padding_value={padding!r} must be a finite number")
-    return InputSettings(normalise, masks if masks != _masks(model) else None, float(padding))
+    return InputSettings(normalise, masks if masks != usual else None, float(padding))
 
 
 def settings(description: Description) -> dict[str, Any]:
@@ -82,14 +89,20 @@ def write(out: Path, description: Description) -> None:
     write_json(out / "preprocessor_config.json", extractor)
 
 
-def _said(path: Path) -> Mapping[str, Any]:
-    extractor: dict[str, Any] = {}
+def _said(path: Path) -> dict[str, Any] | None:
+    """The settings of the files, of which processor_config.json goes before the other, as in
+    transformers; None if neither has any."""
+    extractor: Any = None
     if (path / "preprocessor_config.json").is_file():
-        extractor = present(read_json(path / "preprocessor_config.json"))
+        extractor = read_json(path / "preprocessor_config.json")
     if (path / "processor_config.json").is_file():
         processor = present(read_json(path / "processor_config.json"))
-        extractor = present(processor.get("feature_extractor", extractor))
-    return extractor
+        extractor = processor.get("feature_extractor", extractor)
+    if extractor is None:
+        return None
+    # null is false for these two in transformers, and the default for the others.
+    off = {name: False for name in SWITCHES if extractor.get(name, True) is None}
+    return present(extractor) | off
 
 
 def _masks(model: ModelConfig) -> bool:

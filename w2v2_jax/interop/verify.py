@@ -19,7 +19,7 @@ import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import Loaded
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, lacking
 from w2v2_jax.input_scale import normalised
 from w2v2_jax.interop import torchaudio_file
 from w2v2_jax.recognition.network import Network
@@ -69,9 +69,9 @@ def report(loaded: Loaded, framework: str, path: Path, audio: str | None) -> lis
         with _quiet():
             theirs = FRAMEWORKS[framework](loaded, path, _scaled(waveform, loaded))
     except ImportError as error:
-        raise InputError(
-            f"--verify: {framework} cannot be run here, nothing is written: {error}"
-        ) from error
+        needed = f"nothing is written: --verify needs {framework}"
+        install = f"pip install {' '.join(PACKAGES[framework])}"
+        raise InputError(lacking(error, needed, install)) from error
     model = Network(loaded.path, loaded.description, loaded.params)
     ours = model.logits(waveform) if what == "CTC logits" else model.features(waveform)
     if ours.shape != theirs.shape:

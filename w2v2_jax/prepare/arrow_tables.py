@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, lacking
 
 BATCH = 1024  # rows
 PATH = "path"  # the field of a row's audio, and what `each_row` calls it
@@ -23,9 +23,8 @@ def import_pyarrow(place: str):
         import pyarrow.compute
         import pyarrow.parquet
     except ImportError as error:
-        raise InputError(
-            f'{place}: parquet and arrow are read by pyarrow: pip install "w2v2_jax[parquet]"'
-        ) from error
+        needed = f"{place}: parquet and arrow are read by pyarrow"
+        raise InputError(lacking(error, needed, 'pip install "w2v2_jax[parquet]"')) from error
     return pyarrow
 
 

@@ -19,7 +19,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, lacking
 
 NAMESPACE = "w2v2_jax"
 
@@ -29,9 +29,8 @@ def import_beam():
     try:
         import apache_beam
     except ImportError as error:
-        raise InputError(
-            f"--beam needs Apache Beam, which cannot be imported: pip install apache-beam ({error})"
-        ) from error
+        install = "pip install apache-beam"
+        raise InputError(lacking(error, "--beam needs Apache Beam", install)) from error
     return apache_beam
 
 

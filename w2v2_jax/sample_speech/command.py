@@ -13,7 +13,6 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import gzip
-import importlib.util
 import itertools
 import multiprocessing
 import os
@@ -27,7 +26,7 @@ import numpy as np
 import soundfile
 
 from w2v2_jax.batch import SAMPLE_RATE
-from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.errors import InputError, lacking, run_command
 from w2v2_jax.paths import write_text
 from w2v2_jax.sample_speech.packages import deb_members, fetch_packages
 from w2v2_jax.sample_speech.texts import (
@@ -95,8 +94,11 @@ def _prompts(packages: dict[str, Path], audio: Path) -> Iterator[tuple[Path, str
 
 def _refuse_without_decoder() -> None:
     """InputError before anything is downloaded."""
-    if importlib.util.find_spec("G722") is None:
-        raise InputError("decoding needs the package g722: pip install g722")
+    try:
+        import G722  # noqa: F401
+    except ImportError as error:
+        needed = "decoding needs the package g722"
+        raise InputError(lacking(error, needed, "pip install g722")) from error
 
 
 def decode_all(packages: dict[str, Path], audio: Path) -> list[Clip]:

@@ -8,7 +8,7 @@ import unicodedata
 from decimal import Decimal
 from typing import NamedTuple
 
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, lacking
 from w2v2_jax.texts.fractions import SIGNS, with_fraction
 from w2v2_jax.texts.nouns import agreeing, form_of
 
@@ -106,7 +106,8 @@ def library(where: str = "numbers"):
     try:
         import num2words
     except ImportError as error:
-        raise InputError(f"{where}: digits as words need num2words: {INSTALL}") from error
+        needed = f"{where}: digits as words need num2words"
+        raise InputError(lacking(error, needed, INSTALL)) from error
     return num2words
 
 

@@ -6,7 +6,7 @@ import functools
 import unicodedata
 from collections.abc import Callable
 
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, lacking
 
 INSTALL = 'pip install "w2v2_jax[romanise]"'
 
@@ -19,7 +19,7 @@ def romaniser() -> Callable[[str], str]:
     try:
         import uroman
     except ImportError as error:
-        raise InputError(f"--romanise needs uroman: {INSTALL}") from error
+        raise InputError(lacking(error, "--romanise needs uroman", INSTALL)) from error
     universal = uroman.Uroman()
 
     def edges(text: str, kind: str) -> list[tuple[str, str, str]]:

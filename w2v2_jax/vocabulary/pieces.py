@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, lacking
 from w2v2_jax.vocabulary.units import DELIMITER, MARK
 
 INSTALL = "pip install sentencepiece"
@@ -40,7 +40,7 @@ def _processor(model: str):
     try:
         import sentencepiece
     except ImportError as error:
-        raise InputError(f"pieces of words need sentencepiece: {INSTALL}") from error
+        raise InputError(lacking(error, "pieces of words need sentencepiece", INSTALL)) from error
     try:
         processor = sentencepiece.SentencePieceProcessor(model_proto=model_bytes(model))
         processor.get_piece_size()
