@@ -61,7 +61,7 @@ if python -c 'import jax, sys; sys.exit(jax.default_backend() != "gpu")' 2>/dev/
 fi
 precision=() corpus="$data/corpus" usual=runs/quickstart/seed$seed lm_weights=(--lm-weight 3 --word-score 2.3)
 if [ "$minutes" = 60 ]; then
-  size=",hour" scratch=scratch usual=runs/quickstart/hour$seed lm_weights=(--lm-weight 2 --word-score 1)
+  size=",hour" scratch=scratch usual=runs/quickstart/hour$seed lm_weights=(--lm-weight 3 --word-score 1)
   if [ "$gpu" = 0 ] && ! grep -Eqs 'avx512_bf16|amx_bf16' /proc/cpuinfo; then
     precision=(--config.execution.dtype=float32) # where bfloat16 has no units it is the slower
   fi

@@ -15,6 +15,7 @@ from w2v2_jax.bench import hugging_face, peer, peer_task, torchaudio_model
 from w2v2_jax.bench import step as bench_step
 from w2v2_jax.bench.command import check, make_parser
 from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.experiment.recipe import load_config
 from w2v2_jax.models import flops
 from w2v2_jax.models.families import model_config
 from w2v2_jax.objectives.contrastive import Contrastive
@@ -56,19 +57,32 @@ def test_a_setting_of_the_command_line_replaces_the_recipes():
     assert bench_step.settings_of(options).raw["model"] == changed
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ("--what infer --config pretrain_base", "--config changes nothing with --what infer"),
-        ("--what data --config pretrain_base", "--config changes nothing with --what data"),
-        ("--what train --config.train.steps=5", "--config.train.steps=5 changes nothing without"),
-    ],
-)
-def test_a_recipe_that_would_not_be_timed_is_refused(tmp_path, capsys, options, message):
-    """`--what infer` timed BASE instead, and its report did not say so."""
-    json_out = ["--json", str(tmp_path / "x")]
-    assert run_command(bench.main, [*options.split(), *json_out]) == 2
-    assert f"error: {message}" in capsys.readouterr().err
+def test_settings_without_a_recipe_are_refused(tmp_path, capsys):
+    line = ["--what", "train", "--config.train.steps=5", "--json", str(tmp_path / "x")]
+    assert run_command(bench.main, line) == 2
+    assert "error: --config.train.steps=5 changes nothing without" in capsys.readouterr().err
+
+
+def test_inference_is_of_the_recipes_network():
+    """It timed BASE instead, and its report did not say so."""
+    recipe = f"{ROOT / 'experiments' / 'quickstart.py'}:finetune"
+    options = make_parser().parse_args(
+        ["--what", "infer", "--json", "x", "--config", recipe, "--set", "dtype=bfloat16"]
+    )
+    model, execution = bench_step.infer_config(options)
+    of_recipe = load_config(recipe)
+    assert model.d_model == model_config("small").d_model != model_config("base").d_model
+    assert model.norm_order == of_recipe["model"]["norm_order"]
+    assert (execution.dtype, of_recipe["execution"].get("dtype")) == ("bfloat16", None)
+
+
+def test_batches_are_of_the_recipes_longest_rows(tmp_path):
+    """They were of the default's, whatever the recipe."""
+    recipe = f"{ROOT / 'experiments' / 'quickstart.py'}:pretrain"
+    out = tmp_path / "x.json"
+    line = ["--what", "data", "--config", recipe, "--repeats", "2", "--json", str(out)]
+    assert run_command(bench.main, line) == 0
+    assert json.loads(out.read_text())["shape"] == [8, 48_000]
 
 
 @pytest.mark.slow

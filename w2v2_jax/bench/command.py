@@ -53,7 +53,8 @@ def make_parser() -> CommandParser:
     parser.add_argument(
         "--config",
         metavar="FILE.py[:arg]",
-        help="time the step of this recipe; --config.a.b=value changes a setting",
+        help="time the step of this recipe, inference by its network, or batches of its longest "
+        "rows; --config.a.b=value changes a setting",
     )
     add_json(parser)
     parser.add_argument(
@@ -136,8 +137,6 @@ def check(arguments) -> None:
         raise InputError(f"--lengths are seconds, 0.1 to {DAY:g}, for --what infer")
     if arguments.accumulate < 1 or arguments.rows % arguments.accumulate:
         raise InputError(f"--accumulate {arguments.accumulate} must divide --rows {arguments.rows}")
-    if arguments.config and arguments.what != "train":
-        raise InputError(f"--config changes nothing with --what {arguments.what}; it is for train")
     if arguments.overrides and not arguments.config:
         raise InputError(f"{arguments.overrides[0]} changes nothing without --config; give it")
     if arguments.peer and (arguments.what == "data" or arguments.config):

@@ -12,6 +12,7 @@ import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.bench.measure import spread, timed, versions
+from w2v2_jax.bench.step import largest_shape, settings_of
 from w2v2_jax.data.corpus import Entry, open_corpus
 from w2v2_jax.data.pipeline import batches
 from w2v2_jax.data.plan import Plan
@@ -36,23 +37,26 @@ def cpu_seconds() -> float:
 
 
 def bench_data(arguments) -> dict:
-    """Batches of normalised float32 crops from prepared records, per worker thread and per core."""
+    """Batches of float32 crops from prepared records, per worker thread and per core: of --rows of
+    --seconds, normalised, or of a recipe's longest rows, normalised as it says."""
+    rows, longest, normalise = arguments.rows, round(arguments.seconds * SAMPLE_RATE), True
+    if arguments.config:
+        settings = settings_of(arguments)
+        (rows, longest), normalise = largest_shape(settings), settings.data.normalise
     with tempfile.TemporaryDirectory() as temporary:
         corpus_place = arguments.data
         if not corpus_place:
             corpus_place = str(Path(temporary) / "train")
             synthetic_corpus(Path(corpus_place), utterances=256, seconds=15.0)
         corpus = open_corpus(corpus_place)
-        samples = round(
-            min(arguments.seconds, float(corpus.num_samples.max()) / SAMPLE_RATE) * SAMPLE_RATE
-        )
+        samples = min(longest, int(corpus.num_samples.max()))
         plan = Plan(
             corpus.num_samples,
             seed=0,
             mode="crop",
             bucket_samples=(samples,),
-            batch_samples=arguments.rows * samples,
-            row_multiple=arguments.rows,
+            batch_samples=rows * samples,
+            row_multiple=rows,
             min_samples=1,
         )
         stream = batches(
@@ -60,11 +64,11 @@ def bench_data(arguments) -> dict:
             plan,
             first_step=0,
             num_steps=None,
-            normalise=True,
+            normalise=normalise,
             workers=arguments.workers,
             reader=arguments.reader,
         )
-        count = max(1, round(4 * 3600 / (arguments.rows * arguments.seconds)))
+        count = max(1, round(4 * 3600 * SAMPLE_RATE / (rows * samples)))
         used = []
 
         def run():
@@ -75,7 +79,7 @@ def bench_data(arguments) -> dict:
 
         seconds = timed(run, warmup=1, repeats=arguments.repeats)
         stream.close()
-    audio = count * arguments.rows * samples / SAMPLE_RATE
+    audio = count * rows * samples / SAMPLE_RATE
     median = statistics.median(seconds)
     return {
         "what": "data",
@@ -84,7 +88,7 @@ def bench_data(arguments) -> dict:
         "workers": arguments.workers,
         "cores": os.cpu_count(),
         "versions": versions("numpy"),
-        "shape": [arguments.rows, samples],
+        "shape": [rows, samples],
         "repeats": len(seconds),
         **spread(seconds),
         "audio_seconds_per_second": audio / median,

@@ -68,13 +68,18 @@ def settings_of(arguments, *, model: dict | None = None, **objective) -> Experim
     )
 
 
-def random_batch(settings: ExperimentSettings) -> Batch:
-    """One batch of noise in the largest bucket's shape, with labels where the objective has any."""
+def largest_shape(settings: ExperimentSettings) -> tuple[int, int]:
+    """(rows, samples) of a batch of the recipe's longest rows."""
     data = settings.data
     seconds = max(data.bucket_seconds)
-    samples = round(seconds * SAMPLE_RATE)
     multiple = data.row_multiple
     rows = max(multiple, int(data.batch_seconds / seconds) // multiple * multiple)
+    return rows, round(seconds * SAMPLE_RATE)
+
+
+def random_batch(settings: ExperimentSettings) -> Batch:
+    """One batch of noise in the largest bucket's shape, with labels where the objective has any."""
+    rows, samples = largest_shape(settings)
     random = np.random.default_rng(0)
     waveforms = random.standard_normal((rows, samples), np.float32)
     batch = Batch(waveforms, np.full(rows, samples, np.int32), np.ones(rows, np.float32))
@@ -146,7 +151,10 @@ def random_model(config: ModelConfig, execution: Execution) -> Model:
 
 
 def infer_config(arguments, **model) -> tuple[ModelConfig, Execution]:
-    """The network that inference is timed on, and how it is computed."""
+    """The network that inference is timed on, a recipe's or a family's, and its execution."""
+    if arguments.config:
+        settings = settings_of(arguments, model=model)
+        return build(settings).model, settings.execution
     of_model, of_execution = changes(arguments)
     config = model_config(arguments.family, **{**of_model, **model})
     return config, Execution(**{"dtype": arguments.dtype, **of_execution})
