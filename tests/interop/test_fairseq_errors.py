@@ -212,6 +212,6 @@ def test_verify_with_a_package_that_cannot_be_imported_is_an_error(
         raise ImportError("libtorch.so is not there")
 
     monkeypatch.setitem(verify.FRAMEWORKS, "hf", broken)
-    told = r"nothing is written: --verify needs hf, which is installed but.*libtorch.so is not there"
+    told = r"nothing is written: --verify needs hf, which is installed.*libtorch.so is not there"
     with pytest.raises(InputError, match=told):
         verify.report(pretrained, "hf", tmp_path, verify.SYNTHETIC)
