@@ -380,7 +380,7 @@ def test_runs_of_other_seeds_share_the_compiled_programs(monkeypatch):
     monkeypatch.setattr(jax.stages.Lowered, "compile", lambda self: self.as_text())
     batch = Batch(np.zeros((2, 16000), "f"), np.full(2, 16000, "i4"), np.ones(2, "f"))
     programs = []
-    for seed in (1, 2**40 + 7):
+    for seed in (1, 2**32 - 7):
         built = build({**smoke("pretrain_base.py"), "seed": seed})
         step = built.step_function(built.objective.at(0), batch)
         programs.append((step, built.eval_function(batch)))

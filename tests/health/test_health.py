@@ -267,8 +267,8 @@ def test_a_mistake_in_the_health_section_is_named_with_its_path(option, message)
     raw.setdefault("health", {})
     override(raw, ["--config.health.stop=non-finite"])
     assert read_settings(raw).health.stop == ("non-finite",)
-    override(raw, [f"--config.health.{option}"])
     with pytest.raises(InputError, match=re.escape(message)):
+        override(raw, [f"--config.health.{option}"])
         read_settings(raw)
 
 

@@ -156,7 +156,7 @@ def test_its_section_of_a_configuration_is_its_fields(outcome):
     assert outcome.built.objective == Regression(outcome.built.model, groups=2, scale=0.5)
     assert outcome.built.vocabulary is None
     bad = {**CONFIG, "objective": {"name": "regression", "groups": 2, "margin": 1}}
-    with pytest.raises(InputError, match=r"margin is not a setting; known: groups, scale$"):
+    with pytest.raises(InputError, match=r"margin is not a setting; known: name, groups, scale$"):
         aot_step.build(bad, Target(jax.devices()[:1], 1, "cpu"), None)
     known = "use one of contrastive, ctc, random_targets, ema_teacher, classify, regression$"
     with pytest.raises(InputError, match=known):

@@ -222,7 +222,8 @@ def test_the_command_prints_a_line_a_file_and_writes_the_formats(
     assert run_command(transcribe.main, arguments) == 0
     text = model.transcribe(str(clip), batch_seconds=1)[0].text
     assert capsys.readouterr().out == f"{clip}\t{text}\n"
-    assert sorted(p.name for p in out.iterdir()) == ["clip.TextGrid", "clip.srt"]
+    record = ".transcripts.jsonl"
+    assert sorted(p.name for p in out.iterdir()) == [record, "clip.TextGrid", "clip.srt"]
     assert run_command(transcribe.main, arguments) == 2
     assert "clip.srt exists; add --overwrite" in capsys.readouterr().err
     twin = str(tmp_path / "b" / "clip.flac")
