@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Sourced by the scripts before they install anything, with the arguments among which `--help` or
-# `-h` may be: either prints the comment at the script's head, without SLURM's lines, and ends it. `option` reads the others.
+# `-h` may be: either prints the comment at the script's head, without SLURM's lines, and ends it.
+# `option` reads the others.
 for argument in "$@"; do
   case "$argument" in
     --help | -h)

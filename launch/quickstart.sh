@@ -55,16 +55,16 @@ export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/xla}"
 
 say() { printf '\n[%d:%02d] %s\n' $(((SECONDS - started) / 60)) $(((SECONDS - started) % 60)) "$*"; }
 
-size="" gpu=0
+size=""
 if python -c 'import jax, sys; sys.exit(jax.default_backend() != "gpu")' 2>/dev/null; then
-  size=",gpu" gpu=1
+  size=",gpu"
 fi
 precision=() corpus="$data/corpus" usual=runs/quickstart/seed$seed lm_weights=(--lm-weight 3 --word-score 2.3)
 if [ "$minutes" = 60 ]; then
-  size=",hour" scratch=scratch usual=runs/quickstart/hour$seed lm_weights=(--lm-weight 3 --word-score 1)
-  if [ "$gpu" = 0 ] && ! grep -Eqs 'avx512_bf16|amx_bf16' /proc/cpuinfo; then
+  if [ -z "$size" ] && ! grep -Eqs 'avx512_bf16|amx_bf16' /proc/cpuinfo; then
     precision=(--config.execution.dtype=float32) # where bfloat16 has no units it is the slower
   fi
+  size=",hour" scratch=scratch usual=runs/quickstart/hour$seed lm_weights=(--lm-weight 3 --word-score 1)
   if [ -z "$source_spec" ]; then # with other splits: beside those of the 20 minutes
     corpus="$data/corpus-all" speech="$data/speech-all" texts=(--texts all)
     symbols=("${from_transcripts[@]}")

@@ -63,8 +63,6 @@ def main(argv: list[str] | None = None) -> None:
             "train one with config.objective.name=classify (experiments/classify.py)"
         )
     if corpus is not None:
-        made_of = {"checkpoint": str(model.path), "data": arguments.data}
-        spare_results(arguments, "json_out", made_of)
         _score(model, corpus, arguments)
         return
     seconds = arguments.batch_seconds
@@ -99,6 +97,8 @@ def _say(result: Classified, arguments) -> None:
 
 def _score(model: Model, whole: Corpus | JoinedCorpus, arguments) -> None:
     """Accuracy and macro F1 of the utterances whose text is one of the classes."""
+    made_of = {"checkpoint": str(model.path), "data": arguments.data}
+    spare_results(arguments, "json_out", made_of)
     classes: Any = model.description.vocabulary
     corpus = transcribed(whole, classes, where=f"--data {arguments.data}")
     failed: list[str] = []
@@ -116,7 +116,6 @@ def _score(model: Model, whole: Corpus | JoinedCorpus, arguments) -> None:
         f"accuracy {scores.accuracy:.4f}, macro F1 {scores.macro_f1:.4f}"
     )
     if arguments.json_out:
-        made_of = {"checkpoint": str(model.path), "data": arguments.data}
         content = made_of | _as_json(scores, classes, references, left_out) | {"unusable": failed}
         write_json(arguments.json_out, content, indent=2)
         print(f"wrote {arguments.json_out}")

@@ -19,6 +19,8 @@ from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.recognition.transcript_formats import FORMATS
 from w2v2_jax.system.outputs import spare_files
 
+Planned = dict[str, dict[str, Path]]  # input -> format -> file
+
 
 def read_formats(names: str) -> list[str]:
     """Formats of a comma-separated list; InputError lists the known ones."""
@@ -68,9 +70,6 @@ def plan(
         raise InputError(f"{existing[0]} exists; add --overwrite or choose another --out")
     try_folder(directory, "--out")
     return planned
-
-
-Planned = dict[str, dict[str, Path]]  # input -> format -> file
 
 
 def pending(
