@@ -18,7 +18,7 @@ from w2v2_jax.paths import finite, try_file
 from w2v2_jax.prepare import command as prepare
 from w2v2_jax.prepare import explore, segment
 from w2v2_jax.recognition import transcript_files
-from w2v2_jax.system.outputs import spare_results, try_outputs
+from w2v2_jax.system.outputs import tell_replaced, try_outputs
 
 
 def test_an_output_is_tried_before_the_work(tmp_path):
@@ -257,14 +257,14 @@ def test_a_result_of_other_inputs_is_not_replaced_without_a_word(tmp_path, capsy
     made_of = {"checkpoint": "runs/a/checkpoints/5", "data": "data:test"}
     made_of["decoder"] = {"decoder": "greedy", "unknown_score": -math.inf}
     arguments = result_of(tmp_path / "x.json", **finite(made_of))
-    spare_results(arguments, "json", made_of)
-    spare_results(arguments, "json", {**made_of, "checkpoint": "runs/a/checkpoints/9"})
+    tell_replaced(arguments, "json", made_of)
+    tell_replaced(arguments, "json", {**made_of, "checkpoint": "runs/a/checkpoints/9"})
     assert capsys.readouterr().err == ""
-    spare_results(arguments, "json", made_of | change)
+    tell_replaced(arguments, "json", made_of | change)
     told = capsys.readouterr().err
     assert message in told and told.count("\n") == 1
     arguments.overwrite = True
-    spare_results(arguments, "json", made_of | change)
+    tell_replaced(arguments, "json", made_of | change)
     assert capsys.readouterr().err == ""
 
 

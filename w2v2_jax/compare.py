@@ -27,7 +27,7 @@ from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors
 from w2v2_jax.evaluation.significance import Comparison, compare
 from w2v2_jax.paths import read_json, write_json
 from w2v2_jax.system.arguments import CommandParser, add_json
-from w2v2_jax.system.outputs import spare_results, try_outputs
+from w2v2_jax.system.outputs import tell_replaced, try_outputs
 from w2v2_jax.system.revision import stamp
 
 
@@ -133,11 +133,11 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "json", "png")
     if arguments.second is None:
-        spare_results(arguments, "json", {"workdir": str(arguments.first)})
+        tell_replaced(arguments, "json", {"workdir": str(arguments.first)})
         compare_run(arguments)
     else:
         made_of = {"first": str(arguments.first), "second": str(arguments.second)}
-        spare_results(arguments, "json", made_of)
+        tell_replaced(arguments, "json", made_of)
         compare_results(arguments)
 
 

@@ -38,7 +38,7 @@ from w2v2_jax.system.arguments import (
     add_json,
     whole,
 )
-from w2v2_jax.system.outputs import spare_results, try_outputs
+from w2v2_jax.system.outputs import tell_replaced, try_outputs
 from w2v2_jax.system.revision import stamp
 from w2v2_jax.texts import with_case
 from w2v2_jax.vocabulary import Vocabulary
@@ -235,7 +235,7 @@ def main(argv: list[str] | None = None) -> None:
         "data": data[0] if len(data) == 1 else data,
         "decoder": options.as_origin(arguments),
     }
-    spare_results(arguments, "json", made_of)
+    tell_replaced(arguments, "json", made_of)
     decoder = options.make_decoder(arguments, model.description.ctc_vocabulary)
     vocabulary = model.description.ctc_vocabulary
     if vocabulary.units == PHONEMES:

@@ -22,7 +22,7 @@ from w2v2_jax.recognition.computation import add_dtype, execution_of
 from w2v2_jax.recognition.corpus import corpus_frames
 from w2v2_jax.recognition.long_audio import make_grid
 from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_data, add_json
-from w2v2_jax.system.outputs import spare_results, try_outputs
+from w2v2_jax.system.outputs import tell_replaced, try_outputs
 
 
 def labelled(
@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
     model = load(arguments.checkpoint, execution=execution_of(arguments))
     frames = corpus_frames(model, corpus, model.units, batch_seconds=arguments.batch_seconds)
     made_of = {"checkpoint": str(model.path), "data": arguments.data}
-    spare_results(arguments, "json", made_of)
+    tell_replaced(arguments, "json", made_of)
     units = dict(frames)
     every = np.concatenate(list(units.values()))
     result = {

@@ -21,7 +21,7 @@ from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import CHOICES
 from w2v2_jax.paths import write_json
 from w2v2_jax.system.arguments import add_json
-from w2v2_jax.system.outputs import spare_results, try_outputs
+from w2v2_jax.system.outputs import tell_replaced, try_outputs
 
 
 def one(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | None, rows) -> dict:
@@ -136,7 +136,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments, rest = parser.parse_known_args(argv)
     try_outputs(arguments, "json")
     made_of = {"config": arguments.config, "topology": arguments.topology}
-    spare_results(arguments, "json", made_of)
+    tell_replaced(arguments, "json", made_of)
     from w2v2_jax.experiment.recipe import load_config, override
 
     raw = load_config(arguments.config)

@@ -22,7 +22,7 @@ from w2v2_jax.paths import write_json
 from w2v2_jax.recognition.computation import add_dtype
 from w2v2_jax.system import cpu_memory
 from w2v2_jax.system.arguments import DAY, CommandParser, add_json
-from w2v2_jax.system.outputs import spare_results, try_outputs
+from w2v2_jax.system.outputs import tell_replaced, try_outputs
 
 BENCHES = {"train": bench_train, "infer": bench_infer, "data": bench_data}
 
@@ -156,7 +156,7 @@ def check(arguments) -> None:
 def main(argv: list[str] | None = None) -> None:
     arguments, arguments.overrides = make_parser().parse_known_args(argv)
     try_outputs(arguments, "json")
-    spare_results(arguments, "json", {"what": arguments.what, "config": arguments.config})
+    tell_replaced(arguments, "json", {"what": arguments.what, "config": arguments.config})
     check(arguments)
     cpu_memory.keep()
     run = bench_peer if arguments.peer else BENCHES[arguments.what]

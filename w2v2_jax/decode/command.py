@@ -15,7 +15,7 @@ from w2v2_jax.errors import InputError, counted, one_field, run_command
 from w2v2_jax.evaluation.scoring import score
 from w2v2_jax.paths import write_json
 from w2v2_jax.system.arguments import CommandParser, add_json
-from w2v2_jax.system.outputs import spare_results, try_outputs
+from w2v2_jax.system.outputs import tell_replaced, try_outputs
 
 
 def _row(hypothesis: Hypothesis) -> dict:
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "json")
     made_of = {"logits": arguments.logits, "decoder": options.as_origin(arguments)}
-    spare_results(arguments, "json", made_of)
+    tell_replaced(arguments, "json", made_of)
     if not options.read_arguments(arguments).rescore and arguments.nbest and not arguments.json:
         raise InputError("--nbest changes nothing without --json or --rescore; give one")
     emissions = Emissions(arguments.logits)

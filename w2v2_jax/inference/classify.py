@@ -32,7 +32,7 @@ from w2v2_jax.system.arguments import (
     add_overwrite_result,
     whole,
 )
-from w2v2_jax.system.outputs import spare_results, try_outputs
+from w2v2_jax.system.outputs import tell_replaced, try_outputs
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -98,7 +98,7 @@ def _say(result: Classified, arguments) -> None:
 def _score(model: Model, whole: Corpus | JoinedCorpus, arguments) -> None:
     """Accuracy and macro F1 of the utterances whose text is one of the classes."""
     made_of = {"checkpoint": str(model.path), "data": arguments.data}
-    spare_results(arguments, "json_out", made_of)
+    tell_replaced(arguments, "json_out", made_of)
     classes: Any = model.description.vocabulary
     corpus = transcribed(whole, classes, where=f"--data {arguments.data}")
     failed: list[str] = []

@@ -115,7 +115,7 @@ def add_json(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
 
 
 def add_overwrite_result(parser: argparse.ArgumentParser) -> None:
-    """--overwrite, for a file of results; see `outputs.spare_results`."""
+    """--overwrite, for a file of results; see `outputs.try_outputs` and `tell_replaced`."""
     parser.add_argument(
         "--overwrite",
         action="store_true",

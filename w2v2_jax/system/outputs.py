@@ -61,34 +61,37 @@ def try_outputs(arguments: Namespace, *names: str) -> None:
     if "html" in names and arguments.html is not None:
         _spare_other_than_pages(arguments.html)
     for name in RESULTS:
-        if name in names and "overwrite" in arguments:
-            spare_results(arguments, name, {})
+        if name in names and not getattr(arguments, "overwrite", True):
+            _result_in(getattr(arguments, name), name)
 
 
-def spare_results(arguments: Namespace, name: str, made_of: Mapping[str, Any]) -> None:
-    """InputError if the file of --json is there and is no result, unless --overwrite. A result is
-    replaced, because commands are run again; if it says that it is of other inputs, a line tells.
+def tell_replaced(arguments: Namespace, name: str, made_of: Mapping[str, Any]) -> None:
+    """A line on stderr if the file of --json is a result of other inputs, unless --overwrite. It is
+    replaced all the same, because commands are run again.
 
     made_of: those values of the new result that tell its inputs. A checkpoint counts as its run,
     because another step of it is a newer result of the same.
     """
     path = getattr(arguments, name)
-    if path is None or arguments.overwrite or is_remote(path):
-        return
-    if not os.path.isfile(path) or not os.path.getsize(path):
-        return
-    try:
-        old = read_json(path)
-    except InputError:
-        raise InputError(
-            f"{_option(name)} {path} exists and is no result; add --overwrite or name another"
-        ) from None
+    old = {} if arguments.overwrite else _result_in(path, name)
     for what, value in made_of.items():
         before = old.get(what)
         if before is not None and _comparable(before) != _comparable(value):
             told = before if isinstance(before, str) else "another"
             print(f"note: {path} has a result of {what} {told}; it is replaced", file=sys.stderr)
             return
+
+
+def _result_in(path: AnyPath | None, name: str) -> dict[str, Any]:
+    """What a file of --json says now, nothing if it is not there; InputError if it is no result."""
+    if path is None or is_remote(path) or not os.path.isfile(path) or not os.path.getsize(path):
+        return {}
+    try:
+        return read_json(path)
+    except InputError:
+        raise InputError(
+            f"{_option(name)} {path} exists and is no result; add --overwrite or name another"
+        ) from None
 
 
 def _comparable(value: Any) -> Any:
