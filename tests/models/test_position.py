@@ -14,6 +14,7 @@ from w2v2_jax.models import position
 from w2v2_jax.models.layers import gelu
 from w2v2_jax.models.position import (
     PositionalConvolution,
+    blocked_backward,
     conv_per_group,
     grouped_conv,
     paired_groups_conv,
@@ -45,7 +46,14 @@ def direct(x, kernel, groups):
 @pytest.mark.parametrize("width", [8, 5])
 @pytest.mark.parametrize(
     "formulation",
-    [grouped_conv, toeplitz_backward, paired_groups_conv, conv_per_group, toeplitz_matmul],
+    [
+        grouped_conv,
+        toeplitz_backward,
+        paired_groups_conv,
+        blocked_backward,
+        conv_per_group,
+        toeplitz_matmul,
+    ],
 )
 def test_every_formulation_is_the_direct_sum_with_even_and_odd_kernels(formulation, width):
     x, kernel = random(2, 13, 6), random(width, 2, 6, seed=1)  # 13 frames: no whole blocks
@@ -53,16 +61,20 @@ def test_every_formulation_is_the_direct_sum_with_even_and_odd_kernels(formulati
     np.testing.assert_allclose(got, direct(x, kernel, 3), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("width", [8, 5])
-def test_every_formulation_has_the_same_gradients(width):
-    x, kernel, target = random(2, 13, 6), random(width, 2, 6, seed=1), random(2, 13, 6, seed=2)
+@pytest.mark.parametrize(("width", "frames"), [(8, 13), (5, 13), (20, 4), (9, 24), (1, 8)])
+def test_every_formulation_has_the_same_gradients(width, frames):
+    x, kernel, target = (
+        random(*shape, seed=seed)
+        for seed, shape in enumerate([(2, frames, 6), (width, 2, 6), (2, frames, 6)])
+    )
 
     def gradients(formulation):
         value = lambda x, kernel: (formulation(x, kernel, 3) * target).sum()  # noqa: E731
         return jax.jit(jax.grad(value, (0, 1)))(x, kernel)
 
     expected = gradients(grouped_conv)
-    for formulation in (toeplitz_backward, paired_groups_conv, conv_per_group, toeplitz_matmul):
+    others = {*position.FORMULATIONS.values()} - {grouped_conv}
+    for formulation in others:
         for a, b in zip(gradients(formulation), expected, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
@@ -84,7 +96,12 @@ def test_windows_as_on_gpu_are_those_on_cpu_with_their_gradients(width, monkeypa
 
 @pytest.mark.parametrize(
     ("formulation", "where"),
-    [(grouped_conv, "cpu"), (paired_groups_conv, "tpu"), (toeplitz_matmul, "gpu")],
+    [
+        (grouped_conv, "cpu"),
+        (paired_groups_conv, "tpu"),
+        (blocked_backward, "tpu"),
+        (toeplitz_matmul, "gpu"),
+    ],
 )
 def test_on_a_mesh_rows_stay_apart_and_the_kernels_gradient_is_summed_at_its_size(
     formulation, where, monkeypatch
@@ -107,6 +124,33 @@ def test_on_a_mesh_rows_stay_apart_and_the_kernels_gradient_is_summed_at_its_siz
     assert max(math.prod(int(n) for n in shape.split(",") if n) for shape in shapes) == 5 * 2 * 6
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "formulation"),
+    [
+        ("TPU v4", paired_groups_conv), ("TPU v5 lite", paired_groups_conv),
+        ("TPU v5p", paired_groups_conv), ("TPU v6 lite", blocked_backward),
+    ],
+)  # fmt: skip
+def test_auto_is_a_formulation_that_libtpu_compiles(kind, formulation, monkeypatch):
+    monkeypatch.setattr(position, "platform", lambda: "tpu")
+    monkeypatch.setattr(position, "device_kind", lambda: kind)
+    assert position.choose("auto") is formulation
+
+
+def test_bfloat16_gradients_of_a_float32_kernel_are_sums_in_float32():
+    x, kernel, target = random(2, 37, 6), random(8, 2, 6, seed=1), random(2, 37, 6, seed=2)
+    x, target = (x.astype(jnp.bfloat16) for x in (x, target))
+    gradients = [
+        jax.vjp(lambda x, k: f(x, k, 3), x, kernel)[1](target)  # noqa: B023
+        for f in (blocked_backward, grouped_conv)
+    ]
+    (for_x, for_kernel), (expected_x, expected) = gradients
+    assert for_x.dtype == jnp.bfloat16 and for_kernel.dtype == jnp.float32
+    np.testing.assert_allclose(for_kernel, expected, rtol=1e-4, atol=1e-4)
+    as_32 = [np.asarray(g, np.float32) for g in (for_x, expected_x)]
+    np.testing.assert_allclose(*as_32, rtol=0.02, atol=0.02)
 
 
 def module(tiny, **changes):

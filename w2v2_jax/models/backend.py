@@ -14,6 +14,12 @@ except ImportError:
     mosaic = None
 
 
+def device_kind() -> str:
+    """The kind of the device on which the traced computation will run, as "TPU v6 lite"."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return device.device_kind if device is not None else jax.local_devices()[0].device_kind
+
+
 def platform() -> str:
     """The platform of the traced computation: that of the mesh, or else the default.
 

@@ -17,8 +17,8 @@ CHOICES = {
     "dtype": ("float32", "bfloat16", "float16"),
     "remat": ("none", "dots", "attention", "full"),
     "position_formulation": (
-        "auto", "grouped_conv", "paired_groups_conv", "conv_per_group", "toeplitz_matmul",
-        "toeplitz_backward",
+        "auto", "grouped_conv", "paired_groups_conv", "blocked_backward", "conv_per_group",
+        "toeplitz_matmul", "toeplitz_backward",
     ),
     "conv_formulation": (
         "auto", "xla_conv", "phased_backward", "matmul_per_stride", "one_matmul",
@@ -50,10 +50,11 @@ class Execution:
     *_formulation: ways to compute the same; "auto" is the fastest one measured on the device
         (docs/results/speed.md).
     position_formulation: "grouped_conv" is XLA's grouped convolution; "paired_groups_conv" is the
-        same with groups joined up to the width of a TPU's matrix unit; "conv_per_group" is one
-        convolution per group; "toeplitz_matmul" multiplies blocks of frames with a Toeplitz matrix
-        of the taps; "toeplitz_backward" uses one convolution per group in the forward pass and that
-        matrix in the backward pass.
+        same with groups joined up to the width of a TPU's matrix unit; "blocked_backward" is that
+        with a backward pass of plain convolutions and products; "conv_per_group" is one convolution
+        per group; "toeplitz_matmul" multiplies blocks of frames with a Toeplitz matrix of the taps;
+        "toeplitz_backward" uses one convolution per group in the forward pass and that matrix in
+        the backward pass.
     conv_formulation: for the strided convolutions, "xla_conv" is XLA's own; "phased_backward" is
         the same with a backward pass of one plain convolution per phase of the stride;
         "matmul_per_stride" is one matmul for every `stride` taps; "one_matmul" is one matmul for

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import linen as nn
 
-from w2v2_jax.models.backend import platform
+from w2v2_jax.models.backend import device_kind, platform
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.layers import gelu, standardised, torch_conv_kernel, torch_linear_bias
@@ -21,6 +21,11 @@ from w2v2_jax.models.sharding import ROWS, WHOLE, named, run_per_device
 # of each frame but more multiplications by zero.
 TOEPLITZ_BLOCK = {"cpu": 4, "gpu": 16}
 
+# Frames per block of the kernel's gradient, by libtpu's schedules for v6e: 4, 8 and 16 frames.
+GRADIENT_BLOCK = 8
+# TPUs for which libtpu does not compile the gradients of a convolution with so many taps in groups.
+WITHOUT_CONVOLUTION_GRADIENTS = ("TPU v6",)
+
 
 def _with_whole_kernel(formulation, x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
     """formulation(x [B, T, D], kernel) where every device has its rows and the whole kernel."""
@@ -30,18 +35,22 @@ def _with_whole_kernel(formulation, x: jax.Array, kernel: jax.Array, groups: int
     )
 
 
+def _padding(kernel: jax.Array) -> tuple[int, int]:
+    return kernel.shape[0] // 2, kernel.shape[0] - 1 - kernel.shape[0] // 2
+
+
 def _grouped(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:
-    width = kernel.shape[0]
-    return convolve(x, kernel, pad=(width // 2, width - 1 - width // 2), groups=groups)
+    return convolve(x, kernel, pad=_padding(kernel), groups=groups)
 
 
-def _paired(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:
+def _paired(x: jax.Array, kernel: jax.Array, *, groups: int, pad=None) -> jax.Array:
     width = kernel.shape[-1] // groups
     fitting = [n for n in range(1, groups + 1) if groups % n == 0 and n * width <= 128]
     joined = max(fitting, default=1)
     place = jnp.arange(kernel.shape[-1]) // width % joined  # of an output's group among its joined
     taps = [jnp.where((place == n)[None, None], kernel, 0) for n in range(joined)]
-    return _grouped(x, jnp.concatenate(taps, axis=1), groups=groups // joined)
+    pad = pad or _padding(kernel)
+    return convolve(x, jnp.concatenate(taps, axis=1), pad=pad, groups=groups // joined)
 
 
 def grouped_conv(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
@@ -58,14 +67,67 @@ def paired_groups_conv(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Arra
 
 def conv_per_group(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
     """One ungrouped convolution per group."""
-    width = kernel.shape[0]
     parts = [
-        convolve(inputs, weights, pad=(width // 2, width - 1 - width // 2))
+        convolve(inputs, weights, pad=_padding(kernel))
         for inputs, weights in zip(
             jnp.split(x, groups, -1), jnp.split(kernel, groups, -1), strict=True
         )
     ]
     return jnp.concatenate(parts, -1)
+
+
+def _kernel_gradient(x: jax.Array, gradient: jax.Array, width: int, groups: int) -> jax.Array:
+    """Of tap k the sum over rows and frames of x[b, t + k - width // 2, i] * gradient[b, t, o], in
+    float32 [k, I / groups, O].
+
+    Each block of `gradient` is multiplied with the blocks of x that its taps reach. The products
+    of frames that are k apart belong to tap k.
+    """
+    block = GRADIENT_BLOCK
+    blocks, reach = -(-x.shape[1] // block), -(-(width + block - 1) // block)
+    before = width // 2
+    after = (blocks + reach - 1) * block - x.shape[1] - before
+    x = jnp.pad(x, ((0, 0), (before, max(after, 0)), (0, 0)))[:, : (blocks + reach - 1) * block]
+    gradient = jnp.pad(gradient, ((0, 0), (0, blocks * block - gradient.shape[1]), (0, 0)))
+    x, gradient = (
+        rearrange(x, "b (n p) (g i) -> b n p g i", p=block, g=groups) for x in (x, gradient)
+    )
+
+    def products(first):
+        reached = jax.lax.dynamic_slice_in_dim(x, first, blocks, 1)
+        wide = dict(preferred_element_type=jnp.float32)
+        return jnp.einsum("bnsgi,bnpgo->gsipo", reached, gradient, **wide)
+
+    found = jax.lax.map(products, jnp.arange(reach))
+    found = rearrange(found, "n g s i p o -> p (n s) i g o")
+    total = sum(found[p, p : p + width] for p in range(block))
+    return rearrange(total, "k i g o -> k i (g o)")
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _blocked(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
+    return _paired(x, kernel, groups=groups)
+
+
+def _blocked_backward(groups, saved, gradient):
+    x, kernel = saved
+    gradient = gradient.astype(x.dtype)
+    flipped = rearrange(kernel[::-1], "k i (g o) -> k o (g i)", g=groups)
+    for_x = _paired(gradient, flipped, groups=groups, pad=_padding(kernel)[::-1])
+    for_kernel = _kernel_gradient(x, gradient, kernel.shape[0], groups)
+    return for_x.astype(x.dtype), for_kernel.astype(kernel.dtype)
+
+
+_blocked.defvjp(
+    lambda x, kernel, groups: (_blocked(x, kernel, groups), (x, kernel)), _blocked_backward
+)
+
+
+def blocked_backward(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
+    """`paired_groups_conv`, with a backward pass that has no gradient of a convolution: that of x
+    is a convolution with the flipped kernel, that of the kernel a product of blocks of frames."""
+    formulation = lambda x, kernel, *, groups: _blocked(x, kernel, groups)  # noqa: E731
+    return _with_whole_kernel(formulation, x, kernel, groups)
 
 
 def _gathered(x: jax.Array, blocks: int, block: int, span: int) -> jax.Array:
@@ -129,6 +191,7 @@ toeplitz_backward.defvjp(
 FORMULATIONS = {
     "grouped_conv": grouped_conv,
     "paired_groups_conv": paired_groups_conv,
+    "blocked_backward": blocked_backward,
     "conv_per_group": conv_per_group,
     "toeplitz_matmul": toeplitz_matmul,
     "toeplitz_backward": toeplitz_backward,
@@ -143,6 +206,8 @@ def choose(name: str):
             "tpu": "paired_groups_conv",
             "gpu": "toeplitz_matmul",
         }.get(platform(), "grouped_conv")
+        if platform() == "tpu" and device_kind().startswith(WITHOUT_CONVOLUTION_GRADIENTS):
+            name = "blocked_backward"
     return FORMULATIONS[name]
 
 
