@@ -9,6 +9,7 @@ import errno
 import importlib.util
 import io
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -27,6 +28,7 @@ DISK_ERRORS = (
     errno.ESTALE,
     errno.EACCES,
 )
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # numpy's words, without a number
 BAD_INPUT, TRY_AGAIN, INTERRUPTED = 2, 75, 130
 BUG = (
     "This is a bug in w2v2_jax, not in what you gave it. Please report it with the lines above, "
@@ -109,6 +111,7 @@ def run_command(main: Callable[[list[str] | None], None], argv: list[str] | None
     on stderr and no traceback, if `reason` knows the error; or 130 if it was interrupted. Other
     exceptions are bugs and are raised."""
     status = 0
+    _fill_closed()
     with tolerant_streams() as streams:
         try:
             main(argv)
@@ -225,7 +228,17 @@ def _system_reason(error: BaseException) -> str | None:
     if not isinstance(error, OSError):
         return None
     text = error.strerror or str(error) or type(error).__name__
+    if isinstance(error, FileNotFoundError) and not _has_place():
+        text += "; the current directory has been removed: change to one that exists"
     return f"{error.filename}: {text}" if error.filename is not None else text
+
+
+def _has_place() -> bool:
+    """Whether the current directory is still there."""
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
 
 
 def _no_device(error: BaseException) -> str | None:
@@ -246,6 +259,8 @@ def disk_reason(error: BaseException | None) -> str | None:
     while error is not None:
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             return f"{error.strerror}" + (f" ({error.filename})" if error.filename else "")
+        if isinstance(error, OSError) and _CUT_SHORT.fullmatch(str(error)):
+            return os.strerror(errno.ENOSPC)
         text = next((os.strerror(n) for n in DISK_ERRORS if os.strerror(n) in str(error)), None)
         if text:
             return text
@@ -291,6 +306,24 @@ def unwritten(stream) -> OSError | None:
     """Why output to a stream under `run_command` was lost; None if nothing was lost."""
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
     return raw.lost if isinstance(raw, _Stream) else None
+
+
+def _fill_closed() -> None:
+    """Gives a process that was started without standard input, output or error (`2>&-`) an empty
+    one. Else the first files that it opens get those numbers, with what libraries print in them."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            mode = "w" if number else "r"
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, number)  # which workers inherit
+            if nothing != number:
+                os.close(nothing)
+            os.set_inheritable(number, True)
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
 
 
 @contextlib.contextmanager

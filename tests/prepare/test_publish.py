@@ -85,6 +85,16 @@ def test_a_split_that_another_command_made_meanwhile_stays(
     assert not (tmp_path / "data/train").exists()
 
 
+@pytest.mark.parametrize("link", ["data/gone", "data"])
+def test_an_output_that_cannot_be_made_is_named(made, tmp_path, capsys, link):
+    (tmp_path / "data").rmdir()
+    (tmp_path / "data").symlink_to("nowhere")
+    assert run_command(prepare.main, [*made, "--out", f"{tmp_path}/{link}"]) == 2
+    said = capsys.readouterr().err
+    assert f"--out {tmp_path}/{link}: " in said
+    assert f"{tmp_path}/data is a link to nowhere, which does not exist" in said
+
+
 @pytest.mark.parametrize("left", [".partial-abc", ".pieces-abc"])
 def test_a_split_that_a_killed_run_had_moved_away_is_put_back(made, tmp_path, capsys, left):
     assert run_command(prepare.main, made) == 0

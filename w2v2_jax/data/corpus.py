@@ -10,8 +10,11 @@ Flat memory maps serve random crops more than ten times faster than record files
 
 from __future__ import annotations
 
+import errno
 import functools
 import math
+import os
+import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +27,16 @@ from w2v2_jax.data.npz import array_names, read_array
 from w2v2_jax.data.shards import check_shard, open_shard
 from w2v2_jax.data.string_hashes import string_hashes
 from w2v2_jax.errors import InputError, nearest
-from w2v2_jax.paths import SPLIT, AnyPath, file_sha256, meant_beside, read_json, size_of, to_path
+from w2v2_jax.paths import (
+    SPLIT,
+    AnyPath,
+    file_sha256,
+    is_remote,
+    meant_beside,
+    read_json,
+    size_of,
+    to_path,
+)
 
 FORMAT, VERSION, COMPRESSED = "w2v2_jax.corpus", 1, 2
 CODECS = {VERSION: (None,), COMPRESSED: ("flac",)}
@@ -271,6 +283,8 @@ def open_corpus(where: str | AnyPath) -> Corpus:
     if not split and (directory / SPLIT).is_file():
         return _open_split(directory)
     splits = list_splits(directory)
+    if split and directory / split in _closed(directory):
+        raise InputError(f"{directory / split}: {os.strerror(errno.EACCES)}")
     if not splits:
         raise InputError(f"{directory}: no prepared corpus; make one with `w2v2 prepare`")
     if split not in splits and (split or len(splits) > 1):
@@ -285,7 +299,23 @@ def open_corpus(where: str | AnyPath) -> Corpus:
 def list_splits(directory: str | AnyPath) -> list[str]:
     """Names of the prepared splits under `directory`; unfinished ones are not among them."""
     descriptions = to_path(directory).glob(f"*/{SPLIT}")
+    for closed in _closed(to_path(directory)):
+        _tell_closed(closed)
     return sorted(p.parent.name for p in descriptions if not p.parent.name.startswith("."))
+
+
+def _closed(directory: AnyPath) -> list[AnyPath]:
+    """The folders in a folder that may not be read, which `glob` passes over in silence."""
+    if is_remote(directory) or not directory.is_dir():
+        return []
+    children = (child for child in directory.iterdir() if not child.name.startswith("."))
+    return [c for c in children if c.is_dir() and not os.access(c, os.R_OK | os.X_OK)]
+
+
+@functools.cache
+def _tell_closed(folder: AnyPath) -> None:
+    reason = os.strerror(errno.EACCES)
+    print(f"note: {folder}: {reason}; a split in it does not count", file=sys.stderr)
 
 
 def _open_split(directory: AnyPath) -> Corpus:
@@ -299,6 +329,9 @@ def _open_split(directory: AnyPath) -> Corpus:
             if not isinstance(info[name], kind) or (kind is int and not 0 <= info[name] < MOST):
                 raise ValueError(f"{name}={info[name]!r}")
     except (OSError, ValueError, KeyError, TypeError) as error:
+        refused = error if isinstance(error, PermissionError) else error.__cause__
+        if isinstance(refused, PermissionError):
+            raise InputError(f"{refused.filename}: {refused.strerror}") from error
         raise InputError(f"{path}: unreadable ({error}); prepare the corpus again") from error
     if not known:
         shown = " ".join(f"{name}={info.get(name)!r}" for name in ("format", "version", "codec"))

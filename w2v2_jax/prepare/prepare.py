@@ -261,9 +261,7 @@ def _write_reports(corpora: list[Corpus], sorted_out: Sorter) -> list[dict[str, 
     return reports
 
 
-def _publish(
-    corpora: list[Corpus], work: AnyPath, out: AnyPath, *, overwrite: bool
-) -> list[str]:
+def _publish(corpora: list[Corpus], work: AnyPath, out: AnyPath, *, overwrite: bool) -> list[str]:
     """Renames finished splits into place and prints a line per split; splits that they replace are
     removed with the work directory. In an object store they are written in place, with corpus.json
     last."""

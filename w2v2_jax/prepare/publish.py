@@ -13,7 +13,7 @@ from pathlib import Path
 
 from w2v2_jax.data.corpus import list_splits, open_corpus
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import AnyPath, is_empty_folder, is_remote
+from w2v2_jax.paths import AnyPath, is_empty_folder, is_remote, try_folder
 from w2v2_jax.prepare.account import PARTIAL, PIECES
 from w2v2_jax.system.new_output import swap
 
@@ -24,7 +24,7 @@ REPLACED, FORMER = "replaced-", "former-"
 @contextlib.contextmanager
 def work_folder(out: Path) -> Iterator[Path]:
     """A folder in a corpus for what a run has not finished, which is removed at its end."""
-    out.mkdir(parents=True, exist_ok=True)
+    try_folder(out, "--out")
     work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=out))
     try:
         yield work
