@@ -19,8 +19,10 @@ SETTING = "--config."  # with --config, all that begins with it is a recipe's
 
 # Inputs of which a command takes one, unless the option says otherwise. A second one would take
 # the place of the first, and the results would be those of less than what was asked for.
-INPUTS = ("--source", "--data", "--logits", "--from", "--input", "--audio", "--text", "--ids")
-INPUTS += ("--checkpoint", "--lm", "--lexicon")
+INPUTS = (
+    "--source", "--data", "--logits", "--from", "--input", "--audio", "--text", "--ids",
+    "--checkpoint", "--lm", "--lexicon",
+)  # fmt: skip
 
 
 class CommandParser(argparse.ArgumentParser):
