@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.corpora import write_split
-from w2v2_jax.data import corpus as corpora
+from w2v2_jax.data import splits
 from w2v2_jax.data.corpus import list_splits, open_corpus
 from w2v2_jax.errors import InputError
 
@@ -14,9 +14,9 @@ from w2v2_jax.errors import InputError
 @pytest.fixture
 def closed(tmp_path, monkeypatch):
     """Closes a file or folder of a corpus to its user, root included."""
-    for split in ("dev", "train"):
-        write_split(tmp_path, split)
-    corpora._tell_closed.cache_clear()
+    for name in ("dev", "train"):
+        write_split(tmp_path, name)
+    splits.tell_closed.cache_clear()
     opens, access, glob = Path.open, os.access, Path.glob
     taken = set()
 

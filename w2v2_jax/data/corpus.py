@@ -14,7 +14,6 @@ import errno
 import functools
 import math
 import os
-import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,18 +24,10 @@ import numpy as np
 from w2v2_jax.data.flac_shard import CutShort
 from w2v2_jax.data.npz import array_names, read_array
 from w2v2_jax.data.shards import check_shard, open_shard
+from w2v2_jax.data.splits import closed_folders, list_splits
 from w2v2_jax.data.string_hashes import string_hashes
 from w2v2_jax.errors import InputError, nearest
-from w2v2_jax.paths import (
-    SPLIT,
-    AnyPath,
-    file_sha256,
-    is_remote,
-    meant_beside,
-    read_json,
-    size_of,
-    to_path,
-)
+from w2v2_jax.paths import SPLIT, AnyPath, file_sha256, meant_beside, read_json, size_of, to_path
 
 FORMAT, VERSION, COMPRESSED = "w2v2_jax.corpus", 1, 2
 CODECS = {VERSION: (None,), COMPRESSED: ("flac",)}
@@ -283,7 +274,7 @@ def open_corpus(where: str | AnyPath) -> Corpus:
     if not split and (directory / SPLIT).is_file():
         return _open_split(directory)
     splits = list_splits(directory)
-    if split and directory / split in _closed(directory):
+    if split and directory / split in closed_folders(directory):
         raise InputError(f"{directory / split}: {os.strerror(errno.EACCES)}")
     if not splits:
         raise InputError(f"{directory}: no prepared corpus; make one with `w2v2 prepare`")
@@ -294,28 +285,6 @@ def open_corpus(where: str | AnyPath) -> Corpus:
         hint = f"; {meant} It has" if meant else "; use one of"
         raise InputError(f"{directory}: {what}{hint} {', '.join(known)}")
     return _open_split(directory / (split or splits[0]))
-
-
-def list_splits(directory: str | AnyPath) -> list[str]:
-    """Names of the prepared splits under `directory`; unfinished ones are not among them."""
-    descriptions = to_path(directory).glob(f"*/{SPLIT}")
-    for closed in _closed(to_path(directory)):
-        _tell_closed(closed)
-    return sorted(p.parent.name for p in descriptions if not p.parent.name.startswith("."))
-
-
-def _closed(directory: AnyPath) -> list[AnyPath]:
-    """The folders in a folder that may not be read, which `glob` passes over in silence."""
-    if is_remote(directory) or not directory.is_dir():
-        return []
-    children = (child for child in directory.iterdir() if not child.name.startswith("."))
-    return [c for c in children if c.is_dir() and not os.access(c, os.R_OK | os.X_OK)]
-
-
-@functools.cache
-def _tell_closed(folder: AnyPath) -> None:
-    reason = os.strerror(errno.EACCES)
-    print(f"note: {folder}: {reason}; a split in it does not count", file=sys.stderr)
 
 
 def _open_split(directory: AnyPath) -> Corpus:
