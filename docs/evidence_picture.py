@@ -18,6 +18,7 @@ BARS = (
     ("wav2vec 2.0, five, tuned strongly", "strong", "pretrain"),
     ("continuous targets, five, tuned strongly", "strong", "continuous_targets"),
     ("from scratch, smaller updates", "small_updates_ten", "scratch_8s"),
+    ("wav2vec 2.0, smaller updates", "published", "pretrain"),
     ("continuous targets, smaller updates", "small_updates_ten", "continuous_targets_8s"),
 )
 WIDTH, LEFT, RIGHT, TOP, STEP = 860, 292, 60, 40, 30
