@@ -136,7 +136,7 @@ class Experiment:
                 remedy = f"make data.row_multiple a multiple of {parts}"
                 if group > 1:
                     least = parts * -(-self.settings.data.row_multiple // parts)
-                    seconds = least * self.objective.diversity_group_seconds
+                    seconds = least * self.settings.raw["objective"]["diversity_group_seconds"]
                     remedy = (
                         f"--config.data.row_multiple={least} --config.data.batch_seconds="
                         f"{seconds:g} divide (objective.diversity_group_seconds times "
