@@ -222,7 +222,7 @@ def text_seeds(folder: Path) -> list[Files]:
         {"vocabulary.json": b'{"symbols": ["<s>","<pad>","</s>","<unk>","|","A"],"case":"upper"}'},
         {
             "result.json": b'{"data": "x:test", "utterances": '
-            b'[{"id": "a", "reference": "A B", "hypothesis": "A C", "speaker": "z"}]}'
+            b'[{"id": "a", "reference": "A B", "hypothesis": "A C", "wer": 0.5, "speaker": "z"}]}'
         },
         {"settings.json": b'{"settings": {"lm_weight": 1.5, "beam": 50, "kind": "beam"}}'},
     ]

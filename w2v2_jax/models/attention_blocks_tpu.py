@@ -25,7 +25,7 @@ from w2v2_jax.models.layers import LOG2E
 # the same scores in a row without any real frame.
 EXCLUDED = -(2.0**100)
 QUERIES = 128  # a block's queries: the lanes of a vector, and a side of the matrix unit
-KEYS = 128  # the keys of a step within a block
+KEYS = 256  # the keys of a step within a block; on v6e 64, 128 and 400 are slower
 DEPTH = 2  # blocks between a block's first part and its second
 PACKED = 16  # sublanes of a bfloat16 vector
 
