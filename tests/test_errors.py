@@ -13,12 +13,14 @@ from w2v2_jax.errors import (
     BUG,
     InputError,
     counted,
+    disk_reason,
     lacking,
     likest,
     nearest,
     one_field,
     run_command,
 )
+from w2v2_jax.paths import writing
 from w2v2_jax.prepare.workers import in_order
 
 PRINTS = """
@@ -149,6 +151,48 @@ def test_a_full_disk_under_standard_output_is_one_line_after_the_work(tmp_path):
     assert (tmp_path / "out").read_text() == "whole"
 
 
+HIDES = """
+import os, sys
+from w2v2_jax.errors import run_command
+def main(argv):
+    with open(sys.argv[1], "wb") as file:
+        os.write(1, b"of a library")
+        os.write(2, b"of a library")
+        sys.stderr.write("said")
+        os.system("echo of a child; echo of a child >&2")
+        file.write(b"whole")
+sys.exit(run_command(main))
+"""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_program_that_starts_without_its_streams_works_and_spoils_no_file(tmp_path, closed):
+    """Without standard error, a progress bar ended `prepare` with a traceback that nobody saw."""
+    program = tmp_path / "hides.py"
+    program.write_text(HIDES)
+    line = f"exec {sys.executable} {program} {tmp_path}/out {closed}"
+    environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out").read_bytes() == b"whole"
+
+
+def test_a_current_directory_that_was_removed_is_told(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert run_command(lambda argv: print(os.path.abspath("x"))) == 2
+    assert "current directory has been removed: change to one" in capsys.readouterr().err
+
+
+def test_a_disk_that_cuts_an_array_short_is_full():
+    """numpy says how many values were written, but not why so few."""
+    error = OSError("86274 requested and 3056 written")
+    assert disk_reason(error) == "No space left on device"
+    with pytest.raises(InputError, match=r"^--out x: No space left"), writing("--out", "x"):
+        raise error
+
+
 @pytest.mark.parametrize(
     ("environment", "first"),
     [
@@ -192,7 +236,7 @@ def test_the_likest_of_known_names_are_found_in_one_place():
     assert likest("encoderr", known, most=3, likeness=0.9) == ["encoder"]
     assert nearest("encoderr", known, "!") == "did you mean encoder!?" and nearest("x", known) == ""
     files = (ROOT / "w2v2_jax").rglob("*.py")
-    assert [file.name for file in files if "difflib" in file.read_text()] == ["errors.py"]
+    assert [file.parent.name for file in files if "difflib" in file.read_text()] == ["errors"]
 
 
 # A module whose import raises, as with missing libraries and versions that do not fit.

@@ -131,6 +131,7 @@ def _parser() -> CommandParser:
         "--text",
         required=True,
         nargs="+",
+        action="extend",
         metavar="FILE|CORPUS[:SPLIT]",
         help="one sentence per line, UTF-8, plain or .gz; - is standard input; of a prepared "
         "corpus, its transcripts",

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from w2v2_jax.errors import DISK_ERRORS, InputError, nearest
+from w2v2_jax.errors import InputError, disk_reason, nearest
 
 SCHEMES = ("gs", "s3")
 MOST_JSON = 64 << 20
@@ -119,7 +119,10 @@ def try_folder(folder: str | AnyPath, option: str) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except FileExistsError as error:
-        raise InputError(f"{option} {folder}: {error.filename} is a file, not a folder") from error
+        what = "is a file, not a folder"
+        if os.path.islink(error.filename) and not os.path.exists(error.filename):
+            what = f"is a link to {os.readlink(error.filename)}, which does not exist"
+        raise InputError(f"{option} {folder}: {error.filename} {what}") from error
     except OSError as error:
         raise InputError(f"{option} {folder} cannot be written: {error.strerror}") from error
 
@@ -216,9 +219,9 @@ def writing(option: str, path: str | AnyPath) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is not None or error.errno not in DISK_ERRORS:
+        if error.filename is not None or (reason := disk_reason(error)) is None:
             raise
-        raise InputError(f"{option} {path}: {error.strerror}") from error
+        raise InputError(f"{option} {path}: {reason}") from error
 
 
 def absolute(path: str | AnyPath) -> AnyPath:

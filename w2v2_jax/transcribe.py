@@ -16,7 +16,8 @@ from typing import Any
 from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.decode import options
 from w2v2_jax.decode.greedy import GreedyDecoder
-from w2v2_jax.errors import InputError, counted, one_field, run_command, unwritten
+from w2v2_jax.errors import InputError, counted, one_field, run_command
+from w2v2_jax.errors.streams import unwritten
 from w2v2_jax.inference import Model, load
 from w2v2_jax.paths import finite
 from w2v2_jax.recognition import inputs, transcript_files, transcript_record, vad

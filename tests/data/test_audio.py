@@ -11,7 +11,8 @@ import soxr
 
 from w2v2_jax.data.audio import AudioError, audio_blocks, load_audio
 from w2v2_jax.data.excerpt import UNDECODED, Excerpt
-from w2v2_jax.errors import InputError, run_command, without_chatter
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.errors.streams import without_chatter
 from w2v2_jax.prepare import command as prepare
 
 RNG = np.random.default_rng(0)

@@ -188,6 +188,24 @@ def test_the_folder_that_a_link_leads_to_is_tried_before_the_work(tmp_path):
     assert (tmp_path / "missing/out").is_dir() and (tmp_path / "other").is_symlink()
 
 
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_another_command_wrote_meanwhile_stays(tmp_path, kind):
+    """Of two commands that began together, the slower one took the place of the other's output."""
+
+    def write(path, text):
+        if kind == "folder":
+            path.mkdir()
+            path /= "file"
+        path.write_text(text)
+
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="another command wrote it"), new_output(out) as partial:
+        write(partial, "slower")
+        with new_output(out) as other:
+            write(other, "faster")
+    assert list(content(tmp_path).values()) == [b"faster"]
+
+
 @pytest.mark.parametrize("own", [False, True])  # in containers all runs may have one number
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_what_killed_runs_left_is_told_and_kept(tmp_path, capsys, own, kind):

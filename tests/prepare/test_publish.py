@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.errors import run_command
 from w2v2_jax.prepare import command as prepare
+from w2v2_jax.prepare import prepare as prepare_module
 from w2v2_jax.prepare import publish, splits
 
 
@@ -51,8 +53,46 @@ def test_a_split_that_cannot_be_replaced_stays(tmp_path, monkeypatch, error):
 
     monkeypatch.setattr(type(tmp_path), "rename", refuse)
     with pytest.raises(error):
-        publish.put_in_place(tmp_path / "work/new", tmp_path / "train", tmp_path / "work")
+        publish.put_in_place(
+            tmp_path / "work/new", tmp_path / "train", tmp_path / "work", overwrite=True
+        )
     assert (tmp_path / "train/file").read_text() == "train"
+
+
+@pytest.mark.parametrize("more", [[], ["--resumable"]])
+def test_a_split_that_another_command_made_meanwhile_stays(
+    made, tmp_path, monkeypatch, capsys, more
+):
+    """Of two commands that began together, the slower one took the place of the faster one's split,
+    without --overwrite; both said that they had written it."""
+    (tmp_path / "other").mkdir()
+    soundfile.write(tmp_path / "other/b.wav", 0.1 * np.cos(np.arange(32000.0)), 16000)
+    other = ["--source", f"folder:{tmp_path}/other", "--out", f"{tmp_path}/data"]
+    (tmp_path / "other/transcripts.tsv").write_text("b.wav\tA\tdev\n")
+    soundfile.write(tmp_path / "audio/b.wav", 0.2 * np.cos(np.arange(20000.0)), 16000)
+    (tmp_path / "audio/transcripts.tsv").write_text("a.wav\tA\tdev\nb.wav\tA\ttrain\n")
+    publishes = prepare_module._publish
+
+    def meanwhile(*given, **options):
+        monkeypatch.setattr(prepare_module, "_publish", publishes)
+        assert run_command(prepare.main, other) == 0
+        return publishes(*given, **options)
+
+    monkeypatch.setattr(prepare_module, "_publish", meanwhile)
+    assert run_command(prepare.main, [*made[:-1], *more]) == 2
+    assert "data/dev exists already: another command wrote it" in capsys.readouterr().err
+    assert [open_corpus(tmp_path / "data/dev").id(i) for i in range(1)] == ["b.wav"]
+    assert not (tmp_path / "data/train").exists()
+
+
+@pytest.mark.parametrize("link", ["data/gone", "data"])
+def test_an_output_that_cannot_be_made_is_named(made, tmp_path, capsys, link):
+    (tmp_path / "data").rmdir()
+    (tmp_path / "data").symlink_to("nowhere")
+    assert run_command(prepare.main, [*made, "--out", f"{tmp_path}/{link}"]) == 2
+    said = capsys.readouterr().err
+    assert f"--out {tmp_path}/{link}: " in said
+    assert f"{tmp_path}/data is a link to nowhere, which does not exist" in said
 
 
 @pytest.mark.parametrize("left", [".partial-abc", ".pieces-abc"])

@@ -5,8 +5,10 @@ import argparse
 import pytest
 
 from w2v2_jax import __main__ as w2v2
+from w2v2_jax import lm
 from w2v2_jax.errors import InputError
-from w2v2_jax.system.arguments import CommandParser, number, whole
+from w2v2_jax.export import average
+from w2v2_jax.system.arguments import CommandParser, number, whole, with_home
 from w2v2_jax.system.completion import parser_of
 
 
@@ -64,6 +66,70 @@ def test_a_line_that_no_command_takes_is_told_in_one_line_unknown_options_first(
     assert w2v2.main(line.split()) == 2
     said = capsys.readouterr().err
     assert told in said and said.startswith("error: ") and said.count("\n") == 1
+
+
+def parser_of_paths():
+    parser = CommandParser(prog="w2v2 x")
+    parser.add_argument("--out")
+    parser.add_argument("--data")
+    parser.add_argument("--split")
+    parser.add_argument("--config")
+    parser.add_argument("--text", nargs="+", action="extend")
+    parser.add_argument("files", nargs="*")
+    return parser
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--out", ""], "--out is empty"),
+        (["--out="], "--out is empty"),
+        (["a.wav", ""], "an argument is empty"),
+        (["--data", "a", "--data", "b"], "--data is given twice, a and b; w2v2 x takes one"),
+        (["--data=a", "--data", "b"], "--data is given twice, a and b; w2v2 x takes one"),
+    ],
+)
+def test_empty_words_and_a_second_input_are_refused(words, told):
+    """An empty --out was the current directory, and of two inputs the last one was all."""
+    with pytest.raises(InputError, match=told):
+        parser_of_paths().parse_args(words)
+
+
+def test_settings_may_be_empty_and_what_is_no_input_may_be_given_again():
+    words = ["--data", "a", "--data=a", "--split", "a", "--split", "b"]
+    arguments, rest = parser_of_paths().parse_known_args([*words, "--config.data.valid="])
+    assert (arguments.data, arguments.split, rest) == ("a", "b", ["--config.data.valid="])
+
+
+def test_inputs_of_which_there_may_be_several_may_be_given_again():
+    """`lm --text a --text b` made a model of b alone."""
+    words = ["--text", "a", "b", "--text", "c"]
+    assert parser_of_paths().parse_args(words).text == ["a", "b", "c"]
+    for main, option in ((lm.main, "--text"), (average.main, "--checkpoint")):
+        action = parser_of(main)._option_string_actions[option]
+        assert type(action).__name__ == "_ExtendAction"
+
+
+@pytest.mark.parametrize(
+    ("word", "read"),
+    [
+        ("--out=~/runs", "--out=/home/me/runs"),
+        ("--out=~", "--out=/home/me"),
+        ("~/runs", "/home/me/runs"),
+        ("folder:~/speech", "folder:/home/me/speech"),
+        ("--config.data.train=~/a:train,~/b", "--config.data.train=/home/me/a:train,/home/me/b"),
+        ("@~/list", "@/home/me/list"),
+        ("a~/b", "a~/b"),
+        ("~other/b", "~other/b"),
+    ],
+)
+def test_the_home_folder_is_taken_where_no_shell_does_so(word, read, tmp_path, monkeypatch):
+    """A folder of the name ~ was made, which nobody dares to remove."""
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.chdir(tmp_path)
+    assert with_home(word) == read
+    (tmp_path / "~").mkdir()
+    assert with_home(word) == word  # a run that was started in it goes on there
 
 
 def test_what_follows_an_option_that_takes_the_rest_of_the_line_is_not_ours():

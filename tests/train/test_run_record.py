@@ -169,6 +169,20 @@ def test_a_long_value_is_cut_to_60_characters(began):
         assert f" there, {shown} now (" in line
 
 
+def test_a_start_may_be_named_in_another_way(began, tmp_path, monkeypatch):
+    """The same command with the full path, or from another folder, was refused."""
+    (tmp_path / "runs/a").mkdir(parents=True)
+    (tmp_path / "runs/b").mkdir()
+    (tmp_path / "link").symlink_to("runs/a")
+    monkeypatch.chdir(tmp_path)
+    with_start = lambda name: {"config": {**began["config"], "init_from": name}}  # noqa: E731
+    for name in ("runs/a/", "./runs/a", f"{tmp_path}/runs/a", "link"):
+        assert run_record.compare(with_start("runs/a"), with_start(name)) == ([], [])
+    for name in ("runs/b", "runs", "", "gone", None):
+        refused, _ = run_record.compare(with_start("runs/a"), with_start(name))
+        assert len(refused) == 1
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [(0, True), (0.5, True), (3, True), (-1, False), (True, False), ("1", False), (None, False)],

@@ -18,7 +18,8 @@ from w2v2_jax.data.pyav import SUFFIXES as PYAV_SUFFIXES
 from w2v2_jax.data.pyav import blocks as pyav_blocks
 from w2v2_jax.data.pyav import kind_of
 from w2v2_jax.data.streams import find_streams, is_whole
-from w2v2_jax.errors import InputError, without_chatter
+from w2v2_jax.errors import InputError
+from w2v2_jax.errors.streams import without_chatter
 from w2v2_jax.paths import is_remote, to_path
 
 BLOCK_FRAMES = 1 << 16

@@ -10,8 +10,10 @@ Flat memory maps serve random crops more than ten times faster than record files
 
 from __future__ import annotations
 
+import errno
 import functools
 import math
+import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ import numpy as np
 from w2v2_jax.data.flac_shard import CutShort
 from w2v2_jax.data.npz import array_names, read_array
 from w2v2_jax.data.shards import check_shard, open_shard
+from w2v2_jax.data.splits import closed_folders, list_splits
 from w2v2_jax.data.string_hashes import string_hashes
 from w2v2_jax.errors import InputError, nearest
 from w2v2_jax.paths import SPLIT, AnyPath, file_sha256, meant_beside, read_json, size_of, to_path
@@ -271,6 +274,8 @@ def open_corpus(where: str | AnyPath) -> Corpus:
     if not split and (directory / SPLIT).is_file():
         return _open_split(directory)
     splits = list_splits(directory)
+    if split and directory / split in closed_folders(directory):
+        raise InputError(f"{directory / split}: {os.strerror(errno.EACCES)}")
     if not splits:
         raise InputError(f"{directory}: no prepared corpus; make one with `w2v2 prepare`")
     if split not in splits and (split or len(splits) > 1):
@@ -280,12 +285,6 @@ def open_corpus(where: str | AnyPath) -> Corpus:
         hint = f"; {meant} It has" if meant else "; use one of"
         raise InputError(f"{directory}: {what}{hint} {', '.join(known)}")
     return _open_split(directory / (split or splits[0]))
-
-
-def list_splits(directory: str | AnyPath) -> list[str]:
-    """Names of the prepared splits under `directory`; unfinished ones are not among them."""
-    descriptions = to_path(directory).glob(f"*/{SPLIT}")
-    return sorted(p.parent.name for p in descriptions if not p.parent.name.startswith("."))
 
 
 def _open_split(directory: AnyPath) -> Corpus:
@@ -299,6 +298,9 @@ def _open_split(directory: AnyPath) -> Corpus:
             if not isinstance(info[name], kind) or (kind is int and not 0 <= info[name] < MOST):
                 raise ValueError(f"{name}={info[name]!r}")
     except (OSError, ValueError, KeyError, TypeError) as error:
+        refused = error if isinstance(error, PermissionError) else error.__cause__
+        if isinstance(refused, PermissionError):
+            raise InputError(f"{refused.filename}: {refused.strerror}") from error
         raise InputError(f"{path}: unreadable ({error}); prepare the corpus again") from error
     if not known:
         shown = " ".join(f"{name}={info.get(name)!r}" for name in ("format", "version", "codec"))

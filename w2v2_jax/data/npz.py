@@ -43,6 +43,8 @@ def read_array(
         if (signed and (array < 0).any()) or (rising and (np.diff(array) < 0).any()):
             raise ValueError(f"{name} has values that cannot be")
         return array
+    except PermissionError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
     except DAMAGE as error:
         reason = str(error) or type(error).__name__
         raise InputError(f"{path}: damaged index ({reason}); prepare it again") from error
@@ -53,6 +55,8 @@ def array_names(path: AnyPath) -> frozenset[str]:
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             return frozenset(name.removesuffix(".npy") for name in archive.namelist())
+    except PermissionError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
     except DAMAGE as error:
         raise InputError(f"{path}: damaged index ({error}); prepare it again") from error
 

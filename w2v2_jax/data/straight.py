@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import soundfile
 
-from w2v2_jax.errors import without_chatter
+from w2v2_jax.errors.streams import without_chatter
 
 
 class StraightFile(soundfile.SoundFile):

@@ -7,7 +7,8 @@ import contextlib
 import os
 import sys
 
-from w2v2_jax.errors import InputError, lacking, without_chatter
+from w2v2_jax.errors import InputError, lacking
+from w2v2_jax.errors.streams import without_chatter
 
 
 def import_tensorflow(needed_by: str):

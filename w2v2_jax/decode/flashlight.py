@@ -15,7 +15,8 @@ import numpy as np
 
 from w2v2_jax.decode.hypothesis import NO_TEXT, Result
 from w2v2_jax.decode.lexicon import BOUNDARY
-from w2v2_jax.errors import InputError, lacking, without_chatter
+from w2v2_jax.errors import InputError, lacking
+from w2v2_jax.errors.streams import without_chatter
 from w2v2_jax.ngram import arpa
 
 INSTALL = "pip install flashlight-text ufal.kenlm"

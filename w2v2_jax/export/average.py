@@ -32,6 +32,7 @@ def main(argv: list[str] | None = None) -> None:
         "--checkpoint",
         required=True,
         nargs="+",
+        action="extend",
         metavar="DIR",
         help="two or more steps' folders or workdirs (their best steps); one workdir with --last",
     )

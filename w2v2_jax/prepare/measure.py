@@ -14,7 +14,8 @@ import numpy as np
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.audio import MOST_PEAK, AudioError, audio_blocks, beyond_scale
 from w2v2_jax.data.excerpt import UNDECODED, Excerpt
-from w2v2_jax.errors import InputError, without_chatter
+from w2v2_jax.errors import InputError
+from w2v2_jax.errors.streams import without_chatter
 from w2v2_jax.prepare.clips import content
 from w2v2_jax.prepare.declared import DIFFERS, fetched, is_as_declared
 from w2v2_jax.prepare.quality import Quality, QualityMeter

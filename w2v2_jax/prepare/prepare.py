@@ -28,7 +28,13 @@ from w2v2_jax.prepare.measure import (
     spooled_bytes,
     take_in,
 )
-from w2v2_jax.prepare.publish import put_in_place, tell_leftovers, untouched, work_folder
+from w2v2_jax.prepare.publish import (
+    check_absent,
+    put_in_place,
+    tell_leftovers,
+    untouched,
+    work_folder,
+)
 from w2v2_jax.prepare.report import describe, find_leaks, render, unspoken
 from w2v2_jax.prepare.sources import Resolved, open_source, resolve
 from w2v2_jax.prepare.splits import Sorter, check_split
@@ -214,7 +220,7 @@ def _finish(
             compress_split(corpus.directory, workers=workers)
         corpora = [open_corpus(corpus.directory) for corpus in corpora]
     reports = _write_reports(corpora, sorted_out)
-    published = _publish(corpora, work, sorted_out.out)
+    published = _publish(corpora, work, sorted_out.out, overwrite=sorted_out.overwrite)
     for report in reports:  # printed when all splits are in place
         tallies = {name: tally[report["split"]] for name, tally in sorted_out.tallies.items()}
         print(render(report, **tallies))
@@ -255,15 +261,18 @@ def _write_reports(corpora: list[Corpus], sorted_out: Sorter) -> list[dict[str, 
     return reports
 
 
-def _publish(corpora: list[Corpus], work: AnyPath, out: AnyPath) -> list[str]:
+def _publish(corpora: list[Corpus], work: AnyPath, out: AnyPath, *, overwrite: bool) -> list[str]:
     """Renames finished splits into place and prints a line per split; splits that they replace are
     removed with the work directory. In an object store they are written in place, with corpus.json
     last."""
     lines = []
+    for corpus in corpora:  # all are tried before the first is moved
+        if (target := out / corpus.split) != corpus.directory:
+            check_absent(target, overwrite=overwrite)
     for corpus in corpora:
         target = out / corpus.split
         if target != corpus.directory:
-            put_in_place(corpus.directory, target, work)
+            put_in_place(corpus.directory, target, work, overwrite=overwrite)
         info = corpus.info
         lines.append(
             f"wrote {target}: {counted(info['utterances'], 'utterance')}, "

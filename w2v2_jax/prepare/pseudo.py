@@ -93,7 +93,8 @@ def main(argv: list[str] | None = None) -> None:
     rules = description.ctc_vocabulary.rules
     about = {"checkpoint": str(path), "data": str(corpus.directory)} | limits._asdict()
     text = None if rules is None else rules.to_json()
-    print(write(corpus, outcome, arguments.out, split=split, about=about, text=text))
+    place = {"split": split, "overwrite": arguments.overwrite}
+    print(write(corpus, outcome, arguments.out, about=about, text=text, **place))
 
 
 def _parser() -> CommandParser:
@@ -204,12 +205,14 @@ def write(
     split: str,
     about: dict[str, Any],
     text: dict[str, Any] | None,
+    overwrite: bool = False,
 ) -> str:
     """Writes OUT/<split>, a prepared split of the kept utterances with their transcripts, with the
     list of rejects and a report beside the shards. Returns lines to print.
 
     about: further entries of the report. text: the transcripts' text rules. The split is renamed
-    into place when it is complete. Raises InputError if nothing is kept.
+    into place when it is complete. Raises InputError if nothing is kept, or if another command has
+    made the split and `overwrite` is False.
     """
     tally = Tally()
     for i, (reason, said) in sorted(outcome.rejected.items()):
@@ -226,18 +229,20 @@ def write(
     ]
     if not outcome.kept:
         raise InputError(f"nothing is kept, nothing is written. {printable(chr(10).join(told))}")
-    made = _publish(corpus, outcome, out, split, about=about, text=text, tally=tally, counts=counts)
+    target, told_of = out / split, {"about": about, "tally": tally, "counts": counts}
+    made = _publish(corpus, outcome, target, text=text, overwrite=overwrite, **told_of)
     told.append(
-        f"wrote {out / split}: {counted(made.info['utterances'], 'utterance')}, "
+        f"wrote {target}: {counted(made.info['utterances'], 'utterance')}, "
         f"{made.info['hours']:.3f} h"
     )
     return "\n".join(told)
 
 
-def _publish(corpus, outcome, out: Path, split: str, *, about, text, tally, counts) -> Corpus:
+def _publish(corpus, outcome, target: Path, *, about, text, tally, counts, overwrite) -> Corpus:
     """Writes the split, its report and its rejects to temporary places, and renames them."""
+    out, split = target.parent, target.name
     with work_folder(out) as work:
-        directory, target = work / split, out / split
+        directory = work / split
         _write_split(corpus, outcome, directory, split=split, source=about["data"], text=text)
         made = open_corpus(directory)
         others = [open_corpus(out / name) for name in list_splits(out) if name != split]
@@ -253,7 +258,7 @@ def _publish(corpus, outcome, out: Path, split: str, *, about, text, tally, coun
         report |= {"pseudo": about | {"kept_at": kept_at(outcome)}}
         write_json(directory / REPORT, report)
         write_text(directory / REJECTED, "".join(_rejected_lines(corpus, outcome)))
-        put_in_place(directory, target, work)
+        put_in_place(directory, target, work, overwrite=overwrite)
         return made
 
 

@@ -12,7 +12,8 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 
 from w2v2_jax.data.corpus import list_splits, open_corpus
-from w2v2_jax.paths import AnyPath, is_remote
+from w2v2_jax.errors import InputError
+from w2v2_jax.paths import AnyPath, is_empty_folder, is_remote, try_folder
 from w2v2_jax.prepare.account import PARTIAL, PIECES
 from w2v2_jax.system.new_output import swap
 
@@ -23,7 +24,7 @@ REPLACED, FORMER = "replaced-", "former-"
 @contextlib.contextmanager
 def work_folder(out: Path) -> Iterator[Path]:
     """A folder in a corpus for what a run has not finished, which is removed at its end."""
-    out.mkdir(parents=True, exist_ok=True)
+    try_folder(out, "--out")
     work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=out))
     try:
         yield work
@@ -31,9 +32,13 @@ def work_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def put_in_place(directory: Path, target: Path, work: Path) -> None:
+def put_in_place(directory: Path, target: Path, work: Path, *, overwrite: bool) -> None:
     """Renames a finished split to its place. A split that it replaces is moved into the folder
-    `work`, or stays if anything fails. A link stays, and leads to the new split."""
+    `work`, or stays if anything fails. A link stays, and leads to the new split.
+
+    Raises InputError as `check_absent` does.
+    """
+    check_absent(target, overwrite=overwrite)
     place = Path(os.path.realpath(target))
     if place.exists():
         replaced = work / f"{REPLACED}{target.name}"
@@ -42,6 +47,16 @@ def put_in_place(directory: Path, target: Path, work: Path) -> None:
         replaced.rename(work / f"{FORMER}{target.name}")
     else:
         os.rename(directory, place)
+
+
+def check_absent(target: Path, *, overwrite: bool) -> None:
+    """Raises InputError if a split that was not there when the command began is there now, because
+    another command was faster, and may not be replaced."""
+    if not overwrite and target.exists() and not is_empty_folder(target):
+        raise InputError(
+            f"{target} exists already: another command wrote it while this one ran; use "
+            "--overwrite or another --split"
+        )
 
 
 def tell_leftovers(out: AnyPath, current: AnyPath | None = None) -> None:

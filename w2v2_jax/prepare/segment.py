@@ -18,7 +18,8 @@ import numpy as np
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.audio import audio_blocks
 from w2v2_jax.data.excerpt import Excerpt
-from w2v2_jax.errors import InputError, counted, report, run_command, without_chatter
+from w2v2_jax.errors import InputError, counted, report, run_command
+from w2v2_jax.errors.streams import without_chatter
 from w2v2_jax.models.execution import PLAIN
 from w2v2_jax.paths import try_folder
 from w2v2_jax.prepare.account import Tally

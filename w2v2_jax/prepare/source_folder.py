@@ -11,6 +11,7 @@ from pathlib import Path
 from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import PARTIAL, PIECES, Account
+from w2v2_jax.prepare.made_by_model import BY_A_MODEL, Made
 from w2v2_jax.prepare.transcripts import (
     SHARED_TEXT,
     Table,
@@ -62,8 +63,9 @@ def folder(where: str, *, account: Account, options: SourceOptions) -> Iterator[
 
 
 def _walk(root: Path, listed: Table, account: Account) -> Iterator[Utterance]:
-    count = 0
+    count, made = 0, Made()
     for directory, files in folders(str(root), account):
+        made.enter(Path(directory), files)
         chapter = read_trans_txt(Path(directory), files, account)
         texts = {file for file in files if file.lower().endswith(".txt")}
         stems = collections.Counter(os.path.splitext(file)[0] for file in files if _is_audio(file))
@@ -78,6 +80,8 @@ def _walk(root: Path, listed: Table, account: Account) -> Iterator[Utterance]:
             texts.discard(path.stem + ".txt")
             if transcript is None and path.stem + ".txt" in files:
                 transcript = Transcript(_sibling(path))
+                if made.by_a_model(path.with_name(path.stem + ".txt")):
+                    account.remarks.add(BY_A_MODEL, relative)
             elif transcript is None and listed:
                 account.remarks.add(f"no line in {LISTED}", relative)
             if transcript is not None and by_name is None and stems[path.stem] > 1:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,16 +17,23 @@ DAY = 86400.0  # the longest time that an option in seconds takes
 SETTING = "--config."  # with --config, all that begins with it is a recipe's
 
 
+# Inputs of which a command takes one, unless the option says otherwise. A second one would take
+# the place of the first, and the results would be those of less than what was asked for.
+INPUTS = "--source --data --logits --from --input --audio --text --ids --checkpoint --lm --lexicon"
+
+
 class CommandParser(argparse.ArgumentParser):
     """The parser of a command. What it cannot take is an InputError, one line; an option that the
-    command does not have is told before those that are missing."""
+    command does not have is told before those that are missing. A home folder `~/` is taken where
+    no shell does so, as in --out=~/x and folder:~/x."""
 
     def error(self, message: str):
         raise InputError(f"{message}; `{self.prog} --help` lists the options")
 
     def parse_known_args(self, args=None, namespace=None):
-        words = sys.argv[1:] if args is None else list(args)
+        words = [with_home(word) for word in (sys.argv[1:] if args is None else args)]
         self._refuse_unknown(words)
+        self._refuse_empty_and_second(words)
         return super().parse_known_args(words, namespace)
 
     def _refuse_unknown(self, words: list[str]) -> None:
@@ -45,6 +54,36 @@ class CommandParser(argparse.ArgumentParser):
                 f"{self.prog} has no option {name}; "
                 f"{close or f'`{self.prog} --help` lists those it has'}"
             )
+
+    def _refuse_empty_and_second(self, words: list[str]) -> None:
+        known, given = self._option_string_actions, dict[str, str]()
+        for place, word in enumerate(words):
+            name, equals, value = word.partition("=")
+            action = known.get(name)
+            if action is not None and action.nargs == argparse.REMAINDER:
+                return
+            before = words[place - 1] if place else ""
+            if not word or (action is not None and equals and not value):
+                what = name or (before if before in known else "an argument")
+                raise InputError(
+                    f"{what} is empty; name something, or is a variable of the shell not set?"
+                )
+            single = isinstance(action, argparse._StoreAction) and action.nargs is None
+            if name not in INPUTS.split() or not single:
+                continue
+            value = value if equals else "".join(words[place + 1 : place + 2])
+            if given.setdefault(name, value) != value:
+                raise InputError(
+                    f"{name} is given twice, {given[name]} and {value}; {self.prog} takes one"
+                )
+
+
+def with_home(word: str) -> str:
+    """A word of a command line with the home folder for each `~` that begins a path in it. One that
+    names a file or folder of that name here stays."""
+    if "~" not in word or os.path.lexists("~"):
+        return word
+    return re.sub(r"(?<![^=:,@])~(?=/|$)", lambda _: os.path.expanduser("~"), word)
 
 
 def _is_option(word: str) -> bool:

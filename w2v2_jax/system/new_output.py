@@ -25,7 +25,8 @@ def new_output(
     """A temporary path beside `out` that becomes `out` if the block succeeds, and else is removed.
 
     overwrite: whether an output that exists is then replaced.
-    Raises InputError when `out` exists, is not empty and may not be replaced, or cannot be written.
+    Raises InputError when `out` exists, is not empty and may not be replaced, before the block or
+    after it, or cannot be written.
     """
     out = Path(out).absolute()
     refuse_special(out, option)
@@ -40,6 +41,11 @@ def new_output(
     try:
         yield partial
         _make_ordinary(partial)
+        if not overwrite and _is_filled(out):
+            raise InputError(
+                f"{option} {out} exists: another command wrote it while this one ran; add "
+                f"--overwrite or choose another {option}"
+            )
         _put_in_place(partial, out, option)
     except OSError as error:
         raise InputError(f"{option} {out} cannot be written: {error}") from error

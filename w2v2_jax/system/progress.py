@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import tqdm
 
-from w2v2_jax.errors import without_chatter
+from w2v2_jax.errors.streams import without_chatter
 
 LOG_SECONDS = 30.0  # between two lines where stderr is no terminal
 

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import time
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ from w2v2_jax.train import old_records
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 REFUSED, TOLD, FREE = "refused", "told", "free"
 ORDER = "data.train.order"
+START = "config.init_from"
 ORDERS = (
     "config.seed",
     "config.data.",
@@ -55,7 +57,7 @@ class Change(NamedTuple):
 # A change of any other path is refused.
 CHANGES = (
     Change("config.seed", REFUSED, "batches, masks, negatives and dropout are drawn from it"),
-    Change("config.init_from", REFUSED, "a resumed run does not read it again"),
+    Change(START, REFUSED, "a resumed run does not read it again"),
     Change("config.model", REFUSED, "another network"),
     Change("config.execution", FREE, "other ways to compute the same values"),
     Change("config.execution.dtype", REFUSED, "sums are rounded differently"),
@@ -178,6 +180,8 @@ def compare(before: dict[str, Any], now: dict[str, Any]) -> tuple[list[str], lis
     order of the data is named only if no other refused change explains it.
     """
     old, new = dict(_leaves(before)), dict(_leaves(now))
+    if _one_place(old.get(START), new.get(START)):
+        old.pop(START)
     rows = {p: change_of(p) for p in sorted(old.keys() & new.keys()) if old[p] != new[p]}
     refused = [path for path, row in rows.items() if row.verdict == REFUSED and path != ORDER]
     if any(path.startswith(ORDERS) for path in refused):
@@ -187,6 +191,12 @@ def compare(before: dict[str, Any], now: dict[str, Any]) -> tuple[list[str], lis
         line = f"{path}: {_short(old[path])} there, {_short(new[path])} now ({row.reason})"
         words[row.verdict].append(line)
     return words[REFUSED], words[TOLD]
+
+
+def _one_place(before: Any, now: Any) -> bool:
+    """Whether two names are of one file or folder of this machine: runs/a, /home/me/runs/a/."""
+    names = [name for name in (before, now) if isinstance(name, str) and os.path.exists(name)]
+    return len(names) == 2 and os.path.samefile(*names)
 
 
 def _leaves(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -7,16 +7,15 @@ import contextlib
 import difflib
 import errno
 import importlib.util
-import io
 import os
+import re
 import sys
-import tempfile
-import threading
 import traceback
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import BinaryIO
+
+from w2v2_jax.errors.streams import fill_closed, tolerant_streams, unwritten
 
 DISK_ERRORS = (
     errno.ENOSPC,
@@ -27,6 +26,7 @@ DISK_ERRORS = (
     errno.ESTALE,
     errno.EACCES,
 )
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # numpy's words, without a number
 BAD_INPUT, TRY_AGAIN, INTERRUPTED = 2, 75, 130
 BUG = (
     "This is a bug in w2v2_jax, not in what you gave it. Please report it with the lines above, "
@@ -109,6 +109,7 @@ def run_command(main: Callable[[list[str] | None], None], argv: list[str] | None
     on stderr and no traceback, if `reason` knows the error; or 130 if it was interrupted. Other
     exceptions are bugs and are raised."""
     status = 0
+    fill_closed()
     with tolerant_streams() as streams:
         try:
             main(argv)
@@ -225,7 +226,17 @@ def _system_reason(error: BaseException) -> str | None:
     if not isinstance(error, OSError):
         return None
     text = error.strerror or str(error) or type(error).__name__
+    if isinstance(error, FileNotFoundError) and not _has_place():
+        text += "; the current directory has been removed: change to one that exists"
     return f"{error.filename}: {text}" if error.filename is not None else text
+
+
+def _has_place() -> bool:
+    """Whether the current directory is still there."""
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
 
 
 def _no_device(error: BaseException) -> str | None:
@@ -246,79 +257,10 @@ def disk_reason(error: BaseException | None) -> str | None:
     while error is not None:
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             return f"{error.strerror}" + (f" ({error.filename})" if error.filename else "")
+        if isinstance(error, OSError) and _CUT_SHORT.fullmatch(str(error)):
+            return os.strerror(errno.ENOSPC)
         text = next((os.strerror(n) for n in DISK_ERRORS if os.strerror(n) in str(error)), None)
         if text:
             return text
         error = error.__cause__ or error.__context__
     return None
-
-
-_CHATTER = threading.RLock()  # two threads that exchange the descriptor would lose the real one
-
-
-@contextlib.contextmanager
-def without_chatter() -> Iterator[BinaryIO]:
-    """Keeps what C libraries write to the process's standard error from it, in the file that it
-    gives. Use it around short calls, or in a process that does one thing at a time."""
-    with _CHATTER, tempfile.TemporaryFile() as kept:
-        if sys.stderr is not None:
-            sys.stderr.flush()
-        stderr_copy = os.dup(2)
-        try:
-            os.dup2(kept.fileno(), 2)
-            yield kept
-        finally:
-            os.dup2(stderr_copy, 2)
-            os.close(stderr_copy)
-
-
-class _Stream(io.FileIO):
-    """Standard output or error whose reader may end (`| head -1`) or whose disk may be full: what
-    cannot be written is dropped, and the work continues."""
-
-    lost: OSError | None = None
-
-    def write(self, data) -> int:
-        if self.lost is None:
-            try:
-                return super().write(data)
-            except OSError as error:
-                self.lost = error
-        return len(data)
-
-
-def unwritten(stream) -> OSError | None:
-    """Why output to a stream under `run_command` was lost; None if nothing was lost."""
-    raw = getattr(getattr(stream, "buffer", None), "raw", None)
-    return raw.lost if isinstance(raw, _Stream) else None
-
-
-@contextlib.contextmanager
-def tolerant_streams() -> Iterator[list[io.TextIOWrapper]]:
-    """Makes standard output and error raise neither for a reader that has ended nor for a letter
-    that their encoding lacks (it is printed as \\xe9). Streams of a test or notebook stay."""
-    before, streams = (sys.stdout, sys.stderr), list[io.TextIOWrapper]()
-    for name in ("stdout", "stderr"):
-        old = getattr(sys, name)
-        if old is None or old is not getattr(sys, f"__{name}__"):
-            continue
-        with contextlib.suppress(OSError, ValueError):
-            old.flush()
-            raw = _Stream(old.fileno(), "w", closefd=False)
-            errors = old.errors if old.errors in ("replace", "ignore") else "backslashreplace"
-            new = io.TextIOWrapper(
-                io.BufferedWriter(raw),
-                encoding=old.encoding,
-                errors=errors,
-                # Under PYTHONUNBUFFERED, which containers set, a stream is not line buffered but
-                # writes everything at once.
-                line_buffering=old.line_buffering or old.write_through,
-            )
-            setattr(sys, name, new)
-            streams.append(new)
-    try:
-        yield streams
-    finally:
-        for stream in streams:
-            stream.flush()
-        sys.stdout, sys.stderr = before

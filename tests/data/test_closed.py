@@ -1,0 +1,54 @@
+"""Corpora of which something may not be read: that is what is told, not damage."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.corpora import write_split
+from w2v2_jax.data import splits
+from w2v2_jax.data.corpus import list_splits, open_corpus
+from w2v2_jax.errors import InputError
+
+
+@pytest.fixture
+def closed(tmp_path, monkeypatch):
+    """Closes a file or folder of a corpus to its user, root included."""
+    for name in ("dev", "train"):
+        write_split(tmp_path, name)
+    splits.tell_closed.cache_clear()
+    opens, access, glob = Path.open, os.access, Path.glob
+    taken = set()
+
+    def open_or_refuse(path, *given, **options):
+        if path.name in taken:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opens(path, *given, **options)
+
+    def found(path, pattern):
+        return (child for child in glob(path, pattern) if child.parent.name not in taken)
+
+    monkeypatch.setattr(Path, "open", open_or_refuse)
+    monkeypatch.setattr(Path, "glob", found)
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: Path(path).name not in taken and access(path, mode)
+    )
+    return taken.add
+
+
+@pytest.mark.parametrize("name", ["index.npz", "corpus.json"])
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, closed, name):
+    """The advice was to prepare the corpus again."""
+    closed(name)
+    with pytest.raises(InputError, match=rf"^{tmp_path}/train/{name}: Permission denied$"):
+        open_corpus(f"{tmp_path}:train").text(0)
+
+
+def test_a_split_that_may_not_be_read_is_told(tmp_path, closed, capsys):
+    """A corpus was scored without it, and nothing said so."""
+    closed("train")
+    assert list_splits(tmp_path) == list_splits(tmp_path) == ["dev"]
+    said = f"note: {tmp_path}/train: Permission denied; a split in it does not count\n"
+    assert capsys.readouterr().err == said
+    with pytest.raises(InputError, match=rf"^{tmp_path}/train: Permission denied$"):
+        open_corpus(f"{tmp_path}:train")
