@@ -83,6 +83,8 @@ def main(argv: list[str] | None = None) -> None:
     source = arguments.input
     if arguments.source == "hf":
         source = Path(hub.folder(str(source)))
+    if not source.exists():
+        raise InputError(f"--input {source} does not exist; give {_wanted(arguments.source)}")
     with new_output(arguments.out, overwrite=arguments.overwrite) as partial:
         imported = read(source)
         if arguments.lora is not None:
@@ -93,6 +95,16 @@ def main(argv: list[str] | None = None) -> None:
     print(f"read {arguments.input}: {imported.loaded.description.objective} checkpoint")
     print_check(f"{len(imported.matched)} names", imported.left, imported.notes + verified)
     print_written(arguments.out)
+
+
+def _wanted(source: str) -> str:
+    """What --input may be."""
+    if source == "hf":
+        return (
+            "a Hugging Face folder, or a model of its hub by its whole name, as "
+            "facebook/wav2vec2-base-960h"
+        )
+    return f"a file of {source}"
 
 
 def _add_hints(parser: argparse.ArgumentParser) -> None:

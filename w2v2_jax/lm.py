@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.decode.lexicon import spell, write_lexicon
 from w2v2_jax.errors import InputError, counted, run_command
@@ -98,13 +99,30 @@ def _is_corpus(name: str) -> bool:
     return name != "-" and (path.is_dir() or (":" in name and not path.exists()))
 
 
+def _of_texts(source: str, normalise: Callable[[str], str]) -> Callable[[str], str]:
+    """`normalise` that raises InputError for a line of a table of recordings and transcripts, whose
+    names would become words of the language model."""
+
+    def normalised(line: str) -> str:
+        name, tab, _ = line.partition("\t")
+        if tab and Path(name).suffix.lower() in AUDIO_SUFFIXES:
+            raise InputError(
+                f"{source} is a table and no text: {name!r} is the name of a recording; give the "
+                "transcripts of a prepared corpus, --text CORPUS:SPLIT, or a file of the texts "
+                f"alone, as `cut -f2 {source}` writes it"
+            )
+        return normalise(line)
+
+    return normalised
+
+
 def read_sentences(sources: Iterable[str], normalise: Callable[[str], str]) -> Iterator[list[str]]:
     """The words of each line of text files, and of each transcript of prepared corpora."""
     for source in sources:
         if _is_corpus(source):
             yield from text.words_of(open_corpus(source).texts(), source, normalise)
         else:
-            yield from text.sentences([source], normalise)
+            yield from text.sentences([source], _of_texts(source, normalise))
 
 
 def _parser() -> CommandParser:

@@ -151,6 +151,11 @@ def test_a_quantized_input_without_settings_is_one_clear_error(tiny, tmp_path):
     ("arguments", "message"),
     [
         ("--from fairseq --input CUT --out X", "not a whole torch file"),
+        (
+            "--from fairseq --input nowhere.pt --out X",
+            "nowhere.pt does not exist; give a file of f",
+        ),
+        ("--from hf --input nowhere --out X", "nowhere does not exist; give a Hugging Face folder"),
         ("--from torchaudio --input GOOD --out X", "not a torchaudio"),
         (
             "--from hf --input GOOD --out X --heads 3",

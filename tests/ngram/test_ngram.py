@@ -252,6 +252,11 @@ def test_text_may_be_gzip(tmp_path):
         ("A B\n", [], "too small or too uniform to estimate 1-grams"),
         ("A <s> B\n", [], "line 1: <s> is reserved"),
         ("A\nB\n", ["--order", "4", "--discount-fallback"], "no sentence has that many words"),
+        (
+            "en/a.flac\tA B\ttrain\n",
+            [],
+            r"text\.txt is a table and no text: 'en/a\.flac' is the name",
+        ),
         ("A\n", ["--order", "9"], "outside 1..6"),
         ("A\n", ["--prune", "2", "1"], "must not fall"),
         ("A\n", ["--lexicon", "x"], "--lexicon needs --vocabulary"),

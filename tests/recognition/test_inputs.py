@@ -188,6 +188,13 @@ def test_what_is_no_batch_of_waveforms_is_one_line(model, waveforms, message):
         model.logits(waveforms)
 
 
+@pytest.mark.parametrize("waveforms", ["a.wav", Path("a.wav"), ["a.wav", "b.wav"]])
+@pytest.mark.parametrize("call", ["logits", "features"])
+def test_functions_of_arrays_say_how_a_file_is_read(model, waveforms, call):
+    with pytest.raises(InputError, match=r"'a\.wav' is a path, and only .* soundfile\.read\(path"):
+        getattr(model, call)(waveforms)
+
+
 def test_tables_of_hugging_face_datasets_are_resampled(model, noise):
     at_8k = {"path": "a.wav", "array": noise[::2].astype(np.float64), "sampling_rate": 8000}
     same = {"array": noise, "sampling_rate": 16000}

@@ -14,9 +14,10 @@ from w2v2_jax.experiment import catalogue
 from w2v2_jax.experiment.auto_accumulate import StepMemory
 from w2v2_jax.interop import native
 from w2v2_jax.models.execution import Execution
+from w2v2_jax.objectives.diversity import group_rows
 from w2v2_jax.system.device_memory import GIB
 from w2v2_jax.train import command as train
-from w2v2_jax.train import dry_run, fit
+from w2v2_jax.train import dry_run, fit, smaller_batches
 
 
 def feed(short_clips, **changes):
@@ -67,8 +68,23 @@ def test_fillers_are_told_with_the_batch_that_has_fewer(short_clips):
 def test_the_batch_advised_divides_over_the_devices_and_microbatches(short_clips):
     """24 rows would be without fillers on one device, 3 devices take no power of two."""
     one = feed(short_clips, row_multiple=96, batch_seconds=96 * 1.6)
-    smaller, _ = dry_run.fewest_fillers(stub(devices=3, accumulate=2), one)
+    smaller, _ = smaller_batches.fewest_fillers(stub(devices=3, accumulate=2), one)
     assert smaller.row_multiple % 6 == 0
+
+
+def test_batches_of_whole_diversity_groups_keep_their_audio_per_row_multiple(short_clips):
+    """A batch of the longest rows that the corpus fills is no multiple of a group's audio."""
+
+    class InGroups(Stub):
+        def check_shapes(self, shapes, accumulate, what):
+            if any(rows % group_rows(8.0, samples) for rows, samples in shapes):
+                raise InputError("undivided")
+
+    crops = dict(mode="crop", bucket_seconds=(0.4,), min_seconds=0.0)
+    one = feed(short_clips, **crops, row_multiple=64, batch_seconds=512.0)
+    experiment = InGroups(**vars(stub()))
+    smaller, _ = smaller_batches.fewest_fillers(experiment, one)
+    assert smaller.batch_seconds == 8.0 * smaller.row_multiple < 512.0
 
 
 def test_where_no_smaller_batch_divides_the_devices_it_is_said(short_clips):

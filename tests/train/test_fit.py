@@ -33,7 +33,12 @@ def on(devices, mebibytes, monkeypatch):
     mesh = types.SimpleNamespace(
         shape={"data": devices, "fsdp": 1}, devices=np.zeros(devices, object)
     )
-    return types.SimpleNamespace(mesh=mesh)
+    return types.SimpleNamespace(
+        mesh=mesh,
+        settings=types.SimpleNamespace(seed=1),
+        accumulate=1,
+        check_shapes=lambda shapes, accumulate, what: None,
+    )
 
 
 CROP = dict(mode="crop", bucket_seconds=(1.0,), min_seconds=0.0)
@@ -84,18 +89,37 @@ def test_what_validation_leaves_out_is_told_with_its_own_option(short_clips, cha
     )
 
 
-def test_batches_far_beyond_the_corpus_are_refused_with_the_size_that_holds_it(
+def test_batches_far_beyond_the_corpus_are_refused_with_the_options_that_it_fills(
     short_clips, monkeypatch
 ):
     changes = dict(mode="crop", bucket_seconds=(0.1,), min_seconds=0.0)
     train, _ = feeds(short_clips, **changes, batch_seconds=1e6)
     message = (
         r"^config.data.batch_seconds=1e\+06 makes updates of 10000000 rows, of which the corpus "
-        "fills 29; use at most 3$"
+        r"fills 29; --config.data.batch_seconds=(\S+) --config.data.row_multiple=(\d+) leave "
+        r"\d of \d+ rows empty$"
     )
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as refused:
         fit.check_batches(on(1, 1 << 30, monkeypatch), train, None)
+    seconds, multiple = re.match(message, str(refused.value)).groups()
+    changes |= dict(batch_seconds=float(seconds), row_multiple=int(multiple))
     fit.check_batches(on(1, 1 << 30, monkeypatch), feeds(short_clips, **changes)[0], None)
+
+
+def test_batches_far_beyond_the_corpus_that_no_smaller_ones_replace_say_so(
+    short_clips, monkeypatch
+):
+    def undivided(shapes, accumulate, what):
+        raise InputError("undivided")
+
+    crops = dict(mode="crop", bucket_seconds=(0.1,), min_seconds=0.0)
+    train, _ = feeds(short_clips, **crops, batch_seconds=1e6)
+    experiment = on(1, 1 << 30, monkeypatch)
+    experiment.check_shapes = undivided
+    with pytest.raises(
+        InputError, match=r"no smaller data\.row_multiple divides over the devices$"
+    ):
+        fit.check_batches(experiment, train, None)
 
 
 def test_a_row_multiple_larger_than_the_corpus_is_no_slip(short_clips, monkeypatch):

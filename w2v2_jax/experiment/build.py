@@ -135,8 +135,12 @@ class Experiment:
             if rows % (parts * group):
                 remedy = f"make data.row_multiple a multiple of {parts}"
                 if group > 1:
-                    remedy += (
-                        " and data.batch_seconds as many times objective.diversity_group_seconds"
+                    least = parts * -(-self.settings.data.row_multiple // parts)
+                    seconds = least * self.settings.raw["objective"]["diversity_group_seconds"]
+                    remedy = (
+                        f"--config.data.row_multiple={least} --config.data.batch_seconds="
+                        f"{seconds:g} divide (objective.diversity_group_seconds times "
+                        f"row_multiple, which may be any multiple of {parts})"
                     )
                 raise self._undivided(
                     f" x train.accumulate={accumulate} x rows per diversity group={group}",

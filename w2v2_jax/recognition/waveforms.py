@@ -6,6 +6,7 @@ an InputError.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from numbers import Number
 from typing import Any, NamedTuple
@@ -54,6 +55,12 @@ def as_sound(item: Any, name: str) -> Sound:
 def _array(item: Any, name: str) -> np.ndarray:
     """InputError for lists that are no array, and for a tensor of another framework that NumPy
     cannot take as it is."""
+    if isinstance(item, str | os.PathLike):
+        raise InputError(
+            f"{name}: {os.fspath(item)!r} is a path, and only transcribe, align and classify read "
+            'files; give samples, rate = soundfile.read(path) as {"array": samples, '
+            '"sampling_rate": rate}'
+        )
     try:
         return np.asarray(item)
     except ValueError as error:

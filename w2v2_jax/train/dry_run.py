@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 
@@ -11,17 +10,16 @@ import jax
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.buckets import PlanSummary, duration
 from w2v2_jax.data.feed import Feed
-from w2v2_jax.errors import InputError, counted
+from w2v2_jax.errors import counted
 from w2v2_jax.evaluation import hours_heard
 from w2v2_jax.experiment import auto_accumulate
 from w2v2_jax.experiment.auto_accumulate import StepMemory, state_bytes
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.experiment.microbatches import Shape
 from w2v2_jax.system.device_memory import GIB, device_memory
-from w2v2_jax.train import memory
+from w2v2_jax.train import memory, smaller_batches
 from w2v2_jax.train.fit import left_out
 
-FILLERS = 0.15  # share of an epoch's rows; above it the batches are too large for the corpus
 # Hours of the least transcribed audio in the paper (10 minutes, section 4.2), and an hour less than
 # the least that helped here (docs/results/quickstart.md).
 LEAST_LABELLED, LEAST_PRETRAINING = 1 / 6, 1.0
@@ -162,7 +160,7 @@ def _memory_advice(
 
 def advice(experiment: Experiment, train: Feed, summary: PlanSummary) -> Iterator[str]:
     """What to change if recipe and data do not fit, with the option that changes it."""
-    if summary.repeated_rows > FILLERS * summary.rows:
+    if summary.repeated_rows > smaller_batches.FILLERS * summary.rows:
         yield _smaller_batches(experiment, train, summary)
     steps, shapes = experiment.settings.train.steps, len(summary.shapes)
     if shapes >= MANY_SHAPES and steps < FEW_UPDATES * shapes:
@@ -202,42 +200,8 @@ def _amount_advice(experiment: Experiment, summary: PlanSummary) -> Iterator[str
 
 
 def _smaller_batches(experiment: Experiment, train: Feed, summary: PlanSummary) -> str:
-    told = (
+    return (
         f"{counted(summary.repeated_rows, 'row')} of weight 0 for "
         f"{counted(summary.utterances, 'utterance')}: the "
-        "batches are too large for this corpus"
+        f"batches are too large for this corpus; {smaller_batches.told(experiment, train)}"
     )
-    better = fewest_fillers(experiment, train)
-    if better is None:
-        return f"{told}; no smaller data.row_multiple divides over the devices"
-    data, count = better
-    return (
-        f"{told}; --config.data.batch_seconds={data.batch_seconds:g} --config.data.row_multiple="
-        f"{data.row_multiple} leave {count.repeated_rows} of {counted(count.rows, 'row')}"
-    )
-
-
-def fewest_fillers(experiment: Experiment, train: Feed):
-    """The largest batches, a whole fraction of the recipe's, with few enough rows of weight 0:
-    their data section and summary; else those with the fewest; None if none is possible."""
-    data, seed = train.config, experiment.settings.seed
-    accumulate = experiment.accumulate
-    tried = []
-    # No batch is fuller for more audio than the epoch's in rows of the longest length.
-    longest = max(data.bucket_seconds)
-    most = longest * max(data.row_multiple, train.utterances)
-    largest = min(data.batch_seconds, most)
-    first = 2 if largest == data.batch_seconds else 1
-    for parts in (n for n in range(first, data.row_multiple + 1) if data.row_multiple % n == 0):
-        smaller = dataclasses.replace(
-            data, row_multiple=data.row_multiple // parts, batch_seconds=largest / parts
-        )
-        try:
-            plan = smaller.train_plan(train.corpus, seed=seed, mixture=train.mixture)
-            experiment.check_shapes(plan.shapes, accumulate, "training")
-        except InputError:
-            continue
-        tried.append((smaller, plan.summary()))
-        if tried[-1][1].repeated_rows <= FILLERS * tried[-1][1].rows:
-            return tried[-1]
-    return min(tried, key=lambda one: one[1].repeated_rows / one[1].rows, default=None)

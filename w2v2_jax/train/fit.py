@@ -14,6 +14,7 @@ from w2v2_jax.data.feed import Feed
 from w2v2_jax.errors import InputError, counted
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.system.device_memory import GIB, device_memory
+from w2v2_jax.train import smaller_batches
 
 EMPTY = 100  # times the rows that the corpus fills; batches of so many are a slip
 BYTES = 4  # of a float32 sample
@@ -24,12 +25,12 @@ def check_batches(experiment: Experiment, train: Feed, valid: Feed | None) -> No
     corpus has, or if the waveforms of a batch alone exceed the memory of its devices."""
     summary = train.plan.summary()
     filled = summary.rows - summary.repeated_rows
-    rows, samples = max(summary.shapes)
+    rows, _ = max(summary.shapes)
     if rows > train.config.row_multiple and summary.rows > EMPTY * filled:
         raise InputError(
             f"config.data.batch_seconds={train.config.batch_seconds:g} makes updates of {rows} "
-            f"rows, of which the corpus fills {filled}; use at most "
-            f"{math.ceil(filled * samples / SAMPLE_RATE)}"
+            f"rows, of which the corpus fills {filled}; "
+            f"{smaller_batches.told(experiment, train)}"
         )
     _check_waveforms(experiment, train, train.config.batch_seconds, "batch_seconds")
     if valid is not None:
