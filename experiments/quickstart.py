@@ -27,8 +27,8 @@ Got (2026-11-24, the same cores, by launch/quickstart.sh, recorded in commit 791
     3      .131 (13.2)           234.0        60.5, 57.3 %                   102.0, 96.7 %
     `,gpu`: not run.
     `,hour`, labels in five languages (2026-11-30, AMD EPYC, beside other work, commit 03abfd9; 66
-    min): test CER from scratch 44.0, pretrained 32.4 and 34.0 % (seeds 1 and 2), WER 96.5, 86.8 and
-    88.1 %, with the 3-gram 64.9, 52.0 and 52.8 % (docs/results/quickstart.md).
+    min): test CER from scratch 44.0, pretrained 32.4, 34.0 and 32.9 % (seeds 1 to 3), WER 96.5,
+    86.8, 88.1 and 87.0 %, with the 3-gram 64.9, 52.0, 52.8 and 51.7 % (docs/results/quickstart.md).
 Before (2026-11-23 and 24, 2 CPU cores, seed 1 unless said; recorded in commits 44a84d6 and 79133ef;
     `w2v2 train` with these settings), each worse:
     rows that join several voices, pre-LN, spans of 10, diversity weight .1, quantizer and features
