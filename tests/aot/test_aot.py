@@ -270,6 +270,11 @@ def test_data_that_the_slices_do_not_divide_is_an_input_error():
 
 def test_the_formulation_follows_the_mesh_not_the_machine_that_compiles(monkeypatch):
     assert position.choose("auto") is position.toeplitz_backward
-    device = SimpleNamespace(abstract_device=SimpleNamespace(platform="tpu"))
-    monkeypatch.setattr(position.jax.sharding, "get_abstract_mesh", lambda: device)
-    assert position.choose("auto") is position.paired_groups_conv
+    for kind, formulation in (
+        ("TPU v5p", position.paired_groups_conv),
+        ("TPU v6 lite", position.blocked_backward),
+    ):
+        device = SimpleNamespace(platform="tpu", device_kind=kind)
+        mesh = SimpleNamespace(abstract_device=device)
+        monkeypatch.setattr(position.jax.sharding, "get_abstract_mesh", lambda mesh=mesh: mesh)
+        assert position.choose("auto") is formulation

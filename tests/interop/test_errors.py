@@ -154,7 +154,11 @@ def test_a_damaged_safetensors_file_is_one_clear_error(pretrained, tmp_path, dam
             ["--from", "keras", "--input", "HF", "--out", "X"],
             "hf, fairseq, fairseq2, torchaudio, safetensors",
         ),
-        (convert.main, ["--from", "hf", "--input", "NOWHERE", "--out", "X"], "no config.json"),
+        (
+            convert.main,
+            ["--from", "hf", "--input", "NOWHERE", "--out", "X"],
+            "does not exist; give a",
+        ),
         (convert.main, ["--from", "hf", "--input", "CUT", "--out", "X"], "whole safetensors"),
         (convert.main, ["--from", "hf", "--input", "HF", "--out", "FULL"], "not empty"),
     ],

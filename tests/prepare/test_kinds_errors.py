@@ -470,7 +470,8 @@ def test_the_split_that_is_taken_from_is_none_to_hold_out(tmp_path):
     ],
 )
 def test_values_that_are_none_are_told_as_they_were_given(tmp_path, options, told, capsys):
-    line = ["prepare", "--source", str(tmp_path), "--out", str(tmp_path / "out"), *options.split()]
+    source = [] if "--source" in options else ["--source", str(tmp_path)]
+    line = ["prepare", *source, "--out", str(tmp_path / "out"), *options.split()]
     assert w2v2.main(line) == 2
     said = capsys.readouterr().err
     assert told in said and said.count("\n") == 1 and "{" not in said
