@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.decode.lexicon import spell, write_lexicon
 from w2v2_jax.errors import InputError, counted, run_command
@@ -102,6 +101,7 @@ def _is_corpus(name: str) -> bool:
 def _of_texts(source: str, normalise: Callable[[str], str]) -> Callable[[str], str]:
     """`normalise` that raises InputError for a line of a table of recordings and transcripts, whose
     names would become words of the language model."""
+    from w2v2_jax.data.audio import AUDIO_SUFFIXES  # with the readers of audio files
 
     def normalised(line: str) -> str:
         name, tab, _ = line.partition("\t")

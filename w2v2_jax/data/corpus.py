@@ -24,7 +24,7 @@ import numpy as np
 from w2v2_jax.data.flac_shard import CutShort
 from w2v2_jax.data.npz import array_names, read_array
 from w2v2_jax.data.shards import check_shard, open_shard
-from w2v2_jax.data.splits import closed_folders, list_splits
+from w2v2_jax.data.splits import is_closed, list_splits
 from w2v2_jax.data.string_hashes import string_hashes
 from w2v2_jax.errors import InputError, nearest
 from w2v2_jax.paths import SPLIT, AnyPath, file_sha256, meant_beside, read_json, size_of, to_path
@@ -274,7 +274,7 @@ def open_corpus(where: str | AnyPath) -> Corpus:
     if not split and (directory / SPLIT).is_file():
         return _open_split(directory)
     splits = list_splits(directory)
-    if split and directory / split in closed_folders(directory):
+    if split and is_closed(directory / split):
         raise InputError(f"{directory / split}: {os.strerror(errno.EACCES)}")
     if not splits:
         raise InputError(f"{directory}: no prepared corpus; make one with `w2v2 prepare`")

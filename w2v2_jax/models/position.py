@@ -21,7 +21,7 @@ from w2v2_jax.models.sharding import ROWS, WHOLE, named, run_per_device
 # of each frame but more multiplications by zero.
 TOEPLITZ_BLOCK = {"cpu": 4, "gpu": 16}
 
-# Frames per block of the kernel's gradient, by libtpu's schedules for v6e: 4, 8 and 16 frames.
+# Frames per block of the kernel's gradient: by libtpu's schedules for v6e faster than 16.
 GRADIENT_BLOCK = 8
 # TPUs for which libtpu does not compile the gradients of a convolution with so many taps in groups.
 WITHOUT_CONVOLUTION_GRADIENTS = ("TPU v6",)
@@ -126,8 +126,7 @@ _blocked.defvjp(
 def blocked_backward(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
     """`paired_groups_conv`, with a backward pass that has no gradient of a convolution: that of x
     is a convolution with the flipped kernel, that of the kernel a product of blocks of frames."""
-    formulation = lambda x, kernel, *, groups: _blocked(x, kernel, groups)  # noqa: E731
-    return _with_whole_kernel(formulation, x, kernel, groups)
+    return _with_whole_kernel(_blocked, x, kernel, groups)
 
 
 def _gathered(x: jax.Array, blocks: int, block: int, span: int) -> jax.Array:

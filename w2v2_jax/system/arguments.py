@@ -19,7 +19,10 @@ SETTING = "--config."  # with --config, all that begins with it is a recipe's
 
 # Inputs of which a command takes one, unless the option says otherwise. A second one would take
 # the place of the first, and the results would be those of less than what was asked for.
-INPUTS = "--source --data --logits --from --input --audio --text --ids --checkpoint --lm --lexicon"
+INPUTS = frozenset({
+    "--source", "--data", "--logits", "--from", "--input", "--audio", "--text", "--ids",
+    "--checkpoint", "--lm", "--lexicon",
+})  # fmt: skip
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -69,7 +72,7 @@ class CommandParser(argparse.ArgumentParser):
                     f"{what} is empty; name something, or is a variable of the shell not set?"
                 )
             single = isinstance(action, argparse._StoreAction) and action.nargs is None
-            if name not in INPUTS.split() or not single:
+            if name not in INPUTS or not single:
                 continue
             value = value if equals else "".join(words[place + 1 : place + 2])
             if given.setdefault(name, value) != value:
