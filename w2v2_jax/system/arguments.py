@@ -19,10 +19,8 @@ SETTING = "--config."  # with --config, all that begins with it is a recipe's
 
 # Inputs of which a command takes one, unless the option says otherwise. A second one would take
 # the place of the first, and the results would be those of less than what was asked for.
-INPUTS = frozenset({
-    "--source", "--data", "--logits", "--from", "--input", "--audio", "--text", "--ids",
-    "--checkpoint", "--lm", "--lexicon",
-})  # fmt: skip
+_NAMES = "--source --data --logits --from --input --audio --text --ids --checkpoint --lm --lexicon"
+INPUTS = frozenset(_NAMES.split())
 
 
 class CommandParser(argparse.ArgumentParser):
