@@ -87,6 +87,15 @@ def read_json(path: str | AnyPath, *, most: int = MOST_JSON) -> dict[str, Any]:
     return value
 
 
+POINTER = "a Git LFS pointer instead of the file; run `git lfs pull` where it was cloned"
+
+
+def is_pointer(start: bytes) -> bool:
+    """Whether a file's first bytes are those of a Git LFS pointer, which a clone without LFS has in
+    the place of every large file."""
+    return start.startswith(b"version https://git-lfs.github.com/spec/")
+
+
 def why_no_file(path: str | Path) -> str:
     """Why a path is not a file that can be read; "" if it is one."""
     try:

@@ -294,3 +294,49 @@ def test_a_hole_in_a_file_for_pyav_is_told_with_its_length(suffix, codec, rate):
     damaged = overwritten(content, len(content) // 3, 4_000)
     with pytest.raises(AudioError, match=r"damaged inside \(\d\.\d\d s missing after \d\.\d s;"):
         load_audio(damaged)
+
+
+# What a writer that could not seek leaves in the header: the format, the place and the size.
+UNTOLD = {
+    "aiff 0": ("AIFF", b"SSND", 4, b"\0" * 4),
+    "aiff most": ("AIFF", b"SSND", 4, b"\xff" * 4),
+    "caf -1": ("CAF", b"data", 4, b"\xff" * 8),
+    "caf 0": ("CAF", b"data", 4, b"\0" * 8),
+    "w64 most": ("W64", b"data", 16, b"\xff" * 7 + b"\x7f"),
+    "w64 0": ("W64", b"data", 16, b"\x18" + b"\0" * 7),
+    "au 0": ("AU", b".snd", 8, b"\0" * 4),
+    "au 2 GiB": ("AU", b".snd", 8, b"\x7f" + b"\xff" * 3),
+    "rf64 0": ("RF64", b"ds64", 16, b"\0" * 8),
+    "rf64 most": ("RF64", b"ds64", 16, b"\xff" * 8),
+}
+
+
+@pytest.mark.parametrize("case", UNTOLD)
+def test_any_kind_of_file_from_a_pipe_is_read_to_its_end(case):
+    container, chunk, behind, size = UNTOLD[case]
+    file = io.BytesIO()
+    soundfile.write(file, NOISE, 16_000, format=container, subtype="PCM_16")
+    content = file.getvalue()
+    place = content.index(chunk) + behind
+    untold = content[:place] + size + content[place + len(size) :]
+    np.testing.assert_array_equal(load_audio(untold), load_audio(content))
+    more = encoded("flac")
+    assert len(load_audio(untold + more)) == 2 * len(NOISE)
+
+
+@pytest.mark.parametrize("container, chunk", [("AIFF", b"SSND"), ("AU", b""), ("RF64", b"data")])
+def test_a_file_of_no_samples_stays_empty(container, chunk):
+    file = io.BytesIO()
+    soundfile.write(file, NOISE[:0], 16_000, format=container, subtype="PCM_16")
+    assert chunk in file.getvalue() and reason_of(file.getvalue()) == "empty"
+
+
+def test_the_last_packet_of_alac_in_caf_is_cut_once(tmp_path):
+    (tmp_path / "a.caf").write_bytes(made_by_pyav("caf", "alac", 16_000))
+    assert len(load_audio(tmp_path / "a.caf")) == 32_000
+
+
+def test_a_git_lfs_pointer_is_named_as_one():
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 123\n"
+    with pytest.raises(AudioError, match=r"unreadable .*Git LFS pointer .*git lfs pull"):
+        load_audio(pointer)

@@ -20,7 +20,7 @@ from w2v2_jax.data.pyav import kind_of
 from w2v2_jax.data.streams import find_streams, is_whole
 from w2v2_jax.errors import InputError
 from w2v2_jax.errors.streams import without_chatter
-from w2v2_jax.paths import is_remote, to_path
+from w2v2_jax.paths import POINTER, is_pointer, is_remote, to_path
 
 BLOCK_FRAMES = 1 << 16
 MP3_SLACK_FRAMES = 2304  # an encoder's delay and padding, which the declared length may include
@@ -225,6 +225,8 @@ def _content(source: str | Path | bytes) -> Buffer:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
     if not len(data):
         raise Damaged("empty", "0 bytes")
+    if is_pointer(data[:64]):
+        raise Damaged("unreadable", POINTER)
     return data
 
 

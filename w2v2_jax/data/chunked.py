@@ -17,6 +17,7 @@ from w2v2_jax.data.containers import (
 )
 
 ASF_PACKETS = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+CHUNK_NAME = rb"[A-Za-z0-9 _(+)\xa9-]{4}"
 ASF_PACKETS_HEAD = 50  # bytes
 
 
@@ -28,24 +29,30 @@ def walk_riff(data: Buffer, start: int, *, encodings: dict[int, Callable]) -> Wa
         name, size = data[place : place + 4], struct.unpack_from(order + "I", data, place + 4)[0]
         body = place + 8
         if name == b"ds64" and body + 16 <= len(data):
-            long_size = struct.unpack_from("<Q", data, body + 8)[0]
+            # A writer that could not go back to the header leaves 0 or 2^64 - 1 there.
+            said = struct.unpack_from("<Q", data, body + 8)[0]
+            long_size = said if 0 < said < 1 << 63 else None
         if name == b"fmt " and body + 2 <= len(data):
             inner = encodings.get(struct.unpack_from(order + "H", data, body)[0])
         if name == b"data":
-            size = long_size if long_size is not None and size == 0xFFFFFFFF else size
-            walked = _riff_samples(data, start, body, size)
+            exact = long_size is not None and size == 0xFFFFFFFF
+            if long_size is not None and exact:
+                size = long_size
+            walked = _riff_samples(data, start, body, size, exact=exact)
             frames = inner(data, body, min(body + size, len(data))) if inner and size else None
             return walked if frames is None else Walked(frames.streams, walked.stop)
         place = body + size + size % 2
     return None
 
 
-def _riff_samples(data: Buffer, start: int, body: int, size: int) -> Walked:
+def _riff_samples(data: Buffer, start: int, body: int, size: int, *, exact: bool) -> Walked:
+    """exact: the size comes from a chunk for long files."""
     room = len(data) - body
     unsaid = room and not size and chunks_end(data, body) == body
-    if unsaid or (room < size and size >= STREAMED_BYTES and data[start : start + 4] != b"RF64"):
+    if unsaid or (room < size and size >= STREAMED_BYTES and not exact):
         stop = next_signature(data, body)
-        return Walked([Stream(data[start : body - 4] + b"\xff" * 4, body, stop)], stop)
+        kind = data[start : start + 4].replace(b"RF64", b"RIFF")  # whose length may be unknown
+        return Walked([Stream(kind + data[start + 4 : body - 4] + b"\xff" * 4, body, stop)], stop)
     check_size(size, room)
     stop = chunks_end(data, body + size + size % 2)
     return Walked([Stream(b"", start, stop)], stop)
@@ -84,19 +91,33 @@ def _walk_chunks(
     header, held = struct.calcsize(layout), False
     while place + header <= len(data) and not (held and kind_at(data, place)):
         chunk, size = struct.unpack_from(layout, data, place)
-        if not re.fullmatch(rb"[A-Za-z0-9 _(+)\xa9-]{4}", chunk):
+        if not re.fullmatch(CHUNK_NAME, chunk):
             break
         body, size = place + header, size - counted
         room = len(data) - body
         if chunk == name:
             held = True
-            if size < 0 or (room < size and size in range(STREAMED_BYTES, 1 << 32)):
-                return Walked([Stream(b"", start, len(data))], len(data))
+            if _is_unsaid(size, data, body):
+                number = layout[0] + layout[-1]
+                most = (1 << 8 * struct.calcsize(number) - 1) - 1
+                stop = next_signature(data, body)
+                said = struct.pack(number, min(stop - body + counted, most))
+                head = data[start : body - len(said)] + said
+                return Walked([Stream(head, body, stop)], stop)
             check_size(size, room)
         elif not 0 <= size <= room:
             break
         place = min(len(data), body + size + -size % align)
     return Walked([Stream(b"", start, place)], place) if held else None
+
+
+def _is_unsaid(size: int, data: Buffer, body: int) -> bool:
+    """Whether a writer could not go back to the header of the samples, which begin at `body`."""
+    room = len(data) - body
+    if size == 0 and room:
+        return not re.fullmatch(CHUNK_NAME, data[body : body + 4])
+    huge = size >= 1 << 62 or size in range(STREAMED_BYTES, 1 << 32)
+    return size < 0 or (room < size and huge)
 
 
 def walk_asf(data: Buffer, start: int) -> Walked | None:
@@ -121,8 +142,11 @@ def walk_au(data: Buffer, start: int) -> Walked | None:
     order = "<" if data[start : start + 4] == b"dns." else ">"
     offset, size = struct.unpack_from(order + "II", data, start + 4)
     room = len(data) - start - offset
-    if size >= STREAMED_BYTES and room < size:
-        return Walked([Stream(b"", start, len(data))], len(data))
+    if room > 0 and (not size or (size >= STREAMED_BYTES and room < size)):
+        body = start + offset
+        head = data[start : start + 8] + b"\xff" * 4 + data[start + 12 : body]
+        stop = next_signature(data, body)
+        return Walked([Stream(head, body, stop)], stop)
     check_size(size, max(0, room))
     return Walked([Stream(b"", start, start + offset + size)], start + offset + size)
 

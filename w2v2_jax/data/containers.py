@@ -22,7 +22,9 @@ MORE = "holds more than its header says"
 W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 MOV = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # boxes with which an MP4 may begin
 SIGNATURE = re.compile(
-    rb"fLaC[\x00\x80]\x00\x00\x22|RI(?:FF|FX)....WAVEfmt |RF64....WAVEds64|OggS\x00\x02", re.DOTALL
+    rb"fLaC[\x00\x80]\x00\x00\x22|RI(?:FF|FX)....WAVEfmt |RF64....WAVEds64|OggS\x00\x02"
+    rb"|FORM....AIF[FC](?:COMM|FVER)|caff\x00\x01..desc",
+    re.DOTALL,
 )
 
 

@@ -80,6 +80,9 @@ def blocks(file: str | bytes | io.IOBase, kind: str) -> Iterator:
 
 def _decode(av, opened, kind: str) -> Iterator:
     stream, count, rate = opened.streams.audio[0], 0, 0
+    if kind == "caf" and stream.codec_context.name == "alac":
+        # The last packet is as short as the header says, and FFmpeg would cut it once more.
+        stream.codec_context.flags2 |= av.codec.context.Flags2.skip_manual
     plain = av.AudioResampler(format="fltp")
     stamps = TimeStamps()
     for frame in _frames(opened, stream):
