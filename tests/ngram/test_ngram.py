@@ -1,5 +1,6 @@
 """N-gram models against lmplz's stored ones, the definitions, and themselves at other run sizes."""
 
+import bz2
 import gzip
 import itertools
 import math
@@ -306,3 +307,9 @@ def test_the_words_of_an_arpa_file_are_read_and_broken_ones_named(tmp_path):
         (tmp_path / "bad.arpa").write_text(content)
         with pytest.raises(InputError, match=r"bad\.arpa: .*ARPA language model"):
             arpa.vocabulary(tmp_path / "bad.arpa")
+    (tmp_path / "bad.arpa").write_text("\\data\\\nngram 1=1\n\n\\1-grams:\n-1 A\n\n\\end\\\n")
+    with pytest.raises(InputError, match=r"'-1 A.*' is no n-gram; write probability<TAB>words"):
+        arpa.vocabulary(tmp_path / "bad.arpa")
+    (tmp_path / "bad.arpa").write_bytes(bz2.compress((tmp_path / "lm.arpa").read_bytes()))
+    with pytest.raises(InputError, match="packed by bzip2; unpack it first, or pack it by gzip"):
+        arpa.vocabulary(tmp_path / "bad.arpa")

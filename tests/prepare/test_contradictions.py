@@ -11,6 +11,7 @@ from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.prepare import prepare
+from w2v2_jax.prepare.source_metadata import WHOLE
 from w2v2_jax.prepare.sources import open_source
 from w2v2_jax.prepare.transcripts import MISSING_TEXT, SHARED_TEXT, UNQUOTED
 
@@ -138,3 +139,78 @@ def test_an_empty_split_and_no_worker_are_refused(tmp_path):
             prepare(f"folder:{tmp_path}/in", tmp_path / "out", **PLAIN | {option: value})
     with pytest.raises(InputError, match="--workers must be at least 1"):
         bench.main(["--what", "data", "--workers", "0", "--json", str(tmp_path / "x.json")])
+
+
+def test_half_of_a_surrogate_pair_is_dropped_and_told_and_the_corpus_is_written(tmp_path):
+    put(tmp_path / "a.wav", 0)
+    row = '{"audio_filepath": "a.wav", "text": "x \\ud83d y", "speaker": "s\\ud83d"}\n'
+    (tmp_path / "train.json").write_text(row)
+    (report,) = prepare(f"nemo:{tmp_path}", tmp_path / "out", **PLAIN)
+    corpus = open_corpus(tmp_path / "out" / "train")
+    assert corpus.text(0) == "x y" and corpus.speaker(0) == "s\\ud83d"
+    (told,) = report["remarks"]["U+D83D dropped"]["examples"]
+    assert told == "a.wav: half of a surrogate pair"
+
+
+def test_paths_of_a_table_are_the_same_however_they_are_spelled(tmp_path):
+    for name in ("a.wav", "b/c.wav", "d.wav"):
+        put(tmp_path / name, 0)
+    lines(tmp_path / "transcripts.tsv", ".//a.wav\tone", "b//./c.wav\ttwo", f"{tmp_path}/d.wav\tx")
+    assert read(tmp_path) == ({"a.wav": "one", "b/c.wav": "two", "d.wav": "x"}, {})
+    lines(tmp_path / "transcripts.tsv", "/elsewhere/a.wav\tone")
+    with pytest.raises(InputError, match=r"'/elsewhere/a.wav' lies outside the folder"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("names", ["path\ttext", "File\tTranscript\tsplit\tspeaker"])
+def test_a_first_line_that_names_columns_is_no_recording(tmp_path, names):
+    put(tmp_path / "a.wav", 0)
+    lines(tmp_path / "transcripts.tsv", names, "a.wav\tone")
+    assert read(tmp_path) == ({"a.wav": "one"}, {"a first line that names columns": 1})
+
+
+@pytest.mark.parametrize("names", ["path\tspeaker\ttext", "path\ttext\tclient_id\tsplit"])
+def test_a_first_line_that_names_other_columns_is_refused(tmp_path, names):
+    put(tmp_path / "a.wav", 0)
+    lines(tmp_path / "transcripts.tsv", names, "a.wav\tana\tone")
+    with pytest.raises(InputError, match=r"tsv:1: the columns .* are not path<TAB>text"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("columns", ["file_name,text,text", "file_name,text,Text"])
+def test_two_columns_of_one_name_are_refused(tmp_path, columns):
+    put(tmp_path / "a.wav", 0)
+    lines(tmp_path / "metadata.csv", columns, "a.wav,one,two")
+    with pytest.raises(InputError, match=r"metadata.csv:1: two columns are called 'text'"):
+        read(tmp_path)
+
+
+def test_columns_that_cut_a_recording_are_told(tmp_path):
+    put(tmp_path / "a.wav", 0)
+    lines(tmp_path / "metadata.csv", "file_name,text,start,end", "a.wav,one,0.1,0.5")
+    texts, remarks = read(tmp_path)
+    assert texts == {"a.wav": "one"} and remarks == {WHOLE: 1}
+
+
+def test_each_object_of_json_lines_has_its_own_keys(tmp_path):
+    for k, name in enumerate(("a.wav", "b.wav", "c.wav")):
+        put(tmp_path / name, k)
+    rows = ({"file_name": "a.wav"}, {"file_name": "b.wav", "text": "two"})
+    objects(tmp_path / "metadata.jsonl", *rows, {"file": "c.wav", "sentence": "three"})
+    assert read(tmp_path) == ({"a.wav": None, "b.wav": "two", "c.wav": "three"}, {})
+
+
+@pytest.mark.parametrize("end", [".txt", ".TXT", ".Txt"])
+def test_the_suffix_of_a_text_beside_a_recording_has_any_case(tmp_path, end):
+    put(tmp_path / "A.wav", 0)
+    (tmp_path / f"A{end}").write_text("one")
+    assert read(tmp_path) == ({"A.wav": "one"}, {})
+
+
+def test_labels_of_a_manifest_that_are_not_read_are_told(tmp_path):
+    put(tmp_path / "a.wav", 0)
+    lines(tmp_path / "train.tsv", tmp_path, "a.wav\t3200")
+    lines(tmp_path / "train.phn", "W AH N")
+    account = Account()
+    list(open_source(f"manifest:{tmp_path}/train.tsv", account=account))
+    assert dict(account.unread.counts) == {"*.phn": 1}

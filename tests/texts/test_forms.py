@@ -1,7 +1,9 @@
 # ruff: noqa: RUF001  (letters that look alike are what this is about)
 """One reader and one normal form of texts."""
 
+import bz2
 import gzip
+import lzma
 import unicodedata
 
 import numpy as np
@@ -20,10 +22,22 @@ from w2v2_jax.vocabulary.units import PHONEMES, PIECES
 BENGALI_YYA = "\u09df"  # a composition exclusion: NFC takes it apart
 
 
-@pytest.mark.parametrize("text", ["one\ntwo\n", "one\r\ntwo\r\n", "one\rtwo", "\ufeffone\ntwo"])
+@pytest.mark.parametrize(
+    "text",
+    ["one\ntwo\n", "one\r\ntwo\r\n", "one\rtwo", "\ufeffone\ntwo", "\ufeffone\n\ufefftwo\n"],
+)
 def test_lines_are_the_same_whatever_their_ends_and_marks(tmp_path, text):
     (tmp_path / "a.txt").write_bytes(text.encode())
     assert list(text_lines(tmp_path / "a.txt")) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "pack, name", [(gzip.compress, "gzip"), (bz2.compress, "bzip2"), (lzma.compress, "xz")]
+)
+def test_a_packed_file_is_named_as_one(tmp_path, pack, name):
+    (tmp_path / "a").write_bytes(pack(b"one\n"))
+    with pytest.raises(InputError, match=f"a: packed by {name}; unpack it first"):
+        list(text_lines(tmp_path / "a"))
 
 
 def test_a_line_ends_at_line_feeds_alone(tmp_path):

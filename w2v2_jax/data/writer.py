@@ -109,10 +109,19 @@ class Layout:
             arrays[name] = np.array(self._columns[name])[order].astype(kind)
         for name in INDEX_STRINGS:
             texts = self._strings[name]
-            strings = [texts[i].encode("utf-8", "surrogateescape") for i in order]
+            strings = [_encoded(texts[i]) for i in order]
             arrays[f"{name}_blob"] = np.frombuffer(b"".join(strings), np.uint8)
             arrays[f"{name}_ends"] = np.cumsum([len(s) for s in strings], dtype=np.int64)
         return arrays
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8; a name's bytes that are not UTF-8 stay as they are, and halves of surrogate pairs,
+    which JSON can hold, are written as \\ud83d."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace")
 
 
 def _save(path: AnyPath, arrays: dict[str, np.ndarray]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from w2v2_jax.errors import InputError
 from w2v2_jax.ngram.kneser_ney import Estimated
 from w2v2_jax.ngram.text import END
+from w2v2_jax.texts import packed_by
 
 BLOCK = 1 << 16  # lines written at once
 BINARY = "mmap lm http://kheafield.com/code"
@@ -102,10 +103,10 @@ def vocabulary(path: str | Path) -> list[str]:
 def gram(line: str) -> tuple[float, list[str], float | None]:
     """The log10 probability, words and log10 backoff (None if it has none) of an n-gram's line:
     words between single spaces, the rest between tabs, as KenLM has it. ValueError for another."""
-    probability, words, *backoff = line.rstrip("\n").split("\t")
-    gram = words.split(" ")
-    if len(backoff) > 1 or not all(gram):
-        raise ValueError(f"{line[:80]!r} is no n-gram")
+    probability, *rest = line.rstrip("\n").split("\t")
+    gram, backoff = rest[0].split(" ") if rest else [], rest[1:]
+    if not rest or len(backoff) > 1 or not all(gram):
+        raise ValueError(f"{line[:80]!r} is no n-gram; write probability<TAB>words<TAB>backoff")
     return number(probability), gram, number(backoff[0]) if backoff else None
 
 
@@ -174,8 +175,10 @@ def opened(path: Path, *, errors: str = "strict") -> Iterator:
     """An ARPA file as text, plain or gzip; damage becomes InputError."""
     try:
         with path.open("rb") as plain:
-            packed = plain.read(2) == b"\x1f\x8b"
-        with (gzip.open if packed else open)(path, "rt", encoding="utf-8", errors=errors) as file:
+            packing = packed_by(plain.read(6))
+        if packing not in (None, "gzip"):
+            raise InputError(f"{path}: packed by {packing}; unpack it first, or pack it by gzip")
+        with (gzip.open if packing else open)(path, "rt", encoding="utf-8", errors=errors) as file:
             yield file
     except InputError:
         raise

@@ -15,28 +15,15 @@ from typing import Any
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
-from w2v2_jax.prepare.transcripts import MISSING_TEXT, SPLIT_NAME, is_missing, unquoted
+from w2v2_jax.prepare.transcripts import (
+    COLUMNS,
+    MISSING_TEXT,
+    SPLIT_NAME,
+    is_missing,
+    unquoted,
+)
 from w2v2_jax.texts import decoded_lines, text_lines
 
-# What a column is called, by its role; the first name that a table has is taken.
-COLUMNS = {
-    "audio": (
-        "file_name",
-        "filename",
-        "audio_filepath",
-        "wav_filename",
-        "audio_path",
-        "audio_file",
-        "path",
-        "file",
-        "audio",
-        "wav",
-    ),
-    "text": ("transcription", "text", "sentence", "transcript", "normalized_text", "raw_text"),
-    "speaker": ("speaker_id", "speaker", "client_id", "spk_id"),
-    "language": ("language", "locale", "lang", "lang_id"),
-    "split": ("split",),
-}
 SPLIT_IN_NAME = re.compile(rf"(?:^|.*?[_.\W])({SPLIT_NAME.pattern})(?![A-Za-z])", re.IGNORECASE)
 MOST_LISTS = 1000  # files of a folder that may be lists; more are one per recording
 NEARBY = 4  # folders above a list in which its relative paths may begin
@@ -61,6 +48,7 @@ def csv_rows(path: Path, *, delimiter: str, plain: bool = False) -> Iterator[tup
             fields = [unquoted(f) for f in fields] if plain else fields
             if not names:
                 names = [field.strip() for field in fields]
+                _refuse_twice(names, f"{path}:{reader.line_num}")
                 continue
             if len(fields) != len(names):
                 raise InputError(
@@ -70,6 +58,15 @@ def csv_rows(path: Path, *, delimiter: str, plain: bool = False) -> Iterator[tup
             yield reader.line_num, dict(zip(names, fields, strict=True))
     except csv.Error as error:
         raise InputError(f"{path}:{reader.line_num}: {error}; correct the quotes") from error
+
+
+def _refuse_twice(names: list[str], place: str) -> None:
+    """InputError if two columns that are read have one name, so that one would hide the other."""
+    known = {name for role in COLUMNS.values() for name in role}
+    folded = [name.casefold() for name in names if name.casefold() in known]
+    for name in folded:
+        if folded.count(name) > 1:
+            raise InputError(f"{place}: two columns are called {name!r}; rename one of them")
 
 
 def _name(delimiter: str) -> str:

@@ -23,6 +23,7 @@ from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 from w2v2_jax.texts import text_lines
 
 LISTED = "transcripts.tsv"
+ENDS = (".txt", ".TXT", ".Txt")  # of the text beside a recording; the first that is there is read
 # Suffixes of files that may hold transcripts in a format that is not read here.
 TEXT_SUFFIXES = (
     ".csv", ".tsv", ".json", ".jsonl", ".lst", ".list", ".trn", ".trs", ".lab", ".textgrid", ".xml",
@@ -34,7 +35,7 @@ OTHER_AUDIO = re.compile(
     r"\.(wv|ape|tta|ac3|dts|spx|voc|ra|rm|dss|mpc|shn|gsm|g722|vox|mpe?g|ts|avi|flv|wmv|raw|pcm)"
 )
 CONVERT = "in a format that is not read: convert them with ffmpeg -i IN OUT.flac"
-TEXT_NAMES = ("text", "transcripts", "transcript", "segments", "utt2spk")
+TEXT_NAMES = ("text", "transcripts", "transcript", "segments", "utt2spk", "prompts")
 
 
 def has_table(place: str | Path) -> bool:
@@ -67,7 +68,8 @@ def _walk(root: Path, listed: Table, account: Account) -> Iterator[Utterance]:
     for directory, files in folders(str(root), account):
         made.enter(Path(directory), files)
         chapter = read_trans_txt(Path(directory), files, account)
-        texts = {file for file in files if file.lower().endswith(".txt")}
+        beside = frozenset(file for file in files if file.lower().endswith(".txt"))
+        texts = set(beside)  # that belong to no recording so far
         stems = collections.Counter(os.path.splitext(file)[0] for file in files if _is_audio(file))
         for file in files:
             path = Path(directory, file)
@@ -77,10 +79,11 @@ def _walk(root: Path, listed: Table, account: Account) -> Iterator[Utterance]:
                 continue
             by_name = listed.take(relative)
             transcript = by_name or chapter.take(path.stem)
-            texts.discard(path.stem + ".txt")
-            if transcript is None and path.stem + ".txt" in files:
-                transcript = Transcript(_sibling(path))
-                if made.by_a_model(path.with_name(path.stem + ".txt")):
+            own = next((path.stem + end for end in ENDS if path.stem + end in beside), "")
+            texts.discard(own)
+            if transcript is None and own:
+                transcript = Transcript(_whole_text(path.with_name(own)))
+                if made.by_a_model(path.with_name(own)):
                     account.remarks.add(BY_A_MODEL, relative)
             elif transcript is None and listed:
                 account.remarks.add(f"no line in {LISTED}", relative)
@@ -183,7 +186,7 @@ def pass_over(file: str, relative: str, account: Account) -> None:
     elif suffix == ".txt" or relative == LISTED:
         account.pass_over("transcripts", relative)
     else:
-        if suffix in TEXT_SUFFIXES or file in TEXT_NAMES:
+        if suffix in TEXT_SUFFIXES or file.lower() in TEXT_NAMES:
             account.unread.add(f"*{suffix}" if suffix else file, relative)
         if OTHER_AUDIO.fullmatch(suffix):
             account.remarks.add(CONVERT, relative)
@@ -208,5 +211,5 @@ def written_name(name: str) -> str:
     return re.sub("[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda c: ascii(c[0])[1:-1], text)
 
 
-def _sibling(path: Path) -> str:
-    return " ".join(" ".join(text_lines(path.with_name(path.stem + ".txt"))).split())
+def _whole_text(path: Path) -> str:
+    return " ".join(" ".join(text_lines(path)).split())

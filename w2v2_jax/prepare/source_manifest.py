@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import itertools
 import os
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import is_remote
 from w2v2_jax.prepare.account import Account
+from w2v2_jax.prepare.source_folder import TEXT_SUFFIXES
 from w2v2_jax.prepare.utterance import Clip, SourceOptions, Utterance
 from w2v2_jax.texts import text_lines
 
@@ -70,6 +72,9 @@ def _manifest_texts(path: Path, count: int, account: Account) -> Iterator[str] |
                 raise InputError(f"{labels}: {lines} lines of labels for {count} files of {path}")
             _remark_letters(path, account)
             return (line if suffix == ".wrd" else _words(line) for line in text_lines(labels))
+    for other in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")):
+        if other.suffix in (*TEXT_SUFFIXES, ".txt") and other != path:
+            account.unread.add(f"*{other.suffix}", other.name)
     return None
 
 

@@ -11,7 +11,6 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.rest import pass_over_rest
 from w2v2_jax.prepare.rows import (
-    COLUMNS,
     Once,
     column,
     csv_rows,
@@ -23,11 +22,17 @@ from w2v2_jax.prepare.rows import (
     text_of,
 )
 from w2v2_jax.prepare.source_folder import walk
+from w2v2_jax.prepare.transcripts import COLUMNS
 from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 from w2v2_jax.texts import text_lines
 
 NAMED = ("metadata.csv", "metadata.jsonl", "metadata.tsv")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+# Columns of tables that cut recordings, which are not read here.
+PART_COLUMNS = frozenset(
+    ("start", "end", "offset", "start_time", "end_time", "begin", "start_sec", "end_sec", "onset")
+)
+WHOLE = "the whole recording is taken, although columns name a part of it; NeMo's lines can cut"
 DEPTH = 2  # folders between the top and a table
 
 
@@ -117,15 +122,17 @@ def _read(
     taken: set[str] = set()
     for table in tables:
         once = Once(account)
-        if table.columns["text"] is None:
-            account.remarks.add("no column of texts", f"{table.path.name}")
+        texts = table.columns["text"] is not None
         for number, row in _rows(table.path):
             at = f"{table.path}:{number}"
             utterance = _utterance(row, table, root, at, account)
+            texts |= utterance.text is not None
             if once(utterance.id, utterance, at):
                 account.seen += 1
                 taken.add(utterance.id)
                 yield utterance
+        if not texts:
+            account.remarks.add("no column of texts", f"{table.path.name}")
     if walked:
         read = {table.path.relative_to(root).as_posix() for table in tables}
         pass_over_rest(root, taken, account, read=read)
@@ -138,7 +145,11 @@ def _rows(path: Path) -> Iterator[tuple[int, dict]]:
 
 
 def _utterance(row: dict, table: Table, root: Path, at: str, account: Account) -> Utterance:
-    name = row.get(table.columns["audio"])
+    # An object of JSON lines may lack what the first one has, or have what that one lacks.
+    columns = {
+        role: name if name in row else column(row, role) for role, name in table.columns.items()
+    }
+    name = row.get(columns["audio"])
     if not isinstance(name, str):
         raise InputError(
             f"{at}: {table.columns['audio']} is {name!r}; it must be the path of a file"
@@ -146,8 +157,10 @@ def _utterance(row: dict, table: Table, root: Path, at: str, account: Account) -
     folder = table.path.parent
     name = (folder / inside(folder, name, at)).relative_to(root).as_posix()
     text, split, speaker, language = (
-        text_of(row.get(table.columns[role]), at, account if role == "text" else None)
+        text_of(row.get(columns[role]), at, account if role == "text" else None)
         for role in ("text", "split", "speaker", "language")
     )
+    if parts := sorted(PART_COLUMNS.intersection(map(str.casefold, row))):
+        account.remarks.add(WHOLE, f"{at}: columns {', '.join(parts)}")
     named = split_in_name(table.path.stem) or _split_of_folders(name)
     return Utterance(name, str(root / name), None, text, split or named, speaker, language)

@@ -100,7 +100,9 @@ class Sorter:
         for remark in outcome.remarks:
             self.remarks[split].add(remark, utterance.id)
         for character in dropped(utterance.text or ""):
-            name = unicodedata.name(character, "a control character")
+            half = unicodedata.category(character) == "Cs"
+            other = "half of a surrogate pair" if half else "a control character"
+            name = unicodedata.name(character, other)
             reason = f"U+{ord(character):04X} dropped"
             self.remarks[split].add(reason, f"{utterance.id}: {name}")
         if measures.peak < FAINT:

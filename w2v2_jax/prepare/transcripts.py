@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import csv
+import operator
 import os
 import re
 import unicodedata
@@ -15,6 +16,26 @@ from w2v2_jax.errors import InputError, likest
 from w2v2_jax.prepare.account import Account
 from w2v2_jax.texts import optional_lines, text_lines
 
+# What a column is called, by its role; the first name that a table has is taken.
+COLUMNS = {
+    "audio": (
+        "file_name",
+        "filename",
+        "audio_filepath",
+        "wav_filename",
+        "audio_path",
+        "audio_file",
+        "path",
+        "file",
+        "audio",
+        "wav",
+    ),
+    "text": ("transcription", "text", "sentence", "transcript", "normalized_text", "raw_text"),
+    "speaker": ("speaker_id", "speaker", "client_id", "spk_id"),
+    "language": ("language", "locale", "lang", "lang_id"),
+    "split": ("split",),
+}
+HEADINGS = tuple(COLUMNS[role] for role in ("audio", "text", "split", "speaker"))
 # Names of splits that are accepted even if only one line has them.
 SPLIT_NAME = re.compile(
     r"(train|dev|devel|development|test|valid|validation|val|eval|evaluation|holdout|unlabell?ed|"
@@ -92,8 +113,10 @@ class Table:
 
 
 def key(name: str) -> str:
-    """A form that is the same for all spellings of a path: separators, `./`, composed letters."""
-    return unicodedata.normalize("NFC", name.replace("\\", "/").removeprefix("./"))
+    """A form that is the same for all spellings of a path: separators, also doubled ones, `./`,
+    composed letters."""
+    parts = unicodedata.normalize("NFC", name.replace("\\", "/")).split("/")
+    return "/".join(part for part in parts if part not in ("", "."))
 
 
 def _folded(name: str) -> str:
@@ -110,11 +133,14 @@ def read_transcripts_tsv(path: Path, account: Account) -> Table:
             continue
         place = f"{path}:{number}"
         fields = _plain_fields(line, place, account)
+        if not table and _names_columns(fields, place):
+            account.remarks.add("a first line that names columns", place)
+            continue
         if not 2 <= len(fields) <= 4 or not fields[0]:
             raise InputError(
                 f"{place}: expected path<TAB>text[<TAB>split[<TAB>speaker]], got {line!r}"
             )
-        name = fields[0].removeprefix("./")
+        name = _relative(re.sub(r"\A(\./+)+", "", fields[0]), path.parent)
         if ".." in key(name).split("/") or _is_absolute(name) or "\0" in name:
             raise InputError(f"{place}: {name!r} lies outside the folder")
         transcript = Transcript(fields[1], *(f or None for f in fields[2:]))
@@ -157,6 +183,29 @@ def _plain_fields(line: str, place: str, account: Account) -> list[str]:
         account.remarks.add(MISSING_TEXT, f"{place}: {plain[1]}")
         plain[1] = ""
     return plain
+
+
+def _names_columns(fields: list[str], place: str) -> bool:
+    """Whether a first line names the columns instead of a recording. InputError if they are
+    others."""
+    names = [field.casefold() for field in fields]
+    if names[0] not in HEADINGS[0]:
+        return False
+    if len(names) > len(HEADINGS) or not all(map(operator.contains, HEADINGS, names)):
+        raise InputError(
+            f"{place}: the columns {', '.join(fields)} are not "
+            "path<TAB>text[<TAB>split[<TAB>speaker]], name a table with other columns "
+            "metadata.tsv"
+        )
+    return True
+
+
+def _relative(name: str, folder: Path) -> str:
+    """The path of a file below the folder without the folder; other paths stay."""
+    for top in (os.path.abspath(folder), os.path.realpath(folder)):
+        if os.path.isabs(name) and name.startswith(os.path.join(top, "")):
+            return os.path.relpath(name, top)
+    return name
 
 
 def _is_absolute(name: str) -> bool:

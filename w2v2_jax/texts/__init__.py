@@ -2,7 +2,15 @@
 words."""
 
 from w2v2_jax.texts.forms import CASES, dropped, normal_form, with_case
-from w2v2_jax.texts.reading import BOM, MARKS, MOST_LINE, decoded_lines, optional_lines, text_lines
+from w2v2_jax.texts.reading import (
+    BOM,
+    MARKS,
+    MOST_LINE,
+    decoded_lines,
+    optional_lines,
+    packed_by,
+    text_lines,
+)
 
 __all__ = [
     "BOM",
@@ -13,6 +21,7 @@ __all__ = [
     "dropped",
     "normal_form",
     "optional_lines",
+    "packed_by",
     "text_lines",
     "with_case",
 ]

@@ -12,10 +12,11 @@ import unicodedata
 from collections.abc import Callable
 
 # Unicode's Default_Ignorable_Code_Point except the joiners, and the control characters except white
-# space: a text looks the same without them.
+# space: a text looks the same without them. Halves of surrogate pairs, which a JSON file can hold,
+# are no characters, and no file of UTF-8 can hold them.
 _IGNORABLE = (
     "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
-    "\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    "\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 # U+200C and U+200D select letter shapes, which distinguish words in Persian and in Indic scripts.

@@ -18,11 +18,18 @@ MARKS = {  # first bytes: the encoding; the longer ones first
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
+PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+}
 BOM = b"\xef\xbb\xbf"
 
 
 def text_lines(path: str | Path) -> Iterator[str]:
-    """Lines without their ends, a byte order mark dropped; InputError names a file that is not
+    """Lines without their ends and byte order marks; InputError names a file that is not
     UTF-8, cannot be read, is no plain file (a pipe would be waited for) or has a line of more than
     MOST_LINE characters."""
     try:
@@ -55,7 +62,10 @@ def decoded_lines(
     while raw := file.readline(4 * most + 1):
         if first and (encoding := _other_encoding(raw)):
             raise InputError(f"{name}: {encoding} text; save it as UTF-8")
-        raw, first = raw.removeprefix(BOM) if first else raw, False
+        if first and (packing := packed_by(raw)):
+            raise InputError(f"{name}: packed by {packing}; unpack it first")
+        # `cat` of two files has a mark in the middle, before the first line of the second.
+        raw, first = raw.removeprefix(BOM), False
         try:
             line = raw.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -63,6 +73,11 @@ def decoded_lines(
         if len(line) > most:
             raise InputError(f"{name}: a line of more than {most} characters")
         yield from re.split("\r\n?", line.rstrip("\r\n")) if "\r" in line else [line.rstrip("\n")]
+
+
+def packed_by(start: bytes) -> str | None:
+    """The program that packed a file, by its first bytes."""
+    return next((name for mark, name in PACKED.items() if start.startswith(mark)), None)
 
 
 def _other_encoding(start: bytes) -> str | None:
