@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
@@ -31,8 +32,22 @@ def _tensor(name: str, change):
     return damage
 
 
+def _with(name: str):
+    def damage(folder: Path) -> None:
+        tensors = load_file(folder / "model.safetensors") | {name: np.zeros(3, np.float32)}
+        save_file(tensors, folder / "model.safetensors")
+
+    return damage
+
+
 def _config(**changes):
     return lambda folder: edit(folder / "config.json", **changes)
+
+
+def _a_pointer(folder: Path) -> None:
+    (folder / "model.safetensors").write_text(
+        "version https://git-lfs.github.com/spec/v1\nsize 1\n"
+    )
 
 
 def _only_a_pickle(folder: Path) -> None:
@@ -57,6 +72,15 @@ DAMAGE = {
         _config(conv_kernel=[10, 3]),
         "config.json: conv_dim, conv_kernel and conv_stride have 3, 2 and 3 entries; they must be",
     ),
+    "fewer layers": (_config(num_hidden_layers=1), r"layers\.1\..*has no place; it is not theirs"),
+    "a bias more": (
+        _with("wav2vec2.feature_extractor.conv_layers.0.conv.bias"),
+        r"have wav2vec2\.feature_extractor\.conv_layers\.0\.conv\.bias, for which the config",
+    ),
+    "rate as text": (_config(layerdrop="0.1"), r"model.layer_drop='0.1' must be a number in"),
+    "no mask": (_config(mask_time_length=0), "mask_time_length=0 must be a whole number"),
+    "mask as text": (_config(mask_time_prob="0.05"), "mask_time_prob='0.05' must be a number"),
+    "pointer": (_a_pointer, "model.safetensors: a Git LFS pointer .*git lfs pull"),
     "order as text": (_config(do_stable_layer_norm="false"), "do_stable_layer_norm='false' must"),
     "masks as text": (_config(apply_spec_augment="no"), "apply_spec_augment='no' must be true or"),
     "adapter as text": (_config(add_adapter="false"), "add_adapter='false' must be true or false"),

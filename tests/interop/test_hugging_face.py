@@ -106,6 +106,20 @@ def test_a_sharded_directory_is_read_whole(folder, tuned):
     assert_same(hugging_face.load(folder).params, tuned.params)
 
 
+def test_a_whole_file_goes_before_an_index_that_was_left_behind(folder, tuned):
+    where = {"lm_head.bias": "model-00001-of-00002.safetensors"}  # which is not there
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+    assert_same(hugging_face.load(folder).params, tuned.params)
+
+
+def test_a_type_that_numpy_lacks_is_named_as_one(folder):
+    file = folder / "model.safetensors"
+    head = b'{"a":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}}'
+    file.write_bytes(len(head).to_bytes(8, "little") + head + bytes(4))
+    with pytest.raises(InputError, match=r"a tensor's type is not read .*floating point"):
+        hugging_face.load(folder)
+
+
 def test_half_precision_tensors_become_float32(folder):
     file = folder / "model.safetensors"
     save_file({n: x.astype(np.float16) for n, x in load_file(file).items()}, file)

@@ -26,7 +26,14 @@ from w2v2_jax.interop import (
     torch_read,
 )
 from w2v2_jax.interop.fairseq_names import FAIRSEQ, HEAD, OTHER_WEIGHT_NORM, PREFIX
-from w2v2_jax.interop.files import Exported, Imported, epsilon_notes, understood, unwrapped
+from w2v2_jax.interop.files import (
+    Exported,
+    Imported,
+    epsilon_notes,
+    left_over,
+    understood,
+    unwrapped,
+)
 from w2v2_jax.interop.hugging_face_config import refuse_output_adapter
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.torch_write import save as save_torch
@@ -76,9 +83,8 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
     used = names.their_names(shapes, FAIRSEQ)
     if model.same_quantizer:
         used = sorted({*used, *(set(tensors) & {name.removeprefix("input_") for name in used})})
-    return Imported(
-        Loaded(path, description, params), used, sorted(set(tensors) - set(used)), notes
-    )
+    left = left_over(tensors, used, where=path)
+    return Imported(Loaded(path, description, params), used, left, notes)
 
 
 def save(loaded: Loaded, out: str | Path) -> Exported:

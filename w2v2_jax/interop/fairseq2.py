@@ -32,7 +32,14 @@ from w2v2_jax.interop.fairseq2_names import (
     OTHER_WEIGHT_NORM,
     table,
 )
-from w2v2_jax.interop.files import Exported, Imported, epsilon_notes, understood, unwrapped
+from w2v2_jax.interop.files import (
+    Exported,
+    Imported,
+    epsilon_notes,
+    left_over,
+    understood,
+    unwrapped,
+)
 from w2v2_jax.interop.hugging_face_config import refuse_output_adapter, refuse_quantized_input
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.interop.torch_write import save as save_torch
@@ -93,7 +100,7 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
         notes.append(f"the file does not say if waveforms are normalised; assumed: {normalise}")
     description = Description(objective.name, model, vocabulary, normalise)
     used = names.their_names(shapes, rows)
-    left = sorted(set(tensors) - set(used) - {COUNTER})
+    left = left_over(set(tensors) - {COUNTER}, used, where=path)
     return Imported(Loaded(path, description, params), used, left, notes)
 
 

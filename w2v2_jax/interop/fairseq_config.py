@@ -119,7 +119,7 @@ def to_model(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
             values["position_depth"] = depth
         return ModelConfig(
             **values,
-            conv_layers=conv_layers(fields.get("conv_feature_layers", CONV_LAYERS)),
+            conv_layers=conv_layers(str(fields.get("conv_feature_layers", CONV_LAYERS))),
             extractor_norm=NORMS[mode],
             norm_order="pre" if before else "post",
             final_dim=final,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import torch_read
+from w2v2_jax.paths import POINTER, is_pointer
 
 
 class Imported(NamedTuple):
@@ -62,6 +64,27 @@ def understood(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: contains something that cannot be read: {reason}") from error
 
 
+def left_over(tensors: Iterable[str], used: Iterable[str], *, where: str | Path) -> list[str]:
+    """The names of a file's tensors that were not used. InputError if one is of a layer like those
+    that were, or the bias of one: the configuration is not that of the weights."""
+    used = set(used)
+    left = sorted(set(tensors) - used)
+    layers = {_any_layer(name) for name in used if _any_layer(name) != name}
+    for name in left:
+        stem, _, kind = name.rpartition(".")
+        if _any_layer(name) in layers or (kind == "bias" and f"{stem}.weight" in used):
+            raise InputError(
+                f"{where}: the weights have {name}, for which the configuration has no place; it "
+                "is not theirs, or was edited"
+            )
+    return left
+
+
+def _any_layer(name: str) -> str:
+    """A tensor's name with # for every number."""
+    return re.sub(r"(?<=\.)\d+(?=\.)", "#", name)
+
+
 # Names that wrappers around a module leave in the names of its tensors.
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 OUTER = "module."  # DataParallel's, before every name
@@ -103,6 +126,9 @@ def plain_name(name: Any, where: Path) -> str:
 def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """One safetensors file -> {name: array} and its metadata; InputError when it is damaged."""
     try:
+        with open(path, "rb") as content:
+            if is_pointer(content.read(64)):
+                raise InputError(f"{path}: {POINTER}")
         with safe_open(path, framework="numpy") as file:
             plain = _float32_tensors(path)
             tensors = {
@@ -110,8 +136,15 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
                 for name in file.keys()  # noqa: SIM118
             }
             return tensors, file.metadata() or {}
-    except (OSError, SafetensorError, ValueError, TypeError, AttributeError, MemoryError) as error:
-        raise InputError(f"{path}: not a whole safetensors file: {error}") from error
+    except InputError:
+        raise
+    except AttributeError as error:  # numpy has no such type
+        raise InputError(
+            f"{path}: a tensor's type is not read ({error}); give a copy in floating point"
+        ) from error
+    except (OSError, SafetensorError, ValueError, TypeError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: not a whole safetensors file: {reason}") from error
 
 
 def _float32_tensors(path: Path) -> dict[str, tuple[list[int], int]]:

@@ -22,6 +22,7 @@ from w2v2_jax.interop.files import (
     Exported,
     Imported,
     epsilon_notes,
+    left_over,
     plain_name,
     present,
     read_bin,
@@ -137,7 +138,7 @@ def _read(path: Path, language: str | None) -> Imported:
         scale.attention_mask,
         scale.padding_value,
     )
-    left = sorted(found_names - set(used))
+    left = left_over(found_names, used, where=path)
     return Imported(Loaded(path, description, params), used, left, notes, head_rows)
 
 
@@ -242,16 +243,18 @@ def _tensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _files(path: Path) -> list[Path]:
-    """The weight files: safetensors if there are any, else torch's, sharded or not."""
+    """The weight files: safetensors if there are any, else torch's, sharded or not. As in
+    transformers, a whole file goes before an index, which an earlier, larger model may have left.
+    """
     for stem in ("model.safetensors", "pytorch_model.bin"):
         index = path / f"{stem}.index.json"
+        if (path / stem).is_file():
+            return [path / stem]
         if index.is_file():
             shards = read_json(index).get("weight_map")
             if not isinstance(shards, dict):
                 raise InputError(f"{index}: no weight_map")
             return [path / plain_name(name, index) for name in sorted(set(shards.values()))]
-        if (path / stem).is_file():
-            return [path / stem]
     raise InputError(f"{path} has no model.safetensors and no pytorch_model.bin")
 
 

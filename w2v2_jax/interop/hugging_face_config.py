@@ -92,8 +92,8 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
     try:
         # Their mask probabilities are shares of the sequence, ours those of starting a span
         # (docs/traps.md#t8).
-        time = config.get("mask_time_prob", 0.05) / config.get("mask_time_length", 10)
-        channel = config.get("mask_feature_prob", 0.0) / config.get("mask_feature_length", 10)
+        time = _start_prob(config, "mask_time", 0.05)
+        channel = _start_prob(config, "mask_feature", 0.0)
         values = {ours: config.get(theirs, default) for theirs, default, ours in fields}
         if kind == "data2vec-audio":
             _check_depth(values["position_depth"])
@@ -114,6 +114,17 @@ def to_model(config: dict[str, Any], *, where: str) -> ModelConfig:
     # Their network projects whatever the widths (docs/traps.md#t58).
     square = model.conv_dim == model.d_model
     return dataclasses.replace(model, always_project_features=square)
+
+
+def _start_prob(config: dict[str, Any], name: str, default: float) -> float:
+    """The probability to start a span, of their share of a sequence; ValueError names what no
+    number of frames is."""
+    length, share = config.get(f"{name}_length", 10), config.get(f"{name}_prob", default)
+    if not isinstance(length, int) or length < 1:
+        raise ValueError(f"{name}_length={length!r} must be a whole number of at least 1")
+    if isinstance(share, bool) or not isinstance(share, (int, float)):
+        raise ValueError(f"{name}_prob={share!r} must be a number")
+    return share / length
 
 
 def _layers(config: dict[str, Any], defaults: Mapping[str, tuple[int, ...]]) -> tuple:

@@ -12,7 +12,7 @@ from w2v2_jax import trees
 from w2v2_jax.checkpoint.description import Loaded, describe
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop import names
-from w2v2_jax.interop.files import Imported, read_tensors, understood
+from w2v2_jax.interop.files import Imported, left_over, read_tensors, understood
 
 METADATA = "w2v2_jax"
 
@@ -53,5 +53,5 @@ def _read(path: Path) -> Imported:
                 f"its description needs {list(shape)}"
             )
     params = trees.nest({name: tensors[name] for name in shapes})
-    left = sorted(set(tensors) - set(shapes))
+    left = left_over(tensors, shapes, where=path)
     return Imported(Loaded(path, description, params), list(shapes), left, [])

@@ -21,6 +21,7 @@ import numpy as np
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop.torch_machine import Unpickler
 from w2v2_jax.interop.torch_pickle import Storage, Tensor
+from w2v2_jax.paths import POINTER, is_pointer
 
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 DAMAGE = (
@@ -80,7 +81,8 @@ def opened(path: str | Path) -> Iterator[TorchFile]:
             elif start == LEGACY_MAGIC:
                 content = _legacy(path, file)
             else:
-                raise InputError("not a torch file")
+                pointer = is_pointer(start + file.read(64))
+                raise InputError(POINTER if pointer else "not a torch file")
         yield content
 
 

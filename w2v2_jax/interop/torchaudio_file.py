@@ -24,7 +24,7 @@ from w2v2_jax.interop import (
     torch_read,
     torch_write,
 )
-from w2v2_jax.interop.files import Exported, Imported, understood, unwrapped
+from w2v2_jax.interop.files import Exported, Imported, left_over, understood, unwrapped
 from w2v2_jax.interop.hugging_face_config import (
     refuse_missing_projection,
     refuse_output_adapter,
@@ -80,7 +80,7 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
     if described is None:
         described = _describe(path, model, params, hints, notes, classes=classes)
     used = names.their_names(shapes, TORCHAUDIO)
-    left = sorted(set(tensors) - set(used))
+    left = left_over(tensors, used, where=path)
     return Imported(Loaded(path, described, params), used, left, notes)
 
 

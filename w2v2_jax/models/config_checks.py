@@ -82,10 +82,13 @@ def check(config: Any) -> None:
         )
     for setting in dataclasses.fields(config):
         rate = setting.name.endswith(("dropout", "_prob", "layer_drop"))
-        if rate and not 0 <= getattr(config, setting.name) < 1:
-            raise InputError(
-                f"model.{setting.name}={getattr(config, setting.name)} must be in [0, 1)"
-            )
+        value = getattr(config, setting.name)
+        if rate and not (_is_number(value) and 0 <= value < 1):
+            raise InputError(f"model.{setting.name}={value!r} must be a number in [0, 1)")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _check_sizes(config: Any) -> None:
@@ -94,7 +97,8 @@ def _check_sizes(config: Any) -> None:
         least = field not in MAY_BE_0
         if type(value) is not int or not least <= value <= most:
             raise InputError(f"model.{field}={value!r} must be a whole number, {least:d} to {most}")
-    if not 0 <= config.feature_grad_scale < math.inf:
+    scale = config.feature_grad_scale
+    if not (_is_number(scale) and 0 <= scale < math.inf):
         raise InputError(
             f"model.feature_grad_scale={config.feature_grad_scale!r} must be a number, at least 0"
         )
