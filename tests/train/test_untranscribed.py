@@ -70,6 +70,22 @@ def test_a_vocabulary_by_name_asks_no_transcripts(folder):
     assert choose_vocabulary(read_settings(raw), None) == LIBRISPEECH
 
 
+@pytest.mark.parametrize("case", ["lower", "Upper", "keep"])
+def test_a_case_that_a_vocabulary_would_not_take_is_refused(folder, case):
+    raw = load_config(FINETUNE)
+    raw["data"]["train"] = f"{folder}:train"
+    for name in ("librispeech", "extend"):
+        raw["vocabulary"] = {"name": name, "case": case}
+        with pytest.raises(
+            InputError, match=rf"vocabulary\.case={case}: .* has the case upper; le"
+        ):
+            choose_vocabulary(read_settings(raw), LIBRISPEECH)
+        raw["vocabulary"]["case"] = "upper"
+        assert set(LIBRISPEECH.symbols) <= set(
+            choose_vocabulary(read_settings(raw), LIBRISPEECH).symbols
+        )
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_device")
 def test_the_command_says_before_step_0_what_it_leaves_out(folder, tmp_path, capsys, monkeypatch):

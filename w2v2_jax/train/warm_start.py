@@ -19,7 +19,7 @@ from w2v2_jax.data.joined import rules_name, without_name
 from w2v2_jax.data.mixture import open_members, spelled
 from w2v2_jax.data.transcribed import none_transcribed
 from w2v2_jax.errors import InputError, counted
-from w2v2_jax.experiment.settings import ExperimentSettings
+from w2v2_jax.experiment.settings import ExperimentSettings, VocabularyConfig
 from w2v2_jax.objectives.classes import Classes, classes_of
 from w2v2_jax.paths import SPLIT
 from w2v2_jax.system import hosts
@@ -126,12 +126,23 @@ def choose_vocabulary(
     if inherited is not None and extends:
         texts = _training_texts(settings)
         old = with_rules(inherited, rules, where=f"config.init_from={settings.init_from}")
-        return extend_vocabulary(old, texts, min_count=chosen.min_count)
+        return _in_case(chosen, extend_vocabulary(old, texts, min_count=chosen.min_count))
     transcribed = chosen.name in (FROM_TRANSCRIPTS, PHONEMES)
     transcripts = _training_texts(settings) if transcribed else ()
-    return make_vocabulary(
+    made = make_vocabulary(
         chosen.name, transcripts, case=chosen.case, min_count=chosen.min_count, rules=rules
     )
+    return _in_case(chosen, made)
+
+
+def _in_case(chosen: VocabularyConfig, vocabulary: Vocabulary) -> Vocabulary:
+    """Raises InputError for a case that the vocabulary, which has its own, would not take."""
+    if chosen.case not in (None, vocabulary.case):
+        raise InputError(
+            f"config.vocabulary.case={chosen.case}: the vocabulary {chosen.name!r} has the case "
+            f"{vocabulary.case}; leave it out, or use config.vocabulary.name='from_transcripts'"
+        )
+    return vocabulary
 
 
 def check_resumed(settings: ExperimentSettings, before: Description, *, workdir: str) -> None:
