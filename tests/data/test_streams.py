@@ -340,3 +340,10 @@ def test_a_git_lfs_pointer_is_named_as_one():
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 123\n"
     with pytest.raises(AudioError, match=r"unreadable .*Git LFS pointer .*git lfs pull"):
         load_audio(pointer)
+
+
+@pytest.mark.parametrize("kind", ["wav", "au"])
+def test_a_file_that_was_sent_as_text_is_refused_as_such(kind):
+    sent = encoded(kind).replace(b"\n", b"\r\n")
+    with pytest.raises(AudioError, match=r"damaged inside \(each line feed follows .* binary mode"):
+        load_audio(sent)

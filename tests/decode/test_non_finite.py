@@ -104,6 +104,15 @@ def test_a_class_that_is_ruled_out_is_no_damage():
     assert GreedyDecoder(VOCABULARY.symbols)(logits)[0].text == "AB C"
 
 
+@pytest.mark.parametrize("kind", [np.int32, np.uint8, bool, np.complex64])
+def test_saved_logits_that_are_no_floats_are_refused(tmp_path, kind):
+    folder = saved(tmp_path / "logits")
+    path = tmp_path / "logits" / emissions.LOGITS
+    np.save(path, np.load(path).astype(kind))
+    with pytest.raises(InputError, match=rf"logits of {np.dtype(kind)}; they must be float16"):
+        emissions.Emissions(folder)
+
+
 @pytest.mark.parametrize("seconds", ["NaN", "Infinity", "0", "-0.02"])
 def test_seconds_a_frame_that_are_none_are_refused(tmp_path, seconds):
     folder = saved(tmp_path / "logits")

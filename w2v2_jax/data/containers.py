@@ -17,6 +17,7 @@ from typing import NamedTuple
 Buffer = bytes | mmap.mmap
 STREAMED_BYTES = 0x7FFFF000  # a file that was written to a pipe declares this much or more
 JUNK_BYTES = 4096  # bytes that may follow a stream without an error
+MOST_LOOKED_AT, LEAST_FEEDS = 1 << 22, 16
 DAMAGE_REMEDY = "a decoder would leave that out: ffmpeg -i IN OUT.flac keeps the rest"
 MORE = "holds more than its header says"
 W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
@@ -97,12 +98,22 @@ def streams(data: Buffer, walkers: dict[str, Callable[[Buffer, int], Walked | No
         if walked is None and not every:
             return [Stream(b"", 0, len(data))]
         if walked is None:
+            _refuse_text_mode(data)
             if len(data) - place <= JUNK_BYTES:
                 break
             raise Damaged(MORE, f"{len(data) - place} bytes of another kind after byte {place}")
         every += walked.streams
         place = skip_tags(data, walked.stop)
     return every or [Stream(b"", 0, len(data))]
+
+
+def _refuse_text_mode(data: Buffer) -> None:
+    """Raises Damaged for a file that was sent or written as text, with a byte more before each line
+    feed among its samples. The end of the file, which so many bytes exceed, would be junk."""
+    start = data[:MOST_LOOKED_AT]
+    if (feeds := start.count(b"\n")) >= LEAST_FEEDS and feeds == start.count(b"\r\n"):
+        told = "each line feed follows a carriage return: it was sent or written as text"
+        raise Damaged("damaged inside", f"{told}; copy it again in binary mode")
 
 
 def kind_at(data: Buffer, place: int) -> str | None:

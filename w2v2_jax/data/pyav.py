@@ -75,7 +75,7 @@ def blocks(file: str | bytes | io.IOBase, kind: str) -> Iterator:
     except (av.error.FFmpegError, ValueError) as error:
         if isinstance(error, Damaged):
             raise
-        raise Damaged("unreadable", str(error)) from error
+        raise Damaged("unreadable", getattr(error, "strerror", None) or str(error)) from error
 
 
 def _decode(av, opened, kind: str) -> Iterator:

@@ -73,6 +73,11 @@ class Emissions:
         wanted = (int(lengths.sum()), len(self.vocabulary))
         if self._logits.shape != wanted:
             raise InputError(f"--logits {folder}: {self._logits.shape} logits, not {wanted}")
+        if not np.issubdtype(self._logits.dtype, np.floating):
+            raise InputError(
+                f"--logits {folder}: logits of {self._logits.dtype}; they must be float16, float32 "
+                "or float64"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)

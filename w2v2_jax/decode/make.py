@@ -136,7 +136,8 @@ def check_files(chosen: DecoderSettings) -> None:
     """Raises InputError if a model or lexicon of the settings does not exist."""
     for name, path in (("lm", chosen.lm), ("lexicon", chosen.lexicon)):
         if path is not None and not os.path.isfile(path):
-            raise InputError(f"--{name} {path}: there is no such file")
+            reason = "is no plain file" if os.path.exists(path) else "there is no such file"
+            raise InputError(f"--{name} {path}: {reason}")
     if chosen.rescore is not None and not os.path.isdir(chosen.rescore):
         raise InputError(f"--rescore {chosen.rescore}: there is no such folder")
 
