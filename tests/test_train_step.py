@@ -11,7 +11,8 @@ from tests.helpers.step_runs import TX, assert_same_run, run
 from w2v2_jax import partition
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
-from w2v2_jax.train_step import init_state, microbatches
+from w2v2_jax.optimizer import adam, constant
+from w2v2_jax.train_step import TrainState, _updated, init_state, microbatches
 
 STEPS = 3
 slow = pytest.mark.slow
@@ -122,3 +123,15 @@ def test_a_state_is_a_function_of_the_seed(quiet):
     assert first.step == 0
     kernel = lambda state: state.params["encoder"]["feature_projection"]["kernel"]  # noqa: E731
     assert np.abs(kernel(first) - kernel(other)).min() > 0
+
+
+def test_an_update_copies_no_moment_of_adam():
+    tensors = {name: jnp.ones((64, 256)) for name in "ab"}
+    tx = adam(constant(peak=1e-3))
+    state = TrainState(jnp.zeros((), jnp.int32), tensors, tx.init(tensors), None, None)
+
+    def step(state, gradients):
+        return _updated(state, gradients, jnp.isfinite(gradients["a"].sum()), tx, ())
+
+    compiled = jax.jit(step, donate_argnums=0).lower(state, tensors).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < tensors["a"].nbytes / 10

@@ -15,7 +15,7 @@ from w2v2_jax.metrics import Mean, Sums, global_norm, merge
 from w2v2_jax.models import row_random, sharding
 from w2v2_jax.models.execution import LARGEST_SCALE
 from w2v2_jax.objectives.base import TEACHER, Objective
-from w2v2_jax.optimizer import RateTable, trainable, updates_taken, with_frozen
+from w2v2_jax.optimizer import AdamState, RateTable, trainable, updates_taken, with_frozen
 from w2v2_jax.optimizer.loss_scale import LossScale, can_halve, first_scale, next_scale
 
 
@@ -209,10 +209,16 @@ def train_step(
 def _updated(state: TrainState, gradients, taken, tx, table: RateTable):
     """Parameters and optimizer state after the update; as before it where it is not taken."""
     learning = trainable(state.params, table)
-    updates, opt_state = tx.update(gradients, state.opt_state, learning)
+    updates, opt_state = tx.update(gradients, state.opt_state, learning, taken=taken)
     new = (optax.apply_updates(learning, updates), opt_state)
     old = (learning, state.opt_state)
-    params, opt_state = jax.tree.map(lambda n, o: jnp.where(taken, n, o), new, old)
+
+    def of_adam(node) -> bool:  # keeps its own; to choose again would need a copy of the old ones
+        return isinstance(node, AdamState)
+
+    params, opt_state = jax.tree.map(
+        lambda n, o: n if of_adam(n) else jnp.where(taken, n, o), new, old, is_leaf=of_adam
+    )
     return with_frozen(params, state.params, table), opt_state
 
 

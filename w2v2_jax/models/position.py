@@ -178,6 +178,7 @@ def toeplitz_backward(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array
 
 
 def _toeplitz_backward(groups, saved, gradient):
+    saved, gradient = jax.lax.optimization_barrier((saved, gradient))
     return jax.vjp(lambda x, kernel: toeplitz_matmul(x, kernel, groups), *saved)[1](gradient)
 
 

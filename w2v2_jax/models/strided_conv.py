@@ -119,7 +119,7 @@ def _kernel_gradient(x, gradient, width: int, stride: int):
 
 
 def _phased_backward(stride, saved, gradient):
-    x, kernel = saved
+    (x, kernel), gradient = jax.lax.optimization_barrier((saved, gradient))
     gradient = gradient.astype(x.dtype)
     return (
         _input_gradient(gradient, kernel, stride, x.shape[1]).astype(x.dtype),

@@ -44,7 +44,8 @@ def scale_by_fairseq_adam(
     """Adam with eps added to sqrt(v) before bias correction (fairseq `optim/adam.py`).
 
     optax.scale_by_adam adds it after; the two differ while 1 - b2^t is small. Parameters whose
-    value in the table is 0 have no moments.
+    value in the table is 0 have no moments. `update` takes `taken`, a boolean scalar: where it is
+    false the state stays as it was, and the updates have no meaning.
     """
 
     def init(params):
@@ -52,18 +53,23 @@ def scale_by_fairseq_adam(
         zeros = jax.tree.map(jnp.zeros_like, params)
         return AdamState(jnp.zeros((), jnp.int32), zeros, jax.tree.map(jnp.zeros_like, params))
 
-    def update(gradients, state, params=None):
+    def update(gradients, state, params=None, *, taken=True, **_):
         del params
         gradients = learning_like(state.first, gradients, table)
-        count = state.count + 1
-        first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.first, gradients)
-        second = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.second, gradients)
+        count = jnp.where(taken, state.count + 1, state.count)
+        # Left as they were here, not by the caller: XLA for CPU then reads the new moments for the
+        # parameters. Otherwise it computes them a second time, from copies of all the old ones.
+        left = lambda new, old: jnp.where(taken, new, old)  # noqa: E731
+        first = jax.tree.map(lambda m, g: left(b1 * m + (1 - b1) * g, m), state.first, gradients)
+        second = jax.tree.map(
+            lambda v, g: left(b2 * v + (1 - b2) * g * g, v), state.second, gradients
+        )
         t = count.astype(jnp.float32)
         size = jnp.sqrt(1 - b2**t) / (1 - b1**t)
         updates = jax.tree.map(lambda m, v: size * m / (jnp.sqrt(v) + eps), first, second)
         return updates, AdamState(count, first, second)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def scale_by_layer(
