@@ -14,7 +14,7 @@ import soundfile
 from tests.helpers import docs_commands
 from tests.helpers.docs_commands import ROOT, blocks, check_python, check_shell
 from tests.helpers.measured import missing, unsourced
-from tests.helpers.xla_flags import FEWER_FUSIONS
+from tests.helpers.xla_flags import FAST_COMPILE
 from w2v2_jax.__main__ import COMMANDS
 from w2v2_jax.errors import InputError
 
@@ -210,7 +210,7 @@ def recordings(folder: Path) -> None:
 
 # One device, and little optimization: compiling is most of the time.
 QUICK = {
-    "XLA_FLAGS": FEWER_FUSIONS,
+    "XLA_FLAGS": FAST_COMPILE,
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
 }
 

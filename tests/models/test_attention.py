@@ -107,10 +107,10 @@ def test_a_remat_policy_that_keeps_attention_does_not_run_the_kernel_again(polic
 def test_kernels_of_unlike_tiles_compute_the_same(monkeypatch):
     """Frames are then padded further than some kernels go."""
     operands, value = half((2, 2, 150, 16))
-    expected = jax.value_and_grad(value, (0, 1, 2))(*operands)
+    expected = jax.jit(jax.value_and_grad(value, (0, 1, 2)))(*operands)
     for name, tiles in (("FORWARD", (64, 16)), ("OF_KEYS", (16, 64)), ("OF_QUERIES", (32, 128))):
         monkeypatch.setattr(attention_gpu, name, attention_gpu.Tiles(*tiles, 4, 2))
-    got = jax.value_and_grad(value, (0, 1, 2))(*operands)
+    got = jax.jit(jax.value_and_grad(value, (0, 1, 2)))(*operands)
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a.astype(np.float32), b.astype(np.float32), 2e-2, 2e-2)
 
@@ -132,7 +132,7 @@ def test_in_half_precision_the_kernels_are_as_exact_as_the_plain_formulation():
 def test_on_a_mesh_every_device_computes_its_rows_and_heads_alone():
     shape = (8, 2, 11, 4)
     operands, value = half(shape)
-    expected = jax.value_and_grad(value, (0, 1, 2))(*operands)
+    expected = jax.jit(jax.value_and_grad(value, (0, 1, 2)))(*operands)
     mesh = partition.make_mesh(data=2, fsdp=2, tensor=2)
     placed = jax.device_put(operands, partition.batch_sharding(mesh))
     with jax.set_mesh(mesh):

@@ -1,6 +1,7 @@
 """Quantized inputs and continuous targets (paper Table 4), as fairseq's code has them."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -34,12 +35,40 @@ KEYS = row_random.row_keys(jax.random.key(2), jnp.arange(8))
 def made(quiet, random_params):
     """name -> (objective, parameters) of a choice."""
 
+    @functools.cache
     def make(name):
         model = dataclasses.replace(quiet, **CHOICES[name])
         objective = Contrastive(model, diversity_group_seconds=0.125, num_negatives=10)
         return objective, random_params(objective)
 
     return make
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def slopes(objective, params, batch, keys, step):
+    """(gradients of the loss, sums); the tests of one choice share the program."""
+
+    def loss(params):
+        sums = objective.loss(params, batch, keys, step)
+        return sums.loss, sums
+
+    return jax.grad(loss, has_aux=True)(params)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def heard(objective, params, batch, draws):
+    """(what the network gives, sums) for draws of training, without dropout."""
+    out = objective.network.apply(
+        {"params": params},
+        batch.waveforms,
+        batch.num_samples,
+        mask=draws.mask,
+        slots=draws.slots,
+        gumbel=draws.gumbel,
+        temperature=2.0,
+        input_gumbel=draws.input_gumbel,
+    )
+    return out, objective.terms(params, batch, draws, None, 0)
 
 
 def paths(objective):
@@ -105,13 +134,7 @@ def test_a_choice_that_makes_no_network_is_one_clear_error(change, message):
 @pytest.mark.parametrize("name", CHOICES)
 def test_every_parameter_but_the_loud_ones_gets_a_finite_gradient(name, made, make_batch):
     objective, params = made(name)
-    batch = make_batch(labels=False)
-
-    def loss(p):
-        sums = objective.loss(p, batch, KEYS, 3)
-        return sums.loss, sums
-
-    gradient, sums = jax.jit(jax.grad(loss, has_aux=True))(params)
+    gradient, sums = slopes(objective, params, make_batch(labels=False), KEYS, 3)
     assert np.isfinite(sums.loss)
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
         where = jax.tree_util.keystr(path)
@@ -190,10 +213,10 @@ def test_a_shared_quantizer_is_one_and_its_two_noises_are_not(made, make_batch):
 def test_each_row_s_noise_is_its_own_whatever_rows_stand_beside_it(made, make_batch):
     objective, params = made("own")
     batch = make_batch(labels=False)
-    loss = jax.jit(objective.loss)
     order = np.array([5, 4, 7, 6, 1, 0, 3, 2])  # groups of two rows stay together
-    first = loss(params, batch, KEYS, 3)
-    moved = loss(params, jax.tree.map(lambda x: x[order], batch), KEYS[order], 3)
+    _, first = slopes(objective, params, batch, KEYS, 3)
+    moved_batch = jax.tree.map(lambda x: x[order], batch)
+    _, moved = slopes(objective, params, moved_batch, KEYS[order], 3)
     np.testing.assert_allclose(first.loss, moved.loss, rtol=1e-5)
     draws = objective.draw(KEYS, batch.num_samples, 1000, training=True)
     alone = objective.draw(KEYS[3:4], batch.num_samples[3:4], 1000, training=True)
@@ -222,20 +245,8 @@ def test_the_diversity_loss_counts_the_targets_quantizer_else_the_input_s(made, 
     for name, counted in (("own", True), ("input_alone", False)):
         objective, params = made(name)
         draws = objective.draw(KEYS, batch.num_samples, 1000, training=True)
-        out = jax.jit(
-            lambda p, objective=objective, draws=draws: objective.network.apply(
-                {"params": p},
-                batch.waveforms,
-                batch.num_samples,
-                mask=draws.mask,
-                slots=draws.slots,
-                gumbel=draws.gumbel,
-                temperature=2.0,
-                input_gumbel=draws.input_gumbel,
-            )
-        )(params)
-        counts = np.asarray(jax.jit(objective.terms)(params, batch, draws, None, 0).metrics
-                            ["prob_perplexity"])  # fmt: skip
+        out, sums = heard(objective, params, batch, draws)
+        counts = np.asarray(sums.metrics["prob_perplexity"])
         frames = np.asarray(draws.slots.valid).sum(1).reshape(-1, 2).sum(1)
         probs, valid = out.probs, draws.slots.valid * 1.0
         if not counted:
@@ -255,10 +266,10 @@ def test_a_negative_equal_to_a_continuous_positive_is_removed(made, make_batch):
     weights = np.zeros(8, np.float32)
     weights[2:4] = 1.0
     silent = batch._replace(waveforms=waveforms, weights=weights)
-    values = compute(jax.jit(objective.loss)(params, silent, KEYS, 0).metrics)
+    values = compute(slopes(objective, params, silent, KEYS, 0)[1].metrics)
     assert values["negative_is_positive"] == pytest.approx(1.0)
     assert values["contrastive_loss"] == pytest.approx(0.0, abs=1e-6)
-    values = compute(jax.jit(objective.loss)(params, batch, KEYS, 0).metrics)
+    values = compute(slopes(objective, params, batch, KEYS, 0)[1].metrics)
     assert values["negative_is_positive"] == 0.0
 
 
