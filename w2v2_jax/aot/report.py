@@ -95,11 +95,11 @@ def examine(outcome: StepCompilation, target: Target) -> dict:
     report["fits"] = room is None or report["hbm"]["total"] <= room
     if not report["fits"]:
         report["suggestion"] = suggestion(outcome, report)
-    report.update(analysed(outcome, target, chip))
+    report.update(analysed(outcome, chip))
     return report
 
 
-def analysed(outcome: StepCompilation, target: Target, chip: Chip | None) -> dict:
+def analysed(outcome: StepCompilation, chip: Chip | None) -> dict:
     """Collectives, FLOPs, time and what follows from it, from the compiled text."""
     mesh = outcome.built.mesh
     assert outcome.compiled is not None

@@ -27,7 +27,7 @@ class Tier(NamedTuple):
 
 def read(path: Path) -> list[Tier]:
     """The interval tiers of a file; InputError if it is no TextGrid or cut short."""
-    values = _values(_decoded(path), str(path))
+    values = _values(_decoded(path))
     try:
         if next(values) != "ooTextFile" or next(values) != "TextGrid":
             raise InputError(f"{path}: not a TextGrid file of Praat")
@@ -57,7 +57,7 @@ def _decoded(path: Path) -> str:
         raise InputError(f"{path}: not UTF-8 text ({error}); save it as UTF-8") from error
 
 
-def _values(text: str, name: str) -> Iterator[str | float]:
+def _values(text: str) -> Iterator[str | float]:
     for match in VALUE.finditer(text):
         if match[2] is None:
             yield match[1].replace('""', '"')

@@ -35,7 +35,7 @@ def lines(
     would, and runs nothing. chosen: the line on train.accumulate="auto"."""
     summary = train.plan.summary()
     yield from _network(experiment)
-    yield from _updates(experiment, train, summary)
+    yield from _updates(experiment, summary)
     if chosen:
         yield f"microbatches: {chosen}"
     yield from _programs(experiment, train, valid)
@@ -77,7 +77,7 @@ def _parameters(count: int) -> str:
     return f"{count / 1e6:.1f} million parameters" if count >= 1e6 else f"{count} parameters"
 
 
-def _updates(experiment: Experiment, train: Feed, summary: PlanSummary) -> Iterator[str]:
+def _updates(experiment: Experiment, summary: PlanSummary) -> Iterator[str]:
     config = experiment.settings.train
     seconds = [rows * samples / SAMPLE_RATE for rows, samples in summary.shapes]
     epochs = config.steps / summary.batches
