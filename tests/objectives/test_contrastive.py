@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from w2v2_jax.metrics import compute
 from w2v2_jax.models import masking
@@ -304,7 +305,7 @@ def test_the_penalty_gradient_reaches_the_extractor_scaled(quiet, params, keys, 
         draws = objective.draw(keys, batch.num_samples, 1000, training=True)
         total = lambda p: objective.terms(p, batch, draws, None, 0).metrics["feature_penalty"].total  # noqa: E731
         gradients = jax.jit(jax.grad(total))(params)["encoder"]["feature_extractor"]
-        return jax.flatten_util.ravel_pytree(gradients)[0]
+        return ravel_pytree(gradients)[0]
 
     full, half, none = penalty(1.0), penalty(0.5), penalty(0.0)
     assert jnp.abs(full).max() > 0

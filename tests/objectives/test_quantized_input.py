@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from w2v2_jax import partition
 from w2v2_jax.errors import InputError
@@ -78,7 +79,7 @@ def paths(objective):
 def under(tree, *names):
     for name in names:
         tree = tree[name]
-    return jax.flatten_util.ravel_pytree(tree)[0]
+    return ravel_pytree(tree)[0]
 
 
 def test_each_choice_has_the_parameters_that_fairseq_has(quiet):
