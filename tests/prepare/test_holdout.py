@@ -138,7 +138,7 @@ def test_by_clip_every_class_is_on_both_sides(tmp_path, capsys):
     assert of_split(found, "dev") == of_split(found, "train") == {"yes", "no"}
     assert 6 <= list(found.values()).count("dev") <= 28
     told = capsys.readouterr().out
-    assert "WARNING" not in told
+    assert "was asked for" not in told
     assert "share their transcript with split dev, as recordings of a class do, e.g." in told
 
 
@@ -212,6 +212,30 @@ def test_shares_within_chance_are_not_told(tmp_path, capsys):
     rows = [f"f{k}.wav\tspoken {k}" for k in range(60)]
     splits_of(clips(tmp_path / "in", rows), tmp_path / "out", holdout={"dev": 0.2})
     assert "was asked for" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("clips", "seconds", "told"),
+    [
+        (1, 600.0, "dev has only 1 utterance, 600.0 s"),
+        (9, 60.0, "dev has only 9 utterances, 540.0 s"),
+        (20, 1.0, "dev has only 20 utterances, 20.0 s"),
+        (10, 3.0, ""),
+        (0, 0.0, "dev got 0 of 40 where 0.0001 % was asked for; give it a larger share"),
+    ],
+)
+@pytest.mark.parametrize("named", [False, True])
+def test_a_split_with_so_little_that_a_rate_means_little_is_told(clips, seconds, told, named):
+    """named: the source itself puts the clips into the split, and no share can."""
+    taken = Holdout({"dev": 1e-6 if named or not clips else 1 - 1e-9}, Holdable(True, True))
+    for k in range(clips):
+        entry = Entry(f"{k}", f"text {k}", "", round(16000 * seconds), 0, 0, 0, k)
+        assert taken.split_of(entry, "dev" if named else "train", named=named) == "dev"
+    for k in range(0 if clips else 40):
+        entry = Entry(f"{k}", f"other {k}", "", 16000, 0, 0, 0, k)
+        assert taken.split_of(entry, "train", named=False) == "train"
+    warnings = [line for line in taken.told() if line.startswith("WARNING: ")]
+    assert len(warnings) == bool(told) and all(told in line for line in warnings)
 
 
 def test_the_option_goes_with_holdout_and_names_what_it_knows(tmp_path):

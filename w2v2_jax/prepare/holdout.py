@@ -13,8 +13,9 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.corpus import Entry
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, counted
 from w2v2_jax.prepare.report import transcript_key
 from w2v2_jax.prepare.source_tfds import tfds_facts
 from w2v2_jax.prepare.sources import Resolved, open_source, resolve
@@ -26,6 +27,7 @@ BY = {  # --holdout-by: what stays on one side, in a sentence
     "clip": "",
 }
 MOST_GROUPS = 10_000  # that are counted: more are not few
+FEW, SHORT = 10, 30.0  # utterances and seconds of a split below which a rate says next to nothing
 
 
 def check_by(by: str, shares: dict[str, float]) -> None:
@@ -79,11 +81,19 @@ class Holdout:
         """by: of BY, what has no clips on two sides."""
         self.shares, self._allowed, self._by = shares, allowed, by
         self._taken = collections.Counter(dict.fromkeys(shares, 0))
+        self._has = {name: [0, 0] for name in shares}  # utterances and samples, all of a split
         self._groups: set[int] = set()
         self._asked = self._named = self._mute = self._unspoken = 0
 
     def split_of(self, entry: Entry, split: str, *, named: bool) -> str:
         """The split of an utterance; named: whether the source says that it belongs to `split`."""
+        chosen = self._chosen(entry, split, named=named)
+        if chosen in self._has:
+            self._has[chosen][0] += 1
+            self._has[chosen][1] += entry.num_samples
+        return chosen
+
+    def _chosen(self, entry: Entry, split: str, *, named: bool) -> str:
         if split in self.shares:
             return split
         if named and not self._allowed.named:
@@ -104,7 +114,7 @@ class Holdout:
 
     def told(self) -> Iterable[str]:
         """One line about what was held out, and one for each split that got another share than was
-        asked for; none without shares."""
+        asked for, or so little that a rate on it means little; none without shares."""
         if not self.shares:
             return []
         what = "utterances" if self._allowed.mute else "utterances with a transcript"
@@ -116,8 +126,11 @@ class Holdout:
             line += f"; {self._unspoken} without a speaker go by their audio"
         if self._named:
             line += f"; {self._named} stay in the split that the source names (see --split)"
-        off = [name for name, share in self.shares.items() if self._is_off(name, share)]
-        return [line, *(f"WARNING: {self._got(name)}" for name in off)]
+        doubts = (
+            self._got(name) if self._is_off(name, share) else self._little(name)
+            for name, share in self.shares.items()
+        )
+        return [line, *(f"WARNING: {doubt}" for doubt in doubts if doubt)]
 
     def _is_off(self, name: str, share: float) -> bool:
         """Whether a split got nothing, or a share that is not near and that no chance explains."""
@@ -126,6 +139,17 @@ class Holdout:
             return self._asked > 0
         chance = 4 * math.sqrt(wanted * (1 - share))
         return abs(taken - wanted) > max(chance, min(wanted, self._asked - wanted) / 2)
+
+    def _little(self, name: str) -> str:
+        """ "" for a split of a size from which a rate can be told, or with nothing at all."""
+        count, samples = self._has[name]
+        seconds = samples / SAMPLE_RATE
+        if not count or (count >= FEW and seconds >= SHORT):
+            return ""
+        return (
+            f"{name} has only {counted(count, 'utterance')}, {seconds:.1f} s: a rate or loss on "
+            "it means little; give it a larger share"
+        )
 
     def _got(self, name: str) -> str:
         line = (
