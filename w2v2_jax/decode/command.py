@@ -16,6 +16,7 @@ from w2v2_jax.evaluation.scoring import score
 from w2v2_jax.paths import write_json
 from w2v2_jax.system.arguments import CommandParser, add_json
 from w2v2_jax.system.outputs import tell_replaced, try_outputs
+from w2v2_jax.system.progress import bar
 
 
 def _row(hypothesis: Hypothesis) -> dict:
@@ -45,7 +46,11 @@ def main(argv: list[str] | None = None) -> None:
         arguments, emissions.vocabulary, seconds_per_frame=emissions.seconds_per_frame
     )
     rows = (emissions[i] for i in range(len(emissions)))
-    decoded = list(decode_many(decoder, rows, jobs=arguments.jobs, total=len(emissions)))
+    decoded = []
+    with bar(len(emissions), " utterances") as done:
+        for hypotheses in decode_many(decoder, rows, jobs=arguments.jobs):
+            decoded.append(hypotheses)
+            done.update()
     texts = [hypotheses[0].text for hypotheses in decoded]
     report: dict = made_of
     if emissions.referenced:

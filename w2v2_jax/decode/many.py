@@ -28,27 +28,13 @@ def _decode(logits: np.ndarray) -> list[Hypothesis]:
 
 
 def decode_many(
-    decoder: Decoder,
-    logits: Iterable[np.ndarray],
-    *,
-    jobs: int = 1,
-    total: int | None = None,
+    decoder: Decoder, logits: Iterable[np.ndarray], *, jobs: int = 1
 ) -> Iterator[list[Hypothesis]]:
     """Hypotheses of each utterance's logits [T, C], in order, as they are ready.
 
     The logits are read only a little in advance, so a generator's memory stays bounded. Processes
-    are spawned (a fork of a process in which JAX runs may hang) and each load the models. On a
-    terminal, a bar counts utterances (of `total`).
+    are spawned (a fork of a process in which JAX runs may hang) and each load the models.
     """
-    from tqdm import tqdm
-
-    with tqdm(total=total, unit=" utterances", disable=None, leave=False) as bar:
-        for hypotheses in _in_order(decoder, logits, jobs=jobs):
-            bar.update()
-            yield hypotheses
-
-
-def _in_order(decoder: Decoder, logits, *, jobs: int) -> Iterator[list[Hypothesis]]:
     if jobs == 1:
         yield from map(decoder, logits)
         return

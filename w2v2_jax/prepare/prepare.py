@@ -42,6 +42,7 @@ from w2v2_jax.prepare.spoken import Transcripts
 from w2v2_jax.prepare.work_units import parts, picked, read_ids
 from w2v2_jax.prepare.workers import in_order
 from w2v2_jax.recognition.vad import silero
+from w2v2_jax.system.progress import bar
 from w2v2_jax.texts.choice import read_choice
 
 
@@ -177,13 +178,12 @@ def _in_pieces(source: str, out: AnyPath, sorter, finish, work_parts, make, run:
 
 def _run_here(function: Callable, count: int, *, workers: int, progress: bool) -> dict[str, int]:
     """The function of 0 .. count - 1 in processes of this machine: how often each result came."""
-    from tqdm import tqdm
-
     done: dict[str, int] = {}
-    hidden = None if progress else True
     results = in_order(function, range(count), workers=min(workers, max(count, 1)))
-    for word in tqdm(results, total=count, file=sys.stderr, disable=hidden, mininterval=1):
-        done[word] = done.get(word, 0) + 1
+    with bar(count, "", disable=not progress) as shown:
+        for word in results:
+            done[word] = done.get(word, 0) + 1
+            shown.update()
     return done
 
 
@@ -234,15 +234,12 @@ def _finish(
 
 
 def _with_progress(outcomes: Iterator[IntakeResult], *, progress: bool) -> Iterator[IntakeResult]:
-    from tqdm import tqdm
-
-    hidden = None if progress else True  # None: shown on a terminal only
-    with tqdm(unit=" utterances", file=sys.stderr, disable=hidden, mininterval=1) as bar:
+    with bar(None, " utterances", disable=not progress) as shown:
         samples = 0
         for outcome in outcomes:
             samples += outcome.measures.num_samples if outcome.measures else 0
-            bar.set_postfix_str(f"{samples / SAMPLE_RATE / 3600:.2f} h", refresh=False)
-            bar.update()
+            shown.set_postfix_str(f"{samples / SAMPLE_RATE / 3600:.2f} h", refresh=False)
+            shown.update()
             yield outcome
 
 

@@ -37,7 +37,6 @@ from w2v2_jax.system.arguments import (
     add_overwrite,
     read_seconds,
 )
-from w2v2_jax.system.progress import audio_bar
 
 REJECTED, REPORT = "rejected.jsonl", "report.json"
 BOUNDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of confidence, in the report
@@ -187,12 +186,10 @@ def _listener(arguments: argparse.Namespace):
         frames = corpus_frames(
             network, corpus, network.logits, batch_seconds=arguments.batch_seconds
         )
-        with audio_bar(float(seconds.sum())) as bar:
-            for i, logits in frames:
-                reading = decode(network, [logits], how, where=f"{arguments.data} {corpus.id(i)}")
-                result = joined(corpus.id(i), [(0.0, reading)], float(seconds[i]))
-                yield i, Guess(vocabulary.as_scored(result.text), result.confidence)
-                bar.update(float(seconds[i]))
+        for i, logits in frames:
+            reading = decode(network, [logits], how, where=f"{arguments.data} {corpus.id(i)}")
+            result = joined(corpus.id(i), [(0.0, reading)], float(seconds[i]))
+            yield i, Guess(vocabulary.as_scored(result.text), result.confidence)
 
     return guess, network.description, network.path
 

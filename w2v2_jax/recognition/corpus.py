@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.transcribed import AnyCorpus
 from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.decode.hypothesis import Decoder, broken_frames, check_finite
@@ -13,6 +14,7 @@ from w2v2_jax.decode.many import decode_many
 from w2v2_jax.errors import InputError
 from w2v2_jax.recognition.batches import batched
 from w2v2_jax.recognition.network import Network
+from w2v2_jax.system.progress import audio_bar
 
 CHUNK = 1024  # utterances whose audio is held at once
 
@@ -20,16 +22,20 @@ CHUNK = 1024  # utterances whose audio is held at once
 def corpus_frames(
     network: Network, corpus: AnyCorpus, apply: Callable, *, batch_seconds: float
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """(index, [T, ...]) of every utterance of a corpus, in the order in which they are computed.
+    """(index, [T, ...]) of every utterance of a corpus, in the order in which they are computed,
+    with progress on stderr.
 
     apply: a method of the network, such as `network.logits`; see `batched`. Raises InputError that
     names an utterance whose samples have changed since they were prepared.
     """
-    for first in range(0, len(corpus), CHUNK):
-        indices = range(first, min(first + CHUNK, len(corpus)))
-        waveforms = [_samples(corpus, i).astype(np.float32) / 32768 for i in indices]
-        for offset, frames in batched(network, apply, waveforms, batch_seconds=batch_seconds):
-            yield first + offset, frames
+    seconds = corpus.num_samples / SAMPLE_RATE
+    with audio_bar(float(seconds.sum())) as bar:
+        for first in range(0, len(corpus), CHUNK):
+            indices = range(first, min(first + CHUNK, len(corpus)))
+            waveforms = [_samples(corpus, i).astype(np.float32) / 32768 for i in indices]
+            for offset, frames in batched(network, apply, waveforms, batch_seconds=batch_seconds):
+                yield first + offset, frames
+                bar.update(float(seconds[first + offset]))
 
 
 def _samples(corpus: AnyCorpus, i: int) -> np.ndarray:
@@ -65,7 +71,7 @@ def transcripts(
             yield logits
 
     texts = [""] * len(corpus)
-    decoded = decode_many(decoder, noted(), jobs=jobs, total=len(corpus))
+    decoded = decode_many(decoder, noted(), jobs=jobs)
     for number, hypotheses in enumerate(decoded):
         texts[order[number]] = hypotheses[0].text
     return texts

@@ -27,17 +27,41 @@ def total_seconds(paths: Sequence[str]) -> float | None:
     return sum(lengths) if lengths else None
 
 
+class _Lines(tqdm.tqdm):
+    """A bar for a log, where nothing can be written over: a line each time."""
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        if msg is None:  # else the bar is to be cleared
+            self.fp.write(f"{self}\n")
+            self.fp.flush()
+        return False
+
+
 def audio_bar(total: float | None, *, disable: bool = False) -> tqdm.tqdm:
-    """A bar whose `update` takes seconds of audio; silent unless it has to wait."""
+    """`bar` whose `update` takes seconds of audio."""
+    return bar(total, "s", scaled=True, what="audio", disable=disable)
+
+
+def bar(
+    total: float | None,
+    unit: str,
+    *,
+    scaled: bool = False,
+    what: str | None = None,
+    disable: bool = False,
+) -> tqdm.tqdm:
+    """A bar that is silent unless it has to wait. scaled: whether thousands are written as k."""
     terminal = sys.stderr.isatty()
-    return tqdm.tqdm(
+    interval = 0.5 if terminal else LOG_SECONDS
+    return (tqdm.tqdm if terminal else _Lines)(
         total=total,
-        unit="s",
-        unit_scale=True,
-        desc="audio",
+        unit=unit,
+        unit_scale=scaled,
+        desc=what,
         file=sys.stderr,
         disable=disable,
-        mininterval=0.5 if terminal else LOG_SECONDS,
+        mininterval=interval,
+        maxinterval=max(10.0, interval),  # that tqdm's own thread waits
         delay=2.0 if terminal else LOG_SECONDS,
         leave=False,
     )
