@@ -55,7 +55,7 @@ def test_many_utterances_keep_their_order_and_are_read_as_they_are_needed():
             read.append(text)
             yield logits_of(text, rng, noise=0.0)
 
-    found = decode_many(make(settings({}), VOCABULARY), rows(), total=3)
+    found = decode_many(make(settings({}), VOCABULARY), rows())
     assert next(found)[0].text == "AB" and read == ["AB"]
     assert [h[0].text for h in found] == ["C", "DE FA"]
 
