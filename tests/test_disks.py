@@ -11,7 +11,10 @@ from tests.helpers.corpora import write_split
 from w2v2_jax import lm, stage
 from w2v2_jax.decode import emissions
 from w2v2_jax.errors import InputError
+from w2v2_jax.paths import write_json
 from w2v2_jax.prepare import command as prepare
+from w2v2_jax.prepare.publish import work_folder
+from w2v2_jax.system.new_output import new_output
 from w2v2_jax.vocabulary import make_vocabulary
 
 
@@ -72,3 +75,31 @@ def test_saved_logits_name_their_folder_and_are_not_whole(tmp_path):
         )  # fmt: skip
     with pytest.raises(InputError):
         emissions.Emissions(tmp_path / "logits")
+
+
+@pytest.mark.parametrize("make", [new_output, work_folder])
+def test_the_output_is_named_and_not_what_is_renamed_to_it(tmp_path, make):
+    """`emit` named a folder that nobody had asked for and that was gone."""
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match=rf"^{out}/a\.json: File"), make(out) as path:
+        path.mkdir(exist_ok=True)
+        with files_of_at_most(4096):
+            write_json(path / "a.json", {"text": "a" * 5000})
+    with pytest.raises((InputError, OSError), match=rf"{out}/a'$"), make(out) as path:
+        path.mkdir(exist_ok=True)
+        (path / "a").open()
+    assert not list(tmp_path.rglob("*partial*"))
+
+
+def test_emit_names_its_output(tmp_path):
+    vocabulary = make_vocabulary("librispeech")
+    logits = np.zeros((5000, len(vocabulary)), np.float32)
+    with (
+        pytest.raises(InputError, match=rf"^--out {tmp_path}/logits: File too large$"),
+        new_output(tmp_path / "logits") as partial,
+        files_of_at_most(4096),
+    ):
+        emissions.write(
+            partial, [emissions.Utterance("a", logits, None)], vocabulary=vocabulary,
+            num_frames=5000, seconds_per_frame=0.02,
+        )  # fmt: skip

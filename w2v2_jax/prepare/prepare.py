@@ -6,7 +6,6 @@ import functools
 import hashlib
 import math
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any

@@ -15,7 +15,7 @@ from w2v2_jax.data.corpus import list_splits, open_corpus
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, is_empty_folder, is_remote, try_folder
 from w2v2_jax.prepare.account import PARTIAL, PIECES
-from w2v2_jax.system.new_output import swap
+from w2v2_jax.system.new_output import named_as, swap
 
 # In a run's folder: a split that the run's own takes the place of, and has taken.
 REPLACED, FORMER = "replaced-", "former-"
@@ -27,7 +27,8 @@ def work_folder(out: Path) -> Iterator[Path]:
     try_folder(out, "--out")
     work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=out))
     try:
-        yield work
+        with named_as(work, out):
+            yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

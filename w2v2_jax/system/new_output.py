@@ -28,7 +28,7 @@ def new_output(
     Raises InputError when `out` exists, is not empty and may not be replaced, before the block or
     after it, or cannot be written.
     """
-    out = Path(out).absolute()
+    given, out = Path(out), Path(out).absolute()
     refuse_special(out, option)
     tell_leftovers(out)
     if _is_filled(out) and not overwrite:
@@ -39,7 +39,8 @@ def new_output(
     try_folder(out.parent, option)
     partial = _beside(out, PARTIAL)
     try:
-        yield partial
+        with named_as(partial, given):
+            yield partial
         _make_ordinary(partial)
         if not overwrite and _is_filled(out):
             raise InputError(
@@ -69,6 +70,22 @@ def new_file(out: str | Path) -> Iterator[Path]:
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def named_as(partial: Path, out: Path) -> Iterator[None]:
+    """An error that names what is being made, which nobody asked for and which is then removed,
+    names the output instead."""
+    try:
+        yield
+    except OSError as error:
+        if str(error.filename or "").startswith(str(partial)):
+            error.filename = str(error.filename).replace(str(partial), str(out))
+        raise
+    except InputError as error:
+        if str(partial) not in str(error):
+            raise
+        raise InputError(str(error).replace(str(partial), str(out))) from error
 
 
 def _beside(out: Path, kind: str) -> Path:
