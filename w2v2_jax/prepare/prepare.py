@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import math
@@ -144,8 +145,9 @@ def _at_once(
         (work / "spool").mkdir()
         sorted_out = sorter(work / "splits", writer=CorpusWriter, add=add)
         try:
-            outcomes = take(spool=work / "spool")
-            sorted_out.add_all(_with_progress(outcomes, progress=progress))
+            # Closed before the folder is removed: its workers still write there.
+            with contextlib.closing(take(spool=work / "spool")) as outcomes:
+                sorted_out.add_all(_with_progress(outcomes, progress=progress))
         finally:
             for writer in sorted_out.writers.values():
                 writer.abort()

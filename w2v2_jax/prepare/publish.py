@@ -15,7 +15,7 @@ from w2v2_jax.data.corpus import list_splits, open_corpus
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, is_empty_folder, is_remote, try_folder
 from w2v2_jax.prepare.account import PARTIAL, PIECES
-from w2v2_jax.system.new_output import named_as, swap
+from w2v2_jax.system.new_output import ended_cleanly, named_as, swap
 
 # In a run's folder: a split that the run's own takes the place of, and has taken.
 REPLACED, FORMER = "replaced-", "former-"
@@ -25,12 +25,13 @@ REPLACED, FORMER = "replaced-", "former-"
 def work_folder(out: Path) -> Iterator[Path]:
     """A folder in a corpus for what a run has not finished, which is removed at its end."""
     try_folder(out, "--out")
-    work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=out))
-    try:
-        with named_as(work, out):
-            yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    with ended_cleanly():
+        work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=out))
+        try:
+            with named_as(work, out):
+                yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def put_in_place(directory: Path, target: Path, work: Path, *, overwrite: bool) -> None:

@@ -8,7 +8,9 @@ import itertools
 import os
 import re
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from w2v2_jax.errors import InputError, disk_reason
 from w2v2_jax.paths import is_empty_folder, refuse_special, try_folder
 
 PARTIAL, REPLACED = "partial", "replaced"  # what is made, and what it takes the place of
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
@@ -28,7 +31,13 @@ def new_output(
     Raises InputError when `out` exists, is not empty and may not be replaced, before the block or
     after it, or cannot be written.
     """
-    given, out = Path(out), Path(out).absolute()
+    with ended_cleanly(), _new_output(Path(out), option, overwrite=overwrite) as partial:
+        yield partial
+
+
+@contextlib.contextmanager
+def _new_output(given: Path, option: str, *, overwrite: bool) -> Iterator[Path]:
+    out = given.absolute()
     refuse_special(out, option)
     tell_leftovers(out)
     if _is_filled(out) and not overwrite:
@@ -65,11 +74,38 @@ def new_file(out: str | Path) -> Iterator[Path]:
     tell_leftovers(Path(out))
     out = Path(os.path.realpath(out))  # a link stays
     partial = _beside(out, PARTIAL)
+    with ended_cleanly():
+        try:
+            yield partial
+            partial.replace(out)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def ended_cleanly() -> Iterator[None]:
+    """Lets SIGTERM and SIGHUP end the block as Ctrl-C does, so that what it has made is removed.
+    The process then ends by the signal."""
+    got: list[int] = []
+
+    def end(number: int, frame: object) -> None:
+        for each in before:  # `timeout` and a terminal that closes send them twice
+            signal.signal(each, signal.SIG_IGN)
+        got.append(number)
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        usual = (n for n in ENDING if signal.getsignal(n) is signal.SIG_DFL)
+        before = {number: signal.signal(number, end) for number in usual}
     try:
-        yield partial
-        partial.replace(out)
+        yield
     finally:
-        partial.unlink(missing_ok=True)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if got:
+            sys.stdout.flush()
+            os.kill(os.getpid(), got[0])
 
 
 @contextlib.contextmanager
