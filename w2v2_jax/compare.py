@@ -102,12 +102,14 @@ def compare_splits(first: dict, second: dict, *, by_speaker: bool) -> dict[str, 
 
 def describe(rate: str, pair: Comparison) -> str:
     """One line for people."""
+    probable = lambda p: f"{p:.4f}" if p >= 1e-4 else "< .0001"  # noqa: E731
     low, high = (100 * bound for bound in pair.interval)
     return (
         f"{rate.upper()} {100 * pair.first:.2f} % -> {100 * pair.second:.2f} %: "
         f"{100 * pair.difference:+.2f} points (95 % interval {low:+.2f} to {high:+.2f}), second "
-        f"better in {100 * pair.second_better:.1f} % of resamples, p {pair.p_permutation:.4f} "
-        f"(permutation), {pair.p_matched_pairs:.4f} (matched pairs)"
+        f"better in {100 * pair.second_better:.1f} % of resamples, p "
+        f"{probable(pair.p_permutation)} (permutation), {probable(pair.p_matched_pairs)} (matched "
+        "pairs)"
     )
 
 

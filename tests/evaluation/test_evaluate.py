@@ -15,6 +15,7 @@ from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.decode.alignment import Word
 from w2v2_jax.errors import run_command
 from w2v2_jax.evaluation.document import POLICY
+from w2v2_jax.evaluation.significance import Comparison
 from w2v2_jax.inference import Model
 from w2v2_jax.recognition.long_audio import chunks, make_grid
 from w2v2_jax.recognition.recognise import make_options
@@ -176,6 +177,14 @@ def test_two_results_are_compared_split_by_split(results, tmp_path, capsys):
     assert "WER 36.36 % -> 0.00 %: -36.36 points" in capsys.readouterr().out
     assert run(compare, *results, "--speakers") == 0
     assert "p 0.5" in capsys.readouterr().out  # two speakers: four exchanges, two as large
+
+
+@pytest.mark.parametrize(
+    ("p", "told"), [(3e-9, "< .0001"), (0.0, "< .0001"), (0.0001, "0.0001"), (1.0, "1.0000")]
+)
+def test_a_probability_too_small_for_its_digits_is_not_told_as_none(p, told):
+    line = compare.describe("wer", Comparison(0.5, 0.4, -0.1, (-0.2, 0.0), 0.97, 0.5, p))
+    assert line.endswith(f"p 0.5000 (permutation), {told} (matched pairs)")
 
 
 def test_results_of_other_utterances_are_not_compared(results, tmp_path, capsys):
