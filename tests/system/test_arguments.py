@@ -87,6 +87,9 @@ def parser_of_paths():
         (["a.wav", ""], "an argument is empty"),
         (["--data", "a", "--data", "b"], "--data is given twice, a and b; w2v2 x takes one"),
         (["--data=a", "--data", "b"], "--data is given twice, a and b; w2v2 x takes one"),
+        (["--dat", "a", "--data=b"], "--data is given twice, a and b; w2v2 x takes one"),
+        (["--da=a", "--d", "b"], "--data is given twice, a and b; w2v2 x takes one"),
+        (["--ou="], "--out is empty"),
     ],
 )
 def test_empty_words_and_a_second_input_are_refused(words, told):

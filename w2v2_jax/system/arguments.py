@@ -37,10 +37,18 @@ class CommandParser(argparse.ArgumentParser):
         self._refuse_empty_and_second(words)
         return super().parse_known_args(words, namespace)
 
+    def _named(self, word: str) -> str:
+        """What stands before the = of a word; of an option, which argparse takes by any beginning
+        that no other has, the whole name."""
+        name = word.partition("=")[0]
+        known = self._option_string_actions
+        begun = [option for option in known if option.startswith(name)]
+        return begun[0] if name not in known and name[:2] == "--" and len(begun) == 1 else name
+
     def _refuse_unknown(self, words: list[str]) -> None:
         known = self._option_string_actions
         for word in words:
-            name = word.partition("=")[0]
+            name = self._named(word)
             if word == "--" or (name in known and known[name].nargs == argparse.REMAINDER):
                 return
             if not _is_option(word) or any(option.startswith(name) for option in known):
@@ -59,11 +67,13 @@ class CommandParser(argparse.ArgumentParser):
     def _refuse_empty_and_second(self, words: list[str]) -> None:
         known, given = self._option_string_actions, dict[str, str]()
         for place, word in enumerate(words):
-            name, equals, value = word.partition("=")
+            _, equals, value = word.partition("=")
+            name = self._named(word)
             action = known.get(name)
             if action is not None and action.nargs == argparse.REMAINDER:
                 return
             before = words[place - 1] if place else ""
+            before = before if "=" in before else self._named(before)
             if not word or (action is not None and equals and not value):
                 what = name or (before if before in known else "an argument")
                 raise InputError(
