@@ -8,7 +8,7 @@ from w2v2_jax import __main__ as w2v2
 from w2v2_jax import lm
 from w2v2_jax.errors import InputError
 from w2v2_jax.export import average
-from w2v2_jax.system.arguments import CommandParser, number, whole, with_home
+from w2v2_jax.system.arguments import TEXTS, CommandParser, number, whole, with_home
 from w2v2_jax.system.completion import parser_of
 
 
@@ -133,6 +133,31 @@ def test_the_home_folder_is_taken_where_no_shell_does_so(word, read, tmp_path, m
     assert with_home(word) == read
     (tmp_path / "~").mkdir()
     assert with_home(word) == word  # a run that was started in it goes on there
+
+
+@pytest.mark.parametrize(
+    ("words", "read"),
+    [
+        (["--tier", "~", "--out", "~/o"], ["--tier", "~", "--out", "/home/me/o"]),
+        (["--hot-word=~/=3", "--out=~/o"], ["--hot-word=~/=3", "--out=/home/me/o"]),
+        (["--hot=a:~", "~/a.wav"], ["--hot=a:~", "/home/me/a.wav"]),
+        (["--tier=~", "~/a.wav"], ["--tier=~", "/home/me/a.wav"]),
+    ],
+)
+def test_the_home_folder_is_not_taken_in_a_text(words, read, tmp_path, monkeypatch):
+    """A word to prefer became the name of a folder."""
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.chdir(tmp_path)
+    parser = CommandParser(prog="w2v2 x")
+    for option in ("--tier", "--hot-word", "--out"):
+        parser.add_argument(option)
+    parser.add_argument("files", nargs="*")
+    assert parser.with_homes(words) == read
+
+
+def test_the_options_for_texts_are_those_of_the_commands():
+    parsers = [parser_of(w2v2.main_of(command)) for command in w2v2.COMMANDS]
+    assert {option for parser in parsers for option in parser._option_string_actions} >= TEXTS
 
 
 def test_what_follows_an_option_that_takes_the_rest_of_the_line_is_not_ours():

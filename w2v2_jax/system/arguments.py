@@ -7,7 +7,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from w2v2_jax.errors import InputError, nearest
@@ -22,20 +22,33 @@ SETTING = "--config."  # with --config, all that begins with it is a recipe's
 _NAMES = "--source --data --logits --from --input --audio --text --ids --checkpoint --lm --lexicon"
 INPUTS = frozenset(_NAMES.split())
 
+# Options whose values are texts or names of other places, in which `~` is a letter.
+_NAMES = "--hot-word --tier --split --language --languages --licence --push --mirror --set"
+TEXTS = frozenset(_NAMES.split())
+
 
 class CommandParser(argparse.ArgumentParser):
     """The parser of a command. What it cannot take is an InputError, one line; an option that the
     command does not have is told before those that are missing. A home folder `~/` is taken where
-    no shell does so, as in --out=~/x and folder:~/x."""
+    no shell does so, as in --out=~/x and folder:~/x, but not in TEXTS."""
 
     def error(self, message: str):
         raise InputError(f"{message}; `{self.prog} --help` lists the options")
 
     def parse_known_args(self, args=None, namespace=None):
-        words = [with_home(word) for word in (sys.argv[1:] if args is None else args)]
+        words = self.with_homes(sys.argv[1:] if args is None else args)
         self._refuse_unknown(words)
         self._refuse_empty_and_second(words)
         return super().parse_known_args(words, namespace)
+
+    def with_homes(self, words: Sequence[str]) -> list[str]:
+        """`with_home` of the words that are no TEXTS."""
+        read, before = [], ""
+        for word in words:
+            is_text = before in TEXTS or self._named(word) in TEXTS
+            read.append(word if is_text else with_home(word))
+            before = "" if "=" in word else self._named(word)
+        return read
 
     def _named(self, word: str) -> str:
         """What stands before the = of a word; of an option, which argparse takes by any beginning
