@@ -12,7 +12,6 @@ import hashlib
 import json
 import math
 import os
-import stat
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from w2v2_jax.errors import InputError, disk_reason, nearest
+from w2v2_jax.errors.absent import why_absent
 
 SCHEMES = ("gs", "s3")
 MOST_JSON = 64 << 20
@@ -97,14 +97,10 @@ def is_pointer(start: bytes) -> bool:
 
 
 def why_no_file(path: str | Path) -> str:
-    """Why a path is not a file that can be read; "" if it is one."""
-    try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        return "no such file"
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        return getattr(error, "strerror", None) or str(error)
-    if stat.S_ISDIR(mode):
+    """Why a path is not a file that can be read, a pipe among them; "" if it is one."""
+    if absent := why_absent(path):
+        return absent
+    if os.path.isdir(path):
         return "is a folder, not a file"
     return "" if os.access(path, os.R_OK) else os.strerror(errno.EACCES)
 

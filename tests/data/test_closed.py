@@ -2,13 +2,22 @@
 
 import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from tests.helpers.corpora import write_split
 from w2v2_jax.data import splits
+from w2v2_jax.data.audio import AudioError, load_audio
 from w2v2_jax.data.corpus import list_splits, open_corpus
+from w2v2_jax.decode.make import DecoderSettings, check_files
 from w2v2_jax.errors import InputError
+from w2v2_jax.prepare.account import Tally
+from w2v2_jax.prepare.clips import content
+from w2v2_jax.prepare.segment_pairs import find_pairs
+from w2v2_jax.prepare.sources import resolve
+from w2v2_jax.prepare.utterance import Clip
+from w2v2_jax.texts.reading import optional_lines, text_lines
 
 
 @pytest.fixture
@@ -52,3 +61,37 @@ def test_a_split_that_may_not_be_read_is_told(tmp_path, closed, capsys):
     assert capsys.readouterr().err == said
     with pytest.raises(InputError, match=rf"^{tmp_path}/train: Permission denied$"):
         open_corpus(f"{tmp_path}:train")
+
+
+@pytest.mark.parametrize(
+    ("read", "error"),
+    [
+        (load_audio, AudioError),
+        (lambda path: content(Clip(path, inside=("bytes", 0, 1)), "a"), AudioError),
+        (lambda path: list(text_lines(path)), InputError),
+        (lambda path: list(optional_lines(path)), InputError),
+        (lambda path: check_files(DecoderSettings(lm=path)), InputError),
+        (lambda path: find_pairs(path, path, Tally()), InputError),
+    ],
+)
+def test_what_is_in_a_folder_that_may_not_be_entered_is_not_called_absent(
+    tmp_path, monkeypatch, read, error
+):
+    """Such recordings were rejected with "no such file", and their transcripts not missed."""
+    path, stat = str(tmp_path / "closed" / "a.wav"), os.stat
+
+    def refuse(place, **options):
+        if str(place) == path:
+            raise PermissionError(13, "Permission denied", path)
+        return stat(place, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(error, match="Permission denied"):
+        read(path)
+
+
+def test_a_source_in_a_folder_that_may_not_be_entered_is_not_called_unknown(tmp_path, monkeypatch):
+    refuse = mock.Mock(side_effect=PermissionError(13, "Permission denied"))
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(InputError, match=rf"^--source {tmp_path}/closed/x: Permission denied$"):
+        resolve(f"{tmp_path}/closed/x")

@@ -252,8 +252,8 @@ def test_models_and_lexicons_that_do_not_fit_are_one_clear_line(models, tmp_path
     arpa, letters = str(models / "large_words.arpa"), str(models / "large_letters.arpa")
     wrong_case = {"lm": arpa, "lexicon": str(tmp_path / "lower.txt")}
     for given, vocabulary, message in (
-        ({"lm": str(tmp_path / "none.arpa")}, VOCABULARY, "none.arpa: there is no such file"),
-        ({"lm": str(tmp_path)}, VOCABULARY, "is no plain file"),
+        ({"lm": str(tmp_path / "none.arpa")}, VOCABULARY, "none.arpa: no such file"),
+        ({"lm": str(tmp_path)}, VOCABULARY, "is a folder, not a file"),
         ({"lm": str(tmp_path / "text.arpa")}, VOCABULARY, "text.arpa: not an ARPA language model"),
         (
             {"lm": str(tmp_path / "marked.arpa")},

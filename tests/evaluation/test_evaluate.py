@@ -129,8 +129,8 @@ def test_bad_data_is_one_clear_line(model, corpus, tmp_path, capsys):
     ("texts", "options", "message"),
     [
         (("", ""), [], "no transcripts to score against"),
-        (("AB", "C"), ["--lm", "none.arpa"], "--lm none.arpa: there is no such file"),
-        (("AB", "C"), ["--lexicon", "none.txt"], "--lexicon none.txt: there is no such file"),
+        (("AB", "C"), ["--lm", "none.arpa"], "--lm none.arpa: no such file"),
+        (("AB", "C"), ["--lexicon", "none.txt"], "--lexicon none.txt: no such file"),
         (("AB", "C"), ["--rescore", "none"], "--rescore none: there is no such folder"),
         (("AB", "C"), ["--beam", "9"], "--beam changes nothing in greedy decoding"),
         (("AB", "C"), ["--batch-seconds", "0"], "--batch-seconds: 0 must be a number"),

@@ -19,6 +19,7 @@ from w2v2_jax.data.pyav import blocks as pyav_blocks
 from w2v2_jax.data.pyav import kind_of
 from w2v2_jax.data.streams import find_streams, is_whole
 from w2v2_jax.errors import InputError
+from w2v2_jax.errors.absent import why_not_plain
 from w2v2_jax.errors.streams import without_chatter
 from w2v2_jax.paths import POINTER, is_pointer, is_remote, to_path
 
@@ -217,8 +218,8 @@ def _content(source: str | Path | bytes) -> Buffer:
             data = to_path(source).read_bytes()
         except OSError as error:
             raise Damaged("unreadable", "no such file") from error
-    elif not os.path.isfile(source):
-        raise Damaged("unreadable", _why_no_file(source))
+    elif reason := why_not_plain(source):
+        raise Damaged("unreadable", reason)
     else:
         with open(source, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -228,12 +229,6 @@ def _content(source: str | Path | bytes) -> Buffer:
     if is_pointer(data[:64]):
         raise Damaged("unreadable", POINTER)
     return data
-
-
-def _why_no_file(path: str | Path) -> str:
-    if os.path.exists(path):
-        return "not a plain file"
-    return "a link to nothing" if os.path.islink(path) else "no such file"
 
 
 def _decoded(file: bytes | Window, other: str | None, excerpt: Excerpt) -> Iterator:

@@ -27,6 +27,7 @@ from w2v2_jax.decode.lexicon import BOUNDARY, Entries, read_lexicon, spell
 from w2v2_jax.decode.presets import preset
 from w2v2_jax.decode.rescore import RescoringDecoder, TransformerLM
 from w2v2_jax.errors import InputError
+from w2v2_jax.errors.absent import why_not_plain
 from w2v2_jax.ngram import arpa
 from w2v2_jax.ngram.text import SPECIALS
 from w2v2_jax.paths import read_json, write_json
@@ -135,8 +136,7 @@ def settings(
 def check_files(chosen: DecoderSettings) -> None:
     """Raises InputError if a model or lexicon of the settings does not exist."""
     for name, path in (("lm", chosen.lm), ("lexicon", chosen.lexicon)):
-        if path is not None and not os.path.isfile(path):
-            reason = "is no plain file" if os.path.exists(path) else "there is no such file"
+        if path is not None and (reason := why_not_plain(path)):
             raise InputError(f"--{name} {path}: {reason}")
     if chosen.rescore is not None and not os.path.isdir(chosen.rescore):
         raise InputError(f"--rescore {chosen.rescore}: there is no such folder")

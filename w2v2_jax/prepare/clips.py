@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from w2v2_jax.data.audio import AudioError
+from w2v2_jax.errors.absent import why_not_plain
 from w2v2_jax.paths import is_remote, size_of, to_path
 from w2v2_jax.prepare.arrow_tables import open_table
 from w2v2_jax.prepare.utterance import Clip
@@ -29,8 +30,8 @@ def content(clip: Clip, name: str) -> Content:
     """The whole recording that a clip is of; AudioError, called `name`, if it is not there."""
     if clip.inside is None:
         return Content(clip.path)
-    if not is_remote(clip.path) and not os.path.isfile(clip.path):
-        raise AudioError(name, "unreadable", f"{clip.path}: no such file")
+    if not is_remote(clip.path) and (reason := why_not_plain(clip.path)):
+        raise AudioError(name, "unreadable", f"{clip.path}: {reason}")
     kind, *which = clip.inside
     try:
         return READERS[kind](clip.path, name, *which)

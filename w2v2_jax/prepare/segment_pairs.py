@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError
+from w2v2_jax.errors.absent import why_absent
 from w2v2_jax.prepare.account import Tally
 from w2v2_jax.recognition.timed_texts import TimedText, ctm, praat, subtitles
 from w2v2_jax.recognition.word_labels import ignore
@@ -48,8 +49,8 @@ def find_pairs(audio: str, text: str, unpaired: Tally) -> list[Pair]:
     Raises InputError if there is no pair, or if the two options do not go together.
     """
     for option, path in (("--audio", audio), ("--text", text)):
-        if not os.path.exists(path):
-            raise InputError(f"{option} {path}: no such file or folder")
+        if reason := why_absent(path, "file or folder"):
+            raise InputError(f"{option} {path}: {reason}")
     if os.path.isfile(audio) and os.path.isfile(text):
         return [Pair(Path(audio).stem, audio, Path(text), Path(audio).stem)]
     if os.path.isfile(audio):

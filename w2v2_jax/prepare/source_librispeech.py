@@ -63,7 +63,7 @@ def subsets(place: Path, names: re.Pattern[str]) -> list[Path]:
     level = [place]
     for _ in range(DEPTH):
         # glob passes over a folder that cannot be read; reading the source counts it.
-        level = [p for above in level for p in sorted(above.glob("*")) if p.is_dir()]
+        level = [p for above in level for p in sorted(above.glob("*")) if os.path.isdir(p)]
         if fitting := [p for p in level if names.fullmatch(p.name)]:
             return fitting
         level = level[:LOOKED_AT]

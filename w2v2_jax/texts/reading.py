@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.errors.absent import why_absent, why_not_plain
 
 MOST_LINE = 1 << 20  # characters; the words of a day of speech
 MARKS = {  # first bytes: the encoding; the longer ones first
@@ -33,8 +35,8 @@ def text_lines(path: str | Path) -> Iterator[str]:
     UTF-8, cannot be read, is no plain file (a pipe would be waited for) or has a line of more than
     MOST_LINE characters."""
     try:
-        if not Path(path).is_file():
-            raise InputError(f"{path}: {_why_not(path)}")
+        if reason := why_not_plain(path):
+            raise InputError(f"{path}: {reason}")
         with open(path, "rb") as file:
             yield from decoded_lines(file, str(path))
     except OSError as error:
@@ -44,13 +46,8 @@ def text_lines(path: str | Path) -> Iterator[str]:
 def optional_lines(path: str | Path) -> Iterator[str]:
     """`text_lines` of a file that need not exist: none if nothing has its name. What has it and
     cannot be read, such as a link to a disk that is not mounted, is an error."""
-    return text_lines(path) if os.path.lexists(path) else iter(())
-
-
-def _why_not(path: str | Path) -> str:
-    if os.path.exists(path):
-        return "is a folder, not a file" if os.path.isdir(path) else "not a plain file"
-    return "a link to nothing" if os.path.islink(path) else "no such file"
+    refused = why_absent(path) == os.strerror(errno.EACCES)
+    return text_lines(path) if refused or os.path.lexists(path) else iter(())
 
 
 def decoded_lines(
