@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> None:
         made_by = {"command": "align", "text": text, "romanise": arguments.romanise}
         by = transcript_record.begin(arguments.out, {**made_by, **origin(model)})
         result = as_result(arguments.audio, aligned, total or 0.0)
-        transcript_files.write(result, files, arguments.out, by)
+        transcript_files.write(result, files, arguments.out, by, overwrite=arguments.overwrite)
     for line in aligned:
         if arguments.json:
             plain = line._asdict() | {

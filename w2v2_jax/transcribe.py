@@ -86,7 +86,13 @@ def main(argv: list[str] | None = None) -> None:
         for result in transcribe(model, files, make_options(values)):
             if planned:
                 written += len(planned[result.path])
-                transcript_files.write(result, planned[result.path], arguments.out, by)
+                transcript_files.write(
+                    result,
+                    planned[result.path],
+                    arguments.out,
+                    by,
+                    overwrite=arguments.overwrite,
+                )
             _say(result, as_json=arguments.json)
             if unwritten(sys.stdout) and not planned:
                 return  # the reader of stdout has ended

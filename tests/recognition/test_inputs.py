@@ -14,7 +14,7 @@ from w2v2_jax import transcribe
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import Model
 from w2v2_jax.models.families import FAMILIES, family_of, model_config
-from w2v2_jax.recognition import transcript_files
+from w2v2_jax.recognition import transcript_files, transcript_record
 from w2v2_jax.recognition.inputs import expand
 from w2v2_jax.recognition.waveforms import as_floats
 
@@ -453,6 +453,27 @@ def test_skip_done_writes_what_is_missing_and_keeps_what_somebody_corrected(
     assert command(path, "--out", out, "--formats", "txt,json", "--skip-done") == 0
     assert "wrote 1 file to" in capsys.readouterr().err
     assert (out / "a.txt").read_text() == "by hand" and (out / "a.json").exists()
+
+
+def test_of_two_runs_into_one_folder_the_slower_one_replaces_nothing(
+    command, clips, tmp_path, capsys, monkeypatch
+):
+    """Files of two checkpoints or decoders were mixed without a word."""
+    (path,), out = clips("a.wav"), tmp_path / "out"
+    begin = transcript_record.begin
+
+    def while_it_ran(directory, settings):
+        (directory / "a.json").write_text("of another run")
+        return begin(directory, settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transcript_record, "begin", while_it_ran)
+        assert command(path, "--out", out) == 2
+        assert f"error: {out}/a.json exists: another command wrote it" in capsys.readouterr().err
+        assert command(path, "--out", out, "--skip-done", "--formats", "txt") == 0
+        assert (out / "a.json").read_text() == "of another run"
+        assert command(path, "--out", out, "--overwrite") == 0
+    assert (out / "a.json").read_text() != "of another run"
 
 
 def test_a_file_that_a_killed_run_was_to_replace_is_not_done(command, clips, tmp_path, monkeypatch):

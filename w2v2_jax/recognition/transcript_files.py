@@ -154,8 +154,19 @@ def _recordings(folder: Path) -> dict[str, str]:
     return {os.path.splitext(name)[0]: name for name in reversed(names)} | {n: n for n in names}
 
 
-def write(result: Result, files: dict[str, Path], directory: Path, by: str) -> None:
-    """Writes a result in each of its formats. by: the settings' id in the folder's record."""
+def write(
+    result: Result, files: dict[str, Path], directory: Path, by: str, *, overwrite: bool
+) -> None:
+    """Writes a result in each of its formats. by: the settings' id in the folder's record.
+
+    Raises InputError if, without overwrite, a file is there now, which was not when `plan` looked.
+    """
+    for path in [] if overwrite else files.values():
+        if path.exists():
+            raise InputError(
+                f"{path} exists: another command wrote it while this one ran; wait for its end "
+                "and add --overwrite, or choose another --out"
+            )
     contents = {path: FORMATS[form][1](result) for form, path in files.items()}
     transcript_record.note(directory, by, result.path, contents)
     for path, text in contents.items():
