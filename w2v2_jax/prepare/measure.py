@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -99,7 +99,7 @@ def channel_of(name: str) -> tuple[int | None, bool]:
 
 def take_in(
     utterances: Iterable[Utterance], *, limits: Limits, workers: int, spool: Path
-) -> Iterator[IntakeResult]:
+) -> Generator[IntakeResult, None, None]:
     """Outcomes in the order of the utterances, for any number of worker processes.
 
     Samples are int16 files under `spool`. A file is deleted when all its outcomes were taken, which

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,11 @@ def _sorter(source: Resolved, *, holdout, by: str, account: Account, options: di
 
 
 def _at_once(
-    out: str | Path, sorter, finish, take: Callable[..., Iterator[IntakeResult]], progress: bool
+    out: str | Path,
+    sorter,
+    finish,
+    take: Callable[..., Generator[IntakeResult, None, None]],
+    progress: bool,
 ):
     out = Path(out)
     tell_leftovers(out)
