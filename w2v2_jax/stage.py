@@ -12,7 +12,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from w2v2_jax.data.corpus import CutShort, list_splits, open_corpus
+from w2v2_jax.data.corpus import CutShort, open_corpus
+from w2v2_jax.data.splits import list_splits
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.paths import SPLIT, AnyPath, absolute, size_of, writing
 from w2v2_jax.system.arguments import CommandParser

@@ -9,7 +9,8 @@ import pytest
 from tests.helpers.corpora import write_split
 from w2v2_jax.data import splits
 from w2v2_jax.data.audio import AudioError, load_audio
-from w2v2_jax.data.corpus import list_splits, open_corpus
+from w2v2_jax.data.corpus import open_corpus
+from w2v2_jax.data.splits import list_splits
 from w2v2_jax.decode.make import DecoderSettings, check_files
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Tally

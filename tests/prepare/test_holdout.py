@@ -9,7 +9,8 @@ import soundfile
 
 from tests.helpers.places import ROOT
 from tests.helpers.prepare_cases import OPTIONS
-from w2v2_jax.data.corpus import Entry, list_splits, open_corpus
+from w2v2_jax.data.corpus import Entry, open_corpus
+from w2v2_jax.data.splits import list_splits
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare import command, holdout
 from w2v2_jax.prepare.holdout import Holdable, Holdout

@@ -12,7 +12,8 @@ import pytest
 
 from tests.helpers.prepare_cases import OPTIONS
 from tests.helpers.source_cases import CASES, EXTRAS, Row, noise, place_of
-from w2v2_jax.data.corpus import list_splits, open_corpus
+from w2v2_jax.data.corpus import open_corpus
+from w2v2_jax.data.splits import list_splits
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare import work_units
 from w2v2_jax.prepare.prepare import prepare

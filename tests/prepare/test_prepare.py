@@ -8,7 +8,8 @@ import pytest
 import soundfile
 
 from w2v2_jax.data import string_hashes, writer
-from w2v2_jax.data.corpus import list_splits, open_corpus
+from w2v2_jax.data.corpus import open_corpus
+from w2v2_jax.data.splits import list_splits
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.prepare import command
 from w2v2_jax.prepare.holdout import held_out_split

@@ -11,7 +11,8 @@ import soundfile
 from tests.helpers.bucket import Bucket
 from tests.helpers.prepare_cases import OPTIONS, assert_same, counted, speech
 from w2v2_jax.data import writer
-from w2v2_jax.data.corpus import list_splits, open_corpus
+from w2v2_jax.data.corpus import open_corpus
+from w2v2_jax.data.splits import list_splits
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.paths import to_path
 from w2v2_jax.prepare import command, resumable, work_units

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
-from w2v2_jax.data.corpus import list_splits
 from w2v2_jax.data.joined import open_corpora
+from w2v2_jax.data.splits import list_splits
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import SPLIT, to_path
 

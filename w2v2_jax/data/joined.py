@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from w2v2_jax.data.corpus import Corpus, list_splits, open_corpus
+from w2v2_jax.data.corpus import Corpus, open_corpus
+from w2v2_jax.data.splits import list_splits
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import SPLIT, AnyPath, is_remote, to_path
 

@@ -3,11 +3,13 @@ decide how much memory is used."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -30,35 +32,37 @@ def read_array(
     Raises InputError that names the file if it is damaged, compressed (which `np.savez` never
     does), or not the expected array.
     """
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            record = archive.getinfo(f"{name}.npy")
-            if record.compress_type != zipfile.ZIP_STORED:
-                raise ValueError(f"{name} is compressed")
-            with archive.open(record) as content:
-                array = _read(content, record.file_size)
+    with _opened(path) as archive:
+        record = archive.getinfo(f"{name}.npy")
+        if record.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{name} is compressed")
+        with archive.open(record) as content:
+            array = _read(content, record.file_size)
         if dtype not in (None, array.dtype) or rows not in (None, len(array)):
             raise ValueError(f"{name} is {array.dtype} {array.shape}")
         signed = array.dtype.kind == "i"
         if (signed and (array < 0).any()) or (rising and (np.diff(array) < 0).any()):
             raise ValueError(f"{name} has values that cannot be")
         return array
+
+
+def array_names(path: AnyPath) -> frozenset[str]:
+    """Names of the arrays in an .npz file; InputError if it is damaged."""
+    with _opened(path) as archive:
+        return frozenset(name.removesuffix(".npy") for name in archive.namelist())
+
+
+@contextlib.contextmanager
+def _opened(path: AnyPath) -> Iterator[zipfile.ZipFile]:
+    """The archive; all that the block raises is told as damage of it."""
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            yield archive
     except PermissionError as error:
         raise InputError(f"{path}: {error.strerror}") from error
     except DAMAGE as error:
         reason = str(error) or type(error).__name__
         raise InputError(f"{path}: damaged index ({reason}); prepare it again") from error
-
-
-def array_names(path: AnyPath) -> frozenset[str]:
-    """Names of the arrays in an .npz file; InputError if it is damaged."""
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            return frozenset(name.removesuffix(".npy") for name in archive.namelist())
-    except PermissionError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
-    except DAMAGE as error:
-        raise InputError(f"{path}: damaged index ({error}); prepare it again") from error
 
 
 def _read(content: Any, size: int) -> np.ndarray:

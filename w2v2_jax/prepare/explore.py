@@ -6,7 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from w2v2_jax.data.corpus import list_splits, open_corpus
+from w2v2_jax.data.corpus import open_corpus
+from w2v2_jax.data.splits import list_splits
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.paths import AnyPath, to_path, write_text
 from w2v2_jax.system.arguments import CommandParser

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from w2v2_jax.batch import SAMPLE_RATE
-from w2v2_jax.data.corpus import Corpus, list_splits, open_corpus
+from w2v2_jax.data.corpus import Corpus, open_corpus
+from w2v2_jax.data.splits import list_splits
 from w2v2_jax.data.writer import CorpusWriter, ShardPlan
 from w2v2_jax.errors import InputError, counted
 from w2v2_jax.paths import AnyPath, absolute, is_remote, write_json

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
-from w2v2_jax.data.corpus import Corpus, Entry, list_splits, open_corpus
+from w2v2_jax.data.corpus import Corpus, Entry, open_corpus
 from w2v2_jax.data.damage import Damage
+from w2v2_jax.data.splits import list_splits
 from w2v2_jax.data.transcribed import TranscribedCorpus
 from w2v2_jax.data.writer import CorpusWriter
 from w2v2_jax.decode import options

@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Container, Iterator
 from pathlib import Path
 
-from w2v2_jax.data.corpus import list_splits, open_corpus
+from w2v2_jax.data.corpus import open_corpus
+from w2v2_jax.data.splits import list_splits
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import AnyPath, is_empty_folder, is_remote, try_folder
 from w2v2_jax.prepare.account import PARTIAL, PIECES
