@@ -178,6 +178,16 @@ def test_short_clips_stay_in_full_batches_where_evenness_would_need_many_more():
     assert plan.shapes == [(376, 64_000), (80, 320_000)]
     weights = weights_of(plan, len(lengths))
     assert weights.max() / weights.min() < 5.1  # as rows of 4 s to rows of 20 s
+    assert "; updates of 80 to 376 utterances: one of the smallest counts 4.7 times as much" in (
+        str(plan.summary())
+    )
+
+
+@pytest.mark.parametrize("options", [FINETUNE, FINETUNE | {"mode": "crop"}])
+def test_a_plan_that_is_even_but_for_its_few_longest_clips_says_nothing_of_it(options):
+    lengths = np.random.default_rng(0).integers(64_000, 320_000, 8_000)
+    lengths[:4] = 500_000
+    assert "count" not in str(make_plan(lengths=lengths, **options).summary())
 
 
 @pytest.mark.parametrize("count", [48, 1_000, 20_000])

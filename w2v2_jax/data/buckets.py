@@ -12,6 +12,7 @@ from w2v2_jax.errors import InputError, counted
 
 EDGES_SECONDS = (0.1, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 600)
 TOO_SHORT, TOO_LONG = -1, -2
+UNEVEN = 2  # utterances of the largest update over those of the smallest, from which it is told
 MODES = {
     "crop": "random crops of exactly the bucket, never padded (pretraining)",
     "concatenate": "clips of one speaker joined end to end into rows without padding (pretraining)",
@@ -32,7 +33,8 @@ class PlanSummary(NamedTuple):
 
     hours: audio of the used utterances. per_bucket: samples -> utterances. batches, rows: their
     number per epoch; repeated_rows: rows of weight 0, which repeat others to fill up batches.
-    shapes: (rows, samples) of the batches.
+    shapes: (rows, samples) of the batches. counts: fewest and most utterances of a batch, of those
+    whose utterances weigh one over their number.
     """
 
     utterances: int
@@ -44,15 +46,22 @@ class PlanSummary(NamedTuple):
     rows: int
     repeated_rows: int
     shapes: tuple[tuple[int, int], ...]
+    counts: tuple[int, int] = (1, 1)
 
     def __str__(self) -> str:
         buckets = ", ".join(f"{s / SAMPLE_RATE:g} s: {n}" for s, n in self.per_bucket.items())
         shapes = ", ".join(f"{rows} x {s / SAMPLE_RATE:g} s" for rows, s in self.shapes)
+        fewest, most = self.counts
+        uneven = (
+            f"; updates of {fewest} to {most} utterances: one of the smallest counts "
+            f"{most / fewest:.1f} times as much as one of the largest"
+        )
         return (
             f"{counted(self.utterances, 'utterance')}, {duration(3600 * self.hours)} used; "
             f"dropped: {self.dropped_too_short} too short, {self.dropped_too_long} too long; "
             f"buckets: {buckets}; {counted(self.batches, 'batch')} per epoch in shapes {shapes}; "
             f"rows that only fill batches (weight 0): {self.repeated_rows} of {self.rows}"
+            f"{uneven if most >= UNEVEN * fewest else ''}"
         )
 
 

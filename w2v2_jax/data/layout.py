@@ -41,6 +41,11 @@ class Layout(NamedTuple):
         """[batches] rows of weight 0."""
         return np.asarray(self.rows)[self.buckets] - self.counts
 
+    @property
+    def usual_counts(self) -> np.ndarray:
+        """The counts without those of batches that have only the FEW first utterances."""
+        return self.counts[self.starts[1:] > FEW * self.starts[-1]]
+
 
 class Run(NamedTuple):
     """Batches that divide `count` utterances, from position `first`, as evenly as possible."""

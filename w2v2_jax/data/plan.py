@@ -194,7 +194,11 @@ class Plan:
     def summary(self) -> PlanSummary:
         shapes, batches = map(list, zip(*self._batches_of_shapes(), strict=True))
         fillers = int(self.layout.fillers.sum())
-        return summarise(self.buckets, self._dropped, self._total, shapes, batches, fillers)
+        summary = summarise(self.buckets, self._dropped, self._total, shapes, batches, fillers)
+        if self.mode != "pad":
+            return summary
+        counts = self.layout.usual_counts
+        return summary._replace(counts=(int(counts.min()), int(counts.max())))
 
 
 class EvaluationPlan:
