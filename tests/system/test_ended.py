@@ -9,10 +9,11 @@ import textwrap
 import pytest
 
 KILLED = """
-    import os, sys
+    import os, signal, sys
     from w2v2_jax.prepare.publish import work_folder
     from w2v2_jax.system.new_output import new_file, new_output
     out, make, number = sys.argv[1:]
+    signal.signal(int(number), signal.SIG_DFL)  # else tests under nohup inherit another
     with globals()[make](out if make == "new_file" else out + "/new") as partial:
         if make != "work_folder":
             partial.write_text("half")
