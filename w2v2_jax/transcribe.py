@@ -85,13 +85,10 @@ def main(argv: list[str] | None = None) -> None:
         }
         for result in transcribe(model, files, make_options(values)):
             if planned:
-                written += len(planned[result.path])
+                made = planned[result.path]
+                written += len(made)
                 transcript_files.write(
-                    result,
-                    planned[result.path],
-                    arguments.out,
-                    by,
-                    overwrite=arguments.overwrite,
+                    result, made, arguments.out, by, overwrite=arguments.overwrite
                 )
             _say(result, as_json=arguments.json)
             if unwritten(sys.stdout) and not planned:
