@@ -1,6 +1,7 @@
 """Decoders from settings, lexicons, saved logits, and greedy search over every alignment."""
 
 import argparse
+import dataclasses
 import itertools
 import json
 import math
@@ -18,6 +19,7 @@ from w2v2_jax.decode.make import make, read_settings, save_settings, settings
 from w2v2_jax.decode.many import decode_many
 from w2v2_jax.decode.presets import PRESETS
 from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.texts.rules import TextRules
 
 
 def parse(*given):
@@ -185,6 +187,25 @@ def test_a_lexicon_comes_back_as_it_was_written(tmp_path):
     assert entries == [("AB", ("A", "B", "|")), ("C", ("C", "|"))] and unknown == ["XY", "A|"]
     write_lexicon(tmp_path / "lexicon.txt", entries)
     assert read_lexicon(tmp_path / "lexicon.txt", VOCABULARY.symbols) == entries
+
+
+def test_an_entry_that_a_lexicon_has_twice_is_one_entry(tmp_path):
+    path = tmp_path / "lexicon.txt"
+    path.write_text("AB\tA B |\nAB\tA B\nAB A B |\nC\tC |\nAB\tA B |\n")
+    spellings = [("AB", ("A", "B", "|")), ("AB", ("A", "B")), ("C", ("C", "|"))]
+    assert read_lexicon(path, VOCABULARY.symbols) == spellings
+
+
+def test_words_that_text_rules_make_equal_are_one_entry(tmp_path):
+    ruled = dataclasses.replace(VOCABULARY, rules=TextRules(name="x", case="upper"))
+    path = tmp_path / "lexicon.txt"
+    chosen = settings({"lexicon": str(path), "beam": 2, "nbest": 2, "engine": "numpy"})
+    logits = logits_of("AB C", np.random.default_rng(2), noise=3.0)
+    found = []
+    for lines in ("AB\tA B |\nC\tC |\n", "AB\tA B |\nAb\tA B |\nC\tC |\nc\tC |\n"):
+        path.write_text(lines)
+        found.append([(one.text, one.score) for one in make(chosen, ruled)(logits)])
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(

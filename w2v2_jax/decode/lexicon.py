@@ -40,7 +40,8 @@ def write_lexicon(path: str | Path, entries: Entries) -> None:
 
 
 def read_lexicon(path: str | Path, symbols: Iterable[str]) -> Entries:
-    """Reads and checks a lexicon; InputError names the file and line that does not fit."""
+    """Reads and checks a lexicon; InputError names the file and line that does not fit. An entry
+    that occurs again is one entry: a search would hold two hypotheses for it."""
     known = {normal_form(symbol): symbol for symbol in symbols}
     known |= {symbol: symbol for symbol in symbols}
     entries: Entries = []
@@ -69,4 +70,4 @@ def read_lexicon(path: str | Path, symbols: Iterable[str]) -> Entries:
         entries.append((word, tuple(known[symbol] for symbol in spelling)))
     if not entries:
         raise InputError(f"{path}: an empty lexicon; write lines word<TAB>w o r d |")
-    return entries
+    return list(dict.fromkeys(entries))

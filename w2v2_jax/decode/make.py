@@ -188,7 +188,7 @@ def _is_of_symbols(chosen: DecoderSettings, vocabulary: Vocabulary) -> bool:
 
 
 def _by_rules(entries: Entries, chosen: DecoderSettings, vocabulary: Vocabulary) -> Entries:
-    """A lexicon's words with the text rules of references and language models."""
+    """A lexicon's words with the text rules of references and language models, each entry once."""
     if vocabulary.rules is None or vocabulary.units == PHONEMES:
         return entries
     for word, _ in entries:
@@ -197,7 +197,7 @@ def _by_rules(entries: Entries, chosen: DecoderSettings, vocabulary: Vocabulary)
                 f"--lexicon {chosen.lexicon}: {word!r} is {vocabulary.normalise(word)!r} by the "
                 "model's text rules; give words as they are spoken, one per line"
             )
-    return [(vocabulary.normalise(word), symbols) for word, symbols in entries]
+    return list(dict.fromkeys((vocabulary.normalise(word), symbols) for word, symbols in entries))
 
 
 def with_hot_words(
