@@ -49,3 +49,13 @@ def has_triton() -> bool:
 def has_mosaic() -> bool:
     """Whether JAX has Pallas's TPU compiler, in which our kernels for TPUs are written."""
     return mosaic is not None
+
+
+def when_needed(saved, gradient):
+    """Both, for the start of a backward pass. XLA for CPU then leaves to the backward pass what it
+    would compute from the saved values alone in the forward pass, and keep until then (a fifth of
+    the memory of a BASE step). jaxlib 0.10 takes no notice."""
+    values = (saved, gradient)
+    return jax.lax.platform_dependent(
+        values, cpu=jax.lax.optimization_barrier, default=lambda values: values
+    )

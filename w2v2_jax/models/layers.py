@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from w2v2_jax.models.backend import when_needed
 from w2v2_jax.models.mixed_precision import add_bias, contract
 from w2v2_jax.models.sharding import named
 
@@ -30,6 +31,7 @@ def _gelu_forward(x):
 
 
 def _gelu_backward(x, gradient):
+    x, gradient = when_needed(x, gradient)
     value = x.astype(jnp.float32)
     cdf = 0.5 * (1.0 + jax.lax.erf(value * SQRT_HALF))
     slope = cdf + value * INV_SQRT_TAU * jnp.exp(-0.5 * value * value)

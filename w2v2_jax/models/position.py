@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import linen as nn
 
-from w2v2_jax.models.backend import device_kind, platform
+from w2v2_jax.models.backend import device_kind, platform, when_needed
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.layers import gelu, standardised, torch_conv_kernel, torch_linear_bias
@@ -178,7 +178,7 @@ def toeplitz_backward(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array
 
 
 def _toeplitz_backward(groups, saved, gradient):
-    saved, gradient = jax.lax.optimization_barrier((saved, gradient))
+    saved, gradient = when_needed(saved, gradient)
     return jax.vjp(lambda x, kernel: toeplitz_matmul(x, kernel, groups), *saved)[1](gradient)
 
 

@@ -11,7 +11,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from w2v2_jax.models.backend import platform
+from w2v2_jax.models.backend import platform, when_needed
 from w2v2_jax.models.mixed_precision import contract, convolve, range_kept
 
 
@@ -119,7 +119,7 @@ def _kernel_gradient(x, gradient, width: int, stride: int):
 
 
 def _phased_backward(stride, saved, gradient):
-    (x, kernel), gradient = jax.lax.optimization_barrier((saved, gradient))
+    (x, kernel), gradient = when_needed(saved, gradient)
     gradient = gradient.astype(x.dtype)
     return (
         _input_gradient(gradient, kernel, stride, x.shape[1]).astype(x.dtype),
