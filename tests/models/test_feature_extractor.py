@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers.jaxprs import equations
 from w2v2_jax import partition
-from w2v2_jax.models import feature_extractor, first_layer, first_layer_gpu
+from w2v2_jax.models import feature_extractor, first_layer, first_layer_gpu, layers
 from w2v2_jax.models.config import CONV_LAYERS
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.feature_extractor import FeatureExtractor, conv_init
@@ -323,3 +323,20 @@ def test_scale_gradient_is_the_identity_forward_and_scales_the_gradient(scale):
     x = random(50)
     gradient = jax.grad(lambda x: jnp.square(scale_gradient(x, scale)).sum())(x)
     np.testing.assert_allclose(gradient, scale * 2 * x, rtol=1e-5)
+
+
+def test_on_a_cpu_the_forward_pass_keeps_no_slope_of_gelu(monkeypatch):
+    x, kernels = jnp.ones((512, 256)), [jnp.ones((256, 256))] * 6
+
+    def temporaries():
+        def network(x, kernels):
+            for kernel in kernels:
+                x = gelu(x @ kernel)
+            return x.sum()
+
+        lowered = jax.jit(jax.grad(network)).lower(x, kernels)
+        return lowered.compile().memory_analysis().temp_size_in_bytes
+
+    after = temporaries()
+    monkeypatch.setattr(layers, "when_needed", lambda saved, gradient: (saved, gradient))
+    assert temporaries() > after + 3 * x.nbytes

@@ -22,6 +22,7 @@ from w2v2_jax.models.families import model_config
 from w2v2_jax.models.layer_stack import split_layers
 from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.objectives.table import OBJECTIVES
+from w2v2_jax.system import cpu_memory
 from w2v2_jax.vocabulary import LIBRISPEECH
 
 
@@ -122,6 +123,7 @@ def bench_train(arguments) -> dict:
     local = random_batch(settings)
     step, batch, compile_seconds = compile_step(built, local)
     run = stepper(step, built.init(), batch, built.seed)
+    cpu_memory.trim()  # what compiling has used, as `train` does
     seconds = timed(run, warmup=2, repeats=arguments.repeats)
     rows, samples = local.waveforms.shape
     analysis = step.memory_analysis()
