@@ -119,6 +119,15 @@ def test_the_permutation_test_is_exact_where_all_exchanges_can_be_counted():
     assert compare(first, first)[2:] == (0.0, (0.0, 0.0), 0.5, 1.0, 1.0)
 
 
+@pytest.mark.parametrize("count", [2, 5])
+def test_gaps_that_are_all_equal_prove_no_more_than_their_number(count):
+    first = [ErrorCounts(1, 0, 0, 10)] * count
+    second = [ErrorCounts(0, 0, 0, 10)] * count
+    found = compare(first, second)
+    assert found.p_matched_pairs == 2 / 2**count
+    assert found.p_permutation == pytest.approx(2 / 2**count, abs=0.02)
+
+
 def test_unequal_references_are_refused():
     with pytest.raises(ValueError, match="same utterances"):
         compare([ErrorCounts(0, 0, 0, 3)], [ErrorCounts(0, 0, 0, 4)])

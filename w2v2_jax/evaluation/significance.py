@@ -92,8 +92,11 @@ def _permutation(gaps: np.ndarray, seed: int) -> float:
 
 
 def _matched_pairs(gaps: np.ndarray) -> float:
-    """Normal approximation of the mean gap; 1 if there is no gap or one utterance."""
+    """Normal approximation of the mean gap; 1 if there is no gap or one utterance. Gaps that are
+    all equal have no deviation: it is then the probability of their sign, which is exact."""
     if len(gaps) < 2 or not gaps.any():
         return 1.0
     deviation = gaps.std(ddof=1) / math.sqrt(len(gaps))
-    return math.erfc(abs(gaps.mean()) / deviation / math.sqrt(2)) if deviation else 0.0
+    if not deviation:
+        return 2.0 ** (1 - len(gaps))
+    return math.erfc(abs(gaps.mean()) / deviation / math.sqrt(2))
