@@ -62,7 +62,7 @@ def _opened(path: AnyPath) -> Iterator[zipfile.ZipFile]:
         raise InputError(f"{path}: {error.strerror}") from error
     except DAMAGE as error:
         reason = str(error) or type(error).__name__
-        raise InputError(f"{path}: damaged index ({reason}); prepare it again") from error
+        raise InputError(f"{path}: damaged index ({reason}); copy or make it again") from error
 
 
 def _read(content: Any, size: int) -> np.ndarray:
