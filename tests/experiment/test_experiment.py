@@ -227,7 +227,7 @@ def test_an_unknown_recipe_argument_lists_the_known_ones():
         ("execution.dtype", "half", r"config.execution.dtype='half' is not known; use one of"),
         ("execution.scan_layers", 1, r"config.execution.scan_layers=1 must be True or False"),
         ("execution.unroll", 1, r"config.execution.unroll is not a setting; known: dtype"),
-        ("model.dropout", 1.5, r"config.model.dropout=1.5 must be in \[0, 1\)"),
+        ("model.dropout", 1.5, r"config.model.dropout=1.5 must be a number in \[0, 1\)"),
         ("model.num_heads", 5, r"config.model.num_heads=5 does not divide model.d_model=32"),
         ("model.output_dim", 8, r"config.model.output_dim=8 needs model.output_adapter_layers"),
         ("model.output_adapter_layers", 2, r"objective contrastive is of the frames before it"),

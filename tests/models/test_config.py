@@ -86,7 +86,7 @@ def test_one_frame_is_320_samples_in_every_family():
         ({"norm_order": "sandwich"}, r"model\.norm_order='sandwich' .*'post', 'pre'"),
         ({"num_heads": 7}, r"model\.num_heads=7 does not divide model\.d_model=768"),
         ({"position_groups": 5}, r"model\.position_groups=5 does not divide"),
-        ({"dropout": 1.5}, r"model\.dropout=1\.5 must be in \[0, 1\)"),
+        ({"dropout": 1.5}, r"model\.dropout=1\.5 must be a number in \[0, 1\)"),
         (
             {"always_project_features": "yes"},
             r"model\.always_project_features='yes' must be True or",
@@ -95,7 +95,7 @@ def test_one_frame_is_320_samples_in_every_family():
             {"always_project_features": True, "quantize_input": True},
             r"model\.always_project_features=True needs model\.quantize_input=False",
         ),
-        ({"layer_drop": -0.1}, r"model\.layer_drop=-0\.1 must be in"),
+        ({"layer_drop": -0.1}, r"model\.layer_drop=-0\.1 must be a number in"),
     ],
 )
 def test_a_bad_setting_is_an_input_error_that_names_it(values, message):
