@@ -24,6 +24,14 @@ def test_in_a_log_progress_is_whole_lines(capsys):
     assert [line.split("%")[0] for line in told.splitlines()][-1] == "audio: 100"
 
 
+@pytest.mark.usefixtures("_at_once")
+def test_more_audio_than_was_expected_is_no_warning(capsys):
+    with progress.audio_bar(30.0) as bar:
+        for _ in range(4):
+            bar.update(11.0)
+    assert capsys.readouterr().err.splitlines()[-1].startswith("audio: 100")
+
+
 def test_nothing_is_shown_of_what_is_soon_done_or_quiet(capsys, monkeypatch):
     with progress.audio_bar(30.0) as bar:
         bar.update(10.0)

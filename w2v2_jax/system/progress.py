@@ -27,7 +27,17 @@ def total_seconds(paths: Sequence[str]) -> float | None:
     return sum(lengths) if lengths else None
 
 
-class _Lines(tqdm.tqdm):
+class _Bar(tqdm.tqdm):
+    """A bar that ends at what came: a length by a header is an estimate, and sums are rounded.
+    tqdm would warn."""
+
+    def update(self, n: float | None = 1) -> bool | None:
+        if self.total is not None:
+            self.total = max(self.total, self.n + (n or 0))
+        return super().update(n)
+
+
+class _Lines(_Bar):
     """A bar for a log, where nothing can be written over: a line each time."""
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
@@ -53,7 +63,7 @@ def bar(
     """A bar that is silent unless it has to wait. scaled: whether thousands are written as k."""
     terminal = sys.stderr.isatty()
     interval = 0.5 if terminal else LOG_SECONDS
-    return (tqdm.tqdm if terminal else _Lines)(
+    return (_Bar if terminal else _Lines)(
         total=total,
         unit=unit,
         unit_scale=scaled,
