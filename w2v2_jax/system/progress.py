@@ -31,6 +31,8 @@ class _Bar(tqdm.tqdm):
     """A bar that ends at what came: a length by a header is an estimate, and sums are rounded.
     tqdm would warn."""
 
+    total: float | None
+
     def update(self, n: float | None = 1) -> bool | None:
         if self.total is not None:
             self.total = max(self.total, self.n + (n or 0))
