@@ -9,6 +9,7 @@ from typing import Any
 from w2v2_jax.errors import InputError
 from w2v2_jax.interop.files import switch
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.config_checks import is_number
 from w2v2_jax.models.layers import EPSILON
 
 # (their name, their default for an absent key, our name): values that carry over unchanged.
@@ -122,7 +123,7 @@ def _start_prob(config: dict[str, Any], name: str, default: float) -> float:
     length, share = config.get(f"{name}_length", 10), config.get(f"{name}_prob", default)
     if not isinstance(length, int) or length < 1:
         raise ValueError(f"{name}_length={length!r} must be a whole number of at least 1")
-    if isinstance(share, bool) or not isinstance(share, (int, float)):
+    if not is_number(share):
         raise ValueError(f"{name}_prob={share!r} must be a number")
     return share / length
 

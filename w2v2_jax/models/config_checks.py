@@ -83,11 +83,12 @@ def check(config: Any) -> None:
     for setting in dataclasses.fields(config):
         rate = setting.name.endswith(("dropout", "_prob", "layer_drop"))
         value = getattr(config, setting.name)
-        if rate and not (_is_number(value) and 0 <= value < 1):
+        if rate and not (is_number(value) and 0 <= value < 1):
             raise InputError(f"model.{setting.name}={value!r} must be a number in [0, 1)")
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; True and False are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -98,7 +99,7 @@ def _check_sizes(config: Any) -> None:
         if type(value) is not int or not least <= value <= most:
             raise InputError(f"model.{field}={value!r} must be a whole number, {least:d} to {most}")
     scale = config.feature_grad_scale
-    if not (_is_number(scale) and 0 <= scale < math.inf):
+    if not (is_number(scale) and 0 <= scale < math.inf):
         raise InputError(
             f"model.feature_grad_scale={config.feature_grad_scale!r} must be a number, at least 0"
         )
