@@ -7,7 +7,6 @@ fsspec with the store's own package (gcsfs, s3fs). Orbax takes the same paths fo
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import math
@@ -21,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from w2v2_jax.errors import InputError, disk_reason, nearest
-from w2v2_jax.errors.absent import why_absent
 
 SCHEMES = ("gs", "s3")
 MOST_JSON = 64 << 20
@@ -94,15 +92,6 @@ def is_pointer(start: bytes) -> bool:
     """Whether a file's first bytes are those of a Git LFS pointer, which a clone without LFS has in
     the place of every large file."""
     return start.startswith(b"version https://git-lfs.github.com/spec/")
-
-
-def why_no_file(path: str | Path) -> str:
-    """Why a path is not a file that can be read, a pipe among them; "" if it is one."""
-    if absent := why_absent(path):
-        return absent
-    if os.path.isdir(path):
-        return "is a folder, not a file"
-    return "" if os.access(path, os.R_OK) else os.strerror(errno.EACCES)
 
 
 def meant_beside(folder: AnyPath) -> str:

@@ -91,6 +91,21 @@ def test_what_is_in_a_folder_that_may_not_be_entered_is_not_called_absent(
         read(path)
 
 
+@pytest.mark.parametrize(
+    ("read", "error"),
+    [
+        (lambda path: content(Clip(path, inside=("bytes", 0, 1)), "a"), AudioError),
+        (lambda path: check_files(DecoderSettings(lm=path)), InputError),
+    ],
+)
+def test_a_file_that_may_not_be_read_is_told_before_it_is_opened(tmp_path, closed, read, error):
+    """A language model was found unreadable only after the network had been loaded."""
+    (tmp_path / "file").write_bytes(bytes(9))
+    closed("file")
+    with pytest.raises(error, match=rf"{tmp_path}/file: Permission denied\)?$"):
+        read(str(tmp_path / "file"))
+
+
 def test_a_source_in_a_folder_that_may_not_be_entered_is_not_called_unknown(tmp_path, monkeypatch):
     refuse = mock.Mock(side_effect=PermissionError(13, "Permission denied"))
     monkeypatch.setattr(os, "stat", refuse)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -18,9 +19,15 @@ def why_absent(path: str | Path, what: str = "file") -> str:
     return ""
 
 
+def why_no_file(path: str | Path) -> str:
+    """Why a path is not a file that can be read, a pipe among them; "" if it is one."""
+    if absent := why_absent(path):
+        return absent
+    if os.path.isdir(path):
+        return "is a folder, not a file"
+    return "" if os.access(path, os.R_OK) else os.strerror(errno.EACCES)
+
+
 def why_not_plain(path: str | Path) -> str:
-    """Why a path is no file that can be read several times; "" if it is one."""
-    if os.path.isfile(path):
-        return ""
-    folder = "is a folder, not a file" if os.path.isdir(path) else ""
-    return why_absent(path) or folder or "not a plain file"
+    """Why a path is not a file that can be read several times, as a pipe cannot; "" if it is."""
+    return why_no_file(path) or ("" if os.path.isfile(path) else "not a plain file")

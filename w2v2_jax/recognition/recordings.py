@@ -11,7 +11,7 @@ import numpy as np
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.audio import audible_blocks, audio_blocks
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import why_no_file
+from w2v2_jax.errors.absent import why_no_file
 from w2v2_jax.recognition.batches import WHOLE_SECONDS
 from w2v2_jax.recognition.waveforms import as_sound, mono, tells_rate
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import why_no_file
+from w2v2_jax.errors.absent import why_no_file
 
 MOST_BYTES = 256 << 20
 # The values of both forms: texts between quotes, and separate numbers.
