@@ -13,6 +13,7 @@ from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.data.splits import list_splits
 from w2v2_jax.decode.make import DecoderSettings, check_files
 from w2v2_jax.errors import InputError
+from w2v2_jax.errors.absent import is_absent
 from w2v2_jax.prepare.account import Tally
 from w2v2_jax.prepare.clips import content
 from w2v2_jax.prepare.segment_pairs import find_pairs
@@ -104,6 +105,19 @@ def test_a_file_that_may_not_be_read_is_told_before_it_is_opened(tmp_path, close
     closed("file")
     with pytest.raises(error, match=rf"{tmp_path}/file: Permission denied\)?$"):
         read(str(tmp_path / "file"))
+
+
+def test_a_table_on_a_disk_that_does_not_answer_is_not_called_absent(tmp_path, monkeypatch):
+    """Its transcripts were not missed."""
+    monkeypatch.setattr(os, "stat", mock.Mock(side_effect=OSError(5, "Input/output error")))
+    with pytest.raises(InputError, match=r"a\.tsv: Input/output error"):
+        list(optional_lines(tmp_path / "a.tsv"))
+
+
+@pytest.mark.parametrize(("name", "absent"), [("none", True), ("a/none", True), ("a", False)])
+def test_what_has_no_name_is_absent(tmp_path, name, absent):
+    (tmp_path / "a").write_text("")
+    assert is_absent(tmp_path / name) == absent
 
 
 def test_a_source_in_a_folder_that_may_not_be_entered_is_not_called_unknown(tmp_path, monkeypatch):

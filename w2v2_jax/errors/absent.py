@@ -8,13 +8,25 @@ import os
 from pathlib import Path
 
 
+def is_absent(path: str | Path) -> bool:
+    """Whether nothing has this name. False also for a link to nothing, and where it cannot be known
+    because a folder above may not be entered or a disk does not answer."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return not os.path.islink(path)
+    except (OSError, ValueError):  # ValueError: a zero byte in the name
+        return False
+    return False
+
+
 def why_absent(path: str | Path, what: str = "file") -> str:
     """Why nothing is found at a path, "no such {what}" or another reason; "" if something is."""
     try:
         os.stat(path)
     except FileNotFoundError:
         return "a link to nothing" if os.path.islink(path) else f"no such {what}"
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+    except (OSError, ValueError) as error:
         return getattr(error, "strerror", None) or str(error)
     return ""
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError, nearest
-from w2v2_jax.errors.absent import why_absent
+from w2v2_jax.errors.absent import is_absent, why_absent
 from w2v2_jax.prepare import (
     source_common_voice,
     source_folder,
@@ -139,8 +139,8 @@ def resolve(source: str, kind: str | None = None) -> Resolved:
         meant = nearest(scheme, SOURCES, source.removeprefix(scheme)) if misspelt else ""
         if meant:
             raise InputError(f"--source {source!r} is unknown; {meant}")
-        if (reason := why_absent(place)) != "no such file":
-            raise InputError(f"--source {source}: {reason}")
+        if not is_absent(place):
+            raise InputError(f"--source {source}: {why_absent(place)}")
         known = ", ".join(f"{name}:..." for name in SOURCES)
         raise InputError(f"--source {source!r} is unknown; use a path or one of {known}")
     if named and (not os.path.isdir(place) or source_folder.has_table(place)):

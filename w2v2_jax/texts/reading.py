@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import io
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.errors.absent import why_absent, why_not_plain
+from w2v2_jax.errors.absent import is_absent, why_not_plain
 
 MOST_LINE = 1 << 20  # characters; the words of a day of speech
 MARKS = {  # first bytes: the encoding; the longer ones first
@@ -44,10 +42,9 @@ def text_lines(path: str | Path) -> Iterator[str]:
 
 
 def optional_lines(path: str | Path) -> Iterator[str]:
-    """`text_lines` of a file that need not exist: none if nothing has its name. What has it and
+    """`text_lines` of a file that need not exist: none if it `is_absent`. What has its name and
     cannot be read, such as a link to a disk that is not mounted, is an error."""
-    refused = why_absent(path) == os.strerror(errno.EACCES)
-    return text_lines(path) if refused or os.path.lexists(path) else iter(())
+    return iter(()) if is_absent(path) else text_lines(path)
 
 
 def decoded_lines(
