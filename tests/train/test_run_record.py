@@ -187,8 +187,8 @@ def test_a_start_may_be_named_in_another_way(began, tmp_path, monkeypatch):
     ("value", "expected"),
     [(0, True), (0.5, True), (3, True), (-1, False), (True, False), ("1", False), (None, False)],
 )
-def test_a_number_of_an_old_configuration_is_none_below_0_and_no_truth_value(value, expected):
-    assert old_records.is_number(value) == expected
+def test_a_duration_of_an_old_configuration_is_a_number_that_is_not_below_0(value, expected):
+    assert old_records.is_duration(value) == expected
 
 
 @pytest.mark.parametrize(

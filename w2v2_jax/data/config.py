@@ -13,7 +13,8 @@ from w2v2_jax.data.mixture import Mixture, Names, read_members
 from w2v2_jax.data.pipeline import READERS
 from w2v2_jax.data.plan import MODES, EvaluationPlan, Plan, evaluation_plan
 from w2v2_jax.data.transcribed import AnyCorpus
-from w2v2_jax.errors import InputError, check_least, check_positive
+from w2v2_jax.errors import InputError
+from w2v2_jax.errors.values import check_least, check_positive
 from w2v2_jax.input_scale import EPSILON
 
 # Far above any use; larger ones are slips, for which compilers work long.

@@ -44,23 +44,6 @@ class InputError(ValueError):
     """Bad input from the user. It names the file or config path, the value, and what would work."""
 
 
-def check_least(section: str, config: object, **least: float) -> None:
-    """Raises InputError that names the first attribute of a configuration below its least value."""
-    for name, bound in least.items():
-        value = getattr(config, name)
-        if not value >= bound:
-            must = f"be at least {bound:g}" if bound else "not be negative"
-            raise InputError(f"{section}.{name}={value} must {must}")
-
-
-def check_positive(section: str, config: object, *names: str) -> None:
-    """Raises InputError that names the first attribute of a configuration that is not above 0."""
-    for name in names:
-        value = getattr(config, name)
-        if not value > 0:
-            raise InputError(f"{section}.{name}={value} must be positive")
-
-
 def counted(number: int, noun: str) -> str:
     """ "1 utterance", "3 utterances", "0 batches": a number and what there are so many of."""
     ending = "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.errors.values import is_number
 from w2v2_jax.evaluation.scoring import score
 from w2v2_jax.paths import read_json
 
@@ -22,8 +23,7 @@ NAMED = 3  # ids that a message names
 
 
 def _is_bound(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value is None or (number and not math.isnan(value))
+    return value is None or (is_number(value) and not math.isnan(value))
 
 
 def _is_rate(value: Any) -> bool:
@@ -125,7 +125,7 @@ def _record(value: Any) -> dict[str, Any]:
         raise ValueError("no step or no split")
     alarm = value["split"] == "health"
     for name, figure in value.items():
-        number = isinstance(figure, (int, float)) and not isinstance(figure, bool)
+        number = is_number(figure)
         if name == "split":
             number = isinstance(figure, str)
         elif alarm and name != "step":

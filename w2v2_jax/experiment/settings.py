@@ -10,7 +10,8 @@ from typing import Any, Literal
 from w2v2_jax import partition
 from w2v2_jax.data.augment import AugmentConfig
 from w2v2_jax.data.config import DataConfig
-from w2v2_jax.errors import InputError, check_least, listed
+from w2v2_jax.errors import InputError, listed
+from w2v2_jax.errors.values import check_least
 from w2v2_jax.experiment.typed import WHOLE, check, types_of
 from w2v2_jax.health.config import HealthConfig
 from w2v2_jax.health.monitor import check_names

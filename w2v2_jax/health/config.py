@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from w2v2_jax.errors import check_least
+from w2v2_jax.errors.values import check_least
 from w2v2_jax.objectives.base import Expectations, Objective
 
 WARN, STOP, ROLLBACK, OFF = "warn", "stop", "rollback", "off"

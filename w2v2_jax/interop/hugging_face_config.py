@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.errors.values import is_number
 from w2v2_jax.interop.files import switch
 from w2v2_jax.models.config import ModelConfig
-from w2v2_jax.models.config_checks import is_number
 from w2v2_jax.models.layers import EPSILON
 
 # (their name, their default for an absent key, our name): values that carry over unchanged.

@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.errors.values import is_number
 from w2v2_jax.models.filterbank import LEAST_WIDTH, PHASES
 
 CHOICES = {
@@ -85,11 +86,6 @@ def check(config: Any) -> None:
         value = getattr(config, setting.name)
         if rate and not (is_number(value) and 0 <= value < 1):
             raise InputError(f"model.{setting.name}={value!r} must be a number in [0, 1)")
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a number; True and False are none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _check_sizes(config: Any) -> None:

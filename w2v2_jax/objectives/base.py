@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from w2v2_jax.batch import Batch
-from w2v2_jax.errors import InputError, check_positive
+from w2v2_jax.errors import InputError
+from w2v2_jax.errors.values import check_positive
 from w2v2_jax.metrics import Sums
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution

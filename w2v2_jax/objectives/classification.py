@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from w2v2_jax.batch import Batch
-from w2v2_jax.errors import InputError, check_least
+from w2v2_jax.errors import InputError
+from w2v2_jax.errors.values import check_least
 from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking
 from w2v2_jax.models.config import ModelConfig

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from w2v2_jax.batch import Batch
-from w2v2_jax.errors import check_least, check_positive
+from w2v2_jax.errors.values import check_least, check_positive
 from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.backend import platform

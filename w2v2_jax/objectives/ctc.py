@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE, Batch
-from w2v2_jax.errors import check_least
+from w2v2_jax.errors.values import check_least
 from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.config import ModelConfig

@@ -8,6 +8,7 @@ from typing import Any
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.checkpoint.description import EXECUTION_OF_FORMAT_1
 from w2v2_jax.errors import InputError
+from w2v2_jax.errors.values import is_number
 from w2v2_jax.experiment.settings import INHERIT
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.objectives.diversity import group_rows
@@ -34,17 +35,17 @@ def in_rows(config: dict[str, Any]) -> dict[str, Any]:
         return config
     objective, data = map(dict, sections)
     stored = data.get("bucket_seconds") or ()
-    if not (isinstance(stored, (list, tuple)) and stored and all(map(is_number, stored))):
+    if not (isinstance(stored, (list, tuple)) and stored and all(map(is_duration, stored))):
         return config
     lengths = sorted(stored)
     rows = [objective.pop("diversity_group_rows", None)] * len(lengths)
     seconds = objective.pop("diversity_group_seconds", None)
-    if is_number(seconds):
+    if is_duration(seconds):
         rows = [group_rows(seconds, round(length * SAMPLE_RATE)) for length in lengths]
-    if data.get("mode") == "crop" and is_number(data.get("min_seconds", 0)):
+    if data.get("mode") == "crop" and is_duration(data.get("min_seconds", 0)):
         data["min_seconds"] = max(data.get("min_seconds", 0), lengths[0])
     return {**config, "objective": {**objective, "rows of a diversity group": rows}, "data": data}
 
 
-def is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+def is_duration(value: Any) -> bool:
+    return is_number(value) and value >= 0
