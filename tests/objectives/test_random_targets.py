@@ -15,7 +15,7 @@ from w2v2_jax.export import command as export
 from w2v2_jax.interop import hugging_face, native
 from w2v2_jax.metrics import compute
 from w2v2_jax.models.frames import frame_counts
-from w2v2_jax.objectives.filterbank import log_mel, mel_filters
+from w2v2_jax.objectives.log_mel import log_mel, mel_filters
 from w2v2_jax.objectives.masked_frames import draw_mask
 from w2v2_jax.objectives.random_targets import RandomTargets, constants
 

@@ -30,7 +30,7 @@ class ModelConfig:
         utterance has the same output alone and in a padded batch. False includes the padding, as
         the released code does.
     filterbank_init: whether the first convolution starts as band-pass filters at mel frequencies
-        (`models/filterbank.py`) instead of random numbers; it is trained like the others.
+        (`models/gabor_kernels.py`) instead of random numbers; it is trained like the others.
     d_model: width of the Transformer.
     num_layers: number of blocks of the Transformer.
     num_heads: number of attention heads of a block; it divides d_model.

@@ -12,7 +12,7 @@ from typing import Any
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.errors.values import is_number
-from w2v2_jax.models.filterbank import LEAST_WIDTH, PHASES
+from w2v2_jax.models.gabor_kernels import LEAST_WIDTH, PHASES
 
 CHOICES = {
     "extractor_norm": ("group", "layer"),

@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from w2v2_jax.models import filterbank, first_layer_tpu
+from w2v2_jax.models import first_layer_tpu
 from w2v2_jax.models.backend import platform
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.first_layer import folded_group_norm, patches_of, summed_group_norm
 from w2v2_jax.models.frames import frame_counts, frame_mask
+from w2v2_jax.models.gabor_kernels import gabor_kernels
 from w2v2_jax.models.layers import EPSILON, LayerNorm, gelu, torch_linear_bias
 from w2v2_jax.models.mixed_precision import add_bias, contract, range_kept
 from w2v2_jax.models.sharding import constrain_all_devices, named
@@ -34,9 +35,9 @@ from w2v2_jax.models.strided_conv import (
 conv_init = nn.initializers.variance_scaling(2.0, "fan_in", "normal", in_axis=(0, 1), out_axis=2)
 
 
-def bank_init(key: jax.Array, shape: tuple[int, int, int], dtype=jnp.float32) -> jax.Array:
-    """The kernels [width, 1, channels] of `filterbank`, whatever the key."""
-    return jnp.asarray(filterbank.kernels(shape[0], shape[2]), dtype)[:, None]
+def gabor_init(key: jax.Array, shape: tuple[int, int, int], dtype=jnp.float32) -> jax.Array:
+    """`gabor_kernels` as [width, 1, channels], whatever the key."""
+    return jnp.asarray(gabor_kernels(shape[0], shape[2]), dtype)[:, None]
 
 
 phased_conv.defvjp(lambda x, k, stride: (phased_conv(x, k, stride), (x, k)), _phased_backward)
@@ -60,7 +61,7 @@ class ConvLayer(nn.Module):
         config, dtype = self.config, jnp.dtype(self.execution.dtype)
         out, width, stride = config.conv_layers[self.index]
         channels = 1 if self.index == 0 else x.shape[-1]
-        drawn = bank_init if self.index == 0 and config.filterbank_init else conv_init
+        drawn = gabor_init if self.index == 0 and config.filterbank_init else conv_init
         axes = (None, "conv_in", "conv_out")
         kernel = self.param("kernel", named(drawn, axes), (width, channels, out))
         bias = None

@@ -31,7 +31,7 @@ from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts, frame_mask, receptive
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForMaskedPrediction, take_frames
 from w2v2_jax.objectives.base import Expectations
-from w2v2_jax.objectives.filterbank import log_mel
+from w2v2_jax.objectives.log_mel import log_mel
 from w2v2_jax.objectives.masked_frames import MaskedFrames, expected_share, mask_sums
 
 LEAST_DEVIATION = 1e-5

@@ -22,7 +22,7 @@ def _mel(hertz):
     return 2595.0 * np.log10(1.0 + np.asarray(hertz) / 700.0)
 
 
-def kernels(width: int, channels: int) -> np.ndarray:
+def gabor_kernels(width: int, channels: int) -> np.ndarray:
     """[width, channels] float32: channels / PHASES filters from low to high, phase after phase.
 
     width: samples of a kernel, at least LEAST_WIDTH. Each filter is a cosine in a Gaussian that is

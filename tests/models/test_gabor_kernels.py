@@ -7,14 +7,14 @@ import pytest
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.feature_extractor import FeatureExtractor
-from w2v2_jax.models.filterbank import PHASES, kernels
+from w2v2_jax.models.gabor_kernels import PHASES, gabor_kernels
 
 CHANNELS, WIDTH = 160, 480
 RATE = 16_000
 
 
 def test_each_filter_passes_its_own_mel_band_and_the_bands_rise():
-    response = np.abs(np.fft.rfft(kernels(WIDTH, CHANNELS), RATE, axis=0))  # bins of 1 Hz
+    response = np.abs(np.fft.rfft(gabor_kernels(WIDTH, CHANNELS), RATE, axis=0))  # bins of 1 Hz
     peaks = response.argmax(0).reshape(PHASES, -1)
     np.testing.assert_allclose(peaks, np.broadcast_to(peaks[:1], peaks.shape), atol=3)
     mel = 2595 * np.log10(1 + peaks[0] / 700)
@@ -25,7 +25,7 @@ def test_each_filter_passes_its_own_mel_band_and_the_bands_rise():
 
 
 def test_the_phases_of_a_band_add_up_to_its_envelope():
-    bank = kernels(WIDTH, CHANNELS).reshape(WIDTH, PHASES, -1)
+    bank = gabor_kernels(WIDTH, CHANNELS).reshape(WIDTH, PHASES, -1)
     band = 20
     hertz = np.abs(np.fft.rfft(bank[:, 0, band], RATE)).argmax()
     time = np.arange(RATE) / RATE
@@ -37,7 +37,7 @@ def test_the_phases_of_a_band_add_up_to_its_envelope():
 
 
 def test_their_variance_is_that_of_random_kernels():
-    assert kernels(WIDTH, CHANNELS).var() == pytest.approx(2 / WIDTH, rel=1e-3)
+    assert gabor_kernels(WIDTH, CHANNELS).var() == pytest.approx(2 / WIDTH, rel=1e-3)
 
 
 def test_only_the_first_layer_starts_as_filters_whatever_the_seed():
@@ -49,7 +49,9 @@ def test_only_the_first_layer_starts_as_filters_whatever_the_seed():
     extractor = FeatureExtractor(config)
     audio, lengths = np.zeros((1, 8_000), np.float32), np.array([8_000])
     one, two = (extractor.init(jax.random.key(seed), audio, lengths)["params"] for seed in (0, 1))
-    np.testing.assert_array_equal(one["conv_0"]["kernel"].value[:, 0], kernels(WIDTH, CHANNELS))
+    np.testing.assert_array_equal(
+        one["conv_0"]["kernel"].value[:, 0], gabor_kernels(WIDTH, CHANNELS)
+    )
     np.testing.assert_array_equal(one["conv_0"]["kernel"].value, two["conv_0"]["kernel"].value)
     assert (one["conv_1"]["kernel"].value != two["conv_1"]["kernel"].value).any()
 
