@@ -22,14 +22,7 @@ from w2v2_jax.models.gabor_kernels import gabor_kernels
 from w2v2_jax.models.layers import EPSILON, LayerNorm, gelu, torch_linear_bias
 from w2v2_jax.models.mixed_precision import add_bias, contract, range_kept
 from w2v2_jax.models.sharding import constrain_all_devices, named
-from w2v2_jax.models.strided_conv import (
-    _phased_backward,
-    choose,
-    formulation_name,
-    phased_conv,
-    viewed_matmul,
-    viewed_rows,
-)
+from w2v2_jax.models.strided_conv import choose, formulation_name, viewed_matmul, viewed_rows
 
 # torch kaiming_normal_: fan_in, gain sqrt(2), not truncated.
 conv_init = nn.initializers.variance_scaling(2.0, "fan_in", "normal", in_axis=(0, 1), out_axis=2)
@@ -38,9 +31,6 @@ conv_init = nn.initializers.variance_scaling(2.0, "fan_in", "normal", in_axis=(0
 def gabor_init(key: jax.Array, shape: tuple[int, int, int], dtype=jnp.float32) -> jax.Array:
     """`gabor_kernels` as [width, 1, channels], whatever the key."""
     return jnp.asarray(gabor_kernels(shape[0], shape[2]), dtype)[:, None]
-
-
-phased_conv.defvjp(lambda x, k, stride: (phased_conv(x, k, stride), (x, k)), _phased_backward)
 
 
 class ConvLayer(nn.Module):

@@ -127,6 +127,8 @@ def _phased_backward(stride, saved, gradient):
     )
 
 
+phased_conv.defvjp(lambda x, k, stride: (phased_conv(x, k, stride), (x, k)), _phased_backward)
+
 FORMULATIONS = {
     "matmul_per_stride": strided_matmul,
     "xla_conv": strided_conv,
