@@ -346,6 +346,36 @@ def test_ids_pick_utterances_whatever_their_folder_and_suffix(tmp_path):
     assert run_command(command.main, [*options, "--ids", str(tmp_path / "ids.txt")]) == 2
 
 
+@pytest.mark.parametrize(
+    ("wanted", "used", "unmet"),
+    [
+        ("s0/000.wav s0/001", "s0/000 s0/001", ""),  # all of s1 came too
+        ("./s1/000.wav", "s1/000", ""),
+        ("train/audio/s0/000.flac", "s0/000", ""),  # the source is a folder of what the list is of
+        ("000", "s0/000 s1/000", ""),
+        ("s9/000 s0/001", "s0/001", "s9/000"),
+        ("s9/once.ogg", "s1/once", ""),
+    ],
+)
+@pytest.mark.parametrize("resumable", [False, True])
+def test_ids_with_a_folder_pick_no_others_of_that_name(tmp_path, wanted, used, unmet, resumable):
+    random = np.random.default_rng(0)
+    for name in ("s0/000", "s0/001", "s1/000", "s1/001", "s1/once"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        samples = 0.1 * random.standard_normal(16000)
+        soundfile.write(tmp_path / "in" / f"{name}.wav", samples, 16000)
+    (tmp_path / "ids").write_text("\n".join(wanted.split()))
+    options = ["--source", f"folder:{tmp_path / 'in'}", "--out", str(tmp_path / "out")]
+    options += ["--ids", str(tmp_path / "ids"), "--workers", "1", *["--resumable"] * resumable]
+    command.main(options)
+    corpus = open_corpus(tmp_path / "out")
+    assert sorted(corpus.id(i)[:-4] for i in range(len(corpus))) == used.split()
+    report = json.loads((tmp_path / "out/train/report.json").read_text())
+    assert report["intake"]["seen"] == 5
+    remarks = report["intake"]["remarks"].get("--ids: no such utterance", {"examples": []})
+    assert remarks["examples"] == unmet.split()
+
+
 @pytest.mark.parametrize("at_once", [1, 4, 4096])
 def test_speaker_numbers_follow_the_name_alone(monkeypatch, at_once):
     monkeypatch.setattr(string_hashes, "HASHED", at_once)

@@ -40,7 +40,7 @@ from w2v2_jax.prepare.report import describe, find_leaks, render, unspoken
 from w2v2_jax.prepare.sources import Resolved, open_source, resolve
 from w2v2_jax.prepare.splits import Sorter, check_split
 from w2v2_jax.prepare.spoken import Transcripts
-from w2v2_jax.prepare.work_units import parts, picked, read_ids
+from w2v2_jax.prepare.work_units import fitting_ids, parts, picked, read_ids
 from w2v2_jax.prepare.workers import in_order
 from w2v2_jax.recognition.vad import silero
 from w2v2_jax.system.progress import bar
@@ -61,7 +61,7 @@ def prepare(
     holdout: shares to hold out, by split name, decided by a hash of the transcript or the audio
         (`prepare.holdout.holdable`). The same audio is kept only once in a split.
     holdout_by: what stays on one side: "text", "speaker" or "clip".
-    ids: a text file of utterance ids, one per line, without folder and suffix; others are not used.
+    ids: a text file of utterance ids, one per line; others are not used (`work_units.fitting_ids`).
     resumable: whether finished pieces are kept under OUT, so that the same call can continue.
     beam: options of the Beam runner.
     kind: one of SOURCES; by default it is recognised by `sources.resolve`.
@@ -84,10 +84,10 @@ def prepare(
     transcripts = Transcripts(read_choice(text), required=require_text, chosen=text is not None)
     limits = _limits(min_seconds, require_text, channel, vad)
     resolved = _resolved(source, kind)
-    chosen = read_ids(ids) if ids is not None else None
+    options: dict[str, Any] = {"tfds_data_dir": tfds_data_dir, "phones": phones}
+    chosen = fitting_ids(read_ids(ids), resolved, **options) if ids is not None else None
     account = Account(ids=chosen, out=str(out))
     finish = functools.partial(_finish, source=str(resolved), compress=compress, workers=workers)
-    options: dict[str, Any] = {"tfds_data_dir": tfds_data_dir, "phones": phones}
     sorter = functools.partial(
         _sorter, resolved, out=out, split=split, holdout=holdout, by=holdout_by,
         overwrite=overwrite, account=account, options=options, transcripts=transcripts,

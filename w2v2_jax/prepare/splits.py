@@ -19,7 +19,7 @@ from w2v2_jax.prepare.account import Account, Tally
 from w2v2_jax.prepare.holdout import Holdout
 from w2v2_jax.prepare.measure import IntakeResult, Measures
 from w2v2_jax.prepare.spoken import Transcripts, note_changes
-from w2v2_jax.prepare.work_units import stem_of
+from w2v2_jax.prepare.work_units import ends_of
 from w2v2_jax.texts import dropped
 
 DEFAULT_SPLIT = "train"
@@ -65,7 +65,7 @@ class Sorter:
     def _add(self, outcome: IntakeResult) -> None:
         utterance, measures = outcome.utterance, outcome.measures
         self.account.seen += outcome.further
-        self.account.unmet.discard(stem_of(outcome.recording or utterance.id))
+        self.account.unmet.difference_update(ends_of(outcome.recording or utterance.id))
         split = self.split or utterance.split or DEFAULT_SPLIT
         if utterance.split not in (None, split):
             self._renamed[utterance.split] += 1

@@ -64,23 +64,60 @@ def read(part: Part, ids: frozenset[str] | None) -> Iterable[Utterance]:
 
 
 def read_ids(path: str | Path) -> frozenset[str]:
-    """The utterance ids of a text file, one per line; InputError when it cannot be read or holds
-    none."""
+    """The utterance ids of a text file, one per line, without suffix; InputError when it cannot be
+    read or holds none."""
     names = [name for line in text_lines(path) if (name := line.strip())]
     if not names:
         raise InputError(f"--ids {path} holds no utterance id")
-    return frozenset(stem_of(name) for name in names)
+    return frozenset(_without_suffix(name) for name in names)
+
+
+def fitting_ids(wanted: frozenset[str], source: Resolved, **options: Any) -> frozenset[str]:
+    """The wanted ids as `picked` takes them: with the folders where these decide.
+
+    In many corpora each speaker's folder has a 001.wav. So an id picks the utterances whose path
+    ends with it, or which it ends with. Only if there is none it picks the one utterance of that
+    name in another folder; if there are several of that name it picks none.
+    """
+    if source.kind == "tfds":  # its rows are read when they are needed
+        return frozenset(map(stem_of, wanted))
+    stems = {stem_of(name) for name in wanted}
+    there: dict[str, list[str]] = {}
+    for utterance in open_source(source, **options):
+        if (stem := stem_of(utterance.id)) in stems:
+            there.setdefault(stem, []).append(_without_suffix(utterance.id))
+    fitting = set()
+    for name in wanted:
+        named = there.get(stem_of(name), [])
+        inside = [one for one in named if f"/{name}".endswith(f"/{one}")]
+        if any(f"/{one}".endswith(f"/{name}") for one in named) or not named:
+            fitting.add(name)
+        elif inside:
+            fitting.update(inside)
+        else:
+            fitting.add(named[0] if len(named) == 1 else name)
+    return frozenset(fitting)
+
+
+def ends_of(name: str) -> list[str]:
+    """An id without suffix, whole, without its first folder, ... without any."""
+    parts = _without_suffix(name).split("/")
+    return ["/".join(parts[k:]) for k in range(len(parts))]
 
 
 def picked(utterances: Iterable[Utterance], ids: frozenset[str] | None) -> Iterator[Utterance]:
-    """The utterances whose id is among `ids`; all if that is None."""
-    return (u for u in utterances if ids is None or stem_of(u.id) in ids)
+    """The utterances of which an end is among `ids`; all if that is None."""
+    return (u for u in utterances if ids is None or not ids.isdisjoint(ends_of(u.id)))
 
 
 def stem_of(name: str) -> str:
     """A name without its folder and an audio file's suffix."""
-    base = key(name).rsplit("/", 1)[-1]
-    return base.rsplit(".", 1)[0] if base.lower().endswith(AUDIO_SUFFIXES) else base
+    return _without_suffix(name).rsplit("/", 1)[-1]
+
+
+def _without_suffix(name: str) -> str:
+    path = key(name)
+    return path.rsplit(".", 1)[0] if path.lower().endswith(AUDIO_SUFFIXES) else path
 
 
 def content_hash(part: Part, salt: str) -> str:
