@@ -266,12 +266,76 @@ def test_a_run_without_a_record_is_compared_by_its_configuration(began, tmp_path
         workdir.save_record(tmp_path, {"seed": 0}, began)
 
 
+def test_a_run_without_its_configuration_is_compared_by_its_record(began, tmp_path):
+    """Nothing was compared then, and the record was replaced."""
+    workdir.save_record(tmp_path, {"seed": 0}, began)
+    has_saved(tmp_path)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(InputError, match=r"another config\.seed: 1 there, 7 now"):
+        workdir.save_record(tmp_path, {"seed": 7}, facts("seed=7"))
+
+
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        (("run.json",), "no run.json: whether the data is that of the run is not known"),
+        (("run.json", "config.json"), "no run.json and no config.json: whether settings and data"),
+        ((), ""),
+    ],
+)
+def test_what_no_file_says_of_a_run_is_told(began, tmp_path, capsys, gone, said):
+    workdir.save_record(tmp_path, {"seed": 0, **began["config"]}, began)
+    for name in gone:
+        (tmp_path / name).unlink()
+    workdir.save_record(tmp_path, {"seed": 0}, began)  # nothing is saved: nothing to compare with
+    assert "not known" not in capsys.readouterr().err
+    for name in gone:
+        (tmp_path / name).unlink()
+    has_saved(tmp_path)
+    if (tmp_path / "config.json").exists():
+        (tmp_path / "config.json").write_text("{}")
+    workdir.save_record(tmp_path, {"seed": 0}, began)
+    told = capsys.readouterr().err
+    assert (f"warning: {tmp_path}: {said}" in told) if said else ("not known" not in told)
+
+
 @pytest.mark.parametrize("name", ["config.json", "run.json"])
 def test_a_state_file_cut_short_is_one_line(began, tmp_path, name):
     workdir.save_record(tmp_path, {"seed": 0}, began)
     path = tmp_path / name
     path.write_text(path.read_text()[:-9])
     with pytest.raises(InputError, match=f"{name}: cannot be read as JSON"):
+        workdir.save_record(tmp_path, {"seed": 0}, began)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda record: record.update(starts=None),
+        lambda record: record.update(starts={"date": 1}),
+        lambda record: record.update(starts=["2026"]),
+        lambda record: record.update(facts=[]),
+        lambda record: record["facts"].update(config="small"),
+        lambda record: record["facts"].pop("config"),
+        lambda record: record["facts"].update(data=None),
+        lambda record: record["facts"]["data"].update(train="aaa"),
+    ],
+)
+def test_a_record_of_other_types_is_one_line(began, tmp_path, edit):
+    """Some were tracebacks, and in others the data was not compared."""
+    workdir.save_record(tmp_path, {"seed": 0}, began)
+    has_saved(tmp_path)
+    record = json.loads((tmp_path / "run.json").read_text())
+    edit(record)
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=f"{tmp_path}/run.json: no record of a run; put it back"):
+        workdir.save_record(tmp_path, {"seed": 0}, began)
+
+
+@pytest.mark.parametrize("section", ["model", "data", "train"])
+def test_a_configuration_of_other_types_is_one_line(began, tmp_path, section):
+    (tmp_path / "config.json").write_text(json.dumps({section: [1]}))
+    with pytest.raises(InputError, match=f"{tmp_path}/config.json: no configuration of a run"):
         workdir.save_record(tmp_path, {"seed": 0}, began)
 
 

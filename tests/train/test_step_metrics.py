@@ -7,8 +7,9 @@ import pytest
 
 from w2v2_jax.experiment.settings import TrainConfig
 from w2v2_jax.metrics import Mean, compute
+from w2v2_jax.paths import json_text
 from w2v2_jax.train.loop import due
-from w2v2_jax.train.metric_writer import MetricWriter
+from w2v2_jax.train.metric_writer import MetricWriter, keep_until
 from w2v2_jax.train.step_metrics import ThroughputWindow, add_update
 
 
@@ -96,3 +97,39 @@ def test_the_time_left_and_the_rate_follow_the_clock_that_a_run_gives(tmp_path):
         writer.write(12, "train", {"loss": 1.0})
     assert "  0:16 left" in shown.getvalue()  # 8 updates of 2 s
     assert window.rates() == {"audio_seconds_per_second": 8.0, "data_wait": 0.25}
+
+
+RECORDS = [json_text({"step": step, "split": "train", "loss": 1.0}) for step in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("content", "kept"),
+    [
+        ("\n".join(RECORDS) + '\n{"step": 4, "sp', RECORDS[:2]),  # what a kill leaves
+        ("\ufeff" + "\n".join(RECORDS) + "\n", RECORDS[:2]),
+    ],
+)
+def test_a_resumed_run_keeps_the_records_up_to_its_step(tmp_path, capsys, content, kept):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(content)
+    keep_until(path, 2)
+    assert path.read_text().splitlines() == kept
+    assert capsys.readouterr().err == "" and [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("content", "lost", "kept"),
+    [
+        ("\n".join(RECORDS).encode("utf-16"), "3 lines", []),
+        (f"{RECORDS[0]}\nloss 1.0\n{RECORDS[1]}\n".encode(), "1 line", RECORDS[:2]),
+    ],
+)
+def test_records_that_cannot_be_read_are_counted_and_not_lost(
+    tmp_path, capsys, content, lost, kept
+):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(content)
+    keep_until(path, 2)
+    assert path.read_text().splitlines() == kept
+    assert f"warning: {lost} of {path} cannot be read" in capsys.readouterr().err
+    assert (tmp_path / "metrics.jsonl.damaged").read_bytes() == content

@@ -30,6 +30,13 @@ def test_a_workdir_that_cannot_be_made_is_one_line(tmp_path):
         raise AssertionError("held")
 
 
+def test_a_file_in_the_place_of_the_checkpoints_is_told_before_the_first_update(tmp_path):
+    (tmp_path / "checkpoints").write_text("")
+    told = pytest.raises(InputError, match=rf"--workdir {tmp_path}/checkpoints: .* is a file")
+    with told, workdir.lock(tmp_path):
+        raise AssertionError("trains until it saves")
+
+
 def test_nothing_is_held_in_an_object_store(tmp_path, monkeypatch):
     monkeypatch.setattr(workdir, "is_remote", lambda path: True)
     with workdir.lock(tmp_path / "run"):

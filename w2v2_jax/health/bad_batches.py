@@ -68,7 +68,7 @@ def _read(path: AnyPath, kinds: dict[str, type], *, what: str, remedy: str) -> l
         lines = path.read_text("utf-8").splitlines() if path.exists() else []
         entries = [json.loads(line) for line in lines]
         for entry in entries:
-            if not all(isinstance(entry[name], kind) for name, kind in kinds.items()):
+            if not all(type(entry[name]) is kind for name, kind in kinds.items()):
                 raise ValueError(f"{json_text(entry)[:100]}")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not a list of {what} ({error}); {remedy}") from error

@@ -156,7 +156,10 @@ def rehearse(settings: ExperimentSettings, workdir: AnyPath | None) -> None:
         warm_start(params, start.source, start.built.vocabulary, where=where)
     if start.before is not None:
         told = run_record.check_facts(workdir, _facts(start.built, train, valid))
-        for line in (*told, "the settings are those of the run in this workdir"):
+        last = (
+            run_record.not_compared(workdir) or "the settings are those of the run in this workdir"
+        )
+        for line in (*told, last):
             hosts.log_on_chief(f"{workdir}: {line}")
     built, chosen, _ = memory.choose(start.built, train)
     for line in dry_run.lines(built, train, valid, chosen):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+from w2v2_jax.errors import counted
 from w2v2_jax.health.monitor import Alarm
 from w2v2_jax.paths import AnyPath, is_remote, json_text, write_text
 
@@ -32,17 +33,27 @@ SHOWN = (
 
 def keep_until(path: Path, step: int) -> None:
     """Drops the records after `step` from a metrics file, because the resumed run writes them
-    again. Records of rollbacks stay, because these are not repeated."""
+    again. Records of rollbacks stay, because these are not repeated. If lines cannot be read, other
+    than a last one that a kill cut short, the file is kept beside the new one."""
     if not path.exists():
         return
-    lines = []
-    for line in path.read_text("utf-8", "replace").splitlines():
+    content = path.read_bytes()
+    lines, unread = [], 0
+    for line in content.decode("utf-8-sig", "replace").split("\n"):
         try:
             record = json.loads(line)
             if record["step"] <= step or record.get("action") == "rollback":
                 lines.append(line)
-        except (ValueError, KeyError, TypeError, AttributeError):  # of a kill, or of a bad disk
-            continue
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            unread += bool(line.strip("\r\0 "))
+    if unread > (not content.endswith(b"\n")):
+        kept = path.with_name(f"{path.name}.damaged")
+        kept.write_bytes(content)
+        print(
+            f"warning: {counted(unread, 'line')} of {path} cannot be read and are left out; the "
+            f"file as it was is {kept.name}",
+            file=sys.stderr,
+        )
     write_text(path, "".join(line + "\n" for line in lines))
 
 

@@ -12,15 +12,18 @@ from w2v2_jax.errors.values import is_number
 from w2v2_jax.experiment.settings import INHERIT
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.objectives.diversity import group_rows
+from w2v2_jax.paths import AnyPath, read_json
+
+TABLES = ("model", "execution", "objective", "schedule", "optimizer", "data", "train")
 
 
-def without_record(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration of version 0.1, whose section model had the settings that are now in
-    execution; a network inherited from a checkpoint had those of the checkpoint."""
-    sections = [config.get(name) or {} for name in ("model", "execution")]
-    if not all(isinstance(section, dict) for section in sections):
-        raise InputError("config.json: no configuration of a run")
-    model, execution = map(dict, sections)
+def without_record(path: AnyPath) -> dict[str, Any]:
+    """The configuration in a config.json of version 0.1, whose section model had the settings that
+    are now in execution; a network inherited from a checkpoint had those of the checkpoint."""
+    config = read_json(path)
+    if not all(isinstance(config.get(name) or {}, dict) for name in TABLES):
+        raise InputError(f"{path}: no configuration of a run")
+    model, execution = (dict(config.get(name) or {}) for name in ("model", "execution"))
     once = {name: model.pop(name) for name in EXECUTION_OF_FORMAT_1 if name in model}
     inherits = model.get("family") == INHERIT and "execution" not in config
     defaults = {} if inherits else dataclasses.asdict(Execution())

@@ -216,17 +216,45 @@ def read_facts(workdir: AnyPath) -> dict[str, Any] | None:
     """The facts of the run in `workdir`, None if there is none; without run.json, what its
     config.json says. Raises InputError if a file is damaged."""
     config, record = workdir / "config.json", workdir / FILE
-    if not config.exists():
-        return None
+    before: dict[str, Any] = {}
     try:
-        before = {"facts": {"config": old_records.without_record(read_json(config))}}
+        if config.exists():
+            before = {"facts": {"config": old_records.without_record(config)}}
         if record.exists():
             before = read_json(record)
-        if not isinstance(before.get("facts"), dict):
-            raise InputError(f"{record}: no record of a run")
+            _check(before, record)
+        elif not before:
+            return None
     except InputError as error:
         raise InputError(f"{error}; put it back, or use another --workdir") from error
     return before["facts"]
+
+
+def _check(content: dict[str, Any], record: AnyPath) -> None:
+    """InputError for a run.json without the objects that are compared, or of which no start can be
+    added to."""
+    facts, starts = content.get("facts"), content.get("starts", [])
+    tables = [facts]
+    if isinstance(facts, dict):
+        data = facts.get("data", {})
+        tables += [facts.get("config"), data]
+        if isinstance(data, dict):
+            tables.append(data.get("train", {}))
+    known = isinstance(starts, list) and all(isinstance(one, dict) for one in (*tables, *starts))
+    if not known:
+        raise InputError(f"{record}: no record of a run")
+
+
+def not_compared(workdir: AnyPath) -> str:
+    """Which facts of the run in `workdir` are in no file, so that no change of them is found; ""
+    if all are there."""
+    if (workdir / FILE).exists():
+        return ""
+    if (workdir / "config.json").exists():
+        return f"no {FILE}: whether the data is that of the run is not known"
+    return (
+        f"no {FILE} and no config.json: whether settings and data are those of the run is not known"
+    )
 
 
 class Changes(NamedTuple):

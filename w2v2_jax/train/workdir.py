@@ -7,9 +7,9 @@ import fcntl
 
 import jax
 
-from w2v2_jax.checkpoint.files import has_saved
+from w2v2_jax.checkpoint.files import FOLDER, has_saved
 from w2v2_jax.errors import InputError, disk_reason
-from w2v2_jax.paths import AnyPath, is_remote, json_text, write_json, write_text
+from w2v2_jax.paths import AnyPath, is_remote, json_text, try_folder, write_json, write_text
 from w2v2_jax.system import hosts
 from w2v2_jax.train import run_record
 
@@ -38,6 +38,7 @@ def _acquire(workdir: AnyPath, held: contextlib.ExitStack) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise InputError(f"--workdir {workdir} is in use by another run") from None
+    try_folder(workdir / FOLDER, "--workdir")  # else the first checkpoint would tell, after hours
 
 
 def save_record(workdir: AnyPath, config: dict, facts: dict) -> None:
@@ -53,6 +54,8 @@ def save_record(workdir: AnyPath, config: dict, facts: dict) -> None:
 
     def write():
         if has_saved(workdir):
+            if unknown := run_record.not_compared(workdir):
+                hosts.log_on_chief(f"warning: {workdir}: {unknown}")
             for line in run_record.check_facts(workdir, facts):
                 hosts.log_on_chief(f"warning: resuming with another {line}")
         elif changed := run_record.changes(workdir, facts).refused:
