@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
@@ -260,34 +261,23 @@ def main(argv: list[str] | None = None) -> None:
     points = SEARCHES[arguments.search](arguments.seed, [tuple(arguments.lm_weights), word_scores])
     trials: list[Trial] = []
     best: Trial | None = None
+    save = functools.partial(
+        _write, arguments.out, decoder_settings, greedy_wer=greedy.rate, logits=arguments.logits
+    )
     running = run(work, decoder_settings.beam, points, trials=arguments.trials, jobs=arguments.jobs)
     for trial in running:
         trials.append(trial)
         if best is None or trial.words.errors < best.words.errors:
             best = trial
             # Written at each improvement: an interrupted sweep leaves its best so far.
-            _write(
-                arguments.out,
-                decoder_settings,
-                best,
-                trials,
-                greedy_wer=greedy.rate,
-                logits=arguments.logits,
-            )
+            save(best, trials)
             print(
                 f"trial {len(trials)} of {arguments.trials}: lm_weight {trial.lm_weight:.2f}, "
                 f"word_score {trial.word_score:.2f}: WER {100 * trial.words.rate:.2f} %",
                 flush=True,
             )
     assert best is not None  # there is a trial at least
-    _write(
-        arguments.out,
-        decoder_settings,
-        best,
-        trials,
-        greedy_wer=greedy.rate,
-        logits=arguments.logits,
-    )
+    save(best, trials)
     print(f"wrote {arguments.out}: WER {100 * best.words.rate:.2f} % (best of {len(trials)})")
 
 

@@ -65,7 +65,7 @@ def test_the_network_expected_without_an_objective_follows_from_its_parts(tiny):
 @pytest.mark.parametrize(
     ("spellings", "prefix"),
     [
-        (fairseq_names.OTHER_WEIGHT_NORM, "encoder.pos_conv.0."),
+        (fairseq_names.LEGACY_WEIGHT_NORM, "encoder.pos_conv.0."),
         (hugging_face_names.LEGACY_WEIGHT_NORM, "wav2vec2.encoder.pos_conv_embed.conv."),
         (torchaudio_names.LEGACY_WEIGHT_NORM, "encoder.transformer.pos_conv_embed.conv."),
     ],

@@ -25,7 +25,7 @@ from w2v2_jax.interop import (
     torch_pickle,
     torch_read,
 )
-from w2v2_jax.interop.fairseq_names import FAIRSEQ, HEAD, OTHER_WEIGHT_NORM, PREFIX
+from w2v2_jax.interop.fairseq_names import FAIRSEQ, HEAD, LEGACY_WEIGHT_NORM, PREFIX
 from w2v2_jax.interop.files import (
     Exported,
     Imported,
@@ -152,7 +152,7 @@ def _pretraining_parts(model: ModelConfig) -> set[str]:
 def _rename(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Names without the fine-tuned prefix, in one spelling of the weight norm."""
     tensors = {name.removeprefix(PREFIX): x for name, x in unwrapped(tensors).items()}
-    return {OTHER_WEIGHT_NORM.get(name, name): x for name, x in tensors.items()}
+    return {LEGACY_WEIGHT_NORM.get(name, name): x for name, x in tensors.items()}
 
 
 def _configuration(path, said, tensors, hints: FileHints, notes, *, tuned: bool):

@@ -27,9 +27,9 @@ from w2v2_jax.interop import (
 from w2v2_jax.interop.fairseq2_names import (
     COUNTER,
     FRONTEND,
+    LEGACY_WEIGHT_NORM,
     MASK_EMBEDDING,
     NORMS,
-    OTHER_WEIGHT_NORM,
     table,
 )
 from w2v2_jax.interop.files import (
@@ -203,7 +203,7 @@ def _tensors(path: Path) -> dict[str, np.ndarray]:
         weights = state.get("model", state)
         weights = weights if isinstance(weights, Mapping) else {}
         tensors = unwrapped(file.arrays(weights))
-    tensors = {OTHER_WEIGHT_NORM.get(name, name): x for name, x in tensors.items()}
+    tensors = {LEGACY_WEIGHT_NORM.get(name, name): x for name, x in tensors.items()}
     if FRONTEND + "post_extract_layer_norm.weight" not in tensors:
         first = any(name == "mask_emb" or name.startswith("w2v_encoder.") for name in tensors)
         old = "; convert --from fairseq reads it" if first else ""

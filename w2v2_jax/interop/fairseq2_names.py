@@ -6,7 +6,7 @@ A CTC head has the name of pretraining's context projection.
 
 from __future__ import annotations
 
-from w2v2_jax.interop.names import STACKED, Table
+from w2v2_jax.interop.names import STACKED, Table, legacy_weight_norm
 
 FRONTEND = "encoder_frontend."
 CONV = FRONTEND + "feature_extractor.layers.{i}."
@@ -72,8 +72,4 @@ def table(norm_order: str) -> Table:
     )
 
 
-# Newer torch can save the weight norm under these names; the values are the same.
-OTHER_WEIGHT_NORM = {
-    POSITION + "parametrizations.weight.original0": POSITION + "weight_g",
-    POSITION + "parametrizations.weight.original1": POSITION + "weight_v",
-}
+LEGACY_WEIGHT_NORM = legacy_weight_norm(POSITION)

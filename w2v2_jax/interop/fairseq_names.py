@@ -5,7 +5,7 @@ The names are those of Wav2Vec2Model; a fine-tuned file has PREFIX before all bu
 
 from __future__ import annotations
 
-from w2v2_jax.interop.names import STACKED, Table
+from w2v2_jax.interop.names import STACKED, Table, legacy_weight_norm
 
 PREFIX = "w2v_encoder.w2v_model."
 HEAD = "w2v_encoder.proj."
@@ -69,8 +69,4 @@ FAIRSEQ: Table = (
     ("head/bias", (HEAD + "bias",), "same"),
 )
 
-# Newer torch can save the weight norm under these names; the values are the same.
-OTHER_WEIGHT_NORM = {
-    POSITION + "parametrizations.weight.original0": POSITION + "weight_g",
-    POSITION + "parametrizations.weight.original1": POSITION + "weight_v",
-}
+LEGACY_WEIGHT_NORM = legacy_weight_norm(POSITION)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from w2v2_jax.interop.names import STACKED, Table
+from w2v2_jax.interop.names import STACKED, Table, legacy_weight_norm
 
 CONV = "wav2vec2.feature_extractor.conv_layers.{i}."
 PROJECTION = "wav2vec2.feature_projection."
@@ -78,8 +78,4 @@ HUGGING_FACE: Table = (
     ("classifier/bias", ("classifier.bias",), "same"),
     ("speakers", ("objective.weight",), "same"),
 )  # fmt: skip
-# torch spells a weight norm in two ways with equal values; files of both kinds are about.
-LEGACY_WEIGHT_NORM = {
-    POSITION + "parametrizations.weight.original0": POSITION + "weight_g",
-    POSITION + "parametrizations.weight.original1": POSITION + "weight_v",
-}
+LEGACY_WEIGHT_NORM = legacy_weight_norm(POSITION)

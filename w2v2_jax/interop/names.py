@@ -72,6 +72,13 @@ STACKED = "encoder/transformer/layers/"
 Table = tuple[tuple[str, tuple[str, ...], str], ...]
 
 
+def legacy_weight_norm(convolution: str) -> dict[str, str]:
+    """torch's newer names -> its older ones of a convolution's weight norm. The values are the
+    same, and files with either are about."""
+    newer = f"{convolution}parametrizations.weight.original"
+    return {f"{newer}0": f"{convolution}weight_g", f"{newer}1": f"{convolution}weight_v"}
+
+
 def expected(
     model: ModelConfig,
     *,

@@ -5,7 +5,7 @@ It has an encoder and an optional `aux` head: no mask embedding, quantizer or pr
 
 from __future__ import annotations
 
-from w2v2_jax.interop.names import STACKED, Table
+from w2v2_jax.interop.names import STACKED, Table, legacy_weight_norm
 
 CONV = "feature_extractor.conv_layers.{i}."
 PROJECTION = "encoder.feature_projection."
@@ -50,8 +50,5 @@ TORCHAUDIO: Table = (
     ("head/bias", ("aux.bias",), "same"),
 )  # fmt: skip
 
-# torchaudio before 2.1 uses these names for the weight norm.
-LEGACY_WEIGHT_NORM = {
-    POSITION + "parametrizations.weight.original0": POSITION + "weight_g",
-    POSITION + "parametrizations.weight.original1": POSITION + "weight_v",
-}
+# The legacy ones are those of torchaudio before 2.1.
+LEGACY_WEIGHT_NORM = legacy_weight_norm(POSITION)
