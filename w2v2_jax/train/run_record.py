@@ -21,7 +21,7 @@ import numpy as np
 
 import w2v2_jax
 from w2v2_jax.batch import SAMPLE_RATE
-from w2v2_jax.checkpoint.record import FILE
+from w2v2_jax.checkpoint.record import FILE, read_record
 from w2v2_jax.data.augment import AugmentConfig
 from w2v2_jax.data.feed import Feed
 from w2v2_jax.data.joined import rules_name, without_name
@@ -221,28 +221,12 @@ def read_facts(workdir: AnyPath) -> dict[str, Any] | None:
         if config.exists():
             before = {"facts": {"config": old_records.without_record(config)}}
         if record.exists():
-            before = read_json(record)
-            _check(before, record)
+            before = read_record(record)
         elif not before:
             return None
     except InputError as error:
         raise InputError(f"{error}; put it back, or use another --workdir") from error
     return before["facts"]
-
-
-def _check(content: dict[str, Any], record: AnyPath) -> None:
-    """InputError for a run.json without the objects that are compared, or of which no start can be
-    added to."""
-    facts, starts = content.get("facts"), content.get("starts", [])
-    tables = [facts]
-    if isinstance(facts, dict):
-        data = facts.get("data", {})
-        tables += [facts.get("config"), data]
-        if isinstance(data, dict):
-            tables.append(data.get("train", {}))
-    known = isinstance(starts, list) and all(isinstance(one, dict) for one in (*tables, *starts))
-    if not known:
-        raise InputError(f"{record}: no record of a run")
 
 
 def not_compared(workdir: AnyPath) -> str:
