@@ -84,9 +84,28 @@ def extracted(
         parts = [values] if values.ndim == 2 else [values[:, k] for k in range(len(names))]
         if pool:
             parts = [part.mean(0) for part in parts]
-        kind = np.int32 if what == "units" else np.dtype(dtype)
+        kind = "int32" if what == "units" else dtype
+        where = f"{corpus.directory}: utterance {corpus.id(i)}"
         named = zip(names, parts, strict=True)
-        yield Item(i, len(values), {name: part.astype(kind) for name, part in named})
+        arrays = {name: _stored(part, kind, f"{where}: {name}") for name, part in named}
+        yield Item(i, len(values), arrays)
+
+
+def _stored(values: np.ndarray, dtype: str, where: str) -> np.ndarray:
+    """The values in a dtype; InputError if they are not finite, or not finite in it. A logit may be
+    minus infinity, which rules out its class."""
+    if dtype == "int32":
+        return values.astype(dtype)
+    possible = np.isfinite(values) | (where.endswith("logits") & np.isneginf(values))
+    if not possible.all():
+        raise InputError(
+            f"{where}: {np.count_nonzero(~possible)} of {values.size} values are NaN or infinite; "
+            "is the checkpoint or the file damaged?"
+        )
+    largest = float(np.abs(values[np.isfinite(values)]).max(initial=0))
+    if largest > float(np.finfo(dtype).max):
+        raise InputError(f"{where}: {largest:g} is beyond {dtype}; use --dtype float32")
+    return values.astype(dtype)
 
 
 def write_npz(path: Path, corpus: Corpus, items: Iterator[Item]) -> int:

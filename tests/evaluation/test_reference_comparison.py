@@ -77,6 +77,16 @@ def test_a_run_half_way_is_compared_as_far_as_it_is(tmp_path):
     assert max(row.step for row in rows) == 800
 
 
+def test_a_run_has_no_figure_before_its_first_record(tmp_path):
+    """The first record's was shown for every update before it."""
+    run = write_run(tmp_path / "run", "quickstart_pretrain")
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    kept = [line for line in lines if json.loads(line)["step"] >= 1500]
+    (run / "metrics.jsonl").write_text("\n".join(kept) + "\n")
+    rows = stand(run).rows
+    assert rows and min(row.step for row in rows) >= 1500
+
+
 def test_the_command_prints_a_table_and_writes_a_plot(tmp_path, capsys):
     run = write_run(tmp_path / "run", "quickstart_scratch")
     config = json.loads((run / "config.json").read_text())

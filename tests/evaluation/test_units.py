@@ -136,3 +136,30 @@ def test_what_cannot_be_extracted_is_one_clear_line_and_leaves_nothing(
     assert run(extract, "--data", f"{corpus}:dev", *options) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("value", "options", "message"),
+    [
+        (np.nan, (), "/dev: utterance dev/u0: layer_output: 2 of 624 values are NaN or infinite"),
+        (-np.inf, (), "2 of 624 values are NaN or infinite"),
+        (1e6, ("--dtype", "float16"), "layer_output: 1e+06 is beyond float16; use --dtype float32"),
+        (1e6, (), ""),
+    ],
+)
+def test_values_that_are_no_numbers_are_not_extracted_as_if_they_were(
+    model, corpus, tmp_path, capsys, monkeypatch, value, options, message
+):
+    monkeypatch.setattr(extract, "load", lambda path, execution: model)
+    layers = Model.layers
+
+    def broken(self, *arguments, **named):
+        values = layers(self, *arguments, **named).copy()
+        values[:, 3, :, :2] = value
+        return values
+
+    monkeypatch.setattr(Model, "layers", broken)
+    out = tmp_path / "f.npz"
+    status = run(extract, "--data", f"{corpus}:dev", "--out", out, *options)
+    assert (status, out.exists()) == ((2, False) if message else (0, True))
+    assert message in capsys.readouterr().err

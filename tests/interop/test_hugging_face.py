@@ -202,6 +202,13 @@ def test_input_scale_is_read_from_either_settings_file(folder):
     assert any("do_normalize" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("value", ["Wav2Vec2FeatureExtractor", [1], 3])
+def test_a_feature_extractor_of_another_type_is_named_with_its_file(folder, value):
+    edit(folder / "processor_config.json", feature_extractor=value)
+    with pytest.raises(InputError, match=r"processor_config\.json: feature_extractor=.* an object"):
+        hugging_face.load(folder)
+
+
 def test_an_absent_mask_embedding_is_drawn_and_reported(folder):
     tensors = load_file(folder / "model.safetensors")
     del tensors["wav2vec2.masked_spec_embed"]

@@ -104,9 +104,13 @@ def curve(records: list[dict], reference: Reference, metric: str) -> Curve | Non
 
 
 def _rows(metric: str, points: Curve) -> list[ComparedPoint]:
-    """The metric at a quarter, half, ... of the updates both have."""
+    """The metric at a quarter, half, ... of the updates both have. Before its first record a run
+    has no figure."""
     split, better = SHOWN[metric]
-    shared = points.reference_steps[points.reference_steps <= points.steps[-1]]
+    first, last = points.steps[0], points.steps[-1]
+    shared = points.reference_steps[
+        (points.reference_steps >= first) & (points.reference_steps <= last)
+    ]
     rows = []
     for place in sorted({int(np.ceil(share * len(shared))) - 1 for share in SHARES}):
         if place < 0:

@@ -98,6 +98,10 @@ def _said(path: Path) -> dict[str, Any] | None:
     if (path / "processor_config.json").is_file():
         processor = present(read_json(path / "processor_config.json"))
         extractor = processor.get("feature_extractor", extractor)
+        if not isinstance(extractor, dict | None):
+            raise InputError(
+                f"{path}/processor_config.json: feature_extractor={extractor!r} must be an object"
+            )
     if extractor is None:
         return None
     # null is false for these two in transformers, and the default for the others.
