@@ -144,6 +144,21 @@ def tell_rules(name: str, corpus: Scorable, vocabulary: Vocabulary) -> None:
     print(f"{told} changed by the text rules of the checkpoint, {rules.name}", file=sys.stderr)
 
 
+def with_reference(
+    named: list[tuple[str, Corpus]], vocabulary: Vocabulary, *, phones: bool
+) -> list[Scorable]:
+    """The corpora without the utterances that cannot be scored."""
+    # Phones are words of a separate set, which may have letters that the vocabulary lacks; and of
+    # the words of a lexicon, a vocabulary of phonemes has none.
+    scores_text: Callable[[str], Any] = vocabulary.has_words
+    if phones or (vocabulary.units == PHONEMES and not vocabulary.pronunciations):
+        scores_text = vocabulary.normalise
+    return [
+        transcribed(corpus, vocabulary, where=f"--data {name}", is_transcript=scores_text)
+        for name, corpus in named
+    ]
+
+
 def phone_rows(corpus: Scorable, scores: Scores, phone_set: str) -> list[Scored]:
     """The texts' words as phones of a set, folded, with their errors."""
     fold_reference, fold_hypothesis = PHONE_SETS[phone_set]
@@ -238,20 +253,14 @@ def main(argv: list[str] | None = None) -> None:
     tell_replaced(arguments, "json", made_of)
     decoder = options.make_decoder(arguments, model.description.ctc_vocabulary)
     vocabulary = model.description.ctc_vocabulary
-    if vocabulary.units == PHONEMES:
+    of_words = decoder.writes_words
+    if vocabulary.units == PHONEMES and not of_words:
         arguments.phones = arguments.phones or "as-is"
-    # Phones are words of a separate set, which may have letters that the vocabulary lacks.
-    scores_text: Callable[[str], Any] = vocabulary.has_words
-    if arguments.phones:
-        scores_text = vocabulary.normalise
-    scorable = [
-        transcribed(corpus, vocabulary, where=f"--data {name}", is_transcript=scores_text)
-        for name, corpus in named
-    ]
+    scorable = with_reference(named, vocabulary, phones=bool(arguments.phones))
     splits = []
     for (name, _), corpus in zip(named, scorable, strict=True):
         tell_rules(name, corpus, vocabulary)
-        references = [vocabulary.normalise(text) for text in corpus.texts()]
+        references = [vocabulary.reference(text, words=of_words) for text in corpus.texts()]
         guesses = transcripts(
             model,
             corpus,
@@ -259,7 +268,8 @@ def main(argv: list[str] | None = None) -> None:
             decoder=decoder,
             jobs=arguments.jobs,
         )
-        scores = score(references, [vocabulary.as_scored(guess) for guess in guesses])
+        said = [vocabulary.as_scored(guess, words=of_words) for guess in guesses]
+        scores = score(references, said)
         phones = phone_rows(corpus, scores, arguments.phones) if arguments.phones else None
         splits.append(report(name, corpus, scores, phones, arguments.worst))
     step = model.path.name

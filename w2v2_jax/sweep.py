@@ -27,7 +27,7 @@ from w2v2_jax.decode.beam import (
 )
 from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.greedy import GreedyDecoder
-from w2v2_jax.decode.hypothesis import Hypothesis
+from w2v2_jax.decode.hypothesis import Decoder
 from w2v2_jax.decode.make import DecoderSettings, make, save_settings
 from w2v2_jax.errors import InputError, lacking, run_command
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors, total
@@ -72,20 +72,15 @@ def errors_of(work: _Work, beam: BeamOptions, start: int) -> ErrorCounts:
     """Word errors of one slice of the dev set's utterances with a reference."""
     decoder = work.decoder.with_options(beam)
     rows = work.emissions.referenced[start : start + SLICE]
-    references = work.emissions.references
-    return total(
-        [
-            count_errors(
-                (references[i] or "").split(), scored(work.emissions, decoder(work.emissions[i]))
-            )
-            for i in rows
-        ]
-    )
+    return total([errors_of_one(work.emissions, i, decoder) for i in rows])
 
 
-def scored(emissions: Emissions, hypotheses: list[Hypothesis]) -> list[str]:
-    """The words of the best hypothesis, as references are written."""
-    return emissions.vocabulary.as_scored(hypotheses[0].text).split()
+def errors_of_one(emissions: Emissions, number: int, decoder: Decoder) -> ErrorCounts:
+    """Word errors of the best hypothesis of one utterance."""
+    words = decoder.writes_words
+    hypothesis = emissions.vocabulary.as_scored(decoder(emissions[number])[0].text, words=words)
+    reference = emissions.reference(number, words=words)
+    return count_errors(reference.split(), hypothesis.split())
 
 
 def random_points(seed: int, ranges) -> Iterator[tuple[tuple[float, float], Callable]]:
@@ -146,14 +141,7 @@ def greedy_errors(emissions: Emissions) -> ErrorCounts:
     """Word errors of greedy decoding, for comparison."""
     vocabulary = emissions.vocabulary
     decoder = GreedyDecoder(vocabulary.symbols, units=vocabulary.units)
-    return total(
-        [
-            count_errors(
-                (emissions.references[i] or "").split(), scored(emissions, decoder(emissions[i]))
-            )
-            for i in emissions.referenced
-        ]
-    )
+    return total([errors_of_one(emissions, i, decoder) for i in emissions.referenced])
 
 
 def _write(

@@ -11,7 +11,7 @@ import pytest
 
 from w2v2_jax.decode import alignment
 from w2v2_jax.decode.lexicon import read_lexicon, spell
-from w2v2_jax.decode.make import with_hot_words
+from w2v2_jax.decode.search_words import with_hot_words
 from w2v2_jax.errors import InputError
 from w2v2_jax.evaluation.scoring import score
 from w2v2_jax.ngram.text import sentences

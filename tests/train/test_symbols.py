@@ -18,7 +18,7 @@ from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.texts.choice import unicode
 from w2v2_jax.train import command as train
 from w2v2_jax.train import run_record
-from w2v2_jax.train.warm_start import check_resumed, choose_vocabulary, report_texts
+from w2v2_jax.train.warm_start import check_resumed, choose_vocabulary, report_texts, report_unknown
 from w2v2_jax.vocabulary import LIBRISPEECH, load_vocabulary
 
 RAW = ("It costs $5!", "Don\u2019t stop.")
@@ -136,6 +136,59 @@ def test_phonemes_are_trained_and_scored_as_timits_39(tmp_path, capsys):
     assert run_command(evaluate.main, [*arguments, "--json", str(out), "--phones", "timit"]) == 0
     result = json.loads(out.read_text())
     assert result["unit"] == "phone" and result["phone_errors"]["reference_length"] == 26
+
+
+@pytest.fixture
+def pronounced(tmp_path):
+    """A corpus of words and the name of a vocabulary that has pronunciations of most of them."""
+    for name in ("train", "dev"):
+        write_split(tmp_path, name, texts=("the cat sat", "a mat and a hat"), seconds=0.4)
+    (tmp_path / "words.txt").write_text("the dh ax\ncat k ae t\nsat s ae t\nmat m ae t\na ax\n")
+    return f"pronunciations:{tmp_path}/words.txt"
+
+
+def test_words_without_a_pronunciation_are_told_before_the_first_update(
+    tmp_path, pronounced, capsys
+):
+    vocabulary = chosen(tmp_path, name=pronounced)
+    report_unknown(feed_of(tmp_path, vocabulary))
+    assert "2 words of" in (told := capsys.readouterr().err)
+    assert "have no pronunciation and become <unk>: {'and': 1, 'hat': 1}" in told
+
+
+def test_a_resumed_run_of_another_lexicon_is_refused_by_name(tmp_path, pronounced):
+    raw = load_config(FINETUNE)
+    raw["vocabulary"] = {"name": pronounced}
+    settings, started = read_settings(raw), chosen(tmp_path, name=pronounced)
+    before = Description("ctc", ModelConfig(), started, normalise=True)
+    check_resumed(settings, before, workdir="runs/a")
+    (tmp_path / "words.txt").write_text("the dh ah\n")
+    with pytest.raises(InputError, match=r"words\.txt has other symbols than"):
+        check_resumed(settings, before, workdir="runs/a")
+    (tmp_path / "words.txt").write_text("the dh ax\ncat k ae t\nsat s ae t\nmat ax m t\na ax\n")
+    with pytest.raises(
+        InputError, match=r"words\.txt has other pronunciations than .* 'mat' ax m t is only now"
+    ):
+        check_resumed(settings, before, workdir="runs/a")
+    (tmp_path / "words.txt").unlink()
+    check_resumed(settings, before, workdir="runs/a")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_device")
+def test_words_are_trained_by_their_phonemes_and_scored_as_such(tmp_path, pronounced, capsys):
+    trained(tmp_path, tmp_path / "run", pronounced, capsys)
+    out = tmp_path / "out.json"
+    arguments = ["--checkpoint", str(tmp_path / "run"), "--data", f"{tmp_path}:dev"]
+    assert run_command(evaluate.main, [*arguments, "--json", str(out)]) == 0
+    result = json.loads(out.read_text())
+    assert result["unit"] == "phone" and result["num_words"] == 15
+    assert result["utterances"][1]["reference"] == "ax m ae t <unk> ax <unk>"
+    search = ["--lexicon", f"{tmp_path}/words.txt", "--engine", "numpy"]
+    assert run_command(evaluate.main, [*arguments, *search, "--json", str(out)]) == 0
+    result = json.loads(out.read_text())
+    assert result["unit"] == "word" and result["num_words"] == 8
+    assert {*result["utterances"][0]["hypothesis"].split()} <= {"the", "cat", "sat", "mat", "a"}
 
 
 @pytest.mark.slow

@@ -167,10 +167,15 @@ def check_vocabulary(
     if not any(map(vocabulary.has_words, texts)):
         raise InputError(f"config.data.train: {where}: {why_none(corpus, vocabulary)}")
     unknown = vocabulary.unknown(texts)
-    everything = sum(count_characters(texts, normalise=vocabulary.normalise).values())
-    if 2 * sum(unknown.values()) > everything:
-        raise InputError(
-            f"config.data.train: {where}: {sum(unknown.values())} of its {everything} characters "
-            f"are not in the vocabulary (case {vocabulary.case}): {' '.join(list(unknown)[:10])}"
-            "; use config.vocabulary.name=from_transcripts, which has those of all corpora"
+    lacking, some = sum(unknown.values()), " ".join(list(unknown)[:10])
+    if vocabulary.pronunciations:
+        everything = sum(len(vocabulary.normalise(text).split()) for text in texts)
+        told = f"words have no pronunciation: {some}; use a lexicon with those of all corpora"
+    else:
+        everything = sum(count_characters(texts, normalise=vocabulary.normalise).values())
+        told = (
+            f"characters are not in the vocabulary (case {vocabulary.case}): {some}; use "
+            "config.vocabulary.name=from_transcripts, which has those of all corpora"
         )
+    if 2 * lacking > everything:
+        raise InputError(f"config.data.train: {where}: {lacking} of its {everything} {told}")

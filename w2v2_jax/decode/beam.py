@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterable
+from typing import ClassVar
 
 import numpy as np
 
@@ -117,6 +118,7 @@ class LexiconFreeDecoder:
     seconds_per_frame: float = SECONDS_PER_FRAME
     units: str = CHARACTERS
     engine: str = engines.AUTO
+    writes_words: ClassVar[bool] = False
 
     @functools.cached_property
     def _engine(self):
@@ -173,7 +175,7 @@ class LexiconDecoder:
 
     units: those of the vocabulary; words of characters end with `|`, others with their last symbol.
     hot_words: (word, bonus) pairs; the bonus is added to the score of each such word. Hot words
-    must already be in the lexicon (see `make.with_hot_words`).
+    must already be in the lexicon (see `search_words.with_hot_words`).
     """
 
     symbols: tuple[str, ...]
@@ -185,6 +187,7 @@ class LexiconDecoder:
     seconds_per_frame: float = SECONDS_PER_FRAME
     units: str = CHARACTERS
     engine: str = engines.AUTO
+    writes_words: ClassVar[bool] = True
 
     @functools.cached_property
     def _engine(self):

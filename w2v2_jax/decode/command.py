@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     texts = [hypotheses[0].text for hypotheses in decoded]
     report: dict = made_of
     if emissions.referenced:
-        report |= _scored(emissions, texts)
+        report |= _scored(emissions, texts, words=decoder.writes_words)
     else:
         for name, text in zip(emissions.ids, texts, strict=True):
             print(f"{one_field(name)}\t{one_field(text)}")
@@ -69,11 +69,12 @@ def main(argv: list[str] | None = None) -> None:
         print(f"wrote {arguments.json}")
 
 
-def _scored(emissions: Emissions, texts: list[str]) -> dict:
-    """Rates over the utterances that have a reference, printed and for the JSON."""
+def _scored(emissions: Emissions, texts: list[str], *, words: bool) -> dict:
+    """Rates over the utterances that have a reference, printed and for the JSON. words: whether the
+    texts are words of a lexicon."""
     numbers = emissions.referenced
-    hypotheses = [emissions.vocabulary.as_scored(texts[i]) for i in numbers]
-    scores = score([emissions.references[i] or "" for i in numbers], hypotheses)
+    hypotheses = [emissions.vocabulary.as_scored(texts[i], words=words) for i in numbers]
+    scores = score([emissions.reference(i, words=words) for i in numbers], hypotheses)
     low, high = (100 * bound for bound in scores.wer_interval)
     missing = len(texts) - len(numbers)
     left_out = f"; {missing} without a reference left out" if missing else ""

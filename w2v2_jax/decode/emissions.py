@@ -87,6 +87,11 @@ class Emissions:
         """Numbers of the utterances that can be scored."""
         return [i for i, text in enumerate(self.references) if text is not None]
 
+    def reference(self, number: int, *, words: bool) -> str:
+        """The transcript as it is scored against `words` or symbols (`Vocabulary.reference`); ""
+        if there is none."""
+        return self.vocabulary.reference(self.references[number] or "", words=words)
+
     def __getitem__(self, number: int) -> np.ndarray:
         """Logits [T, C] float32 of one utterance; InputError if they are no finite numbers."""
         start = self._starts[number]

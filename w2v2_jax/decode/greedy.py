@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -59,6 +60,7 @@ class GreedyDecoder:
     blank: int = 0
     seconds_per_frame: float = alignment.SECONDS_PER_FRAME
     units: str = CHARACTERS
+    writes_words: ClassVar[bool] = False
 
     def prepare(self) -> None:
         """Nothing to load."""

@@ -41,7 +41,11 @@ class Decoder(Protocol):
 
     Decoders are values: equal fields decode equally, and they can be sent to other processes.
     `prepare` loads what the decoder needs (raises InputError if it cannot); calling does so too.
+    writes_words: whether texts are words of a lexicon, and not what the symbols spell.
     """
+
+    @property
+    def writes_words(self) -> bool: ...
 
     def __call__(self, logits: np.ndarray) -> list[Hypothesis]: ...
 

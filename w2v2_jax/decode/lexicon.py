@@ -21,14 +21,15 @@ Entries = list[tuple[str, tuple[str, ...]]]  # (word, its symbols)
 
 
 def spell(words: Iterable[str], vocabulary: Vocabulary) -> tuple[Entries, list[str]]:
-    """Words with their symbols (letters and a final `|`), and the words with unknown symbols."""
+    """Words with their symbols (letters and a final `|`, or each pronunciation), and the words with
+    unknown symbols or none."""
     known = {*vocabulary.symbols[len(VOCABULARY_SPECIALS) :], BOUNDARY}
     entries: Entries = []
     unknown = []
     for word in words:
-        symbols = vocabulary.spell_whole(word)
-        if known.issuperset(symbols) and BOUNDARY not in symbols[:-1]:
-            entries.append((word, tuple(symbols)))
+        spellings = vocabulary.spellings(word)
+        if all(known.issuperset(s) and BOUNDARY not in s[:-1] for s in spellings):
+            entries += [(word, tuple(symbols)) for symbols in spellings]
         else:
             unknown.append(word)
     return entries, unknown

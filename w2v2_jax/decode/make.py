@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +22,13 @@ from w2v2_jax.decode.beam import (
 )
 from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.decode.hypothesis import Decoder
-from w2v2_jax.decode.lexicon import BOUNDARY, Entries, read_lexicon, spell
 from w2v2_jax.decode.presets import preset
 from w2v2_jax.decode.rescore import RescoringDecoder, TransformerLM
+from w2v2_jax.decode.search_words import with_hot_words, words_to_search
 from w2v2_jax.errors import InputError
 from w2v2_jax.errors.absent import why_not_plain
-from w2v2_jax.ngram import arpa
-from w2v2_jax.ngram.text import SPECIALS
 from w2v2_jax.paths import read_json, write_json
-from w2v2_jax.texts import normal_form
 from w2v2_jax.vocabulary import BLANK, Vocabulary
-from w2v2_jax.vocabulary import SPECIALS as SYMBOLS
-from w2v2_jax.vocabulary.units import MARK, PHONEMES
 
 KINDS = ("greedy", "beam")
 
@@ -142,82 +136,6 @@ def check_files(chosen: DecoderSettings) -> None:
         raise InputError(f"--rescore {chosen.rescore}: there is no such folder")
 
 
-def _lexicon(chosen: DecoderSettings, vocabulary: Vocabulary) -> Entries | None:
-    """The lexicon given, or that of the LM's own words; None to decode without one."""
-    if chosen.lexicon:
-        return _by_rules(read_lexicon(chosen.lexicon, vocabulary.symbols), chosen, vocabulary)
-    if chosen.lm is None:
-        return None
-    if _is_of_symbols(chosen, vocabulary):
-        return None
-    if arpa.is_binary(chosen.lm):
-        raise InputError(
-            f"--lm {chosen.lm} is a binary model of words: give its words with --lexicon"
-        )
-    words = [word for word in arpa.vocabulary(chosen.lm) if word not in SPECIALS]
-    if not words:
-        raise InputError(f"--lm {chosen.lm} has no word; make it from text with 'w2v2 lm'")
-    entries, unknown = spell(words, vocabulary)
-    if not entries:
-        raise InputError(
-            f"--lm {chosen.lm}: none of its {len(words)} words, such as {words[0]!r}, consists of "
-            "the model's symbols; is it in another case?"
-        )
-    if unknown:
-        print(
-            f"{chosen.lm}: {len(unknown)} of {len(words)} words have symbols the model lacks "
-            f"and are left out, such as {unknown[0]!r}",
-            file=sys.stderr,
-        )
-    return entries
-
-
-def _is_of_symbols(chosen: DecoderSettings, vocabulary: Vocabulary) -> bool:
-    """Whether the LM is a model of the symbols: it has `|`, or pieces that begin words. With
-    phonemes, a model of words is an InputError, because their spelling is not known."""
-    lm, engine = str(chosen.lm), engines.ENGINES[chosen.engine]
-    if vocabulary.units == PHONEMES:
-        if not engine.known_words(lm, vocabulary.symbols[len(SYMBOLS) :]):
-            raise InputError(
-                f"--lm {lm}: has none of the model's phonemes; with a model of words give "
-                "--lexicon, lines word<TAB>p h o n e m e s"
-            )
-        return True
-    marked = [s for s in vocabulary.symbols if s.startswith(MARK)] or [BOUNDARY]
-    return bool(engine.known_words(lm, marked))
-
-
-def _by_rules(entries: Entries, chosen: DecoderSettings, vocabulary: Vocabulary) -> Entries:
-    """A lexicon's words with the text rules of references and language models, each entry once."""
-    if vocabulary.rules is None or vocabulary.units == PHONEMES:
-        return entries
-    for word, _ in entries:
-        if len(vocabulary.normalise(word).split()) != 1:
-            raise InputError(
-                f"--lexicon {chosen.lexicon}: {word!r} is {vocabulary.normalise(word)!r} by the "
-                "model's text rules; give words as they are spoken, one per line"
-            )
-    return list(dict.fromkeys((vocabulary.normalise(word), symbols) for word, symbols in entries))
-
-
-def with_hot_words(
-    entries: Entries, hot: Sequence[tuple[str, float]], vocabulary: Vocabulary
-) -> tuple[Entries, tuple[tuple[str, float], ...]]:
-    """Entries with the hot words they lack (spelled by letters), and the words in their case."""
-    hot = tuple((vocabulary.normalise(word), bonus) for word, bonus in hot)
-    known = {normal_form(word): word for word, _ in entries}
-    for word, _ in hot:
-        if " " in word or not word:
-            raise InputError(f"--hot-word {word!r}: one word without spaces")
-    twice = [word for word, count in collections.Counter(w for w, _ in hot).items() if count > 1]
-    if twice:
-        raise InputError(f"--hot-word {twice[0]!r} is given more than once; keep one")
-    spelled, unknown = spell([word for word, _ in hot if word not in known], vocabulary)
-    if unknown:
-        raise InputError(f"--hot-word {unknown[0]!r} has letters that the model lacks")
-    return entries + spelled, tuple((known.get(word, word), bonus) for word, bonus in hot)
-
-
 def _with_engine(chosen: DecoderSettings) -> DecoderSettings:
     """The settings with the engine that runs; says so where flashlight is not installed."""
     name = engines.resolve(chosen.engine)
@@ -240,7 +158,9 @@ def make(
     check_files(chosen)
     chosen = _with_engine(chosen)
     common["engine"] = chosen.engine
-    entries = _lexicon(chosen, vocabulary)
+    entries = words_to_search(
+        vocabulary, lm=chosen.lm, lexicon=chosen.lexicon, engine=chosen.engine
+    )
     decoder: Decoder
     if entries is None:
         if chosen.hot_words:

@@ -116,6 +116,11 @@ class RescoringDecoder:
     ngram_weight: float = 0.0
     nbest: int = 1
 
+    @property
+    def writes_words(self) -> bool:
+        """As the inner decoder's."""
+        return self.inner.writes_words
+
     def prepare(self) -> None:
         """Loads the inner decoder's models and the Transformer."""
         self.inner.prepare()

@@ -15,7 +15,7 @@ import numpy as np
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.texts import normal_form
-from w2v2_jax.vocabulary import BOUNDARY, Vocabulary
+from w2v2_jax.vocabulary import BOUNDARY, LACKING, Vocabulary
 from w2v2_jax.vocabulary.units import CHARACTERS, DELIMITER, MARK, letters_of, starts_word
 
 STAR = -1  # an id that forced alignment takes for any sound
@@ -95,7 +95,7 @@ class Speller:
                 spelled.append((BOUNDARY, ""))
                 continue
             rows = [self._rows[symbol]] if symbol in self._rows else self._plain(symbol)
-            symbol = letters_of(symbol, self._vocabulary.units)
+            symbol = letters_of(symbol.removeprefix(LACKING), self._vocabulary.units)
             if rows == [STAR] and spelled and spelled[-1][0] == STAR:
                 spelled[-1] = (STAR, spelled[-1][1] + symbol)
             else:
@@ -117,7 +117,7 @@ class Speller:
         known = letters and bool(plain) and all(part in self._rows for part in plain)
         rows = [self._rows[part] for part in plain] if known else [STAR]
         read = "".join(self._vocabulary.symbols[row] for row in rows) if known else STAR_WORD
-        self.counts[f"{character} as {read}"] += 1
+        self.counts[f"{character.removeprefix(LACKING)} as {read}"] += 1
         return rows
 
 
@@ -147,7 +147,10 @@ def spelled_lines(
     spelled, left_out = [], []
     for number, line in enumerate(lines, 1):
         known = (
-            romanise is None and not vocabulary.unknown([line]) and STAR_WORD not in line.split()
+            romanise is None
+            and not vocabulary.pronunciations  # whose words are not those of the symbols
+            and not vocabulary.unknown([line])
+            and STAR_WORD not in line.split()
         )
         spelling = strict(line, vocabulary) if known else speller(line)
         spelling = spelling._replace(text=" ".join(line.split()))

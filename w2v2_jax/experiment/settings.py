@@ -72,7 +72,8 @@ class VocabularyConfig:
     """The symbols of a CTC head.
 
     name: "librispeech", "from_transcripts", "phonemes" (separated by spaces in the transcripts),
-        "sentencepiece:FILE.model", "extend" (the symbols of init_from, and further ones from the
+        "sentencepiece:FILE.model", "pronunciations:FILE" (phonemes, which a lexicon has for the
+        words of the transcripts), "extend" (the symbols of init_from, and further ones from the
         transcripts), a JSON file or a run's folder.
     case: "lower", "upper" or "keep", with a language if its rules differ ("lower:tr"); used with
         "from_transcripts".

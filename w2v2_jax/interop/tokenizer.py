@@ -148,7 +148,8 @@ def in_our_order(head: dict, rows: tuple[int | None, ...], notes: list[str]) -> 
 def write(folder: Path, vocabulary: Vocabulary) -> None:
     """Writes vocab.json, tokenizer_config.json and special_tokens_map.json, with rows in the same
     order, and our own vocabulary.json if these cannot express everything."""
-    if vocabulary.rules or vocabulary.units == PIECES:  # what no file of theirs can say
+    # What no file of theirs can say.
+    if vocabulary.rules or vocabulary.units == PIECES or vocabulary.pronunciations:
         vocabulary.save(folder / VOCABULARY)
     tokens = [default for _, default in SETTINGS] + list(_tokens(vocabulary))
     special = {key: default for key, default in SETTINGS if key != "word_delimiter_token"}

@@ -180,6 +180,9 @@ def _listener(arguments: argparse.Namespace):
     decoder = options.make_decoder(
         arguments, vocabulary, seconds_per_frame=network.description.model.seconds_per_frame
     )
+    if vocabulary.pronunciations and not decoder.writes_words:
+        told = f"--checkpoint {arguments.checkpoint} writes phonemes, and its texts are words"
+        raise InputError(f"{told}; give --lm with a model of words, or --lexicon")
     how = make_options({"decoder": None if isinstance(decoder, GreedyDecoder) else decoder})
 
     def guess(corpus: TranscribedCorpus) -> Iterator[tuple[int, Guess]]:

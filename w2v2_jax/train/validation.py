@@ -37,7 +37,7 @@ def hypotheses(logits, counts, vocabulary: Vocabulary) -> list[str]:
     texts = (
         text(alignment, vocabulary.symbols, units=vocabulary.units) for alignment in alignments
     )
-    return [vocabulary.as_scored(hypothesis) for hypothesis in texts]
+    return [vocabulary.as_scored(hypothesis, words=False) for hypothesis in texts]
 
 
 def validate(experiment: Experiment, feed: Feed, weights, step) -> dict[str, float]:
@@ -116,8 +116,8 @@ def _confusion(local: Batch, guesses: np.ndarray, classes: int) -> np.ndarray:
 
 
 def reference(feed: Feed, utterance: int) -> str:
-    """The transcript as it is scored."""
-    return feed.symbols.normalise(feed.corpus.text(utterance))
+    """The transcript as greedy decoding is scored against it."""
+    return feed.symbols.reference(feed.corpus.text(utterance), words=False)
 
 
 def examples(feed: Feed) -> list[int]:

@@ -36,7 +36,7 @@ from w2v2_jax.vocabulary import (
     make_vocabulary,
     shared_rows,
 )
-from w2v2_jax.vocabulary.make import PIECES_OF, with_rules
+from w2v2_jax.vocabulary.make import PIECES_OF, PRONUNCIATIONS_OF, with_rules
 from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES
 
 FRESH = ("/layers/adapter/", "/attention/lora_", "/output_adapter/")  # what a start need not have
@@ -147,8 +147,8 @@ def _in_case(chosen: VocabularyConfig, vocabulary: Vocabulary) -> Vocabulary:
 
 def check_resumed(settings: ExperimentSettings, before: Description, *, workdir: str) -> None:
     """Raises InputError if the checkpoint from which a run resumes is of another objective, or if
-    the file that config.vocabulary.name names now has other symbols, with which the run would not
-    go on. The file may be gone."""
+    the file that config.vocabulary.name names now has other symbols or pronunciations, with which
+    the run would not go on. The file may be gone."""
     if before.objective != settings.kind:
         raise InputError(
             f"--workdir {workdir} was started with another config.objective.name: "
@@ -158,10 +158,10 @@ def check_resumed(settings: ExperimentSettings, before: Description, *, workdir:
     of_file = name not in (FROM_TRANSCRIPTS, PHONEMES, EXTEND)
     if "vocabulary" not in settings.raw or not of_file or before.vocabulary is None:
         return
-    if not Path(name.removeprefix(PIECES_OF)).exists():
+    if not Path(name.removeprefix(PIECES_OF).removeprefix(PRONUNCIATIONS_OF)).exists():
         return
-    now = make_vocabulary(name, case=settings.vocabulary.case).symbols
-    there = before.vocabulary.symbols
+    made = make_vocabulary(name, case=settings.vocabulary.case)
+    now, there = made.symbols, before.vocabulary.symbols
     if now != there:
         rows = (i for i, pair in enumerate(itertools.zip_longest(there, now)) if len({*pair}) > 1)
         row = next(rows)
@@ -170,6 +170,15 @@ def check_resumed(settings: ExperimentSettings, before: Description, *, workdir:
             f"config.vocabulary.name={name} has other symbols than when --workdir {workdir} was "
             f"started: {len(there)} there, {len(now)} now; symbol {row} {theirs} there, {ours} "
             "now; put the file back, or use a new --workdir"
+        )
+    old = before.ctc_vocabulary.pronunciations
+    if changed := sorted({*made.pronunciations} ^ {*old}):
+        word, said = changed[0]
+        there_or_now = "now" if changed[0] in made.pronunciations else "there"
+        raise InputError(
+            f"config.vocabulary.name={name} has other pronunciations than when --workdir {workdir} "
+            f"was started: {word!r} {said} is only {there_or_now}; put the file back, or use a new "
+            "--workdir"
         )
 
 
@@ -270,7 +279,10 @@ def report_unknown(feed: Feed) -> None:
     """Warns of transcript characters the vocabulary lacks, before step 0 (docs/traps.md#u20)."""
     unknown = feed.symbols.unknown(feed.corpus.texts())
     if unknown:
-        hosts.log_on_chief(
-            f"warning: {sum(unknown.values())} characters of {feed.corpus.directory} are not in "
-            f"the vocabulary and become <unk>: {dict(list(unknown.items())[:10])}"
+        number, shown = sum(unknown.values()), dict(list(unknown.items())[:10])
+        what = (
+            f"{number} characters of {feed.corpus.directory} are not in the vocabulary and become"
         )
+        if feed.symbols.pronunciations:
+            what = f"{number} words of {feed.corpus.directory} have no pronunciation and become"
+        hosts.log_on_chief(f"warning: {what} <unk>: {shown}")

@@ -15,6 +15,7 @@ from w2v2_jax.vocabulary.make import (
 from w2v2_jax.vocabulary.symbols import (
     BLANK,
     BOUNDARY,
+    LACKING,
     SPECIALS,
     UNKNOWN,
     Vocabulary,
@@ -22,7 +23,7 @@ from w2v2_jax.vocabulary.symbols import (
 )
 
 __all__ = [
-    "BLANK", "BOUNDARY", "EXTEND", "FROM_TRANSCRIPTS", "LIBRISPEECH", "SPECIALS", "UNKNOWN",
-    "VOCABULARIES", "Vocabulary", "build_vocabulary", "count_characters", "extend_vocabulary",
-    "load_vocabulary", "lost_by_case", "make_vocabulary", "shared_rows",
+    "BLANK", "BOUNDARY", "EXTEND", "FROM_TRANSCRIPTS", "LACKING", "LIBRISPEECH", "SPECIALS",
+    "UNKNOWN", "VOCABULARIES", "Vocabulary", "build_vocabulary", "count_characters",
+    "extend_vocabulary", "load_vocabulary", "lost_by_case", "make_vocabulary", "shared_rows",
 ]  # fmt: skip

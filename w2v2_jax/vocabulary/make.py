@@ -12,6 +12,7 @@ from w2v2_jax.paths import read_json
 from w2v2_jax.texts import CASES
 from w2v2_jax.texts.rules import TextRules
 from w2v2_jax.vocabulary.pieces import pieces_of, read_model
+from w2v2_jax.vocabulary.pronunciations import phonemes_of, read_pronunciations
 from w2v2_jax.vocabulary.symbols import SPECIALS, Vocabulary
 from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES, PIECES
 
@@ -20,7 +21,7 @@ LIBRISPEECH = Vocabulary((*SPECIALS, *"ETAONIHSRDLUMWCFGYPBVK'XJQZ"), "upper")
 
 VOCABULARIES = {"librispeech": LIBRISPEECH}
 FROM_TRANSCRIPTS, EXTEND = "from_transcripts", "extend"
-PIECES_OF = f"{PIECES}:"
+PIECES_OF, PRONUNCIATIONS_OF = f"{PIECES}:", "pronunciations:"
 FILE = "vocabulary.json"
 
 
@@ -70,11 +71,25 @@ def build_pieces(path: str, *, case: str, rules: TextRules | None) -> Vocabulary
     return Vocabulary(symbols, case, PIECES, rules, model)
 
 
+def build_pronounced(path: str, *, case: str, rules: TextRules | None) -> Vocabulary:
+    """The special rows, then the phonemes of a lexicon, for texts of its words."""
+    said = read_pronunciations(path)
+    try:
+        return Vocabulary(SPECIALS + phonemes_of(said), case, PHONEMES, rules, pronunciations=said)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
 def extend_vocabulary(old: Vocabulary, texts: Iterable[str], *, min_count: int) -> Vocabulary:
     """The old symbols in their rows, then the characters of the texts they lack, most frequent
     first; characters seen less than `min_count` times stay unknown."""
     if old.units == PIECES:
         raise InputError("vocabulary: the pieces of a sentencepiece model cannot be extended")
+    if old.pronunciations:
+        raise InputError(
+            "vocabulary: pronunciations are extended by a larger lexicon, "
+            f"name={PRONUNCIATIONS_OF}FILE"
+        )
     unknown = old.unknown(texts).items()
     new = tuple(c for c, n in unknown if n >= min_count and not old.is_outside(c))
     return dataclasses.replace(old, symbols=old.symbols + new)
@@ -111,9 +126,9 @@ def make_vocabulary(
     rules: TextRules | None = None,
 ) -> Vocabulary:
     """A vocabulary by name: one of VOCABULARIES, "from_transcripts" (then `texts` and `case`
-    decide), "phonemes" (of the texts), "sentencepiece:FILE.model", or the path of a saved `.json`
-    or of a run's folder. rules: those that the texts were prepared with. Raises InputError that
-    lists the known names."""
+    decide), "phonemes" (of the texts), "sentencepiece:FILE.model", "pronunciations:FILE", or the
+    path of a saved `.json` or of a run's folder. rules: those that the texts were prepared with.
+    Raises InputError that lists the known names."""
     if name in VOCABULARIES:
         return with_rules(VOCABULARIES[name], rules, where=f"vocabulary {name}")
     if name == FROM_TRANSCRIPTS:
@@ -130,10 +145,14 @@ def make_vocabulary(
         return build_vocabulary(texts, case=case or "keep", **build)
     if name.startswith(PIECES_OF):
         return build_pieces(name.removeprefix(PIECES_OF), case=case or "keep", rules=rules)
+    if name.startswith(PRONUNCIATIONS_OF):
+        lexicon = name.removeprefix(PRONUNCIATIONS_OF)
+        return build_pronounced(lexicon, case=case or "keep", rules=rules)
     path = Path(name, FILE) if Path(name, FILE).is_file() else Path(name)
     if path.suffix == ".json":
         return with_rules(load_vocabulary(path), rules, where=f"vocabulary {name}")
-    names = [*VOCABULARIES, FROM_TRANSCRIPTS, PHONEMES, f"{PIECES_OF}FILE.model", EXTEND]
+    of_file = (f"{PIECES_OF}FILE.model", f"{PRONUNCIATIONS_OF}FILE")
+    names = [*VOCABULARIES, FROM_TRANSCRIPTS, PHONEMES, *of_file, EXTEND]
     raise InputError(f"vocabulary {name!r} is unknown; use one of {', '.join(names)}, FILE.json")
 
 

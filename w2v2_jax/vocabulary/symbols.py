@@ -18,12 +18,14 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.paths import write_json
 from w2v2_jax.texts import CASES, normal_form, with_case
 from w2v2_jax.texts.rules import TextRules
+from w2v2_jax.vocabulary import pronunciations as lexicon
 from w2v2_jax.vocabulary.pieces import model_bytes, splitter
 from w2v2_jax.vocabulary.units import CHARACTERS, DELIMITER, MARK, PHONEMES, PIECES, UNITS, joined
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "|")
 BLANK, UNKNOWN, BOUNDARY = 0, 3, 4
 SILENT = frozenset({0, 1, 2})
+LACKING = " "  # before a word without a pronunciation, so that it equals no phoneme
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,10 @@ class Vocabulary:
     symbols: the five special rows `<s> <pad> </s> <unk> |` (fairseq order; `<s>` is the CTC blank),
         then the others.
     case: one of CASES, such as "upper", "lower:tr" or "keep".
-    units: the kind of symbols: characters (words end with `|`), phonemes (separated by spaces) or
-        subword pieces (`model` splits texts into them).
+    units: the kind of symbols: characters (words end with `|`), phonemes (separated by spaces, or
+        those of the words' pronunciations) or subword pieces (`model` splits texts into them).
     rules: text rules that are applied before the case.
+    pronunciations: of the words that texts consist of, where these are not phonemes themselves.
     Raises InputError if malformed.
     """
 
@@ -44,6 +47,7 @@ class Vocabulary:
     units: str = CHARACTERS
     rules: TextRules | None = None
     model: str = ""
+    pronunciations: lexicon.Pronunciations = ()
 
     def __post_init__(self):
         if not all(isinstance(symbol, str) for symbol in self.symbols):
@@ -59,6 +63,8 @@ class Vocabulary:
         odd = [s for s in self.symbols[len(SPECIALS) :] if not whole(s)]
         if doubled or odd:
             raise InputError(f"vocabulary: symbols must be different {self.units}: {doubled + odd}")
+        if self.pronunciations and self.units != PHONEMES:
+            raise InputError(f"vocabulary: pronunciations are of phonemes, not of {self.units}")
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -82,6 +88,10 @@ class Vocabulary:
 
     def _tokens(self, words: str) -> Sequence[str]:
         """Cuts normalised words, or one of them, into what is one symbol or none."""
+        if self.pronunciations:
+            return [
+                p for word in words.split() for p in (self._said(word) or [[LACKING + word]])[0]
+            ]
         if self.units == PHONEMES:
             return words.split()
         if self.units == CHARACTERS:
@@ -92,6 +102,14 @@ class Vocabulary:
                 "can transcribe, but cannot encode texts"
             )
         return splitter(self.model)(words)
+
+    @functools.cached_property
+    def _by_word(self) -> dict[str, list[list[str]]]:
+        return lexicon.by_word(self.pronunciations)
+
+    def _said(self, word: str) -> list[list[str]]:
+        """The pronunciations of a word, in its case or the lexicon's; none if it has none."""
+        return self._by_word.get(word) or self._by_word.get(word.casefold(), [])
 
     def _rows(self, token: str) -> tuple[int, ...]:
         """The rows of a token: of its parts where only they are symbols; none if unknown."""
@@ -122,12 +140,24 @@ class Vocabulary:
             return False
         return all(map(self._rules.is_outside, token))
 
-    def as_scored(self, hypothesis: str) -> str:
-        """What a decoder wrote, as references are written: the same rules, if there are some."""
-        if self.rules is None:
+    def reference(self, text: str, *, words: bool = True) -> str:
+        """A transcript as it is scored: normalised, or, where its words have pronunciations and
+        the hypotheses are no `words`, as phonemes."""
+        normalised = self.normalise(text)
+        if words or not self.pronunciations:
+            return normalised
+        lacking = SPECIALS[UNKNOWN]
+        return " ".join(
+            lacking if token.startswith(LACKING) else token for token in self._tokens(normalised)
+        )
+
+    def as_scored(self, hypothesis: str, *, words: bool = True) -> str:
+        """What a decoder wrote, as references are written: the same rules, if there are some. words
+        as in `reference`."""
+        if self.rules is None or (self.pronunciations and not words):
             return hypothesis
-        words = (w if w in SPECIALS else self.normalise(w) for w in hypothesis.split())
-        return " ".join(" ".join(words).split())
+        said = (w if w in SPECIALS else self.normalise(w) for w in hypothesis.split())
+        return " ".join(" ".join(said).split())
 
     def encode(self, text: str) -> np.ndarray:
         """[U] int32 ids; an unknown token becomes `<unk>`, an empty text has no ids. Every word of
@@ -144,9 +174,11 @@ class Vocabulary:
         rows = ((token, self._rows(token)) for token in self._tokens(normal_form(word)))
         return [s for token, r in rows for s in ([self.symbols[i] for i in r] or [token])]
 
-    def spell_whole(self, word: str) -> list[str]:
-        """`spell`, with what ends a word behind it."""
-        return [*self.spell(word), *([DELIMITER] if self.units == CHARACTERS else [])]
+    def spellings(self, word: str) -> list[list[str]]:
+        """`spell` with what ends a word behind it, or all pronunciations of the word."""
+        if self.pronunciations and (several := self._said(normal_form(word))):
+            return several
+        return [[*self.spell(word), *([DELIMITER] if self.units == CHARACTERS else [])]]
 
     def has_words(self, text: str) -> bool:
         """Whether the text holds a token of this vocabulary. One that holds none (it is empty, or
@@ -163,6 +195,9 @@ class Vocabulary:
 
     def described(self) -> str:
         """What no transcript has that is left out, for messages."""
+        if self.pronunciations:
+            some = " ".join(word for word, _ in self.pronunciations[:5])
+            return f"has a word of the pronunciations ({some} ...)"
         shown = " ".join(self.symbols[len(SPECIALS) : len(SPECIALS) + 20])
         return (
             f"has a character of the vocabulary (case {self.case}: {shown}); is it of another "
@@ -172,18 +207,20 @@ class Vocabulary:
     def unknown(self, texts: Iterable[str]) -> dict[str, int]:
         """Tokens of the normalised texts that this vocabulary lacks, with their counts."""
         counts = count_characters(texts, normalise=lambda t: self._tokens(self.normalise(t)))
-        return {c: n for c, n in counts.items() if not self._rows(c)}
+        return {c.removeprefix(LACKING): n for c, n in counts.items() if not self._rows(c)}
 
     def to_json(self) -> dict[str, Any]:
         """{"symbols": [...], "case": ...}, and what differs from characters as they are written:
         "locale" where the case follows a language (whoever does not know of locales reads the
-        rest), "units", "text" (the rules) and "sentencepiece" (the model)."""
+        rest), "units", "text" (the rules), "sentencepiece" (the model) and "pronunciations"."""
         case, colon, locale = self.case.partition(":")
         content: dict[str, Any] = {"symbols": list(self.symbols), "case": case}
         content |= {"locale": locale} if colon else {}
         content |= {"units": self.units} if self.units != CHARACTERS else {}
         content |= {"text": self.rules.to_json()} if self.rules else {}
-        return content | ({"sentencepiece": self.model} if self.model else {})
+        content |= {"sentencepiece": self.model} if self.model else {}
+        said = lexicon.to_json(self.pronunciations)
+        return content | ({"pronunciations": said} if said else {})
 
     @staticmethod
     def from_json(content: dict[str, Any]) -> Vocabulary:
@@ -194,7 +231,8 @@ class Vocabulary:
         model = content.get("sentencepiece", "")
         model_bytes(model)
         units = content.get("units", CHARACTERS)
-        return Vocabulary(tuple(content["symbols"]), case, units, rules, model)
+        said = lexicon.from_json(content.get("pronunciations", {}))
+        return Vocabulary(tuple(content["symbols"]), case, units, rules, model, said)
 
     def save(self, path: str | Path) -> None:
         """Writes `to_json`, by convention `vocabulary.json`."""

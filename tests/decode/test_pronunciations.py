@@ -1,0 +1,241 @@
+"""Texts of words, written by phonemes: the lexicon, references, searches and alignment."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from tests.helpers.corpora import write_split
+from tests.helpers.interop_cases import random_checkpoint
+from tests.helpers.symbol_cases import saying
+from w2v2_jax import lm
+from w2v2_jax.data.transcribed import check_vocabulary
+from w2v2_jax.decode import command, emissions
+from w2v2_jax.decode.lines import align_lines
+from w2v2_jax.decode.make import DecoderSettings, make
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.interop import hugging_face
+from w2v2_jax.prepare import pseudo
+from w2v2_jax.texts.choice import unicode
+from w2v2_jax.vocabulary import (
+    SPECIALS,
+    Vocabulary,
+    extend_vocabulary,
+    load_vocabulary,
+    make_vocabulary,
+)
+
+LEXICON = """;;; the form of CMUdict
+the  DH AH
+the(2)  DH IY
+cat  K AE T
+read  R IY D # the present
+read(2)  R EH D
+red\tR EH D
+k  K EY
+"""
+PHONEMES = ("AE", "AH", "D", "DH", "EH", "EY", "IY", "K", "R", "T")
+SENTENCE = "the cat read the red"
+SAID = "DH AH K AE T R IY D DH AH R EH D"
+
+
+@pytest.fixture
+def lexicon(tmp_path):
+    path = tmp_path / "lexicon.txt"
+    path.write_text(LEXICON)
+    return path
+
+
+@pytest.fixture
+def vocabulary(lexicon):
+    return make_vocabulary(f"pronunciations:{lexicon}")
+
+
+@pytest.fixture
+def words_model(tmp_path):
+    """A 2-gram of words in which `read` and `red` follow different words."""
+    (tmp_path / "text.txt").write_text(f"{SENTENCE}\nread the red cat\nthe read red cat\n" * 2)
+    out = tmp_path / "words.arpa"
+    options = ["--text", str(tmp_path / "text.txt"), "--order", "2", "--discount-fallback"]
+    assert run_command(lm.main, [*options, "--estimator", "own", "--out", str(out)]) == 0
+    return str(out)
+
+
+def settings(**values):
+    return DecoderSettings(kind="beam", engine="numpy", **values)
+
+
+def test_the_symbols_are_the_lexicons_phonemes_and_texts_are_words(vocabulary):
+    assert vocabulary.symbols == (*SPECIALS, *PHONEMES)
+    ids = vocabulary.encode(SENTENCE)
+    assert vocabulary.decode(ids) == SAID == vocabulary.reference(SENTENCE, words=False)
+    assert vocabulary.normalise(SENTENCE) == SENTENCE == vocabulary.reference(SENTENCE)
+    assert vocabulary.encode("The CAT").tolist() == vocabulary.encode("the cat").tolist()
+
+
+def test_a_word_without_a_pronunciation_is_unknown_even_where_a_phoneme_is_written_so(vocabulary):
+    assert vocabulary.encode("T cat dog").tolist()[0::4] == [3, 3]
+    assert vocabulary.unknown(["T cat dog", "dog"]) == {"dog": 2, "T": 1}
+    assert vocabulary.reference("dog cat", words=False) == "<unk> K AE T"
+    assert not vocabulary.has_words("T dog") and vocabulary.has_words("dog cat")
+    # but the word k is one
+    assert vocabulary.reference("k", words=False) == "K EY"
+
+
+def test_it_is_stored_with_its_lexicon(vocabulary, lexicon, tmp_path):
+    vocabulary.save(tmp_path / "vocabulary.json")
+    lexicon.unlink()
+    loaded = load_vocabulary(tmp_path / "vocabulary.json")
+    assert loaded == vocabulary and loaded.encode("red").tolist() == [13, 9, 7]
+    stored = json.loads((tmp_path / "vocabulary.json").read_text())
+    assert stored["pronunciations"]["read"] == ["R IY D", "R EH D"]
+    for damaged in ("words", {"a": "A"}, {"a": [1]}):
+        (tmp_path / "bad.json").write_text(json.dumps(stored | {"pronunciations": damaged}))
+        with pytest.raises(InputError, match=r"bad\.json: not a vocabulary: its pronunciations"):
+            load_vocabulary(tmp_path / "bad.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a AH\n\nb\n", "line 3: 'b' has no pronunciation; write lines word<TAB>p h o n e m e s"),
+        ("a 0.8 AH\n", "line 1: 0.8 is a probability; leave that column out"),
+        (";;; nothing\n", "an empty lexicon"),
+        ("a AH |\n", "symbols must be different phonemes"),
+        ("a AH <s>\n", "symbols must be different phonemes"),
+    ],
+)
+def test_what_is_no_lexicon_is_named_with_its_line(tmp_path, text, message):
+    (tmp_path / "x.txt").write_text(text)
+    with pytest.raises(InputError, match=r"x\.txt") as caught:
+        make_vocabulary(f"pronunciations:{tmp_path}/x.txt")
+    assert message in str(caught.value)
+
+
+def test_a_lexicon_that_is_not_there_is_named():
+    with pytest.raises(InputError, match=r"nowhere/x\.txt: "):
+        make_vocabulary("pronunciations:nowhere/x.txt")
+
+
+def test_only_phonemes_have_pronunciations_and_only_a_lexicon_extends_them(vocabulary):
+    with pytest.raises(InputError, match="pronunciations are of phonemes, not of characters"):
+        Vocabulary((*SPECIALS, "a"), "keep", pronunciations=(("a", "a"),))
+    with pytest.raises(InputError, match="extended by a larger lexicon"):
+        extend_vocabulary(vocabulary, ["dog"], min_count=1)
+
+
+def test_greedy_decoding_writes_phonemes_and_a_search_words(vocabulary, words_model):
+    logits = saying(vocabulary.encode(SENTENCE), len(vocabulary))
+    greedy = make(DecoderSettings(), vocabulary)
+    assert greedy(logits)[0].text == SAID and not greedy.writes_words
+    search = make(settings(lm=words_model), vocabulary)
+    best = search(logits)[0]
+    assert best.text == SENTENCE and search.writes_words
+    assert [w.start for w in best.words] == pytest.approx([0, 0.12, 0.3, 0.48, 0.6])
+
+
+def test_every_pronunciation_is_searched(vocabulary, words_model):
+    said = ["DH", "IY", "K", "AE", "T", "R", "EH", "D", "DH", "AH", "R", "EH", "D"]
+    logits = saying([vocabulary.symbols.index(p) for p in said], len(vocabulary))
+    best = make(settings(lm=words_model), vocabulary)(logits)[0]
+    assert best.text == SENTENCE  # "red" and "read" sound alike here; the model decides
+
+
+def test_a_model_of_words_in_another_case_is_found(vocabulary, words_model, tmp_path):
+    upper = tmp_path / "upper.arpa"
+    with open(words_model, encoding="utf-8") as file:
+        lines = [line.upper() if "\t" in line else line for line in file]
+    upper.write_text("".join(lines).replace("<S>", "<s>").replace("</S>", "</s>"), "utf-8")
+    logits = saying(vocabulary.encode(SENTENCE), len(vocabulary))
+    assert make(settings(lm=str(upper)), vocabulary)(logits)[0].text == SENTENCE.upper()
+
+
+def test_lm_writes_a_lexicon_of_all_pronunciations(vocabulary, tmp_path, capsys):
+    vocabulary.save(tmp_path / "vocabulary.json")
+    (tmp_path / "text.txt").write_text("the cat\nthe dog\n")
+    options = ["--text", "text.txt", "--out", "a.arpa", "--lexicon", "words.txt"]
+    paths = [str(tmp_path / o) if "." in o else o for o in options]
+    more = ["--vocabulary", str(tmp_path / "vocabulary.json"), "--discount-fallback"]
+    assert run_command(lm.main, [*paths, *more, "--order", "1"]) == 0
+    written = (tmp_path / "words.txt").read_text().splitlines()
+    assert written == ["the\tDH AH", "the\tDH IY", "cat\tK AE T"]
+    assert "1 of 3 different words" in capsys.readouterr().out
+
+
+def test_decode_scores_words_or_phonemes(vocabulary, words_model, tmp_path, capsys):
+    ids = vocabulary.encode(SENTENCE)
+    logits = saying(ids, len(vocabulary))
+    folder = tmp_path / "logits"
+    emissions.write(
+        folder,
+        [emissions.Utterance("a", logits, SENTENCE)],
+        vocabulary=vocabulary,
+        num_frames=len(logits),
+        seconds_per_frame=0.02,
+    )
+    out = tmp_path / "out.json"
+    arguments = ["--logits", str(folder), "--json", str(out)]
+    assert run_command(command.main, arguments) == 0
+    assert "WER 0.00 %" in capsys.readouterr().out
+    search = [*arguments, "--lm", words_model, "--engine", "numpy"]
+    assert run_command(command.main, search) == 0
+    assert json.loads(out.read_text())["wer"] == 0
+    (row,) = json.loads(out.read_text())["utterances"]
+    assert row["nbest"][0]["text"] == SENTENCE == row["reference"]
+
+
+def test_aligned_lines_have_the_times_of_words(vocabulary):
+    ids = vocabulary.encode("the cat")
+    (line,) = align_lines(
+        saying(ids, len(vocabulary)), ["the cat"], vocabulary, seconds_per_frame=0.02, where="x"
+    )
+    assert [w.word for w in line.words] == ["the", "cat"]
+    assert [w.start for w in line.words] == pytest.approx([0, 0.12])
+
+
+def test_a_word_without_a_pronunciation_is_aligned_as_a_star(vocabulary):
+    ids = vocabulary.encode("the read cat")
+    (line,) = align_lines(
+        saying(ids, len(vocabulary)), ["the dog cat"], vocabulary,
+        seconds_per_frame=0.02, where="x",
+    )  # fmt: skip
+    assert [w.word for w in line.words] == ["the", "dog", "cat"]
+    assert line.words[2].start == pytest.approx(0.3)
+
+
+def test_hugging_faces_folder_keeps_them_and_pseudo_labels_have_to_be_words(
+    vocabulary, tiny, tmp_path, capsys
+):
+    checkpoint = random_checkpoint(tiny, parts=("encoder", "head"), vocabulary=vocabulary)
+    hugging_face.save(checkpoint, tmp_path / "hf")
+    assert hugging_face.load(tmp_path / "hf").description.vocabulary == vocabulary
+    write_split(tmp_path, "train", texts=("", ""), seconds=0.4)
+    options = ["--checkpoint", str(tmp_path / "hf"), "--data", f"{tmp_path}:train"]
+    assert (
+        run_command(
+            pseudo.main, [*options, "--out", str(tmp_path / "out"), "--min-confidence", "0.5"]
+        )
+        == 2
+    )
+    assert "writes phonemes, and its texts are words; give --lm" in capsys.readouterr().err
+
+
+def test_rules_are_applied_to_words_and_not_to_phonemes(lexicon):
+    vocabulary = make_vocabulary(f"pronunciations:{lexicon}", rules=unicode())
+    assert vocabulary.reference("The cat!", words=False) == "DH AH K AE T"
+    assert vocabulary.as_scored("DH AH", words=False) == "DH AH"
+
+
+def test_a_corpus_of_mostly_other_words_is_refused_beside_others(vocabulary):
+    class Corpus:
+        def texts(self):
+            return iter(["the dog runs", "fast dogs"])
+
+    with pytest.raises(InputError, match=r"4 of its 5 words have no pronunciation: dog dogs"):
+        check_vocabulary(Corpus(), vocabulary, several=True, where="b:train")
+
+
+def test_equal_vocabularies_differ_by_their_lexicon(vocabulary):
+    other = dataclasses.replace(vocabulary, pronunciations=vocabulary.pronunciations[:-1])
+    assert other != vocabulary and np.array_equal(other.encode("cat"), vocabulary.encode("cat"))
