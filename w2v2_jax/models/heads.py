@@ -20,10 +20,10 @@ from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_mask
 from w2v2_jax.models.layers import Dense, torch_conv_kernel, torch_linear_bias
 from w2v2_jax.models.sharding import named
-from w2v2_jax.models.wav2vec2 import Encoded, Encoder
+from w2v2_jax.models.wav2vec2 import Encoder, WithEncoder
 
 
-class _Headed(nn.Module):
+class _Headed(WithEncoder):
     """The common part of the heads: the encoder, and which of its layers they use."""
 
     config: ModelConfig
@@ -52,10 +52,6 @@ class _Headed(nn.Module):
             hidden = jnp.einsum("l,lbtd->btd", weights, states, precision="highest")
         final = row_random.fold(keys, row_random.FINAL)
         return row_random.dropout(hidden, self.config.final_dropout, final), encoded.counts
-
-    def encode(self, waveforms, num_samples, *, hidden_states=False) -> Encoded:
-        """The encoder alone, without masks or dropout."""
-        return self.encoder(waveforms, num_samples, hidden_states=hidden_states)
 
 
 def mean_of_real(x: jax.Array, counts: jax.Array) -> jax.Array:

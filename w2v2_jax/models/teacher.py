@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution
@@ -21,7 +20,7 @@ from w2v2_jax.models.masking import Slots
 from w2v2_jax.models.position import PositionalConvolution, StackedConvolutions
 from w2v2_jax.models.sharding import constrain_whole_rows
 from w2v2_jax.models.transformer import TransformerLayer
-from w2v2_jax.models.wav2vec2 import Encoded, Encoder, take_frames
+from w2v2_jax.models.wav2vec2 import Encoder, WithEncoder, take_frames
 
 
 class Regression(NamedTuple):
@@ -33,7 +32,7 @@ class Regression(NamedTuple):
     real: jax.Array
 
 
-class Wav2Vec2ForRegression(nn.Module):
+class Wav2Vec2ForRegression(WithEncoder):
     """Encoder plus one linear layer from masked frames to vectors of the encoder's width."""
 
     config: ModelConfig
@@ -51,10 +50,6 @@ class Wav2Vec2ForRegression(nn.Module):
         predictions = self.regression_head(take_frames(encoded.context, slots.frames))
         real = frame_mask(encoded.counts, encoded.context.shape[1])
         return Regression(predictions, encoded.inputs, real)
-
-    def encode(self, waveforms, num_samples, *, hidden_states=False) -> Encoded:
-        """The encoder alone, without masks or dropout."""
-        return self.encoder(waveforms, num_samples, hidden_states=hidden_states)
 
 
 def over_time(x: jax.Array, real: jax.Array) -> jax.Array:

@@ -145,7 +145,15 @@ def picked(x: jax.Array, frames: jax.Array) -> jax.Array:
     return jnp.einsum("bmt,btc->bmc", choice, x, precision=precision)
 
 
-class Wav2Vec2ForPretraining(nn.Module):
+class WithEncoder(nn.Module):
+    """A network whose `encoder` can be run alone."""
+
+    def encode(self, waveforms, num_samples, *, hidden_states=False) -> Encoded:
+        """The encoder without masks or dropout."""
+        return self.encoder(waveforms, num_samples, hidden_states=hidden_states)
+
+
+class Wav2Vec2ForPretraining(WithEncoder):
     """Encoder plus quantizer; only masked frames are quantized and projected."""
 
     config: ModelConfig
@@ -209,12 +217,8 @@ class Wav2Vec2ForPretraining(nn.Module):
         encoded = self.encoder(waveforms, num_samples)
         return self.quantize(encoded.features, None, 1.0).ids
 
-    def encode(self, waveforms, num_samples, *, hidden_states=False) -> Encoded:
-        """The encoder alone, without masks or dropout."""
-        return self.encoder(waveforms, num_samples, hidden_states=hidden_states)
 
-
-class Wav2Vec2ForCTC(nn.Module):
+class Wav2Vec2ForCTC(WithEncoder):
     """Encoder plus one linear layer to `num_classes` symbols, row 0 the CTC blank."""
 
     config: ModelConfig
@@ -258,12 +262,8 @@ class Wav2Vec2ForCTC(nn.Module):
         )
         return self.head(context.astype(jnp.float32)), encoded.counts
 
-    def encode(self, waveforms, num_samples, *, hidden_states=False) -> Encoded:
-        """The encoder alone, without masks or dropout."""
-        return self.encoder(waveforms, num_samples, hidden_states=hidden_states)
 
-
-class Wav2Vec2ForMaskedPrediction(nn.Module):
+class Wav2Vec2ForMaskedPrediction(WithEncoder):
     """Encoder plus one linear layer from masked frames to the logits of `num_classes` targets."""
 
     config: ModelConfig
@@ -278,7 +278,3 @@ class Wav2Vec2ForMaskedPrediction(nn.Module):
         """mask [B, T] is hidden from the Transformer -> logits [B, M, num_classes] of the slots."""
         encoded = self.encoder(waveforms, num_samples, mask=mask, keys=keys)
         return self.target_head(take_frames(encoded.context, slots.frames))
-
-    def encode(self, waveforms, num_samples, *, hidden_states=False) -> Encoded:
-        """The encoder alone, without masks or dropout."""
-        return self.encoder(waveforms, num_samples, hidden_states=hidden_states)
