@@ -135,10 +135,8 @@ def main(argv: list[str] | None = None) -> None:
     heard = heard_of(result, places)
     rates = {}
     vocabulary = model.description.ctc_vocabulary
-    texts = [
-        vocabulary.reference(t, words=False) if vocabulary.has_words(t) else ""
-        for t in corpus.texts()
-    ]
+    known_texts = (t if vocabulary.has_words(t) else "" for t in corpus.texts())
+    texts = [vocabulary.reference(t, words=False) for t in known_texts]
     known = [k for k, (i, _, _) in enumerate(places) if texts[i]]  # the others are not scored
     if known:
         said = [texts[places[k][0]] for k in known]
