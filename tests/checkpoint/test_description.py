@@ -37,6 +37,12 @@ def test_format_1_may_say_how_it_was_computed_and_format_2_may_not(name):
         ({"objective": "masked"}, "objective='masked'; known: contrastive"),
         ({"vocabulary": None}, "objective='ctc' with 0 symbols"),
         ({"objective": "contrastive"}, "objective='contrastive' with 32 symbols"),
+        ({"normalise": "false"}, "normalise='false'"),  # was true
+        ({"normalise": None}, "normalise=None"),
+        ({"normalise": 0}, "normalise=0"),
+        ({"padding_value": "nan"}, "padding_value='nan'"),
+        ({"padding_value": float("inf")}, "padding_value=inf"),
+        ({"attention_mask": 1}, "attention_mask=1"),
         ({"normalise_epsilon": 1.0}, "normalise_epsilon=1.0"),
         ({"normalise_epsilon": 0.0}, "normalise_epsilon=0.0"),
         ({"normalise_epsilon": 2.0}, "normalise_epsilon=2.0"),

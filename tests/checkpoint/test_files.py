@@ -65,6 +65,24 @@ def test_a_stored_rank_that_is_no_number_is_passed_over(tmp_path):
         assert sorted(checkpoints.all_steps()) == [1, 3]
 
 
+@pytest.mark.parametrize(
+    "content", ["", "[1]", "{}", '{"rank": null}', '{"rank": "1"}', "[" * 9999]
+)
+def test_a_damaged_rank_is_told_and_loses_no_step(tmp_path, capfd, content):
+    """Each was a traceback, of training and of everything that loads a checkpoint."""
+    save(tmp_path, [1.0, 2.0, 3.0], keep_last=3)
+    rank = tmp_path / "checkpoints" / "1" / "metrics"
+    (rank / "metrics").write_text(content)
+    assert checkpoint.find(tmp_path).name == "2"
+    assert checkpoint.load(tmp_path).path.name == "2"
+    assert checkpoint.load(tmp_path / "checkpoints" / "1").path.name == "1"
+    told = capfd.readouterr().err
+    assert told == f"warning: {rank} is damaged: the step counts as not validated\n"
+    with pytest.raises(InputError, match=f"{rank} is damaged; put it back from a copy, or remove"):
+        save(tmp_path, [1.0, 2.0, 3.0, 4.0], keep_last=1)
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"1", "2", "3"}
+
+
 def test_every_nth_step_is_kept_for_good(tmp_path):
     assert save(tmp_path, [None] * 7, keep_best=0, keep_every=3) == [3, 6, 7]
 

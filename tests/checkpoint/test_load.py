@@ -122,3 +122,12 @@ def test_what_a_killed_save_left_is_cleared_away_and_a_save_is_in_the_background
         state = TrainState(np.int32(3), params, {"count": np.int32(3)})
         checkpoint.save(checkpoints, state, DESCRIPTION)
     assert not remains.exists()
+
+
+@pytest.mark.parametrize("checksum", ["x", [1], 5, {}])
+def test_a_checksum_of_another_type_is_damage(step, checksum):
+    """It was not compared with anything."""
+    path = step / "model" / "metadata"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "checksum": checksum}))
+    with pytest.raises(InputError, match="is damaged: its values differ from their checksum"):
+        checkpoint.load(step)

@@ -1,12 +1,15 @@
 """Many waveforms in few shapes: how rows and lengths are rounded up; parameters on the device."""
 
+import dataclasses
 import itertools
 from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.errors import InputError
 from w2v2_jax.inference import Model
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.models.layer_stack import join_layers, split_layers, to_device
@@ -48,6 +51,14 @@ def test_no_batch_holds_more_than_batch_seconds(tuned):
 def test_from_two_seconds_up_a_bucket_is_at_most_half_as_long_again_as_the_one_before():
     steps = [b / a for a, b in itertools.pairwise(BUCKETS_SECONDS[1:])]
     assert min(steps) > 1 and max(steps) <= 1.5
+
+
+def test_weights_of_other_shapes_than_the_description_says_are_one_line(tuned):
+    vocabulary = tuned.description.ctc_vocabulary
+    fewer = dataclasses.replace(vocabulary, symbols=vocabulary.symbols[:-1])
+    model = Model(Path("edited"), tuned.description._replace(vocabulary=fewer), tuned.params)
+    with pytest.raises(InputError, match=r"^edited: its weights do not fit its .*head"):
+        model.logits(np.zeros((1, 4000), np.float32))
 
 
 def test_parameters_go_to_the_device_in_layers_and_leave_nothing_behind(tuned):

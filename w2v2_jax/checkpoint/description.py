@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,10 +88,10 @@ def describe(value: dict[str, Any], where: str) -> Description:
             value["objective"],
             ModelConfig(**_architecture(value["model"], said)),
             None if vocabulary is None else _rows(vocabulary),
-            bool(value["normalise"]),
+            _normalise(value),
             _epsilon(value),
             _attention_mask(value),
-            float(value.get("padding_value", 0.0)),
+            _padding_value(value),
         )
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{where}: its description is unusable: {error}") from error
@@ -135,6 +136,19 @@ def _architecture(model: dict[str, Any], said: int) -> dict[str, Any]:
     return {name: x for name, x in model.items() if said > 1 or name not in EXECUTION_OF_FORMAT_1}
 
 
+def _normalise(value: dict[str, Any]) -> bool:
+    if type(value["normalise"]) is not bool:
+        raise ValueError(f"normalise={value['normalise']!r}")
+    return value["normalise"]
+
+
+def _padding_value(value: dict[str, Any]) -> float:
+    padding = value.get("padding_value", 0.0)
+    if type(padding) not in (int, float) or not math.isfinite(padding):
+        raise ValueError(f"padding_value={padding!r}")
+    return float(padding)
+
+
 def _epsilon(value: dict[str, Any]) -> float:
     epsilon = value.get("normalise_epsilon", EPSILON)
     if type(epsilon) is not float or not 0 < epsilon < 1:
@@ -144,7 +158,7 @@ def _epsilon(value: dict[str, Any]) -> float:
 
 def _attention_mask(value: dict[str, Any]) -> bool | None:
     masks = value.get("attention_mask")
-    if masks not in (None, True, False):
+    if masks is not None and type(masks) is not bool:
         raise ValueError(f"attention_mask={masks!r}")
     return masks
 

@@ -9,8 +9,10 @@ parameters are in the optimizer state.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,6 +44,43 @@ class Manager(ocp.CheckpointManager):
     def reached_preemption(self, step: int) -> bool:
         del step
         return False
+
+    def metrics(self, step: int) -> dict[str, float] | None:
+        """A step's rank as `save` wrote it; InputError if its file is damaged, because a step
+        without a rank may be deleted."""
+        found = self._rank(step)
+        if found is None or (isinstance(found, dict) and type(found.get("rank")) in (int, float)):
+            return found
+        self._damaged(self.directory / str(step) / "metrics")
+        return None
+
+    def _rank(self, step: int) -> Any:
+        try:
+            return super().metrics(step)
+        except (ValueError, RecursionError):
+            return "not JSON"
+
+    def _damaged(self, metrics: AnyPath) -> None:
+        raise InputError(
+            f"{metrics} is damaged; put it back from a copy, or remove it, and the step counts as "
+            "not validated"
+        )
+
+
+class Reader(Manager):
+    """A manager that deletes nothing. It tells of a damaged rank and goes on without it: the
+    weights, and those of the other steps, are as good as before."""
+
+    def __init__(self, folder: AnyPath):
+        super().__init__(folder, options=ocp.CheckpointManagerOptions(read_only=True))
+
+    def _damaged(self, metrics: AnyPath) -> None:
+        _tell_damaged(metrics)
+
+
+@functools.cache
+def _tell_damaged(metrics: AnyPath) -> None:
+    print(f"warning: {metrics} is damaged: the step counts as not validated", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -141,9 +180,7 @@ def find(path: str | AnyPath) -> AnyPath:
             "Face directory, or a model of the hub by its whole name, as "
             "facebook/wav2vec2-base-960h"
         )
-    with ocp.CheckpointManager(
-        folder, options=ocp.CheckpointManagerOptions(read_only=True)
-    ) as checkpoints:
+    with Reader(folder) as checkpoints:
         scores = {step: _score(checkpoints, step) for step in checkpoints.all_steps()}
     scored = {step: score for step, score in scores.items() if score is not None}
     step = min(scored, key=lambda s: (scored[s], -s)) if scored else max(scores)
@@ -203,9 +240,7 @@ def _score(checkpoints: Manager, step: int) -> float | None:
 def load(path: str | AnyPath) -> Loaded:
     """Reads the description and parameters of a native checkpoint onto the host."""
     step = find(path)
-    with ocp.CheckpointManager(
-        step.parent, options=ocp.CheckpointManagerOptions(read_only=True)
-    ) as checkpoints:
+    with Reader(step.parent) as checkpoints:
         try:
             items = checkpoints.restore(
                 int(step.name),
@@ -230,7 +265,9 @@ def load(path: str | AnyPath) -> Loaded:
 def _check_sum(items: dict[str, Any], where: str) -> None:
     """Raises InputError if a checkpoint's values are not those that were saved."""
     stored = items["model"].get("checksum") if isinstance(items["model"], dict) else None
-    if isinstance(stored, dict) and stored.get("params") != sum_on_host(items["params"]):
+    if stored is None:  # of an imported checkpoint
+        return
+    if not isinstance(stored, dict) or stored.get("params") != sum_on_host(items["params"]):
         raise InputError(f"{where} is damaged: its values differ from their checksum; use another")
 
 

@@ -49,10 +49,24 @@ class Network:
                 variables = {"params": join_layers(params)}
                 return network.apply(variables, waveforms, num_samples, method=method, **options)
 
-            return jax.jit(run, compiler_options=COMPILER_OPTIONS.get(jax.default_backend()))
+            compiled = jax.jit(run, compiler_options=COMPILER_OPTIONS.get(jax.default_backend()))
+            return functools.partial(self._fitting, compiled)
 
         states = apply("encode", hidden_states=True)
         return {"call": apply(None), "units": apply("units"), "states": states}
+
+    def _fitting(self, function, *arguments):
+        """The function's result; InputError if the weights have other shapes than the description
+        says, as after it was edited."""
+        try:
+            return function(*arguments)
+        except Exception as error:
+            if type(error).__name__ != "ScopeParamShapeError":  # flax's
+                raise
+            shapes = str(error).partition(" (https")[0]
+            raise InputError(
+                f"{self.path}: its weights do not fit its description: {shapes}"
+            ) from error
 
     def _prepare(self, waveforms, num_samples, statistics=None):
         """Checks and normalises waveforms [B, S] with the model's own input scale, from the rows'
