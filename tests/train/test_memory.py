@@ -69,7 +69,7 @@ def test_parameters_that_fill_the_memory_are_to_be_sharded():
 
 
 def test_a_validation_is_told_with_half_its_batch():
-    line = told(memory.validation(stub(), SHAPES))
+    line = told(memory.validation(SHAPES))
     assert "a validation on batches of 48 rows x 1 s" in line
     assert "--config.data.valid_batch_seconds=24," in line
 

@@ -133,39 +133,36 @@ def find(
                 if same in seen:
                     continue
                 seen.add(same)
-            if kind == SEND:
-                if _between_slices(instruction):
-                    slices = len(set(slice_of))
-                    collectives.append(
-                        Collective(
-                            kind,
-                            instruction.name,
-                            instruction.quoted("op_name") or "",
-                            instruction.arrays[0].bytes,
-                            times,
-                            slices,
-                            ("data",),
-                            slices,
-                        )
-                    )
-                continue
-            groups = device_groups(instruction.attributes, len(slice_of))
-            group = max(len(members) for members in groups)
-            if group < 2 or all(len(set(members)) < 2 for members in groups):
-                continue
-            if kind == "all-reduce" and _scatters(instruction):
-                kind = "reduce-scatter"
-                payload = instruction.bytes
-            else:
-                payload = _payload(kind, instruction, group)
-            slices = max(len({slice_of[member] for member in members}) for members in groups)
-            collectives.append(
-                Collective(
-                    kind, instruction.name, instruction.quoted("op_name") or "", payload, times,
-                    group, axes_of(groups, mesh_shape), slices,
-                )
-            )  # fmt: skip
+            found = _collective(instruction, kind, times, mesh_shape, slice_of)
+            if found is not None:
+                collectives.append(found)
     return collectives
+
+
+def _collective(
+    instruction: Instruction,
+    kind: str,
+    times: int,
+    mesh_shape: dict[str, int],
+    slice_of: Sequence[int],
+) -> Collective | None:
+    """The collective of an instruction; None if it moves nothing between devices."""
+    op_name = instruction.quoted("op_name") or ""
+    if kind == SEND:
+        slices, size = len(set(slice_of)), instruction.arrays[0].bytes
+        sent = Collective(kind, instruction.name, op_name, size, times, slices, ("data",), slices)
+        return sent if _between_slices(instruction) else None
+    groups = device_groups(instruction.attributes, len(slice_of))
+    group = max(len(members) for members in groups)
+    if group < 2 or all(len(set(members)) < 2 for members in groups):
+        return None
+    if kind == "all-reduce" and _scatters(instruction):
+        kind, payload = "reduce-scatter", instruction.bytes
+    else:
+        payload = _payload(kind, instruction, group)
+    axes = axes_of(groups, mesh_shape)
+    slices = max(len({slice_of[member] for member in members}) for members in groups)
+    return Collective(kind, instruction.name, op_name, payload, times, group, axes, slices)
 
 
 def reduced(collectives: Sequence[Collective], axes: Sequence[str]) -> int:

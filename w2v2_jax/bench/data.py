@@ -6,14 +6,15 @@ import os
 import resource
 import statistics
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
 
-from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.batch import SAMPLE_RATE, Batch
 from w2v2_jax.bench.measure import spread, timed, versions
 from w2v2_jax.bench.step import largest_shape, settings_of
-from w2v2_jax.data.corpus import Entry, open_corpus
+from w2v2_jax.data.corpus import Corpus, Entry, open_corpus
 from w2v2_jax.data.pipeline import batches
 from w2v2_jax.data.plan import Plan
 from w2v2_jax.data.writer import CorpusWriter
@@ -36,6 +37,21 @@ def cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def _crops(corpus: Corpus, shape: tuple[int, int], **how) -> Generator[Batch]:
+    """Endless batches of crops, all of one shape (rows, samples)."""
+    rows, samples = shape
+    plan = Plan(
+        corpus.num_samples,
+        seed=0,
+        mode="crop",
+        bucket_samples=(samples,),
+        batch_samples=rows * samples,
+        row_multiple=rows,
+        min_samples=1,
+    )
+    return batches(corpus, plan, first_step=0, num_steps=None, **how)
+
+
 def bench_data(arguments) -> dict:
     """Batches of float32 crops from prepared records, per worker thread and per core: of --rows of
     --seconds, normalised, or of a recipe's longest rows, normalised as it says."""
@@ -50,20 +66,9 @@ def bench_data(arguments) -> dict:
             synthetic_corpus(Path(corpus_place), utterances=256, seconds=15.0)
         corpus = open_corpus(corpus_place)
         samples = min(longest, int(corpus.num_samples.max()))
-        plan = Plan(
-            corpus.num_samples,
-            seed=0,
-            mode="crop",
-            bucket_samples=(samples,),
-            batch_samples=rows * samples,
-            row_multiple=rows,
-            min_samples=1,
-        )
-        stream = batches(
+        stream = _crops(
             corpus,
-            plan,
-            first_step=0,
-            num_steps=None,
+            (rows, samples),
             normalise=normalise,
             workers=arguments.workers,
             reader=arguments.reader,

@@ -13,7 +13,7 @@ import itertools
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,7 +106,23 @@ def letter_error_rate(references: list[str], heard: list[str]) -> float:
     return total([count_errors(list(a), list(b)) for a, b in pairs]).rate
 
 
-def main(argv: list[str] | None = None) -> None:
+def error_rates(
+    references: Sequence[str], alone: Sequence[str], heard: Sequence[str]
+) -> dict[str, float]:
+    """The letter error rates of clips transcribed alone and in the recording; empty if no clip has
+    a reference."""
+    known = [k for k, reference in enumerate(references) if reference]  # the others are not scored
+    if not known:
+        return {}
+    said = [references[k] for k in known]
+    return {
+        "cer_alone": letter_error_rate(said, [alone[k] for k in known]),
+        "cer_recording": letter_error_rate(said, [heard[k] for k in known]),
+        "without_reference": len(references) - len(known),
+    }
+
+
+def _parser() -> CommandParser:
     parser = CommandParser(
         prog="w2v2_jax.bench.long_recording", description=__doc__.splitlines()[0]
     )
@@ -118,7 +134,11 @@ def main(argv: list[str] | None = None) -> None:
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=float, default=getattr(Options, name))
     parser.add_argument("--vad", action="store_true", help="transcribe speech only")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = _parser().parse_args(argv)
     try_outputs(arguments, "json")
     corpus, model = open_corpus(arguments.data), load(arguments.checkpoint)
     require_ctc(model.description, f"--checkpoint {arguments.checkpoint}")
@@ -133,18 +153,12 @@ def main(argv: list[str] | None = None) -> None:
     alone = transcripts(model, corpus, batch_seconds=options.batch_seconds)
     edges = seams(model, options, int(result.duration * SAMPLE_RATE))
     heard = heard_of(result, places)
-    rates = {}
     vocabulary = model.description.ctc_vocabulary
     known_texts = (t if vocabulary.has_words(t) else "" for t in corpus.texts())
     texts = [vocabulary.reference(t, words=False) for t in known_texts]
-    known = [k for k, (i, _, _) in enumerate(places) if texts[i]]  # the others are not scored
-    if known:
-        said = [texts[places[k][0]] for k in known]
-        rates = {
-            "cer_alone": letter_error_rate(said, [alone[places[k][0]] for k in known]),
-            "cer_recording": letter_error_rate(said, [" ".join(heard[k]) for k in known]),
-            "without_reference": len(places) - len(known),
-        }
+    rates = error_rates(
+        [texts[i] for i, _, _ in places], [alone[i] for i, _, _ in places], [*map(" ".join, heard)]
+    )
     report = {
         "checkpoint": str(model.path),
         "data": arguments.data,

@@ -37,10 +37,6 @@ class Packing(NamedTuple):
     def per_key(self) -> int:
         return 64 // self.bits
 
-    @property
-    def num_keys(self) -> int:
-        return -(-self.order // self.per_key)
-
     def pack(self, columns: list[np.ndarray]) -> Rows:
         """columns[j]: the word j places before the last, [n] each."""
         keys = []

@@ -251,7 +251,7 @@ def _validate(job: _Job, state: TrainState, writer: MetricWriter | None) -> floa
     """Writes the metrics of a validation; returns the rank of the state."""
     valid = job.valid
     assert valid is not None
-    with memory.validation(job.experiment, valid.plan.shapes):
+    with memory.validation(valid.plan.shapes):
         weights = exchanged(job.experiment, state).weights
         results = validate(job.experiment, valid, weights, state.step)
     clips = len(valid.corpus) + valid.without_transcript

@@ -124,7 +124,7 @@ def updates(experiment: Experiment, shapes: Sequence[Shape], running: Sequence[S
     return _told(line)
 
 
-def validation(experiment: Experiment, shapes: Sequence[Shape]):
+def validation(shapes: Sequence[Shape]):
     """The same context for a validation on batches of these shapes."""
 
     def line(needed, there):
