@@ -91,6 +91,7 @@ def sweep(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | No
 
 
 def sweep_line(result: dict) -> str:
+    """Memory and speed of one compiled choice, for --sweep."""
     if not result["fits"]:
         return "does not fit"
     size = render.gib(result["hbm"]["total"])

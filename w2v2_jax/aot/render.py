@@ -9,6 +9,7 @@ HBM_KINDS = ("arguments", "temporaries", "outputs", "aliased", "code")
 
 
 def gib(size: float | None) -> str:
+    """Bytes as "1.50 GiB"; "?" if they are not known."""
     return "?" if size is None else f"{size / GIB:.2f} GiB"
 
 

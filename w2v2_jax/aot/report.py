@@ -40,6 +40,7 @@ def limit_of(target: Target) -> int | None:
 
 
 def parameter_count(outcome: StepCompilation) -> int:
+    """Numbers in the parameters that are trained, the teacher's not among them."""
     return sum(
         math.prod(leaf.shape) for leaf in jax.tree.leaves(outcome.built.abstract_state.params)
     )

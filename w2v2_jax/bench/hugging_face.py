@@ -133,6 +133,7 @@ def gradients(bench: HuggingFaceBench) -> dict[str, np.ndarray]:
 
 
 def without_dropout(model) -> None:
+    """Sets every rate of dropout in a torch module to 0."""
     for module in model.modules():
         if isinstance(getattr(module, "p", None), float):
             module.p = 0.0

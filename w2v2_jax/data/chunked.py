@@ -71,14 +71,17 @@ def chunks_end(data: Buffer, place: int) -> int:
 
 
 def walk_aiff(data: Buffer, start: int) -> Walked | None:
+    """AIFF and AIFF-C: big-endian sizes; chunks begin at even bytes."""
     return _walk_chunks(data, start, place=start + 12, layout=">4sI", name=b"SSND", align=2)
 
 
 def walk_caf(data: Buffer, start: int) -> Walked | None:
+    """Core Audio: sizes of 64 bits, -1 for samples up to the end."""
     return _walk_chunks(data, start, place=start + 8, layout=">4sq", name=b"data", align=1)
 
 
 def walk_w64(data: Buffer, start: int) -> Walked | None:
+    """Sony Wave64: a name of 16 bytes; the size counts the header."""
     return _walk_chunks(
         data, start, place=start + 40, layout="<4s12xQ", name=b"data", align=8, counted=24
     )
@@ -137,6 +140,7 @@ def walk_asf(data: Buffer, start: int) -> Walked | None:
 
 
 def walk_au(data: Buffer, start: int) -> Walked | None:
+    """Sun's .au, and in the other byte order `dns.`; one stream, whose size may not be said."""
     if start + 12 > len(data):
         return None
     order = "<" if data[start : start + 4] == b"dns." else ">"
@@ -152,6 +156,7 @@ def walk_au(data: Buffer, start: int) -> Walked | None:
 
 
 def walk_nist(data: Buffer, start: int) -> Walked | None:
+    """NIST Sphere; None where the header lacks a size or shorten has packed the samples."""
     header = data[start : start + 1024]
     lengths = re.match(rb"NIST_1A\n\s*(\d{1,6})\n", header)
     said = dict(re.findall(rb"(sample_count|sample_n_bytes|channel_count) -i (\d{1,12})", header))

@@ -169,6 +169,7 @@ def _zeros_of_box(data: Buffer, place: int) -> int:
 
 
 def check_size(size: int, room: int) -> None:
+    """Raises Damaged ("truncated") if fewer bytes follow than the header says."""
     if room < size:
         raise Damaged("truncated", f"{room} of {size} bytes of samples")
 

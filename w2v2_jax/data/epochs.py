@@ -32,6 +32,8 @@ class BatchPlan(NamedTuple):
 
 
 class Epoch(Protocol):
+    """The batches of one epoch in order."""
+
     def number(self, index: int) -> int:
         """The number of the layout's batch at position `index` of the epoch."""
 

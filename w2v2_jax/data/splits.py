@@ -33,5 +33,6 @@ def is_closed(folder: AnyPath) -> bool:
 
 @functools.cache
 def tell_closed(folder: AnyPath) -> None:
+    """Says once on stderr that what a folder holds does not count."""
     reason = os.strerror(errno.EACCES)
     print(f"note: {folder}: {reason}; a split in it does not count", file=sys.stderr)

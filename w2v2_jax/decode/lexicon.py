@@ -36,6 +36,7 @@ def spell(words: Iterable[str], vocabulary: Vocabulary) -> tuple[Entries, list[s
 
 
 def write_lexicon(path: str | Path, entries: Entries) -> None:
+    """A line for each entry: word<TAB>symbols, separated by spaces."""
     lines = [f"{word}\t{' '.join(symbols)}\n" for word, symbols in entries]
     write_text(path, "".join(lines))
 

@@ -62,12 +62,14 @@ def linear(graph: Graph, x: str, name: str, kernel, bias) -> str:
 
 
 def dense(graph: Graph, x: str, path: str, layer: int | None = None) -> str:
+    """`linear` with the kernel and bias under a path; layer: of stacked parameters."""
     name = path if layer is None else f"{path}/{layer}"
     kernel, bias = (graph.parameter(f"{path}/{part}", layer) for part in ("kernel", "bias"))
     return linear(graph, x, name, kernel, bias)
 
 
 def layer_norm(graph: Graph, x: str, path: str, layer: int | None = None) -> str:
+    """x [..., D] with mean 0 and variance 1 over D, scaled and shifted as under a path."""
     name = path if layer is None else f"{path}/{layer}"
     scale, bias = (
         graph.constant(f"{name}/{part}", graph.parameter(f"{path}/{part}", layer))

@@ -29,6 +29,7 @@ SYNTHETIC = "synthetic"
 
 
 def add_argument(parser: argparse.ArgumentParser) -> None:
+    """--verify, for convert and export."""
     parser.add_argument(
         "--verify",
         nargs="?",

@@ -59,6 +59,7 @@ class Packing(NamedTuple):
 
 
 def packing(order: int, vocabulary: int) -> Packing:
+    """For n-grams of `order` ids below `vocabulary`."""
     return Packing(order, max(1, (vocabulary - 1).bit_length()))
 
 

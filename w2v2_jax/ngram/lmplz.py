@@ -12,6 +12,7 @@ from w2v2_jax.errors import InputError
 
 
 def installed() -> bool:
+    """Whether KenLM's lmplz is on the PATH."""
     return shutil.which("lmplz") is not None
 
 

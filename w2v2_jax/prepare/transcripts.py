@@ -53,12 +53,16 @@ MOST_COMPARED = 100_000  # names; more take minutes
 
 
 class Transcript(NamedTuple):
+    """What a table says of a recording; None where it has no such column."""
+
     text: str
     split: str | None = None
     speaker: str | None = None
 
 
 class Line(NamedTuple):
+    """A line of a table; name: of the recording, as it stands there."""
+
     name: str
     transcript: Transcript
     place: str  # file:number

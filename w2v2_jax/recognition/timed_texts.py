@@ -57,6 +57,8 @@ class TimedText(NamedTuple):
 
 
 class Word(NamedTuple):
+    """start, end: in seconds. place: file:number."""
+
     start: float
     end: float
     text: str

@@ -44,6 +44,7 @@ def clock(language: str, *groups: str) -> Said:
 
 
 def clock_patterns(tongue: str) -> dict[str, str]:
+    """Kind of time -> regular expression of how it is written; tongue: of two letters."""
     plain = rf"{HOURS}:{MINUTES}(?![\d:])"
     if tongue == "en":
         return {"half": rf"(?<![\d:.,])(0?\d|1[0-2])[.:]{MINUTES}{HALF_DAY}", "clock": plain}

@@ -109,6 +109,7 @@ class Scale(NamedTuple):
 
 @functools.cache
 def scales(language: str) -> tuple[Scale, ...]:
+    """The words for thousands and more, as the language abbreviates them; () for others."""
     found = []
     for row in _ROWS.get(language[:2], "").strip().splitlines():
         loose, tight, written, name = (part.strip() for part in row.split("/"))

@@ -51,4 +51,5 @@ def in_rows(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_duration(value: Any) -> bool:
+    """Seconds; old records were not checked when they were written."""
     return is_number(value) and value >= 0
