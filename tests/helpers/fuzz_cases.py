@@ -47,11 +47,10 @@ from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.ngram import arpa, backoff
 from w2v2_jax.paths import read_json
-from w2v2_jax.prepare import clips
+from w2v2_jax.prepare import clips, timed_texts
 from w2v2_jax.prepare.prepare import read_ids
 from w2v2_jax.prepare.sources import SOURCES, open_source, resolve
 from w2v2_jax.prepare.utterance import Clip
-from w2v2_jax.recognition import timed_texts
 from w2v2_jax.sample_speech.packages import deb_members
 from w2v2_jax.vocabulary import load_vocabulary
 

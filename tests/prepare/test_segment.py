@@ -19,9 +19,9 @@ from w2v2_jax.prepare.account import Tally
 from w2v2_jax.prepare.prepare import prepare
 from w2v2_jax.prepare.segment_cuts import Heard
 from w2v2_jax.prepare.segment_pairs import FIRST_ALONE, OTHERS, RENAMED, find_pairs
-from w2v2_jax.recognition.timed_texts import VOICES
+from w2v2_jax.prepare.timed_texts import VOICES
+from w2v2_jax.prepare.word_labels import NO_WORDS
 from w2v2_jax.recognition.transcript_formats import clock
-from w2v2_jax.recognition.word_labels import NO_WORDS
 
 RATE = 4000  # of the recordings: long ones stay small
 

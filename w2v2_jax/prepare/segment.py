@@ -36,8 +36,8 @@ from w2v2_jax.prepare.segment_pairs import (
 from w2v2_jax.prepare.segment_report import REJECTED, REPORT, SEGMENTS, Outcome
 from w2v2_jax.prepare.sentences import lines_or_sentences
 from w2v2_jax.prepare.speech_edges import levels
+from w2v2_jax.prepare.timed_texts import TimedText
 from w2v2_jax.recognition.computation import add_dtype, execution_of
-from w2v2_jax.recognition.timed_texts import TimedText
 from w2v2_jax.system.arguments import (
     CommandParser,
     add_batch_seconds,

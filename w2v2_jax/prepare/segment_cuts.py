@@ -12,7 +12,7 @@ from w2v2_jax.decode.segments import NO_FIT, Fit, fit_text, fit_times
 from w2v2_jax.decode.spelling import STAR, STAR_WORD, Speller, Spelling
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.speech_edges import pauses, refined
-from w2v2_jax.recognition.timed_texts import EXACT, TimedText
+from w2v2_jax.prepare.timed_texts import EXACT, TimedText
 
 OVERLAP = 0.1  # seconds by which two segments may overlap
 

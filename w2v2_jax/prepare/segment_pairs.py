@@ -12,8 +12,8 @@ from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError
 from w2v2_jax.errors.absent import why_absent
 from w2v2_jax.prepare.account import Tally
-from w2v2_jax.recognition.timed_texts import TimedText, ctm, praat, subtitles
-from w2v2_jax.recognition.word_labels import ignore
+from w2v2_jax.prepare.timed_texts import TimedText, ctm, praat, subtitles
+from w2v2_jax.prepare.word_labels import ignore
 
 # If there are several texts of the same name, the first of these suffixes is taken.
 TEXT_SUFFIXES = (".textgrid", ".srt", ".vtt", ".ctm", ".txt")

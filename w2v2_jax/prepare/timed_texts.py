@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from w2v2_jax.decode.spelling import STAR_WORD
 from w2v2_jax.errors import InputError
-from w2v2_jax.recognition import textgrid
-from w2v2_jax.recognition.word_labels import Remark, ignore, said, said_in, starred
+from w2v2_jax.prepare import textgrid
+from w2v2_jax.prepare.word_labels import Remark, ignore, said, said_in, starred
 from w2v2_jax.texts import text_lines
 
 CLOCK = r"(?:(\d{1,9}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"

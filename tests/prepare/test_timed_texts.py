@@ -5,10 +5,10 @@ import pytest
 from w2v2_jax.decode.alignment import Character, Word
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Tally
+from w2v2_jax.prepare.timed_texts import KEPT, REPEATED, VOICES, ctm, praat, subtitles
+from w2v2_jax.prepare.word_labels import NO_WORDS
 from w2v2_jax.recognition import transcript_formats
-from w2v2_jax.recognition.timed_texts import KEPT, REPEATED, VOICES, ctm, praat, subtitles
 from w2v2_jax.recognition.transcript import Result
-from w2v2_jax.recognition.word_labels import NO_WORDS
 
 SRT = """\ufeff1
 00:00:01,500 --> 00:00:03,000

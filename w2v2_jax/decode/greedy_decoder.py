@@ -1,3 +1,0 @@
-"""Best-path decoding as a Decoder."""
-
-from __future__ import annotations
