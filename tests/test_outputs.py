@@ -250,7 +250,7 @@ def result_of(path, **made_of):
         ({"checkpoint": "runs/b/checkpoints/5"}, "a result of checkpoint runs/a/checkpoints/5"),
         ({"data": "data:dev"}, "a result of data data:test; it is replaced"),
         ({"data": ["data:dev", "data:test"]}, "a result of data data:test"),
-        ({"decoder": {"decoder": "beam"}}, "a result of decoder another"),
+        ({"decoder": {"decoder": "beam"}}, "a result of another decoder"),
     ],
 )
 def test_a_result_of_other_inputs_is_not_replaced_without_a_word(tmp_path, capsys, change, message):

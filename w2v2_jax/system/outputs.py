@@ -77,8 +77,8 @@ def tell_replaced(arguments: Namespace, name: str, made_of: Mapping[str, Any]) -
     for what, value in made_of.items():
         before = old.get(what)
         if before is not None and _comparable(before) != _comparable(value):
-            told = before if isinstance(before, str) else "another"
-            print(f"note: {path} has a result of {what} {told}; it is replaced", file=sys.stderr)
+            told = f"{what} {before}" if isinstance(before, str) else f"another {what}"
+            print(f"note: {path} has a result of {told}; it is replaced", file=sys.stderr)
             return
 
 
