@@ -1,6 +1,7 @@
 """Preparation in pieces: the bytes of preparing at once, and nothing done twice."""
 
 import json
+import os
 import sys
 
 import fsspec
@@ -59,6 +60,48 @@ def test_a_run_that_was_ended_goes_on_with_the_part_it_was_at(folder, monkeypatc
     assert len(names) == 33 - 21
     assert "pieces: 2 made, 3 reused from an earlier run" in capsys.readouterr().out
     assert_same(folder / "plain", folder / "out")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda record: record.write_bytes(record.read_bytes()[:-5]),
+        lambda record: record.write_text(""),
+        lambda record: record.write_text("{}"),
+        lambda record: record.write_text("[1]"),
+        lambda record: record.write_bytes(b"\xff\xfe\x00"),
+        lambda record: record.with_suffix(".i16").write_bytes(b""),
+    ],
+)
+def test_a_damaged_piece_is_made_again(folder, monkeypatch, capsys, damage):
+    """A record that was cut short ended every later run of the same command with a traceback."""
+    run(folder, "plain", resumable=False)
+    with monkeypatch.context() as patch:
+        counted(patch, break_at=23)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, "out")
+    damage(min((folder / "out").rglob("piece-000001-*.json")))
+    run(folder, "out")
+    assert "pieces: 3 made, 2 reused from an earlier run" in capsys.readouterr().out
+    assert_same(folder / "plain", folder / "out")
+
+
+def test_what_gets_its_name_is_on_the_disk(folder, monkeypatch):
+    """Else a power failure may leave pieces of the right size that are all zeros, which the next
+    run takes for whole."""
+    synced, fsync, replace = set(), os.fsync, os.replace
+
+    def sync(number):
+        synced.add(os.fstat(number).st_ino)
+        fsync(number)
+
+    def move(source, target):
+        assert os.stat(source).st_ino in synced, target
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", move)
+    run(folder, "out")
 
 
 def test_a_run_that_was_ended_among_the_shards_copies_the_others_alone(folder, monkeypatch, capsys):

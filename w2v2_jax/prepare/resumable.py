@@ -74,7 +74,7 @@ def make_piece(number: int, *, work: str, limits: Limits, ids: frozenset[str] | 
     key = work_units.content_hash(part, json.dumps([VERSION, limits, chosen]))
     stem = f"piece-{number:06d}-{key}"
     samples, record = folder / f"{stem}.i16", folder / f"{stem}.json"
-    if record.exists() and _whole(samples, json.loads(record.read_text("utf-8"))["bytes"]):
+    if _is_made(record, samples):
         return KEPT
     for old in folder.glob(f"piece-{number:06d}-*"):
         old.unlink(missing_ok=True)
@@ -87,6 +87,15 @@ def make_piece(number: int, *, work: str, limits: Limits, ids: frozenset[str] | 
         fields = [_to_json(outcome) for outcome in outcomes]
         _write_whole({"bytes": size, "outcomes": fields}, record, scratch)
     return MADE
+
+
+def _is_made(record: AnyPath, samples: AnyPath) -> bool:
+    """Whether a piece is there, whole. What is damaged is made again."""
+    try:
+        content = json.loads(record.read_text("utf-8"))
+        return isinstance(content["outcomes"], list) and _whole(samples, content["bytes"])
+    except (FileNotFoundError, ValueError, LookupError, TypeError, RecursionError):
+        return False
 
 
 def _whole(path: AnyPath, size: int) -> bool:
@@ -186,8 +195,11 @@ def _scratch(folder: AnyPath) -> Iterator[Path]:
 
 
 def _move(local: Path, target: AnyPath) -> None:
-    """Puts a file in place whole: by renaming, or as one object of a store."""
+    """Puts a file in place whole: by renaming, or as one object of a store. It is on the disk
+    first: after a power failure it would have its name and size, and zeros as its content."""
     if not is_remote(target):
+        with open(local, "rb") as file:
+            os.fsync(file.fileno())
         os.replace(local, target)
         return
     with open(local, "rb") as reader, target.open("wb") as writer:
