@@ -1149,3 +1149,42 @@ def test_the_quickstart_says_which_split_a_source_lacks_and_forgets_another_sour
     )
     assert (status, stderr.count("\n")) == (2, 1) and "folder:mine gave no split test" in stderr
     assert not (project / "data/quickstart/corpus/unlabeled").exists()
+
+
+# What espeak-ng 1.51 says with -x, by its standard input.
+SPEAKS = """[[ "$*" != *" xx "* ]] || { echo "Error: no voice"; exit 1; }
+case "$(cat)" in
+  hello) echo " h @ l 'oU" ;;
+  near) echo " n 'i@3" ;;
+  lit) echo " (fr) l 'i: (en) | t#" ;;
+esac"""
+
+
+def lexicon(project, *arguments, text, stubs):
+    (project / "text").write_text(text)
+    script = shlex.join(["bash", str(project / "launch" / "lexicon.sh"), *arguments])
+    (project / "launch" / "piped.sh").write_text(f"{script} <{project / 'text'}\n")
+    return launch(project, "piped.sh", stubs=stubs)
+
+
+def test_a_lexicon_is_of_the_words_without_stress_and_of_fewer_vowels(project):
+    text = "hello near\nhello <s> -\nlit\n"
+    status, output, error, _ = lexicon(project, "en-us", text=text, stubs={"espeak-ng": SPEAKS})
+    assert (status, error) == (0, "1 without a pronunciation left out\n")
+    assert output == "hello\th @ l oU\nlit\tl i: t\nnear\tn i: 3\n"
+
+
+def test_a_lexicon_needs_a_voice_and_the_program(project):
+    status, output, error, _ = lexicon(project, "xx", text="hello", stubs={"espeak-ng": SPEAKS})
+    assert (status, output) == (2, "") and "espeak-ng has no voice 'xx' (Error: no voice)" in error
+    status, output, error, _ = lexicon(project, text="hello", stubs={"espeak-ng": SPEAKS})
+    assert status == 2 and "takes a language, such as en-us" in error
+    (project / "bin" / "espeak-ng").unlink()
+    paths = {"PATH": str(project / "bin")}
+    for name in ("bash", "dirname", "sed"):
+        (project / "bin" / name).symlink_to(shutil.which(name))
+    found = subprocess.run(
+        ["bash", str(project / "launch" / "lexicon.sh"), "cs"],
+        env=paths, input="a", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert found.returncode == 2 and "`apt-get install espeak-ng`" in found.stderr

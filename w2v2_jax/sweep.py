@@ -145,7 +145,11 @@ def greedy_errors(emissions: Emissions) -> ErrorCounts:
 
 
 def _write(
-    out: Path, decoder_settings: DecoderSettings, best: Trial, trials: list[Trial], **report: Any
+    out: Path,
+    decoder_settings: DecoderSettings,
+    report: dict[str, Any],
+    best: Trial,
+    trials: list[Trial],
 ) -> None:
     beam = dataclasses.asdict(decoder_settings.beam)
     values = {
@@ -241,17 +245,19 @@ def main(argv: list[str] | None = None) -> None:
     greedy = greedy_errors(work.emissions)
     missing = len(work.emissions) - len(work.emissions.referenced)
     left_out = f"; {missing} without a reference left out" if missing else ""
-    size = f"{greedy.reference_length} words{left_out}"
-    print(f"greedy: WER {100 * greedy.rate:.2f} % of {size}", flush=True)
+    # Without a search, words that have pronunciations are written as phonemes.
+    pronounced = bool(work.emissions.vocabulary.pronunciations)
+    unit, rate = ("phonemes", "per") if pronounced else ("words", "wer")
+    size = f"{greedy.reference_length} {unit}{left_out}"
+    print(f"greedy: {rate.upper()} {100 * greedy.rate:.2f} % of {size}", flush=True)
     # Without a lexicon there are no words to score while searching.
     spoken = isinstance(work.decoder, LexiconDecoder)
     word_scores = tuple(arguments.word_scores or WORD_SCORES) if spoken else (0.0, 0.0)
     points = SEARCHES[arguments.search](arguments.seed, [tuple(arguments.lm_weights), word_scores])
     trials: list[Trial] = []
     best: Trial | None = None
-    save = functools.partial(
-        _write, arguments.out, decoder_settings, greedy_wer=greedy.rate, logits=arguments.logits
-    )
+    report: dict[str, Any] = {f"greedy_{rate}": greedy.rate, "logits": arguments.logits}
+    save = functools.partial(_write, arguments.out, decoder_settings, report)
     running = run(work, decoder_settings.beam, points, trials=arguments.trials, jobs=arguments.jobs)
     for trial in running:
         trials.append(trial)

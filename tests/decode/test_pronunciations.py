@@ -9,7 +9,7 @@ import pytest
 from tests.helpers.corpora import write_split
 from tests.helpers.interop_cases import random_checkpoint
 from tests.helpers.symbol_cases import saying
-from w2v2_jax import lm
+from w2v2_jax import lm, sweep
 from w2v2_jax.data.transcribed import check_vocabulary
 from w2v2_jax.decode import command, emissions
 from w2v2_jax.decode.lines import align_lines
@@ -177,12 +177,33 @@ def test_decode_scores_words_or_phonemes(vocabulary, words_model, tmp_path, caps
     out = tmp_path / "out.json"
     arguments = ["--logits", str(folder), "--json", str(out)]
     assert run_command(command.main, arguments) == 0
-    assert "WER 0.00 %" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("PER 0.00 %")
+    written = json.loads(out.read_text())
+    assert written["per"] == 0 and written["utterances"][0]["reference"] == SAID
     search = [*arguments, "--lm", words_model, "--engine", "numpy"]
     assert run_command(command.main, search) == 0
     assert json.loads(out.read_text())["wer"] == 0
     (row,) = json.loads(out.read_text())["utterances"]
     assert row["nbest"][0]["text"] == SENTENCE == row["reference"]
+
+
+def test_sweep_calls_what_greedy_decoding_writes_phonemes(
+    vocabulary, words_model, tmp_path, capsys
+):
+    logits = saying(vocabulary.encode(SENTENCE), len(vocabulary))
+    emissions.write(
+        tmp_path / "logits",
+        [emissions.Utterance("a", logits, SENTENCE)],
+        vocabulary=vocabulary,
+        num_frames=len(logits),
+        seconds_per_frame=0.02,
+    )
+    arguments = ["--logits", str(tmp_path / "logits"), "--lm", words_model, "--engine", "numpy"]
+    out = tmp_path / "best.json"
+    assert run_command(sweep.main, [*arguments, "--trials", "2", "--out", str(out)]) == 0
+    assert "greedy: PER 0.00 % of 13 phonemes" in capsys.readouterr().out
+    written = json.loads(out.read_text())
+    assert written["greedy_per"] == 0 == written["dev_wer"] and "greedy_wer" not in written
 
 
 def test_aligned_lines_have_the_times_of_words(vocabulary):

@@ -53,17 +53,20 @@ def main(argv: list[str] | None = None) -> None:
             done.update()
     texts = [hypotheses[0].text for hypotheses in decoded]
     report: dict = made_of
-    if emissions.referenced:
-        report |= _scored(emissions, texts, words=decoder.writes_words)
+    referenced, words = set(emissions.referenced), decoder.writes_words
+    if referenced:
+        report |= _scored(emissions, texts, words=words)
     else:
         for name, text in zip(emissions.ids, texts, strict=True):
             print(f"{one_field(name)}\t{one_field(text)}")
     if arguments.json:
         report["utterances"] = [
-            {"id": name, "reference": reference, "nbest": [_row(h) for h in hypotheses]}
-            for name, reference, hypotheses in zip(
-                emissions.ids, emissions.references, decoded, strict=True
-            )
+            {
+                "id": name,
+                "reference": emissions.reference(i, words=words) if i in referenced else None,
+                "nbest": [_row(hypothesis) for hypothesis in hypotheses],
+            }
+            for i, (name, hypotheses) in enumerate(zip(emissions.ids, decoded, strict=True))
         ]
         write_json(arguments.json, report)
         print(f"wrote {arguments.json}")
@@ -78,9 +81,13 @@ def _scored(emissions: Emissions, texts: list[str], *, words: bool) -> dict:
     low, high = (100 * bound for bound in scores.wer_interval)
     missing = len(texts) - len(numbers)
     left_out = f"; {missing} without a reference left out" if missing else ""
-    print(f"WER {100 * scores.wer:.2f} %  (95 % interval {low:.2f} to {high:.2f})")
+    # Words that have pronunciations are phonemes here if no search wrote them.
+    phones = bool(emissions.vocabulary.pronunciations) and not words
+    rate = f"{'PER' if phones else 'WER'} {100 * scores.wer:.2f} %"
+    print(f"{rate}  (95 % interval {low:.2f} to {high:.2f})")
     print(f"CER {100 * scores.cer:.2f} %  ({counted(len(numbers), 'utterance')}{left_out})")
     return {
+        **({"per": scores.wer, "per_interval": scores.wer_interval} if phones else {}),
         "wer": scores.wer,
         "cer": scores.cer,
         "wer_interval": scores.wer_interval,
