@@ -97,7 +97,7 @@ def test_a_source_distribution_builds_and_has_the_recipes(tmp_path):
     code = "import setuptools.build_meta as build; build.build_sdist('dist')"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
     (archive,) = (tmp_path / "dist").glob("*.tar.gz")
-    shutil.unpack_archive(archive, tmp_path / "unpacked")
+    shutil.unpack_archive(archive, tmp_path / "unpacked", filter="data")
     (top,) = (tmp_path / "unpacked").iterdir()
     names = {path.name for path in (top / "experiments").iterdir()}
     assert names == {path.name for path in EXPERIMENTS.glob("*.py")}
