@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.places import ROOT
+from tests.helpers.train_runs import use_one_device
 from w2v2_jax.bench import command as bench
 from w2v2_jax.bench import hugging_face, peer, peer_task, torchaudio_model
 from w2v2_jax.bench import step as bench_step
@@ -90,8 +91,7 @@ def test_batches_are_of_the_recipes_longest_rows(tmp_path):
 def test_model_benchmarks_write_speed_mfu_memory_and_compile_time(tmp_path, what, monkeypatch):
     import jax
 
-    devices = jax.devices()[:1]
-    monkeypatch.setattr(jax, "devices", lambda *a: devices)
+    use_one_device(monkeypatch)
     monkeypatch.setattr(jax, "device_count", lambda *a: 1)
     out = tmp_path / "out.json"
     arguments = ["--what", what, "--json", str(out), "--family", "small", "--rows", "1"]

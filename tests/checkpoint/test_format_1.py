@@ -6,11 +6,11 @@ import shutil
 import tarfile
 from pathlib import Path
 
-import jax
 import pytest
 
 from tests.helpers.corpora import write_split
 from tests.helpers.places import EXPERIMENTS, GOLDEN
+from tests.helpers.train_runs import use_one_device
 from w2v2_jax.checkpoint.description import describe
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.models.families import model_config
@@ -120,8 +120,7 @@ def test_a_run_begun_by_the_code_of_format_1_goes_on_in_format_2(tmp_path, monke
     for split in ("train", "dev"):
         texts = ("AB CA", "B A", "CAB CAB A", "C", "A B C A B", "BA")
         write_split(tmp_path / "corpus", split, texts=texts)
-    devices = jax.devices()[:1]
-    monkeypatch.setattr(jax, "devices", lambda *a: devices)
+    use_one_device(monkeypatch)
     monkeypatch.chdir(tmp_path)
     begun = json.loads((tmp_path / "run" / "config.json").read_text())
     assert begun["model"]["dtype"] == "bfloat16"

@@ -4,6 +4,7 @@ import contextlib
 import json
 from pathlib import Path
 
+import jax
 import pytest
 
 from tests.helpers.places import ROOT
@@ -13,6 +14,12 @@ PRETRAIN = f"{ROOT}/experiments/quickstart.py:pretrain,smoke"
 
 
 FINETUNE = f"{ROOT}/experiments/quickstart.py:finetune,smoke"
+
+
+def use_one_device(patch: pytest.MonkeyPatch) -> None:
+    """The suite has 8 fake devices; runs under this patch have one, as on a laptop."""
+    devices = jax.devices()[:1]
+    patch.setattr(jax, "devices", lambda *a: devices)
 
 
 def options(corpus: Path, workdir: Path, *more: str) -> list[str]:

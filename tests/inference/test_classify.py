@@ -3,14 +3,13 @@
 import json
 import wave
 
-import jax
 import numpy as np
 import pytest
 
 from tests.helpers.corpora import write_split
 from tests.helpers.interop_cases import random_checkpoint
 from tests.helpers.places import ROOT
-from tests.helpers.train_runs import options, records
+from tests.helpers.train_runs import options, records, use_one_device
 from w2v2_jax.checkpoint import files as checkpoint
 from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.errors import InputError, run_command
@@ -181,8 +180,7 @@ def test_another_kind_of_checkpoint_is_refused_with_the_remedy(tuned, tmp_path):
 
 @pytest.mark.slow
 def test_a_classifier_trains_validates_and_goes_to_hugging_face(tmp_path, monkeypatch):
-    devices = jax.devices()[:1]
-    monkeypatch.setattr(jax, "devices", lambda *a: devices)
+    use_one_device(monkeypatch)
     for split in ("train", "dev"):
         write_split(tmp_path / "data", split, texts=LABELS)
     more = "--config.train.steps=2", "--config.model.d_model=16", "--config.model.layer_sum=true"

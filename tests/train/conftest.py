@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from tests.helpers.corpora import write_split
-from tests.helpers.train_runs import PRETRAIN, options
+from tests.helpers.train_runs import PRETRAIN, options, use_one_device
 from w2v2_jax.prepare import command as prepare
 from w2v2_jax.train import command as train
 
@@ -60,10 +60,8 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture
 def one_device(monkeypatch):
-    """The suite has 8 fake devices; these runs use one, as a laptop would."""
-
-    devices = jax.devices()[:1]
-    monkeypatch.setattr(jax, "devices", lambda *a: devices)
+    """The runs of a test have one device."""
+    use_one_device(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +69,6 @@ def pretrained(programs, corpus, tmp_path_factory):
     """A finished toy pretraining run."""
     workdir = tmp_path_factory.mktemp("runs") / "pretrain"
     with pytest.MonkeyPatch.context() as patch:
-        devices = jax.devices()[:1]
-        patch.setattr(jax, "devices", lambda *a: devices)
+        use_one_device(patch)
         train.main(["--config", PRETRAIN, *options(corpus, workdir, "--config.train.steps=6")])
     return workdir

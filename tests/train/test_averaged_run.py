@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.helpers.places import ROOT
-from tests.helpers.train_runs import FINETUNE, dying, options, records
+from tests.helpers.train_runs import FINETUNE, dying, options, records, use_one_device
 from w2v2_jax import trees
 from w2v2_jax.checkpoint import files as checkpoint
 from w2v2_jax.errors import InputError
@@ -78,8 +78,7 @@ def runs(programs, corpus, tmp_path_factory):
             return validate(experiment, feed, weights, step)
 
         with pytest.MonkeyPatch.context() as patch:
-            devices = jax.devices()[:1]
-            patch.setattr(jax, "devices", lambda *a: devices)
+            use_one_device(patch)
             patch.setattr(loop, "validate", note)
             start(corpus, workdir, recipe=recipe, decay=decay)
         return workdir, seen

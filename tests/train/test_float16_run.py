@@ -5,7 +5,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from tests.helpers.train_runs import FINETUNE, dying, options, records
+from tests.helpers.train_runs import FINETUNE, dying, options, records, use_one_device
 from w2v2_jax.checkpoint import files as checkpoint
 from w2v2_jax.errors import InputError
 from w2v2_jax.train import command as train
@@ -34,8 +34,7 @@ def finished(programs, corpus, pretrained, tmp_path_factory):
     """A run in float16 that starts from a checkpoint of a run in float32."""
     workdir = tmp_path_factory.mktemp("runs") / "half"
     with pytest.MonkeyPatch.context() as patch:
-        devices = jax.devices()[:1]
-        patch.setattr(jax, "devices", lambda *a: devices)
+        use_one_device(patch)
         start(corpus, workdir, *HALF, f"--config.init_from={pretrained}")
     return workdir
 

@@ -7,7 +7,7 @@ import pytest
 
 import w2v2_jax
 from tests.helpers.places import ROOT
-from tests.helpers.train_runs import FINETUNE, dying, options, records
+from tests.helpers.train_runs import FINETUNE, dying, options, records, use_one_device
 from w2v2_jax.checkpoint import files as checkpoint
 from w2v2_jax.train import command as train
 
@@ -39,8 +39,7 @@ def finished(programs, corpus, tmp_path_factory):
     """A run of four updates."""
     workdir = tmp_path_factory.mktemp("runs") / "taught"
     with pytest.MonkeyPatch.context() as patch:
-        devices = jax.devices()[:1]
-        patch.setattr(jax, "devices", lambda *a: devices)
+        use_one_device(patch)
         train.main(arguments(corpus, workdir))
     return workdir
 

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 import w2v2_jax
-from tests.helpers.train_runs import FINETUNE, PRETRAIN, options, records
+from tests.helpers.train_runs import FINETUNE, PRETRAIN, options, records, use_one_device
 from w2v2_jax import evaluate, transcribe
 from w2v2_jax.data.plan import Plan
 from w2v2_jax.errors import run_command
@@ -66,8 +66,7 @@ def interrupted(programs, corpus, tmp_path_factory):
     # A shell's background job ignores Ctrl-C, and so does what it starts.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
-        devices = jax.devices()[:1]
-        patch.setattr(jax, "devices", lambda *a: devices)
+        use_one_device(patch)
         patch.setattr(loop.MetricWriter, "write", interrupt)
         train.main(arguments)
         with pytest.raises(RuntimeError, match="dies"):

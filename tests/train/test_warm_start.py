@@ -12,6 +12,7 @@ import soundfile
 
 from tests.helpers.interop_cases import ENCODER, PRETRAINING, assert_same, random_checkpoint
 from tests.helpers.places import ROOT
+from tests.helpers.train_runs import use_one_device
 from w2v2_jax import partition, trees
 from w2v2_jax.checkpoint import files as checkpoint
 from w2v2_jax.data.config import DataConfig
@@ -307,8 +308,7 @@ def corpus(tmp_path_factory):
 @pytest.fixture
 def run(corpus, tmp_path, monkeypatch):
     """(recipe, init_from, changes) -> the parameters after a toy run of it, on one device."""
-    devices = jax.devices()[:1]
-    monkeypatch.setattr(jax, "devices", lambda *a: devices)
+    use_one_device(monkeypatch)
 
     def start(recipe, source, **changes):
         workdir = tmp_path / recipe.split(":")[1]
