@@ -19,7 +19,14 @@ from w2v2_jax import convert
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.export import command as export
 from w2v2_jax.export import onnx_file
-from w2v2_jax.interop import dictionary, fairseq, hugging_face, torchaudio_file, verify
+from w2v2_jax.interop import (
+    dictionary,
+    fairseq,
+    fairseq_config,
+    hugging_face,
+    torchaudio_file,
+    verify,
+)
 
 TUNED = ("encoder", "head")
 
@@ -220,3 +227,13 @@ def test_verify_with_a_package_that_cannot_be_imported_is_an_error(
     told = r"nothing is written: --verify needs hf, which is installed.*libtorch.so is not there"
     with pytest.raises(InputError, match=told):
         verify.report(pretrained, "hf", tmp_path, verify.SYNTHETIC)
+
+
+@pytest.mark.parametrize(
+    ("task", "said"), [({}, (False, False)), ({"normalize": False}, (False, True))]
+)
+def test_a_default_of_fairseq_is_not_what_a_file_says(task, said):
+    """So --normalise may say it."""
+    state = {"cfg": {"model": {"_name": "wav2vec2"}, "task": task}}
+    found = fairseq_config.settings(state, tuned=False, where="x")
+    assert (found.normalise, found.says_normalise) == said

@@ -168,10 +168,8 @@ def _configuration(path, said, tensors, hints: FileHints, notes, *, tuned: bool)
         normalise = hints.normalise
     else:
         model = fairseq_config.to_model(configuration.model, where=str(path))
-        if hints.norm_order not in (None, model.norm_order):
-            raise InputError(
-                f"--norm-order {hints.norm_order}: {path} says {model.norm_order} itself"
-            )
+        says = configuration.normalise if configuration.says_normalise else None
+        inferred.refuse_other(hints, model, says, where=str(path))
         normalise = configuration.normalise if hints.normalise is None else hints.normalise
     if normalise is None:
         normalise = model.extractor_norm == "layer"

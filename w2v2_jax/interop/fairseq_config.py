@@ -65,10 +65,12 @@ TUNED = {
 
 
 class FairseqSettings(NamedTuple):
-    """model: of Wav2Vec2Config, with a fine-tuned file's own rates; normalise: of the task."""
+    """model: of Wav2Vec2Config, with a fine-tuned file's own rates; normalise: of the task, and
+    whether it says so, or leaves it at fairseq's default."""
 
     model: dict[str, Any]
     normalise: bool
+    says_normalise: bool
 
 
 def settings(state: Mapping[str, Any], *, tuned: bool, where: str) -> FairseqSettings | None:
@@ -84,9 +86,10 @@ def settings(state: Mapping[str, Any], *, tuned: bool, where: str) -> FairseqSet
         raise InputError(
             f"{where}: sample_rate={task['sample_rate']!r}, this network takes {SAMPLE_RATE}"
         )
-    normalise = switch({**present(section), **present(task)}, "normalize", False, where=where)
+    both = {**present(section), **present(task)}
+    scale = switch(both, "normalize", False, where=where), "normalize" in both
     if not tuned:
-        return FairseqSettings(section, normalise)
+        return FairseqSettings(section, *scale)
     inner = section.get("w2v_args")
     if not isinstance(inner, Mapping):
         raise InputError(f"{where}: fine-tuned, but its settings hold no w2v_args")
@@ -96,7 +99,7 @@ def settings(state: Mapping[str, Any], *, tuned: bool, where: str) -> FairseqSet
     }
     if not switch(present(section), "apply_mask", False, where=where):
         model |= {"mask_prob": 0.0, "mask_channel_prob": 0.0}
-    return FairseqSettings(model, normalise)
+    return FairseqSettings(model, *scale)
 
 
 def to_model(fields: Mapping[str, Any], *, where: str) -> ModelConfig:

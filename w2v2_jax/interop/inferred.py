@@ -32,6 +32,28 @@ class FileHints(NamedTuple):
     dictionary: str | None = None
 
 
+def refuse_other(
+    hints: FileHints, model: ModelConfig, normalise: bool | None, *, where: str
+) -> None:
+    """InputError for an option that contradicts what a file says itself. normalise: None if the
+    file does not say it."""
+    for option, hint, said in (
+        ("norm-order", hints.norm_order, model.norm_order),
+        ("heads", hints.num_heads, model.num_heads),
+        ("strides", hints.strides, tuple(stride for _, _, stride in model.conv_layers)),
+        ("normalise", hints.normalise, normalise),
+    ):
+        if None not in (hint, said) and hint != said:
+            raise InputError(f"--{option} {_given(hint)}: {where} says {_given(said)} itself")
+
+
+def _given(value: Any) -> str:
+    """A value as the command line takes it."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
 def to_model(
     tensors: Mapping[str, np.ndarray], table: names.Table, hints: FileHints, *, where: str
 ) -> ModelConfig:

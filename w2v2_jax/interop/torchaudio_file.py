@@ -68,7 +68,7 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
         model = inferred.to_model(tensors, TORCHAUDIO, hints, where=str(path))
     else:
         model = described.model
-        _refuse_other(hints, described, path)
+        inferred.refuse_other(hints, model, described.normalise, where=str(path))
     refuse_missing_projection(model, str(path), "torchaudio")
     classes = len(tensors["aux.weight"]) if tuned else 0
     parts = CTC.parts if tuned else ("encoder",)
@@ -82,19 +82,6 @@ def _read(path: Path, hints: FileHints, notes: list[str]) -> Imported:
     used = names.their_names(shapes, TORCHAUDIO)
     left = left_over(tensors, used, where=path)
     return Imported(Loaded(path, described, params), used, left, notes)
-
-
-def _refuse_other(hints: FileHints, described: Description, path: Path) -> None:
-    """InputError for an option that contradicts what this package wrote into the file."""
-    model = described.model
-    for option, hint, said in (
-        ("norm-order", hints.norm_order, model.norm_order),
-        ("heads", hints.num_heads, model.num_heads),
-        ("strides", hints.strides, tuple(stride for _, _, stride in model.conv_layers)),
-        ("normalise", hints.normalise, described.normalise),
-    ):
-        if hint not in (None, said):
-            raise InputError(f"--{option} {hint}: {path} says {said} itself")
 
 
 def _describe(path, model, params, hints: FileHints, notes, *, classes: int) -> Description:
