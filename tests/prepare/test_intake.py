@@ -214,6 +214,19 @@ def test_a_tab_inside_a_text_is_refused_with_the_line(tmp_path, line):
         run(folder)
 
 
+@pytest.mark.parametrize(
+    ("split", "why"),
+    [("../x", "cannot name a split"), ("two words", "cannot name a split"), ("zz", "no other")],
+)
+def test_a_split_that_several_lines_have_is_not_called_the_only_one(tmp_path, split, why):
+    lines = [("a.wav", split), ("b.wav", split if why.startswith("cannot") else "train")]
+    for name, _ in lines:
+        put(tmp_path / name)
+    (tmp_path / "transcripts.tsv").write_text("".join(f"{n}\tx\t{s}\n" for n, s in lines))
+    with pytest.raises(InputError, match=f"tsv:1: the third column, '{split}', .*{why}"):
+        run(tmp_path)
+
+
 @pytest.mark.parametrize("split", ["dev", "test-other", "train_clean.100", "validation2"])
 def test_the_usual_names_of_splits_may_stand_once(tmp_path, split):
     folder = with_table(tmp_path, f"a.wav\thi\t{split}\nb/c.wav\tho\ttrain\n")

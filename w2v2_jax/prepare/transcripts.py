@@ -221,8 +221,9 @@ def _check_splits(splits: dict[str, list[str]]) -> None:
     for name, places in splits.items():
         alone = len(places) == 1 and not SPLIT_NAME.fullmatch(name)
         if alone or not SPLIT_CHARACTERS.fullmatch(name):
+            wrong = "names a split that no other line has" if alone else "cannot name a split"
             raise InputError(
-                f"{places[0]}: the third column, {name!r}, names a split that no other line has; "
+                f"{places[0]}: the third column, {name!r}, {wrong}; "
                 "write a space for a tab inside the text, path<TAB>text[<TAB>split[<TAB>speaker]]"
             )
 
