@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from w2v2_jax import partition
+from w2v2_jax.errors import InputError
 from w2v2_jax.models import row_random
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.objectives.ctc import BLANK, CTC, alignable, ctc_losses
@@ -150,6 +152,63 @@ def test_padding_rows_longer_changes_nothing(objective, params, keys, make_batch
 
 def absolute_sum(tree):
     return sum(float(jnp.abs(leaf).sum()) for leaf in jax.tree.leaves(tree))
+
+
+def test_the_intermediate_loss_is_that_of_a_network_of_half_the_blocks(
+    objective, params, keys, make_batch
+):
+    batch, last = make_batch(), jax.jit(objective.loss)(params, make_batch(), keys, 0)
+    half = dataclasses.replace(objective, model=dataclasses.replace(objective.model, num_layers=1))
+    transformer = params["encoder"]["transformer"]
+    layers = jax.tree.map(lambda x: x[:1], transformer["layers"])
+    encoder = params["encoder"] | {"transformer": transformer | {"layers": layers}}
+    early = jax.jit(half.loss)(params | {"encoder": encoder}, batch, keys, 0)
+    assert objective.model.norm_order == "post"
+    for share in (0.3, 0.5):
+        mixed = dataclasses.replace(objective, intermediate_weight=share)
+        sums = jax.jit(mixed.loss)(params, batch, keys, 0)
+        expected = (1 - share) * last.loss + share * early.loss
+        np.testing.assert_allclose(sums.loss, expected, rtol=1e-5)
+        np.testing.assert_allclose(sums.metrics["intermediate_loss"].total, early.loss, rtol=1e-5)
+        np.testing.assert_allclose(sums.metrics["loss"].total, last.loss, rtol=1e-5)
+    evaluated = mixed.evaluate(params, batch, keys, 0)[0]
+    np.testing.assert_allclose(evaluated.loss, objective.evaluate(params, batch, keys, 0)[0].loss)
+
+
+def test_a_pre_ln_networks_intermediate_context_has_the_last_norm(quiet, keys, make_batch):
+    model = dataclasses.replace(quiet, norm_order="pre")
+    whole = CTC(model, num_classes=5, intermediate_weight=0.5)
+    params = jax.jit(whole.init)(jax.random.key(1))
+    params = jax.tree.map(lambda x: x + 0.1, partition.unbox(params))
+    half = CTC(dataclasses.replace(model, num_layers=1), num_classes=5)
+    transformer = params["encoder"]["transformer"]
+    layers = jax.tree.map(lambda x: x[:1], transformer["layers"])
+    encoder = params["encoder"] | {"transformer": transformer | {"layers": layers}}
+    sums = jax.jit(whole.loss)(params, make_batch(), keys, 0)
+    early = jax.jit(half.loss)(params | {"encoder": encoder}, make_batch(), keys, 0)
+    np.testing.assert_allclose(sums.metrics["intermediate_loss"].total, early.loss, rtol=1e-5)
+
+
+@pytest.mark.parametrize("weight", [-0.1, 1.0, math.nan])
+def test_a_share_of_the_intermediate_loss_is_below_1(quiet, weight):
+    with pytest.raises(InputError, match=r"objective.intermediate_weight=.* from 0 to below 1"):
+        CTC(quiet, num_classes=5, intermediate_weight=weight)
+
+
+@pytest.mark.parametrize("change", [dict(num_layers=1), dict(output_adapter_layers=1)])
+def test_an_intermediate_loss_needs_a_block_before_the_last(quiet, change):
+    with pytest.raises(InputError, match=r"needs two blocks .* and no output adapter"):
+        CTC(dataclasses.replace(quiet, **change), num_classes=5, intermediate_weight=0.3)
+
+
+def test_a_frozen_encoder_gets_no_gradient_by_an_intermediate_loss(
+    objective, params, keys, make_batch
+):
+    frozen = dataclasses.replace(objective, freeze_updates=10, intermediate_weight=0.3).at(3)
+    value = lambda p: frozen.loss(p, make_batch(), keys, 3).loss  # noqa: E731
+    gradients = jax.jit(jax.grad(value))(params)
+    assert absolute_sum(gradients["encoder"]) == 0.0
+    assert absolute_sum(gradients["head"]) > 0.0
 
 
 def test_a_frozen_encoder_gets_no_gradient_and_the_head_does(objective, params, keys, make_batch):

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 # One tag per purpose: two purposes never share bits.
 MASK, CHANNEL_MASK, NEGATIVES, GUMBEL, INPUT, QUANTIZER, ENTRY, FINAL, LAYER = range(9)
-INPUT_GUMBEL = 9
+INPUT_GUMBEL, MIDDLE = 9, 10
 
 
 def row_keys(key: jax.Array, rows: jax.Array) -> jax.Array:

@@ -103,13 +103,14 @@ class Transformer(nn.Module):
 
     states is the list of every block's input and the last output [B, T, D] (index 0 is the input
     of block 0) when `hidden_states`, else (). Pre-LN states are not normalised (docs/traps.md#t18).
+    With `middle`, states is the output of that many blocks alone, normalised as the last one.
     """
 
     config: ModelConfig
     execution: Execution = PLAIN
 
     @nn.compact
-    def __call__(self, x, real, keys, *, hidden_states: bool = False):
+    def __call__(self, x, real, keys, *, hidden_states: bool = False, middle: int = 0):
         config, execution = self.config, self.execution
         layer = TransformerLayer(config, execution, parent=None)
 
@@ -144,7 +145,7 @@ class Transformer(nn.Module):
         if execution.remat != "none":
             block = jax.checkpoint(block, policy=REMAT_POLICIES[execution.remat])
         states = [x]
-        if execution.scan_layers and not hidden_states:
+        if execution.scan_layers and not hidden_states and not middle:
             indices = jnp.arange(config.num_layers)
             x, _ = jax.lax.scan(lambda x, p: (block(x, *p), None), x, (indices, layers))
         else:
@@ -152,5 +153,7 @@ class Transformer(nn.Module):
             for index, leaves in enumerate(zip(*map(unstack, stacks), strict=True)):
                 x = block(x, index, tree.unflatten(leaves))
                 states.append(x)
-        x = norm(x) if config.norm_order == "pre" else x
-        return x, tuple(states) if hidden_states else ()
+        last = norm if config.norm_order == "pre" else lambda x: x
+        if middle:
+            return last(x), (last(states[middle]),)
+        return last(x), tuple(states) if hidden_states else ()

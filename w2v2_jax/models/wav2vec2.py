@@ -33,7 +33,7 @@ class Encoded(NamedTuple):
     """context [B, T, D]; features [B, T, C] (normalised latents z); counts [B] real frames of the
     context (fewer than of features where an output adapter shortens it, [B, T', E]);
     penalty [B], the mean square of the un-normalised latents over a row's real frames
-    (docs/traps.md#t10); states, every Transformer layer's output, if asked for; input_probs
+    (docs/traps.md#t10); states, those of the Transformer that were asked for; input_probs
     [B, T, G, V] of the input quantizer, None without one; inputs [B, T, D], the Transformer's input
     without mask and dropout.
     """
@@ -74,6 +74,7 @@ class Encoder(nn.Module):
         input_gumbel=None,
         temperature=1.0,
         hidden_states=False,
+        middle=0,
     ) -> Encoded:
         """waveforms [B, S], num_samples [B]; mask [B, T] and channel_mask [B, D] bool or None;
         keys [B] for dropout and LayerDrop, None when evaluating; input_gumbel [B, T, G, V] is the
@@ -105,7 +106,7 @@ class Encoder(nn.Module):
         if channel_mask is not None:
             x = jnp.where(channel_mask[:, None, :], jnp.zeros((), x.dtype), x)
         context, states = Transformer(config, execution, name="transformer")(
-            constrain_whole_rows(x), real, keys, hidden_states=hidden_states
+            constrain_whole_rows(x), real, keys, hidden_states=hidden_states, middle=middle
         )
         if config.output_adapter_layers:
             context, counts = OutputAdapter(config, execution, name="output_adapter")(
@@ -245,8 +246,10 @@ class Wav2Vec2ForCTC(WithEncoder):
         frozen=False,
         input_gumbel=None,
         temperature=1.0,
-    ) -> tuple[jax.Array, jax.Array]:
-        """Returns logits [B, T, C] float32 and real frames [B]; frozen trains only the head."""
+        middle=0,
+    ) -> tuple[jax.Array, ...]:
+        """Returns logits [B, T, C] float32 and real frames [B]; with `middle` also the logits of
+        the context after that many blocks. frozen trains only the head."""
         encoded = self.encoder(
             waveforms,
             num_samples,
@@ -255,12 +258,20 @@ class Wav2Vec2ForCTC(WithEncoder):
             keys=keys,
             input_gumbel=input_gumbel,
             temperature=temperature,
+            middle=middle,
         )
-        context = jax.lax.stop_gradient(encoded.context) if frozen else encoded.context
-        context = row_random.dropout(
-            context, self.config.final_dropout, row_random.fold(keys, row_random.FINAL)
-        )
-        return self.head(context.astype(jnp.float32)), encoded.counts
+
+        def logits(context, stream):
+            context = jax.lax.stop_gradient(context) if frozen else context
+            context = row_random.dropout(
+                context, self.config.final_dropout, row_random.fold(keys, stream)
+            )
+            return self.head(context.astype(jnp.float32))
+
+        outputs = logits(encoded.context, row_random.FINAL), encoded.counts
+        if not middle:
+            return outputs
+        return *outputs, logits(encoded.states[0], row_random.MIDDLE)
 
 
 class Wav2Vec2ForMaskedPrediction(WithEncoder):

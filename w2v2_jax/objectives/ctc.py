@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE, Batch
+from w2v2_jax.errors import InputError
 from w2v2_jax.errors.values import check_least
 from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking, row_random
@@ -50,6 +51,9 @@ class CTC(Objective):
 
     freeze_updates: number of first updates that train only the head, while the encoder still runs
         with dropout and masks (docs/traps.md#t49).
+    intermediate_weight: share of the loss that the context after half of the blocks has, through
+        the same head (arXiv 2102.03216, where it is .3); 0 is the loss of the last block alone.
+        Its blocks are unrolled.
     gumbel_start, gumbel_end, gumbel_decay: temperature of the quantizer of a quantized input, which
         starts again in fine-tuning, as in fairseq; see `Contrastive`.
     num_classes, frozen: not settings; the number of symbols in the vocabulary, and whether the
@@ -65,6 +69,7 @@ class CTC(Objective):
     num_classes: int
     freeze_updates: int = 0
     frozen: bool = False
+    intermediate_weight: float = 0.0
     gumbel_start: float = 2.0
     gumbel_end: float = 0.5
     gumbel_decay: float = 0.999995
@@ -72,6 +77,14 @@ class CTC(Objective):
 
     def __post_init__(self):
         check_least("objective", self, freeze_updates=0)
+        if not 0 <= self.intermediate_weight < 1:
+            share = self.intermediate_weight
+            raise InputError(f"objective.intermediate_weight={share} must be from 0 to below 1")
+        if self.intermediate_weight and not self.middle:
+            raise InputError(
+                "objective.intermediate_weight needs two blocks (model.num_layers) and no output "
+                "adapter (model.output_adapter_layers)"
+            )
         check_gumbel(self)
 
     @classmethod
@@ -90,6 +103,12 @@ class CTC(Objective):
                 num_labels=jax.ShapeDtypeStruct((rows,), np.int32),
             )
         )
+
+    @property
+    def middle(self) -> int:
+        """The blocks before the intermediate loss, 0 without one."""
+        shortened = self.model.output_adapter_layers
+        return self.model.num_layers // 2 if self.intermediate_weight and not shortened else 0
 
     @property
     def network(self) -> Wav2Vec2ForCTC:
@@ -126,7 +145,7 @@ class CTC(Objective):
     def loss(self, params, batch: Batch, keys, step) -> Sums:
         samples = batch.waveforms.shape[1]
         mask, channel_mask = self.masks(keys, batch.num_samples, samples)
-        logits, counts = self.network.apply(
+        logits, counts, *early = self.network.apply(
             {"params": params},
             batch.waveforms,
             batch.num_samples,
@@ -134,9 +153,12 @@ class CTC(Objective):
             channel_mask=channel_mask,
             keys=keys,
             frozen=self.frozen,
+            middle=self.middle,
             **self.input_noise(keys, samples, step),
         )
         sums = self.terms(logits, counts, batch)
+        if early:
+            sums = self.mixed(sums, self.terms(early[0], counts, batch))
         if mask is not None:
             weights = batch.weights[:, None]
             if self.model.output_adapter_layers:  # the mask is of the frames before it
@@ -144,6 +166,12 @@ class CTC(Objective):
             real = (frame_mask(counts, mask.shape[1]) * weights).sum()
             sums.metrics["masked_fraction"] = Mean((mask * weights).sum(), real)
         return sums
+
+    def mixed(self, last: Sums, early: Sums) -> Sums:
+        """Sums of the last block with the intermediate loss; the metrics are of the last block."""
+        share = self.intermediate_weight
+        metrics = last.metrics | {"intermediate_loss": early.metrics["loss"]}
+        return Sums((1 - share) * last.loss + share * early.loss, last.weight, metrics)
 
     def evaluate(self, params, batch: Batch, keys, step):
         logits, counts = self.network.apply({"params": params}, batch.waveforms, batch.num_samples)
