@@ -56,7 +56,7 @@ def _emit(arguments: argparse.Namespace, out: Path) -> str:
     config, vocabulary = model.description.model, model.description.ctc_vocabulary
 
     def reference(text: str) -> str | None:
-        return vocabulary.normalise(text) if vocabulary.has_words(text) else None
+        return vocabulary.normalise(text) if vocabulary.has_words(text, words=True) else None
 
     frames = int(frame_counts(corpus.num_samples, config.output_layers).sum())
     write(

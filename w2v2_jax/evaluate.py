@@ -7,7 +7,6 @@ w2v2 evaluate --checkpoint DIR --data DIR[:split[+split]] --json OUT [--html OUT
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from w2v2_jax.data.transcribed import (
     transcribed,
 )
 from w2v2_jax.decode import options
+from w2v2_jax.decode.scored_case import references_of
 from w2v2_jax.errors import InputError, counted, run_command
 from w2v2_jax.evaluation import error_analysis
 from w2v2_jax.evaluation import page as evaluation_page
@@ -145,16 +145,16 @@ def tell_rules(name: str, corpus: Scorable, vocabulary: Vocabulary) -> None:
 
 
 def with_reference(
-    named: list[tuple[str, Corpus]], vocabulary: Vocabulary, *, phones: bool
+    named: list[tuple[str, Corpus]], vocabulary: Vocabulary, *, phones: str | None, of_words: bool
 ) -> list[Scorable]:
     """The corpora without the utterances that cannot be scored."""
     # Phones are words of a separate set, which may have letters that the vocabulary lacks; and of
     # the words of a lexicon, a vocabulary of phonemes has none.
-    scores_text: Callable[[str], Any] = vocabulary.has_words
-    if phones or (vocabulary.units == PHONEMES and not vocabulary.pronunciations):
-        scores_text = vocabulary.normalise
+    plain = (phones or vocabulary.units == PHONEMES) and not vocabulary.pronunciations
+    known: Any = lambda text: vocabulary.has_words(text, words=of_words)  # noqa: E731
+    known = vocabulary.normalise if plain else known
     return [
-        transcribed(corpus, vocabulary, where=f"--data {name}", is_transcript=scores_text)
+        transcribed(corpus, vocabulary, where=f"--data {name}", is_transcript=known)
         for name, corpus in named
     ]
 
@@ -176,11 +176,13 @@ def describe(split: dict[str, Any]) -> str:
     """The lines that are printed for one split."""
     lines = []
     for name in ("per", "wer", "cer"):
-        if name in split:
+        # Phones that are not folded are the words of the texts: one rate of them is enough.
+        if name in split and not (name == "wer" and split.get("per") == split["wer"]):
             low, high = (100 * bound for bound in split[f"{name}_interval"])
             rate = f"{name.upper()} {100 * split[name]:.2f} %"
             lines.append(f"{rate}  (95 % interval {low:.2f} to {high:.2f})")
-    size = f"{counted(split['num_utterances'], 'utterance')}, {counted(split['num_words'], 'word')}"
+    size = counted(split["num_utterances"], "utterance")
+    size += f", {counted(split['num_words'], split['unit'])}"
     if split["without_reference"]:
         size += f"; {split['without_reference']} without a reference left out"
     if split["outside_vocabulary"]:
@@ -256,11 +258,11 @@ def main(argv: list[str] | None = None) -> None:
     of_words = decoder.writes_words
     if vocabulary.units == PHONEMES and not of_words:
         arguments.phones = arguments.phones or "as-is"
-    scorable = with_reference(named, vocabulary, phones=bool(arguments.phones))
+    scorable = with_reference(named, vocabulary, phones=arguments.phones, of_words=of_words)
     splits = []
     for (name, _), corpus in zip(named, scorable, strict=True):
         tell_rules(name, corpus, vocabulary)
-        references = [vocabulary.reference(text, words=of_words) for text in corpus.texts()]
+        references = references_of(corpus.texts(), vocabulary, decoder)
         guesses = transcripts(
             model,
             corpus,

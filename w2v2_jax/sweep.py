@@ -29,6 +29,7 @@ from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.decode.hypothesis import Decoder
 from w2v2_jax.decode.make import DecoderSettings, make, save_settings
+from w2v2_jax.decode.scored_case import references_of
 from w2v2_jax.errors import InputError, lacking, run_command
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors, total
 from w2v2_jax.system.arguments import CommandParser, number, whole
@@ -54,6 +55,11 @@ class _Work(NamedTuple):
     decoder: Searchable
     emissions: Emissions
 
+    @property
+    def referenced(self) -> list[int]:
+        """Numbers of the utterances that the search is scored on."""
+        return self.emissions.referenced(words=self.decoder.writes_words)
+
 
 _work: _Work | None = None  # of a worker process
 
@@ -71,7 +77,7 @@ def _errors(beam: BeamOptions, start: int) -> ErrorCounts:
 def errors_of(work: _Work, beam: BeamOptions, start: int) -> ErrorCounts:
     """Word errors of one slice of the dev set's utterances with a reference."""
     decoder = work.decoder.with_options(beam)
-    rows = work.emissions.referenced[start : start + SLICE]
+    rows = work.referenced[start : start + SLICE]
     return total([errors_of_one(work.emissions, i, decoder) for i in rows])
 
 
@@ -117,7 +123,7 @@ def run(
     work: _Work, beam: BeamOptions, points: Iterator, *, trials: int, jobs: int
 ) -> Iterator[Trial]:
     """Decodes the dev set once per trial; slices of it go to `jobs` processes."""
-    starts = range(0, len(work.emissions.referenced), SLICE)
+    starts = range(0, len(work.referenced), SLICE)
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, spawn, _receive, (work,)) if jobs > 1 else None
     try:
@@ -141,7 +147,8 @@ def greedy_errors(emissions: Emissions) -> ErrorCounts:
     """Word errors of greedy decoding, for comparison."""
     vocabulary = emissions.vocabulary
     decoder = GreedyDecoder(vocabulary.symbols, units=vocabulary.units)
-    return total([errors_of_one(emissions, i, decoder) for i in emissions.referenced])
+    numbers = emissions.referenced(words=False)
+    return total([errors_of_one(emissions, i, decoder) for i in numbers])
 
 
 def _write(
@@ -208,7 +215,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def _work_of(arguments: argparse.Namespace) -> tuple[_Work, DecoderSettings]:
     emissions = Emissions(arguments.logits)
-    if not emissions.referenced:
+    if not emissions.referenced(words=True):
         raise InputError(f"--logits {arguments.logits} has no references to tune on")
     if arguments.trials < 1:
         raise InputError(f"--trials {arguments.trials} must be at least 1")
@@ -236,14 +243,19 @@ def _work_of(arguments: argparse.Namespace) -> tuple[_Work, DecoderSettings]:
     if arguments.word_scores is not None and not isinstance(decoder, LexiconDecoder):
         raise InputError("--word-scores changes nothing without words; --lm is a model of symbols")
     assert isinstance(decoder, Searchable)  # what --lm without --rescore makes
-    return _Work(decoder, emissions), decoder_settings
+    work = _Work(decoder, emissions)
+    if not references_of(
+        (emissions.references[i] or "" for i in work.referenced), emissions.vocabulary, decoder
+    ):
+        raise InputError(f"--logits {arguments.logits} has no reference of known words")
+    return work, decoder_settings
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = _arguments(argv)
     work, decoder_settings = _work_of(arguments)
     greedy = greedy_errors(work.emissions)
-    missing = len(work.emissions) - len(work.emissions.referenced)
+    missing = len(work.emissions) - len(work.emissions.referenced(words=False))
     left_out = f"; {missing} without a reference left out" if missing else ""
     # Without a search, words that have pronunciations are written as phonemes.
     pronounced = bool(work.emissions.vocabulary.pronunciations)
@@ -254,6 +266,7 @@ def main(argv: list[str] | None = None) -> None:
     spoken = isinstance(work.decoder, LexiconDecoder)
     word_scores = tuple(arguments.word_scores or WORD_SCORES) if spoken else (0.0, 0.0)
     points = SEARCHES[arguments.search](arguments.seed, [tuple(arguments.lm_weights), word_scores])
+    found = "WER" if spoken or not pronounced else "PER"
     trials: list[Trial] = []
     best: Trial | None = None
     report: dict[str, Any] = {f"greedy_{rate}": greedy.rate, "logits": arguments.logits}
@@ -267,12 +280,12 @@ def main(argv: list[str] | None = None) -> None:
             save(best, trials)
             print(
                 f"trial {len(trials)} of {arguments.trials}: lm_weight {trial.lm_weight:.2f}, "
-                f"word_score {trial.word_score:.2f}: WER {100 * trial.words.rate:.2f} %",
+                f"word_score {trial.word_score:.2f}: {found} {100 * trial.words.rate:.2f} %",
                 flush=True,
             )
     assert best is not None  # there is a trial at least
     save(best, trials)
-    print(f"wrote {arguments.out}: WER {100 * best.words.rate:.2f} % (best of {len(trials)})")
+    print(f"wrote {arguments.out}: {found} {100 * best.words.rate:.2f} % (best of {len(trials)})")
 
 
 if __name__ == "__main__":

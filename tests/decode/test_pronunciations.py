@@ -17,7 +17,7 @@ from w2v2_jax.decode.make import DecoderSettings, make
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.interop import hugging_face
 from w2v2_jax.prepare import pseudo
-from w2v2_jax.texts.choice import unicode
+from w2v2_jax.texts.choice import english, unicode
 from w2v2_jax.vocabulary import (
     SPECIALS,
     Vocabulary,
@@ -104,6 +104,11 @@ def test_it_is_stored_with_its_lexicon(vocabulary, lexicon, tmp_path):
         (";;; nothing\n", "an empty lexicon"),
         ("a AH |\n", "symbols must be different phonemes"),
         ("a AH <s>\n", "symbols must be different phonemes"),
+        ("a 1e-05 AH\n", "line 1: 1e-05 is a probability; leave that column out"),
+        ("b B\na 1 AH\nc 0.5 AH\n", "line 3: 0.5 is a probability; leave that column out"),
+        (";;; all\na 1 AH\nb 1 B\n", "line 2: 1 is a probability; leave that column out"),
+        ("a AH #1\n", "line 1: #1 begins like a comment, or like Kaldi's marks"),
+        ("new york\tN UW\n", "line 1: 'new york' is more than one word; write lines"),
     ],
 )
 def test_what_is_no_lexicon_is_named_with_its_line(tmp_path, text, message):
@@ -111,6 +116,36 @@ def test_what_is_no_lexicon_is_named_with_its_line(tmp_path, text, message):
     with pytest.raises(InputError, match=r"x\.txt") as caught:
         make_vocabulary(f"pronunciations:{tmp_path}/x.txt")
     assert message in str(caught.value)
+
+
+def test_a_phoneme_1_is_no_probability_where_other_words_begin_otherwise(tmp_path):
+    (tmp_path / "x.txt").write_text("is 1 s\nsi s 1\n")
+    assert make_vocabulary(f"pronunciations:{tmp_path}/x.txt").symbols[5:] == ("1", "s")
+
+
+def test_pronunciations_that_are_apart_in_the_lexicon_are_stored_and_loaded_alike(tmp_path):
+    (tmp_path / "x.txt").write_text("read R IY D\nred R EH D\nread R EH D\n")
+    vocabulary = make_vocabulary(f"pronunciations:{tmp_path}/x.txt")
+    assert Vocabulary.from_json(vocabulary.to_json()) == vocabulary
+
+
+def test_words_in_another_case_follow_the_language(tmp_path):
+    (tmp_path / "x.txt").write_text("ILIK 1 l 1 k\nİYİ i j i\nKAR k a r\n")
+    name = f"pronunciations:{tmp_path}/x.txt"
+    for turkish in (
+        make_vocabulary(name, case="lower:tr"),
+        make_vocabulary(name, rules=unicode("tr")),
+    ):
+        assert turkish.reference("\u0131l\u0131k iyi KAR", words=False) == "1 l 1 k i j i k a r"
+        assert turkish.unknown(["ilik"]) == {"ilik": 1}  # is another word
+
+
+def test_the_words_of_the_lexicon_are_found_as_the_rules_write_them(tmp_path):
+    (tmp_path / "x.txt").write_text("don\u2019t D OW N T\nCafé K AE F\nit's IH T S\nx-ray EH K\n")
+    vocabulary = make_vocabulary(f"pronunciations:{tmp_path}/x.txt", rules=english())
+    assert vocabulary.reference("Don\u2019t it's café", words=False) == "D OW N T IH T S K AE F"
+    assert vocabulary.spellings("cafe") == [["K", "AE", "F"]]
+    assert vocabulary.unknown(["an x-ray"]) == {"an": 1, "ray": 1, "x": 1}
 
 
 def test_a_lexicon_that_is_not_there_is_named():
@@ -142,13 +177,70 @@ def test_every_pronunciation_is_searched(vocabulary, words_model):
     assert best.text == SENTENCE  # "red" and "read" sound alike here; the model decides
 
 
-def test_a_model_of_words_in_another_case_is_found(vocabulary, words_model, tmp_path):
+@pytest.fixture
+def upper_model(words_model, tmp_path):
     upper = tmp_path / "upper.arpa"
     with open(words_model, encoding="utf-8") as file:
         lines = [line.upper() if "\t" in line else line for line in file]
     upper.write_text("".join(lines).replace("<S>", "<s>").replace("</S>", "</s>"), "utf-8")
+    return str(upper)
+
+
+def test_a_model_of_words_in_another_case_is_found(vocabulary, upper_model):
     logits = saying(vocabulary.encode(SENTENCE), len(vocabulary))
-    assert make(settings(lm=str(upper)), vocabulary)(logits)[0].text == SENTENCE.upper()
+    assert make(settings(lm=upper_model), vocabulary)(logits)[0].text == SENTENCE.upper()
+
+
+def test_a_hot_word_in_another_case_is_the_models_word(vocabulary, upper_model):
+    logits = saying(vocabulary.encode(SENTENCE), len(vocabulary))
+    hot = make(settings(lm=upper_model, hot_words=(("cat", 3.0),)), vocabulary)
+    assert hot(logits)[0].text == SENTENCE.upper()
+
+
+def saved_logits(folder, vocabulary, *references):
+    logits = saying(vocabulary.encode(SENTENCE), len(vocabulary))
+    emissions.write(
+        folder,
+        [emissions.Utterance(f"u{i}", logits, text) for i, text in enumerate(references)],
+        vocabulary=vocabulary,
+        num_frames=len(logits) * len(references),
+        seconds_per_frame=0.02,
+    )
+    return ["--logits", str(folder)]
+
+
+def test_words_in_another_case_are_scored_in_the_vocabularys(
+    vocabulary, upper_model, tmp_path, capsys
+):
+    lower = dataclasses.replace(vocabulary, case="lower")
+    logits = saved_logits(tmp_path / "logits", lower, SENTENCE)
+    assert run_command(command.main, [*logits, "--lm", upper_model, "--engine", "numpy"]) == 0
+    told = capsys.readouterr()
+    assert "WER 0.00 %" in told.out and "another case" not in told.err
+
+
+def test_a_model_of_words_in_another_case_than_the_references_is_told(
+    vocabulary, upper_model, tmp_path, capsys
+):
+    logits = saved_logits(tmp_path / "logits", vocabulary, SENTENCE)
+    search = [*logits, "--lm", upper_model, "--engine", "numpy"]
+    assert run_command(command.main, search) == 0
+    told = "warning: 5 of 5 words of the references, such as 'the', are in another case in --lm"
+    assert told in capsys.readouterr().err
+    assert run_command(sweep.main, [*search, "--trials", "1", "--out", f"{tmp_path}/a.json"]) == 0
+    assert told in capsys.readouterr().err
+
+
+def test_a_reference_of_words_without_pronunciations_counts_where_words_are_scored(
+    vocabulary, words_model, tmp_path, capsys
+):
+    logits = saved_logits(tmp_path / "logits", vocabulary, SENTENCE, "dogs bark now")
+    assert run_command(command.main, logits) == 0
+    assert "(1 utterance; 1 without a reference left out)" in capsys.readouterr().out
+    search = ["--lm", words_model, "--engine", "numpy"]
+    assert run_command(command.main, [*logits, *search]) == 0
+    told = capsys.readouterr().out
+    assert "WER 62.50 %" in told and "(2 utterances)" in told
 
 
 def test_lm_writes_a_lexicon_of_all_pronunciations(vocabulary, tmp_path, capsys):
@@ -204,6 +296,19 @@ def test_sweep_calls_what_greedy_decoding_writes_phonemes(
     assert "greedy: PER 0.00 % of 13 phonemes" in capsys.readouterr().out
     written = json.loads(out.read_text())
     assert written["greedy_per"] == 0 == written["dev_wer"] and "greedy_wer" not in written
+
+
+def test_sweep_calls_what_a_model_of_phonemes_writes_phonemes(vocabulary, tmp_path, capsys):
+    (tmp_path / "text.txt").write_text(f"{SAID}\n" * 3)
+    options = ["--text", f"{tmp_path}/text.txt", "--order", "2", "--discount-fallback"]
+    out = ["--estimator", "own", "--out", f"{tmp_path}/phones.arpa"]
+    assert run_command(lm.main, [*options, *out]) == 0
+    capsys.readouterr()
+    logits = saved_logits(tmp_path / "logits", vocabulary, SENTENCE)
+    arguments = [*logits, "--lm", f"{tmp_path}/phones.arpa", "--engine", "numpy", "--trials", "1"]
+    assert run_command(sweep.main, [*arguments, "--out", f"{tmp_path}/best.json"]) == 0
+    told = capsys.readouterr().out
+    assert ": PER 0.00 % (best of 1)" in told and "WER" not in told
 
 
 def test_aligned_lines_have_the_times_of_words(vocabulary):

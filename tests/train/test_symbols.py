@@ -19,7 +19,7 @@ from w2v2_jax.texts.choice import unicode
 from w2v2_jax.train import command as train
 from w2v2_jax.train import run_record
 from w2v2_jax.train.warm_start import check_resumed, choose_vocabulary, report_texts, report_unknown
-from w2v2_jax.vocabulary import LIBRISPEECH, load_vocabulary
+from w2v2_jax.vocabulary import LIBRISPEECH, load_vocabulary, make_vocabulary
 
 RAW = ("It costs $5!", "Don\u2019t stop.")
 
@@ -172,6 +172,23 @@ def test_a_resumed_run_of_another_lexicon_is_refused_by_name(tmp_path, pronounce
         check_resumed(settings, before, workdir="runs/a")
     (tmp_path / "words.txt").unlink()
     check_resumed(settings, before, workdir="runs/a")
+
+
+def test_a_resumed_run_whose_words_have_another_first_pronunciation_is_refused(tmp_path):
+    lexicon = tmp_path / "words.txt"
+    lexicon.write_text("read r iy d\nred r eh d\nread r eh d\n")
+    raw = load_config(FINETUNE)
+    raw["vocabulary"] = {"name": f"pronunciations:{lexicon}"}
+    started = make_vocabulary(raw["vocabulary"]["name"])
+    before, settings = (
+        Description("ctc", ModelConfig(), started, normalise=True),
+        read_settings(raw),
+    )
+    lexicon.write_text("red r eh d\nread r iy d\nread r eh d\n")
+    check_resumed(settings, before, workdir="runs/a")  # another order of words changes nothing
+    lexicon.write_text("read r eh d\nred r eh d\nread r iy d\n")
+    with pytest.raises(InputError, match="'read' is first r iy d there, r eh d now"):
+        check_resumed(settings, before, workdir="runs/a")
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from w2v2_jax.decode import options
 from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.hypothesis import Hypothesis
 from w2v2_jax.decode.many import decode_many
+from w2v2_jax.decode.scored_case import references_of
 from w2v2_jax.errors import InputError, counted, one_field, run_command
 from w2v2_jax.evaluation.scoring import score
 from w2v2_jax.paths import write_json
@@ -45,6 +46,11 @@ def main(argv: list[str] | None = None) -> None:
     decoder = options.make_decoder(
         arguments, emissions.vocabulary, seconds_per_frame=emissions.seconds_per_frame
     )
+    words = decoder.writes_words
+    referenced = set(emissions.referenced(words=words))
+    references = references_of(
+        (emissions.references[i] or "" for i in sorted(referenced)), emissions.vocabulary, decoder
+    )
     rows = (emissions[i] for i in range(len(emissions)))
     decoded = []
     with bar(len(emissions), " utterances") as done:
@@ -53,9 +59,8 @@ def main(argv: list[str] | None = None) -> None:
             done.update()
     texts = [hypotheses[0].text for hypotheses in decoded]
     report: dict = made_of
-    referenced, words = set(emissions.referenced), decoder.writes_words
     if referenced:
-        report |= _scored(emissions, texts, words=words)
+        report |= _scored(emissions, texts, references, words=words)
     else:
         for name, text in zip(emissions.ids, texts, strict=True):
             print(f"{one_field(name)}\t{one_field(text)}")
@@ -72,12 +77,12 @@ def main(argv: list[str] | None = None) -> None:
         print(f"wrote {arguments.json}")
 
 
-def _scored(emissions: Emissions, texts: list[str], *, words: bool) -> dict:
+def _scored(emissions: Emissions, texts: list[str], references: list[str], *, words: bool) -> dict:
     """Rates over the utterances that have a reference, printed and for the JSON. words: whether the
     texts are words of a lexicon."""
-    numbers = emissions.referenced
+    numbers = emissions.referenced(words=words)
     hypotheses = [emissions.vocabulary.as_scored(texts[i], words=words) for i in numbers]
-    scores = score([emissions.reference(i, words=words) for i in numbers], hypotheses)
+    scores = score(references, hypotheses)
     low, high = (100 * bound for bound in scores.wer_interval)
     missing = len(texts) - len(numbers)
     left_out = f"; {missing} without a reference left out" if missing else ""

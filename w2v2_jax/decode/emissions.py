@@ -8,6 +8,7 @@ the folder.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -62,7 +63,9 @@ class Emissions:
             self.ids = [str(ids[i]) for i in order]
             self.num_frames = lengths[order]  # [N]
             said = (str(texts[i]) for i in order)
-            self.references = [t if self.vocabulary.has_words(t) else None for t in said]
+            self.references = [
+                t if self.vocabulary.has_words(t, words=True) else None for t in said
+            ]
             self._logits = np.load(self.folder / LOGITS, mmap_mode="r")  # [frames, C]
         except DAMAGE as error:
             raise InputError(
@@ -82,10 +85,15 @@ class Emissions:
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
-    def referenced(self) -> list[int]:
-        """Numbers of the utterances that can be scored."""
-        return [i for i, text in enumerate(self.references) if text is not None]
+    def referenced(self, *, words: bool) -> list[int]:
+        """Numbers of the utterances that can be scored, `words` as in `Vocabulary.has_words`."""
+        return self._referenced[words]
+
+    @functools.cached_property
+    def _referenced(self) -> dict[bool, list[int]]:
+        texts = [(i, text) for i, text in enumerate(self.references) if text is not None]
+        known = [i for i, text in texts if self.vocabulary.has_words(text)]
+        return {True: [i for i, _ in texts], False: known}
 
     def reference(self, number: int, *, words: bool) -> str:
         """The transcript as it is scored against `words` or symbols (`Vocabulary.reference`); ""

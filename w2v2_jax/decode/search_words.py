@@ -98,6 +98,10 @@ def with_hot_words(
     """Entries with the hot words they lack (spelled by letters), and the words in their case."""
     hot = tuple((vocabulary.normalise(word), bonus) for word, bonus in hot)
     known = {normal_form(word): word for word, _ in entries}
+    if vocabulary.pronunciations:  # which words have in every case
+        folded = {word.casefold(): known[word] for word in reversed(known)}
+        asked = (word for word, _ in hot if word not in known)
+        known |= {word: folded[word.casefold()] for word in asked if word.casefold() in folded}
     for word, _ in hot:
         if " " in word or not word:
             raise InputError(f"--hot-word {word!r}: one word without spaces")

@@ -186,14 +186,13 @@ def _listener(arguments: argparse.Namespace):
     how = make_options({"decoder": None if isinstance(decoder, GreedyDecoder) else decoder})
 
     def guess(corpus: TranscribedCorpus) -> Iterator[tuple[int, Guess]]:
-        seconds = corpus.num_samples / SAMPLE_RATE
-        frames = corpus_frames(
-            network, corpus, network.logits, batch_seconds=arguments.batch_seconds
-        )
+        seconds, most = corpus.num_samples / SAMPLE_RATE, arguments.batch_seconds
+        frames = corpus_frames(network, corpus, network.logits, batch_seconds=most)
         for i, logits in frames:
             reading = decode(network, [logits], how, where=f"{arguments.data} {corpus.id(i)}")
             result = joined(corpus.id(i), [(0.0, reading)], float(seconds[i]))
-            yield i, Guess(vocabulary.as_scored(result.text), result.confidence)
+            said = vocabulary.as_scored(result.text, words=decoder.writes_words)
+            yield i, Guess(said, result.confidence)
 
     return guess, network.description, network.path
 

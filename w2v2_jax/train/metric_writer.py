@@ -25,6 +25,7 @@ SHOWN = (
     "code_perplexity",
     "prob_perplexity",
     "cer",
+    "per",
     "wer",
     "gradient_norm",
     "learning_rate",
@@ -146,7 +147,8 @@ class MetricWriter:
         self._file.write(json_text({"step": step, "split": split, **metrics}) + "\n")
         self._file.flush()
         self._tensorboard(step, split, metrics)
-        shown = "  ".join(f"{k} {metrics[k]:.4g}" for k in SHOWN if k in metrics)
+        names = [k for k in SHOWN if k in metrics and not (k == "wer" and "per" in metrics)]
+        shown = "  ".join(f"{k} {metrics[k]:.4g}" for k in names)
         rate = metrics.get("audio_seconds_per_second")
         speed = f"  {rate:.1f} audio-s/s" if rate else ""
         left = f"  {duration(self._left(step))} left" if split == "train" else ""

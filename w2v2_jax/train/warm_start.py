@@ -37,6 +37,7 @@ from w2v2_jax.vocabulary import (
     shared_rows,
 )
 from w2v2_jax.vocabulary.make import PIECES_OF, PRONUNCIATIONS_OF, with_rules
+from w2v2_jax.vocabulary.pronunciations import differing
 from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES
 
 FRESH = ("/layers/adapter/", "/attention/lora_", "/output_adapter/")  # what a start need not have
@@ -171,14 +172,10 @@ def check_resumed(settings: ExperimentSettings, before: Description, *, workdir:
             f"started: {len(there)} there, {len(now)} now; symbol {row} {theirs} there, {ours} "
             "now; put the file back, or use a new --workdir"
         )
-    old = before.ctc_vocabulary.pronunciations
-    if changed := sorted({*made.pronunciations} ^ {*old}):
-        word, said = changed[0]
-        there_or_now = "now" if changed[0] in made.pronunciations else "there"
+    if told := differing(made.pronunciations, before.ctc_vocabulary.pronunciations):
         raise InputError(
             f"config.vocabulary.name={name} has other pronunciations than when --workdir {workdir} "
-            f"was started: {word!r} {said} is only {there_or_now}; put the file back, or use a new "
-            "--workdir"
+            f"was started: {told}; put the file back, or use a new --workdir"
         )
 
 

@@ -19,8 +19,8 @@ from w2v2_jax.vocabulary.symbols import (
     SPECIALS,
     UNKNOWN,
     Vocabulary,
-    count_characters,
 )
+from w2v2_jax.vocabulary.units import count_characters
 
 __all__ = [
     "BLANK", "BOUNDARY", "EXTEND", "FROM_TRANSCRIPTS", "LACKING", "LIBRISPEECH", "SPECIALS",

@@ -8,6 +8,7 @@ have a number (`read(2)`) and whose comments begin with `;;;` or `#`.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +18,51 @@ from w2v2_jax.texts import normal_form, text_lines
 Pronunciations = tuple[tuple[str, str], ...]  # (word, its phonemes with a space between two)
 
 LINES = "write lines word<TAB>p h o n e m e s"
+_LEAVE_OUT = "a probability; leave that column out"
 _NUMBER = re.compile(r"(?<=.)\(\d+\)$")
-_PROBABILITY = re.compile(r"\d*\.\d+|1")
+_PROBABILITY = re.compile(r"\d*\.\d+([eE]-?\d+)?|\d+[eE]-\d+")
+_CERTAIN = "1"  # a probability if every line has it, and a phoneme of X-SAMPA otherwise
 _COMMENT_LINE, _COMMENT = ";;;", "#"
 
 
 def read_pronunciations(path: str | Path) -> Pronunciations:
-    """The pronunciations of a lexicon in its order, each once; of a word's, the first is the usual
-    one. InputError names the line that is none."""
-    found = []
+    """The pronunciations of a lexicon, each once, by words in its order; of a word's, the first is
+    the usual one. InputError names the line that is none."""
+    found: dict[str, dict[str, int]] = {}
     for number, line in enumerate(text_lines(path), 1):
         if line.lstrip().startswith((_COMMENT_LINE, f"{_COMMENT} ")) or not line.strip():
             continue
-        word, *phonemes = line.split()
-        if _COMMENT in phonemes:
-            del phonemes[phonemes.index(_COMMENT) :]
-        if not phonemes:
-            raise InputError(f"{path}, line {number}: {word!r} has no pronunciation; {LINES}")
-        if _PROBABILITY.fullmatch(phonemes[0]) and len(phonemes) > 1:
-            raise InputError(
-                f"{path}, line {number}: {phonemes[0]} is a probability; leave that column out"
-            )
-        word = normal_form(_NUMBER.sub("", word))
-        found.append((word, " ".join(map(normal_form, phonemes))))
-    if not found:
+        word, phonemes = _entry(line, where=f"{path}, line {number}")
+        word, said = normal_form(_NUMBER.sub("", word)), " ".join(map(normal_form, phonemes))
+        found.setdefault(word, {}).setdefault(said, number)
+    entries = [(word, said) for word, several in found.items() for said in several]
+    if not entries:
         raise InputError(f"{path}: an empty lexicon; {LINES}")
-    return tuple(dict.fromkeys(found))
+    if all(one.startswith(f"{_CERTAIN} ") for _, one in entries):
+        first = next(iter(found[entries[0][0]].values()))
+        raise InputError(f"{path}, line {first}: {_CERTAIN} is {_LEAVE_OUT}")
+    return tuple(entries)
+
+
+def _entry(line: str, *, where: str) -> tuple[str, list[str]]:
+    """The word and the phonemes of a line without its comment."""
+    before, tab, _ = line.partition("\t")
+    word, *phonemes = line.split()
+    if tab and len(before.split()) > 1:
+        raise InputError(f"{where}: {before!r} is more than one word; {LINES}")
+    if _COMMENT in phonemes:
+        del phonemes[phonemes.index(_COMMENT) :]
+    if not phonemes:
+        raise InputError(f"{where}: {word!r} has no pronunciation; {LINES}")
+    if _PROBABILITY.fullmatch(phonemes[0]) and len(phonemes) > 1:
+        raise InputError(f"{where}: {phonemes[0]} is {_LEAVE_OUT}")
+    marked = [phoneme for phoneme in phonemes if phoneme.startswith(_COMMENT)]
+    if marked:
+        raise InputError(
+            f"{where}: {marked[0]} begins like a comment, or like Kaldi's marks of words that "
+            "sound alike; leave it out, or write a space after #"
+        )
+    return word, phonemes
 
 
 def phonemes_of(pronunciations: Pronunciations) -> tuple[str, ...]:
@@ -50,15 +70,28 @@ def phonemes_of(pronunciations: Pronunciations) -> tuple[str, ...]:
     return tuple(sorted({phoneme for _, said in pronunciations for phoneme in said.split()}))
 
 
-def by_word(pronunciations: Pronunciations) -> dict[str, list[list[str]]]:
+def by_word(
+    pronunciations: Pronunciations, *, fold: Callable[[str], str]
+) -> dict[str, list[list[str]]]:
     """Word -> its pronunciations. A word in another case than in the lexicon is found under its
     folded case."""
     found: dict[str, list[list[str]]] = {}
     for word, said in pronunciations:
         found.setdefault(word, []).append(said.split())
     for word in list(found):
-        found.setdefault(word.casefold(), found[word])
+        found.setdefault(fold(word), found[word])
     return found
+
+
+def differing(now: Pronunciations, there: Pronunciations) -> str:
+    """What is different, for messages; "" if every word has the same ones, the usual one first."""
+    if changed := sorted({*now} ^ {*there}):
+        word, said = changed[0]
+        return f"{word!r} {said} is only {'now' if changed[0] in now else 'there'}"
+    first, old = to_json(now), to_json(there)
+    for word in (word for word in first if first[word][0] != old[word][0]):
+        return f"{word!r} is first {old[word][0]} there, {first[word][0]} now"
+    return ""
 
 
 def to_json(pronunciations: Pronunciations) -> dict[str, list[str]]:

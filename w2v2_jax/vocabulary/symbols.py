@@ -20,7 +20,16 @@ from w2v2_jax.texts import CASES, normal_form, with_case
 from w2v2_jax.texts.rules import TextRules
 from w2v2_jax.vocabulary import pronunciations as lexicon
 from w2v2_jax.vocabulary.pieces import model_bytes, splitter
-from w2v2_jax.vocabulary.units import CHARACTERS, DELIMITER, MARK, PHONEMES, PIECES, UNITS, joined
+from w2v2_jax.vocabulary.units import (
+    CHARACTERS,
+    DELIMITER,
+    MARK,
+    PHONEMES,
+    PIECES,
+    UNITS,
+    count_characters,
+    joined,
+)
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "|")
 BLANK, UNKNOWN, BOUNDARY = 0, 3, 4
@@ -105,11 +114,25 @@ class Vocabulary:
 
     @functools.cached_property
     def _by_word(self) -> dict[str, list[list[str]]]:
-        return lexicon.by_word(self.pronunciations)
+        return lexicon.by_word(self.pronunciations, fold=self._fold)
+
+    @functools.cached_property
+    def _by_spoken_word(self) -> dict[str, list[list[str]]]:
+        """The same by what the rules make of the words: `don't` of one with a curved apostrophe."""
+        words = reversed([*lexicon.to_json(self.pronunciations)] if self.rules else [])
+        return {self.normalise(word): self._by_word[word] for word in words}
+
+    @functools.cached_property
+    def _fold(self) -> Callable[[str], str]:
+        """What makes words of any case the same, by the language of the texts' rules of case."""
+        _, colon, locale = (self._rules or self).case.partition(":")
+        lower = with_case(f"lower:{locale}" if colon else "keep")
+        return lambda word: lower(word).casefold()
 
     def _said(self, word: str) -> list[list[str]]:
         """The pronunciations of a word, in its case or the lexicon's; none if it has none."""
-        return self._by_word.get(word) or self._by_word.get(word.casefold(), [])
+        several = self._by_word.get(word) or self._by_word.get(self._fold(word))
+        return several or self._by_spoken_word.get(word, [])
 
     def _rows(self, token: str) -> tuple[int, ...]:
         """The rows of a token: of its parts where only they are symbols; none if unknown."""
@@ -152,9 +175,10 @@ class Vocabulary:
         )
 
     def as_scored(self, hypothesis: str, *, words: bool = True) -> str:
-        """What a decoder wrote, as references are written: the same rules, if there are some. words
-        as in `reference`."""
-        if self.rules is None or (self.pronunciations and not words):
+        """What a decoder wrote, as references are written: the same rules, if there are some, and
+        the same case, which words of a lexicon or language model need not have. words as in
+        `reference`."""
+        if not words and (self.rules is None or self.pronunciations):
             return hypothesis
         said = (w if w in SPECIALS else self.normalise(w) for w in hypothesis.split())
         return " ".join(" ".join(said).split())
@@ -180,9 +204,12 @@ class Vocabulary:
             return several
         return [[*self.spell(word), *([DELIMITER] if self.units == CHARACTERS else [])]]
 
-    def has_words(self, text: str) -> bool:
+    def has_words(self, text: str, *, words: bool = False) -> bool:
         """Whether the text holds a token of this vocabulary. One that holds none (it is empty, or
-        spaces, or unknown characters) is no transcript: nothing is trained or scored on it."""
+        spaces, or unknown characters) is no transcript: nothing is trained or scored on it. As
+        `words`, the words of a text count even if none has a pronunciation."""
+        if words and self.pronunciations:
+            return bool(self.normalise(text))
         tokens = self._tokens(self.normalise(text))
         return any(self._rows(token) for token in tokens if token not in (" ", MARK))
 
@@ -245,12 +272,3 @@ def _is_character(symbol: str) -> bool:
 
 def _is_unit(symbol: str) -> bool:
     return bool(symbol) and not any(c.isspace() for c in symbol)
-
-
-def count_characters(texts: Iterable[str], *, normalise) -> dict[str, int]:
-    """Characters but spaces of the normalised texts, most frequent first."""
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(normalise(text))
-    counts.pop(" ", None)
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

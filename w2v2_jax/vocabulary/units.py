@@ -1,7 +1,8 @@
-"""What one symbol stands for, and how a sequence of symbols becomes words again."""
+"""What one symbol stands for, how a sequence of symbols becomes words again, and counting them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 CHARACTERS, PHONEMES, PIECES = "characters", "phonemes", "sentencepiece"
@@ -26,3 +27,12 @@ def joined(symbols: Iterable[str], units: str) -> str:
         return " ".join(symbol for symbol in symbols if symbol != DELIMITER)
     text = "".join(symbols).replace(DELIMITER, " ")
     return " ".join((text.replace(MARK, " ") if units == PIECES else text).split())
+
+
+def count_characters(texts: Iterable[str], *, normalise) -> dict[str, int]:
+    """Characters but spaces of the normalised texts, most frequent first."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(normalise(text))
+    counts.pop(" ", None)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
