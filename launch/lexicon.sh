@@ -23,7 +23,8 @@ merged="" # a phoneme and what is written for it, with + for a space
 [ "$1" != en-us ] || merged="I2=I I#=I i=i: a#=@ a#:=@ @2=@ @L=@+l t#=t t2=t ?=t 0=A: a:=A: aa=a O2=O:
   3:=3 A@=A:+r O@=O:+r o@=O:+r E@=E+r e@=E+r i@=i:+r i@3=i:+3 U@=U+r aI3=aI+3 aI@=aI+@"
 tr -s '[:space:]' '\n' | sed '/^$/d; /^</d' | LC_ALL=C sort -u | while IFS= read -r word; do
-  said="$(printf '%s\n' "$word" | espeak-ng -q -x --sep=' ' -v "$1" --stdin)"
+  # In lower case: it spells IT out.
+  said="$(printf '%s\n' "$word" | tr '[:upper:]' '[:lower:]' | espeak-ng -q -x --sep=' ' -v "$1" --stdin)"
   printf '%s\t%s\n' "$word" "${said//$'\n'/ }"
 done |
   awk -F'\t' -v merged="$merged" '

@@ -150,6 +150,13 @@ def test_results_of_other_utterances_differ_in_one_line(tmp_path, capsys, other,
     assert message in error and error.count("\n") == 1
 
 
+def test_references_in_another_case_are_the_same(tmp_path, capsys):
+    first = write(tmp_path / "1", result_of(("a", "A B", "A"), ("b", "C", "C")))
+    second = write(tmp_path / "2", result_of(("a", "a b", "a b"), ("b", "c", "c")))
+    assert run(compare, first, second) == 0
+    assert "WER 33.33 % -> 0.00 %" in capsys.readouterr().out
+
+
 def test_a_message_names_the_first_of_many():
     many = {f"u{k}": "A" for k in range(5)}
     assert difference(many, {}) == "5 only in the first (u0, u1, u2, ...)"

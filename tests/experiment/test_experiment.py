@@ -50,6 +50,7 @@ def test_every_recipe_reads_and_builds_at_full_size_and_at_toy_size(spec):
         *((f"evidence.py:finetune_10m,{more},smoke", 3) for more in ("3", "3,filterbank")),
         *(("from_scratch.py:hours,30,smoke", 30), ("from_scratch.py:hours,smoke,1", 1)),
         *(("evidence.py:pretrain,smoke", 4), ("from_scratch.py:hours,smoke", 4)),
+        ("from_scratch.py:smoke", 4),
     ],
 )
 def test_a_number_of_updates_counts_at_toy_size_too(spec, steps):

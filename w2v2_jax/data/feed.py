@@ -20,6 +20,7 @@ from w2v2_jax.data.transcribed import (
     TranscribedCorpus,
     check_vocabulary,
     left_out,
+    outside_vocabulary,
     transcribed,
 )
 from w2v2_jax.errors import InputError, counted
@@ -69,11 +70,14 @@ class Feed:
         return dict(zip(self.mixture.names, pairs, strict=True))
 
     def used(self) -> str:
-        """ "3 utterances used, 9 without a transcript left out"."""
+        """ "3 utterances used, 9 without a transcript left out", and how many of these have a text
+        of which the vocabulary knows nothing."""
         said = f"{counted(self.utterances, 'utterance')} used"
         if self.vocabulary is None:
             return said
-        return f"{said}, {self.without_transcript} without a transcript left out"
+        unknown = outside_vocabulary(self.corpus)
+        why = f" ({unknown} of them with a text that the vocabulary lacks)" if unknown else ""
+        return f"{said}, {self.without_transcript} without a transcript left out{why}"
 
     def batches(
         self,

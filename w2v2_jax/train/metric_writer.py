@@ -27,6 +27,7 @@ SHOWN = (
     "cer",
     "per",
     "wer",
+    "per",
     "gradient_norm",
     "learning_rate",
 )
