@@ -53,7 +53,8 @@ Got (2026-11-26, the same cores, by launch/evidence.sh, recorded in commits a6e4
     `,strong` with updates of 8 s, as it is now (2026-11-30, the same cores, commit 5f1306d):
     continuous targets 40.2 %, from_scratch with updates of 8 s 53.0 %; prompts in five languages
     44.7 and 60.5 %.
-    the published objective 47.8 % (2026-11-30, AMD EPYC, commit 83ffbba).
+    the published objective 47.8 % (2026-11-30, AMD EPYC, commit 83ffbba). Second seeds (2026-12-01,
+    another Intel Xeon, commit abc1d5b): 40.2 and 52.5 %, the published objective 59.9.
 Before: 10 min of mixed labels (3.3 of prompts, 6.7 of acted speech of 43 voices) from the same
     encoder, in bfloat16, 1053 updates of 12 s: blanks alone (CER 99.9 % on dev at 900; 2026-11-26,
     the same cores, commit a6e43cd).
