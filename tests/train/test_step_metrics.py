@@ -99,6 +99,16 @@ def test_the_time_left_and_the_rate_follow_the_clock_that_a_run_gives(tmp_path):
     assert window.rates() == {"audio_seconds_per_second": 8.0, "data_wait": 0.25}
 
 
+def test_a_line_has_the_rate_of_phonemes_once_and_no_second_one_of_the_same(tmp_path):
+    shown = io.StringIO()
+    with MetricWriter(tmp_path, first_step=0, total=4, stream=shown) as writer:
+        writer.write(4, "valid", {"loss": 1.0, "wer": 0.5, "cer": 0.25, "per": 0.5})
+        writer.write(4, "valid", {"loss": 1.0, "wer": 0.5, "cer": 0.25})
+    of_phonemes, of_words = shown.getvalue().splitlines()
+    assert of_phonemes == "valid 4/4  loss 1  cer 0.25  per 0.5"
+    assert of_words == "valid 4/4  loss 1  cer 0.25  wer 0.5"
+
+
 RECORDS = [json_text({"step": step, "split": "train", "loss": 1.0}) for step in (1, 2, 3)]
 
 

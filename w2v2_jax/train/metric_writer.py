@@ -25,7 +25,6 @@ SHOWN = (
     "code_perplexity",
     "prob_perplexity",
     "cer",
-    "per",
     "wer",
     "per",
     "gradient_norm",
