@@ -47,10 +47,9 @@ def main(argv: list[str] | None = None) -> None:
         arguments, emissions.vocabulary, seconds_per_frame=emissions.seconds_per_frame
     )
     words = decoder.writes_words
-    referenced = set(emissions.referenced(words=words))
-    references = references_of(
-        (emissions.references[i] or "" for i in sorted(referenced)), emissions.vocabulary, decoder
-    )
+    numbers = emissions.referenced(words=words)
+    said = (emissions.references[i] or "" for i in numbers)
+    references = dict(zip(numbers, references_of(said, emissions.vocabulary, decoder), strict=True))
     rows = (emissions[i] for i in range(len(emissions)))
     decoded = []
     with bar(len(emissions), " utterances") as done:
@@ -59,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
             done.update()
     texts = [hypotheses[0].text for hypotheses in decoded]
     report: dict = made_of
-    if referenced:
+    if references:
         report |= _scored(emissions, texts, references, words=words)
     else:
         for name, text in zip(emissions.ids, texts, strict=True):
@@ -68,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         report["utterances"] = [
             {
                 "id": name,
-                "reference": emissions.reference(i, words=words) if i in referenced else None,
+                "reference": references.get(i),
                 "nbest": [_row(hypothesis) for hypothesis in hypotheses],
             }
             for i, (name, hypotheses) in enumerate(zip(emissions.ids, decoded, strict=True))
@@ -77,26 +76,27 @@ def main(argv: list[str] | None = None) -> None:
         print(f"wrote {arguments.json}")
 
 
-def _scored(emissions: Emissions, texts: list[str], references: list[str], *, words: bool) -> dict:
-    """Rates over the utterances that have a reference, printed and for the JSON. words: whether the
-    texts are words of a lexicon."""
-    numbers = emissions.referenced(words=words)
-    hypotheses = [emissions.vocabulary.as_scored(texts[i], words=words) for i in numbers]
-    scores = score(references, hypotheses)
+def _scored(
+    emissions: Emissions, texts: list[str], references: dict[int, str], *, words: bool
+) -> dict:
+    """Rates over the utterances that have a reference, by their number, printed and for the JSON.
+    words: whether the texts are words of a lexicon."""
+    hypotheses = [emissions.vocabulary.as_scored(texts[i], words=words) for i in references]
+    scores = score([*references.values()], hypotheses)
     low, high = (100 * bound for bound in scores.wer_interval)
-    missing = len(texts) - len(numbers)
+    missing = len(texts) - len(references)
     left_out = f"; {missing} without a reference left out" if missing else ""
     # Words that have pronunciations are phonemes here if no search wrote them.
     phones = bool(emissions.vocabulary.pronunciations) and not words
     rate = f"{'PER' if phones else 'WER'} {100 * scores.wer:.2f} %"
     print(f"{rate}  (95 % interval {low:.2f} to {high:.2f})")
-    print(f"CER {100 * scores.cer:.2f} %  ({counted(len(numbers), 'utterance')}{left_out})")
+    print(f"CER {100 * scores.cer:.2f} %  ({counted(len(references), 'utterance')}{left_out})")
     return {
         **({"per": scores.wer, "per_interval": scores.wer_interval} if phones else {}),
         "wer": scores.wer,
         "cer": scores.cer,
         "wer_interval": scores.wer_interval,
-        "num_utterances": len(numbers),
+        "num_utterances": len(references),
         "without_reference": missing,
     }
 

@@ -88,22 +88,22 @@ def differing(now: Pronunciations, there: Pronunciations) -> str:
     if changed := sorted({*now} ^ {*there}):
         word, said = changed[0]
         return f"{word!r} {said} is only {'now' if changed[0] in now else 'there'}"
-    first, old = to_json(now), to_json(there)
+    first, old = said_of_words(now), said_of_words(there)
     for word in (word for word in first if first[word][0] != old[word][0]):
         return f"{word!r} is first {old[word][0]} there, {first[word][0]} now"
     return ""
 
 
-def to_json(pronunciations: Pronunciations) -> dict[str, list[str]]:
-    """{word: [its pronunciations]}."""
+def said_of_words(pronunciations: Pronunciations) -> dict[str, list[str]]:
+    """{word: [its pronunciations]}, as JSON has them."""
     content: dict[str, list[str]] = {}
     for word, said in pronunciations:
         content.setdefault(word, []).append(said)
     return content
 
 
-def from_json(content: Any) -> Pronunciations:
-    """What `to_json` made; ValueError if it is something else."""
+def pronunciations_of(content: Any) -> Pronunciations:
+    """What `said_of_words` made, from JSON; ValueError if it is something else."""
     listed = isinstance(content, dict) and all(isinstance(v, list) for v in content.values())
     if not listed or not all(isinstance(said, str) for v in content.values() for said in v):
         raise ValueError("its pronunciations are no lists of phonemes by word")

@@ -18,8 +18,13 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.paths import write_json
 from w2v2_jax.texts import CASES, normal_form, with_case
 from w2v2_jax.texts.rules import TextRules
-from w2v2_jax.vocabulary import pronunciations as lexicon
 from w2v2_jax.vocabulary.pieces import model_bytes, splitter
+from w2v2_jax.vocabulary.pronunciations import (
+    Pronunciations,
+    by_word,
+    pronunciations_of,
+    said_of_words,
+)
 from w2v2_jax.vocabulary.units import (
     CHARACTERS,
     DELIMITER,
@@ -56,7 +61,7 @@ class Vocabulary:
     units: str = CHARACTERS
     rules: TextRules | None = None
     model: str = ""
-    pronunciations: lexicon.Pronunciations = ()
+    pronunciations: Pronunciations = ()
 
     def __post_init__(self):
         if not all(isinstance(symbol, str) for symbol in self.symbols):
@@ -114,12 +119,12 @@ class Vocabulary:
 
     @functools.cached_property
     def _by_word(self) -> dict[str, list[list[str]]]:
-        return lexicon.by_word(self.pronunciations, fold=self._fold)
+        return by_word(self.pronunciations, fold=self._fold)
 
     @functools.cached_property
     def _by_spoken_word(self) -> dict[str, list[list[str]]]:
         """The same by what the rules make of the words: `don't` of one with a curved apostrophe."""
-        words = reversed([*lexicon.to_json(self.pronunciations)] if self.rules else [])
+        words = reversed([*said_of_words(self.pronunciations)] if self.rules else [])
         return {self.normalise(word): self._by_word[word] for word in words}
 
     @functools.cached_property
@@ -246,7 +251,7 @@ class Vocabulary:
         content |= {"units": self.units} if self.units != CHARACTERS else {}
         content |= {"text": self.rules.to_json()} if self.rules else {}
         content |= {"sentencepiece": self.model} if self.model else {}
-        said = lexicon.to_json(self.pronunciations)
+        said = said_of_words(self.pronunciations)
         return content | ({"pronunciations": said} if said else {})
 
     @staticmethod
@@ -258,7 +263,7 @@ class Vocabulary:
         model = content.get("sentencepiece", "")
         model_bytes(model)
         units = content.get("units", CHARACTERS)
-        said = lexicon.from_json(content.get("pronunciations", {}))
+        said = pronunciations_of(content.get("pronunciations", {}))
         return Vocabulary(tuple(content["symbols"]), case, units, rules, model, said)
 
     def save(self, path: str | Path) -> None:
