@@ -25,12 +25,15 @@ def words_to_search(
     """The lexicon given, or that of the LM's own words; None to decode without one."""
     if lexicon:
         return _by_rules(read_lexicon(lexicon, vocabulary.symbols), lexicon, vocabulary)
-    if lm is None or _is_of_symbols(lm, engine, vocabulary):
+    if lm is None:
+        return None
+    pronounced = _known_words(lm, engine, vocabulary)
+    if _is_of_symbols(lm, engine, vocabulary, pronounced):
         return None
     if not arpa.is_binary(lm):
         words = [word for word in arpa.vocabulary(lm) if word not in SPECIALS]
     elif vocabulary.pronunciations:
-        words = _known_words(lm, engine, vocabulary)
+        words = pronounced
     else:
         raise InputError(f"--lm {lm} is a binary model of words: give its words with --lexicon")
     if not words:
@@ -50,10 +53,11 @@ def words_to_search(
     return entries
 
 
-def _is_of_symbols(lm: str, engine: str, vocabulary: Vocabulary) -> bool:
+def _is_of_symbols(lm: str, engine: str, vocabulary: Vocabulary, pronounced: list[str]) -> bool:
     """Whether the LM is a model of the symbols: it has `|`, pieces that begin words or phonemes
-    alone. With phonemes, a model of words without pronunciations is an InputError."""
-    if not {*_known_words(lm, engine, vocabulary)}.issubset(vocabulary.symbols):
+    alone. With phonemes, a model of words without pronunciations is an InputError. pronounced: the
+    LM's words that have a pronunciation."""
+    if not {*pronounced}.issubset(vocabulary.symbols):
         return False
     known_words = engines.ENGINES[engine].known_words
     if vocabulary.units == PHONEMES:
