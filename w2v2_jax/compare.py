@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.evaluation.rates import RATES, rates_shown
 from w2v2_jax.evaluation.reference_comparison import figure, stand, table
 from w2v2_jax.evaluation.reference_curves import RECIPES
 from w2v2_jax.evaluation.runs import (
@@ -91,12 +92,12 @@ def compare_splits(first: dict, second: dict, *, by_speaker: bool) -> dict[str, 
             raise InputError(f"--speakers: {first.get('data', '?')} has utterances without one")
     phones = all("phones_reference" in u for pair in pairs for u in pair)
     phones = phones and any(a["phones_reference"] for a, _ in pairs)
-    units = {"wer": "word", "cer": "character", **({"per": "phone"} if phones else {})}
     return {
         rate: compare(
             [counts(a, unit) for a, _ in pairs], [counts(b, unit) for _, b in pairs], groups=groups
         )
-        for rate, unit in units.items()
+        for rate, unit in RATES.items()
+        if phones or unit != "phone"
     }
 
 
@@ -182,7 +183,8 @@ def compare_results(arguments: argparse.Namespace) -> None:
         missing = [without_reference(split) for split in (first, second)]
         if any(missing):
             print(f"{data}: without a reference and left out: {missing[0]} and {missing[1]}")
-        print("\n".join([data, *(f"  {describe(rate, one)}" for rate, one in comparisons.items())]))
+        lines = (f"  {describe(rate, comparisons[rate])}" for rate in rates_shown(comparisons))
+        print(data, *lines, sep="\n")
         results.append({"data": data, **{rate: one._asdict() for rate, one in comparisons.items()}})
     if arguments.json is not None:
         content: dict[str, Any] = {"first": str(arguments.first), "second": str(arguments.second)}

@@ -6,29 +6,24 @@ w2v2 evaluate --checkpoint DIR --data DIR[:split[+split]] --json OUT [--html OUT
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.data.joined import each_split, rules_name, without_name
-from w2v2_jax.data.transcribed import (
-    AnyCorpus,
-    left_out,
-    outside_vocabulary,
-    transcribed,
-)
+from w2v2_jax.data.transcribed import AnyCorpus, left_out, outside_vocabulary, transcribed
 from w2v2_jax.decode import options
+from w2v2_jax.decode.hypothesis import Decoder
 from w2v2_jax.decode.scored_case import references_of
-from w2v2_jax.errors import InputError, counted, run_command
-from w2v2_jax.evaluation import error_analysis
+from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation import page as evaluation_page
-from w2v2_jax.evaluation.error_analysis import Scored
 from w2v2_jax.evaluation.phones import PHONE_SETS
-from w2v2_jax.evaluation.scoring import Scores, bootstrap_interval, count_errors, score, total
+from w2v2_jax.evaluation.scoring import score
+from w2v2_jax.evaluation.split_result import describe, phone_rows, split_result
 from w2v2_jax.paths import write_json, write_text
 from w2v2_jax.recognition.computation import add_dtype, as_origin, execution_of
 from w2v2_jax.system.arguments import (
@@ -44,7 +39,8 @@ from w2v2_jax.texts import with_case
 from w2v2_jax.vocabulary import Vocabulary
 from w2v2_jax.vocabulary.units import PHONEMES
 
-Scorable = AnyCorpus
+if TYPE_CHECKING:  # JAX takes seconds to load
+    from w2v2_jax.inference.model import Model
 
 
 def splits_of(arguments: list[str]) -> list[tuple[str, Corpus]]:
@@ -58,77 +54,7 @@ def splits_of(arguments: list[str]) -> list[tuple[str, Corpus]]:
     return named
 
 
-def report(
-    data: str, corpus: Scorable, scores: Scores, phones: list[Scored] | None, num_worst: int
-) -> dict[str, Any]:
-    """One split's part of the JSON; the analysis is of words, or of phones if there are any.
-
-    corpus: the utterances with a reference; those without one are in no rate and no list.
-    """
-    words = [
-        Scored(
-            corpus.id(i),
-            row.reference.split(),
-            row.hypothesis.split(),
-            row.words,
-            int(corpus.num_samples[i]) / SAMPLE_RATE,
-            corpus.speaker(i),
-        )
-        for i, row in enumerate(scores.rows)
-    ]
-    rows = words if phones is None else phones
-    result = {
-        "data": data,
-        "wer": scores.wer,
-        "cer": scores.cer,
-        "wer_interval": list(scores.wer_interval),
-        "cer_interval": list(scores.cer_interval),
-        "num_utterances": len(rows),
-        "without_reference": left_out(corpus),
-        "outside_vocabulary": outside_vocabulary(corpus),
-        "num_words": scores.words.reference_length,
-        "word_errors": scores.words._asdict(),
-        "character_errors": scores.characters._asdict(),
-        "unit": "word" if phones is None else "phone",
-        "rate_name": "wer" if phones is None else "per",
-        "speaker_interval": error_analysis.speaker_interval(rows),
-        "by_length": error_analysis.by_length(rows),
-        "by_speaker": error_analysis.by_speaker(rows),
-        "confusions": error_analysis.confusions(rows),
-        "worst": [row.id for row in error_analysis.worst(rows, num_worst)],
-    }
-    if phones is not None:
-        counts = [row.counts for row in phones]
-        result |= {
-            "per": total(counts).rate,
-            "per_interval": list(bootstrap_interval(counts)),
-            "phone_errors": total(counts)._asdict(),
-        }
-    result["utterances"] = [
-        _utterance(row, scored, text, phones is not None)
-        for row, scored, text in zip(rows, words, scores.rows, strict=True)
-    ]
-    return result
-
-
-def _utterance(row: Scored, words: Scored, text, phones: bool) -> dict[str, Any]:
-    entry = {
-        "id": row.id,
-        "reference": text.reference,
-        "hypothesis": text.hypothesis,
-        "wer": words.counts.rate,
-        "cer": text.characters.rate,
-        "rate": row.counts.rate,
-        "seconds": row.seconds,
-        "speaker": row.speaker,
-        "errors": row.counts._asdict(),
-    }
-    if phones:
-        entry |= {"phones_reference": row.reference, "phones_hypothesis": row.hypothesis}
-    return entry
-
-
-def tell_rules(name: str, corpus: Scorable, vocabulary: Vocabulary) -> None:
+def tell_rules(name: str, corpus: AnyCorpus, vocabulary: Vocabulary) -> None:
     """Prints one line if the checkpoint's text rules, which are applied to references and
     hypotheses, are not those that a corpus was prepared with, or change texts of one without."""
     prepared, rules = without_name(corpus.text_rules), vocabulary.rules
@@ -146,7 +72,7 @@ def tell_rules(name: str, corpus: Scorable, vocabulary: Vocabulary) -> None:
 
 def with_reference(
     named: list[tuple[str, Corpus]], vocabulary: Vocabulary, *, phones: str | None, of_words: bool
-) -> list[Scorable]:
+) -> list[AnyCorpus]:
     """The corpora without the utterances that cannot be scored."""
     # Phones are words of a separate set, which may have letters that the vocabulary lacks; and of
     # the words of a lexicon, a vocabulary of phonemes has none.
@@ -159,39 +85,7 @@ def with_reference(
     ]
 
 
-def phone_rows(corpus: Scorable, scores: Scores, phone_set: str) -> list[Scored]:
-    """The texts' words as phones of a set, folded, with their errors."""
-    fold_reference, fold_hypothesis = PHONE_SETS[phone_set]
-    rows = []
-    for i, row in enumerate(scores.rows):
-        reference = fold_reference(row.reference.split())
-        hypothesis = fold_hypothesis(row.hypothesis.split())
-        counts = count_errors(reference, hypothesis)
-        seconds = int(corpus.num_samples[i]) / SAMPLE_RATE
-        rows.append(Scored(corpus.id(i), reference, hypothesis, counts, seconds, corpus.speaker(i)))
-    return rows
-
-
-def describe(split: dict[str, Any]) -> str:
-    """The lines that are printed for one split."""
-    lines = []
-    for name in ("per", "wer", "cer"):
-        # Phones that are not folded are the words of the texts: one rate of them is enough.
-        if name in split and not (name == "wer" and split.get("per") == split["wer"]):
-            low, high = (100 * bound for bound in split[f"{name}_interval"])
-            rate = f"{name.upper()} {100 * split[name]:.2f} %"
-            lines.append(f"{rate}  (95 % interval {low:.2f} to {high:.2f})")
-    size = counted(split["num_utterances"], "utterance")
-    size += f", {counted(split['num_words'], split['unit'])}"
-    if split["without_reference"]:
-        size += f"; {split['without_reference']} without a reference left out"
-    if split["outside_vocabulary"]:
-        size += f" ({split['outside_vocabulary']} of them with no character of the vocabulary)"
-    lines.append(size)
-    return "\n".join(lines)
-
-
-def write_page(path: Path, result: dict, splits: list[dict], corpora: list[Scorable]) -> None:
+def write_page(path: Path, result: dict, splits: list[dict], corpora: list[AnyCorpus]) -> None:
     """Writes the HTML report with the audio of the worst utterances."""
     places = [{corpus.id(i): i for i in range(len(corpus))} for corpus in corpora]
 
@@ -231,6 +125,36 @@ def make_parser() -> CommandParser:
     return parser
 
 
+def evaluate_split(
+    model: Model, name: str, corpus: AnyCorpus, decoder: Decoder, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Transcribes a corpus, tells how its texts are changed, and scores them: a `split_result`."""
+    from w2v2_jax.recognition.corpus import transcripts
+
+    vocabulary = model.description.ctc_vocabulary
+    tell_rules(name, corpus, vocabulary)
+    references = references_of(corpus.texts(), vocabulary, decoder)
+    guesses = transcripts(
+        model,
+        corpus,
+        batch_seconds=arguments.batch_seconds,
+        decoder=decoder,
+        jobs=arguments.jobs,
+    )
+    scores = score(
+        references, [vocabulary.as_scored(guess, words=decoder.writes_words) for guess in guesses]
+    )
+    return split_result(
+        name,
+        corpus,
+        scores,
+        num_worst=arguments.worst,
+        phones=phone_rows(corpus, scores, arguments.phones) if arguments.phones else None,
+        without_reference=left_out(corpus),
+        outside_vocabulary=outside_vocabulary(corpus),
+    )
+
+
 def main(argv: list[str] | None = None) -> None:
     arguments = make_parser().parse_args(argv)
     try_outputs(arguments, "json", "html")
@@ -239,7 +163,6 @@ def main(argv: list[str] | None = None) -> None:
     # Only now JAX, which takes seconds to load.
     from w2v2_jax.checkpoint.description import require_ctc
     from w2v2_jax.inference import load
-    from w2v2_jax.recognition.corpus import transcripts
     from w2v2_jax.system import compile_cache, cpu_memory
 
     cpu_memory.keep()
@@ -253,27 +176,16 @@ def main(argv: list[str] | None = None) -> None:
         "decoder": options.as_origin(arguments),
     }
     tell_replaced(arguments, "json", made_of)
-    decoder = options.make_decoder(arguments, model.description.ctc_vocabulary)
     vocabulary = model.description.ctc_vocabulary
+    decoder = options.make_decoder(arguments, vocabulary)
     of_words = decoder.writes_words
-    if vocabulary.units == PHONEMES and not of_words:
+    if vocabulary.writes_phonemes(words=of_words):
         arguments.phones = arguments.phones or "as-is"
     scorable = with_reference(named, vocabulary, phones=arguments.phones, of_words=of_words)
-    splits = []
-    for (name, _), corpus in zip(named, scorable, strict=True):
-        tell_rules(name, corpus, vocabulary)
-        references = references_of(corpus.texts(), vocabulary, decoder)
-        guesses = transcripts(
-            model,
-            corpus,
-            batch_seconds=arguments.batch_seconds,
-            decoder=decoder,
-            jobs=arguments.jobs,
-        )
-        said = [vocabulary.as_scored(guess, words=of_words) for guess in guesses]
-        scores = score(references, said)
-        phones = phone_rows(corpus, scores, arguments.phones) if arguments.phones else None
-        splits.append(report(name, corpus, scores, phones, arguments.worst))
+    splits = [
+        evaluate_split(model, name, corpus, decoder, arguments)
+        for (name, _), corpus in zip(named, scorable, strict=True)
+    ]
     step = model.path.name
     head = {**made_of, "step": int(step) if step.isdigit() else None}
     head |= as_origin(execution_of(arguments))

@@ -31,6 +31,7 @@ from w2v2_jax.decode.hypothesis import Decoder
 from w2v2_jax.decode.make import DecoderSettings, make, save_settings
 from w2v2_jax.decode.scored_case import references_of
 from w2v2_jax.errors import InputError, lacking, run_command
+from w2v2_jax.evaluation.rates import word_rate
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors, total
 from w2v2_jax.system.arguments import CommandParser, number, whole
 from w2v2_jax.system.outputs import try_outputs
@@ -257,16 +258,17 @@ def main(argv: list[str] | None = None) -> None:
     greedy = greedy_errors(work.emissions)
     missing = len(work.emissions) - len(work.emissions.referenced(words=False))
     left_out = f"; {missing} without a reference left out" if missing else ""
-    # Without a search, words that have pronunciations are written as phonemes.
-    pronounced = bool(work.emissions.vocabulary.pronunciations)
-    unit, rate = ("phonemes", "per") if pronounced else ("words", "wer")
-    size = f"{greedy.reference_length} {unit}{left_out}"
+    vocabulary = work.emissions.vocabulary
+    phonemes = vocabulary.writes_phonemes(words=False)
+    rate = word_rate(phonemes=phonemes)
+    size = f"{greedy.reference_length} {'phonemes' if phonemes else 'words'}{left_out}"
     print(f"greedy: {rate.upper()} {100 * greedy.rate:.2f} % of {size}", flush=True)
     # Without a lexicon there are no words to score while searching.
     spoken = isinstance(work.decoder, LexiconDecoder)
     word_scores = tuple(arguments.word_scores or WORD_SCORES) if spoken else (0.0, 0.0)
     points = SEARCHES[arguments.search](arguments.seed, [tuple(arguments.lm_weights), word_scores])
-    found = "WER" if spoken or not pronounced else "PER"
+    phonemes = vocabulary.writes_phonemes(words=work.decoder.writes_words)
+    found = word_rate(phonemes=phonemes).upper()
     trials: list[Trial] = []
     best: Trial | None = None
     report: dict[str, Any] = {f"greedy_{rate}": greedy.rate, "logits": arguments.logits}

@@ -8,10 +8,10 @@ import pytest
 
 from tests.helpers.corpora import write_split
 from tests.helpers.interop_cases import random_checkpoint
-from tests.helpers.symbol_cases import saying
+from tests.helpers.symbol_cases import saved_logits, saying
 from w2v2_jax import lm, sweep
 from w2v2_jax.data.transcribed import check_vocabulary
-from w2v2_jax.decode import command, emissions
+from w2v2_jax.decode import command
 from w2v2_jax.decode.lines import align_lines
 from w2v2_jax.decode.make import DecoderSettings, make
 from w2v2_jax.errors import InputError, run_command
@@ -197,23 +197,11 @@ def test_a_hot_word_in_another_case_is_the_models_word(vocabulary, upper_model):
     assert hot(logits)[0].text == SENTENCE.upper()
 
 
-def saved_logits(folder, vocabulary, *references):
-    logits = saying(vocabulary.encode(SENTENCE), len(vocabulary))
-    emissions.write(
-        folder,
-        [emissions.Utterance(f"u{i}", logits, text) for i, text in enumerate(references)],
-        vocabulary=vocabulary,
-        num_frames=len(logits) * len(references),
-        seconds_per_frame=0.02,
-    )
-    return ["--logits", str(folder)]
-
-
 def test_words_in_another_case_are_scored_in_the_vocabularys(
     vocabulary, upper_model, tmp_path, capsys
 ):
     lower = dataclasses.replace(vocabulary, case="lower")
-    logits = saved_logits(tmp_path / "logits", lower, SENTENCE)
+    logits = saved_logits(tmp_path / "logits", lower, SENTENCE, SENTENCE)
     assert run_command(command.main, [*logits, "--lm", upper_model, "--engine", "numpy"]) == 0
     told = capsys.readouterr()
     assert "WER 0.00 %" in told.out and "another case" not in told.err
@@ -222,7 +210,7 @@ def test_words_in_another_case_are_scored_in_the_vocabularys(
 def test_a_model_of_words_in_another_case_than_the_references_is_told(
     vocabulary, upper_model, tmp_path, capsys
 ):
-    logits = saved_logits(tmp_path / "logits", vocabulary, SENTENCE)
+    logits = saved_logits(tmp_path / "logits", vocabulary, SENTENCE, SENTENCE)
     search = [*logits, "--lm", upper_model, "--engine", "numpy"]
     assert run_command(command.main, search) == 0
     told = "warning: 5 of 5 words of the references, such as 'the', are in another case in --lm"
@@ -234,7 +222,7 @@ def test_a_model_of_words_in_another_case_than_the_references_is_told(
 def test_a_reference_of_words_without_pronunciations_counts_where_words_are_scored(
     vocabulary, words_model, tmp_path, capsys
 ):
-    logits = saved_logits(tmp_path / "logits", vocabulary, SENTENCE, "dogs bark now")
+    logits = saved_logits(tmp_path / "logits", vocabulary, SENTENCE, SENTENCE, "dogs bark now")
     assert run_command(command.main, logits) == 0
     assert "(1 utterance; 1 without a reference left out)" in capsys.readouterr().out
     search = ["--lm", words_model, "--engine", "numpy"]
@@ -256,18 +244,9 @@ def test_lm_writes_a_lexicon_of_all_pronunciations(vocabulary, tmp_path, capsys)
 
 
 def test_decode_scores_words_or_phonemes(vocabulary, words_model, tmp_path, capsys):
-    ids = vocabulary.encode(SENTENCE)
-    logits = saying(ids, len(vocabulary))
-    folder = tmp_path / "logits"
-    emissions.write(
-        folder,
-        [emissions.Utterance("a", logits, SENTENCE)],
-        vocabulary=vocabulary,
-        num_frames=len(logits),
-        seconds_per_frame=0.02,
-    )
+    logits = saved_logits(tmp_path / "logits", vocabulary, SENTENCE, SENTENCE)
     out = tmp_path / "out.json"
-    arguments = ["--logits", str(folder), "--json", str(out)]
+    arguments = [*logits, "--json", str(out)]
     assert run_command(command.main, arguments) == 0
     assert capsys.readouterr().out.startswith("PER 0.00 %")
     written = json.loads(out.read_text())
@@ -279,18 +258,20 @@ def test_decode_scores_words_or_phonemes(vocabulary, words_model, tmp_path, caps
     assert row["nbest"][0]["text"] == SENTENCE == row["reference"]
 
 
+def test_a_model_of_phonemes_alone_has_a_rate_of_phonemes_too(tmp_path, capsys):
+    phonemes = make_vocabulary("phonemes", [SAID])
+    logits = saved_logits(tmp_path / "logits", phonemes, SAID, SAID)
+    out = tmp_path / "out.json"
+    assert run_command(command.main, [*logits, "--json", str(out)]) == 0
+    assert (told := capsys.readouterr().out).startswith("PER 0.00 %") and "WER" not in told
+    assert json.loads(out.read_text())["per"] == 0
+
+
 def test_sweep_calls_what_greedy_decoding_writes_phonemes(
     vocabulary, words_model, tmp_path, capsys
 ):
-    logits = saying(vocabulary.encode(SENTENCE), len(vocabulary))
-    emissions.write(
-        tmp_path / "logits",
-        [emissions.Utterance("a", logits, SENTENCE)],
-        vocabulary=vocabulary,
-        num_frames=len(logits),
-        seconds_per_frame=0.02,
-    )
-    arguments = ["--logits", str(tmp_path / "logits"), "--lm", words_model, "--engine", "numpy"]
+    logits = saved_logits(tmp_path / "logits", vocabulary, SENTENCE, SENTENCE)
+    arguments = [*logits, "--lm", words_model, "--engine", "numpy"]
     out = tmp_path / "best.json"
     assert run_command(sweep.main, [*arguments, "--trials", "2", "--out", str(out)]) == 0
     assert "greedy: PER 0.00 % of 13 phonemes" in capsys.readouterr().out
@@ -304,7 +285,7 @@ def test_sweep_calls_what_a_model_of_phonemes_writes_phonemes(vocabulary, tmp_pa
     out = ["--estimator", "own", "--out", f"{tmp_path}/phones.arpa"]
     assert run_command(lm.main, [*options, *out]) == 0
     capsys.readouterr()
-    logits = saved_logits(tmp_path / "logits", vocabulary, SENTENCE)
+    logits = saved_logits(tmp_path / "logits", vocabulary, SENTENCE, SENTENCE)
     arguments = [*logits, "--lm", f"{tmp_path}/phones.arpa", "--engine", "numpy", "--trials", "1"]
     assert run_command(sweep.main, [*arguments, "--out", f"{tmp_path}/best.json"]) == 0
     told = capsys.readouterr().out
@@ -359,6 +340,17 @@ def test_a_corpus_of_mostly_other_words_is_refused_beside_others(vocabulary):
             return iter(["the dog runs", "fast dogs"])
 
     with pytest.raises(InputError, match=r"4 of its 5 words have no pronunciation: dog dogs"):
+        check_vocabulary(Corpus(), vocabulary, several=True, where="b:train")
+
+
+def test_a_corpus_of_mostly_other_phonemes_is_refused_beside_others():
+    class Corpus:
+        def texts(self):
+            return iter(["AA1 BB1 CC1 DD1", "DH AH IY"])
+
+    vocabulary = make_vocabulary("phonemes", ["DH AH IY"])
+    remedy = r"DD1; use config\.vocabulary\.name=phonemes"
+    with pytest.raises(InputError, match=rf"4 of its 7 phonemes are not in the vocab.*{remedy}"):
         check_vocabulary(Corpus(), vocabulary, several=True, where="b:train")
 
 

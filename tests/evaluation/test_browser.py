@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tests.helpers.chromium import BROWSER_TEST, Browser
-from w2v2_jax.evaluate import report
 from w2v2_jax.evaluation import page as evaluation_page
 from w2v2_jax.evaluation.scoring import score
+from w2v2_jax.evaluation.split_result import split_result
 
 pytestmark = BROWSER_TEST
 
@@ -26,7 +26,7 @@ class OneUtterance:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     scores = score(["HELLO <script>x</script> WORLD"], ["HELLO WORD AGAIN"])
-    split = report("data:dev", OneUtterance(), scores, None, 5)
+    split = split_result("data:dev", OneUtterance(), scores, num_worst=5)
     samples = (8000 * np.sin(np.arange(24000) * 0.1)).astype(np.int16)
     text = evaluation_page.page({"checkpoint": "run", "step": 3}, [split], lambda n, i: samples)
     path = tmp_path_factory.mktemp("page") / "page.html"

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from w2v2_jax.evaluate import report
 from w2v2_jax.evaluation import page as evaluation_page
 from w2v2_jax.evaluation.scoring import score
+from w2v2_jax.evaluation.split_result import split_result
 from w2v2_jax.evaluation.svg import bars
 
 
@@ -24,7 +24,7 @@ class TwoUtterances:
 @pytest.fixture(scope="module")
 def text():
     scores = score(["HELLO WORLD", "YES"], ["HELLO WORD", "YES"])
-    split = report("data/mine:<dev>", TwoUtterances(), scores, None, 5)
+    split = split_result("data/mine:<dev>", TwoUtterances(), scores, num_worst=5)
     head = {"checkpoint": "run", "step": 3, "made": "2026-11-28, w2v2_jax 0.2.0, commit 1234abcd"}
     return evaluation_page.page(head, [split], lambda n, i: np.zeros(24000, np.int16))
 

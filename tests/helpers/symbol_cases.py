@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 
+from w2v2_jax.decode import emissions
 from w2v2_jax.vocabulary import SPECIALS, Vocabulary, make_vocabulary
 
 # As TIMIT writes an utterance.
@@ -47,3 +48,17 @@ def saying(ids, classes, *, seed=0):
     logits = rng.normal(0, 0.1, (len(path), classes)).astype(np.float32)
     logits[np.arange(len(path)), path] += 12.0
     return logits
+
+
+def saved_logits(folder, vocabulary, text, *references):
+    """Options of a command for saved logits of utterances that all say the text, one for each
+    reference."""
+    logits = saying(vocabulary.encode(text), len(vocabulary))
+    emissions.write(
+        folder,
+        [emissions.Utterance(f"u{i}", logits, known) for i, known in enumerate(references)],
+        vocabulary=vocabulary,
+        num_frames=len(logits) * len(references),
+        seconds_per_frame=0.02,
+    )
+    return ["--logits", str(folder)]

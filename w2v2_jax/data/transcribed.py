@@ -15,7 +15,9 @@ import numpy as np
 from w2v2_jax.data.corpus import Corpus
 from w2v2_jax.data.joined import JoinedCorpus
 from w2v2_jax.errors import InputError
-from w2v2_jax.vocabulary import Vocabulary, count_characters
+from w2v2_jax.vocabulary import FROM_TRANSCRIPTS, Vocabulary
+from w2v2_jax.vocabulary.coverage import coverage
+from w2v2_jax.vocabulary.units import PHONEMES
 
 
 @dataclass(frozen=True)
@@ -159,23 +161,21 @@ def check_vocabulary(
     corpus: Corpus | JoinedCorpus, vocabulary: Vocabulary, *, several: bool, where: str
 ) -> None:
     """Raises InputError if `several` corpora are trained on together and this one has no transcript
-    in the vocabulary, or more unknown characters than known ones. Otherwise the other corpora would
+    in the vocabulary, or more that is unknown than known. Otherwise the other corpora would
     hide that its rows are missing, or that it teaches <unk>."""
     if not several:
         return
     texts = list(corpus.texts())
     if not any(map(vocabulary.has_words, texts)):
         raise InputError(f"config.data.train: {where}: {why_none(corpus, vocabulary)}")
-    unknown = vocabulary.unknown(texts)
-    lacking, some = sum(unknown.values()), " ".join(list(unknown)[:10])
-    if vocabulary.pronunciations:
-        everything = sum(len(vocabulary.normalise(text).split()) for text in texts)
-        told = f"words have no pronunciation: {some}; use a lexicon with those of all corpora"
-    else:
-        everything = sum(count_characters(texts, normalise=vocabulary.normalise).values())
-        told = (
-            f"characters are not in the vocabulary (case {vocabulary.case}): {some}; use "
-            "config.vocabulary.name=from_transcripts, which has those of all corpora"
+    covered = coverage(texts, vocabulary)
+    if 2 * covered.num_unknown > covered.total:
+        made = PHONEMES if vocabulary.units == PHONEMES else FROM_TRANSCRIPTS
+        case = "" if vocabulary.pronunciations else f" (case {vocabulary.case})"
+        remedy = f"config.vocabulary.name={made}, which has those of all corpora"
+        remedy = "a lexicon with those of all corpora" if vocabulary.pronunciations else remedy
+        raise InputError(
+            f"config.data.train: {where}: {covered.num_unknown} of its {covered.total} "
+            f"{covered.units} {covered.lack}{case}: {' '.join(list(covered.unknown)[:10])}; use "
+            f"{remedy}"
         )
-    if 2 * lacking > everything:
-        raise InputError(f"config.data.train: {where}: {lacking} of its {everything} {told}")

@@ -19,7 +19,7 @@ import numpy as np
 from w2v2_jax.decode import engines
 from w2v2_jax.decode.alignment import SECONDS_PER_FRAME, Word, align_path, words
 from w2v2_jax.decode.hypothesis import Hypothesis, Result, log_softmax
-from w2v2_jax.decode.lexicon import BOUNDARY, Entries
+from w2v2_jax.decode.lexicon import BOUNDARY
 from w2v2_jax.decode.runs import run_lengths, summed
 from w2v2_jax.errors import InputError
 from w2v2_jax.ngram.backoff import UNKNOWN
@@ -119,6 +119,7 @@ class LexiconFreeDecoder:
     units: str = CHARACTERS
     engine: str = engines.AUTO
     writes_words: ClassVar[bool] = False
+    lexicon_words: ClassVar[tuple[str, ...]] = ()
 
     @functools.cached_property
     def _engine(self):
@@ -194,19 +195,19 @@ class LexiconDecoder:
         return engines.ENGINES[engines.resolve(self.engine)]
 
     @functools.cached_property
-    def _words(self) -> list[str]:
+    def lexicon_words(self) -> list[str]:
         return list(dict.fromkeys(word for word, _ in self.lexicon))
 
     @functools.cached_property
     def _base(self):
-        model = self._engine.language_model(self.lm, [*self._words, UNKNOWN])
-        engines.check_words(self._engine, self.lm, self._words)
+        model = self._engine.language_model(self.lm, [*self.lexicon_words, UNKNOWN])
+        engines.check_words(self._engine, self.lm, self.lexicon_words)
         return model
 
     @functools.cached_property
     def _bonuses(self) -> dict[int, float]:
         """Word index -> bonus in units of the LM's score."""
-        numbers = {word: index for index, word in enumerate(self._words)}
+        numbers = {word: index for index, word in enumerate(self.lexicon_words)}
         weight = self.options.lm_weight
         if self.hot_words and weight <= 0:
             raise InputError(f"hot words need an lm_weight above 0, not {weight}")
@@ -220,7 +221,7 @@ class LexiconDecoder:
         return self._engine.trie(
             self._base,
             self.lexicon,
-            self._words,
+            self.lexicon_words,
             symbols=self.symbols,
             bonuses=self._bonuses,
             path=self.lm,
@@ -239,7 +240,7 @@ class LexiconDecoder:
             self._asked,
             symbols=self.symbols,
             blank=self.blank,
-            unknown=len(self._words),
+            unknown=len(self.lexicon_words),
         )
 
     def __reduce__(self):
@@ -252,7 +253,7 @@ class LexiconDecoder:
     def with_options(self, options: BeamOptions) -> LexiconDecoder:
         """The same decoder with other weights; loaded models are shared."""
         other = dataclasses.replace(self, options=options)
-        shared = ["_words", "_base"] if self.hot_words else ["_words", "_base", "_bonuses", "_trie"]
+        shared = ["lexicon_words", "_base", *([] if self.hot_words else ["_bonuses", "_trie"])]
         for name in shared:
             other.__dict__[name] = getattr(self, name)
         return other
@@ -276,7 +277,7 @@ class LexiconDecoder:
         boundary = self.symbols.index(BOUNDARY)
         spoken = (path != self.blank) & (path != boundary)
         probability = np.exp(log_probs[np.arange(len(path)), path])
-        names = [*self._words, UNKNOWN]
+        names = [*self.lexicon_words, UNKNOWN]
         runs = np.append(np.flatnonzero(np.diff(path)), len(path) - 1)  # their last frames
         timed, start = [], 0
         for frame, label in zip(emitted, labels, strict=True):
@@ -312,8 +313,3 @@ class LexiconDecoder:
         return _distinct(
             (self._hypothesis(result, log_probs, lengths) for result in results), self.options.nbest
         )
-
-
-def as_lexicon(entries: Entries) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Hashable form of a lexicon."""
-    return tuple((word, tuple(spelling)) for word, spelling in entries)

@@ -13,6 +13,7 @@ from w2v2_jax.decode.hypothesis import Hypothesis
 from w2v2_jax.decode.many import decode_many
 from w2v2_jax.decode.scored_case import references_of
 from w2v2_jax.errors import InputError, counted, one_field, run_command
+from w2v2_jax.evaluation.rates import word_rate
 from w2v2_jax.evaluation.scoring import score
 from w2v2_jax.paths import write_json
 from w2v2_jax.system.arguments import CommandParser, add_json
@@ -86,13 +87,13 @@ def _scored(
     low, high = (100 * bound for bound in scores.wer_interval)
     missing = len(texts) - len(references)
     left_out = f"; {missing} without a reference left out" if missing else ""
-    # Words that have pronunciations are phonemes here if no search wrote them.
-    phones = bool(emissions.vocabulary.pronunciations) and not words
-    rate = f"{'PER' if phones else 'WER'} {100 * scores.wer:.2f} %"
-    print(f"{rate}  (95 % interval {low:.2f} to {high:.2f})")
+    rate = word_rate(phonemes=emissions.vocabulary.writes_phonemes(words=words))
+    told = f"{rate.upper()} {100 * scores.wer:.2f} %"
+    print(f"{told}  (95 % interval {low:.2f} to {high:.2f})")
     print(f"CER {100 * scores.cer:.2f} %  ({counted(len(references), 'utterance')}{left_out})")
     return {
-        **({"per": scores.wer, "per_interval": scores.wer_interval} if phones else {}),
+        rate: scores.wer,
+        f"{rate}_interval": scores.wer_interval,
         "wer": scores.wer,
         "cer": scores.cer,
         "wer_interval": scores.wer_interval,

@@ -61,6 +61,7 @@ class GreedyDecoder:
     seconds_per_frame: float = alignment.SECONDS_PER_FRAME
     units: str = CHARACTERS
     writes_words: ClassVar[bool] = False
+    lexicon_words: ClassVar[tuple[str, ...]] = ()
 
     def prepare(self) -> None:
         """Nothing to load."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -42,10 +43,14 @@ class Decoder(Protocol):
     Decoders are values: equal fields decode equally, and they can be sent to other processes.
     `prepare` loads what the decoder needs (raises InputError if it cannot); calling does so too.
     writes_words: whether texts are words of a lexicon, and not what the symbols spell.
+    lexicon_words: these words, each once; none if the symbols spell the texts.
     """
 
     @property
     def writes_words(self) -> bool: ...
+
+    @property
+    def lexicon_words(self) -> Sequence[str]: ...
 
     def __call__(self, logits: np.ndarray) -> list[Hypothesis]: ...
 

@@ -73,3 +73,8 @@ def read_lexicon(path: str | Path, symbols: Iterable[str]) -> Entries:
     if not entries:
         raise InputError(f"{path}: an empty lexicon; write lines word<TAB>w o r d |")
     return list(dict.fromkeys(entries))
+
+
+def as_lexicon(entries: Entries) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Hashable form of a lexicon."""
+    return tuple((word, tuple(spelling)) for word, spelling in entries)

@@ -17,11 +17,11 @@ from w2v2_jax.decode.beam import (
     BeamOptions,
     LexiconDecoder,
     LexiconFreeDecoder,
-    as_lexicon,
     check_number,
 )
 from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.decode.hypothesis import Decoder
+from w2v2_jax.decode.lexicon import as_lexicon
 from w2v2_jax.decode.presets import preset
 from w2v2_jax.decode.rescore import RescoringDecoder, TransformerLM
 from w2v2_jax.decode.search_words import with_hot_words, words_to_search

@@ -11,10 +11,9 @@ from typing import Any
 
 from w2v2_jax.decode import engines
 from w2v2_jax.decode.alignment import SECONDS_PER_FRAME
-from w2v2_jax.decode.beam import LexiconFreeDecoder
 from w2v2_jax.decode.hypothesis import Decoder
 from w2v2_jax.decode.make import KINDS, DecoderSettings, check_files, make, settings
-from w2v2_jax.decode.rescore import CASES, RescoringDecoder
+from w2v2_jax.decode.rescore import CASES
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import file_sha256
 from w2v2_jax.system.arguments import MOST_PROCESSES, whole
@@ -185,8 +184,7 @@ def make_decoder(
 
 def check_words(arguments: argparse.Namespace, decoder: Decoder) -> None:
     """InputError if an option is for words, and the decoder's search has none."""
-    search = decoder.inner if isinstance(decoder, RescoringDecoder) else decoder
-    if isinstance(search, LexiconFreeDecoder):
+    if not decoder.writes_words:
         for name in _given(arguments, _OF_WORDS):
             raise InputError(
                 f"{_option(name)} changes nothing without words; give --lexicon or a --lm of words"

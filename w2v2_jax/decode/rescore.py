@@ -121,6 +121,11 @@ class RescoringDecoder:
         """As the inner decoder's."""
         return self.inner.writes_words
 
+    @property
+    def lexicon_words(self) -> Sequence[str]:
+        """As the inner decoder's."""
+        return self.inner.lexicon_words
+
     def prepare(self) -> None:
         """Loads the inner decoder's models and the Transformer."""
         self.inner.prepare()

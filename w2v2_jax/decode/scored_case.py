@@ -6,9 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 
-from w2v2_jax.decode.beam import LexiconDecoder
 from w2v2_jax.decode.hypothesis import Decoder
-from w2v2_jax.decode.rescore import RescoringDecoder
 from w2v2_jax.vocabulary import Vocabulary
 
 
@@ -22,11 +20,10 @@ def references_of(texts: Iterable[str], vocabulary: Vocabulary, decoder: Decoder
 
 
 def _tell_other_case(decoder: Decoder, references: list[str], vocabulary: Vocabulary) -> None:
-    inner = decoder.inner if isinstance(decoder, RescoringDecoder) else decoder
-    if not isinstance(inner, LexiconDecoder):
+    if not decoder.writes_words:
         return
     said = Counter(word for reference in references for word in reference.split())
-    written = set(dict(inner.lexicon))
+    written = set(decoder.lexicon_words)
     if 2 * sum(n for word, n in said.items() if word in written) >= said.total():
         return
     written = {vocabulary.as_scored(word) for word in written}

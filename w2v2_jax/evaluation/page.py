@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from w2v2_jax.evaluation.document import document, player, table
+from w2v2_jax.evaluation.rates import RATES, rates_shown
 from w2v2_jax.evaluation.scoring import align
 from w2v2_jax.evaluation.svg import bars
 
@@ -54,17 +55,14 @@ def _origin(result: dict[str, Any], splits: list[dict]) -> str:
 def _summary(splits: list[dict]) -> str:
     rows = []
     for split in splits:
-        for name, key in (("PER", "phone"), ("WER", "word"), ("CER", "character")):
-            rate = name.lower()
-            if rate not in split:
-                continue
+        for rate in rates_shown(split):
             low, high = split[f"{rate}_interval"]
-            errors = split[f"{key}_errors"]
+            errors = split[f"{RATES[rate]}_errors"]
             counts = [errors[k] for k in ("substitutions", "insertions", "deletions")]
             rows.append(
                 [
                     html.escape(split["data"]),
-                    name,
+                    rate.upper(),
                     percent(split[rate]),
                     f"{percent(low)} to {percent(high)}",
                     *map(str, counts),

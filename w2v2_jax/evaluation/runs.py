@@ -12,10 +12,10 @@ import numpy as np
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.errors.values import is_number
+from w2v2_jax.evaluation.rates import RATES
 from w2v2_jax.evaluation.scoring import score
 from w2v2_jax.paths import read_json
 
-RATES = {"wer", "cer", "wer_interval", "cer_interval"}
 MOST_EVALUATION = 1 << 30  # bytes; an utterance takes about one kilobyte
 EACH = {"id", "reference", "hypothesis", "wer"}  # what an utterance has
 PHONES = ("phones_reference", "phones_hypothesis")  # both or neither
@@ -55,8 +55,8 @@ COUNT = (_is_count, "a whole number")
 OPTIONAL_TEXT = (lambda value: value is None or _is_text(value), "a text or null")
 OPTIONAL_COUNT = (lambda value: value is None or _is_count(value), "a whole number or null")
 KINDS = {
-    **dict.fromkeys(("wer", "cer", "per"), RATE),
-    **dict.fromkeys(("wer_interval", "cer_interval", "per_interval"), INTERVAL),
+    **dict.fromkeys(RATES, RATE),
+    **dict.fromkeys((f"{rate}_interval" for rate in RATES), INTERVAL),
     "step": OPTIONAL_COUNT,
     **dict.fromkeys(("num_utterances", "without_reference"), COUNT),
     "data": TEXT,
@@ -145,15 +145,16 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         if isinstance(error.__cause__, OSError):
             raise InputError(f"{error}; write it with w2v2_jax.evaluate") from error
         raise InputError(f"{path} is not JSON that w2v2_jax.evaluate wrote: {error}") from error
-    needed = {"wer", "cer", "wer_interval", "cer_interval", "step", "utterances"}
+    rates = {"wer", "cer", "wer_interval", "cer_interval"}
+    needed = rates | {"step", "utterances"}
     if needed - evaluation.keys():
         raise InputError(
             f"{path} is not a result of evaluate: it lacks one of {', '.join(sorted(needed))}"
         )
     check_values(evaluation, where=str(path))
-    for rates in (evaluation, *evaluation["utterances"]):
-        for name in RATES & rates.keys():
-            rates[name] = _with_infinities(rates[name])
+    for values in (evaluation, *evaluation["utterances"]):
+        for name in rates & values.keys():
+            values[name] = _with_infinities(values[name])
     rows = with_reference(evaluation)
     if not rows:
         raise InputError(f"{path}: no utterance has a reference")

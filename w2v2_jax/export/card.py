@@ -11,6 +11,7 @@ import jax
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.checkpoint.record import record_of
 from w2v2_jax.errors import InputError
+from w2v2_jax.evaluation.rates import rates_shown
 from w2v2_jax.evaluation.runs import MOST_EVALUATION, check_rates
 from w2v2_jax.models.families import family_of
 from w2v2_jax.paths import read_json, write_text
@@ -184,13 +185,12 @@ def _rates(evaluations: Sequence[Path], loaded: Loaded) -> list[str]:
         "|---|---|---|---|---|",
     ]
     for split in splits:
-        for name in ("per", "wer", "cer"):
-            if name in split:
-                low, high = map(_percent, split[f"{name}_interval"])
-                lines.append(
-                    f"| {_names(split['data'])} | {name.upper()} | {_percent(split[name])} % "
-                    f"| {low} to {high} % | {split['num_utterances']} |"
-                )
+        for name in rates_shown(split):
+            low, high = map(_percent, split[f"{name}_interval"])
+            lines.append(
+                f"| {_names(split['data'])} | {name.upper()} | {_percent(split[name])} % "
+                f"| {low} to {high} % | {split['num_utterances']} |"
+            )
     return lines
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from w2v2_jax.errors import counted
+from w2v2_jax.evaluation.rates import rates_shown
 from w2v2_jax.health.monitor import Alarm
 from w2v2_jax.paths import AnyPath, is_remote, json_text, write_text
 
@@ -147,12 +148,11 @@ class MetricWriter:
         self._file.write(json_text({"step": step, "split": split, **metrics}) + "\n")
         self._file.flush()
         self._tensorboard(step, split, metrics)
-        names = [k for k in SHOWN if k in metrics and not (k == "wer" and "per" in metrics)]
-        shown = "  ".join(f"{k} {metrics[k]:.4g}" for k in names)
+        figures = "  ".join(f"{name} {metrics[name]:.4g}" for name in rates_shown(metrics, SHOWN))
         rate = metrics.get("audio_seconds_per_second")
         speed = f"  {rate:.1f} audio-s/s" if rate else ""
         left = f"  {duration(self._left(step))} left" if split == "train" else ""
-        line = f"{split:5} {step}/{self._total}  {shown}{speed}{left}"
+        line = f"{split:5} {step}/{self._total}  {figures}{speed}{left}"
         print(line, file=self._stream, flush=True)
         self._place.publish(now=split == "valid")
 

@@ -18,13 +18,13 @@ from w2v2_jax.decode.alignment import text
 from w2v2_jax.decode.greedy import greedy
 from w2v2_jax.errors import InputError, printable
 from w2v2_jax.evaluation.classes import class_scores, confusion
+from w2v2_jax.evaluation.rates import word_rate
 from w2v2_jax.evaluation.scoring import score
 from w2v2_jax.experiment.build import Experiment
 from w2v2_jax.metrics import compute, merge
 from w2v2_jax.system import hosts
 from w2v2_jax.train_step import eval_step
 from w2v2_jax.vocabulary import Vocabulary
-from w2v2_jax.vocabulary.units import PHONEMES
 
 EXAMPLES = 2  # utterances whose texts every validation prints
 EXAMPLE_WORDS = 3  # the fewest words of an example
@@ -72,8 +72,7 @@ def validate(experiment: Experiment, feed: Feed, weights, step) -> dict[str, flo
         errors = _error_sums(references, list(guesses.values()))
         scored = int(errors[-1])
         metrics |= {"wer": errors[0] / max(errors[1], 1), "cer": errors[2] / max(errors[3], 1)}
-        if feed.symbols.units == PHONEMES:
-            metrics["per"] = metrics["wer"]
+        metrics[_word_rate(feed)] = metrics["wer"]
         hosts.log_on_chief(_shown(feed, guesses))
     everything = len(feed.corpus) + feed.without_transcript
     return metrics | {"utterances": scored, "left_out": everything - scored}
@@ -105,7 +104,11 @@ def _host_metrics(experiment: Experiment, feed: Feed) -> list[str]:
         return ["macro_f1"]
     if not experiment.objective.ctc_head:
         return []
-    return ["wer", "cer", "per"] if feed.symbols.units == PHONEMES else ["wer", "cer"]
+    return [*dict.fromkeys(("wer", "cer", _word_rate(feed)))]
+
+
+def _word_rate(feed: Feed) -> str:
+    return word_rate(phonemes=feed.symbols.writes_phonemes(words=False))
 
 
 def _confusion(local: Batch, guesses: np.ndarray, classes: int) -> np.ndarray:

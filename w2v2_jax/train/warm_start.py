@@ -36,6 +36,7 @@ from w2v2_jax.vocabulary import (
     make_vocabulary,
     shared_rows,
 )
+from w2v2_jax.vocabulary.coverage import coverage
 from w2v2_jax.vocabulary.make import PIECES_OF, PRONUNCIATIONS_OF, with_rules
 from w2v2_jax.vocabulary.pronunciations import differing
 from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES
@@ -273,13 +274,10 @@ def unspoken(symbols: Iterable[str]) -> list[str]:
 
 
 def report_unknown(feed: Feed) -> None:
-    """Warns of transcript characters the vocabulary lacks, before step 0 (docs/traps.md#u20)."""
-    unknown = feed.symbols.unknown(feed.corpus.texts())
-    if unknown:
-        number, shown = sum(unknown.values()), dict(list(unknown.items())[:10])
-        what = (
-            f"{number} characters of {feed.corpus.directory} are not in the vocabulary and become"
+    """Warns of what the vocabulary lacks of transcripts, before step 0 (docs/traps.md#u20)."""
+    covered = coverage(feed.corpus.texts(), feed.symbols)
+    if covered.unknown:
+        hosts.log_on_chief(
+            f"warning: {covered.num_unknown} {covered.units} of {feed.corpus.directory} "
+            f"{covered.lack} and become <unk>: {dict(list(covered.unknown.items())[:10])}"
         )
-        if feed.symbols.pronunciations:
-            what = f"{number} words of {feed.corpus.directory} have no pronunciation and become"
-        hosts.log_on_chief(f"warning: {what} <unk>: {shown}")

@@ -168,6 +168,11 @@ class Vocabulary:
             return False
         return all(map(self._rules.is_outside, token))
 
+    def writes_phonemes(self, *, words: bool) -> bool:
+        """Whether texts are of phonemes, and their rate of word errors is that of phonemes. words
+        as in `reference`."""
+        return self.units == PHONEMES and not words
+
     def reference(self, text: str, *, words: bool = True) -> str:
         """A transcript as it is scored: normalised, or, where its words have pronunciations and
         the hypotheses are no `words`, as phonemes."""
@@ -215,8 +220,7 @@ class Vocabulary:
         `words`, the words of a text count even if none has a pronunciation."""
         if words and self.pronunciations:
             return bool(self.normalise(text))
-        tokens = self._tokens(self.normalise(text))
-        return any(self._rows(token) for token in tokens if token not in (" ", MARK))
+        return any(self._rows(token) for token in self.tokens(text) if token not in (" ", MARK))
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids whose repeats and blanks are already collapsed; `<unk>` stays visible."""
@@ -236,9 +240,14 @@ class Vocabulary:
             "language?"
         )
 
+    def tokens(self, text: str) -> Sequence[str]:
+        """What of the normalised text is one symbol or none, and its spaces if these are symbols:
+        characters, pieces or phonemes. A word without a pronunciation is one, after LACKING."""
+        return self._tokens(self.normalise(text))
+
     def unknown(self, texts: Iterable[str]) -> dict[str, int]:
         """Tokens of the normalised texts that this vocabulary lacks, with their counts."""
-        counts = count_characters(texts, normalise=lambda t: self._tokens(self.normalise(t)))
+        counts = count_characters(texts, normalise=self.tokens)
         return {c.removeprefix(LACKING): n for c, n in counts.items() if not self._rows(c)}
 
     def to_json(self) -> dict[str, Any]:
