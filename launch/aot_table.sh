@@ -5,6 +5,10 @@
 set -euo pipefail
 # shellcheck source=launch/help.sh
 source "$(dirname "$0")/help.sh" "$@"
+if [ $# -gt 1 ] || [[ "${1-}" == -* ]]; then
+  echo "error: aot_table.sh takes one folder, not '$*'; CELLS selects cells" >&2
+  exit 2
+fi
 declare -A config=(
   [base]="experiments/pretrain_base.py"
   [random_targets]="experiments/pretrain_random_targets.py"

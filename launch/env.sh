@@ -3,20 +3,24 @@
 # W2V2_PYTHON chooses the interpreter (3.11 to 3.13, else 3.12 first); W2V2_JAX is cpu, cuda or tpu. W2V2_VENV=0
 # makes and installs nothing: the python on PATH has all that is needed, as in a container's image.
 set -euo pipefail
+called_in="$PWD"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+[ "$called_in" -ef . ] || echo "note: relative paths start in $PWD" >&2
 
 minor_version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
 
 find_python() { # Debian has ensurepip, without which no .venv is made, in a package of its own
-  local candidate
-  for candidate in ${W2V2_PYTHON:-python3.12 python3.11 python3.13 python3}; do
+  local candidate candidates=(python3.12 python3.11 python3.13 python3)
+  [ -z "${W2V2_PYTHON:-}" ] || candidates=("$W2V2_PYTHON")
+  for candidate in "${candidates[@]}"; do
     if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
       2>/dev/null; then
       echo "$candidate"
       return
     fi
   done
-  echo "error: Python 3.11, 3.12 or 3.13 is needed; set W2V2_PYTHON to one" >&2
+  echo "error: Python 3.11, 3.12 or 3.13 with venv and ensurepip is needed, which ${candidates[*]} is" \
+    "not; set W2V2_PYTHON to one" >&2
   return 2
 }
 
@@ -42,7 +46,7 @@ make_environment() {
   wanted="$(cat requirements.txt setup.cfg) ${W2V2_JAX:-cpu}"
   stamp=.venv/installed
   if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
-    if [ ! -x .venv/bin/python ]; then
+    if ! .venv/bin/python -c 'import pip' 2>/dev/null; then # or one that was interrupted
       python="$(find_python)" || return 2
       "$python" -m venv .venv
     fi

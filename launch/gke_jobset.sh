@@ -11,7 +11,7 @@
 set -euo pipefail
 # shellcheck source=launch/help.sh
 source "$(dirname "$0")/help.sh" "$@"
-cd "$(dirname "$0")/.."
+to_project "$(dirname "$0")/.."
 # shellcheck source=launch/show.sh
 source launch/show.sh
 # shellcheck source=launch/arguments.sh

@@ -12,6 +12,12 @@ for argument in "$@"; do
 done
 unset argument
 
+to_project() { # goes to the project's folder, in which the launchers' relative paths start
+  local called_in="$PWD"
+  cd "$1"
+  [ "$called_in" -ef . ] || echo "note: relative paths start in $PWD" >&2
+}
+
 option() { # OPTION [NEXT...]: the option, with " VALUE" after it if what follows is no option itself
   if [ -n "${2-}" ] && [[ "$2" != --* ]]; then
     printf '%s VALUE' "$1"

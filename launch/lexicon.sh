@@ -22,9 +22,16 @@ fi
 merged="" # a phoneme and what is written for it, with + for a space
 [ "$1" != en-us ] || merged="I2=I I#=I i=i: a#=@ a#:=@ @2=@ @L=@+l t#=t t2=t ?=t 0=A: a:=A: aa=a O2=O:
   3:=3 A@=A:+r O@=O:+r o@=O:+r E@=E+r e@=E+r i@=i:+r i@3=i:+3 U@=U+r aI3=aI+3 aI@=aI+@"
-tr -s '[:space:]' '\n' | sed '/^$/d; /^</d' | LC_ALL=C sort -u | while IFS= read -r word; do
-  # In lower case: it spells IT out.
-  said="$(printf '%s\n' "$word" | tr '[:upper:]' '[:lower:]' | espeak-ng -q -x --sep=' ' -v "$1" --stdin)"
+LC_ALL=C.UTF-8 # in which ${,,} knows the letters of all languages, and tr only those of English
+capital=É
+if [ "${capital,,}" = "$capital" ]; then
+  echo "error: the locale C.UTF-8 is not installed, without which capitals are spelled out" >&2
+  exit 2
+fi
+tr -s '[:space:]' '\n' | sed '1s/^\xef\xbb\xbf//; /^$/d; /^</d' | LC_ALL=C sort -u | while IFS= read -r word; do
+  lower="$word" # it spells IT out
+  case "$1" in tr* | az*) lower="${lower//I/ı}" ;; esac
+  said="$(printf '%s\n' "${lower,,}" | espeak-ng -q -x --sep=' ' -v "$1" --stdin)"
   printf '%s\t%s\n' "$word" "${said//$'\n'/ }"
 done |
   awk -F'\t' -v merged="$merged" '
@@ -36,7 +43,7 @@ done |
     }
     {
       said = ""
-      gsub(/\([a-z-]*\)|[\047,_;|!=%-]/, "", $2) # a switch of language, stress, pauses
+      gsub(/\([a-z-]*\)|_:*|[\047,;|!=%-]/, "", $2) # a switch of language, stress, pauses
       for (i = split($2, phonemes, " "); i > 0; i--) {
         phoneme = phonemes[i]
         if (phoneme in other) phoneme = other[phoneme]

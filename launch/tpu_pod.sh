@@ -11,7 +11,7 @@
 set -euo pipefail
 # shellcheck source=launch/help.sh
 source "$(dirname "$0")/help.sh" "$@"
-cd "$(dirname "$0")/.."
+to_project "$(dirname "$0")/.."
 # shellcheck source=launch/show.sh
 source launch/show.sh
 # shellcheck source=launch/arguments.sh
@@ -48,13 +48,16 @@ state() { # NONE, ACTIVE, WAITING_FOR_RESOURCES, PROVISIONING, SUSPENDED, FAILED
 remove() { run "${queued[@]}" delete "$name" --zone="$zone" --force --quiet; }
 
 acquire() { # a slice that is ACTIVE; one that was preempted is replaced
-  local now
+  local now refused=0
   while now="$(state)" && [ "$now" != ACTIVE ]; do
     case "$now" in
       FAILED | SUSPENDED) remove || true ;;
       NONE)
         run "${queued[@]}" create "$name" --node-id="$name" --zone="$zone" \
-          --accelerator-type="$type" --runtime-version="$runtime" ${spot:+--spot} || true
+          --accelerator-type="$type" --runtime-version="$runtime" ${spot:+--spot} ||
+          refused=$((refused + 1))
+        # A wrong zone or no permission does not get better; a network may, once it had worked.
+        [ "$refused" -lt 3 ] || [ "$attempt" -gt 0 ] || fail "gcloud does not create $name (see above)"
         dry_state=ACTIVE
         ;;
       *) echo "$name is $now" >&2 ;;

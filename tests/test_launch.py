@@ -130,6 +130,17 @@ def test_a_slurm_job_does_not_requeue_on_bad_input_or_for_ever(project):
     assert status == 75 and not any("requeue" in call for call in calls)
 
 
+def test_a_slurm_job_says_at_once_what_would_stop_it_from_requeuing(project):
+    status, _, error, calls = slurm(project, srun="exit 75", W2V2_RESTARTS="many")
+    assert (status, calls, error.count("\n")) == (2, [], 1) and "W2V2_RESTARTS='many'" in error
+
+
+def test_a_slurm_job_from_another_folder_says_where_to_call_sbatch(project):
+    status, _, error, calls = slurm(project, srun="", SLURM_SUBMIT_DIR="/")
+    assert (status, calls) == (2, [])
+    assert error == "error: / is not the project's folder; call sbatch in it\n"
+
+
 POD = ("--name", "pod", "--zone", "z", "--type", "v5p-32", "--config", "experiments/x.py",
        "--workdir", "gs://b/x", "--data", "gs://b/corpus", "--spot")  # fmt: skip
 STATES = """
@@ -180,6 +191,13 @@ def test_a_tpu_pod_stops_trying_when_a_living_slice_fails_at_once(project):
     body = STATES.replace('echo SUSPENDED >"$RECORD.state"', ":").replace("= 1 ]", "-gt 0 ]")
     status, *_, calls = launch(project, "tpu_pod.sh", *POD, stubs={"gcloud": body, "tar": ""})
     assert status == 1 and sum("w2v2_jax.train" in call for call in calls) == 3
+
+
+def test_a_tpu_pod_that_gcloud_does_not_create_is_not_asked_for_for_ever(project):
+    stubs = {"gcloud": "exit 1", "tar": ""}
+    status, _, error, calls = launch(project, "tpu_pod.sh", *POD, stubs=stubs)
+    assert status == 2 and sum(" create " in call for call in calls) == 3
+    assert error.endswith("error: gcloud does not create pod (see above)\n")
 
 
 SET = ("--name", "set", "--image", "r/i:1", "--accelerator", "tpu-v5p-slice", "--topology",
@@ -898,6 +916,7 @@ def sourced(project, python, script, **environment):
             **{"W2V2_VENV": "0", "W2V2_JAX": "cpu", "HOME": str(project)},
             **environment,
         },
+        cwd=project,
         capture_output=True,
         text=True,
     )
@@ -941,7 +960,7 @@ def test_python_3_12_comes_first_and_w2v2_python_before_it(project):
     ("asked", "message"),
     [
         ("python3.12", ".venv has Python 3.11, W2V2_PYTHON=python3.12 is 3.12; remove .venv"),
-        ("python9", "Python 3.11, 3.12 or 3.13 is needed; set W2V2_PYTHON to one"),
+        ("python9", "is needed, which python9 is not; set W2V2_PYTHON to one"),
     ],
 )
 def test_a_python_that_is_not_there_or_not_the_environments_is_one_line(project, asked, message):
@@ -953,6 +972,37 @@ def test_a_python_that_is_not_there_or_not_the_environments_is_one_line(project,
     done = sourced(project, "#!/bin/sh\n", "echo started", **environment)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("error: ") and message in done.stderr
+
+
+def test_w2v2_python_may_lie_in_a_folder_with_a_space(project):
+    program(project / "my own" / "python", python_of("3.11"))
+    asked = str(project / "my own" / "python")
+    done = sourced(project, "#!/bin/sh\n", "find_python", W2V2_PYTHON=asked)
+    assert (done.returncode, done.stdout) == (0, f"{asked}\n")
+
+
+def test_an_environment_whose_making_was_interrupted_is_made_again(project):
+    without = '#!/bin/sh\ncase "$2" in *"import pip"*) exit 1 ;; *print*) echo 3.11 ;; esac\n'
+    program(project / ".venv" / "bin" / "python", without)
+    make = f'#!/bin/sh\necho "$@" >>{project}/made\n'
+    program(project / "bin" / "python3.12", make)
+    for name in ("requirements.txt", "setup.cfg"):
+        (project / name).write_text("")
+    done = sourced(project, "#!/bin/sh\n", "true", W2V2_VENV="1")
+    assert done.returncode == 0, done.stderr
+    assert (project / "made").read_text().splitlines()[-1] == "-m venv .venv"
+
+
+@pytest.mark.parametrize("script", ["gpu_host.sh", "slurm.sbatch", "tpu_pod.sh", "gke_jobset.sh"])
+def test_a_launcher_that_is_called_elsewhere_says_where_relative_paths_start(project, script):
+    options = {"tpu_pod.sh": POD, "gke_jobset.sh": SET}.get(script, TRAIN)
+    for folder, told in ((project, 0), (project / "launch", 1)):
+        done = subprocess.run(
+            ["bash", str(project / "launch" / script), *options, "--dry-run"],
+            cwd=folder, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count(f"note: relative paths start in {project}\n") == told
 
 
 SCRIPTS = (
@@ -1066,6 +1116,13 @@ def test_a_cell_that_is_none_is_one_line_before_anything_is_installed(project, c
     assert "base ema_teacher large" in error
 
 
+@pytest.mark.parametrize("arguments", [["--out", "x"], ["-n"], ["a", "b"]])
+def test_the_table_takes_one_folder_and_says_so_before_anything_is_installed(project, arguments):
+    status, output, error, calls = launch(project, "aot_table.sh", *arguments, stubs={"python": ""})
+    assert (status, output, calls, error.count("\n")) == (2, "", [], 1)
+    assert error.startswith("error: aot_table.sh takes one folder")
+
+
 @pytest.mark.parametrize("script", ["aot_table.sh", "evidence.sh"])
 def test_cells_of_nothing_but_spaces_are_one_line_that_names_them(project, script):
     settings = {"CELLS": " \n ", **PREPARED}
@@ -1157,6 +1214,9 @@ case "$(cat)" in
   hello) echo " h @ l 'oU" ;;
   near) echo " n 'i@3" ;;
   lit) echo " (fr) l 'i: (en) | t#" ;;
+  été) echo " e t 'e" ;;
+  ışık) echo " @ S '@ k" ;;
+  '"lit"') echo " _: _:: l 'i: t _:" ;;
 esac"""
 
 
@@ -1172,6 +1232,14 @@ def test_a_lexicon_is_of_the_words_without_stress_and_of_fewer_vowels(project):
     status, output, error, _ = lexicon(project, "en-us", text=text, stubs={"espeak-ng": SPEAKS})
     assert (status, error) == (0, "1 without a pronunciation left out\n")
     assert output == "NEAR\tn i: 3\nhello\th @ l oU\nlit\tl i: t\n"
+
+
+def test_a_lexicon_has_capitals_of_any_alphabet_in_lower_case_and_pauses_are_no_phonemes(project):
+    stubs = {"espeak-ng": SPEAKS}
+    text = '\ufeff"lit" ÉTÉ'
+    status, output, _, _ = lexicon(project, "fr", text=text, stubs=stubs)
+    assert (status, output) == (0, '"lit"\tl i: t\nÉTÉ\te t e\n')
+    assert lexicon(project, "tr", text="IŞIK", stubs=stubs)[1] == "IŞIK\t@ S @ k\n"
 
 
 def test_a_lexicon_needs_a_voice_and_the_program(project):
