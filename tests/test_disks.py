@@ -61,6 +61,7 @@ def test_stage_names_the_copy(tmp_path):
     arguments = ["--from", f"{tmp_path}/out", "--to", f"{tmp_path}/staged"]
     with files_of_at_most(4096), pytest.raises(InputError, match=r"^--to .*staged/train/.*: File"):
         stage.main(arguments)
+    assert not list((tmp_path / "staged" / "train").glob(".*.*.*"))  # nor is the disk left full
     stage.main(arguments)  # the same command goes on
 
 

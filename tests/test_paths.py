@@ -131,6 +131,23 @@ def test_staging_refuses_a_shard_that_is_cut_short_and_mends_a_copy_that_is(prep
         stage.stage(str(source), str(tmp_path / "other"), ["train"])
 
 
+def test_two_nodes_that_stage_onto_one_disk_both_end_well(prepared, tmp_path, monkeypatch):
+    """As in a job of several nodes that share the project's folder."""
+    copy = stage._copy
+
+    def second(source, target):
+        monkeypatch.setattr(stage, "_copy", copy)
+        target.parent.joinpath(stage.UNDER_WAY).unlink()  # it began just as early
+        assert stage.stage(str(prepared), str(tmp_path), ["train"]) == ["train"]
+        copy(source, target)
+
+    monkeypatch.setattr(stage, "_copy", second)
+    assert stage.stage(str(prepared), str(tmp_path), ["train"]) == ["train"]
+    staged = open_corpus(f"{tmp_path}:train")
+    assert all(staged.verify(i) for i in range(len(staged)))
+    assert not list(tmp_path.glob("*/.*"))
+
+
 def test_staging_refuses_another_corpus_and_an_unknown_split(bucket, prepared, tmp_path):
     with pytest.raises(InputError, match="no prepared split test; there are dev, train"):
         stage.stage(str(prepared), str(tmp_path), ["test"])

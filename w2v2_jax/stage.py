@@ -62,7 +62,11 @@ def _stage_split(source: AnyPath, target: Path) -> bool:
     _forget_others(files, target, corpus.fingerprint())
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(lambda path: _copy(path, target / path.name), files))
-    (target / UNDER_WAY).unlink()
+    # The nodes of a job may copy to one disk that they share: what another one has removed just
+    # before its own copy began is copied again, and the first to end takes the note away.
+    for path in files:
+        _copy(path, target / path.name)
+    (target / UNDER_WAY).unlink(missing_ok=True)
     _copy(source / SPLIT, target / SPLIT)
     return True
 
@@ -84,9 +88,12 @@ def _copy(source: AnyPath, target: Path) -> None:
         return
     target = Path(os.path.realpath(target))  # a link stays
     part = target.with_name(f".{target.name}.{os.uname().nodename}.{os.getpid()}")
-    with source.open("rb") as reader, writing("--to", target), part.open("wb") as writer:
-        shutil.copyfileobj(reader, writer, BLOCK)
-    os.replace(part, target)
+    try:
+        with source.open("rb") as reader, writing("--to", target), part.open("wb") as writer:
+            shutil.copyfileobj(reader, writer, BLOCK)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)  # a full disk is not to stay full
 
 
 def main(argv: list[str] | None = None) -> None:
