@@ -1215,7 +1215,7 @@ case "$(cat)" in
   near) echo " n 'i@3" ;;
   lit) echo " (fr) l 'i: (en) | t#" ;;
   été) echo " e t 'e" ;;
-  ışık) echo " @ S '@ k" ;;
+  $'\\xc4\\xb1\\xc5\\x9f\\xc4\\xb1k') echo " @ S '@ k" ;;
   '"lit"') echo " _: _:: l 'i: t _:" ;;
 esac"""
 

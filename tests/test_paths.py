@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 
 import fsspec
@@ -146,6 +147,23 @@ def test_two_nodes_that_stage_onto_one_disk_both_end_well(prepared, tmp_path, mo
     staged = open_corpus(f"{tmp_path}:train")
     assert all(staged.verify(i) for i in range(len(staged)))
     assert not list(tmp_path.glob("*/.*"))
+
+
+def test_staging_goes_to_a_folder_of_this_machine_outside_of_the_split(prepared, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(prepared, source)
+    (source / "train" / "notes").mkdir()  # no part of a split
+    stage.stage(str(source), str(tmp_path / "staged"), ["train"])
+    assert not (tmp_path / "staged" / "train" / "notes").exists()
+    for arguments, message in (
+        ((source, "gs://bucket/corpus"), "--to gs://bucket/corpus is no folder on this machine"),
+        ((source, source / "train" / "copy"), "lies inside of a split of --from"),
+        ((f"{source}:train", tmp_path / "x"), f"a split of it is --from {source} --split train"),
+        ((source, tmp_path / "staged/train/corpus.json"), "corpus.json is a file, not a folder"),
+    ):
+        with pytest.raises(InputError, match=re.escape(message)):
+            stage.stage(*map(str, arguments), [])
+    assert not (source / "train" / "copy").exists()
 
 
 def test_staging_refuses_another_corpus_and_an_unknown_split(bucket, prepared, tmp_path):

@@ -15,7 +15,7 @@ from pathlib import Path
 from w2v2_jax.data.corpus import CutShort, open_corpus
 from w2v2_jax.data.splits import list_splits
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.paths import SPLIT, AnyPath, absolute, size_of, writing
+from w2v2_jax.paths import SPLIT, AnyPath, absolute, is_remote, size_of, try_folder, writing
 from w2v2_jax.system.arguments import CommandParser
 
 UNDER_WAY = ".copy_of"  # the hash of the index whose split an unfinished copy is of
@@ -31,6 +31,8 @@ def stage(source: str, target: str, splits: list[str]) -> list[str]:
     Raises InputError for a split that does not exist, if shards of the source are cut short, or if
     the target's split comes from another preparation.
     """
+    if is_remote(target):
+        raise InputError(f"--to {target} is no folder on this machine")
     root, out = absolute(source), Path(target)
     known = list_splits(root)
     chosen = splits or known
@@ -38,11 +40,18 @@ def stage(source: str, target: str, splits: list[str]) -> list[str]:
     if missing or not chosen:
         named = ", ".join(split or repr(split) for split in missing)
         if not root.is_dir():
-            raise InputError(f"--from {source}: no such folder")
+            folder, _, split = source.rpartition(":")
+            named = folder and not is_remote(folder) and Path(folder).is_dir()
+            hint = f"; a split of it is --from {folder} --split {split}" if named else ""
+            raise InputError(f"--from {source}: no such folder{hint}")
         raise InputError(
             f"--from {source}: no prepared split {named or 'at all'}; "
             f"there are {', '.join(known) or 'none'}"
         )
+    place = out.resolve()
+    if not is_remote(root) and {place, *place.parents} & {(root / s).resolve() for s in chosen}:
+        raise InputError(f"--to {target} lies inside of a split of --from {source}; name another")
+    try_folder(out, "--to")
     return [split for split in chosen if _stage_split(root / split, out / split)]
 
 
@@ -58,7 +67,7 @@ def _stage_split(source: AnyPath, target: Path) -> bool:
         else:
             raise InputError(f"{target} holds another corpus than {source}; remove it, or use --to")
     target.mkdir(parents=True, exist_ok=True)
-    files = sorted(path for path in source.iterdir() if path.name != SPLIT)
+    files = sorted(path for path in source.iterdir() if path.name != SPLIT and path.is_file())
     _forget_others(files, target, corpus.fingerprint())
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(lambda path: _copy(path, target / path.name), files))

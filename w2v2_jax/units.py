@@ -14,7 +14,7 @@ from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation import unit_analysis
-from w2v2_jax.evaluation.phone_labels import read_labels
+from w2v2_jax.evaluation.phone_labels import Segments, read_labels
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.inference import Model, load
 from w2v2_jax.paths import write_json
@@ -26,11 +26,15 @@ from w2v2_jax.system.outputs import tell_replaced, try_outputs
 
 
 def labelled(
-    units: dict[int, np.ndarray], corpus: Corpus, where: Path, phone_set: str, model: Model
+    units: dict[int, np.ndarray],
+    corpus: Corpus,
+    segments: dict[str, Segments],
+    phone_set: str,
+    model: Model,
 ) -> tuple[np.ndarray, list[str]]:
-    """Units [N, G] and phones [N] of all frames that have one."""
+    """Units [N, G] and phones [N] of all frames that have one. segments: as `read_labels` has
+    them."""
     grid = make_grid(model.description.model.conv_layers, chunk_samples=10**6, context_samples=0)
-    segments = read_labels(where, [corpus.id(i) for i in range(len(corpus))])
     if len(segments) < len(corpus):
         missing = len(corpus) - len(segments)
         print(f"{len(segments)} utterances have phones, {missing} without are left out")
@@ -49,7 +53,7 @@ def labelled(
         units_kept.append(row_units[[t for t, _ in known]])
         phones += [label for _, label in known]
     if not phones:
-        raise InputError(f"--phones {where}: no frame of any utterance has a label")
+        raise InputError("--phones: no frame of any utterance has a label")
     return np.concatenate(units_kept), phones
 
 
@@ -78,8 +82,11 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "json")
     corpus = open_corpus(arguments.data)
-    if arguments.phones is not None and not arguments.phones.exists():
-        raise InputError(f"--phones {arguments.phones}: no such file or folder")
+    segments: dict[str, Segments] = {}
+    if arguments.phones is not None:  # before the work, which may take hours
+        if not arguments.phones.exists():
+            raise InputError(f"--phones {arguments.phones}: no such file or folder")
+        segments = read_labels(arguments.phones, [corpus.id(i) for i in range(len(corpus))])
     model = load(arguments.checkpoint, execution=execution_of(arguments))
     frames = corpus_frames(model, corpus, model.units, batch_seconds=arguments.batch_seconds)
     made_of = {"checkpoint": str(model.path), "data": arguments.data}
@@ -97,9 +104,7 @@ def main(argv: list[str] | None = None) -> None:
         )
     print(f"{result['usage']['combinations']} combinations in {len(every)} frames")
     if arguments.phones is not None:
-        labelled_units, phones = labelled(
-            units, corpus, arguments.phones, arguments.phone_set, model
-        )
+        labelled_units, phones = labelled(units, corpus, segments, arguments.phone_set, model)
         result["agreement"] = report(labelled_units, phones)
         together = result["agreement"]["together"]
         print(

@@ -63,6 +63,9 @@ def test_labels_are_read_from_a_table_and_from_timits_files(tmp_path):
     table.write_text("u/1\t0.5\t0.1\tsh\n")
     with pytest.raises(InputError, match=r"labels.tsv line 1: it ends before it begins"):
         read_labels(table, ["u/1"])
+    table.write_text("u/1 0.5 0.6 sh\n")
+    with pytest.raises(InputError, match="line 1: not 3 fields with tabs after the id; needs a"):
+        read_labels(table, ["u/1"])
     with pytest.raises(InputError, match="no labels of any of the 1 utterances, such as u/9"):
         read_labels(tmp_path, ["u/9"])
 
@@ -117,6 +120,14 @@ def test_the_commands_write_layers_and_units_of_every_utterance(
     assert result["agreement"]["phones"] == ["ih", "sh"]  # q is left out
     assert result["agreement"]["together"]["frames"] == 39
     assert "combinations in 118 frames" in capsys.readouterr().out
+
+
+def test_phones_that_cannot_be_used_are_told_before_the_work(corpus, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(units, "load", lambda path, execution: pytest.fail("loaded"))
+    (tmp_path / "labels.tsv").write_text("other\t0\t0.02\tsh\n")
+    options = ["--json", tmp_path / "u.json", "--phones", tmp_path / "labels.tsv"]
+    assert run(units, "--data", f"{corpus}:dev", *options) == 2
+    assert "no labels of any of the 2 utterances" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

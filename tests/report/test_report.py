@@ -2,14 +2,17 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from w2v2_jax.errors import run_command
-from w2v2_jax.evaluation.runs import read_evaluation
+from tests.helpers.corpora import write_split
+from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.evaluation.runs import read_evaluation, read_units
+from w2v2_jax.inference import Model
 from w2v2_jax.paths import write_json
-from w2v2_jax.report import cells, cells_figure
+from w2v2_jax.report import cells, cells_figure, codebook
 from w2v2_jax.report import command as report
 
 
@@ -406,3 +409,41 @@ def test_the_rates_of_the_cells_do_not_go_among_the_cells(tmp_path, capsys, name
     (line,) = capsys.readouterr().err.splitlines()
     assert "name a file elsewhere" in line
     assert [path.read_text() for path in folder.iterdir()] == ["kept"]
+
+
+def test_the_use_of_codebooks_goes_to_the_file_that_was_named_and_report_reads_it(
+    pretrained, tmp_path, monkeypatch
+):
+    model = Model(Path("tiny"), pretrained.description, pretrained.params)
+    monkeypatch.setattr(codebook, "load", lambda path: model)
+    write_split(tmp_path, "dev", texts=("A", "B"), seconds=11)
+    out = tmp_path / "units"  # numpy would call it units.npz
+    arguments = ["--checkpoint", "x", "--data", f"{tmp_path}:dev", "--out"]
+    assert run_command(codebook.main, [*arguments, str(out)]) == 0
+    units = read_units(out)
+    first, second = units.code_counts.sum(1)
+    assert first == second > 0 and units.mask.dtype == bool and len(units.waveform) == 22 * 16000
+    assert not list(tmp_path.glob("*.npz")) and not list(tmp_path.glob(".*"))
+    assert run_command(codebook.main, [*arguments, "/dev/null"]) == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\x03\x04 cut short", "one array", {"mask": np.ones(3, bool)}, {"waveform": "abc"},
+     {"code_counts": np.ones(5, int)}, {"code_counts": np.ones((2, 0), int)}],
+)  # fmt: skip
+def test_a_file_that_is_no_use_of_codebooks_is_one_line(tmp_path, content):
+    path = tmp_path / "units.npz"
+    whole = {"waveform": np.ones(9, np.float32), "mask": np.ones(3, bool)}
+    whole |= {"code_counts": np.ones((2, 8), int)}
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, str):
+        with path.open("wb") as file:
+            np.save(file, whole["mask"])
+    elif "mask" in content:
+        np.savez(path, **content)
+    else:
+        np.savez(path, **(whole | content))
+    with pytest.raises(InputError, match="needs waveform, mask, code_counts"):
+        read_units(path)

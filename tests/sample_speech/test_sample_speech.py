@@ -260,6 +260,22 @@ def test_the_command_writes_audio_index_and_licence_and_runs_twice(packages, cap
     assert (out / "audio/transcripts.tsv").read_text() == first
 
 
+def test_a_damaged_clip_is_decoded_again_and_other_recordings_are_left_alone(packages, capsys):
+    out = packages.parent
+    assert run_command(sample_speech.main, ["--out", str(out)]) == 0
+    clip = out / "audio" / "en" / "hello.flac"
+    whole = clip.read_bytes()
+    clip.write_bytes(b"")
+    assert run_command(sample_speech.main, ["--out", str(out)]) == 0
+    assert clip.read_bytes() == whole
+    mine = "a.wav\tmy own text\n"
+    (out / "audio" / "transcripts.tsv").write_text(mine)
+    capsys.readouterr()
+    assert run_command(sample_speech.main, ["--out", str(out)]) == 2
+    assert "is of other recordings ('a.wav')" in capsys.readouterr().err
+    assert (out / "audio" / "transcripts.tsv").read_text() == mine
+
+
 def test_with_texts_all_every_language_has_transcripts_and_splits(packages):
     out = packages.parent
     assert run_command(sample_speech.main, ["--out", str(out), "--texts", "all"]) == 0

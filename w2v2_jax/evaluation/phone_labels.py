@@ -53,6 +53,9 @@ def _read_folder(directory: Path, ids: list[str]) -> dict[str, Segments]:
 
 def _segment(fields: list[str], path: Path, number: int, rate: float) -> tuple[float, float, str]:
     try:
+        if len(fields) != 3:
+            between = "tabs after the id" if rate == 1.0 else "spaces"
+            raise ValueError(f"not 3 fields with {between}")
         start, end, label = fields
         segment = (float(start) / rate, float(end) / rate, label)
         if not 0 <= segment[0] <= segment[1]:

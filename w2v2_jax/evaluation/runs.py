@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import zipfile
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +21,10 @@ from w2v2_jax.paths import read_json
 MOST_EVALUATION = 1 << 30  # bytes; an utterance takes about one kilobyte
 EACH = {"id", "reference", "hypothesis", "wer"}  # what an utterance has
 PHONES = ("phones_reference", "phones_hypothesis")  # both or neither
+# What numpy raises for a file that is no whole archive of arrays.
+NO_ARRAYS = (
+    OSError, EOFError, KeyError, TypeError, ValueError, MemoryError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 NAMED = 3  # ids that a message names
 
 
@@ -252,10 +258,14 @@ def _with_infinities(rate: float | list | None) -> float | list:
 def read_units(path: Path) -> Units:
     """Reads an npz with waveform [S], mask [T] and code_counts [G, V]."""
     try:
-        with np.load(path) as arrays:
-            return Units(*(arrays[name] for name in Units._fields))
-    except (OSError, KeyError, ValueError) as error:
+        with path.open("rb") as file, np.load(file) as arrays:  # TypeError: one array alone
+            units = Units(*(np.asarray(arrays[name]) for name in Units._fields))
+        ranks = tuple(x.ndim if x.size and x.dtype.kind in "biuf" else 0 for x in units)
+        if ranks != (1, 1, 2):
+            raise ValueError("arrays of another shape or type")
+    except NO_ARRAYS as error:
         raise InputError(f"{path}: {error}; needs {', '.join(Units._fields)}") from error
+    return units
 
 
 def series(run: Run, split: str, metric: str) -> tuple[np.ndarray, np.ndarray]:

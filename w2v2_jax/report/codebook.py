@@ -19,7 +19,9 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.inference import Model, load
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.frames import frame_counts
+from w2v2_jax.paths import refuse_special, writing
 from w2v2_jax.system.arguments import CommandParser, add_data
+from w2v2_jax.system.new_output import new_file
 from w2v2_jax.system.outputs import try_outputs
 
 ROW_SECONDS = 4  # every clip is cut into rows of this length: one compiled shape
@@ -74,12 +76,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.npz")
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "out")
+    refuse_special(arguments.out, "--out")
     corpus = open_corpus(arguments.data)
     model = load(arguments.checkpoint)
     counts = code_counts(model, rows_of(corpus))
     waveform, mask = example(model, corpus)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(arguments.out, waveform=waveform, mask=mask, code_counts=counts)
+    out = arguments.out
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with writing("--out", out), new_file(out) as partial, partial.open("wb") as file:
+        # Not by name, of which numpy would change the ending.
+        np.savez(file, waveform=waveform, mask=mask, code_counts=counts)
     used = (counts > 0).sum(1)
     print(f"entries used: {', '.join(map(str, used))} of {counts.shape[1]} in each codebook")
     print(f"wrote {arguments.out}")

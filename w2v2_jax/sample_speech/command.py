@@ -26,7 +26,7 @@ import numpy as np
 import soundfile
 
 from w2v2_jax.batch import SAMPLE_RATE
-from w2v2_jax.errors import InputError, lacking, run_command
+from w2v2_jax.errors import InputError, lacking, printable, run_command
 from w2v2_jax.paths import write_text
 from w2v2_jax.sample_speech.packages import deb_members, fetch_packages
 from w2v2_jax.sample_speech.texts import (
@@ -118,14 +118,21 @@ def decode_all(packages: dict[str, Path], audio: Path) -> list[Clip]:
 
 
 def find_decoded(audio: Path) -> list[Clip]:
-    """The clips of an earlier complete run: everything that its transcripts.tsv lists."""
+    """The clips of an earlier complete run: everything that its transcripts.tsv lists; none if one
+    of them is missing or damaged. Raises InputError for a transcripts.tsv of other recordings."""
     index = audio / "transcripts.tsv"
     if not index.exists():
         return []
-    paths = [line.split("\t")[0] for line in index.read_text("utf-8").splitlines()]
-    if not all((audio / path).exists() for path in paths):
+    paths = [line.split("\t")[0] for line in index.read_text("utf-8", "replace").splitlines()]
+    if other := [path for path in paths if _language(path) not in SPEAKERS or "/" not in path]:
+        raise InputError(
+            f"{index} is of other recordings ({printable(other[0])!r}) and would be replaced; name "
+            "another --out"
+        )
+    try:
+        return [Clip(path, soundfile.info(audio / path).duration) for path in paths]
+    except soundfile.LibsndfileError:
         return []
-    return [Clip(path, soundfile.info(audio / path).duration) for path in paths]
 
 
 # ---- the index -----------------------------------------------------------------------------------
