@@ -41,8 +41,8 @@ def stage(source: str, target: str, splits: list[str]) -> list[str]:
         named = ", ".join(split or repr(split) for split in missing)
         if not root.is_dir():
             folder, _, split = source.rpartition(":")
-            named = folder and not is_remote(folder) and Path(folder).is_dir()
-            hint = f"; a split of it is --from {folder} --split {split}" if named else ""
+            of_folder = folder and not is_remote(folder) and Path(folder).is_dir()
+            hint = f"; a split of it is --from {folder} --split {split}" if of_folder else ""
             raise InputError(f"--from {source}: no such folder{hint}")
         raise InputError(
             f"--from {source}: no prepared split {named or 'at all'}; "
