@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from w2v2_jax import partition
 from w2v2_jax.errors import InputError
 from w2v2_jax.models import row_random
 from w2v2_jax.models.frames import frame_counts
@@ -155,31 +154,34 @@ def absolute_sum(tree):
 
 
 def test_the_intermediate_loss_is_that_of_a_network_of_half_the_blocks(
-    objective, params, keys, make_batch
+    objective, gradient, params, keys, make_batch
 ):
-    batch, last = make_batch(), jax.jit(objective.loss)(params, make_batch(), keys, 0)
+    batch = make_batch()
+    last = gradient(params, batch, keys)[1]
     half = dataclasses.replace(objective, model=dataclasses.replace(objective.model, num_layers=1))
     transformer = params["encoder"]["transformer"]
     layers = jax.tree.map(lambda x: x[:1], transformer["layers"])
     encoder = params["encoder"] | {"transformer": transformer | {"layers": layers}}
     early = jax.jit(half.loss)(params | {"encoder": encoder}, batch, keys, 0)
     assert objective.model.norm_order == "post"
-    for share in (0.3, 0.5):
-        mixed = dataclasses.replace(objective, intermediate_weight=share)
-        sums = jax.jit(mixed.loss)(params, batch, keys, 0)
-        expected = (1 - share) * last.loss + share * early.loss
-        np.testing.assert_allclose(sums.loss, expected, rtol=1e-5)
-        np.testing.assert_allclose(sums.metrics["intermediate_loss"].total, early.loss, rtol=1e-5)
-        np.testing.assert_allclose(sums.metrics["loss"].total, last.loss, rtol=1e-5)
-    evaluated = mixed.evaluate(params, batch, keys, 0)[0]
-    np.testing.assert_allclose(evaluated.loss, objective.evaluate(params, batch, keys, 0)[0].loss)
+    mixed, even = (dataclasses.replace(objective, intermediate_weight=w) for w in (0.3, 0.5))
+    sums = jax.jit(mixed.loss)(params, batch, keys, 0)
+    np.testing.assert_allclose(sums.loss, 0.7 * last.loss + 0.3 * early.loss, rtol=1e-5)
+    np.testing.assert_allclose(sums.metrics["intermediate_loss"].total, early.loss, rtol=1e-5)
+    np.testing.assert_allclose(sums.metrics["loss"].total, last.loss, rtol=1e-5)
+    np.testing.assert_allclose(even.mixed(last, early).loss, (last.loss + early.loss) / 2)
+    programs = [
+        jax.jit(o.evaluate).lower(params, batch, keys, 0).as_text() for o in (mixed, objective)
+    ]
+    assert programs[0] == programs[1]
 
 
-def test_a_pre_ln_networks_intermediate_context_has_the_last_norm(quiet, keys, make_batch):
+def test_a_pre_ln_networks_intermediate_context_has_the_last_norm(
+    quiet, random_params, keys, make_batch
+):
     model = dataclasses.replace(quiet, norm_order="pre")
     whole = CTC(model, num_classes=5, intermediate_weight=0.5)
-    params = jax.jit(whole.init)(jax.random.key(1))
-    params = jax.tree.map(lambda x: x + 0.1, partition.unbox(params))
+    params = random_params(whole)
     half = CTC(dataclasses.replace(model, num_layers=1), num_classes=5)
     transformer = params["encoder"]["transformer"]
     layers = jax.tree.map(lambda x: x[:1], transformer["layers"])
