@@ -18,7 +18,7 @@ from w2v2_jax.data.joined import each_split, rules_name, without_name
 from w2v2_jax.data.transcribed import AnyCorpus, left_out, outside_vocabulary, transcribed
 from w2v2_jax.decode import options
 from w2v2_jax.decode.hypothesis import Decoder
-from w2v2_jax.decode.scored_case import references_of
+from w2v2_jax.decode.references import references_of
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation import page as evaluation_page
 from w2v2_jax.evaluation.phones import PHONE_SETS

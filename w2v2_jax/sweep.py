@@ -29,7 +29,7 @@ from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.decode.hypothesis import Decoder
 from w2v2_jax.decode.make import DecoderSettings, make, save_settings
-from w2v2_jax.decode.scored_case import references_of
+from w2v2_jax.decode.references import references_of
 from w2v2_jax.errors import InputError, lacking, run_command
 from w2v2_jax.evaluation.rates import word_rate
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors, total

@@ -236,11 +236,11 @@ def _decoded(file: bytes | Window, other: str | None, excerpt: Excerpt) -> Itera
     this kind of file, if libsndfile may not read it."""
     import soundfile
 
-    from w2v2_jax.data.straight import StraightFile
+    from w2v2_jax.data.sequential_file import SequentialFile
 
     try:
         with without_chatter():  # what it cannot open is an exception
-            opened = StraightFile(file)
+            opened = SequentialFile(file)
     except soundfile.LibsndfileError:
         if other is None:
             raise

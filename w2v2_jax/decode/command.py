@@ -11,7 +11,7 @@ from w2v2_jax.decode import options
 from w2v2_jax.decode.emissions import Emissions
 from w2v2_jax.decode.hypothesis import Hypothesis
 from w2v2_jax.decode.many import decode_many
-from w2v2_jax.decode.scored_case import references_of
+from w2v2_jax.decode.references import references_of
 from w2v2_jax.errors import InputError, counted, one_field, run_command
 from w2v2_jax.evaluation.rates import word_rate
 from w2v2_jax.evaluation.scoring import score

@@ -17,7 +17,7 @@ from w2v2_jax.data.excerpt import UNDECODED, Excerpt
 from w2v2_jax.errors import InputError
 from w2v2_jax.errors.streams import without_chatter
 from w2v2_jax.prepare.clips import content
-from w2v2_jax.prepare.declared import DIFFERS, fetched, is_as_declared
+from w2v2_jax.prepare.declared_length import DIFFERS, fetched, is_as_declared
 from w2v2_jax.prepare.quality import Quality, QualityMeter
 from w2v2_jax.prepare.speech_cuts import Cut, speech_cuts
 from w2v2_jax.prepare.utterance import Clip, Utterance

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
-from w2v2_jax.prepare.rest import pass_over_rest
 from w2v2_jax.prepare.rows import Once, csv_rows, header, inside, needed, text_of
+from w2v2_jax.prepare.unlisted_files import pass_over_unlisted
 from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 
 CLIPS = "clips"
@@ -99,7 +99,7 @@ def _read(
             yield Utterance(prefix + name, path, None, text, split, speaker, language)
     if walked:
         read = {*COMPANIONS, *(table.name for table in tables)}
-        pass_over_rest(folder, {f"{CLIPS}/{name}" for name in splits}, account, read=read)
+        pass_over_unlisted(folder, {f"{CLIPS}/{name}" for name in splits}, account, read=read)
 
 
 def _clip(path: str, there: set[str], folder: Path, at: str) -> str:

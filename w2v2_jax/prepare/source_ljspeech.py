@@ -8,8 +8,8 @@ from pathlib import Path
 from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
-from w2v2_jax.prepare.rest import pass_over_rest
 from w2v2_jax.prepare.rows import Once, inside, text_of
+from w2v2_jax.prepare.unlisted_files import pass_over_unlisted
 from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 from w2v2_jax.texts import text_lines
 
@@ -61,7 +61,7 @@ def _read(path: Path, account: Account, *, walked: bool) -> Iterator[Utterance]:
             taken.add(name)
             yield Utterance(name, str(root / name), None, text)
     if walked:
-        pass_over_rest(root, taken, account, read={path.name})
+        pass_over_unlisted(root, taken, account, read={path.name})
 
 
 def _refuse_speakers(path: Path) -> None:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
-from w2v2_jax.prepare.rest import pass_over_rest
 from w2v2_jax.prepare.rows import (
     Once,
     column,
@@ -23,6 +22,7 @@ from w2v2_jax.prepare.rows import (
 )
 from w2v2_jax.prepare.source_folder import walk
 from w2v2_jax.prepare.transcripts import COLUMNS
+from w2v2_jax.prepare.unlisted_files import pass_over_unlisted
 from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 from w2v2_jax.texts import text_lines
 
@@ -135,7 +135,7 @@ def _read(
             account.remarks.add("no column of texts", f"{table.path.name}")
     if walked:
         read = {table.path.relative_to(root).as_posix() for table in tables}
-        pass_over_rest(root, taken, account, read=read)
+        pass_over_unlisted(root, taken, account, read=read)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict]]:

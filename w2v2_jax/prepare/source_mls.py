@@ -9,8 +9,8 @@ from pathlib import Path
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
-from w2v2_jax.prepare.rest import pass_over_rest
 from w2v2_jax.prepare.rows import Once
+from w2v2_jax.prepare.unlisted_files import pass_over_unlisted
 from w2v2_jax.prepare.utterance import SourceOptions, Utterance
 from w2v2_jax.texts import text_lines
 
@@ -92,7 +92,7 @@ def _read(root: Path, splits: list[Path], account: Account) -> Iterator[Utteranc
                 match[1],
                 language,
             )
-    pass_over_rest(root, taken, account, read=set())
+    pass_over_unlisted(root, taken, account, read=set())
 
 
 def _is_file(place: Path, suffix: str) -> bool:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from w2v2_jax.errors import InputError
 from w2v2_jax.prepare.account import Account
 from w2v2_jax.prepare.arrow_tables import import_pyarrow, open_table
-from w2v2_jax.prepare.rest import pass_over_rest
 from w2v2_jax.prepare.rows import column, split_in_name, text_of
 from w2v2_jax.prepare.source_folder import walk
+from w2v2_jax.prepare.unlisted_files import pass_over_unlisted
 from w2v2_jax.prepare.utterance import Clip, SourceOptions, Utterance
 
 SUFFIXES = (".parquet", ".arrow")
@@ -94,7 +94,7 @@ def _read(place: Path, paths: list[Path], account: Account) -> Iterator[Utteranc
             yield Utterance(name, clip, None, text, split, speaker, language)
     if place.is_dir():
         relative = {path.relative_to(root).as_posix() for path in paths}
-        pass_over_rest(root, relative, account, read=set(COMPANIONS))
+        pass_over_unlisted(root, relative, account, read=set(COMPANIONS))
 
 
 def _columns(schema: Any, path: Path) -> Columns:

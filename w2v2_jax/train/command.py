@@ -14,7 +14,7 @@ import jax
 import w2v2_jax
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.checkpoint.files import describe_newest
-from w2v2_jax.data import shared
+from w2v2_jax.data import duplicate_clips
 from w2v2_jax.data.feed import Feed, check_corpora, train_feed, valid_feed
 from w2v2_jax.data.joined import VALIDATION, validation_beside
 from w2v2_jax.data.mixture import paths_of
@@ -266,7 +266,7 @@ def _introduce(built: experiment.Experiment, train: Feed, valid: Feed | None) ->
             hosts.log_on_chief(f"{name} {feed.corpus.directory}: {feed.plan.summary()}")
             for part, (share, repeats) in feed.shares().items():
                 hosts.log_on_chief(f"{name}: {100 * share:.3g} % {part} ({repeats:.3g} per epoch)")
-    for line in shared.warnings(train.corpus, valid.corpus if valid else None):
+    for line in duplicate_clips.warnings(train.corpus, valid.corpus if valid else None):
         hosts.log_on_chief(line)
     if train.vocabulary is not None:
         report_left_out(train, valid)

@@ -7,7 +7,7 @@ import soundfile
 from w2v2_jax.errors.streams import without_chatter
 
 
-class StraightFile(soundfile.SoundFile):
+class SequentialFile(soundfile.SoundFile):
     """A file of which each block follows the one before. soundfile seeks after every read, to where
     it is already, unless a file cannot seek. In an MP3 file this is not nothing: frames borrow bits
     from those before them, so that libmpg123, which forgets these, mutes the next frames.

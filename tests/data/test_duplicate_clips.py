@@ -5,8 +5,8 @@ import re
 import pytest
 
 from tests.helpers.corpora import write_split
+from w2v2_jax.data.duplicate_clips import shared_clips, warnings
 from w2v2_jax.data.joined import open_corpora
-from w2v2_jax.data.shared import shared_clips, warnings
 from w2v2_jax.data.transcribed import TranscribedCorpus
 from w2v2_jax.errors import InputError
 

@@ -1,4 +1,4 @@
-"""The case of the words that a search writes, beside that of the references."""
+"""What a decoder's texts are scored against, and a warning where the two differ in case alone."""
 
 from __future__ import annotations
 

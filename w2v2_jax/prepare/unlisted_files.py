@@ -12,7 +12,7 @@ from w2v2_jax.prepare.source_folder import folders, pass_over, written_name
 UNNAMED = "no line names it"
 
 
-def pass_over_rest(root: Path, taken: set[str], account: Account, *, read: set[str]) -> None:
+def pass_over_unlisted(root: Path, taken: set[str], account: Account, *, read: set[str]) -> None:
     """Counts every file under `root` that is not among `taken`, by its path relative to it.
 
     read: tables that were read and files that say nothing of words, by path or name.
