@@ -222,7 +222,7 @@ def test_states_are_every_layers_input_and_the_last_output(quiet, params, x):
     assert len(states) == 3
     np.testing.assert_array_equal(states[-1], context)
     np.testing.assert_allclose(
-        context, Transformer(quiet).apply(params, x, REAL, None)[0], rtol=1e-4, atol=1e-5
+        context, jax.jit(Transformer(quiet).apply)(params, x, REAL, None)[0], rtol=1e-4, atol=1e-5
     )
 
 

@@ -336,7 +336,8 @@ def test_every_parameter_of_stacked_positions_and_an_output_adapter_learns(
     assert float(metrics["masked_fraction"].total / metrics["masked_fraction"].weight) == (
         pytest.approx(share)
     )
-    logits = objective.network.apply(
-        {"params": random_params(objective)}, batch.waveforms, batch.num_samples
-    )[0]
+    audio = batch.waveforms, batch.num_samples
+    logits, _ = jax.eval_shape(
+        lambda params: objective.network.apply({"params": params}, *audio), random_params(objective)
+    )
     assert logits.shape[1] == frame_counts(1000, model.output_layers) == 25
