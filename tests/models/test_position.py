@@ -79,18 +79,25 @@ def test_every_formulation_has_the_same_gradients(width, frames):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
+def result_and_gradients(formulation, x, kernel, target):
+    """The result for 3 groups, and the gradients of its product with the target, by one program."""
+
+    @jax.jit
+    def both(x, kernel, target):
+        result, back = jax.vjp(lambda x, kernel: formulation(x, kernel, 3), x, kernel)
+        return result, *back(target)
+
+    return both(x, kernel, target)
+
+
 @pytest.mark.parametrize("width", [8, 5])
 def test_windows_as_on_gpu_are_those_on_cpu_with_their_gradients(width, monkeypatch):
     x, kernel, target = random(2, 37, 6), random(width, 2, 6, seed=1), random(2, 37, 6, seed=2)
-
-    def found():
-        value = lambda x, kernel: (toeplitz_matmul(x, kernel, 3) * target).sum()  # noqa: E731
-        return toeplitz_matmul(x, kernel, 3), *jax.jit(jax.grad(value, (0, 1)))(x, kernel)
-
-    expected = found()
+    expected = result_and_gradients(toeplitz_matmul, x, kernel, target)
     monkeypatch.setattr(position, "platform", lambda: "gpu")
     assert position.choose("auto") is toeplitz_matmul
-    for a, b in zip(found(), expected, strict=True):
+    found = result_and_gradients(toeplitz_matmul, x, kernel, target)
+    for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
@@ -142,11 +149,9 @@ def test_auto_is_a_formulation_that_libtpu_compiles(kind, formulation, monkeypat
 def test_bfloat16_gradients_of_a_float32_kernel_are_sums_in_float32():
     x, kernel, target = random(2, 37, 6), random(8, 2, 6, seed=1), random(2, 37, 6, seed=2)
     x, target = (x.astype(jnp.bfloat16) for x in (x, target))
-    gradients = [
-        jax.vjp(lambda x, k: f(x, k, 3), x, kernel)[1](target)  # noqa: B023
-        for f in (blocked_backward, grouped_conv)
-    ]
-    (for_x, for_kernel), (expected_x, expected) = gradients
+    (_, for_x, for_kernel), (_, expected_x, expected) = (
+        result_and_gradients(f, x, kernel, target) for f in (blocked_backward, grouped_conv)
+    )
     assert for_x.dtype == jnp.bfloat16 and for_kernel.dtype == jnp.float32
     np.testing.assert_allclose(for_kernel, expected, rtol=1e-4, atol=1e-4)
     as_32 = [np.asarray(g, np.float32) for g in (for_x, expected_x)]
