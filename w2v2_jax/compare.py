@@ -17,7 +17,7 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation.rates import RATES, rates_shown
 from w2v2_jax.evaluation.reference_comparison import figure, stand, table
 from w2v2_jax.evaluation.reference_curves import RECIPES
-from w2v2_jax.evaluation.runs import (
+from w2v2_jax.evaluation.result_files import (
     MOST_EVALUATION,
     check_values,
     difference,

@@ -9,7 +9,7 @@ import pytest
 from tests.helpers.corpora import write_split
 from w2v2_jax import compare, evaluate
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.evaluation.runs import difference, read_evaluation
+from w2v2_jax.evaluation.result_files import difference, read_evaluation
 from w2v2_jax.evaluation.scoring import ErrorCounts, bootstrap_interval
 from w2v2_jax.inference import Model
 from w2v2_jax.paths import json_text

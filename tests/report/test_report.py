@@ -9,11 +9,12 @@ import pytest
 
 from tests.helpers.corpora import write_split
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.evaluation.runs import read_evaluation, read_units
+from w2v2_jax.evaluation.result_files import read_evaluation
 from w2v2_jax.inference import Model
 from w2v2_jax.paths import write_json
 from w2v2_jax.report import cells, cells_figure, codebook
 from w2v2_jax.report import command as report
+from w2v2_jax.report.results import read_units
 
 
 def write_run(workdir, records):

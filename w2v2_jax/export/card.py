@@ -12,7 +12,7 @@ from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.checkpoint.record import record_of
 from w2v2_jax.errors import InputError
 from w2v2_jax.evaluation.rates import rates_shown
-from w2v2_jax.evaluation.runs import MOST_EVALUATION, check_rates
+from w2v2_jax.evaluation.result_files import MOST_EVALUATION, check_rates
 from w2v2_jax.models.families import family_of
 from w2v2_jax.paths import read_json, write_text
 from w2v2_jax.system.revision import stamp

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.evaluation.runs import difference, read_evaluation
+from w2v2_jax.evaluation.result_files import difference, read_evaluation
 from w2v2_jax.evaluation.scoring import bootstrap_interval, count_errors, total
 from w2v2_jax.paths import write_json
 from w2v2_jax.report import cells_figure

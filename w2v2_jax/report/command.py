@@ -13,18 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.evaluation.runs import (
-    Results,
-    Run,
-    difference,
-    read_evaluation,
-    read_run,
-    read_units,
-    series,
-    without_reference,
-)
+from w2v2_jax.evaluation.result_files import difference, read_evaluation, without_reference
+from w2v2_jax.evaluation.runs import Run, read_run, series
 from w2v2_jax.paths import write_text
 from w2v2_jax.report.figure import draw
+from w2v2_jax.report.results import Results, read_units
 from w2v2_jax.system.arguments import CommandParser, whole
 from w2v2_jax.system.revision import stamp
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.decode.alignment import SECONDS_PER_FRAME
-from w2v2_jax.evaluation.runs import Results, Run, Units, series
+from w2v2_jax.evaluation.runs import Run, series
+from w2v2_jax.report.results import Results, Units
 
 COLOURS = {"blue": "#2166ac", "red": "#c8552b", "green": "#3a8f5c", "grey": "#777777"}
 STYLE = {
