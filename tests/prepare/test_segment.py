@@ -1,6 +1,7 @@
 """`w2v2 segment`: pairs of files, what is cut and left out, and the manifest of it."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.helpers.audio_cases import encoded
 from tests.helpers.prepare_cases import OPTIONS
 from tests.helpers.segment_cases import SECONDS, VOCABULARY, recording, with_wrong
+from w2v2_jax.data.audio import recording_length
 from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.decode.spelling import Speller
 from w2v2_jax.errors import run_command
@@ -104,6 +107,32 @@ def test_given_times_need_no_network_and_are_cut_as_they_are(tmp_path):
     assert first["audio_filepath"] == str(tmp_path / "a.wav") and first["score"] is None
     reasons = [row["reason"] for row in rows(tmp_path / "out" / "rejected.jsonl")]
     assert reasons == ["no words", "overlaps another", "overlaps another", "outside the recording"]
+
+
+def test_a_recording_is_as_long_as_its_streams_whatever_its_header_says(tmp_path):
+    """Segments in the second of two files put together, or behind the length that a pipe left."""
+    tone = (0.1 * np.sin(np.arange(16000))).astype("f4")
+    flac = bytearray(encoded("flac", np.tile(tone, 2)))
+    flac[22:26] = (1000).to_bytes(4, "big")  # the number of samples
+    wav = bytearray(encoded("wav", np.tile(tone, 2)))
+    place = wav.find(b"data") + 4
+    wav[place : place + 4] = bytes(4)
+    contents = {"a.mp3": 2 * encoded("mp3", tone), "a.ogg": 2 * encoded("ogg", tone)}
+    for name, content in (contents | {"a.flac": bytes(flac), "a.wav": bytes(wav)}).items():
+        (tmp_path / name).write_bytes(content)
+        assert recording_length(tmp_path / name) == (2.0, 1)
+        (tmp_path / "a.srt").write_text(srt(["one", "two", "three"], [0, 1.1, 2.2], [1, 1.9, 3]))
+        options = ["--audio", tmp_path / name, "--text", tmp_path / "a.srt", "--overwrite"]
+        assert run_command(segment.main, [*map(str, options), "--out", str(tmp_path / "out")]) == 0
+        assert [row["text"] for row in rows(tmp_path / "out" / "segments.jsonl")] == ["one", "two"]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path, capsys):
+    os.mkfifo(tmp_path / "a.wav")
+    (tmp_path / "a.srt").write_text(srt(["one"], [0], [1]))
+    options = ["--audio", f"{tmp_path}/a.wav", "--text", f"{tmp_path}/a.srt", "--out"]
+    assert run_command(segment.main, [*options, str(tmp_path / "out")]) == 2
+    assert "a.wav: not a plain file" in capsys.readouterr().err
 
 
 def test_a_length_at_a_limit_is_neither_too_short_nor_too_long(tmp_path):

@@ -28,3 +28,11 @@ def test_samples_that_changed_since_they_were_prepared_are_told_and_not_used(
     model = Model(Path("tiny"), tuned.description, tuned.params)
     with pytest.raises(InputError, match=r"samples of \S+ differ from their checksum.*copy or pre"):
         list(corpus_frames(model, corpus, model.logits, batch_seconds=1.0))
+
+
+def test_an_utterance_without_a_frame_is_named_before_the_work(tuned, tmp_path):
+    write_split(tmp_path, "dev", texts=("A", "B"), seconds=1 / 1600)  # 10 and 20 samples
+    model = Model(Path("tiny"), tuned.description, tuned.params)
+    frames = corpus_frames(model, open_corpus(f"{tmp_path}:dev"), pytest.fail, batch_seconds=1.0)
+    with pytest.raises(InputError, match=r"dev/u0 has 10 samples, too few for one frame; prepare"):
+        next(frames)

@@ -1,5 +1,7 @@
 """What is shown on stderr while a command works: a bar on a terminal, lines in a log."""
 
+import os
+
 import pytest
 
 from tests.helpers.corpora import write_split
@@ -30,6 +32,12 @@ def test_more_audio_than_was_expected_is_no_warning(capsys):
         for _ in range(4):
             bar.update(11.0)
     assert capsys.readouterr().err.splitlines()[-1].startswith("audio: 100")
+
+
+def test_the_length_of_a_pipe_is_not_asked_for(tmp_path):
+    """Its writer would be waited for, or what it writes be lost to the reader."""
+    os.mkfifo(tmp_path / "a.wav")
+    assert progress.total_seconds([str(tmp_path / "a.wav"), "/dev/stdin", "absent"]) is None
 
 
 def test_nothing_is_shown_of_what_is_soon_done_or_quiet(capsys, monkeypatch):

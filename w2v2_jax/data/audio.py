@@ -106,6 +106,29 @@ def audible_blocks(source: str | Path | bytes, *, name: str | None = None) -> It
     excerpt.warn(_name(source, name))
 
 
+def recording_length(path: str | Path) -> tuple[float, int]:
+    """Seconds and channels of a recording on a disk: by the headers of its streams, which
+    `find_streams` has compared with their bytes, else by decoding. Raises AudioError."""
+    import soundfile
+
+    from w2v2_jax.data.straight import StraightFile
+
+    seconds, channels = 0.0, 0
+    with _errors_of(_name(path, None)):
+        data = _content(path)
+        try:
+            for stream in _cached_streams(data, path):
+                with without_chatter(), StraightFile(Window(data, stream)) as sound:
+                    seconds += sound.frames / max(1, sound.samplerate)
+                    channels = max(channels, sound.channels)
+            if seconds < MOST_SECONDS:
+                return seconds, channels
+        except soundfile.LibsndfileError:
+            pass  # PyAV may read it, else decoding says why not
+    excerpt = Excerpt()
+    return sum(map(len, audio_blocks(path, excerpt=excerpt))) / SAMPLE_RATE, excerpt.channels
+
+
 @contextlib.contextmanager
 def _errors_of(name: str) -> Iterator[None]:
     """Turns whatever a file's bytes or type raise into an AudioError."""

@@ -7,7 +7,6 @@ The audio stays where it is: DIR/segments.jsonl names offsets, and `w2v2 prepare
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -15,11 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from w2v2_jax.batch import SAMPLE_RATE
-from w2v2_jax.data.audio import audio_blocks
+from w2v2_jax.data.audio import audio_blocks, recording_length
 from w2v2_jax.data.excerpt import Excerpt
 from w2v2_jax.errors import InputError, counted, report, run_command
-from w2v2_jax.errors.streams import without_chatter
 from w2v2_jax.models.execution import PLAIN
 from w2v2_jax.paths import try_folder
 from w2v2_jax.prepare.account import Tally
@@ -165,20 +162,6 @@ def _uncut(
         return from_times(timed, heard, reach=arguments.refine, where=where)
     assert heard is not None
     return from_text(list(lines_or_sentences(pair.text, arguments.by)), heard, where=where)
-
-
-def recording_length(path: str) -> tuple[float, int]:
-    """A recording's seconds and channels by its header, else by decoding; AudioError if it cannot
-    be read."""
-    import soundfile
-
-    refused = (soundfile.LibsndfileError, OSError, TypeError)
-    with contextlib.suppress(*refused), without_chatter():
-        header = soundfile.info(os.fsencode(path))
-        return header.duration, header.channels
-    excerpt = Excerpt()
-    samples = sum(map(len, audio_blocks(path, excerpt=excerpt)))
-    return samples / SAMPLE_RATE, excerpt.channels
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -51,6 +51,8 @@ def find_pairs(audio: str, text: str, unpaired: Tally) -> list[Pair]:
     for option, path in (("--audio", audio), ("--text", text)):
         if reason := why_absent(path, "file or folder"):
             raise InputError(f"{option} {path}: {reason}")
+        if not os.path.isfile(path) and not os.path.isdir(path):
+            raise InputError(f"{option} {path}: not a plain file, such as a pipe; name a file")
     if os.path.isfile(audio) and os.path.isfile(text):
         return [Pair(Path(audio).stem, audio, Path(text), Path(audio).stem)]
     if os.path.isfile(audio):

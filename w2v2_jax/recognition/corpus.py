@@ -12,6 +12,7 @@ from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.decode.hypothesis import Decoder, broken_frames, check_finite
 from w2v2_jax.decode.many import decode_many
 from w2v2_jax.errors import InputError
+from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.recognition.batches import batched
 from w2v2_jax.recognition.network import Network
 from w2v2_jax.system.progress import audio_bar
@@ -28,6 +29,7 @@ def corpus_frames(
     apply: a method of the network, such as `network.logits`; see `batched`. Raises InputError that
     names an utterance whose samples have changed since they were prepared.
     """
+    _refuse_too_short(network, corpus)
     seconds = corpus.num_samples / SAMPLE_RATE
     with audio_bar(float(seconds.sum())) as bar:
         for first in range(0, len(corpus), CHUNK):
@@ -36,6 +38,19 @@ def corpus_frames(
             for offset, frames in batched(network, apply, waveforms, batch_seconds=batch_seconds):
                 yield first + offset, frames
                 bar.update(float(seconds[first + offset]))
+
+
+def _refuse_too_short(network: Network, corpus: AnyCorpus) -> None:
+    """InputError, before the work, that names an utterance without a single frame."""
+    if not len(corpus):
+        return
+    shortest = int(np.argmin(corpus.num_samples))
+    samples = int(corpus.num_samples[shortest])
+    if int(frame_counts(samples, network.description.model.output_layers)) < 1:
+        raise InputError(
+            f"{corpus.directory}: utterance {corpus.id(shortest)} has {samples} samples, too few "
+            "for one frame; prepare the split again without so short ones (--min-seconds 0.1)"
+        )
 
 
 def _samples(corpus: AnyCorpus, i: int) -> np.ndarray:

@@ -20,7 +20,7 @@ def total_seconds(paths: Sequence[str]) -> float | None:
     import soundfile
 
     lengths = []
-    for path in paths:
+    for path in filter(os.path.isfile, paths):  # a pipe would be waited for, or read empty
         refused = (soundfile.LibsndfileError, OSError, TypeError, ValueError)
         with contextlib.suppress(*refused), without_chatter():
             lengths.append(soundfile.info(os.fsencode(path)).duration)
