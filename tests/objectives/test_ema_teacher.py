@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.interop_cases import assert_same, random_checkpoint
+from tests.helpers.invariances import assert_close, padded, reordered, with_fillers
 from tests.helpers.step_runs import TX, run, with_untaken
 from w2v2_jax import partition
 from w2v2_jax.errors import InputError
@@ -18,7 +19,6 @@ from w2v2_jax.interop import hugging_face, native
 from w2v2_jax.metrics import compute
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.families import model_config
-from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.models.teacher import layer_targets, over_time
 from w2v2_jax.models.transformer import Transformer
 from w2v2_jax.models.wav2vec2 import Encoder
@@ -249,8 +249,8 @@ def test_microbatches_and_devices_move_the_teacher_as_one_does(
     plain = run(objective, params, batches)
     spread = run(objective, params, batches, mesh=mesh, accumulate=accumulate)
     for (a, ours), (b, theirs) in zip(plain, spread, strict=True):
-        same(a.teacher, b.teacher)
-        same(compute(ours), compute(theirs))
+        assert_close(a.teacher, b.teacher)
+        assert_close(compute(ours), compute(theirs))
 
 
 def test_the_teacher_is_sharded_as_the_parameters_are(objective):
@@ -268,35 +268,23 @@ def test_a_fresh_teacher_is_the_network(objective):
     jax.tree.map(np.testing.assert_array_equal, state.teacher, objective.teacher(state.params))
 
 
-def same(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
-
-
 def test_the_order_of_rows_changes_nothing(loss, weights, keys, make_batch):
-    batch, order = make_batch(labels=False), np.array([5, 2, 7, 0, 1, 6, 4, 3])
-    moved = jax.tree.map(lambda x: x[order], batch)
-    same(loss(weights, batch, keys, 3), loss(weights, moved, keys[order], 3))
+    batch = make_batch(labels=False)
+    moved, moved_keys = reordered(batch, keys)
+    assert_close(loss(weights, batch, keys, 3), loss(weights, moved, moved_keys, 3))
 
 
 def test_filler_rows_of_weight_0_change_nothing(loss, weights, keys, make_batch):
-    batch = make_batch(labels=False)
-    share = np.where(np.arange(8) < 5, batch.weights, 0).astype(np.float32)
-    silent = batch._replace(
-        weights=share,
-        waveforms=np.where(share[:, None] > 0, batch.waveforms, 0),
-        num_samples=np.where(share > 0, batch.num_samples, 0),
-    )
-    same(loss(weights, silent, keys, 3), loss(weights, batch._replace(weights=share), keys, 3))
+    one, other = with_fillers(make_batch(labels=False))
+    assert_close(loss(weights, one, keys, 3), loss(weights, other, keys, 3))
 
 
 def test_padding_rows_longer_changes_nothing(objective, weights, keys, make_batch, terms):
-    short = make_batch(labels=False)
-    long = short._replace(waveforms=np.pad(short.waveforms, ((0, 0), (0, 300))))
-    mask, slots = draw_mask(objective.model, keys, short.num_samples, 1000)
-    longer = jnp.pad(mask, ((0, 0), (0, int(frame_counts(1300, objective.model.conv_layers)) - 49)))
-    same(terms(weights, short, mask, slots, None), terms(weights, long, longer, slots, None))
+    batch = make_batch(labels=False)
+    mask, slots = draw_mask(objective.model, keys, batch.num_samples, 1000)
+    longer, longer_mask = padded(batch, mask, objective.model.conv_layers)
+    found = terms(weights, longer, longer_mask, slots, None)
+    assert_close(terms(weights, batch, mask, slots, None), found)
 
 
 @pytest.fixture(scope="module")

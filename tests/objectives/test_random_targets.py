@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.interop_cases import assert_same, random_checkpoint
+from tests.helpers.invariances import assert_close, padded, reordered, with_fillers
 from tests.helpers.places import ROOT
 from w2v2_jax.errors import InputError
 from w2v2_jax.export import command as export
@@ -127,35 +128,23 @@ def test_a_head_without_a_preference_costs_ln_of_the_entries(objective, params, 
     assert compute(sums.metrics)["loss"] == pytest.approx(np.log(32), rel=1e-5) and outputs == {}
 
 
-def same(a, b):
-    assert a.metrics.keys() == b.metrics.keys()
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
-
-
 def test_the_order_of_rows_changes_nothing(loss, params, keys, make_batch):
-    batch, order = make_batch(labels=False), np.array([5, 2, 7, 0, 1, 6, 4, 3])
-    moved = jax.tree.map(lambda x: x[order], batch)
-    same(loss(params, batch, keys, 3), loss(params, moved, keys[order], 3))
+    batch = make_batch(labels=False)
+    moved, moved_keys = reordered(batch, keys)
+    assert_close(loss(params, batch, keys, 3), loss(params, moved, moved_keys, 3))
 
 
 def test_filler_rows_of_weight_0_change_nothing(loss, params, keys, make_batch):
-    batch = make_batch(labels=False)
-    weights = np.where(np.arange(8) < 5, batch.weights, 0).astype(np.float32)
-    silent = batch._replace(
-        weights=weights,
-        waveforms=np.where(weights[:, None] > 0, batch.waveforms, 0),
-        num_samples=np.where(weights > 0, batch.num_samples, 0),
-    )
-    same(loss(params, silent, keys, 3), loss(params, batch._replace(weights=weights), keys, 3))
+    one, other = with_fillers(make_batch(labels=False))
+    assert_close(loss(params, one, keys, 3), loss(params, other, keys, 3))
 
 
 def test_padding_rows_longer_changes_nothing(objective, params, keys, make_batch, terms):
-    short = make_batch(labels=False)
-    long = short._replace(waveforms=np.pad(short.waveforms, ((0, 0), (0, 300))))
-    mask, slots = draw_mask(objective.model, keys, short.num_samples, 1000)
-    longer = jnp.pad(mask, ((0, 0), (0, int(frame_counts(1300, objective.model.conv_layers)) - 49)))
-    same(terms(params, short, mask, slots, None), terms(params, long, longer, slots, None))
+    batch = make_batch(labels=False)
+    mask, slots = draw_mask(objective.model, keys, batch.num_samples, 1000)
+    longer, longer_mask = padded(batch, mask, objective.model.conv_layers)
+    found = terms(params, longer, longer_mask, slots, None)
+    assert_close(terms(params, batch, mask, slots, None), found)
 
 
 def test_the_targets_have_no_gradient_and_everything_else_has_one(
