@@ -52,14 +52,14 @@ def job(monkeypatch, back, *, skip=3):
 )
 def test_going_back_leaves_out_the_last_batches_up_to_the_alarm(monkeypatch, back, left_out):
     run, noted = job(monkeypatch, back)
-    assert loop._go_back(run, ALARM) == "saved, exchanged"
+    assert loop._roll_back(run, ALARM) == "saved, exchanged"
     assert noted == [(step, "loss-spike", True) for step in left_out]
 
 
 def test_without_a_checkpoint_from_before_the_alarm_the_run_ends(monkeypatch):
     run, noted = job(monkeypatch, None)
     with pytest.raises(HealthError, match=r"a spike .*no checkpoint from before it.*keep_last"):
-        loop._go_back(run, ALARM)
+        loop._roll_back(run, ALARM)
     assert noted == []
 
 

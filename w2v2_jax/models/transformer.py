@@ -116,7 +116,10 @@ class Transformer(nn.Module):
 
         def init_layers(key):
             sample = jnp.zeros((1, 1, config.d_model), execution.dtype)
-            init = lambda key: layer.init(key, sample, jnp.ones((1, 1), bool), None)["params"]  # noqa: E731
+
+            def init(key):
+                return layer.init(key, sample, jnp.ones((1, 1), bool), None)["params"]
+
             stacked = jax.vmap(init)(jax.random.split(key, config.num_layers))
             return jax.tree.map(_stack_axis, stacked, is_leaf=lambda leaf: isinstance(leaf, Named))
 

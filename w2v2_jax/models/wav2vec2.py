@@ -78,7 +78,8 @@ class Encoder(nn.Module):
     ) -> Encoded:
         """waveforms [B, S], num_samples [B]; mask [B, T] and channel_mask [B, D] bool or None;
         keys [B] for dropout and LayerDrop, None when evaluating; input_gumbel [B, T, G, V] is the
-        input quantizer's noise, None when evaluating or without one."""
+        input quantizer's noise, None when evaluating or without one, and temperature its Gumbel
+        temperature; hidden_states and middle: which `states` are returned, see `Transformer`."""
         config, execution = self.config, self.execution
         extractor = FeatureExtractor(config, execution, name="feature_extractor")
         latents = extractor(waveforms, num_samples)

@@ -97,15 +97,15 @@ def contrast(context, targets, ids, negatives, *, temperature: float) -> SlotSco
     drawn = multiplicity(negatives, slots)
     counts = jnp.where(same, 0, drawn)
     positive = jnp.diagonal(logits, axis1=1, axis2=2)  # [B, M]
-    masked = jnp.where(counts > 0, logits, EXCLUDED)
-    top = jax.lax.stop_gradient(jnp.maximum(positive, masked.max(-1)))
-    total = (counts * jnp.exp(masked - top[..., None])).sum(-1) + jnp.exp(positive - top)
+    negative = jnp.where(counts > 0, logits, EXCLUDED)
+    top = jax.lax.stop_gradient(jnp.maximum(positive, negative.max(-1)))
+    total = (counts * jnp.exp(negative - top[..., None])).sum(-1) + jnp.exp(positive - top)
     clashes = jnp.where(same, drawn, 0).sum(-1)
     lowest = jnp.where(counts > 0, logits, -EXCLUDED).min(-1)
-    tie = (positive >= masked.max(-1)) & (positive <= lowest) & (clashes == 0)
+    tie = (positive >= negative.max(-1)) & (positive <= lowest) & (clashes == 0)
     return SlotScores(
         jnp.log(total) + top - positive,
-        ((positive >= masked.max(-1)) & ~tie).astype(jnp.float32),
+        ((positive >= negative.max(-1)) & ~tie).astype(jnp.float32),
         (~tie).astype(jnp.float32),
         clashes.astype(jnp.float32),
     )

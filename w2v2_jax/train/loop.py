@@ -155,11 +155,11 @@ def run(
         if settings.health.rollback and not resumed:
             job.save(state)  # a rollback may return to it
         while True:
-            state, alarm = _stretch(job, state)
+            state, alarm = _train_until_alarm(job, state)
             if alarm is None:
                 break
             del state  # two states may not fit
-            state = _go_back(job, alarm)
+            state = _roll_back(job, alarm)
         checkpoints.wait_until_finished()
     end = int(state.step)
     return RunEnd(end, preemption.reached() if end < config.steps else "")
@@ -171,7 +171,7 @@ def _restored(checkpoints: checkpoint.Manager, experiment: Experiment) -> TrainS
     return None if state is None else exchanged(experiment, state)
 
 
-def _go_back(job: _Job, alarm: Alarm) -> TrainState:
+def _roll_back(job: _Job, alarm: Alarm) -> TrainState:
     """The state of the checkpoint before the batches that are now left out for good.
 
     Checkpoints after these batches are deleted first, so that after an interruption the alarm
@@ -192,7 +192,7 @@ def _go_back(job: _Job, alarm: Alarm) -> TrainState:
     return state
 
 
-def _stretch(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
+def _train_until_alarm(job: _Job, state: TrainState) -> tuple[TrainState, Alarm | None]:
     """Trains to the last step, a signal, or an alarm that asks for a rollback."""
     experiment, config, first = job.experiment, job.config, int(state.step)
     plan, mine = cast(Plan, job.train.plan), partition.host_rows(experiment.mesh)
