@@ -24,6 +24,7 @@ from w2v2_jax.system.new_output import new_file
 from w2v2_jax.system.outputs import try_outputs
 from w2v2_jax.texts import CASES, with_case
 from w2v2_jax.vocabulary import Vocabulary, make_vocabulary
+from w2v2_jax.vocabulary.make import FILE as VOCABULARY_FILE
 from w2v2_jax.vocabulary.units import CHARACTERS
 
 MAX_ORDER = 6  # what KenLM is compiled for
@@ -156,7 +157,8 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--vocabulary",
         metavar="librispeech|FILE.json|DIR",
-        help="the CTC model's vocabulary or run folder; its text rules and case apply to the text",
+        help="the CTC model's vocabulary, or a checkpoint's folder; its text rules and case "
+        "apply to the text",
     )
     parser.add_argument("--case", choices=CASES, help="case of the text without --vocabulary")
     parser.add_argument(
@@ -184,6 +186,21 @@ def _parser() -> CommandParser:
     return parser
 
 
+def _vocabulary_of(named: str) -> Vocabulary:
+    """The vocabulary that --vocabulary names: librispeech, a file, a checkpoint's folder.
+    Raises InputError for a checkpoint without a CTC head."""
+    if not Path(named).is_dir() or Path(named, VOCABULARY_FILE).is_file():
+        return make_vocabulary(named)
+    # A Hugging Face folder, or what `convert` and `average` write: the symbols are in the
+    # description of the weights. Imported here, because all other uses of `lm` need no JAX.
+    from w2v2_jax.checkpoint.description import require_ctc
+    from w2v2_jax.interop.load import load_any
+
+    description = load_any(named).description
+    require_ctc(description, f"--vocabulary {named}")
+    return description.ctc_vocabulary
+
+
 def _checked(arguments) -> tuple[Vocabulary | None, Callable[[str], str], list[int]]:
     """The vocabulary, how text is normalised and the pruning thresholds."""
     if not 1 <= arguments.order <= MAX_ORDER:
@@ -191,7 +208,9 @@ def _checked(arguments) -> tuple[Vocabulary | None, Callable[[str], str], list[i
     if arguments.lexicon_min_count and not arguments.lexicon:
         raise InputError("--lexicon-min-count changes nothing without --lexicon; give it")
     if arguments.lexicon and not arguments.vocabulary:
-        raise InputError("--lexicon needs --vocabulary: librispeech or a run's vocabulary.json")
+        raise InputError(
+            "--lexicon needs --vocabulary: librispeech, a checkpoint's folder or a file"
+        )
     if arguments.case and arguments.vocabulary:
         raise InputError("--case and --vocabulary exclude each other; the vocabulary has a case")
     if arguments.estimator == "lmplz" and not lmplz.installed():
@@ -205,7 +224,7 @@ def _checked(arguments) -> tuple[Vocabulary | None, Callable[[str], str], list[i
     thresholds = pruning(arguments.prune, order=arguments.order)
     if not arguments.vocabulary:
         return None, with_case(arguments.case or "keep"), thresholds
-    vocabulary = make_vocabulary(arguments.vocabulary)
+    vocabulary = _vocabulary_of(arguments.vocabulary)
     if vocabulary.rules is not None:
         vocabulary.rules.check(where=f"--vocabulary {arguments.vocabulary}")
     return vocabulary, vocabulary.normalise, thresholds

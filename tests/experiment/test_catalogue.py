@@ -73,3 +73,10 @@ def test_an_account_keeps_the_lines_that_its_file_has(name):
     """A backslash at a line's end takes the line break with it, where it is not written twice."""
     account = catalogue.read(name).account
     assert max(map(len, account.splitlines())) <= 100 and " \\ " not in account
+
+
+def test_a_description_is_found_by_what_config_takes_too(capsys):
+    catalogue.main(["adapt:language"])
+    assert capsys.readouterr().out.rstrip().endswith("adapt.py")
+    with pytest.raises(InputError, match=r"no recipe 'adopt' .*did you mean adapt\?"):
+        catalogue.main(["adopt:language"])

@@ -12,8 +12,10 @@ import pytest
 from tests.helpers import places
 from tests.helpers.corpora import write_split
 from tests.helpers.decode_cases import LMPLZ_MODELS, lmplz_text, sentences, words
-from w2v2_jax import lm
+from tests.helpers.fuzz_cases import pretrained, tuned
+from w2v2_jax import convert, lm
 from w2v2_jax.errors import InputError
+from w2v2_jax.interop import hugging_face
 from w2v2_jax.ngram import arpa, counts, kneser_ney, text
 
 GOLDEN = places.GOLDEN / "lmplz.npz"
@@ -192,6 +194,20 @@ def test_a_lexicon_spells_the_texts_words_and_leaves_out_what_cannot_be_spelled(
     assert lexicon.read_text().splitlines() == ["YOU\tY O U |", "HELLO\tH E L L O |"]
     told = capsys.readouterr().out.splitlines()[-1]
     assert "1 left out: 1 of 3 different words has symbols that --vocabulary" in told
+
+
+def test_the_folder_of_any_checkpoint_names_its_vocabulary(tmp_path, capsys):
+    """Hugging Face's folders, and what `convert` and `average` write, have no vocabulary.json."""
+    hugging_face.save(tuned(), tmp_path / "hf")
+    convert.main(["--from", "hf", "--input", f"{tmp_path}/hf", "--out", f"{tmp_path}/native"])
+    hugging_face.save(pretrained(), tmp_path / "no_head")
+    lexicon = tmp_path / "lexicon.txt"
+    common = ["--order", "1", "--discount-fallback", "--lexicon", str(lexicon), "--vocabulary"]
+    for name in ("hf", "native"):
+        build(tmp_path, "ba 'c\n", *common, f"{tmp_path}/{name}")
+        assert sorted(lexicon.read_text().splitlines()) == ["'C\t' C |", "BA\tB A |"]
+    with pytest.raises(InputError, match=r"--vocabulary \S+no_head is a pretraining checkpoint"):
+        build(tmp_path, "ba\n", *common, f"{tmp_path}/no_head")
 
 
 @pytest.mark.parametrize("options", [[], ["--characters"]])

@@ -136,7 +136,7 @@ def main(argv: list[str] | None = None) -> None:
         print(table())
         print("\n--config NAME[:argument] runs one; `w2v2 recipes NAME` prints its description")
         return
-    recipe = read(arguments.name)
+    recipe = read(arguments.name.partition(":")[0])  # what --config takes names the same recipe
     print(f"{recipe.account}\n\nFile: {recipe.path}")
 
 
