@@ -14,7 +14,7 @@ unset argument
 
 to_project() { # goes to the project's folder, in which the launchers' relative paths start
   local called_in="$PWD"
-  cd "$1"
+  cd "$1" || exit
   [ "$called_in" -ef . ] || echo "note: relative paths start in $PWD" >&2
 }
 
