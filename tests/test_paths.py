@@ -274,3 +274,19 @@ def test_a_run_with_an_alarm_is_read_as_one_without(tmp_path):
 def test_json_goes_to_a_bucket(bucket):
     paths.write_json(f"{bucket}/new/a.json", {"a": math.inf})
     assert paths.read_json(f"{bucket}/new/a.json") == {"a": None}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"),
+    [
+        ("utf-8", '{"text": "ráda ven \U0001f41f"}'),
+        ("ascii", r'{"text": "r\u00e1da ven \ud83d\udc1f"}'),
+    ],
+)
+def test_json_is_printed_in_its_letters_or_so_that_it_stays_json(encoding, printed, monkeypatch):
+    """Standard output writes a letter that its encoding lacks as \\xe1, which no parser reads."""
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, encoding=encoding, errors="backslashreplace")
+    monkeypatch.setattr("sys.stdout", stream)
+    paths.print_json({"text": "ráda ven \U0001f41f"})
+    assert written.getvalue().decode("utf-8").rstrip() == printed

@@ -13,7 +13,7 @@ from w2v2_jax.decode.lines import Line
 from w2v2_jax.decode.spelling import Spelled
 from w2v2_jax.errors import printable, run_command
 from w2v2_jax.inference import load
-from w2v2_jax.paths import file_sha256, json_text
+from w2v2_jax.paths import file_sha256, print_json
 from w2v2_jax.recognition import transcript_files, transcript_record
 from w2v2_jax.recognition.computation import add_dtype, execution_of
 from w2v2_jax.recognition.network import origin
@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> None:
                 "words": [w._asdict() for w in line.words],
                 "characters": [c._asdict() for c in line.characters],
             }
-            print(json_text(plain))
+            print_json(plain)
         else:
             print(f"{line.start:.3f}\t{line.end:.3f}\t{line.score:.3f}\t{line.text}")
     for path in files.values():

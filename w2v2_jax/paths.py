@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -158,6 +159,14 @@ def json_text(value: Any, *, indent: int | None = None, sort_keys: bool = False)
     return json.dumps(
         finite(value), ensure_ascii=False, allow_nan=False, indent=indent, sort_keys=sort_keys
     )
+
+
+def print_json(value: Any) -> None:
+    """Prints `json_text` of the value on one line, with its letters if standard output is UTF-8.
+    Else they are escaped: what is printed for a letter that an encoding lacks is no JSON."""
+    text = json_text(value)
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
+    print(text if encoding == "utf8" else json.dumps(json.loads(text)), flush=True)
 
 
 def write_json(path: str | AnyPath, value: Any, *, indent: int | None = 1) -> None:

@@ -8,7 +8,6 @@ status is then 2.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.errors import InputError, counted, one_field, run_command
 from w2v2_jax.errors.streams import unwritten
 from w2v2_jax.inference import Model, load
-from w2v2_jax.paths import finite
+from w2v2_jax.paths import print_json
 from w2v2_jax.recognition import inputs, transcript_files, transcript_record, vad
 from w2v2_jax.recognition.batches import WHOLE_SECONDS
 from w2v2_jax.recognition.computation import add_dtype, execution_of
@@ -182,7 +181,7 @@ def _not_done(
 
 def _say(result: Result, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(finite(result.as_dict())), flush=True)
+        print_json(result.as_dict())
         return
     print(f"{one_field(result.path)}\t{one_field(result.text)}", flush=True)
 

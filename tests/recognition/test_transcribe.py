@@ -235,13 +235,14 @@ def test_the_command_prints_a_line_a_file_and_writes_the_formats(
 
 def test_a_name_with_a_line_break_stays_one_line(model, clip, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(transcribe, "load", lambda path, execution: model)
-    odd = clip.rename(tmp_path / "a\tb\nc.wav")
+    odd = clip.rename(tmp_path / "á\tb\nc.wav")
     arguments = ["--checkpoint", "x", str(odd), "--batch-seconds", "1"]
     assert run_command(transcribe.main, arguments) == 0
     line, *others = capsys.readouterr().out.splitlines()
-    assert line.split("\t")[0] == f"{tmp_path}/a\\tb\\nc.wav" and not others
+    assert line.split("\t")[0] == f"{tmp_path}/á\\tb\\nc.wav" and not others
     assert run_command(transcribe.main, [*arguments, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["path"] == str(odd)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["path"] == str(odd) and "á" in line
 
 
 def test_align_prints_a_line_a_sentence_in_order_and_refuses_text_that_is_mostly_unknown(

@@ -9,7 +9,6 @@ is then 2.
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from w2v2_jax.data.transcribed import none_transcribed, transcribed
 from w2v2_jax.errors import InputError, counted, one_field, run_command
 from w2v2_jax.evaluation.classes import ClassScores, class_scores, confusion
 from w2v2_jax.inference.model import Model, load
-from w2v2_jax.paths import write_json
+from w2v2_jax.paths import print_json, write_json
 from w2v2_jax.recognition import inputs
 from w2v2_jax.recognition.classify import Classified, classify, classify_corpus
 from w2v2_jax.recognition.computation import add_dtype, execution_of
@@ -88,7 +87,7 @@ def _parser() -> CommandParser:
 
 def _say(result: Classified, arguments) -> None:
     if arguments.json:
-        print(json.dumps(result._asdict(), ensure_ascii=False), flush=True)
+        print_json(result._asdict())
         return
     best = itertools.islice(result.scores.items(), arguments.top or 1)
     said = "\t".join(f"{one_field(label)}\t{score:.4f}" for label, score in best)
