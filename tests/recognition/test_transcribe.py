@@ -13,7 +13,6 @@ from w2v2_jax import align, transcribe
 from w2v2_jax.decode.alignment import Character, Word
 from w2v2_jax.decode.greedy import frame_choices
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.inference import Model
 from w2v2_jax.recognition import recordings, transcript_formats, vad
 from w2v2_jax.recognition.transcript import Result
 
@@ -24,11 +23,6 @@ RESULT = Result(
     [Character("B", 3.0, 3.1, 1.0), Character('"', 3.1, 3.2, 1.0)],
     3700.0,
 )
-
-
-@pytest.fixture(scope="module")
-def model(tuned) -> Model:
-    return Model(Path("tiny"), tuned.description, tuned.params)
 
 
 @pytest.fixture(scope="module")
