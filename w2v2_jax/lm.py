@@ -61,15 +61,21 @@ def pruning(thresholds: list[int], *, order: int) -> list[int]:
     return full
 
 
-def cannot_be_spelled(words: list[str], unknown: list[str], vocabulary: str) -> str:
-    """A line on the words of a text with symbols that the vocabulary lacks; "" if there are none.
-    Where transcripts are not spoken words, or are file names, this is where one can see it."""
+def cannot_be_spelled(
+    words: list[str], unknown: list[str], vocabulary: Vocabulary, *, named: str
+) -> str:
+    """A line on the words of a text that the vocabulary, `named` so in it, cannot spell; "" if
+    there are none. Where transcripts are not spoken words, or are file names, this is where one can
+    see it."""
     if not unknown:
         return ""
     have = "has" if len(unknown) == 1 else "have"
+    which = f"{len(unknown)} of {counted(len(words), 'different word')} {have}"
+    some = f"such as {', '.join(unknown[:3])}"
+    if vocabulary.pronunciations:
+        return f"{which} no pronunciation in --vocabulary {named}, {some}"
     return (
-        f"{len(unknown)} of {counted(len(words), 'different word')} {have} symbols that "
-        f"--vocabulary {vocabulary} lacks, such as {', '.join(unknown[:3])}; text rules turn them "
+        f"{which} symbols that --vocabulary {named} lacks, {some}; text rules turn them "
         "into spoken words (prepare --text, or the vocabulary of a run that was trained with them)"
     )
 
@@ -89,7 +95,7 @@ def make_lexicon(
             "--vocabulary"
         )
     write_lexicon(path, spelled)
-    told = cannot_be_spelled(frequent, unknown, named)
+    told = cannot_be_spelled(frequent, unknown, vocabulary, named=named)
     left_out = f"; {len(unknown)} left out{': ' if told else ''}{told}"
     print(f"wrote {path}: {counted(len(spelled), 'word')}{left_out}")
 
@@ -272,8 +278,10 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.lexicon:
         least, named = arguments.lexicon_min_count or 1, arguments.vocabulary
         make_lexicon(seen, vocabulary, arguments.lexicon, min_count=least, named=named)
-    elif told := cannot_be_spelled([*seen], spell(seen, vocabulary)[1], arguments.vocabulary):
-        print(told)
+    else:
+        unknown, named = spell(seen, vocabulary)[1], arguments.vocabulary
+        if told := cannot_be_spelled([*seen], unknown, vocabulary, named=named):
+            print(told)
 
 
 if __name__ == "__main__":

@@ -156,9 +156,11 @@ def _write(
     out: Path,
     decoder_settings: DecoderSettings,
     report: dict[str, Any],
+    rate: str,
     best: Trial,
     trials: list[Trial],
 ) -> None:
+    """The file. report: further entries. rate: "wer", or "per" where the trials wrote phonemes."""
     beam = dataclasses.asdict(decoder_settings.beam)
     values = {
         **beam,
@@ -171,7 +173,7 @@ def _write(
     save_settings(
         out,
         {name: value for name, value in values.items() if value is not None},
-        dev_wer=best.words.rate,
+        **{f"dev_{rate}": best.words.rate},
         trials=rows,
         **report,
     )
@@ -268,11 +270,12 @@ def main(argv: list[str] | None = None) -> None:
     word_scores = tuple(arguments.word_scores or WORD_SCORES) if spoken else (0.0, 0.0)
     points = SEARCHES[arguments.search](arguments.seed, [tuple(arguments.lm_weights), word_scores])
     phonemes = vocabulary.writes_phonemes(words=work.decoder.writes_words)
-    found = word_rate(phonemes=phonemes).upper()
+    found = word_rate(phonemes=phonemes)
     trials: list[Trial] = []
     best: Trial | None = None
     report: dict[str, Any] = {f"greedy_{rate}": greedy.rate, "logits": arguments.logits}
-    save = functools.partial(_write, arguments.out, decoder_settings, report)
+    save = functools.partial(_write, arguments.out, decoder_settings, report, found)
+    found = found.upper()
     running = run(work, decoder_settings.beam, points, trials=arguments.trials, jobs=arguments.jobs)
     for trial in running:
         trials.append(trial)

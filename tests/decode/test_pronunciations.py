@@ -12,6 +12,7 @@ from tests.helpers.symbol_cases import saved_logits, saying
 from w2v2_jax import lm, sweep
 from w2v2_jax.data.transcribed import check_vocabulary
 from w2v2_jax.decode import command
+from w2v2_jax.decode.lexicon import read_lexicon
 from w2v2_jax.decode.lines import align_lines
 from w2v2_jax.decode.make import DecoderSettings, make
 from w2v2_jax.errors import InputError, run_command
@@ -118,6 +119,12 @@ def test_what_is_no_lexicon_is_named_with_its_line(tmp_path, text, message):
     assert message in str(caught.value)
 
 
+def test_a_line_that_begins_with_a_hash_is_a_comment_with_and_without_a_space(tmp_path):
+    (tmp_path / "x.txt").write_text("#words of the house\n## CMUdict\n  # more\na AH #\n")
+    vocabulary = make_vocabulary(f"pronunciations:{tmp_path}/x.txt")
+    assert vocabulary.pronunciations == (("a", "AH"),)
+
+
 def test_a_phoneme_1_is_no_probability_where_other_words_begin_otherwise(tmp_path):
     (tmp_path / "x.txt").write_text("is 1 s\nsi s 1\n")
     assert make_vocabulary(f"pronunciations:{tmp_path}/x.txt").symbols[5:] == ("1", "s")
@@ -175,6 +182,23 @@ def test_every_pronunciation_is_searched(vocabulary, words_model):
     logits = saying([vocabulary.symbols.index(p) for p in said], len(vocabulary))
     best = make(settings(lm=words_model), vocabulary)(logits)[0]
     assert best.text == SENTENCE  # "red" and "read" sound alike here; the model decides
+
+
+def test_a_search_takes_the_lexicon_that_was_trained_with(vocabulary, lexicon, words_model):
+    """`read(2)` was a word of the hypotheses, and a comment an error."""
+    said = ["DH", "IY", "R", "EH", "D"]
+    logits = saying([vocabulary.symbols.index(p) for p in said], len(vocabulary))
+    search = make(settings(lexicon=str(lexicon), lm=words_model), vocabulary)
+    assert {word for word, _ in search.lexicon} == {"the", "cat", "read", "red", "k"}
+    assert search(logits)[0].text in ("the read", "the red")
+    phonemes = dataclasses.replace(vocabulary, pronunciations=())
+    assert make(settings(lexicon=str(lexicon)), phonemes)(logits)[0].text in ("the read", "the red")
+
+
+def test_a_hash_that_is_a_phoneme_is_no_comment_of_a_searchs_lexicon(tmp_path):
+    (tmp_path / "x.txt").write_text("a A #\n")
+    symbols = ("A", "#")
+    assert read_lexicon(tmp_path / "x.txt", symbols, units="phonemes") == [("a", symbols)]
 
 
 @pytest.fixture
@@ -240,7 +264,7 @@ def test_lm_writes_a_lexicon_of_all_pronunciations(vocabulary, tmp_path, capsys)
     assert run_command(lm.main, [*paths, *more, "--order", "1"]) == 0
     written = (tmp_path / "words.txt").read_text().splitlines()
     assert written == ["the\tDH AH", "the\tDH IY", "cat\tK AE T"]
-    assert "1 of 3 different words" in capsys.readouterr().out
+    assert "1 of 3 different words has no pronunciation in" in capsys.readouterr().out
 
 
 def test_decode_scores_words_or_phonemes(vocabulary, words_model, tmp_path, capsys):
@@ -290,6 +314,8 @@ def test_sweep_calls_what_a_model_of_phonemes_writes_phonemes(vocabulary, tmp_pa
     assert run_command(sweep.main, [*arguments, "--out", f"{tmp_path}/best.json"]) == 0
     told = capsys.readouterr().out
     assert ": PER 0.00 % (best of 1)" in told and "WER" not in told
+    written = json.loads((tmp_path / "best.json").read_text())
+    assert written["dev_per"] == 0 and "dev_wer" not in written
 
 
 def test_aligned_lines_have_the_times_of_words(vocabulary):

@@ -153,6 +153,18 @@ def test_rates_and_texts_with_a_language_model_stand_below_those_without(inputs,
     assert lines[start + 3 : start + 5] == ["from pretrained NUMBER 4", "and with the LM SEVEN 4"]
 
 
+def test_phonemes_have_a_per_beside_the_wer_of_a_model_of_words(inputs, capsys, tmp_path):
+    for name, rate in (("a", 0.8), ("b", 0.4)):
+        made = evaluation(0.5, rate, "N AH") | {"per": rate, "per_interval": [rate, rate]}
+        made["utterances"] = [u | {"reference": f"N AH M {u['id']}"} for u in made["utterances"]]
+        (tmp_path / f"{name}.json").write_text(json.dumps(made))
+    assert run_with_model(inputs, tmp_path) == 0
+    text = capsys.readouterr().out
+    assert "9 utterances, 36 phones" in text
+    assert row(text, "PER %") == "PER % 80.00 40.00 -50.0 %"
+    assert row(text, "WER % with a") == "WER % with a language model 90.00 25.00 -72.2 %"
+
+
 def test_an_evaluation_of_another_checkpoint_with_the_model_is_noted(inputs, capsys, tmp_path):
     assert run_with_model(inputs, tmp_path) == 0
     assert "note: with a language model" not in capsys.readouterr().out
@@ -370,6 +382,13 @@ def test_cells_of_different_test_sets_are_an_error(tmp_path, capsys):
     arguments = [str(tmp_path), "--json", str(tmp_path / "x")]
     assert run_command(cells.main, arguments) == 2
     assert "2 different test sets" in capsys.readouterr().err
+
+
+def test_a_phone_rate_that_is_null_is_an_infinite_one(tmp_path):
+    made = evaluation(0.5, 1.0, "NUMBER") | {"per": None, "per_interval": [1, None]}
+    (tmp_path / "a.json").write_text(json.dumps(made))
+    read = read_evaluation(tmp_path / "a.json")
+    assert read["per"] == math.inf and read["per_interval"] == [1, math.inf]
 
 
 def test_an_evaluation_whose_rate_is_null_has_an_infinite_one(tmp_path):

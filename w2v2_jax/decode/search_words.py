@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from w2v2_jax.decode import engines
-from w2v2_jax.decode.lexicon import BOUNDARY, Entries, read_lexicon, spell
+from w2v2_jax.decode.lexicon import BOUNDARY, Entries, read_lexicon, spell, why_unknown
 from w2v2_jax.errors import InputError
 from w2v2_jax.ngram import arpa
 from w2v2_jax.ngram.text import SPECIALS
@@ -24,7 +24,8 @@ def words_to_search(
 ) -> Entries | None:
     """The lexicon given, or that of the LM's own words; None to decode without one."""
     if lexicon:
-        return _by_rules(read_lexicon(lexicon, vocabulary.symbols), lexicon, vocabulary)
+        entries = read_lexicon(lexicon, vocabulary.symbols, units=vocabulary.units)
+        return _by_rules(entries, lexicon, vocabulary)
     if lm is None:
         return None
     pronounced = _known_words(lm, engine, vocabulary)
@@ -46,7 +47,7 @@ def words_to_search(
         )
     if unknown:
         print(
-            f"{lm}: {len(unknown)} of {len(words)} words have symbols the model lacks "
+            f"{lm}: {len(unknown)} of {len(words)} words have {why_unknown(vocabulary)} "
             f"and are left out, such as {unknown[0]!r}",
             file=sys.stderr,
         )
@@ -114,5 +115,5 @@ def with_hot_words(
         raise InputError(f"--hot-word {twice[0]!r} is given more than once; keep one")
     spelled, unknown = spell([word for word, _ in hot if word not in known], vocabulary)
     if unknown:
-        raise InputError(f"--hot-word {unknown[0]!r} has letters that the model lacks")
+        raise InputError(f"--hot-word {unknown[0]!r} has {why_unknown(vocabulary)}")
     return entries + spelled, tuple((known.get(word, word), bonus) for word, bonus in hot)

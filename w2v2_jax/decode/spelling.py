@@ -105,6 +105,7 @@ class Speller:
     def _plain(self, character: str) -> list[int]:
         """Rows for a character without a symbol: those of its letters without their marks, none for
         punctuation, else a star."""
+        character = character.removeprefix(LACKING)
         signs = character.removeprefix(MARK)
         if all(c not in SPOKEN_SIGNS and unicodedata.category(c)[0] in "PZCM" for c in signs):
             return []
@@ -117,7 +118,7 @@ class Speller:
         known = letters and bool(plain) and all(part in self._rows for part in plain)
         rows = [self._rows[part] for part in plain] if known else [STAR]
         read = "".join(self._vocabulary.symbols[row] for row in rows) if known else STAR_WORD
-        self.counts[f"{character.removeprefix(LACKING)} as {read}"] += 1
+        self.counts[f"{character} as {read}"] += 1
         return rows
 
 

@@ -78,8 +78,8 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         if isinstance(error.__cause__, OSError):
             raise InputError(f"{error}; write it with w2v2_jax.evaluate") from error
         raise InputError(f"{path} is not JSON that w2v2_jax.evaluate wrote: {error}") from error
-    rates = {"wer", "cer", "wer_interval", "cer_interval"}
-    needed = rates | {"step", "utterances"}
+    rates = {*RATES, *(f"{rate}_interval" for rate in RATES)}
+    needed = {"wer", "cer", "wer_interval", "cer_interval", "step", "utterances"}
     if needed - evaluation.keys():
         raise InputError(
             f"{path} is not a result of evaluate: it lacks one of {', '.join(sorted(needed))}"

@@ -138,6 +138,6 @@ def describe(split: dict[str, Any]) -> str:
     if split["without_reference"]:
         size += f"; {split['without_reference']} without a reference left out"
     if split["outside_vocabulary"]:
-        size += f" ({split['outside_vocabulary']} of them with no character of the vocabulary)"
+        size += f" ({split['outside_vocabulary']} of them with nothing that the vocabulary has)"
     lines.append(size)
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.evaluation.rates import rates_shown, word_rate
 from w2v2_jax.evaluation.result_files import difference, read_evaluation, without_reference
 from w2v2_jax.evaluation.runs import Run, read_run, series
 from w2v2_jax.paths import write_text
@@ -56,18 +57,29 @@ def _times(pair: list[float]) -> str:
 def _recognition_rows(results: Results) -> list[tuple[str, ...]]:
     pair = (results.scratch_eval, results.finetuned_eval)
     words = sum(len(u["reference"].split()) for u in pair[0]["utterances"])
-    size = f"{len(pair[0]['utterances'])} utterances, {words} words"
+    size = f"{len(pair[0]['utterances'])} utterances, {words} "
+    size += "phones" if _of_phones(pair[0]) else "words"
     if missing := without_reference(pair[0]):
         size += f", {missing} without a reference"
     rows = [
         (f"HELD-OUT TEST ({size})", "from scratch", "from pretrained", "change"),
         ("updates", *(str(e["step"]) for e in pair), ""),
     ]
-    for name in ("cer", "wer"):
-        rows += _rates(f"{name.upper()} %", name, pair)
-    if results.lm_evals:
-        rows += _rates("WER % with a language model", "wer", results.lm_evals)
+    rows += [*_rates("CER %", "cer", pair), *_rates(f"{_word_rate(pair[0])} %", "wer", pair)]
+    if with_model := results.lm_evals:
+        label = f"{_word_rate(with_model[0])} % with a language model"
+        rows += _rates(label, "wer", with_model)
     return rows
+
+
+def _of_phones(evaluation: dict) -> bool:
+    """Whether the words of an evaluation are phones, whose WER is their PER."""
+    return "wer" not in rates_shown(evaluation)
+
+
+def _word_rate(evaluation: dict) -> str:
+    """What the error rate of an evaluation's words is called."""
+    return word_rate(phonemes=_of_phones(evaluation)).upper()
 
 
 def _rates(label: str, name: str, pair: tuple[dict, ...]) -> list[tuple[str, ...]]:
@@ -114,18 +126,30 @@ def transcripts(results: Results) -> str:
     return "\n".join(lines)
 
 
-def check_comparable(results: Results) -> list[str]:
-    """Notes where the comparison is not even; InputError if the test sets differ."""
-    first, *others = (
-        {u["id"]: u["reference"] for u in e["utterances"]}
-        for e in (results.scratch_eval, results.finetuned_eval, *(results.lm_evals or ()))
-    )
+def _check_same(evaluations: tuple[dict, ...]) -> None:
+    """InputError if evaluations are not of the same utterances with the same references."""
+    first, *others = ({u["id"]: u["reference"] for u in e["utterances"]} for e in evaluations)
     for other in others:
         if first != other or not first:
             raise InputError(
                 "the evaluations are not of the same test utterances: "
                 f"{difference(first, other) or 'they have none'}"
             )
+
+
+def check_comparable(results: Results) -> list[str]:
+    """Notes where the comparison is not even; InputError if the test sets differ."""
+    pair, with_model = (results.scratch_eval, results.finetuned_eval), results.lm_evals or ()
+    if with_model and _of_phones(pair[0]) and not _of_phones(with_model[0]):
+        # A model of words makes words of phones: the references are others, and those without a
+        # pronunciation are among them.
+        _check_same(pair)
+        _check_same(with_model)
+        ids, of_words = ({u["id"] for u in e["utterances"]} for e in (pair[0], with_model[0]))
+        if lacking := sorted(ids - of_words):
+            raise InputError(f"--lm-evals lack {len(lacking)} utterances, such as {lacking[0]}")
+    else:
+        _check_same((*pair, *with_model))
     steps = [results.scratch_eval["step"], results.finetuned_eval["step"]]
     notes = [] if steps[0] == steps[1] else [f"note: updates differ, {steps[0]} and {steps[1]}"]
     for plain, other in zip(

@@ -2,7 +2,7 @@
 
 A line has one pronunciation, `word p h o n e m e s`, with spaces or a tab between them; a word may
 have several lines. These are the lexicons of Kaldi and of CMUdict, whose further pronunciations
-have a number (`read(2)`) and whose comments begin with `;;;` or `#`.
+have a number (`read(2)`) and whose comments begin with `;;;` or `#`. So no word begins with `#`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _LEAVE_OUT = "a probability; leave that column out"
 _NUMBER = re.compile(r"(?<=.)\(\d+\)$")
 _PROBABILITY = re.compile(r"\d*\.\d+([eE]-?\d+)?|\d+[eE]-\d+")
 _CERTAIN = "1"  # a probability if every line has it, and a phoneme of X-SAMPA otherwise
-_COMMENT_LINE, _COMMENT = ";;;", "#"
+COMMENT = "#"
+_COMMENT_LINES = (";;;", COMMENT)
 
 
 def read_pronunciations(path: str | Path) -> Pronunciations:
@@ -30,11 +31,11 @@ def read_pronunciations(path: str | Path) -> Pronunciations:
     the usual one. InputError names the line that is none."""
     found: dict[str, dict[str, int]] = {}
     for number, line in enumerate(text_lines(path), 1):
-        if line.lstrip().startswith((_COMMENT_LINE, f"{_COMMENT} ")) or not line.strip():
+        if is_comment(line) or not line.strip():
             continue
         word, phonemes = _entry(line, where=f"{path}, line {number}")
-        word, said = normal_form(_NUMBER.sub("", word)), " ".join(map(normal_form, phonemes))
-        found.setdefault(word, {}).setdefault(said, number)
+        said = " ".join(map(normal_form, phonemes))
+        found.setdefault(normal_form(without_number(word)), {}).setdefault(said, number)
     entries = [(word, said) for word, several in found.items() for said in several]
     if not entries:
         raise InputError(f"{path}: an empty lexicon; {LINES}")
@@ -44,19 +45,29 @@ def read_pronunciations(path: str | Path) -> Pronunciations:
     return tuple(entries)
 
 
+def is_comment(line: str) -> bool:
+    """Whether a whole line of a lexicon is a comment."""
+    return line.lstrip().startswith(_COMMENT_LINES)
+
+
+def without_number(word: str) -> str:
+    """`read` of `read(2)`, which has a further pronunciation of the same word."""
+    return _NUMBER.sub("", word)
+
+
 def _entry(line: str, *, where: str) -> tuple[str, list[str]]:
     """The word and the phonemes of a line without its comment."""
     before, tab, _ = line.partition("\t")
     word, *phonemes = line.split()
     if tab and len(before.split()) > 1:
         raise InputError(f"{where}: {before!r} is more than one word; {LINES}")
-    if _COMMENT in phonemes:
-        del phonemes[phonemes.index(_COMMENT) :]
+    if COMMENT in phonemes:
+        del phonemes[phonemes.index(COMMENT) :]
     if not phonemes:
         raise InputError(f"{where}: {word!r} has no pronunciation; {LINES}")
     if _PROBABILITY.fullmatch(phonemes[0]) and len(phonemes) > 1:
         raise InputError(f"{where}: {phonemes[0]} is {_LEAVE_OUT}")
-    marked = [phoneme for phoneme in phonemes if phoneme.startswith(_COMMENT)]
+    marked = [phoneme for phoneme in phonemes if phoneme.startswith(COMMENT)]
     if marked:
         raise InputError(
             f"{where}: {marked[0]} begins like a comment, or like Kaldi's marks of words that "

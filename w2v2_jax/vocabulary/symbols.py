@@ -39,7 +39,9 @@ from w2v2_jax.vocabulary.units import (
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "|")
 BLANK, UNKNOWN, BOUNDARY = 0, 3, 4
 SILENT = frozenset({0, 1, 2})
-LACKING = " "  # before a word without a pronunciation, so that it equals no phoneme
+# Before a word without a pronunciation, so that it equals no phoneme. It has no space: `lm` writes
+# such words into models of phonemes.
+LACKING = "<unk>"
 
 
 @dataclass(frozen=True)
