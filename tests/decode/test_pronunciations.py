@@ -155,7 +155,9 @@ def test_the_words_of_the_lexicon_are_found_as_the_rules_write_them(tmp_path):
     assert vocabulary.unknown(["an x-ray"]) == {"an": 1, "ray": 1, "x": 1}
 
 
-def test_a_lexicon_that_is_not_there_is_named():
+def test_a_lexicon_without_a_name_or_that_is_not_there_is_told():
+    with pytest.raises(InputError, match="'pronunciations:' names no file"):
+        make_vocabulary("pronunciations:")
     with pytest.raises(InputError, match=r"nowhere/x\.txt: "):
         make_vocabulary("pronunciations:nowhere/x.txt")
 
@@ -335,6 +337,13 @@ def test_a_word_without_a_pronunciation_is_aligned_as_a_star(vocabulary):
     )  # fmt: skip
     assert [w.word for w in line.words] == ["the", "dog", "cat"]
     assert line.words[2].start == pytest.approx(0.3)
+
+
+def test_a_text_of_words_without_pronunciations_is_told_as_such(vocabulary):
+    logits = saying(vocabulary.encode(SENTENCE), len(vocabulary))
+    told = r"text\.txt: words without a pronunciation, most of the text: 'bark' .*'dogs' .* line 1"
+    with pytest.raises(InputError, match=told):
+        align_lines(logits, ["dogs bark"], vocabulary, seconds_per_frame=0.02, where="text.txt")
 
 
 def test_hugging_faces_folder_keeps_them_and_pseudo_labels_have_to_be_words(

@@ -172,6 +172,11 @@ def _lacking(lines, vocabulary: Vocabulary, *, where: str, romanised: bool) -> I
     unknown = vocabulary.unknown(lines)
     named = ", ".join(f"{c!r} ({n} times)" for c, n in list(unknown.items())[:8])
     number = next((i for i, line in enumerate(lines, 1) if vocabulary.unknown([line])), 1)
+    if vocabulary.pronunciations:
+        return InputError(
+            f"{where}: words without a pronunciation, most of the text: {named}, first in line "
+            f"{number}; the checkpoint knows those of its lexicon"
+        )
     remedy = "" if romanised else "align another script with --romanise, or "
     return InputError(
         f"{where}: characters the model has no symbol for, most of the text: {named}, first in "

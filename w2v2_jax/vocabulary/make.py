@@ -143,6 +143,8 @@ def make_vocabulary(
             )
         build: dict[str, Any] = {"min_count": min_count, "units": PHONEMES, "rules": rules}
         return build_vocabulary(texts, case=case or "keep", **build)
+    if name in (PIECES_OF, PRONUNCIATIONS_OF):
+        raise InputError(f"vocabulary {name!r} names no file behind the colon")
     if name.startswith(PIECES_OF):
         return build_pieces(name.removeprefix(PIECES_OF), case=case or "keep", rules=rules)
     if name.startswith(PRONUNCIATIONS_OF):
