@@ -245,6 +245,15 @@ def test_a_model_of_words_in_another_case_than_the_references_is_told(
     assert told in capsys.readouterr().err
 
 
+def test_the_case_is_told_where_the_model_lacks_most_words_too(
+    vocabulary, upper_model, tmp_path, capsys
+):
+    text = "a dog read the dog of the dogs"
+    logits = saved_logits(tmp_path / "logits", vocabulary, SENTENCE, text)
+    assert run_command(command.main, [*logits, "--lm", upper_model, "--engine", "numpy"]) == 0
+    assert "warning: 3 of 8 words of the references, such as 'read'," in capsys.readouterr().err
+
+
 def test_a_reference_of_words_without_pronunciations_counts_where_words_are_scored(
     vocabulary, words_model, tmp_path, capsys
 ):
@@ -267,6 +276,21 @@ def test_lm_writes_a_lexicon_of_all_pronunciations(vocabulary, tmp_path, capsys)
     written = (tmp_path / "words.txt").read_text().splitlines()
     assert written == ["the\tDH AH", "the\tDH IY", "cat\tK AE T"]
     assert "1 of 3 different words has no pronunciation in" in capsys.readouterr().out
+
+
+def test_a_model_of_phonemes_holds_a_word_without_a_pronunciation_as_one_unit(vocabulary, tmp_path):
+    """It was written with a space, which parts the units of a file's lines."""
+    vocabulary.save(tmp_path / "vocabulary.json")
+    (tmp_path / "text.txt").write_text("the dog\nthe k\n")
+    options = ["--text", f"{tmp_path}/text.txt", "--out", f"{tmp_path}/a.arpa", "--characters"]
+    more = ["--vocabulary", str(tmp_path / "vocabulary.json"), "--order", "2", "--estimator", "own"]
+    assert run_command(lm.main, [*options, *more, "--discount-fallback"]) == 0
+    lines = (tmp_path / "a.arpa").read_text().splitlines()
+    grams = [line.split("\t")[1].split(" ") for line in lines if "\t" in line]
+    assert {unit for units in grams for unit in units} == {
+        "<s>", "</s>", "<unk>", "DH", "AH", "<unk>dog", "K", "EY",
+    }  # fmt: skip
+    assert {len(units) for units in grams} == {1, 2}
 
 
 def test_decode_scores_words_or_phonemes(vocabulary, words_model, tmp_path, capsys):

@@ -12,8 +12,8 @@ from w2v2_jax.vocabulary import Vocabulary
 
 def references_of(texts: Iterable[str], vocabulary: Vocabulary, decoder: Decoder) -> list[str]:
     """The texts as what the decoder writes is scored against them (`Vocabulary.reference`). Prints
-    one line if most of their words are among a search's words in another case only, where each of
-    them counts as an error."""
+    one line if more of their words are among a search's words in another case only, where each of
+    them counts as an error, than in the same."""
     references = [vocabulary.reference(text, words=decoder.writes_words) for text in texts]
     _tell_other_case(decoder, references, vocabulary)
     return references
@@ -30,7 +30,7 @@ def _tell_other_case(decoder: Decoder, references: list[str], vocabulary: Vocabu
     folded = {word.casefold() for word in written}
     other = [word for word in said if word not in written and word.casefold() in folded]
     lost = sum(said[word] for word in other)
-    if 2 * lost > said.total():
+    if lost > sum(n for word, n in said.items() if word in written):
         print(
             f"warning: {lost} of {said.total()} words of the references, such as {other[0]!r}, are "
             "in another case in --lm or --lexicon, and every one counts as an error; make these of "
