@@ -10,6 +10,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.train.validation import check_best_metric
+from w2v2_jax.vocabulary import LIBRISPEECH
 
 RECIPES = {
     "pretrain_random_targets.py": ["loss", "accuracy"],
@@ -27,8 +28,7 @@ def check(recipe, **train):
         settings, vocabulary=settings.usual_vocabulary(), devices=jax.devices()[:2]
     )
     feed = types.SimpleNamespace(
-        plan=types.SimpleNamespace(shapes=[(8, 32000), (8, 16000)]),
-        symbols=types.SimpleNamespace(units="characters"),
+        plan=types.SimpleNamespace(shapes=[(8, 32000), (8, 16000)]), symbols=LIBRISPEECH
     )
     check_best_metric(built, feed)
 
