@@ -134,6 +134,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--png", type=Path, metavar="OUT", help="for a workdir: the plot")
     add_json(parser, required=False)
     arguments = parser.parse_args(argv)
+    for name in ("speakers",) if arguments.second is None else ("reference", "png"):
+        if getattr(arguments, name):
+            given = "a workdir" if arguments.second is None else "two results"
+            raise InputError(f"--{name} changes nothing with {given}; omit it")
     try_outputs(arguments, "json", "png")
     if arguments.second is None:
         tell_replaced(arguments, "json", {"workdir": str(arguments.first)})

@@ -10,7 +10,7 @@ import soundfile
 import soxr
 
 from w2v2_jax.data.audio import AudioError, audio_blocks, load_audio
-from w2v2_jax.data.excerpt import UNDECODED, Excerpt
+from w2v2_jax.data.excerpt import SEVERAL_TRACKS, UNDECODED, Excerpt
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.errors.streams import without_chatter
 from w2v2_jax.prepare import command as prepare
@@ -202,6 +202,25 @@ def test_prepare_remarks_on_a_frame_that_cannot_be_decoded(tmp_path, capfd):
     printed = capfd.readouterr()
     assert UNDECODED in printed.out and "m" in printed.out and "libmpg123" not in printed.err
     assert path.exists()
+
+
+def test_tracks_that_are_not_read_are_told(tmp_path, capfd):
+    """As a recording of a meeting has them, one for each voice."""
+    av = pytest.importorskip("av")
+    path = tmp_path / "in" / "a.mka"
+    path.parent.mkdir()
+    with av.open(str(path), "w", format="matroska") as opened:
+        streams = [opened.add_stream("pcm_s16le", rate=16000, layout="mono") for _ in range(2)]
+        for stream, factor in zip(streams, (3000, 500), strict=True):
+            samples = (factor * np.sin(np.arange(8000))).astype("<i2")[None]
+            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+            frame.sample_rate = 16000
+            opened.mux(stream.encode(frame))
+    assert np.abs(load_audio(path)).max() == pytest.approx(3000 / 32768, abs=1e-3)
+    assert capfd.readouterr().err == f"warning: {path}: {SEVERAL_TRACKS}\n"
+    arguments = ["--source", str(path.parent), "--out", str(tmp_path / "out"), "--workers", "1"]
+    prepare.main(arguments)
+    assert "several audio tracks, of which the first" in capfd.readouterr().out
 
 
 def test_threads_that_keep_chatter_away_leave_standard_error_where_it_was(capfd):

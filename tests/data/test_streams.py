@@ -185,6 +185,14 @@ def test_a_flac_from_a_pipe_that_was_cut_short_is_truncated():
         assert reason_of(content[:stop]) == "truncated"
 
 
+def test_a_flac_that_ends_between_two_frames_says_how_much_is_there():
+    content = with_flac_count(encoded("flac"), len(NOISE) + 1)
+    with pytest.raises(
+        AudioError, match=rf"truncated \({len(NOISE)} of {len(NOISE) + 1} samples\)"
+    ):
+        load_audio(content)
+
+
 @pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x80000000, 0xFFFFFFFF])
 def test_a_wav_from_a_pipe_is_read_to_its_end(size):
     content = encoded("wav")

@@ -171,3 +171,16 @@ def test_curves_hold_the_records_that_all_seeds_have():
 def test_two_results_are_compared_without_waiting_for_jax():
     code = "import sys, w2v2_jax.compare; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("a.json b.json --png x.png", "--png changes nothing with two results"),
+        ("a.json b.json --reference base", "--reference changes nothing with two results"),
+        ("run --speakers", "--speakers changes nothing with a workdir"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_told(words, message, capsys):
+    assert run_command(compare.main, words.split()) == 2
+    assert message in capsys.readouterr().err

@@ -149,3 +149,10 @@ def test_a_step_under_another_spelling_is_there_twice(workdir):
     step = f"{workdir}/checkpoints/2"
     with pytest.raises(InputError, match="there twice"):
         average.chosen([step, f"{workdir}/checkpoints/../checkpoints/2"], None)
+
+
+def test_a_folder_of_hugging_face_is_told_with_what_to_do(folder, tmp_path, capsys):
+    for options in ([str(folder), str(folder)], [str(folder), "--last", "2"]):
+        out = ["--out", str(tmp_path / "out")]
+        assert run_command(average.main, ["--checkpoint", *options, *out]) == 2
+        assert f"first w2v2 convert --from hf --input {folder} --out" in capsys.readouterr().err

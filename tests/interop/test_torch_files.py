@@ -1,6 +1,7 @@
 """torch's files are written and read without torch, and nothing in a pickle is ever run."""
 
 import collections
+import os
 import pickle
 import zipfile
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.interop import torch_pickle, torch_read, torch_write
+from w2v2_jax.interop import files, torch_pickle, torch_read, torch_write
 
 VALUE = {
     "model": {
@@ -125,3 +126,10 @@ def test_a_tensor_outside_its_storage_is_refused(offset, shape, strides):
     storage = torch_pickle.Storage("0", np.dtype(np.float32), 12)
     with pytest.raises(ValueError, match="storage"):
         torch_pickle.BUILDERS["torch._utils._rebuild_tensor_v2"](storage, offset, shape, strides)
+
+
+@pytest.mark.parametrize("read", [files.read_tensors, files.read_bin])
+def test_a_pipe_is_no_file_of_weights_and_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "a.pt")
+    with pytest.raises(InputError, match=r"a\.pt: not a plain file"):
+        read(tmp_path / "a.pt")

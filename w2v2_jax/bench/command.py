@@ -29,7 +29,10 @@ BENCHES = {"train": bench_train, "infer": bench_infer, "data": bench_data}
 
 def seconds_list(text: str) -> list[float]:
     """ "3,5,8" -> [3.0, 5.0, 8.0]."""
-    return [float(part) for part in text.split(",")]
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no list of seconds, such as 3,5.5") from None
 
 
 def setting(text: str) -> tuple[str, object]:

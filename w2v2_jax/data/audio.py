@@ -111,14 +111,14 @@ def recording_length(path: str | Path) -> tuple[float, int]:
     `find_streams` has compared with their bytes, else by decoding. Raises AudioError."""
     import soundfile
 
-    from w2v2_jax.data.straight import StraightFile
+    from w2v2_jax.data.sequential_file import SequentialFile
 
     seconds, channels = 0.0, 0
     with _errors_of(_name(path, None)):
         data = _content(path)
         try:
             for stream in _cached_streams(data, path):
-                with without_chatter(), StraightFile(Window(data, stream)) as sound:
+                with without_chatter(), SequentialFile(Window(data, stream)) as sound:
                     seconds += sound.frames / max(1, sound.samplerate)
                     channels = max(channels, sound.channels)
             if seconds < MOST_SECONDS:
@@ -270,7 +270,9 @@ def _decoded(file: bytes | Window, other: str | None, excerpt: Excerpt) -> Itera
         with open(file, "rb") if isinstance(file, bytes) else file as stream:
             stream.seek(0)
             blocks = pyav_blocks(stream, other)
-            yield next(blocks), 0
+            rate, tracks = next(blocks)
+            excerpt.several_tracks |= tracks > 1
+            yield rate, 0
             yield from map(excerpt.mono, blocks)
         return
     with opened as sound:

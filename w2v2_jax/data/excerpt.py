@@ -13,6 +13,10 @@ from w2v2_jax.errors import printable
 SLACK_SECONDS = 0.05  # by which a given duration may be shorter than the recording's
 OVERSHOOT_SECONDS = 0.5  # by which a segment may end after its recording, as in Kaldi
 UNDECODED = "some of its frames are damaged and cannot be decoded; they are silent"
+SEVERAL_TRACKS = (
+    "it has several audio tracks, of which the first is read; ffmpeg -i IN -map 0:a:1 OUT.flac "
+    "takes the second"
+)
 CANCELLED = 0.2  # share of the power that the mean of unrelated channels would have
 
 
@@ -28,6 +32,7 @@ class Excerpt:
     ):
         self.start, self.seconds, self.channel = start, seconds, channel
         self.undecoded = False  # whether the decoder left something out or made it silent
+        self.several_tracks = False  # beside which the one that is read lies
         self.channels = 0  # of the recording, known after the first block
         self._powers = [0.0, 0.0]  # of the mean, and the mean of the channels'
         self._passed = 0.0  # seconds of streams that lie before the present one
@@ -49,12 +54,13 @@ class Excerpt:
         return self.channels > 1 and mixed < CANCELLED * apart / self.channels
 
     def warn(self, name: str) -> None:
-        """A line on stderr each if the channels cancelled each other, which leaves near silence,
-        and if something could not be decoded."""
+        """A line on stderr each if the channels cancelled each other, which leaves near silence, if
+        something could not be decoded, and if there are tracks that are not read."""
         lines = {
             "its channels cancel each other in their mean, so that little is left to hear; give a "
             "file with one channel, as made by `sox IN OUT remix 1`": self.cancelled,
             UNDECODED: self.undecoded,
+            SEVERAL_TRACKS: self.several_tracks,
         }
         for line in (line for line, holds in lines.items() if holds):
             print(f"warning: {printable(f'{name}: {line}')}", file=sys.stderr)

@@ -33,6 +33,8 @@ def walk_flac(data: Buffer, start: int) -> Walked | None:
     head = bytearray(data[start : start + HEADER])
     declared = int.from_bytes(head[21:26], "big") & (1 << 36) - 1
     count = _count(data, start + HEADER, stop, block=int.from_bytes(head[10:12], "big"))
+    if count is not None and count < declared:  # cut between two frames, or a wrong header
+        raise Damaged("truncated", f"{count} of {declared} samples")
     if declared and (count is None or count <= declared):
         end = stop if count else _end_of(data, start + HEADER, stop, bytes(head), declared)
         if end == stop or kind_at(data, skip_tags(data, end)) or stop - end > JUNK_BYTES:

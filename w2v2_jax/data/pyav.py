@@ -58,7 +58,8 @@ def is_installed() -> bool:
 
 
 def blocks(file: str | bytes | io.IOBase, kind: str) -> Iterator:
-    """First the rate in Hz, then blocks [n, channels] float32.
+    """First the rate in Hz and the number of audio tracks, then blocks [n, channels] float32 of the
+    first of them.
 
     Raises Damaged if PyAV is missing, or the file cannot be decoded, has a hole or ends too
     early.
@@ -87,7 +88,8 @@ def _decode(av, opened, kind: str) -> Iterator:
     stamps = TimeStamps()
     for frame in _frames(opened, stream):
         if not rate:
-            yield (rate := frame.sample_rate)
+            rate = frame.sample_rate
+            yield rate, len(opened.streams.audio)
         if kind in DECLARING and frame.time is not None:
             stamps.add(frame.time, frame.samples / rate)
         for even in plain.resample(frame):
@@ -95,7 +97,7 @@ def _decode(av, opened, kind: str) -> Iterator:
             count += samples.shape[1]
             yield np.ascontiguousarray(samples.T)
     if not rate:
-        yield stream.rate
+        yield stream.rate, len(opened.streams.audio)
         return
     stamps.finish()
     declared = _declared_seconds(opened, stream)

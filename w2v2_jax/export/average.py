@@ -19,6 +19,7 @@ from w2v2_jax.checkpoint.description import Description, Loaded, require_finite
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.interop import native
 from w2v2_jax.interop.files import print_written
+from w2v2_jax.interop.load import is_hugging_face
 from w2v2_jax.objectives.random_targets import RandomTargets
 from w2v2_jax.paths import AnyPath, is_remote, to_path
 from w2v2_jax.system.arguments import CommandParser, add_overwrite
@@ -54,6 +55,12 @@ def main(argv: list[str] | None = None) -> None:
 def chosen(named: list[str], last: int | None) -> list[AnyPath]:
     """The steps' folders that --checkpoint and --last select. Raises InputError if there are fewer
     than two of them, or if one is named twice."""
+    for path in named:
+        if not is_remote(path) and is_hugging_face(Path(path)):
+            raise InputError(
+                f"--checkpoint {path} is a Hugging Face folder, and steps are averaged; first "
+                f"w2v2 convert --from hf --input {path} --out DIR, and name DIR"
+            )
     if last is None:
         steps = [checkpoint.find(path) for path in named]
     elif len(named) > 1 or last < 2:

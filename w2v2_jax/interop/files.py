@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.errors import InputError
+from w2v2_jax.errors.absent import why_not_plain
 from w2v2_jax.interop import torch_read
 from w2v2_jax.paths import POINTER, is_pointer
 
@@ -125,6 +126,8 @@ def plain_name(name: Any, where: Path) -> str:
 
 def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """One safetensors file -> {name: array} and its metadata; InputError when it is damaged."""
+    if unfit := why_not_plain(path):
+        raise InputError(f"{path}: {unfit}")
     try:
         with open(path, "rb") as content:
             if is_pointer(content.read(64)):

@@ -18,7 +18,7 @@ def load_any(path: str | AnyPath, *, language: str | None = None) -> Loaded:
     """
     path = hub.folder(str(path))
     where = to_path(path)
-    if (where / "config.json").is_file() and _is_hugging_face(where):
+    if is_hugging_face(where):
         if is_remote(where):
             raise InputError(f"{where}: copy the Hugging Face folder to this machine first")
         from w2v2_jax.interop import hugging_face
@@ -46,9 +46,11 @@ def load_start(init_from: str) -> Loaded:
         raise InputError(f"{error}; --config.init_from=DIR names another start") from error
 
 
-def _is_hugging_face(path: AnyPath) -> bool:
-    """Whether config.json is one of Hugging Face, not of a run, whose checkpoints do not need it.
-    Raises InputError if it cannot be read and weights lie beside it."""
+def is_hugging_face(path: AnyPath) -> bool:
+    """Whether a folder's config.json is one of Hugging Face, not of a run, whose checkpoints do not
+    need it. Raises InputError if it cannot be read and weights lie beside it."""
+    if not (path / "config.json").is_file():
+        return False
     try:
         return "model_type" in read_json(path / "config.json")
     except InputError:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2v2_jax.errors import InputError
+from w2v2_jax.errors.absent import why_not_plain
 from w2v2_jax.interop.torch_machine import Unpickler
 from w2v2_jax.interop.torch_pickle import Storage, Tensor
 from w2v2_jax.paths import POINTER, is_pointer
@@ -74,6 +75,8 @@ def opened(path: str | Path) -> Iterator[TorchFile]:
     path = Path(path)
     with contextlib.ExitStack() as stack:
         with damage(path):
+            if reason := why_not_plain(path):
+                raise InputError(reason)
             file = stack.enter_context(open(path, "rb"))
             start = file.read(len(LEGACY_MAGIC))
             if start[:4] == b"PK\x03\x04":

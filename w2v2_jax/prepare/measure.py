@@ -13,7 +13,7 @@ import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.audio import MOST_PEAK, AudioError, audio_blocks, beyond_scale
-from w2v2_jax.data.excerpt import UNDECODED, Excerpt
+from w2v2_jax.data.excerpt import SEVERAL_TRACKS, UNDECODED, Excerpt
 from w2v2_jax.errors import InputError
 from w2v2_jax.errors.streams import without_chatter
 from w2v2_jax.prepare.clips import content
@@ -152,10 +152,13 @@ def _decode(utterance: Utterance, file: BinaryIO, spool: Path, limits: Limits):
 
 
 def _remarked(outcome: IntakeResult, excerpt: Excerpt) -> IntakeResult:
-    """With what reading told: frames that cannot be decoded, and the remedy for channels that
+    """With what reading told: frames that cannot be decoded, tracks that are
+    not read, and the remedy for channels that
     cancel each other, also where nothing is left to hear."""
-    if excerpt.undecoded and outcome.measures:
-        outcome = outcome._replace(remarks=(*outcome.remarks, UNDECODED))
+    remarks = {UNDECODED: excerpt.undecoded, SEVERAL_TRACKS: excerpt.several_tracks}
+    if outcome.measures:
+        told = [line for line, holds in remarks.items() if holds]
+        outcome = outcome._replace(remarks=(*outcome.remarks, *told))
     if not excerpt.cancelled:
         return outcome
     detail = f"{outcome.detail}; {CANCELLED}" if outcome.reason == "silent" else outcome.detail
