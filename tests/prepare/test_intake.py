@@ -64,7 +64,7 @@ def test_what_is_passed_over_is_counted_by_its_kind_with_the_remedy(tmp_path, ca
     assert report["intake"]["used"] == 2 and report["intake"]["rejected"] == 2
     shown = capsys.readouterr().out
     assert "source: 11 seen: 2 used, 2 rejected, 7 passed over" in shown
-    assert "begin with a dot; rename" in shown
+    assert "begin with a dot; rename" in shown and "no recordings" in shown
 
 
 def test_every_kind_for_pyav_is_taken_and_counted_with_the_remedy(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ REMEDIES = {
     "folder seen before": "a link to a folder that is also read under another name, or contains it",
     "no line names it": "write a line for it, or prepare only the audio with --as folder",
     "not in --ids": "",
-    "transcripts": "",
+    "transcripts": "files of texts, which are no recordings",
 }
 
 
