@@ -1,6 +1,7 @@
 """Batches that fit neither the corpus nor the machine are refused at once; what lengths leave out
 is said with the option that keeps it."""
 
+import dataclasses
 import re
 import types
 
@@ -10,6 +11,8 @@ import pytest
 from w2v2_jax.data.config import DataConfig
 from w2v2_jax.data.feed import train_feed, valid_feed
 from w2v2_jax.errors import InputError
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.objectives import ctc
 from w2v2_jax.train import fit
 
 
@@ -141,3 +144,12 @@ def test_waveforms_that_no_device_holds_are_refused_before_anything_is_compiled(
 def test_more_audio_than_any_batch_has_is_no_setting(short_clips, field):
     with pytest.raises(InputError, match=rf"data.{field}=1e\+09 must be at most 1e\+07"):
         config(short_clips, **{field: 1e9})
+
+
+@pytest.mark.parametrize(("steps", "warned"), [(2000, True), (66, True), (2001, False)])
+def test_a_run_that_trains_the_head_alone_is_warned_with_what_trains_the_encoder(steps, warned):
+    """The updates of the head alone are a number: a run of few epochs may have no others."""
+    frozen = ctc.CTC(ModelConfig(), num_classes=5, freeze_updates=2000)
+    told = fit.head_alone(frozen, steps=steps)
+    assert (f"--config.objective.freeze_updates={steps // 5} " in told) == warned == bool(told)
+    assert fit.head_alone(dataclasses.replace(frozen, freeze_updates=0), steps=steps) == ""

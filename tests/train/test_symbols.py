@@ -156,6 +156,22 @@ def test_words_without_a_pronunciation_are_told_before_the_first_update(
     assert "have no pronunciation and become <unk>: {'and': 1, 'hat': 1}" in told
 
 
+@pytest.mark.parametrize(
+    ("texts", "told"), [(("CO JE", "VODA ŠÍP"), True), (("IT IS 5 %",), False)]
+)
+def test_letters_that_english_lacks_are_told_with_the_vocabulary_that_has_them(
+    tmp_path, capsys, texts, told
+):
+    for name in ("train", "dev"):
+        write_split(tmp_path, name, texts=texts, seconds=0.4)
+    report_unknown(feed_of(tmp_path, chosen(tmp_path, name="librispeech")))
+    shown = capsys.readouterr().err
+    assert "become <unk>: {" in shown
+    assert (
+        "--config.vocabulary.name=from_transcripts --config.vocabulary.case=low" in shown
+    ) == told
+
+
 def test_a_resumed_run_of_another_lexicon_is_refused_by_name(tmp_path, pronounced):
     raw = load_config(FINETUNE)
     raw["vocabulary"] = {"name": pronounced}

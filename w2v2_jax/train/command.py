@@ -266,6 +266,8 @@ def _introduce(built: experiment.Experiment, train: Feed, valid: Feed | None) ->
             hosts.log_on_chief(f"{name} {feed.corpus.directory}: {feed.plan.summary()}")
             for part, (share, repeats) in feed.shares().items():
                 hosts.log_on_chief(f"{name}: {100 * share:.3g} % {part} ({repeats:.3g} per epoch)")
+    if told := fit.head_alone(built.objective, steps=built.settings.train.steps):
+        hosts.log_on_chief(told)
     for line in duplicate_clips.warnings(train.corpus, valid.corpus if valid else None):
         hosts.log_on_chief(line)
     if train.vocabulary is not None:

@@ -13,6 +13,7 @@ from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.feed import Feed
 from w2v2_jax.errors import InputError, counted
 from w2v2_jax.experiment.build import Experiment
+from w2v2_jax.objectives.base import Objective
 from w2v2_jax.system.device_memory import GIB, device_memory
 from w2v2_jax.train import smaller_batches
 
@@ -43,6 +44,21 @@ def mostly_fillers(feed: Feed) -> bool:
     """Whether more than half of the rows only fill batches."""
     summary = feed.plan.summary()
     return 2 * summary.repeated_rows > summary.rows
+
+
+def head_alone(objective: Objective, *, steps: int) -> str:
+    """A line for a run that ends before its encoder learns anything; "" for any other.
+
+    Recipes train the head alone for a number of updates, not for a share of the run: one that is
+    shortened, as to a few epochs of a small corpus, may have no others."""
+    first = objective.expectations().slow_updates
+    if not first or steps > first:
+        return ""
+    return (
+        f"warning: config.objective.freeze_updates={first} of train.steps={steps}: the whole run "
+        "trains only the head, and the encoder stays as it was; "
+        f"--config.objective.freeze_updates={steps // 5} trains both after a fifth of the run"
+    )
 
 
 def _check_waveforms(experiment: Experiment, feed: Feed, seconds: float, name: str) -> None:

@@ -30,6 +30,7 @@ from w2v2_jax.vocabulary import (
     EXTEND,
     FROM_TRANSCRIPTS,
     SPECIALS,
+    VOCABULARIES,
     Vocabulary,
     extend_vocabulary,
     lost_by_case,
@@ -276,8 +277,16 @@ def unspoken(symbols: Iterable[str]) -> list[str]:
 def report_unknown(feed: Feed) -> None:
     """Warns of what the vocabulary lacks of transcripts, before step 0 (docs/traps.md#u20)."""
     covered = coverage(feed.corpus.texts(), feed.symbols)
-    if covered.unknown:
-        hosts.log_on_chief(
-            f"warning: {covered.num_unknown} {covered.units} of {feed.corpus.directory} "
-            f"{covered.lack} and become <unk>: {dict(list(covered.unknown.items())[:10])}"
+    if not covered.unknown:
+        return
+    remedy = ""
+    english = feed.symbols.symbols == VOCABULARIES["librispeech"].symbols
+    if english and any(map(str.isalpha, covered.unknown)):
+        remedy = (
+            "; the vocabulary is English: for another language, --config.vocabulary.name="
+            f"{FROM_TRANSCRIPTS} --config.vocabulary.case=lower takes that of the transcripts"
         )
+    hosts.log_on_chief(
+        f"warning: {covered.num_unknown} {covered.units} of {feed.corpus.directory} "
+        f"{covered.lack} and become <unk>: {dict(list(covered.unknown.items())[:10])}{remedy}"
+    )
