@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import json
 import math
+import types
 import pickle
 
 import numpy as np
@@ -295,6 +296,8 @@ class Shuffled:
 
     texts = ("ABC", "A", "DE FAB", "B")
     num_samples = np.array([4, 2, 6, 3])
+    # A frame for each sample.
+    description = types.SimpleNamespace(model=types.SimpleNamespace(output_layers=((1, 1, 1),)))
 
     def __len__(self):
         return len(self.texts)
