@@ -5,8 +5,8 @@ import dataclasses
 import itertools
 import json
 import math
-import types
 import pickle
+import types
 
 import numpy as np
 import pytest
