@@ -277,6 +277,7 @@ def test_text_may_be_gzip(tmp_path):
         ("A\n", ["--order", "9"], "outside 1..6"),
         ("A\n", ["--prune", "2", "1"], "must not fall"),
         ("A\n", ["--lexicon", "x"], "--lexicon needs --vocabulary"),
+        ("A\n", ["--vocabulary", "runs/tuend"], "'runs/tuend' is unknown.* or a run's folder"),
         ("A\n", ["--lexicon-min-count", "2"], "--lexicon-min-count changes nothing without --lex"),
     ],
 )

@@ -155,7 +155,8 @@ def make_vocabulary(
         return with_rules(load_vocabulary(path), rules, where=f"vocabulary {name}")
     of_file = (f"{PIECES_OF}FILE.model", f"{PRONUNCIATIONS_OF}FILE")
     names = [*VOCABULARIES, FROM_TRANSCRIPTS, PHONEMES, *of_file, EXTEND]
-    raise InputError(f"vocabulary {name!r} is unknown; use one of {', '.join(names)}, FILE.json")
+    known = f"{', '.join(names)}, FILE.json or a run's folder"
+    raise InputError(f"vocabulary {name!r} is unknown; use one of {known}")
 
 
 def with_rules(vocabulary: Vocabulary, rules: TextRules | None, *, where: str) -> Vocabulary:
