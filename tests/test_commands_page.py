@@ -31,6 +31,15 @@ def test_every_option_has_a_help(command):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_help_says_of_each_option_what_the_page_says(command):
+    """Its default too, which half of the options had on the page alone."""
+    parser = parser_of(command)
+    shown = "".join(parser.format_help().split())
+    notes = ["".join(_notes(action).split()) for action in actions(parser)]
+    assert [text for text in notes if text not in shown] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_is_called_by_its_name(command):
     assert parser_of(command).prog == f"w2v2 {command}"
 

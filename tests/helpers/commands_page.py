@@ -5,11 +5,11 @@ python -m tests.helpers.commands_page
 
 import argparse
 import textwrap
-from typing import Any
 
 from tests.helpers.places import ROOT
 from w2v2_jax.__main__ import COMMANDS, main_of
 from w2v2_jax.system import completion
+from w2v2_jax.system.arguments import with_default
 
 PAGE = ROOT / "docs" / "commands.md"
 HEAD = """# Commands
@@ -52,21 +52,7 @@ def _name(action: argparse.Action) -> str:
 
 
 def _notes(action: argparse.Action) -> str:
-    text = " ".join((action.help or "").replace("%%", "%").split())
-    default = action.default
-    if action.required and action.option_strings:
-        return f"{text} (required)"
-    if default in (None, False, argparse.SUPPRESS) or default == [] or "default" in text:
-        return text
-    shown = _as_written(default)
-    return text if f"({shown}" in text else f"{text} ({shown})"
-
-
-def _as_written(default: Any) -> str:
-    """A default as a person would write it: 10, not 10.0; two numbers with a space between."""
-    if isinstance(default, list | tuple):
-        return " ".join(map(_as_written, default))
-    return f"{default:g}" if isinstance(default, float) else str(default)
+    return with_default(action).replace("%%", "%")
 
 
 def section(command: str) -> str:

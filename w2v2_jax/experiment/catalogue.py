@@ -15,7 +15,7 @@ from typing import NamedTuple
 import w2v2_jax
 from w2v2_jax import errors
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.system.arguments import CommandParser, add_config
+from w2v2_jax.system.arguments import CommandParser, OptionHelp, add_config
 
 PACKAGE = Path(w2v2_jax.__file__).parent
 OVERRIDES = """--config.a.b=value changes the setting b in the section a of a recipe. It may be
@@ -101,13 +101,17 @@ def _indented(text: str) -> str:
     )
 
 
+class _RecipeHelp(OptionHelp, argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of `_epilog`."""
+
+
 def recipe_parser(prog: str, description: str) -> CommandParser:
     """The parser of a command that takes a recipe: --config, and what `--help` says of them."""
     parser = CommandParser(
         prog=prog,
         description=description,
         epilog=_epilog(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_RecipeHelp,
     )
     add_config(parser)
     return parser

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from w2v2_jax.errors import InputError, nearest
 
@@ -27,10 +28,39 @@ _NAMES = "--hot-word --tier --split --language --languages --licence --push --mi
 TEXTS = frozenset(_NAMES.split())
 
 
+def with_default(action: argparse.Action) -> str:
+    """The help of an option and, where it does not say so itself, its default or "(required)"."""
+    text = " ".join((action.help or "").split())
+    default = action.default
+    if action.required and action.option_strings:
+        return f"{text} (required)"
+    if default in (None, False, argparse.SUPPRESS) or default == [] or "default" in text:
+        return text
+    shown = _as_written(default)
+    return text if f"({shown}" in text else f"{text} ({shown})"
+
+
+def _as_written(default: Any) -> str:
+    """A default as a person would write it: 10, not 10.0; two numbers with a space between."""
+    if isinstance(default, list | tuple):
+        return " ".join(map(_as_written, default))
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+class OptionHelp(argparse.HelpFormatter):
+    """`--help` with `with_default` of each option."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        return with_default(action)
+
+
 class CommandParser(argparse.ArgumentParser):
     """The parser of a command. What it cannot take is an InputError, one line; an option that the
     command does not have is told before those that are missing. A home folder `~/` is taken where
     no shell does so, as in --out=~/x and folder:~/x, but not in TEXTS."""
+
+    def __init__(self, *args, formatter_class: type[OptionHelp] = OptionHelp, **options):
+        super().__init__(*args, formatter_class=formatter_class, **options)
 
     def error(self, message: str):
         raise InputError(f"{message}; `{self.prog} --help` lists the options")
