@@ -59,8 +59,8 @@ class CommandParser(argparse.ArgumentParser):
     command does not have is told before those that are missing. A home folder `~/` is taken where
     no shell does so, as in --out=~/x and folder:~/x, but not in TEXTS."""
 
-    def __init__(self, *args, formatter_class: type[OptionHelp] = OptionHelp, **options):
-        super().__init__(*args, formatter_class=formatter_class, **options)
+    def __init__(self, *, formatter_class: type[OptionHelp] = OptionHelp, **options):
+        super().__init__(formatter_class=formatter_class, **options)
 
     def error(self, message: str):
         raise InputError(f"{message}; `{self.prog} --help` lists the options")
