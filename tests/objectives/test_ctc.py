@@ -307,8 +307,13 @@ def test_the_masked_share_is_that_of_the_rows_with_weight(tiny, make_batch):
     batch = make_batch(shortest=1000)._replace(weights=np.array([1, 1, 0, 1, 0, 1, 1, 1], "f"))
     objective = Heard(dataclasses.replace(tiny, mask_start_prob=0.1), num_classes=5)
     keys = row_random.row_keys(jax.random.key(0), jnp.arange(8))
-    mask, _ = objective.masks(keys, batch.num_samples, 1000)
-    share = objective.loss({}, batch, keys, 0).metrics["masked_fraction"]
+
+    @jax.jit
+    def hidden(keys):
+        mask, _ = objective.masks(keys, batch.num_samples, 1000)
+        return mask, objective.loss({}, batch, keys, 0).metrics["masked_fraction"]
+
+    mask, share = hidden(keys)
     assert share.weight == 6 * 49
     assert share.total == mask[np.flatnonzero(batch.weights)].sum() > 0
 
