@@ -243,9 +243,8 @@ def _build(
 
 def _check(built: experiment.Experiment, train: Feed, valid: Feed | None) -> None:
     """Raises an InputError now for what would end the run at its first update or validation."""
-    number = 1 if is_auto(built) else built.accumulate
     fit.check_batches(built, train, valid)
-    built.check_shapes(train.plan.shapes, number, "training")
+    built.check_shapes(train.plan.shapes, 1 if is_auto(built) else built.accumulate, "training")
     if valid is not None:
         built.check_validation_shapes(valid.plan.shapes)
         check_best_metric(built, valid)
