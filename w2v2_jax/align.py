@@ -17,7 +17,8 @@ from w2v2_jax.paths import file_sha256, print_json
 from w2v2_jax.recognition import transcript_files, transcript_record
 from w2v2_jax.recognition.computation import add_dtype, execution_of
 from w2v2_jax.recognition.network import origin
-from w2v2_jax.recognition.recognise import align, make_options
+from w2v2_jax.recognition.options import make_options
+from w2v2_jax.recognition.recognise import align
 from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.system.arguments import (
     CommandParser,
@@ -85,7 +86,9 @@ def main(argv: list[str] | None = None) -> None:
             "on_spelled": _tell,
         }
         where = str(arguments.text)
-        aligned = align(model, arguments.audio, lines, make_options(values), where=where)
+        aligned = align(
+            model, arguments.audio, lines, make_options(values, call="align"), where=where
+        )
     files = planned.get(arguments.audio, {})
     if files:
         text = file_sha256(arguments.text)

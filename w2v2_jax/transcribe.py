@@ -24,7 +24,8 @@ from w2v2_jax.recognition.batches import WHOLE_SECONDS
 from w2v2_jax.recognition.computation import add_dtype, execution_of
 from w2v2_jax.recognition.long_audio import CHUNK_SECONDS, CONTEXT_SECONDS
 from w2v2_jax.recognition.network import origin
-from w2v2_jax.recognition.recognise import make_options, transcribe
+from w2v2_jax.recognition.options import make_options
+from w2v2_jax.recognition.recognise import transcribe
 from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.system import compile_cache, cpu_memory
 from w2v2_jax.system.arguments import (

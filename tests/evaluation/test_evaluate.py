@@ -18,7 +18,7 @@ from w2v2_jax.evaluation.document import POLICY
 from w2v2_jax.evaluation.significance import Comparison
 from w2v2_jax.inference import Model
 from w2v2_jax.recognition.long_audio import chunks, make_grid
-from w2v2_jax.recognition.recognise import make_options
+from w2v2_jax.recognition.options import make_options
 from w2v2_jax.recognition.transcript import Result
 
 

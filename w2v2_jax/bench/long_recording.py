@@ -27,7 +27,8 @@ from w2v2_jax.inference import Model, load
 from w2v2_jax.paths import write_json
 from w2v2_jax.recognition.corpus import transcripts
 from w2v2_jax.recognition.long_audio import make_grid
-from w2v2_jax.recognition.recognise import Options, make_options, transcribe_long
+from w2v2_jax.recognition.options import Options, make_options
+from w2v2_jax.recognition.recognise import transcribe_long
 from w2v2_jax.recognition.recordings import Recording
 from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.system.arguments import CommandParser, add_checkpoint, add_data, add_json

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from w2v2_jax.decode.lines import Line
+from w2v2_jax.errors import InputError
 from w2v2_jax.interop.load import load_any
 from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.families import family_of
@@ -21,6 +22,7 @@ from w2v2_jax.models.layer_stack import to_device
 from w2v2_jax.recognition import batches, recognise
 from w2v2_jax.recognition import classify as classification
 from w2v2_jax.recognition.network import Network
+from w2v2_jax.recognition.options import make_options
 from w2v2_jax.recognition.transcript import Result
 from w2v2_jax.recognition.waveforms import one_or_rows
 
@@ -31,7 +33,16 @@ class Model(Network):
     Waveforms are raw 16 kHz samples [S] or [B, S], floats in -1 to 1 or integers of 8, 16 or 32
     bits; the model normalises them itself if it needs that. A list of waveforms of different
     lengths, or of dicts {"array": ..., "sampling_rate": ...} (which are resampled), gives a list of
-    arrays [T, ...] of real frames, batched by length. Anything else gives one array [B, T, ...].
+    arrays [T, ...] of real frames, batched by length; those over 60 s are processed in chunks.
+    Anything else gives one array [B, T, ...] from one pass of the network, whose attention needs
+    memory for the square of T, however long the rows are. Both are NumPy arrays.
+
+    num_samples [B]: the real samples of each row of an array [B, S], by default all. What follows
+    them in a row has no effect on the row's real frames.
+
+    Every method raises InputError, one line, for what it cannot use. Threads may share a model, and
+    a pickled one compiles again. In a program of your own, under jax.jit or jax.grad, use the flax
+    module `description.network()` with `join_layers(params)`; docs/notebook.md has an example.
     """
 
     def __repr__(self) -> str:
@@ -125,21 +136,29 @@ class Model(Network):
         """Transcripts of files (any format and rate) or of arrays, in order.
 
         inputs: one or several paths, arrays [S] or [S, channels], or dicts as in Hugging Face
-            datasets, {"array": ..., "sampling_rate": ...}. A string is one path.
-        options: those of `recognise.Options`, such as sample_rate of arrays (16000), decoder, vad,
-            chunk_seconds and context_seconds.
+            datasets, {"array": ..., "sampling_rate": ...}. A string is one path, and an array is
+            one recording: the rows of an array [B, S] are list(array).
+        options: those of `recognition.options.Options`, such as sample_rate of arrays in Hz
+            (16000), decoder, vad, chunk_seconds and context_seconds.
         Raises InputError that names what cannot be used.
         """
-        return list(recognise.transcribe(self, inputs, recognise.make_options(options)))
+        return list(recognise.transcribe(self, inputs, make_options(options)))
 
     def align(self, source, lines: str | Sequence[str], **options) -> list[Line]:
-        """The times of the lines of a transcript in a recording, in the order in which they are
-        spoken. A string is one line, or several if it has line breaks."""
-        return recognise.align(self, source, lines, recognise.make_options(options))
+        """The times in seconds of the lines of a transcript in a recording, in the order in which
+        they are spoken. A string is one line, or several if it has line breaks. source: one path,
+        array or dict, as in `transcribe`; options: those of `recognition.options.Options`. Raises
+        InputError also for a text that the model has no symbols for, or that is too long."""
+        return recognise.align(self, source, lines, make_options(options, call="align"))
 
 
 def load(path: str | Path, *, language: str | None = None, execution: Execution = PLAIN) -> Model:
     """Anything that --checkpoint takes -> a Model; language as in `load_any`. execution: how it is
     computed, for example `Execution(dtype="bfloat16")` on a GPU; by default plain float32."""
+    if not isinstance(execution, Execution):
+        raise InputError(
+            f"execution={execution!r} is no w2v2_jax.models.execution.Execution, such as "
+            'Execution(dtype="bfloat16")'
+        )
     loaded = load_any(path, language=language)
     return Model(loaded.path, loaded.description, to_device(loaded.params), execution)

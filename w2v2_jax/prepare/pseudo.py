@@ -168,7 +168,8 @@ def _listener(arguments: argparse.Namespace):
     from w2v2_jax.decode.greedy import GreedyDecoder
     from w2v2_jax.inference import load
     from w2v2_jax.recognition.corpus import corpus_frames
-    from w2v2_jax.recognition.recognise import decode, make_options
+    from w2v2_jax.recognition.options import make_options
+    from w2v2_jax.recognition.recognise import decode
     from w2v2_jax.recognition.transcript import joined
     from w2v2_jax.system import compile_cache, cpu_memory
 

@@ -98,7 +98,7 @@ class _Ear:
         from w2v2_jax.checkpoint.description import require_ctc
         from w2v2_jax.decode.spelling import Speller
         from w2v2_jax.inference import load
-        from w2v2_jax.recognition.recognise import make_options
+        from w2v2_jax.recognition.options import make_options
         from w2v2_jax.system import compile_cache, cpu_memory
         from w2v2_jax.texts.romanise import romaniser
 

@@ -23,10 +23,10 @@ from w2v2_jax.models.layer_stack import join_layers
 from w2v2_jax.objectives.classification import XVector
 from w2v2_jax.partition import COMPILER_OPTIONS
 from w2v2_jax.paths import AnyPath, json_text
-from w2v2_jax.recognition.waveforms import MOST_STANDARDISED, as_floats
+from w2v2_jax.recognition.waveforms import MOST_STANDARDISED, as_array, as_floats
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Network:
     """Parameters on the default device, with functions from arrays to arrays.
 
@@ -38,6 +38,10 @@ class Network:
     description: Description
     params: Any
     execution: Execution = PLAIN
+
+    def __getstate__(self):
+        """Without the compiled functions, which cannot be pickled; a copy compiles its own."""
+        return {name: value for name, value in self.__dict__.items() if name != "_functions"}
 
     @functools.cached_property
     def _functions(self):
@@ -72,13 +76,17 @@ class Network:
         """Checks and normalises waveforms [B, S] with the model's own input scale, from the rows'
         own mean and variance or those (numbers) of the recording they are cut from."""
         waveforms = np.atleast_2d(
-            as_floats(np.asarray(waveforms), "waveforms", most=MOST_STANDARDISED)
+            as_floats(as_array(waveforms, "waveforms"), "waveforms", most=MOST_STANDARDISED)
         )
         if waveforms.ndim != 2 or not len(waveforms):
             raise InputError(f"waveforms {list(waveforms.shape)}: give [S] or [B, S]")
         if num_samples is None:
             num_samples = np.full(len(waveforms), waveforms.shape[1], np.int32)
-        num_samples = np.asarray(num_samples, np.int32)
+        given, num_samples = num_samples, np.asarray(num_samples)
+        if num_samples.dtype.kind not in "iu":
+            raise InputError(
+                f"num_samples={str(given)[:100]} must be whole numbers of samples, one for each row"
+            )
         rows, longest = waveforms.shape
         if num_samples.shape != (rows,) or num_samples.max() > longest:
             raise InputError(
@@ -100,7 +108,7 @@ class Network:
             waveforms = np.where(real, scaled(waveforms, *whole, epsilon), 0.0)
         elif self.description.normalise:
             waveforms = normalised(waveforms, num_samples, epsilon)
-        return jnp.asarray(waveforms, jnp.float32), jnp.asarray(num_samples)
+        return jnp.asarray(waveforms, jnp.float32), jnp.asarray(num_samples, jnp.int32)
 
     def logits(self, waveforms, num_samples=None, *, statistics=None) -> np.ndarray:
         """[B, S] raw 16 kHz waveforms -> CTC logits [B, T, C]; frames after a row's end have no
@@ -134,7 +142,8 @@ class Network:
         """[B, T, L, D] float32 of several layers, as in `features`, in one pass."""
         last = self.description.model.num_layers
         for layer in layers:
-            if not isinstance(layer, numbers.Integral) or not -1 <= layer <= last:
+            whole = isinstance(layer, numbers.Integral) and not isinstance(layer, bool)
+            if not whole or not -1 <= layer <= last:
                 raise InputError(
                     f"layer={layer!r} must be a whole number from -1 (the output) to {last}"
                 )

@@ -6,10 +6,8 @@ Audio is read in groups, so memory depends neither on the number of files nor on
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
-import numbers
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,13 +17,13 @@ from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.decode import alignment, greedy
 from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.decode.lines import Line, align_spelled
-from w2v2_jax.decode.spelling import Spelled, spelled_lines
+from w2v2_jax.decode.spelling import spelled_lines
 from w2v2_jax.errors import InputError
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.recognition import vad
-from w2v2_jax.recognition.batches import BATCH_SECONDS, batched, stitched
-from w2v2_jax.recognition.long_audio import CHUNK_SECONDS, CONTEXT_SECONDS
+from w2v2_jax.recognition.batches import batched, stitched
 from w2v2_jax.recognition.network import Network
+from w2v2_jax.recognition.options import Options
 from w2v2_jax.recognition.recordings import (
     Recording,
     as_inputs,
@@ -34,70 +32,9 @@ from w2v2_jax.recognition.recordings import (
     read_whole,
 )
 from w2v2_jax.recognition.transcript import Reading, Result, joined
-from w2v2_jax.recognition.waveforms import whole_rate
-from w2v2_jax.system.arguments import DAY
 from w2v2_jax.texts.romanise import romaniser
 
 GROUP_SECONDS = 1200  # of short recordings held at once
-NUMBERS = ("batch_seconds", "chunk_seconds", "context_seconds", "sample_rate")  # of the options
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """How to transcribe.
-
-    batch_seconds: padded audio per call of the network, in seconds.
-    chunk_seconds, context_seconds: see `long_audio`; recordings longer than WHOLE_SECONDS are
-        processed in chunks.
-    decoder: logits [T, C] -> readings, best first, each with words and tokens (the symbol [T] of
-        each frame); None means greedy.
-    vad: whether only stretches of speech are transcribed.
-    sample_rate: sample rate of arrays in Hz.
-    progress: called with the seconds of audio that were processed.
-    on_error: called with the name of an input that cannot be used and the reason; the others are
-        still transcribed. Without it the InputError of the first such input is raised.
-    romanise: of `align`: whether every word is spelled in Latin letters (`texts.romanise`).
-    on_spelled: of `align`: called with the text as it was spelled.
-    """
-
-    batch_seconds: float = BATCH_SECONDS
-    chunk_seconds: float = CHUNK_SECONDS
-    context_seconds: float = CONTEXT_SECONDS
-    decoder: Callable[[np.ndarray], Any] | None = None
-    vad: bool = False
-    sample_rate: int = SAMPLE_RATE
-    progress: Callable[[float], Any] | None = None
-    on_error: Callable[[str, InputError], Any] | None = None
-    romanise: bool = False
-    on_spelled: Callable[[Spelled], Any] | None = None
-
-
-def make_options(values: dict[str, Any]) -> Options:
-    """Options from keywords; InputError for an unknown keyword or an impossible value."""
-    known = [field.name for field in dataclasses.fields(Options)]
-    for name in values:
-        if name not in known:
-            raise InputError(f"transcribe has no option {name!r}; known: {', '.join(known)}")
-    for name, value in values.items():
-        if name in NUMBERS and (isinstance(value, bool) or not isinstance(value, numbers.Real)):
-            raise InputError(f"{name}={value!r} must be a number")
-    options = Options(**values)
-    if options.decoder is not None and not callable(options.decoder):
-        raise InputError(
-            f"decoder={options.decoder!r} must be a function of logits [T, C] "
-            "(`w2v2_jax.decode.make.make`), or None for greedy decoding"
-        )
-    for name in ("batch_seconds", "chunk_seconds"):
-        if not 0 < getattr(options, name) <= DAY:
-            raise InputError(
-                f"{name}={getattr(options, name)} must be a number above 0, at most {DAY:g}"
-            )
-    if not options.chunk_seconds > 2 * options.context_seconds >= 0:
-        raise InputError(
-            f"context_seconds={options.context_seconds:g} must be at least 0 and less than half of "
-            f"chunk_seconds={options.chunk_seconds:g}"
-        )
-    return dataclasses.replace(options, sample_rate=whole_rate(options.sample_rate, "sample_rate"))
 
 
 class _Short(NamedTuple):
@@ -270,7 +207,7 @@ def _tell(options: Options, seconds: float) -> None:
 def align(network: Network, source, lines, options: Options, *, where: str = "text") -> list[Line]:
     """The lines of a transcript over one recording, a path or an array; see `align_spelled`."""
     require_ctc(network.description, str(network.path))
-    lines = lines.splitlines() if isinstance(lines, str) else lines
+    lines = _text_lines(lines, where)
     vocabulary = network.description.ctc_vocabulary
     latin = romaniser() if options.romanise else None
     spelled = spelled_lines(lines, vocabulary, where=where, romanise=latin)
@@ -285,6 +222,17 @@ def align(network: Network, source, lines, options: Options, *, where: str = "te
         where=where,
         seconds_per_frame=network.description.model.seconds_per_frame,
     ).lines
+
+
+def _text_lines(lines, where: str) -> list[str]:
+    """The lines of a text, a string or several; InputError for anything else."""
+    if isinstance(lines, str):
+        return lines.splitlines()
+    lines = list(lines) if isinstance(lines, Iterable) else [lines]
+    other = next((line for line in lines if not isinstance(line, str)), "")
+    if other != "":
+        raise InputError(f"{where}: {other!r} is no line of text; give a string, or several")
+    return lines
 
 
 def whole_logits(network: Network, source, options: Options) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import os
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -25,24 +25,35 @@ class Recording(NamedTuple):
 
 
 def as_inputs(inputs) -> list:
-    """One path, array or table with a sound, or many."""
-    one = isinstance(inputs, (str, Path)) or tells_rate(inputs) or hasattr(inputs, "__array__")
-    return [inputs] if one else list(inputs)
+    """One path, array or table with a sound, or many: also an array or a column of a table whose
+    elements are paths or arrays. InputError for what is neither, such as an open file."""
+    if isinstance(inputs, (bytes, bytearray)) or hasattr(inputs, "read"):
+        raise InputError(
+            f"{type(inputs).__name__} is neither a path nor an array; of a file in memory give "
+            'soundfile.read(file) -> samples, rate as {"array": samples, "sampling_rate": rate}'
+        )
+    one = isinstance(inputs, (str, os.PathLike)) or tells_rate(inputs)
+    kind = getattr(getattr(inputs, "dtype", None), "kind", "f")
+    if one or (hasattr(inputs, "__array__") and not (kind in "OU" and np.ndim(inputs))):
+        return [inputs]
+    if not isinstance(inputs, Iterable):
+        raise InputError(f"{type(inputs).__name__} is neither a path nor an array, nor a list")
+    return list(inputs)
 
 
 def input_name(item, number: int) -> str:
     """The name of an input in errors and results."""
-    return str(item) if isinstance(item, (str, Path)) else f"array {number}"
+    return os.fspath(item) if isinstance(item, (str, os.PathLike)) else f"array {number}"
 
 
 def as_recording(item, number: int, sample_rate: int = SAMPLE_RATE) -> Recording:
     """A path or sound (see `as_sound`); InputError names what is neither, and paths that are not
     files."""
     name = input_name(item, number)
-    if isinstance(item, (str, Path)):
-        if reason := why_no_file(item):
+    if isinstance(item, (str, os.PathLike)):
+        if reason := why_no_file(name):
             raise InputError(f"{name}: {reason}")
-        return Recording(name, lambda: audible_blocks(item))
+        return Recording(name, lambda: audible_blocks(name))
     sound = as_sound(item, name)
     samples, rate = mono(sound.samples, name), sound.rate or sample_rate
     return Recording(name, lambda: audio_blocks(samples, rate=rate, name=name))

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from numbers import Number
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.data.audio import MOST_PEAK, RATES, audio_blocks
 from w2v2_jax.data.excerpt import Excerpt
 from w2v2_jax.errors import InputError
@@ -49,27 +49,46 @@ def as_sound(item: Any, name: str) -> Sound:
                 f"{name}: a dict{keys} is not audio; it needs 'array' and 'sampling_rate'"
             ) from error
         return Sound(samples, whole_rate(rate, f"{name}: sampling_rate"))
-    return Sound(_array(item, name), None)
+    return Sound(as_array(item, name), None)
 
 
-def _array(item: Any, name: str) -> np.ndarray:
-    """InputError for lists that are no array, and for a tensor of another framework that NumPy
-    cannot take as it is."""
+def as_array(item: Any, name: str) -> np.ndarray:
+    """InputError for what is no array of samples: paths, single numbers, lists of different
+    lengths, objects, arrays that are only traced, a tensor of another framework that NumPy cannot
+    take as it is."""
+    if isinstance(item, jax.core.Tracer):
+        raise InputError(
+            f"{name}: a loaded model takes samples, and inside jit, grad or vmap there are none "
+            "yet; there use its flax module, model.description.network() (docs/notebook.md)"
+        )
     if isinstance(item, str | os.PathLike):
         raise InputError(
             f"{name}: {os.fspath(item)!r} is a path, and only transcribe, align and classify read "
             'files; give samples, rate = soundfile.read(path) as {"array": samples, '
             '"sampling_rate": rate}'
         )
+    if np.ma.is_masked(item):  # NumPy would take what the mask hides
+        raise InputError(f"{name}: some samples are masked; cut them or fill them, as x.filled(0)")
     try:
-        return np.asarray(item)
+        array = np.asarray(item)
     except ValueError as error:
-        raise InputError(f"{name}: lists of different lengths are not audio") from error
+        raise InputError(
+            f"{name}: lists of different lengths are no array; give a list of arrays [S], without "
+            "num_samples"
+        ) from error
     except (RuntimeError, TypeError) as error:  # one with a gradient, in bfloat16, on a GPU
         raise InputError(
             f"{name}: {type(item).__name__} is no array for NumPy ({error}); give floats, as "
             "x.detach().float().cpu().numpy()"
         ) from error
+    if not array.ndim or array.dtype.kind in "OV":  # V: bfloat16
+        what = f"an array of {array.dtype}" if array.ndim else f"{type(item).__name__}"
+        raise InputError(
+            f"{name}: {what} is no array of samples; give [S] of floats (x.astype('float32')) or "
+            "integers, several as a list, and samples with their rate, as soundfile.read gives "
+            'them, as {"array": samples, "sampling_rate": rate}'
+        )
+    return array
 
 
 def whole_rate(rate: float, name: str) -> int:
@@ -124,16 +143,18 @@ def _refuse_small(samples: np.ndarray, name: str) -> None:
         )
 
 
-def mono(samples: np.ndarray, name: str) -> np.ndarray:
+def mono(samples: np.ndarray, name: str, *, most: float = MOST_PEAK) -> np.ndarray:
     """[S] float32 of samples [S] or [S, channels], the mean of the channels. Warns on stderr if the
-    channels cancel each other."""
+    channels cancel each other. most: as in `as_floats`."""
     channels_last = samples.ndim == 2 and samples.shape[1] <= samples.shape[0]
     if samples.dtype.kind not in "fiu" or not (samples.ndim == 1 or channels_last):
+        turned = samples.ndim == 2 and not channels_last
+        remedy = "; x.T if it is [channels, S], list(x) if its rows are recordings" * turned
         raise InputError(
             f"{name}: {samples.dtype} {list(samples.shape)} is not audio; give samples [S] or "
-            "[S, channels], floats in -1 to 1 or integers of 8, 16 or 32 bits"
+            f"[S, channels], floats in -1 to 1 or integers of 8, 16 or 32 bits{remedy}"
         )
-    values = as_floats(samples, name)
+    values = as_floats(samples, name, most=most)
     if values.ndim == 1:
         return values
     excerpt = Excerpt()
@@ -144,8 +165,9 @@ def mono(samples: np.ndarray, name: str) -> np.ndarray:
 
 def at_sample_rate(sound: Sound, name: str) -> np.ndarray:
     """[S] float32 at 16 kHz of a sound, which is unchanged if it was given without a rate."""
-    rate = SAMPLE_RATE if sound.rate is None else sound.rate
-    blocks = audio_blocks(mono(sound.samples, name), rate=rate, name=name)
+    if sound.rate is None:
+        return mono(sound.samples, name, most=MOST_STANDARDISED)
+    blocks = audio_blocks(mono(sound.samples, name), rate=sound.rate, name=name)
     return np.concatenate([*blocks, np.zeros(0, np.float32)])
 
 
@@ -155,9 +177,11 @@ def one_or_rows(waveforms: Any) -> np.ndarray | list[np.ndarray]:
     if tells_rate(waveforms):
         return at_sample_rate(as_sound(waveforms, "waveform"), "waveform")
     if not isinstance(waveforms, (list, tuple)):
-        return _array(waveforms, "waveforms")
+        return as_array(waveforms, "waveforms")
+    if not waveforms:
+        return []
     if all(isinstance(item, Number) or getattr(item, "ndim", 1) == 0 for item in waveforms):
-        return np.asarray(waveforms)  # numbers: one waveform
+        return as_array(waveforms, "waveforms")  # numbers: one waveform
     sounds = [as_sound(item, f"waveform {i}") for i, item in enumerate(waveforms)]
     if all(s.rate is None for s in sounds) and len({s.samples.shape for s in sounds}) == 1:
         rows = [sound.samples for sound in sounds]
