@@ -11,6 +11,7 @@ import optax
 from jax.sharding import PartitionSpec
 
 from w2v2_jax.batch import Batch
+from w2v2_jax.errors import InputError
 from w2v2_jax.metrics import Mean, Sums, global_norm, merge
 from w2v2_jax.models import row_random, sharding
 from w2v2_jax.models.execution import LARGEST_SCALE
@@ -69,7 +70,12 @@ def microbatches(tree, accumulate: int, shards: int):
     """
 
     def split(x):
-        rows = x.shape[0] // (accumulate * shards)
+        rows, rest = divmod(x.shape[0], accumulate * shards)
+        if rest:
+            raise InputError(
+                f"{x.shape[0]} rows do not divide into accumulate={accumulate} microbatches of "
+                f"shards={shards}"
+            )
         x = x.reshape(shards, accumulate, rows, *x.shape[1:])
         return x.swapaxes(0, 1).reshape(accumulate, shards * rows, *x.shape[3:])
 
@@ -209,6 +215,7 @@ def train_step(
 def _updated(state: TrainState, gradients, taken, tx, table: RateTable):
     """Parameters and optimizer state after the update; as before it where it is not taken."""
     learning = trainable(state.params, table)
+    tx = optax.with_extra_args_support(tx)  # optax's own take no `taken`
     updates, opt_state = tx.update(gradients, state.opt_state, learning, taken=taken)
     new = (optax.apply_updates(learning, updates), opt_state)
     old = (learning, state.opt_state)

@@ -9,7 +9,10 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
+
 from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.errors import InputError
 from w2v2_jax.models.config_checks import check
 
 CONV_LAYERS = ((512, 10, 5), *(((512, 3, 2),) * 4), *(((512, 2, 2),) * 2))
@@ -135,9 +138,18 @@ class ModelConfig:
     output_dim: int = 0
 
     def __post_init__(self):
-        for field in ("conv_layers", "tdnn_layers"):
-            layers = tuple(tuple(int(n) for n in layer) for layer in getattr(self, field))
-            object.__setattr__(self, field, layers)
+        for field in dataclasses.fields(self):  # NumPy's numbers are none that JSON has
+            if isinstance(value := getattr(self, field.name), np.generic):
+                object.__setattr__(self, field.name, value.item())
+        for name in ("conv_layers", "tdnn_layers"):
+            given = getattr(self, name)
+            try:
+                layers = tuple(tuple(int(n) for n in layer) for layer in given)
+            except (TypeError, ValueError) as error:
+                raise InputError(
+                    f"model.{name}={str(given)[:100]} must be rows of three whole numbers"
+                ) from error
+            object.__setattr__(self, name, layers)
         check(self)
 
     @property

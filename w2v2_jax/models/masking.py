@@ -99,6 +99,11 @@ def draw_negatives(keys: jax.Array, counts: jax.Array, slots: int, negatives: in
     return drawn + (drawn >= jnp.arange(slots)[None, :, None])
 
 
+def draws(model: ModelConfig) -> bool:
+    """Whether fine-tuning draws anything but dropout: masks, noise of a quantized input."""
+    return model.mask_start_prob > 0 or model.channel_mask_start_prob > 0 or model.quantize_input
+
+
 def training_masks(
     model: ModelConfig, keys: jax.Array, num_samples: jax.Array, samples: int
 ) -> tuple[jax.Array | None, jax.Array | None]:

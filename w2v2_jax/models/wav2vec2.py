@@ -17,6 +17,7 @@ from flax import linen as nn
 
 from w2v2_jax.models import row_random
 from w2v2_jax.models.backend import platform
+from w2v2_jax.models.call_checks import check_mask, check_no_rngs, check_rows
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.feature_extractor import FeatureExtractor
@@ -79,13 +80,18 @@ class Encoder(nn.Module):
         """waveforms [B, S], num_samples [B]; mask [B, T] and channel_mask [B, D] bool or None;
         keys [B] for dropout and LayerDrop, None when evaluating; input_gumbel [B, T, G, V] is the
         input quantizer's noise, None when evaluating or without one, and temperature its Gumbel
-        temperature; hidden_states and middle: which `states` are returned, see `Transformer`."""
+        temperature; hidden_states and middle: which `states` are returned, see `Transformer`.
+        Raises InputError for other shapes or types, and for `rngs`, which nothing takes."""
+        check_rows(waveforms, num_samples, keys)
+        check_no_rngs(self)
         config, execution = self.config, self.execution
         extractor = FeatureExtractor(config, execution, name="feature_extractor")
         latents = extractor(waveforms, num_samples)
         latents = scale_gradient(constrain_whole_rows(latents), config.feature_grad_scale)
         counts = frame_counts(num_samples, config.conv_layers)
         real = frame_mask(counts, latents.shape[1])  # [B, T]
+        check_mask("mask", mask, real.shape)
+        check_mask("channel_mask", channel_mask, (real.shape[0], config.d_model))
         squares = jnp.square(latents.astype(jnp.float32)).mean(-1) * real
         penalty = squares.sum(1) / jnp.maximum(counts, 1)  # [B]
 

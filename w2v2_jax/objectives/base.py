@@ -12,6 +12,7 @@ from w2v2_jax.batch import Batch
 from w2v2_jax.errors import InputError
 from w2v2_jax.errors.values import check_positive
 from w2v2_jax.metrics import Sums
+from w2v2_jax.models.call_checks import check_batch, check_values
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import PLAIN, Execution
 
@@ -124,12 +125,29 @@ class Objective:
         raise NotImplementedError
 
     def loss(self, params, batch: Batch, keys, step) -> Sums:
-        """Summed loss, weight and metrics of a training batch."""
+        """Summed loss, weight and metrics of a training batch. The mean loss is loss / weight; a
+        batch in which nothing counts has weight 0. Raises InputError for arrays that do not fit
+        each other; for values that do not (labels are 1 to C - 1, or 0 to C - 1 of a
+        classifier, and num_samples at most S) only outside of jit, where they are known."""
         raise NotImplementedError
 
     def evaluate(self, params, batch: Batch, keys, step) -> tuple[Sums, dict]:
         """The same without dropout, and arrays for host-side scoring, rows first."""
         raise NotImplementedError
+
+    def check(self, batch: Batch, keys, *, draws: bool = True, num_classes: int = 0) -> None:
+        """InputError if the arrays of a batch do not fit each other or this objective.
+
+        draws: whether anything is drawn from the keys, so that there must be some. num_classes: of
+        the head that the labels are for."""
+        if draws and keys is None:
+            raise InputError(
+                f"objective {self.name} draws from keys [B]; give one for each row, as "
+                "jax.random.split(key, B)"
+            )
+        layers, labels = self.model.conv_layers, self.needs_vocabulary
+        check_batch(batch, keys, labels=labels, conv_layers=layers)
+        check_values(batch, first_class=int(self.ctc_head), num_classes=num_classes)
 
     def at(self, step: int) -> Objective:
         """The objective that applies at `step` (another static value if its graph differs)."""

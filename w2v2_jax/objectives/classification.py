@@ -95,6 +95,8 @@ class Classification(_Headed):
         return dataclasses.replace(self, frozen=step < self.freeze_updates)
 
     def loss(self, params, batch: Batch, keys, step) -> Sums:
+        draws = masking.draws(self.model)
+        self.check(batch, keys, draws=draws, num_classes=self.num_classes)
         mask, channel_mask = masking.training_masks(
             self.model, keys, batch.num_samples, batch.waveforms.shape[1]
         )
@@ -110,6 +112,7 @@ class Classification(_Headed):
         return self.terms(logits, batch)
 
     def evaluate(self, params, batch: Batch, keys, step):
+        self.check(batch, keys, draws=False, num_classes=self.num_classes)
         logits = self.network.apply({"params": params}, batch.waveforms, batch.num_samples)
         return self.terms(logits, batch), {"guesses": jnp.argmax(logits, -1)}
 

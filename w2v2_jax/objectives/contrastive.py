@@ -228,10 +228,12 @@ class Contrastive(Objective):
         )
 
     def loss(self, params, batch: Batch, keys, step) -> Sums:
+        self.check(batch, keys)
         draws = self.draw(keys, batch.num_samples, batch.waveforms.shape[1], training=True)
         return self.terms(params, batch, draws, keys, step)
 
     def evaluate(self, params, batch: Batch, keys, step):
+        self.check(batch, keys)
         draws = self.draw(keys, batch.num_samples, batch.waveforms.shape[1], training=False)
         return self.terms(params, batch, draws, None, step), {}
 

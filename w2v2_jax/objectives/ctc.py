@@ -35,10 +35,13 @@ def alignable(labels, num_labels, counts):
 def ctc_losses(logits, counts, labels, num_labels):
     """Per-row negative log-likelihoods [B] and whether they count [B] bool.
 
-    logits [B, T, C] float32, counts [B] real frames, labels [B, U], num_labels [B]. A row whose
-    label has no path is computed with an empty label, so that no infinity enters the gradient,
-    and its loss is zero.
+    logits [B, T, C], of which no softmax is needed and which are computed in float32; counts [B]
+    real frames; labels [B, U] of 1 to C - 1 (0 is the blank), num_labels [B]. A row whose label has
+    no path is computed with an empty label, so that no infinity enters the gradient, and its loss
+    is zero. Labels beyond C are not noticed within jit, and make the loss too low. The gradient is
+    in reverse mode only.
     """
+    logits = jnp.asarray(logits, jnp.float32)
     fits = alignable(labels, num_labels, counts) & (counts > 0)
     used = jnp.where(fits, num_labels, 0)
     losses = ctc_loss(logits, counts, labels, used)
@@ -143,6 +146,8 @@ class CTC(Objective):
         return dict(input_gumbel=gumbel, temperature=temperature)
 
     def loss(self, params, batch: Batch, keys, step) -> Sums:
+        draws = masking.draws(self.model)
+        self.check(batch, keys, draws=draws, num_classes=self.num_classes)
         samples = batch.waveforms.shape[1]
         mask, channel_mask = self.masks(keys, batch.num_samples, samples)
         logits, counts, *early = self.network.apply(
@@ -174,6 +179,7 @@ class CTC(Objective):
         return Sums((1 - share) * last.loss + share * early.loss, last.weight, metrics)
 
     def evaluate(self, params, batch: Batch, keys, step):
+        self.check(batch, keys, draws=False, num_classes=self.num_classes)
         logits, counts = self.network.apply({"params": params}, batch.waveforms, batch.num_samples)
         outputs = {"logits": logits, "counts": counts, "weights": batch.weights}
         return self.terms(logits, counts, batch), outputs

@@ -110,6 +110,11 @@ class EMATeacher(MaskedFrames):
 
     def targets(self, params, inputs, real) -> jax.Array:
         """inputs [B, T, D], real [B, T] -> the teacher's targets [B, T, D], float32."""
+        if TEACHER not in params:
+            raise InputError(
+                "params have no teacher: give TrainState.weights, or "
+                "w2v2_jax.train_step.with_teacher(params, objective.teacher(params))"
+            )
         shared = params["encoder"]["transformer"]
         whole = {**params[TEACHER], "position": shared["position"]}
         whole, inputs = jax.lax.stop_gradient((whole, inputs))

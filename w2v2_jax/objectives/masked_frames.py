@@ -91,10 +91,12 @@ class MaskedFrames(Objective):
         return self.network.init(key, waveforms, counts, mask=mask, slots=slots)["params"]
 
     def loss(self, params, batch: Batch, keys, step) -> Sums:
+        self.check(batch, keys)
         drawn = draw_mask(self.model, keys, batch.num_samples, batch.waveforms.shape[1])
         return self.terms(params, batch, *drawn, keys)
 
     def evaluate(self, params, batch: Batch, keys, step):
+        self.check(batch, keys)
         drawn = draw_mask(
             self.model, keys, batch.num_samples, batch.waveforms.shape[1], equalised=False
         )
