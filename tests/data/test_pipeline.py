@@ -1,4 +1,6 @@
 import itertools
+import pickle
+import re
 import sys
 import threading
 import zlib
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 from w2v2_jax.data import pipeline
+from w2v2_jax.data.config import DataConfig
 from w2v2_jax.data.corpus import Entry, open_corpus
 from w2v2_jax.data.pipeline import batches, in_flight, label_widths
 from w2v2_jax.data.plan import Plan, evaluation_plan
@@ -231,3 +234,40 @@ def test_a_host_counts_its_own_part_of_the_largest_batch(corpus, monkeypatch):
     for parts in ({}, {"parts": (0,), "num_parts": 2}):
         read(corpus, plan, workers=9, prefetch_bytes=4 * largest, **parts)
     assert seen == [(2, 2, False), (4, 4, False)]
+
+
+def test_a_first_step_below_0_is_refused(corpus):
+    with pytest.raises(InputError, match="first_step=-1 must be at least 0"):
+        read(corpus, make_plan(corpus, "pad"), first_step=-1)
+
+
+def test_a_corpus_that_was_read_can_be_sent_to_another_process(corpus):
+    expected = corpus.read(0, 0, 100).tolist()
+    other = pickle.loads(pickle.dumps(corpus))
+    assert other.read(0, 0, 100).tolist() == expected and other.text(3) == corpus.text(3)
+
+
+USED = {
+    "train": "x:train", "mode": "pad", "bucket_seconds": (1.0,), "batch_seconds": 4.0,
+    "row_multiple": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("normalise", "no", "data.normalise='no' must be True or False"),
+        ("verify", 0, "data.verify=0 must be True or False"),
+        ("row_multiple", 1.5, "data.row_multiple=1.5 must be a whole number"),
+        ("workers", True, "data.workers=True must be a whole number"),
+        ("bucket_seconds", 3.0, "data.bucket_seconds=3.0 must be a list of numbers"),
+        ("batch_seconds", "6", "data.batch_seconds='6' must be a number"),
+        ("min_seconds", None, "data.min_seconds=None must be a number"),
+        ("augment", {"gain_db": (0, 3)}, "must be an AugmentConfig"),
+    ],
+)
+def test_a_setting_of_another_type_is_refused_in_a_program_too(setting, value, message):
+    """As a recipe's is; the text "no" would be true."""
+    DataConfig(**USED)
+    with pytest.raises(InputError, match=re.escape(message)):
+        DataConfig(**USED | {setting: value})

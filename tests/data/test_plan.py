@@ -1,4 +1,5 @@
 import json
+import pickle
 import subprocess
 import sys
 
@@ -369,3 +370,28 @@ def test_the_plan_of_twelve_million_utterances_takes_under_10_s_and_1_gib(tmp_pa
     seconds, kibibytes, steps = (float(word) for word in done.stdout.split())
     assert seconds < 10 and kibibytes < 2**20 and steps > 5000
     print(f"{mode}: {seconds:.2f} CPU seconds, {kibibytes / 1024:.0f} MiB")
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, None, "1"])
+def test_a_seed_that_is_no_whole_number_is_refused(seed):
+    with pytest.raises(InputError, match=r"seed=.* of a plan must be a whole number, at least 0"):
+        make_plan(seed=seed)
+
+
+def test_a_step_below_0_is_refused():
+    with pytest.raises(IndexError, match="step -1 of a plan is below 0"):
+        make_plan().batch(-1)
+
+
+@pytest.mark.parametrize("speakers", [np.zeros(499, int), np.zeros(501, int), ["a"] * 500])
+def test_speakers_of_another_corpus_are_refused(speakers):
+    with pytest.raises(InputError, match="are not one whole number for each of the 500"):
+        make_plan(mode="concatenate", speakers=speakers)
+
+
+def test_a_plan_in_another_process_gives_the_same_batches():
+    plan = make_plan()
+    plan.batch(3)
+    other = pickle.loads(pickle.dumps(plan))
+    for step in (0, 3, 100):
+        assert str(other.batch(step)) == str(plan.batch(step))

@@ -14,7 +14,7 @@ from w2v2_jax.data.pipeline import READERS
 from w2v2_jax.data.plan import MODES, EvaluationPlan, Plan, evaluation_plan
 from w2v2_jax.data.transcribed import AnyCorpus
 from w2v2_jax.errors import InputError
-from w2v2_jax.errors.values import check_least, check_positive
+from w2v2_jax.errors.values import check_least, check_positive, check_type
 from w2v2_jax.input_scale import EPSILON
 
 # Far above any use; larger ones are slips, for which compilers work long.
@@ -81,6 +81,11 @@ class DataConfig:
             if getattr(self, field) not in known:
                 value = getattr(self, field)
                 raise InputError(f"data.{field}={value!r} is unknown; use one of {list(known)}")
+        check_type("data", self, "switch", "normalise", "verify")
+        check_type("data", self, "whole", "row_multiple", "workers", "prefetch_mib")
+        check_type("data", self, "numbers", "bucket_seconds", "valid_bucket_seconds")
+        if not isinstance(self.augment, AugmentConfig):
+            raise InputError(f"data.augment={self.augment!r} must be an AugmentConfig")
         check_least("data", self, prefetch_mib=1, min_seconds=0, workers=0, valid_batch_seconds=0)
         check_positive("data", self, "batch_seconds")
         for field, most in MOST.items():

@@ -84,6 +84,10 @@ class Corpus:
     def __len__(self) -> int:
         return self.info["utterances"]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which reads the index and opens the shards itself."""
+        return {"directory": self.directory, "info": self.info}
+
     @property
     def split(self) -> str:
         return self.info["split"]
@@ -250,11 +254,8 @@ class Corpus:
 
     @functools.cached_property
     def _shard(self):
-        @functools.lru_cache(maxsize=4096)  # a process may hold some 65000 maps
-        def shard(k: int) -> np.ndarray:
-            return open_shard(self.directory, k, codec=self.info.get("codec"))
-
-        return shard
+        opened = functools.partial(open_shard, self.directory, codec=self.info.get("codec"))
+        return functools.lru_cache(maxsize=4096)(opened)  # a process may hold some 65000 maps
 
 
 def open_corpus(where: str | AnyPath) -> Corpus:

@@ -58,6 +58,8 @@ def batches(
     The arrays may be read-only. Closing the generator stops its threads.
     Raises InputError, before anything is read, if the arguments do not fit each other.
     """
+    if first_step < 0:
+        raise InputError(f"first_step={first_step} must be at least 0")
     _check(plan, parts, num_parts, vocabulary, reader)
     if vocabulary is not None and max_labels is None:
         max_labels = label_widths(corpus, plan, vocabulary)

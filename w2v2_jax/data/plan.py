@@ -106,8 +106,17 @@ class Plan:
         speakers: np.ndarray | None = None,
         mixture: Mixture | None = None,
     ):
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise InputError(f"seed={seed!r} of a plan must be a whole number, at least 0")
         self.seed, self.mode = seed, mode
         self.num_samples = np.asarray(num_samples)
+        if speakers is not None:
+            speakers = np.asarray(speakers)
+            if speakers.shape != self.num_samples.shape or speakers.dtype.kind not in "iu":
+                raise InputError(
+                    f"speakers {speakers.dtype} {list(speakers.shape)} are not one whole number "
+                    f"for each of the {len(self.num_samples)} utterances"
+                )
         buckets, self._dropped = make_buckets(
             self.num_samples, mode, bucket_samples, batch_samples, row_multiple, min_samples
         )
@@ -130,6 +139,13 @@ class Plan:
         self.buckets = tuple(sorted(buckets, key=lambda b: b.samples))
         self._epochs: dict[int, Epoch] = {}
         self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: a lock cannot be sent, and tables are made again."""
+        return self.__dict__ | {"_lock": None, "_epochs": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def _make_layout(self, row_multiple: int) -> Layout:
         sizes = [len(b.utterances) for b in self._ordered]
@@ -163,6 +179,8 @@ class Plan:
 
     def batch(self, step: int) -> BatchPlan:
         """The global batch of `step`; costs O(rows), plus the tables when its epoch is new."""
+        if step < 0:
+            raise IndexError(f"step {step} of a plan is below 0")
         epoch, index = divmod(step, self.steps_per_epoch)
         return self._tables(epoch).batch(index)
 
