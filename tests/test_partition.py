@@ -70,6 +70,9 @@ def test_unknown_axes_are_input_errors(mesh):
         spec(mesh, (16,), ("width",))
     with pytest.raises(InputError, match=r"mesh\.rules\.mlp='model' is not a mesh axis"):
         spec(mesh, (16,), ("mlp",), {"mlp": "model"})
+    with pytest.raises(InputError, match=r"mesh\.rules\.embd is no axis of a parameter; known"):
+        spec(mesh, (16,), ("embed",), {"embd": "fsdp"})
+    assert spec(mesh, (16,), ("own",), {"own": "fsdp"}) == PartitionSpec("fsdp")
 
 
 TX = adam(constant(peak=1e-3))

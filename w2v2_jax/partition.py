@@ -104,6 +104,10 @@ def shardings(boxed, mesh: jax.sharding.Mesh, rules: dict[str, str | None] | Non
     An axis whose size its mesh axis does not divide is replicated, as is an unboxed leaf.
     """
     table = {**RULES, **(rules or {})}
+    boxes = [leaf for leaf in jax.tree.leaves(boxed, is_leaf=_is_box) if _is_box(leaf)]
+    known = {*RULES, *(name for leaf in boxes for name in leaf.names if name is not None)}
+    for name in set(table) - known:
+        raise InputError(f"mesh.rules.{name} is no axis of a parameter; known: {sorted(known)}")
 
     def place(leaf):
         if not _is_box(leaf):

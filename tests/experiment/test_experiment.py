@@ -393,3 +393,19 @@ def test_runs_of_other_seeds_share_the_compiled_programs(monkeypatch):
 def test_a_negative_seed_is_refused_before_anything_is_drawn():
     with pytest.raises(InputError, match=r"config\.seed=-1 must be 0 to"):
         read_settings({**smoke("pretrain_base.py"), "seed": -1})
+
+
+@pytest.mark.parametrize("vocabulary", ["librispeech", ["a", "b"], 32])
+def test_a_vocabulary_that_is_none_is_refused(vocabulary):
+    """The text "librispeech" would give a head of eleven classes."""
+    settings = read_settings(smoke("quickstart.py:finetune"))
+    with pytest.raises(InputError, match=r"vocabulary=.* must be a Vocabulary, such as"):
+        experiment.build(settings, vocabulary=vocabulary)
+
+
+def test_what_is_no_configuration_says_what_makes_one():
+    for config in (None, "quickstart:pretrain"):
+        with pytest.raises(InputError, match=r"is no configuration; .*recipe\.load_config"):
+            read_settings(config)
+    with pytest.raises(InputError, match=r"dict is no settings; give read_settings\(config\)"):
+        experiment.build(smoke("quickstart.py:pretrain"))

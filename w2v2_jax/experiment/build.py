@@ -96,7 +96,7 @@ class Experiment:
         return dataclasses.replace(self, settings=settings, compiled={}, compile_seconds=[])
 
     def init(self) -> TrainState:
-        """Fresh parameters and moments, made on the mesh with their shardings."""
+        """Fresh parameters and moments, made on the mesh with their shardings: plain arrays."""
         make = lambda seed: partition.unbox(init_state(self.objective, self.tx, seed))  # noqa: E731
         return jax.jit(make, out_shardings=self.state_shardings)(self.seed)
 
@@ -178,7 +178,11 @@ class Experiment:
 
     def step_function(self, objective: Objective, batch: Batch):
         """The compiled train step for an objective's state and a batch's shape: (state, batch,
-        seed) -> (state, metrics)."""
+        seed) -> (state, metrics). It is compiled at the first call with a shape.
+
+        The step takes the memory of the state that it is given, which cannot be used afterwards.
+        batch: as `partition.global_batch` makes it; seed: `self.seed`.
+        """
         function = functools.partial(
             train_step,
             objective=objective,
@@ -256,7 +260,20 @@ def build(
     inherited: ModelConfig | None = None,
     devices=None,
 ) -> Experiment:
-    """Assembles an experiment; `inherited` is the network of init_from for family "inherit"."""
+    """Assembles an experiment; nothing of it is compiled yet.
+
+    settings: from `read_settings`. vocabulary: of an objective with labels, whose symbols are the
+    head's classes; the one that the data's labels are made with. inherited: the network of
+    init_from for family "inherit". devices: by default all. Raises InputError with the path of what
+    does not fit.
+    """
+    if not isinstance(settings, ExperimentSettings):
+        raise InputError(f"{type(settings).__name__} is no settings; give read_settings(config)")
+    if not isinstance(vocabulary, Vocabulary | Classes | None):
+        raise InputError(
+            f"vocabulary={str(vocabulary)[:40]!r} must be a Vocabulary, such as "
+            "w2v2_jax.vocabulary.LIBRISPEECH, or Classes"
+        )
     raw = settings.raw
     values = dict(raw["model"])
     family = values.pop("family")

@@ -162,6 +162,11 @@ def construct(section: str, constructor: Callable, values: Mapping[str, Any], **
 
 def read_settings(config: Mapping[str, Any]) -> ExperimentSettings:
     """Checks a configuration's sections; raises InputError with the path of what is wrong."""
+    if not hasattr(config, "to_dict") and not isinstance(config, Mapping):
+        raise InputError(
+            f"{str(config)[:40]!r} is no configuration; give a ConfigDict or a nested dict, as "
+            "w2v2_jax.experiment.recipe.load_config makes of a recipe's name"
+        )
     raw = config.to_dict() if hasattr(config, "to_dict") else dict(config)
     for name in raw:
         refuse_unknown([name], {}, raw)
