@@ -81,7 +81,7 @@ def test_a_layer_is_a_number_and_no_truth_value(model, noise):
         ("a.wav", [4000], "'a.wav' is a path, and only"),
         (None, None, "NoneType is no array of samples"),
         ((np.zeros(800) for _ in range(2)), None, "generator is no array of samples"),
-        (np.zeros(800, jnp.bfloat16), None, r"an array of bfloat16 .* x\.astype\('float32'\)"),
+        (np.zeros(800, jnp.bfloat16), None, r"an array of bfloat16 .*x\.astype\('float32'\)"),
         (np.ma.masked_less(np.arange(800) / 800, 0.5), None, "some samples are masked"),
     ],
 )

@@ -58,9 +58,7 @@ def batches(
     The arrays may be read-only. Closing the generator stops its threads.
     Raises InputError, before anything is read, if the arguments do not fit each other.
     """
-    if first_step < 0:
-        raise InputError(f"first_step={first_step} must be at least 0")
-    _check(plan, parts, num_parts, vocabulary, reader)
+    _check(plan, first_step, parts, num_parts, vocabulary, reader)
     if vocabulary is not None and max_labels is None:
         max_labels = label_widths(corpus, plan, vocabulary)
     widths = max_labels or {}
@@ -95,7 +93,9 @@ def in_flight(batch_bytes: int, *, workers: int, prefetch_bytes: int) -> tuple[i
     return min(workers, most - waiting), waiting
 
 
-def _check(plan, parts, num_parts, vocabulary, reader) -> None:
+def _check(plan, first_step, parts, num_parts, vocabulary, reader) -> None:
+    if first_step < 0:
+        raise InputError(f"first_step={first_step} must be at least 0")
     if reader not in READERS:
         raise InputError(f"data.reader={reader!r} is unknown; use one of {', '.join(READERS)}")
     if not parts or min(parts) < 0 or max(parts) >= num_parts:

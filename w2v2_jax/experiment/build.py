@@ -20,7 +20,7 @@ from w2v2_jax import partition
 from w2v2_jax.batch import SAMPLE_RATE, Batch
 from w2v2_jax.errors import InputError, listed
 from w2v2_jax.experiment.microbatches import divisions, parts_of_validation
-from w2v2_jax.experiment.settings import INHERIT, ExperimentSettings, construct
+from w2v2_jax.experiment.settings import INHERIT, ExperimentSettings, check_given, construct
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.families import model_config
 from w2v2_jax.objectives.base import Objective
@@ -178,11 +178,7 @@ class Experiment:
 
     def step_function(self, objective: Objective, batch: Batch):
         """The compiled train step for an objective's state and a batch's shape: (state, batch,
-        seed) -> (state, metrics). It is compiled at the first call with a shape.
-
-        The step takes the memory of the state that it is given, which cannot be used afterwards.
-        batch: as `partition.global_batch` makes it; seed: `self.seed`.
-        """
+        self.seed) -> (state, metrics). It uses up the state that it is given."""
         function = functools.partial(
             train_step,
             objective=objective,
@@ -260,21 +256,8 @@ def build(
     inherited: ModelConfig | None = None,
     devices=None,
 ) -> Experiment:
-    """Assembles an experiment; nothing of it is compiled yet.
-
-    settings: from `read_settings`. vocabulary: of an objective with labels, whose symbols are the
-    head's classes; the one that the data's labels are made with. inherited: the network of
-    init_from for family "inherit". devices: by default all. Raises InputError with the path of what
-    does not fit.
-    """
-    if not isinstance(settings, ExperimentSettings):
-        raise InputError(f"{type(settings).__name__} is no settings; give read_settings(config)")
-    if not isinstance(vocabulary, Vocabulary | Classes | None):
-        raise InputError(
-            f"vocabulary={str(vocabulary)[:40]!r} must be a Vocabulary, such as "
-            "w2v2_jax.vocabulary.LIBRISPEECH, or Classes"
-        )
-    raw = settings.raw
+    """Assembles an experiment; `inherited` is the network of init_from for family "inherit"."""
+    raw = check_given(settings, vocabulary).raw
     values = dict(raw["model"])
     family = values.pop("family")
     if family == INHERIT:

@@ -131,6 +131,17 @@ class ExperimentSettings:
         return LIBRISPEECH if self.objective_class.needs_vocabulary else None
 
 
+def check_given(settings: Any, vocabulary: Any) -> ExperimentSettings:
+    """The settings; InputError for what `build` cannot take in the place of either. Of a text as
+    vocabulary, such as its name, a head would get as many classes as letters."""
+    if not isinstance(settings, ExperimentSettings):
+        raise InputError(f"{type(settings).__name__} is no settings; give read_settings(config)")
+    if not isinstance(vocabulary, Vocabulary | Classes | None):
+        shown = str(vocabulary)[:40]
+        raise InputError(f"vocabulary={shown!r} must be a Vocabulary, as LIBRISPEECH, or Classes")
+    return settings
+
+
 # Settings of earlier versions -> what became of them.
 RENAMED = {
     "objective.diversity_group_rows": (

@@ -53,8 +53,7 @@ def check_batch(batch: Batch, keys: Any, *, labels: bool, conv_layers) -> None:
         ("labels", batch.labels, 2),
         ("num_labels", batch.num_labels, 1),
     ):
-        whole = hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.integer)
-        if not whole or len(_shape(value)) != axes or _shape(value)[0] != rows:
+        if len(_shape(value)) != axes or _shape(value)[0] != rows or not _is_whole(value):
             shape = f"[{rows}, U]" if axes == 2 else f"[{rows}]"
             raise InputError(f"batch.{name} are {_told(value)}; give whole numbers {shape}")
 
@@ -106,6 +105,10 @@ def check_no_rngs(module: nn.Module) -> None:
             f"rngs={given} change nothing: dropout, LayerDrop and noise come from `keys`, one for "
             "each row; see w2v2_jax/models/row_random.py"
         )
+
+
+def _is_whole(value: Any) -> bool:
+    return jnp.issubdtype(value.dtype, jnp.integer)
 
 
 def _shape(value: Any) -> tuple:
