@@ -67,7 +67,7 @@ def test_a_folder_that_is_not_the_same_on_all_hosts_is_one_line(tmp_path, monkey
         (
             OSError(errno.ENOSPC, "No space left on device"),
             1,
-            "the earlier checkpoints are complete",
+            "no checkpoint was saved yet: .* starts from the beginning",
         ),
         (TimeoutError("late"), 1, r"writing took too long, or the clock jumped \(late\)"),
         (TimeoutError("late"), 2, None),  # a host is gone
@@ -81,6 +81,14 @@ def test_what_a_disk_refuses_is_one_line_and_a_bug_stays_one(
     expected = InputError if line else type(error)
     with pytest.raises(expected, match=line), workdir.disk_errors(tmp_path):
         raise error
+
+
+def test_a_full_disk_says_that_the_run_resumes_from_what_was_saved(tmp_path):
+    (tmp_path / "checkpoints" / "4").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "8.orbax-checkpoint-tmp").mkdir()
+    message = "the earlier checkpoints are complete: .* resumes from there"
+    with pytest.raises(InputError, match=message), workdir.disk_errors(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_an_input_error_passes_as_it_is(tmp_path):

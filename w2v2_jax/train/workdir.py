@@ -94,7 +94,13 @@ def disk_errors(workdir: AnyPath):
             reason = f"writing took too long, or the clock jumped ({str(error)[:100]})"
         if reason is None:
             raise
+        saved = True
+        with contextlib.suppress(OSError):  # the disk may be gone
+            saved = has_saved(workdir)
+        kept, goes_on = "the earlier checkpoints are complete", "resumes from there"
+        if not saved:
+            kept, goes_on = "no checkpoint was saved yet", "starts from the beginning"
         raise InputError(
-            f"--workdir {workdir}: {reason}; the earlier checkpoints are complete: once this is "
-            "corrected, the same command resumes from there"
+            f"--workdir {workdir}: {reason}; {kept}: once this is corrected, the same command "
+            f"{goes_on}"
         ) from error
