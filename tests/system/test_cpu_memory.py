@@ -40,6 +40,32 @@ def test_freed_memory_is_taken_again_without_asking_the_kernel():
     assert not kept and faults >= 100  # 200 MiB are 100 huge pages, or 51200 small ones
 
 
+# Temporaries of three updates. A batch is made during each, and one that stays between two.
+BETWEEN = """
+import resource
+import numpy as np
+from w2v2_jax.system import cpu_memory
+
+assert cpu_memory.keep({"JAX_PLATFORMS": "cpu"})
+cpu_memory.trim()
+batches = []
+for _ in range(3):
+    temporaries = np.full(400 << 20, 1, np.uint8)
+    batches.append(np.full(8 << 20, 1, np.uint8))
+    del temporaries
+    batches.append(np.full(8 << 20, 1, np.uint8))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+
+
+@pytest.mark.skipif(not cpu_memory.wanted({"JAX_PLATFORMS": "cpu"}), reason="not glibc")
+def test_a_batch_between_two_updates_leaves_their_block_whole():
+    done = subprocess.run(
+        [sys.executable, "-c", BETWEEN], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 750  # MiB: 400, 48 of batches, the interpreter; two blocks are 960
+
+
 def test_the_heap_of_an_accelerators_host_stays_as_it_is():
     assert not cpu_memory.wanted({"JAX_PLATFORMS": "cuda"})
     assert not cpu_memory.keep({"JAX_PLATFORMS": "tpu,cpu"})

@@ -87,8 +87,6 @@ def train(folder: Path):
     state = built.init()._replace(params=params)
     del params
     run = step.stepper(compiled, state, batch, built.seed)
-    del state
-    cpu_memory.trim()
     return {"compile_seconds": seconds}, run
 
 

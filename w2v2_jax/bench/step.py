@@ -107,7 +107,8 @@ def compile_step(built: experiment.Experiment, local: Batch):
 
 def stepper(step, state, batch, seed):
     """A function that takes one training step and waits for it; the state is its own."""
-    held = [state]
+    held = [jax.block_until_ready(state)]  # only then is the memory of its making free
+    cpu_memory.trim()
 
     def run():
         held[0], metrics = step(held[0], batch, seed)
@@ -123,7 +124,6 @@ def bench_train(arguments) -> dict:
     local = random_batch(settings)
     step, batch, compile_seconds = compile_step(built, local)
     run = stepper(step, built.init(), batch, built.seed)
-    cpu_memory.trim()  # what compiling has used, as `train` does
     seconds = timed(run, warmup=2, repeats=arguments.repeats)
     rows, samples = local.waveforms.shape
     analysis = step.memory_analysis()

@@ -26,7 +26,7 @@ from w2v2_jax.models.families import model_config
 from w2v2_jax.objectives.base import Objective
 from w2v2_jax.objectives.classes import Classes
 from w2v2_jax.optimizer import SCHEDULES, RateTable, adam, rate_table, unmatched, updates_taken
-from w2v2_jax.system import compile_cache
+from w2v2_jax.system import compile_cache, cpu_memory
 from w2v2_jax.train_step import TrainState, eval_step, init_state, train_step
 from w2v2_jax.vocabulary import Vocabulary
 
@@ -232,6 +232,7 @@ class Experiment:
             )
             with jax.set_mesh(self.mesh), compile_cache.hits() as taken:
                 self.compiled[key] = jitted.lower(*arguments).compile()
+            cpu_memory.trim()  # what compiling has taken, too scattered for what the program needs
             self.compile_seconds.append(time.monotonic() - start)
             source = "taken from the cache of compiled programs" if taken else "compiled"
             self._say(f"{source} in {self.compile_seconds[-1]:.1f} s")

@@ -13,12 +13,15 @@ import os
 import platform
 from collections.abc import Mapping
 
+import jax
+
 from w2v2_jax.system.compile_cache import switched_on
 
 SWITCH = "W2V2_KEEP_MEMORY"
 HUGE_PAGE = 2 << 20
 MADV_HUGEPAGE = 14  # <sys/mman.h>
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # <malloc.h>
+RESERVE = 256 << 20  # bytes
 ACCELERATORS = ("jax_plugins", "libtpu", "jax_rocm60_plugin")
 
 
@@ -62,8 +65,34 @@ def keep(environ: Mapping[str, str] = os.environ) -> bool:
     return _kept
 
 
+def one_call_at_a_time() -> None:
+    """Lets a program on a CPU end before its call returns. A call takes the program's temporaries
+    at once, so a training step that is called while the one before it runs would take as much
+    memory again; what the host does between two steps takes milliseconds. Call it before JAX looks
+    for devices; no other device's calls change.
+    """
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+
 def trim() -> None:
     """Returns free memory to the kernel, if `keep` keeps it: after set-up, or after programs other
-    than those of the next updates. The next request is then cleared again, once."""
-    if _kept:
-        ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
+    than those of the next updates. The next request is then cleared again, once.
+
+    It leaves free addresses for what is requested between two updates, such as batches. These would
+    otherwise be cut from the block that an update has just given back, and the next update, whose
+    temporaries the rest is too small for, would take as much again.
+    """
+    if not _kept:
+        return
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    libc.realloc.restype = ctypes.c_void_p
+    libc.realloc.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
+    libc.malloc_trim(ctypes.c_size_t(0))
+    # Two blocks, as nothing smaller is sure to lie above the first and keep it apart. Nothing is
+    # written to them, so they take no memory.
+    free, above = libc.malloc(RESERVE), libc.malloc(RESERVE)
+    if above:
+        libc.realloc(above, 1)
+    libc.free(free)

@@ -73,6 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     note = choose_validation(raw, rest)
     settings = read_settings(raw)
     cpu_memory.keep()
+    cpu_memory.one_call_at_a_time()
     with join.joined(join.find(arguments)):
         if note:
             hosts.log_on_chief(note)
