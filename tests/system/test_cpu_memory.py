@@ -1,5 +1,6 @@
 """The heap of a CPU program: where it is kept, and that the kernel is asked for memory once."""
 
+import os
 import subprocess
 import sys
 
@@ -64,6 +65,30 @@ def test_a_batch_between_two_updates_leaves_their_block_whole():
         [sys.executable, "-c", BETWEEN], capture_output=True, text=True, check=True
     )
     assert int(done.stdout) < 750  # MiB: 400, 48 of batches, the interpreter; two blocks are 960
+
+
+# A call that is not waited for.
+CALL = """
+import sys
+import jax
+import jax.numpy as jnp
+from w2v2_jax.system import cpu_memory
+
+getattr(cpu_memory, sys.argv[1])()
+row = jnp.arange(8192.0)
+program = jax.jit(lambda x: jnp.sin(x + row[:, None] * row) @ jnp.ones((8192, 8)))
+compiled = program.lower(1.0).compile()
+x = jax.block_until_ready(jnp.float32(1))
+print(int(compiled(x).is_ready()))
+"""
+
+
+@pytest.mark.parametrize(("chosen", "ready"), [("keep", 0), ("keep_for_training", 1)])
+def test_a_step_of_training_ends_before_the_next_one_takes_memory(chosen, ready):
+    environ = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    arguments = [sys.executable, "-c", CALL, chosen]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True, env=environ)
+    assert int(done.stdout) == ready
 
 
 def test_the_heap_of_an_accelerators_host_stays_as_it_is():

@@ -79,7 +79,7 @@ class Experiment:
     abstract_state: TrainState
     compiled: dict = dataclasses.field(default_factory=dict, compare=False)
     compile_seconds: list = dataclasses.field(default_factory=list, compare=False)
-    tell: Callable[[str], None] | None = dataclasses.field(default=None, compare=False)
+    tell: Callable[[str], None] = dataclasses.field(default=lambda line: None, compare=False)
 
     @property
     def accumulate(self) -> int:
@@ -222,7 +222,7 @@ class Experiment:
         key = (*name, tuple(None if x is None else x.shape for x in batch))
         if key not in self.compiled:
             start = time.monotonic()
-            self._say(self._compiling(name[0], batch))
+            self.tell(self._compiling(name[0], batch))
             jitted = jax.jit(
                 function,
                 in_shardings=in_shardings,
@@ -235,7 +235,7 @@ class Experiment:
             cpu_memory.trim()  # what compiling has taken, too scattered for what the program needs
             self.compile_seconds.append(time.monotonic() - start)
             source = "taken from the cache of compiled programs" if taken else "compiled"
-            self._say(f"{source} in {self.compile_seconds[-1]:.1f} s")
+            self.tell(f"{source} in {self.compile_seconds[-1]:.1f} s")
         return self.compiled[key]
 
     def _compiling(self, kind: str, batch: Batch) -> str:
@@ -244,10 +244,6 @@ class Experiment:
         size = f"{rows} rows x {samples / SAMPLE_RATE:g} s"
         pieces = f" in {parts} microbatches" if parts > 1 else ""
         return f"compiling the step of {STEPS[kind]} of {size}{pieces}"
-
-    def _say(self, line: str) -> None:
-        if self.tell is not None:
-            self.tell(line)
 
 
 def build(

@@ -65,12 +65,13 @@ def keep(environ: Mapping[str, str] = os.environ) -> bool:
     return _kept
 
 
-def one_call_at_a_time() -> None:
-    """Lets a program on a CPU end before its call returns. A call takes the program's temporaries
-    at once, so a training step that is called while the one before it runs would take as much
-    memory again; what the host does between two steps takes milliseconds. Call it before JAX looks
-    for devices; no other device's calls change.
+def keep_for_training() -> None:
+    """`keep`, and lets a program on a CPU end before its call returns. A call takes the program's
+    temporaries at once, so a step that is called while the one before it runs would take as much
+    memory again; what the host does between two steps takes milliseconds. Calls on other devices
+    do not change. Call it before JAX looks for devices.
     """
+    keep()
     jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 

@@ -72,8 +72,7 @@ def main(argv: list[str] | None = None) -> None:
     override(raw, rest)
     note = choose_validation(raw, rest)
     settings = read_settings(raw)
-    cpu_memory.keep()
-    cpu_memory.one_call_at_a_time()
+    cpu_memory.keep_for_training()
     with join.joined(join.find(arguments)):
         if note:
             hosts.log_on_chief(note)
