@@ -42,7 +42,7 @@ def test_the_switch_turns_it_off(unset, tmp_path):
 
 
 def test_an_unknown_switch_is_an_input_error(unset):
-    with pytest.raises(InputError, match="use 0 or 1"):
+    with pytest.raises(InputError, match="use 0 or 1; a folder is JAX_COMPILATION_CACHE_DIR"):
         compile_cache.enable({"W2V2_COMPILATION_CACHE": "perhaps"})
 
 

@@ -73,7 +73,8 @@ def switched_on(name: str, environ: Mapping[str, str]) -> bool:
     means neither yes nor no."""
     value = environ.get(name, "").lower()
     if value not in (*OFF, *ON):
-        raise InputError(f"{name}={value!r}; use 0 or 1")
+        folder = "; a folder is JAX_COMPILATION_CACHE_DIR" if name == SWITCH else ""
+        raise InputError(f"{name}={value!r}; use 0 or 1{folder}")
     return value in ON
 
 
