@@ -54,7 +54,9 @@ Got (2026-11-26, the same cores, by launch/evidence.sh, recorded in commits a6e4
     continuous targets 40.2 %, from_scratch with updates of 8 s 53.0 %; prompts in five languages
     44.7 and 60.5 %.
     the published objective 47.8 % (2026-11-30, AMD EPYC, commit 83ffbba). Second seeds (2026-12-01,
-    another Intel Xeon, commit abc1d5b): 40.2 and 52.5 %, the published objective 59.9.
+    another Intel Xeon, commit abc1d5b): 40.2 and 52.5 %, the published objective 59.9. Third seeds
+    (2026-12-01, AMD EPYC, commit 70af490): 39.8 and 52.0 %, the published objective 49.0; with
+    phonemes PER 33.1, 48.0 and 46.0 %.
 Before: 10 min of mixed labels (3.3 of prompts, 6.7 of acted speech of 43 voices) from the same
     encoder, in bfloat16, 1053 updates of 12 s: blanks alone (CER 99.9 % on dev at 900; 2026-11-26,
     the same cores, commit a6e43cd).
