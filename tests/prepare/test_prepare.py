@@ -318,9 +318,10 @@ def test_twenty_minutes_at_8_khz_take_bounded_memory(tmp_path):
         for _ in range(20):
             file.write(quiet)
     code = (
-        "import sys, resource; from w2v2_jax.prepare.command import main;"
-        "base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; main(sys.argv[1:]);"
-        "print('GREW', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base)"
+        "import sys; from w2v2_jax.prepare.command import main;"
+        "from w2v2_jax.bench.child import resident_peak_bytes;"
+        "base = resident_peak_bytes(); main(sys.argv[1:]);"
+        "print('GREW', (resident_peak_bytes() - base) // 1024)"
     )
     arguments = ["--source", f"folder:{tmp_path}/in", "--out", f"{tmp_path}/out", "--workers", "1"]
     done = subprocess.run(

@@ -134,10 +134,11 @@ def test_a_context_that_leaves_nothing_is_one_clear_line(local, growing):
 
 
 TWO_HOURS = """
-import resource, sys
+import sys
 import jax, jax.numpy as jnp, numpy as np, soundfile
 from pathlib import Path
 from w2v2_jax import partition
+from w2v2_jax.bench.child import resident_peak_bytes
 from w2v2_jax.checkpoint.description import Description
 from w2v2_jax.vocabulary import LIBRISPEECH
 from w2v2_jax.inference import Model
@@ -158,11 +159,10 @@ network = Wav2Vec2ForCTC(config, len(LIBRISPEECH))
 params = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, 16000)), jnp.array([16000]))
 params = partition.unbox(params)["params"]
 model = Model(Path("micro"), Description("ctc", config, LIBRISPEECH, True), params)
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 model.transcribe(np.tile(block, 13))  # 65 s: everything is compiled and loaded
-before = peak()
+before = resident_peak_bytes()
 (result,) = model.transcribe(path)
-print(result.duration, (peak() - before) / 1024)
+print(result.duration, (resident_peak_bytes() - before) / 2**20)
 """
 
 

@@ -43,8 +43,8 @@ def test_freed_memory_is_taken_again_without_asking_the_kernel():
 
 # Temporaries of three updates. A batch is made during each, and one that stays between two.
 BETWEEN = """
-import resource
 import numpy as np
+from w2v2_jax.bench.child import resident_peak_bytes
 from w2v2_jax.system import cpu_memory
 
 assert cpu_memory.keep({"JAX_PLATFORMS": "cpu"})
@@ -55,7 +55,7 @@ for _ in range(3):
     batches.append(np.full(8 << 20, 1, np.uint8))
     del temporaries
     batches.append(np.full(8 << 20, 1, np.uint8))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+print(resident_peak_bytes() >> 20)
 """
 
 

@@ -10,7 +10,6 @@ the corpus has transcripts; the speed and the peak memory. --vad transcribes str
 from __future__ import annotations
 
 import itertools
-import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.bench.child import resident_peak_bytes
 from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.errors import InputError, run_command
@@ -150,7 +150,7 @@ def main(argv: list[str] | None = None) -> None:
     recording = Recording("recording", lambda: blocks(corpus, places))
     result = transcribe_long(model, recording, options)
     seconds = time.monotonic() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = resident_peak_bytes() / 2**30
     alone = transcripts(model, corpus, batch_seconds=options.batch_seconds)
     edges = seams(model, options, int(result.duration * SAMPLE_RATE))
     heard = heard_of(result, places)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import platform
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from w2v2_jax.batch import SAMPLE_RATE
+from w2v2_jax.bench.child import resident_peak_bytes
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.frames import frame_counts
@@ -46,8 +46,7 @@ def matmul_peak(dtype: str) -> float:
 def peak_memory_bytes() -> int:
     """The peak that the device reports, or if it reports none the process's resident peak."""
     stats = jax.local_devices()[0].memory_stats() or {}
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return int(stats.get("peak_bytes_in_use", resident))
+    return int(stats.get("peak_bytes_in_use", resident_peak_bytes()))
 
 
 def versions(*names: str) -> dict[str, str]:
