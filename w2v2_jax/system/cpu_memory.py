@@ -34,6 +34,17 @@ def wanted(environ: Mapping[str, str] = os.environ) -> bool:
     return chosen == "cpu" or (not chosen and not installed)
 
 
+def _libc() -> ctypes.CDLL:
+    """The C library, with the types of what is called here."""
+    libc = ctypes.CDLL(None)
+    pointer, size = ctypes.c_void_p, ctypes.c_size_t
+    libc.malloc.restype = libc.realloc.restype = pointer
+    libc.malloc.argtypes, libc.realloc.argtypes = [size], [pointer, size]
+    libc.free.argtypes, libc.malloc_trim.argtypes = [pointer], [size]
+    libc.madvise.argtypes = [pointer, size, ctypes.c_int]
+    return libc
+
+
 _kept = False
 
 
@@ -47,10 +58,7 @@ def keep(environ: Mapping[str, str] = os.environ) -> bool:
     global _kept
     if not wanted(environ):
         return False
-    libc = ctypes.CDLL(None)
-    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-    libc.free.argtypes = [ctypes.c_void_p]
-    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    libc = _libc()
     done = [libc.mallopt(M_ARENA_MAX, 1), libc.mallopt(M_MMAP_MAX, 0)]
     done.append(libc.mallopt(M_TRIM_THRESHOLD, -1))
     # The heap's future addresses are marked while they hold nothing; what is never used costs
@@ -85,12 +93,8 @@ def trim() -> None:
     """
     if not _kept:
         return
-    libc = ctypes.CDLL(None)
-    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-    libc.realloc.restype = ctypes.c_void_p
-    libc.realloc.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-    libc.free.argtypes = [ctypes.c_void_p]
-    libc.malloc_trim(ctypes.c_size_t(0))
+    libc = _libc()
+    libc.malloc_trim(0)
     # Two blocks, as nothing smaller is sure to lie above the first and keep it apart. Nothing is
     # written to them, so they take no memory.
     free, above = libc.malloc(RESERVE), libc.malloc(RESERVE)
