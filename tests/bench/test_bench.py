@@ -1,5 +1,6 @@
 """The benchmark command: what it writes, and arithmetic it rests on."""
 
+import functools
 import json
 import shlex
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from tests.helpers.places import ROOT
 from tests.helpers.train_runs import use_one_device
 from w2v2_jax.bench import command as bench
-from w2v2_jax.bench import hugging_face, peer, peer_task, torchaudio_model
+from w2v2_jax.bench import hugging_face, measure, peer, peer_task, torchaudio_model
 from w2v2_jax.bench import step as bench_step
 from w2v2_jax.bench.command import check, make_parser
 from w2v2_jax.errors import InputError, run_command
@@ -20,6 +21,7 @@ from w2v2_jax.experiment.recipe import load_config
 from w2v2_jax.models import flops
 from w2v2_jax.models.families import model_config
 from w2v2_jax.objectives.contrastive import Contrastive
+from w2v2_jax.system import cpu_memory
 
 
 def test_base_needs_the_published_share_of_flops_a_frame():
@@ -43,6 +45,15 @@ def test_bad_shape_is_one_line(tmp_path, capsys):
         bench.main, ["--what", "infer", "--json", str(tmp_path / "x"), "--rows", "0"]
     )
     assert status == 2 and "--rows" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("what", "as_train"), [("train", True), ("infer", False)])
+def test_memory_is_set_up_as_by_the_command_that_is_timed(monkeypatch, what, as_train):
+    called = []
+    for name in ("keep", "keep_for_training"):
+        monkeypatch.setattr(cpu_memory, name, functools.partial(called.append, name))
+    measure.keep_memory(what)
+    assert called == ["keep_for_training" if as_train else "keep"]
 
 
 def test_a_setting_of_the_command_line_replaces_the_recipes():

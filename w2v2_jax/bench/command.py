@@ -9,6 +9,7 @@ import sys
 
 import w2v2_jax.bench
 from w2v2_jax.bench.data import bench_data
+from w2v2_jax.bench.measure import keep_memory
 from w2v2_jax.bench.peer import PEERS, TOLERANCE, bench_peer
 from w2v2_jax.bench.peer_task import PEER_OBJECTIVES
 from w2v2_jax.bench.step import bench_infer, bench_train
@@ -20,7 +21,6 @@ from w2v2_jax.models.families import FAMILIES
 from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.paths import write_json
 from w2v2_jax.recognition.computation import add_dtype
-from w2v2_jax.system import cpu_memory
 from w2v2_jax.system.arguments import DAY, CommandParser, add_json
 from w2v2_jax.system.outputs import tell_replaced, try_outputs
 
@@ -161,7 +161,7 @@ def main(argv: list[str] | None = None) -> None:
     try_outputs(arguments, "json")
     tell_replaced(arguments, "json", {"what": arguments.what, "config": arguments.config})
     check(arguments)
-    cpu_memory.keep()
+    keep_memory(arguments.what)
     run = bench_peer if arguments.peer else BENCHES[arguments.what]
     result = run(arguments)
     if arguments.config:

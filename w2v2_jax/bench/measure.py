@@ -17,6 +17,7 @@ from w2v2_jax.bench.child import resident_peak_bytes
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.models.frames import frame_counts
+from w2v2_jax.system import cpu_memory
 
 
 def timed(run: Callable[[], object], *, warmup: int, repeats: int) -> list[float]:
@@ -41,6 +42,15 @@ def matmul_peak(dtype: str) -> float:
     product = jax.jit(lambda x: jnp.matmul(x, x, preferred_element_type=jnp.float32))
     seconds = timed(lambda: product(a).block_until_ready(), warmup=2, repeats=5)
     return 2.0 * size**3 / min(seconds)
+
+
+def keep_memory(what: str) -> None:
+    """Sets up the CPU's memory as the commands do that are timed: `train`, or `transcribe`. Call it
+    before JAX looks for devices."""
+    if what == "train":
+        cpu_memory.keep_for_training()
+    else:
+        cpu_memory.keep()
 
 
 def peak_memory_bytes() -> int:

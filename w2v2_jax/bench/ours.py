@@ -18,7 +18,7 @@ import numpy as np
 from w2v2_jax.batch import Batch
 from w2v2_jax.bench import step
 from w2v2_jax.bench.child import serve
-from w2v2_jax.bench.measure import peak_memory_bytes, versions
+from w2v2_jax.bench.measure import keep_memory, peak_memory_bytes, versions
 from w2v2_jax.inference import load
 from w2v2_jax.interop import hugging_face, names
 from w2v2_jax.interop.hugging_face_names import HUGGING_FACE
@@ -26,7 +26,6 @@ from w2v2_jax.models import masking
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.objectives.contrastive import Draws
 from w2v2_jax.partition import COMPILER_OPTIONS
-from w2v2_jax.system import cpu_memory
 
 
 def read(folder: Path):
@@ -108,7 +107,7 @@ def main() -> None:
     training = task["what"] == "train"
 
     def prepare():
-        cpu_memory.keep()
+        keep_memory(task["what"])
         facts = {"versions": versions("jax", "jaxlib", "flax", "numpy")}
         facts["device"] = jax.devices()[0].device_kind
         if options.check:
