@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import jax
+import numpy as np
 import pytest
 
 from w2v2_jax.errors import InputError
@@ -89,6 +91,37 @@ def test_a_step_of_training_ends_before_the_next_one_takes_memory(chosen, ready)
     arguments = [sys.executable, "-c", CALL, chosen]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True, env=environ)
     assert int(done.stdout) == ready
+
+
+def aligned(values: np.ndarray, offset: int) -> np.ndarray:
+    """The values at an address that many bytes after one that JAX takes over."""
+    room = np.zeros(values.nbytes + 128, np.uint8)
+    start = -room.ctypes.data % 64 + offset
+    array = room[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
+    array[...] = values
+    return array
+
+
+def test_an_update_writes_where_the_arrays_are_that_came_from_numpy():
+    values = np.arange(6.0, dtype=np.float32).reshape(2, 3)
+    sources = {"taken_over": aligned(values, 0), "copied": aligned(values, 4)}
+    update = jax.jit(lambda tree: jax.tree.map(lambda x: x + 1, tree), donate_argnums=0)
+
+    def places(tree):
+        return {name: array.unsafe_buffer_pointer() for name, array in tree.items()}
+
+    given = jax.tree.map(jax.device_put, sources)
+    before = places(given)
+    assert before["taken_over"] == sources["taken_over"].ctypes.data
+    assert places(update(given))["taken_over"] != before["taken_over"]  # further memory
+
+    tree = cpu_memory.owned(jax.tree.map(jax.device_put, sources))
+    before = places(tree)
+    tree = update(tree)
+    assert places(tree) == before
+    for name, array in tree.items():
+        np.testing.assert_array_equal(array, values + 1)
+        np.testing.assert_array_equal(sources[name], values)
 
 
 def test_the_heap_of_an_accelerators_host_stays_as_it_is():

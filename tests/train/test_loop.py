@@ -32,6 +32,7 @@ def job(monkeypatch, back, *, skip=3):
     monkeypatch.setattr(loop.restore, "forget", lambda checkpoints, wanted, before: back)
     monkeypatch.setattr(loop.restore, "restore", lambda checkpoints, abstract: "saved")
     monkeypatch.setattr(loop, "exchanged", lambda experiment, state: f"{state}, exchanged")
+    monkeypatch.setattr(loop.cpu_memory, "owned", lambda state: f"{state}, owned")
     health = types.SimpleNamespace(skip_batches=skip)
     return types.SimpleNamespace(
         monitor=types.SimpleNamespace(went_back=lambda alarm: None),
@@ -52,7 +53,7 @@ def job(monkeypatch, back, *, skip=3):
 )
 def test_going_back_leaves_out_the_last_batches_up_to_the_alarm(monkeypatch, back, left_out):
     run, noted = job(monkeypatch, back)
-    assert loop._roll_back(run, ALARM) == "saved, exchanged"
+    assert loop._roll_back(run, ALARM) == "saved, exchanged, owned"
     assert noted == [(step, "loss-spike", True) for step in left_out]
 
 

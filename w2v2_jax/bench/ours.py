@@ -19,6 +19,7 @@ from w2v2_jax.batch import Batch
 from w2v2_jax.bench import step
 from w2v2_jax.bench.child import serve
 from w2v2_jax.bench.measure import keep_memory, peak_memory_bytes, versions
+from w2v2_jax.experiment.states import started_from
 from w2v2_jax.inference import load
 from w2v2_jax.interop import hugging_face, names
 from w2v2_jax.interop.hugging_face_names import HUGGING_FACE
@@ -26,6 +27,7 @@ from w2v2_jax.models import masking
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.objectives.contrastive import Draws
 from w2v2_jax.partition import COMPILER_OPTIONS
+from w2v2_jax.system import cpu_memory
 
 
 def read(folder: Path):
@@ -83,8 +85,7 @@ def train(folder: Path):
     compiled, batch, seconds = step.compile_step(built, batch_of(inputs))
     params = hugging_face.load(folder / "model").params
     params = jax.tree.map(jax.device_put, params, built.state_shardings.params)
-    state = built.init()._replace(params=params)
-    del params
+    state = started_from(built, built.init(), cpu_memory.owned(params))
     run = step.stepper(compiled, state, batch, built.seed)
     return {"compile_seconds": seconds}, run
 

@@ -14,6 +14,7 @@ import platform
 from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 
 from w2v2_jax.system.compile_cache import switched_on
 
@@ -81,6 +82,20 @@ def keep_for_training() -> None:
     """
     keep()
     jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+
+def owned(tree):
+    """The arrays of `tree` in memory of JAX's own; those given cannot be used any more.
+
+    On a CPU, JAX leaves an array from NumPy or Orbax where it is, if that address suits it, and an
+    update cannot write there: it would take as much memory again for the new value. A program that
+    may reuse its arguments copies these arrays and no others. Other devices have copies already.
+    """
+    if jax.default_backend() != "cpu":
+        return tree
+    places = jax.tree.map(lambda array: array.sharding, tree)
+    copied = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731
+    return jax.jit(copied, donate_argnums=0, out_shardings=places)(tree)
 
 
 def trim() -> None:

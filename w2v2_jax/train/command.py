@@ -195,6 +195,7 @@ def run(settings: ExperimentSettings, workdir: AnyPath) -> loop.RunEnd:
         state = built.init()
         if source:
             params = warm_start(state.params, source, vocabulary, where=settings.init_from)
+            params = cpu_memory.owned(params)
             state, source = started_from(built, state, params), None  # its arrays are not kept
         return state
 

@@ -168,7 +168,7 @@ def run(
 def _restored(checkpoints: checkpoint.Manager, experiment: Experiment) -> TrainState | None:
     """The newest saved state, to train on from; None if nothing was saved."""
     state = restore.restore(checkpoints, experiment.abstract_state)
-    return None if state is None else exchanged(experiment, state)
+    return None if state is None else cpu_memory.owned(exchanged(experiment, state))
 
 
 def _roll_back(job: _Job, alarm: Alarm) -> TrainState:
