@@ -264,7 +264,11 @@ def test_models_and_lexicons_that_do_not_fit_are_one_clear_line(models, tmp_path
         ({"lm": arpa}, lower, "consists of the model's symbols; is it in another case"),
         (wrong_case, VOCABULARY, "has none of the lexicon's 1 words"),
         ({"lm": letters, "hot_words": (("AB", 1.0),)}, VOCABULARY, "--hot-word needs --lexicon"),
-        ({"lm": arpa, "hot_words": (("XYZ", 1.0),)}, VOCABULARY, "'XYZ' has symbols that the model lacks"),
+        (
+            {"lm": arpa, "hot_words": (("XYZ", 1.0),)},
+            VOCABULARY,
+            "'XYZ' has symbols that the model lacks",
+        ),
     ):
         with pytest.raises(InputError, match=message):
             make(settings(given), vocabulary)
