@@ -4,7 +4,8 @@
 #   bash launch/tpu_pod.sh --name N --zone Z --type v5p-32 --config experiments/X.py \
 #     --workdir gs://bucket/runs/x [--data gs://bucket/corpus [--data-to DIR]] [--spot]
 #     [--runtime V] [--retries N] [--keep] [--dry-run] [further options of w2v2 train]
-# Idempotent: a slice that is there is used, code and data are copied anew only where they differ.
+# Idempotent: a slice that is there is used. The hosts get the code as it is here: what was deleted
+# here since the last copy is removed there, and nothing else. Data is copied only where it differs.
 # Resume: run the same line again. The slice is deleted after the last step unless --keep.
 # Watch: tensorboard --logdir gs://bucket/runs/x
 #   gcloud compute tpus queued-resources describe N --zone Z
@@ -72,12 +73,26 @@ everywhere() { # a command line on every host of the slice
 
 quoted() { printf '%q ' "$@"; }
 
+# On a host: what the archive before this one had and this one lacks is removed, so that no deleted
+# module is imported. Nothing else is touched: the archive before is the record of what was copied.
+# shellcheck disable=SC2016
+unpack='LC_ALL=C tar -tzf w2v2_jax.new.tgz >w2v2_jax.new &&
+{ LC_ALL=C tar -tzf w2v2_jax.tgz 2>/dev/null || true; } >w2v2_jax.old && mkdir -p w2v2_jax &&
+LC_ALL=C grep -vxFf w2v2_jax.new w2v2_jax.old | LC_ALL=C sort -r | while IFS= read -r path; do
+  path="w2v2_jax/$(printf %b "$path")"
+  case "$path" in
+    */) [ -L "${path%/}" ] || rmdir "$path" 2>/dev/null || true ;;
+    *) { [ -d "$path" ] && [ ! -L "$path" ]; } || rm -f "$path" || exit 1 ;;
+  esac
+done &&
+mv w2v2_jax.new.tgz w2v2_jax.tgz && tar -xzf w2v2_jax.tgz -C w2v2_jax'
+
 install() {
   run tar --exclude=./.venv --exclude=./.git --exclude=./data --exclude=./runs \
     -czf "$archive" . &&
-    run gcloud compute tpus tpu-vm scp "$archive" "$name":w2v2_jax.tgz --zone="$zone" \
+    run gcloud compute tpus tpu-vm scp "$archive" "$name":w2v2_jax.new.tgz --zone="$zone" \
       --worker=all &&
-    everywhere "mkdir -p w2v2_jax && tar -xzf w2v2_jax.tgz -C w2v2_jax && cd w2v2_jax && \
+    everywhere "$unpack && cd w2v2_jax && \
 pip3 install --user --quiet uv && ~/.local/bin/uv python install --quiet 3.12 && \
 W2V2_PYTHON=\$(~/.local/bin/uv python find 3.12) W2V2_JAX=tpu bash -c 'source launch/env.sh'"
 }

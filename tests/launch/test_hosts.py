@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.helpers.launchers import (
     TRAINED,
     commands,
     launch,
+    program,
 )
 
 
@@ -121,6 +123,66 @@ def test_a_tpu_pod_that_is_there_is_used_as_it_is(project):
     )
     assert status == 0
     assert not any(word in call for call in calls for word in (" create ", " delete "))
+
+
+HOST = """
+for last; do :; done
+case "$*" in
+  *describe*) echo ACTIVE ;;
+  *" scp "*) cp "$5" "$HOST/${6#*:}" ;;
+  *" ssh "*) cd "$HOST" && HOME="$HOST" bash -c "${last#--command=}" ;;
+esac
+"""
+
+
+@pytest.fixture
+def copy_to_host(project, tmp_path_factory):
+    """A function that runs the pod's launcher with one host, whose home folder is its `home`."""
+    home, scratch = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("scratch")
+    for name in (".local/bin/uv", "w2v2_jax/.venv/bin/python"):
+        program(home / name, "#!/bin/sh\n")
+
+    def copied():
+        status, _, error, _ = launch(
+            project, "tpu_pod.sh", *POD, "--keep", stubs={"gcloud": HOST, "pip3": ""},
+            environment={"HOST": str(home), "TMPDIR": str(scratch)},
+        )  # fmt: skip
+        return status, error
+
+    copied.home = home
+    return copied
+
+
+def test_a_tpu_pods_hosts_lose_what_the_checkout_lost_and_nothing_else(project, copy_to_host):
+    """A module that was deleted in the checkout could still be imported there."""
+    code = copy_to_host.home / "w2v2_jax"
+    gone = ("w2v2_jax/old.py", "old/deep/a.py", "na\u00efve \\n.txt", "mixed/a.py", "a folder")
+    for name in (*gone, "w2v2_jax/kept.py", "data/a", "runs/a"):
+        program(project / name, "")
+    own = ("data/corpus/a.i16", "runs/x/log", ".venv/lib/x.py", "mixed/own.txt", "w2v2_jax/own.py")
+    for name in own:
+        program(code / name, "of the host")
+    assert copy_to_host()[0] == 0
+    assert all((code / name).is_file() for name in (*gone, "w2v2_jax/kept.py", *own))
+    for name in gone:
+        (project / name).unlink()
+    shutil.rmtree(project / "old")
+    program(project / "a folder" / "new.py", "")
+    for _ in range(2):
+        status, error = copy_to_host()
+        assert status == 0, error
+        assert not any((code / name).is_file() for name in gone) and not (code / "old").exists()
+        assert (code / "a folder/new.py").is_file() and (code / "w2v2_jax/kept.py").is_file()
+        assert all((code / name).read_text() == "of the host" for name in own)
+    assert not (code / "data/a").exists()
+
+
+def test_a_damaged_archive_removes_nothing_from_a_tpu_pods_hosts(project, copy_to_host):
+    program(project / "w2v2_jax" / "a.py", "")
+    assert copy_to_host()[0] == 0
+    program(project / "bin" / "tar", '#!/bin/sh\n[ "$7" = . ] && : >"$6" || exec /bin/tar "$@"\n')
+    assert copy_to_host()[0] != 0
+    assert (copy_to_host.home / "w2v2_jax/w2v2_jax/a.py").is_file()
 
 
 def test_a_tpu_pod_stops_trying_when_a_living_slice_fails_at_once(project):
