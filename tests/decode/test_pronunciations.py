@@ -110,6 +110,9 @@ def test_it_is_stored_with_its_lexicon(vocabulary, lexicon, tmp_path):
         (";;; all\na 1 AH\nb 1 B\n", "line 2: 1 is a probability; leave that column out"),
         ("a AH #1\n", "line 1: #1 begins like a comment, or like Kaldi's marks"),
         ("new york\tN UW\n", "line 1: 'new york' is more than one word; write lines"),
+        ("a [AH B]\n", "line 1: 'a' has its pronunciation in brackets; leave them out"),
+        ("a [A] 0.5 AH\n", "line 1: 0.5 is a probability; leave that column out"),
+        ("a [A] # AH\n", "line 1: 'a' has no pronunciation"),
     ],
 )
 def test_what_is_no_lexicon_is_named_with_its_line(tmp_path, text, message):
@@ -117,6 +120,46 @@ def test_what_is_no_lexicon_is_named_with_its_line(tmp_path, text, message):
     with pytest.raises(InputError, match=r"x\.txt") as caught:
         make_vocabulary(f"pronunciations:{tmp_path}/x.txt")
     assert message in str(caught.value)
+
+
+UNSPACED = "a\tə\nhello\thəloʊ\nworld(2)\twərld\nworld\tw ər l d\nthe\tðə\n"
+
+
+def test_pronunciations_without_spaces_are_refused_with_an_example(tmp_path):
+    """Each word would have become a symbol of its own."""
+    (tmp_path / "x.txt").write_text(UNSPACED, "utf-8")
+    with pytest.raises(InputError, match=r"x\.txt, line 2: 'hello' has one phoneme") as got:
+        make_vocabulary(f"pronunciations:{tmp_path}/x.txt")
+    told = str(got.value)
+    assert "(2 of 3 words of 3 or more letters); write spaces between phonemes" in told
+    assert "'həloʊ'" in told and "\n" not in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "我 wo3\n们 men5\n中国 zhongguo2\n图书馆 tu2 shu1 guan3\n",  # characters by syllables
+        "cat kat\nca·ta·logue kat a log\nalways ol weiz\n",  # syllables
+        "eye AY1\nair EH1 R\neau o\nyou j\u0361u\n",
+        "one 1\ntwo 2\n",
+        "the DH AH\n<noise> [noise]\n!SIL SIL\ncat K AE T\nred R EH D\n",
+    ],
+)
+def test_short_words_and_symbols_syllables_and_noises_are_no_unspaced_phonemes(tmp_path, text):
+    (tmp_path / "x.txt").write_text(text, "utf-8")
+    assert make_vocabulary(f"pronunciations:{tmp_path}/x.txt").pronunciations
+
+
+@pytest.mark.parametrize("line", ["READ {} r iy d", "READ\t{}\tr iy d", "READ {}\tr iy d"])
+@pytest.mark.parametrize("printed", ["[READ]", "[]", "[to read]"])
+def test_what_htk_prints_for_a_word_is_no_phoneme(tmp_path, line, printed):
+    """VoxForge's lexicons have it for every word."""
+    path = tmp_path / "x.txt"
+    path.write_text(f"{line.format(printed)}\nRED r [eh] d\n")
+    said = make_vocabulary(f"pronunciations:{path}").pronunciations
+    assert said == (("READ", "r iy d"), ("RED", "r [eh] d"))
+    symbols = ("r", "iy", "d", "[eh]")
+    assert read_lexicon(path, symbols, units="phonemes")[0] == ("READ", ("r", "iy", "d"))
 
 
 def test_a_line_that_begins_with_a_hash_is_a_comment_with_and_without_a_space(tmp_path):

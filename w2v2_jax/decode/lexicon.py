@@ -2,7 +2,7 @@
 
 A line has one spelling, `word<TAB>s y m b o l s |` (the format of fairseq and flashlight); a word
 may have several. Of phonemes it may be written as for `vocabulary.name=pronunciations:FILE`: with
-comments, and with numbers of a word's further pronunciations.
+comments, with numbers of a word's further pronunciations and with HTK's column in brackets.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from w2v2_jax.paths import write_text
 from w2v2_jax.texts import normal_form, text_lines
 from w2v2_jax.vocabulary import SPECIALS as VOCABULARY_SPECIALS
 from w2v2_jax.vocabulary import Vocabulary
-from w2v2_jax.vocabulary.pronunciations import COMMENT, is_comment, without_number
+from w2v2_jax.vocabulary.pronunciations import (
+    COMMENT,
+    is_comment,
+    without_number,
+    without_printed,
+)
 from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES
 
 BOUNDARY = "|"
@@ -57,8 +62,10 @@ def read_lexicon(path: str | Path, symbols: Iterable[str], *, units: str = CHARA
     known |= {symbol: symbol for symbol in symbols}
     entries: Entries = []
     for number, line in enumerate(text_lines(path), 1):
-        if units == PHONEMES and is_comment(line):
-            continue
+        if units == PHONEMES:
+            if is_comment(line):
+                continue
+            line = without_printed(line)
         before, tab, _ = line.partition("\t")
         if tab and len(before.split()) > 1:
             raise InputError(

@@ -3,11 +3,13 @@
 A line has one pronunciation, `word p h o n e m e s`, with spaces or a tab between them; a word may
 have several lines. These are the lexicons of Kaldi and of CMUdict, whose further pronunciations
 have a number (`read(2)`) and whose comments begin with `;;;` or `#`. So no word begins with `#`.
+HTK's have what is printed for a word in brackets behind it (`READ [READ] r iy d`).
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,9 @@ _PROBABILITY = re.compile(r"\d*\.\d+([eE]-?\d+)?|\d+[eE]-\d+")
 _CERTAIN = "1"  # a probability if every line has it, and a phoneme of X-SAMPA otherwise
 COMMENT = "#"
 _COMMENT_LINES = (";;;", COMMENT)
+_PRINTED = re.compile(r"(\s*\S+\s+)\[[^][]*\]\s+(?=\S)")
+_STRESS = "012"  # behind a vowel of CMUdict
+LONG = 3  # letters of a word, or characters of a symbol, that are seldom one phoneme
 
 
 def read_pronunciations(path: str | Path) -> Pronunciations:
@@ -42,7 +47,30 @@ def read_pronunciations(path: str | Path) -> Pronunciations:
     if all(one.startswith(f"{_CERTAIN} ") for _, one in entries):
         first = next(iter(found[entries[0][0]].values()))
         raise InputError(f"{path}, line {first}: {_CERTAIN} is {_LEAVE_OUT}")
+    _refuse_unspaced(found, path)
     return tuple(entries)
+
+
+def _refuse_unspaced(found: dict[str, dict[str, int]], path: str | Path) -> None:
+    """InputError if the usual pronunciation of most long words is one long symbol: of phonemes that
+    nothing separates, each word would become a symbol of its own. Chinese characters are too short
+    to count, of syllables words have several, and one symbol for each word needs no lexicon."""
+    usual = {word: next(iter(said.items())) for word, said in found.items() if len(word) >= LONG}
+    whole = [(word, *said) for word, said in usual.items() if _is_long(said[0])]
+    if 2 * len(whole) > len(usual):
+        word, said, number = whole[0]
+        raise InputError(
+            f"{path}, line {number}: {word!r} has one phoneme, {said!r}, and so has most of the "
+            f"lexicon ({len(whole)} of {len(usual)} words of {LONG} or more letters); write spaces "
+            f"between phonemes, word<TAB>p h o n e m e s (where each word is meant to be one "
+            "symbol: vocabulary.name=phonemes, without a lexicon)"
+        )
+
+
+def _is_long(said: str) -> bool:
+    """Whether a pronunciation is one symbol that seldom is one phoneme, as AY1 and t\u0361s are."""
+    characters = [c for c in said.rstrip(_STRESS) if not unicodedata.combining(c)]
+    return " " not in said and len(characters) >= LONG
 
 
 def is_comment(line: str) -> bool:
@@ -55,8 +83,14 @@ def without_number(word: str) -> str:
     return _NUMBER.sub("", word)
 
 
+def without_printed(line: str) -> str:
+    """`READ r iy d` of HTK's `READ [READ] r iy d`."""
+    return _PRINTED.sub(r"\1", line, count=1) if _PRINTED.match(line) else line
+
+
 def _entry(line: str, *, where: str) -> tuple[str, list[str]]:
     """The word and the phonemes of a line without its comment."""
+    line = without_printed(line)
     before, tab, _ = line.partition("\t")
     word, *phonemes = line.split()
     if tab and len(before.split()) > 1:
@@ -67,6 +101,8 @@ def _entry(line: str, *, where: str) -> tuple[str, list[str]]:
         raise InputError(f"{where}: {word!r} has no pronunciation; {LINES}")
     if _PROBABILITY.fullmatch(phonemes[0]) and len(phonemes) > 1:
         raise InputError(f"{where}: {phonemes[0]} is {_LEAVE_OUT}")
+    if phonemes[0].startswith("[") and phonemes[-1].endswith("]") and len(phonemes) > 1:
+        raise InputError(f"{where}: {word!r} has its pronunciation in brackets; leave them out")
     marked = [phoneme for phoneme in phonemes if phoneme.startswith(COMMENT)]
     if marked:
         raise InputError(
