@@ -293,6 +293,59 @@ def test_the_evidence_tables_give_seeds_means_sources_and_changes(tmp_path, caps
     assert len(json.loads((tmp_path / "cells.json").read_text())) == 6
 
 
+def of_phonemes(directory, name: str) -> None:
+    """The cell as `evaluate` writes it of phonemes, folded to half as many errors."""
+    path = directory / f"{name}.json"
+    cell = json.loads(path.read_text())
+    cell |= {"per": cell["wer"] / 2, "per_interval": [0.1, 0.3]}
+    for utterance in cell["utterances"]:
+        of_each = {"reference": "abcd", "hypothesis": "abc" if utterance["wer"] else "abcd"}
+        utterance |= {f"phones_{text}": list(phones) for text, phones in of_each.items()}
+    path.write_text(json.dumps(cell))
+
+
+def test_cells_of_phonemes_have_a_rate_of_phonemes(tmp_path, capsys, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(cells_figure, "draw", lambda *_, rate: drawn.append(rate))
+    for name, wrong in {"scratch@10m@1": 10, "pretrain@10m@1": 5, "short@10m@1": 6}.items():
+        write_cell(tmp_path / "cells", name, wrong)
+        of_phonemes(tmp_path / "cells", name)
+    files = ("--json", str(tmp_path / "cells.json"), "--png", str(tmp_path / "cells.png"))
+    cells.main([str(tmp_path / "cells"), *files])
+    told = capsys.readouterr().out
+    assert drawn == ["per"] and "WER" not in told and "CER" not in told
+    for line in (
+        "| labels | seed | test PER % from scratch | pretrained | change |",
+        "| 10m | 1 | 25.0 (10.0 to 30.0) | 12.5 (10.0 to 30.0) | -50.0 % |",
+        "| labels | start | seeds | test PER % | against scratch |",
+        "| pretraining | labels | seed | test PER % | PER against short |",
+        "| source | labels | start | seeds | PER % |",
+        "| a | 10m | pretrain | 1 | 25.0 |",
+    ):
+        assert line in told.splitlines()
+    stored, *_ = json.loads((tmp_path / "cells.json").read_text())
+    assert stored["per"] == 0.125 and stored["per_interval"] == [0.1, 0.3]
+    assert stored["sources"]["b"] == {"per": 0, "per_interval": [0, 0]}
+
+
+def test_phonemes_that_are_not_folded_have_no_rate_of_words_in_the_file(tmp_path):
+    write_cell(tmp_path, "scratch@10m@1", 4)
+    of_phonemes(tmp_path, "scratch@10m@1")
+    path = tmp_path / "scratch@10m@1.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"per": 0.2}))
+    (cell,) = cells.read_cells(tmp_path)
+    assert cell["per"] == 0.2 and "wer" not in cell and "wer_interval" not in cell
+
+
+def test_cells_of_phonemes_and_of_words_are_not_compared(tmp_path, capsys):
+    for name in ("scratch@10m@1", "short@10m@1"):
+        write_cell(tmp_path, name, 3)
+    of_phonemes(tmp_path, "short@10m@1")
+    assert run_command(cells.main, [str(tmp_path), "--json", str(tmp_path / "out/x")]) == 2
+    told = capsys.readouterr().err
+    assert "short@10m@1.json has an error rate of phonemes and scratch@10m@1.json one" in told
+
+
 def test_a_figure_of_cells_has_a_panel_of_each_source_and_its_own_rates(tmp_path):
     for name, wrong in {"scratch@10m@1": 10, "scratch@1h@1": 6, "short@10m@1": 2}.items():
         write_cell(tmp_path, name, wrong)

@@ -2,6 +2,7 @@
 
 `python -m w2v2_jax.report.cells DIR --json OUT` reads DIR/START@LABELS@SEED.json, what `evaluate`
 wrote of each cell, prints Markdown tables and writes the rates alone to OUT. --png draws them.
+Of letters these are CER and WER, of phonemes the PER.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from w2v2_jax.errors import InputError, run_command
-from w2v2_jax.evaluation.result_files import difference, read_evaluation
+from w2v2_jax.evaluation.rates import rates_shown
+from w2v2_jax.evaluation.result_files import PHONES, difference, read_evaluation
 from w2v2_jax.evaluation.scoring import bootstrap_interval, count_errors, total
 from w2v2_jax.paths import write_json
 from w2v2_jax.report import cells_figure
@@ -28,9 +30,10 @@ def read_cells(directory: Path) -> list[dict[str, Any]]:
     95 % intervals, and the rates of each source, the first folder in which utterances differ ("."
     for those that lie in none).
 
-    Raises InputError if a name is no cell or the test sets differ.
+    Raises InputError if a name is no cell, the test sets differ or only some are of phonemes.
     """
-    cells, tests = [], {}
+    cells: list[dict[str, Any]] = []
+    tests = {}
     for path in sorted(directory.glob("*.json")):
         parts = path.stem.split("@")
         if len(parts) != 3 or not all(parts):
@@ -38,7 +41,7 @@ def read_cells(directory: Path) -> list[dict[str, Any]]:
         evaluation = read_evaluation(path)
         tests[path.name] = {u["id"]: u["reference"] for u in evaluation["utterances"]}
         cells.append(
-            dict(zip(("start", "labels", "seed"), parts, strict=True)) | _rates(evaluation)
+            dict(zip(("start", "labels", "seed"), parts, strict=True)) | _rates(evaluation, path)
         )
     if not tests:
         raise InputError(f"{directory}: no cells, START@LABELS@SEED.json")
@@ -50,11 +53,25 @@ def read_cells(directory: Path) -> list[dict[str, Any]]:
             f"{directory}: {distinct} different test sets in {len(cells)} cells; {one} and "
             f"{differing[0]} differ: {difference(tests[one], tests[differing[0]])}"
         )
+    of_phonemes = {"per" in cell: name for name, cell in zip(tests, cells, strict=True)}
+    if len(of_phonemes) > 1:
+        raise InputError(
+            f"{directory}: {of_phonemes[True]} has an error rate of phonemes and "
+            f"{of_phonemes[False]} one of words; evaluate both with --phones or both without"
+        )
     return cells
 
 
-def _rates(evaluation: dict[str, Any]) -> dict[str, Any]:
-    names = ("step", "cer", "cer_interval", "wer", "wer_interval")
+def rates_of(cells: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The rates that are compared, the first of them with its changes. The characters of phonemes
+    say nothing."""
+    return ("per",) if "per" in cells[0] else ("cer", "wer")
+
+
+def _rates(evaluation: dict[str, Any], path: Path) -> dict[str, Any]:
+    names = [name for rate in rates_shown(evaluation) for name in (rate, f"{rate}_interval")]
+    if lacking := [name for name in names if name not in evaluation]:
+        raise InputError(f"{path}: not a result of evaluate: it lacks {lacking[0]}")
     by_source: dict[str, list] = {}
     folders = [
         [part for part in os.path.dirname(str(u["id"])).split("/") if part not in ("", ".")]
@@ -67,15 +84,25 @@ def _rates(evaluation: dict[str, Any]) -> dict[str, Any]:
         source = folder[shared] if len(folder) > shared else "."
         by_source.setdefault(source, []).append(utterance)
     sources = by_source if 1 < len(by_source) < len(folders) else {}
-    return {name: evaluation[name] for name in names} | {
-        "sources": {name: _source(rows) for name, rows in sorted(sources.items())}
+    return {name: evaluation[name] for name in ("step", *names)} | {
+        "sources": {
+            name: _source(rows, phonemes="per" in evaluation)
+            for name, rows in sorted(sources.items())
+        }
     }
 
 
-def _source(utterances: list[dict[str, Any]]) -> dict[str, Any]:
+def _source(utterances: list[dict[str, Any]], *, phonemes: bool) -> dict[str, Any]:
     pairs = [(u["reference"], u["hypothesis"]) for u in utterances]
-    characters = [count_errors(reference, hypothesis) for reference, hypothesis in pairs]
     words = [count_errors(reference.split(), hypothesis.split()) for reference, hypothesis in pairs]
+    if phonemes:  # folded ones, if the utterances have them
+        folded = [[u.get(name) for name in PHONES] for u in utterances]
+        phones = [
+            count_errors(*both) if all(part is not None for part in both) else unfolded
+            for both, unfolded in zip(folded, words, strict=True)
+        ]
+        return {"per": total(phones).rate, "per_interval": list(bootstrap_interval(phones))}
+    characters = [count_errors(reference, hypothesis) for reference, hypothesis in pairs]
     return {
         "cer": total(characters).rate,
         "cer_interval": list(bootstrap_interval(characters)),
@@ -100,11 +127,24 @@ def _mean(cells: list[dict[str, Any]], rate: str) -> float:
     return sum(cell[rate] for cell in cells) / len(cells)
 
 
+def _head(*names: str) -> str:
+    return f"{_line(*names)}\n{'|---' * len(names)}|"
+
+
+def _line(*columns: object) -> str:
+    return f"| {' | '.join(map(str, columns))} |"
+
+
+def _titles(rates: tuple[str, ...], before: str = "test ") -> list[str]:
+    return [f"{before}{rate.upper()} %" for rate in rates]
+
+
 def main_table(cells: list[dict[str, Any]]) -> str:
     """From scratch against from the pretrained encoder, seed by seed, by amount of labels; "" if no
     seed has both."""
-    head = "| labels | seed | test CER % from scratch | pretrained | change | test WER % |"
-    lines = []
+    shown = first, *_ = rates_of(cells)
+    title, *others = _titles(shown)
+    lines = [_head("labels", "seed", f"{title} from scratch", "pretrained", "change", *others)]
     by_key = {(c["labels"], c["seed"], c["start"]): c for c in cells}
     for labels in sorted({c["labels"] for c in cells}):
         seeds = sorted(
@@ -114,62 +154,72 @@ def main_table(cells: list[dict[str, Any]]) -> str:
         )
         pairs = [[by_key[labels, s, start] for s in seeds] for start in (SCRATCH, PRETRAINED)]
         for seed, *pair in zip(seeds, *pairs, strict=True):
-            rates = [percent(cell["cer"], cell["cer_interval"]) for cell in pair]
-            lines.append(_row(labels, seed, rates, pair))
+            rates = [percent(cell[first], cell[f"{first}_interval"]) for cell in pair]
+            lines.append(_row(labels, seed, rates, pair, shown))
         if len(seeds) > 1:
-            means = [{rate: _mean(p, rate) for rate in ("cer", "wer")} for p in pairs]
-            lines.append(_row(labels, "mean", [percent(m["cer"]) for m in means], means))
-    return "\n".join([head, "|---|---|---|---|---|---|", *lines]) if lines else ""
+            means = [{rate: _mean(p, rate) for rate in shown} for p in pairs]
+            rates = [percent(m[first]) for m in means]
+            lines.append(_row(labels, "mean", rates, means, shown))
+    return "\n".join(lines) if len(lines) > 1 else ""
 
 
-def _row(labels: str, seed: str, rates: list[str], pair: list[dict[str, Any]]) -> str:
-    change = reduction(*(cell["cer"] for cell in pair))
-    words = ", ".join(percent(cell["wer"]) for cell in pair)
-    return f"| {labels} | {seed} | {rates[0]} | {rates[1]} | {change} | {words} |"
+def _row(
+    labels: str,
+    seed: str,
+    rates: list[str],
+    pair: list[dict[str, Any]],
+    shown: tuple[str, ...],
+) -> str:
+    first, *others = shown
+    change = reduction(*(cell[first] for cell in pair))
+    both = [", ".join(percent(cell[rate]) for cell in pair) for rate in others]
+    return _line(labels, seed, *rates, change, *both)
 
 
 def change_table(cells: list[dict[str, Any]]) -> str:
     """Every start on the same labels and seed, against the short pretraining; "" without it."""
-    lines = []
+    shown = first, *others = rates_of(cells)
+    against = f"{first.upper()} against short"
+    lines = [_head("pretraining", "labels", "seed", *_titles(shown), against)]
     for base in (cell for cell in cells if cell["start"] == SHORT):
-        others = [c for c in cells if (c["labels"], c["seed"]) == (base["labels"], base["seed"])]
-        for cell in sorted(others, key=lambda c: c["cer"]):
-            change = reduction(base["cer"], cell["cer"])
-            rates = f"{percent(cell['cer'], cell['cer_interval'])} | {percent(cell['wer'])}"
-            lines.append(
-                f"| {cell['start']} | {cell['labels']} | {cell['seed']} | {rates} | {change} |"
-            )
-    head = "| pretraining | labels | seed | test CER % | test WER % | CER against short |\n"
-    return head + "|---|---|---|---|---|---|\n" + "\n".join(lines) if lines else ""
+        same = [c for c in cells if (c["labels"], c["seed"]) == (base["labels"], base["seed"])]
+        for cell in sorted(same, key=lambda c: c[first]):
+            rates = [percent(cell[first], cell[f"{first}_interval"])]
+            rates += [percent(cell[rate]) for rate in others]
+            change = reduction(base[first], cell[first])
+            lines.append(_line(cell["start"], cell["labels"], cell["seed"], *rates, change))
+    return "\n".join(lines) if len(lines) > 1 else ""
 
 
 def start_table(cells: list[dict[str, Any]]) -> str:
     """Every start but scratch against it on the same labels, means over the seeds; "" if no start
     but those of `main_table` is there."""
-    head = "| labels | start | seeds | test CER % | against scratch | test WER % |"
+    shown = first, *others = rates_of(cells)
+    title, *titles = _titles(shown)
+    lines = [_head("labels", "start", "seeds", title, "against scratch", *titles)]
     groups: dict[tuple[str, str], list] = {}
     for cell in cells:
         groups.setdefault((cell["labels"], cell["start"]), []).append(cell)
-    lines = []
     for (labels, start), of_start in sorted(groups.items()):
         scratch = groups.get((labels, SCRATCH), [])
-        change = reduction(_mean(scratch, "cer"), _mean(of_start, "cer")) if scratch else "?"
-        rates = (percent(_mean(of_start, "cer")), change, percent(_mean(of_start, "wer")))
-        lines.append(f"| {labels} | {start} | {len(of_start)} | {' | '.join(rates)} |")
-    others = {start for _, start in groups} - {SCRATCH, PRETRAINED}
-    return "\n".join([head, "|---|---|---|---|---|---|", *lines]) if others else ""
+        change = reduction(_mean(scratch, first), _mean(of_start, first)) if scratch else "?"
+        rates = [percent(_mean(of_start, rate)) for rate in others]
+        mean = percent(_mean(of_start, first))
+        lines.append(_line(labels, start, len(of_start), mean, change, *rates))
+    return "\n".join(lines) if {start for _, start in groups} - {SCRATCH, PRETRAINED} else ""
 
 
 def source_table(cells: list[dict[str, Any]]) -> str:
     """The rates on each source of the test set, mean over seeds; empty if ids name none."""
-    lines = ["| source | labels | start | seeds | CER % | WER % |", "|---|---|---|---|---|---|"]
+    shown = rates_of(cells)
+    lines = [_head("source", "labels", "start", "seeds", *_titles(shown, before=""))]
     groups: dict[tuple[str, str, str], list] = {}
     for cell in cells:
         for source, rates in cell["sources"].items():
             groups.setdefault((source, cell["labels"], cell["start"]), []).append(rates)
-    for (source, labels, start), rates in sorted(groups.items()):
-        both = f"{percent(_mean(rates, 'cer'))} | {percent(_mean(rates, 'wer'))}"
-        lines.append(f"| {source} | {labels} | {start} | {len(rates)} | {both} |")
+    for (source, labels, start), of_source in sorted(groups.items()):
+        means = [percent(_mean(of_source, rate)) for rate in shown]
+        lines.append(_line(source, labels, start, len(of_source), *means))
     return "\n".join(lines) if groups else ""
 
 
@@ -191,7 +241,7 @@ def main(argv: list[str] | None = None) -> None:
     cells = read_cells(arguments.cells)
     write_json(arguments.json, cells)
     if arguments.png is not None:
-        cells_figure.draw(cells, arguments.png)
+        cells_figure.draw(cells, arguments.png, rate=rates_of(cells)[0])
     tables = (main_table(cells), start_table(cells), source_table(cells), change_table(cells))
     print("\n\n".join(table for table in tables if table))
 

@@ -33,7 +33,7 @@ def panels_of(cells: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 def draw(cells: list[dict[str, Any]], path: Path, *, rate: str = "cer") -> None:
     """Writes one panel for each source: a point for each seed, a line through the means.
 
-    cells: as `cells.read_cells` gives them. rate: "cer" or "wer". An infinite one is not drawn.
+    cells: as `cells.read_cells` gives them. rate: one that they have; an infinite one is not drawn.
     path: its ending, one of SUFFIXES, chooses the format.
     """
     import matplotlib
