@@ -96,10 +96,9 @@ def _source(utterances: list[dict[str, Any]], *, phonemes: bool) -> dict[str, An
     pairs = [(u["reference"], u["hypothesis"]) for u in utterances]
     words = [count_errors(reference.split(), hypothesis.split()) for reference, hypothesis in pairs]
     if phonemes:  # folded ones, if the utterances have them
-        folded = [[u.get(name) for name in PHONES] for u in utterances]
         phones = [
-            count_errors(*both) if all(part is not None for part in both) else unfolded
-            for both, unfolded in zip(folded, words, strict=True)
+            count_errors(*(u[name] for name in PHONES)) if PHONES[0] in u else unfolded
+            for u, unfolded in zip(utterances, words, strict=True)
         ]
         return {"per": total(phones).rate, "per_interval": list(bootstrap_interval(phones))}
     characters = [count_errors(reference, hypothesis) for reference, hypothesis in pairs]
