@@ -11,7 +11,8 @@ from pathlib import Path
 
 from w2v2_jax.decode.lines import Line
 from w2v2_jax.decode.spelling import Spelled
-from w2v2_jax.errors import printable, run_command
+from w2v2_jax.errors import InputError, printable, run_command
+from w2v2_jax.errors.absent import why_no_file
 from w2v2_jax.inference import load
 from w2v2_jax.paths import file_sha256, print_json
 from w2v2_jax.recognition import transcript_files, transcript_record
@@ -29,6 +30,7 @@ from w2v2_jax.system.arguments import (
 )
 from w2v2_jax.system.progress import audio_bar, total_seconds
 from w2v2_jax.texts import text_lines
+from w2v2_jax.texts.romanise import romaniser
 
 
 def as_result(path: str, lines: list[Line], duration: float) -> Result:
@@ -68,6 +70,8 @@ def main(argv: list[str] | None = None) -> None:
     add_dtype(parser)
     parser.add_argument("--quiet", action="store_true", help="print no progress on stderr")
     arguments = parser.parse_args(argv)
+    if why := why_no_file(arguments.audio):
+        raise InputError(f"{arguments.audio}: {why}")
     lines = list(text_lines(arguments.text))
     formats = transcript_files.chosen_formats(arguments, "textgrid,ctm")
     planned: transcript_files.Planned = {}
@@ -76,6 +80,8 @@ def main(argv: list[str] | None = None) -> None:
             [arguments.audio], arguments.out, formats, overwrite=arguments.overwrite
         )
         transcript_files.spare(arguments, planned)
+    if arguments.romanise:
+        romaniser()  # whether it is installed
     model = load(arguments.checkpoint, execution=execution_of(arguments))
     total = total_seconds([arguments.audio])
     with audio_bar(total, disable=arguments.quiet) as bar:

@@ -44,16 +44,34 @@ class Item(NamedTuple):
     arrays: dict[str, np.ndarray]
 
 
-def read_layers(text: str, model: Model) -> list[int]:
-    """Numbers of a comma-separated list, or "all"; InputError names what the model has."""
-    last = model.description.model.num_layers
+def read_layers(text: str) -> list[int] | None:
+    """Numbers of a comma-separated list; None for "all"."""
     try:
-        layers = [*range(last), -1] if text == "all" else [int(n) for n in text.split(",")]
+        layers = None if text == "all" else [int(n) for n in text.split(",")]
     except ValueError:
-        layers = [last + 1]
-    if not all(-1 <= layer <= last for layer in layers):
-        raise InputError(f"--layers {text!r}: numbers in -1 (the output) to {last}, or all")
+        layers = [-2]
+    if layers is not None and min(layers) < -1:
+        raise InputError(f"--layers {text!r}: numbers from -1 (the output) on, as 0,6,-1, or all")
     return layers
+
+
+def layers_of(model: Model, layers: list[int] | None) -> list[int]:
+    """The layers to extract; InputError names what the model has."""
+    last = model.description.model.num_layers
+    layers = [*range(last), -1] if layers is None else layers
+    if max(layers) > last:
+        given = ",".join(map(str, layers))
+        raise InputError(f"--layers {given!r}: numbers in -1 (the output) to {last}, or all")
+    return layers
+
+
+def require_parquet() -> None:
+    """InputError if the package that writes parquet is not installed."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        install = "pip install pyarrow; or use .npz"
+        raise InputError(lacking(error, "parquet needs the package pyarrow", install)) from error
 
 
 def extractor(model: Model, what: str, layers: list[int]) -> tuple[Callable, list[str]]:
@@ -123,12 +141,9 @@ def write_npz(path: Path, corpus: Corpus, items: Iterator[Item]) -> int:
 
 def write_parquet(path: Path, corpus: Corpus, items: Iterator[Item]) -> int:
     """One row per utterance, written in groups; returns the number of utterances."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        install = "pip install pyarrow; or use .npz"
-        raise InputError(lacking(error, "parquet needs the package pyarrow", install)) from error
+    import pyarrow
+    import pyarrow.parquet
+
     writer, rows, count = None, list[dict[str, Any]](), 0
 
     def flush(writer):
@@ -183,13 +198,16 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError("--pool mean goes with layers or logits; units have no mean")
     if arguments.out.exists() and not arguments.overwrite:
         raise InputError(f"--out {arguments.out} exists; add --overwrite or choose another")
+    layers = read_layers(arguments.layers)
+    if arguments.out.suffix == ".parquet":
+        require_parquet()
     corpus = open_corpus(arguments.data)
     model = load(arguments.checkpoint, execution=execution_of(arguments))
     items = extracted(
         model,
         corpus,
         arguments.what,
-        read_layers(arguments.layers, model),
+        layers_of(model, layers),
         pool=arguments.pool == "mean",
         dtype=arguments.dtype,
         batch_seconds=arguments.batch_seconds,

@@ -230,6 +230,9 @@ def _checked(arguments) -> tuple[Vocabulary | None, Callable[[str], str], list[i
     thresholds = pruning(arguments.prune, order=arguments.order)
     if not arguments.vocabulary:
         return None, with_case(arguments.case or "keep"), thresholds
+    for source in arguments.text:  # before a checkpoint is loaded for its symbols
+        if source != "-" and not _is_corpus(source):
+            text.open_text(source).close()
     vocabulary = _vocabulary_of(arguments.vocabulary)
     if vocabulary.rules is not None:
         vocabulary.rules.check(where=f"--vocabulary {arguments.vocabulary}")

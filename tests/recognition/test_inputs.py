@@ -21,9 +21,10 @@ def test_a_folder_and_a_list_are_their_files_once_and_in_order(clips, tmp_path, 
     }  # fmt: skip
     listed = audio / "list.txt"
     listed.write_text(f"\ufeff{audio}/a/x.wav\n\n b/x.wav \nnone.wav\n", "utf-8")
-    names = expand([f"@{listed}", f"{audio}/a/x.wav"])
-    assert list(names) == [f"{audio}/a/x.wav", f"{audio}/b/x.wav", "none.wav"]
-    assert expand([], [str(listed)]) == names
+    absent = []
+    names = expand([f"@{listed}", f"{audio}/a/x.wav"], on_error=lambda name, _: absent.append(name))
+    assert list(names) == [f"{audio}/a/x.wav", f"{audio}/b/x.wav"] and absent == ["none.wav"]
+    assert expand([], [str(listed)], on_error=lambda name, _: None) == names
     monkeypatch.chdir(audio)
     (audio / "@odd.wav").write_bytes(b"")
     assert list(expand(["@odd.wav"])) == ["@odd.wav"]

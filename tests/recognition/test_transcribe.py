@@ -221,6 +221,8 @@ def test_the_command_prints_a_line_a_file_and_writes_the_formats(
     assert run_command(transcribe.main, arguments) == 2
     assert "clip.srt exists; add --overwrite" in capsys.readouterr().err
     twin = str(tmp_path / "b" / "clip.flac")
+    Path(twin).parent.mkdir()
+    Path(twin).write_bytes(b"")
     assert run_command(transcribe.main, [*arguments[:3], twin, *arguments[3:]]) == 2
     assert "2 inputs would be written to clip.*" in capsys.readouterr().err
     assert run_command(transcribe.main, [*arguments[:-1], "doc"]) == 2

@@ -81,11 +81,14 @@ def main(argv: list[str] | None = None) -> None:
             "have only what is kept of it; use another --split"
         )
     try_folder(arguments.out, "--out")
-    guess, description, path = _listener(arguments)
     outcome = Outcome({}, {i: (reason, None) for i, reason in unasked(corpus, limits)})
     asked = np.array([i for i in range(len(corpus)) if i not in outcome.rejected], np.int64)
-    for place, said in guess(TranscribedCorpus(corpus, asked)):
-        number, reason = int(asked[place]), verdict(said, limits)
+    place = {"split": split, "overwrite": arguments.overwrite}
+    if not len(asked):  # which is refused, and without the checkpoint
+        write(corpus, outcome, arguments.out, about={}, text=None, **place)
+    guess, description, path = _listener(arguments)
+    for i, said in guess(TranscribedCorpus(corpus, asked)):
+        number, reason = int(asked[i]), verdict(said, limits)
         if reason is None:
             outcome.kept[number] = said
         else:
@@ -93,7 +96,6 @@ def main(argv: list[str] | None = None) -> None:
     rules = description.ctc_vocabulary.rules
     about = {"checkpoint": str(path), "data": str(corpus.directory)} | limits._asdict()
     text = None if rules is None else rules.to_json()
-    place = {"split": split, "overwrite": arguments.overwrite}
     print(write(corpus, outcome, arguments.out, about=about, text=text, **place))
 
 
@@ -162,8 +164,7 @@ def verdict(said: Guess, limits: Limits) -> str | None:
 
 
 def _listener(arguments: argparse.Namespace):
-    """(corpus -> (number, Guess) of each of its utterances, the checkpoint's description, its
-    path)."""
+    """(corpus -> (number, Guess) of each utterance, the checkpoint's description, its path)."""
     from w2v2_jax.checkpoint.description import require_ctc
     from w2v2_jax.decode.greedy import GreedyDecoder
     from w2v2_jax.inference import load
@@ -289,9 +290,8 @@ def kept_at(outcome: Outcome) -> dict[str, int]:
 
 def _bounds_line(outcome: Outcome) -> list[str]:
     counts = kept_at(outcome)
-    if not any(counts.values()):
-        return []
-    return ["of confidence at least  " + "  ".join(f"{b}: {n}" for b, n in counts.items())]
+    told = "  ".join(f"{bound}: {count}" for bound, count in counts.items())
+    return [f"of confidence at least  {told}"] if any(counts.values()) else []
 
 
 def _rejected_lines(corpus: Corpus, outcome: Outcome) -> Iterator[str]:

@@ -54,6 +54,8 @@ def main(argv: list[str] | None = None) -> None:
     unpaired = Tally()
     pairs = find_pairs(arguments.audio, arguments.text, unpaired)
     _check_use(arguments, pairs)
+    if len(pairs) == 1:
+        _check_text(arguments, pairs[0])
     ear = _Ear(arguments) if arguments.checkpoint else None
     outcome = Outcome()
     for pair in pairs:
@@ -102,6 +104,7 @@ class _Ear:
         from w2v2_jax.system import compile_cache, cpu_memory
         from w2v2_jax.texts.romanise import romaniser
 
+        latin = romaniser() if arguments.romanise else str
         cpu_memory.keep()
         compile_cache.enable()
         self._network = load(arguments.checkpoint, execution=execution_of(arguments))
@@ -109,7 +112,6 @@ class _Ear:
         require_ctc(description, f"--checkpoint {arguments.checkpoint}")
         self._options = make_options({"batch_seconds": arguments.batch_seconds})
         self._seconds = description.model.seconds_per_frame
-        latin = romaniser() if arguments.romanise else str
         self._speller = Speller(description.ctc_vocabulary, romanise=latin)
         self.replaced = self._speller.counts
 
@@ -200,6 +202,12 @@ def _check_use(arguments: argparse.Namespace, pairs: list[Pair]) -> None:
         )
     if arguments.refine and not suffixes & {*WITH_TIMES}:
         raise InputError(f"--refine is for texts with times, and {text} has none; omit it")
+
+
+def _check_text(arguments: argparse.Namespace, pair: Pair) -> None:
+    """Raises InputError if the text cannot be read, before a checkpoint is loaded."""
+    if timed_text(pair, arguments.tier, Tally()) is None:
+        list(lines_or_sentences(pair.text, arguments.by))
 
 
 def _parser() -> CommandParser:

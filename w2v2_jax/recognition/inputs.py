@@ -9,6 +9,7 @@ from pathlib import Path
 
 from w2v2_jax.data.audio import AUDIO_SUFFIXES
 from w2v2_jax.errors import InputError, counted, report
+from w2v2_jax.errors.absent import why_no_file
 
 Refuse = Callable[[str, InputError], object]
 
@@ -19,12 +20,11 @@ def expand(
     """Each file that the arguments name, once and in order -> its output's name without suffix.
 
     An argument is a file, a folder (the audio files in it and below, whose outputs keep its
-    subfolders) or @LIST, a text file with one path per line, as are `lists`. A file that does not
-    exist is included, and its reader reports it.
+    subfolders) or @LIST, a text file with one path per line, as are `lists`.
 
-    on_error: called with what names no recording (a list that cannot be read, a folder without
-    audio or that cannot be read, "-") and the reason; the others are still used. Without it, or if
-    nothing else is named, the InputError of the first is raised.
+    on_error: called with what names no recording (a file that is not there, a list or folder that
+    cannot be read, a folder without audio, "-") and the reason; the others are still used. Without
+    it, or if there is nothing else, the InputError of the only or the first one is raised.
     """
     names: dict[str, Path] = {}
     refused: list[tuple[str, InputError]] = []
@@ -38,9 +38,11 @@ def expand(
                 names |= _named(path, note)
             except InputError as error:
                 note(path, error)
-    if names and on_error is not None:
+    if on_error is not None and (names or refused[1:]):
         for name, why in refused:
             on_error(name, why)
+        if not names:
+            conclude([name for name, _ in refused], len(refused))
     elif refused:
         raise refused[0][1]
     if not names:
@@ -79,6 +81,8 @@ def _named(argument: str, note: Refuse) -> dict[str, Path]:
     if argument == "-":
         raise InputError("standard input is not read; give a file, a folder or @LIST")
     if not os.path.isdir(argument):
+        if why := why_no_file(argument):
+            raise InputError(f"{argument}: {why}")
         return {argument: Path(Path(argument).name).with_suffix("")}
     files = sorted(_audio_below(argument, note))
     if not files:
