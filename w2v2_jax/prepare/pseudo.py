@@ -233,10 +233,8 @@ def write(
         raise InputError(f"nothing is kept, nothing is written. {printable(chr(10).join(told))}")
     target, told_of = out / split, {"about": about, "tally": tally, "counts": counts}
     made = _publish(corpus, outcome, target, text=text, overwrite=overwrite, **told_of)
-    told.append(
-        f"wrote {target}: {counted(made.info['utterances'], 'utterance')}, "
-        f"{made.info['hours']:.3f} h"
-    )
+    utterances, hours = counted(made.info["utterances"], "utterance"), made.info["hours"]
+    told.append(f"wrote {target}: {utterances}, {hours:.3f} h")
     return "\n".join(told)
 
 

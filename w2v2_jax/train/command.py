@@ -131,9 +131,7 @@ def _start(settings: ExperimentSettings, workdir: AnyPath | None) -> _Start:
     compile_cache.enable()
     before = describe_newest(workdir) if workdir is not None else None
     # A resumed run has network, symbols and scale in its checkpoint: init_from need not exist.
-    source = None
-    if settings.init_from and before is None:
-        source = load_start(settings.init_from)
+    source = load_start(settings.init_from) if settings.init_from and before is None else None
     settings = take_epsilon(settings, before or (source.description if source else None))
     built = dataclasses.replace(_build(settings, before, source, workdir), tell=hosts.log_on_chief)
     symbols: Any = built.vocabulary  # classes have what a feed needs of a vocabulary
