@@ -143,6 +143,20 @@ def command(request, monkeypatch, tmp_path):
     return run
 
 
+def test_the_head_has_the_symbols_of_the_recipe_or_says_that_it_has_others(here, tmp_path, capsys):
+    (tmp_path / "x.txt").write_text("a A\nbc B C\n")
+    raw = settings(data={"mode": "pad"}) | {"objective": {"name": "ctc"}}
+    raw["vocabulary"] = {"name": f"pronunciations:{tmp_path}/x.txt"}
+    aot.tell_symbols(raw)
+    assert step.build(raw, here, None).objective.num_classes == 5 + 3
+    assert capsys.readouterr().err == ""
+    raw["vocabulary"] = {"name": "phonemes"}
+    aot.tell_symbols(raw)
+    assert step.build(raw, here, None).objective.num_classes == 32
+    told = "note: config.vocabulary.name=phonemes depends on the transcripts; the usual 32 symbols"
+    assert capsys.readouterr().err.startswith(told)
+
+
 @pytest.mark.slow
 def test_the_command_writes_the_report_and_prints_the_verdict(command, capsys):
     status, out = command("--rows", "4", "--config.train.steps=7")

@@ -81,11 +81,49 @@ def test_inference_is_of_the_recipes_network():
     options = make_parser().parse_args(
         ["--what", "infer", "--json", "x", "--config", recipe, "--set", "dtype=bfloat16"]
     )
-    model, execution = bench_step.infer_config(options)
+    model, execution, _ = bench_step.infer_config(options)
     of_recipe = load_config(recipe)
     assert model.d_model == model_config("small").d_model != model_config("base").d_model
     assert model.norm_order == of_recipe["model"]["norm_order"]
     assert (execution.dtype, of_recipe["execution"].get("dtype")) == ("bfloat16", None)
+
+
+def of_recipe(*more: str):
+    """The options of bench with the quickstart's fine-tuning."""
+    recipe = f"{ROOT / 'experiments' / 'quickstart.py'}:finetune"
+    line = ["--what", "train", "--json", "x", "--config", recipe, *more]
+    options, options.overrides = make_parser().parse_known_args(line)
+    return options
+
+
+def test_the_head_has_the_symbols_of_the_recipe(tmp_path, capsys):
+    """It had LibriSpeech's, whatever config.vocabulary.name was."""
+    (tmp_path / "x.txt").write_text("a A\nbc B C\n")
+    options = of_recipe(f"--config.vocabulary.name=pronunciations:{tmp_path}/x.txt")
+    assert len(bench_step.infer_config(options).vocabulary) == 5 + 3
+    settings = bench_step.settings_of(options)
+    built = bench_step.build(settings)
+    assert built.objective.num_classes == 5 + 3
+    labels = bench_step.random_batch(settings, built.vocabulary).labels
+    assert {*labels.ravel().tolist()} == {4, 5, 6, 7}
+    assert "config.vocabulary" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("from_transcripts", "depends on the transcripts"),
+        ("pronunciations:nowhere.txt", "cannot be read (nowhere.txt: "),
+        ("runs/elsewhere", "cannot be read (vocabulary 'runs/elsewhere' is unknown"),
+    ],
+)
+def test_usual_symbols_of_a_head_are_told(capsys, name, why):
+    options = of_recipe(f"--config.vocabulary.name={name}", "--config.vocabulary.case=lower")
+    built = bench_step.build(bench_step.settings_of(options))
+    assert built.objective.num_classes == 32
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"note: config.vocabulary.name={name} {why}")
+    assert line.endswith("; the usual 32 symbols stand for it in the head")
 
 
 def test_batches_are_of_the_recipes_longest_rows(tmp_path):

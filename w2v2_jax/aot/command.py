@@ -17,6 +17,8 @@ from w2v2_jax.aot import render, report, schedule, step
 from w2v2_jax.aot.topology import PRESENT, Target, target
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment import catalogue
+from w2v2_jax.experiment.head_symbols import head_symbols
+from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import CHOICES
 from w2v2_jax.paths import write_json
@@ -108,6 +110,12 @@ def inherited_model(raw: dict) -> ModelConfig | None:
     return load_start(raw["init_from"]).description.model
 
 
+def tell_symbols(raw: dict) -> None:
+    """One line on stderr if the head has other symbols than a training's would have."""
+    if note := head_symbols(read_settings(raw)).note:
+        print(note, file=sys.stderr)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = catalogue.recipe_parser("w2v2 aot", __doc__.splitlines()[0])
     parser.add_argument(
@@ -150,6 +158,7 @@ def main(argv: list[str] | None = None) -> None:
         jax.config.update("jax_platforms", "cpu")  # nothing runs: claim no accelerator
     chip_target = target(arguments.topology, slices=arguments.slices)
     inherited = inherited_model(raw)
+    tell_symbols(raw)
     if arguments.sweep:
         result = sweep(arguments, raw, chip_target, inherited)
     else:

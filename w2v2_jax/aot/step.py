@@ -15,6 +15,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment.auto_accumulate import Choice, choose, largest
 from w2v2_jax.experiment.build import Experiment
+from w2v2_jax.experiment.head_symbols import head_symbols
 from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.system.device_memory import memory_shortage
@@ -77,7 +78,7 @@ def shape_of(settings: ExperimentSettings, shards: int, rows_per_shard: int | No
 def build(raw: dict, target: Target, inherited: ModelConfig | None) -> Experiment:
     """The experiment on the target's devices."""
     settings = read_settings(raw)
-    vocabulary = settings.usual_vocabulary()
+    vocabulary = head_symbols(settings).vocabulary
     return experiment.build(
         settings, vocabulary=vocabulary, inherited=inherited, devices=target.devices
     )

@@ -124,7 +124,7 @@ def write_training(folder: Path, arguments) -> dict:
 
 def write_inference(folder: Path, arguments) -> dict:
     """The folder of an inference task; returns facts for the JSON."""
-    model, execution = step.infer_config(arguments, **EQUAL)
+    model, execution, _ = step.infer_config(arguments, **EQUAL)
     lengths = step.lengths_of(arguments)
     waveforms = step.noise_waveforms(lengths)
     inputs = {f"u{i}": waveform[None] for i, waveform in enumerate(waveforms)}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -13,6 +15,7 @@ from w2v2_jax.batch import SAMPLE_RATE, Batch
 from w2v2_jax.bench.measure import summary, timed
 from w2v2_jax.checkpoint.description import Description
 from w2v2_jax.experiment import build as experiment
+from w2v2_jax.experiment.head_symbols import head_symbols
 from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.inference import Model
 from w2v2_jax.models import flops
@@ -20,10 +23,11 @@ from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import FIELDS, Execution
 from w2v2_jax.models.families import model_config
 from w2v2_jax.models.layer_stack import split_layers
+from w2v2_jax.objectives.classes import Classes
 from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.objectives.table import OBJECTIVES
 from w2v2_jax.system import cpu_memory
-from w2v2_jax.vocabulary import LIBRISPEECH
+from w2v2_jax.vocabulary import BOUNDARY, LIBRISPEECH, Vocabulary
 
 
 def changes(arguments) -> tuple[dict, dict]:
@@ -78,8 +82,11 @@ def largest_shape(settings: ExperimentSettings) -> tuple[int, int]:
     return rows, round(seconds * SAMPLE_RATE)
 
 
-def random_batch(settings: ExperimentSettings) -> Batch:
-    """One batch of noise in the largest bucket's shape, with labels where the objective has any."""
+def random_batch(
+    settings: ExperimentSettings, vocabulary: Vocabulary | Classes | None = None
+) -> Batch:
+    """One batch of noise in the largest bucket's shape, with labels where the objective has any;
+    vocabulary: None for the usual one."""
     rows, samples = largest_shape(settings)
     random = np.random.default_rng(0)
     waveforms = random.standard_normal((rows, samples), np.float32)
@@ -87,13 +94,18 @@ def random_batch(settings: ExperimentSettings) -> Batch:
     labels = settings.objective_class.abstract_batch(rows, samples).labels
     if labels is None:
         return batch
-    drawn = random.integers(4, len(LIBRISPEECH), labels.shape).astype(np.int32)
+    symbols = vocabulary or settings.usual_vocabulary()
+    first = BOUNDARY if isinstance(symbols, Vocabulary) else 0
+    drawn = random.integers(first, len(symbols or ()), labels.shape).astype(np.int32)
     return batch._replace(labels=drawn, num_labels=np.full(rows, labels.shape[1], np.int32))
 
 
 def build(settings: ExperimentSettings) -> experiment.Experiment:
-    """The experiment of a benchmark, with the released models' vocabulary where it needs one."""
-    return experiment.build(settings, vocabulary=settings.usual_vocabulary())
+    """The experiment of a benchmark. Says so if its head has other symbols than a training's."""
+    symbols = head_symbols(settings)
+    if symbols.note:
+        print(symbols.note, file=sys.stderr)
+    return experiment.build(settings, vocabulary=symbols.vocabulary)
 
 
 def compile_step(built: experiment.Experiment, local: Batch):
@@ -121,7 +133,7 @@ def bench_train(arguments) -> dict:
     """Times the step that trains, on the same batch every time."""
     settings = settings_of(arguments)
     built = build(settings)
-    local = random_batch(settings)
+    local = random_batch(settings, built.vocabulary)
     step, batch, compile_seconds = compile_step(built, local)
     run = stepper(step, built.init(), batch, built.seed)
     seconds = timed(run, warmup=2, repeats=arguments.repeats)
@@ -144,22 +156,34 @@ def bench_train(arguments) -> dict:
     }
 
 
-def random_model(config: ModelConfig, execution: Execution) -> Model:
+class Inferring(NamedTuple):
+    """The network that inference is timed on, its execution and the symbols of its head."""
+
+    model: ModelConfig
+    execution: Execution
+    vocabulary: Vocabulary = LIBRISPEECH
+
+
+def random_model(network: Inferring) -> Model:
     """A CTC model whose parameters are drawn at random."""
-    init = jax.jit(CTC(config, len(LIBRISPEECH)).init)
+    config, execution, vocabulary = network
+    init = jax.jit(CTC(config, len(vocabulary)).init)
     params = partition.unbox(init(jax.random.key(1)))
-    description = Description(CTC.name, config, LIBRISPEECH, False)
+    description = Description(CTC.name, config, vocabulary, False)
     return Model(Path("random"), description, jax.jit(split_layers)(params), execution)
 
 
-def infer_config(arguments, **model) -> tuple[ModelConfig, Execution]:
-    """The network that inference is timed on, a recipe's or a family's, and its execution."""
+def infer_config(arguments, **model) -> Inferring:
+    """A recipe's network or a family's. A recipe without symbols gets the usual ones."""
     if arguments.config:
         settings = settings_of(arguments, model=model)
-        return build(settings).model, settings.execution
+        built = build(settings)
+        symbols = built.vocabulary
+        vocabulary = symbols if isinstance(symbols, Vocabulary) else LIBRISPEECH
+        return Inferring(built.model, settings.execution, vocabulary)
     of_model, of_execution = changes(arguments)
     config = model_config(arguments.family, **{**of_model, **model})
-    return config, Execution(**{"dtype": arguments.dtype, **of_execution})
+    return Inferring(config, Execution(**{"dtype": arguments.dtype, **of_execution}))
 
 
 def lengths_of(arguments) -> list[int]:
@@ -186,10 +210,11 @@ def transcriber(model: Model, waveforms: list[np.ndarray], *, mixed: bool):
 
 def bench_infer(arguments) -> dict:
     """CTC logits from waveforms, parameters drawn at random."""
-    config, execution = infer_config(arguments)
+    network = infer_config(arguments)
+    config, execution, _ = network
     lengths = lengths_of(arguments)
     run = transcriber(
-        random_model(config, execution), noise_waveforms(lengths), mixed=bool(arguments.lengths)
+        random_model(network), noise_waveforms(lengths), mixed=bool(arguments.lengths)
     )
     start = time.perf_counter()
     run()

@@ -124,8 +124,8 @@ class ExperimentSettings:
         return OBJECTIVES[self.kind]
 
     def usual_vocabulary(self) -> Vocabulary | Classes | None:
-        """LibriSpeech's where the objective needs one (ten classes where it needs those): for steps
-        that are compiled or timed without a corpus."""
+        """LibriSpeech's where the objective needs one (ten classes where it needs those): what
+        stands in `head_symbols` for those of a corpus."""
         if self.objective_class.class_labels:
             return Classes(tuple("0123456789"))
         return LIBRISPEECH if self.objective_class.needs_vocabulary else None

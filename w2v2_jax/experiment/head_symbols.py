@@ -1,0 +1,39 @@
+"""The symbols of the head in steps that are compiled or timed without a corpus."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from w2v2_jax.errors import InputError
+from w2v2_jax.experiment.settings import ExperimentSettings
+from w2v2_jax.objectives.classes import Classes
+from w2v2_jax.vocabulary import EXTEND, FROM_TRANSCRIPTS, Vocabulary, make_vocabulary
+from w2v2_jax.vocabulary.units import PHONEMES
+
+OF_TRANSCRIPTS = (FROM_TRANSCRIPTS, PHONEMES, EXTEND)
+
+
+class HeadSymbols(NamedTuple):
+    """note: that they are not the configuration's, and why; else ""."""
+
+    vocabulary: Vocabulary | Classes | None
+    note: str = ""
+
+
+def head_symbols(settings: ExperimentSettings) -> HeadSymbols:
+    """Those of vocabulary.name where its file can be read; `usual_vocabulary` stands for those that
+    are made of transcripts, or whose file is on another machine."""
+    usual, chosen = settings.usual_vocabulary(), settings.vocabulary
+    if not isinstance(usual, Vocabulary):
+        return HeadSymbols(usual)
+    reason = "depends on the transcripts"
+    if chosen.name not in OF_TRANSCRIPTS:
+        try:
+            return HeadSymbols(make_vocabulary(chosen.name, case=chosen.case))
+        except InputError as error:
+            reason = f"cannot be read ({error})"
+    return HeadSymbols(
+        usual,
+        f"note: config.vocabulary.name={chosen.name} {reason}; the usual {len(usual)} symbols "
+        "stand for it in the head",
+    )
