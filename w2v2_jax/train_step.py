@@ -171,7 +171,8 @@ def train_step(
     docs/traps.md#t36), and so is one whose batch has no weight: Adam would move on its momentum
     alone. With a loss scale that can be halved, an infinite gradient counts as
     `loss_scale_overflow` instead of `non_finite`. table: `optimizer.rate_by_path`, which says what
-    is frozen.
+    is frozen. tx: any optimizer of optax; one that counts nothing, such as optax.sgd, lets the
+    decay of a teacher count skipped updates.
     """
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = row_random.row_keys(key, jnp.arange(batch.waveforms.shape[0]))
@@ -196,7 +197,8 @@ def train_step(
     finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
     taken = finite & (sums.weight > 0)
     params, opt_state = _updated(state, gradients, taken, tx, table)
-    teacher = _moved(state.teacher, params, opt_state, taken, objective)
+    updates = updates_taken(opt_state, state.step + 1)
+    teacher = _moved(state.teacher, params, updates, taken, objective)
     loss_scale, of_scale = _rescaled(loss_scale, sums.loss, finite, taken, objective)
     one = jnp.ones(())
     metrics = {
@@ -246,11 +248,11 @@ def _rescaled(scale: LossScale | None, loss, finite, taken, objective: Objective
     }
 
 
-def _moved(teacher, params, opt_state, taken, objective):
+def _moved(teacher, params, updates, taken, objective):
     """The teacher after the update that gave params; unchanged if that update was skipped."""
     if teacher is None:
         return None
-    moved = objective.follow(teacher, params, updates_taken(opt_state))
+    moved = objective.follow(teacher, params, updates)
     return jax.tree.map(lambda new, old: jnp.where(taken, new, old), moved, teacher)
 
 

@@ -20,6 +20,7 @@ from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
 from w2v2_jax.objectives.ema_teacher import EMATeacher
 from w2v2_jax.objectives.random_targets import RandomTargets
+from w2v2_jax.optimizer import updates_taken
 from w2v2_jax.train_step import TrainState, train_step, with_teacher
 
 WAVES, COUNTS = jax.ShapeDtypeStruct((2, 1000), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.int32)
@@ -163,23 +164,46 @@ def test_a_loss_without_its_teacher_says_where_one_is(tiny):
 
 def stepped(objective, tx, batch=BATCH, **options):
     params = jax.eval_shape(objective.init, jax.random.key(0))
-    state = TrainState(shape(dtype=jnp.int32), params, jax.eval_shape(tx.init, params))
+    teacher, opt_state = objective.teacher(params), jax.eval_shape(tx.init, params)
+    state = TrainState(shape(dtype=jnp.int32), params, opt_state, teacher)
     step = functools.partial(train_step, objective=objective, tx=tx, **options)
     return jax.eval_shape(step, state, batch, shape(dtype=jnp.uint32))
 
 
+OPTIMIZERS = [
+    optax.sgd(1e-3),
+    optax.adamw(1e-3),
+    optax.chain(optax.clip_by_global_norm(1.0), optax.lion(1e-4)),
+    optax.inject_hyperparams(optax.rmsprop)(1e-3),
+    TX,
+]
+
+
+@pytest.mark.parametrize("tx", OPTIMIZERS)
+@pytest.mark.parametrize("make", [lambda model: CTC(model, 5), lambda m: EMATeacher(m, 1)])
+def test_the_step_takes_any_optimizer_of_optax(tiny, tx, make):
+    """One without a schedule ended a step with a teacher in StopIteration."""
+    state, metrics = stepped(make(tiny), tx, accumulate=1)
+    assert state.step.shape == () and "loss" in metrics
+
+
 @pytest.mark.parametrize(
-    "tx",
+    ("tx", "counted"),
     [
-        optax.sgd(1e-3),
-        optax.adamw(1e-3),
-        optax.chain(optax.clip_by_global_norm(1.0), optax.lion(1e-4)),
-        TX,
+        (optax.adamw(1e-3), 2),
+        (optax.chain(optax.clip(1.0), optax.lion(1e-4)), 2),
+        (optax.inject_hyperparams(optax.sgd)(1e-3), 2),
+        (optax.sgd(optax.constant_schedule(1e-3)), 2),
+        (optax.sgd(1e-3, momentum=0.9), 7),  # which counts nothing
+        (TX, 2),
     ],
 )
-def test_the_step_takes_any_optimizer_of_optax(tiny, tx):
-    state, metrics = stepped(CTC(tiny, 5), tx, accumulate=1)
-    assert state.step.shape == () and "loss" in metrics
+def test_the_updates_of_an_optimizer_are_those_it_counts(tx, counted):
+    params = {"encoder": {"x": jnp.ones(2)}}
+    state = tx.init(params)
+    for _ in range(2):
+        _, state = tx.update(params, state, params)
+    assert updates_taken(state, 7) == counted
 
 
 def test_rows_that_do_not_divide_into_microbatches_are_told(tiny):

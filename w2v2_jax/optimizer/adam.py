@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -180,8 +181,16 @@ def adam(
     return optax.chain(*chain)
 
 
-def updates_taken(opt_state) -> jax.Array:
-    """The schedule's count in the state of `adam`; skipped updates do not count."""
+def updates_taken(opt_state, steps=None) -> jax.Array:
+    """The schedule's count in the state of `adam`; skipped updates do not count. Of another
+    optimizer without a schedule, the first count that it has (that of optax.adamw); `steps` if it
+    counts nothing, as optax.sgd."""
     kind = optax.ScaleByScheduleState
     states = jax.tree.leaves(opt_state, is_leaf=lambda x: isinstance(x, kind))
-    return next(state.count for state in states if isinstance(state, kind))
+    schedules = (state.count for state in states if isinstance(state, kind))
+    others = (
+        leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(opt_state)
+        if path and getattr(path[-1], "name", "") == "count"
+    )
+    return next(itertools.chain(schedules, others, [steps]))
