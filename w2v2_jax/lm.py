@@ -223,8 +223,6 @@ def _checked(arguments) -> tuple[Vocabulary | None, Callable[[str], str], list[i
         raise InputError("--estimator lmplz: KenLM's lmplz is not on PATH; use --estimator own")
     if arguments.estimator == "lmplz" and arguments.order == 1:
         raise InputError("--estimator lmplz makes no model of --order 1; use --estimator own")
-    if not arguments.out.parent.is_dir():
-        raise InputError(f"--out {arguments.out}: there is no folder {arguments.out.parent}")
     try_outputs(arguments, "out", "lexicon")
     refuse_special(arguments.out, "--out")
     thresholds = pruning(arguments.prune, order=arguments.order)

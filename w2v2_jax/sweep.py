@@ -229,8 +229,6 @@ def _work_of(arguments: argparse.Namespace) -> tuple[_Work, DecoderSettings]:
         if not low <= high:
             option = f"--{name.replace('_', '-')}"
             raise InputError(f"{option} {low} {high}: give the lower number, then the higher")
-    if not arguments.out.parent.is_dir():
-        raise InputError(f"--out {arguments.out}: there is no folder {arguments.out.parent}")
     try_outputs(arguments, "out")
     for name in ("lm_weight", "word_score"):
         if getattr(arguments, name) is not None:

@@ -380,10 +380,10 @@ def test_sweep_calls_what_a_model_of_phonemes_writes_phonemes(vocabulary, tmp_pa
     capsys.readouterr()
     logits = saved_logits(tmp_path / "logits", vocabulary, SENTENCE, SENTENCE)
     arguments = [*logits, "--lm", f"{tmp_path}/phones.arpa", "--engine", "numpy", "--trials", "1"]
-    assert run_command(sweep.main, [*arguments, "--out", f"{tmp_path}/best.json"]) == 0
+    assert run_command(sweep.main, [*arguments, "--out", f"{tmp_path}/new/best.json"]) == 0
     told = capsys.readouterr().out
     assert ": PER 0.00 % (best of 1)" in told and "WER" not in told
-    written = json.loads((tmp_path / "best.json").read_text())
+    written = json.loads((tmp_path / "new" / "best.json").read_text())
     assert written["dev_per"] == 0 and "dev_wer" not in written
 
 
@@ -421,12 +421,8 @@ def test_hugging_faces_folder_keeps_them_and_pseudo_labels_have_to_be_words(
     assert hugging_face.load(tmp_path / "hf").description.vocabulary == vocabulary
     write_split(tmp_path, "train", texts=("", ""), seconds=0.4)
     options = ["--checkpoint", str(tmp_path / "hf"), "--data", f"{tmp_path}:train"]
-    assert (
-        run_command(
-            pseudo.main, [*options, "--out", str(tmp_path / "out"), "--min-confidence", "0.5"]
-        )
-        == 2
-    )
+    options += ["--out", str(tmp_path / "out"), "--min-confidence", "0.5", "--min-seconds", "0.1"]
+    assert run_command(pseudo.main, options) == 2
     assert "writes phonemes, and its texts are words; give --lm" in capsys.readouterr().err
 
 

@@ -327,6 +327,14 @@ def test_a_pipe_a_device_or_the_root_is_not_replaced(tmp_path, kind, overwrite):
     assert {path.name for path in tmp_path.iterdir()} == {"pipe", "link to a pipe"}
 
 
+@pytest.mark.parametrize("name", ["hf", "average", "convert", "extract", "emit", "lm"])
+def test_an_outputs_folder_need_not_exist(commands, tmp_path, name):
+    main, arguments = commands[name]
+    out = tmp_path / "new" / "deep" / ("out.npz" if name == "extract" else "out")
+    assert run_command(main, [*arguments, "--out", str(out)]) == 0
+    assert content(out)
+
+
 def test_extract_and_lm_do_not_replace_a_pipe(commands, tmp_path, capsys):
     os.mkfifo(tmp_path / "pipe.npz")
     (tmp_path / "a.txt").write_text("AB CA\n")
