@@ -197,8 +197,7 @@ def train_step(
     finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
     taken = finite & (sums.weight > 0)
     params, opt_state = _updated(state, gradients, taken, tx, table)
-    updates = updates_taken(opt_state, state.step + 1)
-    teacher = _moved(state.teacher, params, updates, taken, objective)
+    teacher = _moved(state, params, opt_state, taken, objective)
     loss_scale, of_scale = _rescaled(loss_scale, sums.loss, finite, taken, objective)
     one = jnp.ones(())
     metrics = {
@@ -248,12 +247,13 @@ def _rescaled(scale: LossScale | None, loss, finite, taken, objective: Objective
     }
 
 
-def _moved(teacher, params, updates, taken, objective):
+def _moved(state: TrainState, params, opt_state, taken, objective):
     """The teacher after the update that gave params; unchanged if that update was skipped."""
-    if teacher is None:
+    if state.teacher is None:
         return None
-    moved = objective.follow(teacher, params, updates)
-    return jax.tree.map(lambda new, old: jnp.where(taken, new, old), moved, teacher)
+    updates = updates_taken(opt_state, state.step + 1)
+    moved = objective.follow(state.teacher, params, updates)
+    return jax.tree.map(lambda new, old: jnp.where(taken, new, old), moved, state.teacher)
 
 
 def _feature_norm(gradients) -> dict[str, Mean]:
