@@ -18,6 +18,7 @@ from w2v2_jax.errors import (
     likest,
     nearest,
     one_field,
+    printable,
     run_command,
 )
 from w2v2_jax.paths import writing
@@ -218,6 +219,20 @@ def test_letters_that_the_output_lacks_come_out_escaped(tmp_path, environment, f
 
 def test_a_field_of_a_line_has_no_tab_and_no_line_break_and_keeps_its_spaces():
     assert one_field("a  b\tc\nd\r\x1b\x85\u2028é") == "a  b\\tc\\nd\\r\\x1b\\x85\\u2028é"
+
+
+@pytest.mark.parametrize(
+    "code", [0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+)
+def test_a_control_of_the_writing_direction_is_escaped(code):
+    """It makes a terminal show a name as another: "3pm.exe" for "exe.mp3"."""
+    for told in (one_field, printable):
+        assert told(f"a{chr(code)}3pm.exe") == f"a\\u{code:04x}3pm.exe"
+
+
+def test_what_joins_letters_or_keeps_them_apart_stays_as_it_is():
+    """Persian and Indic words are spelled with it, and emoji put together."""
+    assert one_field("a\u200cb\u200dc") == "a\u200cb\u200dc"
 
 
 @pytest.mark.parametrize(

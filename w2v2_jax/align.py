@@ -11,7 +11,7 @@ from pathlib import Path
 
 from w2v2_jax.decode.lines import Line
 from w2v2_jax.decode.spelling import Spelled
-from w2v2_jax.errors import InputError, printable, run_command
+from w2v2_jax.errors import InputError, one_field, printable, run_command
 from w2v2_jax.errors.absent import why_no_file
 from w2v2_jax.inference import load
 from w2v2_jax.paths import file_sha256, print_json
@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
             }
             print_json(plain)
         else:
-            print(f"{line.start:.3f}\t{line.end:.3f}\t{line.score:.3f}\t{line.text}")
+            print(f"{line.start:.3f}\t{line.end:.3f}\t{line.score:.3f}\t{one_field(line.text)}")
     for path in files.values():
         print(f"wrote {path}", file=sys.stderr)
 

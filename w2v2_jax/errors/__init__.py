@@ -26,6 +26,8 @@ DISK_ERRORS = (
     errno.ESTALE,
     errno.EACCES,
 )
+# Unicode's Bidi_Control: a terminal shows a name with one of them as another name.
+_DIRECTION = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # numpy's words, without a number
 BAD_INPUT, TRY_AGAIN, INTERRUPTED = 2, 75, 130
 BUG = (
@@ -71,9 +73,11 @@ def listed(name: str, known: Iterable[str]) -> str:
 
 def one_field(text: str) -> str:
     """A text as a field of a line: tabs, line breaks and other control characters as \\t, \\n,
-    \\x1b; all else, spaces among it, as it is."""
+    \\x1b, those of the writing direction among them; all else, spaces among it, as it is."""
     control = ("Cc", "Zl", "Zp")
-    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in control else c for c in text)
+    return "".join(
+        ascii(c)[1:-1] if c in _DIRECTION or unicodedata.category(c) in control else c for c in text
+    )
 
 
 def printable(text: str) -> str:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from w2v2_jax.errors import InputError, disk_reason
+from w2v2_jax.errors import InputError, disk_reason, reason
 from w2v2_jax.paths import is_empty_folder, refuse_special, try_folder
 
 PARTIAL, REPLACED = "partial", "replaced"  # what is made, and what it takes the place of
@@ -58,11 +58,11 @@ def _new_output(given: Path, option: str, *, overwrite: bool) -> Iterator[Path]:
             )
         _put_in_place(partial, out, option)
     except OSError as error:
-        raise InputError(f"{option} {out} cannot be written: {error}") from error
+        raise InputError(f"{option} {out} cannot be written: {reason(error)}") from error
     except Exception as error:  # TensorFlow and safetensors have exceptions of their own
-        if (reason := disk_reason(error)) is None or isinstance(error, InputError):
+        if (why := disk_reason(error)) is None or isinstance(error, InputError):
             raise
-        raise InputError(f"{option} {out} cannot be written: {reason}") from error
+        raise InputError(f"{option} {out} cannot be written: {why}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         partial.unlink(missing_ok=True)
