@@ -19,7 +19,7 @@ from w2v2_jax.data.transcribed import AnyCorpus, left_out, outside_vocabulary, t
 from w2v2_jax.decode import options
 from w2v2_jax.decode.hypothesis import Decoder
 from w2v2_jax.decode.references import references_of
-from w2v2_jax.errors import InputError, run_command
+from w2v2_jax.errors import InputError, counted, run_command
 from w2v2_jax.evaluation import page as evaluation_page
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.evaluation.scoring import score
@@ -129,10 +129,17 @@ def evaluate_split(
     model: Model, name: str, corpus: AnyCorpus, decoder: Decoder, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """Transcribes a corpus, tells how its texts are changed, and scores them: a `split_result`."""
-    from w2v2_jax.recognition.corpus import transcripts
+    from w2v2_jax.recognition.corpus import too_short, transcripts
 
     vocabulary = model.description.ctc_vocabulary
     tell_rules(name, corpus, vocabulary)
+    short = too_short(model, corpus)
+    if short:
+        print(
+            f"warning: --data {name}: {counted(len(short), 'utterance')} with too few samples for "
+            f"one frame, such as {corpus.id(short[0])}; all of the reference counts as deleted",
+            file=sys.stderr,
+        )
     references = references_of(corpus.texts(), vocabulary, decoder)
     guesses = transcripts(
         model,
@@ -152,6 +159,7 @@ def evaluate_split(
         phones=phone_rows(corpus, scores, arguments.phones) if arguments.phones else None,
         without_reference=left_out(corpus),
         outside_vocabulary=outside_vocabulary(corpus),
+        without_frames=len(short),
     )
 
 

@@ -99,6 +99,30 @@ def test_phones_are_folded_before_they_are_scored(model, tmp_path, capsys, monke
     assert "PER 14.29 %" in capsys.readouterr().out
 
 
+def test_an_utterance_without_a_frame_counts_as_deleted_and_is_told(
+    tuned, tmp_path, capsys, monkeypatch
+):
+    """It ended the evaluation of all others."""
+    found = Model(path=tuned.path, description=tuned.description, params=tuned.params)
+    monkeypatch.setattr("w2v2_jax.inference.load", lambda path, execution: found)
+    write_split(tmp_path, "dev", texts=("A B A",), seconds=1 / 1600)
+    out, page = tmp_path / "x.json", tmp_path / "x.html"
+    command = ["--checkpoint", "x", "--json", out, "--html", page, "--data", f"{tmp_path}:dev"]
+    assert run(evaluate, *command) == 0
+    told = capsys.readouterr()
+    assert f"warning: --data {tmp_path}:dev: 1 utterance with too few samples" in told.err
+    assert "such as dev/u0; all of the reference counts as deleted" in told.err
+    assert "1 utterance, 3 words; 1 too short for one frame, counted as deleted" in told.out
+    result = json.loads(out.read_text())
+    assert (result["without_frames"], result["wer"], result["word_errors"]["deletions"]) == (
+        1,
+        1,
+        3,
+    )
+    assert result["utterances"][0]["hypothesis"] == ""
+    assert "1 too short for one frame: the whole reference" in page.read_text()
+
+
 def test_the_page_holds_everything_and_asks_for_nothing(model, corpus, tmp_path):
     page = tmp_path / "deep" / "page.html"
     arguments = ["--checkpoint", "x", "--json", tmp_path / "x.json", "--html", page]

@@ -10,7 +10,7 @@ from w2v2_jax.data.corpus import open_corpus
 from w2v2_jax.data.joined import open_splits
 from w2v2_jax.errors import InputError
 from w2v2_jax.inference import Model
-from w2v2_jax.recognition.corpus import corpus_frames
+from w2v2_jax.recognition.corpus import corpus_frames, transcripts
 
 
 @pytest.mark.parametrize("joined", [False, True])
@@ -36,3 +36,17 @@ def test_an_utterance_without_a_frame_is_named_before_the_work(tuned, tmp_path):
     frames = corpus_frames(model, open_corpus(f"{tmp_path}:dev"), pytest.fail, batch_seconds=1.0)
     with pytest.raises(InputError, match=r"dev/u0 has 10 samples, too few for one frame; prepare"):
         next(frames)
+
+
+def test_transcripts_of_utterances_without_a_frame_are_empty_and_the_others_are_made(
+    tuned, tmp_path, monkeypatch
+):
+    """One of them ended an evaluation."""
+    write_split(tmp_path, "short", texts=("A", "B"), seconds=1 / 1600)
+    write_split(tmp_path, "test", texts=("A", "B"), seconds=0.5)
+    both = open_splits(f"{tmp_path}:short+test")
+    model = Model(Path("tiny"), tuned.description, tuned.params)
+    alone = transcripts(model, open_corpus(f"{tmp_path}:test"), batch_seconds=1.0)
+    assert all(alone)
+    monkeypatch.setattr("w2v2_jax.recognition.corpus.CHUNK", 1)
+    assert transcripts(model, both, batch_seconds=1.0) == ["", "", *alone]

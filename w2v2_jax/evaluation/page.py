@@ -88,6 +88,8 @@ def _section(split: dict, read: Callable[[str], np.ndarray]) -> str:
     utterances = {u["id"]: u for u in split["utterances"]}
     missing = split.get("without_reference", 0)
     note = f"<p>{missing} utterances without a reference are not scored.</p>" if missing else ""
+    if short := split.get("without_frames", 0):
+        note += f"<p>{short} too short for one frame: the whole reference counts as deleted.</p>"
     shown = [_article(utterances[name], split["unit"], read) for name in split["worst"]]
     return (
         f"<h2>{html.escape(split['data'])}</h2>{note}"

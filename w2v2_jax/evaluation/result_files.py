@@ -58,7 +58,7 @@ KINDS = {
     **dict.fromkeys(RATES, RATE),
     **dict.fromkeys((f"{rate}_interval" for rate in RATES), INTERVAL),
     "step": OPTIONAL_COUNT,
-    **dict.fromkeys(("num_utterances", "without_reference"), COUNT),
+    **dict.fromkeys(("num_utterances", "without_reference", "without_frames"), COUNT),
     "data": TEXT,
     "checkpoint": TEXT,
 }

@@ -42,6 +42,7 @@ def split_result(
     phones: list[Scored] | None = None,
     without_reference: int = 0,
     outside_vocabulary: int = 0,
+    without_frames: int = 0,
 ) -> dict[str, Any]:
     """What `w2v2 evaluate --json` writes of one split. The analysis is of words, or of `phones` if
     they are given (`phone_rows`).
@@ -49,6 +50,7 @@ def split_result(
     data: the split's name. corpus: the utterances with a reference, those that `scores` are of.
     num_worst: how many utterances are listed as the worst. without_reference: how many others of
     the split are in no rate and no list; outside_vocabulary: how many of these have a text.
+    without_frames: how many utterances were too short for the network, and count as deleted.
     """
     words = [
         _scored(corpus, i, row.reference.split(), row.hypothesis.split(), row.words)
@@ -65,6 +67,7 @@ def split_result(
         "num_utterances": len(rows),
         "without_reference": without_reference,
         "outside_vocabulary": outside_vocabulary,
+        "without_frames": without_frames,
         "num_words": scores.words.reference_length,
         "word_errors": scores.words._asdict(),
         "character_errors": scores.characters._asdict(),
@@ -135,6 +138,8 @@ def describe(split: dict[str, Any]) -> str:
         lines.append(f"{rate}  (95 % interval {low:.2f} to {high:.2f})")
     size = counted(split["num_utterances"], "utterance")
     size += f", {counted(split['num_words'], split['unit'])}"
+    if split.get("without_frames"):
+        size += f"; {split['without_frames']} too short for one frame, counted as deleted"
     if split["without_reference"]:
         size += f"; {split['without_reference']} without a reference left out"
     if split["outside_vocabulary"]:

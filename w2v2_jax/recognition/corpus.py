@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 
@@ -21,35 +21,46 @@ CHUNK = 1024  # utterances whose audio is held at once
 
 
 def corpus_frames(
-    network: Network, corpus: AnyCorpus, apply: Callable, *, batch_seconds: float
+    network: Network,
+    corpus: AnyCorpus,
+    apply: Callable,
+    *,
+    batch_seconds: float,
+    without: Collection[int] = (),
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(index, [T, ...]) of every utterance of a corpus, in the order in which they are computed,
     with progress on stderr.
 
-    apply: a method of the network, such as `network.logits`; see `batched`. Raises InputError that
-    names an utterance whose samples have changed since they were prepared.
+    apply: a method of the network, such as `network.logits`; see `batched`. without: the indices of
+    utterances that are left out. Raises InputError that names an utterance whose samples have
+    changed since they were prepared, and, before the work, one without a single frame.
     """
-    _refuse_too_short(network, corpus)
+    _refuse(corpus, [i for i in too_short(network, corpus) if i not in without])
     seconds = corpus.num_samples / SAMPLE_RATE
-    with audio_bar(float(seconds.sum())) as bar:
-        for first in range(0, len(corpus), CHUNK):
-            indices = range(first, min(first + CHUNK, len(corpus)))
+    computed = [i for i in range(len(corpus)) if i not in without]
+    with audio_bar(float(seconds[computed].sum())) as bar:
+        for first in range(0, len(computed), CHUNK):
+            indices = computed[first : first + CHUNK]
             waveforms = [_samples(corpus, i).astype(np.float32) / 32768 for i in indices]
             for offset, frames in batched(network, apply, waveforms, batch_seconds=batch_seconds):
-                yield first + offset, frames
-                bar.update(float(seconds[first + offset]))
+                yield indices[offset], frames
+                bar.update(float(seconds[indices[offset]]))
 
 
-def _refuse_too_short(network: Network, corpus: AnyCorpus) -> None:
-    """InputError, before the work, that names an utterance without a single frame."""
-    if not len(corpus):
-        return
-    shortest = int(np.argmin(corpus.num_samples))
-    samples = int(corpus.num_samples[shortest])
-    if int(frame_counts(samples, network.description.model.output_layers)) < 1:
+def too_short(network: Network, corpus: AnyCorpus) -> list[int]:
+    """The indices of the utterances without a single frame, the shortest first."""
+    layers = network.description.model.output_layers
+    frames = np.asarray(frame_counts(np.asarray(corpus.num_samples), layers))
+    found = np.flatnonzero(frames < 1)
+    return [int(i) for i in found[np.argsort(corpus.num_samples[found], kind="stable")]]
+
+
+def _refuse(corpus: AnyCorpus, short: list[int]) -> None:
+    if short:
         raise InputError(
-            f"{corpus.directory}: utterance {corpus.id(shortest)} has {samples} samples, too few "
-            "for one frame; prepare the split again without so short ones (--min-seconds 0.1)"
+            f"{corpus.directory}: utterance {corpus.id(short[0])} has "
+            f"{int(corpus.num_samples[short[0]])} samples, too few for one frame; prepare the "
+            "split again without so short ones (--min-seconds 0.1)"
         )
 
 
@@ -70,15 +81,17 @@ def transcripts(
     decoder: Decoder | None = None,
     jobs: int = 1,
 ) -> list[str]:
-    """The best transcript of every utterance of a corpus, in its order; greedy by default."""
+    """The best transcript of every utterance of a corpus, in its order; greedy by default. Of one
+    without a single frame it is empty."""
     if decoder is None:
         vocabulary = network.description.ctc_vocabulary
         decoder = GreedyDecoder(vocabulary.symbols, units=vocabulary.units)
     order: list[int] = []
+    short = frozenset(too_short(network, corpus))
 
     def noted() -> Iterator[np.ndarray]:
         for index, logits in corpus_frames(
-            network, corpus, network.logits, batch_seconds=batch_seconds
+            network, corpus, network.logits, batch_seconds=batch_seconds, without=short
         ):
             order.append(index)
             if len(broken_frames(logits)):
