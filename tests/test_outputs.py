@@ -248,7 +248,7 @@ def result_of(path, **made_of):
     ("change", "message"),
     [
         ({"checkpoint": "runs/b/checkpoints/5"}, "a result of checkpoint runs/a/checkpoints/5"),
-        ({"data": "data:dev"}, "a result of data data:test; it is replaced"),
+        ({"data": "data:dev"}, "a result of data data:test; it will be replaced"),
         ({"data": ["data:dev", "data:test"]}, "a result of data data:test"),
         ({"decoder": {"decoder": "beam"}}, "a result of another decoder"),
     ],

@@ -60,7 +60,7 @@ def test_a_result_of_another_split_or_decoder_is_replaced_with_a_word(
     beam = [f"{corpus}:test", "--beam=3", "--decoder", "beam"]
     for other, what in (([f"{corpus}:test"], f"data {corpus}:dev"), (beam, "another decoder")):
         assert run(evaluate, *command, *other) == 0
-        assert f"x.json has a result of {what}; it is replaced" in capsys.readouterr().err
+        assert f"x.json has a result of {what}; it will be replaced" in capsys.readouterr().err
     assert json.loads((tmp_path / "x.json").read_text())["decoder"]["decoder"] == "beam"
 
 

@@ -66,8 +66,8 @@ def try_outputs(arguments: Namespace, *names: str) -> None:
 
 
 def tell_replaced(arguments: Namespace, name: str, made_of: Mapping[str, Any]) -> None:
-    """A line on stderr if the file of --json is a result of other inputs, unless --overwrite. It is
-    replaced all the same, because commands are run again.
+    """A line on stderr if the file of --json is a result of other inputs, unless --overwrite. Once
+    the new one is complete it is replaced all the same, because commands are run again.
 
     made_of: those values of the new result that tell its inputs. A checkpoint counts as its run,
     because another step of it is a newer result of the same.
@@ -78,7 +78,7 @@ def tell_replaced(arguments: Namespace, name: str, made_of: Mapping[str, Any]) -
         before = old.get(what)
         if before is not None and _comparable(before) != _comparable(value):
             told = f"{what} {before}" if isinstance(before, str) else f"another {what}"
-            print(f"note: {path} has a result of {told}; it is replaced", file=sys.stderr)
+            print(f"note: {path} has a result of {told}; it will be replaced", file=sys.stderr)
             return
 
 
