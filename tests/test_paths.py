@@ -136,7 +136,7 @@ def test_two_nodes_that_stage_onto_one_disk_both_end_well(prepared, tmp_path, mo
     """As in a job of several nodes that share the project's folder."""
     copy = stage._copy
 
-    def second(source, target):
+    def second(source, target, ended=None):
         monkeypatch.setattr(stage, "_copy", copy)
         target.parent.joinpath(stage.UNDER_WAY).unlink()  # it began just as early
         assert stage.stage(str(prepared), str(tmp_path), ["train"]) == ["train"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import os
-import shutil
 import sys
+import threading
 from pathlib import Path
 
 from w2v2_jax.data.corpus import CutShort, open_corpus
@@ -17,6 +17,7 @@ from w2v2_jax.data.splits import list_splits
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.paths import SPLIT, AnyPath, absolute, is_remote, size_of, try_folder, writing
 from w2v2_jax.system.arguments import CommandParser
+from w2v2_jax.system.new_output import ended_cleanly
 
 UNDER_WAY = ".copy_of"  # the hash of the index whose split an unfinished copy is of
 BLOCK = 1 << 24
@@ -52,7 +53,8 @@ def stage(source: str, target: str, splits: list[str]) -> list[str]:
     if not is_remote(root) and {place, *place.parents} & {(root / s).resolve() for s in chosen}:
         raise InputError(f"--to {target} lies inside of a split of --from {source}; name another")
     try_folder(out, "--to")
-    return [split for split in chosen if _stage_split(root / split, out / split)]
+    with ended_cleanly():
+        return [split for split in chosen if _stage_split(root / split, out / split)]
 
 
 def _stage_split(source: AnyPath, target: Path) -> bool:
@@ -69,8 +71,16 @@ def _stage_split(source: AnyPath, target: Path) -> bool:
     target.mkdir(parents=True, exist_ok=True)
     files = sorted(path for path in source.iterdir() if path.name != SPLIT and path.is_file())
     _forget_others(files, target, corpus.fingerprint())
+    ended = threading.Event()
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(lambda path: _copy(path, target / path.name), files))
+        try:
+            list(pool.map(lambda path: _copy(path, target / path.name, ended), files))
+        except BaseException:  # a signal among them: the other copies end at once
+            ended.set()
+            # A thread that was being started when the signal came is not waited for.
+            for path in files:
+                _part(target / path.name).unlink(missing_ok=True)
+            raise
     # The nodes of a job may copy to one disk that they share: what another one has removed just
     # before its own copy began is copied again, and the first to end takes the note away.
     for path in files:
@@ -92,17 +102,26 @@ def _forget_others(files: list[AnyPath], target: Path, fingerprint: str) -> None
         note.write_text(fingerprint, "utf-8")
 
 
-def _copy(source: AnyPath, target: Path) -> None:
+def _copy(source: AnyPath, target: Path, ended: threading.Event | None = None) -> None:
     if target.is_file() and target.stat().st_size == size_of(source):
         return
     target = Path(os.path.realpath(target))  # a link stays
-    part = target.with_name(f".{target.name}.{os.uname().nodename}.{os.getpid()}")
+    part = _part(target)
     try:
         with source.open("rb") as reader, writing("--to", target), part.open("wb") as writer:
-            shutil.copyfileobj(reader, writer, BLOCK)
+            while block := reader.read(BLOCK):
+                if ended is not None and ended.is_set():
+                    raise concurrent.futures.CancelledError
+                writer.write(block)
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)  # a full disk is not to stay full
+
+
+def _part(target: Path) -> Path:
+    """What a file is called until it is whole."""
+    target = Path(os.path.realpath(target))
+    return target.with_name(f".{target.name}.{os.uname().nodename}.{os.getpid()}")
 
 
 def main(argv: list[str] | None = None) -> None:
