@@ -11,6 +11,8 @@ import pytest
 from w2v2_jax import partition
 from w2v2_jax.aot import chips, render, report, step, topology
 from w2v2_jax.aot import command as aot
+from w2v2_jax.aot.chips import chip_of
+from w2v2_jax.aot.gpus import GPUS
 from w2v2_jax.aot.topology import Target
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment import auto_accumulate
@@ -81,7 +83,7 @@ def test_the_limit_of_a_chip_elsewhere_is_its_makers_and_of_cpus_none(here):
     card = SimpleNamespace(
         device_kind="NVIDIA A100", platform="gpu", memory_stats=lambda: {"bytes_limit": 5}
     )
-    assert report.limit_of(Target([card], 1, "gpu")) == 5
+    assert report.limit_of(Target([card], 1, "gpu", present=True)) == 5
     assert report.limit_of(here) is None
 
 
@@ -207,19 +209,48 @@ def test_a_refused_compilation_does_not_fit_and_suggests(outcome, here):
     assert found["suggestion"].startswith("--rows 2 ")
 
 
-@pytest.mark.parametrize("name", ["v9:2x2", "v5p", "v5p:16x16", "v5e:3x5", "tpu"])
+@pytest.mark.parametrize("name", ["v9:2x2", "v5p", "v5p:16x16", "v5e:3x5", "tpu", "h100", "h100:3"])
 def test_a_topology_that_does_not_exist_gives_the_list(name, command, capsys):
     status, out = command(topology=name)
     error = capsys.readouterr().err
     assert status == 2 and not out.exists() and error.count("\n") == 1
     assert f"{name} does not exist" in error
-    assert all(word in error for word in ("v4:{2x2x1", "v5e:{1x1", "v5p:{", "v6e:{", "cpu", "gpu"))
+    assert all(
+        word in error for word in ("v4:{2x2x1", "v5e:{1x1", "v5p:{", "v6e:{", "h100:{1,", "cpu")
+    )
 
 
 def test_without_libtpu_one_line_names_the_package(monkeypatch):
     monkeypatch.setattr(topology.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"needs libtpu; pip install 'jax\[tpu\]=="):
         topology.target("v5p:2x2x2")
+
+
+def test_without_the_plugin_of_gpus_one_line_names_the_package(monkeypatch):
+    monkeypatch.setattr(topology.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"no GPU; pip install 'jax\[cuda13\]=="):
+        topology.target("h100:8")
+    with pytest.raises(InputError, match="--slices is for TPU topologies, not h100:8"):
+        topology.target("h100:8", slices=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("a100-40gb", 40), ("a100", 80), ("h100", 80), ("h200", 141)]
+)
+def test_a_gpu_elsewhere_has_the_memory_that_jax_would_take(monkeypatch, name, size):
+    gpu = GPUS[name]
+    assert f"device_memory_size: {size << 30}\n" in gpu.spec()
+    device = SimpleNamespace(device_kind=gpu.kind, platform="gpu")
+    where = Target([device], 1, "gpu")
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION", raising=False)
+    assert report.limit_of(where) == report.capacity_of(where, chip_of(gpu.kind))
+    assert report.limit_of(where) == (size << 30) * 3 // 4
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.9")
+    assert report.limit_of(where) == int((size << 30) * 0.9)
+    for wrong in ("2", "0", "most", "nan"):
+        monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", wrong)
+        with pytest.raises(InputError, match=f"MEM_FRACTION='{wrong}' is not a share"):
+            report.limit_of(where)
 
 
 def test_a_sweep_raises_rows_until_they_do_not_fit_and_takes_the_fastest(monkeypatch, capsys):

@@ -214,6 +214,41 @@ def test_a_stack_that_a_fusion_slices_or_updates_in_place_does_not_move_whole():
     assert work.totals(module, hlo.executions(module)).bytes == index + read + written
 
 
+CUBLAS = """HloModule jit_step, is_scheduled=true
+
+%sliced (p0: bf16[2,32,96], p1: bf16[32,400]) -> (bf16[96,400], s8[33554432]) {
+  %p0 = bf16[2,32,96]{2,1,0} parameter(0)
+  %slice.1 = bf16[1,32,96]{2,1,0} slice(%p0), slice={[0:1], [0:32], [0:96]}
+  %bitcast.1 = bf16[32,96]{1,0} bitcast(%slice.1)
+  %p1 = bf16[32,400]{0,1} parameter(1)
+  ROOT %custom-call.1 = (bf16[96,400]{1,0}, s8[33554432]{0}) custom-call(%bitcast.1, %p1), custom_call_target="__cublas$lt$matmul", backend_config={"gemm_backend_config":{"dot_dimension_numbers":{"lhs_contracting_dimensions":["0"],"rhs_contracting_dimensions":["0"]}}}
+}
+
+ENTRY %main (a: bf16[2,32,96], b: bf16[32,400]) -> bf16[8,400] {
+  %a = bf16[2,32,96]{2,1,0} parameter(0)
+  %b = bf16[32,400]{0,1} parameter(1)
+  %fusion.1 = (bf16[96,400]{1,0}, s8[33554432]{0}) fusion(%a, %b), kind=kCustom, calls=%sliced
+  %get-tuple-element.1 = bf16[96,400]{1,0} get-tuple-element(%fusion.1), index=0
+  ROOT %custom-call.2 = (bf16[8,400]{1,0}, s8[33554432]{0}) custom-call(%c, %get-tuple-element.1), custom_call_target="__cublas$gemm", backend_config={"gemm_backend_config":{"dot_dimension_numbers":{"lhs_contracting_dimensions":["1"],"rhs_contracting_dimensions":["0"]}}}
+  %c = bf16[8,96]{1,0} parameter(2)
+}
+"""  # noqa: E501
+
+
+def test_matmuls_of_cublas_count_without_their_workspace():
+    module = hlo.parse(CUBLAS)
+    counted = work.totals(module, hlo.executions(module))
+    assert counted.flops == 2 * 96 * 400 * 32 + 2 * 8 * 400 * 96
+    assert counted.bytes == 2 * (32 * 96 + 32 * 400 + 96 * 400 + 8 * 96 + 96 * 400 + 8 * 400)
+    assert counted.library_calls == 0
+
+
+def test_a_call_into_another_library_hides_its_work():
+    text = CUBLAS.replace("__cublas$gemm", "__cudnn$convForward")
+    module = hlo.parse(text)
+    assert work.totals(module, hlo.executions(module)).library_calls == 1
+
+
 def test_a_kernel_counts_by_the_flops_that_it_states_and_its_bytes():
     """As libtpu writes the attention kernel: no cycles, and the program in the text is not read."""
     stated = '"cost_estimate":{"flops":"512000000","transcendentals":"2000000"}'

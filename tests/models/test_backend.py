@@ -44,6 +44,12 @@ def test_without_a_triton_compiler_no_kernel_is_chosen(on_a_gpu, monkeypatch):
     assert formulations() == ("plain", "plain", False, False)
 
 
+def test_a_step_for_a_gpu_that_is_not_here_has_the_kernels_of_one(monkeypatch):
+    assert not backend.has_matrix_units()  # a CPU's own programs
+    monkeypatch.setattr(backend, "platform", lambda: "gpu")
+    assert backend.has_matrix_units()
+
+
 @pytest.mark.parametrize("name", COMPILERS)
 def test_a_jax_without_a_compiler_is_noticed(name, monkeypatch):
     monkeypatch.setitem(sys.modules, COMPILERS[name], None)

@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 
 from w2v2_jax.aot import render, report, schedule, step
-from w2v2_jax.aot.topology import PRESENT, Target, target
+from w2v2_jax.aot.topology import PRESENT, TOPOLOGIES, Target, target
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment import catalogue
 from w2v2_jax.experiment.head_symbols import head_symbols
@@ -121,8 +121,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--topology",
         required=True,
-        metavar="v5p:2x2x2|cpu|gpu",
-        help="the pod: generation and shape of a slice; cpu or gpu for this machine's devices",
+        metavar="v5p:2x2x2|h100:8|cpu|gpu",
+        help="the pod: generation and shape of a slice; or GPUs of one host (a100-40gb, a100, "
+        "h100, h200: 1, 2, 4 or 8); cpu or gpu for this machine's devices",
     )
     parser.add_argument("--slices", type=int, default=1, help="number of slices (1)")
     parser.add_argument(
@@ -151,7 +152,7 @@ def main(argv: list[str] | None = None) -> None:
     raw = load_config(arguments.config)
     override(raw, rest)
     if arguments.schedules:
-        if arguments.topology in PRESENT or arguments.sweep:
+        if arguments.topology.partition(":")[0] not in TOPOLOGIES or arguments.sweep:
             raise InputError("--schedules is for one compilation for a TPU topology")
         schedule.request(schedule.empty_folder(arguments.schedules))
     if arguments.topology not in PRESENT:

@@ -13,18 +13,21 @@ from w2v2_jax import partition
 from w2v2_jax.aot import bundles, collectives, cycles, hlo, schedule, work
 from w2v2_jax.aot.chips import GIB, Chip, chip_of
 from w2v2_jax.aot.step import StepCompilation
-from w2v2_jax.aot.topology import PRESENT, Target
+from w2v2_jax.aot.topology import Target
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.errors import InputError
 from w2v2_jax.models import flops as model_flops
 from w2v2_jax.models.frames import frame_counts
-from w2v2_jax.system.device_memory import device_memory, memory_of
+from w2v2_jax.system.device_memory import device_memory, gpu_share, memory_of
 
 TOP = 10
 
 
 def capacity_of(target: Target, chip: Chip | None) -> int | None:
-    """The bytes of memory of a device; CPU devices share the machine's memory."""
+    """The bytes of memory of a device; CPU devices share the machine's memory. Of a GPU that is not
+    here, the share that JAX would give to a run."""
+    if chip is not None and target.platform == "gpu" and not target.present:
+        return int(chip.hbm * gpu_share())
     if chip is not None:
         return chip.hbm
     return device_memory(target.devices[0], sharing=len(target.devices))
@@ -34,8 +37,10 @@ def limit_of(target: Target) -> int | None:
     """Bytes that train.accumulate="auto" goes by: of a device that is here its own word, of another
     the maker's. None for CPUs, whose memory is not the run's alone."""
     device = target.devices[0]
-    if target.platform in PRESENT:
-        return None if device.platform == "cpu" else device_memory(device, sharing=1)
+    if device.platform == "cpu":
+        return None
+    if target.present:
+        return device_memory(device, sharing=1)
     return capacity_of(target, chip_of(device.device_kind))
 
 

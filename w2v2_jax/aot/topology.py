@@ -1,4 +1,5 @@
-"""Names of TPU topologies -> the devices to compile for, through libtpu, without a TPU."""
+"""Names of topologies -> the devices to compile for: TPUs through libtpu and GPUs through NVIDIA's
+plugin of JAX, without having one."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from w2v2_jax.aot.gpus import GPUS, Gpu
 from w2v2_jax.errors import InputError
 
 FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
@@ -26,6 +28,8 @@ CUBE = (
 # The slice shapes that the clouds sell; the compiler takes others too.
 TOPOLOGIES: dict[str, tuple[str, ...]] = {"v4": CUBE, "v5e": FLAT, "v5p": CUBE, "v6e": FLAT}
 PRESENT = ("cpu", "gpu")
+GPU_COUNTS = ("1", "2", "4", "8")  # those of one host
+PLUGINS = ("jax_cuda13_plugin", "jax_cuda12_plugin")
 # Compiling needs no chip: several compilations may run beside a job that holds the TPU, and
 # libtpu need not complain on stderr that it finds no description of this host.
 LIBTPU = {
@@ -38,28 +42,35 @@ LIBTPU = {
 
 
 class Target(NamedTuple):
-    """What to compile for: the devices, how many slices they make, and the platform's name."""
+    """What to compile for: the devices, how many slices they make, the platform's name, and whether
+    they are here."""
 
     devices: list[Any]
     slices: int
     platform: str
+    present: bool = False
 
 
 def known_topologies() -> str:
     """Every name that `target` takes, in one line."""
-    names = [f"{chip}:{{{','.join(shapes)}}}" for chip, shapes in TOPOLOGIES.items()]
-    return " ".join([*names, *PRESENT])
+    shapes = {**TOPOLOGIES, **dict.fromkeys(GPUS, GPU_COUNTS)}
+    return " ".join([*(f"{chip}:{{{','.join(of)}}}" for chip, of in shapes.items()), *PRESENT])
 
 
 def target(name: str, *, slices: int = 1) -> Target:
-    """The devices of `v5p:2x2x2` (a slice, `slices` of them), or those present: `cpu`, `gpu`.
+    """The devices of `v5p:2x2x2` (a slice, `slices` of them) or of `h100:8` (a host of 8), or those
+    present: `cpu`, `gpu`.
 
-    Raises InputError if the name is not known (with the list), libtpu is not installed, or no
-    such device is present.
+    Raises InputError if the name is not known (with the list), libtpu or NVIDIA's plugin is not
+    installed, or no such device is present.
     """
     if name in PRESENT:
         return _present(name, slices)
     chip, _, shape = name.partition(":")
+    if chip in GPUS and shape in GPU_COUNTS:
+        if slices != 1:
+            raise InputError(f"--slices is for TPU topologies, not {name}")
+        return Target(_gpu_devices(name, GPUS[chip], int(shape)), 1, "gpu")
     if shape not in TOPOLOGIES.get(chip, ()):
         raise InputError(f"--topology {name} does not exist; use one of {known_topologies()}")
     if slices < 1:
@@ -75,7 +86,7 @@ def _present(name: str, slices: int) -> Target:
     if slices != 1:
         raise InputError(f"--slices is for TPU topologies, not {name}")
     try:
-        return Target(jax.devices(name), 1, name)
+        return Target(jax.devices(name), 1, name, present=True)
     except RuntimeError:
         raise InputError(f"--topology {name}: JAX finds no {name} device here") from None
 
@@ -98,4 +109,22 @@ def _libtpu_devices(chip: str, shape: str, slices: int) -> list[Any]:
         )
     except jax.errors.JaxRuntimeError as error:
         raise InputError(f"--topology {chip}:{shape}: libtpu says {error}") from None
+    return list(description.devices)
+
+
+def _gpu_devices(name: str, gpu: Gpu, count: int) -> list[Any]:
+    from jax.experimental import topologies
+
+    if not any(importlib.util.find_spec(plugin) for plugin in PLUGINS):
+        raise InputError(
+            f"--topology {name} needs JAX's plugin for NVIDIA GPUs, but no GPU; "
+            f"pip install 'jax[cuda13]=={jax.__version__}'"
+        )
+    jax.devices("cpu")  # finds the plugins
+    try:
+        description = topologies.get_topology_desc(
+            platform="cuda", topology_name=name, target_config=gpu.spec(), topology=f"1x1x{count}"
+        )
+    except jax.errors.JaxRuntimeError as error:
+        raise InputError(f"--topology {name}: JAX's plugin says {error}") from None
     return list(description.devices)

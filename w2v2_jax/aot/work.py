@@ -18,6 +18,7 @@ FREE = {
     "async-done", "copy-done", "iota", "domain", "add-dependency",
 }  # fmt: skip
 SLICES = ("dynamic-slice", "slice", "gather")
+KERNEL = re.compile(r'custom_call_target="(tpu_custom_call|__gpu\$xla\.gpu\.triton)"')
 LIBRARY = re.compile(r"custom_call_target=\"[^\"]*(gemm|matmul|conv|cudnn|cublas)[^\"]*\"", re.I)
 
 
@@ -79,10 +80,22 @@ def dot_flops(instruction: Instruction, left: ArrayShape) -> float:
 
 
 def is_kernel(instruction: Instruction) -> bool:
-    """Whether it is a Pallas kernel for TPU, whose program the text does not show."""
-    return instruction.opcode == "custom-call" and (
-        'custom_call_target="tpu_custom_call"' in instruction.attributes
-    )
+    """Whether it is a Pallas kernel, whose program the text does not show."""
+    return instruction.opcode == "custom-call" and bool(KERNEL.search(instruction.attributes))
+
+
+def library_flops(instruction: Instruction, left: ArrayShape) -> float:
+    """FLOPs of a matmul by cuBLAS, which names the contracted dimensions; 0 for other libraries."""
+    found = re.search(r'"lhs_contracting_dimensions":\[([^\]]*)\]', instruction.attributes)
+    if not found or "__cublas" not in instruction.attributes:
+        return 0.0
+    contracted = math.prod(left.dims[int(d)] for d in re.findall(r"\d+", found.group(1)))
+    return 2.0 * instruction.arrays[0].elements * contracted
+
+
+def is_library(instruction: Instruction) -> bool:
+    """Whether it is a call into cuBLAS, cuDNN or oneDNN."""
+    return instruction.opcode == "custom-call" and bool(LIBRARY.search(instruction.attributes))
 
 
 def own_flops(module: Module, instruction: Instruction) -> float:
@@ -91,11 +104,13 @@ def own_flops(module: Module, instruction: Instruction) -> float:
     if is_kernel(instruction):
         stated = re.search(r'"cost_estimate":\{"flops":"?(\d+)', instruction.attributes)
         return float(stated.group(1)) if stated else 0.0
-    if instruction.opcode not in ("dot", "convolution"):
+    if instruction.opcode not in ("dot", "convolution") and not is_library(instruction):
         return 0.0
     shapes = [operand.arrays[0] for operand in module.operands(instruction)]
     if instruction.opcode == "dot":
         return dot_flops(instruction, shapes[0])
+    if is_library(instruction):
+        return library_flops(instruction, shapes[0])
     return convolution_flops(instruction, shapes[0], shapes[1])
 
 
@@ -168,6 +183,8 @@ def _written(module: Module, instruction: Instruction) -> int:
         body = module.computations[instruction.names("calls")[0]]
         root = next(i for i in body.values() if i.root)
         roots = [body[name] for name in root.operands] if root.opcode == "tuple" else [root]
+    if is_library(roots[0]):  # beside its result it names the library's workspace
+        return _in_main_memory(instruction.arrays[:1])
     if len(roots) != len(instruction.arrays):
         return _in_main_memory(instruction.arrays)
     total = 0
@@ -208,7 +225,7 @@ def moved_bytes(module: Module, instruction: Instruction) -> int:
 
 class Totals(NamedTuple):
     """Matmul and convolution FLOPs and HBM bytes of one step on one device; calls into libraries
-    (cuBLAS, cuDNN, oneDNN) whose work the text does not show."""
+    (cuDNN, oneDNN) whose work the text does not show."""
 
     flops: float
     bytes: float
@@ -222,8 +239,8 @@ def totals(module: Module, runs: Executions) -> Totals:
     for name in {**runs.scheduled, **runs.fused}:
         times = runs.scheduled.get(name, 0) + runs.fused.get(name, 0)
         for instruction in module.computations[name].values():
-            flops += times * own_flops(module, instruction)
+            own = own_flops(module, instruction)
+            flops += times * own
             moved += runs.scheduled.get(name, 0) * moved_bytes(module, instruction)
-            library = instruction.opcode == "custom-call" and LIBRARY.search(instruction.attributes)
-            calls += times if library else 0
+            calls += times if is_library(instruction) and not own else 0
     return Totals(flops, moved, calls)

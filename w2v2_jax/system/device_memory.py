@@ -6,6 +6,8 @@ import os
 import re
 from typing import Any
 
+from w2v2_jax.errors import InputError
+
 GIB = 2**30
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -21,6 +23,21 @@ def device_memory(device: Any, sharing: int) -> int | None:
     if device.platform == "cpu":
         return host_memory() // sharing
     return (device.memory_stats() or {}).get("bytes_limit")
+
+
+def gpu_share() -> float:
+    """The share of a GPU's memory that JAX takes for a run: three quarters, or what
+    XLA_PYTHON_CLIENT_MEM_FRACTION says."""
+    value = os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.75")
+    try:
+        share = float(value)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise InputError(
+            f"XLA_PYTHON_CLIENT_MEM_FRACTION='{value}' is not a share from 0 to 1, such as 0.9"
+        )
+    return share
 
 
 def memory_of(compiled: Any) -> dict[str, int]:
