@@ -56,6 +56,34 @@ def test_memory_is_set_up_as_by_the_command_that_is_timed(monkeypatch, what, as_
     assert called == ["keep_for_training" if as_train else "keep"]
 
 
+RECIPE = f"--config {shlex.quote(str(ROOT / 'experiments' / 'evidence.py'))}:pretrain,smoke"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            f"--what train {RECIPE} --dtype bfloat16",
+            "--dtype changes nothing with --config; use --set",
+        ),
+        (f"--what infer {RECIPE} --family large", "--family changes nothing with --config"),
+        (f"--what train {RECIPE} --rows 6", "--rows changes nothing with --config, whose longest"),
+        (f"--what data {RECIPE} --seconds 5", "--seconds changes nothing with --config, whose"),
+        ("--what train --dropout", "--dropout changes nothing without --peer"),
+        ("--what train --no-compile", "--no-compile changes nothing without --peer"),
+        ("--what infer --remat full", "--remat changes nothing with --what infer"),
+        ("--what infer --lengths 2,3 --rows 4", "--rows changes nothing with --lengths"),
+        ("--what data --dtype bfloat16", "--dtype changes nothing with --what data"),
+        ("--what train --workers 2", "--workers changes nothing with --what train"),
+    ],
+)
+def test_an_option_that_changes_nothing_is_refused(options, told):
+    """It would be believed to have been timed."""
+    arguments = make_parser().parse_args([*shlex.split(options), "--json", "out"])
+    with pytest.raises(InputError, match=told):
+        check(arguments)
+
+
 def test_a_setting_of_the_command_line_replaces_the_recipes():
     recipe = ROOT / "experiments" / "evidence.py"
     arguments = ["--what", "train", "--json", "out", "--config", f"{recipe}:pretrain,gpu"]

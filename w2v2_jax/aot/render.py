@@ -37,7 +37,12 @@ def _time_lines(report: dict) -> list[str]:
         lines.append(
             f"                {time['cycles_left_out']} operations of unknown cost left out"
         )
-    if time.get("kernels"):
+    if time.get("kernels") and time["compute"] is None:
+        lines.append(
+            f"                {time['kernels']} runs of kernels are in it by their bytes alone; a "
+            "roofline is a lower bound"
+        )
+    elif time.get("kernels"):
         lines.append(
             f"                of it {time['kernels']} runs of kernels, whose cycles the compiler "
             f"does not give, by their roofline: {time['kernels_by_roofline'] * 1e3:.1f} ms, a "

@@ -127,8 +127,35 @@ def _add_peer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dropout", action="store_true", help="with --peer: time with dropout")
 
 
+def without_effect(arguments) -> list[tuple[tuple[str, ...], str]]:
+    """Names of options that change nothing beside the others, and beside which."""
+    what, config = arguments.what, bool(arguments.config)
+    network = "with --config; use --set dtype=bfloat16 or --config.section.name=value"
+    given = "with --config, whose longest rows are timed; use --config.data.batch_seconds=value"
+    return [
+        (("family", "objective", "dtype", "remat") if config else (), network),
+        (("rows", "seconds", "accumulate") if config and what != "infer" else (), given),
+        (("accumulate", "remat", "objective") if what == "infer" else (), "with --what infer"),
+        (("rows", "seconds") if arguments.lengths else (), "with --lengths"),
+        (
+            ("set", "family", "objective", "dtype", "remat", "accumulate")
+            if what == "data"
+            else (),
+            "with --what data",
+        ),
+        (("data", "reader", "workers") if what != "data" else (), f"with --what {what}"),
+        (("dropout", "no_compile", "together") if not arguments.peer else (), "without --peer"),
+    ]
+
+
 def check(arguments) -> None:
     """Raises InputError for options that do not go together."""
+    parser = make_parser()
+    for names, beside in without_effect(arguments):
+        for name in names:
+            if getattr(arguments, name) != parser.get_default(name):
+                option = f"--{name.replace('_', '-')}"
+                raise InputError(f"{option} changes nothing {beside}")
     least = min(arguments.rows, arguments.repeats, arguments.workers)
     if least < 1 or not 0.1 <= arguments.seconds <= DAY:
         raise InputError(
