@@ -228,7 +228,7 @@ def test_without_libtpu_one_line_names_the_package(monkeypatch):
 
 def test_without_the_plugin_of_gpus_one_line_names_the_package(monkeypatch):
     monkeypatch.setattr(topology.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"no GPU; pip install 'jax\[cuda13\]=="):
+    with pytest.raises(InputError, match="no GPU; pip install --no-deps jax-cuda13-plugin=="):
         topology.target("h100:8")
     with pytest.raises(InputError, match="--slices is for TPU topologies, not h100:8"):
         topology.target("h100:8", slices=2)

@@ -116,9 +116,10 @@ def _gpu_devices(name: str, gpu: Gpu, count: int) -> list[Any]:
     from jax.experimental import topologies
 
     if not any(importlib.util.find_spec(plugin) for plugin in PLUGINS):
+        version = jax.__version__
         raise InputError(
             f"--topology {name} needs JAX's plugin for NVIDIA GPUs, but no GPU; "
-            f"pip install 'jax[cuda13]=={jax.__version__}'"
+            f"pip install --no-deps jax-cuda13-plugin=={version} jax-cuda13-pjrt=={version}"
         )
     jax.devices("cpu")  # finds the plugins
     try:
