@@ -220,6 +220,12 @@ def test_a_topology_that_does_not_exist_gives_the_list(name, command, capsys):
     )
 
 
+def test_rows_of_a_sweep_are_refused(capsys):
+    options = ["--config", "pretrain_base:smoke", "--topology", "cpu", "--json", "out.json"]
+    assert run_command(aot.main, [*options, "--sweep", "--rows", "3"]) == 2
+    assert "--rows changes nothing with --sweep" in capsys.readouterr().err
+
+
 def test_without_libtpu_one_line_names_the_package(monkeypatch):
     monkeypatch.setattr(topology.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"needs libtpu; pip install 'jax\[tpu\]=="):

@@ -196,7 +196,10 @@ def test_its_checkpoint_gives_features_and_says_what_it_has_not(trained, saved):
     waveforms = batch.waveforms[:2]
     features = model.features(waveforms)
     assert features.shape == (2, 100, 8) and np.ptp(features) > 0
-    for ask, message in ((model.logits, "has no CTC head"), (model.units, "has no quantizer")):
+    for ask, message in (
+        (model.logits, "has no CTC head"),
+        (model.units, "has no quantizer: its objective is"),
+    ):
         with pytest.raises(InputError, match=message):
             ask(waveforms)
     with pytest.raises(InputError, match="is a pretraining checkpoint; fine-tune it first"):

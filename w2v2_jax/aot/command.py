@@ -149,6 +149,8 @@ def main(argv: list[str] | None = None) -> None:
     tell_replaced(arguments, "json", made_of)
     from w2v2_jax.experiment.recipe import load_config, override
 
+    if arguments.sweep and arguments.rows is not None:
+        raise InputError("--rows changes nothing with --sweep, which tries all; omit it")
     raw = load_config(arguments.config)
     override(raw, rest)
     if arguments.schedules:

@@ -163,7 +163,10 @@ class Network:
         if pretraining and not model.quantize_targets:
             raise InputError(f"{self.path} has no units: model.quantize_targets=False")
         if "quantizer" not in self.params and not (pretraining and model.same_quantizer):
-            raise InputError(f"{self.path} has no quantizer; only pretraining checkpoints do")
+            raise InputError(
+                f"{self.path} has no quantizer: its objective is {self.description.objective!r}, "
+                "and only checkpoints of 'contrastive' have units"
+            )
         inputs = self._prepare(waveforms, num_samples, statistics)
         return np.asarray(self._functions["units"](self.params, *inputs))
 
