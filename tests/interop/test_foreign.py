@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import soundfile
 from safetensors.numpy import save_file
 
 from w2v2_jax import transcribe
@@ -97,6 +98,7 @@ def test_what_is_no_weights_is_as_before(tmp_path):
 
 def test_transcribe_and_a_recipes_start_say_so_in_one_line(tuned, tmp_path, capsys):
     fairseq.save(tuned, tmp_path / "a.pt")
+    soundfile.write(tmp_path / "a.wav", np.zeros(1600), 16000)
     arguments = ["--checkpoint", str(tmp_path / "a.pt"), str(tmp_path / "a.wav")]
     assert run_command(transcribe.main, arguments) == 2
     error = capsys.readouterr().err
