@@ -57,8 +57,10 @@ install decode flashlight-text==0.0.7 ufal.kenlm==26.4.1 optuna==5.0.0
 install hub torch==2.13.0 transformers==5.23.0 huggingface_hub pyarrow
 install fuzz hypothesis==6.170.17
 install aot -c requirements.txt "jax[tpu]"
-jax_version="$(python -c 'import jax; print(jax.__version__)')"
-install aot --no-deps "jax-cuda13-plugin==$jax_version" "jax-cuda13-pjrt==$jax_version"
+if [ "$suite" = aot ] || [ "$suite" = all ]; then
+  jax_version="$(python -c 'import jax; print(jax.__version__)')"
+  install "$suite" --no-deps "jax-cuda13-plugin==$jax_version" "jax-cuda13-pjrt==$jax_version"
+fi
 install docs mkdocs==1.6.1 mkdocs-material==9.8.2 "mkdocstrings[python]==1.0.8" mkdocstrings-python==2.0.11
 install beam apache-beam==2.77.0
 install coverage pytest-cov==7.1.0

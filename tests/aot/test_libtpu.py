@@ -1,13 +1,8 @@
 """Compiled for real TPU topologies by libtpu, on a machine without one (minutes a network)."""
 
-import json
 import os
-import subprocess
-import sys
 
 import pytest
-
-from tests.helpers.places import EXPERIMENTS
 
 pytestmark = pytest.mark.aot
 MESHES = {
@@ -16,25 +11,6 @@ MESHES = {
     "tensor": ("--config.mesh.data=4", "--config.mesh.tensor=2"),
 }
 SCAN = ("--config.execution.scan_layers=True", "--config.execution.remat=full")
-
-
-@pytest.fixture
-def compiled(tmp_path):
-    """(exit status, report, stderr) of the command on a recipe, in a process of its own: the
-    suite's XLA flags are for the CPU and switch optimizations off."""
-
-    def run(recipe, topology, *options):
-        out = tmp_path / "report.json"
-        command = [sys.executable, "-m", "w2v2_jax.aot", "--config", f"{EXPERIMENTS}/{recipe}"]
-        command += ["--topology", topology, "--json", str(out), *options]
-        environment = {**os.environ, "XLA_FLAGS": ""}
-        done = subprocess.run(
-            command, cwd=EXPERIMENTS.parent, env=environment, capture_output=True, text=True
-        )
-        assert out.exists(), done.stderr
-        return done.returncode, json.loads(out.read_text()), done.stderr
-
-    return run
 
 
 @pytest.mark.parametrize(
