@@ -81,15 +81,21 @@ def test_saved_logits_name_their_folder_and_are_not_whole(tmp_path):
         emissions.Emissions(tmp_path / "logits")
 
 
-@pytest.mark.parametrize("make", [new_output, work_folder])
-def test_the_output_is_named_and_not_what_is_renamed_to_it(tmp_path, make):
+@pytest.mark.parametrize(
+    ("make", "absent"),
+    [
+        (new_output, "^--out {0} cannot be written: {0}/a: No such file or directory$"),
+        (work_folder, "{0}/a'$"),
+    ],
+)
+def test_the_output_is_named_and_not_what_is_renamed_to_it(tmp_path, make, absent):
     """`emit` named a folder that nobody had asked for and that was gone."""
     out = tmp_path / "out"
     with pytest.raises(InputError, match=rf"^{out}/a\.json: File"), make(out) as path:
         path.mkdir(exist_ok=True)
         with files_of_at_most(4096):
             write_json(path / "a.json", {"text": "a" * 5000})
-    with pytest.raises((InputError, OSError), match=rf"{out}/a('$|: No)"), make(out) as path:
+    with pytest.raises((InputError, OSError), match=absent.format(out)), make(out) as path:
         path.mkdir(exist_ok=True)
         (path / "a").open()
     assert not list(tmp_path.rglob("*partial*"))
