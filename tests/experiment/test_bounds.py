@@ -13,6 +13,7 @@ from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.objectives.classification import Classification
 from w2v2_jax.objectives.contrastive import Contrastive
 from w2v2_jax.objectives.ctc import CTC
+from w2v2_jax.objectives.random_targets import RandomTargets
 from w2v2_jax.optimizer import SCHEDULES, adam, constant
 
 MODEL = ModelConfig()
@@ -21,6 +22,7 @@ DATA = {"train": "a:train", "mode": "crop", "bucket_seconds": (1.0,), "batch_sec
 SECTIONS = {
     "model": (ModelConfig, {}, {}),
     "contrastive": (Contrastive, {"diversity_group_seconds": 8.0}, {"model": MODEL}),
+    "random_targets": (RandomTargets, {}, {"model": MODEL}),
     "ctc": (CTC, {}, {"model": MODEL, "num_classes": 5}),
     "classify": (Classification, {}, {"model": MODEL, "num_classes": 5}),
     "polynomial": (SCHEDULES["polynomial"], {"peak": 1.0, "warmup": 1, "total": 9}, {}),
@@ -43,6 +45,12 @@ BAD = [
     ("contrastive.feature_penalty_weight", -10.0, "must not be negative"),
     ("contrastive.gumbel_end", 0.0, "must be positive"),
     ("contrastive.gumbel_decay", 1.5, "must be at most 1"),
+    ("contrastive.num_negatives", 1 << 30, "must be at most 65536"),
+    ("contrastive.gumbel_start", 0.1, "must be at least gumbel_end=0.5"),
+    ("random_targets.entries", 1, "must be at least 2"),
+    ("random_targets.entries", 1 << 30, "must be at most 1048576"),
+    ("random_targets.mel_bands", 100_000, "must be at most 257, the bins of the spectrum of a"),
+    ("ctc.gumbel_start", 0.1, "must be at least gumbel_end=0.5"),
     ("ctc.gumbel_start", -2.0, "must be positive"),
     ("ctc.freeze_updates", -1, "must not be negative"),
     ("classify.freeze_updates", -1, "must not be negative"),

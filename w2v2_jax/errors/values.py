@@ -45,6 +45,13 @@ def check_least(section: str, config: object, **least: float) -> None:
             raise InputError(f"{section}.{name}={value} must {must}")
 
 
+def check_most(section: str, config: object, **most: float) -> None:
+    """Raises InputError that names the first attribute of a configuration above its most."""
+    for name, bound in most.items():
+        if getattr(config, name) > bound:
+            raise InputError(f"{section}.{name}={getattr(config, name)} must be at most {bound}")
+
+
 def check_positive(section: str, config: object, *names: str) -> None:
     """Raises InputError that names the first attribute of a configuration that is not above 0."""
     for name in names:

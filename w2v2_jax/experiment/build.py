@@ -19,6 +19,7 @@ import optax
 from w2v2_jax import partition
 from w2v2_jax.batch import SAMPLE_RATE, Batch
 from w2v2_jax.errors import InputError, listed
+from w2v2_jax.experiment.mask_checks import check_masks
 from w2v2_jax.experiment.microbatches import divisions, parts_of_validation
 from w2v2_jax.experiment.settings import INHERIT, ExperimentSettings, check_given, construct
 from w2v2_jax.models.config import ModelConfig
@@ -54,6 +55,7 @@ def _objective(
             f"config.model.output_adapter_layers={model.output_adapter_layers}: objective "
             f"{kind.name} is of the frames before it; use 0, or fine-tune with it"
         )
+    check_masks(model, settings.data, pretraining=not kind.needs_vocabulary)
     values = {k: v for k, v in settings.raw["objective"].items() if k != "name"}
     computed = kind.computed_fields(len(vocabulary or ()))
     return construct(

@@ -28,6 +28,8 @@ def shrink(config, *, steps: int | None = None):
     config.model.update(TINY_MODEL)
     if config.model.get("filterbank_init"):
         config.model.conv_layers = TINY_FILTERBANK
+    if config.model.get("channel_mask_length", 0) >= config.model.d_model:
+        config.model.channel_mask_length = config.model.d_model // 4
     config.execution = {}
     if config.model.family == "inherit":
         config.model.family = "small"

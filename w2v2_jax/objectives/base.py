@@ -44,6 +44,9 @@ def check_gumbel(objective: Any) -> None:
     check_positive("objective", objective, "gumbel_start", "gumbel_end", "gumbel_decay")
     if objective.gumbel_decay > 1:
         raise InputError(f"objective.gumbel_decay={objective.gumbel_decay} must be at most 1")
+    start, end = objective.gumbel_start, objective.gumbel_end
+    if start < end:  # it would be the end from the first update on
+        raise InputError(f"objective.gumbel_start={start} must be at least gumbel_end={end}")
 
 
 class Objective:

@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from w2v2_jax.batch import Batch
-from w2v2_jax.errors.values import check_least, check_positive
+from w2v2_jax.errors import InputError
+from w2v2_jax.errors.values import check_least, check_most, check_positive
 from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking, row_random
 from w2v2_jax.models.backend import platform
@@ -30,6 +31,7 @@ from w2v2_jax.objectives.base import Expectations, Objective, check_gumbel
 from w2v2_jax.objectives.diversity import Usage, diversity_loss, group_rows, usage
 from w2v2_jax.objectives.masked_frames import draw_mask, expected_share, mask_sums
 
+MOST_NEGATIVES = 1 << 16  # far more than a row has masked frames
 EXCLUDED = -1e30  # instead of -inf, whose gradient is nan on XLA (docs/traps.md#t25)
 
 
@@ -156,7 +158,10 @@ class Contrastive(Objective):
         check_positive("objective", self, "diversity_group_seconds", "logit_temperature")
         check_least("objective", self, num_negatives=1, diversity_weight=0)
         check_least("objective", self, feature_penalty_weight=0)
+        check_most("objective", self, num_negatives=MOST_NEGATIVES)
         check_gumbel(self)
+        if self.model.quantize_targets and self.model.entries == 1:
+            raise InputError("model.entries=1: all targets would be the same; use at least 2")
 
     @property
     def network(self) -> Wav2Vec2ForPretraining:

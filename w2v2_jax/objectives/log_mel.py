@@ -13,6 +13,11 @@ from w2v2_jax.batch import SAMPLE_RATE
 FLOOR = 1e-10  # of a band's power; full scale is about 1e4
 
 
+def transform_size(window: int) -> int:
+    """The samples of the transform of a window: the next power of 2."""
+    return 1 << (window - 1).bit_length()
+
+
 def mel_filters(bands: int, size: int) -> np.ndarray:
     """Triangles [size // 2 + 1, bands] over the bins of a transform of `size` samples, evenly
     spaced on the mel scale (2595 log10(1 + f / 700)) up to half the sample rate."""
@@ -27,7 +32,7 @@ def mel_filters(bands: int, size: int) -> np.ndarray:
 @functools.cache
 def _spectrum_basis(window: int) -> tuple[np.ndarray, int]:
     """([window, 2 F] cosines and sines under a Hann window, size of the transform)."""
-    size = 1 << (window - 1).bit_length()
+    size = transform_size(window)
     angle = 2 * np.pi * np.outer(np.arange(window), np.arange(size // 2 + 1)) / size
     basis = np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
     return np.hanning(window + 1)[:window, None] * basis, size

@@ -23,19 +23,27 @@ import numpy as np
 
 from w2v2_jax.batch import Batch
 from w2v2_jax.errors import InputError
-from w2v2_jax.errors.values import check_least
+from w2v2_jax.errors.values import check_least, check_most
 from w2v2_jax.metrics import Mean, Sums
 from w2v2_jax.models import masking
 from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.models.config_checks import SIZES
 from w2v2_jax.models.execution import PLAIN, Execution
 from w2v2_jax.models.frames import frame_counts, frame_mask, receptive
 from w2v2_jax.models.wav2vec2 import Wav2Vec2ForMaskedPrediction, take_frames
 from w2v2_jax.objectives.base import Expectations
-from w2v2_jax.objectives.log_mel import log_mel
+from w2v2_jax.objectives.log_mel import log_mel, transform_size
 from w2v2_jax.objectives.masked_frames import MaskedFrames, expected_share, mask_sums
 
 LEAST_DEVIATION = 1e-5
+MEL_BANDS = 80
+OF_QUANTIZER = ("codebooks", "entries", "code_dim")
 SPECTRA = 2  # windows of a latent frame: two of 25 ms, 10 ms apart, for the published encoders
+
+
+def mel_bins(model: ModelConfig) -> int:
+    """The number of bins of a frame's spectrum, of which mel bands are made."""
+    return transform_size(receptive(model.conv_layers).field) // 2 + 1
 
 
 @functools.cache
@@ -69,17 +77,30 @@ class RandomTargets(MaskedFrames):
     codebooks: int = 1
     entries: int = 8192
     code_dim: int = 16
-    mel_bands: int = 80
+    mel_bands: int = MEL_BANDS
     target_seed: int = 0
     execution: Execution = PLAIN
 
     def __post_init__(self):
-        check_least("objective", self, codebooks=1, entries=1, code_dim=1, mel_bands=1)
+        check_least("objective", self, codebooks=1, entries=2, code_dim=1, mel_bands=1)
         check_least("objective", self, target_seed=0)
+        check_most("objective", self, **{name: SIZES[name] for name in OF_QUANTIZER})
         if self.model.quantize_input:
             raise InputError(
                 "config.objective.name='random_targets' has no noise for model.quantize_input=True"
             )
+        most = mel_bins(self.model)
+        if self.mel_bands > most:  # further bands hold no bin: they are the same for every frame
+            raise InputError(
+                f"objective.mel_bands={self.mel_bands} must be at most {most}, the bins of the "
+                f"spectrum of a frame's {receptive(self.model.conv_layers).field} samples"
+            )
+
+    @classmethod
+    def for_network(
+        cls, model: ModelConfig, num_classes: int = 0, execution: Execution = PLAIN
+    ) -> RandomTargets:
+        return cls(model, mel_bands=min(MEL_BANDS, mel_bins(model)), execution=execution)
 
     @property
     def network(self) -> Wav2Vec2ForMaskedPrediction:
