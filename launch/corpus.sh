@@ -18,6 +18,18 @@ prepare_alone() { # DATA, what it is made from, options of prepare: DATA then ha
   } 8>"$data.lock"
 }
 
+prepare_again() { # DATA: the next call prepares it anew, as its source lacked something
+  : >"$1/source"
+}
+
+splits_in() { # DATA: " dev train", or " none"
+  local file splits=""
+  for file in "$1"/*/corpus.json; do
+    [ ! -f "$file" ] || splits="$splits $(basename "$(dirname "$file")")"
+  done
+  echo "${splits:- none}"
+}
+
 is_made_from() { # DATA, what it should be made from
   [ -f "$1/source" ] && [ "$(cat "$1/source")" = "$2" ]
 }

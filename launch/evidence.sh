@@ -70,7 +70,24 @@ source "$(dirname "$0")/env.sh" # from here on in the project's folder
 speech=folder:data/quickstart/speech/audio
 cells_of="${W2V2_EVIDENCE_DATA:-${source_spec:-$speech}}"
 [ -z "${W2V2_EVIDENCE_DATA:-}" ] || cells_of="$(realpath -m "$data")"
-if [ -f "$out/source" ] && [ "$(cat "$out/source")" != "$cells_of" ]; then
+has_checkpoint() { # workdir: whether it holds a whole one; one being written has another name
+  local step
+  for step in "$1"/checkpoints/*/; do
+    step="${step%/}"
+    [[ "${step##*/}" =~ ^[1-9][0-9]*$ ]] || continue
+    [ ! -d "$step/model" ] || [ ! -d "$step/params" ] || return 0
+  done
+  return 1
+}
+
+holds_work() { # whether --out has a cell or a checkpoint: a start that failed before leaves none
+  local work
+  ! compgen -G "$out/cells/*.json" >/dev/null || return 0
+  for work in "$out"/*/*/; do ! has_checkpoint "${work%/}" || return 0; done
+  return 1
+}
+
+if [ -f "$out/source" ] && [ "$(cat "$out/source")" != "$cells_of" ] && holds_work; then
   echo "error: $out has cells of $(cat "$out/source"), not of $cells_of; give another --out, or remove" \
     "$out/source if these are the same recordings in another place" >&2
   exit 2
@@ -143,16 +160,6 @@ train() { # workdir, recipe, number of updates or nothing, training splits, furt
     --stopped-status 3 "${options[@]}" "$@"
 }
 
-has_checkpoint() { # workdir: whether it holds a whole one; one being written has another name
-  local step
-  for step in "$1"/checkpoints/*/; do
-    step="${step%/}"
-    [[ "${step##*/}" =~ ^[1-9][0-9]*$ ]] || continue
-    [ ! -d "$step/model" ] || [ ! -d "$step/params" ] || return 0
-  done
-  return 1
-}
-
 pretraining() { # START
   local work="$out/$1" recipe=pretrain steps="${PRETRAIN_STEPS:-}" status=0
   local limit=(${PRETRAIN_SECONDS:+timeout --foreground "$PRETRAIN_SECONDS"})
@@ -179,6 +186,31 @@ taught_by() { # START or a cell: the start whose cell writes the transcripts, an
 
 without_encoder() { # START or a cell: whether it starts from random parameters
   [ "$(taught_by "$1")" = scratch ]
+}
+
+splits_of() { # LABELS: the splits whose transcripts a cell is tuned on
+  case "$1" in
+    1h) echo "$hour" ;;
+    all) echo "$all_labels" ;;
+    *) echo "$labelled" ;;
+  esac
+}
+
+check_splits() { # START@LABELS@SEED: whether the corpus has every split that the cell needs
+  local size_of="${1#*@}" needs split where=""
+  [ -z "$source_spec" ] || where=" name it in the third column of transcripts.tsv of $source_spec;"
+  needs="$(splits_of "${size_of%@*}")+dev+test"
+  if ! without_encoder "$1" && [ ! -f "$out/$(taught_by "$1")/pretrained" ]; then
+    needs="$needs+unlabeled+$all_labels"
+  fi
+  [[ "$1" != pseudo* ]] || needs="$needs+unlabeled"
+  for split in ${needs//+/ }; do
+    if [ ! -f "$data/$split/corpus.json" ]; then
+      echo "error: $data has no split $split, which cell $1 needs;$where its splits are$(splits_in "$data")" >&2
+      [ -z "$source_spec" ] || prepare_again "$data"
+      return 2
+    fi
+  done
 }
 
 check_pseudo() { # START, LABELS-SEED, cells that are run before: whether it can have its texts
@@ -214,12 +246,11 @@ pseudo_labels() { # START, LABELS-SEED: its teacher's cell writes texts for `unl
 }
 
 cell() { # START@LABELS@SEED
-  local start="${1%%@*}" size_of="${1#*@}" seed="${1##*@}" pretrained=() splits="$labelled" limit=() heard=""
+  local start="${1%%@*}" size_of="${1#*@}" seed="${1##*@}" pretrained=() splits limit=() heard=""
   size_of="${size_of%@*}"
   local work="$out/$start" json="$out/cells/$1.json" steps="STEPS_$size_of" lm texts
   [ ! -f "$json" ] || return 0
-  [ "$size_of" != 1h ] || splits="$hour"
-  [ "$size_of" != all ] || splits="$all_labels"
+  splits="$(splits_of "$size_of")"
   without_encoder "$start" || pretrained=(--config.init_from="$out/$(taught_by "$start")/pretrain")
   # From scratch it is pre-LN, pretrained post-LN: each learns faster so.
   if [ "${#pretrained[@]}" -gt 0 ] && [[ "$size," =~ ,(filterbank|strong), ]]; then
@@ -298,6 +329,9 @@ for name in ${cell_names[@]+"${cell_names[@]}"}; do
 done
 # What a cell takes from others is looked for now, and not after its pretraining. Of several cells at
 # once, those without texts of others come first.
+for name in ${cell_names[@]+"${cell_names[@]}"}; do
+  [ -f "$out/cells/$name.json" ] || check_splits "$name" || exit
+done
 earlier=""
 for name in ${cell_names[@]+"${cell_names[@]}"}; do
   [ "$jobs" = 1 ] || [[ "$name" == pseudo* ]] || earlier="$earlier $name"

@@ -97,6 +97,7 @@ train() { # name, recipe, further options
 for name in train dev test; do
   if [ ! -f "$corpus/$name/corpus.json" ]; then
     echo "error: $source_spec gave no split $name; name it in the third column of transcripts.tsv" >&2
+    prepare_again "$corpus"
     exit 2
   fi
 done

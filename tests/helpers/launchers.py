@@ -100,9 +100,20 @@ fi
 """
 
 
+SPLITS = ("train_10min", "train_1h", "unlabeled", "dev", "test")
+
+
+def prepared(project, *more):
+    """The corpus of the evidence, with its usual splits and further ones; nothing is in them."""
+    for split in (*SPLITS, *more):
+        folder = project / "data/evidence/corpus" / split
+        folder.mkdir(parents=True)
+        (folder / "corpus.json").write_text("{}")
+
+
 def stopped(project, number, *, body, settings, begun):
     """The status of an evidence that gets a signal when `begun` stubs are under way, its calls."""
-    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    prepared(project)
     # A process of this one's background would hand an ignored SIGINT down.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

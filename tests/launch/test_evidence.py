@@ -1,12 +1,14 @@
 """The cells of launch/evidence.sh: what is pretrained and tuned, and whose texts are used."""
 
+import shutil
+
 import pytest
 
-from tests.helpers.launchers import EVALUATED, PREPARED, WRITES_MODELS, launch
+from tests.helpers.launchers import EVALUATED, PREPARED, WRITES_MODELS, launch, prepared
 
 
 def test_the_evidence_pretrains_once_and_does_no_finished_cell_again(project):
-    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    prepared(project)
     cells = "scratch@10m@1 pretrain@10m@1 pretrain@1h@2 no_gumbel@10m@1"
     run = dict(stubs={"python": EVALUATED}, environment={"CELLS": cells, **PREPARED})
     status, _, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
@@ -33,8 +35,7 @@ def test_the_evidence_pretrains_once_and_does_no_finished_cell_again(project):
 
 
 def test_the_evidence_takes_further_labels_where_there_are_any(project):
-    for split in ("train_10min", "train_rest"):
-        (project / "data/evidence/corpus" / split).mkdir(parents=True)
+    prepared(project, "train_rest")
     run = dict(stubs={"python": EVALUATED})
     cells = {"CELLS": "pretrain@all@1 pretrain@1h@1", "SIZE": ",filterbank", "STEPS_all": "700"}
     status, _, error, calls = launch(
@@ -47,7 +48,7 @@ def test_the_evidence_takes_further_labels_where_there_are_any(project):
     assert every.replace("corpus:", "corpus:unlabeled+") in pretrained
     assert "evidence.py:finetune_all,filterbank,700 " in whole.replace("\\", "") and every in whole
     assert "corpus:train_10min+train_1h " in hour and "--config.model.norm_order=post" in hour
-    (project / "data/evidence/corpus/train_rest").rmdir()
+    shutil.rmtree(project / "data/evidence/corpus/train_rest")
     odd = "pretrain@all@1 pretrain@10m pretrain scratch@10m@x pretrain@1h@1@2 scratch@10m@ *@10m@1"
     for cell in odd.split():
         environment = {"CELLS": cell, **PREPARED}
@@ -64,7 +65,7 @@ def test_the_evidence_takes_further_labels_where_there_are_any(project):
 
 @pytest.mark.parametrize("jobs", ["1", "3"])
 def test_the_evidence_gives_scratch_the_texts_that_it_wrote_itself(project, jobs):
-    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    prepared(project)
     cells = {"CELLS": "pseudo@1h@2 scratch@1h@2" if jobs == "3" else "scratch@1h@2 pseudo@1h@2"}
     cells |= {"MIN_CONFIDENCE": "0.7", "JOBS": jobs}
     run = dict(stubs={"python": WRITES_MODELS}, environment={**cells, **PREPARED})
@@ -87,7 +88,7 @@ def test_the_evidence_gives_scratch_the_texts_that_it_wrote_itself(project, jobs
 
 @pytest.mark.parametrize("jobs", ["1", "3"])
 def test_the_evidence_gives_an_encoder_the_texts_that_its_own_cell_wrote(project, jobs):
-    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    prepared(project)
     cells = "quantized_input@10m@1 pseudo_quantized_input@10m@1 scratch@10m@1 pseudo_scratch@10m@1"
     run = dict(stubs={"python": WRITES_MODELS}, environment={"CELLS": cells, "JOBS": jobs})
     run["environment"] |= PREPARED
@@ -108,7 +109,7 @@ def test_the_evidence_gives_an_encoder_the_texts_that_its_own_cell_wrote(project
     ("start", "teacher"), [("pseudo", "scratch"), ("pseudo_pretrain", "pretrain")]
 )
 def test_the_evidence_says_whose_texts_are_missing(project, start, teacher):
-    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    prepared(project)
     (project / "out" / teacher).mkdir(parents=True)
     (project / "out" / teacher / "pretrained").touch()
     run = dict(stubs={}, environment={"CELLS": f"{start}@10m@3", **PREPARED})
@@ -128,7 +129,7 @@ def test_the_evidence_says_whose_texts_are_missing(project, start, teacher):
 )
 def test_the_evidence_says_at_once_whose_texts_are_missing(project, jobs, cells, missing):
     """It was said after a pretraining of minutes."""
-    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    prepared(project)
     run = dict(stubs={"python": WRITES_MODELS}, environment={"CELLS": cells, "JOBS": jobs})
     run["environment"] |= PREPARED
     status, _, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
@@ -139,7 +140,7 @@ def test_the_evidence_says_at_once_whose_texts_are_missing(project, jobs, cells,
 
 @pytest.mark.parametrize("start", ["pseudo_", "pseudo_pseudo", "pseudo_other"])
 def test_texts_of_no_start_of_the_evidence_are_refused(project, start):
-    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    prepared(project)
     run = dict(stubs={}, environment={"CELLS": f"{start}@10m@1", **PREPARED})
     status, _, error, calls = launch(project, "evidence.sh", **run)
     assert status == 2 and f"'{start}@10m@1' is no START@LABELS@SEED of the starts" in error
@@ -147,7 +148,7 @@ def test_texts_of_no_start_of_the_evidence_are_refused(project, start):
 
 
 def test_the_evidence_does_not_take_texts_of_another_confidence(project):
-    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    prepared(project)
     body = WRITES_MODELS + (
         '\ncase "$*" in *w2v2_jax\\ pseudo*) mkdir -p out/pseudo/heard-10m-1/unlabeled'
         " && touch out/pseudo/heard-10m-1/unlabeled/report.json ;; *out/pseudo/10m*) exit 1 ;; esac"
@@ -167,7 +168,7 @@ def test_the_evidence_does_not_take_texts_of_another_confidence(project):
 
 
 def test_the_evidence_hands_options_to_trainings(project):
-    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    prepared(project)
     options = {"OPTIONS": "--config.a=1 --config.b=(2,)", "TUNE_OPTIONS": "--config.c=3"}
     cells = {"CELLS": "random_targets@10m@1", **options, **PREPARED}
     run = dict(stubs={"python": EVALUATED}, environment=cells)
@@ -179,7 +180,7 @@ def test_the_evidence_hands_options_to_trainings(project):
 
 
 def test_options_of_the_evidence_may_be_on_several_lines(project):
-    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    prepared(project)
     options = {"OPTIONS": "--config.a=1\n  --config.b=2\n", "TUNE_OPTIONS": "\n--config.c=3"}
     run = dict(environment={"CELLS": "scratch@10m@1", **options, **PREPARED})
     *_, calls = launch(project, "evidence.sh", "--out", "out", stubs={"python": EVALUATED}, **run)
@@ -205,7 +206,7 @@ def test_a_confidence_from_0_to_1_is_taken(project, value):
 
 
 def test_the_evidence_fine_tunes_a_quantized_input_with_its_quantizer_and_no_other(project):
-    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    prepared(project)
     cells = {"CELLS": "quantized_input@10m@1 continuous_targets@10m@1 scratch@10m@1"}
     run = dict(stubs={"python": EVALUATED}, environment={**cells, **PREPARED})
     status, _, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
@@ -218,7 +219,7 @@ def test_the_evidence_fine_tunes_a_quantized_input_with_its_quantizer_and_no_oth
 
 
 def test_the_evidence_goes_on_where_a_signal_stopped_a_pretraining(project):
-    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    prepared(project)
     stopped = 'case "$*" in *evidence.py:pretrain*) [ -f go ] || exit 3 ;; esac\n' + EVALUATED
     run = dict(stubs={"python": stopped}, environment={"CELLS": "pretrain@10m@1", **PREPARED})
     status, *_, calls = launch(project, "evidence.sh", "--out", "out", **run)

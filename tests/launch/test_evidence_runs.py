@@ -4,11 +4,11 @@ import signal
 
 import pytest
 
-from tests.helpers.launchers import EVALUATED, PREPARED, WRITES_MODELS, launch, stopped
+from tests.helpers.launchers import EVALUATED, PREPARED, WRITES_MODELS, launch, prepared, stopped
 
 
 def test_the_evidence_runs_as_many_cells_at_once_as_there_are_jobs_and_never_more(project):
-    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    prepared(project)
     # Each writes down how many are under way until a second one has begun, for no more than a
     # test's patience, and then for long enough that a third would be seen.
     together = (
@@ -78,7 +78,7 @@ def test_a_signal_stops_what_scratch_does_with_its_own_texts(project, jobs, what
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_the_evidence_pretrains_nothing_for_cells_that_are_there(project, jobs):
-    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    prepared(project)
     (project / "out/cells").mkdir(parents=True)
     (project / "out/cells/pretrain@10m@1.json").touch()
     settings = {"CELLS": "pretrain@10m@1 scratch@10m@1", "JOBS": jobs, **PREPARED}
@@ -119,7 +119,7 @@ def test_an_option_of_the_evidence_without_its_value_is_one_line_and_status_2(pr
 
 
 def test_a_failed_cell_of_the_evidence_stops_no_other_and_is_told(project):
-    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    prepared(project)
     broken = 'case "$*" in *pretrain/10m-1*) echo broken; exit 1 ;; esac\n' + EVALUATED
     settings = {"CELLS": "pretrain@10m@1 pretrain@10m@2 scratch@10m@1", "JOBS": "3", **PREPARED}
     run = dict(stubs={"python": broken}, environment=settings)
@@ -136,7 +136,7 @@ SLOW = """case "$*" in *evidence.py:pretrain*)
 
 
 def test_a_pretraining_of_the_evidence_that_takes_too_long_is_used_as_it_is(project):
-    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    prepared(project)
     settings = {"CELLS": "pretrain@10m@1", "PRETRAIN_SECONDS": "1", **PREPARED}
     slow = SLOW.format(items="7/model 7/params") + EVALUATED
     run = dict(stubs={"python": slow}, environment=settings)
@@ -149,7 +149,7 @@ def test_a_pretraining_of_the_evidence_that_takes_too_long_is_used_as_it_is(proj
     "items", ["", "7/params", "0/model 0/params", "7.orbax-checkpoint-tmp/{model,params}"]
 )
 def test_a_pretraining_of_the_evidence_stopped_before_a_checkpoint_is_an_error(project, items):
-    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    prepared(project)
     settings = {"CELLS": "pretrain@10m@1", "PRETRAIN_SECONDS": "1", **PREPARED}
     slow = SLOW.format(items=items) + EVALUATED
     run = dict(stubs={"python": slow}, environment=settings)

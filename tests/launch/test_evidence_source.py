@@ -1,11 +1,14 @@
 """The corpus that launch/evidence.sh prepares, and what it does when the source is another one."""
 
 import shlex
+import shutil
 import time
 
-from tests.helpers.launchers import EVALUATED, PREPARE_STUB, PREPARED, launch, start
+import pytest
 
-ALL_SPLITS = "folder:train_10min,train_1h,unlabeled,dev"
+from tests.helpers.launchers import EVALUATED, PREPARE_STUB, PREPARED, launch, prepared, start
+
+ALL_SPLITS = "folder:train_10min,train_1h,unlabeled,dev,test"
 
 
 def prepared_evidence(project, source, *options):
@@ -19,7 +22,7 @@ def prepared_evidence(project, source, *options):
 
 
 def test_the_evidence_prepares_a_source_once_and_of_another_one_has_its_splits_alone(project):
-    other = "folder:train_10min,dev"
+    other = "folder:train_10min,dev,test"
     for source, times in ((ALL_SPLITS, 1), (ALL_SPLITS, 0), (other, 1)):
         status, _, error, calls, splits = prepared_evidence(
             project, source, "--out", str(len(source))
@@ -55,14 +58,14 @@ def test_a_source_that_cannot_be_prepared_leaves_the_one_before(project):
 
 def test_what_the_evidence_did_not_prepare_is_moved_aside_and_told(project):
     (project / "data/evidence/corpus/mine").mkdir(parents=True)
-    status, output, error, _, splits = prepared_evidence(project, "folder:train_10min,dev")
-    assert (status, splits) == (0, ["dev", "train_10min"]), error
+    status, output, error, _, splits = prepared_evidence(project, "folder:train_10min,dev,test")
+    assert (status, splits) == (0, ["dev", "test", "train_10min"]), error
     (kept,) = (project / "data/evidence").glob("corpus.before-*")
     assert (kept / "mine").is_dir() and kept.name in output
 
 
 def test_a_corpus_that_has_moved_is_taken_once_the_note_of_its_place_is_removed(project):
-    (project / "data/evidence/corpus/train_10min").mkdir(parents=True)
+    prepared(project)
     run = dict(stubs={"python": EVALUATED})
     command = (project, "evidence.sh", "--out", "out")
     cells = {"CELLS": "scratch@10m@1"}
@@ -86,3 +89,40 @@ def test_cells_of_another_source_are_refused_before_anything_is_done(project):
         options = ["--source", "folder:dev"] if again == "none" else []
         status, _, error, calls = launch(project, "evidence.sh", "--out", again, *options, **run)
         assert (status, calls, error.count("\n")) == (2, [], 1), error
+
+
+@pytest.mark.parametrize(
+    ("cell", "lacks"),
+    [("scratch@10m@1", "test"), ("pretrain@10m@1", "unlabeled"), ("pseudo@10m@1", "dev")],
+)
+def test_a_split_that_is_missing_is_told_before_the_first_training(project, cell, lacks):
+    """A test split was missed after hours of training."""
+    prepared(project)
+    shutil.rmtree(project / "data/evidence/corpus" / lacks)
+    run = dict(stubs={"python": EVALUATED}, environment={"CELLS": cell, **PREPARED})
+    status, _, error, calls = launch(project, "evidence.sh", "--out", "out", **run)
+    assert (status, calls, error.count("\n")) == (2, [], 1), error
+    assert f"has no split {lacks}, which cell {cell} needs; its splits are " in error
+    assert not (project / "out").exists()
+
+
+def test_a_source_that_lacked_a_split_is_prepared_again_and_binds_no_folder(project):
+    for _ in range(2):  # the second time it may have the split: it is read again
+        status, _, error, calls, _ = prepared_evidence(project, "folder:train_10min,dev")
+        assert (status, len(calls), error.count("\n")) == (2, 1, 1), error
+        assert "no split test, which cell scratch@10m@1 needs; name it in the third" in error
+    assert prepared_evidence(project, ALL_SPLITS)[0] == 0
+
+
+def test_a_folder_in_which_nothing_was_made_takes_another_source(project):
+    run = dict(environment={"CELLS": "scratch@10m@1"})
+    failing = PREPARE_STUB + 'case "$*" in *w2v2_jax.train*) exit 2 ;; esac\n'
+    for source, stub, wanted in (("a", failing, 2), ("b", EVALUATED, 0), ("a", EVALUATED, 2)):
+        option = ("--source", f"folder:/{source}", "--out", "out")
+        splits = {"SPLITS": "train_10min dev test", **run["environment"]}
+        stubs = {"python": PREPARE_STUB + stub}
+        status, _, error, _ = launch(
+            project, "evidence.sh", *option, stubs=stubs, environment=splits
+        )
+        assert status == wanted, error
+    assert "out has cells of folder:/b, not of folder:/a" in error

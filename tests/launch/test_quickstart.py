@@ -69,3 +69,7 @@ def test_the_quickstart_says_which_split_a_source_lacks_and_forgets_another_sour
     )
     assert (status, stderr.count("\n")) == (2, 1) and "folder:mine gave no split test" in stderr
     assert not (project / "data/quickstart/corpus/unlabeled").exists()
+    status, _, stderr, _ = launch(  # where it has the split now, the same command goes on
+        project, "quickstart.sh", *source, stubs=stubs, environment={"SPLITS": "train dev test"}
+    )
+    assert status == 0, stderr
