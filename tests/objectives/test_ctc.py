@@ -62,6 +62,15 @@ def test_the_loss_is_the_sum_over_all_alignments():
         np.testing.assert_allclose(losses[row], value, rtol=1e-4, atol=1e-5, err_msg=str(label))
 
 
+@pytest.mark.parametrize("label", [CLASSES, CLASSES + 5, 0, -1])
+def test_a_label_that_is_no_symbol_makes_the_loss_nan_within_jit(label):
+    """The loss of such a row was lower than that of any real one."""
+    logits = np.zeros((2, 6, CLASSES), np.float32)
+    labels, lengths = np.array([[1, label, 1], [1, 1, label]]), np.array([3, 2])
+    losses, fits = jax.jit(ctc_losses)(logits, np.array([6, 6]), labels, lengths)
+    assert np.isnan(losses).tolist() == [True, False] and fits.all()
+
+
 def test_a_label_fits_from_its_length_plus_its_repeats_on():
     labels = jnp.array([[1, 2, 1], [1, 1, 2], [2, 2, 2], [1, 1, 0]])
     lengths = jnp.array([3, 3, 3, 2])

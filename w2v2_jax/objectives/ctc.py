@@ -38,14 +38,17 @@ def ctc_losses(logits, counts, labels, num_labels):
     logits [B, T, C], of which no softmax is needed and which are computed in float32; counts [B]
     real frames; labels [B, U] of 1 to C - 1 (0 is the blank), num_labels [B]. A row whose label has
     no path is computed with an empty label, so that no infinity enters the gradient, and its loss
-    is zero. Labels beyond C are not noticed within jit, and make the loss too low. The gradient is
-    in reverse mode only.
+    is zero. The loss of a row with a label that is no symbol is NaN: within jit nothing can be
+    raised, and it would be lower than any other. The gradient is in reverse mode only.
     """
     logits = jnp.asarray(logits, jnp.float32)
     fits = alignable(labels, num_labels, counts) & (counts > 0)
     used = jnp.where(fits, num_labels, 0)
     losses = ctc_loss(logits, counts, labels, used)
-    return jnp.where(fits, losses, 0.0), fits
+    named = (labels > BLANK) & (labels < logits.shape[-1])
+    real = jnp.arange(labels.shape[1])[None] < num_labels[:, None]  # [B, U]
+    sound = jnp.all(named | ~real, axis=1)
+    return jnp.where(sound, jnp.where(fits, losses, 0.0), jnp.nan), fits
 
 
 @dataclasses.dataclass(frozen=True)
