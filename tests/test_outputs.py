@@ -248,9 +248,9 @@ def result_of(path, **made_of):
     ("change", "message"),
     [
         ({"checkpoint": "runs/b/checkpoints/5"}, "a result of checkpoint runs/a/checkpoints/5"),
-        ({"data": "data:dev"}, "a result of data data:test; it will be replaced"),
+        ({"data": "data:dev"}, "a result of data data:test; it will be replaced once the new"),
         ({"data": ["data:dev", "data:test"]}, "a result of data data:test"),
-        ({"decoder": {"decoder": "beam"}}, "a result of another decoder"),
+        ({"decoder": {"decoder": "beam"}}, "a result of another decoder (decoder greedy); "),
     ],
 )
 def test_a_result_of_other_inputs_is_not_replaced_without_a_word(tmp_path, capsys, change, message):

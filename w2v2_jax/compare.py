@@ -140,11 +140,8 @@ def main(argv: list[str] | None = None) -> None:
             raise InputError(f"--{name} changes nothing with {given}; omit it")
     try_outputs(arguments, "json", "png")
     if arguments.second is None:
-        tell_replaced(arguments, "json", {"workdir": str(arguments.first)})
         compare_run(arguments)
     else:
-        made_of = {"first": str(arguments.first), "second": str(arguments.second)}
-        tell_replaced(arguments, "json", made_of)
         compare_results(arguments)
 
 
@@ -162,6 +159,7 @@ def compare_run(arguments: argparse.Namespace) -> None:
     if not workdir.is_dir():
         raise InputError(f"{workdir} is no training workdir; or give two results of evaluate")
     standing = stand(workdir, arguments.reference, recipe=_recipe)
+    tell_replaced(arguments, "json", {"workdir": str(workdir)})
     print(table(standing))
     written = [arguments.png or workdir / "compare.png"]
     try:
@@ -180,6 +178,8 @@ def compare_results(arguments: argparse.Namespace) -> None:
     """Whether the second of two results of evaluate is better than the first."""
     firsts, seconds = read_splits(arguments.first), read_splits(arguments.second)
     pairs = [(split, partner(split, seconds, arguments.second)) for split in firsts]
+    made_of = {"first": str(arguments.first), "second": str(arguments.second)}
+    tell_replaced(arguments, "json", made_of)
     results = []
     for first, second in pairs:
         comparisons = compare_splits(first, second, by_speaker=arguments.speakers)

@@ -183,13 +183,13 @@ def main(argv: list[str] | None = None) -> None:
         "data": data[0] if len(data) == 1 else data,
         "decoder": options.as_origin(arguments),
     }
-    tell_replaced(arguments, "json", made_of)
     vocabulary = model.description.ctc_vocabulary
     decoder = options.make_decoder(arguments, vocabulary)
     of_words = decoder.writes_words
     if vocabulary.writes_phonemes(words=of_words):
         arguments.phones = arguments.phones or "as-is"
     scorable = with_reference(named, vocabulary, phones=arguments.phones, of_words=of_words)
+    tell_replaced(arguments, "json", made_of)
     splits = [
         evaluate_split(model, name, corpus, decoder, arguments)
         for (name, _), corpus in zip(named, scorable, strict=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,9 @@ def main(argv: list[str] | None = None) -> None:
         segments = read_labels(arguments.phones, [corpus.id(i) for i in range(len(corpus))])
     model = load(arguments.checkpoint, execution=execution_of(arguments))
     frames = corpus_frames(model, corpus, model.units, batch_seconds=arguments.batch_seconds)
-    made_of = {"checkpoint": str(model.path), "data": arguments.data}
+    made_of: dict[str, Any] = {"checkpoint": str(model.path), "data": arguments.data}
+    if arguments.phones is not None:
+        made_of |= {"phones": str(arguments.phones), "phone_set": arguments.phone_set}
     tell_replaced(arguments, "json", made_of)
     units = dict(frames)
     every = np.concatenate(list(units.values()))

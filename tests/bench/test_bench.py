@@ -84,6 +84,35 @@ def test_an_option_that_changes_nothing_is_refused(options, told):
         check(arguments)
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--what infer --remat none", "--remat changes nothing with --what infer"),
+        ("--what infer --accumulate=1", "--accumulate changes nothing with --what infer"),
+        ("--what train --workers 1", "--workers changes nothing with --what train"),
+        ("--what train --config x --rows 2", "--rows changes nothing with --config"),
+        ("--what train --config x --fam base", "--family changes nothing with --config"),
+    ],
+)
+def test_an_option_with_its_default_value_is_refused_as_with_others(options, told):
+    arguments = make_parser().parse_args([*shlex.split(options), "--json", "out"])
+    with pytest.raises(InputError, match=told):
+        check(arguments)
+
+
+def test_a_result_of_other_rows_is_replaced_with_a_word(tmp_path, capsys, monkeypatch):
+    """Only another --what or --config was told, and before options that were then refused."""
+    monkeypatch.setitem(bench.BENCHES, "data", lambda arguments: {"rows": arguments.rows})
+    line = ["--what", "data", "--json", str(tmp_path / "x")]
+    for rows in ("4", "4", "8"):
+        assert capsys.readouterr().err == ""
+        assert run_command(bench.main, [*line, "--rows", rows]) == 0
+    assert "x has a result of other options (rows 4); it will be" in capsys.readouterr().err
+    assert run_command(bench.main, [*line, "--rows", "2", "--dropout"]) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("error: --dropout changes nothing")
+
+
 def test_a_setting_of_the_command_line_replaces_the_recipes():
     recipe = ROOT / "experiments" / "evidence.py"
     arguments = ["--what", "train", "--json", "out", "--config", f"{recipe}:pretrain,gpu"]

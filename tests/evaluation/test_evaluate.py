@@ -58,9 +58,10 @@ def test_a_result_of_another_split_or_decoder_is_replaced_with_a_word(
     assert run(evaluate, *command, f"{corpus}:dev") == 0
     assert "replaced" not in capsys.readouterr().err
     beam = [f"{corpus}:test", "--beam=3", "--decoder", "beam"]
-    for other, what in (([f"{corpus}:test"], f"data {corpus}:dev"), (beam, "another decoder")):
+    for other, what in (([f"{corpus}:test"], f"data {corpus}:dev"), (beam, "another decoder (")):
         assert run(evaluate, *command, *other) == 0
-        assert f"x.json has a result of {what}; it will be replaced" in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert f"x.json has a result of {what}" in told and "it will be replaced" in told
     assert json.loads((tmp_path / "x.json").read_text())["decoder"]["decoder"] == "beam"
 
 

@@ -145,8 +145,6 @@ def main(argv: list[str] | None = None) -> None:
     add_json(parser)
     arguments, rest = parser.parse_known_args(argv)
     try_outputs(arguments, "json")
-    made_of = {"config": arguments.config, "topology": arguments.topology}
-    tell_replaced(arguments, "json", made_of)
     from w2v2_jax.experiment.recipe import load_config, override
 
     if arguments.sweep and arguments.rows is not None:
@@ -162,11 +160,15 @@ def main(argv: list[str] | None = None) -> None:
     chip_target = target(arguments.topology, slices=arguments.slices)
     inherited = inherited_model(raw)
     tell_symbols(raw)
+    given = {name: getattr(arguments, name) for name in ("slices", "rows", "sweep")}
+    made_of = {"config": arguments.config, "topology": arguments.topology}
+    made_of |= {"overrides": rest, "options": given}
+    tell_replaced(arguments, "json", made_of)
     if arguments.sweep:
         result = sweep(arguments, raw, chip_target, inherited)
     else:
         result = one(arguments, raw, chip_target, inherited, arguments.rows)
-    result["overrides"] = rest
+    result |= {"overrides": rest, "options": given}
     write_json(arguments.json, result)
     print("\n".join(render.lines(result)))
     print(f"wrote {arguments.json}")

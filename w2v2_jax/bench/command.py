@@ -49,9 +49,20 @@ def setting(text: str) -> tuple[str, object]:
         return name, value
 
 
+class BenchParser(CommandParser):
+    """Notes as `given` the options of the command line, those with their default's value too."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        words = sys.argv[1:] if args is None else args
+        found, rest = super().parse_known_args(args, namespace)
+        known = self._option_string_actions
+        found.given = {known[name].dest for name in map(self._named, words) if name in known}
+        return found, rest
+
+
 def make_parser() -> CommandParser:
     description = w2v2_jax.bench.__doc__.splitlines()[0]
-    parser = CommandParser(prog="w2v2 bench", description=description)
+    parser = BenchParser(prog="w2v2 bench", description=description)
     parser.add_argument("--what", required=True, choices=sorted(BENCHES), help="what to time")
     parser.add_argument(
         "--config",
@@ -148,12 +159,18 @@ def without_effect(arguments) -> list[tuple[tuple[str, ...], str]]:
     ]
 
 
+def options_of(arguments) -> dict[str, object]:
+    """The options that decide what is timed, without those that are not given."""
+    others = ("what", "json", "overwrite", "given")
+    values = {name: value for name, value in vars(arguments).items() if name not in others}
+    return {name: value for name, value in values.items() if value not in (None, False, [])}
+
+
 def check(arguments) -> None:
     """Raises InputError for options that do not go together."""
-    parser = make_parser()
     for names, beside in without_effect(arguments):
         for name in names:
-            if getattr(arguments, name) != parser.get_default(name):
+            if name in arguments.given:
                 option = f"--{name.replace('_', '-')}"
                 raise InputError(f"{option} changes nothing {beside}")
     least = min(arguments.rows, arguments.repeats, arguments.workers)
@@ -186,11 +203,12 @@ def check(arguments) -> None:
 def main(argv: list[str] | None = None) -> None:
     arguments, arguments.overrides = make_parser().parse_known_args(argv)
     try_outputs(arguments, "json")
-    tell_replaced(arguments, "json", {"what": arguments.what, "config": arguments.config})
     check(arguments)
+    made_of = {"what": arguments.what, "options": options_of(arguments)}
+    tell_replaced(arguments, "json", made_of)
     keep_memory(arguments.what)
     run = bench_peer if arguments.peer else BENCHES[arguments.what]
-    result = run(arguments)
+    result = run(arguments) | {"options": made_of["options"]}
     if arguments.config:
         result |= {"config": arguments.config, "overrides": arguments.overrides}
     write_json(arguments.json, result)

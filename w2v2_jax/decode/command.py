@@ -39,8 +39,6 @@ def main(argv: list[str] | None = None) -> None:
     options.add_jobs(parser)
     arguments = parser.parse_args(argv)
     try_outputs(arguments, "json")
-    made_of = {"logits": arguments.logits, "decoder": options.as_origin(arguments)}
-    tell_replaced(arguments, "json", made_of)
     if not options.read_arguments(arguments).rescore and arguments.nbest and not arguments.json:
         raise InputError("--nbest changes nothing without --json or --rescore; give one")
     emissions = Emissions(arguments.logits)
@@ -51,6 +49,8 @@ def main(argv: list[str] | None = None) -> None:
     numbers = emissions.referenced(words=words)
     said = (emissions.references[i] or "" for i in numbers)
     references = dict(zip(numbers, references_of(said, emissions.vocabulary, decoder), strict=True))
+    made_of = {"logits": arguments.logits, "decoder": options.as_origin(arguments)}
+    tell_replaced(arguments, "json", made_of)
     rows = (emissions[i] for i in range(len(emissions)))
     decoded = []
     with bar(len(emissions), " utterances") as done:

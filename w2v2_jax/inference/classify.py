@@ -96,10 +96,10 @@ def _say(result: Classified, arguments) -> None:
 
 def _score(model: Model, whole: Corpus | JoinedCorpus, arguments) -> None:
     """Accuracy and macro F1 of the utterances whose text is one of the classes."""
-    made_of = {"checkpoint": str(model.path), "data": arguments.data}
-    tell_replaced(arguments, "json_out", made_of)
     classes: Any = model.description.vocabulary
     corpus = transcribed(whole, classes, where=f"--data {arguments.data}")
+    made_of = {"checkpoint": str(model.path), "data": arguments.data}
+    tell_replaced(arguments, "json_out", made_of)
     failed: list[str] = []
     results = classify_corpus(
         model, corpus, batch_seconds=arguments.batch_seconds, on_error=inputs.told(failed)

@@ -69,6 +69,8 @@ def tell_replaced(arguments: Namespace, name: str, made_of: Mapping[str, Any]) -
     """A line on stderr if the file of --json is a result of other inputs, unless --overwrite. Once
     the new one is complete it is replaced all the same, because commands are run again.
 
+    It is called once everything cheap has been checked, and a command may still fail after it.
+
     made_of: those values of the new result that tell its inputs. A checkpoint counts as its run,
     because another step of it is a newer result of the same.
     """
@@ -77,9 +79,24 @@ def tell_replaced(arguments: Namespace, name: str, made_of: Mapping[str, Any]) -
     for what, value in made_of.items():
         before = old.get(what)
         if before is not None and _comparable(before) != _comparable(value):
-            told = f"{what} {before}" if isinstance(before, str) else f"another {what}"
-            print(f"note: {path} has a result of {told}; it will be replaced", file=sys.stderr)
+            other = "other" if what.endswith("s") else "another"
+            told = f"{what} {before}" if isinstance(before, str) else f"{other} {what}"
+            told += _difference(before, value)
+            print(
+                f"note: {path} has a result of {told}; it will be replaced once the new one is "
+                "complete",
+                file=sys.stderr,
+            )
             return
+
+
+def _difference(before: Any, value: Any) -> str:
+    """Of two tables the first entry that differs, as " (rows 2)"; "" of anything else."""
+    if not isinstance(before, dict) or not isinstance(value, Mapping):
+        return ""
+    now = _comparable(value)
+    names = (name for name in before if before[name] != now.get(name))
+    return next((f" ({name.replace('_', '-')} {before[name]})" for name in names), "")
 
 
 def _result_in(path: AnyPath | None, name: str) -> dict[str, Any]:
