@@ -1,6 +1,8 @@
 """Labelled runs whose symbols are longer than a character, or whose texts follow rules."""
 
+import dataclasses
 import json
+import shutil
 
 import pytest
 
@@ -205,6 +207,43 @@ def test_a_resumed_run_whose_words_have_another_first_pronunciation_is_refused(t
     lexicon.write_text("read r eh d\nred r eh d\nread r iy d\n")
     with pytest.raises(InputError, match="'read' is first r iy d there, r eh d now"):
         check_resumed(settings, before, workdir="runs/a")
+
+
+def test_a_run_goes_on_with_the_same_lexicon_in_another_place(tmp_path, pronounced):
+    """Its path was compared, and a run whose data had moved was refused."""
+    (tmp_path / "moved").mkdir()
+    moved = shutil.copy(tmp_path / "words.txt", tmp_path / "moved")
+    raw = load_config(FINETUNE)
+    raw["vocabulary"] = {"name": f"pronunciations:{moved}"}
+    before = Description("ctc", ModelConfig(), chosen(tmp_path, name=pronounced), normalise=True)
+    check_resumed(read_settings(raw), before, workdir="runs/a")
+    facts = [
+        {"config": {"vocabulary": dict(name=n)}} for n in (pronounced, *raw["vocabulary"].values())
+    ]
+    assert run_record.compare(*facts) == ([], [])
+    (tmp_path / "moved/words.txt").unlink()  # nobody can say what it had
+    (refused,), _ = run_record.compare(*facts)
+    assert refused.startswith(f"config.vocabulary.name: {pronounced[:20]}")
+
+
+@pytest.mark.parametrize("name", ["from_transcripts", "librispeech"])
+def test_another_kind_of_symbols_is_refused_though_a_folder_has_its_name(
+    tmp_path, pronounced, monkeypatch, name
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "from_transcripts").mkdir()
+    facts = [{"config": {"vocabulary": dict(name=n)}} for n in (pronounced, name)]
+    assert len(run_record.compare(*facts)[0]) == 1
+
+
+def test_a_run_that_goes_on_with_a_file_of_another_case_is_refused(tmp_path):
+    path, raw = tmp_path / "symbols.json", load_config(FINETUNE)
+    LIBRISPEECH.save(path)
+    raw["vocabulary"] = {"name": str(path)}
+    started = dataclasses.replace(LIBRISPEECH, case="keep")
+    before = Description("ctc", ModelConfig(), started, normalise=True)
+    with pytest.raises(InputError, match=r"symbols\.json has another case than when"):
+        check_resumed(read_settings(raw), before, workdir="runs/a")
 
 
 @pytest.mark.slow

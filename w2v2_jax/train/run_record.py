@@ -31,11 +31,13 @@ from w2v2_jax.experiment.resolved import resolved
 from w2v2_jax.paths import AnyPath, read_json
 from w2v2_jax.system.revision import revision
 from w2v2_jax.train import old_records
+from w2v2_jax.vocabulary.make import file_of
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 REFUSED, TOLD, FREE = "refused", "told", "free"
 ORDER = "data.train.order"
 START = "config.init_from"
+SYMBOLS = "config.vocabulary.name"
 ORDERS = (
     "config.seed",
     "config.data.",
@@ -182,6 +184,8 @@ def compare(before: dict[str, Any], now: dict[str, Any]) -> tuple[list[str], lis
     old, new = dict(_leaves(before)), dict(_leaves(now))
     if _one_place(old.get(START), new.get(START)):
         old.pop(START)
+    if _is_compared_file(new.get(SYMBOLS)):
+        old.pop(SYMBOLS, None)
     rows = {p: change_of(p) for p in sorted(old.keys() & new.keys()) if old[p] != new[p]}
     refused = [path for path, row in rows.items() if row.verdict == REFUSED and path != ORDER]
     if any(path.startswith(ORDERS) for path in refused):
@@ -197,6 +201,12 @@ def _one_place(before: Any, now: Any) -> bool:
     """Whether two names are of one file or folder of this machine: runs/a, /home/me/runs/a/."""
     names = [name for name in (before, now) if isinstance(name, str) and os.path.exists(name)]
     return len(names) == 2 and os.path.samefile(*names)
+
+
+def _is_compared_file(name: Any) -> bool:
+    """Whether a vocabulary's name is a file that is there. `warm_start.check_resumed` has then
+    compared its content with the run's symbols, and where it lies does not matter."""
+    return isinstance(name, str) and os.path.exists(file_of(name))
 
 
 def _leaves(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

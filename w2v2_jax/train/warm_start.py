@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import unicodedata
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -38,7 +38,7 @@ from w2v2_jax.vocabulary import (
     shared_rows,
 )
 from w2v2_jax.vocabulary.coverage import coverage
-from w2v2_jax.vocabulary.make import PIECES_OF, PRONUNCIATIONS_OF, with_rules
+from w2v2_jax.vocabulary.make import file_of, with_rules
 from w2v2_jax.vocabulary.pronunciations import differing
 from w2v2_jax.vocabulary.units import CHARACTERS, PHONEMES
 
@@ -158,10 +158,9 @@ def check_resumed(settings: ExperimentSettings, before: Description, *, workdir:
             f"{before.objective} there, {settings.kind} now; use a new --workdir"
         )
     name = settings.vocabulary.name
-    of_file = name not in (FROM_TRANSCRIPTS, PHONEMES, EXTEND)
-    if "vocabulary" not in settings.raw or not of_file or before.vocabulary is None:
+    if "vocabulary" not in settings.raw or before.vocabulary is None:
         return
-    if not Path(name.removeprefix(PIECES_OF).removeprefix(PRONUNCIATIONS_OF)).exists():
+    if not os.path.exists(file_of(name)):
         return
     made = make_vocabulary(name, case=settings.vocabulary.case)
     now, there = made.symbols, before.vocabulary.symbols
@@ -179,6 +178,13 @@ def check_resumed(settings: ExperimentSettings, before: Description, *, workdir:
             f"config.vocabulary.name={name} has other pronunciations than when --workdir {workdir} "
             f"was started: {told}; put the file back, or use a new --workdir"
         )
+    stored = before.ctc_vocabulary
+    for what in ("case", "model"):
+        if getattr(made, what) != getattr(stored, what):
+            raise InputError(
+                f"config.vocabulary.name={name} has another {what} than when --workdir {workdir} "
+                "was started; put the file back, or use a new --workdir"
+            )
 
 
 def training_rules(settings: ExperimentSettings) -> TextRules | None:

@@ -25,6 +25,13 @@ PIECES_OF, PRONUNCIATIONS_OF = f"{PIECES}:", "pronunciations:"
 FILE = "vocabulary.json"
 
 
+def file_of(name: str) -> str:
+    """The path in a vocabulary's name, "" if its symbols are of transcripts."""
+    if name in (FROM_TRANSCRIPTS, PHONEMES, EXTEND):
+        return ""
+    return name.removeprefix(PIECES_OF).removeprefix(PRONUNCIATIONS_OF)
+
+
 def load_vocabulary(path: str | Path) -> Vocabulary:
     """Reads what `Vocabulary.save` wrote; InputError names the file when it cannot."""
     try:
