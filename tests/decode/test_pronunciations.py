@@ -100,11 +100,14 @@ def test_it_is_stored_with_its_lexicon(vocabulary, lexicon, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("a AH\n\n<unk> <unk>\n", "line 3: <unk> is a symbol of every vocabulary and no phoneme"),
+        ("a AH\nb <pad>\n", "no phoneme; remove the line of 'b', or write another symbol"),
+        ("| |\na AH\n", "line 1: | is a symbol of every vocabulary"),
         ("a AH\n\nb\n", "line 3: 'b' has no pronunciation; write lines word<TAB>p h o n e m e s"),
         ("a 0.8 AH\n", "line 1: 0.8 is a probability; leave that column out"),
         (";;; nothing\n", "an empty lexicon"),
-        ("a AH |\n", "symbols must be different phonemes"),
-        ("a AH <s>\n", "symbols must be different phonemes"),
+        ("a AH |\n", "line 1: | is a symbol of every vocabulary and no phoneme"),
+        ("a AH <s>\n", "line 1: <s> is a symbol of every vocabulary"),
         ("a 1e-05 AH\n", "line 1: 1e-05 is a probability; leave that column out"),
         ("b B\na 1 AH\nc 0.5 AH\n", "line 3: 0.5 is a probability; leave that column out"),
         (";;; all\na 1 AH\nb 1 B\n", "line 2: 1 is a probability; leave that column out"),
@@ -120,6 +123,13 @@ def test_what_is_no_lexicon_is_named_with_its_line(tmp_path, text, message):
     with pytest.raises(InputError, match=r"x\.txt") as caught:
         make_vocabulary(f"pronunciations:{tmp_path}/x.txt")
     assert message in str(caught.value)
+
+
+def test_transcripts_of_phonemes_may_have_an_unknown_one():
+    """They were refused, without a word on where it is."""
+    vocabulary = make_vocabulary("phonemes", ["sh iy <unk>", "iy"])
+    assert vocabulary.symbols[5:] == ("iy", "sh")
+    assert vocabulary.encode("iy <unk>").tolist() == [5, 3]
 
 
 UNSPACED = "a\tə\nhello\thəloʊ\nworld(2)\twərld\nworld\tw ər l d\nthe\tðə\n"

@@ -54,10 +54,11 @@ def build_vocabulary(
     rules: TextRules | None = None,
 ) -> Vocabulary:
     """The special rows, then the characters (or phonemes) seen at least `min_count` times, by
-    falling frequency (ties by code point). Characters outside those of the rules are none of them.
+    falling frequency (ties by code point). Characters outside those of the rules are none of them,
+    nor is a `<unk>` that transcripts of phonemes have.
     Raises InputError when the texts hold no character."""
     empty = Vocabulary(SPECIALS, case, units, rules)
-    counts = empty.unknown(texts)
+    counts = {c: n for c, n in empty.unknown(texts).items() if c not in SPECIALS}
     symbols = tuple(c for c, n in counts.items() if n >= min_count and not empty.is_outside(c))
     if not symbols:
         what = "phoneme" if units == PHONEMES else "character"
@@ -98,7 +99,9 @@ def extend_vocabulary(old: Vocabulary, texts: Iterable[str], *, min_count: int) 
             f"name={PRONUNCIATIONS_OF}FILE"
         )
     unknown = old.unknown(texts).items()
-    new = tuple(c for c, n in unknown if n >= min_count and not old.is_outside(c))
+    new = tuple(
+        c for c, n in unknown if n >= min_count and c not in SPECIALS and not old.is_outside(c)
+    )
     return dataclasses.replace(old, symbols=old.symbols + new)
 
 

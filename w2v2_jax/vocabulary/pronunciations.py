@@ -16,6 +16,7 @@ from typing import Any
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.texts import normal_form, text_lines
+from w2v2_jax.vocabulary.units import SPECIALS
 
 Pronunciations = tuple[tuple[str, str], ...]  # (word, its phonemes with a space between two)
 
@@ -103,6 +104,11 @@ def _entry(line: str, *, where: str) -> tuple[str, list[str]]:
         raise InputError(f"{where}: {phonemes[0]} is {_LEAVE_OUT}")
     if phonemes[0].startswith("[") and phonemes[-1].endswith("]") and len(phonemes) > 1:
         raise InputError(f"{where}: {word!r} has its pronunciation in brackets; leave them out")
+    if reserved := [phoneme for phoneme in phonemes if phoneme in SPECIALS]:
+        raise InputError(
+            f"{where}: {reserved[0]} is a symbol of every vocabulary and no phoneme; remove the "
+            f"line of {word!r}, or write another symbol"
+        )
     marked = [phoneme for phoneme in phonemes if phoneme.startswith(COMMENT)]
     if marked:
         raise InputError(

@@ -31,12 +31,12 @@ from w2v2_jax.vocabulary.units import (
     MARK,
     PHONEMES,
     PIECES,
+    SPECIALS,
     UNITS,
     count_characters,
     joined,
 )
 
-SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "|")
 BLANK, UNKNOWN, BOUNDARY = 0, 3, 4
 SILENT = frozenset({0, 1, 2})
 # Before a word without a pronunciation, so that it equals no phoneme. It has no space: `lm` writes

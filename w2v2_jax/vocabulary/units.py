@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 CHARACTERS, PHONEMES, PIECES = "characters", "phonemes", "sentencepiece"
 UNITS = (CHARACTERS, PHONEMES, PIECES)
+SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "|")  # the first rows of every vocabulary
 DELIMITER = "|"  # ends a word of characters; phonemes and pieces do without
 MARK = "\u2581"  # begins a word of sentencepiece's pieces
 
