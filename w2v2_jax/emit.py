@@ -6,8 +6,11 @@ w2v2 emit --checkpoint DIR --data DIR[:split] --out DIR
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from pathlib import Path
+
+import numpy as np
 
 from w2v2_jax.checkpoint.description import require_ctc
 from w2v2_jax.data.corpus import open_corpus
@@ -16,7 +19,7 @@ from w2v2_jax.errors import counted, run_command
 from w2v2_jax.inference import load
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.recognition.computation import add_dtype, as_origin, execution_of
-from w2v2_jax.recognition.corpus import corpus_frames
+from w2v2_jax.recognition.corpus import corpus_frames, tell_too_short
 from w2v2_jax.system.arguments import (
     CommandParser,
     add_batch_seconds,
@@ -58,14 +61,21 @@ def _emit(arguments: argparse.Namespace, out: Path) -> str:
     def reference(text: str) -> str | None:
         return vocabulary.normalise(text) if vocabulary.has_words(text, words=True) else None
 
+    where, kept = (
+        f"--data {arguments.data}",
+        "each is stored without a frame, and decoded as no text",
+    )
+    short = tell_too_short(model, corpus, where=where, then=kept)
+    none = np.zeros((0, len(vocabulary)), np.float32)
+    computed = corpus_frames(
+        model, corpus, model.logits, batch_seconds=arguments.batch_seconds, without=frozenset(short)
+    )
     frames = int(frame_counts(corpus.num_samples, config.output_layers).sum())
     write(
         out,
         (
             Utterance(corpus.id(i), logits, reference(corpus.text(i)), i)
-            for i, logits in corpus_frames(
-                model, corpus, model.logits, batch_seconds=arguments.batch_seconds
-            )
+            for i, logits in itertools.chain(((i, none) for i in short), computed)
         ),
         vocabulary=vocabulary,
         num_frames=frames,
@@ -73,6 +83,7 @@ def _emit(arguments: argparse.Namespace, out: Path) -> str:
         dtype=arguments.dtype,
         checkpoint=str(model.path),
         data=arguments.data,
+        without_frames=len(short),
         **as_origin(execution_of(arguments)),
     )
     return f"{counted(frames, 'frame')} of {counted(len(corpus), 'utterance')}"

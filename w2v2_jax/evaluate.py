@@ -19,7 +19,7 @@ from w2v2_jax.data.transcribed import AnyCorpus, left_out, outside_vocabulary, t
 from w2v2_jax.decode import options
 from w2v2_jax.decode.hypothesis import Decoder
 from w2v2_jax.decode.references import references_of
-from w2v2_jax.errors import InputError, counted, run_command
+from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.evaluation import page as evaluation_page
 from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.evaluation.scoring import score
@@ -129,17 +129,13 @@ def evaluate_split(
     model: Model, name: str, corpus: AnyCorpus, decoder: Decoder, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """Transcribes a corpus, tells how its texts are changed, and scores them: a `split_result`."""
-    from w2v2_jax.recognition.corpus import too_short, transcripts
+    from w2v2_jax.recognition.corpus import too_short, transcripts, warn_too_short
 
     vocabulary = model.description.ctc_vocabulary
     tell_rules(name, corpus, vocabulary)
     short = too_short(model, corpus)
-    if short:
-        print(
-            f"warning: --data {name}: {counted(len(short), 'utterance')} with too few samples for "
-            f"one frame, such as {corpus.id(short[0])}; all of the reference counts as deleted",
-            file=sys.stderr,
-        )
+    deleted = "all of the reference counts as deleted"
+    warn_too_short(corpus, short, where=f"--data {name}", then=deleted)
     references = references_of(corpus.texts(), vocabulary, decoder)
     guesses = transcripts(
         model,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from w2v2_jax.errors import InputError, counted, lacking, run_command
 from w2v2_jax.inference import Model, load
 from w2v2_jax.paths import refuse_special, writing
 from w2v2_jax.recognition.computation import add_dtype, execution_of
-from w2v2_jax.recognition.corpus import corpus_frames
+from w2v2_jax.recognition.corpus import corpus_frames, tell_too_short
 from w2v2_jax.system.arguments import (
     CommandParser,
     add_batch_seconds,
@@ -95,10 +95,14 @@ def extracted(
     pool: bool,
     dtype: str,
     batch_seconds: float,
+    without: Collection[int] = (),
 ) -> Iterator[Item]:
-    """Every utterance, in the order in which they are computed."""
+    """Every utterance but those of the indices `without`, in the order in which they are
+    computed."""
     apply, names = extractor(model, what, layers)
-    for i, values in corpus_frames(model, corpus, apply, batch_seconds=batch_seconds):
+    for i, values in corpus_frames(
+        model, corpus, apply, batch_seconds=batch_seconds, without=without
+    ):
         parts = [values] if values.ndim == 2 else [values[:, k] for k in range(len(names))]
         if pool:
             parts = [part.mean(0) for part in parts]
@@ -203,14 +207,18 @@ def main(argv: list[str] | None = None) -> None:
         require_parquet()
     corpus = open_corpus(arguments.data)
     model = load(arguments.checkpoint, execution=execution_of(arguments))
+    chosen = layers_of(model, layers)
+    where = f"--data {arguments.data}"
+    short = tell_too_short(model, corpus, where=where, then="the file does not have them")
     items = extracted(
         model,
         corpus,
         arguments.what,
-        layers_of(model, layers),
+        chosen,
         pool=arguments.pool == "mean",
         dtype=arguments.dtype,
         batch_seconds=arguments.batch_seconds,
+        without=frozenset(short),
     )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     with writing("--out", arguments.out), new_file(arguments.out) as partial:

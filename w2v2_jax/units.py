@@ -20,7 +20,7 @@ from w2v2_jax.evaluation.phones import PHONE_SETS
 from w2v2_jax.inference import Model, load
 from w2v2_jax.paths import write_json
 from w2v2_jax.recognition.computation import add_dtype, execution_of
-from w2v2_jax.recognition.corpus import corpus_frames
+from w2v2_jax.recognition.corpus import corpus_frames, tell_too_short
 from w2v2_jax.recognition.long_audio import make_grid
 from w2v2_jax.system.arguments import CommandParser, add_batch_seconds, add_data, add_json
 from w2v2_jax.system.outputs import tell_replaced, try_outputs
@@ -89,7 +89,10 @@ def main(argv: list[str] | None = None) -> None:
             raise InputError(f"--phones {arguments.phones}: no such file or folder")
         segments = read_labels(arguments.phones, [corpus.id(i) for i in range(len(corpus))])
     model = load(arguments.checkpoint, execution=execution_of(arguments))
-    frames = corpus_frames(model, corpus, model.units, batch_seconds=arguments.batch_seconds)
+    where = f"--data {arguments.data}"
+    short = frozenset(tell_too_short(model, corpus, where=where, then="they are left out"))
+    seconds = arguments.batch_seconds
+    frames = corpus_frames(model, corpus, model.units, batch_seconds=seconds, without=short)
     made_of: dict[str, Any] = {"checkpoint": str(model.path), "data": arguments.data}
     if arguments.phones is not None:
         made_of |= {"phones": str(arguments.phones), "phone_set": arguments.phone_set}
@@ -98,6 +101,7 @@ def main(argv: list[str] | None = None) -> None:
     every = np.concatenate(list(units.values()))
     result = {
         **made_of,
+        "without_frames": len(short),
         "usage": unit_analysis.usage(every, entries=model.description.model.entries),
     }
     for number, book in enumerate(result["usage"]["codebooks"], 1):

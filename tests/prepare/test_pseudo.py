@@ -135,11 +135,31 @@ def test_an_utterance_without_an_outcome_is_no_corpus(mixed, tmp_path):
     assert not (tmp_path / "out" / "sure").exists()
 
 
-def test_where_nothing_is_kept_nothing_is_written(mixed, tmp_path):
-    none = Outcome({}, {i: ("no words", Guess("", 0.0)) for i in range(6)})
-    with pytest.raises(InputError, match=r"nothing is kept, nothing is written.*no words +6"):
+def test_where_nothing_was_asked_nothing_is_written(mixed, tmp_path):
+    none = Outcome({}, {i: ("too short", None) for i in range(6)})
+    with pytest.raises(InputError, match=r"nothing is kept, nothing is written.*too short +6"):
         pseudo.write(mixed, none, tmp_path / "out", split="sure", about=ABOUT, text=None)
     assert not (tmp_path / "out").exists()
+
+
+def test_where_nothing_is_kept_the_report_is_written_and_says_what_would_be_kept(mixed, tmp_path):
+    """Neither was there, though the report is where one looks for a better threshold."""
+    values = (0.41, 0.4, 0.2, 0.1999, 0.01)
+    heard = {i: ("not sure enough", Guess("A", c)) for i, c in enumerate(values)}
+    none = Outcome({}, heard | {5: ("no words", Guess("", 0.0))})
+    place = dict(split="sure", about=ABOUT, text=None)
+    told = (
+        r"no split sure: of 5 transcripts with words --min-confidence 0.41 would keep 1, 0.2 would "
+        r"keep 3, 0.01 would keep 5; wrote .*out/sure.report.json and .*out/sure.rejected.jsonl\. "
+    )
+    with pytest.raises(InputError, match=told):
+        pseudo.write(mixed, none, tmp_path / "out", **place)
+    report = json.loads((tmp_path / "out/sure.report.json").read_text())
+    assert report["intake"] == {"seen": 6, "used": 0, "rejected": 6}
+    assert report["pseudo"]["kept_at"]["0.5"] == 0 and report["pseudo"]["checkpoint"]
+    assert len(rows_of(tmp_path / "out/sure.rejected.jsonl")) == 6
+    pseudo.write(mixed, OUTCOME, tmp_path / "out", **place)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["sure"]
 
 
 def test_the_command_writes_what_transcribe_would_say(mixed, checkpoint, tmp_path, capsys):
@@ -167,7 +187,7 @@ def test_the_command_writes_what_transcribe_would_say(mixed, checkpoint, tmp_pat
     sure = ["1" if x == "0" else x for x in command]
     sure[sure.index("guessed")] = "sure"
     assert run_command(pseudo.main, sure) == 2  # a random network is never so sure
-    assert "nothing is kept, nothing is written" in capsys.readouterr().err
+    assert "nothing is kept, and there is no split sure" in capsys.readouterr().err
 
 
 def test_the_split_that_is_read_is_not_replaced(mixed, checkpoint, tmp_path, capsys):

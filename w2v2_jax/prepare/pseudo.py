@@ -24,8 +24,20 @@ from w2v2_jax.data.transcribed import TranscribedCorpus
 from w2v2_jax.data.writer import CorpusWriter
 from w2v2_jax.decode import options
 from w2v2_jax.errors import InputError, counted, printable, run_command
-from w2v2_jax.paths import json_text, try_folder, write_json, write_text
+from w2v2_jax.paths import try_folder, write_json, write_text
 from w2v2_jax.prepare.account import Tally
+from w2v2_jax.prepare.pseudo_outcome import (
+    REJECTED,
+    REPORT,
+    Guess,
+    Outcome,
+    bounds_line,
+    files_without_split,
+    kept_at,
+    rejected_lines,
+    would_keep,
+    write_without_split,
+)
 from w2v2_jax.prepare.publish import put_in_place, tell_leftovers, work_folder
 from w2v2_jax.prepare.report import describe, find_leaks
 from w2v2_jax.prepare.splits import check_split
@@ -39,9 +51,6 @@ from w2v2_jax.system.arguments import (
     read_seconds,
 )
 
-REJECTED, REPORT = "rejected.jsonl", "report.json"
-BOUNDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of confidence, in the report
-
 
 class Limits(NamedTuple):
     """The limits of what is kept: the confidence of a transcript and the length of a clip."""
@@ -49,21 +58,6 @@ class Limits(NamedTuple):
     min_confidence: float
     min_seconds: float
     max_seconds: float
-
-
-class Guess(NamedTuple):
-    """A transcript and the mean confidence of its words, 0 without any."""
-
-    text: str
-    confidence: float
-
-
-class Outcome(NamedTuple):
-    """By number of the utterance: the transcripts that are kept, and for all others the reason why
-    not, with the transcript if the network made one."""
-
-    kept: dict[int, Guess]
-    rejected: dict[int, tuple[str, Guess | None]]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -89,9 +83,9 @@ def main(argv: list[str] | None = None) -> None:
     guess, description, path = _listener(arguments)
     for i, said in guess(TranscribedCorpus(corpus, asked)):
         number, reason = int(asked[i]), verdict(said, limits)
-        if reason is None:
+        if said is not None and reason is None:
             outcome.kept[number] = said
-        else:
+        elif reason is not None:
             outcome.rejected[number] = (reason, said)
     rules = description.ctc_vocabulary.rules
     about = {"checkpoint": str(path), "data": str(corpus.directory)} | limits._asdict()
@@ -156,19 +150,22 @@ def unasked(corpus: Corpus, limits: Limits) -> Iterator[tuple[int, str]]:
             yield i, "damaged audio"
 
 
-def verdict(said: Guess, limits: Limits) -> str | None:
+def verdict(said: Guess | None, limits: Limits) -> str | None:
     """The reason why a transcript is not kept; None if it is kept."""
+    if said is None:
+        return "too short for one frame"
     if not said.text:
         return "no words"
     return "not sure enough" if said.confidence < limits.min_confidence else None
 
 
 def _listener(arguments: argparse.Namespace):
-    """(corpus -> (number, Guess) of each utterance, the checkpoint's description, its path)."""
+    """(corpus -> (number, Guess) of each utterance, None of one without a frame; the checkpoint's
+    description; its path)."""
     from w2v2_jax.checkpoint.description import require_ctc
     from w2v2_jax.decode.greedy import GreedyDecoder
     from w2v2_jax.inference import load
-    from w2v2_jax.recognition.corpus import corpus_frames
+    from w2v2_jax.recognition.corpus import corpus_frames, too_short
     from w2v2_jax.recognition.options import make_options
     from w2v2_jax.recognition.recognise import decode
     from w2v2_jax.recognition.transcript import joined
@@ -187,9 +184,11 @@ def _listener(arguments: argparse.Namespace):
         raise InputError(f"{told}; give --lm with a model of words, or --lexicon")
     how = make_options({"decoder": None if isinstance(decoder, GreedyDecoder) else decoder})
 
-    def guess(corpus: TranscribedCorpus) -> Iterator[tuple[int, Guess]]:
+    def guess(corpus: TranscribedCorpus) -> Iterator[tuple[int, Guess | None]]:
         seconds, most = corpus.num_samples / SAMPLE_RATE, arguments.batch_seconds
-        frames = corpus_frames(network, corpus, network.logits, batch_seconds=most)
+        short = frozenset(too_short(network, corpus))
+        yield from ((i, None) for i in short)
+        frames = corpus_frames(network, corpus, network.logits, batch_seconds=most, without=short)
         for i, logits in frames:
             reading = decode(network, [logits], how, where=f"{arguments.data} {corpus.id(i)}")
             result = joined(corpus.id(i), [(0.0, reading)], float(seconds[i]))
@@ -227,15 +226,29 @@ def write(
         f"{corpus.directory}: {counted(counts['seen'], 'utterance')}: {counts['used']} kept, "
         f"{counts['rejected']} rejected",
         *([tally.table()] if tally.counts else []),
-        *_bounds_line(outcome),
+        *bounds_line(outcome),
     ]
+    about = about | {"kept_at": kept_at(outcome)}
     if not outcome.kept:
-        raise InputError(f"nothing is kept, nothing is written. {printable(chr(10).join(told))}")
+        _nothing_kept(corpus, outcome, out, split, told, about=about, tally=tally, counts=counts)
     target, told_of = out / split, {"about": about, "tally": tally, "counts": counts}
     made = _publish(corpus, outcome, target, text=text, overwrite=overwrite, **told_of)
     utterances, hours = counted(made.info["utterances"], "utterance"), made.info["hours"]
     told.append(f"wrote {target}: {utterances}, {hours:.3f} h")
+    for former in files_without_split(out, split):
+        former.unlink(missing_ok=True)
     return "\n".join(told)
+
+
+def _nothing_kept(corpus, outcome, out: Path, split: str, told: list[str], *, about, tally, counts):
+    """Raises InputError with what would keep something, after the report of what was heard."""
+    lines = printable("\n".join(told))
+    if not any(said for _, said in outcome.rejected.values()):
+        raise InputError(f"nothing is kept, nothing is written. {lines}")
+    report = {"split": split, "rejects": tally.to_json(), "intake": counts, "pseudo": about}
+    wrote = write_without_split(corpus, outcome, out, split, report)
+    remedy = "; ".join(filter(None, (would_keep(outcome), wrote)))
+    raise InputError(f"nothing is kept, and there is no split {split}: {remedy}. {lines}")
 
 
 def _publish(corpus, outcome, target: Path, *, about, text, tally, counts, overwrite) -> Corpus:
@@ -255,9 +268,9 @@ def _publish(corpus, outcome, target: Path, *, about, text, tally, counts, overw
             leaks=find_leaks(made, others),
             intake=counts,
         )
-        report |= {"pseudo": about | {"kept_at": kept_at(outcome)}}
+        report |= {"pseudo": about}
         write_json(directory / REPORT, report)
-        write_text(directory / REJECTED, "".join(_rejected_lines(corpus, outcome)))
+        write_text(directory / REJECTED, "".join(rejected_lines(corpus, outcome)))
         put_in_place(directory, target, work, overwrite=overwrite)
         return made
 
@@ -277,28 +290,6 @@ def labelled(entry: Entry, text: str) -> Entry:
     """The entry with a text, and the speech rate that follows."""
     rate = len(text) * SAMPLE_RATE / entry.num_samples
     return entry._replace(text=text, characters_per_second=rate)
-
-
-def kept_at(outcome: Outcome) -> dict[str, int]:
-    """For each of BOUNDS, how many of the transcripts with words have at least this confidence."""
-    guesses = [*outcome.kept.values(), *(said for _, said in outcome.rejected.values() if said)]
-    sure = np.array([said.confidence for said in guesses if said.text])
-    return {f"{bound:g}": int((sure >= bound).sum()) for bound in BOUNDS}
-
-
-def _bounds_line(outcome: Outcome) -> list[str]:
-    counts = kept_at(outcome)
-    told = "  ".join(f"{bound}: {count}" for bound, count in counts.items())
-    return [f"of confidence at least  {told}"] if any(counts.values()) else []
-
-
-def _rejected_lines(corpus: Corpus, outcome: Outcome) -> Iterator[str]:
-    for i, (reason, said) in sorted(outcome.rejected.items()):
-        row: dict[str, Any] = {"id": corpus.id(i), "reason": reason}
-        row["seconds"] = round(float(corpus.num_samples[i]) / SAMPLE_RATE, 3)
-        if said is not None:
-            row |= {"text": said.text, "confidence": round(said.confidence, 4)}
-        yield json_text(row) + "\n"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
@@ -11,7 +12,7 @@ from w2v2_jax.data.transcribed import AnyCorpus
 from w2v2_jax.decode.greedy import GreedyDecoder
 from w2v2_jax.decode.hypothesis import Decoder, broken_frames, check_finite
 from w2v2_jax.decode.many import decode_many
-from w2v2_jax.errors import InputError
+from w2v2_jax.errors import InputError, counted
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.recognition.batches import batched
 from w2v2_jax.recognition.network import Network
@@ -53,6 +54,27 @@ def too_short(network: Network, corpus: AnyCorpus) -> list[int]:
     frames = np.asarray(frame_counts(np.asarray(corpus.num_samples), layers))
     found = np.flatnonzero(frames < 1)
     return [int(i) for i in found[np.argsort(corpus.num_samples[found], kind="stable")]]
+
+
+def tell_too_short(network: Network, corpus: AnyCorpus, *, where: str, then: str) -> list[int]:
+    """`too_short`, with a warning that counts them. where: the corpus as it was given; then: what
+    becomes of them. InputError if no other utterance is left."""
+    short = too_short(network, corpus)
+    if len(short) == len(corpus):
+        _refuse(corpus, short)
+    warn_too_short(corpus, short, where=where, then=then)
+    return short
+
+
+def warn_too_short(corpus: AnyCorpus, short: list[int], *, where: str, then: str) -> None:
+    """A line on stderr that counts the utterances without a frame and names one, if there is
+    any."""
+    if short:
+        print(
+            f"warning: {where}: {counted(len(short), 'utterance')} with too few samples for one "
+            f"frame, such as {corpus.id(short[0])}; {then}",
+            file=sys.stderr,
+        )
 
 
 def _refuse(corpus: AnyCorpus, short: list[int]) -> None:
