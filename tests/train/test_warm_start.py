@@ -20,6 +20,7 @@ from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment.settings import ExperimentSettings
 from w2v2_jax.experiment.smoke import TINY_MODEL
 from w2v2_jax.interop import hugging_face, native
+from w2v2_jax.interop.load import load_any
 from w2v2_jax.models.execution import PLAIN
 from w2v2_jax.models.families import model_config
 from w2v2_jax.models.transformer import Adapter
@@ -94,6 +95,26 @@ def test_a_start_of_another_size_is_told_by_its_sizes_and_not_by_what_else_diffe
     said = f"config.model has d_model={tiny.d_model}, but big has d_model={big.d_model}; take"
     with pytest.raises(InputError, match=f"{said} its network .*family=inherit.*leave out ,smoke"):
         check_network(tiny, big, where="big")
+
+
+def test_a_start_with_a_projection_to_the_same_width_is_told_by_its_setting(tiny, tmp_path):
+    """An exported toy encoder has one, and its own recipe spoke of LoRA's updates."""
+    square = dataclasses.replace(tiny, conv_layers=((16, 10, 5), (16, 8, 4)))
+    hugging_face.save(random_checkpoint(square, parts=PRETRAINING), tmp_path / "hf")
+    source = load_any(tmp_path / "hf")
+    said = r"always_project_features=False, but hf has a projection .*; set config.model.always_"
+    with pytest.raises(InputError, match=said):
+        check_network(square, source.description.model, where="hf")
+    fits = dataclasses.replace(square, always_project_features=True)
+    check_network(fits, source.description.model, where="hf")
+    params = jax.tree.map(jnp.asarray, random_checkpoint(fits, parts=ENCODER).params)
+    assert graft(params, source.params, where="hf")[1] == []
+    with pytest.raises(
+        InputError, match="features=True, but old lacks a projection"
+    ):
+        check_network(fits, square, where="old")
+    other = dataclasses.replace(square, conv_layers=((16, 10, 5), (8, 8, 4)))
+    check_network(square, other, where="old")  # what differs is told by its shape
 
 
 @pytest.mark.parametrize(
