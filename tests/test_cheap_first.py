@@ -1,6 +1,7 @@
 """What a command line names is looked at before a checkpoint is loaded, which takes a minute."""
 
 import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ import soundfile
 import w2v2_jax.inference
 import w2v2_jax.interop.load
 from tests.helpers.corpora import write_split
-from w2v2_jax import align, emit, evaluate, extract, lm, transcribe, units
+from w2v2_jax import align, convert, emit, evaluate, extract, lm, transcribe, units
 from w2v2_jax.errors import run_command
+from w2v2_jax.export import command as export
 from w2v2_jax.inference import classify
 from w2v2_jax.prepare import pseudo, segment
 
@@ -73,6 +75,57 @@ def test_the_cheap_is_checked_first(here, monkeypatch, capsys, main, arguments, 
     assert len(lines) == len(said)
     for line, message in zip(lines, said, strict=True):
         assert message.partition(" .*")[0] in line and message.rpartition(".*")[2] in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--to hf --out o --evaluation typo.json", "typo.json"),
+        ("--to hf --out o --evaluation a.txt", "a.txt"),
+        ("--to hf --out o --evaluation other.json", "not a file of `w2v2 evaluate --json`"),
+        ("--to fairseq2 --out o --tokenizer data", "--tokenizer"),
+        ("--to fairseq2 --out o --tokenizer run/a/b/typo.model", "--tokenizer"),
+        ("--to hf --out o --verify typo.wav", "typo.wav"),
+        ("--to onnx --out o", "--to onnx needs the onnx package"),
+        ("--to savedmodel --out o", "--to savedmodel needs TensorFlow"),
+    ],
+)
+def test_export_looks_at_its_files_and_packages_first(here, monkeypatch, capsys, arguments, said):
+    for package in ("onnx", "tensorflow"):
+        monkeypatch.setitem(sys.modules, package, None)
+    for package in ("torch", "transformers"):
+        monkeypatch.setitem(sys.modules, package, ModuleType(package))
+    monkeypatch.setattr(export, "load_any", w2v2_jax.interop.load.load_any)
+    (here / "other.json").write_text("{}")
+    (here / "run" / "a").write_text("a file")
+    command = ["--checkpoint", "run", *arguments.split()]
+    assert run_command(export.main, command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line and not (here / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--from hf --lora typo", "typo is not a folder of PEFT: it has no adapter_config.json"),
+        ("--from fairseq --dictionary typo.txt", "typo.txt"),
+        ("--from fairseq2 --dictionary typo.model", "--dictionary typo.model: no such file"),
+        ("--from fairseq --dictionary a.txt", "a.txt:1: 'AB' is not \"symbol count\""),
+        ("--from hf --verify typo.wav", "typo.wav"),
+    ],
+)
+def test_convert_looks_at_its_other_files_first(here, monkeypatch, capsys, arguments, said):
+    def read(*_, **__):
+        raise AssertionError("the checkpoint was loaded")
+
+    for package in ("torch", "transformers"):
+        monkeypatch.setitem(sys.modules, package, ModuleType(package))
+    for name in convert.IMPORTERS:
+        monkeypatch.setitem(convert.IMPORTERS, name, read)
+    command = ["--input", "run", "--out", "o", *arguments.split()]
+    assert run_command(convert.main, command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line and not (here / "o").exists()
 
 
 def test_a_text_is_looked_at_before_a_checkpoint_gives_its_symbols(here, capsys):

@@ -24,6 +24,7 @@ from w2v2_jax.interop import (
     torchaudio_file,
     verify,
 )
+from w2v2_jax.interop.dictionary import read_symbols
 from w2v2_jax.interop.files import Imported, print_check, print_written
 from w2v2_jax.interop.inferred import FileHints
 from w2v2_jax.system.arguments import CommandParser, add_overwrite
@@ -85,6 +86,12 @@ def main(argv: list[str] | None = None) -> None:
         source = Path(hub.folder(str(source)))
     if not source.exists():
         raise InputError(f"--input {source} does not exist; give {_wanted(arguments.source)}")
+    if arguments.lora is not None:
+        lora.read_config(arguments.lora)
+    if arguments.dictionary is not None and Path(arguments.dictionary).suffix != ".model":
+        read_symbols(arguments.dictionary)
+    elif arguments.dictionary is not None and not Path(arguments.dictionary).is_file():
+        raise InputError(f"--dictionary {arguments.dictionary}: no such file")
     with new_output(arguments.out, overwrite=arguments.overwrite) as partial:
         imported = read(source)
         if arguments.lora is not None:

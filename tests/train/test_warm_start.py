@@ -109,9 +109,7 @@ def test_a_start_with_a_projection_to_the_same_width_is_told_by_its_setting(tiny
     check_network(fits, source.description.model, where="hf")
     params = jax.tree.map(jnp.asarray, random_checkpoint(fits, parts=ENCODER).params)
     assert graft(params, source.params, where="hf")[1] == []
-    with pytest.raises(
-        InputError, match="features=True, but old lacks a projection"
-    ):
+    with pytest.raises(InputError, match="features=True, but old lacks a projection"):
         check_network(fits, square, where="old")
     other = dataclasses.replace(square, conv_layers=((16, 10, 5), (8, 8, 4)))
     check_network(square, other, where="old")  # what differs is told by its shape

@@ -40,6 +40,12 @@ def refuse_elsewhere(facts: CardFacts, form: str) -> None:
         )
 
 
+def check_evaluations(facts: CardFacts) -> None:
+    """InputError for a file of --evaluation that is none, before a checkpoint is loaded."""
+    for path in facts.evaluations:
+        _read_splits(path)
+
+
 def write(folder: Path, loaded: Loaded, facts: CardFacts, *, form: str) -> None:
     """README.md with the model's origin, in the form of the hub's model cards; behind what a
     deployed form's says already of running it."""
@@ -201,6 +207,15 @@ def _percent(rate: float | None) -> str:
 
 def _splits(path: Path, loaded: Loaded) -> list[dict[str, Any]]:
     """The splits of a file of `evaluate --json`; InputError for another file or checkpoint."""
+    checkpoint, splits = _read_splits(path)
+    places = [checkpoint, str(loaded.path)]
+    if len({tuple(place.rstrip("/").split("/")[-3:]) for place in places}) > 1:
+        raise InputError(f"--evaluation {path} is of {places[0]}, not of {places[1]}")
+    return splits
+
+
+def _read_splits(path: Path) -> tuple[str, list[dict[str, Any]]]:
+    """The checkpoint that a file of `evaluate --json` is of, and its splits."""
     result = read_json(path, most=MOST_EVALUATION)
     splits = result.get("splits", [result])
     splits = splits if isinstance(splits, list) else []
@@ -212,7 +227,4 @@ def _splits(path: Path, loaded: Loaded) -> list[dict[str, Any]]:
         for name in ("per", "cer"):
             if name in split and f"{name}_interval" not in split:
                 raise InputError(f"--evaluation {path}: {name} is there without {name}_interval")
-    places = [str(result.get("checkpoint")), str(loaded.path)]
-    if len({tuple(place.rstrip("/").split("/")[-3:]) for place in places}) > 1:
-        raise InputError(f"--evaluation {path} is of {places[0]}, not of {places[1]}")
-    return splits
+    return str(result.get("checkpoint")), splits

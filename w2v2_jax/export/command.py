@@ -15,6 +15,7 @@ from pathlib import Path
 
 from w2v2_jax import trees
 from w2v2_jax.checkpoint.description import Loaded
+from w2v2_jax.data.tensorflow_host import import_tensorflow
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.export import card, onnx_file, saved_model, stablehlo
 from w2v2_jax.interop import (
@@ -63,10 +64,15 @@ def main(argv: list[str] | None = None) -> None:
     export = _exporter(arguments)
     facts = _facts(arguments)
     card.refuse_elsewhere(facts, arguments.to)
+    card.check_evaluations(facts)
     verify.refuse_unable(arguments.verify, arguments.to)
     spare_inputs(arguments, ("out", "tokenizer"), ("checkpoint", "evaluation"))
     with contextlib.ExitStack() as outputs:
         partial = outputs.enter_context(new_output(arguments.out, overwrite=arguments.overwrite))
+        if arguments.tokenizer is not None:
+            file = outputs.enter_context(
+                new_output(arguments.tokenizer, "--tokenizer", overwrite=arguments.overwrite)
+            )
         loaded = load_any(arguments.checkpoint)
         if arguments.to not in WITH_LORA:
             loaded = lora.merged(loaded)
@@ -75,9 +81,6 @@ def main(argv: list[str] | None = None) -> None:
             loaded = without_own_parts(loaded)
         said = export(loaded, partial) or Exported([], [])
         if arguments.tokenizer is not None:
-            file = outputs.enter_context(
-                new_output(arguments.tokenizer, "--tokenizer", overwrite=arguments.overwrite)
-            )
             fairseq2.write_tokenizer(loaded, file)
         verified = verify.report(loaded, arguments.to, partial, arguments.verify)
         if partial.is_dir():
@@ -155,6 +158,10 @@ def _exporter(arguments: argparse.Namespace) -> Callable[..., Exported | None]:
         if arguments.to != "onnx":
             raise InputError("--int8 goes with --to onnx")
         export = functools.partial(export, int8=True)
+    if arguments.to == "onnx":
+        onnx_file.require(int8=arguments.int8)
+    if arguments.to == "savedmodel":
+        import_tensorflow("--to savedmodel")
     return export
 
 

@@ -9,6 +9,7 @@ dynamic quantisation, which also rounds the activations. It saves space, not tim
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from w2v2_jax.checkpoint.description import Loaded
 from w2v2_jax.errors import InputError, lacking
@@ -34,11 +35,7 @@ def save(loaded: Loaded, out: str | Path, *, int8: bool = False) -> None:
             f"{loaded.path}: model.quantize_input=True: the ONNX graph has no quantized input; "
             "export --to stablehlo or savedmodel"
         )
-    try:
-        import onnx
-    except ImportError as error:
-        needed = "--to onnx needs the onnx package"
-        raise InputError(lacking(error, needed, "pip install onnx")) from error
+    onnx = import_onnx()
     quantize = _quantizer() if int8 else None
     model = onnx_network.build(onnx, loaded)
     if quantize is not None:
@@ -66,6 +63,23 @@ def save(loaded: Loaded, out: str | Path, *, int8: bool = False) -> None:
         if int8
         else "Everything is in the standard operator set.",
     )
+
+
+def require(*, int8: bool) -> None:
+    """InputError if a package that the export needs is not installed."""
+    import_onnx()
+    if int8:
+        _quantizer()
+
+
+def import_onnx() -> Any:
+    """The onnx module; InputError if it is not installed."""
+    try:
+        import onnx
+    except ImportError as error:
+        needed = "--to onnx needs the onnx package"
+        raise InputError(lacking(error, needed, "pip install onnx")) from error
+    return onnx
 
 
 def _quantizer():

@@ -130,6 +130,19 @@ def _settings(loaded: Loaded, *, with_head: bool) -> dict[str, Any]:
     }
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """The settings of a PEFT folder; InputError if it is none, or has some that are not read."""
+    config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else None
+    if config is None:
+        raise InputError(f"{folder} is not a folder of PEFT: it has no {CONFIG}")
+    for name, value in FIXED.items():
+        if config.get(name) not in (None, value):
+            raise InputError(f"{folder}/{CONFIG}: {name}={config[name]!r}; only {value!r} is read")
+    if not (folder / WEIGHTS).is_file():
+        raise InputError(f"{folder} is not a folder of PEFT: it has no {WEIGHTS}")
+    return config
+
+
 def with_updates(imported: Imported, folder: str | Path) -> Imported:
     """A network that was read, with the low-rank updates (and head) of a PEFT folder.
 
@@ -141,12 +154,7 @@ def with_updates(imported: Imported, folder: str | Path) -> Imported:
 
 def _with_updates(imported: Imported, folder: Path) -> Imported:
     loaded = imported.loaded
-    config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else None
-    if config is None:
-        raise InputError(f"{folder} is not a folder of PEFT: it has no {CONFIG}")
-    for name, value in FIXED.items():
-        if config.get(name) not in (None, value):
-            raise InputError(f"{folder}/{CONFIG}: {name}={config[name]!r}; only {value!r} is read")
+    config = read_config(folder)
     loaded = lora_network.checked(loaded, folder)
     model = loaded.description.model
     rank: Any = config.get("r")

@@ -55,6 +55,7 @@ def refuse_unable(audio: str | None, framework: str) -> None:
             f"--verify runs {framework} itself, which needs {' and '.join(missing)}: "
             f"pip install {' '.join(missing)}; or leave --verify out"
         )
+    _waveform(audio)  # what cannot be read is told now
 
 
 def report(loaded: Loaded, framework: str, path: Path, audio: str | None) -> list[str]:

@@ -38,11 +38,11 @@ def check_network(model: ModelConfig, start: ModelConfig, *, where: str) -> None
         )
     alike = all(getattr(model, x) == getattr(start, x) for x in ("conv_dim", "quantize_input"))
     if alike and model.projects_features != start.projects_features:
-        ours, theirs = model.projects_features, start.projects_features
+        has = start.projects_features
         raise InputError(
-            f"config.model.always_project_features={ours}, but {where} "
-            f"{'has' if theirs else 'lacks'} a projection of its features to the same width, as "
-            f"other frameworks' files have it; set config.model.always_project_features={theirs}"
+            f"config.model.always_project_features={not has}, but {where} "
+            f"{'has' if has else 'lacks'} a projection of its features to the same width, as "
+            f"other frameworks' files have it; set config.model.always_project_features={has}"
         )
     names = [*UNSEEN]
     if model.lora_rank and start.lora_rank:
