@@ -268,6 +268,15 @@ def test_a_result_of_other_inputs_is_not_replaced_without_a_word(tmp_path, capsy
     assert capsys.readouterr().err == ""
 
 
+def test_a_result_of_a_large_corpus_is_one_too(tmp_path, capsys):
+    """Of more than 64 MiB it was said to be no result."""
+    arguments = result_of(tmp_path / "x.json", data="data:test")
+    arguments.json.write_text(arguments.json.read_text() + " " * (65 << 20))
+    try_outputs(arguments, "json")
+    tell_replaced(arguments, "json", {"data": "data:dev"})
+    assert "has a result of data data:test" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("content", ["hello\n", "[1, 2]", '{"cut sh'])
 def test_a_file_that_is_no_result_is_not_replaced_by_one_unasked(tmp_path, content):
     arguments = result_of(tmp_path / "x.json")

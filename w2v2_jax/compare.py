@@ -18,7 +18,6 @@ from w2v2_jax.evaluation.rates import RATES, rates_shown
 from w2v2_jax.evaluation.reference_comparison import figure, stand, table
 from w2v2_jax.evaluation.reference_curves import RECIPES
 from w2v2_jax.evaluation.result_files import (
-    MOST_EVALUATION,
     check_values,
     difference,
     with_reference,
@@ -26,7 +25,7 @@ from w2v2_jax.evaluation.result_files import (
 )
 from w2v2_jax.evaluation.scoring import ErrorCounts, count_errors
 from w2v2_jax.evaluation.significance import Comparison, compare
-from w2v2_jax.paths import read_json, write_json
+from w2v2_jax.paths import MOST_LARGE_JSON, read_json, write_json
 from w2v2_jax.system.arguments import CommandParser, add_json
 from w2v2_jax.system.outputs import tell_replaced, try_outputs
 from w2v2_jax.system.revision import stamp
@@ -35,7 +34,7 @@ from w2v2_jax.system.revision import stamp
 def read_splits(path: Path) -> list[dict[str, Any]]:
     """The splits of a JSON file that `evaluate` wrote; InputError for any other file."""
     try:
-        content = read_json(path, most=MOST_EVALUATION)
+        content = read_json(path, most=MOST_LARGE_JSON)
     except InputError as error:
         raise InputError(f"{error}: not a result of evaluate; write it with --json") from error
     splits = content.get("splits", [content])

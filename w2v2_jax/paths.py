@@ -23,7 +23,8 @@ import numpy as np
 from w2v2_jax.errors import InputError, disk_reason, nearest
 
 SCHEMES = ("gs", "s3")
-MOST_JSON = 64 << 20
+MOST_JSON = 64 << 20  # bytes
+MOST_LARGE_JSON = 1 << 30  # of what grows with a corpus or a lexicon: about 1 KB per utterance
 SPLIT = "corpus.json"  # a folder with this file is a prepared split; it is written last
 AnyPath = Any  # pathlib.Path, or etils.epath.Path of the same methods
 

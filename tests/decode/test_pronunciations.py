@@ -25,6 +25,7 @@ from w2v2_jax.vocabulary import (
     extend_vocabulary,
     load_vocabulary,
     make_vocabulary,
+    pronunciations,
 )
 
 LEXICON = """;;; the form of CMUdict
@@ -130,6 +131,19 @@ def test_transcripts_of_phonemes_may_have_an_unknown_one():
     vocabulary = make_vocabulary("phonemes", ["sh iy <unk>", "iy"])
     assert vocabulary.symbols[5:] == ("iy", "sh")
     assert vocabulary.encode("iy <unk>").tolist() == [5, 3]
+
+
+def test_a_vocabulary_of_two_million_pronunciations_can_be_read_again(
+    vocabulary, lexicon, tmp_path, monkeypatch
+):
+    """It was written by the training, and `lm --vocabulary` then refused its size."""
+    saved = tmp_path / "vocabulary.json"
+    vocabulary.save(saved)
+    saved.write_text(saved.read_text() + " " * (65 << 20))
+    assert load_vocabulary(saved) == vocabulary
+    monkeypatch.setattr(pronunciations, "MOST_BYTES", 10)
+    with pytest.raises(InputError, match=r"lexicon\.txt: 0 MiB, more than the 0 of a lexicon; lea"):
+        make_vocabulary(f"pronunciations:{lexicon}")
 
 
 UNSPACED = "a\tə\nhello\thəloʊ\nworld(2)\twərld\nworld\tw ər l d\nthe\tðə\n"

@@ -19,7 +19,7 @@ import numpy as np
 from w2v2_jax.data.npz import DAMAGE, array_names, read_array
 from w2v2_jax.decode.hypothesis import check_finite
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import read_json, write_json, writing
+from w2v2_jax.paths import MOST_LARGE_JSON, read_json, write_json, writing
 from w2v2_jax.vocabulary import Vocabulary
 
 DESCRIPTION, INDEX, LOGITS = "emissions.json", "index.npz", "logits.npy"
@@ -47,7 +47,7 @@ class Emissions:
         """Raises InputError when the folder is not whole."""
         self.folder = Path(folder)
         try:
-            content = read_json(self.folder / DESCRIPTION)
+            content = read_json(self.folder / DESCRIPTION, most=MOST_LARGE_JSON)
             self.vocabulary = Vocabulary.from_json(content)
             self.seconds_per_frame = float(content["seconds_per_frame"])
             if not 0 < self.seconds_per_frame < math.inf:

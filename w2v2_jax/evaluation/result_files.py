@@ -14,9 +14,8 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.errors.values import is_number
 from w2v2_jax.evaluation.rates import RATES
 from w2v2_jax.evaluation.scoring import score
-from w2v2_jax.paths import read_json
+from w2v2_jax.paths import MOST_LARGE_JSON, read_json
 
-MOST_EVALUATION = 1 << 30  # bytes; an utterance takes about one kilobyte
 EACH = {"id", "reference", "hypothesis", "wer"}  # what an utterance has
 PHONES = ("phones_reference", "phones_hypothesis")  # both or neither
 NAMED = 3  # ids that a message names
@@ -73,7 +72,7 @@ UTTERANCE_KINDS = {
 def read_evaluation(path: Path) -> dict[str, Any]:
     """Reads what `w2v2_jax.evaluate --json` wrote; a rate that is null there is infinite."""
     try:
-        evaluation = read_json(path, most=MOST_EVALUATION)
+        evaluation = read_json(path, most=MOST_LARGE_JSON)
     except InputError as error:
         if isinstance(error.__cause__, OSError):
             raise InputError(f"{error}; write it with w2v2_jax.evaluate") from error

@@ -12,9 +12,9 @@ from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.checkpoint.record import record_of
 from w2v2_jax.errors import InputError
 from w2v2_jax.evaluation.rates import rates_shown
-from w2v2_jax.evaluation.result_files import MOST_EVALUATION, check_rates
+from w2v2_jax.evaluation.result_files import check_rates
 from w2v2_jax.models.families import family_of
-from w2v2_jax.paths import read_json, write_text
+from w2v2_jax.paths import MOST_LARGE_JSON, read_json, write_text
 from w2v2_jax.system.revision import stamp
 
 UNSAID = "not stated"
@@ -216,7 +216,7 @@ def _splits(path: Path, loaded: Loaded) -> list[dict[str, Any]]:
 
 def _read_splits(path: Path) -> tuple[str, list[dict[str, Any]]]:
     """The checkpoint that a file of `evaluate --json` is of, and its splits."""
-    result = read_json(path, most=MOST_EVALUATION)
+    result = read_json(path, most=MOST_LARGE_JSON)
     splits = result.get("splits", [result])
     splits = splits if isinstance(splits, list) else []
     needed = {"data", "wer", "wer_interval", "num_utterances"}

@@ -13,6 +13,7 @@ from typing import Any
 
 from w2v2_jax.errors import InputError
 from w2v2_jax.paths import (
+    MOST_LARGE_JSON,
     SPLIT,
     AnyPath,
     is_remote,
@@ -104,7 +105,7 @@ def _result_in(path: AnyPath | None, name: str) -> dict[str, Any]:
     if path is None or is_remote(path) or not os.path.isfile(path) or not os.path.getsize(path):
         return {}
     try:
-        return read_json(path)
+        return read_json(path, most=MOST_LARGE_JSON)
     except InputError:
         raise InputError(
             f"{_option(name)} {path} exists and is no result; add --overwrite or name another"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from w2v2_jax.errors import InputError
-from w2v2_jax.paths import read_json
+from w2v2_jax.paths import MOST_LARGE_JSON, read_json
 from w2v2_jax.texts import CASES
 from w2v2_jax.texts.rules import TextRules
 from w2v2_jax.vocabulary.pieces import pieces_of, read_model
@@ -35,7 +35,7 @@ def file_of(name: str) -> str:
 def load_vocabulary(path: str | Path) -> Vocabulary:
     """Reads what `Vocabulary.save` wrote; InputError names the file when it cannot."""
     try:
-        return Vocabulary.from_json(read_json(path))
+        return Vocabulary.from_json(read_json(path, most=MOST_LARGE_JSON))
     except KeyError as error:
         raise InputError(
             f"{path}: not a vocabulary: it has no {error.args[0]!r}; name the vocabulary.json of a "

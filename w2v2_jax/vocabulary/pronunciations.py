@@ -8,6 +8,7 @@ HTK's have what is printed for a word in brackets behind it (`READ [READ] r iy d
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Callable
@@ -26,6 +27,9 @@ _NUMBER = re.compile(r"(?<=.)\(\d+\)$")
 _PROBABILITY = re.compile(r"\d*\.\d+([eE]-?\d+)?|\d+[eE]-\d+")
 _CERTAIN = "1"  # a probability if every line has it, and a phoneme of X-SAMPA otherwise
 COMMENT = "#"
+# Of a lexicon, about five million pronunciations. Checkpoints and vocabulary.json have them, in up
+# to five times as many bytes, and readers of JSON stop at 1 GiB.
+MOST_BYTES = 128 << 20
 _COMMENT_LINES = (";;;", COMMENT)
 _PRINTED = re.compile(r"(\s*\S+\s+)\[[^][]*\]\s+(?=\S)")
 _STRESS = "012"  # behind a vowel of CMUdict
@@ -35,6 +39,11 @@ LONG = 3  # letters of a word, or characters of a symbol, that are seldom one ph
 def read_pronunciations(path: str | Path) -> Pronunciations:
     """The pronunciations of a lexicon, each once, by words in its order; of a word's, the first is
     the usual one. InputError names the line that is none."""
+    if os.path.isfile(path) and (size := os.path.getsize(path)) > MOST_BYTES:
+        raise InputError(
+            f"{path}: {size >> 20} MiB, more than the {MOST_BYTES >> 20} of a lexicon; leave out "
+            "words that no transcript has"
+        )
     found: dict[str, dict[str, int]] = {}
     for number, line in enumerate(text_lines(path), 1):
         if is_comment(line) or not line.strip():
