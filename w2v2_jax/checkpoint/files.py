@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import logging
 import math
 import sys
@@ -257,9 +258,23 @@ def load(path: str | AnyPath) -> Loaded:
             AttributeError,
             RecursionError,
         ) as error:
-            raise InputError(f"{step}: cannot be read: {str(error)[:200]}") from error
+            raise InputError(f"{_damage(step, error)}; use another step or a copy") from error
     _check_sum(items, str(step))
     return Loaded(step, describe(items["model"], str(step)), jax.device_get(items["params"]))
+
+
+def _damage(step: AnyPath, error: Exception) -> str:
+    """Which file of a step cannot be read, and why: Orbax's own errors do not name it."""
+    for file in (step / "model" / "metadata", step / "params" / "_METADATA"):
+        try:
+            described = isinstance(json.loads(file.read_bytes()), dict)
+        except (OSError, ValueError, RecursionError) as odd:
+            return f"{file}: cannot be read: {getattr(odd, 'strerror', None) or str(odd)[:200]}"
+        if not described:
+            return f"{file}: cannot be read: it is no JSON object"
+    if isinstance(error, (ValueError, OSError)):
+        return f"{step}: cannot be read: {str(error)[:200]}"
+    return f"{step / 'params'}: cannot be read: its list of tensors is damaged"
 
 
 def _check_sum(items: dict[str, Any], where: str) -> None:
