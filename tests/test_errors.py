@@ -5,6 +5,7 @@ import importlib
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -106,6 +107,18 @@ def test_a_bug_keeps_its_traceback_and_says_how_to_report_it(error):
 def test_a_connection_that_broke_may_be_tried_again(error, status, capsys):
     assert run_command(raising(error)) == status
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_late_callback_of_a_failed_save_is_not_printed_and_all_else_is(monkeypatch):
+    """On a full disk a hundred lines of it stood before the one that says so."""
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    for _ in range(2):
+        assert run_command(lambda argv: None) == 0
+    errors = [RuntimeError("Event loop is closed"), RuntimeError("other"), ValueError("is closed")]
+    for error in errors:
+        sys.unraisablehook(SimpleNamespace(exc_value=error))
+    assert [one.exc_value for one in told] == errors[1:]
 
 
 def test_an_interrupted_command_says_so_and_has_the_shells_status(capsys):

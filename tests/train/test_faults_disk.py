@@ -1,7 +1,9 @@
 """Disks that fill up or refuse, clocks that jump: one line says so, and the run goes on later."""
 
 import itertools
+import os
 import subprocess
+import sys
 import time
 
 import pytest
@@ -65,6 +67,41 @@ def test_a_full_disk_ends_a_run_in_one_line_and_it_goes_on_once_there_is_room(
     filler.unlink()
     assert run(corpus, workdir) == 0
     assert records(workdir, "train") == records(pretrained, "train")
+
+
+SAVES = """
+import sys, jax.numpy as jnp, numpy as np
+from pathlib import Path
+from w2v2_jax.checkpoint import files
+from w2v2_jax.checkpoint.description import Description
+from w2v2_jax.errors import run_command
+from w2v2_jax.models.config import ModelConfig
+from w2v2_jax.train.workdir import disk_errors
+from w2v2_jax.train_step import TrainState
+
+def main(argv):
+    draw = np.random.default_rng(0).normal
+    params = {str(i): jnp.asarray(draw(size=100_000).astype(np.float32)) for i in range(20)}
+    description = Description("contrastive", ModelConfig(), None, False)
+    place = Path(sys.argv[1])
+    with disk_errors(place), files.manager(place, keep_last=2, keep_best=0) as checkpoints:
+        state = TrainState(jnp.asarray(1), {"encoder": params}, {"m": params})
+        files.save(checkpoints, state, description)
+        checkpoints.wait_until_finished()
+
+sys.exit(run_command(main))
+"""
+
+
+def test_a_save_on_a_full_disk_prints_its_line_alone(small_disk):
+    """Threads of TensorStore printed tracebacks of a closed event loop before it."""
+    command = [sys.executable, "-c", SAVES, str(small_disk)]
+    environment = {**os.environ, "XLA_FLAGS": ""}
+    for _ in range(3):  # how many threads come too late is chance
+        run = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert run.returncode == 2
+        (line,) = run.stderr.splitlines()
+        assert line.startswith(f"error: --workdir {small_disk}: No space left on device")
 
 
 def test_prepare_on_a_full_disk_ends_in_one_line_and_leaves_no_half_corpus(

@@ -30,6 +30,8 @@ from w2v2_jax.train_step import TrainState
 
 # Orbax warns about its own defaults, and logs its exceptions in a hundred lines.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
+# So does asyncio those of the parts of a save that failed, each after the one that is raised.
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 FOLDER = "checkpoints"
 SMALL, MOST_INFLATED = 1 << 30, 1000  # bytes; weights hardly compress at all

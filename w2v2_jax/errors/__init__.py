@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from types import TracebackType
 
-from w2v2_jax.errors.streams import fill_closed, tolerant_streams, unwritten
+from w2v2_jax.errors.streams import drop_late_callbacks, fill_closed, tolerant_streams, unwritten
 
 DISK_ERRORS = (
     errno.ENOSPC,
@@ -97,6 +97,7 @@ def run_command(main: Callable[[list[str] | None], None], argv: list[str] | None
     exceptions are bugs and are raised."""
     status = 0
     fill_closed()
+    drop_late_callbacks()
     with tolerant_streams() as streams:
         try:
             main(argv)

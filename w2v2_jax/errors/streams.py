@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from typing import BinaryIO
 
+LATE = "Event loop is closed"
 _CHATTER = threading.RLock()  # two threads that exchange the descriptor would lose the real one
 
 
@@ -68,6 +69,23 @@ def fill_closed() -> None:
             stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
+
+
+def drop_late_callbacks() -> None:
+    """Keeps a traceback from standard error that tells nothing: after a save or a read that failed,
+    threads of TensorStore find Orbax's event loop closed, up to the end of the process. What failed
+    is raised elsewhere. Nothing else that cannot be raised is dropped."""
+    before = sys.unraisablehook
+    if getattr(before, "drops_late_callbacks", False):
+        return
+
+    def hook(unraisable) -> None:
+        error = unraisable.exc_value
+        if not (isinstance(error, RuntimeError) and str(error) == LATE):
+            before(unraisable)
+
+    hook.drops_late_callbacks = True  # type: ignore[attr-defined]
+    sys.unraisablehook = hook
 
 
 @contextlib.contextmanager
