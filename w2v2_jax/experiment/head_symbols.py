@@ -22,10 +22,22 @@ class HeadSymbols(NamedTuple):
 
 def head_symbols(settings: ExperimentSettings) -> HeadSymbols:
     """Those of vocabulary.name where its file can be read; `usual_vocabulary` stands for those that
-    are made of transcripts, or whose file is on another machine."""
+    are made of transcripts, come from init_from, or whose file is on another machine."""
     usual, chosen = settings.usual_vocabulary(), settings.vocabulary
+    if isinstance(usual, Classes):
+        return HeadSymbols(
+            usual,
+            f"note: the classes are the different transcripts; {len(usual)} stand for them in the "
+            "head",
+        )
     if not isinstance(usual, Vocabulary):
         return HeadSymbols(usual)
+    if settings.init_from and "vocabulary" not in settings.raw:
+        return HeadSymbols(
+            usual,
+            f"note: config.init_from={settings.init_from} gives the head its symbols, if it has "
+            f"some; the usual {len(usual)} stand for them",
+        )
     reason = "depends on the transcripts"
     if chosen.name not in OF_TRANSCRIPTS:
         try:
