@@ -299,6 +299,13 @@ def strong_finetune(labels: str, steps: int) -> ConfigDict:
     return config
 
 
+KNOWN = (
+    f"pretrain[,short|{'|'.join(CHANGES)}], "
+    f"{', '.join(f'finetune_{labels}' for labels in LABELS)}, each also with ,gpu or ,filterbank "
+    "or ,strong, a number of updates, ,smoke"
+)
+
+
 def get_config(arg: str = "pretrain") -> ConfigDict:
     """arg: "pretrain", with ",short" or one of CHANGES, or "finetune_" and one of LABELS; each with
     ",gpu", ",filterbank" or ",strong", a number of updates and ",smoke"."""
@@ -306,15 +313,12 @@ def get_config(arg: str = "pretrain") -> ConfigDict:
     changes = [word for word in words if word in ("short", *CHANGES)]
     sizes = [word for word in words if word in LABEL_STEPS and word]
     numbers = [word for word in words if word.isdecimal() and int(word) > 0]
-    known = {"", "smoke", *changes, *sizes, *numbers}
     _, _, labels = name.partition("finetune_")
-    if (
-        (name != "pretrain" and (labels not in LABELS or name != f"finetune_{labels}"))
-        or not known.issuperset(words)
-        or len(changes) > (not labels)
-        or max(len(numbers), len(sizes)) > 1
-    ):
-        raise ValueError(_unknown(arg))
+    odd = [word for word in words if word not in ("", "smoke", *changes, *sizes, *numbers)]
+    if name != "pretrain" and (labels not in LABELS or name != f"finetune_{labels}"):
+        odd.insert(0, name)
+    if why := _odd(odd) or _too_many(sizes, numbers, changes, labels):
+        raise ValueError(f"{arg!r}: {why}; use {KNOWN}")
     size = sizes[0] if sizes else ""
     usual = LABEL_STEPS[size][labels] if labels else PRETRAIN_STEPS[size][bool(changes)]
     steps = int(numbers[0]) if numbers else usual
@@ -339,9 +343,18 @@ def get_config(arg: str = "pretrain") -> ConfigDict:
     return shrink(config, steps=steps if numbers else None) if "smoke" in words else config
 
 
-def _unknown(arg: str) -> str:
-    return (
-        f"{arg!r} is not known; use pretrain[,short|{'|'.join(CHANGES)}], "
-        f"{', '.join(f'finetune_{labels}' for labels in LABELS)}, each also with ,gpu or "
-        ",filterbank or ,strong, a number of updates, ,smoke"
-    )
+def _odd(words: list[str]) -> str:
+    """Why the first of the words that nothing knows is none, "" without one."""
+    if not words:
+        return ""
+    if words[0].lstrip("+-").replace(".", "", 1).isdecimal():
+        return f"{words[0]} is no number of updates, which is a whole one from 1 on"
+    return f"{words[0]!r} is not known"
+
+
+def _too_many(sizes: list[str], numbers: list[str], changes: list[str], labels: str) -> str:
+    """Which of the words do not go together, "" if all do."""
+    for several in (sizes, numbers, changes):
+        if len(several) > 1:
+            return f"{' and '.join(several)} do not go together"
+    return f"{changes[0]} is for pretrain alone" if labels and changes else ""

@@ -91,7 +91,10 @@ def get_config(arg: str = "hours") -> ConfigDict:
     """arg: "hours", with a number of updates and ",smoke"."""
     name, *words = f"hours,{arg}".split(",") if arg == "smoke" else arg.split(",")
     numbers = [word for word in words if word.isdecimal() and int(word) > 0]
-    if name not in ("", "hours") or len(numbers) > 1 or not {"smoke", *numbers}.issuperset(words):
+    odd = [word for word in words if word not in ("smoke", *numbers)]
+    if odd and odd[0].lstrip("+-").replace(".", "", 1).isdecimal():
+        raise ValueError(f"{arg!r}: {odd[0]} is no number of updates; give a whole one from 1 on")
+    if name not in ("", "hours") or len(numbers) > 1 or odd:
         raise ValueError(f"{arg!r} is not known; use hours[,a number of updates][,smoke]")
     steps = int(numbers[0]) if numbers else STEPS
     config = ConfigDict(

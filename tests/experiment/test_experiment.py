@@ -61,6 +61,26 @@ def test_a_number_of_updates_counts_at_toy_size_too(spec, steps):
     assert np.isfinite(built.schedule(steps - 1))
 
 
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("evidence:pretrain,smoke,0", "0 is no number of updates, which is a whole one from 1 on"),
+        ("evidence:pretrain,1.5", "1.5 is no number of updates, which is a whole one from 1 on"),
+        ("evidence:pretrain,foo", "'pretrain,foo': 'foo' is not known; use pretrain[,short|no_di"),
+        ("evidence:finetune_5m", "'finetune_5m' is not known; use pretrain"),
+        ("evidence:pretrain,5,6", "5 and 6 do not go together; use pretrain"),
+        ("evidence:pretrain,gpu,filterbank", "gpu and filterbank do not go together"),
+        ("evidence:pretrain,short,no_gumbel", "short and no_gumbel do not go together"),
+        ("evidence:finetune_10m,short", "short is for pretrain alone"),
+        ("from_scratch:hours,-5", "-5 is no number of updates; give a whole one from 1 on"),
+        ("from_scratch:hours,foo", "'hours,foo' is not known; use hours"),
+    ],
+)
+def test_an_argument_of_a_recipe_that_is_none_says_what_is_wrong_with_it(spec, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        load_config(spec)
+
+
 def test_the_two_lv60k_recipes_differ_in_rate_updates_and_norm_order():  # docs/traps.md#t2
     paper = load_config(f"{ROOT}/experiments/pretrain_large.py:lv60k")
     later = load_config(f"{ROOT}/experiments/pretrain_large.py:lv60k_2021")
