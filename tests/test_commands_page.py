@@ -3,11 +3,13 @@
 import argparse
 import importlib.util
 import runpy
+import sys
 
 import pytest
 
 import w2v2_jax
 from tests.helpers.commands_page import PAGE, _notes, actions, page, parser_of
+from tests.helpers.places import ROOT
 from w2v2_jax.__main__ import COMMANDS, main
 
 
@@ -54,6 +56,32 @@ def test_the_module_of_a_command_does_not_end_silently_if_python_runs_it(
         runpy.run_module(f"w2v2_jax.{COMMANDS[command][0]}", run_name="__main__")
     assert end.value.code == 0
     assert f"usage: w2v2 {command}" in capsys.readouterr().out
+
+
+class Interrupts:
+    """Ctrl-C while a module is being imported."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def find_spec(self, name, path=None, target=None):
+        if name == self.module:
+            raise KeyboardInterrupt
+
+
+FOLDERS = sorted(path.parent.name for path in (ROOT / "w2v2_jax").glob("*/__main__.py"))
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+@pytest.mark.parametrize("command", FOLDERS)
+def test_an_interrupt_while_a_command_imports_is_one_line(command, capsys, monkeypatch):
+    """`python -m w2v2_jax.prepare` printed a traceback of Python's importer."""
+    module = f"w2v2_jax.{command}.command"
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupts(module), *sys.meta_path])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module(f"w2v2_jax.{command}", run_name="__main__")
+    assert end.value.code == 130 and capsys.readouterr().err == "interrupted\n"
 
 
 def test_the_version_is_said_with_those_that_decide_what_is_computed(capsys):

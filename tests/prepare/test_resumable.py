@@ -62,6 +62,19 @@ def test_a_run_that_was_ended_goes_on_with_the_part_it_was_at(folder, monkeypatc
     assert_same(folder / "plain", folder / "out")
 
 
+def test_a_split_that_is_there_is_told_before_anything_is_decoded(folder, monkeypatch):
+    """It was told when all pieces had been made."""
+    run(folder, "out", holdout={})
+    before = sorted(path.name for path in (folder / "out").iterdir())
+    names = counted(monkeypatch)
+    with pytest.raises(InputError, match=r"out/train exists already; use --overwrite or another"):
+        run(folder, "out", holdout={})
+    assert len(names) == 0
+    assert sorted(path.name for path in (folder / "out").iterdir()) == before
+    run(folder, "out", holdout={}, overwrite=True)
+    assert len(names) == 33
+
+
 @pytest.mark.parametrize(
     "damage",
     [

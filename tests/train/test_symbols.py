@@ -60,6 +60,14 @@ def test_symbols_that_nobody_speaks_are_told_in_one_line(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(("name", "told"), [("librispeech", True), ("from_transcripts", False)])
+def test_a_least_count_without_effect_is_told(tmp_path, capsys, name, told):
+    write_split(tmp_path, "train", texts=("AB AB", "BA"))
+    chosen(tmp_path, name=name, min_count=2, case="upper")
+    said = f"min_count=2 changes nothing: the symbols of vocabulary.name={name} do not"
+    assert (said in capsys.readouterr().err) == told
+
+
 def test_letters_outside_the_languages_become_no_symbols(tmp_path):
     write_split(tmp_path, "train", texts=("abc \u5317", "cab"), rules=unicode("de"))
     vocabulary = chosen(tmp_path, name="from_transcripts", case="upper")

@@ -40,7 +40,7 @@ from w2v2_jax.prepare.report import describe, find_leaks, render, unspoken
 from w2v2_jax.prepare.sources import Resolved, open_source, resolve
 from w2v2_jax.prepare.splits import Sorter, check_split
 from w2v2_jax.prepare.spoken import Transcripts
-from w2v2_jax.prepare.work_units import fitting_ids, parts, picked, read_ids
+from w2v2_jax.prepare.work_units import Part, fitting_ids, parts, picked, read_ids, splits_of
 from w2v2_jax.prepare.workers import in_order
 from w2v2_jax.recognition.vad import silero
 from w2v2_jax.system.progress import bar
@@ -97,10 +97,26 @@ def prepare(
         take = functools.partial(take_in, utterances, limits=limits, workers=workers)
         return _at_once(out, sorter(), finish, take, progress=progress)
     download = None if beam is None else on_beam.download_config(beam)
-    work_parts = parts(resolved, account=account, ids=chosen, download=download, **options)
+    work_parts = _of_free_splits(
+        parts(resolved, account=account, ids=chosen, download=download, **options),
+        out, split, overwrite,
+    )  # fmt: skip
     make = functools.partial(pieces.make_piece, limits=limits, ids=chosen)
     run = _runner(beam, workers=workers, progress=progress)
     return _in_pieces(str(resolved), out, sorter(), finish, work_parts, make, run)
+
+
+def _of_free_splits(
+    work_parts: Iterator[Part], out: AnyPath, split: str | None, overwrite: bool
+) -> Iterator[Part]:
+    """The parts, none of which is decoded yet; InputError for a split that is there already."""
+    checked = set()
+    for part in work_parts:
+        for name in splits_of(part) if split is None else (split,):
+            if name not in checked:
+                check_split(out, name, overwrite)
+                checked.add(name)
+        yield part
 
 
 def _runner(beam: list[str] | None, *, workers: int, progress: bool) -> pieces.Run:
@@ -168,7 +184,11 @@ def _in_pieces(source: str, out: AnyPath, sorter, finish, work_parts, make, run:
 
     with pieces.held(work):
         tell_leftovers(out, work)
-        count = pieces.write_parts(work_parts, work)
+        try:
+            count = pieces.write_parts(work_parts, work)
+        except InputError:
+            pieces.remove_unstarted(work)
+            raise
         pieces.run_all(make, count, run, "pieces", work=str(work))
         sorted_out = sorter(out if is_remote(out) else work / "splits", writer=ShardPlan, add=add)
         sorted_out.add_all(pieces.read_pieces(work, count))

@@ -60,6 +60,12 @@ def write_parts(work_parts: Iterable[Part], work: AnyPath) -> int:
     return _write_each(work, work_parts, "part", work_units.save)
 
 
+def remove_unstarted(work: AnyPath) -> None:
+    """Removes the folder of a run that has made no piece."""
+    if not is_remote(work) and not any(work.glob("piece-*")):
+        shutil.rmtree(work)
+
+
 def _write_each(work: AnyPath, items: Iterable, kind: str, write: Callable) -> int:
     put = lambda numbered: write(numbered[1], work / f"{kind}-{numbered[0]:06d}.json")  # noqa: E731
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:

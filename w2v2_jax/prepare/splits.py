@@ -19,10 +19,10 @@ from w2v2_jax.prepare.account import Account, Tally
 from w2v2_jax.prepare.holdout import Holdout
 from w2v2_jax.prepare.measure import IntakeResult, Measures
 from w2v2_jax.prepare.spoken import Transcripts, note_changes
+from w2v2_jax.prepare.utterance import DEFAULT_SPLIT
 from w2v2_jax.prepare.work_units import ends_of
 from w2v2_jax.texts import dropped
 
-DEFAULT_SPLIT = "train"
 FAINT = 1 / 256  # of full scale, -48 dB: the samples that are stored have 8 bits
 OTHER_TEXT = "duplicate with another text"
 

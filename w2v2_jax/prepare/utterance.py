@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+DEFAULT_SPLIT = "train"  # of utterances for which nothing names one
+
 
 class Clip(NamedTuple):
     """Where audio lies that is no whole file.

@@ -17,7 +17,7 @@ from w2v2_jax.prepare.clips import MOST_BYTES
 from w2v2_jax.prepare.source_tfds import Rows, read_rows, tfds_rows
 from w2v2_jax.prepare.sources import Resolved, open_source, resolve
 from w2v2_jax.prepare.transcripts import key
-from w2v2_jax.prepare.utterance import Clip, Utterance
+from w2v2_jax.prepare.utterance import DEFAULT_SPLIT, Clip, Utterance
 from w2v2_jax.prepare.workers import chunks
 from w2v2_jax.texts import text_lines
 
@@ -61,6 +61,13 @@ def parts(
 def read(part: Part, ids: frozenset[str] | None) -> Iterable[Utterance]:
     """The utterances of a part."""
     return part.utterances if part.rows is None else picked(read_rows(part.rows), ids)
+
+
+def splits_of(part: Part) -> set[str]:
+    """The splits of a part's utterances, as far as its source says."""
+    if part.rows is not None:
+        return {part.rows.split.partition("[")[0]}
+    return {utterance.split or DEFAULT_SPLIT for utterance in part.utterances}
 
 
 def read_ids(path: str | Path) -> frozenset[str]:

@@ -135,6 +135,11 @@ def choose_vocabulary(
     made = make_vocabulary(
         chosen.name, transcripts, case=chosen.case, min_count=chosen.min_count, rules=rules
     )
+    if chosen.min_count > 1 and not transcribed:
+        hosts.log_on_chief(
+            f"note: config.vocabulary.min_count={chosen.min_count} changes nothing: the symbols of "
+            f"vocabulary.name={chosen.name} do not depend on how often transcripts have them"
+        )
     return _in_case(chosen, made)
 
 
