@@ -192,7 +192,9 @@ class CTC(Objective):
         losses, fits = ctc_losses(logits, counts, batch.labels, batch.num_labels)
         rows = batch.weights.sum()
         weights = batch.weights * fits
-        loss, total = (losses * weights).sum(), weights.sum()
+        # A row that does not count may have any labels, of which the loss is NaN.
+        loss = jnp.where(weights > 0, losses * weights, 0.0).sum()
+        total = weights.sum()
         labels = (batch.num_labels * weights).sum()
         real = frame_mask(counts, logits.shape[1]) * batch.weights[:, None]
         blank = (jnp.argmax(logits, -1) == BLANK) * real
