@@ -20,7 +20,8 @@ from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.texts.choice import unicode
 from w2v2_jax.train import command as train
 from w2v2_jax.train import run_record
-from w2v2_jax.train.warm_start import check_resumed, choose_vocabulary, report_texts, report_unknown
+from w2v2_jax.train.resume_check import check_resumed
+from w2v2_jax.train.warm_start import choose_vocabulary, report_texts, report_unknown
 from w2v2_jax.vocabulary import LIBRISPEECH, load_vocabulary, make_vocabulary
 
 RAW = ("It costs $5!", "Don\u2019t stop.")

@@ -8,6 +8,7 @@ topologies (pip install 'jax[tpu]'); `--topology cpu` and `gpu` take the devices
 from __future__ import annotations
 
 import copy
+import functools
 import sys
 from pathlib import Path
 
@@ -160,15 +161,12 @@ def main(argv: list[str] | None = None) -> None:
     chip_target = target(arguments.topology, slices=arguments.slices)
     inherited = inherited_model(raw)
     tell_symbols(raw)
-    given = {name: getattr(arguments, name) for name in ("slices", "rows", "sweep")}
+    chosen = {name: getattr(arguments, name) for name in ("slices", "rows", "sweep")}
+    given = {"overrides": rest, "options": chosen}
     made_of = {"config": arguments.config, "topology": arguments.topology}
-    made_of |= {"overrides": rest, "options": given}
-    tell_replaced(arguments, "json", made_of)
-    if arguments.sweep:
-        result = sweep(arguments, raw, chip_target, inherited)
-    else:
-        result = one(arguments, raw, chip_target, inherited, arguments.rows)
-    result |= {"overrides": rest, "options": given}
+    tell_replaced(arguments, "json", made_of | given)
+    run = sweep if arguments.sweep else functools.partial(one, rows=arguments.rows)
+    result = run(arguments, raw, chip_target, inherited) | given
     write_json(arguments.json, result)
     print("\n".join(render.lines(result)))
     print(f"wrote {arguments.json}")

@@ -97,10 +97,8 @@ def prepare(
         take = functools.partial(take_in, utterances, limits=limits, workers=workers)
         return _at_once(out, sorter(), finish, take, progress=progress)
     download = None if beam is None else on_beam.download_config(beam)
-    work_parts = _of_free_splits(
-        parts(resolved, account=account, ids=chosen, download=download, **options),
-        out, split, overwrite,
-    )  # fmt: skip
+    work_parts = parts(resolved, account=account, ids=chosen, download=download, **options)
+    work_parts = _of_free_splits(work_parts, out, split, overwrite)
     make = functools.partial(pieces.make_piece, limits=limits, ids=chosen)
     run = _runner(beam, workers=workers, progress=progress)
     return _in_pieces(str(resolved), out, sorter(), finish, work_parts, make, run)

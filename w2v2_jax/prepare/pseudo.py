@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from w2v2_jax.prepare.pseudo_outcome import (
     REJECTED,
     REPORT,
     Guess,
+    Limits,
     Outcome,
     bounds_line,
     files_without_split,
@@ -50,14 +51,6 @@ from w2v2_jax.system.arguments import (
     add_overwrite,
     read_seconds,
 )
-
-
-class Limits(NamedTuple):
-    """The limits of what is kept: the confidence of a transcript and the length of a clip."""
-
-    min_confidence: float
-    min_seconds: float
-    max_seconds: float
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -19,6 +19,14 @@ BOUNDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of confidence, in the report
 SHARES = (0.5, 0.9)  # of the transcripts: which confidence keeps so many
 
 
+class Limits(NamedTuple):
+    """The limits of what is kept: the confidence of a transcript and the length of a clip."""
+
+    min_confidence: float
+    min_seconds: float
+    max_seconds: float
+
+
 class Guess(NamedTuple):
     """A transcript and the mean confidence of its words, 0 without any."""
 

@@ -30,10 +30,10 @@ from w2v2_jax.paths import AnyPath, is_remote, to_path
 from w2v2_jax.system import compile_cache, cpu_memory, hosts, join
 from w2v2_jax.system.arguments import whole
 from w2v2_jax.train import dry_run, fit, loop, memory, run_record
+from w2v2_jax.train.resume_check import check_resumed
 from w2v2_jax.train.start_check import check_start, report_start
 from w2v2_jax.train.validation import check_best_metric
 from w2v2_jax.train.warm_start import (
-    check_resumed,
     choose_vocabulary,
     report_left_out,
     report_texts,

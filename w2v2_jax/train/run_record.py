@@ -204,7 +204,7 @@ def _one_place(before: Any, now: Any) -> bool:
 
 
 def _is_compared_file(name: Any) -> bool:
-    """Whether a vocabulary's name is a file that is there. `warm_start.check_resumed` has then
+    """Whether a vocabulary's name is a file that is there. `resume_check.check_resumed` has then
     compared its content with the run's symbols, and where it lies does not matter."""
     return isinstance(name, str) and os.path.exists(file_of(name))
 

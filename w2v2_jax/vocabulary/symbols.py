@@ -250,7 +250,8 @@ class Vocabulary:
     def unknown(self, texts: Iterable[str]) -> dict[str, int]:
         """Tokens of the normalised texts that this vocabulary lacks, with their counts."""
         counts = count_characters(texts, normalise=self.tokens)
-        return {c.removeprefix(LACKING): n for c, n in counts.items() if not self._rows(c)}
+        word = LACKING if self.pronunciations else ""
+        return {c.removeprefix(word): n for c, n in counts.items() if not self._rows(c)}
 
     def to_json(self) -> dict[str, Any]:
         """{"symbols": [...], "case": ...}, and what differs from characters as they are written:
