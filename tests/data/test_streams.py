@@ -20,7 +20,7 @@ from tests.helpers.audio_cases import (
     reason_of,
 )
 from w2v2_jax.data import pyav
-from w2v2_jax.data.audio import AudioError, load_audio
+from w2v2_jax.data.audio import AudioError, load_audio, recording_length
 from w2v2_jax.data.containers import Stream, Window
 from w2v2_jax.data.mp3_frames import frame_at
 
@@ -52,6 +52,57 @@ def test_both_halves_of_two_files_put_together_are_read(kind):
 def test_a_file_cut_short_is_found_whatever_its_kind(kind, share):
     content = encoded(kind)
     assert reason_of(content[: int(share * len(content))]) == "truncated"
+
+
+def bw64(content):
+    """An RF64 file under the name that ITU-R BS.2088 gives it."""
+    assert content[:4] == b"RF64"
+    return b"BW64" + content[4:]
+
+
+def test_bw64_is_read_as_rf64(tmp_path):
+    content = bw64(encoded("rf64"))
+    np.testing.assert_array_equal(load_audio(content), load_audio(encoded("rf64")))
+    both = load_audio(encoded("wav") + content + content)
+    assert len(both) == 3 * len(NOISE)
+    assert reason_of(content[:-100]) == "truncated"
+    (tmp_path / "a.wav").write_bytes(content)
+    assert recording_length(tmp_path / "a.wav") == (1.5, 1)
+
+
+def ape(size, *, header):
+    """An APE tag with a picture; one without a header has its name at its end alone."""
+    picture = np.random.default_rng(3).integers(0, 256, size, dtype=np.uint8).tobytes()
+    entry = struct.pack("<II", len(picture), 2) + b"Cover Art (Front)\0" + picture
+    numbers = (2000 if header else 1000, len(entry) + 32, 1)
+    flags = 1 << 31 if header else 0
+    first, last = (
+        b"APETAGEX" + struct.pack("<4I8x", *numbers, flags | more) for more in (1 << 29, 0)
+    )
+    return (first if header else b"") + entry + last
+
+
+@pytest.mark.parametrize("kind", ["mp3", "wav", "flac", "ogg"])
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("last", [b"", b"TAG" + b"x" * 125])
+def test_a_large_tag_at_the_end_is_no_audio(kind, header, last):
+    """Of more than 4 KiB without a header it was "more than its header says"."""
+    content, tag = encoded(kind), ape(100_000, header=header)
+    alone = load_audio(content)
+    np.testing.assert_array_equal(load_audio(content + tag + last), alone)
+    assert len(load_audio(content + tag + last + content)) == 2 * len(alone)
+    if not header:
+        assert reason_of(content + tag[:-40]) == "holds more than its header says"
+
+
+@pytest.mark.parametrize("name", ["a.g722", "a.wav", "a.mp3"])
+def test_bytes_of_no_known_kind_are_told_what_converts_them(tmp_path, name):
+    """It said that the file does not exist."""
+    noise = np.random.default_rng(1).integers(1, 250, 8000, dtype=np.uint8)
+    (tmp_path / name).write_bytes(noise.tobytes())
+    with pytest.raises(AudioError, match=r"its kind is not recognised: ffmpeg .* -f g722") as told:
+        load_audio(tmp_path / name)
+    assert "exist" not in str(told.value)
 
 
 def test_files_of_other_kinds_and_rates_may_follow():

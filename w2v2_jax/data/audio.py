@@ -36,6 +36,12 @@ AUDIO_SUFFIXES = (
     ".au", ".snd", ".sph", ".nist", ".w64", ".rf64", *PYAV_SUFFIXES,
 )  # fmt: skip
 
+# What libsndfile says of bytes that it knows no kind of; a file that is not there is told before.
+UNRECOGNISED = ("Format not recognised", "File does not exist or is not a regular file")
+KINDLESS = (
+    "its kind is not recognised: ffmpeg -i IN OUT.flac converts it (raw samples say their kind "
+    "nowhere: -f g722 -i IN, -f s16le -ar 16000 -i IN)"
+)
 _STREAMS: dict[tuple, list[Stream]] = {}  # of the file read last
 
 AudioSource: TypeAlias = str | Path | bytes | np.ndarray
@@ -141,6 +147,7 @@ def _errors_of(name: str) -> Iterator[None]:
     except (soundfile.LibsndfileError, OSError, MemoryError) as error:
         text = getattr(error, "error_string", "") or getattr(error, "strerror", "") or str(error)
         reason = "truncated" if "lost sync" in text else "unreadable"
+        text = KINDLESS if any(words in text for words in UNRECOGNISED) else text
         raise AudioError(name, reason, text.strip()) from error
 
 

@@ -22,7 +22,24 @@ ASF_PACKETS_HEAD = 50  # bytes
 
 
 def walk_riff(data: Buffer, start: int, *, encodings: dict[int, Callable]) -> Walked | None:
-    """encodings: readers for format tags whose samples consist of frames."""
+    """encodings: readers for format tags whose samples consist of frames. BW64 (ITU-R BS.2088) is
+    RF64 under another name, which libsndfile does not know."""
+    walked = _walk_riff(data, start, encodings=encodings)
+    if walked is None or data[start : start + 4] != b"BW64":
+        return walked
+    return walked._replace(streams=[_under_known_name(s, start) for s in walked.streams])
+
+
+def _under_known_name(stream: Stream, start: int) -> Stream:
+    """A stream of a BW64 file that begins at `start`; frames of another kind in it stay."""
+    if stream.head[:4] == b"BW64":  # its length may be unknown
+        return stream._replace(head=b"RIFF" + stream.head[4:])
+    if not stream.head and stream.start == start:
+        return stream._replace(head=b"RF64", start=start + 4)
+    return stream
+
+
+def _walk_riff(data: Buffer, start: int, *, encodings: dict[int, Callable]) -> Walked | None:
     order = ">" if data[start : start + 4] == b"RIFX" else "<"
     place, long_size, inner = start + 12, None, None
     while place + 8 <= len(data):

@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 Buffer = bytes | mmap.mmap
 STREAMED_BYTES = 0x7FFFF000  # a file that was written to a pipe declares this much or more
+APE, APE_BYTES = b"APETAGEX", 32  # the name of a tag, which begins its header and its footer
+MOST_TAG = 1 << 24  # bytes of a tag with pictures in it
 JUNK_BYTES = 4096  # bytes that may follow a stream without an error
 MOST_LOOKED_AT, LEAST_FEEDS = 1 << 22, 16
 DAMAGE_REMEDY = "a decoder would leave that out: ffmpeg -i IN OUT.flac keeps the rest"
@@ -23,7 +25,7 @@ MORE = "holds more than its header says"
 W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 MOV = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # boxes with which an MP4 may begin
 SIGNATURE = re.compile(
-    rb"fLaC[\x00\x80]\x00\x00\x22|RI(?:FF|FX)....WAVEfmt |RF64....WAVEds64|OggS\x00\x02"
+    rb"fLaC[\x00\x80]\x00\x00\x22|RI(?:FF|FX)....WAVEfmt |(?:RF|BW)64....WAVEds64|OggS\x00\x02"
     rb"|FORM....AIF[FC](?:COMM|FVER)|caff\x00\x01..desc",
     re.DOTALL,
 )
@@ -119,7 +121,7 @@ def _refuse_text_mode(data: Buffer) -> None:
 def kind_at(data: Buffer, place: int) -> str | None:
     """The kind of stream that begins at a byte."""
     start = data[place : place + 16]
-    if start[:4] in (b"RIFF", b"RIFX", b"RF64") and start[8:12] == b"WAVE":
+    if start[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and start[8:12] == b"WAVE":
         return "riff"
     if start[:4] == b"FORM" and start[8:12] in (b"AIFF", b"AIFC"):
         return "aiff"
@@ -154,12 +156,23 @@ def _tag_end(data: Buffer, place: int) -> int:
         return min(len(data), place + 10 + size + (10 if start[5] & 0x10 else 0))
     if start[:3] == b"TAG" and place + 128 <= len(data):
         return place + (227 if start[3:4] == b"+" and place + 227 <= len(data) else 128)
-    if start[:8] == b"APETAGEX" and len(start) == 32:
+    if start[:8] == APE and len(start) == APE_BYTES:
         size, flags = struct.unpack_from("<I", start, 12)[0], struct.unpack_from("<I", start, 20)[0]
         return min(len(data), place + 32 + (size if flags & 1 << 29 else 0))
     if start[:11] == b"LYRICSBEGIN":
         end = data.find(b"LYRICS200", place, place + (1 << 20))
         return end + 9 if end >= 0 else place
+    return _headless_tag_end(data, place) if place else place
+
+
+def _headless_tag_end(data: Buffer, place: int) -> int:
+    """The end of an APE tag whose entries begin at a byte: it may have its name only at its end."""
+    footer = data.find(APE, place, place + MOST_TAG)
+    while footer >= 0:
+        size = struct.unpack_from("<I", data[footer : footer + APE_BYTES].ljust(APE_BYTES), 12)[0]
+        if footer + APE_BYTES - size == place:
+            return footer + APE_BYTES
+        footer = data.find(APE, footer + 1, place + MOST_TAG)
     return place
 
 

@@ -76,7 +76,8 @@ def blocks(file: str | bytes | io.IOBase, kind: str) -> Iterator:
     except (av.error.FFmpegError, ValueError) as error:
         if isinstance(error, Damaged):
             raise
-        raise Damaged("unreadable", getattr(error, "strerror", None) or str(error)) from error
+        why = getattr(error, "strerror", None) or str(error)
+        raise Damaged("unreadable", f"as {kind}: {why}") from error
 
 
 def _decode(av, opened, kind: str) -> Iterator:
