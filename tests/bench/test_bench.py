@@ -1,5 +1,6 @@
 """The benchmark command: what it writes, and arithmetic it rests on."""
 
+import dataclasses
 import functools
 import json
 import shlex
@@ -28,6 +29,15 @@ def test_base_needs_the_published_share_of_flops_a_frame():
     config = model_config("base")
     a_frame = flops.train_flops(config, 250_000) / 781
     assert a_frame == pytest.approx(0.90e9, rel=0.1)  # 0.90 GFLOP a frame and training step
+
+
+def test_a_frozen_feature_encoder_counts_without_a_backward_pass():
+    config = model_config("base")
+    frozen = dataclasses.replace(config, feature_grad_scale=0.0)
+    convolutions = flops.feature_flops(config, 250_000)
+    assert convolutions > 0.3 * flops.forward_flops(config, 250_000)
+    saved = flops.train_flops(config, 250_000) - flops.train_flops(frozen, 250_000)
+    assert saved == pytest.approx(2 * convolutions)
 
 
 def test_data_benchmark_writes_its_rate(tmp_path):
@@ -286,7 +296,8 @@ def test_hugging_faces_network_computes_the_same_and_is_timed_in_turns(
 ):
     monkeypatch.setenv("XLA_FLAGS", "")  # one device
     out = tmp_path / "out.json"
-    small = ["--family", "small", "--rows", "1", "--seconds", "1", "--repeats", "1"]
+    rows = [] if "--lengths" in options else ["--rows", "1", "--seconds", "1"]
+    small = ["--family", "small", *rows, "--repeats", "1"]
     bench.main(["--what", *options, "--peer", "hf", "--no-compile", "--json", str(out), *small])
     result = json.loads(out.read_text())
     assert max(result["differences"].values()) < 1e-3
