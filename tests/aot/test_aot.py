@@ -11,12 +11,11 @@ import pytest
 from w2v2_jax import partition
 from w2v2_jax.aot import chips, render, report, step, topology
 from w2v2_jax.aot import command as aot
-from w2v2_jax.aot.chips import chip_of
-from w2v2_jax.aot.gpus import GPUS
 from w2v2_jax.aot.topology import Target
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment import auto_accumulate
 from w2v2_jax.experiment.settings import read_settings
+from w2v2_jax.interop import load
 from w2v2_jax.models import flops, position
 from w2v2_jax.models.execution import Execution
 from w2v2_jax.system import device_memory
@@ -118,7 +117,7 @@ def test_the_report_holds_what_the_command_promises(outcome, here):
 
 @pytest.mark.slow
 def test_on_a_known_chip_time_speed_and_days_follow(outcome, here, monkeypatch):
-    chip = chips.Chip("cpu", chips.GIB, 1e9, 1e9, 1e9, 1e9, 0.0)
+    chip = chips.Chip("cpu", chips.GIB, 1e9, 1e9, 1e9, 1e9, 1e9, 0.0)
     monkeypatch.setattr(report, "chip_of", lambda kind: chip)
     found = report.examine(outcome, here)
     seconds = found["time"]["step"]
@@ -149,11 +148,12 @@ def test_the_head_has_the_symbols_of_the_recipe_or_says_that_it_has_others(here,
     (tmp_path / "x.txt").write_text("a A\nbc B C\n")
     raw = settings(data={"mode": "pad"}) | {"objective": {"name": "ctc"}}
     raw["vocabulary"] = {"name": f"pronunciations:{tmp_path}/x.txt"}
-    aot.tell_symbols(raw)
-    assert step.build(raw, here, None).objective.num_classes == 5 + 3
+    symbols = aot.told_symbols(raw)
+    (tmp_path / "x.txt").unlink()  # what was read is not read again for every compilation
+    assert step.build(raw, here, None, symbols).objective.num_classes == 5 + 3
     assert capsys.readouterr().err == ""
     raw["vocabulary"] = {"name": "phonemes"}
-    aot.tell_symbols(raw)
+    aot.told_symbols(raw)
     assert step.build(raw, here, None).objective.num_classes == 32
     told = "note: config.vocabulary.name=phonemes depends on the transcripts; the usual 32 symbols"
     assert capsys.readouterr().err.startswith(told)
@@ -209,6 +209,36 @@ def test_a_refused_compilation_does_not_fit_and_suggests(outcome, here):
     assert found["suggestion"].startswith("--rows 2 ")
 
 
+@pytest.mark.parametrize(
+    ("platform", "auto", "given", "first"),
+    [("gpu", "", False, "--config.train.accumulate=auto"), ("gpu", "1 microbatch", False, "scan"),
+     ("tpu", "", True, "scan"), ("cpu", "", False, "scan")],
+)  # fmt: skip
+def test_a_step_that_does_not_fit_is_first_divided(platform, auto, given, first):
+    device = SimpleNamespace(platform=platform)
+    built = SimpleNamespace(
+        mesh=SimpleNamespace(devices=np.array([device])),
+        objective=SimpleNamespace(row_multiple=lambda samples: 2),
+    )
+    failed = SimpleNamespace(
+        built=built, shape=SimpleNamespace(samples=1), auto=auto, rows_given=given
+    )
+    shown = {"mesh": {"data": 1, "fsdp": 1, "tensor": 1}, "capacity": 10**9, "parameters": 10**6,
+             "rows_per_shard": 8, "scan_layers": False, "remat": "none"}  # fmt: skip
+    assert first in report.suggestion(failed, shown)
+
+
+def test_a_batch_of_shorter_rows_with_more_audio_is_named(here):
+    changed = settings(data={"bucket_seconds": (0.025, 0.1), "mode": "pad", "batch_seconds": 1.2})
+    changed["objective"] = {"name": "ctc"}
+    read = read_settings(changed)
+    assert step.recipe_shapes(read) == [(48, 400), (8, 1600)]
+    failed = SimpleNamespace(built=SimpleNamespace(settings=read), auto="", rows_given=False)
+    assert report.fuller_batch(failed) == [48, 400]
+    for seen in ({"auto": "1 microbatch"}, {"rows_given": True}):
+        assert report.fuller_batch(SimpleNamespace(**{**vars(failed), **seen})) is None
+
+
 @pytest.mark.parametrize("name", ["v9:2x2", "v5p", "v5p:16x16", "v5e:3x5", "tpu", "h100", "h100:3"])
 def test_a_topology_that_does_not_exist_gives_the_list(name, command, capsys):
     status, out = command(topology=name)
@@ -216,8 +246,19 @@ def test_a_topology_that_does_not_exist_gives_the_list(name, command, capsys):
     assert status == 2 and not out.exists() and error.count("\n") == 1
     assert f"{name} does not exist" in error
     assert all(
-        word in error for word in ("v4:{2x2x1", "v5e:{1x1", "v5p:{", "v6e:{", "h100:{1,", "cpu")
+        word in error for word in ("v4:{2x2x1", "v5e:{1x1", "v5p:{", "v6e:{", "l4:{1,", "cpu")
     )
+
+
+def test_without_the_files_of_a_start_its_network_can_be_named(monkeypatch):
+    def load_start(path):
+        raise InputError(f"{path} is no folder here")
+
+    monkeypatch.setattr(load, "load_start", load_start)
+    raw = {"model": {"family": "inherit"}, "init_from": "runs/base"}
+    with pytest.raises(InputError, match=r"base is no folder here; .* --config.model.family=base"):
+        aot.inherited_model(raw)
+    assert aot.inherited_model({"model": {"family": "base"}, "init_from": ""}) is None
 
 
 def test_rows_of_a_sweep_are_refused(capsys):
@@ -230,33 +271,6 @@ def test_without_libtpu_one_line_names_the_package(monkeypatch):
     monkeypatch.setattr(topology.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"needs libtpu; pip install 'jax\[tpu\]=="):
         topology.target("v5p:2x2x2")
-
-
-def test_without_the_plugin_of_gpus_one_line_names_the_package(monkeypatch):
-    monkeypatch.setattr(topology.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="no GPU; pip install --no-deps jax-cuda13-plugin=="):
-        topology.target("h100:8")
-    with pytest.raises(InputError, match="--slices is for TPU topologies, not h100:8"):
-        topology.target("h100:8", slices=2)
-
-
-@pytest.mark.parametrize(
-    ("name", "size"), [("a100-40gb", 40), ("a100", 80), ("h100", 80), ("h200", 141)]
-)
-def test_a_gpu_elsewhere_has_the_memory_that_jax_would_take(monkeypatch, name, size):
-    gpu = GPUS[name]
-    assert f"device_memory_size: {size << 30}\n" in gpu.spec()
-    device = SimpleNamespace(device_kind=gpu.kind, platform="gpu")
-    where = Target([device], 1, "gpu")
-    monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION", raising=False)
-    assert report.limit_of(where) == report.capacity_of(where, chip_of(gpu.kind))
-    assert report.limit_of(where) == (size << 30) * 3 // 4
-    monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.9")
-    assert report.limit_of(where) == int((size << 30) * 0.9)
-    for wrong in ("2", "0", "most", "nan"):
-        monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", wrong)
-        with pytest.raises(InputError, match=f"MEM_FRACTION='{wrong}' is not a share"):
-            report.limit_of(where)
 
 
 def test_a_sweep_raises_rows_until_they_do_not_fit_and_takes_the_fastest(monkeypatch, capsys):
@@ -275,7 +289,7 @@ def test_a_sweep_raises_rows_until_they_do_not_fit_and_takes_the_fastest(monkeyp
     )
     monkeypatch.setattr(aot, "one", one)
     monkeypatch.setattr(step, "build", lambda *a: built)
-    best = aot.sweep(None, settings(), None, None)
+    best = aot.sweep(None, settings(), None, aot.Start(None, None))
     assert (best["remat"], best["rows_per_shard"]) == ("dots", 4)
     tried = [(row["remat"], row["rows_per_shard"], row["fits"]) for row in best["sweep"]]
     assert ("none", 4, False) in tried and ("none", 8, False) not in tried and len(tried) == 10

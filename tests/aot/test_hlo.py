@@ -243,6 +243,29 @@ def test_matmuls_of_cublas_count_without_their_workspace():
     assert counted.library_calls == 0
 
 
+def test_products_of_float32_take_a_gpu_twice_as_long():
+    chip = chip_of("NVIDIA H200")._replace(hbm_rate=1e18)
+    seconds = []
+    for text in (CUBLAS, CUBLAS.replace("bf16[", "f32[")):
+        module = hlo.parse(text)
+        operations = cycles.costs(module, hlo.executions(module))
+        seconds.append(sum(one.seconds(chip) for one in operations))
+    assert seconds[1] / seconds[0] == pytest.approx(chip.flops / chip.flops32)
+
+
+def test_a_kernel_for_gpus_counts_by_the_flops_that_it_states():
+    text = """HloModule m, is_scheduled=true
+
+ENTRY %main (a: bf16[8,64]) -> bf16[8,64] {
+  %a = bf16[8,64]{1,0} parameter(0)
+  ROOT %k = bf16[8,64]{1,0} custom-call(%a), custom_call_target="__gpu$xla.gpu.triton", backend_config={debug = false, grid_x = 1 : i32, ir = "ML\\EF\\22", name = "forward_kernel", serialized_metadata = "{\\22flops\\22: \\2216777216\\22}"}
+}
+"""  # noqa: E501
+    module = hlo.parse(text)
+    (kernel,) = cycles.costs(module, hlo.executions(module))
+    assert (kernel.kernel, kernel.flops, kernel.flops32, kernel.bytes) == (True, 2**24, 0, 2048)
+
+
 def test_a_call_into_another_library_hides_its_work():
     text = CUBLAS.replace("__cublas$gemm", "__cudnn$convForward")
     module = hlo.parse(text)

@@ -10,7 +10,7 @@ from w2v2_jax.aot.chips import Chip
 from w2v2_jax.aot.cycles import Cost
 from w2v2_jax.errors import InputError
 
-CHIP = Chip("TPU", 1, 1e9, 100.0, 1.0, 1.0, 10.0)  # 10 cycles and 100 bytes a second
+CHIP = Chip("TPU", 1, 1e9, 1e9, 100.0, 1.0, 1.0, 10.0)  # 10 cycles and 100 bytes a second
 
 
 def cost(name, *, times=1, cycles=None, flops=0.0, moved=0.0, scope="part"):

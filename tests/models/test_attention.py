@@ -96,6 +96,16 @@ def test_the_kernels_lower_to_triton_for_a_gpu(monkeypatch):
     assert text.count("@__gpu$xla.gpu.triton") == 3
 
 
+def test_the_kernels_state_the_flops_of_their_products():
+    operands, value = half()
+    jaxpr = jax.make_jaxpr(jax.grad(value, (0, 1, 2)))(*operands).jaxpr
+    stated = [int(e.params["metadata"]["flops"]) for e in equations(jaxpr, "pallas_call")]
+    batch, heads, frames, _ = LONG
+    tiles = -(-frames // 64) * 64
+    product = 2 * batch * heads * tiles * tiles * 32  # a width of 20, padded
+    assert sorted(stated) == [2 * product, 3 * product, 4 * product]
+
+
 @pytest.mark.parametrize(("policy", "kernels"), [("dots", 3), ("attention", 3), ("full", 4)])
 def test_a_remat_policy_that_keeps_attention_does_not_run_the_kernel_again(policy, kernels):
     operands, value = half()

@@ -3,12 +3,14 @@
 import ast
 import importlib.util
 import sys
+from types import SimpleNamespace
 
 import jax.experimental.pallas as pallas
 import jax.numpy as jnp
 import pytest
 
 from tests.helpers.places import ROOT
+from w2v2_jax.aot.gpus import GPUS
 from w2v2_jax.models import attention, backend, first_layer
 from w2v2_jax.objectives import ctc_loss
 
@@ -48,6 +50,11 @@ def test_a_step_for_a_gpu_that_is_not_here_has_the_kernels_of_one(monkeypatch):
     assert not backend.has_matrix_units()  # a CPU's own programs
     monkeypatch.setattr(backend, "platform", lambda: "gpu")
     assert backend.has_matrix_units()
+    for name, gpu in GPUS.items():
+        device = SimpleNamespace(platform="gpu", device_kind=gpu.kind)
+        mesh = SimpleNamespace(abstract_device=device)
+        monkeypatch.setattr(backend.jax.sharding, "get_abstract_mesh", lambda mesh=mesh: mesh)
+        assert backend.has_matrix_units() == (gpu.capability >= (8, 0)), name
 
 
 @pytest.mark.parametrize("name", COMPILERS)

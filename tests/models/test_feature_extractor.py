@@ -176,6 +176,14 @@ def test_the_kernels_of_the_first_layer_compute_the_sum_of_taps(monkeypatch):
     np.testing.assert_allclose(for_bias, expected[1][1], rtol=1e-2, atol=0.2)
 
 
+def test_the_kernels_of_the_first_layer_state_the_flops_of_their_products(monkeypatch):
+    arguments, run = first_layers(monkeypatch)
+    jaxpr = jax.make_jaxpr(run(True))(*arguments).jaxpr
+    stated = [int(e.params["metadata"]["flops"]) for e in equations(jaxpr, "pallas_call")]
+    product = 2 * 8 * 3 * 64 * 16 * 128  # rows, tiles of 64 frames, ten taps and one in columns
+    assert sorted(set(stated)) == [product, 2 * product]
+
+
 def test_the_normal_distribution_of_the_kernels_is_exact():
     x = jnp.linspace(-9, 9, 20001)
     cumulative, density = first_layer_gpu._normal(x)

@@ -11,14 +11,16 @@ import copy
 import functools
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 
 from w2v2_jax.aot import render, report, schedule, step
+from w2v2_jax.aot.gpus import GPUS
 from w2v2_jax.aot.topology import PRESENT, TOPOLOGIES, Target, target
 from w2v2_jax.errors import InputError, run_command
 from w2v2_jax.experiment import catalogue
-from w2v2_jax.experiment.head_symbols import head_symbols
+from w2v2_jax.experiment.head_symbols import HeadSymbols, head_symbols
 from w2v2_jax.experiment.settings import read_settings
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.models.execution import CHOICES
@@ -27,9 +29,17 @@ from w2v2_jax.system.arguments import add_json
 from w2v2_jax.system.outputs import tell_replaced, try_outputs
 
 
-def one(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | None, rows) -> dict:
+class Start(NamedTuple):
+    """What is read once, however often a recipe is compiled: the network of config.init_from, for
+    recipes that fine-tune, and the symbols of the head."""
+
+    inherited: ModelConfig | None
+    symbols: HeadSymbols
+
+
+def one(arguments, raw: dict, chip_target: Target, start: Start, rows) -> dict:
     """The report of one compilation."""
-    built = step.build(raw, chip_target, inherited)
+    built = step.build(raw, chip_target, *start)
     outcome = step.compile_step(built, rows, report.limit_of(chip_target))
     result = report.examine(outcome, chip_target)
     if arguments.schedules and outcome.compiled is not None:
@@ -56,10 +66,10 @@ def ladder(first: int, most: int) -> list[int]:
     return rungs
 
 
-def sweep(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | None) -> dict:
+def sweep(arguments, raw: dict, chip_target: Target, start: Start) -> dict:
     """Tries every remat policy with rising rows per chip until one does not fit; returns the
     fastest that fits."""
-    built = step.build(raw, chip_target, inherited)
+    built = step.build(raw, chip_target, *start)
     rows, samples = step.recipe_rows(built.settings)
     group = built.objective.row_multiple(samples)
     shards = built.mesh.shape["data"] * built.mesh.shape["fsdp"]
@@ -68,7 +78,7 @@ def sweep(arguments, raw: dict, chip_target: Target, inherited: ModelConfig | No
         for rung in ladder(group, max(group, rows // shards)):
             changed = copy.deepcopy(raw)
             changed["execution"] = {**changed.get("execution", {}), "remat": remat}
-            result = one(arguments, changed, chip_target, inherited, rung)
+            result = one(arguments, changed, chip_target, start, rung)
             tried.append(result)
             print(f"remat {remat:9} rows {rung:4}: {sweep_line(result)}", flush=True)
             if not result["fits"]:
@@ -108,13 +118,21 @@ def inherited_model(raw: dict) -> ModelConfig | None:
         return None
     from w2v2_jax.interop.load import load_start
 
-    return load_start(raw["init_from"]).description.model
+    try:
+        return load_start(raw["init_from"]).description.model
+    except InputError as error:
+        raise InputError(
+            f"{error}; to plan without the model's files, name its network instead, such as "
+            "--config.init_from= --config.model.family=base"
+        ) from None
 
 
-def tell_symbols(raw: dict) -> None:
-    """One line on stderr if the head has other symbols than a training's would have."""
-    if note := head_symbols(read_settings(raw)).note:
-        print(note, file=sys.stderr)
+def told_symbols(raw: dict) -> HeadSymbols:
+    """The symbols of the head, with one line on stderr if a training's would have others."""
+    symbols = head_symbols(read_settings(raw))
+    if symbols.note:
+        print(symbols.note, file=sys.stderr)
+    return symbols
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -123,8 +141,8 @@ def main(argv: list[str] | None = None) -> None:
         "--topology",
         required=True,
         metavar="v5p:2x2x2|h100:8|cpu|gpu",
-        help="the pod: generation and shape of a slice; or GPUs of one host (a100-40gb, a100, "
-        "h100, h200: 1, 2, 4 or 8); cpu or gpu for this machine's devices",
+        help="the pod: generation and shape of a slice; or GPUs of one host "
+        f"({', '.join(GPUS)}: 1, 2, 4 or 8); cpu or gpu for this machine's devices",
     )
     parser.add_argument("--slices", type=int, default=1, help="number of slices (1)")
     parser.add_argument(
@@ -159,14 +177,13 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.topology not in PRESENT:
         jax.config.update("jax_platforms", "cpu")  # nothing runs: claim no accelerator
     chip_target = target(arguments.topology, slices=arguments.slices)
-    inherited = inherited_model(raw)
-    tell_symbols(raw)
+    start = Start(inherited_model(raw), told_symbols(raw))
     chosen = {name: getattr(arguments, name) for name in ("slices", "rows", "sweep")}
     given = {"overrides": rest, "options": chosen}
     made_of = {"config": arguments.config, "topology": arguments.topology}
     tell_replaced(arguments, "json", made_of | given)
     run = sweep if arguments.sweep else functools.partial(one, rows=arguments.rows)
-    result = run(arguments, raw, chip_target, inherited) | given
+    result = run(arguments, raw, chip_target, start) | given
     write_json(arguments.json, result)
     print("\n".join(render.lines(result)))
     print(f"wrote {arguments.json}")

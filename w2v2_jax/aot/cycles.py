@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from w2v2_jax.aot import work
+from w2v2_jax.aot.chips import Chip
 from w2v2_jax.aot.hlo import Executions, Instruction, Module
 
 SENTINEL = 2**60  # an unknown cost has a value near 2^63
@@ -58,7 +59,8 @@ def part_of(op_name: str) -> str:
 
 class Cost(NamedTuple):
     """One operation of a step: its seconds by the limiting bound, and what it does. kernel: it is
-    one of Pallas', for which the compiler has no cycles."""
+    one of Pallas', for which the compiler has no cycles. flops32: FLOPs with float32 factors, which
+    are among the others."""
 
     name: str
     part: str
@@ -67,10 +69,16 @@ class Cost(NamedTuple):
     flops: float
     bytes: float
     kernel: bool = False
+    flops32: float = 0.0
 
-    def seconds(self, *, flops: float, bandwidth: float) -> float:
+    def computing(self, *, flops: float, flops32: float) -> float:
+        """Seconds of its products at these FLOP/s, with float32 factors and with others."""
+        return (self.flops - self.flops32) / flops + self.flops32 / flops32
+
+    def seconds(self, chip: Chip) -> float:
         """The roofline: the longer of computing and moving."""
-        return max(self.flops / flops, self.bytes / bandwidth)
+        computing = self.computing(flops=chip.flops, flops32=chip.flops32)
+        return max(computing, self.bytes / chip.hbm_rate)
 
 
 def costs(module: Module, runs: Executions) -> list[Cost]:
@@ -93,6 +101,7 @@ def costs(module: Module, runs: Executions) -> list[Cost]:
                         flops * times,
                         moved * times,
                         cycles is None and work.is_kernel(instruction),
+                        work.flops_of(module, instruction, work.own_flops32) * times,
                     )
                 )
     return operations

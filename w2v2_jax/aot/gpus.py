@@ -11,16 +11,20 @@ class Gpu(NamedTuple):
     """Published figures of one GPU, beside those of `chips.CHIPS`.
 
     kind: as JAX names the device. capability: compute capability. cores: streaming
-    multiprocessors. shared, shared_optin: bytes of shared memory of a multiprocessor, and that one
-    block may ask for. l2: bytes. clock: GHz.
+    multiprocessors. units: float32 units of a multiprocessor. threads: those that a multiprocessor
+    holds. shared, shared_optin: bytes of shared memory of a multiprocessor, and that one block may
+    ask for. l2: bytes. clock: GHz.
 
-    Sources: the tables of compute capabilities in NVIDIA's CUDA programming guide; the white papers
-    of A100 and H100.
+    Sources: XLA's own descriptions (openxla/xla, xla/backends/gpu/target_config/specs) of A100 and
+    H100, NVIDIA's deviceQuery on an L4, an RTX 4090 and a T4, the table of compute capabilities in
+    NVIDIA's CUDA programming guide, and the white papers of Turing, Ampere, Ada and Hopper.
     """
 
     kind: str
-    capability: int
+    capability: tuple[int, int]
     cores: int
+    units: int
+    threads: int
     shared: int
     shared_optin: int
     l2: int
@@ -30,15 +34,16 @@ class Gpu(NamedTuple):
         """XLA's description of the device (`GpuTargetConfigProto` as text)."""
         chip = chip_of(self.kind)
         assert chip is not None  # a test compares the tables
+        major, minor = self.capability
         return f"""
             platform_name: "CUDA"
             device_description_str: "{self.kind}"
             dnn_version_info {{ major: 9 minor: 8 patch: 0 }}
             gpu_device_info {{
               name: "{self.kind}"
-              cuda_compute_capability {{ major: {self.capability} minor: 0 }}
+              cuda_compute_capability {{ major: {major} minor: {minor} }}
               core_count: {self.cores}
-              fpus_per_core: {64 if self.capability == 8 else 128}
+              fpus_per_core: {self.units}
               clock_rate_ghz: {self.clock}
               memory_bandwidth: {int(chip.hbm_rate)}
               device_memory_size: {chip.hbm}
@@ -47,7 +52,7 @@ class Gpu(NamedTuple):
               shared_memory_per_block: 49152
               shared_memory_per_block_optin: {self.shared_optin}
               threads_per_block_limit: 1024
-              threads_per_core_limit: 2048
+              threads_per_core_limit: {self.threads}
               threads_per_warp: 32
               registers_per_core_limit: 65536
               registers_per_block_limit: 65536
@@ -58,17 +63,28 @@ class Gpu(NamedTuple):
         """
 
 
-def _ampere(kind: str) -> Gpu:
-    return Gpu(kind, 8, 108, 167_936, 166_912, 40 << 20, 1.41)
+def _turing(kind: str, *, cores: int, l2: int, clock: float) -> Gpu:
+    return Gpu(kind, (7, 5), cores, 64, 1024, 65_536, 65_536, l2, clock)
+
+
+def _a100(kind: str) -> Gpu:
+    return Gpu(kind, (8, 0), 108, 64, 2048, 167_936, 166_912, 40 << 20, 1.41)
+
+
+def _ada(kind: str, *, cores: int, l2: int, clock: float) -> Gpu:
+    return Gpu(kind, (8, 9), cores, 128, 1536, 102_400, 101_376, l2, clock)
 
 
 def _hopper(kind: str) -> Gpu:
-    return Gpu(kind, 9, 132, 233_472, 232_448, 50 << 20, 1.98)
+    return Gpu(kind, (9, 0), 132, 128, 2048, 233_472, 232_448, 50 << 20, 1.98)
 
 
 GPUS = {
-    "a100-40gb": _ampere("NVIDIA A100-SXM4-40GB"),
-    "a100": _ampere("NVIDIA A100-SXM4-80GB"),
+    "t4": _turing("Tesla T4", cores=40, l2=4 << 20, clock=1.59),
+    "l4": _ada("NVIDIA L4", cores=58, l2=48 << 20, clock=2.04),
+    "rtx4090": _ada("NVIDIA GeForce RTX 4090", cores=128, l2=72 << 20, clock=2.52),
+    "a100-40gb": _a100("NVIDIA A100-SXM4-40GB"),
+    "a100": _a100("NVIDIA A100-SXM4-80GB"),
     "h100": _hopper("NVIDIA H100 80GB HBM3"),
     "h200": _hopper("NVIDIA H200"),
 }

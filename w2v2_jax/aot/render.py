@@ -23,24 +23,41 @@ def _memory_lines(report: dict) -> list[str]:
     ]
 
 
+def _fuller_lines(report: dict) -> list[str]:
+    if not report.get("fuller_batch"):
+        return []
+    rows, samples = report["fuller_batch"]
+    return [
+        f"                {rows} rows of {samples / SAMPLE_RATE:g} s hold more audio and may take "
+        "more: --config.train.accumulate=auto looks at both"
+    ]
+
+
 def _time_lines(report: dict) -> list[str]:
     time = report["time"]
     if time["step"] is None:
-        return ["time            not estimated for this device"]
+        hidden = report["flops"]["compiled"] is None
+        why = (
+            "part of the work is in library calls" if hidden else "this device is not in the table"
+        )
+        return [f"time            not estimated: {why}"]
+    least = "at least " if time["source"] == "roofline" else ""
+    most = least.replace("least", "most")
     compute = time["compute"] if time["compute"] is not None else time["roofline"]
     lines = [
-        f"time per step   {time['step'] * 1e3:.1f} ms = {time['source']} {compute * 1e3:.1f} "
-        f"+ ICI {time['ici'] * 1e3:.1f} + DCN {time['dcn'] * 1e3:.1f}, nothing overlapped",
+        f"time per step   {least}{time['step'] * 1e3:.1f} ms = {time['source']} "
+        f"{compute * 1e3:.1f} + ICI {time['ici'] * 1e3:.1f} + DCN {time['dcn'] * 1e3:.1f}, "
+        "nothing overlapped",
         f"                roofline {time['roofline'] * 1e3:.1f} ms",
     ]
     if time["cycles_left_out"]:
         lines.append(
             f"                {time['cycles_left_out']} operations of unknown cost left out"
         )
-    if time.get("kernels") and time["compute"] is None:
+    if time["source"] == "roofline":
         lines.append(
-            f"                {time['kernels']} runs of kernels are in it by their bytes alone; a "
-            "roofline is a lower bound"
+            "                a lower bound: as if all products ran at the peak and memory at its "
+            "rate (docs/aot.md says how far one GPU was from it)"
         )
     elif time.get("kernels"):
         lines.append(
@@ -49,9 +66,10 @@ def _time_lines(report: dict) -> list[str]:
             "lower bound (--schedules counts their programs)"
         )
     lines.append(
-        f"speed           MFU {report['mfu']:.1%}, {report['frames_per_second_per_chip']:,.0f} "
-        f"frames/s/chip, {report['audio_hours_per_hour']:,.0f} h of audio per hour, "
-        f"{report['days_to_finish']:.2f} days for the recipe"
+        f"speed           {most}MFU {report['mfu']:.1%}, "
+        f"{report['frames_per_second_per_chip']:,.0f} frames/s/chip, "
+        f"{report['audio_hours_per_hour']:,.0f} h of audio per hour; "
+        f"{least}{report['days_to_finish']:.2f} days for the recipe"
     )
     return lines
 
@@ -120,6 +138,7 @@ def lines(report: dict) -> list[str]:
         f"remat {report['remat']}",
         *([f"                {report['accumulate_auto']}"] if report["accumulate_auto"] else []),
         *_memory_lines(report),
+        *_fuller_lines(report),
     ]
     if "collectives" in report:
         compiled = report["flops"]["compiled"]

@@ -10,12 +10,13 @@ from typing import Any
 import jax
 
 from w2v2_jax import partition
-from w2v2_jax.aot import bundles, collectives, cycles, hlo, schedule, work
+from w2v2_jax.aot import bundles, collectives, cycles, hlo, schedule, step, work
 from w2v2_jax.aot.chips import GIB, Chip, chip_of
 from w2v2_jax.aot.step import StepCompilation
 from w2v2_jax.aot.topology import Target
 from w2v2_jax.batch import SAMPLE_RATE
 from w2v2_jax.errors import InputError
+from w2v2_jax.experiment.auto_accumulate import largest
 from w2v2_jax.models import flops as model_flops
 from w2v2_jax.models.frames import frame_counts
 from w2v2_jax.system.device_memory import device_memory, gpu_share, memory_of
@@ -24,13 +25,14 @@ TOP = 10
 
 
 def capacity_of(target: Target, chip: Chip | None) -> int | None:
-    """The bytes of memory of a device; CPU devices share the machine's memory. Of a GPU that is not
-    here, the share that JAX would give to a run."""
-    if chip is not None and target.platform == "gpu" and not target.present:
+    """The bytes of memory of a device that a run may use: of one that is here its own word, of a
+    TPU elsewhere its maker's, and of a GPU elsewhere the share that JAX would give to a run. CPU
+    devices share the machine's memory."""
+    if target.present and (limit := device_memory(target.devices[0], sharing=len(target.devices))):
+        return limit
+    if chip is not None and target.platform == "gpu":
         return int(chip.hbm * gpu_share())
-    if chip is not None:
-        return chip.hbm
-    return device_memory(target.devices[0], sharing=len(target.devices))
+    return chip.hbm if chip is not None else device_memory(target.devices[0], sharing=1)
 
 
 def limit_of(target: Target) -> int | None:
@@ -79,6 +81,7 @@ def head(outcome: StepCompilation, target: Target, chip: Chip | None) -> dict:
         "accumulate_auto": outcome.auto,
         "samples": shape.samples,
         "recipe_rows": shape.recipe_rows,
+        "fuller_batch": fuller_batch(outcome),
         "remat": built.settings.execution.remat,
         "scan_layers": built.settings.execution.scan_layers,
         "compile_seconds": outcome.seconds,
@@ -180,9 +183,9 @@ def seconds(outcome, result: dict, operations, count: cycles.Cycles, chip: Chip 
     table = outcome.compiled.cost_analysis() or {}
     optimal = table.get("optimal_seconds", -1.0)
     kernels = [one for one in operations if one.kernel]
-    bound = sum(one.seconds(flops=chip.flops, bandwidth=chip.hbm_rate) for one in kernels)
+    bound = sum(one.seconds(chip) for one in kernels)
     compute = count.total / chip.clock + bound if chip.clock and count.total else None
-    roofline = sum(one.seconds(flops=chip.flops, bandwidth=chip.hbm_rate) for one in operations)
+    roofline = sum(one.seconds(chip) for one in operations)
     ici, dcn = result["ici_bytes"] / chip.ici_rate, result["dcn_bytes"] / chip.dcn_rate
     return {
         "step": (compute or roofline) + ici + dcn,
@@ -201,11 +204,10 @@ def seconds(outcome, result: dict, operations, count: cycles.Cycles, chip: Chip 
 
 def top(operations: list[cycles.Cost], chip: Chip | None) -> list[dict]:
     """The most expensive operations, by the compiler's cycles or else by the roofline."""
-    flops, rate = (chip.flops, chip.hbm_rate) if chip else (1e12, 1e11)
+    like = chip or Chip("unknown", 0, 1e12, 1e12, 1e11, 1.0, 1.0, 0.0)
 
     def cost(one: cycles.Cost) -> float:
-        bound = one.seconds(flops=flops, bandwidth=rate)
-        return one.cycles / chip.clock if chip and chip.clock and one.cycles else bound
+        return one.cycles / like.clock if like.clock and one.cycles else one.seconds(like)
 
     ordered = sorted(operations, key=cost, reverse=True)[:TOP]
     total = sum(cost(one) for one in operations)
@@ -218,7 +220,7 @@ def top(operations: list[cycles.Cost], chip: Chip | None) -> list[dict]:
             "seconds": cost(one) if chip else None,
             "flops": one.flops,
             "bytes": one.bytes,
-            "bound": "compute" if one.flops / flops > one.bytes / rate else "memory",
+            "bound": "memory" if one.seconds(like) <= one.bytes / like.hbm_rate else "compute",
         }
         for one in ordered
     ]
@@ -245,6 +247,19 @@ def progress(outcome: StepCompilation, step: float | None, flops: float, chip: C
     }
 
 
+def mesh_platform(outcome: StepCompilation) -> str:
+    """The platform that the step was compiled for."""
+    return outcome.built.mesh.devices.flat[0].platform
+
+
+def fuller_batch(outcome: StepCompilation) -> list[int] | None:
+    """Rows and samples of a batch of the recipe with clearly more audio than the one of the longest
+    rows, which was compiled; None if there is none, or its memory has been looked at."""
+    shapes = largest(step.recipe_shapes(outcome.built.settings))
+    seen = outcome.auto or outcome.rows_given or len(shapes) == 1
+    return None if seen else list(shapes[-1])
+
+
 def suggestion(outcome: StepCompilation, report: dict) -> str:
     """What to change first if a step does not fit."""
     mesh, room = report["mesh"], report["capacity"] or 0
@@ -254,12 +269,16 @@ def suggestion(outcome: StepCompilation, report: dict) -> str:
             f"parameters and moments alone take {state / GIB:.1f} GiB per chip: shard them, "
             f"--config.mesh.fsdp={min(mesh['data'] * mesh['fsdp'], 8)}"
         )
+    group = outcome.built.objective.row_multiple(outcome.shape.samples)
+    divides = report["rows_per_shard"] >= 2 * group
+    chosen = outcome.auto or outcome.rows_given
+    if divides and not chosen and mesh_platform(outcome) != "cpu":  # for CPUs auto is 1
+        return "--config.train.accumulate=auto, which costs the least time"
     if not report["scan_layers"]:
         return "--config.execution.scan_layers=True --config.execution.remat='full'"
     if report["remat"] != "full":
         return "--config.execution.remat='full'"
-    group = outcome.built.objective.row_multiple(outcome.shape.samples)
-    if report["rows_per_shard"] >= 2 * group:
+    if divides:
         half = max(group, report["rows_per_shard"] // 2 // group * group)
         return f"--rows {half} (more microbatches keep the batch)"
     return "more chips, with --config.mesh.fsdp over them or --config.mesh.tensor=2"

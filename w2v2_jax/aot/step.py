@@ -15,7 +15,7 @@ from w2v2_jax.errors import InputError
 from w2v2_jax.experiment import build as experiment
 from w2v2_jax.experiment.auto_accumulate import Choice, choose, largest
 from w2v2_jax.experiment.build import Experiment
-from w2v2_jax.experiment.head_symbols import head_symbols
+from w2v2_jax.experiment.head_symbols import HeadSymbols, head_symbols
 from w2v2_jax.experiment.settings import ExperimentSettings, read_settings
 from w2v2_jax.models.config import ModelConfig
 from w2v2_jax.system.device_memory import memory_shortage
@@ -34,7 +34,7 @@ class StepCompilation(NamedTuple):
     """A compiled step, or why there is none: the bytes that its main memory lacked.
 
     needed and capacity are the compiler's figures where it refused, else None. auto: how
-    train.accumulate="auto" was chosen.
+    train.accumulate="auto" was chosen. rows_given: whether the microbatches follow from given rows.
     """
 
     built: Experiment
@@ -44,6 +44,7 @@ class StepCompilation(NamedTuple):
     needed: int | None = None
     capacity: int | None = None
     auto: str = ""
+    rows_given: bool = False
 
 
 def recipe_shapes(settings: ExperimentSettings) -> list[tuple[int, int]]:
@@ -75,10 +76,16 @@ def shape_of(settings: ExperimentSettings, shards: int, rows_per_shard: int | No
     return Shape(rows_per_shard * shards * accumulate, samples, accumulate, rows)
 
 
-def build(raw: dict, target: Target, inherited: ModelConfig | None) -> Experiment:
-    """The experiment on the target's devices."""
+def build(
+    raw: dict,
+    target: Target,
+    inherited: ModelConfig | None,
+    symbols: HeadSymbols | None = None,
+) -> Experiment:
+    """The experiment on the target's devices; symbols: those of its head, if they have been
+    read."""
     settings = read_settings(raw)
-    vocabulary = head_symbols(settings).vocabulary
+    vocabulary = (symbols or head_symbols(settings)).vocabulary
     return experiment.build(
         settings, vocabulary=vocabulary, inherited=inherited, devices=target.devices
     )
@@ -99,8 +106,8 @@ def compile_step(
     outcome; anything else it refuses is raised. limit: bytes of a device, for train.accumulate=
     "auto"."""
     start = time.monotonic()
-    auto = ""
-    if rows_per_shard is None:
+    auto, rows_given = "", rows_per_shard is not None
+    if not rows_given:
         built, auto, _ = with_microbatches(built, limit)
     settings = built.settings
     shape = shape_of(settings, partition.rows_axis(built.mesh), rows_per_shard)
@@ -108,11 +115,13 @@ def compile_step(
         built = built.with_accumulate(shape.accumulate)
     built.check_shapes([(shape.rows, shape.samples)], shape.accumulate, "training")
     batch = built.objective.abstract_batch(shape.rows, shape.samples)
+    needed = capacity = None
     try:
         compiled = built.step_function(built.objective.at(settings.train.steps), batch)
     except jax.errors.JaxRuntimeError as error:
         shortage = memory_shortage(str(error))
         if shortage is None:
             raise
-        return StepCompilation(built, shape, None, time.monotonic() - start, *shortage, auto)
-    return StepCompilation(built, shape, compiled, time.monotonic() - start, auto=auto)
+        compiled, (needed, capacity) = None, shortage
+    seconds = time.monotonic() - start
+    return StepCompilation(built, shape, compiled, seconds, needed, capacity, auto, rows_given)

@@ -3,11 +3,14 @@ plugin of JAX, without having one."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import importlib.util
 import os
 from typing import Any, NamedTuple
 
 import jax
+import jaxlib
 
 from w2v2_jax.aot.gpus import GPUS, Gpu
 from w2v2_jax.errors import InputError
@@ -29,7 +32,7 @@ CUBE = (
 TOPOLOGIES: dict[str, tuple[str, ...]] = {"v4": CUBE, "v5e": FLAT, "v5p": CUBE, "v6e": FLAT}
 PRESENT = ("cpu", "gpu")
 GPU_COUNTS = ("1", "2", "4", "8")  # those of one host
-PLUGINS = ("jax_cuda13_plugin", "jax_cuda12_plugin")
+PLUGINS = ("cuda13", "cuda12")
 # Compiling needs no chip: several compilations may run beside a job that holds the TPU, and
 # libtpu need not complain on stderr that it finds no description of this host.
 LIBTPU = {
@@ -112,15 +115,52 @@ def _libtpu_devices(chip: str, shape: str, slices: int) -> list[Any]:
     return list(description.devices)
 
 
+def installed(cuda: str) -> bool:
+    """Whether both packages of the plugin for a version of CUDA are here: JAX's extension of it,
+    and the compiler."""
+    try:
+        modules = (f"jax_{cuda}_plugin", f"jax_plugins.xla_{cuda}")
+        return all(importlib.util.find_spec(module) for module in modules)
+    except ModuleNotFoundError:  # no package at all in jax_plugins
+        return False
+
+
+def _versions(cuda: str) -> list[str]:
+    """The versions of both packages that are known, without what follows a plus."""
+    known = []
+    for package in (f"jax-{cuda}-plugin", f"jax-{cuda}-pjrt"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            known.append(importlib.metadata.version(package).partition("+")[0])
+    return known
+
+
+def check_plugin(name: str) -> None:
+    """Raises InputError unless JAX's plugin for NVIDIA GPUs is here, in jaxlib's version: another
+    one compiles too, but another program than the run's."""
+    version = jaxlib.__version__.partition("+")[0]
+    cuda = next((cuda for cuda in PLUGINS if installed(cuda)), None)
+    remedy = " ".join(f"jax-{cuda or PLUGINS[0]}-{part}=={version}" for part in ("plugin", "pjrt"))
+    if cuda is None:
+        raise InputError(
+            f"--topology {name} needs JAX's plugin for NVIDIA GPUs, but no GPU; "
+            f"pip install --no-deps {remedy}"
+        )
+    others = sorted(set(_versions(cuda)) - {version})
+    if others:
+        raise InputError(
+            f"--topology {name}: JAX's plugin for NVIDIA GPUs has version {', '.join(others)}, and "
+            f"jaxlib {version}; pip install --no-deps {remedy}"
+        )
+
+
 def _gpu_devices(name: str, gpu: Gpu, count: int) -> list[Any]:
     from jax.experimental import topologies
 
-    if not any(importlib.util.find_spec(plugin) for plugin in PLUGINS):
-        version = jax.__version__
-        raise InputError(
-            f"--topology {name} needs JAX's plugin for NVIDIA GPUs, but no GPU; "
-            f"pip install --no-deps jax-cuda13-plugin=={version} jax-cuda13-pjrt=={version}"
-        )
+    check_plugin(name)
+    # The compiler need not tell on stderr how it fails to spare memory: the report has the result.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # A program for a GPU that is not here can be kept but not read back: a warning every time.
+    jax.config.update("jax_enable_compilation_cache", False)
     jax.devices("cpu")  # finds the plugins
     try:
         description = topologies.get_topology_desc(

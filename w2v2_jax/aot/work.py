@@ -19,6 +19,10 @@ FREE = {
 }  # fmt: skip
 SLICES = ("dynamic-slice", "slice", "gather")
 KERNEL = re.compile(r'custom_call_target="(tpu_custom_call|__gpu\$xla\.gpu\.triton)"')
+STATED = re.compile(
+    r'"cost_estimate":\{"flops":"?(\d+)'  # of a kernel for TPUs
+    r'|serialized_metadata = "\{\\22flops\\22: \\22(\d+)'  # of one for GPUs: `backend.stated`
+)
 LIBRARY = re.compile(r"custom_call_target=\"[^\"]*(gemm|matmul|conv|cudnn|cublas)[^\"]*\"", re.I)
 
 
@@ -102,8 +106,8 @@ def own_flops(module: Module, instruction: Instruction) -> float:
     """FLOPs of one matmul or convolution, or those that a kernel states of itself; elementwise
     arithmetic is left out."""
     if is_kernel(instruction):
-        stated = re.search(r'"cost_estimate":\{"flops":"?(\d+)', instruction.attributes)
-        return float(stated.group(1)) if stated else 0.0
+        stated = STATED.search(instruction.attributes)
+        return float(stated.group(1) or stated.group(2)) if stated else 0.0
     if instruction.opcode not in ("dot", "convolution") and not is_library(instruction):
         return 0.0
     shapes = [operand.arrays[0] for operand in module.operands(instruction)]
@@ -114,12 +118,19 @@ def own_flops(module: Module, instruction: Instruction) -> float:
     return convolution_flops(instruction, shapes[0], shapes[1])
 
 
-def flops_of(module: Module, instruction: Instruction) -> float:
-    """FLOPs of an instruction with all it fuses."""
-    total = own_flops(module, instruction)
+def own_flops32(module: Module, instruction: Instruction) -> float:
+    """Those of `own_flops` with float32 factors, for which a GPU takes longer."""
+    factors = module.operands(instruction)
+    wide = any(array.dtype == "f32" for factor in factors[:2] for array in factor.arrays[:1])
+    return own_flops(module, instruction) if wide and not is_kernel(instruction) else 0.0
+
+
+def flops_of(module: Module, instruction: Instruction, own=own_flops) -> float:
+    """FLOPs of an instruction with all it fuses; own: those of a single one that count."""
+    total = own(module, instruction)
     if instruction.opcode == "fusion":
         for name in instruction.names("calls"):
-            total += sum(flops_of(module, i) for i in module.computations[name].values())
+            total += sum(flops_of(module, i, own) for i in module.computations[name].values())
     return total
 
 

@@ -10,6 +10,7 @@ Pallas for its Triton compiler. Without a GPU they are interpreted, which the te
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -19,7 +20,7 @@ from jax.experimental import pallas as pl
 
 from w2v2_jax.models import row_random
 from w2v2_jax.models.attention_tpu import EXCLUDED, SAVED
-from w2v2_jax.models.backend import platform, triton
+from w2v2_jax.models.backend import platform, stated, triton
 from w2v2_jax.models.layers import LOG2E
 from w2v2_jax.models.sharding import HEADS, ROWS, WHOLE, run_per_device
 
@@ -185,18 +186,24 @@ def _call(
     out_shape,
     *,
     reach: int,
+    products: int,
 ):
     """Runs the kernel over the blocks of `like` [B, H, padded, S] up to frame `reach`. It loops
-    over the blocks that hold one of the real `frames`. Frames beyond `reach` are not written."""
-    batch, heads = like.shape[:2]
+    over the blocks that hold one of the real `frames`, with so many matrix products in each. Frames
+    beyond `reach` are not written."""
+    batch, heads, _, size = like.shape
+    grid, loop = (-(-reach // tiles.own), heads, batch), _Loop.of(tiles.other, frames)
     return pl.pallas_call(
-        functools.partial(kernel, rate=rate, loop=_Loop.of(tiles.other, frames)),
-        grid=(-(-reach // tiles.own), heads, batch),
+        functools.partial(kernel, rate=rate, loop=loop),
+        grid=grid,
         in_specs=in_specs,
         out_specs=out_specs,
         out_shape=out_shape,
         interpret=platform() != "gpu",
         compiler_params=triton.CompilerParams(num_warps=tiles.warps, num_stages=tiles.stages),
+        metadata=stated(
+            2 * products * math.prod(grid) * tiles.own * loop.count * loop.block * size
+        ),
         name=kernel.__name__.strip("_"),
     )
 
@@ -222,6 +229,7 @@ def _tiled_forward(query, key, value, bias, lines, columns, frames: int, rate: f
             jax.ShapeDtypeStruct(query.shape[:3], jnp.float32),
         ],
         reach=padded,
+        products=2,
     )(query, key, value, bias, lines, columns)
     # A remat policy may keep this, so that the kernel does not run again.
     out, logsum = checkpoint_name(out, SAVED), checkpoint_name(logsum, SAVED)
@@ -246,6 +254,7 @@ def _tiled_backward(frames: int, rate: float, saved, gradient):
         [blocks.vectors] * 2,
         [shape] * 2,
         reach=frames,
+        products=4,
     )(*inputs, gradient, logsum, inner)
     blocks = _blocks(OF_QUERIES.own, size)
     query_slope = _call(
@@ -258,6 +267,7 @@ def _tiled_backward(frames: int, rate: float, saved, gradient):
         blocks.vectors,
         shape,
         reach=frames,
+        products=3,
     )(*inputs, gradient, logsum, inner)
     return query_slope, key_slope, value_slope, None, None, None
 

@@ -14,6 +14,9 @@ except ImportError:
     mosaic = None
 
 
+BEFORE_AMPERE = ("Tesla T4",)  # of the GPUs that `aot` compiles for
+
+
 def device_kind() -> str:
     """The kind of the device on which the traced computation will run, as "TPU v6 lite"."""
     device = jax.sharding.get_abstract_mesh().abstract_device
@@ -37,7 +40,7 @@ def has_matrix_units() -> bool:
     if platform() != "gpu":
         return False
     if jax.default_backend() == "cpu":
-        return True  # compiled for a GPU that is not here; `aot` has none before Ampere
+        return device_kind() not in BEFORE_AMPERE  # compiled for a GPU that is not here
     capability = str(getattr(jax.local_devices()[0], "compute_capability", ""))
     major = capability.split(".")[0]
     return major.isdecimal() and int(major) >= 8
@@ -46,6 +49,12 @@ def has_matrix_units() -> bool:
 def has_triton() -> bool:
     """Whether JAX has Pallas's Triton compiler, in which our kernels for GPUs are written."""
     return triton is not None
+
+
+def stated(flops: int) -> dict[str, str]:
+    """What a kernel for GPUs tells of itself, since Pallas's Triton compiler drops cost estimates:
+    `aot` reads the FLOPs of its products from the compiled text."""
+    return {"flops": str(flops)}
 
 
 def has_mosaic() -> bool:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from w2v2_jax.models.backend import platform, triton
+from w2v2_jax.models.backend import platform, stated, triton
 from w2v2_jax.models.layers import INV_SQRT_TAU, LOG2E, SQRT_HALF
 from w2v2_jax.models.sharding import EVERY, ROWS, WHOLE, run_per_device, splits
 
@@ -75,7 +75,21 @@ def _backward_kernel(patches, kernel, bias, gradient, sums, *, frames: int, step
     sums[...] = jax.lax.fori_loop(0, steps, step, jnp.zeros(sums.shape, jnp.float32))
 
 
-def _call(kernel, blocks: int, batch: int, channels: int, in_specs, out_specs, out_shape, **static):
+def _call(
+    kernel,
+    blocks: int,
+    batch: int,
+    channels: int,
+    in_specs,
+    out_specs,
+    out_shape,
+    *,
+    products: int,
+    **static,
+):
+    """Runs the kernel on a grid of (frames, channels, row); products: its matrix products of a tile
+    in each program of the grid."""
+    taps = in_specs[0].block_shape[-1]
     return pl.pallas_call(
         functools.partial(kernel, **static),
         grid=(blocks, channels // CHANNELS, batch),
@@ -84,6 +98,7 @@ def _call(kernel, blocks: int, batch: int, channels: int, in_specs, out_specs, o
         out_shape=out_shape,
         interpret=platform() != "gpu",
         compiler_params=triton.CompilerParams(num_warps=4, num_stages=2),
+        metadata=stated(2 * products * blocks * FRAMES * taps * channels * batch),
         name=f"first_layer{kernel.__name__.removesuffix('_kernel')}",
     )
 
@@ -112,6 +127,7 @@ def _forward(patches, kernel, bias, *, frames: int):
         _specs(rows, taps),
         _activation(rows),
         jax.ShapeDtypeStruct((batch, rows, channels), patches.dtype),
+        products=1,
         frames=frames,
     )(patches, kernel, bias)
 
@@ -129,6 +145,7 @@ def _backward(patches, kernel, gradient, bias, *, frames: int):
         [*_specs(rows, taps), _activation(rows)],
         pl.BlockSpec((None, None, taps, CHANNELS), lambda i, c, b: (b, i, 0, c)),
         jax.ShapeDtypeStruct((batch, chunks, taps, channels), jnp.float32),
+        products=2 * steps,
         frames=frames,
         steps=steps,
     )(patches, kernel, bias, gradient)
