@@ -316,6 +316,7 @@ def test_no_gradient_reaches_the_shared_parts_through_the_targets(gradient, weig
         (dict(top_layers=0), "objective.top_layers=0 must"),
         (dict(decay=0.9999, end_decay=0.999), "objective.decay=0.9999 and objective.end_decay=0.9"),
         (dict(end_decay=1.1), "must be in \\[0, 1\\]"),
+        (dict(decay=1.0, end_decay=1.0), "decay=1: the teacher would never follow the network"),
         (dict(anneal_updates=0), "objective.anneal_updates=0 must be at least 1"),
     ],
 )

@@ -1,5 +1,6 @@
 """Preparation in pieces: the bytes of preparing at once, and nothing done twice."""
 
+import functools
 import json
 import os
 import sys
@@ -62,17 +63,22 @@ def test_a_run_that_was_ended_goes_on_with_the_part_it_was_at(folder, monkeypatc
     assert_same(folder / "plain", folder / "out")
 
 
-def test_a_split_that_is_there_is_told_before_anything_is_decoded(folder, monkeypatch):
-    """It was told when all pieces had been made."""
-    run(folder, "out", holdout={})
-    before = sorted(path.name for path in (folder / "out").iterdir())
+@pytest.mark.parametrize("resumable", [True, False])
+def test_a_split_that_is_there_is_told_before_anything_is_decoded(folder, monkeypatch, resumable):
+    """It was told when all pieces had been made, or all utterances of the splits before it."""
+    run = functools.partial(prepare, f"folder:{folder}/in")
+    (folder / "in/transcripts.tsv").write_text(
+        "".join(f"u{k:02}.wav\tText {k}\t{'dev' if k < 29 else 'train'}\n" for k in range(30))
+    )
+    out = folder / "out"
+    options = OPTIONS | {"resumable": resumable, "holdout": {}}
+    run(out, **options | {"split": "train"})
     names = counted(monkeypatch)
     with pytest.raises(InputError, match=r"out/train exists already; use --overwrite or another"):
-        run(folder, "out", holdout={})
-    assert len(names) == 0
-    assert sorted(path.name for path in (folder / "out").iterdir()) == before
-    run(folder, "out", holdout={}, overwrite=True)
-    assert len(names) == 33
+        run(out, **options)
+    assert len(names) == 0 and [path.name for path in out.iterdir()] == ["train"]
+    run(out, **options | {"overwrite": True})
+    assert len(names) >= 30
 
 
 @pytest.mark.parametrize(

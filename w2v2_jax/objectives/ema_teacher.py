@@ -71,6 +71,11 @@ class EMATeacher(MaskedFrames):
                 f"objective.decay={self.decay} and objective.end_decay={self.end_decay} must be "
                 "in [0, 1], the second not below the first"
             )
+        if self.decay == 1:
+            raise InputError(
+                "objective.decay=1: the teacher would never follow the network; use less, such as "
+                "0.999"
+            )
         check_least("objective", self, anneal_updates=1)
         if self.model.quantize_input:
             raise InputError(

@@ -16,7 +16,7 @@ from w2v2_jax.data.corpus import Corpus, open_corpus
 from w2v2_jax.data.splits import list_splits
 from w2v2_jax.data.writer import CorpusWriter, ShardPlan
 from w2v2_jax.errors import InputError, counted
-from w2v2_jax.paths import AnyPath, absolute, is_remote, write_json
+from w2v2_jax.paths import SPLIT, AnyPath, absolute, is_remote, write_json
 from w2v2_jax.prepare import beam as on_beam
 from w2v2_jax.prepare import resumable as pieces
 from w2v2_jax.prepare.account import PIECES, Account
@@ -93,6 +93,8 @@ def prepare(
         overwrite=overwrite, account=account, options=options, transcripts=transcripts,
     )  # fmt: skip
     if not resumable:
+        if split is None and not overwrite:
+            _look_ahead(resolved, out, chosen, options)
         utterances = picked(open_source(resolved, account=account, **options), chosen)
         take = functools.partial(take_in, utterances, limits=limits, workers=workers)
         return _at_once(out, sorter(), finish, take, progress=progress)
@@ -115,6 +117,14 @@ def _of_free_splits(
                 check_split(out, name, overwrite)
                 checked.add(name)
         yield part
+
+
+def _look_ahead(source: Resolved, out: AnyPath, ids: frozenset[str] | None, options: dict) -> None:
+    """InputError for a split of the source that is there already, before anything is decoded. It
+    costs a second listing where there is one; rows of TFDS are not listed without being read."""
+    if source.kind != "tfds" and any(out.glob(f"*/{SPLIT}")):
+        for _ in _of_free_splits(parts(source, ids=ids, **options), out, None, overwrite=False):
+            pass
 
 
 def _runner(beam: list[str] | None, *, workers: int, progress: bool) -> pieces.Run:
