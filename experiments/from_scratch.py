@@ -14,6 +14,8 @@ Run:
     Append a number of updates, which sets the schedule with it (`:hours,3000`), or `,smoke` for toy
     size. For another language, add
     --config.vocabulary.name=from_transcripts --config.vocabulary.case=lower (docs/texts.md).
+    Phonemes instead of letters are the largest gain: docs/texts.md has the commands, from the
+    lexicon to the evaluation, docs/results/evidence.md ("More updates, then one voice") the best.
 
 Hardware and time: 2 CPU cores (AMD EPYC), busy with other work: 51 min for 12 000 updates of 24 to
 32 s, 49 of processor time, at 120 audio-s/s (2026-11-29, recorded in commit e074683).
