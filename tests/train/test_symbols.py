@@ -165,6 +165,17 @@ def test_words_without_a_pronunciation_are_told_before_the_first_update(
     report_unknown(feed_of(tmp_path, vocabulary))
     assert "2 words of" in (told := capsys.readouterr().err)
     assert "have no pronunciation and become <unk>: {'and': 1, 'hat': 1}" in told
+    assert "left out" not in told
+
+
+def test_words_of_clips_that_have_no_others_are_told_as_well(tmp_path, pronounced, capsys):
+    texts = ("the cat sat", "a mat and a hat", "hat hat")
+    other = tmp_path / "other"
+    for name in ("train", "dev"):
+        write_split(other, name, texts=texts, seconds=0.4)
+    report_unknown(feed_of(other, chosen(other, name=pronounced)))
+    assert "4 words of" in (told := capsys.readouterr().err)
+    assert "{'hat': 3, 'and': 1}; 1 of 3 utterances have nothing else and are left out" in told
 
 
 @pytest.mark.parametrize(

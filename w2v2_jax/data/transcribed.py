@@ -133,6 +133,12 @@ def left_out(corpus: AnyCorpus) -> int:
     return len(corpus.whole) - len(corpus) if isinstance(corpus, TranscribedCorpus) else 0
 
 
+def all_texts(corpus: AnyCorpus) -> list[str]:
+    """The texts of a corpus with those of the utterances that were left out."""
+    whole = corpus.whole if isinstance(corpus, TranscribedCorpus) else corpus
+    return [text for text in whole.texts() if text.strip()]
+
+
 def outside_vocabulary(corpus: AnyCorpus) -> int:
     """How many of the left-out utterances have a text, but only of characters that are unknown."""
     if not isinstance(corpus, TranscribedCorpus):

@@ -15,7 +15,7 @@ from w2v2_jax.checkpoint.description import Description, Loaded
 from w2v2_jax.data.feed import Feed
 from w2v2_jax.data.joined import rules_name, without_name
 from w2v2_jax.data.mixture import open_members, spelled
-from w2v2_jax.data.transcribed import none_transcribed
+from w2v2_jax.data.transcribed import all_texts, none_transcribed, outside_vocabulary
 from w2v2_jax.errors import InputError, counted
 from w2v2_jax.experiment.settings import ExperimentSettings, VocabularyConfig
 from w2v2_jax.objectives.classes import Classes, classes_of
@@ -248,13 +248,16 @@ def report_unknown(feed: Feed) -> None:
     that are no class were left out, and counted."""
     if isinstance(feed.symbols, Classes):
         return
-    covered = coverage(feed.corpus.texts(), feed.symbols)
+    texts = all_texts(feed.corpus)  # what is missing most may be all that a clip has
+    covered = coverage(texts, feed.symbols)
     if not covered.unknown:
         return
     remedy = ""
+    if (dropped := outside_vocabulary(feed.corpus)) > 0:
+        remedy = f"; {dropped} of {len(texts)} utterances have nothing else and are left out"
     english = feed.symbols.symbols == VOCABULARIES["librispeech"].symbols
     if english and any(map(str.isalpha, covered.unknown)):
-        remedy = (
+        remedy += (
             "; the vocabulary is English: for another language, --config.vocabulary.name="
             f"{FROM_TRANSCRIPTS} --config.vocabulary.case=lower takes that of the transcripts"
         )
