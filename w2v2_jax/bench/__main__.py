@@ -2,14 +2,7 @@
 
 import sys
 
-from w2v2_jax.errors import run_command
-
-
-def main(argv: list[str] | None = None) -> None:
-    from w2v2_jax.bench.command import main as command  # Ctrl-C may come while it imports
-
-    command(argv)
-
+from w2v2_jax.errors import run_module
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run_module("w2v2_jax.bench.command"))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import importlib
 import importlib.util
 import os
 import re
@@ -117,6 +118,11 @@ def run_command(main: Callable[[list[str] | None], None], argv: list[str] | None
                 print(f"error: standard output: {lost.strerror}", file=sys.stderr)
                 status = BAD_INPUT
     return status
+
+
+def run_module(module: str) -> int:
+    """`run_command` of a module's `main`; Ctrl-C may come while the module is imported."""
+    return run_command(lambda argv: importlib.import_module(module).main(argv))
 
 
 def exit_status(error: BaseException) -> int:
